@@ -6,6 +6,7 @@ import reprlib
 import types
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from functools import cache
 from numbers import Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -91,7 +92,7 @@ def _checked(kind: Any, value: Any) -> Any:
             if len(wanted) == len(value):
                 return tuple(_checked(part, item) for part, item in zip(wanted, value, strict=True))
     elif kind in (int, float):
-        if isinstance(value, Real) and not isinstance(value, bool):
+        if isinstance(value, Real) and not isinstance(value, bool | Enum):
             if kind is int and value % 1 == 0:  # infinity % 1 is nan
                 return math.floor(value)
             if kind is float and not math.isnan(value):

@@ -27,6 +27,7 @@ Its fields are options. In each group, every setting is compared with the first,
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -102,6 +103,7 @@ def read(path: Path) -> type[Study]:
     what = f"file={str(path)!r}"
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{what}: there is no such Python file")
+    import_module("experiments.run.networks")  # so that its tables are known as we ship them, before FILE changes them
     try:
         with of_user(what, ValueError, file=path):
             module = import_own(path)

@@ -36,7 +36,9 @@ def follow(
     steps = sampler.run(eps, x, sigmas, noise)
     if not isinstance(steps, Iterator):
         raise ValueError(f"sampler {sampler.name}: run() returned {type(steps).__name__}; it must yield x at each step")
+    version, late = _changes(x), False
     for state in steps:
+        late |= eps.step == 0 and state is x and not x.is_inference() and _changes(x) == version
         eps.step, eps.calls = eps.step + 1, 0
         if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
             raise ValueError(
@@ -54,6 +56,10 @@ def follow(
             )
         last = eps.step >= n_steps or not sampler.follows_ladder
         yield state.clone() if last else state  # what the sampler does after its last yield must not change the result
+    if late and eps.calls:
+        raise ValueError(
+            f"sampler {sampler.name}: it yields x before each step, so its last step is lost; it must yield x after it"
+        )
     if eps.step == 0 or (eps.step < n_steps and sampler.follows_ladder):
         raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
 

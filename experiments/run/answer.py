@@ -8,18 +8,19 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from experiments.own.user_code import of_user
 from experiments.run import conclusion, dry_run, execute, folder
-from experiments.run.asked import check_baselines, check_given, settings_of
+from experiments.run.asked import MOST_SETTINGS, check_baselines, check_given, settings_of
 from experiments.run.cache import Cache
 from experiments.run.calibration import Machines, chosen
 from experiments.run.compare import Row
-from experiments.run.doubts import doubts, impossible, remarks
+from experiments.run.doubts import doubts, impossible, remarks, same_images
 from experiments.run.options import Options
-from experiments.run.plan import Run, check_plan, planned
+from experiments.run.plan import Run, check_plan, check_settings, planned
 from experiments.run.selection import only
 from experiments.run.setting import Setting
 from experiments.run.study import Study
@@ -125,7 +126,9 @@ def _noted(
     """What readers of the numbers should know; it is also said on the terminal."""
     possible = [run for run in part if not run.impossible]
     with said(console, lambda: "checking the network and the settings"):
-        warnings, notes = doubts(possible), [*planner.study.notes, *remarks(possible)]
+        with of_user("notes"):
+            notes = [*planner.study.notes]
+        warnings, notes = doubts(possible), [*notes, *remarks(possible)]
     if options.only:
         asked = f"--only {shlex.quote(options.only)}"
         notes.append(f"a part of the experiment was run, {len(part)} of {len(runs)} runs: {asked}")
@@ -142,7 +145,9 @@ def _worked(
     """How many runs there are in the end, what they gave, and how the work ended."""
     how: dict[str, Any] = {"workers": options.workers or 1, "ray_address": options.ray_address}
     how |= {"gpus_per_run": options.gpus_per_run or 1.0}
-    study, limit = planner.study, planner.study.limit
+    study = planner.study
+    with of_user("limit"):
+        limit = float(study.limit)
     first = part if limit == math.inf else _spread(part)
     worked = execute.execute(first, cache, console, until=start + FIRST * limit, **how)
     made = Made.of(study.page, part, cache, worked.failed)
@@ -152,7 +157,11 @@ def _worked(
     if limit < math.inf and worked.evaluations:
         room = (start + LAST * limit - time.time()) * worked.evaluations / (time.time() - start)
     with of_user("then()"):
-        further = planner.runs([*study.then(made, room, partial(console.print, soft_wrap=True))])
+        settings = [*islice(study.then(made, room, partial(console.print, soft_wrap=True)), MOST_SETTINGS + 1)]
+        if len(settings) > MOST_SETTINGS:
+            raise ValueError(f"then(): it yields more than {MOST_SETTINGS:,} settings")
+        check_settings([*dict.fromkeys(run.setting for run in part), *settings])
+        further = planner.runs(settings)
     if not further:
         return len(part), made, worked
     begun = [run for run in part if run in made.files or run.score_id in made.failed]  # what was left out stays out
@@ -169,10 +178,12 @@ def _written(study: Study, made: Made, out: Path, options: Options, notes: Seque
         result = tabulated(study, made)
         folder.clear(out)
         folder.write_tables(out, result.tables, result.pictures)
+    for text in (found := same_images({run: each.score for run, each in made.files.items()})):
+        console.print(f"warning: {text}", style="yellow", soft_wrap=True)
     with of_user("finish()"):
         study.finish(out, made, result, partial(console.print, soft_wrap=True))
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
-    return folder.write(out, info | {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes]})
+    return folder.write(out, info | {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *found]})
 
 
 def _spread(runs: Sequence[Run]) -> list[Run]:

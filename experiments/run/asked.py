@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from diffusion_core import data_user
 from experiments.own.user_code import of_user
 from experiments.run.cache import Cache
 from experiments.run.options import Options
@@ -24,6 +25,9 @@ def check_given(study: Study, options: Options, out: Path, cache: Cache) -> None
         raise ValueError(f"{', '.join(typed)}: nothing is trained, since --network brings a network")
     if any(out.resolve().is_relative_to(cache.root.resolve() / kind) for kind in KINDS):
         raise ValueError(f"out={str(out)!r}: it lies in a folder of the store {cache.root}; choose another folder")
+    images = data_user.parse(study.data)
+    if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
+        raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")
 
 
 def settings_of(study: Study) -> list[Setting]:

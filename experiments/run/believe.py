@@ -149,7 +149,10 @@ def levels_of(law: NoiseDistribution, stratified: bool, batch: int, last: int) -
 def weights_of(name: str, batch: int) -> Tensor:
     """The weights (batch,) of the loss at levels from 0.01 to 100, in the order of a batch. ValueError if unfit."""
     with of_user(f"weighting {name}", ValueError):
-        return _by_element(f"weighting {name}", WEIGHTINGS[name], torch.logspace(-2, 2, batch))
+        weights = _by_element(f"weighting {name}", WEIGHTINGS[name], torch.logspace(-2, 2, batch))
+    if not (weights.isfinite() & (weights >= 0)).all() or not weights.any():
+        raise ValueError(f"weighting {name}: its weights must be finite, at least 0, and not all 0")
+    return weights
 
 
 def _by_element(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

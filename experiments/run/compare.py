@@ -4,7 +4,7 @@ A `Side` is a setting as it was measured: for each network a row of the table an
 here knows where they come from. contrasts.py makes rows of comparisons.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 CONTROL = "control"  # kind of an A/A contrast
+REPEATED = "schedule sampler n_steps sigma_max sigma_min final_denoise train_noise weighting".split()  # by a control
 ALONE = ("primary", CONTROL)  # kinds of contrasts with an interval of their own
 
 
@@ -67,6 +68,9 @@ class BestSet:
 
     sides: Sequence[Side]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sides", tuple(self.sides))  # they are read several times
+
 
 Comparison = Contrast | BestSet
 
@@ -75,6 +79,16 @@ def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
     """Each setting against the first."""
     for side in sides[1:]:
         yield Contrast(kind, side, sides[0])
+
+
+def repeated(again: Side, sides: Iterable[Side]) -> Side | None:
+    """The setting that a control repeats, by the columns of their rows; of several the one of its label."""
+    rows = [*again.rows.values()][:1]
+    same = [
+        side for side in sides for row in [*side.rows.values()][:1]
+        if rows and all(row.get(name) == rows[0].get(name) for name in REPEATED)
+    ]  # fmt: skip
+    return min(same, key=lambda side: side.label != again.label, default=None)
 
 
 def control(again: Side, setting: Side) -> Contrast:

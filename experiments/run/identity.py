@@ -20,7 +20,12 @@ RULE = "it must be exactly int, float, str, bool, None, a tuple or a dataclass o
 
 def identity(config: Any) -> str:
     """The first 12 hex digits of the SHA-256 of SCHEMA and the config. Equal configs have equal results."""
-    return hashlib.sha256(plain_json({"schema": SCHEMA, "config": canonical(config)}).encode()).hexdigest()[:12]
+    return of_plain(canonical(config))
+
+
+def of_plain(config: Any) -> str:
+    """The identity of a config that is plain JSON data, as in the header of a file."""
+    return hashlib.sha256(plain_json({"schema": SCHEMA, "config": config}).encode()).hexdigest()[:12]
 
 
 def canonical(config: Any, name: str = "config") -> Any:

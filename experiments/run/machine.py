@@ -41,6 +41,7 @@ class Machine:
         """Makes this process compute in this way: threads split sums, cuDNN chooses kernels, TF32 drops digits."""
         keep_freed()
         use_threads(self.threads)
+        torch.set_float32_matmul_precision("highest")  # else a CPU may multiply in bfloat16
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
@@ -48,3 +49,4 @@ class Machine:
 def pin_scores() -> None:
     """Scores are computed on one thread: their many small products are slower on two, and round otherwise."""
     use_threads(1)
+    torch.set_float32_matmul_precision("highest")  # of features

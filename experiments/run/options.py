@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from diffusion_core.fields import check_range, one_of
+from diffusion_core.fields import check_fields, check_range, one_of
 from experiments.run.study import shown
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class Options(Result, Running, Cluster):
     home: Path = field(default_factory=Path.cwd)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("out", "data_root", "store"):
             if path := str(getattr(self, name) or ""):
                 if re.match(r"\w+:/", path):  # Path makes one slash of two

@@ -14,6 +14,7 @@ from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.networks.build import TRUNKS
 from diffusion_core.networks.small import SIDE
 from diffusion_core.samplers.sampling import default_batch
+from diffusion_core.schedules.sigma import check_ladder
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.spaces import PYTHON, check_features, suited
 from experiments.own import external
@@ -28,6 +29,7 @@ from experiments.run.setting import Setting
 from experiments.run.study import CONTROL, Study
 
 OTHER = 10_000  # added to a seed for other noise, or for another network
+OF_SAMPLERS = ("alpha", "beta", "eta", "s_churn", "mu", "beta_ks")  # columns that a sampler may fill
 VALUES = "values"  # the feature space of floats: their own values
 
 
@@ -94,6 +96,11 @@ class Run:
         if self.setting.impossible:
             return self.setting.impossible
         try:
+            if has_own_code(ladder := self.setting.ladder):
+                with of_user(f"ladder {ladder.name}"):
+                    if not isinstance(self.sigmas, tuple):
+                        raise ValueError(f"sigmas: ladder {ladder.name} gave no tuple, but {self.sigmas!r:.80}")
+                    check_ladder(self.sigmas)
             nfe, budget = self.nfe, self.setting.budget
         except ValueError as error:
             return str(error)
@@ -121,8 +128,8 @@ class Run:
             return values | {"eta": getattr(sampler, "eta", None), "status": "infeasible", "error": self.impossible}
         values |= {
             "data": self.network.data,
-            "sigma_max": ladder.sigma_max,
-            "sigma_min": ladder.sigma_min,
+            "sigma_max": self.sigmas[0] if has_own_code(ladder) else ladder.sigma_max,
+            "sigma_min": self.sigmas[-1] if has_own_code(ladder) else ladder.sigma_min,
             "n_steps": len(self.sigmas) - 1,
             "final_denoise": setting.final_denoise,
             "n_samples": self.n,
@@ -136,7 +143,11 @@ class Run:
             "samples_id": self.samples_id,
             "run_id": self.score_id,
         }
-        return values | self.network.row() | sampler.row(self.sigmas)
+        with of_user(f"row() of {sampler.name}", ValueError):
+            own = dict(sampler.row(self.sigmas))
+            if others := sorted(map(str, own.keys() - {*OF_SAMPLERS})):
+                raise ValueError(f"it has {others[0]!r}; a sampler's own columns are {', '.join(OF_SAMPLERS)}")
+        return values | self.network.row() | own
 
 
 def planned(
@@ -257,6 +268,6 @@ def check_plan(runs: Iterable[Run]) -> None:
             planned = 0 if run.impossible else run.nfe
         if type(planned) is not int:
             raise ValueError(f"planned_nfe of {run.setting.label} is {planned!r}; it must be a whole number")
-    for ladder in dict.fromkeys(run.setting.ladder for run in runs):
+    for ladder in dict.fromkeys(run.setting.ladder for run in runs if not run.impossible):
         if has_own_code(ladder) and ladder.sigmas() != ladder.sigmas():
             raise ValueError(f"ladder {ladder.name}: called twice, its schedule gave other levels")

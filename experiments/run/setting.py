@@ -136,6 +136,7 @@ class Setting:
             raise ValueError(f"ladder={self.ladder!r}: it must be one such as Ladder(n_steps=16)")
         if not isinstance(self.training, Mapping):
             raise ValueError(f"training={self.training!r}: it must be a dict, such as {{'lr': 1e-3}}")
+        object.__setattr__(self, "training", dict(self.training))  # which settings() may change for its next setting
         check_range("draw", self.draw, 0)
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:

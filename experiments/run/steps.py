@@ -29,6 +29,7 @@ from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.real import Against, Real, precision_recall
 from experiments.distances.spaces import is_digits
 from experiments.distances.texture import RealTexture
+from experiments.own.behaviour import is_random
 from experiments.own.features import extract, usual_batch
 from experiments.own.user_code import of_user
 from experiments.run import believe
@@ -70,7 +71,7 @@ def _sampled(run: Run, network: Artifact | None, advance: Advance, crowded: bool
     x = draw(run, model, everyone, run.batch_size, after_batch=lambda n: advance(n * run.nfe), watch=film)
     _synchronise(device)
     others, seconds = BusyClock.now().others_since(before), perf_counter() - before.wall
-    if has_own_code(run) and not getattr(loaded, "random", False):
+    if has_own_code(run) and not is_random(loaded):
         again = partial(_again, run, loaded)
         believe.ask_again(_users(run), again, x, run.batch_size, believe.ALONE[run.machine.precision])
     nfe = model.images / run.n
@@ -178,7 +179,7 @@ def _users(run: Run) -> str:
 def _check_samples(run: Run, network: Artifact | None, mixed: bool, stored: Artifact) -> None:
     """Raises Differs if some samples of a run, drawn again, differ from the stored ones."""
     loaded, images = run.network.load(network), images_of(run.network.data)
-    if getattr(loaded, "random", False):  # no two runs of it can be compared
+    if is_random(loaded):  # no two runs of it can be compared
         return
     chosen = torch.tensor(believe.choose(run.n, len(images.labels.unique())))
     again = _decoded(run, _again(run, loaded, chosen))

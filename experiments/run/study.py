@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 import tyro
 
 from diffusion_core.fields import check_fields, check_range
-from experiments.run.compare import BestSet, Comparison, Row, Side, against_first, control
+from experiments.run.compare import BestSet, Comparison, Row, Side, against_first, control, repeated
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
@@ -124,15 +124,14 @@ class Study:
 
     def compare(self, of: Of) -> Iterator[Comparison]:
         """In each group every setting against the first, and the set of the best; then the A/A control."""
-        first: Side | None = None
         for (group, _), sides in of.items():
             if group != CONTROL and len(sides) > 1:
-                first = first or next(iter(sides.values()))
                 yield from against_first("setting", [*sides.values()])
                 yield BestSet([*sides.values()])
-        for side in of.get((CONTROL, None), {}).values():
-            if first:
-                yield control(side, first)
+        for again in of.get((CONTROL, None), {}).values():
+            others = (side for (group, _), sides in of.items() if group != CONTROL for side in sides.values())
+            if (setting := repeated(again, others)) is not None:
+                yield control(again, setting)
 
     def then(self, made: "Made", room: float, say: Say) -> Iterator[Setting]:
         """What is run besides when all settings are measured, because of what came out.

@@ -13,7 +13,7 @@ from experiments.run import folder, steps
 from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache
 from experiments.run.cache import Made as Content
-from experiments.run.compare import BestSet, Row, Side
+from experiments.run.compare import BestSet, Contrast, Row, Side
 from experiments.run.contrasts import Families, best_set_rows, contrast_rows, summary
 from experiments.run.identity import identity
 from experiments.run.machine import pin_scores
@@ -97,6 +97,8 @@ def tabulated(study: Study, made: Made) -> Result:
     ]
     with of_user("compare()"):
         comparisons = list(study.compare(made.sides))
+    if others := [one for one in comparisons if not isinstance(one, Contrast | BestSet)]:
+        raise ValueError(f"compare(): {others[0]!r:.80}: it must yield Contrast(kind, a, b) or BestSet(sides)")
     with of_user("more()"):
         more = dict(study.more(made))
     families = Families.over(comparisons)
@@ -110,6 +112,8 @@ def tabulated(study: Study, made: Made) -> Result:
     }
     if any(isinstance(one, BestSet) for one in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, families, floors))
+    if wrong := [name for name in more if name in tables or name not in folder.TABLES]:
+        raise ValueError(f"more(): {wrong[0]!r}: it may give {', '.join(sorted(folder.TABLES.keys() - tables.keys()))}")
     return Result(tables | more, dict(_pictures(made.files)))
 
 

@@ -84,7 +84,13 @@ def main(options: Score) -> int:
     from experiments.scoring.tables import NAME, write
     from reports.render import write_report
 
+    out = options.out.absolute()  # wherever code of the user's goes
     earlier(options.out)  # raises ValueError if others wrote there
+    for source in (options.real, *options.sets):
+        if (place := Path(source).expanduser()).is_dir() and out.resolve().is_relative_to(place.resolve()):
+            raise ValueError(
+                f"out={str(options.out)!r}: it lies in {source}, whose images are scored; choose another folder"
+            )
     store, features = Cache(options.store), options.features or None
     sources = (options.real, *options.sets)
     weights = _weights(options)
@@ -94,13 +100,13 @@ def main(options: Score) -> int:
     if options.fail_if_worse and not differences:
         raise ValueError(f"fail_if_worse: {compared.inputs[1].name} is the only set; at least two are compared")
     console = Terminal()
-    with held(options.out):
-        write(options.out, compared)
-        report = write_report(options.out)
+    with held(out):
+        write(out, compared)
+        report = write_report(out)
         paired = [] if console.is_terminal else [scores.pairing]  # a terminal shows it below the numbers
         for note in filter(None, [*paired, *scores.notes]):
             console.print(f"note: {note}", soft_wrap=True)
-        show(report.resolve(), str(report), False, console)
+        show(report, str(options.out / report.name), False, console)
     if options.json or not console.is_terminal:
         summary = {
             "experiment": NAME,

@@ -97,6 +97,8 @@ def measure(
     chosen = [random_order(inputs[0].n), *pairing.chosen]
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device={device!r}: PyTorch sees no CUDA device here; use cpu or auto")
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise ValueError(f"device={device!r}: it must be auto, cpu or cuda")
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     measured, warnings = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])

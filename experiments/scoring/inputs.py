@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from diffusion_core import data
 from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
 from experiments.own.files import read_json
-from experiments.run.artifact import stored
+from experiments.run.artifact import header_of, stored
 from experiments.run.cache import Cache
+from experiments.run.identity import of_plain
 from experiments.scoring.ahead import ahead
 from experiments.scoring.progress import steps
+from reports.results import digests
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 ROUNDED = 1e-3  # of a column's standard deviation
@@ -83,7 +85,7 @@ def open_input(source: Source, store: Cache, name: str = "") -> Input:
         if (path / "table.csv").is_file():
             return _samples(text, _samples_of_result(path), store)
         if path.is_dir():
-            return _folder(text, path)
+            return _folder(text, path.absolute())  # wherever code of the user's goes
         if path.suffix == ".npz":
             return _pixels(text, images_among(read_arrays(path))[1])
         if path.is_file():
@@ -185,6 +187,9 @@ def _folder(name: str, folder: Path) -> ImageSet:
 
 def _samples_of_result(folder: Path) -> dict[str, str]:
     """The samples of the one setting of a result folder, one for each network: identity -> sampling seed."""
+    written = read_json(info).get("files", {}) if (info := folder / "run.json").is_file() else {}
+    if written.get("table.csv") not in (None, digests(folder, ["table.csv"])["table.csv"]):
+        raise ValueError("its table.csv is not as the run wrote it; give the command of the run again")
     with (folder / "table.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row.get("status") == "ok" and row.get("samples_id")]
     if not rows:
@@ -208,7 +213,10 @@ def _samples(name: str, seeds: Mapping[str, str], store: Cache) -> ImageSet:
                 f"the store {store.root} has no samples {identity}; run their command again, or name another one with "
                 "--store"
             )
-        samples = stored(path)["samples"]
+        content, (config, _) = stored(path), header_of(path)
+        if of_plain(config) != identity or "samples" not in content:
+            raise ValueError(f"{path} does not hold samples {identity}; remove it, and run their command again")
+        samples = content["samples"]
         if samples.is_floating_point():
             raise ValueError(f"samples {identity} are {tuple(samples.shape)} floats, no images")
         pixels.append(samples.permute(0, 2, 3, 1).numpy())

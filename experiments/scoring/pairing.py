@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffusion_core.data_user import random_order
+from diffusion_core.fields import one_of
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.scoring.inputs import Input
 
@@ -39,6 +40,7 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
 
     ValueError if a set has too few images, or if its names or its number do not suit `pairs`.
     """
+    one_of("pairs", pairs, get_args(Pairs))
     for images in sets:
         if images.n < MIN_SAMPLES:
             count = f"{images.n} image{'s' * (images.n != 1)}"

@@ -2,12 +2,17 @@
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from diffusion_core.fields import check_fields, check_range
+
+
+class Many(IntEnum):
+    TWO = 2
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict
     [
         ({"count": 2.5}, "count=2.5: it must be a whole number"),
         ({"count": True}, "count=True: it must be a whole number"),
+        ({"count": Many.TWO}, "count=<Many.TWO: 2>: it must be a whole number"),  # else a test with `is` would fail
         ({"count": math.inf}, "count=inf: it must be a whole number"),
         ({"count": "2"}, "count='2': it must be a whole number"),
         ({"size": math.nan}, "size=nan: it must be a number"),

@@ -1,5 +1,7 @@
 """A sweep of one's own: what is planned, what comes of it, and by what its classes are known."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,16 @@ def test_a_noise_distribution_of_ones_own_is_known_by_its_source(tmp_path: Path)
     texts = (noisy(), noisy("torch.rand(n, generator=generator) + 1"))
     found = [{identity(run.network) for run in planned(tmp_path, text)} for text in texts]
     assert [*map(len, found)] == [4, 4] and len(found[0] & found[1]) == 2  # the other setting's networks
+
+
+@pytest.mark.slow
+def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path) -> None:
+    """In a new process, in which FILE is read before our networks are imported."""
+    change = "from diffusion_core.weightings import WEIGHTINGS\nWEIGHTINGS['karras'] = WEIGHTINGS['unit-eps']\n"
+    file = written(tmp_path, change + FILE)
+    code = (
+        f"from pathlib import Path; from experiments.sweep import read; read(Path({str(file)!r}));"
+        "from experiments.run.networks import Trained; from experiments.run.identity import has_own_code;"
+        "print(has_own_code(Trained()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"

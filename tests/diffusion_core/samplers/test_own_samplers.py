@@ -41,6 +41,15 @@ class Mine(Sampler):
             yield x
 
 
+class Early(Euler):
+    """Yields x before each step."""
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        for sigma, after in pairwise(sigmas):
+            yield x
+            x = x + (after - sigma) * eps(x, sigma)
+
+
 class Returns(Euler):
     def run(self, *arguments: Any) -> Any:
         return None
@@ -85,9 +94,10 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         (Mine(skip=(3,)), "it took 7 of the 8 steps that its ladder has"),
         (Mine(skip=tuple(range(8))), "it took 0 of the 8 steps that its ladder has"),
         (Mine(more=1), "it took more than the 8 steps that its ladder has"),
+        (Early(), r"sampler Early\(eta=0\): it yields x before each step, so its last step is lost"),
         (Returns(), r"sampler Returns\(eta=0\): run\(\) returned NoneType; it must yield x"),
     ],
-    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "none", "too many", "return"],
+    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "none", "too many", "early", "return"],
 )
 def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -> None:
     with pytest.raises(ValueError, match=message):

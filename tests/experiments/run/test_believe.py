@@ -142,6 +142,28 @@ def test_features_are_asked_again_as_they_are_used(returned: str, folder: Path) 
 
 # --- a difference condemns what the same code has made ---
 
+
+class Random:
+    """A model with an attribute `random` that is not True: it is checked as any other."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.random = model, object()
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return own_noise(self.model(x, sigma), 0)
+
+
+@dataclass(frozen=True)
+class RandomNetwork(OwnNetwork):
+    def load(self, artifact: Any) -> Any:
+        return Random(Exact.load(self, artifact))
+
+
+def test_only_random_true_takes_a_network_out_of_the_check(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="network: asked again"):
+        steps.sample(run(Euler(0.0), RandomNetwork(data())), Cache(tmp_path), silent)
+
+
 MINE = """
 from dataclasses import dataclass
 from itertools import pairwise
@@ -245,10 +267,10 @@ def test_a_check_that_fails_is_a_failure_and_keeps_what_is_stored(folder: Path) 
 
 START = "import torch\nfrom diffusion_core import GaussianDenoiser\nexact = GaussianDenoiser()\n"
 READS = {  # a model that reads gain_xyz.py in a way that its identity does not show, and values there
-    "one class": (
+    "every second image": (
         "from gain_xyz import GAIN\nclass Labelled:\n    takes_index = True\n"
         "    def __call__(self, x, sigma, *, index):\n"
-        "        return exact(x, sigma) * torch.where(index % 10 == 7, GAIN, 1.0).view(-1, 1, 1, 1)\n"
+        "        return exact(x, sigma) * torch.where(index % 2 == 1, GAIN, 1.0).view(-1, 1, 1, 1)\n"
         "eps = Labelled()\n",
         1,
         0.5,

@@ -115,6 +115,11 @@ def test_groups_with_different_networks_are_families_of_their_own_that_share_the
         contrast_rows([Contrast("setting", few[0], many[0])], FLOORS)
 
 
+def test_a_set_of_the_best_may_be_given_as_a_generator() -> None:
+    sides = [side(label, value) for label, value in (("a", 0.0), ("b", 0.1))]
+    assert len(best_set_rows([BestSet(one for one in sides)], FLOORS)) == 2  # type: ignore[arg-type]
+
+
 def test_a_control_is_not_paired_and_says_what_it_is() -> None:
     setting = side("eta 0", 0.0)
     other = replace(setting, distances={0: setting.distances[1], 1: setting.distances[0]})

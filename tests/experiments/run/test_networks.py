@@ -129,6 +129,8 @@ WEIGHTS_OF: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "mean": (lambda s: s / s.mean(), "depends on the others of its batch"),
     "place": (lambda s: s * torch.arange(len(s)), "depends on the others of its batch"),
     "fails": (lambda s: {}["a"], "weighting mine: KeyError"),
+    "zero": (torch.zeros_like, "its weights must be finite, at least 0, and not all 0"),
+    "negative": (torch.neg, "its weights must be finite, at least 0"),
 }
 
 

@@ -10,6 +10,7 @@ from run_spine import N, data, exact, reference, run, trained
 
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.samplers import Euler, Heun, Interval, Restart, Sampler
+from experiments.run.doubts import doubts
 from experiments.run.foreign import Foreign
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
@@ -191,6 +192,59 @@ class Planned(Sampler):
 def test_a_sampler_that_cannot_be_planned_is_refused(way: str, says: str) -> None:
     with pytest.raises(ValueError, match=f"planned_nfe of mine.*{says}"):
         check_plan([run(Planned(way), label="mine")])
+
+
+def test_a_setting_keeps_its_training_when_the_dict_changes() -> None:
+    training = {"lr": 0.1}
+    one = Setting("a", Ladder(n_steps=2), Euler(0.0), training=training)
+    training["lr"] = 0.2
+    assert one.training == {"lr": 0.1}
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A user's ladder."""
+
+    levels: tuple[float, ...] = (9.0, 1.0, 0.5)
+    name: str = "mine"
+
+    def sigmas(self) -> Any:
+        return torch.tensor(self.levels) if self.name == "tensor" else self.levels
+
+
+@pytest.mark.parametrize("levels", [(1.0,), (1.0, 9.0), (float("inf"), 1.0)])
+def test_a_users_ladder_is_one_or_its_run_is_impossible(levels: tuple[float, ...]) -> None:
+    one = replace(run(), setting=Setting("a", Levels(levels), Euler(0.0)))  # type: ignore[arg-type]
+    assert one.impossible.startswith("sigmas") and one.row()["status"] == "infeasible"
+    row = replace(one, setting=replace(one.setting, ladder=Levels())).row()
+    assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, "mine")
+    other = replace(one, setting=replace(one.setting, ladder=Levels(name="tensor")))
+    assert other.impossible.startswith("sigmas: ladder tensor gave no tuple, but tensor(")
+
+
+@dataclass(frozen=True)
+class Speaks(Sampler):
+    """Its row and its doubts are wrong."""
+
+    def row(self, sigmas: tuple[float, ...]) -> Any:
+        return None
+
+    def doubts(self, sigmas: tuple[float, ...]) -> Any:
+        return None
+
+
+def test_a_sampler_whose_row_or_doubts_fail_is_named() -> None:
+    one = replace(run(), setting=Setting("a", Ladder(n_steps=2), Speaks()))
+    with pytest.raises(ValueError, match=r"row\(\) of Speaks: TypeError"):
+        one.row()
+    with pytest.raises(ValueError, match=r"doubts\(\) of Speaks: TypeError"):
+        doubts([one])
+
+
+def test_a_machine_multiplies_in_full_precision() -> None:
+    torch.set_float32_matmul_precision("medium")
+    Machine().pin()
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_equal_numbers_are_one_run() -> None:

@@ -41,6 +41,39 @@ class Mine(Study):
 
 
 @dataclass(frozen=True)
+class Grouped(Mine):
+    """The first setting is alone in its group; and what it does besides."""
+
+    besides: str = ""
+
+    def settings(self) -> Iterator[Setting]:
+        yield Setting("alone", Ladder(n_steps=2), Euler(0.3), group="one")
+        for eta in self.etas:
+            yield Setting(f"eta {eta:g}", Ladder(n_steps=2), Euler(eta), group="two")
+        for power in (1.0, 2.0) if self.besides == "blind" else ():
+            yield Setting(f"blind {power:g}", Ladder(n_steps=2), Blind(power), group="two")
+        if self.besides == "a control":
+            yield Setting("again", Ladder(n_steps=2), Euler(1.0), group=CONTROL, draw=1)
+
+    def then(self, made: Any, room: float, say: Any) -> Iterator[Setting]:
+        if self.besides == "repeats":
+            yield Setting("eta 1", Ladder(n_steps=2), Euler(1.0), group="two")
+
+    def more(self, made: Any) -> Any:
+        return {self.besides: []} if ".csv" in self.besides else {}
+
+
+@dataclass(frozen=True)
+class Blind(Sampler):
+    """Does not look at its parameter."""
+
+    power: float = 1.0
+
+    def run(self, *arguments: Any) -> Iterator[Tensor]:
+        return Euler(0.5).run(*arguments)
+
+
+@dataclass(frozen=True)
 class Broken(Sampler):
     """Fails."""
 
@@ -168,6 +201,8 @@ def test_an_interrupted_run_leaves_the_rows_that_are_finished(
         ({}, {"out": "STORE/samples/x"}, "it lies in a folder of the store"),
         ({}, {"workers": 0}, "workers=0"),
         ({}, {"workers": 2, "ray_address": "local"}, "workers, ray_address: give one of them"),
+        ({}, {"threads": "2"}, "threads='2': it must be a whole number or None"),
+        ({}, {"preset": "huge"}, "preset='huge': it must be 'smoke' or 'laptop' or 'gpu'"),
         ({}, {"gpus_per_run": 0.5}, "gpus_per_run=0.5: it needs --ray-address"),
         ({}, {"only": "mode == 'x'"}, "it holds for none of 6 planned runs"),
     ],
@@ -181,6 +216,56 @@ def test_unfit_studies_and_options_are_refused_before_any_work(
     with pytest.raises(ValueError, match=says):
         asked(tmp_path, mine(**options), **how)
     assert not list(tmp_path.iterdir())
+
+
+def grouped(besides: str = "") -> Grouped:
+    return Grouped(data=run_spine.data(), network="exact", n_samples=40, besides=besides)
+
+
+@pytest.mark.parametrize(("besides", "setting"), [("", "alone"), ("a control", "eta 1")])
+def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, setting: str, tmp_path: Path) -> None:
+    asked(tmp_path, grouped(besides))
+    rows, contrasts = table(tmp_path), table(tmp_path, "contrasts")
+    of_control = contrasts[(contrasts["kind"] == CONTROL) & (contrasts["metric"] == "mmd")]
+    (one,) = of_control[of_control["verdict"].notna()].itertuples()
+    assert (one.a, one.b) == (f"{setting}, other noise", setting)
+    again = rows["mode"] == CONTROL
+    assert one.value_a == rows[again]["mmd"].item()
+    assert one.value_b == rows[~again & (rows["setting"] == setting)]["mmd"].item()
+
+
+def test_a_part_without_the_setting_of_the_control_has_none(tmp_path: Path) -> None:
+    asked(tmp_path, grouped(), only="mode != one")
+    assert set(table(tmp_path, "contrasts")["kind"]) == {"setting"} and CONTROL in set(table(tmp_path)["mode"])
+
+
+@pytest.mark.parametrize(
+    ("besides", "says"),
+    [("repeats", "settings.*: 'eta 1' of 'two' more than once"), ("my.csv", "more.*: 'my.csv': it may give "),
+     ("contrasts.csv", "more.*: 'contrasts.csv'"), ("../table.csv", "more.*: '../table.csv'")],
+)  # fmt: skip
+def test_what_a_study_adds_must_be_new_and_known(besides: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=says):
+        asked(tmp_path, grouped(besides))
+
+
+def test_a_study_must_yield_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Grouped, "compare", lambda self, of: ["a"], raising=False)
+    with pytest.raises(ValueError, match=r"compare\(\): 'a': it must yield Contrast"):
+        asked(tmp_path, grouped())
+
+
+def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As those of a sampler that does not look at its parameter."""
+    asked(tmp_path, grouped("blind"))
+    said = "'blind 1' and 'blind 2' gave exactly the same images, though they differ"
+    assert f"warning: {said}" in capsys.readouterr().out
+    assert any(note.startswith(said) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])
+
+
+def test_the_folder_of_the_images_takes_no_result(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="it lies in the folder of the images; choose another"):
+        asked(tmp_path, mine(data=f"folder:{tmp_path}"))
 
 
 def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path) -> None:

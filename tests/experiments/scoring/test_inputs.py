@@ -1,5 +1,7 @@
 """What people bring: read as documented, or refused in one line that names the file."""
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from PIL import Image
 from user_images import save
 
 from experiments.run.cache import Cache
+from experiments.run.machine import Machine
 from experiments.scoring.compare import _spaces, compare, open_all
 from experiments.scoring.features import batches, suit
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
@@ -229,3 +232,26 @@ def test_pixels_are_given_to_extractors_as_documented() -> None:
     for pixels, message in ((colour, "x: its images have colours"), (grey[..., :20], "x: images of 20x28")):
         with pytest.raises(ValueError, match=message):
             suit(pixels, "digits", "x")
+
+
+def test_samples_are_those_of_their_name_and_table(tmp_path: Path) -> None:
+    """Not another file of the store that was copied there, nor what an edited table names."""
+    store, run = Cache(tmp_path / "store"), tmp_path / "run"
+    whole = {"samples": torch.zeros(40, 1, 8, 8, dtype=torch.uint8)}
+    first, second = (store.cached("samples", Machine(threads=n), lambda: (whole, {})).path for n in (1, 2))
+    assert open_input(f"samples:{first.stem}", store).n == 40
+    second.write_bytes(first.read_bytes())
+    with pytest.raises(ValueError, match=f"does not hold samples {second.stem}; remove it"):
+        open_input(f"samples:{second.stem}", store)
+    run.mkdir()
+    (run / "table.csv").write_text(f"status,samples_id\nok,{first.stem}\n")
+    (run / "run.json").write_text(json.dumps({"files": {"table.csv": hashlib.sha256(b"other").hexdigest()}}))
+    with pytest.raises(ValueError, match="is not as the run wrote it"):
+        open_input(run, store)
+
+
+@pytest.mark.parametrize(("options", "says"), [({"pairs": "orderr"}, "pairs='orderr'.*did you mean order"),
+                                               ({"device": "tpu"}, "device='tpu': it must be")])  # fmt: skip
+def test_a_misspelt_option_is_refused(options: dict[str, str], says: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=says):
+        compare(ROWS, ROWS, ROWS, store=tmp_path, **options)  # type: ignore[arg-type]
