@@ -8,6 +8,7 @@ import fcntl
 import io
 import math
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -65,13 +66,20 @@ def earlier(folder: Path) -> list[Path]:
     files = [
         path for name in (*TABLES, *(f"{name}.gz" for name in TABLES), *SINGLE) if (path := folder / name).exists()
     ]
-    files += [path for part, kind in PARTS.items() for path in (folder / part).glob(kind)]
+    files += [
+        path for part, kind in PARTS.items() for path in (folder / part).glob(kind) if part != "images" or _ours(path)
+    ]
     if files and not (folder / MARK).exists():
         found = files[0].relative_to(folder)
         raise ValueError(f"out={str(folder)!r}: it holds {found}, which no run wrote; choose another folder")
     if inside := next((path for path in files if path.is_dir()), None):
         raise ValueError(f"out={str(folder)!r}: {inside.name} is a folder there; choose another folder")
     return files
+
+
+def _ours(picture: Path) -> bool:
+    """Whether a picture has a name that a run or `score` gives, and is not a user's own."""
+    return re.fullmatch(r"real|set-\d+|[0-9a-f]{12}(-film|-denoised)?", picture.stem) is not None
 
 
 def clear(folder: Path) -> None:

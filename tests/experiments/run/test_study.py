@@ -270,18 +270,20 @@ def test_the_folder_of_the_images_takes_no_result(tmp_path: Path) -> None:
 
 def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    picture, code = out / "images" / "cat.png", out / "export" / "8-evaluations-torch.py"
-    for path in (picture, code):
-        path.parent.mkdir(parents=True)
+    mine_too, picture = (out / "images" / name for name in ("cat.png", "0123456789ab-film.png"))
+    code = out / "export" / "8-evaluations-torch.py"
+    for path in (mine_too, picture, code):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
-    with pytest.raises(ValueError, match=r"it holds images/cat\.png, which no run wrote; choose another folder"):
+    with pytest.raises(ValueError, match=r"it holds images/0123456789ab-film\.png, which no run wrote; choose another"):
         asked(tmp_path)
-    assert {path for path in out.rglob("*") if path.is_file()} == {picture, code}
+    assert {path for path in out.rglob("*") if path.is_file()} == {mine_too, picture, code}
     (out / folder.MARK).touch()  # a run made the folder
     assert folder.earlier(out) == [picture, code] and folder.earlier(tmp_path / "no such folder") == []
     asked(tmp_path, mine(seeds=1, etas=(0.0,)))
     names = {path.name for path in out.rglob("*")}
-    assert not {"cat.png", code.name, "best_sets.csv"} & names and len(table(tmp_path)) == 1
+    assert not {picture.name, code.name, "best_sets.csv"} & names and len(table(tmp_path)) == 1
+    assert mine_too.read_text() == "mine"
 
 
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
