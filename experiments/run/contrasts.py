@@ -6,6 +6,7 @@ of the best come from the same intervals.
 """
 
 import itertools
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,11 +27,12 @@ from experiments.distances.intervals import (
 )
 from experiments.distances.real import JUDGE, METRICS
 from experiments.distances.trust import MEASURES, no_images
-from experiments.run.compare import ALONE, BestSet, Comparison, Contrast, Row, Side
+from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Row, Side
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
+log = logging.getLogger(__name__)
 IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")
 
 
@@ -85,6 +87,24 @@ class Families:
     def pairs(self) -> int:
         """How many differences there are, in all."""
         return sum(each[JUDGE].pairs for each in self.of)
+
+
+def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Those whose settings have images from the same networks and noise. It says which are left out.
+
+    A part of the runs may have been asked for, and a report on the rest must not be lost.
+    """
+    out = list[Comparison]()
+    for one in comparisons:
+        sides = [side for side in (one.sides if isinstance(one, BestSet) else (one.a, one.b)) if side.whole]
+        again = isinstance(one, Contrast) and one.kind == CONTROL  # which has other noise
+        if again or len(images := {_images(side): side for side in reversed(sides)}) < 2:
+            out.append(one)
+            continue
+        *_, other, first = images.values()
+        why = "they have images from different networks or noise"
+        log.warning(f"{first.label} and {other.label} ({first.group}) are not compared: {why}")
+    return out
 
 
 def _images(side: Side) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache
 from experiments.run.cache import Made as Content
 from experiments.run.compare import BestSet, Contrast, Row, Side
-from experiments.run.contrasts import Families, best_set_rows, contrast_rows, summary
+from experiments.run.contrasts import Families, best_set_rows, comparable, contrast_rows, summary
 from experiments.run.identity import identity
 from experiments.run.machine import pin_scores
 from experiments.run.networks import images_of
@@ -101,6 +101,7 @@ def tabulated(study: Study, made: Made) -> Result:
         raise ValueError(f"compare(): {others[0]!r:.80}: it must yield Contrast(kind, a, b) or BestSet(sides)")
     with of_user("more()"):
         more = dict(study.more(made))
+    comparisons = comparable(comparisons)
     families = Families.over(comparisons)
     tables = {
         "table.csv": [*made.rows.values()],

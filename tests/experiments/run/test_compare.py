@@ -11,7 +11,7 @@ from experiments.distances.intervals import of_pairs
 from experiments.distances.real import METRICS
 from experiments.run import contrasts
 from experiments.run.compare import BestSet, Comparison, Contrast, Row, Side, against_first, control
-from experiments.run.contrasts import Families
+from experiments.run.contrasts import Families, comparable
 
 N = 200
 ROW = {"data": "d", "features": "f", "n_samples": N, "n_reference": 800, "precision": 0.6, "recall": 0.6, "seconds": 3}
@@ -113,6 +113,17 @@ def test_groups_with_different_networks_are_families_of_their_own_that_share_the
     assert both["high"] - both["low"] > 1.05 * (alone["high"] - alone["low"])
     with pytest.raises(ValueError, match="have images from different networks or noise"):
         contrast_rows([Contrast("setting", few[0], many[0])], FLOORS)
+
+
+def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
+    few, many = [side("a", 0.0), side("b", 0.2)], side("c", 0.1, networks=3)
+    again = control(side("a", 0.1), few[0])
+    asked = [*against_first("setting", [*few, many]), BestSet(few), BestSet([*few, many]), again]
+    assert comparable(asked) == [asked[0], asked[2], again]
+    assert caplog.messages == [
+        f"{pair} (g) are not compared: they have images from different networks or noise"
+        for pair in ("c and a", "a and c")
+    ]
 
 
 def test_a_set_of_the_best_may_be_given_as_a_generator() -> None:
