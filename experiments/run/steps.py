@@ -126,7 +126,22 @@ def draw(
 
 def _again(run: Run, loaded: Model, samples: Tensor) -> Tensor:
     run.machine.pin()
-    return draw(run, _ready(loaded, run, len(samples)), samples.tolist(), len(samples))
+    model = _ready(loaded, run, len(samples))
+    return draw(run, _watched(model) if has_own_code(run.network) else model, samples.tolist(), len(samples))
+
+
+def _watched(model: Model) -> Model:
+    """A user's network. ValueError if it changes its input, be it through `.data`, which leaves no trace."""
+
+    def eps(x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
+        before = x.clone()
+        out = model(x, sigma, **index)
+        if not torch.equal(before, x):
+            raise ValueError(f"network: it changed x in place at sigma {float(sigma[0]):.3g}; it must leave it alone")
+        return out
+
+    eps.takes_index = getattr(model, "takes_index", False)  # type: ignore[attr-defined]  # a function made here
+    return eps
 
 
 def _ready(loaded: Model, run: Run, batch_size: int) -> Model:

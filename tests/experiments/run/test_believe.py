@@ -301,6 +301,15 @@ def test_what_a_network_reads_is_met_when_it_changes(
     assert len([said for said in warned(caplog) if "drawn again, differ" in said]) == 1
 
 
+def test_a_network_that_changes_its_input_at_one_level_through_data_is_refused(folder: Path) -> None:
+    """behaviour.py asks at other levels, and `.data` leaves no trace in a tensor's version."""
+    late = "    if 0.9 < float(sigma[0]) < 1: x.data.mul_(0.5)\n"
+    imported(folder, mine=f"{START}def eps(x, sigma):\n    out = exact(x, sigma)\n{late}    return out\n")
+    network = Foreign.of("python:mine_xyz:eps", data(), None, Machine())
+    with pytest.raises(ValueError, match=r"network: it changed x in place at sigma 0\.949; it must leave it alone"):
+        steps.sample(run(Euler(0.0), network), Cache(folder / "new"), silent)
+
+
 def resealed(path: Path, change: Callable[[dict[str, Tensor], dict[str, Any]], None]) -> None:
     """Exchanges what a file holds, with right checksums."""
     metadata, content = artifact.opened(path.read_bytes())
