@@ -14,9 +14,9 @@ deviations of the data. eps has the shape of x and estimates the unit noise in x
 the clean images is `denoised = x - sigma * eps`. Any callable that keeps this contract can be sampled from.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS, Catalogue
+from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS, lazily
 
 if TYPE_CHECKING:
     from diffusion_core import adapters
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from diffusion_core.schedules import SCHEDULES, geometric, karras
     from diffusion_core.training import train
 
-_PLACES = Catalogue[Any]("diffusion_core", {  # imported when they are asked for: most of them import torch
+__getattr__ = lazily("diffusion_core", {  # imported when they are asked for: most of them import torch
     "Euler": "samplers.Euler",
     "GaussianDenoiser": "exact.GaussianDenoiser",
     "Heun": "samplers.Heun",
@@ -62,9 +62,3 @@ __all__ = [
     "sample",
     "train",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return _PLACES[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,6 +34,18 @@ class Catalogue(Mapping[str, T], Generic[T]):
         return len(self._places)
 
 
+def lazily(module: str, places: Mapping[str, str]) -> Callable[[str], object]:
+    """The function `__getattr__` of a module that imports what it exports only when it is asked for."""
+    exported = Catalogue[object](module, places)
+
+    def get(name: str) -> object:
+        if name in exported:
+            return exported[name]
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return get
+
+
 SAMPLERS: "Catalogue[type[Sampler]]" = Catalogue("diffusion_core.samplers", {
     "euler": "euler.Euler",  # DDIM at eta 0, DDPM at eta 1
     "euler-within": "euler.EulerWithin",

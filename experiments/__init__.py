@@ -4,9 +4,9 @@ from experiments import compare, score                  # images that you alread
 from experiments import Ladder, Setting, Study, answer  # a question of your own: see sweep.py
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from diffusion_core.catalogue import Catalogue
+from diffusion_core.catalogue import lazily
 
 if TYPE_CHECKING:
     from experiments.run.answer import answer
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from experiments.run.study import Study
     from experiments.scoring.compare import compare, score
 
-_PLACES = Catalogue[Any]("experiments", {  # imported when they are asked for, so that --help appears at once
+__getattr__ = lazily("experiments", {  # imported when they are asked for, so that --help appears at once
     "AlphaBetaLadder": "run.setting.AlphaBetaLadder",
     "BestSet": "run.compare.BestSet",
     "Contrast": "run.compare.Contrast",
@@ -45,9 +45,3 @@ __all__ = [
     "control",
     "score",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return _PLACES[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,9 +20,9 @@ from diffusion_core.fields import check_range
 from diffusion_core.samplers.euler import Euler
 from experiments.export.settings_file import ladder_from
 from experiments.own.names import SYNONYMS, sampler
-from experiments.run.compare import BestSet, Comparison, Contrast, against_first, control
+from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, against_first, control
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
-from experiments.run.study import CONTROL, GPU, PRIMARY, SMOKE, Hidden, Of, Study, names, shown
+from experiments.run.study import GPU, SMOKE, Hidden, Of, Study, names, shown
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
 SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations: {names}."

@@ -113,19 +113,19 @@ def _print(name: str, notes: Sequence[str], result: CheckResult) -> None:
         errors = [f"{error:.3g}" for error in (level.error, level.linear, level.trained) if error is not None]
         numbers = (f"{level.sigma:.3g}", "" if level.time is None else f"{level.time:.4g}", *errors)
         table.add_row(*numbers, verdict if level.known else "beyond its times")
-    console.print(table)
-    console.print(VERDICTS.format(good=TRAINED if trained else LINEAR), soft_wrap=True)
+    console.print(table, soft_wrap=False)
+    console.print(VERDICTS.format(good=TRAINED if trained else LINEAR))
     for note in notes:
-        console.print(f"note: {note}", soft_wrap=True)
+        console.print(f"note: {note}")
     for doubt in result.doubts:
-        console.print(f"doubt: {doubt}", style="yellow", soft_wrap=True)
+        console.print(f"doubt: {doubt}", style="yellow")
     doubtful = sum(level.doubtful for level in result.levels)
     verdict = f"of no use: its error is doubtful at {doubtful} of {sum(level.known for level in result.levels)} levels"
     if result.usable:
         low, high = result.usable
         verdict = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}; "
         verdict += f"usable from sigma {high:.3g} to {low:.3g}"
-    console.print(f"verdict: {verdict}", style="bold", soft_wrap=True)
+    console.print(f"verdict: {verdict}", style="bold")
 
 
 def picture(result: CheckResult, images: Images) -> Image.Image:

@@ -230,7 +230,7 @@ def _farthest(values: Sequence[float], right: float) -> float:
 def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
     """The verdict, and a table by number of steps."""
     console = Terminal()
-    console.print(verdict.sentence, style="green" if verdict.right else "bold red", soft_wrap=True)
+    console.print(verdict.sentence, style="green" if verdict.right else "bold red")
     stds = [float(std) for std in verdict.oracle.true_stds]
     table = Table(title=entry.sampler, title_justify="left", caption_justify="left", caption=(
         f"Standard deviation over the true one, by direction. By {verdict.how}; {seconds:.1f} s of CPU."))  # fmt: skip
@@ -244,7 +244,7 @@ def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
         table.add_row(
             f"{law.n_steps}", *(f"{ratio:.3f}" for ratio in ratios), f"{means[wide].max():.3f}", f"{100 * worst:.1f} %"
         )
-    console.print(table)
+    console.print(table, soft_wrap=False)
 
 
 def show_all(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> None:
@@ -253,4 +253,4 @@ def show_all(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> None:
     n_right = sum(verdict.right for verdict in verdicts)
     console.print(f"{n_right} of {len(verdicts)} samplers are right.", style="bold")
     for entry, verdict in zip(entries, verdicts, strict=True):
-        console.print(f"{entry.sampler}: {verdict.sentence}", style="" if verdict.right else "red", soft_wrap=True)
+        console.print(f"{entry.sampler}: {verdict.sentence}", style="" if verdict.right else "red")

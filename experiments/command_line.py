@@ -22,7 +22,7 @@ STUDIES: Catalogue[type[Study]] = Catalogue("experiments", {
     "ladders": "ladders.Ladders",
     "noise_levels": "noise_levels.NoiseLevels",
     "run": "sweep.OneSetting",
-    "tune": "ladders.Tune",
+    "tune": "tune.Tune",
 })  # fmt: skip
 SWEEP = "Your own question: FILE.py says which settings to compare."
 SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*sigma*z,  sigma <- r*sigma

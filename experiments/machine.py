@@ -79,12 +79,12 @@ def command(arguments: Sequence[str], prog: str) -> int:
         print(json.dumps([dict(subject) | dict(facts) for subject, facts in files.values() if subject]))
         return 0
     if not files:
-        console.print(f"nothing is remembered in {cache.root} yet; --measure times this machine now", soft_wrap=True)
+        console.print(f"nothing is remembered in {cache.root} yet; --measure times this machine now")
     for path, (subject, facts) in files.items():
         if subject:
             _show(subject, facts, console)
         else:
-            console.print(f"{path}: damaged, so the next run that needs it times again", soft_wrap=True)
+            console.print(f"{path}: damaged, so the next run that needs it times again")
     return 0
 
 
@@ -117,7 +117,6 @@ def _show(subject: Mapping[str, Any], facts: Mapping[str, Any], console: Any) ->
     console.print(
         f"\nnetwork {subject['network']}, images {shape}, on {subject['processor']}, {subject['threads']} of "
         f"{subject['cores']} threads{limits}, PyTorch {subject['torch']}, measured {facts['finished_at']}",
-        soft_wrap=True,
     )
     table = Table(box=None, caption="ms: one forward pass or training step; compile s: per further network")
     table.add_column("mode", no_wrap=True)
@@ -130,4 +129,4 @@ def _show(subject: Mapping[str, Any], facts: Mapping[str, Any], console: Any) ->
         numbers = [f"{mode['batch']}", f"{mode['threads']}", f"{1e3 * timing['seconds']:.1f}", f"{rate:,.0f}"]
         numbers += [f"{ratio:.2f}" if not mode["compiled"] else "", f"{timing['once']:.1f}" if mode["compiled"] else ""]
         table.add_row(f"{mode['stage']}, {mode['precision']}{', compiled' * mode['compiled']}", *numbers)
-    console.print(table)
+    console.print(table, soft_wrap=False)

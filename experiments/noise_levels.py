@@ -19,9 +19,9 @@ from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.own.names import law
-from experiments.run.compare import Row
+from experiments.run.compare import CONTROL, Row
 from experiments.run.setting import Ladder, Setting
-from experiments.run.study import CONTROL, GPU, SMOKE, Hidden, Study, names
+from experiments.run.study import GPU, SMOKE, Hidden, Study, names
 
 if TYPE_CHECKING:
     from experiments.run.tables import Made

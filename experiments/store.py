@@ -44,5 +44,5 @@ def command(arguments: Sequence[str], prog: str) -> int:
             table.add_row(path.stem, decimal(path.stat().st_size))
     for name, files in kinds.items() if options.kind is None else ():
         table.add_row(name, f"{len(files):,}", decimal(sum(path.stat().st_size for path in files)))
-    console.print(table if kinds else f"store {root} holds nothing", soft_wrap=True)
+    console.print(table if kinds else f"store {root} holds nothing", soft_wrap=not kinds)
     return 0

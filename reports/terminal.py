@@ -14,10 +14,13 @@ PERIOD = 4.0  # seconds between lines that say what is done
 
 
 class Terminal(Console):
-    """A console that reads nothing into a text: no markup, no emoji in `python:m:x`, no colours of its own."""
+    """A console that reads nothing into a text: no markup, no emoji in `python:m:x`, no colours or line breaks.
+
+    What is drawn to the width of the terminal, such as a table, is printed with soft_wrap=False.
+    """
 
     def __init__(self) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False)
+        super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
         """The reader, such as `| head`, has ended: what follows is not printed."""

@@ -5,9 +5,9 @@ A new sampler is one class in a file of this folder (see `base.py`) and one line
 `catalogue.py`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from diffusion_core.catalogue import SAMPLERS, Catalogue
+from diffusion_core.catalogue import SAMPLERS, lazily
 
 if TYPE_CHECKING:
     from diffusion_core.samplers.base import Sampler
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusion_core.samplers.restart import Interval, Restart
     from diffusion_core.samplers.sampling import generate_samples, sample
 
-_PLACES = Catalogue[Any]("diffusion_core.samplers", {  # imported when they are asked for: most of them import torch
+__getattr__ = lazily("diffusion_core.samplers", {  # imported when they are asked for: most of them import torch
     "Accelerated": "multistep.Accelerated",
     "AlphaBeta": "euler.AlphaBeta",
     "Churn": "churn.Churn",
@@ -65,9 +65,3 @@ __all__ = [
     "generate_samples",
     "sample",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PLACES:
-        return _PLACES[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -35,7 +35,7 @@ class OwnExtractor(FeatureExtractorBase):
 
     def load(self, path: str | Path | None) -> nn.Module:
         """The network with the weights of a file, or with the usual ones. It returns one tensor per layer."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The requested layers of `input`. Raises ValueError as `check_pixels` does."""

@@ -98,13 +98,6 @@ def opened(
     return layers
 
 
-def check_suits(name: str, pixels: Tensor, weights: Path | None = None) -> None:
-    """Raises ValueError if a feature space does not suit images, or if those of an image depend on its batch."""
-    extract(name, pixels[:2], weights=weights)
-    if name.startswith(PYTHON) and len(pixels) > 1:
-        check_batches(name, load(name), pixels[:CHECKED])
-
-
 def _users(name: str) -> Callable[[Tensor], list[Tensor]]:
     """A user's function as an extractor with one layer."""
     function = load(name)

@@ -7,18 +7,16 @@ import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from experiments.own.user_code import of_user
 from experiments.run import conclusion, dry_run, execute, folder
-from experiments.run.asked import MOST_SETTINGS, check_baselines, check_given, settings_of
+from experiments.run.asked import check_baselines, check_given, settings_of, taken
 from experiments.run.cache import Cache
 from experiments.run.calibration import Machines, chosen
 from experiments.run.compare import Row
-from experiments.run.doubts import doubts, impossible, remarks, same_images
+from experiments.run.doubts import doubts, impossible, remarks
 from experiments.run.options import Options
 from experiments.run.plan import Run, check_plan, check_settings, planned
 from experiments.run.selection import only
@@ -78,9 +76,9 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
         os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
     planner, runs, part = _planned(study, options, cache, console)
     if text := impossible(part):
-        console.print(f"note: {text}", style="yellow", soft_wrap=True)
+        console.print(f"note: {text}", style="yellow")
     if options.dry_run:
-        plan = dry_run.show(part, cache, options.workers or 1, study.uncounted, partial(console.print, soft_wrap=True))
+        plan = dry_run.show(part, cache, options.workers or 1, study.uncounted, console.print)
         _say({"experiment": study.page, "dry_run": True} | plan)
         return Answer(out)
     folder.earlier(out)
@@ -100,7 +98,7 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
 
 
 def _planned(study: Study, options: Options, cache: Cache, console: Terminal) -> tuple[_Planner, list[Run], list[Run]]:
-    """The planner on the machines that are chosen here, all runs, and those that --only asks for."""
+    """The planner with the fastest machines, all runs, and the runs that --only selects."""
     with said(console, lambda: "loading data, features and networks"):
         planner = _Planner(study, Machines.alike(options.machine()))
         settings = settings_of(study)
@@ -112,9 +110,9 @@ def _planned(study: Study, options: Options, cache: Cache, console: Terminal) ->
     if all(run.impossible for run in part):
         raise ValueError(part[0].impossible if part else "settings: there are none")
     if options.given_precision == "auto":
-        say = partial(console.print, soft_wrap=True)
         with said(console, lambda: "timing the network"):
-            planner = replace(planner, machines=chosen(runs, options.machine(), cache, options.alone, say))
+            machines = chosen(runs, options.machine(), cache, options.alone, console.print)
+        planner = replace(planner, machines=machines)
         runs = planner.runs(settings)
         part = runs if options.only is None else only(runs, options.only)
     return planner, runs, part
@@ -135,7 +133,7 @@ def _noted(
     if planner.machines.why:
         notes.append(planner.machines.why)
     for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
-        console.print(f"{kind}: {text}", style="yellow", soft_wrap=True)
+        console.print(f"{kind}: {text}", style="yellow")
     return [*notes, *warnings]
 
 
@@ -156,12 +154,9 @@ def _worked(
     room = math.inf  # if all was in the cache, the pace is not known
     if limit < math.inf and worked.evaluations:
         room = (start + LAST * limit - time.time()) * worked.evaluations / (time.time() - start)
-    with of_user("then()"):
-        settings = [*islice(study.then(made, room, partial(console.print, soft_wrap=True)), MOST_SETTINGS + 1)]
-        if len(settings) > MOST_SETTINGS:
-            raise ValueError(f"then(): it yields more than {MOST_SETTINGS:,} settings")
-        check_settings([*dict.fromkeys(run.setting for run in part), *settings])
-        further = planner.runs(settings)
+    settings = taken("then()", study, lambda: study.then(made, room, console.print))
+    check_settings([*dict.fromkeys(run.setting for run in part), *settings])
+    further = planner.runs(settings)
     if not further:
         return len(part), made, worked
     begun = [run for run in part if run in made.files or run.score_id in made.failed]  # what was left out stays out
@@ -178,12 +173,12 @@ def _written(study: Study, made: Made, out: Path, options: Options, notes: Seque
         result = tabulated(study, made)
         folder.clear(out)
         folder.write_tables(out, result.tables, result.pictures)
-    for text in (found := same_images({run: each.score for run, each in made.files.items()})):
-        console.print(f"warning: {text}", style="yellow", soft_wrap=True)
+    for text in made.doubts:
+        console.print(f"warning: {text}", style="yellow")
     with of_user("finish()"):
-        study.finish(out, made, result, partial(console.print, soft_wrap=True))
+        study.finish(out, made, result, console.print)
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
-    return folder.write(out, info | {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *found]})
+    return folder.write(out, info | {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *made.doubts]})
 
 
 def _spread(runs: Sequence[Run]) -> list[Run]:
@@ -199,12 +194,12 @@ def _conclude(
     """Prints the verdict, the path of the result, how to continue, and what failed; for machines, a line of JSON."""
     rows, table = done.rows, options.shown(done.folder / "table.csv")
     failed = sum(row["status"] == "failed" for row in rows)
-    console.print(f"{len(rows)} rows, {failed} failed: {table}", soft_wrap=True)
+    console.print(f"{len(rows)} rows, {failed} failed: {table}")
     if done.report is not None:
         conclusion.show(done.report, options.shown(done.report), not failed and options.preset == "smoke", console)
     else:
         left = f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {folder.command()}"
-        console.print(left, soft_wrap=True)
+        console.print(left)
     conclusion.show_failures(rows, done.folder / "logs", console)
     if options.json or not console.is_terminal:
         _say({

@@ -1,7 +1,7 @@
 """What a study asks, and whether it can be asked."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -10,10 +10,11 @@ from typing import Any
 from diffusion_core import data_user
 from experiments.own.user_code import of_user
 from experiments.run.cache import Cache
+from experiments.run.compare import CONTROL
 from experiments.run.options import Options
 from experiments.run.plan import Run
 from experiments.run.setting import Setting
-from experiments.run.study import CONTROL, Study
+from experiments.run.study import Study
 
 MOST_SETTINGS = 100_000
 KINDS = ("networks", "references", "samples", "scores", "floors", "timings", "curves", "features")  # of the cache
@@ -32,17 +33,23 @@ def check_given(study: Study, options: Options, out: Path, cache: Cache) -> None
 
 def settings_of(study: Study) -> list[Setting]:
     """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
-    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
-    with of_user("settings()", file=file and Path(file)):
-        settings = [*islice(study.settings(), MOST_SETTINGS + 1)]
-    if len(settings) > MOST_SETTINGS:
-        raise ValueError(f"settings(): it yields more than {MOST_SETTINGS:,} settings")
+    settings = taken("settings()", study, study.settings)
     if type(study).compare is not Study.compare or len(settings) < 2:
         return settings
     if any(not isinstance(one, Setting) or one.group == CONTROL for one in settings):
         return settings
     trained = any(one.training for one in settings)
     return [*settings, replace(settings[0], group=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
+
+
+def taken(what: str, study: Study, yields: Callable[[], Iterable[Setting]]) -> list[Setting]:
+    """What a method of a user's yields. ValueError if it fails, or does not end."""
+    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
+    with of_user(what, file=file and Path(file)):
+        settings = [*islice(yields(), MOST_SETTINGS + 1)]
+    if len(settings) > MOST_SETTINGS:
+        raise ValueError(f"{what}: it yields more than {MOST_SETTINGS:,} settings")
+    return settings
 
 
 def check_baselines(study: Study, runs: Sequence[Run]) -> None:

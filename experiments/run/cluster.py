@@ -13,7 +13,7 @@ from typing import Any
 from experiments.own.source import user_modules
 from experiments.run.cache import Cache
 from experiments.run.plan import Run
-from experiments.run.work import Answer, Failed, answered, finished, noted
+from experiments.run.work import Failed, Told, answered, finished, noted
 
 RETRIES = 3  # of a task whose worker or node was lost
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def on_ray(runs: Sequence[Run], cache: Cache, address: str, gpus_per_run: float,
     return finished(runs, cache, failed, lost, until)
 
 
-def _loop(packed: bytes, shared: tuple[Any, ...], until: float) -> Answer:
+def _loop(packed: bytes, shared: tuple[Any, ...], until: float) -> Told:
     return answered(packed, Cache(*shared), lambda evaluations: None, until=until)
 
 

@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from experiments.distances.distance import Distance
 
 Row = dict[str, Any]
-CONTROL = "control"  # kind of an A/A contrast
-REPEATED = "schedule sampler n_steps sigma_max sigma_min final_denoise train_noise weighting".split()  # by a control
-ALONE = ("primary", CONTROL)  # kinds of contrasts with an interval of their own
+PRIMARY, CONTROL = "primary", "control"  # groups, and kinds of contrasts
+ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class Side:
     Args:
         planned: how many networks were planned.
         paired: whether image i comes from the same noise as image i of the sides that it is compared with.
+        what: what it is, without its names and its noise.
     """
 
     label: str
@@ -33,6 +33,7 @@ class Side:
     rows: Mapping[int, Row]
     distances: "Mapping[int, Mapping[str, Distance]]"
     paired: bool = True
+    what: object = None
 
     @property
     def place(self) -> tuple[str, int | None]:
@@ -82,12 +83,8 @@ def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
 
 
 def repeated(again: Side, sides: Iterable[Side]) -> Side | None:
-    """The setting that a control repeats, by the columns of their rows; of several the one of its label."""
-    rows = [*again.rows.values()][:1]
-    same = [
-        side for side in sides for row in [*side.rows.values()][:1]
-        if rows and all(row.get(name) == rows[0].get(name) for name in REPEATED)
-    ]  # fmt: skip
+    """The setting that a control repeats, of several the one of its label; None if it is not there."""
+    same = (side for side in sides if side.what == again.what)
     return min(same, key=lambda side: side.label != again.label, default=None)
 
 

@@ -25,17 +25,18 @@ def show(report: Path, place: str, works: bool, console: Console) -> None:
     """
     run, opening = read_opening(report.parent)
     if console.is_terminal:
-        console.print(_panel(run.info["question"], works, opening, Text(place, f"bold link {report.as_uri()}")))
+        where = Text(place, f"bold link {report.as_uri()}")
+        console.print(_panel(run.info["question"], works, opening, where), soft_wrap=False)
         return
     if works:
-        console.print(WORKS, soft_wrap=True)
+        console.print(WORKS)
     for warning in opening.warnings:
-        console.print(f"warning: {warning}", soft_wrap=True)
-    console.print(f"verdict: {opening.answer}", soft_wrap=True)
+        console.print(f"warning: {warning}")
+    console.print(f"verdict: {opening.answer}")
     for number in opening.numbers:
         notes = f" ({'; '.join(number.notes)})" if number.notes else ""
-        console.print(f"  {number.word}: {number.value}{notes}", soft_wrap=True)
-    console.print(f"report: {place}", style="bold", soft_wrap=True)
+        console.print(f"  {number.word}: {number.value}{notes}")
+    console.print(f"report: {place}", style="bold")
 
 
 def show_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Console) -> None:
@@ -48,10 +49,10 @@ def show_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Consol
         count = f" ({len(runs)} runs)" if len(runs) > 1 else ""
         log = logs / f"{next(iter(runs))}.log"
         where = f"; traceback: {log}" if log.is_file() else ""
-        console.print(Text(f"failed: {name}{count}: {message}{where}", "red"), soft_wrap=True)
+        console.print(Text(f"failed: {name}{count}: {message}{where}", "red"))
     if broken:
         text = "to do: repair the cause, then give the same command again; what is finished is not computed again"
-        console.print(Text(text, "bold"), soft_wrap=True)
+        console.print(Text(text, "bold"))
 
 
 def _panel(question: str, works: bool, opening: Opening, place: Text) -> Panel:

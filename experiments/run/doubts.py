@@ -2,7 +2,7 @@
 
 import math
 import shlex
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 
@@ -16,7 +16,6 @@ from experiments.own.examine import examine
 from experiments.own.features import dimension
 from experiments.own.memory import halve_until_it_fits
 from experiments.own.user_code import of_user
-from experiments.run.artifact import Artifact
 from experiments.run.believe import rehearse
 from experiments.run.foreign import Foreign
 from experiments.run.hardware import cores
@@ -52,19 +51,6 @@ def remarks(runs: Sequence[Run]) -> list[str]:
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
         found += [*external.notes(network.source), *external.remarks(network.untrained())]
     return [*dict.fromkeys(found)]
-
-
-def same_images(scores: Mapping[Run, Artifact]) -> list[str]:
-    """A warning if settings that differ gave the same images: a user's code may not see what differs."""
-    first = dict[str, Run]()
-    for run, score in scores.items():
-        other = first.setdefault(score.sum, run)
-        if other.samples_id != run.samples_id and has_own_code(run.setting):
-            a, b = other.setting.label, run.setting.label
-            return [
-                f"{a!r} and {b!r} gave exactly the same images, though they differ; does the code see the difference?"
-            ]
-    return []
 
 
 def impossible(runs: Sequence[Run]) -> str:

@@ -13,7 +13,7 @@ from experiments.own.memory import halve_until_it_fits
 from experiments.own.user_code import of_user
 from experiments.run.artifact import header_of
 from experiments.run.cache import Cache
-from experiments.run.execute import missing
+from experiments.run.execute import missing, needed
 from experiments.run.identity import has_own_code
 from experiments.run.networks import TRAIN_COST
 from experiments.run.plan import Run
@@ -30,8 +30,7 @@ def show(
     runs: Sequence[Run], cache: Cache, workers: int, uncounted: str, say: Callable[[str], object]
 ) -> dict[str, Any]:
     """Says what would be run. Returns the same numbers as a dict."""
-    left, out = missing(runs, cache), dict[str, Any]()
-    every = missing(runs, Cache(cache.root / "nothing"))
+    every, left, out = needed(runs, cache), missing(runs, cache), dict[str, Any]()
     say(f"{len(runs)} runs; store: {cache.root}")
     say(f"{'':12}{'all':>8}{'done':>8}{'left':>8}")
     for kind, paths in every.items():

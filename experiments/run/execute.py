@@ -135,7 +135,13 @@ def _makers(run: Run) -> set[Any]:
 
 
 def missing(runs: Sequence[Run], cache: Cache) -> dict[str, dict[Path, float]]:
-    """The files that are not there, by kind, with the network evaluations that making them takes."""
+    """Of the files that runs need, those that are not there."""
+    every = needed(runs, cache)
+    return {kind: {path: cost for path, cost in paths.items() if not path.exists()} for kind, paths in every.items()}
+
+
+def needed(runs: Sequence[Run], cache: Cache) -> dict[str, dict[Path, float]]:
+    """The files that runs need, by kind, with the network evaluations that making them takes."""
     out: dict[str, dict[Path, float]] = {kind: {} for kind in ("networks", "references", "samples", "scores")}
     for run in runs:
         if run.impossible:
@@ -145,8 +151,7 @@ def missing(runs: Sequence[Run], cache: Cache) -> dict[str, dict[Path, float]]:
         if run.network.cost:
             needs["networks"] = (run.network, run.network.cost)
         for kind, (config, cost) in needs.items():
-            if not (path := cache.path(kind, config)).exists():
-                out[kind][path] = cost
+            out[kind][cache.path(kind, config)] = cost
     return out
 
 

@@ -20,13 +20,13 @@ from experiments.distances.spaces import PYTHON, check_features, suited
 from experiments.own import external
 from experiments.own.features import features_id
 from experiments.own.user_code import of_user
-from experiments.run.compare import Row
+from experiments.run.compare import CONTROL, Row
 from experiments.run.foreign import Foreign
 from experiments.run.identity import LABEL, check_distinct, has_own_code, identity
 from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Exact, Network, Trained, images_of
 from experiments.run.setting import Setting
-from experiments.run.study import CONTROL, Study
+from experiments.run.study import Study
 
 OTHER = 10_000  # added to a seed for other noise, or for another network
 OF_SAMPLERS = ("alpha", "beta", "eta", "s_churn", "mu", "beta_ks")  # columns that a sampler may fill
@@ -206,7 +206,6 @@ def _network(study: Study, data: str, training: Machine, sampling: Machine) -> N
             f"data={data!r}: images of {side}x{side}, but networks that are trained here take {SIDE}x{SIDE}; other "
             "sizes need --network KIND:WHERE"
         )
-    check_range("seeds", study.seeds, 1, 1_000)
     held_out = min(study.held_out, len(images.pixels) // 10)
     budget: dict[str, Any] = {"images_seen": study.train_images, "warmup_images": study.warmup_images}
     return Trained(data, study.network, held_out=held_out, machine=training, **budget, **RECIPES[study.recipe])

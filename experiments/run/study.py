@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 import tyro
 
 from diffusion_core.fields import check_fields, check_range
-from experiments.run.compare import BestSet, Comparison, Row, Side, against_first, control, repeated
+from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Row, Side, against_first, control, repeated
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ T = TypeVar("T")
 Say = Callable[[str], object]
 Hidden = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
 Of = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (group, budget) -> label -> side
-PRIMARY, CONTROL = "primary", "control"  # groups
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}

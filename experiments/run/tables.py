@@ -1,7 +1,7 @@
 """From the cache to the tables and pictures of a result."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -15,7 +15,7 @@ from experiments.run.cache import Cache
 from experiments.run.cache import Made as Content
 from experiments.run.compare import BestSet, Contrast, Row, Side
 from experiments.run.contrasts import Families, best_set_rows, comparable, contrast_rows, summary
-from experiments.run.identity import identity
+from experiments.run.identity import has_own_code, identity
 from experiments.run.machine import pin_scores
 from experiments.run.networks import images_of
 from experiments.run.plan import OTHER, VALUES, Reference, Run
@@ -59,25 +59,36 @@ class Made:
     def sides(self) -> Of:
         """The settings as they were measured, without impossible ones."""
         out: dict[tuple[str, int | None], dict[str, Side]] = {}
+        runs: dict[tuple[str, int | None, str], list[Run]] = {}
         for run in self.runs:
-            if run.impossible:
-                continue
-            one, seed = run.setting, run.network.seed - OTHER * run.setting.retrained
-            group = out.setdefault((one.group, one.budget), {})
-            side = group.get(one.label) or Side(one.label, one.group, one.budget, 0, {}, {})
-            side = replace(side, planned=side.planned + 1)
-            if run in self.files:
-                known = steps.distances_of(self.files[run].score)
-                side = replace(
-                    side, rows={**side.rows, seed: self.rows[run]}, distances={**side.distances, seed: known}
-                )
-            group[one.label] = side
+            if not run.impossible:
+                runs.setdefault((run.setting.group, run.setting.budget, run.setting.label), []).append(run)
+        for (group, budget, label), same in runs.items():
+            one = same[0].setting
+            what = (one.ladder, one.sampler, one.final_denoise, one.training, same[0].n)
+            there = {run.network.seed - OTHER * one.retrained: run for run in same if run in self.files}
+            rows = {seed: self.rows[run] for seed, run in there.items()}
+            distances = {seed: steps.distances_of(self.files[run].score) for seed, run in there.items()}
+            out.setdefault((group, budget), {})[label] = Side(
+                label, group, budget, len(same), rows, distances, what=what
+            )
         return out
 
     def find(self, side: Side) -> Run:
         """The first run of a setting that was made."""
         same = (run for run in self.files if (run.setting.group, run.setting.budget) == side.place)
         return next(run for run in same if run.setting.label == side.label)
+
+    @property
+    def doubts(self) -> list[str]:
+        """A warning if settings that differ gave the same images: a user's code may not see what differs."""
+        first = dict[str, Run]()
+        for run, file in self.files.items():
+            other = first.setdefault(file.score.sum, run)
+            if other.samples_id != run.samples_id and has_own_code(run.setting):
+                a, b = other.setting.label, run.setting.label
+                return [f"{a!r} and {b!r} gave exactly the same images; does its code see what differs?"]
+        return []
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from reports.edge import INTERRUPT
 SMALLER = "; memory ran out: take a smaller --batch-size"
 KILLED = "; perhaps memory ran out: take fewer --workers"
 Failed = dict[str, str]  # score_id -> why it failed
-Answer = tuple[Failed, list[str]]  # of a worker, with its warnings
+Told = tuple[Failed, list[str]]  # of a worker, with its warnings
 Begin = Callable[[Run], None]
 Make = Callable[[Run, Cache, Advance], object]
 log = logging.getLogger(__name__)
@@ -140,9 +140,7 @@ def in_processes(
     return failed if make is network else finished(runs, cache, failed, lost, until)
 
 
-def answered(
-    packed: bytes, cache: Cache, advance: Advance, make: Make = steps.score, until: float = math.inf
-) -> Answer:
+def answered(packed: bytes, cache: Cache, advance: Advance, make: Make = steps.score, until: float = math.inf) -> Told:
     """What a worker answers: why runs failed, and its warnings, which the command shows."""
     handler, logger = BufferingHandler(sys.maxsize), logging.getLogger("experiments")
     logger.addHandler(handler)
@@ -151,7 +149,7 @@ def answered(
     return failed, [record.getMessage() for record in handler.buffer if record.levelno >= logging.WARNING]
 
 
-def noted(answer: Answer, before: set[str]) -> Failed:
+def noted(answer: Told, before: set[str]) -> Failed:
     """Why runs failed in a worker. Its warnings are shown, unless they were shown before."""
     for text in answer[1]:
         if text not in before:

@@ -105,7 +105,7 @@ def main(options: Score) -> int:
         report = write_report(out)
         paired = [] if console.is_terminal else [scores.pairing]  # a terminal shows it below the numbers
         for note in filter(None, [*paired, *scores.notes]):
-            console.print(f"note: {note}", soft_wrap=True)
+            console.print(f"note: {note}")
         show(report, str(options.out / report.name), False, console)
     if options.json or not console.is_terminal:
         summary = {

@@ -13,7 +13,6 @@ from studies import plan, sides
 
 from diffusion_core.samplers import SAMPLERS, EulerSplit, Heun
 from experiments.beta import Beta
-from experiments.ladders import AGAIN, FRESH, Tune, exactly, read_setting
 from experiments.own.names import sampler
 from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast
@@ -21,6 +20,7 @@ from experiments.run.machine import Machine
 from experiments.run.plan import Run, planned
 from experiments.run.setting import Ladder, Setting
 from experiments.run.tables import Made
+from experiments.tune import AGAIN, FRESH, Tune, exactly, read_setting
 
 MODEL = """
 import torch

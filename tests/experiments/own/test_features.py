@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.own.features import check_suits, dimension, extract, features_id
+from experiments.own.features import CHECKED, check_batches, dimension, extract, features_id, load
 from experiments.run.plan import Reference
 
 SOURCE = """
@@ -54,7 +54,7 @@ def test_its_rows_are_the_features(folder: Path) -> None:
     torch.testing.assert_close(means, PIXELS.float().mean(dim=(2, 3)) + 1)
     assert logits is None
     assert dimension("python:my_features:halves", PIXELS) == 5
-    check_suits("python:my_features:halves", PIXELS)
+    check_batches("halves", load("python:my_features:halves"), PIXELS[:CHECKED])
 
 
 def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:
@@ -79,4 +79,5 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
 )
 def test_what_does_not_suit_is_refused(name: str, message: str, folder: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        check_suits(f"python:my_features:{name}", PIXELS)
+        extract(f"python:my_features:{name}", PIXELS[:2])
+        check_batches(name, load(f"python:my_features:{name}"), PIXELS[:CHECKED])

@@ -1,6 +1,5 @@
 """Set-ups that may mislead are said, and the usual ones are not; a network that answers unlike is refused."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_spine import imported, user_files
+from run_spine import imported
 
 from diffusion_core import adapters, load
 from diffusion_core.data import resolve
@@ -155,13 +154,6 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
 )
 def test_the_command_that_shows_more_reads_the_network_in_the_same_way(config: Foreign, more: str) -> None:
     assert check_command(config) == f"python -m experiments check --network {more}"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.chdir(tmp_path)
-    with user_files(tmp_path, monkeypatch) as folder:
-        yield folder
 
 
 CLOCK = """import time

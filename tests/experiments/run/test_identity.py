@@ -1,7 +1,6 @@
 """The identity of a config: what counts, what does not, and what has none."""
 
 import enum
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from run_spine import forget, imported, user_files
+from run_spine import forget, imported
 
 from diffusion_core.samplers import Euler
 from diffusion_core.weightings import WEIGHTINGS
@@ -77,12 +76,6 @@ def test_equal_identities_of_different_configs_are_refused() -> None:
     other = type("Euler", (), {"__module__": Euler.__module__, "__qualname__": "Euler"})
     with pytest.raises(ValueError, match="leads to another class"):
         place(other)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    with user_files(tmp_path, monkeypatch) as folder:
-        yield folder
 
 
 MINE = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    value: int = 1\n"

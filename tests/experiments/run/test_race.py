@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from run_spine import data, silent
 
-from experiments.ladders import RACE, Tune
 from experiments.run import steps
 from experiments.run.answer import Answer, _spread, answer
 from experiments.run.cache import Cache
@@ -18,6 +17,7 @@ from experiments.run.machine import Machine
 from experiments.run.options import Options
 from experiments.run.plan import planned
 from experiments.run.tables import Made
+from experiments.tune import RACE, Tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
 GROUP = "2 evaluations"
@@ -109,7 +109,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_short_time_leaves_out_settings_spread_evenly_and_says_which(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The time of what is left out goes to those that are confirmed."""
+    """The confirmation gets the time that the settings left out would have taken."""
     done = asked(tmp_path, tune(time="10s"))
     order = [run.setting.label for run in _spread(planned(tune(), tune().settings(), Machine(), Machine()))]
     modes = (GROUP + RACE, GROUP, "control")

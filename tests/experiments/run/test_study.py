@@ -258,7 +258,7 @@ def test_a_study_must_yield_comparisons(tmp_path: Path, monkeypatch: pytest.Monk
 def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As those of a sampler that does not look at its parameter."""
     asked(tmp_path, grouped("blind"))
-    said = "'blind 1' and 'blind 2' gave exactly the same images, though they differ"
+    said = "'blind 1' and 'blind 2' gave exactly the same images; does its code see what differs?"
     assert f"warning: {said}" in capsys.readouterr().out
     assert any(note.startswith(said) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])
 
