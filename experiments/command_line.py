@@ -98,7 +98,7 @@ def given(arguments: Sequence[str]) -> frozenset[str]:
 def description(prog: str, kind: type[Study], preset: str) -> str:
     """The text above the options."""
     sizes = {name: kind(**values).size for name, values in kind.presets.items()}
-    sizes["smoke"] = "8 to 21 seconds on two cores, proves nothing"
+    sizes["smoke"] = "17 to 21 seconds on two cores, proves nothing"
     sizes["laptop"] += f", {kind.minutes}"
     presets = "; ".join(f"{name}: {size}" for name, size in sizes.items())
     default = f"The defaults below are those of --preset {preset}."

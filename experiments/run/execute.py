@@ -163,7 +163,8 @@ def shown(left: Mapping[str, Mapping[Path, float]], console: Terminal, made: Cal
 
     def text() -> str:
         done, rate = sum(path.exists() for path in paths), made() / max(time.monotonic() - start, 1e-9)
-        eta = f"; {duration(max(cost - made(), 0) / rate)} to go; {rate:,.0f} evaluations/s" if rate >= 1 else ""
+        known = rate >= 1 and made() >= cost / 100  # the start of processes is no pace
+        eta = f"; {duration(max(cost - made(), 0) / rate)} to go; {rate:,.0f} evaluations/s" if known else ""
         return f"{done} of {len(paths)} files made{eta}{doing[0]}"
 
     def begin(run: Run) -> None:

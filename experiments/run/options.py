@@ -22,7 +22,7 @@ class Result:
     """How large the run is, and where its result goes."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
-    """smoke: 8 to 21 seconds on two cores; laptop: minutes on two CPU cores; gpu: the full size."""
+    """smoke: 17 to 21 seconds on two cores; laptop: minutes on two CPU cores; gpu: the full size."""
     out: Annotated[Path | None, shown("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
 
