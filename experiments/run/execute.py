@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from experiments.run.artifact import disk_errors
+from experiments.run.artifact import Busy, CacheError, disk_errors, locked
 from experiments.run.cache import Cache
 from experiments.run.cluster import on_ray
 from experiments.run.hardware import visible_cards
@@ -85,11 +85,14 @@ def execute(
 
 
 def _forget_killed(root: Path) -> None:
-    """Removes the notes of commands that were killed, and so could not."""
+    """Removes what commands that were killed could not: their notes, and locks beside files that are finished."""
     for folder in root.glob(f"{NOTES}*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > OLD:
                 shutil.rmtree(folder, ignore_errors=True)
+    for lock in root.glob("*/*.lock"):
+        with suppress(Busy, CacheError), locked(lock.with_suffix(".safetensors")):
+            pass  # nobody held it; it is removed here
 
 
 def _crowded(device: str, workers: int, ray_address: str | None, gpus_per_run: float) -> bool:

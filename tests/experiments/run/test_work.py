@@ -14,7 +14,7 @@ from run_spine import data, exact, files, run, score, silent, trained, warned
 
 from diffusion_core.samplers import Euler, Heun
 from experiments.run import execute, work
-from experiments.run.artifact import CacheError
+from experiments.run.artifact import CacheError, locked
 from experiments.run.cache import Cache
 from experiments.run.plan import Run
 
@@ -173,6 +173,15 @@ def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> 
     process.join(10)
     gone, alive = psutil.wait_procs(workers, 10)
     assert len(gone) == 2 and not alive and process.exitcode == (-signal.SIGKILL if how == signal.SIGKILL else 0)
+
+
+def test_locks_of_killed_processes_go_and_held_ones_stay(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    free, held = (tmp_path / "scores" / f"{name}.lock" for name in ("free", "held"))
+    with locked(held.with_suffix(".safetensors")):
+        free.touch()
+        assert not execute.execute([run()], cache, QUIET).failed
+        assert held.exists() and not free.exists()
 
 
 def test_a_warning_of_two_workers_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
