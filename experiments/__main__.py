@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from reports.edge import guarded, importing, no_empty_words, program
+from experiments.edge import guarded, importing, no_empty_words, program
 
 OTHERS = {  # name -> module whose command(arguments, prog) returns the exit status, and title
     "check": (

@@ -26,7 +26,7 @@ from experiments.run.foreign import check_file
 from experiments.run.hardware import check_threads, use_threads
 from experiments.run.machine import Machine
 from experiments.run.study import shown
-from reports.terminal import Terminal, said
+from experiments.terminal import Terminal, said
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"

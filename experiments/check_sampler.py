@@ -3,10 +3,8 @@
 Prints the verdict and a table by number of steps, and writes a report. Exit status 1 if the sampler is not right.
 """
 
-import csv
-import gzip
-import io
 import json
+import math
 import sys
 import time
 import tomllib
@@ -23,11 +21,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
-from experiments.own.files import write_json
 from experiments.own.samplers import named
-from reports.terminal import Terminal, is_live
+from experiments.terminal import Terminal, is_live
 
-LARGE = 8_000  # bytes of a table that is compressed
+NAME = "check_sampler"
 DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
@@ -103,6 +100,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
 
 def main(options: CheckSampler) -> list[Verdict]:
     """Prints the verdicts and writes the report. ValueError if a sampler cannot be found or returns no samples."""
+    began, out = time.time(), options.out.absolute()  # wherever code of the user's goes
     if not options.samplers:
         raise ValueError("samplers: none is given; --help shows how they are spelt")
     for name, number in (("order", options.order), *(("budgets", steps) for steps in options.budgets)):
@@ -113,6 +111,9 @@ def main(options: CheckSampler) -> list[Verdict]:
         entries = listed(Path(options.samplers[0]))
     samplers = [named(entry.sampler) for entry in entries]  # all names first: an error comes before the work
     references = [named(entry.reference)[0] if entry.reference else None for entry in entries]
+    from experiments.run.folder import earlier, held  # it imports torchvision and pandas
+
+    earlier(options.out)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = [], []
     console = Terminal()
@@ -128,14 +129,13 @@ def main(options: CheckSampler) -> list[Verdict]:
 
             verdicts.append(_checked(entry.sampler, sampler, order, reference, options, progress))
             seconds.append(time.process_time() - start)
-    write(options.out, entries, verdicts, seconds)
+    with held(out):
+        write(out, entries, verdicts, seconds, time.time() - began)
     if len(entries) == 1:
         show(entries[0], verdicts[0], seconds[0])
     else:
         show_all(entries, verdicts)
-    from reports.samplers.page import write_sampler_report  # it imports pandas and matplotlib
-
-    print(f"report:  {write_sampler_report(options.out)}")
+    print(f"report:  {options.out / 'report.html'}")
     if not sys.stdout.isatty():
         kinds = {entry.sampler: verdict.kind for entry, verdict in zip(entries, verdicts, strict=True)}
         print(json.dumps({"check-sampler": kinds, "out": str(options.out)}))
@@ -177,24 +177,30 @@ def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
     true = verdict.oracle.true_stds.numpy()
     return [
         {
-            "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "ratio": float(law.std[at] / std),
-            "mean_error": round(float((law.mean[at] - verdict.oracle.mean) / std), 4),
-            "ratio_se": float(law.std_error[at] / std),
-            "rare": "" if law.rare is None else float(law.rare[at]),
+            "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "ratio": _finite(law.std[at] / std),
+            "mean_error": _finite((law.mean[at] - verdict.oracle.mean) / std),
+            "ratio_se": _finite(law.std_error[at] / std), "rare": None if law.rare is None else _finite(law.rare[at]),
         }
         for law in verdict.laws for at, std in enumerate(true)
     ]  # fmt: skip
 
 
-def write(out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float]) -> None:
-    """samplers.json, verdicts.csv and budgets.csv."""
-    from experiments.run.folder import origin  # it imports torchvision
+def question(entries: Sequence[Entry]) -> str:
+    """The question that is answered."""
+    one = len(entries) == 1
+    return f"Is {entries[0].sampler} right?" if one else f"Do these {len(entries)} samplers converge to the data?"
 
-    out.mkdir(parents=True, exist_ok=True)
-    packages = {entry.sampler.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
-    info = origin(("sigmabench", "torch", "numpy", *sorted(packages)))
-    finished = datetime.now(UTC).isoformat(timespec="seconds")
-    write_json(out / "samplers.json", info | {"schema": 1, "finished_at": finished})
+
+def write(
+    out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float], wall_seconds: float
+) -> None:
+    """Writes a result folder, which is held (see run/folder.py), after so many seconds.
+
+    ValueError if the folder has what no run wrote.
+    """
+    from experiments.run import folder
+
+    folder.clear(out)
     lines = [
         {
             "sampler": entry.sampler, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
@@ -204,27 +210,24 @@ def write(out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seco
         }
         for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
     ]  # fmt: skip
-    _csv(out / "verdicts.csv", lines)
+    folder.write_rows(out / "verdicts.csv", lines)
     pairs = zip(entries, verdicts, strict=True)
-    _csv(out / "budgets.csv", [row for entry, verdict in pairs for row in rows(entry.sampler, verdict)])
+    folder.write_rows(out / "budgets.csv", [row for entry, verdict in pairs for row in rows(entry.sampler, verdict)])
+    packages = {entry.sampler.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
+    versions = folder.origin(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
+    info = {"experiment": NAME, "preset": "", "question": question(entries), "notes": [], "versions": versions}
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
 
 
-def _csv(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Writes a table, compressed if it is large."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in line.items()} for line in lines)
-    packed = path.with_name(f"{path.name}.gz")
-    content, large = text.getvalue().encode(), text.tell() > LARGE
-    (path if large else packed).unlink(missing_ok=True)
-    (packed if large else path).write_bytes(gzip.compress(content, mtime=0) if large else content)
+def _finite(value: float) -> float | None:
+    """The value for a table, which lacks what is not finite."""
+    return float(value) if math.isfinite(value) else None
 
 
-def _farthest(values: Sequence[float], right: float) -> float:
-    """The value that is farthest from what it should be; NaN if there is none."""
-    known = (value for value in values if not np.isnan(value))
-    return max(known, key=lambda value: abs(value - right), default=float("nan"))
+def _farthest(values: Sequence[float], right: float) -> float | None:
+    """The value that is farthest from what it should be, if there is one."""
+    return max(filter(math.isfinite, values), key=lambda value: abs(value - right), default=None)
 
 
 def show(entry: Entry, verdict: Verdict, seconds: float) -> None:

@@ -12,7 +12,7 @@ set of settings that cannot be told from the best. tune.py takes the same settin
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.fields import check_range
@@ -20,12 +20,9 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from experiments.own.names import SYNONYMS, sampler
-from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, control
+from experiments.run.compare import CONTROL, BestSet, Comparison, against_first, control
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, Of, Study, names
-
-if TYPE_CHECKING:
-    from experiments.run.tables import Made
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
@@ -99,25 +96,12 @@ class Ladders(Study):
         return Setting(f"{text}, {label}", within, one, f"{budget} evaluations", final_denoise=final, budget=budget)
 
     def compare(self, of: Of) -> Iterator[Comparison]:
-        """At each budget: every ladder and every sampler against the first, and the set of the best."""
+        """At each budget: every setting against the first ladder with the first sampler, and the set of the best."""
         budgets = [of.get((f"{budget} evaluations", budget), {}) for budget in self.budgets]
+        first = f"{self.ladders[0]}, {next(iter(self.labels))}"
         for here in budgets:
-            for label in self.labels:
-                same = [here[name] for text in self.ladders if (name := f"{text}, {label}") in here]
-                if same and same[0].label == f"{self.ladders[0]}, {label}":
-                    yield from (Contrast("ladder", side, same[0]) for side in same[1:])
-            for text in self.ladders:
-                same = [here[name] for label in self.labels if (name := f"{text}, {label}") in here]
-                yield from (Contrast("sampler", side, same[0]) for side in same[1:])
+            if first in here:
+                yield from against_first("setting", [*here.values()])
             yield BestSet([*here.values()])
         for again in of.get((CONTROL, None), {}).values():
             yield from (control(again, here[again.label]) for here in budgets[-1:] if again.label in here)
-
-    def more(self, made: "Made") -> Mapping[str, Sequence[Row]]:
-        """The levels of each ladder at the largest budget."""
-        rows = list[Row]()
-        for text in self.ladders:
-            ladder, _ = self.ladder(text, max(self.budgets))
-            shared = {"schedule": text, "n_steps": ladder.n_steps}
-            rows += [shared | {"step": step, "sigma": sigma} for step, sigma in enumerate(ladder.sigmas())]
-        return {"levels.csv": rows}

@@ -68,7 +68,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
     )
     from experiments.run.artifact import header_of
     from experiments.run.cache import Cache
-    from reports.terminal import Terminal
+    from experiments.terminal import Terminal
 
     console, cache = Terminal(), Cache(options.store.expanduser())
     if options.measure:

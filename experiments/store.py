@@ -9,7 +9,7 @@ import tyro
 from rich.filesize import decimal
 from rich.table import Table
 
-from reports.terminal import Terminal
+from experiments.terminal import Terminal
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,13 @@ from typing import Annotated, Any, ClassVar
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
+from experiments.edge import program
 from experiments.own.names import SYNONYMS, law, sampler
 from experiments.own.source import OWN, import_own
 from experiments.own.user_code import of_user
 from experiments.run.options import Options
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study, one_name, shown
-from reports.edge import program
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."

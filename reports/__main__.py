@@ -2,7 +2,7 @@
 
 import sys
 
-from reports.edge import guarded, importing, no_empty_words
+from experiments.edge import guarded, importing, no_empty_words
 
 
 def run() -> int:

@@ -7,15 +7,16 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-from reports.folders import write_report
 from reports.index import write_index
 from reports.publish import publish as publishing
-from reports.speed.page import write_bench_report
+from reports.render import write_report
+from reports.speed import write_bench_report
 
 Result = TypeVar("Result")
 Dir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
 
 
 def main(directory: Dir) -> None:
@@ -28,23 +29,28 @@ def main(directory: Dir) -> None:
     page on all results in a folder, and `python -m reports publish DIR OUT` copies a result in few files.
 
     Args:
-        directory: a run directory, written by an experiment.
+        directory: a result folder, written by an experiment.
     """
-    _written(lambda: write_report(directory))
+    page = _tried(lambda: write_report(directory))
+    print("\n".join(page.text))
+    _say(directory)
 
 
-def bench(file: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")], out: Path | None = None) -> None:
+def bench(file: File, out: Path | None = None) -> None:
     """Write the report on a run of the benchmarks: OUT/report.html, OUT/report.md and OUT/figures/*.svg.
 
     Args:
         file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
         out: folder of the report. The default is FILE without its suffix.
     """
-    _written(lambda: write_bench_report(file, out or file.with_suffix("")))
+    folder = out or file.with_suffix("")
+    page = _tried(lambda: write_bench_report(file, folder))
+    print("\n".join(page.text))
+    _say(folder)
 
 
 def index(folder: Folder) -> None:
-    """Write FOLDER/index.html: question, verdict, data, network, date and a picture of all results below FOLDER.
+    """Write FOLDER/index.html: verdict, effect, evidence, time and a picture of all results below FOLDER.
 
     Args:
         folder: a folder with result folders in it, at any depth. Example: python -m reports index runs
@@ -53,20 +59,18 @@ def index(folder: Folder) -> None:
 
 
 def publish(directory: Dir, out: Out) -> None:
-    """Copy a result to a new folder OUT in few files: report, tables, figures, the pictures of the first screen.
-
-    All other pictures are in OUT/report.html only. `python -m reports OUT` unpacks them and renders the report again.
+    """Copy a result to a new folder OUT in few files: report, tables, figures, the pictures of the page.
 
     Args:
-        directory: a run directory.
+        directory: a result folder.
         out: a folder that does not exist.
     """
-    _written(lambda: publishing(directory, out))
+    _tried(lambda: publishing(directory, out))
+    _say(out)
 
 
-def _written(write: Callable[[], Path]) -> None:
-    path = _tried(write)
-    print(f"report:  {path}\ntext:    {path.with_suffix('.md')}\nfigures: {path.parent / 'figures'}")
+def _say(folder: Path) -> None:
+    print(f"report:  {folder / 'report.html'}\ntext:    {folder / 'report.md'}\nfigures: {folder / 'figures'}")
 
 
 def _tried(write: Callable[[], Result]) -> Result:

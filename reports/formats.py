@@ -1,13 +1,13 @@
-"""Numbers as text: rounding, scale, minus signs, intervals, names of metrics. No other module formats a number."""
+"""Numbers as text: rounding, scale, minus signs, intervals. No other module of reports formats a number."""
 
 import math
 from collections.abc import Iterable
 
 import pandas as pd
 
-from reports.schema import COLUMNS
-
-SPEECH = {"fd": "Fréchet distance", "kd": "kernel distance", "mmd": "maximum mean discrepancy"}
+NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall"}
+SCALES = {"mmd": 1000.0, "kd": 1000.0}
+MOST_DIGITS = 6
 
 
 def missing(value: object) -> bool:
@@ -15,96 +15,66 @@ def missing(value: object) -> bool:
     return value is None or bool(pd.isna(value)) or value == ""
 
 
-def number(value: float, digits: int | None = None) -> str:
-    """`value` as text with `digits` decimals (None: three significant digits), a true minus sign and no negative zero.
+def true(value: object) -> bool:
+    """Whether a flag is set; a missing one is not."""
+    return not missing(value) and bool(value)
 
-    Numbers of four and more digits are written in full, and those of more than 15 as powers of ten.
-    """
+
+def number(value: float, digits: int = 1) -> str:
+    """`value` with so many decimals, or as many more as it takes that it does not become 0. A true minus sign."""
     if missing(value):
         return ""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if abs(value) >= 1e15:
         return f"{value:.3g}".replace("e+", "e").replace("-", "−")
-    if digits is None and abs(value) >= 999.5:
-        digits = 0
-    text = f"{value:.3g}" if digits is None else f"{value:,.{digits}f}"
-    if text.startswith("-") and not text.strip("-0.,"):
-        text = text[1:]
-    return text.replace("-", "−")
+    digits = next((more for more in range(digits, MOST_DIGITS + 1) if round(value, more)), digits)
+    text = f"{value:,.{digits}f}"
+    return (text if text.strip("-0.,") else text.lstrip("-")).replace("-", "−")
 
 
-def cell(name: str, value: object, metric: str | None = None) -> str:
-    """The value of column `name` as text. A column without its own digits is shown like `metric`, if given."""
-    if missing(value):
-        return ""
-    column = COLUMNS[name]
-    if column.kind == "flag":
-        return "yes" if value else "no"
-    if column.kind == "text":
-        return str(value)
-    if metric:
-        column = COLUMNS[metric] if column.digits is None else column
-    return number(float(value) * column.scale, column.digits)  # type: ignore[arg-type]  # value is a number here
+def short(value: float) -> str:
+    """`value` to three significant digits: a setting's parameter, or a rate."""
+    return number(value, 0) if abs(value) >= 999.5 else f"{value:.3g}".replace("-", "−")
 
 
-def metric_name(metric: str, features: str, long: bool = False) -> str:
-    """ "FD", "KD ×1000" or "MMD ×1000"; FID and KID only in Inception's features. `long` adds the feature space."""
-    label = COLUMNS[metric].label
-    if features == "inception-v3-compat":
-        return label.replace("FD", "FID").replace("KD", "KID")
-    return f"{label} ({features} features)" if long else label
+def metric_name(metric: str, features: str) -> str:
+    """ "FD", "KD ×1000" or "MMD ×1000"; FID and KID only in Inception's features."""
+    name = NAMES[metric]
+    return name.replace("FD", "FID").replace("KD", "KID") if features == "inception-v3-compat" else name
 
 
-def short_name(metric: str, features: str) -> str:
-    """The metric's name without its scale, for instance "KD" where `metric_name` says "KD ×1000"."""
-    return metric_name(metric, features).split()[0]
+def scaled(metric: str, value: float) -> str:
+    """The value of a metric as text."""
+    return number(value * SCALES.get(metric, 1), 2 if metric in ("precision", "recall") else 1)
 
 
-def as_precise(metric: str, values: Iterable[float], low: float, high: float) -> list[str]:
-    """Values of a metric as texts, to two significant digits of the half width of the interval `low` to `high`.
-
-    Without an interval, or with one of no width, they get the metric's own number of decimals.
-    """
-    column = COLUMNS[metric]
-    half_width = 0 if missing(low) or missing(high) else (high - low) / 2 * column.scale
-    digits = min(max(1 - math.floor(math.log10(half_width)), 0), 6) if half_width > 0 else column.digits
-    return ["" if missing(value) else number(value * column.scale, digits) for value in values]
+def difference(row: pd.Series, sign: int = 1) -> tuple[str, str]:
+    """A difference and its interval as texts, for instance ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
+    texts = [scaled(row["metric"], sign * row[name]) for name in ("difference", "low", "high")]
+    return texts[0], "" if missing(row["low"]) else " to ".join(texts[1:][::sign])
 
 
-def interval(metric: str, difference: float, low: float, high: float, note: str = "") -> str:
-    """A difference with its interval as text, both to two significant digits of the interval's half width.
-
-    `note` goes before the interval, for instance "95 % interval ". Without an interval only the difference is given.
-    """
-    if missing(difference):
-        return ""
-    if missing(low) or missing(high):
-        return as_precise(metric, [difference], low, high)[0]
-    shown = as_precise(metric, (difference, low, high), low, high)
-    return f"{shown[0]} ({note}{shown[1]} to {shown[2]})"
-
-
-def percent(level: float) -> str:
+def percent(share: float) -> str:
     """A share as text, for instance "95 %" of 0.95."""
-    return f"{number(100 * level)} %"
+    return f"{short(100 * share)} %"
 
 
 def duration(seconds: float) -> str:
     """A time as text, for instance "45 s", "12 min" or "3.1 h"."""
     if seconds < 90:
-        return f"{number(seconds, 0)} s"
-    return f"{number(seconds / 60, 0)} min" if seconds < 5400 else f"{number(seconds / 3600, 1)} h"
-
-
-def times(ratio: float) -> str:
-    """A ratio as text: one decimal below 10, none above."""
-    return number(ratio, 1 if ratio < 10 else 0)
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def plural(count: float, noun: str) -> str:
     """ "1 network", "2 networks"."""
     return f"{number(count, 0)} {noun}{'' if count == 1 else 's'}"
+
+
+def capital(text: str) -> str:
+    """`text` with a capital first letter, except if it starts with a symbol such as eta."""
+    return text if text.startswith(("eta", "beta", "sigma", "eps")) else text[:1].upper() + text[1:]
 
 
 def listed(items: Iterable[str], last: str = "and") -> str:

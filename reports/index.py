@@ -1,35 +1,84 @@
-"""`python -m reports index FOLDER`: one page on all result folders below FOLDER, to sort and to filter."""
+"""`python -m reports index FOLDER`: one page on all results below FOLDER, a row each, grouped by question."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from reports.document import About, Opening
-from reports.folders import first_screen, result_folders
-from reports.render import embedded_picture, write_template
+from reports.page import Page, Slot
+from reports.render import picture, read_page, write_template
 
 NAME = "index.html"
 
 
-def write_index(folder: Path) -> Path:
-    """The path of index.html in `folder`, after writing it. It links to the reports next to it.
+@dataclass(frozen=True)
+class Entry:
+    """A result folder: its page, or what its own report.md says if this version makes no page of it."""
 
-    Folders that cannot be read are listed with the reason.
+    folder: str
+    link: str
+    page: Page
+    error: str = ""
+    thumbnail: str = ""
+
+    @property
+    def effect(self) -> Slot | None:
+        """The slot of the difference."""
+        return next((slot for slot in self.page.slots[:1] if slot.bars and slot.zero is not None), None)
+
+    @property
+    def evidence(self) -> str:
+        """Networks × images."""
+        return next((slot.value for slot in self.page.slots if "×" in slot.value), "")
+
+    @property
+    def date(self) -> str:
+        return next((part for part in self.page.source if re.search(r"\d{4}$", part)), "")
+
+    @property
+    def minutes(self) -> str:
+        return next((part for part in self.page.source if re.fullmatch(r"[\d.,]+ (s|min|h)", part)), "")
+
+
+def write_index(folder: Path) -> Path:
+    """The path of index.html in `folder`, after writing it. It links to the reports below `folder`.
 
     Raises:
         FileNotFoundError: there is no result folder below `folder`.
     """
-    entries = [entry(path, folder) for path in result_folders(folder)]
-    shown = [picture for one in entries for picture, _ in one["opening"].pictures[-1:]]
-    pictures = {picture: embedded_picture(picture) for picture in shown}
-    return write_template(folder / NAME, "index.html.j2", {"entries": entries, "pictures": pictures})
+    found = sorted(path.parent for path in folder.rglob("run.json"))
+    if not found:
+        raise FileNotFoundError(f"{folder}: no result folder below it; a result folder has a run.json")
+    groups: dict[str, list[Entry]] = {}
+    for path in found:
+        one = entry(path, folder)
+        groups.setdefault(one.page.question, []).append(one)
+    return write_template(folder / NAME, "index.html", {"groups": groups, "count": len(found)})
 
 
-def entry(directory: Path, root: Path) -> dict[str, Any]:
-    """What the index says of one result folder below `root`: its first screen, or why it cannot be read."""
-    where = directory.relative_to(root).as_posix()
-    link = f"{where}/report.html" if (directory / "report.html").is_file() else ""
+def entry(path: Path, root: Path) -> Entry:
+    """What the index says of one result folder below `root`."""
+    where = path.relative_to(root).as_posix()
+    link = f"{where}/report.html" if (path / "report.html").is_file() else ""
     try:
-        about, opening = first_screen(directory)
+        page = read_page(path)
     except (OSError, ValueError) as error:
-        about, opening = About(""), Opening("", warnings=[str(error)])
-    return {"folder": where, "link": link, "about": about, "opening": opening}
+        page = written(path / "report.md")
+        return Entry(where, link, page, "" if page.verdict else str(error))
+    shown = [path / "images" / f"{one.name}.png" for one in page.pictures[-1:]]
+    thumbnails = [picture(file)[0] for file in shown]
+    return Entry(where, link, page, thumbnail=thumbnails[0] if thumbnails else "")
+
+
+def written(report: Path) -> Page:
+    """The question and the first sentences of a report that an earlier version wrote."""
+    lines = list(_lines(report))
+    question = next((line[2:] for line in lines if line.startswith("# ")), "Cannot be read")
+    source = next((line.strip("*").split(" · ") for line in lines if line.startswith("*")), [])
+    verdict = next((line for line in lines if line[:1] not in "#*>|!-<" or line.startswith("**")), "")
+    return Page(source, question, "", verdict.replace("**", ""))
+
+
+def _lines(report: Path) -> Iterator[str]:
+    text = report.read_text(encoding="utf-8") if report.is_file() else ""
+    yield from (line.replace("\\", "") for line in text.splitlines() if line.strip())

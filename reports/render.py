@@ -1,151 +1,116 @@
-"""Writes the report on a run directory: report.html (one self-contained file), report.md and figures/*.svg."""
+"""Writes the page on a result: report.html (one self-contained file), report.md and figures/*.svg."""
 
 import base64
-import gzip
 import io
 import os
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from reports import drawing, figures, limits, openings
-from reports.document import About, Explorer, Figure, Gallery, Opening, PictureError, Section, Table, shown_width
-from reports.drawing import svg
-from reports.pages import page_of
-from reports.results import Run, read_run
-from reports.schema import content
+from reports import figures
+from reports.page import Figure, Line, Page
+from reports.results import Result, read
+from reports.schema import NOT_DETECTABLE
 
-SHADES, FILM_SHADES = 32, 16  # values per channel of a picture in a page
-PICTURE = re.compile(r'<img src="data:image/png;base64,([\w+/=]+)"[^>]* data-picture="([^"]+)"')
+PAGES = ("beta", "check_sampler", "ladders", "noise_levels", "run", "score", "sweep", "tune")
+WIDTH = 40  # characters of a bar in report.md
+SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
 
 
-def write_report(directory: Path) -> Path:
-    """The path of report.html, after writing the report on the run in `directory`.
+class PictureError(ValueError):
+    """A file that should be shown is no picture."""
+
+
+def read_page(folder: Path) -> Page:
+    """The page on the result in a folder. Nothing is written.
 
     Raises:
-        FileNotFoundError: `directory` has no run.json or no table.csv.
-        ValueError: a file of the run breaks a rule of `schema`, the experiment has no report, or a table was
+        FileNotFoundError: there is no run.json.
+        ValueError: a file is not as the run wrote it, this version has no page for the experiment, or a table was
             edited so that no page can be made of it.
     """
-    run = read_run(directory)
-    page = page_of(run.info["experiment"])
-    unpack_pictures(directory)
-    with _blaming_edits(run), figures.style():
-        return write_pages(directory, about(run), page.sections(run), footer(run), page.opening(run))
+    result = read(folder)
+    with _blaming_edits(result), figures.style():
+        page: Page = page_of(result.info["experiment"]).page(result)
+        return page
 
 
-def read_opening(directory: Path) -> tuple[Run, Opening]:
-    """The run in `directory` and the first screen of its report. Nothing is written. Errors as in `write_report`."""
-    run = read_run(directory)
-    page = page_of(run.info["experiment"])
-    with _blaming_edits(run):
-        return run, page.opening(run)
+def write_report(folder: Path) -> Page:
+    """The page, after writing it as report.html, report.md and figures/*.svg. Errors as in `read_page`."""
+    page = read_page(folder)
+    write_page(folder, page)
+    return page
 
 
-def about(run: Run) -> About:
-    """What a run is about. Its page may say it in its own way."""
-    words: About = getattr(page_of(run.info["experiment"]), "about", openings.about)(run)
-    return words
+def page_of(experiment: str) -> ModuleType:
+    """The module of an experiment's page; never one that a file names. ValueError if there is none."""
+    if experiment not in PAGES:
+        raise ValueError(
+            f"run.json: experiment={experiment!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
+            "report.html beside it stays as it was written"
+        )
+    return import_module(f"{__package__}.pages.{experiment}")
 
 
 @contextmanager
-def _blaming_edits(run: Run) -> Iterator[None]:
+def _blaming_edits(result: Result) -> Iterator[None]:
     """An error in the block is a ValueError if a table was edited, so that no page can be made of it."""
     try:
         yield
     except (PictureError, OSError):
         raise
     except Exception as error:
-        if run.info.get("files"):  # the tables are as the run wrote them, so this is a bug here
+        if result.info.get("files"):  # the tables are as the run wrote them, so this is a bug here
             raise
         at = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(at.filename).name}, line {at.lineno}"
         raise ValueError(
-            f"{run.directory}: no page can be made of its tables: {type(error).__name__}: {error} ({place}). Was a "
+            f"{result.folder}: no page can be made of its tables: {type(error).__name__}: {error} ({place}). Was a "
             "table edited? Run the command again; finished results are in the store"
         ) from error
 
 
-def write_pages(
-    directory: Path,
-    about: About,
-    parts: Sequence[Section | None],
-    footer: list[tuple[str, str]],
-    opening: Opening,
-) -> Path:
-    """The path of report.html, after writing report.html, report.md and figures/ into `directory`.
-
-    A part that is None or empty is left out. Figures of an earlier report are removed. Call it under
-    `figures.style()`, like the functions that made the drawings.
-    """
-    sections = [part for part in parts if part and part.blocks]
-    blocks = [block for part in sections for block in part.blocks]
-    drawings = [opening.figure, *(block.figure if isinstance(block, Explorer) else block for block in blocks)]
-    drawn = {figure.name: (svg(figure.drawing), figure.alt) for figure in drawings if isinstance(figure, Figure)}
-    folder = directory / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("*.svg"):
+def write_page(folder: Path, page: Page) -> None:
+    """Writes a page and its figures; figures of an earlier report are removed."""
+    place = folder / "figures"
+    place.mkdir(parents=True, exist_ok=True)
+    for stale in place.glob("*.svg"):
         stale.unlink()
-    for name, (text, _) in drawn.items():
-        (folder / f"{name}.svg").write_text(drawing.still(text), encoding="utf-8")
-    page = {"about": about, "opening": opening, "sections": sections, "footer": footer}
-    pictures = {path for block in blocks if isinstance(block, Gallery) for path, _ in block.pictures}
-    pictures |= {path for path, _ in opening.pictures}
-    tables = {block.file for block in blocks if isinstance(block, Table) and block.file}
+    with figures.style():
+        drawings = [figures.differences(figure) for figure in page.figures[:1]]
+        drawings += [*page.papers, *([page.drawing] if page.drawing else [])]
+        texts = {one.name: figures.svg(one.figure) for one in drawings}
+    for name, text in texts.items():
+        (place / f"{name}.svg").write_text(text, encoding="utf-8")
+    images = folder / "images"
     embedded = {
-        "figures": {name: drawing.inline(text, name, alt) for name, (text, alt) in drawn.items()},
-        "pictures": {path: embedded_picture(path) for path in pictures},
-        "tables": {path: uri for path in tables if len(uri := packed_table(path)) < limits.DOWNLOAD},
+        "pictures": {one.name: picture(images / f"{one.name}.png") for one in page.pictures},
+        "strips": {name: strip(path) for name in page.strips if (path := images / f"{name}-4.png").is_file()},
+        "drawing": Markup(texts[page.drawing.name].partition("?>")[2]) if page.drawing else "",
     }
-    write_template(directory / "report.md", "report.md.j2", page)
-    return write_template(directory / "report.html", "report.html.j2", page | embedded)
+    write_template(folder / "report.md", "page.md", {"p": page, "strips": embedded["strips"]})
+    write_template(folder / "report.html", "page.html", {"p": page, **embedded})
 
 
-def footer(run: Run) -> list[tuple[str, str]]:
-    """The origin of the numbers: command, commit, versions, machine, dates, failures."""
-    command, *rest = origin(run.info)
-    finished = sorted(filter(None, run.rows["finished_at"]))
-    return [
-        command,
-        *([("Preset", run.info["preset"])] if run.info["preset"] else []),
-        *rest,
-        ("Runs finished", f"{finished[0]} to {finished[-1]}" if finished else "none"),
-        ("Failed runs", str(len(run.failed()))),
-        *[("Note", str(note)) for note in run.info.get("notes", [])],
-    ]
-
-
-def origin(info: dict[str, Any]) -> list[tuple[str, str]]:
-    """Command, commit, versions and machine, from the keys of these names; what is missing is unknown."""
-    commit = info.get("commit") or "unknown"
-    if info.get("dirty"):
-        commit += ", with uncommitted changes"
-    elif info.get("commit") and info.get("dirty") is None:
-        commit += ", unknown whether there were uncommitted changes"
-    return [
-        ("Command", info.get("command", "unknown")),
-        ("Commit", commit),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items()) or "unknown"),
-        ("Machine", info.get("machine") or "unknown"),
-    ]
-
-
-def write_template(path: Path, template: str, page: dict[str, Any]) -> Path:
-    """`path`, after writing a template to it. HTML is escaped."""
-    loader, html = FileSystemLoader(Path(__file__).parent / "templates"), path.suffix == ".html"
+def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
+    """`path`, after writing a template to it. HTML is escaped, and so are special characters of Markdown."""
+    html = path.suffix == ".html"
     environment = Environment(
-        loader=loader, autoescape=html, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"md": markdown, "shown_width": shown_width}
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=html, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"md": markdown, "drawn": drawn}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
-    temporary.write_text(environment.get_template(template).render(page), encoding="utf-8")
+    temporary.write_text(environment.get_template(template).render(values), encoding="utf-8")
     return temporary.replace(path)
 
 
@@ -155,29 +120,51 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", " ".join(text.split()))
 
 
-def unpack_pictures(directory: Path) -> None:
-    """Writes the pictures of an earlier report.html that are not in images/: published results keep them only there."""
-    page = directory / "report.html"
-    for picture, name in PICTURE.findall(page.read_text(encoding="utf-8")) if page.is_file() else ():
-        path = directory / "images" / f"{Path(name).name}.png"
-        if not path.exists():
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(base64.b64decode(picture))
+def drawn(line: Line, figure: Figure) -> str:
+    """A line of a figure in characters, for Markdown, where a mark is ●, or ○ if it is no verdict."""
+
+    def column(place: float) -> int:
+        return round(place / 100 * (WIDTH - 1))
+
+    characters = [" "] * WIDTH
+    for at in range(column(line.bar.low), column(line.bar.high) + 1):
+        characters[at] = "─"
+    zero = column(figure.zero)
+    characters[zero] = "┼" if characters[zero] == "─" else "│"
+    for kind, place in line.bar.marks:
+        looks = {"open": "○", "grey": "•", "diamond": "◆"}
+        characters[column(place)] = looks.get(kind, "○" if line.bar.look == "not" else "●")
+    width = max(len(one.label) for one in figure.lines)
+    word = line.word if line.word not in ("better", "worse", NOT_DETECTABLE) else ""
+    interval = f" ({line.interval})" if line.interval else ""
+    return f"{line.label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()
 
 
-def embedded_picture(path: Path) -> Markup:
-    """A PNG as a link that holds it with fewer shades: half the bytes, and hardly anybody sees the difference."""
-    most = (FILM_SHADES if path.stem.endswith(("-film", "-denoised")) else SHADES) - 1
-    buffer = io.BytesIO()
-    with Image.open(path) as image:
+def picture(path: Path) -> tuple[str, int]:
+    """A PNG as a link that holds it, with fewer shades, and its shown width: a whole multiple of its own."""
+    with _opened(path) as image:
+        width = image.width * max(1, 256 // image.width)
+        buffer, most = io.BytesIO(), SHADES - 1
         image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
-    return _data_uri(buffer.getvalue(), "image/png")
+    return data_uri(buffer.getvalue()), width
 
 
-def packed_table(path: Path) -> Markup:
-    """A table, compressed, as a link that holds it."""
-    return _data_uri(gzip.compress(content(path) or b"", mtime=0), "application/gzip")
+def strip(path: Path) -> tuple[str, int, int]:
+    """Four samples in a row as a link that holds them, their width and their height."""
+    with _opened(path) as image:
+        return data_uri(path.read_bytes()), image.width, image.height
 
 
-def _data_uri(content: bytes, kind: str) -> Markup:
-    return Markup(f"data:{kind};base64,{base64.b64encode(content).decode()}")
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            yield image
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise PictureError(f"{path}: no picture: {error}") from None
+
+
+def data_uri(content: bytes) -> str:
+    """A PNG as a link that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

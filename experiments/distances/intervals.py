@@ -17,6 +17,7 @@ LEVEL = 0.95  # the confidence of an interval
 MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
+GRAINY = 0.01  # grain (texture.py) that a report mentions: about ten times what 500 real images differ by
 FIXED, SAMPLED = "what each image adds", "what each image adds, and each real image"  # how an interval is made
 BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT = "better", "worse", "not detectable", "no verdict"
 

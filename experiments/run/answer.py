@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.own.user_code import of_user
 from experiments.run import conclusion, dry_run, execute, folder
@@ -23,20 +23,28 @@ from experiments.run.selection import only
 from experiments.run.setting import Setting
 from experiments.run.study import Study
 from experiments.run.tables import Made, tabulated
-from reports.terminal import Terminal, said
+from experiments.terminal import Terminal, said
+
+if TYPE_CHECKING:
+    from reports.page import Page
 
 FIRST, LAST = 0.6, 0.9  # of `Study.limit`: for the first settings, and for all; scores and the report take the rest
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came out. `interrupted`: the table has the finished rows only, and there is no report."""
+    """What came out, and the page on it. `interrupted`: the table has the finished rows only, and there is no page."""
 
     folder: Path
     rows: Sequence[Row] = ()
-    report: Path | None = None
+    page: "Page | None" = None
     failed: Mapping[str, str] | None = None
     interrupted: bool = False
+
+    @property
+    def report(self) -> Path | None:
+        """The path of the page."""
+        return self.folder / "report.html" if self.page else None
 
     @property
     def status(self) -> int:
@@ -86,11 +94,11 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
         notes = _noted(planner, runs, part, options, console)
         cache.logs = folder.logs(out)
         planned, made, worked = _worked(planner, part, options, cache, start, console)
-        report = None if worked.interrupted else _written(study, made, out, options, notes, console)
+        page = None if worked.interrupted else _written(study, made, out, options, notes, start, console)
         if worked.interrupted:
             folder.clear(out)  # of an earlier run, whose report would not fit the table
             folder.write_rows(out / "table.csv", made.rows.values())
-        done = Answer(out, [*made.rows.values()], report, made.failed, worked.interrupted)
+        done = Answer(out, [*made.rows.values()], page, made.failed, worked.interrupted)
         _conclude(study, done, options, planned, time.time() - start, worked.evaluations, console)
     if worked.interrupted:
         raise KeyboardInterrupt
@@ -167,8 +175,10 @@ def _worked(
     return len(part), Made.of(study.page, part, cache, failed), both
 
 
-def _written(study: Study, made: Made, out: Path, options: Options, notes: Sequence[str], console: Terminal) -> Path:
-    """Writes the result folder. Returns the path of its report."""
+def _written(
+    study: Study, made: Made, out: Path, options: Options, notes: Sequence[str], start: float, console: Terminal
+) -> "Page":
+    """Writes the result folder of a command that began at `start`. Returns its page."""
     with said(console, lambda: "intervals, figures and the report"):
         result = tabulated(study, made)
         folder.clear(out)
@@ -178,7 +188,8 @@ def _written(study: Study, made: Made, out: Path, options: Options, notes: Seque
     with of_user("finish()"):
         study.finish(out, made, result, console.print)
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
-    return folder.write(out, info | {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *made.doubts]})
+    info |= {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *made.doubts]}
+    return folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})
 
 
 def _spread(runs: Sequence[Run]) -> list[Run]:
@@ -195,8 +206,9 @@ def _conclude(
     rows, table = done.rows, options.shown(done.folder / "table.csv")
     failed = sum(row["status"] == "failed" for row in rows)
     console.print(f"{len(rows)} rows, {failed} failed: {table}")
-    if done.report is not None:
-        conclusion.show(done.report, options.shown(done.report), not failed and options.preset == "smoke", console)
+    if done.page and done.report:
+        works = not failed and options.preset == "smoke"
+        conclusion.show(done.page, done.report, options.shown(done.report), works, console)
     else:
         left = f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {folder.command()}"
         console.print(left)
@@ -208,6 +220,7 @@ def _conclude(
             "failed": failed,
             "interrupted": done.interrupted,
             "table": table,
+            "verdict": done.page and done.page.answer,
             "report": done.report and options.shown(done.report),
             "seconds": round(seconds, 3),
             "evaluations": round(evaluations),

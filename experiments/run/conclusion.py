@@ -1,8 +1,8 @@
-"""The last screen of a run on the terminal: the question, the verdict, the large numbers, and where the report lies."""
+"""The last screen of a run on the terminal: the first screen of its page, where the report lies, and what failed."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group
@@ -10,32 +10,25 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from reports.document import Opening
-from reports.render import read_opening
+if TYPE_CHECKING:
+    from reports.page import Page
 
 WORKS = "Everything works. So small a run shows only that: read its numbers as examples."
 
 
-def show(report: Path, place: str, works: bool, console: Console) -> None:
-    """Prints the first screen of a report: a panel on a terminal, plain lines elsewhere.
+def show(page: "Page", report: Path, place: str, works: bool, console: Console) -> None:
+    """Prints the first screen of a page: a panel on a terminal, plain lines elsewhere.
 
     Args:
-        place: the path of the report, as it is shown.
+        report: the path of its report.html, and `place`, as it is shown.
         works: whether a run that asked only whether everything works has succeeded. Then it says so first.
     """
-    run, opening = read_opening(report.parent)
     if console.is_terminal:
-        where = Text(place, f"bold link {report.as_uri()}")
-        console.print(_panel(run.info["question"], works, opening, where), soft_wrap=False)
+        where = Text(place, f"bold link {report.absolute().as_uri()}")
+        console.print(_panel(page, works, where), soft_wrap=False)
         return
-    if works:
-        console.print(WORKS)
-    for warning in opening.warnings:
-        console.print(f"warning: {warning}")
-    console.print(f"verdict: {opening.answer}")
-    for number in opening.numbers:
-        notes = f" ({'; '.join(number.notes)})" if number.notes else ""
-        console.print(f"  {number.word}: {number.value}{notes}")
+    for line in ([WORKS] if works else []) + page.text:
+        console.print(line)
     console.print(f"report: {place}", style="bold")
 
 
@@ -55,23 +48,20 @@ def show_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Consol
         console.print(Text(text, "bold"))
 
 
-def _panel(question: str, works: bool, opening: Opening, place: Text) -> Panel:
-    doubtful = opening.warnings and not works
-    numbers = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    numbers.add_column()
-    numbers.add_column(justify="right", style="bold")
-    numbers.add_column()
-    for number in opening.numbers:
-        numbers.add_row(Text(number.word), Text(number.value), Text("; ".join(number.notes)))
-    lead = (f"{opening.lead} " if opening.lead else "", "bold" if opening.warnings else "bold green")
-    verdict = Text.assemble(lead, (opening.verdict, "bold"))
-    parts = [(f"{name}:", text) for name, text in opening.lines]
-    lines = [Text.assemble((f"{name} ", "bold"), text) for name, text in parts]
+def _panel(page: "Page", works: bool, place: Text) -> Panel:
+    slots = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    slots.add_column()
+    slots.add_column(justify="right", style="bold")
+    slots.add_column()
+    for slot in page.slots:
+        notes = [*(words for _, words in slot.legend), *slot.notes]
+        slots.add_row(Text(slot.label), Text(slot.value), Text("; ".join(notes)))
+    doubtful = page.failed and not works
+    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if doubtful else "bold green")
+    parts = [Text(WORKS, "bold green")] if works else []
+    parts.append(Text.assemble(lead, (page.verdict, "bold")))
+    parts += [Text(page.caveat, "yellow")] if page.caveat else []
     where = Text.assemble("report: ", place, overflow="fold")
-    warnings = [Text(WORKS, "bold green")] if works else []
-    warnings += [Text(warning, "bold white on red" if doubtful else "") for warning in opening.warnings]
-    status = Text(" · ".join(opening.status), "dim")
-    body = Group(*warnings, verdict, *lines, numbers, status, where)
-    return Panel(
-        body, title=Text(question), title_align="left", border_style="red" if doubtful else "blue", padding=(1, 2)
-    )
+    border = "red" if doubtful else "blue"
+    body = Group(*parts, slots, where)
+    return Panel(body, title=Text(page.question), title_align="left", border_style=border, padding=(1, 2))

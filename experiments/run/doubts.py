@@ -10,6 +10,7 @@ from diffusion_core.adapters import Adapter
 from diffusion_core.data import Images
 from diffusion_core.samplers import Sampler
 from experiments.distances.spaces import is_digits
+from experiments.edge import program
 from experiments.own import external
 from experiments.own.behaviour import behaviour, check_batch, is_random
 from experiments.own.examine import examine
@@ -23,7 +24,6 @@ from experiments.run.identity import has_own_code
 from experiments.run.levels import unknown
 from experiments.run.networks import Trained, images_of
 from experiments.run.plan import VALUES, Run
-from reports.edge import program
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others

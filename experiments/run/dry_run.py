@@ -18,9 +18,9 @@ from experiments.run.identity import has_own_code
 from experiments.run.networks import TRAIN_COST
 from experiments.run.plan import Run
 from experiments.run.timings import SAMPLING, Mode, forward, timed
-from reports.formats import duration, plural
-from reports.schema import COLUMNS
+from experiments.terminal import duration, plural
 
+SHOWN_TIMES = 1000  # MMD is small: pages and terminal show it times this
 # Standard error of MMD over images times the square root of their number, where no score is stored yet: measured for
 # network small after 100,000 images.
 TYPICAL_SE = {"digits": 0.046}
@@ -87,7 +87,7 @@ def detectable(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
     elif networks < ENOUGH_NETWORKS:
         at_best, remark = "", "half of that takes four times the images"
     source = "from scores in the store" if known else "as for network small after 100,000 digits"
-    shown = f"{COLUMNS[JUDGE].label} of {at_best}about {COLUMNS[JUDGE].scale * size:.0f}"
+    shown = f"MMD ×{SHOWN_TIMES} of {at_best}about {SHOWN_TIMES * size:.0f}"
     return size, (
         f"{plural(networks, 'network')} with {first.n:,} images each would detect a difference in {shown} with "
         f"{POWER:.0%} power ({source}); {remark}"

@@ -19,8 +19,7 @@ from experiments.run.hardware import visible_cards
 from experiments.run.identity import identity
 from experiments.run.plan import Run, check_plan
 from experiments.run.work import Begin, Failed, advance_in, in_processes, network, work
-from reports.formats import duration
-from reports.terminal import Terminal, said
+from experiments.terminal import Terminal, duration, said
 
 NOTES, OLD = ".notes-", 7 * 86_400  # of a running command; seconds without a note after which it is taken for dead
 

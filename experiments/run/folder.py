@@ -1,6 +1,6 @@
 """The result folder: tables as CSV, run.json, images, and the report on them. Reports read nothing else.
 
-This is the one module of experiments/run that knows reports/: which tables a page reads, and how it is written.
+This is the one module of experiments/ that knows reports/: which tables a page reads, and how it is written.
 """
 
 import csv
@@ -21,10 +21,12 @@ from typing import Any
 import torch
 from PIL import Image
 
+from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, POWER
+from experiments.edge import program
 from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.hardware import describe
-from reports.edge import program
+from reports.page import Page
 from reports.render import write_report
 from reports.results import digests, sealed
 from reports.schema import TABLES, written
@@ -32,6 +34,9 @@ from reports.schema import TABLES, written
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 SHOWN = 16  # images in a picture
 SIDE = math.isqrt(SHOWN)
+FEW = 4  # images in a strip, a small picture
+SHADES = 16  # of its pixels, per channel
+FORMER = ("films.csv", "histograms.csv", "losses.csv", "levels.csv")  # tables of older versions
 SINGLE = ("run.json", "settings.json", "report.html", "report.md")
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
@@ -63,9 +68,9 @@ def held(folder: Path) -> Iterator[None]:
 
 def earlier(folder: Path) -> list[Path]:
     """The results of an earlier run in a folder. ValueError if no run wrote them."""
-    files = [
-        path for name in (*TABLES, *(f"{name}.gz" for name in TABLES), *SINGLE) if (path := folder / name).exists()
-    ]
+    tables = dict.fromkeys((*TABLES, *FORMER))
+    names = (*tables, *(f"{name}.gz" for name in tables), *SINGLE)
+    files = [path for name in names if (path := folder / name).exists()]
     files += [
         path for part, kind in PARTS.items() for path in (folder / part).glob(kind) if part != "images" or _ours(path)
     ]
@@ -78,8 +83,11 @@ def earlier(folder: Path) -> list[Path]:
 
 
 def _ours(picture: Path) -> bool:
-    """Whether a picture has a name that a run or `score` gives, and is not a user's own."""
-    return re.fullmatch(r"real|set-\d+|[0-9a-f]{12}(-film|-denoised)?", picture.stem) is not None
+    """Whether a picture has a name that a run or `score` gives, or an older version gave, and is not a user's own."""
+    return (
+        re.fullmatch(rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?|[0-9a-f]{{12}}-(film|denoised)", picture.stem)
+        is not None
+    )
 
 
 def clear(folder: Path) -> None:
@@ -103,15 +111,16 @@ def write_tables(folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Ma
         write_rows(folder / name, rows)
     (folder / "images").mkdir(exist_ok=True)
     for name, picture in pictures.items():
-        picture.save(folder / "images" / f"{name}.png")
+        picture.save(folder / "images" / f"{name}.png", optimize=True)
 
 
-def write(folder: Path, info: Mapping[str, Any]) -> Path:
-    """Writes run.json, which seals the tables, and the report, whose path it returns.
+def write(folder: Path, info: Mapping[str, Any]) -> Page:
+    """Writes run.json, which seals the tables, and the report. Returns its page.
 
-    `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes.
+    `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes, wall_seconds.
     """
-    whole = {"schema": 2} | origin() | dict(info) | {"files": digests(folder)}
+    rules = {"level": LEVEL, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
+    whole = {"schema": 2} | origin() | dict(info) | {"statistics": rules, "files": digests(folder)}
     write_json(folder / "run.json", sealed(whole))
     return write_report(folder)
 
@@ -127,9 +136,21 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def square(images: torch.Tensor) -> Image.Image:
     """The first 16 of images uint8 (n, C, H, W) in a square."""
-    tiles = torch.zeros(SHOWN, *images.shape[1:], dtype=torch.uint8)
-    tiles[: len(images)] = images[:SHOWN]
-    return tiled(tiles.unflatten(0, (SIDE, SIDE)))
+    return tiled(_first(images, SHOWN).unflatten(0, (SIDE, SIDE)))
+
+
+def strip(images: torch.Tensor) -> Image.Image:
+    """The first 4 of images uint8 (n, C, H, W) in a row, in 16 shades per channel, so that its file is small."""
+    step = 255 // (SHADES - 1)
+    nearest = (_first(images, FEW).int() + step // 2) // step * step
+    return tiled(nearest.to(torch.uint8)[None])
+
+
+def _first(images: torch.Tensor, n: int) -> torch.Tensor:
+    """The first n images, black where there are fewer."""
+    tiles = torch.zeros(n, *images.shape[1:], dtype=torch.uint8)
+    tiles[: len(images)] = images[:n]
+    return tiles
 
 
 def tiled(tiles: torch.Tensor) -> Image.Image:

@@ -1,7 +1,7 @@
 """What samples are drawn from: a config that loads eps = model(x, sigma). Trained here, exact, or yours."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
@@ -31,7 +31,7 @@ from experiments.run.machine import Machine
 
 FIRST_STEPS = 2  # of which numbers are kept for the spot check
 TRAINING_DIFFERS = 0.01  # relative
-LOGGED_LOSSES = 200  # points of a loss curve; each is the mean of its stretch
+STRETCHES = 200  # equally long ones of a training; the mean loss of the last is reported
 TRAIN_COST = 3.5  # network evaluations that a training image costs
 Advance = Callable[[float], None]  # called with a number of network evaluations
 
@@ -224,19 +224,18 @@ class Trained(OfPixels):
 
     def _train(self, advance: Advance) -> Made:
         before, (model, steps) = self.asked(), self.training()
-        start, seen, losses = perf_counter(), list[int](), list[Tensor]()
+        start, seen, losses = perf_counter(), 0, list[Tensor]()
         first, numbers = beginning(model, steps)
         for step in chain(first, steps):
-            advance(TRAIN_COST * (step.images_seen - (seen[-1] if seen else 0)))
-            seen.append(step.images_seen)
+            advance(TRAIN_COST * (step.images_seen - seen))
+            seen = step.images_seen
             losses.append(step.loss)
-        seconds, curve = perf_counter() - start, thinned(seen, torch.stack(losses).tolist())
+        seconds, loss = perf_counter() - start, last_loss(torch.stack(losses).tolist())
         for what, answer, again in zip(("noise", "weighting"), before, self.asked(), strict=True):
             if not torch.equal(answer, again):
                 raise ValueError(f"{what}: it gives other values after this training than before it")
         weights = {f"{WEIGHTS}{name}": value for name, value in model.state_dict().items()}
-        facts = {"train_seconds": seconds, "train_loss": curve[-1][1], "first": numbers}
-        return weights | {"losses": torch.tensor(curve, dtype=torch.float64)}, facts
+        return weights, {"train_seconds": seconds, "train_loss": loss, "first": numbers}
 
     def _check(self, stored: Artifact) -> None:
         """The first steps of its training, taken again."""
@@ -284,11 +283,11 @@ def beginning(model: nn.Module, steps: Iterator[Step]) -> tuple[list[Step], dict
     return first, {"losses": losses, "gradients": gradients, "moves": torch.stack(moved).tolist()}
 
 
-def thinned(seen: list[int], losses: list[float]) -> list[tuple[int, float]]:
-    """At most LOGGED_LOSSES points (images seen, mean loss since the previous point)."""
-    stride = -(-len(losses) // LOGGED_LOSSES)
-    stretches = [(start, losses[start : start + stride]) for start in range(0, len(losses), stride)]
-    return [(seen[min(start + stride, len(seen)) - 1], sum(part) / len(part)) for start, part in stretches]
+def last_loss(losses: Sequence[float]) -> float:
+    """The mean loss of the last stretch of a training, which may be shorter than the others."""
+    steps = -(-len(losses) // STRETCHES)
+    last = losses[(len(losses) - 1) // steps * steps :]
+    return sum(last) / len(last)
 
 
 RECIPES: dict[str, dict[str, Any]] = {  # what differs from Trained's defaults

@@ -1,9 +1,8 @@
 """The cached steps of a run: real images, a network (networks.py), samples, their score. Each needs the one before.
 
-samples/     what the network decodes: `samples` uint8 (n, C, H, W) or floats (n, d); `film` and `denoised`, the way of
-             the first few images down the ladder; counted evaluations, seconds
+samples/     what the network decodes: `samples` uint8 (n, C, H, W) or floats (n, d); counted evaluations, seconds
 references/  features of real images, sums of their kernels, their texture
-scores/      each distance with what every image adds to it; precision, recall, grain, class histogram
+scores/      each distance with what every image adds to it; precision, recall, grain
 """
 
 import logging
@@ -15,7 +14,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +25,6 @@ from diffusion_core.samplers.sampling import at_samples
 from experiments.distances.distance import Distance, packed, unpacked
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.real import Against, Real, precision_recall
-from experiments.distances.spaces import is_digits
 from experiments.distances.texture import RealTexture
 from experiments.own.behaviour import is_random
 from experiments.own.features import extract, usual_batch
@@ -40,9 +37,7 @@ from experiments.run.identity import canonical, has_own_code, place
 from experiments.run.machine import Machine, pin_scores
 from experiments.run.networks import Advance, images_of, made_by
 from experiments.run.plan import VALUES, Reference, Run
-from experiments.run.recorder import CountingModel, TrajectoryRecorder
 
-N_CLASSES = 10
 FEATURES_ALONE = 0.01  # largest relative difference of a row of features between batches
 SCORES_DIFFER = 1e-3  # of a distance and its standard error
 log = logging.getLogger(__name__)
@@ -64,11 +59,10 @@ def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
 def _sampled(run: Run, network: Artifact | None, advance: Advance, crowded: bool) -> Made:
     run.machine.pin()
     loaded, device, everyone = run.network.load(network), run.machine.device, range(run.n)
-    film, model = TrajectoryRecorder(run.sigmas), CountingModel(_ready(loaded, run, run.batch_size))
-    model.watch = film.evaluated
+    model = CountingModel(_ready(loaded, run, run.batch_size))
     _synchronise(device)
     before = BusyClock.now()
-    x = draw(run, model, everyone, run.batch_size, after_batch=lambda n: advance(n * run.nfe), watch=film)
+    x = draw(run, model, everyone, run.batch_size, after_batch=lambda n: advance(n * run.nfe))
     _synchronise(device)
     others, seconds = BusyClock.now().others_since(before), perf_counter() - before.wall
     if has_own_code(run) and not is_random(loaded):
@@ -85,17 +79,12 @@ def _sampled(run: Run, network: Artifact | None, advance: Advance, crowded: bool
         believe.ask_again(
             "decode", lambda order: _decoded(run, x[order]), tensors["samples"], run.batch_size, believe.ALONE["fp32"]
         )
-    if film.follows_the_ladder and not tensors["samples"].is_floating_point():
-        tensors["film"] = torch.stack([_decoded(run, frame) for frame in film.frames])
-        if len(film.denoised) == len(film.frames):  # else the sampler made steps without an evaluation
-            tensors["denoised"] = torch.stack([_decoded(run, frame) for frame in film.denoised])
     return tensors, {
         "nfe": int(nfe) if nfe.is_integer() else nfe,
         "seconds": seconds,
         "batch_size": run.batch_size,
         "shared_device": crowded or (device == "cpu" and others > SHARED_ABOVE),
         "device": device_name(device),
-        "film_sigmas": list(film.levels.values()) if "film" in tensors else [],
     }
 
 
@@ -105,7 +94,6 @@ def draw(
     samples: Sequence[int],
     batch_size: int,
     after_batch: Callable[[int], None] | None = None,
-    watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
     """The samples of a run with these indices, in order (n, C, H, W)."""
     with computing_in(run.machine.precision, run.machine.device), of_user(f"sampler {run.setting.sampler.name}"):
@@ -120,8 +108,26 @@ def draw(
             device=run.machine.device,
             final_denoise=run.setting.final_denoise,
             after_batch=after_batch,
-            watch=watch,
         )
+
+
+class CountingModel:
+    """A model that counts the images it evaluates."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.images = model, 0
+
+    @property
+    def takes_index(self) -> bool:
+        return getattr(self.model, "takes_index", False)
+
+    def __call__(self, x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
+        self.images += len(x)
+        try:
+            return self.model(x, sigma, **index)
+        except BaseException as error:  # it may raise anything
+            error.add_note("model")
+            raise
 
 
 def _again(run: Run, loaded: Model, samples: Tensor) -> Tensor:
@@ -198,7 +204,7 @@ def _check_samples(run: Run, network: Artifact | None, mixed: bool, stored: Arti
         return
     chosen = torch.tensor(believe.choose(run.n, len(images.labels.unique())))
     again = _decoded(run, _again(run, loaded, chosen))
-    features, _ = features_of(run.reference, torch.cat([again, stored.tensors["samples"][chosen]]))
+    features = features_of(run.reference, torch.cat([again, stored.tensors["samples"][chosen]]))
     what = f"{len(chosen)} samples of {run.setting.sampler.name}, drawn again,"
     drawn, known = features.split(len(chosen))
     believe.compare(what, drawn, known, _made_by(run), run.machine.precision, mixed)
@@ -228,20 +234,20 @@ def reference(config: Reference, cache: Cache) -> tuple[Artifact, RealImages]:
     return file, _loaded(file.path, file.sum)
 
 
-def features_of(config: Reference, samples: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Features float32 (n, d) of images uint8 (n, C, H, W), and class logits of `digits`. Floats (n, d) are their own.
+def features_of(config: Reference, samples: Tensor) -> Tensor:
+    """Features float32 (n, d) of images uint8 (n, C, H, W). Floats (n, d) are their own.
 
     ValueError if a user's function gives an image other features when it is asked again, or in another batch.
     """
     if samples.is_floating_point() != (config.features == VALUES):
         raise ValueError(f"features={config.features!r}: floats need {VALUES!r}, images a feature space of images")
     if samples.is_floating_point():
-        return samples.float(), None
-    features, logits = extract(config.features, samples, weights=config.weights)
+        return samples.float()
+    features = extract(config.features, samples, weights=config.weights)[0]
     if config.foreign:
         ask, batch = partial(_extracted, config, samples), usual_batch(config.features)
         believe.ask_again(f"features {config.features}", ask, features, batch, FEATURES_ALONE)
-    return features, logits
+    return features
 
 
 def _extracted(config: Reference, samples: Tensor, order: Tensor) -> Tensor:
@@ -255,7 +261,7 @@ def _real(config: Reference) -> Tensor:
 
 def _described(config: Reference) -> Made:
     pin_scores()
-    images, features = images_of(config.data), features_of(config, _real(config))[0]
+    images, features = images_of(config.data), features_of(config, _real(config))
     if mostly_equal(features.numpy()):
         raise ValueError(
             f"data={config.data!r}: for more than half of the pairs of images the features are equal; leave out the "
@@ -274,7 +280,7 @@ def _check_reference(config: Reference, stored: Artifact) -> None:
     pin_scores()
     real = _real(config)
     chosen = torch.tensor(believe.choose(len(real), 1))
-    features, known = features_of(config, real[chosen])[0], stored.tensors["features"][chosen]
+    features, known = features_of(config, real[chosen]), stored.tensors["features"][chosen]
     makers = {f"data {config.data}": {"data": config.data}} | _features_of(config)
     believe.compare(f"features of real images ({config.data}), computed again,", features, known, makers)
 
@@ -316,7 +322,7 @@ def score(run: Run, cache: Cache, advance: Advance) -> Artifact:
 def _scored(run: Run, samples: Artifact, real: Artifact) -> Made:
     run.machine.pin()  # the features are computed as samples are
     decoded, config = samples.tensors["samples"], run.reference
-    features32, logits = features_of(config, decoded)
+    features32 = features_of(config, decoded)
     pin_scores()
     features, against = features32.double().numpy(), _against(real.path, real.sum, run.n)
     if features.shape[1] != against.features.shape[1]:
@@ -327,13 +333,11 @@ def _scored(run: Run, samples: Artifact, real: Artifact) -> Made:
     precision, recall = precision_recall(features, against.features)
     facts: dict[str, Any] = {name: one.value for name, one in distances.items()}
     facts |= {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
-    facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features), "histogram": None}
+    facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features)}
     if not decoded.is_floating_point():
         texture = _loaded(real.path, real.sum).texture
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
         facts |= {"grain": texture.grain(decoded, left), "grain_se": texture.grain_spread(len(decoded), left)}
-    if logits is not None and is_digits(config.data):  # only their classes are known to the extractor
-        facts["histogram"] = np.bincount(logits.argmax(dim=1).numpy(), minlength=N_CLASSES).tolist()
     return packed(distances), facts
 
 

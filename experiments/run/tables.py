@@ -15,14 +15,13 @@ from experiments.run.cache import Cache
 from experiments.run.cache import Made as Content
 from experiments.run.compare import BestSet, Contrast, Row, Side
 from experiments.run.contrasts import Families, best_set_rows, comparable, contrast_rows, summary
-from experiments.run.identity import has_own_code, identity
+from experiments.run.identity import has_own_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import images_of
 from experiments.run.plan import OTHER, VALUES, Reference, Run
 from experiments.run.study import Of, Study
 
 REPEATS = 20  # of the floor
-MOST_LOSSES = 5_000  # rows of losses.csv
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,6 @@ def tabulated(study: Study, made: Made) -> Result:
         "table.csv": [*made.rows.values()],
         "floors.csv": floors,
         "contrasts.csv": list(contrast_rows(comparisons, families, floors)),
-        "films.csv": list(_films(made.files)),
-        "histograms.csv": list(_histograms(made.files, made.cache)),
-        "losses.csv": list(_losses(made.files)),
     }
     if any(isinstance(one, BestSet) for one in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, families, floors))
@@ -172,43 +168,15 @@ def _rows(page: str, runs: Sequence[Run], files: Mapping[Run, Files], failed: Ma
     return out
 
 
-def _films(files: Mapping[Run, Files]) -> Iterator[Row]:
-    for samples_id, samples in {run.samples_id: each.samples for run, each in files.items()}.items():
-        for frame, sigma in enumerate(samples.facts["film_sigmas"]):
-            yield {"samples_id": samples_id, "frame": frame, "sigma": sigma}
-
-
-def _losses(files: Mapping[Run, Files]) -> Iterator[Row]:
-    out = list[Row]()
-    for network, file in {run.network: each.network for run, each in files.items()}.items():
-        if file is not None:
-            shared = {"model_id": identity(network), "train_seed": network.seed, "network": network.row()["network"]}
-            for seen, loss in file.tensors["losses"].tolist():
-                out.append(shared | {"images_seen": int(seen), "loss": f"{loss:.5g}"})
-    yield from out[:: 1 + len(out) // MOST_LOSSES]
-
-
-def _histograms(files: Mapping[Run, Files], cache: Cache) -> Iterator[Row]:
-    counts = {run.score_id: each.score.facts["histogram"] for run, each in files.items()}
-    counts = {name: values for name, values in counts.items() if values}
-    if counts:
-        run = next(iter(files))
-        labels = steps.reference(run.reference, cache)[1].labels
-        share = labels.bincount(minlength=steps.N_CLASSES) / len(labels)
-        counts["real"] = (share * run.n).tolist()
-    for name, values in counts.items():
-        yield from ({"run_id": name, "label": label, "count": count} for label, count in enumerate(values))
-
-
 def _pictures(files: Mapping[Run, Files]) -> Iterator[tuple[str, Image.Image]]:
-    """The first samples in a square; of a few the film and the estimates, with one line per sample."""
+    """The first samples of each run, and real images: in a square, and fewer in a row."""
     for samples_id, samples in {run.samples_id: each.samples for run, each in files.items()}.items():
-        tensors = samples.tensors
-        if not tensors["samples"].is_floating_point():
-            yield samples_id, folder.square(tensors["samples"])
-        for name in ("film", "denoised"):
-            if name in tensors:
-                yield f"{samples_id}-{name}", folder.tiled(tensors[name].transpose(0, 1))
+        images = samples.tensors["samples"]
+        if not images.is_floating_point():
+            yield samples_id, folder.square(images)
+            yield f"{samples_id}-{folder.FEW}", folder.strip(images)
     for run in [*files][:1]:
         if run.reference.features != VALUES:
-            yield "real", folder.square(images_of(run.network.data).pixels)
+            pixels = images_of(run.network.data).pixels
+            yield "real", folder.square(pixels)
+            yield f"real-{folder.FEW}", folder.strip(pixels)

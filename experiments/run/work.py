@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.distances.real import METRICS
+from experiments.edge import INTERRUPT
 from experiments.own.memory import out_of_memory
 from experiments.own.source import OWN, import_own
 from experiments.run import believe, steps
@@ -29,7 +30,6 @@ from experiments.run.cache import PAUSE, Cache, reason
 from experiments.run.hardware import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.plan import Run
-from reports.edge import INTERRUPT
 
 SMALLER = "; memory ran out: take a smaller --batch-size"
 KILLED = "; perhaps memory ran out: take fewer --workers"

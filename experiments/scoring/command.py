@@ -5,6 +5,7 @@ Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 f
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from experiments.run.study import shown
-from reports.schema import WORSE
-from reports.terminal import Terminal
+from experiments.terminal import Terminal
 
 if TYPE_CHECKING:
     from experiments.distances.intervals import Estimate
@@ -74,15 +74,16 @@ def command(arguments: Sequence[str], prog: str) -> int:
 
 def main(options: Score) -> int:
     """Prints the verdict and writes the result folder. Returns the exit status. ValueError as in `compare`."""
+    start = time.time()
     logging.basicConfig(format="note: %(message)s")
     if not options.sets:
         raise ValueError("sets: none is given; type REAL, then one set of images or more")
+    from experiments.distances.intervals import WORSE
     from experiments.run.cache import Cache
     from experiments.run.conclusion import show
     from experiments.run.folder import earlier, held
     from experiments.scoring.compare import measure
     from experiments.scoring.tables import NAME, write
-    from reports.render import write_report
 
     out = options.out.absolute()  # wherever code of the user's goes
     earlier(options.out)  # raises ValueError if others wrote there
@@ -101,12 +102,11 @@ def main(options: Score) -> int:
         raise ValueError(f"fail_if_worse: {compared.inputs[1].name} is the only set; at least two are compared")
     console = Terminal()
     with held(out):
-        write(out, compared)
-        report = write_report(out)
+        page = write(out, compared, time.time() - start)
         paired = [] if console.is_terminal else [scores.pairing]  # a terminal shows it below the numbers
         for note in filter(None, [*paired, *scores.notes]):
             console.print(f"note: {note}")
-        show(report, str(options.out / report.name), False, console)
+        show(page, out / "report.html", str(options.out / "report.html"), False, console)
     if options.json or not console.is_terminal:
         summary = {
             "experiment": NAME,

@@ -5,13 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from experiments.distances.intervals import BETTER, WORSE
+from experiments.distances.intervals import BETTER, GRAINY, WORSE
 from experiments.distances.real import JUDGE
 from experiments.scoring.features import Described, real_texture
 from experiments.scoring.inputs import ImageSet, Input
 from experiments.scoring.result import Difference, Space
-from reports.formats import interval, metric_name
-from reports.schema import GRAINY
 
 COPIES = 0.01  # share of images that are copies, above which a warning is given
 FAR = 4  # standard errors, by which chance brings no set below 0
@@ -49,9 +47,9 @@ def doubts(inputs: Sequence[Input], described: Sequence[Described], space: Space
     for side in space.sides:
         judge, copies = side.values[JUDGE], side.copies
         if judge.difference < -FAR * judge.se and copies.of_real <= COPIES * len(copies.groups):
-            value = f"{metric_name(JUDGE, space.features)} {interval(JUDGE, judge.difference, judge.low, judge.high)}"
-            real = inputs[0].name
-            yield f"{side.name} is nearer to {real} than other real images would be ({value}): is it made of these?"
+            value, low, high = (f"{1000 * x:.3g}" for x in (judge.difference, judge.low, judge.high))
+            real, size = inputs[0].name, f"MMD ×1000 {value} ({low} to {high})"
+            yield f"{side.name} is nearer to {real} than other real images would be ({size}): is it made of these?"
     for difference in space.differences:
         if difference.verdict in (BETTER, WORSE):
             yield from _grainier(difference, {side.name: side.grain for side in space.sides})

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from reports.terminal import Terminal, is_live
+from experiments.terminal import Terminal, is_live
 
 Step = Callable[[str], None]
 

@@ -1,18 +1,21 @@
-"""What `compare` and `score` return: values with intervals, and a text of them for a terminal or a notebook."""
+"""What `compare` and `score` return: values with intervals, and tables of them for a notebook."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pandas as pd
+
 from experiments.distances.copies import Groups
-from experiments.distances.intervals import BETTER, LEVEL, NOT_DETECTABLE, WORSE, Estimate
-from experiments.distances.real import JUDGE, METRICS
-from reports.formats import as_precise, cell, interval, listed, metric_name, number, percent, times
+from experiments.distances.intervals import LEVEL, Estimate
+from experiments.distances.real import JUDGE
 
 PAIRS = {
     "names": "images of the same name are compared in pairs",
     "order": "images at the same place are compared in pairs",
     "none": "no pairs: the sets are independent",
 }
+MMD = "MMD x1000"  # a column, which people type in Python
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,6 @@ class Copies:
     def repeats(self) -> int:
         """How many images are copies of others in the set."""
         return len(self.groups) - len(set(self.groups.tolist()))
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A set against the best of the others: the difference, and its limits from the intervals of all pairs."""
-
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def worse(self) -> bool:
-        """Whether it is not in the set of the best."""
-        return self.low > 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +77,9 @@ class Floor:
 class Space:
     """All results in one feature space.
 
-    `standings` say which sets cannot be told from the best, if there are three; `real_copies` are the real images'.
+    Args:
+        best: the names of the sets that cannot be told from the best, best first, if there are three sets or more.
+        real_copies: the copies among the real images.
     """
 
     features: str
@@ -97,14 +88,8 @@ class Space:
     sides: tuple[Side, ...]
     differences: tuple[Difference, ...]
     floor: Floor
-    standings: tuple[Standing, ...]
+    best: tuple[str, ...]
     real_copies: Copies
-
-    @property
-    def best(self) -> tuple[str, ...]:
-        """The names of the sets that cannot be told from the best, best first, if there are three sets or more."""
-        sides = [side for side, standing in zip(self.sides, self.standings, strict=False) if not standing.worse]
-        return tuple(side.name for side in sorted(sides, key=lambda side: side.values[JUDGE].difference))
 
 
 @dataclass(frozen=True)
@@ -146,92 +131,51 @@ class Scores:
         """How images are paired, and how much that brings; empty for one set."""
         gains, worth = sorted(pair.gain for pair in self.spaces[0].differences if pair.gain), ""
         if gains and gains[-1] > 1.05:
-            range_ = dict.fromkeys([times(gains[0]), times(gains[-1])])
-            worth = f", which is worth {listed(range_, 'to')} times as many images"
+            ends = dict.fromkeys(f"{gain:.1f}" for gain in (gains[0], gains[-1]))
+            worth = f", which is worth {' to '.join(ends)} times as many images"
         return PAIRS[self.pairs] + worth if self.spaces[0].differences else ""
 
-    @property
-    def sentence(self) -> str:
-        """The answer in one sentence."""
-        space = self.spaces[0]
-        if len(space.sides) == 1:
-            return side_sentence(space, space.sides[0])
-        if len(space.sides) == 2:
-            return difference_sentence(space)
-        if len(space.best) > 1:
-            return f"{listed(space.best)} cannot be told from the best ({number(len(space.sides), 0)} sets)."
-        if any(pair.verdict == NOT_DETECTABLE for pair in space.differences if space.best[0] in (pair.a, pair.b)):
-            return f"Only {space.best[0]} can be the best of {number(len(space.sides), 0)} sets ({percent(LEVEL)})."
-        return f"{space.best[0]} is better than the {number(len(space.differences), 0)} other sets."
+    def frame(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """A row per set, with real images last, and one per difference from the first set, in each feature space.
+
+        `low` and `high` are the limits of the 95 % interval of MMD. FD of fewer real images than a set has is missing,
+        since FD falls with their number.
+        """
+        sets = [row for space in self.spaces for row in (*map(_of_set, space.sides), self._of_real(space))]
+        names = [space.features for space in self.spaces for _ in range(len(space.sides) + 1)]
+        pairs = [(space.features, pair) for space in self.spaces for pair in space.differences]
+        rows = [(name, pair.a, pair.b, *_thousand(pair.values[JUDGE]), pair.verdict) for name, pair in pairs]
+        of_sets = pd.DataFrame(sets, columns=["set", MMD, "low", "high", "FD", "precision", "recall", "grain"])
+        of_sets.insert(0, "features", names)
+        columns = ["features", "a", "b", f"{MMD} difference", "low", "high", "verdict"]
+        return of_sets, pd.DataFrame(rows, columns=columns)
+
+    def _of_real(self, space: Space) -> tuple[object, ...]:
+        floor, none = space.floor, math.nan
+        mean = {metric: values["mean"] for metric, values in floor.values.items()}
+        fd = mean["fd"] if floor.n >= self.n else none
+        name = f"{floor.n} real images"
+        return name, 1000 * mean[JUDGE], none, none, fd, mean["precision"], mean["recall"], none
 
     def __str__(self) -> str:
-        parts = [self.sentence, *(text for space in self.spaces for text in space_text(space, self.n))]
-        return "\n".join(
-            [*parts, *filter(None, [self.pairing]), *self.notes, *(f"warning: {text}" for text in self.warnings)]
-        )
+        parts, frames = list[str](), self.frame()
+        for space in self.spaces:
+            parts.append(f"feature space {space.features}, {100 * LEVEL:g} % intervals:")
+            for frame in frames:
+                rows = frame[frame["features"] == space.features].drop(columns="features")
+                if len(rows):
+                    parts.append(rows.to_string(index=False, na_rep="", float_format="{:.3f}".format) + "\n")
+        notes = [*filter(None, [self.pairing]), *self.notes, *(f"warning: {text}" for text in self.warnings)]
+        return "\n".join([*parts, *notes])
 
     __repr__ = __str__
 
 
-def difference_sentence(space: Space) -> str:
-    """By how much the second of two sets is better or worse than the first."""
-    (difference,), (first, second) = space.differences, space.sides
-    verb = {BETTER: "lowers", WORSE: "raises"}.get(difference.verdict, f"against {first.name} changes")
-    name, change = metric_name(JUDGE, space.features), difference.values[JUDGE]
-    values = " to ".join(cell(JUDGE, side.values[JUDGE].difference) for side in (first, second))
-    size = interval(JUDGE, *_ends(change), f"{percent(LEVEL)} interval ")
-    return f"{second.name} {verb} {name} from {values}: {size}."
+def _of_set(side: Side) -> tuple[object, ...]:
+    grain = math.nan if side.grain is None else side.grain
+    return side.name, *_thousand(side.values[JUDGE]), side.values["fd"].difference, side.precision, side.recall, grain
 
 
-def side_sentence(space: Space, side: Side) -> str:
-    """How far a set is from real images, and how far real ones are."""
-    size = interval(JUDGE, *_ends(side.values[JUDGE]), f"{percent(LEVEL)} interval ")
-    real = cell(JUDGE, space.floor.values[JUDGE]["mean"])
-    return f"{side.name} scores {metric_name(JUDGE, space.features)} {size}; real images score {real}."
-
-
-def space_text(space: Space, n: int) -> list[str]:
-    """A table of the sets of n images, and one of the differences from the first, as lines.
-
-    FD of fewer real images is left out, since it falls with their number.
-    """
-    floor = space.floor
-
-    def of_real(metric: str) -> str:
-        if metric == "fd" and floor.n < n:
-            return ""
-        _, low, high = _ends(space.sides[0].values[metric])
-        return as_precise(metric, [floor.values[metric]["mean"]], low, high)[0]
-
-    head = ["", *(metric_name(metric, space.features) for metric in METRICS), "precision", "recall", "grain"]
-    rows = [
-        [
-            side.name,
-            *(interval(metric, *_ends(side.values[metric])) for metric in METRICS),
-            *(cell(name, getattr(side, name)) for name in ("precision", "recall")),
-            "" if side.grain is None else number(side.grain, 3),
-        ]
-        for side in space.sides
-    ]
-    grain = "" if all(side.grain is None for side in space.sides) else "0.000"
-    quality = (cell(name, floor.values[name]["mean"]) for name in ("precision", "recall"))
-    rows.append([f"{floor.n:,} real images", *map(of_real, METRICS), *quality, grain])
-    lines = ["", f"feature space {space.features}, {percent(LEVEL)} intervals:", *aligned([head, *rows])]
-    if not space.differences:
-        return lines
-    head = ["difference", *head[1 : 1 + len(METRICS)], "verdict"]
-    rows = [
-        [f"{pair.a} − {pair.b}", *(interval(m, *_ends(pair.values[m])) for m in METRICS), pair.verdict]
-        for pair in space.differences
-    ]
-    return [*lines, "", *aligned([head, *rows])]
-
-
-def _ends(value: Estimate) -> tuple[float, float, float]:
-    return value.difference, value.low, value.high
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of texts as lines with aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def _thousand(value: Estimate) -> tuple[float, float, float]:
+    """A value of MMD and its limits, times 1000."""
+    return 1000 * value.difference, 1000 * value.low, 1000 * value.high

@@ -14,7 +14,7 @@ from experiments.distances.intervals import MIN_SAMPLES, of_difference, of_one, 
 from experiments.distances.real import JUDGE, METRICS, Real, precision_recall
 from experiments.run.contrasts import summary
 from experiments.scoring.progress import Step, steps
-from experiments.scoring.result import Copies, Difference, Floor, Side, Space, Standing
+from experiments.scoring.result import Copies, Difference, Floor, Side, Space
 
 FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
 REPEATS = (10, 4)  # of the floor, up to that and above
@@ -64,7 +64,7 @@ def results(
     families = {metric: family([[each[metric]] for each in distances], paired=paired) for metric in METRICS}
     return Space(
         features, features_id, real.shape[1], sides, _differences(names, distances, families, paired), floor,
-        _standings(families[JUDGE]), found[0],
+        _best(names, families[JUDGE]), found[0],
     )  # fmt: skip
 
 
@@ -126,7 +126,8 @@ def _differences(
     return tuple(out)
 
 
-def _standings(judge: Family) -> tuple[Standing, ...]:
-    """Each set against the best of the others, if there are three or more."""
-    sets = range(len(judge.values))
-    return tuple(Standing(*judge.to_best(place, sets)) for place in sets) if len(sets) > 2 else ()
+def _best(names: Sequence[str], judge: Family) -> tuple[str, ...]:
+    """The sets that cannot be told from the best of the others, best first, if there are three or more."""
+    sets = range(len(names))
+    ranked = sorted(sets, key=lambda place: float(judge.values[place]))
+    return tuple(names[place] for place in ranked if judge.to_best(place, sets)[1] <= 0) if len(names) > 2 else ()

@@ -1,9 +1,9 @@
-"""The result folder of `score`: its tables, its pictures, and run.json, from which the report is made."""
+"""The result folder of `score`: its tables, its pictures, run.json and the report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,20 +11,25 @@ from PIL import Image, ImageOps
 
 from experiments.distances.intervals import LEVEL, Estimate
 from experiments.distances.real import JUDGE
-from experiments.own.files import write_json
 from experiments.run import folder as result_folder
 from experiments.run.compare import Row
 from experiments.scoring.compare import Compared
-from experiments.scoring.inputs import ImageSet
+from experiments.scoring.inputs import ImageSet, Input
 from experiments.scoring.result import Difference, Scores, Space
-from reports.results import digests, sealed
+
+if TYPE_CHECKING:
+    from reports.page import Page
 
 NAME = "score"
+NAMED = 3  # sets that the question names, besides the first
 TILE = 64  # largest side of an image in a picture, in pixels
 
 
-def write(folder: Path, compared: Compared) -> None:
-    """Writes a result folder, which is held (see run/folder.py). ValueError if it has what no run wrote."""
+def write(folder: Path, compared: Compared, seconds: float) -> "Page":
+    """Writes a result folder, which is held (see run/folder.py), after so many seconds. Returns its page.
+
+    ValueError if the folder has what no run wrote.
+    """
     result_folder.clear(folder)
     scores = compared.scores
     first = scores.spaces[0]
@@ -38,7 +43,6 @@ def write(folder: Path, compared: Compared) -> None:
             shared | _contrast(first, pair, metric) for pair in first.differences for metric in pair.values
         ],
         "floors.csv": _floors(shared, first),
-        "best_sets.csv": _best(shared, first),
         "scores.csv": [
             {"features": space.features, "setting": side.name, "metric": metric} | _ends(value)
             for space in scores.spaces
@@ -54,25 +58,31 @@ def write(folder: Path, compared: Compared) -> None:
     }
     for name, lines in rows.items():
         result_folder.write_rows(folder / name, lines)
-    _pictures(folder / "images", compared)
-    info = {"schema": 2, "experiment": NAME, "preset": "", "question": question(scores), "notes": list(scores.notes)}
-    info |= result_folder.origin() | {NAME: _facts(scores), "files": digests(folder, rows)}
-    write_json(folder / "run.json", sealed(info))
+    names = ["real", *(f"set-{place + 1}" for place in range(len(first.sides)))]
+    for name, images, chosen in zip(names, compared.inputs, compared.chosen, strict=True):
+        for ending, picture in _pictures(images, chosen):
+            (folder / "images").mkdir(exist_ok=True)
+            picture.save(folder / "images" / f"{name}{ending}.png", optimize=True)
+    info = {"experiment": NAME, "preset": "", "question": question(scores), "notes": list(scores.notes)}
+    return result_folder.write(folder, info | {"wall_seconds": round(seconds, 1), NAME: _facts(scores)})
 
 
 def question(scores: Scores) -> str:
     """The question that is answered."""
-    names = [side.name for side in scores.spaces[0].sides]
-    if len(names) == 1:
-        return f"How good is {names[0]}?"
-    return f"Is {names[1]} better than {names[0]}?" if len(names) == 2 else "Which images are nearest to real ones?"
+    first, *others = (side.name for side in scores.spaces[0].sides)
+    if not others:
+        return f"How close is {first} to the real images?"
+    if len(others) > NAMED:
+        return f"Which of {len(others) + 1} sets are closer to the real images than {first}?"
+    *most, last = others
+    listed = f"Are {', '.join(most)} and {last}" if most else f"Is {last}"
+    return f"{listed} closer to the real images than {first}?"
 
 
 def _facts(scores: Scores) -> dict[str, Any]:
     """What no table holds."""
     differences = scores.spaces[0].differences
     return {
-        "sentence": scores.sentence,
         "pairs": scores.pairs,
         "pairing": scores.pairing,
         "dimension": scores.spaces[0].dimension,
@@ -120,40 +130,21 @@ def _floors(shared: Row, space: Space) -> list[Row]:
     return [kept | {"metric": metric} | dict(values) for metric, values in floor.values.items()]
 
 
-def _best(shared: Row, space: Space) -> list[Row]:
-    """Each set against the best of the others, if there are three sets or more."""
-    if not space.standings:
-        return []
-    values = [side.values[JUDGE].difference for side in space.sides]
-    best = int(np.argmin(values))
-    kept = {name: shared[name] for name in ("mode", "data", "features", "n_samples", "n_reference")}
-    return [
-        kept | {
-            "setting": side.name, "metric": JUDGE, "value": side.values[JUDGE].difference,
-            "fd": side.values["fd"].difference, "difference": standing.difference, "low": standing.low,
-            "high": standing.high, "level": LEVEL, "in_set": not standing.worse, "best": place == best,
-            "simplest": place == best, "n_settings": len(values), "n_networks": 1,
-            "interval": simultaneous(space),
-        }
-        for place, (side, standing) in enumerate(zip(space.sides, space.standings, strict=True))
-    ]  # fmt: skip
+def _pictures(images: Input, chosen: np.ndarray) -> Iterator[tuple[str, Image.Image]]:
+    """The first 16 images in a square, and the first four in a row, with the endings of their names.
 
-
-def _pictures(folder: Path, compared: Compared) -> None:
-    """real.png and set-1.png, ...: the first 16 images of each, in pairs where there are pairs."""
-    names = ["real", *(f"set-{place + 1}" for place in range(len(compared.inputs) - 1))]
-    for name, images, chosen in zip(names, compared.inputs, compared.chosen, strict=True):
-        if isinstance(images, ImageSet):
-            folder.mkdir(exist_ok=True)
-            _grid([images.read(int(index)) for index in chosen[: result_folder.SHOWN]]).save(folder / f"{name}.png")
-
-
-def _grid(images: Sequence[np.ndarray]) -> Image.Image:
-    """Images in a square. Larger ones are reduced; if their sizes differ, all are fitted into squares."""
-    shapes = {image.shape[:2] for image in images}
+    Large images are reduced; if their sizes differ, all are fitted into squares.
+    """
+    if not isinstance(images, ImageSet):
+        return
+    read = [images.read(int(index)) for index in chosen[: result_folder.SHOWN]]
+    shapes = {image.shape[:2] for image in read}
     side = min(TILE, max(max(shape) for shape in shapes))
-    tiles = [Image.fromarray(image.squeeze()).convert("RGB") for image in images]
+    tiles = [Image.fromarray(image.squeeze()).convert("RGB") for image in read]
     if len(shapes) > 1 or max(next(iter(shapes))) > TILE:
         tiles = [ImageOps.pad(tile, (side, side)) for tile in tiles]
-    pixels = np.stack([np.asarray(tile) for tile in tiles])
-    return result_folder.square(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    pixels = torch.from_numpy(np.stack([np.asarray(tile) for tile in tiles])).permute(0, 3, 1, 2)
+    if (pixels == pixels[:, :1]).all():
+        pixels = pixels[:, :1]  # grey
+    yield "", result_folder.square(pixels)
+    yield f"-{result_folder.FEW}", result_folder.strip(pixels)

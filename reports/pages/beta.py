@@ -1,226 +1,122 @@
-"""The report on `beta`: is it better to put noise back at each step?"""
-
-from pathlib import Path
+"""The page of `beta`: does fresh noise in every step give better images?"""
 
 import pandas as pd
 
-from reports import components, explorer, figures, openings, sentences, tables
-from reports.document import Figure, Number, Opening, Prose, Section
-from reports.formats import as_precise, cell, listed, metric_name, number, plural
-from reports.pages import _beta_cost as cost
-from reports.results import Run
-from reports.schema import BETTER, NO_VERDICT, NOT_DETECTABLE, WORSE
-from reports.sentences import Pair, head, pairs
+from reports import figures, parts
+from reports.conditions import conditions
+from reports.formats import capital, metric_name, missing, number, plural, scaled
+from reports.page import Page, Row, Sheet
+from reports.results import Result
+from reports.schema import BETTER, JUDGE, NO_VERDICT, WORSE
 
-PRIMARY = ("primary", "final-denoise", "control")
-TITLES = {
-    "primary": "The primary contrast",
-    "solvers": "Noise against solvers of higher order",
-    "same-alpha": "Same alpha: more beta, more evaluations",
-    "same-ladder": "Same ladder, same evaluations",
-    "pareto": "Ladders of several lengths",
+FAMILIES = {  # kind of contrast -> the heading of its lines
+    "primary": "Fresh noise, at {nfe} evaluations",
+    "solvers": "Fresh noise, at {nfe} evaluations",
+    "same-ladder": "More or less noise, at {nfe} evaluations",
+    "pareto": "Fewer evaluations",
+    "same-alpha": "Noise added in extra evaluations",
+    "final-denoise": "One last denoising step",
 }
+WORDS = {BETTER: ("Yes.", "lowers"), WORSE: ("No.", "raises")}
+TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
+QUESTION = "Does fresh noise in every step give better images?"
 
 
-def sections(run: Run) -> list[Section | None]:
-    return [
-        differences(run),
-        explorer.section(run, choices(run)),
-        quality(run),
-        cost.section(run, TITLES),
-        conditions(run),
-        components.training(run),
-        components.glossary("alpha", "beta", "eta", "nfe", run.judge, "fd", "precision", "recall"),
-        numbers(run),
-    ]
-
-
-def opening(run: Run) -> Opening:
-    """The verdict on the primary contrast, in words, numbers and pictures."""
-    primary = pairs(run.of_kind("primary"))
-    if not primary:
-        runs = run.rows[run.rows["mode"] == "primary"]
-        done = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded"
-        text = f"eta 1 was not compared with eta 0 on the same ladder: {done}."
-        return Opening(text, "No verdict.", status=openings.status(run, None))
-    pair = primary[0]
-    row = openings.shown_metric(pair)
-    without = [*openings.floor(run, row, row["metric"]), *others(run, row["metric"])]
-    fixed = "comparison fixed before the run" if run.info.get("fixed_beforehand") else openings.EXPLORATION
-    numbers = [
-        openings.score(run, row, "b", "without fresh noise", without),
-        openings.score(run, row, "a", "with fresh noise", openings.change(row)),
-        Number(cell("nfe_a", row["nfe_a"]), "network evaluations per image", ["the same with and without noise"]),
-        openings.sure(run, row),
-    ]
-    return Opening(
-        effect(run, pair), lead(run, head(pair)), numbers, strip(run), openings.key(run, row["metric"]),
-        status=openings.status(run, head(pair), fixed),
-        warnings=[
-            *openings.warnings(run, openings.closer(pair)),
-            *openings.grainy(run, [*(("primary", row[side]) for side in "ab"), *solvers(run)]),
-        ],
+def page(result: Result) -> Page:
+    rows = result.over_networks()
+    primary = rows[rows["kind"] == "primary"]
+    source = parts.source(result)
+    if primary.empty:
+        runs = result.table[result.table["mode"] == "primary"]
+        text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
+        return Page(source, QUESTION, "No verdict.", text, conditions=conditions(result, None, *TERMS))
+    row = primary.iloc[0]
+    every = parts.settings(result)
+    shown = {side: every[(every["mode"] == "primary") & (every["setting"] == row[side])].iloc[0] for side in ("b", "a")}
+    said = parts.spoken(result, row)
+    lead, verdict = parts.FAILED if parts.failed(result) else answer(result, row, said)
+    metric = said["metric"]
+    best = shown["b"] if row["verdict"] == WORSE else shown["a"]
+    tables, note = settings_tables(result, rows, every, best)
+    lines = figure(result, rows, row["nfe_a"])
+    quality = result.runs[result.runs["mode"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
+    line = quality["setting"].where(quality["mode"] == "pareto", "beta at equal alpha")
+    papers = [figures.quality(quality.assign(noise=line), "noise", "fd", metric_name("fd", result.features))]
+    return Page(
+        source, QUESTION, lead, verdict, failed=parts.failed(result), caveat=" ".join(caveats(result, row, shown)),
+        slots=parts.slots(result, row, said),
+        pictures=parts.pictures(
+            result, metric, (shown["b"], "Before", f"{row['b']}, no fresh noise"),
+            (shown["a"], "After", f"{row['a']}, fresh noise"),
+        ),
+        aside="Same place, same initial noise: compare them one by one.",
+        figures=[lines] if lines else [], sheet=sheet(every), tables=tables, note=note,
+        conditions=conditions(result, row, *TERMS), papers=papers if len(quality) else (),
     )  # fmt: skip
 
 
-def primary_rows(run: Run) -> pd.DataFrame:
-    """The runs of the primary contrast, without those with a final denoising step."""
-    return run.ok("primary")[lambda rows: ~rows["final_denoise"].fillna(False)]
+def answer(result: Result, row: pd.Series, said: pd.Series) -> tuple[str, str]:
+    """The first words, and a sentence with the effect and its interval."""
+    if row["verdict"] == NO_VERDICT:
+        return "No verdict.", f"{capital(row['no_verdict'])}."
+    lead, verb = WORDS.get(row["verdict"], ("No difference detected.", "moves"))
+    cost = f"the same {number(row['nfe_a'], 0)}" if row["nfe_a"] == row["nfe_b"] else f"{number(row['nfe_a'], 0)}"
+    return lead, f"With {cost} evaluations, fresh noise {verb} {parts.size(result, said)}."
 
 
-def strip(run: Run) -> list[tuple[Path, str]]:
-    """The pictures of the first screen."""
-    names = {0.0: "without fresh noise", 1.0: "with fresh noise"}
-    labels = {
-        row["samples_id"]: f"{names[row['eta']]} (eta {number(row['eta'])}, that is beta {cell('beta', row['beta'])})"
-        for _, row in components.first_network(primary_rows(run)).sort_values("eta").iterrows()
-        if row["eta"] in names
-    }
-    return components.strip(run, labels)
+def caveats(result: Result, row: pd.Series, shown: dict[str, pd.Series]) -> list[str]:
+    texts = parts.disagreement(result, row) + parts.caveats(result, shown.values())
+    if not result.info.get("fixed_beforehand"):
+        texts.append("This comparison was not fixed before the run.")
+    if not missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
+        texts.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
+    return texts
 
 
-def choices(run: Run) -> list[explorer.Choice]:
-    """What the explorer varies."""
-
-    def choice(title: str, rows: pd.DataFrame, noise: str, *knobs: tuple[str, str]) -> explorer.Choice:
-        def named(row: pd.Series) -> str:
-            return f"{noise} {number(row[noise])}, {cell('nfe', row['nfe'])} evaluations"
-
-        return explorer.Choice(title, rows, [*knobs, (f"{noise} (noise)", noise)], named, slider=noise)
-
-    ladder = run.ok("same-ladder") if len(run.ok("same-ladder")) else primary_rows(run)
-    return [
-        choice("Same ladder, same cost", ladder, "eta"),
-        choice("Same alpha, rising cost", run.ok("same-alpha"), "beta"),
-        choice("Fewer steps", run.ok("pareto"), "eta", ("evaluations", "budget")),
-    ]
+def figure(result: Result, rows: pd.DataFrame, nfe: float):  # type: ignore[no-untyped-def]
+    families: dict[str, list[tuple[pd.Series, str, str]]] = {}
+    for kind, title in FAMILIES.items():
+        for _, row in rows[rows["kind"] == kind].iterrows():
+            if kind == "pareto" and row["nfe_a"] == nfe:
+                continue  # the same runs as on the same ladder
+            cost = f", {row['nfe_a']:.0f} evaluations" if kind in ("pareto", "same-alpha") else ""
+            against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if kind == "same-alpha" else "")
+            heading = title.format(nfe=number(nfe, 0))
+            families.setdefault(heading, []).append((row, f"{row['a']}{cost}", against))
+    return parts.figure("What fresh noise changes", families, result)
 
 
-def conditions(run: Run) -> Section:
-    """Of the primary contrast: where it was measured, precision and recall; then the budgets and the control."""
-    blocks = []
-    for pair in pairs(run.of_kind("primary"))[:1]:
-        reason = ""
-        if head(pair)["verdict"] == NOT_DETECTABLE:
-            reason = f"Not detectable, because {sentences.doubt(pair)}. "
-        elif head(pair)["verdict"] == NO_VERDICT:
-            reason = f"No verdict, because {head(pair)['no_verdict']}. "
-        blocks.append(Prose(f"{reason}{status(run)} Measured on {sentences.scope(pair)}. {sentences.condition(pair)}"))
-    return sentences.conditions(run, *blocks, *variety(run), *sentences.budget(run))
+def settings_tables(result: Result, rows: pd.DataFrame, every: pd.DataFrame, best: pd.Series):  # type: ignore[no-untyped-def]
+    """A table per number of images, since only equal numbers are compared."""
+    once = every.drop_duplicates(["n_samples", "setting", "sampler", "nfe", "final_denoise"])
+    counts = list(dict.fromkeys(once["n_samples"]))
+    each, note = parts.cut(int(once["n_samples"].value_counts().max()), len(counts), "setting")
+
+    def made(row: pd.Series) -> Row:
+        same = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != "control")]
+        last = same["final_denoise"].fillna(False) == row["final_denoise"]
+        a = same[(same["a"] == row["setting"]) & (same["nfe_a"] == row["nfe"]) & last]
+        b = same[(same["b"] == row["setting"]) & (same["kind"] == "solvers")]
+        found = a.iloc[0] if len(a) else b.iloc[0] if len(b) else None
+        recommended = row["n_samples"] == best["n_samples"] and row["setting"] == best["setting"]
+        return parts.table_row(row, found, not len(a), recommended)
+
+    tables = []
+    for count in counts:
+        part = once[once["n_samples"] == count]
+        title = f"{number(count, 0)} images from each of {plural(part['networks'].max(), 'network')}"
+        tables.append(parts.table(title, result, part.nsmallest(each, JUDGE), made))
+    apart = "Only settings with the same number of images are compared. " if len(tables) > 1 else ""
+    return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in table.csv."
 
 
-def effect(run: Run, pair: Pair) -> str:
-    """What putting noise back does, in one sentence.
-
-    It shows FD where FD alone is enough to see the verdict, and the metric that decides otherwise.
-    """
-    row = openings.shown_metric(pair)
-    if head(pair)["verdict"] == NO_VERDICT:
-        return "The samples are no images, with or without noise. Train longer, then ask again."
-    before, after = as_precise(row["metric"], [row["value_b"], row["value_a"]], row["low"], row["high"])
-    verb = "lowers" if row["difference"] < 0 else "raises"
-    verb = verb if head(pair)["verdict"] in (BETTER, WORSE) else "changes"
-    change = f"{verb} {metric_name(row['metric'], run.features)} from {before} to {after}"
-    return f"Putting noise back {change} at the same cost.{sentences.contradiction(pair)}{beats(run, pair)}"
-
-
-def beats(run: Run, primary: Pair) -> str:
-    """Whether eta 1 is better than the other samplers too: a sentence for each verdict."""
-    against = pairs(run.of_kind("solvers"))
-    words = {BETTER: "beats", NOT_DETECTABLE: "is not detectably better than", WORSE: "is worse than"}
-    if head(primary)["verdict"] == BETTER:
-        words[BETTER] = "also beats"
-    texts: list[str] = []
-    for verdict, word in words.items():
-        if names := [head(pair)["b"] for pair in against if head(pair)["verdict"] == verdict]:
-            texts.append(f" {'It' if texts else 'On this ladder it'} {word} {listed(names)}.")
-    return "".join([*texts, *sorted({sentences.contradiction(pair) for pair in against} - {""})])
-
-
-def solvers(run: Run) -> list[tuple[str, str]]:
-    """Mode and setting of the other samplers."""
-    return [("solvers", name) for name in run.ok("solvers")["setting"].unique()]
-
-
-def others(run: Run, metric: str) -> list[str]:
-    """The scores of the other samplers, for instance "heun 7.12, dpm++2m 7.03", if they were measured."""
-    values = [pair[metric] for pair in pairs(run.of_kind("solvers")) if metric in pair]
-    shown = [(row["b"], as_precise(metric, [row["value_b"]], row["low"], row["high"])[0]) for row in values]
-    return [", ".join(f"{name} {value}" for name, value in shown)] if shown else []
-
-
-def lead(run: Run, row: pd.Series) -> str:
-    """The first words: the verdict, or that the control failed."""
-    return "Not established." if sentences.control_failed(run) else sentences.ANSWERS[row["verdict"]]
-
-
-def status(run: Run) -> str:
-    """A sentence that says whether this contrast was fixed before any result was seen."""
-    if run.info.get("fixed_beforehand"):
-        return "This contrast was fixed before the run. All other comparisons are exploration."
-    return (
-        "This contrast has the form of the primary contrast, but not the data, networks, ladder and numbers of a "
-        "preset. It is exploration, like all comparisons here."
-    )
-
-
-def variety(run: Run) -> list[Prose]:
-    """Precision and recall of the runs behind the primary contrast, one number per network."""
-    rows = primary_rows(run).sort_values(["eta", "train_seed"])
-    texts = [
-        f"eta {number(eta)} has precision {listed(cell('precision', value) for value in same['precision'])}, "
-        f"recall {listed(cell('recall', value) for value in same['recall'])}"
-        for eta, same in rows.dropna(subset=["precision", "recall"]).groupby("eta")
-    ]
-    if not texts:
-        return []
-    floors = {metric: run.floor(metric, rows.iloc[0]) for metric in ("precision", "recall")}
-    real = [f"{metric} {cell(metric, floor['mean'])}" for metric, floor in floors.items() if floor is not None]
-    texts += [f"Real images have {', '.join(real)}"] if real else []
-    return [Prose(f"{'. '.join(texts)}.", "Precision and recall, one number per network")]
-
-
-def differences(run: Run) -> Section:
-    """The main figure: the effect of putting noise back, as differences."""
-    first = TITLES["primary"] + (", fixed before the run" if run.info.get("fixed_beforehand") else "")
-    groups = {first: run.of_kind(*PRIMARY)}
-    groups |= {TITLES[kind]: run.of_kind(kind) for kind in ("solvers", "same-alpha", "same-ladder")}
-    text = "Effect of putting noise back. Below 0, noise helps."
-    return Section("Differences", components.forest(run, "differences", groups, text))
-
-
-def quality(run: Run) -> Section | None:
-    """Two distances against beta."""
-    modes = {mode: rows for mode in ("same-alpha", "same-ladder") if len(rows := run.ok(mode))}
-    if not modes:
+def sheet(every: pd.DataFrame) -> Sheet | None:
+    """Quality against evaluations: four samples and the score for each eta on ladders of several lengths."""
+    ladders = every[every["mode"].isin(["pareto", "same-ladder"])].drop_duplicates(["setting", "nfe"])
+    costs = sorted(ladders["nfe"].unique())
+    if len(costs) < 2:
         return None
-    figure, grid = figures.panels(len(modes), len(run.metrics), 2.9 * len(modes))
-    above = {"same-alpha": ("nfe", "network evaluations"), "same-ladder": ("eta", "eta")}
-    for axes, (mode, rows) in zip(grid, modes.items(), strict=True):
-        for ax, metric in zip(axes, run.metrics, strict=True):
-            figures.quality_line(rows, "beta", metric, ax)
-            components.quality_axis(ax, run, metric, rows)
-            quantity, name = above[mode]
-            ticks = rows.drop_duplicates("beta").sort_values("beta")
-            top = ax.secondary_xaxis("top")
-            top.set_xticks(list(ticks["beta"]), [number(value) for value in ticks[quantity]])
-            top.set_xlabel(name, fontsize=8)
-            top.tick_params(labelsize=8)
-            ax.set_title(TITLES[mode] if metric == run.judge else " ")
-    figures.named(figure)
-    text = (
-        "Quality against beta; lower is better. Blue: mean over networks. Faint: single networks. Green: score of real "
-        "images (floor), as a band over the repeats."
-    )
-    rows = pd.concat(modes.values())
-    alt = f"Quality, as {components.spoken(run)}, against beta for {listed(modes)}."
-    return Section("Quality against beta", [Figure("beta", figure, alt, components.caption(run, text, rows=rows))])
-
-
-def numbers(run: Run) -> Section:
-    """The tables."""
-    primary, settings = run.of_kind(*PRIMARY), run.ok("primary", "same-alpha", "same-ladder")
-    text = "The primary contrast, the same contrast with a final denoising step, and the control, for each network."
-    first = [tables.contrast_by_network(run, primary, text)] if len(primary) else []
-    kinds = {"solvers same-alpha same-ladder pareto": "All other contrasts (exploration)."}
-    return tables.section(run, [*first, *([tables.dialects(settings)] if len(settings) else [])], kinds)
+    cells = {(row["eta"], row["nfe"]): (row["samples_id"], scaled(JUDGE, row[JUDGE])) for _, row in ladders.iterrows()}
+    etas = [(f"eta {eta:g}", [cells.get((eta, cost)) for cost in costs]) for eta in sorted(ladders["eta"].unique())]
+    note = "Four samples of each setting, from the same initial noise everywhere. The number is MMD ×1000."
+    return Sheet("Rows: more noise. Columns: more evaluations.", note, [number(cost, 0) for cost in costs], etas)

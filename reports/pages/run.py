@@ -1,64 +1,50 @@
-"""The report on `run`: how good is one setting?"""
+"""The page of `run`: how good is one setting?"""
 
-import pandas as pd
+from reports import parts
+from reports.conditions import conditions
+from reports.formats import SCALES, metric_name, number, plural, scaled
+from reports.page import Axis, Bar, Page, Slot
+from reports.results import Result
+from reports.schema import JUDGE
 
-from reports import components, explorer, openings, tables
-from reports.document import Number, Opening, Section
-from reports.formats import cell, metric_name, plural
-from reports.results import Run
-
-
-def sections(run: Run) -> list[Section | None]:
-    rows = run.ok()
-    return [
-        explorer.section(run, [explorer.Choice("All networks", rows, [("setting", "setting")], name)]),
-        components.training(run),
-        components.glossary("nfe", run.judge, "fd", "precision", "recall"),
-        tables.section(run, [], {}, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
-    ]
+TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
 
 
-def name(row: pd.Series) -> str:
-    """The setting in words."""
-    return f"{row['sampler']} on the {row['schedule']} ladder, {cell('nfe', row['nfe'])} evaluations"
-
-
-def opening(run: Run) -> Opening:
-    """The scores next to those of real images, in words, numbers and pictures."""
-    rows = run.ok()
-    if not len(rows):
-        return Opening("No run succeeded.", "No score.", status=openings.status(run, None))
-    first, numbers = rows.iloc[0], []
-    for metric in ("fd", run.judge):
-        name = metric_name(metric, run.features)
-        notes = [spread(rows, metric), *openings.floor(run, first, metric)]
-        numbers.append(Number(cell(metric, rows[metric].mean()), name, notes))
-    how = [str(first["sampler"]), f"{first['schedule']} ladder"]
-    numbers += [
-        Number(cell("recall", rows["recall"].mean()), "recall", openings.floor(run, first, "recall")),
-        Number(cell("nfe", first["nfe"]), "network evaluations per image", how),
-    ]
-    floor = run.floor("fd", first)
-    fd = metric_name("fd", run.features)
-    text = f"This setting scores {fd} {cell('fd', rows['fd'].mean())}"
-    text += "." if floor is None else f"; real images score {cell('mean', floor['mean'], 'fd')}."
-    networks = rows["train_seed"].nunique()
-    count = f"{plural(networks, 'network')}, {cell('n_samples', first['n_samples'])} samples each"
-    failed = [plural(len(run.failed()), "failed run")] if len(run.failed()) else []
-    pictures = components.strip(run, {first["samples_id"]: f"samples, {cell('nfe', first['nfe'])} evaluations"})
-    return Opening(
-        text, "", numbers, pictures, openings.key(run, "fd"),
-        status=["one setting, nothing is compared", count, *failed],
-        warnings=[
-            *openings.warnings(run, [(rows["fd"].mean(), first)]),
-            *openings.grainy(run, [(first["mode"], first["setting"])]),
-        ],
+def page(result: Result) -> Page:
+    source, question = parts.source(result), result.info["question"]
+    if not len(result.runs):
+        return Page(source, question, "No score.", "No run succeeded.", conditions=conditions(result, None, *TERMS))
+    row, runs = parts.settings(result).iloc[0], result.runs
+    floor = result.floor("fd", row["n_samples"])
+    name = metric_name("fd", result.features)
+    real = "" if floor is None else f"; {number(floor['n_samples'], 0)} real images have {scaled('fd', floor['mean'])}"
+    slots = [_ruler(result, metric) for metric in ("fd", JUDGE)]
+    slots.append(Slot("Evaluations per image", number(row["nfe"], 0), [f"{row['sampler']}"]))
+    evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
+    slots.append(Slot("Networks × images", evidence, ["nothing is compared"]))
+    return Page(
+        source, question, "", f"{row['setting']} has {name} {scaled('fd', row['fd'])}{real}.",
+        caveat=" ".join(parts.caveats(result, [row])), slots=slots,
+        pictures=parts.pictures(result, "fd", (row, "Samples", row["setting"])),
+        tables=[parts.table(
+            f"{number(row['n_samples'], 0)} images from each of {plural(row['networks'], 'network')}", result,
+            parts.settings(result), lambda one: parts.table_row(one, None, False, False, baseline=False),
+        )],
+        note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
+        conditions=conditions(result, None, *TERMS),
     )  # fmt: skip
 
 
-def spread(rows: pd.DataFrame, metric: str) -> str:
-    """The lowest and the highest network, if there are several."""
-    if rows["train_seed"].nunique() < 2:
-        return "one network"
-    low, high = (cell(metric, value) for value in (rows[metric].min(), rows[metric].max()))
-    return f"networks {low} to {high}"
+def _ruler(result: Result, metric: str) -> Slot:
+    """The score of each network next to that of real images."""
+    values, scale = result.runs[metric], SCALES.get(metric, 1)
+    floor = result.floor(metric, result.runs["n_samples"].iloc[0])
+    marks = [("not", scale * value) for value in values]
+    marks += [("real", scale * floor["mean"])] if floor is not None else []
+    axis = Axis.over(value for _, value in marks)
+    bars = [Bar(kind, axis.place(value), axis.place(value), (("", axis.place(value)),)) for kind, value in marks]
+    legend = [("real", f"real {scaled(metric, floor['mean'])}")] if floor is not None else []
+    return Slot(
+        metric_name(metric, result.features), scaled(metric, values.mean()), ["mean of networks, each a dot"]
+        if len(values) > 1 else [], bars, axis.place(0), legend,
+    )  # fmt: skip

@@ -1,250 +1,151 @@
-"""The report on `score`: how far sets of images are from real ones, and whether one is better than another."""
+"""The page of `score`: are sets of images closer to real ones than the first set?"""
 
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from reports import components, figures, openings, tables
-from reports.document import About, Figure, Gallery, Number, Opening, Section, Table, table
-from reports.formats import cell, interval, listed, metric_name, missing, number, percent, plural
-from reports.results import Run
-from reports.schema import BETTER, GRAINY, JUDGE, LEVEL, METRICS, WORSE
-from reports.sentences import ANSWERS, verdict
+from reports import parts
+from reports.conditions import conditions
+from reports.formats import SCALES, metric_name, number, scaled
+from reports.page import Axis, Bar, Column, Figure, Page, Row, Slot, Table
+from reports.results import Result
+from reports.schema import BETTER, JUDGE, NOT_DETECTABLE, WORSE
 
-QUALITY = ("precision", "recall")
-SHOWN = 3  # sets that the first screen shows
-HOW = (
-    f"{percent(LEVEL)} intervals, from what each image adds. They cover the choice of the images of each set and of "
-    "the real images, not that of the models: another training may differ."
-)
+TERMS = ("MMD ×1000", "FD", "Grain")
+PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not paired"}
 
 
-def about(run: Run) -> About:
-    """The real images, the feature space, and the date."""
-    first = run.rows.iloc[0]
-    real = f"{cell('n_reference', first['n_reference'])} real images ({first['data']})"
-    subject = [real, f"{cell('n_samples', first['n_samples'])} per set", f"{run.features} features"]
-    return About(run.info["question"], subject, first["finished_at"][:10])
-
-
-def sections(run: Run) -> list[Section | None]:
-    return [
-        _against_first(run),
-        _spaces(run),
-        Section("Every distance", [*_values(run), *_floors(run)]),
-        _pictures(run),
-        components.glossary(JUDGE, "kd", "fd", "precision", "recall", "grain"),
-    ]
-
-
-def opening(run: Run) -> Opening:
-    """The verdict with interval, the score of real images, precision and recall, and pictures of all sides."""
-    lead, numbers = {1: _one, 2: _two}.get(len(run.rows), _several)(run)
-    text = _fact(run, "sentence")
-    labels = {row["samples_id"]: row["setting"] for _, row in _pictured(run).iterrows()}
-    warnings = [f"{warning}." for warning in _fact(run, "warnings") or ()]  # which begin with names of sets
-    return Opening(
-        text, lead, [*numbers, _quality(run)], components.strip(run, labels), openings.key(run, JUDGE),
-        status=_status(run), warnings=warnings,
+def page(result: Result) -> Page:
+    rows, contrasts = parts.settings(result), result.over_networks()
+    n, n_real = (number(result.table[name].iloc[0], 0) for name in ("n_samples", "n_reference"))
+    source = parts.source(result, f"{result.table['data'].iloc[0]}, {n_real} images", f"{result.features} features")
+    warnings = [f"{text}." for text in _facts(result).get("warnings", [])]  # which begin with names of sets
+    base = Page(
+        source, result.info["question"], "", "", caveat=" ".join([*warnings, *parts.caveats(result, ())]), noun="set",
+        tables=[*tables(result, rows, contrasts, n), *spaces(result)],
+        note="Kernel distance, precision and recall are in table.csv, their intervals in scores.csv.",
+    )  # fmt: skip
+    if contrasts.empty:
+        return _one(result, base, rows.iloc[0])
+    row = headline(contrasts)
+    said = parts.spoken(result, row)
+    lead, verdict = answer(result, row, said, contrasts)
+    before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
+    texts = [*warnings, *parts.disagreement(result, row)]
+    return replace(
+        base, lead=lead, verdict=verdict, caveat=" ".join(texts), slots=slots(result, row, said, len(rows)),
+        pictures=parts.pictures(
+            result, said["metric"], (before, "First set", before["setting"]), (after, "Compared", after["setting"])
+        ),
+        aside="Images of one name are at the same place." if _facts(result).get("pairs") == "names" else "",
+        figures=[figure(result, contrasts, n)], conditions=conditions(result, row, *TERMS),
     )  # fmt: skip
 
 
-def _one(run: Run) -> tuple[str, list[Number]]:
-    """The numbers of one set: its distances next to those of real images."""
-    values, numbers = run.scores[run.scores["features"] == run.features].set_index("metric"), list[Number]()
-    for metric in (JUDGE, "fd"):
-        value, low, high = (cell(name, values.loc[metric, name], metric) for name in ("value", "low", "high"))
-        notes = [f"{percent(LEVEL)} interval {low} to {high}", _real(run, metric)]
-        numbers.append(Number(value, metric_name(metric, run.features), notes))
-    return "", numbers
+def headline(contrasts: pd.DataFrame) -> pd.Series:
+    """The contrast of the verdict: of the better set with the lowest score; without one, the clearest difference."""
+    better = contrasts[contrasts["verdict"] == BETTER]
+    if len(better):
+        return better.loc[better["value_a"].idxmin()]
+    return contrasts.loc[(contrasts["difference"] / contrasts["se"]).abs().fillna(0).idxmax()]
 
 
-def _two(run: Run) -> tuple[str, list[Number]]:
-    """The answer for two sets: whether the second is better than the first."""
-    row = run.contrasts[run.contrasts["metric"] == JUDGE].iloc[0]
-    needed = (_fact(run, "needed") or {}).get(row["a"])
-    few = "there are too few real images, or more images would be needed than the 20,000 per set that MMD reads"
-    why = "there is no difference" if row["difference"] == 0 else few
-    detectable = interval(JUDGE, row["detectable"], -row["detectable"], row["detectable"]).split(" ")[0]
-    reach = [f"could have detected {detectable} in {metric_name(JUDGE, run.features)}"]
-    numbers = [
-        openings.score(run, row, "a", f"of {row['a']}", openings.change(row)),
-        openings.score(run, row, "b", f"of {row['b']}", [_real(run, JUDGE)]),
-        Number(
-            number(needed, 0) if needed else "no number",
-            "images per set to detect half of this",
-            reach if needed else [why, *reach],
-        ),
-    ]
-    return ANSWERS.get(row["verdict"], ""), numbers
+def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
+    """The first words, and what the set does; then the others by their verdicts."""
+    words = {BETTER: ("Yes.", "lowers"), WORSE: ("No.", "raises")}
+    lead, verb = words.get(row["verdict"], ("No difference detected.", "moves"))
+    text = f"{row['a']} {verb} {parts.size(result, said)}."
+    rest = contrasts[contrasts["a"] != row["a"]]
+    for verdict, what in ((BETTER, "closer too"), (WORSE, "farther"), (NOT_DETECTABLE, "no difference detected")):
+        if names := list(rest.loc[rest["verdict"] == verdict, "a"]):
+            text += f" {parts.names(names)}: {what}."
+    return lead, text
 
 
-def _several(run: Run) -> tuple[str, list[Number]]:
-    """The best of three sets or more."""
-    numbers = []
-    for _, row in run.best_sets.sort_values("value", kind="stable").head(SHOWN).iterrows():
-        difference = interval(JUDGE, row["difference"], row["low"], row["high"])
-        numbers.append(Number(cell(JUDGE, row["value"]), row["setting"], [f"from the best other: {difference}"]))
-    numbers[0] = replace(numbers[0], notes=[*numbers[0].notes, _real(run, JUDGE)])
-    return "", numbers
+def slots(result: Result, row: pd.Series, said: pd.Series, sets: int) -> list[Slot]:
+    axis = Axis.over([SCALES[JUDGE] * row[name] for name in ("difference", "low", "high")])
+    facts = _facts(result)
+    notes = [f"can detect {scaled(JUDGE, row['detectable'])} or more", PAIRS.get(facts.get("pairs", ""), "")]
+    if needed := (facts.get("needed") or {}).get(row["a"]):
+        notes.append(f"{number(needed, 0)} images detect half of this")
+    evidence = Slot("Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note])
+    change = replace(parts.before_after(result, said), label="")
+    name = metric_name(said["metric"], result.features)
+    return [parts.effect(result, row, axis), replace(change, label=f"{name}, {row['b']} → {row['a']}"), evidence]
 
 
-def _quality(run: Run) -> Number:
-    """Precision and recall: of the best set large, or of the second of two."""
-    rows = _ranked(run).head(SHOWN)
-    texts = [", ".join(number(row[name], 2) for name in QUALITY) for _, row in rows.iterrows()]
-    real = ", ".join(number(_floor(run, name)["mean"], 2) for name in QUALITY)
-    (name, *names), (text, *others) = list(rows["setting"]), texts
-    notes = [f"{other}: {values}" for other, values in zip(names, others, strict=True)]
-    word = "precision, recall" + (f" of {name}" if others else "")
-    return Number(text, word, [*notes, f"real images: {real}"])
-
-
-def _ranked(run: Run) -> pd.DataFrame:
-    """The rows of the sets: the best first, or the second of two."""
-    return run.rows.iloc[::-1] if len(run.rows) == 2 else run.rows.sort_values(JUDGE, kind="stable")
-
-
-def _pictured(run: Run) -> pd.DataFrame:
-    """The rows of which the first screen shows pictures: both of two sets; of more, the first one and the best."""
-    return run.rows if len(run.rows) <= 2 else pd.concat([run.rows.head(1), _ranked(run).head(1)]).drop_duplicates()
-
-
-def _status(run: Run) -> list[str]:
-    """Pairs, the guard against fine noise, and what the interval covers."""
-    facts = [pairing] if (pairing := _fact(run, "pairing")) else []
-    known = run.rows[run.rows["grain"].notna()]
-    grainy = [f"{row['setting']} {cell('grain', row['grain'])}" for _, row in known.iterrows() if row["grain"] > GRAINY]
-    if grainy:
-        facts.append(f"fine noise beyond real images: {listed(grainy)}")
-    elif len(known):
-        facts.append("no fine noise beyond real images")
-    n, dimension = run.rows[["n_samples", "n_reference"]].iloc[0].min(), _fact(run, "dimension")
-    if dimension and n <= dimension:
-        facts.append(f"{number(n, 0)} images are fewer than the {number(dimension, 0)} features, so FD is too high")
-    return [*facts, "holds for these images, not for another training of the models"]
-
-
-def _against_first(run: Run) -> Section | None:
-    """Every set against the first one."""
-    if not len(run.contrasts):
-        return None
-    rows = [
-        {"difference": f"{pair.iloc[0]['a']} − {pair.iloc[0]['b']}"}
-        | {
-            metric_name(row["metric"], run.features): interval(
-                row["metric"], row["difference"], row["low"], row["high"]
-            )
-            for _, row in pair.iterrows()
-        }
-        | {"verdict": verdict(pair.iloc[0])}
-        for _, pair in run.contrasts.groupby("a", sort=False)
-    ]
-    adjusted = run.contrasts["adjusted"].iloc[0]
-    text = f"Below 0, the set is better than the first one. {HOW}"
-    if not missing(adjusted):
-        text += f" Intervals and verdicts hold for all sets at once ({adjusted})."
-    file = run.directory / "contrasts.csv"
-    made = table(pd.DataFrame(rows), text, words=("difference", "verdict"), file=file)
-    return Section("Against the first set", [_forest(run), made] if len(rows) > 1 else [made])
-
-
-def _forest(run: Run) -> Figure:
-    """The differences with their intervals, one line each."""
-    contrasts = run.contrasts[run.contrasts["metric"] == JUDGE].reset_index(drop=True)
-    figure, [[ax]] = figures.panels(1, 1, 0.24 * len(contrasts) + 1.0)
-    figures.forest(contrasts.assign(line=range(len(contrasts))), list(contrasts["a"]), JUDGE, ax)
+def figure(result: Result, contrasts: pd.DataFrame, n: str) -> Figure:
     first = contrasts["b"].iloc[0]
-    ax.set_xlabel(f"difference in {metric_name(JUDGE, run.features, long=True)} from {first}")
-    text = f"Differences from the first set, {first}. Blue: better; orange: worse; open: not detectable. {HOW}"
-    return Figure("differences", figure, "Differences from the first set with intervals.", text)
+    rows = [(row, row["a"], first) for _, row in contrasts.sort_values("value_a").head(parts.ROWS).iterrows()]
+    made = parts.figure(f"How the sets differ from {first}", {f"Sets of {n} images": rows}, result)
+    assert made is not None
+    family = replace(made.families[0], evidence=PAIRS.get(_facts(result).get("pairs", ""), ""))
+    return replace(made, families=[family])
 
 
-def _spaces(run: Run) -> Section | None:
-    """The deciding distance in each feature space, and whether they agree."""
-    spaces = list(dict.fromkeys(run.scores["features"]))
-    if len(spaces) < 2:
-        return None
-    judged = run.scores[run.scores["metric"] == JUDGE]
-    values = judged.pivot(index="features", columns="setting", values="value").loc[spaces, list(run.rows["setting"])]
-    text = f"{metric_name(JUDGE, '')} in each feature space. One network alone may misrank."
-    shown = values.map(lambda value: cell(JUDGE, value))
-    if len(run.rows) > 1:
-        ranks = values.rank(axis=1)
-        shown += ranks.map(lambda rank: f" (rank {number(rank)})")
-        shown.loc["mean of ranks"] = [number(rank) for rank in ranks.mean()]
-        text += f" {_agreement(run, ranks)}"
-    shown = shown.rename_axis("feature space").reset_index()
-    return Section("Feature spaces", [table(shown, text, words=list(shown))])
+def tables(result: Result, rows: pd.DataFrame, contrasts: pd.DataFrame, n: str) -> list[Table]:
+    """All sets, best first; without a column of evaluations, which images do not have."""
 
-
-def _agreement(run: Run, ranks: pd.DataFrame) -> str:
-    """Whether all spaces give one order and one verdict."""
-    verdicts = run.spaces.groupby("a")["verdict"].nunique()
-    if (verdicts == 1).all() and (ranks == ranks.iloc[0]).all(axis=None):
-        return f"All {number(len(ranks), 0)} spaces agree."
-    opposed = run.spaces.groupby("a")["verdict"].agg(lambda verdicts: {BETTER, WORSE} <= set(verdicts))
-    return "The spaces contradict each other." if opposed.any() else "The spaces agree only in part."
-
-
-def _values(run: Run) -> list[Table]:
-    """Every distance of every set with its interval."""
-    known = run.scores[run.scores["features"] == run.features]
-    rows = []
-    for _, row in run.rows.iterrows():
-        own = known[known["setting"] == row["setting"]].set_index("metric")
-        rows.append(
-            {"set": row["setting"]}
-            | {
-                metric_name(m, run.features): interval(m, *own.loc[m, ["value", "low", "high"]])
-                for m in METRICS
-                if m in own.index
-            }
-            | {name: row[name] for name in ("precision", "recall", "grain")}
+    def made(row: pd.Series) -> Row:
+        found = contrasts[contrasts["a"] == row["setting"]]
+        alone = contrasts.empty
+        one = parts.table_row(
+            row, found.iloc[0] if len(found) else None, False, False, baseline=not alone, against=False
         )
-    text = f"Distances to the real images. Lower is better. {HOW}"
-    return [table(pd.DataFrame(rows), text, words=("set",), file=run.directory / "table.csv")]
+        return replace(one, cells=one.cells[1:])
+
+    shown = rows.nsmallest(parts.ROWS, JUDGE)
+    against = "" if contrasts.empty else f", against {contrasts['b'].iloc[0]}"
+    table = parts.table(f"{n} images per set{against}", result, shown, made)
+    return [replace(table, columns=table.columns[1:])]
 
 
-def _floors(run: Run) -> list[Table]:
-    """The scores of real images."""
-    text = "The floor: real images against other real images, mean, lowest and highest of the repeats."
-    if _fewer(run):
-        text += (
-            f" There are too few real images for as many as in each set, so FD of real images is higher here than it "
-            f"would be with {cell('n_samples', run.rows['n_samples'].iloc[0])}."
-        )
-    return tables.floors(run, text, ())
+def spaces(result: Result) -> list[Table]:
+    """The deciding distance in each feature space, if there are several: one network alone may misrank."""
+    judged = result.scores[result.scores["metric"] == JUDGE]
+    names = list(dict.fromkeys(judged["features"]))
+    if len(names) < 2:
+        return []
+    values = judged.pivot(index="setting", columns="features", values="value")[names]
+    ranks = values.rank()
+    agree = "agree" if (ranks.nunique(axis=1) == 1).all() else "do not agree"
+    rows = [
+        Row(str(name), [f"{scaled(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names])
+        for name in ranks.mean(axis=1).sort_values(kind="stable").index
+    ]
+    title = f"{metric_name(JUDGE, '')} by feature space: the ranks {agree}"
+    return [Table(title, [Column(name, "wide", f"{name} ") for name in names], rows)]
 
 
-def _pictures(run: Run) -> Section | None:
-    """Pictures of the sets that the first screen leaves out."""
-    others = run.rows.drop(_pictured(run).index)
-    labels = {row["samples_id"]: row["setting"] for _, row in others.iterrows()}
-    shown, note = components.pictures(run, labels, ".png", "grids")
-    if not shown:
-        return None
-    return Section("Images", [Gallery(f"{plural(len(shown), 'more set')}", shown, f"16 images of each set.{note}")])
+def _one(result: Result, base: Page, row: pd.Series) -> Page:
+    """The page on a single set: its distances next to those of real images."""
+    known = result.scores[result.scores["features"] == result.features].set_index("metric")
+    made = []
+    for metric in (JUDGE, "fd"):
+        value, low, high = (known.loc[metric, name] for name in ("value", "low", "high"))
+        floor, scale = result.floor(metric, row["n_samples"]), SCALES.get(metric, 1)
+        marks = [value, low, high, *([floor["mean"]] if floor is not None else [])]
+        axis = Axis.over(scale * mark for mark in marks)
+        bars, legend = [Bar.of(axis, [scale * mark for mark in (value, low, high)], "")], list[tuple[str, str]]()
+        if floor is not None:
+            place = axis.place(scale * floor["mean"])
+            bars.append(Bar("real", place, place, (("", place),)))
+            legend.append(("real", f"{number(floor['n_samples'], 0)} real {scaled(metric, floor['mean'])}"))
+        interval = f"95 % interval {scaled(metric, low)} to {scaled(metric, high)}"
+        name = metric_name(metric, result.features)
+        made.append(Slot(name, scaled(metric, value), [interval], bars, axis.place(0), legend))
+    made.append(Slot("Images", number(row["n_samples"], 0), ["nothing is compared"]))
+    judge, notes = made[0], ", ".join(made[0].notes)
+    real = f"; {judge.legend[0][1].replace('real', 'real images:')}" if judge.legend else ""
+    return replace(
+        base, verdict=f"{row['setting']} has {judge.label} {judge.value} ({notes}){real}.", slots=made,
+        pictures=parts.pictures(result, JUDGE, (row, "Set", row["setting"])),
+        conditions=conditions(result, None, *TERMS),
+    )  # fmt: skip
 
 
-def _floor(run: Run, metric: str) -> pd.Series:
-    return run.floors[run.floors["metric"] == metric].iloc[0]
-
-
-def _real(run: Run, metric: str) -> str:
-    """ "real images score 1.38 (0.83 to 2.12)", with their number if it is another."""
-    floor = _floor(run, metric)
-    count = f"{cell('n_samples', floor['n_samples'])} " if _fewer(run) else ""
-    apart = ": not comparable, since FD falls with their number" if _fewer(run) and metric == "fd" else ""
-    return count + openings.floor(run, floor, metric)[0] + apart
-
-
-def _fewer(run: Run) -> bool:
-    """Whether there were too few real images for a floor of as many as in each set."""
-    return float(run.floors["n_samples"].iloc[0]) < float(run.rows["n_samples"].iloc[0])
-
-
-def _fact(run: Run, name: str) -> Any:
+def _facts(result: Result) -> dict[str, Any]:
     """What run.json says besides the tables."""
-    return run.info.get("score", {}).get(name)
+    facts: dict[str, Any] = result.info.get("score", {})
+    return facts

@@ -1,30 +1,217 @@
-"""The report on a user's own sweep: which of its settings is best in each mode?"""
+"""The page on settings that are compared with the first of their group: of `sweep`, and the base of its relatives."""
 
-from reports import best_sets, components, explorer, tables
-from reports.best_sets import opening
-from reports.document import Section
-from reports.results import Run
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-__all__ = ["opening", "sections"]
+import pandas as pd
 
-KINDS = {"setting": "Each setting against the first setting of its mode.", "control": "The A/A control."}
+from reports import parts
+from reports.conditions import Conditions, conditions
+from reports.formats import capital, difference, listed, metric_name, missing, number, plural, true
+from reports.page import Page, Row, Table
+from reports.results import Result
+from reports.schema import BETTER, JUDGE
 
-
-def sections(run: Run) -> list[Section | None]:
-    return [
-        best_sets.ties(run),
-        explorer.all_settings(run, [("mode", "mode"), ("setting", "setting")]),
-        best_sets.conditions(run),
-        differences(run),
-        components.training(run),
-        components.glossary("nfe", "eta", run.judge, "fd", "precision", "recall"),
-        tables.section(run, best_sets.listing(run), KINDS, ("schedule", "sampler", "n_steps", "nfe", "final_denoise")),
-    ]
+KINDS = ("setting", "tuned")  # contrasts of settings with the first of their group
+TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
 
 
-def differences(run: Run) -> Section:
-    """Every setting against the first setting of its mode."""
-    groups = dict(list(run.of_kind("setting").groupby("mode", sort=False)))
-    groups["A/A control"] = run.of_kind("control")
-    text = "Every setting against the first setting of its mode. Below 0, it is better than the first."
-    return Section("Against the first setting", components.forest(run, "differences", groups, text))
+@dataclass(frozen=True)
+class Group:
+    """The settings of one group and budget: their rows, their contrasts with the baseline, the lowest score first.
+
+    Args:
+        tied: those that cannot be told from the one with the lowest score, with that.
+        winner: the contrast of the recommended one, if one is detectably better than the baseline.
+        why: why there is no verdict.
+    """
+
+    mode: str
+    budget: float
+    baseline: str
+    settings: pd.DataFrame
+    contrasts: pd.DataFrame
+    tied: Sequence[str]
+    winner: pd.Series | None
+    why: str
+
+    @property
+    def use(self) -> str:
+        """What to use."""
+        return self.baseline if self.winner is None else str(self.winner["a"])
+
+    @property
+    def nearest(self) -> pd.Series | None:
+        """The contrast of the lowest score."""
+        return self.winner if self.winner is not None else self.contrasts.iloc[0] if len(self.contrasts) else None
+
+    def row(self, setting: str) -> pd.Series:
+        """The row of a setting."""
+        return self.settings[self.settings["setting"] == setting].iloc[0]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a page says: `use` with a setting is the advice, `place` with a group where it holds."""
+
+    use: str = "Use {}"
+    place: str = "{}"
+    title: str = "How the settings differ"
+
+
+def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]], Group] | None = None) -> Page:
+    """The page.
+
+    Args:
+        words: its own.
+        chosen: picks the group of the headline; by default the first.
+    """
+    groups = read(result)
+    source, question = parts.source(result), result.info["question"]
+    if not groups:
+        text = "Fewer than two settings succeeded with every network."
+        return Page(source, question, "No verdict.", text, conditions=conditions(result, None, *TERMS))
+    group = (chosen or (lambda every: every[0]))(groups)
+    nearest = group.nearest
+    tables, note = settings_tables(result, groups, words)
+    base = Page(
+        source, question, *answer(result, group, words), failed=parts.failed(result), tables=tables, note=note,
+        conditions=conditions(result, nearest, *TERMS, more=_means(result)),
+    )  # fmt: skip
+    if nearest is None:
+        return base
+    said = parts.spoken(result, nearest)
+    before, after = group.row(group.baseline), group.row(nearest["a"])
+    lines = figure(result, groups, words)
+    texts = parts.disagreement(result, nearest) + parts.caveats(result, [before, after])
+    texts += _passed_over(result, group)
+    texts += [] if base.failed else _elsewhere(groups, group, words)
+    after_title = "After" if group.winner is not None else "Lowest score"
+    return replace(
+        base, caveat=" ".join(texts), slots=parts.slots(result, nearest, said),
+        pictures=parts.pictures(
+            result, said["metric"], (before, "Before", group.baseline), (after, after_title, nearest["a"])
+        ),
+        aside="Same place, same initial noise: compare them one by one.", figures=[lines] if lines else [],
+    )  # fmt: skip
+
+
+def read(result: Result) -> list[Group]:
+    """The groups in the order of the table."""
+    every, contrasts, sets = parts.settings(result), result.over_networks(), result.best_sets
+    limit, groups = float(result.info.get("statistics", {}).get("grainy", 0.01)), []
+    for (mode, budget), rows in every.groupby(["mode", "budget"], sort=False, dropna=False):
+        members = sets[(sets["mode"] == mode) & _same(sets["budget"], budget)]
+        own = contrasts[(contrasts["mode"] == mode) & _same(contrasts["budget"], budget)]
+        named = own[own["kind"].isin(KINDS)]
+        first = named["b"].iloc[0] if len(named) else rows["setting"].iloc[0]
+        own = own[(own["b"] == first) & (own["kind"] != "control")].sort_values("value_a", kind="stable")
+        if len(rows) < 2 or len(own) == 0:
+            continue
+        grain = dict(zip(rows["setting"], rows["grain"], strict=True))
+        better = [row for _, row in own[own["verdict"] == BETTER].iterrows()]
+        usable = [row for row in better if not grain.get(row["a"], 0) > limit] or better
+        tied = [name for name, inside in zip(members["setting"], members["in_set"], strict=True) if true(inside)]
+        why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not missing(text)), "")
+        why = "" if (own["verdict"] != "no verdict").any() else why
+        winner = usable[0] if usable else None
+        groups.append(Group(mode, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
+    return groups
+
+
+def _same(column: pd.Series, value: float) -> pd.Series:
+    return column.isna() if missing(value) else column == value
+
+
+def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
+    """The first words, and a sentence with the effect and its interval."""
+    if parts.failed(result):
+        return parts.FAILED
+    if group.why:
+        return "No verdict.", f"{capital(group.why)}."
+    nearest = group.nearest
+    assert nearest is not None
+    place = words.place.format(group.mode)
+    if group.winner is None:
+        change, interval = difference(nearest)
+        name = metric_name(JUDGE, result.features)
+        return (
+            f"Keep {group.baseline}.",
+            f"No other setting is detectably better; for {nearest['a']} {name} differs by {change} ({interval}).",
+        )
+    said = parts.spoken(result, group.winner)
+    tie = ""
+    if group.use in group.tied:
+        tie = f" (tied with {plural(len(group.tied) - 1, 'other')})"
+    where = "" if missing(group.budget) else f"{place}, "
+    size = parts.size(result, said).replace(" from ", " falls from ", 1)
+    return f"{words.use.format(group.use)}{tie}.", f"{capital(where)}{size}."
+
+
+def _passed_over(result: Result, group: Group) -> list[str]:
+    """The setting of the lowest score, if another one is recommended since its samples hold fine noise."""
+    lowest = group.contrasts.iloc[0]
+    if group.winner is None or lowest["a"] == group.winner["a"]:
+        return []
+    name, grain = metric_name(JUDGE, result.features), number(group.row(lowest["a"])["grain"], 3)
+    return [f"{lowest['a']} has a lower {name}, but its samples hold fine noise (grain {grain})."]
+
+
+def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]:
+    """What holds in the other groups."""
+    said: dict[str, list[str]] = {}
+    for one in groups:
+        if one is not group:
+            use = words.use.format(one.use)
+            text = (
+                f"{use[:1].lower()}{use[1:]}"
+                if one.winner is not None
+                else "no verdict"
+                if one.why
+                else f"keep {one.baseline}"
+            )
+            said.setdefault(text, []).append(words.place.format(one.mode))
+    return [capital(f"{listed(places)}: {text}.") for text, places in said.items()][:4]
+
+
+def _means(result: Result) -> Conditions:
+    sets = result.best_sets
+    if not len(sets):
+        return []
+    return [("Tied", "The settings that cannot be told from that of the lowest score, with 95 % confidence for all.")]
+
+
+def figure(result: Result, groups: Sequence[Group], words: Words):  # type: ignore[no-untyped-def]
+    each, _ = parts.cut(max(len(one.contrasts) for one in groups), len(groups), "setting")
+    families = {
+        capital(words.place.format(one.mode)): [
+            (row, row["a"], one.baseline) for _, row in one.contrasts.head(each).iterrows()
+        ]
+        for one in groups
+    }
+    return parts.figure(words.title, families, result)
+
+
+def settings_tables(result: Result, groups: Sequence[Group], words: Words) -> tuple[list[Table], str]:
+    """A table per group, best first."""
+    each, note = parts.cut(max(len(one.settings) for one in groups), len(groups), "setting")
+    return [_table(result, one, each, words) for one in groups], (
+        f"{note}Kernel distance, precision, recall and single runs are in table.csv."
+    )
+
+
+def _table(result: Result, group: Group, each: int, words: Words) -> Table:
+    def made(row: pd.Series) -> Row:
+        found = group.contrasts[group.contrasts["a"] == row["setting"]]
+        name = row["setting"]
+        return parts.table_row(
+            row, found.iloc[0] if len(found) else None, False, name == group.use, name in group.tied,
+            baseline=name == group.baseline, against=False,
+        )  # fmt: skip
+
+    rows = group.settings.sort_values(JUDGE, kind="stable")
+    shown = rows[(rows[JUDGE].rank(method="first") <= each) | (rows["setting"] == group.use)]
+    one = rows.iloc[0]
+    title = f"{words.place.format(group.mode)}: {number(one['n_samples'], 0)} images from each of "
+    title += f"{plural(one['networks'], 'network')}, against {group.baseline}"
+    return parts.table(capital(title), result, shown, made)

@@ -1,4 +1,4 @@
-"""`check-sampler`: the verdict first, exit status, names of samplers, lists, errors in one line, and the report."""
+"""`check-sampler`: the verdict first, exit status, names of samplers, lists, errors in one line, the result folder."""
 
 import json
 from collections.abc import Callable
@@ -9,10 +9,8 @@ import pandas as pd
 import pytest
 
 from experiments import check_sampler
+from experiments.own.files import read_json
 from experiments.own.samplers import named
-from reports.index import write_index
-from reports.samplers.page import write_sampler_report
-from reports.samplers.rows import read_checks
 
 MINE = """
 def right(denoiser, n_steps, noise, size=1.0):
@@ -54,18 +52,19 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
         "check-sampler": {"flow-step:my_samplers:step": "right"},
         "out": "runs/check-sampler",
     }
-    text = (folder / "runs/check-sampler/report.md").read_text()
-    assert "**Right.** With more steps its law converges" in text and "declared: 1" in text
-    assert "1.1 %" not in text and "| 200 |" in text
-    before = (folder / "runs/check-sampler/report.html").read_bytes()
-    write_sampler_report(folder / "runs/check-sampler")
-    assert (folder / "runs/check-sampler/report.html").read_bytes() == before
-    rows = pd.read_csv(folder / "runs/check-sampler/budgets.csv")
-    assert (
-        len(rows) == 15
-        and rows.loc[rows["data_std"] > 0.1, "ratio"].between(0.9, 1).all()
-        and (rows["ratio_se"] == 0).all()
-    )
+    assert out[-2] == "report:  runs/check-sampler/report.html"
+    made = folder / "runs/check-sampler"
+    assert (made / "report.html").is_file()
+    info = read_json(made / "run.json")
+    assert (info["experiment"], info["preset"]) == ("check_sampler", "")
+    assert info["question"] == "Is flow-step:my_samplers:step right?" and info["wall_seconds"] > 0
+    assert {*info["versions"]} == {"python", "sigmabench", "torch", "numpy"}
+    assert {*info["files"]} == {"verdicts.csv", "budgets.csv"} and info["finished_at"]
+    rows = pd.read_csv(made / "budgets.csv")
+    assert len(rows) == 15 and rows.loc[rows["data_std"] > 0.1, "ratio"].between(0.9, 1).all()
+    assert (rows["ratio_se"] == 0).all()
+    verdict = pd.read_csv(made / "verdicts.csv").iloc[0]
+    assert (verdict["kind"], verdict["declared"]) == ("right", 1) and out[0] == verdict["sentence"]
 
 
 def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
@@ -78,15 +77,27 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     assert run("mine.toml", "--out", "many", *FEW) == 1
     out = capsys.readouterr().out
     assert out.startswith("1 of 2 samplers are right.\n") and "right(size=0.9): wrong limit: with more steps" in out
-    text = (folder / "many/report.md").read_text()
-    assert "1 of 2 samplers converge to the data's law" in text and "Mine" in text and "example.org" in text
-    assert "1 of 2 samplers converge to the data&#39;s law" in write_index(folder).read_text()
-    checks = read_checks(folder / "many")
-    assert list(checks.verdicts["kind"]) == ["right", "wrong limit"]
-    assert checks.worst("my_samplers:right").index.tolist() == [50, 100, 200]
-    (folder / "many/verdicts.csv").write_text("sampler\nx\n")
-    with pytest.raises(ValueError, match=r"^verdicts\.csv: missing columns: group, kind"):
-        read_checks(folder / "many")
+    assert read_json(folder / "many/run.json")["question"] == "Do these 2 samplers converge to the data?"
+    table = pd.read_csv(folder / "many/verdicts.csv", keep_default_na=False)
+    columns = ["sampler", "group", "kind", "note", "link"]
+    assert table[columns].to_numpy().tolist() == [
+        ["my_samplers:right", "Mine", "right", "Euler", ""],
+        ["my_samplers:right(size=0.9)", "Mine", "wrong limit", "", "https://example.org"],
+    ]
+    assert (folder / "many/report.html").is_file()
+
+
+def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path) -> None:
+    (folder / "theirs").mkdir()
+    (folder / "theirs/verdicts.csv").write_text("mine")
+    with pytest.raises(ValueError, match=r"it holds verdicts\.csv, which no run wrote; choose another folder"):
+        run("my_samplers:raises", *FEW, "--out", "theirs")  # before any work
+    assert (folder / "theirs/verdicts.csv").read_text() == "mine"
+    run("my_samplers:right", *FEW, "--out", "mine")
+    (folder / "mine/best_sets.csv").write_text("left over")
+    run("flow-step:my_samplers:step", *FEW, "--out", "mine")
+    assert list(pd.read_csv(folder / "mine/verdicts.csv")["sampler"]) == ["flow-step:my_samplers:step"]
+    assert not (folder / "mine/best_sets.csv").exists()
 
 
 def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
@@ -133,7 +144,8 @@ def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.Monk
     entries = check_sampler.listed(root / "bench" / "published_samplers.toml")
     samplers: list[Callable[..., Any]] = [named(entry.sampler)[0] for entry in entries]
     assert len(samplers) >= 60 and len({entry.sampler for entry in entries}) == len(entries)
-    table = read_checks(root / "reports" / "published" / "samplers").verdicts
+    (published,) = (root / "reports" / "published" / "samplers").glob("verdicts.csv*")  # it may be compressed
+    table = pd.read_csv(published)
     assert list(table["sampler"]) == [entry.sampler for entry in entries], "the published table is of this list"
 
 
@@ -144,3 +156,5 @@ def test_samples_that_are_not_finite_get_a_verdict_and_a_report(
     assert run("empty:sampler", *FEW) == 1
     out = capsys.readouterr().out
     assert out.startswith("wrong limit: with 200 steps its samples are not finite.") and "report: " in out
+    rows = (folder / "runs/check-sampler/budgets.csv").read_text().splitlines()
+    assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])

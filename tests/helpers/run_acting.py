@@ -19,7 +19,7 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.plan import Reference, Run
 from experiments.run.setting import Ladder, Setting
-from reports.terminal import Terminal
+from experiments.terminal import Terminal
 
 FORK = multiprocessing.get_context("fork")
 QUIET = Terminal()

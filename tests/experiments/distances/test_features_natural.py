@@ -90,12 +90,12 @@ def test_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
             call()
 
 
-def test_colour_samples_are_scored_without_class_histogram(tmp_path: Path) -> None:
+def test_colour_samples_are_scored(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "x.npz", images=images)
     data = resolve(f"npz:{tmp_path / 'x.npz'}")
     real = Reference(data, "natural", features_id("natural"))
     run = Run(Setting("x", Ladder(n_steps=2), Euler(0.0)), Exact(data), 40, Machine(), real)
     facts = steps.score(run, Cache(tmp_path / "store"), lambda evaluations: None).facts
-    assert facts["histogram"] is None and facts["n_reference"] == 80
+    assert facts["n_reference"] == 80
     assert abs(facts["kd"]) < 5 * facts["kd_se"]  # the exact denoiser gives real images

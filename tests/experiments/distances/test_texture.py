@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from diffusion_core import load
+from experiments.distances.intervals import GRAINY
 from experiments.distances.texture import RealTexture, texture
-from reports.schema import GRAINY
 
 N, DRAWS = 500, 20
 IMAGES = load("mnist5k")

@@ -11,7 +11,7 @@ from diffusion_core.samplers import Euler
 from experiments.run import execute
 from experiments.run.cache import Cache
 from experiments.run.cluster import on_ray
-from reports.terminal import Terminal
+from experiments.terminal import Terminal
 
 QUIET = Terminal()
 QUIET.quiet = True

@@ -5,14 +5,19 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 import pytest
 import run_spine
+import torch
+from PIL import Image
 from torch import Tensor
 
 from diffusion_core.samplers import Euler, Sampler
+from experiments.run import answer as answering
 from experiments.run import folder, steps
 from experiments.run.answer import Answer, answer
 from experiments.run.options import Options
@@ -99,7 +104,7 @@ def table(where: Path, name: str = "table") -> pd.DataFrame:
 
 
 pytestmark = pytest.mark.usefixtures("drawn")
-NAMES = ("table", "contrasts", "best_sets", "floors", "losses")
+NAMES = ("table", "contrasts", "best_sets", "floors")
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +123,45 @@ def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, 
     assert list(rows["status"]) == ["ok"] * 6 and set(rows["train_seed"]) == {1, 2}
     assert list(dict.fromkeys(contrasts["kind"])) == ["setting", CONTROL]
     assert set(table(where, "best_sets")["setting"]) == {"eta 0", "eta 1"}
-    pictures = {path.name for path in (where / "out" / "images").iterdir()}
-    assert {"real.png", *(f"{name}{end}.png" for name in rows["samples_id"] for end in ("", "-film"))} <= pictures
+    assert {path.name for path in (where / "out").glob("*.csv")} == {f"{name}.csv" for name in NAMES}
+    pictures = {path.stem for path in (where / "out" / "images").iterdir()}
+    assert pictures == {f"{name}{end}" for name in (*rows["samples_id"], "real") for end in ("", "-4")}
     info = json.loads((where / "out" / "run.json").read_text())
     assert info["notes"][0] == "said beforehand" and "singular" in info["notes"][1]
     assert any(note.startswith("data=") and "only 120 different images" in note for note in info["notes"])
+    assert info["statistics"] == {"level": 0.95, "power": 0.8, "enough_networks": 5, "grainy": 0.01}
     assert "Does noise help?" in found.report.read_text()
     floors = table(where, "floors")
     assert list(floors["metric"]) == ["mmd", "kd", "fd", "precision", "recall"] and set(floors["n_reference"]) == {80}
     assert (floors["low"] < floors["mean"]).all() and (floors["mean"] < floors["high"]).all()
+
+
+def test_a_strip_is_the_first_four_samples_in_sixteen_shades(finished: tuple[Path, Answer]) -> None:
+    where, _ = finished
+    for name in (table(where)["samples_id"][0], "real"):
+        square, strip = (Image.open(where / "out" / "images" / f"{name}{end}.png") for end in ("", "-4"))
+        assert (square.mode, square.size, strip.mode, strip.size) == ("L", (128, 128), "L", (128, 32))
+        first, pixels = np.asarray(square)[:32].astype(int), np.asarray(strip).astype(int)
+        assert set(np.unique(pixels)) <= {17 * shade for shade in range(16)} and np.abs(pixels - first).max() <= 8
+    colours = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
+    picture = np.asarray(folder.strip(colours))
+    assert picture.shape == (16, 64, 3) and len(np.unique(picture)) == 16 and picture.max() == 255
+    assert not picture[:, 16:].any(), "there are fewer than four"
+
+
+def test_the_time_of_the_whole_command_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its start, before anything is planned, to its end, after the tables are made."""
+    began, honest = answering.time.time(), answering.tabulated
+    late = SimpleNamespace(time=lambda: began + 12.34)
+
+    def tabulated(*arguments: Any) -> Any:
+        monkeypatch.setattr(answering, "time", late)
+        return honest(*arguments)
+
+    monkeypatch.setattr(answering, "time", SimpleNamespace(time=lambda: began))
+    monkeypatch.setattr(answering, "tabulated", tabulated)
+    asked(tmp_path, grouped())
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["wall_seconds"] == 12.3
 
 
 def test_the_same_again_makes_nothing_and_gives_the_same_tables(
@@ -270,19 +305,20 @@ def test_the_folder_of_the_images_takes_no_result(tmp_path: Path) -> None:
 
 def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    mine_too, picture = (out / "images" / name for name in ("cat.png", "0123456789ab-film.png"))
-    code = out / "export" / "8-evaluations-torch.py"
-    for path in (mine_too, picture, code):
+    mine_too, picture, strip = (out / "images" / name for name in ("cat.png", "0123456789ab-film.png", "real-4.png"))
+    code, losses = out / "export" / "8-evaluations-torch.py", out / "losses.csv"  # of an older version, as the film
+    of_runs = {picture, strip, code, losses}
+    for path in (mine_too, *of_runs):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
-    with pytest.raises(ValueError, match=r"it holds images/0123456789ab-film\.png, which no run wrote; choose another"):
+    with pytest.raises(ValueError, match=r"it holds losses\.csv, which no run wrote; choose another folder"):
         asked(tmp_path)
-    assert {path for path in out.rglob("*") if path.is_file()} == {mine_too, picture, code}
+    assert {path for path in out.rglob("*") if path.is_file()} == {mine_too, *of_runs}
     (out / folder.MARK).touch()  # a run made the folder
-    assert folder.earlier(out) == [picture, code] and folder.earlier(tmp_path / "no such folder") == []
+    assert set(folder.earlier(out)) == of_runs and folder.earlier(tmp_path / "no such folder") == []
     asked(tmp_path, mine(seeds=1, etas=(0.0,)))
     names = {path.name for path in out.rglob("*")}
-    assert not {picture.name, code.name, "best_sets.csv"} & names and len(table(tmp_path)) == 1
+    assert not {picture.name, losses.name, code.name, "best_sets.csv"} & names and len(table(tmp_path)) == 1
     assert mine_too.read_text() == "mine"
 
 

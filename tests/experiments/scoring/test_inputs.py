@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from user_images import save
 
+from experiments.distances.intervals import NOT_DETECTABLE
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.scoring.compare import _spaces, compare, open_all
 from experiments.scoring.features import batches, suit
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
-from reports.schema import NOT_DETECTABLE
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (40, 28, 28), dtype=np.uint8)

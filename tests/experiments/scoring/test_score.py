@@ -1,9 +1,7 @@
-"""`score` from images to the report: numbers of torch-fidelity, intervals, cache, exit status, and the page."""
+"""`score` from images to the result folder: numbers of torch-fidelity, intervals, cache, exit status."""
 
 import json
-import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +16,15 @@ from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
 from experiments.distances.features import WEIGHTS
+from experiments.distances.real import METRICS
 from experiments.own.features import features_id
-from experiments.own.files import write_json
+from experiments.own.files import read_json, write_json
 from experiments.run.cache import Cache
+from experiments.run.folder import write_report
 from experiments.run.setting import Ladder
 from experiments.scoring import features as cached
 from experiments.scoring.inputs import ImageSet, open_input
-from reports.folders import first_screen
-from reports.formats import listed
-from reports.render import write_report
-from reports.schema import METRICS
+from experiments.scoring.tables import _pictures, question
 
 N = 120
 
@@ -69,10 +66,14 @@ def test_two_sets_from_python(folders: Path) -> None:
     scores = compare(folders / "real", folders / "a", folders / "b", features="digits", store=folders / "store")
     assert (scores.verdict, scores.pairs, scores.n, scores.n_real) == ("better", "names", N, 2 * N)
     assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
-    text = str(scores)
-    assert text.startswith("b lowers MMD ×1000 from ") and "120 real images" in text
+    sets, differences = scores.frame()
+    assert list(sets["set"]) == ["a", "b", "120 real images"] and (sets["grain"][:2] > 0.1).all()
+    judged = [1000 * getattr(scores.difference, name) for name in ("difference", "low", "high")]
+    assert list(differences.iloc[0]) == ["digits", "b", "a", *judged, "better"]
     gain = scores.spaces[0].differences[0].gain
     assert gain is not None and gain > 1  # both have noise on the same digits
+    text = str(scores)
+    assert f"{judged[0]:.3f}" in text and f"is worth {gain:.1f} times as many images" in text and "nan" not in text
     assert scores.spaces[0].differences[0].needed == 40  # so large a difference needs few images
     arrays = [np.stack([np.asarray(x) for x in part]) for part in (load("mnist5k").pixels[: 2 * N, 0].numpy(),)]
     assert score(arrays[0], folders / "a", features="digits", store=folders / "store").difference.difference == (
@@ -109,9 +110,8 @@ def test_fd_of_fewer_real_images_is_not_beside_that_of_the_sets() -> None:
     rng = np.random.default_rng(7)
     for n, empty in ((100, False), (101, True)):
         scores = score(rng.normal(size=(200, 4)), rng.normal(size=(n, 4)))
-        head, row = (line for line in str(scores).splitlines() if "FD" in line or line.startswith("100 real images"))
-        place = head.index("FD")
-        assert (row[place : place + 4].strip() == "") == empty and row[head.index("KD") :].strip()[0] in "−0123456789"
+        real = scores.frame()[0].iloc[-1]
+        assert real["set"] == "100 real images" and np.isnan(real["FD"]) == empty and np.isfinite(real["MMD x1000"])
 
 
 @pytest.fixture
@@ -127,49 +127,81 @@ def command(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["score", "real", "a", "b", "--features", "digits"]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"verdict: Yes\. b lowers MMD ×1000 from [\d.]+ to [\d.]+: −[\d.]+ \(95 % interval −", printed)
+    assert "report: runs/score/report.html" in printed and (command / "runs/score/report.html").is_file()
+    assert "note: images of the same name are compared in pairs, which is worth " in printed
     summary = json.loads(printed.splitlines()[-1])
     assert (summary["experiment"], summary["verdicts"], summary["out"]) == ("score", {"b": "better"}, "runs/score")
-    about, opening = first_screen(command / "runs/score")
-    assert about.question == "Is b better than a?" and about.date and not opening.warnings
-    assert [label for _, label in opening.pictures] == ["real images", "a", "b"]
-    assert any("worth" in fact for fact in opening.status) and len(opening.answer.split()) <= 25
-    before = (command / "runs/score/report.html").read_bytes()
-    assert write_report(command / "runs/score").read_bytes() == before
+    assert (summary["n"], summary["pairs"], summary["warnings"], summary["best"]) == (N, "names", [], [])
+    info = read_json(command / "runs/score/run.json")
+    assert info["question"] == "Is b closer to the real images than a?" and info["wall_seconds"] > 0
+    facts = info["score"]
+    assert (facts["pairs"], facts["dimension"], facts["needed"], facts["warnings"]) == ("names", 128, {"b": 40}, [])
+    assert facts["gain"]["b"] > 1 and "sentence" not in facts
     table = pd.read_csv(command / "runs/score/table.csv").set_index("setting")
     assert list(table.index) == ["a", "b"] and (table["grain"] > 0.1).all()
     contrasts = pd.read_csv(command / "runs/score/contrasts.csv").set_index("metric")
     for name, values in summary["scores"].items():
         assert [values[metric][0] for metric in METRICS] == list(table.loc[name, list(METRICS)])
-    assert (summary["n"], summary["pairs"], summary["warnings"]) == (N, "names", [])
-    assert "note: images of the same name are compared in pairs, which is worth " in printed
     for metric, limits in summary["differences"]["b"].items():
         assert limits == pytest.approx(list(contrasts.loc[metric, ["difference", "low", "high"]]), rel=1e-12)
+    before = (command / "runs/score/report.html").read_bytes()
+    assert write_report(command / "runs/score").read_bytes() == before
+    assert _run(["score", "real", "a", "--features", "digits"]) == 0  # and nothing of two sets is left
+    pictures = {path.stem for path in (command / "runs/score/images").iterdir()}
+    assert pictures == {"real", "real-4", "set-1", "set-1-4"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sets", "question", "says"),
-    [
-        (
-            ["a"],
-            "How good is a?",
-            r"a scores MMD ×1000 [\d.]+ \(95 % interval [\d.]+ to [\d.]+\); real images score −?[\d.]+\.",
-        ),
-        (["b", "a"], "Is a better than b?", r"No\. a raises MMD ×1000 from [\d.]+ to [\d.]+: [\d.]+ \(95 % interval "),
-        (["a", "b", "c"], "Which images are nearest to real ones?", r"[bc] and [bc] cannot be told from the best \(3"),
-    ],
+    ("sets", "verdicts"),
+    [(["a"], {}), (["b", "a"], {"a": "worse"}), (["a", "b", "c"], {"b": "better", "c": "better"})],
 )
-def test_one_set_or_several_in_two_spaces(sets: list[str], question: str, says: str, command: Path) -> None:
+def test_one_set_or_several_in_two_spaces(
+    sets: list[str], verdicts: dict[str, str], command: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spaces = ["--features", "digits", "natural"]
     fail = ["--fail-if-worse"] if len(sets) > 1 else []
     status = _run(["score", "real", *sets, *spaces, *fail, "--out", "out", "--pairs", "order"])
     assert status == (sets == ["b", "a"])
-    about, opening = first_screen(command / "out")
-    assert about.question == question and re.match(says, opening.answer)
-    text = (command / "out/report.md").read_text()
-    assert "| digits |" in text and "| natural |" in text
-    assert ("All 2 spaces agree." in text) == (sets == ["b", "a"]) or len(sets) == 3
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["verdicts"] == verdicts and sorted(summary["best"]) == (["b", "c"] if len(sets) == 3 else [])
+    scores, pairs, contrasts = (
+        pd.read_csv(command / "out" / f"{name}.csv") for name in ("scores", "spaces", "contrasts")
+    )
+    assert len(scores) == 2 * len(sets) * len(METRICS) and {*scores["features"]} == {"digits", "natural"}
+    assert len(pairs) == 2 * len(verdicts) and len(contrasts) == len(verdicts) * len(METRICS)
+    assert {*contrasts["adjusted"].dropna()} == ({"simultaneous, 3 pairs"} if len(sets) == 3 else set())
+    assert (command / "out/report.html").is_file() and not (command / "out/best_sets.csv").exists()
+
+
+def test_the_question_names_up_to_four_sets() -> None:
+    rng = np.random.default_rng(3)
+    real, *sets = rng.normal(size=(6, 60, 2))
+    assert [question(compare(real, *sets[:n])) for n in range(1, 6)] == [
+        "How close is set 1 to the real images?",
+        "Is set 2 closer to the real images than set 1?",
+        "Are set 2 and set 3 closer to the real images than set 1?",
+        "Are set 2, set 3 and set 4 closer to the real images than set 1?",
+        "Which of 5 sets are closer to the real images than set 1?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shape", "mode", "size"),
+    [((28, 28), "L", 28), ((20, 20, 3), "RGB", 20), ((90, 60, 3), "RGB", 64)],
+)
+def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, size: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
+    order = np.arange(20)[::-1]
+    pictures = dict(_pictures(ImageSet("x", 20, "", lambda index: images[index]), order))
+    assert [(name, each.mode, each.size) for name, each in pictures.items()] == [
+        ("", mode, (4 * size, 4 * size)),
+        ("-4", mode, (4 * size, size)),
+    ]
+    if size < 64:
+        assert (np.asarray(pictures[""].crop((size, 0, 2 * size, size))) == images[18]).all()
+    few = dict(_pictures(ImageSet("x", 20, "", lambda index: images[index]), order[:2]))
+    assert not np.asarray(few["-4"])[:, 2 * size :].any()  # black where there are no images
 
 
 def test_files_of_weights_are_those_of_the_spaces_that_are_named(folders: Path) -> None:
@@ -248,17 +280,16 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_too_few_real_images_and_equal_sets_are_said(command: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_real_images_and_equal_sets_are_said(command: Path) -> None:
     rng = np.random.default_rng(0)
     for name, n in (("real", 90), ("a", 200)):
         np.save(command / f"{name}.npy", rng.normal(size=(n, 8)).astype(np.float32))
     shutil.copy(command / "a.npy", command / "b.npy")
-    assert _run(["score", "real.npy", "a.npy"]) == 0
-    assert "45 real images score " in (said := capsys.readouterr().out)
-    assert ": not comparable, since FD falls with their number" in said
-    assert _run(["score", "real.npy", "a.npy", "b.npy", "--out", "again"]) == 0
-    report = (command / "again" / "report.md").read_text(encoding="utf-8")
-    assert "there is no difference" in report and "a.npy and b.npy hold the same images." in report
+    assert _run(["score", "real.npy", "a.npy", "b.npy"]) == 0
+    assert (pd.read_csv(command / "runs/score/floors.csv")["n_samples"] == 45).all()
+    facts = read_json(command / "runs/score/run.json")["score"]
+    assert facts["warnings"] == ["a.npy and b.npy hold the same images"] and facts["needed"] == {"b.npy": None}
+    assert not (command / "runs/score/images").exists()
 
 
 def test_equal_places_of_independent_sets_are_no_pairs() -> None:
@@ -266,11 +297,5 @@ def test_equal_places_of_independent_sets_are_no_pairs() -> None:
     z, real = rng.normal(size=(200, 8)), rng.normal(size=(400, 8))
     sets = [z + 0.1, z + 0.18, z + 0.3]
     paired, alone = (compare(real, *sets, pairs=pairs) for pairs in ("order", "none"))
-    assert len(paired.spaces[0].best) == 1 and len(alone.spaces[0].best) > 1
-    text, space = alone.sentence, alone.spaces[0]
-    assert text == f"{listed(space.best)} cannot be told from the best (3 sets)."
-    assert not re.search(r"^200 real images .*0\.000$", str(alone), re.M)  # features have no grain
-    first, *others = paired.spaces[0].differences
-    unsure = replace(paired.spaces[0], differences=(replace(first, verdict="not detectable"), *others))
-    assert paired.sentence == "set 1 is better than the 2 other sets."
-    assert replace(paired, spaces=(unsure,)).sentence == "Only set 1 can be the best of 3 sets (95 %)."
+    assert paired.spaces[0].best == ("set 1",) and alone.spaces[0].best[:2] == ("set 1", "set 2")
+    assert alone.frame()[0]["grain"].isna().all()  # features have no grain

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from experiments.edge import guarded
 from reports import figures
 from reports.__main__ import run
-from reports.edge import guarded
 from reports.speed.page import bars, write_bench_report
 from reports.speed.rows import read_benchmarks
 

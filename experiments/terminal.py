@@ -1,0 +1,71 @@
+"""What all programs here print on: texts appear as they are, and a reader who leaves ends a run as Ctrl-C does.
+
+Also times and counts in words. Little is imported, so that a command begins at once.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+from experiments.edge import drop_output
+
+PERIOD = 4.0  # seconds between lines that say what is done
+
+
+class Terminal(Console):
+    """A console that reads nothing into a text: no markup, no emoji in `python:m:x`, no colours or line breaks.
+
+    What is drawn to the width of the terminal, such as a table, is printed with soft_wrap=False.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        """The reader, such as `| head`, has ended: what follows is not printed."""
+        self.quiet = True
+        drop_output()
+        raise KeyboardInterrupt
+
+
+def is_live(console: Console) -> bool:
+    """Whether a line can be redrawn on it."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+@contextmanager
+def said(console: Console, text: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, the text is shown: live where that is possible, else as a line every PERIOD seconds."""
+    if is_live(console):
+        with console.status(Text(text())):
+            yield
+        return
+    ended = threading.Event()
+
+    def speak() -> None:
+        while not ended.wait(PERIOD):
+            console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
+
+    speaker = threading.Thread(target=speak, daemon=True)
+    speaker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        speaker.join()
+
+
+def duration(seconds: float) -> str:
+    """A time as text, for instance "45 s", "12 min" or "3.1 h"."""
+    if seconds < 90:
+        return f"{seconds:,.0f} s"
+    return f"{seconds / 60:,.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 network", "2 networks"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,110 @@
+"""The fold of every page: control, evidence, real images, intervals, what the words mean, command, versions, files."""
+
+from typing import Any
+
+import pandas as pd
+
+from reports.formats import difference, metric_name, missing, plural, scaled
+from reports.page import Code
+from reports.parts import control, failed
+from reports.results import Result
+from reports.schema import JUDGE, NO_VERDICT, content
+
+TERMS = {
+    "MMD ×1000": "Maximum mean discrepancy: the distance between samples and real images in a feature space. Lower is "
+    "better, and 0 is a perfect match. It decides.",
+    "FD": "Fréchet distance, the better known one. It falls with the number of images, so compare it at equal numbers "
+    "only. Not comparable with FID in other features.",
+    "Grain": "Fine noise in the pixels beyond what the ladder leaves, in standard deviations of the data. 0 is as in "
+    "real images; above 0.01 one sees it.",
+    "Evaluations": "How often the network runs to make one image. This is the cost.",
+    "eta, beta": "eta: the fresh noise per step; 0 has none (DDIM), 1 is DDPM. beta: the part of the noise that a step "
+    "puts back after it denoised with rate alpha.",
+}
+Conditions = list[tuple[str, Any]]
+
+
+def conditions(result: Result, row: pd.Series | None, *terms: str, more: Conditions | None = None) -> Conditions:
+    """The rows of the fold. `row` is the contrast of the verdict; `terms` are what TERMS explains."""
+    rows: Conditions = [*_control(result), *(more or [])]
+    if row is not None and not missing(row["detectable"]):
+        rows.append(("Evidence", _evidence(row)))
+    rows += [*_real(result), *_intervals(result)]
+    rows += [(term, TERMS[term]) for term in terms]
+    notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
+    rows += [("Notes", " ".join(notes))] if notes else []
+    return [*rows, *origin(result.info), ("Files", _files(result))]
+
+
+def _control(result: Result) -> Conditions:
+    again = control(result)
+    if again is None:
+        return []
+    text, interval = difference(again)
+    outcome = "Passed: no difference between a setting and itself"
+    if again["verdict"] == NO_VERDICT:
+        outcome = f"No verdict: {again['no_verdict']}"
+    elif failed(result):
+        outcome = "Failed. By chance this happens once in 20 times"
+    name = metric_name(JUDGE, result.features)
+    return [("A/A control", f"{again['a']} against {again['b']}: {name} {text} ({interval}). {outcome}.")]
+
+
+def _evidence(row: pd.Series) -> str:
+    text = f"With 80 % power this run can detect a difference of {scaled(JUDGE, row['detectable'])} in MMD ×1000."
+    if not missing(row["new_network_low"]):
+        ends = " and ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
+        text += f" Train one more such network, and expect a difference between {ends}."
+    return text
+
+
+def _real(result: Result) -> Conditions:
+    texts = []
+    for _, rows in result.floors.groupby(["n_samples", "n_reference"], sort=False):
+        one, values = rows.iloc[0], rows.set_index("metric")
+        known = [metric for metric in (JUDGE, "fd") if metric in values.index]
+        scores = [
+            f"{metric_name(m, result.features)} {scaled(m, values.loc[m, 'mean'])} "
+            f"({scaled(m, values.loc[m, 'low'])} to {scaled(m, values.loc[m, 'high'])})"
+            for m in known
+        ]
+        texts.append(
+            f"{plural(one['n_samples'], 'image')} against {one['n_reference']:,.0f} others, "
+            f"{plural(one['repeats'], 'time')}: {', '.join(scores)}."
+        )
+    return [("Real images", " ".join(texts))] if texts else []
+
+
+def _intervals(result: Result) -> Conditions:
+    rows = result.over_networks()
+    rows = rows[rows["interval"] != ""]
+    if rows.empty:
+        return []
+    how = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
+    corrections = sorted({*rows["adjusted"]} - {""})
+    text = "The headline was chosen before the run. " if result.info.get("fixed_beforehand") else ""
+    text += f"95 %, from {how}."
+    if any(word.startswith("simultaneous") for word in corrections):
+        text += " All but that of the headline and of the control hold at once."
+    elif corrections:
+        text += f" Verdicts are corrected ({'; '.join(corrections)}), intervals are not: that of an open dot may "
+        text += "exclude 0."
+    few = rows["holds_for"].max()
+    if not missing(few):
+        text += " Those over images hold for the networks of this run; others may differ."
+    return [("Intervals", text)]
+
+
+def origin(info: dict[str, Any]) -> Conditions:
+    """Command, commit, versions and machine; what is missing is unknown."""
+    commit = info.get("commit") or "unknown"
+    commit += " with changes" if info.get("dirty") else ""
+    versions = ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())
+    known = [f"commit {commit}", versions, info.get("machine") or ""]
+    return [("Command", Code("", info.get("command", "unknown"))), ("Versions", "; ".join(filter(None, known)))]
+
+
+def _files(result: Result) -> list[str]:
+    """The tables beside the page, by their real names."""
+    names = sorted({path.name for path in result.folder.glob("*.csv*")})
+    return [name for name in names if content(result.folder / name.removesuffix(".gz"))]

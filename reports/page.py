@@ -1,0 +1,242 @@
+"""The one page that answers every question, as a value: templates/ draws it as HTML and Markdown.
+
+From top to bottom: source, question, verdict, caveat, slots, pictures, figures of differences, at most one extra
+(a sheet of samples, a drawing or code), tables, conditions. Every part but the first three may be absent.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reports.formats import number
+from reports.schema import BETTER, WORSE
+
+MARGIN = 0.06  # of an axis beyond its values, as a share
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Values -> places in per cent of its width. `at` are the values at its ends; of a logarithmic one their logs."""
+
+    at: tuple[float, float]
+    log: bool = False
+
+    @classmethod
+    def over(cls, values: Iterable[float], zero: bool = True) -> "Axis":
+        """A linear axis for some values, with 0."""
+        known = [value for value in values if math.isfinite(value)] + [0.0] * zero
+        low, high = min(known), max(known)
+        room = (high - low) * MARGIN or 1.0
+        return cls((low - room, high + room))
+
+    def place(self, value: float) -> float:
+        """The place of a value; at the edge if it is beyond."""
+        if self.log:
+            value = math.log10(value) if value > 0 else -math.inf
+        low, high = self.at
+        return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Three to six places with their values as text."""
+        low, high = self.at
+        step = next(s for k in range(-9, 16) for s in (10.0**k, 2 * 10.0**k, 5 * 10.0**k) if (high - low) / s <= 6)
+        digits = max(0, -math.floor(math.log10(step)))
+        values = [step * i for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
+        return [(self.place(value), number(value, digits) if round(value, 9) else "0") for value in values]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval from `low` to `high` with marks on it, (kind, place), all in per cent. The verdict is its colour."""
+
+    verdict: str
+    low: float
+    high: float
+    marks: tuple[tuple[str, float], ...]
+
+    @classmethod
+    def of(cls, axis: Axis, values: Sequence[float], verdict: str) -> "Bar":
+        """The bar of a difference and the ends of its interval."""
+        at, low, high = (axis.place(value if math.isfinite(value) else values[0]) for value in values)
+        return cls(verdict, low, high, (("", at),))
+
+    @property
+    def look(self) -> str:
+        """The class of its colour."""
+        return self.verdict if self.verdict in (BETTER, WORSE, "before", "real") else "not"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A number set large, with a drawing: bars and a zero on one axis, or lengths in per cent."""
+
+    label: str
+    value: str
+    notes: Sequence[str] = ()
+    bars: Sequence[Bar] = ()
+    zero: float | None = None
+    legend: Sequence[tuple[str, str]] = ()  # class of a mark, what it is
+    lengths: Sequence[tuple[str, float]] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Sixteen images, images/`name`.png; `says` is its score."""
+
+    name: str
+    title: str
+    label: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a figure: label, bar, number with its interval, and a word, which is coloured if it is a verdict."""
+
+    label: str
+    bar: Bar
+    value: str
+    interval: str = ""
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Lines under one heading."""
+
+    title: str
+    evidence: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Lines on one axis, drawn as HTML. `ends` are the words beside its zero."""
+
+    title: str
+    note: str
+    families: Sequence[Family]
+    axis: Axis
+    zero: float
+    ends: Sequence[str] = ("better", "worse")
+    ticks: Sequence[tuple[float, str]] = ()
+    long: bool = False  # its labels are long
+
+    @property
+    def lines(self) -> list[Line]:
+        return [line for family in self.families for line in family.lines]
+
+
+@dataclass(frozen=True)
+class Column:
+    """The head of a column, its class, and the words before and after a cell where a row is drawn on a phone."""
+
+    head: str
+    look: str = ""
+    before: str = ""
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of a row after its name. `strip` are four samples, images/`strip`-4.png."""
+
+    name: str
+    cells: Sequence[str]
+    strip: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; a row is drawn bold if it is the recommended one."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Samples in a grid, (images/`name`-4.png, what is below), None where there are none."""
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[str, str] | None]]]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure by seaborn, figures/`name`.svg, which is a part of the page too. `figure` is matplotlib's."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Any
+
+
+@dataclass(frozen=True)
+class Code:
+    """Code to copy, folded."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """All parts of a page, in their order.
+
+    Args:
+        source: what the result is about: data, network, date, time.
+        lead: the first words of the verdict, for instance "Yes.".
+        failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
+        caveat: one line about the settings that are shown.
+        aside: what the pictures show.
+        noun: what the rows of the tables are.
+        note: on the tables.
+        conditions: (term, text), (term, Code) or (term, files).
+        papers: figures for papers, which are files only.
+    """
+
+    source: Sequence[str]
+    question: str
+    lead: str
+    verdict: str
+    failed: bool = False
+    caveat: str = ""
+    slots: Sequence[Slot] = ()
+    pictures: Sequence[Picture] = ()
+    aside: str = ""
+    figures: Sequence[Figure] = ()
+    sheet: Sheet | None = None
+    drawing: Drawing | None = None
+    codes: Sequence[Code] = ()
+    tables: Sequence[Table] = ()
+    noun: str = "setting"
+    note: str = ""
+    conditions: Sequence[tuple[str, Any]] = ()
+    papers: Sequence[Drawing] = field(default=(), compare=False)
+
+    @property
+    def answer(self) -> str:
+        """The verdict with its first words."""
+        return f"{self.lead} {self.verdict}".strip()
+
+    @property
+    def text(self) -> list[str]:
+        """The first screen as lines, for a terminal."""
+        slots = []
+        for slot in self.slots:
+            notes = "; ".join([*(words for _, words in slot.legend), *slot.notes])
+            slots.append(f"  {slot.label}: {slot.value}" + (f" ({notes})" if notes else ""))
+        return [f"verdict: {self.answer}", *([f"caveat: {self.caveat}"] if self.caveat else []), *slots]
+
+    @property
+    def strips(self) -> list[str]:
+        """The names of all samples in tables and in the sheet."""
+        sheet = [cell[0] for _, cells in self.sheet.rows for cell in cells if cell] if self.sheet else []
+        return sorted({*(row.strip for table in self.tables for row in table.rows), *sheet} - {""})

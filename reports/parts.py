@@ -1,0 +1,320 @@
+"""The parts of a page that come from contrasts.csv and table.csv: source, slots, pictures, lines, tables, caveats."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+
+import pandas as pd
+
+from reports.formats import (
+    SCALES,
+    difference,
+    duration,
+    listed,
+    metric_name,
+    missing,
+    number,
+    plural,
+    scaled,
+    true,
+)  # fmt: skip
+from reports.page import Axis, Bar, Column, Family, Figure, Line, Picture, Row, Slot, Table
+from reports.results import Result
+from reports.schema import BETTER, CONTROL, JUDGE, NO_VERDICT, NOT_DETECTABLE, WORSE
+
+ROWS = 25  # of all tables of a page, and of its figure
+FAR, VERY_FAR = 10, 40  # floors of 500 images above the floor
+FEW_IMAGES = 500
+KEYS = ["mode", "budget", "n_samples", "setting", "sampler", "nfe", "final_denoise"]  # these name a setting in a table
+OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
+COLUMNS = (
+    Column("Evaluations", "n", after=" evaluations"),
+    Column("{judge}", "n", "MMD "),
+    Column("{fd}", "n few", "FD "),
+    Column("Difference in {judge}", "wide"),
+    Column("Verdict", "verdicts"),
+    Column("Grain", "n few", "grain "),
+)
+
+
+def source(result: Result, *middle: str) -> list[str]:
+    """Data, network, the day of the last run and the time of the whole command."""
+    rows = result.runs
+    if not middle and len(rows):
+        one = rows.loc[rows["images_seen"].fillna(0).idxmax()]
+        trained = one["trained_by"] != "others" and one["images_seen"] > 0
+        seen = f", {number(one['images_seen'], 0)} training images" if trained else ""
+        middle = (one["data"], f"{one['network']} network{seen}")
+    days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
+    day = [f"{date.fromisoformat(max(days)):%-d %B %Y}"] if days else []
+    seconds = result.info.get("wall_seconds")
+    return ["Sigmabench", *middle, *day, *([duration(seconds)] if seconds else [])]
+
+
+# --- the verdict ---
+
+
+def spoken(result: Result, row: pd.Series) -> pd.Series:
+    """The row of a contrast that its sentence shows.
+
+    It is FD's where FD says the same as the metric that decides, and is known for as many real images; else the
+    latter's, which does not depend on their number.
+    """
+    fd, floor = _pooled(result, row, "fd"), result.floor("fd", row["n_samples"])
+    same = fd is not None and true(fd["clear"]) and fd["difference"] * row["difference"] > 0
+    comparable = floor is not None and floor["n_samples"] == row["n_samples"]
+    return fd if fd is not None and same and comparable and row["verdict"] in (BETTER, WORSE) else row
+
+
+def size(result: Result, row: pd.Series) -> str:
+    """The values of b and a and their difference: "FD from 7.6 to 5.0 (difference −2.6; −3.2 to −2.0)"."""
+    change, interval = difference(row)
+    before, after = (scaled(row["metric"], row[f"value_{side}"]) for side in "ba")
+    name = metric_name(row["metric"], result.features)
+    return f"{name} from {before} to {after} (difference {change}{f'; {interval}' if interval else ''})"
+
+
+def disagreement(result: Result, row: pd.Series) -> list[str]:
+    """A caveat if FD says something else than the metric that decides."""
+    fd = _pooled(result, row, "fd")
+    if fd is None or not true(fd["clear"]) or row["verdict"] == NO_VERDICT:
+        return []
+    word = BETTER if fd["difference"] < 0 else WORSE
+    if row["verdict"] == word:
+        return []
+    change, interval = difference(fd)
+    names = [metric_name(name, result.features) for name in ("fd", JUDGE)]
+    return [f"{names[0]} says {word}: {change} ({interval}); {names[1]} decides."]
+
+
+def _pooled(result: Result, row: pd.Series, metric: str) -> pd.Series | None:
+    rows = result.like(row, metric)
+    rows = rows[rows["train_seed"] == ""]
+    return rows.iloc[0] if len(rows) else None
+
+
+def control(result: Result) -> pd.Series | None:
+    """The A/A control in the metric that decides."""
+    rows = result.over_networks()
+    rows = rows[rows["kind"] == CONTROL]
+    return rows.iloc[0] if len(rows) else None
+
+
+def failed(result: Result) -> bool:
+    """Whether the A/A control shows a difference between a setting and itself."""
+    again = control(result)
+    return again is not None and true(again["clear"]) and again["verdict"] != NO_VERDICT
+
+
+FAILED = ("No verdict.", "The control failed: a setting differs from itself. Do not use these numbers.")
+
+
+# --- settings ---
+
+
+def settings(result: Result, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row per setting: means over networks, and the samples of the first network."""
+    rows = result.runs if rows is None else rows
+    rows = rows.drop_duplicates([*KEYS, "run_id"]).sort_values("train_seed", kind="stable", key=pd.to_numeric)
+    means = {name: (name, "mean") for name in ("mmd", "fd", "grain")}
+    firsts = {name: (name, "first") for name in ("eta", "samples_id", "n_reference", "sigma_min")}
+    grouped = rows.groupby(KEYS, sort=False, dropna=False)
+    return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
+
+
+def caveats(result: Result, shown: Iterable[pd.Series], grainy: Iterable[pd.Series] | None = None) -> list[str]:
+    """Reasons for care: grain in the samples of settings that are shown, samples far from real ones, failed runs."""
+    shown, limit = list(shown), float(result.info.get("statistics", {}).get("grainy", 0.01))
+    texts = [
+        f"The samples of {row['setting']} hold fine noise (grain {number(row['grain'], 3)})."
+        for row in (shown if grainy is None else grainy)
+        if row["grain"] > limit
+    ]
+    ratios = [(_above_floor(result, row), row) for row in shown]
+    ratio, row = min(ratios, key=lambda pair: pair[0], default=(0.0, None))
+    if row is not None and ratio >= FAR:
+        floor = result.floor("fd", row["n_samples"])
+        assert floor is not None
+        name = metric_name("fd", result.features)
+        how = "Very far" if ratio >= VERY_FAR else "Far"
+        texts.append(f"{how} from real images: {name} {number(row['fd'])}, real images {number(floor['mean'])}.")
+    if count := result.table.loc[result.table["status"] == "failed", "run_id"].nunique():
+        texts.append(f"{plural(count, 'run')} failed.")
+    return texts
+
+
+def _above_floor(result: Result, row: pd.Series) -> float:
+    """How many floors of 500 images FD of a setting is above the floor: FD falls as the sum of one over each number."""
+    floor = result.floor("fd", row["n_samples"])
+    if floor is None or not floor["mean"] > 0:
+        return 0.0
+    n, rest = floor["n_samples"], floor["n_reference"]
+    of_few = (1 / FEW_IMAGES + 1 / rest) / (1 / n + 1 / rest)
+    return float((row["fd"] - floor["mean"]) / (floor["mean"] * of_few))
+
+
+# --- slots ---
+
+
+def effect(result: Result, row: pd.Series, axis: Axis) -> Slot:
+    """The difference in the metric that decides, with its interval."""
+    text, interval = difference(row)
+    notes = [f"95 % interval {interval}" if interval else "no interval", "below 0 is better"]
+    bar = Bar.of(axis, _values(row), row["verdict"])
+    return Slot(f"Effect on {metric_name(JUDGE, result.features)}", text, notes, [bar], axis.place(0))
+
+
+def before_after(result: Result, row: pd.Series) -> Slot:
+    """The values of b and a next to that of real images, in the metric of a row of contrasts.csv."""
+    metric, floor = row["metric"], result.floor(row["metric"], row["n_samples"])
+    scale = SCALES.get(metric, 1)
+    marks = {"before": (row["value_b"], row["b"]), row["verdict"]: (row["value_a"], row["a"])}
+    if floor is not None:
+        marks = {"real": (floor["mean"], f"real {scaled(metric, floor['mean'])}"), **marks}
+    axis = Axis.over(scale * value for value, _ in marks.values())
+    bars = [_dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
+    legend = [(bar.look, words) for bar, (_, words) in zip(bars, marks.values(), strict=True)]
+    value = " → ".join(scaled(metric, row[f"value_{side}"]) for side in "ba")
+    name = metric_name(metric, result.features)
+    return Slot(f"{name}, before → after", value, (), bars, axis.place(0), legend)
+
+
+def _dot(axis: Axis, value: float, kind: str) -> Bar:
+    place = axis.place(value)
+    return Bar(kind, place, place, (("", place),))
+
+
+def cost(row: pd.Series) -> Slot:
+    """The evaluations of b and of a."""
+    before, after = row["nfe_b"], row["nfe_a"]
+    most = max(before, after)
+    lengths = [("before", 100 * before / most), (Bar(row["verdict"], 0, 0, ()).look, 100 * after / most)]
+    texts = [number(value, 0 if float(value).is_integer() else 1) for value in (before, after)]
+    value, note = (texts[1], "the same before and after") if before == after else (" → ".join(texts), "before → after")
+    return Slot("Evaluations per image", value, [note], lengths=lengths)
+
+
+def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
+    """Networks and images, what they could have detected, and what one more network would show."""
+    networks, images = number(row["n_networks"], 0), number(row["n_samples"], 0)
+    alone = result.like(row)
+    alone = alone[alone["train_seed"] != ""]
+    notes = ["each dot is a network"] if len(alone) > 1 else []
+    if not missing(row["detectable"]):
+        notes.append(f"can detect {scaled(JUDGE, row['detectable'])} or more")
+    if not missing(row["new_network_low"]):
+        ends = " to ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
+        notes.append(f"one more: {ends}")
+    if not missing(row["networks_to_settle"]):
+        notes.append(f"{plural(row['networks_to_settle'], 'network')} would detect it")
+    elif not missing(row["n_to_settle"]):
+        notes.append(f"{number(row['n_to_settle'], 0)} images each would detect it")
+    if not missing(row["holds_for"]):
+        notes.append(f"holds for {'this network' if row['holds_for'] == 1 else f'these {networks} networks'}")
+    bars = [_dot(axis, SCALES[JUDGE] * value, row["verdict"]) for value in alone["difference"]]
+    zero = axis.place(0) if bars else None
+    return Slot("Networks × images", f"{networks} × {images}", notes, bars, zero)
+
+
+def slots(result: Result, row: pd.Series, said: pd.Series) -> list[Slot]:
+    """The four numbers of a contrast; `said` is its row in the metric of the sentence."""
+    alone = result.like(row)["difference"] * SCALES[JUDGE]
+    axis = Axis.over([*alone, *_values(row)])
+    return [effect(result, row, axis), before_after(result, said), cost(row), evidence(result, row, axis)]
+
+
+def _values(row: pd.Series) -> list[float]:
+    return [SCALES.get(row["metric"], 1) * float(row[name]) for name in ("difference", "low", "high")]
+
+
+def pictures(result: Result, metric: str, *sides: tuple[pd.Series, str, str]) -> list[Picture]:
+    """The data, and settings (row, title, label) with their scores, as far as there are pictures."""
+    floor = result.floor(metric, sides[0][0]["n_samples"])
+    name = metric_name(metric, result.features)
+    real = "" if floor is None else f"{name} {scaled(metric, floor['mean'])}"
+    every = [Picture("real", "Data", "real images", real)]
+    every += [
+        Picture(row["samples_id"], title, label, f"{name} {scaled(metric, row[metric])}") for row, title, label in sides
+    ]
+    return [one for one in every if (result.folder / "images" / f"{one.name}.png").is_file()]
+
+
+# --- the figure ---
+
+
+def figure(title: str, families: Mapping[str, Sequence[tuple[pd.Series, str, str]]], result: Result) -> Figure | None:
+    """Differences in the metric that decides, on one axis: (row of contrasts.csv, label, label of its reference).
+
+    What all rows of a family are compared with stands in its heading.
+    """
+    rows = [row for family in families.values() for row, _, _ in family]
+    if not rows:
+        return None
+    axis, out = Axis.over(value for row in rows for value in _values(row)), []
+    for heading, family in families.items():
+        references = {against for _, _, against in family}
+        networks = {plural(row["n_networks"], "network") for row, _, _ in family}
+        images = {number(row["n_samples"], 0) for row, _, _ in family}
+        one = len(networks) == len(images) == 1
+        evidence = [f"against {next(iter(references))}"] if len(references) == 1 else []
+        evidence += [f"{next(iter(networks))} × {next(iter(images))} images"] if one else []
+        lines = []
+        for row, label, against in family:
+            label += f" against {against}" if len(references) > 1 else ""
+            label += "" if one else f", {plural(row['n_networks'], 'network')} × {number(row['n_samples'], 0)}"
+            text, interval = difference(row)
+            lines.append(Line(label, Bar.of(axis, _values(row), row["verdict"]), text, interval, row["verdict"]))
+        if lines:
+            out.append(Family(heading, "; ".join(evidence), lines))
+    note = (
+        f"Difference in {metric_name(JUDGE, result.features)} with its 95 % interval. Filled dot: a verdict. Open dot: "
+        f"{NOT_DETECTABLE}, or no verdict."
+    )
+    return Figure(title, note, out, axis, axis.place(0), ticks=axis.ticks)
+
+
+# --- tables ---
+
+
+def columns(result: Result) -> list[Column]:
+    """The columns of a table of settings."""
+    names = {"judge": metric_name(JUDGE, result.features), "fd": metric_name("fd", result.features)}
+    return [Column(one.head.format(**names), one.look, one.before, one.after) for one in COLUMNS]
+
+
+def table_row(
+    row: pd.Series, found: pd.Series | None, flip: bool, best: bool, tied: bool = False,
+    baseline: bool = True, against: bool = True,
+) -> Row:  # fmt: skip
+    """A setting. `found` is its contrast, in which it is b if `flip`."""
+    name = row["setting"] + (" + denoising" if true(row["final_denoise"]) else "")
+    change, verdict = "", "baseline"
+    if found is not None:
+        text, interval = difference(found, -1 if flip else 1)
+        verdict = OPPOSITE.get(found["verdict"], found["verdict"]) if flip else found["verdict"]
+        change = f"{text} ({interval})" if interval else text
+        change += f" from {found['a' if flip else 'b']}" if against else ""
+    elif not baseline:
+        verdict = ""
+    verdict += ", tied" if tied else ""
+    values = [
+        number(row["nfe"], 0 if float(row["nfe"]).is_integer() else 1) if row["nfe"] == row["nfe"] else "",
+        scaled(JUDGE, row[JUDGE]), scaled("fd", row["fd"]), change, verdict, number(row["grain"], 3),
+    ]  # fmt: skip
+    return Row(name, values, row["samples_id"], best)
+
+
+def cut(count: int, groups: int, noun: str) -> tuple[int, str]:
+    """How many rows each of some groups shows, and what to say if rows are left out."""
+    each = max(ROWS // max(groups, 1), 5)
+    return each, f"The best {each} of {plural(count, noun)} are shown. " if count > each else ""
+
+
+def table(title: str, result: Result, rows: pd.DataFrame, make: Callable[[pd.Series], Row]) -> Table:
+    """A table of settings, best first."""
+    return Table(title, columns(result), [make(row) for _, row in rows.sort_values(JUDGE, kind="stable").iterrows()])
+
+
+def names(items: Iterable[str], most: int = 2) -> str:
+    """Some names, and how many more there are."""
+    items = list(items)
+    return listed(items if len(items) <= most + 1 else [*items[:most], f"{len(items) - most} more"])

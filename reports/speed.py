@@ -1,0 +1,197 @@
+"""The page of `python -m reports bench FILE.json`: how fast is sampling, next to other loops?"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.conditions import origin
+from reports.formats import missing, number, percent, plural, short
+from reports.page import Axis, Bar, Column, Family, Figure, Line, Page, Row, Slot, Table
+from reports.render import write_page
+from reports.schema import BETTER
+
+NEEDED = "suite who ours precision compiled batch nfe ms_per_step images_per_second".split()
+STATS = {"rounds": "rounds", "median": "median", "fastest": "min", "slowest": "max"}  # column -> name in the JSON
+OPTIONAL = "share_outside flop_per_second fraction_of_roof peak_mib".split()
+SUITES = {"sampling": "Sampling", "training": "Training"}
+COLUMNS = (
+    Column("Images per second", "n", after=" images/s"),
+    Column("Slowest to fastest round", "wide", "rounds "),
+    Column("ms per step", "n", after=" ms per step"),
+    Column("Outside the network", "n", "outside the network "),
+    Column("Share of peak", "n", "of peak "),
+)
+TERMS = [
+    ("Images per second", "Median of the rounds, one batch at a time."),
+    ("ms per step", "Time of a run divided by its network evaluations."),
+    ("Outside the network", "Share of the time that is spent outside the network's calls; on CPUs only."),
+    ("Share of peak", "Operations per second of the run ÷ those of a square matrix product of the same precision."),
+]
+
+
+def write_bench_report(file: Path, folder: Path) -> Page:
+    """The page on the benchmarks in a file, after writing it. Errors as in `read_benchmarks`."""
+    page = bench_page(*read_benchmarks(file))
+    write_page(folder, page)
+    return page
+
+
+def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A row per benchmark that `pytest --benchmark --benchmark-json=FILE` wrote, and the rest of the file.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ValueError: the file has another format, or no benchmark has `suite` in its extra_info. The message names it.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+        found = [
+            (bench["fullname"], bench["extra_info"], {name: bench["stats"][key] for name, key in STATS.items()})
+            for bench in info.pop("benchmarks")
+        ]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a file of pytest-benchmark ({error!r})") from error
+    rows = []
+    for name, known, stats in found:
+        if "suite" not in known:
+            continue
+        if absent := [key for key in NEEDED if key not in known]:
+            raise ValueError(f"{path}: {name}: extra_info has no {', '.join(absent)}")
+        values = {key: known.get(key) for key in (*NEEDED, *OPTIONAL)}
+        rows.append(values | stats | {"default": known.get("default", False)})
+    if not rows:
+        raise ValueError(f"{path}: no benchmark in it has `suite` in its extra_info")
+    frame = pd.DataFrame(rows)
+    frame[OPTIONAL] = frame[OPTIONAL].apply(pd.to_numeric)
+    return frame, info
+
+
+def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
+    """The page. What is compared has one precision and is compiled on both sides, or on neither."""
+    rows = rows[rows["suite"].isin(SUITES)].assign(mode=[_mode(row) for _, row in rows.iterrows()][: len(rows)])
+    machine = info.get("machine_info", {})
+    day = str(info.get("datetime", ""))[:10]
+    source = ["Sigmabench", _machine(machine), "network small, images of 32x32", *([day] if day else [])]
+    found = equal(rows)
+    verdict = ("", "Sampling and training were not measured.")
+    slots = []
+    if found is not None:
+        ours, other = found
+        ratio = ours["images_per_second"] / other["images_per_second"]
+        verdict = (
+            f"{ratio:.2g} times as fast.",
+            f"In {ours['mode']}, {ours['suite']} makes {_rate(ours)} images per second, {other['who']} {_rate(other)}.",
+        )
+        axis = Axis.over([ours["images_per_second"], other["images_per_second"]])
+        slots = [
+            Slot(
+                f"{name}, {row['mode']}", _rate(row), ["images per second", _rounds(row)], [_bar(axis, row)],
+                axis.place(0),
+            )
+            for name, row in (("Ours", ours), (other["who"], other))
+        ]  # fmt: skip
+    usual = rows[(rows["suite"] == "sampling") & rows["ours"] & rows["default"].astype(bool)]
+    if len(usual):
+        one = usual.iloc[0]
+        slots.append(Slot("What runs do here", _rate(one), [f"images per second, {one['mode']}", _rounds(one)]))
+    outside = rows.loc[rows["ours"] & (rows["suite"] == "sampling"), "share_outside"].dropna()
+    if len(outside):
+        slots.append(Slot("Outside the network", percent(outside.max()), ["of the time of sampling, at most"]))
+    tables = [_table(rows[rows["suite"] == suite], title) for suite, title in SUITES.items()]
+    commit = info.get("commit_info", {})
+    versions = {
+        "torch": machine.get("torch"),
+        "python": machine.get("python_version"),
+        "pytest-benchmark": info.get("version"),
+    }
+    about = {
+        "command": "pytest --benchmark --benchmark-json=FILE.json", "commit": commit.get("id"),
+        "dirty": commit.get("dirty"), "machine": _machine(machine),
+        "versions": {name: version for name, version in versions.items() if version},
+    }  # fmt: skip
+    return Page(
+        source, "How fast is the loop, next to others with the same network?", *verdict, slots=slots,
+        caveat="Holds for this machine." if found is not None else "",
+        figures=[_figure(rows)] if len(rows) else [], tables=[table for table in tables if table.rows], noun="loop",
+        note="Same weights, one process.", conditions=[*TERMS, *origin(about)],
+    )  # fmt: skip
+
+
+def equal(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
+    """Our loop and the fastest other one in the same mode: of sampling if it was measured, in fp32 if it was."""
+    for suite in SUITES:
+        same = rows[rows["suite"] == suite]
+        modes = [mode for mode in same["mode"].unique() if same.loc[same["mode"] == mode, "ours"].nunique() == 2]
+        if modes:
+            here = same[same["mode"] == ("fp32" if "fp32" in modes else modes[0])]
+            sides = [here[here["ours"] == ours] for ours in (True, False)]
+            ours, other = (side.loc[side["images_per_second"].idxmax()] for side in sides)
+            return ours, other
+    return None
+
+
+def _figure(rows: pd.DataFrame) -> Figure:
+    """Images per second of every loop of the first suite that was measured, grouped by mode; equal precision first."""
+    suite = next(suite for suite in SUITES if suite in set(rows["suite"]))
+    same = rows[rows["suite"] == suite]
+    axis, families = Axis.over([0.0, *same["fastest"].rdiv(same["median"]).mul(same["images_per_second"])]), []
+    for mode in sorted(same["mode"].unique(), key=lambda mode: (mode != "fp32", mode)):
+        part = same[same["mode"] == mode].sort_values("images_per_second", ascending=False, kind="stable")
+        lines = [
+            Line(row["who"], _bar(axis, row), _rate(row), "", "ours" if row["ours"] else "")
+            for _, row in part.iterrows()
+        ]
+        families.append(Family(mode, "", lines))
+    note = "Images per second, median and range of the rounds; higher is better. Filled: ours."
+    return Figure(f"{SUITES[suite]}, by precision", note, families, axis, axis.place(0), (), axis.ticks)
+
+
+def _bar(axis: Axis, row: pd.Series) -> Bar:
+    low, high = (row["images_per_second"] * row["median"] / row[name] for name in ("slowest", "fastest"))
+    values = [row["images_per_second"], low, high]
+    return Bar.of(axis, values, BETTER if row["ours"] else "")
+
+
+def _table(rows: pd.DataFrame, title: str) -> Table:
+    rows = rows.sort_values("images_per_second", ascending=False, kind="stable")
+    made = [
+        Row(
+            f"{row['who']}, {row['mode']}",
+            [
+                _rate(row), _rounds(row), short(row["ms_per_step"]),
+                "" if missing(row["share_outside"]) else percent(row["share_outside"]),
+                "" if missing(row["fraction_of_roof"]) else percent(row["fraction_of_roof"]),
+            ],
+            best=bool(row["default"]),
+        )
+        for _, row in rows.iterrows()
+    ]  # fmt: skip
+    batch = f", batches of {number(rows['batch'].iloc[0], 0)}" if len(rows) else ""
+    return Table(f"{title}{batch}", COLUMNS, made)
+
+
+def _mode(row: pd.Series) -> str:
+    return row["precision"] + (", compiled" if row["compiled"] else "")
+
+
+def _rate(row: pd.Series) -> str:
+    return number(row["images_per_second"], 0)
+
+
+def _rounds(row: pd.Series) -> str:
+    """The range over the rounds: two or more have one."""
+    if row["rounds"] < 2 or missing(row["fastest"]) or missing(row["slowest"]):
+        return f"{plural(row['rounds'], 'round')}, no spread"
+    ends = (number(row["images_per_second"] * row["median"] / row[name], 0) for name in ("slowest", "fastest"))
+    return f"{' to '.join(ends)} ({plural(row['rounds'], 'round')})"
+
+
+def _machine(info: dict[str, Any]) -> str:
+    """Card or processor, and threads."""
+    name = (info.get("cpu") or {}).get("brand_raw") or "unknown processor"
+    card = "" if info.get("device") in (None, "cpu") else f"{info['device']}; "
+    return f"{card}{name}" + (f", {plural(info['threads'], 'thread')}" if info.get("threads") else "")

@@ -1,0 +1,138 @@
+"""Whatever fails is one line and an exit status, and nothing is printed after it."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from experiments.edge import INTERRUPTED, guarded, no_empty_words
+from experiments.terminal import Terminal, duration, plural
+
+ROOT = Path(__file__).parents[2]
+
+
+def failing(error: BaseException) -> Callable[[], int]:
+    def run() -> int:
+        raise error
+
+    return run
+
+
+def printing(text: str) -> Callable[[], int]:
+    def run() -> int:
+        Terminal().print(text)
+        return 0
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "line"),
+    [
+        (lambda: 1, 1, ""),
+        (failing(ValueError("a: b")), 2, "error: a: b\n"),
+        (failing(ValueError("a:\n\tb  c")), 2, "error: a: b  c\n"),
+        (failing(GeneratorExit("a")), 1, "error: GeneratorExit: a; the traceback is in "),
+        (failing(KeyboardInterrupt()), 130, INTERRUPTED + "\n"),
+        (failing(BrokenPipeError()), 1, ""),
+        (failing(OSError(28, "No space", "x")), 1, "error: x: No space\n"),
+        (failing(SystemExit(2)), 2, ""),
+        (failing(SystemExit("because")), 1, ""),
+    ],
+    ids=["none", "value", "lines", "base", "interrupt", "no reader", "full disk", "exit", "exit with a text"],
+)
+def test_an_error_is_a_line_and_a_status(
+    run: Callable[[], int], status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert guarded(run) == status
+    said = capsys.readouterr().err
+    assert said == line or (line.endswith(" in ") and said.startswith(line))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "shown"),
+    [
+        ("utf-8", "−2,240 · “5 × a”", "−2,240 · “5 × a”"),
+        ("ascii", "−2,240 · 5–6 × “a’b”…", '-2,240 | 5-6 x "a\'b"~'),
+        ("latin-1", "−2 × 3", "-2 × 3"),
+        ("ascii", "é😀", "??"),
+        ("utf-8", "broken\udcff", "broken?"),  # a file name that is no text
+    ],
+)
+def test_a_stream_of_any_encoding_shows_any_text(
+    encoding: str, text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert guarded(printing(text)) == 0
+    stream.seek(0)
+    assert stream.read() == f"{shown}\n"
+
+
+@pytest.mark.parametrize("name", ["python:m:x", ":dog:", "[bold]a[/bold]", "a:+1:b"])
+def test_a_text_is_printed_as_it_is(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printing(name)()
+    assert capsys.readouterr().out == f"{name}\n"
+
+
+def test_times_and_counts_are_said_in_words() -> None:
+    assert [duration(seconds) for seconds in (0.4, 89.4, 90, 5399, 5400, 11_160)] == [
+        "0 s", "89 s", "2 min", "90 min", "1.5 h", "3.1 h",
+    ]  # fmt: skip
+    assert [plural(count, "network") for count in (0, 1, 2_000)] == ["0 networks", "1 network", "2,000 networks"]
+
+
+def test_a_reader_who_leaves_ends_a_run_as_ctrl_c_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(write, "w"))
+    assert guarded(printing("a line")) == 130
+    assert capsys.readouterr().err == f"{INTERRUPTED}\n"
+    sys.stdout.close()
+
+
+def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert guarded(failing(KeyError("x\ny"))) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: KeyError: 'x\\ny'; the traceback is in ") and said.count("\n") == 1
+    log = Path(said.split()[-1])
+    assert "Traceback" in log.read_text()
+    log.unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "where", "message"),
+    [
+        ("reports", "> /dev/full", "error: No space left on device\n"),
+        ("experiments", "> /dev/full", "error: No space left on device\n"),
+        ("experiments", "| true", ""),
+        ("experiments", ">&-", ""),
+    ],
+)
+def test_output_that_cannot_be_written(program: str, where: str, message: str) -> None:
+    line = f"sleep 0.1 | {sys.executable} -m {program} --help {where}"
+    assert subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True).stderr == message
+
+
+def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
+    code = "from experiments.edge import guarded; print(guarded(lambda: __import__('matplotlib.style') and 0))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"MPLBACKEND": "x"}, capture_output=True)
+    assert found.stdout == b"0\n" and found.stderr == b""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["beta", "--out", ""], "--out: its value is empty"), (["beta", "--only="], "--only: its value is empty"),
+     (["score", "", "a"], "an argument is empty")],
+)  # fmt: skip
+def test_an_empty_word_is_refused(words: list[str], says: str) -> None:
+    assert no_empty_words(["beta", "--out", ".", "--only", "eta == ''"])
+    with pytest.raises(ValueError, match=says):
+        no_empty_words(words)
