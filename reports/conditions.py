@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.formats import difference, metric_name, missing, plural, scaled
+from reports.contrast import control, failed
+from reports.formats import difference, metric_name, missing, percent, plural, scaled
 from reports.page import Code
-from reports.parts import control, failed
 from reports.results import Result
 from reports.schema import JUDGE, NO_VERDICT, content
 
@@ -28,7 +28,7 @@ def conditions(result: Result, row: pd.Series | None, *terms: str, more: Conditi
     """The rows of the fold. `row` is the contrast of the verdict; `terms` are what TERMS explains."""
     rows: Conditions = [*_control(result), *(more or [])]
     if row is not None and not missing(row["detectable"]):
-        rows.append(("Evidence", _evidence(row)))
+        rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result)]
     rows += [(term, TERMS[term]) for term in terms]
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
@@ -50,8 +50,10 @@ def _control(result: Result) -> Conditions:
     return [("A/A control", f"{again['a']} against {again['b']}: {name} {text} ({interval}). {outcome}.")]
 
 
-def _evidence(row: pd.Series) -> str:
-    text = f"With 80 % power this run can detect a difference of {scaled(JUDGE, row['detectable'])} in MMD ×1000."
+def _evidence(result: Result, row: pd.Series) -> str:
+    power = percent(result.info.get("statistics", {}).get("power", 0.8))
+    name, size = metric_name(JUDGE, result.features), scaled(JUDGE, row["detectable"])
+    text = f"With {power} power this run can detect a difference of {size} in {name}."
     if not missing(row["new_network_low"]):
         ends = " and ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
         text += f" Train one more such network, and expect a difference between {ends}."
@@ -83,7 +85,7 @@ def _intervals(result: Result) -> Conditions:
     how = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
     corrections = sorted({*rows["adjusted"]} - {""})
     text = "The headline was chosen before the run. " if result.info.get("fixed_beforehand") else ""
-    text += f"95 %, from {how}."
+    text += f"{percent(rows['level'].iloc[0])}, from {how}."
     if any(word.startswith("simultaneous") for word in corrections):
         text += " All but that of the headline and of the control hold at once."
     elif corrections:

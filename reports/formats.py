@@ -20,15 +20,15 @@ def true(value: object) -> bool:
     return not missing(value) and bool(value)
 
 
-def number(value: float, digits: int = 1) -> str:
-    """`value` with so many decimals, or as many more as it takes that it does not become 0. A true minus sign."""
+def number(value: float, digits: int = 1, most: int = MOST_DIGITS) -> str:
+    """`value` with so many decimals, or up to `most` if it takes more that it does not become 0. A true minus sign."""
     if missing(value):
         return ""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if abs(value) >= 1e15:
         return f"{value:.3g}".replace("e+", "e").replace("-", "−")
-    digits = next((more for more in range(digits, MOST_DIGITS + 1) if round(value, more)), digits)
+    digits = next((more for more in range(digits, most + 1) if round(value, more)), digits)
     text = f"{value:,.{digits}f}"
     return (text if text.strip("-0.,") else text.lstrip("-")).replace("-", "−")
 

@@ -194,6 +194,7 @@ class Page:
         source: what the result is about: data, network, date, time.
         lead: the first words of the verdict, for instance "Yes.".
         failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
+        also: what holds elsewhere, for instance at other numbers of evaluations.
         caveat: one line about the settings that are shown.
         aside: what the pictures show.
         noun: what the rows of the tables are.
@@ -207,6 +208,7 @@ class Page:
     lead: str
     verdict: str
     failed: bool = False
+    also: str = ""
     caveat: str = ""
     slots: Sequence[Slot] = ()
     pictures: Sequence[Picture] = ()
@@ -233,7 +235,8 @@ class Page:
         for slot in self.slots:
             notes = "; ".join([*(words for _, words in slot.legend), *slot.notes])
             slots.append(f"  {slot.label}: {slot.value}" + (f" ({notes})" if notes else ""))
-        return [f"verdict: {self.answer}", *([f"caveat: {self.caveat}"] if self.caveat else []), *slots]
+        also = [f"also: {self.also}"] if self.also else []
+        return [f"verdict: {self.answer}", *also, *([f"caveat: {self.caveat}"] if self.caveat else []), *slots]
 
     @property
     def strips(self) -> list[str]:

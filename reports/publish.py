@@ -35,4 +35,5 @@ def publish(folder: Path, out: Path) -> Path:
             (out / name).write_bytes(table)
         else:
             (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))
+    write_report(out)  # whose links are those to the copies
     return out / "report.html"

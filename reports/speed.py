@@ -72,7 +72,8 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
     """The page. What is compared has one precision and is compiled on both sides, or on neither."""
-    rows = rows[rows["suite"].isin(SUITES)].assign(mode=[_mode(row) for _, row in rows.iterrows()][: len(rows)])
+    rows = rows[rows["suite"].isin(SUITES)]
+    rows = rows.assign(mode=[_mode(row) for _, row in rows.iterrows()])
     machine = info.get("machine_info", {})
     day = str(info.get("datetime", ""))[:10]
     source = ["Sigmabench", _machine(machine), "network small, images of 32x32", *([day] if day else [])]

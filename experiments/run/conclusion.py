@@ -60,6 +60,8 @@ def _panel(page: "Page", works: bool, place: Text) -> Panel:
     lead = (f"{page.lead} " if page.lead else "", "bold white on red" if doubtful else "bold green")
     parts = [Text(WORKS, "bold green")] if works else []
     parts.append(Text.assemble(lead, (page.verdict, "bold")))
+    parts += [Text(page.also)] if page.also else []
+    parts += [Text(page.also)] if page.also else []
     parts += [Text(page.caveat, "yellow")] if page.caveat else []
     where = Text.assemble("report: ", place, overflow="fold")
     border = "red" if doubtful else "blue"

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from reports import figures, parts
+from reports import contrast, figures, settings
 from reports.conditions import conditions
 from reports.formats import capital, metric_name, missing, number, plural, scaled
-from reports.page import Page, Row, Sheet
+from reports.page import Figure, Page, Row, Sheet, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, NO_VERDICT, WORSE
 
@@ -25,33 +25,34 @@ QUESTION = "Does fresh noise in every step give better images?"
 def page(result: Result) -> Page:
     rows = result.over_networks()
     primary = rows[rows["kind"] == "primary"]
-    source = parts.source(result)
+    source = settings.source(result)
     if primary.empty:
         runs = result.table[result.table["mode"] == "primary"]
         text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
         return Page(source, QUESTION, "No verdict.", text, conditions=conditions(result, None, *TERMS))
     row = primary.iloc[0]
-    every = parts.settings(result)
+    every = settings.rows(result)
     shown = {side: every[(every["mode"] == "primary") & (every["setting"] == row[side])].iloc[0] for side in ("b", "a")}
-    said = parts.spoken(result, row)
-    lead, verdict = parts.FAILED if parts.failed(result) else answer(result, row, said)
+    said = contrast.spoken(result, row)
+    lead, verdict = contrast.FAILED if contrast.failed(result) else answer(result, row, said)
     metric = said["metric"]
     best = shown["b"] if row["verdict"] == WORSE else shown["a"]
     tables, note = settings_tables(result, rows, every, best)
     lines = figure(result, rows, row["nfe_a"])
     quality = result.runs[result.runs["mode"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
     line = quality["setting"].where(quality["mode"] == "pareto", "beta at equal alpha")
-    papers = [figures.quality(quality.assign(noise=line), "noise", "fd", metric_name("fd", result.features))]
+    name = metric_name("fd", result.features)
+    papers = [figures.quality(quality.assign(noise=line), "noise", "fd", name)] if len(quality) else []
     return Page(
-        source, QUESTION, lead, verdict, failed=parts.failed(result), caveat=" ".join(caveats(result, row, shown)),
-        slots=parts.slots(result, row, said),
-        pictures=parts.pictures(
+        source, QUESTION, lead, verdict, failed=contrast.failed(result), caveat=" ".join(caveats(result, row, shown)),
+        slots=contrast.slots(result, row, said),
+        pictures=settings.pictures(
             result, metric, (shown["b"], "Before", f"{row['b']}, no fresh noise"),
             (shown["a"], "After", f"{row['a']}, fresh noise"),
         ),
         aside="Same place, same initial noise: compare them one by one.",
         figures=[lines] if lines else [], sheet=sheet(every), tables=tables, note=note,
-        conditions=conditions(result, row, *TERMS), papers=papers if len(quality) else (),
+        conditions=conditions(result, row, *TERMS), papers=papers,
     )  # fmt: skip
 
 
@@ -59,13 +60,13 @@ def answer(result: Result, row: pd.Series, said: pd.Series) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}."
-    lead, verb = WORDS.get(row["verdict"], ("No difference detected.", "moves"))
+    lead, verb = WORDS.get(row["verdict"], ("No difference detected.", "changes"))
     cost = f"the same {number(row['nfe_a'], 0)}" if row["nfe_a"] == row["nfe_b"] else f"{number(row['nfe_a'], 0)}"
-    return lead, f"With {cost} evaluations, fresh noise {verb} {parts.size(result, said)}."
+    return lead, f"With {cost} evaluations, fresh noise {verb} {contrast.size(result, said)}."
 
 
 def caveats(result: Result, row: pd.Series, shown: dict[str, pd.Series]) -> list[str]:
-    texts = parts.disagreement(result, row) + parts.caveats(result, shown.values())
+    texts = contrast.disagreement(result, row) + settings.caveats(result, shown.values())
     if not result.info.get("fixed_beforehand"):
         texts.append("This comparison was not fixed before the run.")
     if not missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
@@ -73,7 +74,8 @@ def caveats(result: Result, row: pd.Series, shown: dict[str, pd.Series]) -> list
     return texts
 
 
-def figure(result: Result, rows: pd.DataFrame, nfe: float):  # type: ignore[no-untyped-def]
+def figure(result: Result, rows: pd.DataFrame, nfe: float) -> Figure | None:
+    """The contrasts of every kind, in the order of FAMILIES."""
     families: dict[str, list[tuple[pd.Series, str, str]]] = {}
     for kind, title in FAMILIES.items():
         for _, row in rows[rows["kind"] == kind].iterrows():
@@ -83,14 +85,16 @@ def figure(result: Result, rows: pd.DataFrame, nfe: float):  # type: ignore[no-u
             against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if kind == "same-alpha" else "")
             heading = title.format(nfe=number(nfe, 0))
             families.setdefault(heading, []).append((row, f"{row['a']}{cost}", against))
-    return parts.figure("What fresh noise changes", families, result)
+    return contrast.figure("What fresh noise changes", families, result)
 
 
-def settings_tables(result: Result, rows: pd.DataFrame, every: pd.DataFrame, best: pd.Series):  # type: ignore[no-untyped-def]
+def settings_tables(
+    result: Result, rows: pd.DataFrame, every: pd.DataFrame, best: pd.Series
+) -> tuple[list[Table], str]:
     """A table per number of images, since only equal numbers are compared."""
     once = every.drop_duplicates(["n_samples", "setting", "sampler", "nfe", "final_denoise"])
     counts = list(dict.fromkeys(once["n_samples"]))
-    each, note = parts.cut(int(once["n_samples"].value_counts().max()), len(counts), "setting")
+    sizes, note = settings.rooms([int((once["n_samples"] == count).sum()) for count in counts], "setting")
 
     def made(row: pd.Series) -> Row:
         same = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != "control")]
@@ -99,13 +103,13 @@ def settings_tables(result: Result, rows: pd.DataFrame, every: pd.DataFrame, bes
         b = same[(same["b"] == row["setting"]) & (same["kind"] == "solvers")]
         found = a.iloc[0] if len(a) else b.iloc[0] if len(b) else None
         recommended = row["n_samples"] == best["n_samples"] and row["setting"] == best["setting"]
-        return parts.table_row(row, found, not len(a), recommended)
+        return settings.table_row(row, found, not len(a), recommended)
 
     tables = []
-    for count in counts:
+    for count, size in zip(counts, sizes, strict=True):
         part = once[once["n_samples"] == count]
         title = f"{number(count, 0)} images from each of {plural(part['networks'].max(), 'network')}"
-        tables.append(parts.table(title, result, part.nsmallest(each, JUDGE), made))
+        tables.append(settings.table(title, result, part.nsmallest(size, JUDGE), made))
     apart = "Only settings with the same number of images are compared. " if len(tables) > 1 else ""
     return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in table.csv."
 

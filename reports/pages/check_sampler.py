@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import parts
+from reports import settings
 from reports.conditions import origin
 from reports.formats import capital, missing, number, plural
 from reports.page import Axis, Bar, Family, Figure, Line, Page, Slot
@@ -53,7 +53,7 @@ def page(result: Result) -> Page:
     how = ", ".join(f"{plural(n, 'sampler')} by {name}" for name, n in verdicts["how"].value_counts().items())
     cpu = f"{how}; {number(verdicts['seconds'].sum(), 0)} s of CPU."
     files = sorted(path.name for path in result.folder.glob("*.csv*"))
-    source = parts.source(result, "exact network on Gaussian data", plural(len(verdicts), "sampler"))
+    source = settings.source(result, "exact network on Gaussian data", plural(len(verdicts), "sampler"))
     conditions = [*TERMS, ("Measured", cpu), *origin(result.info), ("Files", files)]
     return replace(made, source=source, question=result.info["question"], noun="sampler", conditions=conditions)
 

@@ -1,6 +1,6 @@
 """The page of `run`: how good is one setting?"""
 
-from reports import parts
+from reports import settings
 from reports.conditions import conditions
 from reports.formats import SCALES, metric_name, number, plural, scaled
 from reports.page import Axis, Bar, Page, Slot
@@ -11,10 +11,10 @@ TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
 
 
 def page(result: Result) -> Page:
-    source, question = parts.source(result), result.info["question"]
+    source, question = settings.source(result), result.info["question"]
     if not len(result.runs):
         return Page(source, question, "No score.", "No run succeeded.", conditions=conditions(result, None, *TERMS))
-    row, runs = parts.settings(result).iloc[0], result.runs
+    row, runs = settings.rows(result).iloc[0], result.runs
     floor = result.floor("fd", row["n_samples"])
     name = metric_name("fd", result.features)
     real = "" if floor is None else f"; {number(floor['n_samples'], 0)} real images have {scaled('fd', floor['mean'])}"
@@ -24,11 +24,11 @@ def page(result: Result) -> Page:
     slots.append(Slot("Networks × images", evidence, ["nothing is compared"]))
     return Page(
         source, question, "", f"{row['setting']} has {name} {scaled('fd', row['fd'])}{real}.",
-        caveat=" ".join(parts.caveats(result, [row])), slots=slots,
-        pictures=parts.pictures(result, "fd", (row, "Samples", row["setting"])),
-        tables=[parts.table(
+        caveat=" ".join(settings.caveats(result, [row])), slots=slots,
+        pictures=settings.pictures(result, "fd", (row, "Samples", row["setting"])),
+        tables=[settings.table(
             f"{number(row['n_samples'], 0)} images from each of {plural(row['networks'], 'network')}", result,
-            parts.settings(result), lambda one: parts.table_row(one, None, False, False, baseline=False),
+            settings.rows(result), lambda one: settings.table_row(one, None, False, False, baseline=False),
         )],
         note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
         conditions=conditions(result, None, *TERMS),

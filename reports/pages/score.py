@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import parts
+from reports import contrast, settings
 from reports.conditions import conditions
 from reports.formats import SCALES, metric_name, number, scaled
 from reports.page import Axis, Bar, Column, Figure, Page, Row, Slot, Table
@@ -17,25 +17,25 @@ PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not pai
 
 
 def page(result: Result) -> Page:
-    rows, contrasts = parts.settings(result), result.over_networks()
+    rows, contrasts = settings.rows(result), result.over_networks()
     n, n_real = (number(result.table[name].iloc[0], 0) for name in ("n_samples", "n_reference"))
-    source = parts.source(result, f"{result.table['data'].iloc[0]}, {n_real} images", f"{result.features} features")
+    source = settings.source(result, f"{result.table['data'].iloc[0]}, {n_real} images", f"{result.features} features")
     warnings = [f"{text}." for text in _facts(result).get("warnings", [])]  # which begin with names of sets
     base = Page(
-        source, result.info["question"], "", "", caveat=" ".join([*warnings, *parts.caveats(result, ())]), noun="set",
+        source, result.info["question"], "", "", caveat=" ".join(warnings), noun="set",
         tables=[*tables(result, rows, contrasts, n), *spaces(result)],
         note="Kernel distance, precision and recall are in table.csv, their intervals in scores.csv.",
     )  # fmt: skip
     if contrasts.empty:
         return _one(result, base, rows.iloc[0])
     row = headline(contrasts)
-    said = parts.spoken(result, row)
+    said = contrast.spoken(result, row)
     lead, verdict = answer(result, row, said, contrasts)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
-    texts = [*warnings, *parts.disagreement(result, row)]
+    texts = [*warnings, *contrast.disagreement(result, row)]
     return replace(
         base, lead=lead, verdict=verdict, caveat=" ".join(texts), slots=slots(result, row, said, len(rows)),
-        pictures=parts.pictures(
+        pictures=settings.pictures(
             result, said["metric"], (before, "First set", before["setting"]), (after, "Compared", after["setting"])
         ),
         aside="Images of one name are at the same place." if _facts(result).get("pairs") == "names" else "",
@@ -54,12 +54,12 @@ def headline(contrasts: pd.DataFrame) -> pd.Series:
 def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
     """The first words, and what the set does; then the others by their verdicts."""
     words = {BETTER: ("Yes.", "lowers"), WORSE: ("No.", "raises")}
-    lead, verb = words.get(row["verdict"], ("No difference detected.", "moves"))
-    text = f"{row['a']} {verb} {parts.size(result, said)}."
+    lead, verb = words.get(row["verdict"], ("No difference detected.", "changes"))
+    text = f"{row['a']} {verb} {contrast.size(result, said)}."
     rest = contrasts[contrasts["a"] != row["a"]]
     for verdict, what in ((BETTER, "closer too"), (WORSE, "farther"), (NOT_DETECTABLE, "no difference detected")):
         if names := list(rest.loc[rest["verdict"] == verdict, "a"]):
-            text += f" {parts.names(names)}: {what}."
+            text += f" {settings.names(names)}: {what}."
     return lead, text
 
 
@@ -70,35 +70,30 @@ def slots(result: Result, row: pd.Series, said: pd.Series, sets: int) -> list[Sl
     if needed := (facts.get("needed") or {}).get(row["a"]):
         notes.append(f"{number(needed, 0)} images detect half of this")
     evidence = Slot("Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note])
-    change = replace(parts.before_after(result, said), label="")
+    change = replace(contrast.before_after(result, said), label="")
     name = metric_name(said["metric"], result.features)
-    return [parts.effect(result, row, axis), replace(change, label=f"{name}, {row['b']} → {row['a']}"), evidence]
+    return [contrast.effect(result, row, axis), replace(change, label=f"{name}, {row['b']} → {row['a']}"), evidence]
 
 
 def figure(result: Result, contrasts: pd.DataFrame, n: str) -> Figure:
     first = contrasts["b"].iloc[0]
-    rows = [(row, row["a"], first) for _, row in contrasts.sort_values("value_a").head(parts.ROWS).iterrows()]
-    made = parts.figure(f"How the sets differ from {first}", {f"Sets of {n} images": rows}, result)
+    rows = [(row, row["a"], first) for _, row in contrasts.sort_values("value_a").head(settings.ROWS).iterrows()]
+    made = contrast.figure(f"How the sets differ from {first}", {f"Sets of {n} images": rows}, result)
     assert made is not None
     family = replace(made.families[0], evidence=PAIRS.get(_facts(result).get("pairs", ""), ""))
     return replace(made, families=[family])
 
 
 def tables(result: Result, rows: pd.DataFrame, contrasts: pd.DataFrame, n: str) -> list[Table]:
-    """All sets, best first; without a column of evaluations, which images do not have."""
+    """All sets, best first."""
 
     def made(row: pd.Series) -> Row:
         found = contrasts[contrasts["a"] == row["setting"]]
-        alone = contrasts.empty
-        one = parts.table_row(
-            row, found.iloc[0] if len(found) else None, False, False, baseline=not alone, against=False
-        )
-        return replace(one, cells=one.cells[1:])
+        own = found.iloc[0] if len(found) else None
+        return settings.table_row(row, own, False, False, baseline=len(contrasts) > 0, against=False)
 
-    shown = rows.nsmallest(parts.ROWS, JUDGE)
     against = "" if contrasts.empty else f", against {contrasts['b'].iloc[0]}"
-    table = parts.table(f"{n} images per set{against}", result, shown, made)
-    return [replace(table, columns=table.columns[1:])]
+    return [settings.table(f"{n} images per set{against}", result, rows.nsmallest(settings.ROWS, JUDGE), made)]
 
 
 def spaces(result: Result) -> list[Table]:
@@ -140,7 +135,7 @@ def _one(result: Result, base: Page, row: pd.Series) -> Page:
     real = f"; {judge.legend[0][1].replace('real', 'real images:')}" if judge.legend else ""
     return replace(
         base, verdict=f"{row['setting']} has {judge.label} {judge.value} ({notes}){real}.", slots=made,
-        pictures=parts.pictures(result, JUDGE, (row, "Set", row["setting"])),
+        pictures=settings.pictures(result, JUDGE, (row, "Set", row["setting"])),
         conditions=conditions(result, None, *TERMS),
     )  # fmt: skip
 

@@ -1,14 +1,15 @@
 """The page on settings that are compared with the first of their group: of `sweep`, and the base of its relatives."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from reports import parts
+from reports import contrast, settings
 from reports.conditions import Conditions, conditions
 from reports.formats import capital, difference, listed, metric_name, missing, number, plural, true
-from reports.page import Page, Row, Table
+from reports.page import Figure, Page, Row, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE
 
@@ -29,11 +30,17 @@ class Group:
     mode: str
     budget: float
     baseline: str
-    settings: pd.DataFrame
+    rows: pd.DataFrame
     contrasts: pd.DataFrame
     tied: Sequence[str]
     winner: pd.Series | None
     why: str
+
+    @property
+    def name(self) -> str:
+        """What it is called: its mode, with its budget if that is not in it."""
+        known = missing(self.budget) or re.search(rf"\b{self.budget:.0f}\b", self.mode)
+        return self.mode if known else f"{self.mode}, {plural(self.budget, 'evaluation')}"
 
     @property
     def use(self) -> str:
@@ -47,7 +54,7 @@ class Group:
 
     def row(self, setting: str) -> pd.Series:
         """The row of a setting."""
-        return self.settings[self.settings["setting"] == setting].iloc[0]
+        return self.rows[self.rows["setting"] == setting].iloc[0]
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
         chosen: picks the group of the headline; by default the first.
     """
     groups = read(result)
-    source, question = parts.source(result), result.info["question"]
+    source, question = settings.source(result), result.info["question"]
     if not groups:
         text = "Fewer than two settings succeeded with every network."
         return Page(source, question, "No verdict.", text, conditions=conditions(result, None, *TERMS))
@@ -75,21 +82,21 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
     nearest = group.nearest
     tables, note = settings_tables(result, groups, words)
     base = Page(
-        source, question, *answer(result, group, words), failed=parts.failed(result), tables=tables, note=note,
+        source, question, *answer(result, group, words), failed=contrast.failed(result), tables=tables, note=note,
         conditions=conditions(result, nearest, *TERMS, more=_means(result)),
     )  # fmt: skip
     if nearest is None:
         return base
-    said = parts.spoken(result, nearest)
+    said = contrast.spoken(result, nearest)
     before, after = group.row(group.baseline), group.row(nearest["a"])
     lines = figure(result, groups, words)
-    texts = parts.disagreement(result, nearest) + parts.caveats(result, [before, after])
+    texts = contrast.disagreement(result, nearest) + settings.caveats(result, [before, after])
     texts += _passed_over(result, group)
-    texts += [] if base.failed else _elsewhere(groups, group, words)
-    after_title = "After" if group.winner is not None else "Lowest score"
+    after_title = "After" if group.winner is not None else "Next"
     return replace(
-        base, caveat=" ".join(texts), slots=parts.slots(result, nearest, said),
-        pictures=parts.pictures(
+        base, also="" if base.failed else " ".join(_elsewhere(groups, group, words)), caveat=" ".join(texts),
+        slots=contrast.slots(result, nearest, said),
+        pictures=settings.pictures(
             result, said["metric"], (before, "Before", group.baseline), (after, after_title, nearest["a"])
         ),
         aside="Same place, same initial noise: compare them one by one.", figures=[lines] if lines else [],
@@ -98,7 +105,7 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
 
 def read(result: Result) -> list[Group]:
     """The groups in the order of the table."""
-    every, contrasts, sets = parts.settings(result), result.over_networks(), result.best_sets
+    every, contrasts, sets = settings.rows(result), result.over_networks(), result.best_sets
     limit, groups = float(result.info.get("statistics", {}).get("grainy", 0.01)), []
     for (mode, budget), rows in every.groupby(["mode", "budget"], sort=False, dropna=False):
         members = sets[(sets["mode"] == mode) & _same(sets["budget"], budget)]
@@ -125,13 +132,13 @@ def _same(column: pd.Series, value: float) -> pd.Series:
 
 def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
-    if parts.failed(result):
-        return parts.FAILED
+    if contrast.failed(result):
+        return contrast.FAILED
     if group.why:
         return "No verdict.", f"{capital(group.why)}."
     nearest = group.nearest
     assert nearest is not None
-    place = words.place.format(group.mode)
+    place = words.place.format(group.name)
     if group.winner is None:
         change, interval = difference(nearest)
         name = metric_name(JUDGE, result.features)
@@ -139,22 +146,23 @@ def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
             f"Keep {group.baseline}.",
             f"No other setting is detectably better; for {nearest['a']} {name} differs by {change} ({interval}).",
         )
-    said = parts.spoken(result, group.winner)
+    said = contrast.spoken(result, group.winner)
     tie = ""
     if group.use in group.tied:
         tie = f" (tied with {plural(len(group.tied) - 1, 'other')})"
     where = "" if missing(group.budget) else f"{place}, "
-    size = parts.size(result, said).replace(" from ", " falls from ", 1)
+    size = contrast.size(result, said).replace(" from ", " falls from ", 1)
     return f"{words.use.format(group.use)}{tie}.", f"{capital(where)}{size}."
 
 
 def _passed_over(result: Result, group: Group) -> list[str]:
     """The setting of the lowest score, if another one is recommended since its samples hold fine noise."""
-    lowest = group.contrasts.iloc[0]
-    if group.winner is None or lowest["a"] == group.winner["a"]:
+    better = group.contrasts[group.contrasts["verdict"] == BETTER]
+    if group.winner is None or better["a"].iloc[0] == group.winner["a"]:
         return []
-    name, grain = metric_name(JUDGE, result.features), number(group.row(lowest["a"])["grain"], 3)
-    return [f"{lowest['a']} has a lower {name}, but its samples hold fine noise (grain {grain})."]
+    lowest, name = better["a"].iloc[0], metric_name(JUDGE, result.features)
+    grain = settings.grain(group.row(lowest))
+    return [f"{lowest} has a lower {name}, but fine noise in its samples (grain {grain})."]
 
 
 def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]:
@@ -170,7 +178,7 @@ def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]
                 if one.why
                 else f"keep {one.baseline}"
             )
-            said.setdefault(text, []).append(words.place.format(one.mode))
+            said.setdefault(text, []).append(words.place.format(one.name))
     return [capital(f"{listed(places)}: {text}.") for text, places in said.items()][:4]
 
 
@@ -181,37 +189,36 @@ def _means(result: Result) -> Conditions:
     return [("Tied", "The settings that cannot be told from that of the lowest score, with 95 % confidence for all.")]
 
 
-def figure(result: Result, groups: Sequence[Group], words: Words):  # type: ignore[no-untyped-def]
-    each, _ = parts.cut(max(len(one.contrasts) for one in groups), len(groups), "setting")
+def figure(result: Result, groups: Sequence[Group], words: Words) -> Figure | None:
+    """The differences from the baseline in every group."""
+    sizes, _ = settings.rooms([len(one.contrasts) for one in groups], "setting")
     families = {
-        capital(words.place.format(one.mode)): [
-            (row, row["a"], one.baseline) for _, row in one.contrasts.head(each).iterrows()
+        capital(words.place.format(one.name)): [
+            (row, row["a"], one.baseline) for _, row in one.contrasts.head(size).iterrows()
         ]
-        for one in groups
+        for one, size in zip(groups, sizes, strict=True)
     }
-    return parts.figure(words.title, families, result)
+    return contrast.figure(words.title, families, result)
 
 
 def settings_tables(result: Result, groups: Sequence[Group], words: Words) -> tuple[list[Table], str]:
-    """A table per group, best first."""
-    each, note = parts.cut(max(len(one.settings) for one in groups), len(groups), "setting")
-    return [_table(result, one, each, words) for one in groups], (
-        f"{note}Kernel distance, precision, recall and single runs are in table.csv."
-    )
+    """A table per group, best first, and what stands below them."""
+    sizes, note = settings.rooms([len(one.rows) for one in groups], "setting")
+    tables = [_table(result, one, size, words) for one, size in zip(groups, sizes, strict=True)]
+    return tables, f"{note}Kernel distance, precision, recall and single runs are in table.csv."
 
 
-def _table(result: Result, group: Group, each: int, words: Words) -> Table:
+def _table(result: Result, group: Group, size: int, words: Words) -> Table:
     def made(row: pd.Series) -> Row:
-        found = group.contrasts[group.contrasts["a"] == row["setting"]]
-        name = row["setting"]
-        return parts.table_row(
+        found, name = group.contrasts[group.contrasts["a"] == row["setting"]], row["setting"]
+        return settings.table_row(
             row, found.iloc[0] if len(found) else None, False, name == group.use, name in group.tied,
             baseline=name == group.baseline, against=False,
         )  # fmt: skip
 
-    rows = group.settings.sort_values(JUDGE, kind="stable")
-    shown = rows[(rows[JUDGE].rank(method="first") <= each) | (rows["setting"] == group.use)]
+    rows = group.rows.sort_values(JUDGE, kind="stable")
+    shown = rows[(rows[JUDGE].rank(method="first") <= size) | (rows["setting"] == group.use)]
     one = rows.iloc[0]
-    title = f"{words.place.format(group.mode)}: {number(one['n_samples'], 0)} images from each of "
+    title = f"{words.place.format(group.name)}: {number(one['n_samples'], 0)} images from each of "
     title += f"{plural(one['networks'], 'network')}, against {group.baseline}"
-    return parts.table(capital(title), result, shown, made)
+    return settings.table(capital(title), result, shown, made)

@@ -1,0 +1,174 @@
+"""A contrast of two settings on a page: its sentence, its four slots, its line in a figure of differences."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from reports.formats import SCALES, difference, metric_name, missing, number, percent, plural, scaled, true
+from reports.page import Axis, Bar, Family, Figure, Line, Slot
+from reports.results import Result
+from reports.schema import BETTER, CONTROL, JUDGE, NO_VERDICT, NOT_DETECTABLE, WORSE
+
+
+def spoken(result: Result, row: pd.Series) -> pd.Series:
+    """The row of a contrast that its sentence shows.
+
+    It is FD's where FD says the same as the metric that decides, and is known for as many real images; else the
+    latter's, which does not depend on their number.
+    """
+    fd, floor = _pooled(result, row, "fd"), result.floor("fd", row["n_samples"])
+    same = fd is not None and true(fd["clear"]) and fd["difference"] * row["difference"] > 0
+    comparable = floor is not None and floor["n_samples"] == row["n_samples"]
+    return fd if fd is not None and same and comparable and row["verdict"] in (BETTER, WORSE) else row
+
+
+def size(result: Result, row: pd.Series) -> str:
+    """The values of b and a and their difference: "FD from 7.6 to 5.0 (difference −2.6; −3.2 to −2.0)"."""
+    change, interval = difference(row)
+    before, after = (scaled(row["metric"], row[f"value_{side}"]) for side in "ba")
+    name = metric_name(row["metric"], result.features)
+    return f"{name} from {before} to {after} (difference {change}{f'; {interval}' if interval else ''})"
+
+
+def disagreement(result: Result, row: pd.Series) -> list[str]:
+    """A caveat if FD says something else than the metric that decides."""
+    fd = _pooled(result, row, "fd")
+    if fd is None or not true(fd["clear"]) or row["verdict"] == NO_VERDICT:
+        return []
+    word = BETTER if fd["difference"] < 0 else WORSE
+    if row["verdict"] == word:
+        return []
+    change, interval = difference(fd)
+    names = [metric_name(name, result.features) for name in ("fd", JUDGE)]
+    return [f"{names[0]} says {word}: {change} ({interval}); {names[1]} decides."]
+
+
+def _pooled(result: Result, row: pd.Series, metric: str) -> pd.Series | None:
+    rows = result.like(row, metric)
+    rows = rows[rows["train_seed"] == ""]
+    return rows.iloc[0] if len(rows) else None
+
+
+def control(result: Result) -> pd.Series | None:
+    """The A/A control in the metric that decides."""
+    rows = result.over_networks()
+    rows = rows[rows["kind"] == CONTROL]
+    return rows.iloc[0] if len(rows) else None
+
+
+def failed(result: Result) -> bool:
+    """Whether the A/A control shows a difference between a setting and itself."""
+    again = control(result)
+    return again is not None and true(again["clear"]) and again["verdict"] != NO_VERDICT
+
+
+FAILED = ("No verdict.", "The control failed: a setting differs from itself. Do not use these numbers.")
+
+
+# --- slots ---
+
+
+def effect(result: Result, row: pd.Series, axis: Axis) -> Slot:
+    """The difference in the metric that decides, with its interval."""
+    text, interval = difference(row)
+    notes = [f"{percent(row['level'])} interval {interval}" if interval else "no interval", "below 0 is better"]
+    bar = Bar.of(axis, _values(row), row["verdict"])
+    return Slot(f"Effect on {metric_name(JUDGE, result.features)}", text, notes, [bar], axis.place(0))
+
+
+def before_after(result: Result, row: pd.Series) -> Slot:
+    """The values of b and a next to that of real images, in the metric of a row of contrasts.csv."""
+    metric, floor = row["metric"], result.floor(row["metric"], row["n_samples"])
+    scale = SCALES.get(metric, 1)
+    marks = {"before": (row["value_b"], row["b"]), row["verdict"]: (row["value_a"], row["a"])}
+    if floor is not None:
+        marks = {"real": (floor["mean"], f"real {scaled(metric, floor['mean'])}"), **marks}
+    axis = Axis.over(scale * value for value, _ in marks.values())
+    bars = [_dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
+    legend = [(bar.look, words) for bar, (_, words) in zip(bars, marks.values(), strict=True)]
+    value = " → ".join(scaled(metric, row[f"value_{side}"]) for side in "ba")
+    name = metric_name(metric, result.features)
+    return Slot(f"{name}, before → after", value, (), bars, axis.place(0), legend)
+
+
+def _dot(axis: Axis, value: float, kind: str) -> Bar:
+    place = axis.place(value)
+    return Bar(kind, place, place, (("", place),))
+
+
+def cost(row: pd.Series) -> Slot:
+    """The evaluations of b and of a."""
+    before, after = row["nfe_b"], row["nfe_a"]
+    most = max(before, after)
+    lengths = [("before", 100 * before / most), (Bar(row["verdict"], 0, 0, ()).look, 100 * after / most)]
+    texts = [number(value, 0 if float(value).is_integer() else 1) for value in (before, after)]
+    value, note = (texts[1], "the same before and after") if before == after else (" → ".join(texts), "before → after")
+    return Slot("Evaluations per image", value, [note], lengths=lengths)
+
+
+def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
+    """Networks and images, what they could have detected, and what one more network would show."""
+    networks, images = number(row["n_networks"], 0), number(row["n_samples"], 0)
+    alone = result.like(row)
+    alone = alone[alone["train_seed"] != ""]
+    notes = ["each dot is a network"] if len(alone) > 1 else []
+    if not missing(row["detectable"]):
+        notes.append(f"can detect {scaled(JUDGE, row['detectable'])} or more")
+    if not missing(row["new_network_low"]):
+        ends = " to ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
+        notes.append(f"one more: {ends}")
+    if not missing(row["networks_to_settle"]):
+        notes.append(f"{plural(row['networks_to_settle'], 'network')} would detect it")
+    elif not missing(row["n_to_settle"]):
+        notes.append(f"{number(row['n_to_settle'], 0)} images each would detect it")
+    if not missing(row["holds_for"]):
+        notes.append(f"holds for {'this network' if row['holds_for'] == 1 else f'these {networks} networks'}")
+    bars = [_dot(axis, SCALES[JUDGE] * value, row["verdict"]) for value in alone["difference"]]
+    zero = axis.place(0) if bars else None
+    return Slot("Networks × images", f"{networks} × {images}", notes, bars, zero)
+
+
+def slots(result: Result, row: pd.Series, said: pd.Series) -> list[Slot]:
+    """The four numbers of a contrast; `said` is its row in the metric of the sentence."""
+    alone = result.like(row)["difference"] * SCALES[JUDGE]
+    axis = Axis.over([*alone, *_values(row)])
+    return [effect(result, row, axis), before_after(result, said), cost(row), evidence(result, row, axis)]
+
+
+def _values(row: pd.Series) -> list[float]:
+    return [SCALES.get(row["metric"], 1) * float(row[name]) for name in ("difference", "low", "high")]
+
+
+# --- the figure ---
+
+
+def figure(title: str, families: Mapping[str, Sequence[tuple[pd.Series, str, str]]], result: Result) -> Figure | None:
+    """Differences in the metric that decides, on one axis: (row of contrasts.csv, label, label of its reference).
+
+    What all rows of a family are compared with stands in its heading.
+    """
+    rows = [row for family in families.values() for row, _, _ in family]
+    if not rows:
+        return None
+    axis, out = Axis.over(value for row in rows for value in _values(row)), []
+    for heading, family in families.items():
+        references = {against for _, _, against in family}
+        networks = {plural(row["n_networks"], "network") for row, _, _ in family}
+        images = {number(row["n_samples"], 0) for row, _, _ in family}
+        one = len(networks) == len(images) == 1
+        evidence = [f"against {next(iter(references))}"] if len(references) == 1 else []
+        evidence += [f"{next(iter(networks))} × {next(iter(images))} images"] if one else []
+        lines = []
+        for row, label, against in family:
+            label += f" against {against}" if len(references) > 1 else ""
+            label += "" if one else f", {plural(row['n_networks'], 'network')} × {number(row['n_samples'], 0)}"
+            text, interval = difference(row)
+            lines.append(Line(label, Bar.of(axis, _values(row), row["verdict"]), text, interval, row["verdict"]))
+        if lines:
+            out.append(Family(heading, "; ".join(evidence), lines))
+    note = (
+        f"Difference in {metric_name(JUDGE, result.features)} with its {percent(rows[0]['level'])} interval. Filled "
+        f"dot: a verdict. Open dot: "
+        f"{NOT_DETECTABLE}, or no verdict."
+    )
+    return Figure(title, note, out, axis, axis.place(0), ticks=axis.ticks)
