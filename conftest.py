@@ -13,7 +13,6 @@ os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--benchmark", action="store_true", help="run the benchmarks in bench/ and nothing else")
-    parser.addoption("--renew", action="store_true", help="write the reports in tests/reports/expected*.md anew")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -5,8 +5,8 @@
     python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
 The settings of ladders.py, and single ones, race at exactly the budget, on a few images. The best six and what is used
-without tuning are compared on images of other noise. The best of them is recommended, and exported so that it can be
-pasted (export/). The simplest that cannot be told from it is named too.
+without tuning are compared on images of other noise. The best of those that are detectably better than that is
+recommended, else what is used without tuning, and exported so that it can be pasted (export/).
 """
 
 import math
@@ -47,9 +47,9 @@ class Tune(Ladders):
     question: ClassVar[str] = "Which sampler settings are best for this network, at each number of evaluations?"
     text: ClassVar[str] = (
         "1. The settings that people use race on a few images. 2. The best six are confirmed on images that the race "
-        "did not see, against what is used without tuning (--default). 3. The best is recommended and exported, so "
-        "that it can be pasted (--export), and the simplest that cannot be told from it is named. After an interrupt "
-        "the same command goes on."
+        "did not see, against what is used without tuning (--default). 3. The best that is detectably better, or else "
+        "the default, is recommended and exported, so that it can be pasted (--export). After an interrupt the same "
+        "command goes on."
     )
     page: ClassVar[str] = "tune"
     uncounted: ClassVar[str] = f"the confirmation of the best {FINALISTS} on other images"
@@ -254,8 +254,9 @@ class Tune(Ladders):
             names = (f"{ladder}, {label}" for ladder, label in self.defaults)
             first = next((sides[name] for name in names if name in sides), None)
             if first:
-                yield from (Contrast("tuned", side, first) for side in sides.values() if side is not first)
-            yield BestSet([*sides.values()])
+                others = [side for side in sides.values() if side is not first]
+                yield from (Contrast("tuned", side, first) for side in others)
+                yield BestSet([first, *others])
             raced = [side for side in of.get((f"{group}{RACE}", budget), {}).values() if side.whole]
             if raced:
                 yield from self._knobs(raced)

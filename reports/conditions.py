@@ -9,6 +9,7 @@ from reports.formats import difference, metric_name, missing, percent, plural, s
 from reports.page import Code
 from reports.results import Result
 from reports.schema import JUDGE, NO_VERDICT, content
+from reports.settings import names
 
 TERMS = {
     "MMD ×1000": "Maximum mean discrepancy: the distance between samples and real images in a feature space. Lower is "
@@ -30,7 +31,7 @@ def conditions(result: Result, row: pd.Series | None, *terms: str, more: Conditi
     if row is not None and not missing(row["detectable"]):
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result)]
-    rows += [(term, TERMS[term]) for term in terms]
+    rows += [*_not_run(result), *((term, TERMS[term]) for term in terms)]
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
     rows += [("Notes", " ".join(notes))] if notes else []
     return [*rows, *origin(result.info), ("Files", _files(result))]
@@ -87,7 +88,8 @@ def _intervals(result: Result) -> Conditions:
     text = "The headline was chosen before the run. " if result.info.get("fixed_beforehand") else ""
     text += f"{percent(rows['level'].iloc[0])}, from {how}."
     if any(word.startswith("simultaneous") for word in corrections):
-        text += " All but that of the headline and of the control hold at once."
+        alone = "those of the headline and of the control" if (rows["kind"] == "primary").any() else "the control's"
+        text += f" All but {alone} hold at once."
     elif corrections:
         text += f" Verdicts are corrected ({'; '.join(corrections)}), intervals are not: that of an open dot may "
         text += "exclude 0."
@@ -95,6 +97,16 @@ def _intervals(result: Result) -> Conditions:
     if not missing(few):
         text += " Those over images hold for the networks of this run; others may differ."
     return [("Intervals", text)]
+
+
+def _not_run(result: Result) -> Conditions:
+    """The settings that could not be run, and why."""
+    rows = result.table[result.table["status"] == "infeasible"].drop_duplicates(["mode", "setting"])
+    reasons = [
+        f"{names(f'{row.setting} ({row.mode})' for row in same.itertuples())}: {why}."
+        for why, same in rows.groupby("error", sort=False)
+    ]
+    return [("Not run", " ".join(reasons))] if reasons else []
 
 
 def origin(info: dict[str, Any]) -> Conditions:

@@ -37,7 +37,7 @@ class Entry:
 
     @property
     def minutes(self) -> str:
-        return next((part for part in self.page.source if re.fullmatch(r"[\d.,]+ (s|min|h)", part)), "")
+        return next((part for part in self.page.source if re.match(r"[\d.,]+ (s|min|h)\b", part)), "")
 
 
 def write_index(folder: Path) -> Path:

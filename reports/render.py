@@ -66,7 +66,7 @@ def _blaming_edits(result: Result) -> Iterator[None]:
     """An error in the block is a ValueError if a table was edited, so that no page can be made of it."""
     try:
         yield
-    except (PictureError, OSError):
+    except OSError:
         raise
     except Exception as error:
         if result.info.get("files"):  # the tables are as the run wrote them, so this is a bug here
@@ -134,10 +134,10 @@ def drawn(line: Line, figure: Figure) -> str:
     for kind, place in line.bar.marks:
         looks = {"open": "○", "grey": "•", "diamond": "◆"}
         characters[column(place)] = looks.get(kind, "○" if line.bar.look == "not" else "●")
-    width = max(len(one.label) for one in figure.lines)
+    width, label = max(len(one.label) for one in figure.lines), " ".join(line.label.split())
     word = line.word if line.word not in ("better", "worse", NOT_DETECTABLE) else ""
     interval = f" ({line.interval})" if line.interval else ""
-    return f"{line.label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()
+    return f"{label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()
 
 
 def picture(path: Path) -> tuple[str, int]:

@@ -27,9 +27,9 @@ TABLES: dict[str, tuple[str, ...]] = {
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
             p_value? adjusted? p_adjusted? detectable? detectable_low? detectable_high? n_to_settle? minutes_to_settle?
             networks_to_settle? new_network_low? new_network_high? no_verdict? verdict""",
-        "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best simplest
-            n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features? interval
-            holds_for no_verdict""",
+        "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best
+            recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
+            interval holds_for no_verdict""",
         "race.csv": "n_samples mode budget setting metric value left",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric value low high verdict",
@@ -46,7 +46,7 @@ TEXTS = """experiment mode setting status error data run_id model_id samples_id 
     parameterisation trained_by network train_seed schedule sampler sample_seed device precision_mode features
     features_id kind metric a b interval verdict adjusted no_verdict group sentence how note link run_id_a
     run_id_b""".split()
-FLAGS = "final_denoise compiled shared_device clear in_set left best simplest".split()
+FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 
 def written(columns: tuple[str, ...]) -> list[str]:

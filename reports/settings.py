@@ -6,7 +6,7 @@ from datetime import date
 
 import pandas as pd
 
-from reports.formats import difference, duration, listed, metric_name, number, plural, scaled, true
+from reports.formats import difference, duration, listed, metric_name, number, percent, plural, scaled, true
 from reports.page import Column, Picture, Row, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, WORSE
@@ -33,11 +33,13 @@ def source(result: Result, *middle: str) -> list[str]:
         one = rows.loc[rows["images_seen"].fillna(0).idxmax()]
         trained = one["trained_by"] != "others" and one["images_seen"] > 0
         seen = f", {number(one['images_seen'], 0)} training images" if trained else ""
+        seen += ", trained elsewhere" if one["trained_by"] == "others" else ""
         middle = (one["data"], f"{one['network']} network{seen}")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
     day = [f"{date.fromisoformat(max(days)):%-d %B %Y}"] if days else []
-    seconds = result.info.get("wall_seconds")
-    return ["Sigmabench", *middle, *day, *([duration(seconds)] if seconds else [])]
+    seconds, computed = result.info.get("wall_seconds"), result.info.get("computed", 1)
+    stored = f" ({percent(1 - computed)} was stored before)" if computed < 1 else ""
+    return ["Sigmabench", *middle, *day, *([f"{duration(seconds)}{stored}"] if seconds else [])]
 
 
 def rows(result: Result, rows: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -16,4 +16,4 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """The figures of reports are drawn but not laid out, which takes most of the time."""
-    monkeypatch.setattr("reports.render.svg", lambda drawing: "<svg/>")
+    monkeypatch.setattr("reports.figures.svg", lambda drawing: "<svg/>")

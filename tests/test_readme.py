@@ -119,20 +119,20 @@ def test_smoke_then_report(tmp_path: Path) -> None:
             done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
             assert "report: runs/beta-smoke/report.html" in done.stdout
             html = (tmp_path / "runs" / "beta-smoke" / "report.html").read_text()
-            assert len(html) > 100_000 and "Is beta &gt; 0 better" in html
+            assert "data:image/png;base64," in html and "Does fresh noise in every step give better images?" in html
         else:
             done = warm.run(*command[1:], cwd=tmp_path, drawn=command[3] != "bench")
         assert done.returncode == 0, done.stderr
         if command[3] in ("bench", "runs/beta-smoke"):
             assert "report:  runs/" in done.stdout and "figures: runs/" in done.stdout
-    assert (tmp_path / "runs" / "speed" / "figures" / "sampling.svg").is_file()
+    assert (tmp_path / "runs" / "speed" / "figures" / "differences.svg").is_file()
     table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")
     modes = {"primary", "control", "solvers", "final-denoise", "same-alpha", "same-ladder", "pareto"}
     assert set(table["mode"]) == modes
     assert (table["status"] == "ok").all()
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
-    assert report.startswith("# Does a network trained on wider noise levels want more noise put back?")
-    assert "wide training law" in report and "heun" in report and "A/A control" in report
+    assert "\n# Does a network trained on wider noise levels want more noise put back?\n" in report
+    assert "Wide training law" in report and "heun" in report and "A/A control" in report
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

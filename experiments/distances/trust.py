@@ -4,7 +4,7 @@ A comparison of two kinds of static says nothing about samplers. The rule is gro
 samples that can be compared: precision and recall are both at most 1 %, where as many real images have more than 50 %.
 It takes static, grey and blurs of noise; it does not take digits under noise of half their standard deviation. One side
 of a comparison must pass: if noise turns static into images, that is a result. Samples that are merely far from real
-images get a warning in reports (reports/parts.py), which changes no verdict.
+images get a warning in reports (reports/settings.py), which changes no verdict.
 """
 
 from collections.abc import Mapping, Sequence

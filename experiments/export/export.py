@@ -36,7 +36,7 @@ RUN = ("torch", "diffusers")  # libraries whose code is run before it is written
 def write_settings(
     directory: Path, made: Made, sets: Sequence[Row], say: Say, libraries: Sequence[str] | None = None
 ) -> None:
-    """Writes settings.json and export/: the best setting at each budget.
+    """Writes settings.json and export/: the recommended setting at each budget.
 
     Args:
         sets: rows of best_sets.csv.
@@ -49,18 +49,18 @@ def write_settings(
     groups = dict[str, list[Row]]()
     for row in sets:
         groups.setdefault(row["mode"], []).append(row)
-    recommended = {name: rows for name, rows in groups.items() if any(row["simplest"] for row in rows)}
+    recommended = {name: rows for name, rows in groups.items() if any(row["recommended"] for row in rows)}
     entries, runs = list[dict[str, Any]](), list[Run]()
     for name, rows in recommended.items():
-        members = [row for row in rows if row["in_set"]]
-        best = min(members, key=lambda row: float(row["value"]))
+        best = next(row for row in rows if row["recommended"])
+        members = [row for row in rows if row["in_set"]] if best["in_set"] else []
         run = next(run for run in made.files if (run.setting.group, run.setting.label) == (name, best["setting"]))
         entry = _entry(run, best, [row["setting"] for row in members if row is not best])
         wanted = [library for library in EXPORTS if libraries is None or library in libraries]
         network_file = made.files[run].network
         model = run.network.load(network_file)
         code, failed = _exports(directory, run, model, images_of(run.network.data), wanted)
-        entries.append(entry | {"simplest": next(row["setting"] for row in rows if row["simplest"])} | code)
+        entries.append(entry | code)
         runs.append(run)
         for library, why in code["no_exports"].items():
             if library in failed or libraries is not None:
@@ -68,7 +68,9 @@ def write_settings(
     for library, why in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
         say(f"code for {library} is not compared with the measured sampler: {why}")
     missing = {
-        name: next(row["no_verdict"] for row in rows) for name, rows in groups.items() if name not in recommended
+        name: next((row["no_verdict"] for row in rows if row["no_verdict"]), "")
+        for name, rows in groups.items()
+        if name not in recommended
     }
     if missing or not groups:
         what = f"no setting for {', '.join(missing)} in settings.json" if entries else "no settings.json and no code"

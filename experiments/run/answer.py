@@ -94,7 +94,7 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
         notes = _noted(planner, runs, part, options, console)
         cache.logs = folder.logs(out)
         planned, made, worked = _worked(planner, part, options, cache, start, console)
-        page = None if worked.interrupted else _written(study, made, out, options, notes, start, console)
+        page = None if worked.interrupted else _written(study, made, worked, out, options, notes, start, console)
         if worked.interrupted:
             folder.clear(out)  # of an earlier run, whose report would not fit the table
             folder.write_rows(out / "table.csv", made.rows.values())
@@ -176,8 +176,9 @@ def _worked(
 
 
 def _written(
-    study: Study, made: Made, out: Path, options: Options, notes: Sequence[str], start: float, console: Terminal
-) -> "Page":
+    study: Study, made: Made, worked: execute.Worked, out: Path, options: Options, notes: Sequence[str], start: float,
+    console: Terminal,
+) -> "Page":  # fmt: skip
     """Writes the result folder of a command that began at `start`. Returns its page."""
     with said(console, lambda: "intervals, figures and the report"):
         result = tabulated(study, made)
@@ -189,6 +190,8 @@ def _written(
         study.finish(out, made, result, console.print)
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
     info |= {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *made.doubts]}
+    every = sum(sum(paths.values()) for paths in execute.needed(list(made.files), made.cache).values())
+    info["computed"] = round(min(worked.evaluations / every, 1), 3) if every else 1  # the rest was stored before
     return folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})
 
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from experiments.distances.distance import Array
 from experiments.distances.family import Family, family
 from experiments.distances.intervals import (
+    BETTER,
     ENOUGH_NETWORKS,
+    GRAINY,
     LEVEL,
     NO_VERDICT,
     Estimate,
@@ -236,8 +238,8 @@ def _shared(one: Contrast) -> Row:
 def best_set_rows(comparisons: Sequence[Comparison], families: Families, floors: Sequence[Row]) -> Iterator[Row]:
     """Rows of best_sets.csv, one per setting. Settings with a failed run are left out.
 
-    The simplest member of a set takes the fewest evaluations; among equals it is the first. Among settings with their
-    own training none is simpler than another: it is the first, their baseline, or the best.
+    The first is the baseline. Recommended is the lowest score of those that are detectably better than it, and of these
+    one without grain, if there is one; if none is better, the baseline.
     """
     for one in comparisons:
         if isinstance(one, BestSet) and len(sides := [side for side in one.sides if side.whole]) > 1:
@@ -249,12 +251,12 @@ def _set_rows(sides: Sequence[Side], families: Families, floors: Sequence[Row]) 
     assert found is not None  # the pairs of each set are in a family
     known, places = found[0][JUDGE], found[1]
     apart = own_training(sides)
-    best, out = min(places, key=lambda place: float(known.values[place])), list[Row]()
+    best, out, better = min(places, key=lambda place: float(known.values[place])), list[Row](), list[Row]()
     columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
     for place, side in zip(places, sides, strict=True):
         why = no_verdict([side], seeds, floors) or (FEW_NETWORKS if apart and len(seeds) < ENOUGH_NETWORKS else "")
         difference, low, high = known.to_best(place, places)
-        out.append(
+        row = (
             {name: side.rows[seeds[0]].get(name) for name in columns}
             | {"mode": side.group, "budget": side.budget, "setting": side.label, "metric": JUDGE, "level": LEVEL}
             | {"value": float(known.values[place]), "fd": _mean(side, "fd"), "n_networks": len(seeds)}
@@ -263,10 +265,18 @@ def _set_rows(sides: Sequence[Side], families: Families, floors: Sequence[Row]) 
             | {"difference": difference, "low": low, "high": high}
             | {"in_set": None if why else low <= 0, "no_verdict": why or None}
         )
-    members = [row for row in out if row["in_set"]]
-    by = "value" if apart and out[0] not in members else "nfe"
-    simplest = min(members, key=lambda row: float(row.get(by) or 0), default=None)
-    return [row | {"simplest": row is simplest} for row in out]
+        out.append(row)
+        if place != places[0] and not (why or no_verdict((side, sides[0]), seeds, floors)):
+            better += [row] if verdict(known.difference(place, places[0])) == BETTER else []
+    grain = {row["setting"]: _mean(side, "grain") for row, side in zip(out, sides, strict=True) if _has_grain(side)}
+    usable = [row for row in better if not grain.get(row["setting"], 0.0) > GRAINY] or better
+    baseline = None if out[0]["no_verdict"] else out[0]
+    recommended = min(usable, key=lambda row: float(row["value"]), default=baseline)
+    return [row | {"recommended": row is recommended} for row in out]
+
+
+def _has_grain(side: Side) -> bool:
+    return all(row.get("grain") is not None for row in side.rows.values())
 
 
 def summary(values: Array) -> dict[str, float]:

@@ -13,7 +13,7 @@ from reports.results import Result
 from reports.schema import WORSE
 
 RATIOS = Axis((0.35, 1.65))  # of standard deviations; one beyond is drawn at the edge, and its number says where it is
-ERRORS = Axis((-1.0, 1.7), log=True)  # per cent: 0.1 to 50
+ERRORS = Axis((-1.0, 1.8), log=True)  # per cent: 0.1 to 63
 WIDE = 0.1  # directions of a smaller standard deviation only show noise that is left over
 FEW, MANY = 28, 400  # steps
 WRONG = {  # kind of verdict -> the heading of its samplers

@@ -67,6 +67,8 @@ def slots(result: Result, row: pd.Series, said: pd.Series, sets: int) -> list[Sl
     axis = Axis.over([SCALES[JUDGE] * row[name] for name in ("difference", "low", "high")])
     facts = _facts(result)
     notes = [f"can detect {scaled(JUDGE, row['detectable'])} or more", PAIRS.get(facts.get("pairs", ""), "")]
+    if (gain := (facts.get("gain") or {}).get(row["a"])) and gain > 1:
+        notes.append(f"pairs are worth {number(gain)} times the images")
     if needed := (facts.get("needed") or {}).get(row["a"]):
         notes.append(f"{number(needed, 0)} images detect half of this")
     evidence = Slot("Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note])

@@ -105,8 +105,7 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
 
 def read(result: Result) -> list[Group]:
     """The groups in the order of the table."""
-    every, contrasts, sets = settings.rows(result), result.over_networks(), result.best_sets
-    limit, groups = float(result.info.get("statistics", {}).get("grainy", 0.01)), []
+    every, contrasts, sets, groups = settings.rows(result), result.over_networks(), result.best_sets, []
     for (mode, budget), rows in every.groupby(["mode", "budget"], sort=False, dropna=False):
         members = sets[(sets["mode"] == mode) & _same(sets["budget"], budget)]
         own = contrasts[(contrasts["mode"] == mode) & _same(contrasts["budget"], budget)]
@@ -115,13 +114,14 @@ def read(result: Result) -> list[Group]:
         own = own[(own["b"] == first) & (own["kind"] != "control")].sort_values("value_a", kind="stable")
         if len(rows) < 2 or len(own) == 0:
             continue
-        grain = dict(zip(rows["setting"], rows["grain"], strict=True))
-        better = [row for _, row in own[own["verdict"] == BETTER].iterrows()]
-        usable = [row for row in better if not grain.get(row["a"], 0) > limit] or better
+        better = own[own["verdict"] == BETTER]
+        advised = list(members.loc[members["recommended"].fillna(False).astype(bool), "setting"])
+        if members["recommended"].isna().all():  # compare() of a user's study made no set
+            advised = list(better["a"])[:1]
+        winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
         tied = [name for name, inside in zip(members["setting"], members["in_set"], strict=True) if true(inside)]
         why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not missing(text)), "")
         why = "" if (own["verdict"] != "no verdict").any() else why
-        winner = usable[0] if usable else None
         groups.append(Group(mode, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
     return groups
 
@@ -212,12 +212,13 @@ def _table(result: Result, group: Group, size: int, words: Words) -> Table:
     def made(row: pd.Series) -> Row:
         found, name = group.contrasts[group.contrasts["a"] == row["setting"]], row["setting"]
         return settings.table_row(
-            row, found.iloc[0] if len(found) else None, False, name == group.use, name in group.tied,
+            row, found.iloc[0] if len(found) else None, False, name == group.use and not group.why, name in group.tied,
             baseline=name == group.baseline, against=False,
         )  # fmt: skip
 
     rows = group.rows.sort_values(JUDGE, kind="stable")
-    shown = rows[(rows[JUDGE].rank(method="first") <= size) | (rows["setting"] == group.use)]
+    best, use = rows[JUDGE].rank(method="first"), rows["setting"] == group.use
+    shown = rows[(best <= size - (use & (best > size)).sum()) | use]
     one = rows.iloc[0]
     title = f"{words.place.format(group.name)}: {number(one['n_samples'], 0)} images from each of "
     title += f"{plural(one['networks'], 'network')}, against {group.baseline}"

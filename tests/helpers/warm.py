@@ -86,9 +86,9 @@ def _run(arguments: tuple[str, ...], cwd: str, folder: str, environment: dict[st
     os.environ.update(environment)
     os.chdir(cwd)
     if drawn:
-        import reports.render
+        import reports.figures
 
-        reports.render.svg = lambda drawing: "<svg/>"
+        reports.figures.svg = lambda drawing: "<svg/>"
     kind, what, *rest = arguments
     if kind == "-m":
         sys.argv = [what, *rest]

@@ -1,123 +1,149 @@
-"""A small run directory of fixed rows, and a way to change it."""
+"""Result folders whose numbers a test chooses, the published results rendered again, and a browser."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from PIL import Image
-from run_files import Change, edit
 
-from reports import render
+from reports.render import PAGES, write_report
+from reports.schema import TABLES, written
 
-HERE = Path(__file__).parent
-SIDE, FRAMES, LEVELS = 32, 10, [30.0, 14.0, 6.5, 3.0, 1.4, 0.65, 0.3, 0.14, 0.065, 0.03]
+PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
+Rows = list[dict[str, Any]]
+Make = Callable[..., Path]
+NO: Any = {}
+COMMON = {"experiment": "any", "data": "mnist5k", "network": "small", "trained_by": "sigmabench", "images_seen": 9000,
+    "features": "digits", "n_samples": 500, "n_reference": 4500, "final_denoise": False}  # fmt: skip
+
+
+def id_of(setting: str) -> str:
+    """The name of a setting's pictures."""
+    return f"s{zlib.crc32(setting.encode())}"
+
+
+def runs_of(mode: str, setting: str, mmd: float, **values: Any) -> Rows:
+    """A row of table.csv per network. `mmd` is times 1000, and FD is the same number."""
+    row = COMMON | {"mode": mode, "setting": setting, "status": "ok", "sampler": "euler", "eta": 0, "nfe": 66,
+        "grain": 0.0, "mmd": mmd / 1000, "fd": mmd, "samples_id": id_of(setting),
+        "finished_at": "2026-11-20T10:00+00:00"}  # fmt: skip
+    return [row | {"train_seed": seed, "run_id": f"{mode}{setting}{seed}"} | values for seed in range(3)]
+
+
+def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, **values: Any) -> Rows:
+    """Rows of contrasts.csv in MMD: of all networks and of each one. `change` and `before` are times 1000."""
+    metric, half, before = (values.pop(*pair) for pair in (("metric", "mmd"), ("half", 1.0), ("before", 12.0)))
+    scale = 1000 if metric == "mmd" else 1
+    names = ("value_a", "value_b", "difference", "low", "high")
+    ends = (before + change, before, change, change - half, change + half)
+    row = COMMON | {name: end / scale for name, end in zip(names, ends, strict=True)} | {
+        "kind": kind, "mode": mode, "metric": metric, "a": a, "b": b, "n_networks": 3, "n_planned": 3, "nfe_a": 66,
+        "nfe_b": 66, "clear": abs(change) > half, "interval": "t over networks", "se": half / 2 / scale,
+        "detectable": 2 / scale, "verdict": verdict, "level": 0.95,
+    } | values  # fmt: skip
+    return [row, *(row | {"n_networks": 1, "verdict": "", "train_seed": seed} for seed in range(3))]
+
+
+def floors(n: int = 500, fd: float = 1.4) -> Rows:
+    row = COMMON | {"n_samples": n, "repeats": 20}
+    return [row | {"metric": name, "mean": mean, "low": 0, "high": mean} for name, mean in (("mmd", 1e-4), ("fd", fd))]
 
 
 @pytest.fixture
-def directory(copied: Callable[[str], Path]) -> Path:
-    """A copy of the committed run."""
-    return copied("run")
+def folder(tmp_path: Path) -> Make:
+    """Writes a result folder: `folder("beta", table=rows, contrasts=rows, info={...})`, with pictures of `images`."""
+
+    def write(experiment: str, info: Any = NO, images: Sequence[str] = (), **tables: Rows) -> Path:
+        (tmp_path / experiment / "images").mkdir(parents=True)
+        known = {"schema": 2, "experiment": experiment, "question": "Which?", "command": "run it", **info}
+        (tmp_path / experiment / "run.json").write_text(json.dumps(known), encoding="utf-8")
+        for name, rows in tables.items():
+            frame = pd.DataFrame(rows).reindex(columns=written(TABLES[f"{name}.csv"]))
+            frame.to_csv(tmp_path / experiment / f"{name}.csv", index=False)
+        for name, height in ((f"{name}{end}", size) for name in images for end, size in (("", 128), ("-4", 32))):
+            Image.new("L", (128, height), 77).save(tmp_path / experiment / "images" / f"{name}.png")
+        return tmp_path / experiment
+
+    return write
 
 
 @pytest.fixture
-def copied(tmp_path: Path) -> Callable[[str], Path]:
-    """A function that copies a committed run ("run-tune")."""
-    return lambda name: Path(shutil.copytree(HERE / name, tmp_path / name))
+def beta(folder: Make) -> Make:
+    """A result of `beta`: a against b, a difference in MMD and in FD (times 1000), the control, floors, grain."""
+
+    def write(
+        change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
+        before: float = 12.0, control: float = 0.0, control_verdict: str = "not detectable", floor: Any = (500, 1.4),
+        grain: Mapping[str, float] = NO, failed: int = 0, info: Any = NO, **values: Any,
+    ) -> Path:  # fmt: skip
+        table = runs_of("primary", b, before, grain=grain.get(b, 0))
+        table += runs_of("primary", a, before + change, eta=1, grain=grain.get(a, 0))
+        table += runs_of("same-ladder", "eta 0.5", 11, eta=0.5, grain=grain.get("eta 0.5", 0))
+        table += [COMMON | {"mode": "primary", "status": "failed", "run_id": f"f{at}"} for at in range(failed)]
+        table += runs_of("control", f"{b} again", before)
+        contrasts = compared("primary", "primary", a, b, change, verdict, before=before, **values)
+        contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
+        contrasts += compared("same-ladder", "same-ladder", "eta 0.5", b, -1.5, "not detectable")
+        contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
+        known, images = {"fixed_beforehand": True, **info}, ["real", id_of(a), id_of(b)]
+        return folder("beta", known, images, table=table, contrasts=contrasts, floors=floors(*floor) if floor else [])
+
+    return write
 
 
 @pytest.fixture
-def change_info(directory: Path) -> Callable[..., None]:
-    """Sets keys of run.json of the copy."""
+def sweep(folder: Make) -> Make:
+    """A result of a sweep: `sweep({group: {setting: (MMD × 1000, verdict, grain, tied)}})`, the baseline first.
 
-    def apply(**values: object) -> None:
-        info = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-        (directory / "run.json").write_text(json.dumps(info | values), encoding="utf-8")
+    `use`: the setting that is recommended; without it the table does not say.
+    """
 
-    return apply
+    def write(groups: Any, experiment: str = "sweep", info: Any = NO, use: str = "", **values: Any) -> Path:
+        table, contrasts, sets = Rows(), Rows(), Rows()
+        for group, settings in groups.items():
+            first, before = next((name, values[0]) for name, values in settings.items())
+            budget = {"budget": float(group.split()[0])} if group[:1].isdigit() else {}
+            for name, (mmd, verdict, grain, tied) in settings.items():
+                table += runs_of(group, name, mmd, grain=grain, **budget)
+                sets.append(COMMON | {"mode": group, "setting": name, "metric": "mmd", "in_set": tied} | budget)
+                sets[-1] |= {"recommended": name == use} if use else {}
+                if name != first:
+                    known = {"before": before, **budget, **values}
+                    contrasts += compared("setting", group, name, first, mmd - before, verdict, **known)
+        tables = {"table": table, "contrasts": contrasts, "best_sets": sets, "floors": floors(fd=0.0)}
+        return folder(experiment, info, [id_of(row["setting"]) for row in table[::3]], **tables)
+
+    return write
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report on the committed run, written once; only to be read."""
-    folder = tmp_path_factory.mktemp("report") / "run"
-    return render.write_report(Path(shutil.copytree(HERE / "run", folder)))
-
-
-@pytest.fixture
-def as_committed(request: pytest.FixtureRequest) -> Callable[[str, Path], None]:
-    """Asserts that a text is that of a committed file. `pytest tests/reports --renew` writes the file first."""
-
-    def compare(text: str, expected: Path) -> None:
-        if request.config.getoption("--renew"):
-            expected.write_text(text, encoding="utf-8")
-        assert text == expected.read_text(encoding="utf-8")
-
-    return compare
-
-
-@pytest.fixture
-def text_of(drawn: None) -> Callable[[Path], str]:
-    """Writes a report, without its figures, and returns its Markdown."""
-    return lambda directory: render.write_report(directory).with_suffix(".md").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def change(directory: Path) -> Callable[[str, Change], None]:
-    """Rewrites one CSV of the copy: `change("table.csv", lambda frame: ...)`; all cells are text."""
-    return lambda name, how: edit(directory / name, how)
-
-
-@pytest.fixture(scope="session")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report on the committed run, with a grid and a film of its own for each setting."""
-    directory = tmp_path_factory.mktemp("browser") / "run"
-    shutil.copytree(HERE / "run", directory)
-    names = sorted(set(pd.read_csv(directory / "table.csv")["samples_id"].dropna()))
-    for shade, name in enumerate(names):
-        Image.new("L", (4 * SIDE, 4 * SIDE), shade).save(directory / "images" / f"{name}.png")
-        for ending in ("film", "denoised"):
-            Image.new("L", (FRAMES * SIDE, 4 * SIDE), shade).save(directory / "images" / f"{name}-{ending}.png")
-    films = [{"samples_id": name, "frame": at, "sigma": sigma} for name in names for at, sigma in enumerate(LEVELS)]
-    pd.DataFrame(films).to_csv(directory / "films.csv", index=False)
-    return render.write_report(directory)
+def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Copies of the published results that this version has a page for, rendered again."""
+    root, made = tmp_path_factory.mktemp("again"), {}
+    for path in sorted(PUBLISHED.glob("*/run.json")):
+        if json.loads(path.read_text(encoding="utf-8"))["experiment"] in PAGES:
+            made[path.parent.name] = Path(shutil.copytree(path.parent, root / path.parent.name))
+            write_report(made[path.parent.name])
+    return made
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Chromium without a window, which keeps a log of its console and of every request. Without one: skips the test."""
+    """Chromium without a window, which keeps a log of its console. Without one: skips the test."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: it comes with the extra dev")
-    chrome = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if not (chrome and driver):
+    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    options, driver = webdriver.ChromeOptions(), shutil.which("chromedriver")
+    options.binary_location = next(found, "")
+    if not (options.binary_location and driver):
         pytest.skip("no browser: chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chrome
-    for argument in "headless=new no-sandbox disable-gpu window-size=1280,800 disable-background-networking".split():
+    for argument in "headless=new no-sandbox disable-gpu window-size=1280,800".split():
         options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     running = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield running
     running.quit()
-
-
-@pytest.fixture
-def visit(browser: Any) -> Callable[[Path], Any]:
-    """Opens a page anew and waits until its script has run. `get` alone may return before that on a busy machine."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
-    there = "return location.href === arguments[0] && document.readyState === 'complete'"
-    built = "return !document.querySelector('.explorer[hidden]')"  # the script shows it after `load`
-
-    def open_page(path: Path) -> Any:
-        browser.get("about:blank")
-        browser.get(path.as_uri())
-        WebDriverWait(browser, 30).until(
-            lambda browser: browser.execute_script(there, path.as_uri()) and browser.execute_script(built)
-        )
-        return browser
-
-    return open_page

@@ -2,67 +2,46 @@
 
 import math
 
+import pandas as pd
 import pytest
 
-from reports.formats import cell, interval, listed, metric_name, number, plural, times
+from reports import formats
+from reports.formats import difference, duration, listed, missing, number, plural, scaled, short
 
 
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (0.39153, None, "0.392"),
-        (512000, 0, "512,000"),
-        (1487.3, None, "1,487"),
-        (999.6, None, "1,000"),
-        (-1.5, 2, "−1.50"),
-        (-0.001, 2, "0.00"),
-        (float("nan"), 2, ""),
-        (-1.5e16, None, "−1.5e16"),
-        (1e100, 2, "1e100"),
-        (math.inf, 1, "∞"),
-        (-math.inf, 1, "−∞"),
-    ],
-)
-def test_number(value: float, digits: int | None, text: str) -> None:
+@pytest.mark.parametrize(("value", "digits", "text"), [
+    (12.34, 1, "12.3"), (-12.34, 1, "−12.3"), (0.04, 1, "0.04"), (-0.0004, 1, "−0.0004"), (0.05, 1, "0.1"),
+    (1e-9, 1, "0.0"), (-1e-9, 1, "0.0"), (-0.0, 1, "0.0"), (0, 0, "0"), (512000, 0, "512,000"), (0.3, 0, "0.3"),
+    (math.inf, 1, "∞"), (-math.inf, 1, "−∞"), (math.nan, 1, ""), (-1.5e16, 1, "−1.5e16"), (1e15, 0, "1e15"),
+])  # fmt: skip
+def test_number(value: float, digits: int, text: str) -> None:
     assert number(value, digits) == text
 
 
-def test_cells_follow_their_column_or_the_metric() -> None:
-    assert cell("kd", 0.01234) == "12.34"
-    assert cell("value_a", 0.01234, "kd") == "12.34"
-    assert cell("value_a", 1.5, "fd") == "1.50"
-    assert cell("n_samples", 500.0, "kd") == "500"
-    assert cell("final_denoise", True) == "yes"
-    assert cell("final_denoise", False) == "no"
-    assert cell("kd", float("nan")) == ""
+def test_short_numbers_and_durations() -> None:
+    values = (0.391529, -2.5, 999.4, 999.5, 1487.3)
+    assert [short(value) for value in values] == ["0.392", "−2.5", "999", "1,000", "1,487"]
+    times = {0.4: "0 s", 89.4: "89 s", 90: "2 min", 5399: "90 min", 5400: "1.5 h", 360000: "100.0 h"}
+    assert {seconds: duration(seconds) for seconds in times} == times and formats.percent(0.954321) == "95.4 %"
 
 
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        ((-0.0041, -0.0046, -0.0036), "−4.10 (−4.60 to −3.60)"),
-        ((-0.041, -0.061, -0.021), "−41 (−61 to −21)"),
-        ((0.001, 0.001, 0.001), "1.00 (1.00 to 1.00)"),
-        ((-0.0041, float("nan"), float("nan")), "−4.10"),
-        ((float("nan"),) * 3, ""),
-    ],
-    ids=["two digits of the half width", "wide", "no width", "no interval", "no difference"],
-)
-def test_interval_is_rounded_to_its_width(values: tuple[float, float, float], text: str) -> None:
-    assert interval("kd", *values) == text
+def test_a_difference_is_turned_around_with_its_interval() -> None:
+    row = pd.Series({"metric": "mmd", "difference": -0.0026, "low": -0.0032, "high": 0.001})
+    assert difference(row) == ("−2.6", "−3.2 to 1.0") and difference(row, -1) == ("2.6", "−1.0 to 3.2")
+    assert difference(row.replace({-0.0032: math.nan})) == ("−2.6", "")
+    assert [scaled(*pair) for pair in (("mmd", 0.0021), ("fd", 2.1), ("recall", 0.512))] == ["2.1", "2.1", "0.51"]
 
 
-def test_fd_and_kd_are_fid_and_kid_only_in_inception_features() -> None:
-    assert metric_name("fd", "inception-v3-compat", long=True) == "FID"
-    assert metric_name("kd", "inception-v3-compat") == "KID ×1000"
-    assert metric_name("fd", "digits", long=True) == "FD (digits features)"
-    assert metric_name("kd", "digits") == "KD ×1000"
+def test_fd_and_kd_are_fid_and_kid_in_no_features_but_inceptions() -> None:
+    names = {features: [formats.metric_name(name, features) for name in ("fd", "kd", "mmd")]
+             for features in ("inception-v3-compat", "inception", "digits")}  # fmt: skip
+    assert names.pop("inception-v3-compat") == ["FID", "KID ×1000", "MMD ×1000"]
+    assert set(map(tuple, names.values())) == {("FD", "KD ×1000", "MMD ×1000")}
 
 
-def test_words() -> None:
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"], "or") == "a, b or c"
-    assert plural(1, "network") == "1 network"
-    assert plural(2, "network") == "2 networks"
-    assert times(2.349) == "2.3"
-    assert times(23.49) == "23"
+def test_words_and_missing_values() -> None:
+    assert [listed("a"), listed("ab"), listed("abc", "or")] == ["a", "a and b", "a, b or c"]
+    assert [plural(n, "run") for n in (0, 1, 1500)] == ["0 runs", "1 run", "1,500 runs"]
+    assert [formats.capital(text) for text in ("use it", "eta 1", "")] == ["Use it", "eta 1", ""]
+    assert [missing(value) for value in (None, "", math.nan, pd.NA, 0, False)] == [True] * 4 + [False] * 2
+    assert [formats.true(value) for value in (True, False, pd.NA, "", 1.0)] == [True, False, False, False, True]

@@ -1,41 +1,60 @@
-"""`python -m reports index`: all runs of a folder on one page."""
+"""`python -m reports index`: all results of a folder on one page."""
 
-import json
-import shutil
+import re
+from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from reports.index import write_index
+from reports.render import write_report
 
-HERE = Path(__file__).parent
-
-
-def copy(folder: Path, name: str, run: str = "run") -> Path:
-    return Path(shutil.copytree(HERE / run, folder / name))
-
-
-def test_the_index_has_every_result_and_says_which_cannot_be_read(tmp_path: Path) -> None:
-    images = copy(tmp_path, "deep/one") / "images"
-    for name in pd.read_csv(images.parent / "table.csv")["samples_id"].dropna():
-        shutil.copy(images / "real.png", images / f"{name}.png")
-    (tmp_path / "deep" / "one" / "report.html").touch()
-    copy(tmp_path, "two", "run-ladders")
-    broken = copy(tmp_path, "three <b>")
-    (broken / "table.csv").write_text("experiment\nbeta\n")
-    page = write_index(tmp_path).read_text(encoding="utf-8")
-    assert page.count("<article") == 3 and "3 results" in page
-    assert "Yes. Putting noise back lowers FD from 15.56 to 11.91 at the same cost." in page
-    assert 'href="deep/one/report.html"' in page and "two (no report yet)" in page
-    assert "table.csv: missing columns" in page and "three &lt;b&gt;" in page and "<b>" not in page
-    assert "2026-11-20" in page and page.count("data:image/png") == 1
-    assert write_index(tmp_path).read_text(encoding="utf-8") == page
-    with pytest.raises(FileNotFoundError, match="no result folder below it"):
-        write_index(images)
+Make = Callable[..., Path]
+Rows = dict[str, str]
+OLD = ["# Why does \\*noise\\* help?", "*Sigmabench · digits · 27 November 2026 · 1.6 h*", "> Made by commit 1a2b.",
+       "**No.** It does not <b>help</b>.", "More."]  # fmt: skip
 
 
-def test_a_run_that_is_not_to_be_trusted_is_marked_in_the_index(tmp_path: Path) -> None:
-    directory = copy(tmp_path, "one", "run-noise_levels")
-    assert json.loads((directory / "run.json").read_text())["experiment"] == "noise_levels"
-    assert 'class="warning">Do not rely on this result' in write_index(tmp_path).read_text(encoding="utf-8")
+@pytest.fixture
+def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
+    """The rows of an index on five results, by folder: two of one question, and two that have no page."""
+    (tmp_path / "deep").mkdir()
+    beta(info={"wall_seconds": 600}).rename(tmp_path / "deep/one")
+    beta(control=3.0, control_verdict="worse").rename(tmp_path / "two <b>")
+    sweep({"g": {"base": (12, "", 0, False), "x": (8, "better", 0.02, False)}}).rename(tmp_path / "three")
+    beta(info={"experiment": "gone"}).rename(tmp_path / "four")
+    beta().rename(tmp_path / "five")
+    write_report(tmp_path / "deep/one")
+    (tmp_path / "four" / "report.md").write_text("\n\n".join(OLD), encoding="utf-8")
+    (tmp_path / "five" / "table.csv").write_text("experiment\nbeta\n")
+    html = write_index(tmp_path).read_text(encoding="utf-8")
+    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>5 results</h1>" in html
+    assert "<script" not in html and "<b>help" not in html and "two <b>" not in html
+    groups = [(part.partition("</h2>")[0], part.count('class="entry"')) for part in html.split("<h2>")[1:]]
+    beta_asks = "Does fresh noise in every step give better images?"
+    assert groups == [(beta_asks, 2), ("Cannot be read", 1), ("Why does *noise* help?", 1), ("Which?", 1)]
+    parts = html.split('<div class="entry">')[1:]
+    return {re.findall(r"<small>([^·]*?)(?: ·| \(no|</small>)", part)[0].strip(): part for part in parts}
+
+
+def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Rows) -> None:
+    row = rows["deep/one"]
+    assert '<a href="deep/one/report.html">Yes. With the same 66 evaluations, fresh noise lowers FD from 7.6' in row
+    assert "· mnist5k · small network, 9,000 training images</small>" in row
+    assert "<small>3 × 500 · 10 min · 20 November 2026</small>" in row
+    assert '<img src="data:image/png;base64,' in row and '<span class="bar better">' in row and "flag" not in row
+
+
+def test_a_row_is_flagged_by_its_caveat_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
+    assert "⚑ Fine noise in the samples of x (grain 0.020)." in rows["three"] and "(no report yet)" in rows["three"]
+    assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
+    assert "The control failed" in rows["two &lt;b&gt;"] and '<small class="flag">' in rows["two &lt;b&gt;"]
+    assert "⚑ table.csv: missing columns: mode, setting" in rows["five"]
+    with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
+        write_index(tmp_path / "deep" / "one" / "images")
+
+
+def test_a_result_of_a_deleted_experiment_is_listed_by_its_own_first_lines(rows: Rows) -> None:
+    row = rows["four"]
+    assert "No. It does not &lt;b&gt;help&lt;/b&gt;." in row and "1.6 h · 27 November 2026" in row
+    assert not any(word in row for word in ("⚑", "Made by", "<img", 'class="bar'))

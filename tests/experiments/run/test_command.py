@@ -46,7 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     known_images(folder / "store")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.render.svg", lambda drawing: "<svg/>")
+        patch.setattr("reports.figures.svg", lambda drawing: "<svg/>")
         assert typed(*words(folder / "out", folder / "store")).status == 0
     return folder
 

@@ -62,11 +62,31 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
     in_set = {row["setting"]: row["in_set"] for row in sets}
     assert in_set == {"a": False, "b": True, "c": True, "d": False}
     assert all(row["adjusted"] == "simultaneous, 6 pairs" for row in pooled(rows).values())
-    (simplest,) = [row["setting"] for row in sets if row["simplest"]]
-    assert simplest == "b"  # c takes as many evaluations, and is named later
+    assert [row["setting"] for row in sets if row["recommended"]] == ["b"]
     margin = pooled(rows)["b", "a"]["high"] - pooled(rows)["b", "a"]["difference"]
     alone = of_pairs(Contrast("setting", sides[1], sides[0]).pairs("mmd"))
     assert margin > 1.1 * (alone.high - alone.difference)
+
+
+@pytest.mark.parametrize(
+    ("values", "grain", "expected"),
+    [
+        ((0.3, 0.0, 0.05), {}, "b"),
+        ((0.3, 0.0, 0.05), {"b": 0.1}, "c"),  # b is detectably better too, but grainy
+        ((0.3, 0.0, 0.05), {"b": 0.1, "c": 0.1}, "b"),
+        ((0.3, 0.299, 0.7), {}, "a"),  # no other is detectably better, though one has a lower score
+        ((0.0, 0.3, 0.7), {}, "a"),
+    ],
+)  # fmt: skip
+def test_what_is_recommended_is_detectably_better_than_the_first_and_not_grainy(
+    values: tuple[float, ...], grain: dict[str, float], expected: str
+) -> None:
+    sides = [side(label, value) for label, value in zip("abc", values, strict=True)]
+    for one in sides:
+        for row in one.rows.values():
+            row["grain"] = grain.get(one.label, 0.0)
+    sets = best_set_rows([BestSet(sides)], FLOORS)
+    assert [row["setting"] for row in sets if row["recommended"]] == [expected]
 
 
 def test_each_network_has_a_row_of_its_own() -> None:

@@ -1,38 +1,61 @@
-"""The last screen of a run says the verdict, on a terminal and elsewhere."""
+"""The last screen of a run is the first screen of its page, on a terminal and elsewhere."""
 
 import io
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import pandas as pd
 import pytest
 from rich.console import Console
 
 from experiments.run.conclusion import show, show_failures
+from reports.page import Page, Slot
 
-RUN = Path(__file__).parents[2] / "reports" / "run"
+PAGE = Page(
+    ("Sigmabench",), "Does fresh noise help?", "Yes.", "FD from 15.6 to 11.9 (difference −3.7; −4.8 to −2.5).",
+    also="With 8 evaluations: keep eta 0.", caveat="Far from real images.",
+    slots=(
+        Slot("Effect on MMD ×1000", "−12.1", ("95 % interval −14.0 to −10.2",)),
+        Slot("FD, before → after", "15.6 → 11.9", legend=(("real", "real 0.9"), ("before", "eta 0"))),
+    ),
+)  # fmt: skip
+FAILED = replace(PAGE, lead="No verdict.", verdict="The control failed.", failed=True)
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(RUN, tmp_path / "run")) / "report.html"
-
-
-def shown(report: Path, terminal: bool, works: bool = False, color: Literal["standard"] | None = None) -> str:
+def shown(page: Page, terminal: bool, works: bool = False, color: Literal["standard"] | None = None) -> str:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=100, markup=False, color_system=color)
-    show(report, str(report), works, console)
+    show(page, Path("/runs/x/report.html"), "runs/x/report.html", works, console)
     return text.getvalue()
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_the_verdict_and_the_numbers_are_said(report: Path, terminal: bool) -> None:
-    text = shown(report, terminal)
-    assert "Yes. Putting noise back lowers FD from 15.56 to 11.91 at the same cost." in text
-    assert "FD without fresh noise" in text and "95 % interval −" in text
-    assert ("╭" in text and "A/A control passed" in text) == terminal
-    assert ("verdict: Yes." in text and f"report: {report}" in text) != terminal
+def test_lines_are_the_first_screen_in_its_order() -> None:
+    assert shown(PAGE, terminal=False).splitlines() == [
+        "verdict: Yes. FD from 15.6 to 11.9 (difference −3.7; −4.8 to −2.5).",
+        "also: With 8 evaluations: keep eta 0.",
+        "caveat: Far from real images.",
+        "  Effect on MMD ×1000: −12.1 (95 % interval −14.0 to −10.2)",
+        "  FD, before → after: 15.6 → 11.9 (real 0.9; eta 0)",
+        "report: runs/x/report.html",
+    ]
+    bare = shown(replace(PAGE, also="", caveat="", slots=()), terminal=False).splitlines()
+    assert [line.partition(":")[0] for line in bare] == ["verdict", "report"]
+
+
+def test_a_panel_has_the_same_numbers() -> None:
+    text = shown(PAGE, terminal=True)
+    assert "╭" in text and "Does fresh noise help?" in text and "verdict:" not in text
+    for words in (
+        PAGE.answer,
+        PAGE.also,
+        PAGE.caveat,
+        "−12.1",
+        "95 % interval −14.0 to −10.2",
+        "15.6 → 11.9",
+        "real 0.9; eta 0",
+    ):
+        assert words in text
+    assert "report: runs/x/report.html" in text
 
 
 GREEN, RED = "\x1b[1;32m", "\x1b[1;37;41m"  # bold green; bold white on red
@@ -40,16 +63,13 @@ GREEN, RED = "\x1b[1;32m", "\x1b[1;37;41m"  # bold green; bold white on red
 
 @pytest.mark.parametrize("works", [True, False], ids=["smoke", "laptop"])
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_result_that_must_not_be_trusted_says_so(report: Path, terminal: bool, works: bool) -> None:
-    """In red and without green, unless the run asked only whether everything works: it does, and that comes first."""
-    frame = pd.read_csv(report.parent / "contrasts.csv", dtype=str, keep_default_na=False)
-    frame.loc[frame["kind"] == "control", "clear"] = "True"
-    frame.to_csv(report.parent / "contrasts.csv", index=False)
-    text = shown(report, terminal, works, "standard")
-    assert "Not established." in text and "Do not rely on this result" in text
-    assert ("Everything works" in text.partition("Do not rely")[0]) == works
+def test_a_result_that_must_not_be_trusted_says_so(terminal: bool, works: bool) -> None:
+    """In red, unless the run asked only whether everything works: it does, and that comes first."""
+    text = shown(FAILED, terminal, works, "standard")
+    assert "No verdict." in text and ("Everything works" in text.partition("No verdict.")[0]) == works
     if terminal:
-        assert (f"{GREEN}Everything works" in text) == (GREEN in text) == works and (RED in text) != works
+        assert (f"{GREEN}Everything works" in text) == works and (RED in text) != works
+        assert (GREEN in text) == works
 
 
 def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path) -> None:

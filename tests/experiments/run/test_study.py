@@ -112,7 +112,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """The folder of a run, and what it answered."""
     where = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("reports.render.svg", lambda drawing: "<svg/>")
+        patch.setattr("reports.figures.svg", lambda drawing: "<svg/>")
         return where, asked(where)
 
 
@@ -161,7 +161,10 @@ def test_the_time_of_the_whole_command_is_written(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(answering, "time", SimpleNamespace(time=lambda: began))
     monkeypatch.setattr(answering, "tabulated", tabulated)
     asked(tmp_path, grouped())
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["wall_seconds"] == 12.3
+    info = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert info["wall_seconds"] == 12.3 and info["computed"] == 1
+    asked(tmp_path, grouped())
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["computed"] == 0
 
 
 def test_the_same_again_makes_nothing_and_gives_the_same_tables(

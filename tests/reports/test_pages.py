@@ -1,0 +1,197 @@
+"""What is a page's own, on numbers that are chosen: sweep and its relatives, tune, run, score, check-sampler."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reports.page import Page
+from reports.render import read_page, write_report
+
+Make = Callable[..., Path]
+BASE, BETTER, TIED = (12.0, "", 0.0, False), (8.0, "better", 0.0, False), (8.0, "better", 0.0, True)
+NOT, WORSE, GRAINY = (11.5, "not detectable", 0.0, False), (14.0, "worse", 0.0, False), (6.0, "better", 0.0234, True)
+FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."
+
+
+@pytest.mark.parametrize(("settings", "lead", "verdict", "caveat"), [
+    ({"x": BETTER}, "Use x.", FALLS, ""),
+    ({"x": BETTER, "y": (9.0, "better", 0, False)}, "Use x.", FALLS, ""),
+    ({"x": BETTER, "y": (7.0, "not detectable", 0, False)}, "Use x.", FALLS, ""),
+    ({"x": BETTER, "y": GRAINY}, "Use x.", FALLS,
+     "y has a lower MMD ×1000, but fine noise in its samples (grain 0.023)."),
+    ({"y": GRAINY}, "Use y.", "MMD ×1000 falls from 12.0 to 6.0", "Fine noise in the samples of y (grain 0.023)."),
+    ({"x": TIED, "y": (8.2, "better", 0, True)}, "Use x (tied with 1 other).", FALLS, ""),
+    ({"x": BETTER, "y": (8.2, "better", 0, True)}, "Use x.", FALLS, ""),
+    ({"x": NOT, "y": WORSE}, "Keep base.",
+     "No other setting is detectably better; for x MMD ×1000 differs by −0.5 (−1.5 to 0.5).", ""),
+    ({"x": WORSE}, "Keep base.", "No other setting is detectably better; for x MMD ×1000 differs by 2.0", ""),
+], ids=["one", "lowest", "undetected", "grainy", "all grainy", "tied", "no tie", "keep", "worse"])  # fmt: skip
+def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
+    sweep: Make, settings: Any, lead: str, verdict: str, caveat: str
+) -> None:
+    page = read_page(sweep({"group": {"base": BASE, **settings}}, use=lead.split()[1].rstrip(".")))
+    assert (page.lead, page.caveat, page.also) == (lead, caveat, "") and page.verdict.startswith(verdict)
+    assert [row.name for row in page.tables[0].rows if row.best] == [lead.split()[1].rstrip(".")]
+    assert page.pictures[-1].title == ("After" if "Use" in lead else "Next") and len(page.answer.split()) <= 25
+
+
+def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> None:
+    tie = {"base": BASE, "x": TIED, "y": (8.2, "not detectable", 0, True)}
+    nothing, new = {"base": BASE, "x": (8, "no verdict", 0, False)}, {"base": BASE, "x": NOT}
+    page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
+    assert page.lead == "Use x (tied with 1 other)." and page.also == "B and d: keep base. C: use x."
+    assert [row.cells[4] for row in page.tables[0].rows] == ["better, tied", "not detectable, tied", "baseline"]
+    assert [family.title for family in page.figures[0].families] == ["A", "B", "C", "D"]
+    groups = {"g": nothing, "h": tie, "i": nothing}
+    page = read_page(sweep(groups, "ladders", {"experiment": "sweep"}, no_verdict="why"))
+    assert (page.answer, page.also) == ("No verdict. Why.", "H: use x. I: no verdict.")
+    assert read_page(folder("tune")).answer == "No verdict. Fewer than two settings succeeded with every network."
+
+
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_at_most_25_rows_are_shown_and_the_recommended_one_is(sweep: Make, groups: int) -> None:
+    names = {f"x{at}": (5.0 + at / 10, "not detectable", 0, False) for at in range(29)}
+    settings = {"base": BASE, **names, "x29": (11.0, "better", 0, False)}
+    page = read_page(sweep({f"g{at}": settings for at in range(groups)}))
+    for sizes in ([len(one.rows) for one in page.tables], [len(one.lines) for one in page.figures[0].families]):
+        assert sum(sizes) == 25 and len(sizes) == groups and max(sizes) - min(sizes) <= 1
+    assert all(table.rows[-1].best and table.rows[0].name == "x0" for table in page.tables)
+    assert page.note.startswith(f"{31 * groups - 25} settings with higher scores are left out. ")
+
+
+def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make) -> None:
+    new = {"base": BASE, "x": BETTER}
+    directory = sweep({"control": {"base": BASE, "base again": WORSE}, "g": new, "h": new})
+    path = directory / "contrasts.csv"
+    path.write_text(path.read_text().replace(",setting,control,", ",control,control,"))
+    page = read_page(directory)
+    assert page.failed and page.answer.startswith("No verdict. The control failed") and page.also == ""
+
+
+@pytest.mark.parametrize(("experiment", "answer", "also"), [
+    ("ladders", "Use x. With 32 evaluations, MMD ×1000 falls from 11.0 to 10.0",
+     "With 8 evaluations: keep base. With 16 evaluations: use x."),
+    ("tune", "Use x. With 16 evaluations, MMD ×1000 falls from 12.0 to 8.0",
+     "With 8 evaluations: keep base. With 32 evaluations: use x."),
+    ("noise_levels", "Train with x. Sampled with 32 evaluations, MMD ×1000 falls from 11.0 to 10.0",
+     "Sampled with 8 evaluations: keep base. Sampled with 16 evaluations: train with x."),
+])  # fmt: skip
+def test_each_relative_of_a_sweep_has_its_headline(sweep: Make, experiment: str, answer: str, also: str) -> None:
+    last = {"base": (11.0, "", 0, False), "x": (10.0, "better", 0, False)}
+    groups = {"8 evaluations": {"base": BASE, "x": NOT}, "16 evaluations": {"base": BASE, "x": BETTER}}
+    page = read_page(sweep(groups | {"32 evaluations": last}, experiment))
+    assert page.answer.startswith(answer) and page.also == also
+
+
+def test_tune_shows_code_of_the_settings_file_and_of_no_other_folder(sweep: Make) -> None:
+    directory = sweep({"16 evaluations": {"base": BASE, "x": BETTER}}, "tune")
+    (directory / "export").mkdir()
+    (directory / "export" / "x.py").write_text("print('<x>')")
+    one = {"budget": 16, "setting": "x", "exports": {"diffusers": "../../x.py", "torch": "export/x.py"},
+           "not_compared": {"diffusers": "it is absent"}, "no_exports": {"other": "no such sampler"}}  # fmt: skip
+    (directory / "settings.json").write_text(json.dumps({"settings": [one]}))
+    titles = [code.title.removeprefix("16 evaluations, x: ") for code in write_report(directory).codes]
+    assert titles == ["torch", "diffusers (not compared with our samples: it is absent)", "no code for other"]
+    assert "print(&#39;&lt;x&gt;&#39;)" in (directory / "report.html").read_text(encoding="utf-8")
+    for broken in ("{", "[]", '{"settings": [{}]}', '{"settings": 3}'):
+        (directory / "settings.json").write_text(broken)
+        with pytest.raises(ValueError, match=r"settings\.json: it is not as the run wrote it: \w+: "):
+            read_page(directory)
+
+
+def test_run_is_a_score_next_to_that_of_real_images(sweep: Make, folder: Make) -> None:
+    page = read_page(sweep({"one": {"eta 1": BASE}}, "run"))
+    assert page.answer == "eta 1 has FD 12.0; 500 real images have 0.0." and not page.figures
+    assert [slot.value for slot in page.slots] == ["12.0", "12.0", "66", "3 × 500"] and len(page.slots[0].bars) == 4
+    assert read_page(folder("beta", {"experiment": "run"})).answer == "No score. No run succeeded."
+
+
+@pytest.fixture
+def score(sweep: Make) -> Callable[..., Page]:
+    """The page on sets of images; `other` is the score of x in a second feature space, where the first has 0.1."""
+
+    def read(sets: dict[str, Any], other: float | None = None, **facts: Any) -> Page:
+        directory = sweep({"sets": {"first": BASE, **sets}}, "score", {"score": facts}, holds_for=1)
+        spaces = {"digits": {"first": 0.012, "x": 0.008}} | ({"natural": {"first": 0.1, "x": other}} if other else {})
+        lines = [f"{space},{name},{metric},{value},{value / 2},{2 * value}" for space, values in spaces.items()
+                 for name, value in values.items() if name in ("first", *sets) for metric in ("mmd", "fd")]  # fmt: skip
+        (directory / "scores.csv").write_text("\n".join(["features,setting,metric,value,low,high", *lines]))
+        return read_page(directory)
+
+    return read
+
+
+X = "Yes. x lowers MMD ×1000 from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."
+
+
+@pytest.mark.parametrize(("sets", "answer"), [
+    ({"x": BETTER}, X),
+    ({"x": BETTER, "y": NOT, "z": WORSE}, f"{X} z: farther. y: no difference detected."),
+    ({"y": NOT, "z": WORSE}, "No. z raises MMD ×1000 from 12.0 to 14.0 (difference 2.0; 1.0 to 3.0). y: no difference "
+     "detected."),
+    ({"y": NOT}, "No difference detected. y changes MMD ×1000 from 12.0 to 11.5 (difference −0.5; −1.5 to 0.5)."),
+    ({"w": (9.0, "better", 0, False), "x": BETTER}, f"{X} w: closer too."),
+    ({}, "first has MMD ×1000 12.0 (95 % interval 6.0 to 24.0); 500 real images: 0.1."),
+], ids=["two", "three", "worse and tie", "tie", "two better", "one"])  # fmt: skip
+def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict[str, Any], answer: str) -> None:
+    page = score(sets, pairs="names", needed={"x": 1234}, warnings=["x has copies"])
+    assert page.answer == answer and page.caveat == "x has copies." and len(page.tables) == 1
+    assert len(page.tables[0].rows) == 1 + len(sets)
+    assert page.slots[-1].value == (f"{1 + len(sets)} × 500" if sets else "500")
+    notes = ["can detect 2.0 or more", "paired by name", "1,234 images detect half of this"]
+    assert "x lowers" not in answer or page.slots[-1].notes == notes
+
+
+@pytest.mark.parametrize(("other", "agree", "rank"), [(0.05, "agree", 1), (0.2, "do not agree", 2)])
+def test_score_ranks_sets_by_several_feature_spaces(score: Any, other: float, agree: str, rank: int) -> None:
+    table = score({"x": BETTER}, other).tables[1]
+    assert table.title == f"MMD ×1000 by feature space: the ranks {agree}"
+    assert [*table.rows[0].cells, *table.rows[1].cells].count(f"{1000 * other:.1f} (rank {rank})") == 1
+
+
+@pytest.fixture
+def samplers(folder: Make) -> Callable[..., Page]:
+    """A result of check-sampler: kind, limit, and ratio with 28 steps (0.9 without one) of each sampler."""
+
+    def read(**known: tuple[Any, ...]) -> Page:
+        verdicts = [
+            {"sampler": name, "group": "Samplers of this package", "kind": kind, "how": "impulses", "seconds": 2.0,
+             "sentence": f"{kind}: it tends to {limit}; more.", "limit_ratio": limit, "limit_mean_error": 0.0,
+             "left_over": 0.02, "order": 1.0, "declared": 1}
+            for name, (kind, limit, *_) in known.items()
+        ]  # fmt: skip
+        budgets = [
+            {"sampler": name, "n_steps": n, "data_std": std, "ratio": [*row, 1 - 2.8 / n if std == 1 else 1.0][2]}
+            for name, row in known.items() for n in (28, 400) for std in (1.0, 0.5, 0.01)
+        ]  # fmt: skip
+        return write_report(folder("check_sampler", {"question": "Do they?"}, verdicts=verdicts, budgets=budgets))
+
+    return read
+
+
+def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -> None:
+    page = samplers(euler=("right", 1.0), heun=("right", 1.001, 0.7), dpm=("wrong limit", 0.8), odd=("order lost", ""),
+                    noisy=("noise left over", 1.01, ""), huge=("wrong limit", 9e9))  # fmt: skip
+    assert page.answer == "2 of 6 do. 4 do not, and 2 of them have a limit that is off by more than 5 %."
+    assert [slot.value for slot in page.slots] == ["4 of 6", "2", "20 %"] and page.question == "Do they?"
+    wrong, right = page.figures
+    assert [family.title for family in wrong.families] == ["Wrong limit", "Noise left over", "Order lost"]
+    values = {line.label: (line.value, line.word, len(line.bar.marks)) for line in wrong.lines}
+    assert values.pop("huge")[0] == "9,000,000,000.00" and wrong.lines[0].bar.high == 100  # at the edge
+    rest = {"dpm": ("0.80", "Sigmabench", 3), "odd": ("none", "Sigmabench", 2), "noisy": ("1.01", "noise 0.020", 1)}
+    assert values == rest
+    assert [(one.value, one.word, len(one.bar.marks)) for one in right.lines] == [("2", "of 6 right", 2)]
+
+
+@pytest.mark.parametrize(("row", "values", "lines"), [
+    (("right", 1.0), ["1.000", "0.900", "0.993", "1.0"], ["28 steps", "400 steps"]),
+    (("right", ""), ["none", "0.900", "0.993", "1.0"], ["28 steps", "400 steps"]),
+    (("right", "", ""), ["none", "1.0"], []),
+])  # fmt: skip
+def test_one_sampler_is_shown_by_its_steps(samplers: Any, row: Any, values: list[str], lines: list[str]) -> None:
+    page = samplers(euler=row)
+    assert page.answer == f"Right. It tends to {row[1]}." and [slot.value for slot in page.slots] == values
+    assert [line.label for figure in page.figures for line in figure.lines] == lines

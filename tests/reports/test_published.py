@@ -1,0 +1,143 @@
+"""Published results are small, rendered again byte for byte, and their first screens equal their tables.
+
+The numbers are computed here from the CSV files with pandas alone.
+"""
+
+import json
+import math
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from reports import publish as publishing
+from reports.render import PAGES, write_report
+
+PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
+INFOS = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in PUBLISHED.glob("*/run.json")}
+ASKS = {name: info["experiment"] for name, info in INFOS.items() if info["experiment"] in PAGES}
+COMPARED = sorted(name for name, asks in ASKS.items() if asks != "check_sampler")
+
+
+def test_every_result_is_here_small_and_has_a_report() -> None:
+    files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
+    assert len(files) <= 400 and sum(path.stat().st_size for path in files) <= 10_000_000
+    assert {path.parent.name for path in PUBLISHED.glob("*/report.html")} == {*INFOS}
+    assert {*ASKS.values()} == {"beta", "check_sampler", "ladders", "noise_levels"}
+
+
+@pytest.mark.slow(20)
+@pytest.mark.parametrize("name", sorted(ASKS))
+def test_a_published_report_is_rendered_again_byte_for_byte(name: str, again: dict[str, Path]) -> None:
+    for file in ("report.md", "report.html"):
+        assert (again[name] / file).read_bytes() == (PUBLISHED / name / file).read_bytes(), file
+    assert len((again[name] / "report.html").read_bytes()) <= 200_000 and INFOS[name]["files"]
+
+
+def table(name: str, file: str) -> pd.DataFrame:
+    path = next((PUBLISHED / name).glob(f"{file}.csv*"))
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
+
+
+def shown(value: float, digits: int = 1) -> str:
+    """A number as a page shows it: more decimals only if it would become 0."""
+    digits = next((more for more in range(digits, 7) if round(value, more)), digits)
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def first_screen(name: str) -> str:
+    return (PUBLISHED / name / "report.md").read_text(encoding="utf-8").partition("\n## ")[0].replace("\\", "")
+
+
+def headline(name: str) -> pd.DataFrame:
+    """The contrast of the verdict in MMD and in FD, as it follows from the tables."""
+    runs, pooled = table(name, "table"), table(name, "contrasts").query("train_seed.isna() and kind != 'control'")
+    judged = pooled[pooled["metric"] == "mmd"]
+    row = judged.iloc[0]
+    if ASKS[name] == "beta":
+        assert row["kind"] == "primary"
+    else:
+        runs = runs.query("status == 'ok' and mode != 'control'").drop_duplicates(["mode", "setting", "run_id"])
+        judged = judged[judged["b"] == judged["mode"].map(runs.groupby("mode")["setting"].first())]
+        ends = judged.groupby("mode")[["budget", "value_b"]].first()
+        mode = ends["budget"].idxmax() if ASKS[name] == "ladders" else ends["value_b"].idxmin()
+        own = judged[judged["mode"] == mode].sort_values("value_a")
+        grain = own["a"].map(runs[runs["mode"] == mode].groupby("setting")["grain"].mean())
+        better = own["verdict"] == "better"
+        clean = better & ~(grain > INFOS[name].get("statistics", {}).get("grainy", 0.01))
+        row = next(own[which] for which in (clean, better, own["verdict"] != "") if which.any()).iloc[0]
+    keys = ["kind", "mode", "a", "b", "nfe_a"]
+    return pooled[(pooled[keys] == row[keys]).all(axis=1)].set_index("metric").loc[["mmd", "fd"]]
+
+
+def numbers(name: str) -> dict[str, Any]:
+    """The numbers of the first screen as text."""
+    rows, floors = headline(name), table(name, "floors").set_index(["metric", "n_samples"])["mean"]
+    row, fd = rows.loc["mmd"], rows.loc["fd"]
+    same = fd["clear"] and fd["difference"] * row["difference"] > 0 and row["verdict"] in ("better", "worse")
+    said, scale = (fd, 1) if same else (row, 1000)
+    out = {f"said {key}": shown(scale * said[key]) for key in ("value_b", "value_a", "difference", "low", "high")}
+    out |= {key: shown(1000 * row[key]) for key in ("difference", "low", "high", "detectable")}
+    out |= {"real": shown(scale * floors[said.name, row["n_samples"]]), "images": f"{row['n_samples']:,.0f}"}
+    out |= {"networks": f"{row['n_networks']:.0f}", "cost": f"{row['nfe_a']:,.0f}"}
+    ends = [row["new_network_low"], row["new_network_high"]]
+    return out | {"one more": " to ".join(shown(1000 * end) for end in ends if math.isfinite(end))}
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_the_first_screen_equals_the_tables(name: str) -> None:
+    n, screen = numbers(name), first_screen(name)
+    expected = [
+        f"**{n['difference']}** 95 % interval {n['low']} to {n['high']}; below 0", f"| **{n['cost']}** the same",
+        f"**{n['said value_b']} → {n['said value_a']}** real {n['real']}; ", f"**{n['networks']} × {n['images']}** ",
+        f"can detect {n['detectable']} or more", f"one more: {n['one more']}",
+        f"from {n['said value_b']} to {n['said value_a']} (difference {n['said difference']}; {n['said low']} to "
+        f"{n['said high']})",
+    ]  # fmt: skip
+    failed = "The control failed" in screen
+    assert [text for text in expected if text not in screen] == expected[-1:] * failed
+
+
+@pytest.mark.parametrize("name", [name for name in COMPARED if ASKS[name] == "beta"])
+def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) -> None:
+    runs, row = table(name, "table").query("mode == 'primary'"), headline(name).loc["mmd"]
+    day, seconds = datetime.fromisoformat(table(name, "table")["finished_at"].max()), INFOS[name].get("wall_seconds", 0)
+    known = {text for value in numbers(name).values() for text in value.split(" to ")}
+    known |= {f"{value:.3f}" for value in runs.groupby("setting")["grain"].mean()} | {"1000", "95", "0"}
+    known |= {f"{runs['images_seen'].max():,.0f}", str(day.day), str(day.year), f"{seconds / 60:.0f}"}
+    known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", row["a"] + row["b"])}
+    tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
+    assert len(tokens) > 25 and {*tokens} - known == set()
+
+
+def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
+    verdicts, screen = table("samplers", "verdicts"), first_screen("samplers")
+    right = verdicts["kind"] == "right"
+    wrong, far = (~right).sum(), ((verdicts.loc[~right, "limit_ratio"] - 1).abs() > 0.05).sum()
+    few = table("samplers", "budgets").query("n_steps == 28 and data_std > 0.1")
+    off = (100 * (few["ratio"] - 1).abs()).groupby(few["sampler"]).max()
+    median = off.reindex(verdicts.loc[right, "sampler"]).median()
+    expected = [
+        f"**{right.sum()} of {len(verdicts)} do.** {wrong} do not, and {far} of them have a limit",
+        f"| **{wrong} of {len(verdicts)}** ", f"| **{far}** ", f"**{shown(median, 0)} %** median error",
+        *(f"{count} {kind}" for kind, count in verdicts.loc[~right, "kind"].value_counts().head(4).items()),
+    ]  # fmt: skip
+    assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
+
+
+@pytest.mark.slow
+def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "LARGE", 1_000)
+    directory = beta()
+    (directory / "images" / "other.png").touch()
+    out = publishing.publish(directory, directory.parent / "out").parent
+    files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert {*files} >= {"report.md", "run.json", "table.csv", "contrasts.csv.gz", "floors.csv", "images/real.png"}
+    assert not {*files} & {"images/other.png", "contrasts.csv"} and b'href="contrasts.csv.gz"' in files["report.html"]
+    write_report(out)
+    assert all((out / name).read_bytes() == content for name, content in files.items())
+    with pytest.raises(ValueError, match=r"out: it exists; choose a new folder$"):
+        publishing.publish(directory, out)
