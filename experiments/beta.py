@@ -32,7 +32,7 @@ SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations:
 class Beta(Study):
     """What the experiment varies: the noise that is put back, at equal alpha, on one ladder, and at equal cost."""
 
-    question: ClassVar[str] = "Is beta > 0 better than beta = 0?"
+    question: ClassVar[str] = "Does fresh noise in every step give better images?"
     text: ClassVar[str] = (
         "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares at "
         "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command."

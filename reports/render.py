@@ -18,6 +18,7 @@ from PIL import Image
 
 from reports import figures
 from reports.page import Figure, Line, Page
+from reports.pages import early
 from reports.results import Result, read
 from reports.schema import NOT_DETECTABLE
 
@@ -39,8 +40,9 @@ def read_page(folder: Path) -> Page:
             edited so that no page can be made of it.
     """
     result = read(folder)
+    make = early.page if "early" in result.info else page_of(result.info["experiment"]).page
     with _blaming_edits(result), figures.style():
-        page: Page = page_of(result.info["experiment"]).page(result)
+        page: Page = make(result)
         return page
 
 

@@ -6,7 +6,7 @@ from datetime import date
 
 import pandas as pd
 
-from reports.formats import difference, duration, listed, metric_name, number, percent, plural, scaled, true
+from reports.formats import difference, duration, listed, metric_name, missing, number, percent, plural, scaled
 from reports.page import Column, Picture, Row, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, WORSE
@@ -106,26 +106,25 @@ def columns(result: Result) -> list[Column]:
     return [Column(one.head.format(**names), one.look, one.before, one.after) for one in COLUMNS]
 
 
-def table_row(
-    row: pd.Series, found: pd.Series | None, flip: bool, best: bool, tied: bool = False,
-    baseline: bool = True, against: bool = True,
-) -> Row:  # fmt: skip
-    """A setting. `found` is its contrast, in which it is b if `flip`."""
-    name = row["setting"] + (" + denoising" if true(row["final_denoise"]) else "")
-    change, verdict = "", "baseline"
-    if found is not None:
-        text, interval = difference(found, -1 if flip else 1)
-        verdict = OPPOSITE.get(found["verdict"], found["verdict"]) if flip else found["verdict"]
-        change = f"{text} ({interval})" if interval else text
-        change += f" from {found['a' if flip else 'b']}" if against else ""
-    elif not baseline:
-        verdict = ""
-    verdict = ", ".join(filter(None, [verdict, "tied" if tied else ""]))
+def compared(found: pd.Series, *, flip: bool = False, against: bool = False) -> tuple[str, str]:
+    """The difference of a setting, as text, and its verdict. In the contrast it is a, or b if `flip`.
+
+    `against`: whether the text says from what.
+    """
+    text, interval = difference(found, -1 if flip else 1)
+    text += f" ({interval})" if interval else ""
+    text += f" from {found['a' if flip else 'b']}" if against else ""
+    return text, OPPOSITE.get(found["verdict"], found["verdict"]) if flip else found["verdict"]
+
+
+def table_row(row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "") -> Row:
+    """A setting, under its own name by default; `best`: it is recommended."""
+    nfe = row["nfe"]
     values = [
-        number(row["nfe"], 0 if float(row["nfe"]).is_integer() else 1) if row["nfe"] == row["nfe"] else "",
-        scaled(JUDGE, row[JUDGE]), scaled("fd", row["fd"]), change, verdict, grain(row),
+        "" if missing(nfe) else number(nfe, 0 if float(nfe).is_integer() else 1), scaled(JUDGE, row[JUDGE]),
+        scaled("fd", row["fd"]), change, verdict, grain(row),
     ]  # fmt: skip
-    return Row(name, values, row["samples_id"], best)
+    return Row(name or row["setting"], values, row["samples_id"], best)
 
 
 def rooms(counts: Sequence[int], noun: str) -> tuple[list[int], str]:

@@ -17,6 +17,7 @@ from experiments.run.cache import Cache
 from experiments.run.calibration import Machines, chosen
 from experiments.run.compare import Row
 from experiments.run.doubts import doubts, impossible, remarks
+from experiments.run.early import Seen, looking
 from experiments.run.options import Options
 from experiments.run.plan import Run, check_plan, check_settings, planned
 from experiments.run.selection import only
@@ -93,7 +94,9 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
     with folder.held(out):
         notes = _noted(planner, runs, part, options, console)
         cache.logs = folder.logs(out)
-        planned, made, worked = _worked(planner, part, options, cache, start, console)
+        place = options.shown(out / "report.html")
+        seen = looking(study, part, cache, out, place, console.print)
+        planned, made, worked = _worked(planner, part, options, cache, start, seen, console)
         page = None if worked.interrupted else _written(study, made, worked, out, options, notes, start, console)
         if worked.interrupted:
             folder.clear(out)  # of an earlier run, whose report would not fit the table
@@ -146,7 +149,7 @@ def _noted(
 
 
 def _worked(
-    planner: _Planner, part: list[Run], options: Options, cache: Cache, start: float, console: Terminal
+    planner: _Planner, part: list[Run], options: Options, cache: Cache, start: float, seen: Seen, console: Terminal
 ) -> tuple[int, Made, execute.Worked]:
     """How many runs there are in the end, what they gave, and how the work ended."""
     how: dict[str, Any] = {"workers": options.workers or 1, "ray_address": options.ray_address}
@@ -155,7 +158,8 @@ def _worked(
     with of_user("limit"):
         limit = float(study.limit)
     first = part if limit == math.inf else _spread(part)
-    worked = execute.execute(first, cache, console, until=start + FIRST * limit, **how)
+    early = seen if limit == math.inf else None
+    worked = execute.execute(first, cache, console, until=start + FIRST * limit, seen=early, **how)
     made = Made.of(study.page, part, cache, worked.failed)
     if options.only is not None or worked.interrupted:
         return len(part), made, worked

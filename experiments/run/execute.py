@@ -45,10 +45,12 @@ def execute(
     ray_address: str | None = None,
     gpus_per_run: float = 1.0,
     until: float = math.inf,
+    seen: Callable[[Sequence[Run], Failed], None] | None = None,
 ) -> Worked:
     """Runs the loop where the options say, and shows how far it is. No run is begun after the time `until`.
 
-    Networks that train on fewer threads than there are for a run are trained side by side.
+    Networks that train on fewer threads than there are for a run are trained side by side. In this process the work
+    goes network by network if `seen` is given, and after each one `seen` gets the runs that are done, and failures.
 
     Raises:
         ValueError: runs whose configs have no identity or share one; a Ray cluster that does not answer.
@@ -73,14 +75,29 @@ def execute(
             elif workers > 1:
                 failed = in_processes(runs, cache, workers, made, until=until)
             else:
-                if together > 1:
-                    in_processes(beside, cache, together, made, make=network)  # a failure is met again below
-                failed = work(runs, cache, advance_in(made, 0), begin, until=until)
+                condemned, failed, done = len(cache.condemned), Failed(), list[Run]()
+                for part in by_network(runs, together) if seen else [list(runs)]:
+                    training = [run for run in beside if run in part]
+                    if together > 1 and len(training) > 1:
+                        in_processes(training, cache, together, made, make=network)  # a failure is met again below
+                    failed |= work(part, cache, advance_in(made, 0), begin, until=until)
+                    done += part
+                    if seen:
+                        seen(done, failed)
+                if len(cache.condemned) > condemned:  # parts before that were believed too soon
+                    failed = work(runs, cache, advance_in(made, 0), begin, until=until)
         except KeyboardInterrupt:
             return Worked({}, True, _made(left))
         finally:
             cache.notes = None
     return Worked(failed, False, _made(left))
+
+
+def by_network(runs: Sequence[Run], together: int) -> list[list[Run]]:
+    """The runs of the first networks, so many at a time, then those of the next, in their order."""
+    numbers = list(dict.fromkeys(run.number for run in runs))
+    parts = [set(numbers[first : first + together]) for first in range(0, len(numbers), together)]
+    return [[run for run in runs if run.number in part] for part in parts]
 
 
 def _forget_killed(root: Path) -> None:

@@ -78,6 +78,11 @@ class Run:
         return self.network.seed + OTHER * self.setting.draw
 
     @property
+    def number(self) -> int:
+        """Which network of its setting it has, as a training seed: retrained ones share the numbers of the others."""
+        return self.network.seed - OTHER * self.setting.retrained
+
+    @property
     def batch_size(self) -> int:
         return min(self.batch or default_batch(self.machine.device, self.machine.threads), self.n)
 

@@ -18,7 +18,7 @@ from experiments.run.contrasts import Families, best_set_rows, comparable, contr
 from experiments.run.identity import has_own_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import images_of
-from experiments.run.plan import OTHER, VALUES, Reference, Run
+from experiments.run.plan import VALUES, Reference, Run
 from experiments.run.study import Of, Study
 
 REPEATS = 20  # of the floor
@@ -65,7 +65,7 @@ class Made:
         for (group, budget, label), same in runs.items():
             one = same[0].setting
             what = (one.ladder, one.sampler, one.final_denoise, one.training, same[0].n)
-            there = {run.network.seed - OTHER * one.retrained: run for run in same if run in self.files}
+            there = {run.number: run for run in same if run in self.files}
             rows = {seed: self.rows[run] for seed, run in there.items()}
             distances = {seed: steps.distances_of(self.files[run].score) for seed, run in there.items()}
             out.setdefault((group, budget), {})[label] = Side(
@@ -77,6 +77,17 @@ class Made:
         """The first run of a setting that was made."""
         same = (run for run in self.files if (run.setting.group, run.setting.budget) == side.place)
         return next(run for run in same if run.setting.label == side.label)
+
+    @property
+    def floors(self) -> list[Row]:
+        """Rows of floors.csv."""
+        pairs = dict.fromkeys((run.reference, run.n) for run in self.files)
+        return [row for pair in pairs for row in floor_rows(*pair, self.cache)]
+
+    @property
+    def pictures(self) -> dict[str, Image.Image]:
+        """The first samples of each run, and of real images, by name."""
+        return dict(_pictures(self.files))
 
     @property
     def doubts(self) -> list[str]:
@@ -100,11 +111,7 @@ class Result:
 
 def tabulated(study: Study, made: Made) -> Result:
     """The tables and pictures of a study's runs."""
-    floors = [
-        row
-        for one in dict.fromkeys((run.reference, run.n) for run in made.files)
-        for row in floor_rows(*one, made.cache)
-    ]
+    floors = made.floors
     with of_user("compare()"):
         comparisons = list(study.compare(made.sides))
     if others := [one for one in comparisons if not isinstance(one, Contrast | BestSet)]:
@@ -122,7 +129,7 @@ def tabulated(study: Study, made: Made) -> Result:
         tables["best_sets.csv"] = list(best_set_rows(comparisons, families, floors))
     if wrong := [name for name in more if name in tables or name not in folder.TABLES]:
         raise ValueError(f"more(): {wrong[0]!r}: it may give {', '.join(sorted(folder.TABLES.keys() - tables.keys()))}")
-    return Result(tables | more, dict(_pictures(made.files)))
+    return Result(tables | more, made.pictures)
 
 
 def floor_rows(reference: Reference, n: int, cache: Cache) -> Iterator[Row]:

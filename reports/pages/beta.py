@@ -4,7 +4,7 @@ import pandas as pd
 
 from reports import contrast, figures, settings
 from reports.conditions import conditions
-from reports.formats import capital, metric_name, missing, number, plural, scaled
+from reports.formats import capital, metric_name, missing, number, plural, scaled, true
 from reports.page import Figure, Page, Row, Sheet, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, NO_VERDICT, WORSE
@@ -101,9 +101,12 @@ def settings_tables(
         last = same["final_denoise"].fillna(False) == row["final_denoise"]
         a = same[(same["a"] == row["setting"]) & (same["nfe_a"] == row["nfe"]) & last]
         b = same[(same["b"] == row["setting"]) & (same["kind"] == "solvers")]
-        found = a.iloc[0] if len(a) else b.iloc[0] if len(b) else None
+        change, verdict = "", "baseline"
+        if len(a) or len(b):
+            change, verdict = settings.compared((a if len(a) else b).iloc[0], flip=not len(a), against=True)
+        name = row["setting"] + (" + denoising" if true(row["final_denoise"]) else "")
         recommended = row["n_samples"] == best["n_samples"] and row["setting"] == best["setting"]
-        return settings.table_row(row, found, not len(a), recommended)
+        return settings.table_row(row, change, verdict, recommended, name)
 
     tables = []
     for count, size in zip(counts, sizes, strict=True):

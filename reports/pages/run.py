@@ -28,7 +28,7 @@ def page(result: Result) -> Page:
         pictures=settings.pictures(result, "fd", (row, "Samples", row["setting"])),
         tables=[settings.table(
             f"{number(row['n_samples'], 0)} images from each of {plural(row['networks'], 'network')}", result,
-            settings.rows(result), lambda one: settings.table_row(one, None, False, False, baseline=False),
+            settings.rows(result), settings.table_row,
         )],
         note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
         conditions=conditions(result, None, *TERMS),

@@ -91,8 +91,9 @@ def tables(result: Result, rows: pd.DataFrame, contrasts: pd.DataFrame, n: str) 
 
     def made(row: pd.Series) -> Row:
         found = contrasts[contrasts["a"] == row["setting"]]
-        own = found.iloc[0] if len(found) else None
-        return settings.table_row(row, own, False, False, baseline=len(contrasts) > 0, against=False)
+        if found.empty:
+            return settings.table_row(row, "", "" if contrasts.empty else "baseline")
+        return settings.table_row(row, *settings.compared(found.iloc[0]))
 
     against = "" if contrasts.empty else f", against {contrasts['b'].iloc[0]}"
     return [settings.table(f"{n} images per set{against}", result, rows.nsmallest(settings.ROWS, JUDGE), made)]

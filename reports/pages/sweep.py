@@ -211,10 +211,11 @@ def settings_tables(result: Result, groups: Sequence[Group], words: Words) -> tu
 def _table(result: Result, group: Group, size: int, words: Words) -> Table:
     def made(row: pd.Series) -> Row:
         found, name = group.contrasts[group.contrasts["a"] == row["setting"]], row["setting"]
-        return settings.table_row(
-            row, found.iloc[0] if len(found) else None, False, name == group.use and not group.why, name in group.tied,
-            baseline=name == group.baseline, against=False,
-        )  # fmt: skip
+        change, verdict = "", "baseline" if name == group.baseline else ""
+        if len(found):
+            change, verdict = settings.compared(found.iloc[0])
+        verdict = ", ".join(filter(None, [verdict, "tied" if name in group.tied else ""]))
+        return settings.table_row(row, change, verdict, name == group.use and not group.why)
 
     rows = group.rows.sort_values(JUDGE, kind="stable")
     best, use = rows[JUDGE].rank(method="first"), rows["setting"] == group.use
