@@ -9,30 +9,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 import tyro
-from PIL import Image, ImageDraw
-from rich.table import Table
 
-from diffusion_core.data import Images, load
-from experiments.own import external
-from experiments.own.behaviour import behaviour
-from experiments.own.best_linear import SLACK, WORSE
-from experiments.own.examine import NEARLY, CheckResult, examine
-from experiments.own.files import write_json
-from experiments.run.foreign import check_file
-from experiments.run.hardware import check_threads, use_threads
-from experiments.run.machine import Machine
 from experiments.run.study import shown
 from experiments.terminal import Terminal, said
 
-ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
-CAPTION = "mean squared error of eps; predicting no noise has error 1"
-VERDICTS = f"good: error below {{good}}; doubtful: above {WORSE:g} times best linear plus {SLACK:g}; fair: between"
-TRAINED = f"{NEARLY:g} times that of a well-trained network"
-LINEAR = "best linear, which is all that is known of these data"
+if TYPE_CHECKING:
+    from experiments.own.examine import CheckResult
+
 FILES = ("check.png", "check.json")
 
 
@@ -65,13 +51,23 @@ def command(arguments: Sequence[str], prog: str) -> int:
     return 0 if result.usable else 1
 
 
-def main(options: Check) -> CheckResult:
+def main(options: Check) -> "CheckResult":
     """Prints the table and the doubts, and writes the picture and the numbers.
 
     Raises:
         ValueError: there is no such device here, or the model cannot be used at all, see `external.load_foreign` and
             `behaviour`.
     """
+    from diffusion_core.data import load
+    from experiments.own import external
+    from experiments.own.behaviour import behaviour
+    from experiments.own.check_shown import picture, show
+    from experiments.own.examine import examine
+    from experiments.own.files import write_json
+    from experiments.run.foreign import check_file
+    from experiments.run.hardware import check_threads, use_threads
+    from experiments.run.machine import Machine
+
     out = options.out.absolute()  # wherever the model's code goes
     image, numbers = (out / name for name in FILES)
     if image.exists() and not numbers.exists():
@@ -94,50 +90,8 @@ def main(options: Check) -> CheckResult:
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]
     write_json(numbers, {"model": name, "data": images.name, "levels": levels} | verdict)
-    _print(name, [*external.notes(options.network), *external.remarks(model)], result)
+    show(name, [*external.notes(options.network), *external.remarks(model)], result)
     print(f"picture: {image}")
     if not sys.stdout.isatty():
         print(json.dumps({"check": name} | verdict | {"out": str(options.out)}))
     return result
-
-
-def _print(name: str, notes: Sequence[str], result: CheckResult) -> None:
-    console = Terminal()
-    table = Table(title=name, title_justify="left", caption=CAPTION, caption_justify="left")
-    trained = result.levels[0].trained is not None
-    for heading in ("sigma", "time", "error", "best linear", *["trained"] * trained):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
-    for level in result.levels:
-        verdict = "doubtful" if level.doubtful else "good" if level.good else "fair"
-        errors = [f"{error:.3g}" for error in (level.error, level.linear, level.trained) if error is not None]
-        numbers = (f"{level.sigma:.3g}", "" if level.time is None else f"{level.time:.4g}", *errors)
-        table.add_row(*numbers, verdict if level.known else "beyond its times")
-    console.print(table, soft_wrap=False)
-    console.print(VERDICTS.format(good=TRAINED if trained else LINEAR))
-    for note in notes:
-        console.print(f"note: {note}")
-    for doubt in result.doubts:
-        console.print(f"doubt: {doubt}", style="yellow")
-    doubtful = sum(level.doubtful for level in result.levels)
-    verdict = f"of no use: its error is doubtful at {doubtful} of {sum(level.known for level in result.levels)} levels"
-    if result.usable:
-        low, high = result.usable
-        verdict = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}; "
-        verdict += f"usable from sigma {high:.3g} to {low:.3g}"
-    console.print(f"verdict: {verdict}", style="bold")
-
-
-def picture(result: CheckResult, images: Images) -> Image.Image:
-    """One column per level: the real image, the noisy one at unit variance, and the denoised one."""
-    sigmas = torch.tensor([level.sigma for level in result.levels]).view(-1, 1, 1, 1)
-    rows = (result.clean, result.noisy * (1 + sigmas.square()).rsqrt(), result.denoised)
-    pixels = torch.cat([torch.cat(tuple(images.to_pixels(row)), dim=2) for row in rows], dim=1)
-    tiles = Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).convert("RGB")
-    tiles = tiles.resize((tiles.width * ZOOM, tiles.height * ZOOM), Image.Resampling.NEAREST)
-    whole = Image.new("RGB", (tiles.width, tiles.height + TEXT), "white")
-    whole.paste(tiles, (0, TEXT))
-    for column, level in enumerate(result.levels):
-        place = (column * tiles.width // len(result.levels) + 2, 1)
-        ImageDraw.Draw(whole).text(place, f"{level.sigma:.2g}", fill="black")
-    return whole

@@ -7,11 +7,6 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-from reports.index import write_index
-from reports.publish import publish as publishing
-from reports.render import write_report
-from reports.speed import write_bench_report
-
 Result = TypeVar("Result")
 Dir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
@@ -31,6 +26,8 @@ def main(directory: Dir) -> None:
     Args:
         directory: a result folder, written by an experiment.
     """
+    from reports.render import write_report
+
     page = _tried(lambda: write_report(directory))
     print("\n".join(page.text))
     _say(directory)
@@ -43,6 +40,8 @@ def bench(file: File, out: Path | None = None) -> None:
         file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
         out: folder of the report. The default is FILE without its suffix.
     """
+    from reports.speed import write_bench_report
+
     folder = out or file.with_suffix("")
     page = _tried(lambda: write_bench_report(file, folder))
     print("\n".join(page.text))
@@ -55,6 +54,8 @@ def index(folder: Folder) -> None:
     Args:
         folder: a folder with result folders in it, at any depth. Example: python -m reports index runs
     """
+    from reports.index import write_index
+
     print(f"index: {_tried(lambda: write_index(folder))}")
 
 
@@ -65,6 +66,8 @@ def publish(directory: Dir, out: Out) -> None:
         directory: a result folder.
         out: a folder that does not exist.
     """
+    from reports.publish import publish as publishing
+
     _tried(lambda: publishing(directory, out))
     _say(out)
 

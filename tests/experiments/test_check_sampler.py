@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from experiments import check_sampler
+from experiments import check_sampler, sampler_checks
 from experiments.own.files import read_json
 from experiments.own.samplers import named
 
@@ -141,7 +141,7 @@ def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.Monk
         pytest.importorskip(package, reason=f"{package} is not installed (extra `peers`)")
     root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
-    entries = check_sampler.listed(root / "bench" / "published_samplers.toml")
+    entries = sampler_checks.listed(root / "bench" / "published_samplers.toml")
     samplers: list[Callable[..., Any]] = [named(entry.sampler)[0] for entry in entries]
     assert len(samplers) >= 60 and len({entry.sampler for entry in entries}) == len(entries)
     (published,) = (root / "reports" / "published" / "samplers").glob("verdicts.csv*")  # it may be compressed

@@ -1,0 +1,208 @@
+"""What `check-sampler` does: checks the samplers, prints the verdicts, and writes the result folder."""
+
+import json
+import math
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
+from experiments.own.samplers import named
+from experiments.terminal import Terminal, is_live
+
+if TYPE_CHECKING:
+    from experiments.check_sampler import CheckSampler
+
+NAME = "check_sampler"
+DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sampler of a list.
+
+    Args:
+        sampler: its name, as on the command line.
+        order, reference: as on the command line.
+        group: a heading of the table, such as the package that it comes from.
+        note: what is documented or known about its law, in a sentence.
+        link: where it is documented or discussed.
+    """
+
+    sampler: str
+    order: int | None = None
+    reference: str | None = None
+    group: str = ""
+    note: str = ""
+    link: str = ""
+
+
+def main(options: "CheckSampler") -> list[Verdict]:
+    """Prints the verdicts and writes the report. ValueError if a sampler cannot be found or returns no samples."""
+    began, out = time.time(), options.out.absolute()  # wherever code of the user's goes
+    if not options.samplers:
+        raise ValueError("samplers: none is given; --help shows how they are spelt")
+    for name, number in (("order", options.order), *(("budgets", steps) for steps in options.budgets)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name}={number}: it must be at least 1")
+    entries = [Entry(text, options.order, options.reference) for text in options.samplers]
+    if len(entries) == 1 and options.samplers[0].endswith(".toml"):
+        entries = listed(Path(options.samplers[0]))
+    samplers = [named(entry.sampler) for entry in entries]  # all names first: an error comes before the work
+    references = [named(entry.reference)[0] if entry.reference else None for entry in entries]
+    from experiments.run.folder import earlier, held  # it imports torchvision and pandas
+
+    earlier(options.out)  # raises ValueError if others wrote there
+    torch.set_num_threads(1)  # the tensors are tiny
+    verdicts, seconds = [], []
+    console = Terminal()
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
+        line = bar.add_task("", total=len(entries))
+        for at, (entry, (sampler, declared), reference) in enumerate(zip(entries, samplers, references, strict=True)):
+            start = time.process_time()
+            order = declared if entry.order is None else entry.order
+
+            def progress(share: float, at: int = at, entry: Entry = entry) -> None:
+                bar.update(line, completed=at + share, description=entry.sampler)
+
+            verdicts.append(_checked(entry.sampler, sampler, order, reference, options, progress))
+            seconds.append(time.process_time() - start)
+    with held(out):
+        write(out, entries, verdicts, seconds, time.time() - began)
+    if len(entries) == 1:
+        show(entries[0], verdicts[0], seconds[0])
+    else:
+        show_all(entries, verdicts)
+    print(f"report:  {options.out / 'report.html'}")
+    if not sys.stdout.isatty():
+        kinds = {entry.sampler: verdict.kind for entry, verdict in zip(entries, verdicts, strict=True)}
+        print(json.dumps({"check-sampler": kinds, "out": str(options.out)}))
+    return verdicts
+
+
+def _checked(
+    name: str, sampler: SamplerFunction, order: int | None, reference: SamplerFunction | None, options: "CheckSampler",
+    progress: Callable[[float], None],
+) -> Verdict:  # fmt: skip
+    data, budgets = DATA[options.data], options.budgets or None
+    try:
+        return check(sampler, order, reference, data=data, budgets=budgets, progress=progress)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a sampler of the user's may raise anything
+        kind = "" if isinstance(error, ValueError) else f"it raised {type(error).__name__}: "
+        raise ValueError(f"{name}: {kind}{' '.join(str(error).split())}") from error
+
+
+def listed(path: Path) -> list[Entry]:
+    """The samplers of a list: tables [[sampler]] with the fields of `Entry`; `sampler` is called `name` there.
+
+    Raises:
+        ValueError: it is no such file.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))["sampler"]
+        known = {field.name for field in fields(Entry)} - {"sampler"} | {"name"}
+        if strange := sorted({key for table in tables for key in table} - known):
+            raise ValueError(f"{strange[0]}: no such field; there are {', '.join(sorted(known))}")
+        return [Entry(table["name"], **{k: v for k, v in table.items() if k != "name"}) for table in tables]
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no list of samplers: {error}") from error
+
+
+def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
+    """One row per number of steps and direction."""
+    true = verdict.oracle.true_stds.numpy()
+    return [
+        {
+            "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "ratio": _finite(law.std[at] / std),
+            "mean_error": _finite((law.mean[at] - verdict.oracle.mean) / std),
+            "ratio_se": _finite(law.std_error[at] / std), "rare": None if law.rare is None else _finite(law.rare[at]),
+        }
+        for law in verdict.laws for at, std in enumerate(true)
+    ]  # fmt: skip
+
+
+def question(entries: Sequence[Entry]) -> str:
+    """The question that is answered."""
+    one = len(entries) == 1
+    return f"Is {entries[0].sampler} right?" if one else f"Do these {len(entries)} samplers converge to the data?"
+
+
+def write(
+    out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float], wall_seconds: float
+) -> None:
+    """Writes a result folder, which is held (see run/folder.py), after so many seconds.
+
+    ValueError if the folder has what no run wrote.
+    """
+    from experiments.run import folder
+
+    folder.clear(out)
+    lines = [
+        {
+            "sampler": entry.sampler, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
+            "declared": entry.order, "order": verdict.order, "left_over": verdict.left_over, "how": verdict.how,
+            "limit_ratio": _farthest(verdict.ratios, 1.0), "limit_mean_error": _farthest(verdict.mean_errors, 0.0),
+            "seconds": taken, "note": entry.note, "link": entry.link,
+        }
+        for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
+    ]  # fmt: skip
+    folder.write_rows(out / "verdicts.csv", lines)
+    pairs = zip(entries, verdicts, strict=True)
+    folder.write_rows(out / "budgets.csv", [row for entry, verdict in pairs for row in rows(entry.sampler, verdict)])
+    packages = {entry.sampler.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
+    versions = folder.origin(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
+    info = {"experiment": NAME, "preset": "", "question": question(entries), "notes": [], "versions": versions}
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
+
+
+def _finite(value: float) -> float | None:
+    """The value for a table, which lacks what is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _farthest(values: Sequence[float], right: float) -> float | None:
+    """The value that is farthest from what it should be, if there is one."""
+    return max(filter(math.isfinite, values), key=lambda value: abs(value - right), default=None)
+
+
+def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
+    """The verdict, and a table by number of steps."""
+    console = Terminal()
+    console.print(verdict.sentence, style="green" if verdict.right else "bold red")
+    stds = [float(std) for std in verdict.oracle.true_stds]
+    table = Table(title=entry.sampler, title_justify="left", caption_justify="left", caption=(
+        f"Standard deviation over the true one, by direction. By {verdict.how}; {seconds:.1f} s of CPU."))  # fmt: skip
+    heads = ("steps", *(f"std {std:.3g}" for std in stds), "mean error", "worst")
+    for head in heads:
+        table.add_column(head, justify="right")
+    wide = [at for at, std in enumerate(verdict.oracle.stds) if std > 0.1]
+    for law in verdict.laws:
+        ratios, means = law.std / np.array(stds), np.abs(law.mean - verdict.oracle.mean) / np.array(stds)
+        worst = max(np.abs(ratios[wide] - 1).max(), means[wide].max())
+        table.add_row(
+            f"{law.n_steps}", *(f"{ratio:.3f}" for ratio in ratios), f"{means[wide].max():.3f}", f"{100 * worst:.1f} %"
+        )
+    console.print(table, soft_wrap=False)
+
+
+def show_all(entries: Sequence[Entry], verdicts: Sequence[Verdict]) -> None:
+    """How many are right, and a line for each sampler."""
+    console = Terminal()
+    n_right = sum(verdict.right for verdict in verdicts)
+    console.print(f"{n_right} of {len(verdicts)} samplers are right.", style="bold")
+    for entry, verdict in zip(entries, verdicts, strict=True):
+        console.print(f"{entry.sampler}: {verdict.sentence}", style="" if verdict.right else "red")
