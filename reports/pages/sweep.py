@@ -155,30 +155,31 @@ def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
     return f"{words.use.format(group.use)}{tie}.", f"{capital(where)}{size}."
 
 
+def _grainier(group: Group) -> list[str]:
+    """The setting of the lowest score, if it is detectably better too, but another one is recommended."""
+    better = list(group.contrasts.loc[group.contrasts["verdict"] == BETTER, "a"][:1])
+    return [name for name in better if group.winner is not None and name != group.winner["a"]]
+
+
 def _passed_over(result: Result, group: Group) -> list[str]:
-    """The setting of the lowest score, if another one is recommended since its samples hold fine noise."""
-    better = group.contrasts[group.contrasts["verdict"] == BETTER]
-    if group.winner is None or better["a"].iloc[0] == group.winner["a"]:
-        return []
-    lowest, name = better["a"].iloc[0], metric_name(JUDGE, result.features)
-    grain = settings.grain(group.row(lowest))
-    return [f"{lowest} has a lower {name}, but fine noise in its samples (grain {grain})."]
+    """What is said of a setting that is not recommended since its samples hold fine noise."""
+    name = metric_name(JUDGE, result.features)
+    return [
+        f"{lowest} has a lower {name}, but fine noise in its samples (grain {settings.grain(group.row(lowest))})."
+        for lowest in _grainier(group)
+    ]
 
 
 def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]:
     """What holds in the other groups."""
     said: dict[str, list[str]] = {}
-    for one in groups:
-        if one is not group:
+    for one in (each for each in groups if each is not group):
+        text = "no verdict" if one.why else f"keep {one.baseline}"
+        if one.winner is not None:
             use = words.use.format(one.use)
-            text = (
-                f"{use[:1].lower()}{use[1:]}"
-                if one.winner is not None
-                else "no verdict"
-                if one.why
-                else f"keep {one.baseline}"
-            )
-            said.setdefault(text, []).append(words.place.format(one.name))
+            text = f"{use[:1].lower()}{use[1:]}"
+            text += "".join(f" ({lowest} scores lower, with fine noise)" for lowest in _grainier(one))
+        said.setdefault(text, []).append(words.place.format(one.name))
     return [capital(f"{listed(places)}: {text}.") for text, places in said.items()][:4]
 
 
