@@ -61,7 +61,6 @@ def _panel(page: "Page", works: bool, place: Text) -> Panel:
     parts = [Text(WORKS, "bold green")] if works else []
     parts.append(Text.assemble(lead, (page.verdict, "bold")))
     parts += [Text(page.also)] if page.also else []
-    parts += [Text(page.also)] if page.also else []
     parts += [Text(page.caveat, "yellow")] if page.caveat else []
     where = Text.assemble("report: ", place, overflow="fold")
     border = "red" if doubtful else "blue"
