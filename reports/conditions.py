@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.contrast import control, failed
+from reports.contrast import control, failed, one_more
 from reports.formats import difference, metric_name, missing, percent, plural, scaled
 from reports.page import Code
 from reports.results import Result
@@ -55,9 +55,8 @@ def _evidence(result: Result, row: pd.Series) -> str:
     power = percent(result.info.get("statistics", {}).get("power", 0.8))
     name, size = metric_name(JUDGE, result.features), scaled(JUDGE, row["detectable"])
     text = f"With {power} power this run can detect a difference of {size} in {name}."
-    if not missing(row["new_network_low"]):
-        ends = " and ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
-        text += f" Train one more such network, and expect a difference between {ends}."
+    if ends := one_more(row):
+        text += f" Train one more such network, and expect a difference from {ends}."
     return text
 
 

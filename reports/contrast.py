@@ -23,11 +23,25 @@ def spoken(result: Result, row: pd.Series) -> pd.Series:
 
 
 def size(result: Result, row: pd.Series) -> str:
-    """The values of b and a and their difference: "FD from 7.6 to 5.0 (difference −2.6; −3.2 to −2.0)"."""
+    """The values of b and a and their difference: "FD from 7.6 to 5.0 (difference −2.6; −3.2 to −2.0)".
+
+    Without a verdict nothing goes from here to there: "FD 7.6 and 7.5 (...)".
+    """
     change, interval = difference(row)
     before, after = (scaled(row["metric"], row[f"value_{side}"]) for side in "ba")
     name = metric_name(row["metric"], result.features)
-    return f"{name} from {before} to {after} (difference {change}{f'; {interval}' if interval else ''})"
+    values = f"from {before} to {after}" if row["verdict"] in (BETTER, WORSE) else f"{before} and {after}"
+    return f"{name} {values} (difference {change}{f'; {interval}' if interval else ''})"
+
+
+def one_more(row: pd.Series) -> str:
+    """What one more network would show, as "−12.2 to −4.1"; "" if it is not known.
+
+    It is not shown beside intervals that hold for many pairs at once: it holds for this pair alone.
+    """
+    if missing(row["new_network_low"]) or str(row["adjusted"]).startswith("simultaneous"):
+        return ""
+    return " to ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
 
 
 def disagreement(result: Result, row: pd.Series) -> list[str]:
@@ -62,7 +76,15 @@ def failed(result: Result) -> bool:
     return again is not None and true(again["clear"]) and again["verdict"] != NO_VERDICT
 
 
-FAILED = ("No verdict.", "The control failed: a setting differs from itself. Do not use these numbers.")
+def failure(result: Result) -> tuple[str, str]:
+    """The verdict if the control failed: what differs from itself, and by how much."""
+    again = control(result)
+    assert again is not None
+    what = "the same training from other seeds" if again["mode"] == "retrained" else "the same setting with other noise"
+    change, interval = difference(again)
+    name = metric_name(JUDGE, result.features)
+    text = f"The control failed: {what} differs by {change} ({interval}) in {name}. Do not use these numbers."
+    return "No verdict.", text
 
 
 # --- slots ---
@@ -113,10 +135,9 @@ def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
     alone = alone[alone["train_seed"] != ""]
     notes = ["each dot is a network"] if len(alone) > 1 else []
     if not missing(row["detectable"]):
-        notes.append(f"can detect {scaled(JUDGE, row['detectable'])} or more")
-    if not missing(row["new_network_low"]):
-        ends = " to ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
-        notes.append(f"one more: {ends}")
+        notes.append(f"can detect {scaled(JUDGE, row['detectable'])} in {metric_name(JUDGE, result.features)}")
+    if ends := one_more(row):
+        notes.append(f"one more network: {ends}")
     if not missing(row["networks_to_settle"]):
         notes.append(f"{plural(row['networks_to_settle'], 'network')} would detect it")
     elif not missing(row["n_to_settle"]):

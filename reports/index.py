@@ -24,7 +24,10 @@ class Entry:
     @property
     def effect(self) -> Slot | None:
         """The slot of the difference."""
-        return next((slot for slot in self.page.slots[:1] if slot.bars and slot.zero is not None), None)
+        return next(
+            (slot for slot in ([] if self.page.failed else self.page.slots[:1]) if slot.bars and slot.zero is not None),
+            None,
+        )
 
     @property
     def evidence(self) -> str:

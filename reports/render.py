@@ -24,6 +24,7 @@ from reports.schema import NOT_DETECTABLE
 
 PAGES = ("beta", "check_sampler", "ladders", "noise_levels", "run", "score", "sweep", "tune")
 WIDTH = 40  # characters of a bar in report.md
+BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
 
 
@@ -110,7 +111,7 @@ def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=html, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"md": markdown, "drawn": drawn}
+    environment.filters |= {"md": markdown, "drawn": drawn, "link": lambda name: f"[{markdown(name)}]({name})"}
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
     temporary.write_text(environment.get_template(template).render(values), encoding="utf-8")
     return temporary.replace(path)
@@ -136,7 +137,8 @@ def drawn(line: Line, figure: Figure) -> str:
     for kind, place in line.bar.marks:
         looks = {"open": "○", "grey": "•", "diamond": "◆"}
         characters[column(place)] = looks.get(kind, "○" if line.bar.look == "not" else "●")
-    width, label = max(len(one.label) for one in figure.lines), " ".join(line.label.split())
+    labels = [" ".join(one.label.replace(BREAK, "").split()) for one in (line, *figure.lines)]
+    label, width = labels[0], max(map(len, labels))
     word = line.word if line.word not in ("better", "worse", NOT_DETECTABLE) else ""
     interval = f" ({line.interval})" if line.interval else ""
     return f"{label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()

@@ -34,7 +34,7 @@ def source(result: Result, *middle: str) -> list[str]:
         trained = one["trained_by"] != "others" and one["images_seen"] > 0
         seen = f", {number(one['images_seen'], 0)} training images" if trained else ""
         seen += ", trained elsewhere" if one["trained_by"] == "others" else ""
-        middle = (one["data"], f"{one['network']} network{seen}")
+        middle = (one["data"], f"{one['network']} network{seen}", f"{result.features} features")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
     day = [f"{date.fromisoformat(max(days)):%-d %B %Y}"] if days else []
     seconds, computed = result.info.get("wall_seconds"), result.info.get("computed", 1)

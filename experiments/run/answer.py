@@ -27,7 +27,7 @@ from experiments.run.tables import Made, tabulated
 from experiments.terminal import Terminal, said
 
 if TYPE_CHECKING:
-    from reports.page import Page
+    from experiments.run.folder import Page
 
 FIRST, LAST = 0.6, 0.9  # of `Study.limit`: for the first settings, and for all; scores and the report take the rest
 

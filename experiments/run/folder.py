@@ -26,7 +26,7 @@ from experiments.edge import program
 from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.hardware import describe
-from reports.page import Page
+from reports.page import Page as Page  # also for those who write a result here
 from reports.render import write_report
 from reports.results import digests, sealed
 from reports.schema import TABLES, written

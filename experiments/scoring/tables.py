@@ -18,7 +18,7 @@ from experiments.scoring.inputs import ImageSet, Input
 from experiments.scoring.result import Difference, Scores, Space
 
 if TYPE_CHECKING:
-    from reports.page import Page
+    from experiments.run.folder import Page
 
 NAME = "score"
 NAMED = 3  # sets that the question names, besides the first

@@ -34,7 +34,7 @@ def page(result: Result) -> Page:
     every = settings.rows(result)
     shown = {side: every[(every["mode"] == "primary") & (every["setting"] == row[side])].iloc[0] for side in ("b", "a")}
     said = contrast.spoken(result, row)
-    lead, verdict = contrast.FAILED if contrast.failed(result) else answer(result, row, said)
+    lead, verdict = contrast.failure(result) if contrast.failed(result) else answer(result, row, said)
     metric = said["metric"]
     best = shown["b"] if row["verdict"] == WORSE else shown["a"]
     tables, note = settings_tables(result, rows, every, best)
@@ -60,15 +60,20 @@ def answer(result: Result, row: pd.Series, said: pd.Series) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}."
-    lead, verb = WORDS.get(row["verdict"], ("No difference detected.", "changes"))
     cost = f"the same {number(row['nfe_a'], 0)}" if row["nfe_a"] == row["nfe_b"] else f"{number(row['nfe_a'], 0)}"
-    return lead, f"With {cost} evaluations, fresh noise {verb} {contrast.size(result, said)}."
+    size = contrast.size(result, said)
+    if row["verdict"] not in WORDS:
+        return "No difference detected.", f"With {cost} evaluations, without and with fresh noise: {size}."
+    lead, verb = WORDS[row["verdict"]]
+    return lead, f"With {cost} evaluations, fresh noise {verb} {size}."
 
 
 def caveats(result: Result, row: pd.Series, shown: dict[str, pd.Series]) -> list[str]:
     texts = contrast.disagreement(result, row) + settings.caveats(result, shown.values())
     if not result.info.get("fixed_beforehand"):
-        texts.append("This comparison was not fixed before the run.")
+        texts.append("Exploratory: this comparison was not fixed before the run.")
+    if row["verdict"] in WORDS and row["new_network_low"] < 0 < row["new_network_high"]:
+        texts.append("One more network may show no difference.")
     if not missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
         texts.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
     return texts

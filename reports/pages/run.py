@@ -17,7 +17,7 @@ def page(result: Result) -> Page:
     row, runs = settings.rows(result).iloc[0], result.runs
     floor = result.floor("fd", row["n_samples"])
     name = metric_name("fd", result.features)
-    real = "" if floor is None else f"; {number(floor['n_samples'], 0)} real images have {scaled('fd', floor['mean'])}"
+    real = "" if floor is None else f"; real images have {scaled('fd', floor['mean'])}"
     slots = [_ruler(result, metric) for metric in ("fd", JUDGE)]
     slots.append(Slot("Evaluations per image", number(row["nfe"], 0), [f"{row['sampler']}"]))
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
@@ -45,6 +45,6 @@ def _ruler(result: Result, metric: str) -> Slot:
     bars = [Bar(kind, axis.place(value), axis.place(value), (("", axis.place(value)),)) for kind, value in marks]
     legend = [("real", f"real {scaled(metric, floor['mean'])}")] if floor is not None else []
     return Slot(
-        metric_name(metric, result.features), scaled(metric, values.mean()), ["mean of networks, each a dot"]
+        metric_name(metric, result.features), scaled(metric, values.mean()), ["mean; each dot is a network"]
         if len(values) > 1 else [], bars, axis.place(0), legend,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.conditions import conditions
-from reports.formats import SCALES, metric_name, number, scaled
+from reports.formats import SCALES, difference, metric_name, number, scaled
 from reports.page import Axis, Bar, Column, Figure, Page, Row, Slot, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, NOT_DETECTABLE, WORSE
@@ -32,7 +32,7 @@ def page(result: Result) -> Page:
     said = contrast.spoken(result, row)
     lead, verdict = answer(result, row, said, contrasts)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
-    texts = [*warnings, *contrast.disagreement(result, row)]
+    texts = [*warnings, *contrast.disagreement(result, row), *_elsewhere(result, contrasts)]
     return replace(
         base, lead=lead, verdict=verdict, caveat=" ".join(texts), slots=slots(result, row, said, len(rows)),
         pictures=settings.pictures(
@@ -53,9 +53,9 @@ def headline(contrasts: pd.DataFrame) -> pd.Series:
 
 def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
     """The first words, and what the set does; then the others by their verdicts."""
-    words = {BETTER: ("Yes.", "lowers"), WORSE: ("No.", "raises")}
-    lead, verb = words.get(row["verdict"], ("No difference detected.", "changes"))
-    text = f"{row['a']} {verb} {contrast.size(result, said)}."
+    words = {BETTER: ("Yes.", f"{row['a']} lowers "), WORSE: ("No.", f"{row['a']} raises ")}
+    lead, what = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
+    text = f"{what}{contrast.size(result, said)}."
     rest = contrasts[contrasts["a"] != row["a"]]
     for verdict, what in ((BETTER, "closer too"), (WORSE, "farther"), (NOT_DETECTABLE, "no difference detected")):
         if names := list(rest.loc[rest["verdict"] == verdict, "a"]):
@@ -66,11 +66,14 @@ def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFr
 def slots(result: Result, row: pd.Series, said: pd.Series, sets: int) -> list[Slot]:
     axis = Axis.over([SCALES[JUDGE] * row[name] for name in ("difference", "low", "high")])
     facts = _facts(result)
-    notes = [f"can detect {scaled(JUDGE, row['detectable'])} or more", PAIRS.get(facts.get("pairs", ""), "")]
+    notes = [
+        f"can detect {scaled(JUDGE, row['detectable'])} in {metric_name(JUDGE, result.features)}",
+        PAIRS.get(facts.get("pairs", ""), ""),
+    ]
     if (gain := (facts.get("gain") or {}).get(row["a"])) and gain > 1:
         notes.append(f"pairs are worth {number(gain)} times the images")
     if needed := (facts.get("needed") or {}).get(row["a"]):
-        notes.append(f"{number(needed, 0)} images detect half of this")
+        notes.append(f"{number(needed, 0)} images per set would detect half of it")
     evidence = Slot("Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note])
     change = replace(contrast.before_after(result, said), label="")
     name = metric_name(said["metric"], result.features)
@@ -106,14 +109,25 @@ def spaces(result: Result) -> list[Table]:
     if len(names) < 2:
         return []
     values = judged.pivot(index="setting", columns="features", values="value")[names]
-    ranks = values.rank()
-    agree = "agree" if (ranks.nunique(axis=1) == 1).all() else "do not agree"
+    ranks, verdicts = values.rank(), result.spaces.groupby("a")["verdict"].nunique()
+    agree = "the same verdicts" if (verdicts == 1).all() else "the verdicts differ"
     rows = [
         Row(str(name), [f"{scaled(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names])
         for name in ranks.mean(axis=1).sort_values(kind="stable").index
     ]
-    title = f"{metric_name(JUDGE, '')} by feature space: the ranks {agree}"
+    title = f"{metric_name(JUDGE, '')} by feature space: {agree}"
     return [Table(title, [Column(name, "wide", f"{name} ") for name in names], rows)]
+
+
+def _elsewhere(result: Result, contrasts: pd.DataFrame) -> list[str]:
+    """What other feature spaces say, where it is another verdict than that of the first one."""
+    known, texts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True)), []
+    rows = result.spaces[result.spaces["features"] != result.features]
+    for _, row in rows[rows["verdict"].isin([BETTER, WORSE])].rename(columns={"value": "difference"}).iterrows():
+        if row["verdict"] != known[row["a"]]:
+            change, interval = difference(row)
+            texts.append(f"In {row['features']} features {row['a']} is {row['verdict']}: {change} ({interval}).")
+    return texts
 
 
 def _one(result: Result, base: Page, row: pd.Series) -> Page:

@@ -91,7 +91,7 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
     before, after = group.row(group.baseline), group.row(nearest["a"])
     lines = figure(result, groups, words)
     texts = contrast.disagreement(result, nearest) + settings.caveats(result, [before, after])
-    texts += _passed_over(result, group)
+    texts += _passed_over(result, group) + _lower(group)
     after_title = "After" if group.winner is not None else "Next"
     return replace(
         base, also="" if base.failed else " ".join(_elsewhere(groups, group, words)), caveat=" ".join(texts),
@@ -133,7 +133,7 @@ def _same(column: pd.Series, value: float) -> pd.Series:
 def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
     if contrast.failed(result):
-        return contrast.FAILED
+        return contrast.failure(result)
     if group.why:
         return "No verdict.", f"{capital(group.why)}."
     nearest = group.nearest
@@ -147,12 +147,24 @@ def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
             f"No other setting is detectably better; for {nearest['a']} {name} differs by {change} ({interval}).",
         )
     said = contrast.spoken(result, group.winner)
-    tie = ""
-    if group.use in group.tied:
-        tie = f" (tied with {plural(len(group.tied) - 1, 'other')})"
     where = "" if missing(group.budget) else f"{place}, "
     size = contrast.size(result, said).replace(" from ", " falls from ", 1)
-    return f"{words.use.format(group.use)}{tie}.", f"{capital(where)}{size}."
+    return f"{words.use.format(group.use)}{_tie(group)}.", f"{capital(where)}{size}."
+
+
+def _tie(group: Group) -> str:
+    """How many settings cannot be told from the best, if the recommended one is among them."""
+    return f" (tied with {plural(len(group.tied) - 1, 'other')})" if group.use in group.tied else ""
+
+
+def _lower(group: Group) -> list[str]:
+    """How many settings score lower than the recommended one, without a detectable gain."""
+    if group.winner is None:
+        return []
+    lower = group.contrasts[group.contrasts["value_a"] < group.winner["value_a"]]
+    count = int((lower["verdict"] != BETTER).sum())
+    verb = "scores" if count == 1 else "score"
+    return [f"{plural(count, 'other')} {verb} lower, but not detectably lower than {group.baseline}."] if count else []
 
 
 def _grainier(group: Group) -> list[str]:
@@ -177,8 +189,8 @@ def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]
         text = "no verdict" if one.why else f"keep {one.baseline}"
         if one.winner is not None:
             use = words.use.format(one.use)
-            text = f"{use[:1].lower()}{use[1:]}"
-            text += "".join(f" ({lowest} scores lower, with fine noise)" for lowest in _grainier(one))
+            text = f"{use[:1].lower()}{use[1:]}{_tie(one)}"
+            text += "".join(f"; {lowest} scores lower, with fine noise" for lowest in _grainier(one))
         said.setdefault(text, []).append(words.place.format(one.name))
     return [capital(f"{listed(places)}: {text}.") for text, places in said.items()][:4]
 

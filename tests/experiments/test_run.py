@@ -60,7 +60,10 @@ def test_a_network_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatc
     table, report = done.rows(), done.report
     assert (table["status"] == "ok").all() and set(table["train_seed"]) == {0}
     assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("networks/*"))
-    assert "holds for this network" in report and r"mnist5k · python:test\_run:digits network · " in report
+    assert (
+        "holds for this network" in report
+        and r"mnist5k · python:test\_run:digits network, trained elsewhere · " in report
+    )
 
 
 def test_ladders_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

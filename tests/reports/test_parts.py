@@ -17,9 +17,11 @@ FAILED, UNCLEAR = {"control": 3.0, "control_verdict": "worse"}, {"change": -0.5,
     ({}, "Yes.", f"{SAME} {FD}"),
     ({"change": 3.0, "verdict": "worse", "fd": 2.0}, "No.",
      f"{SAME} raises FD from 7.6 to 9.6 (difference 2.0; 1.0 to 3.0)."),
-    (UNCLEAR, "No difference detected.", f"{SAME} changes MMD ×1000 from 12.0 to 11.5 (difference −0.5; −1.5 to 0.5)."),
+    (UNCLEAR, "No difference detected.", "With the same 66 evaluations, without and with fresh noise: "
+     "MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5)."),
     ({"verdict": "no verdict", "no_verdict": "one network only"}, "No verdict.", "One network only."),
-    (FAILED, "No verdict.", "The control failed: a setting differs from itself. Do not use these numbers."),
+    (FAILED, "No verdict.", "The control failed: the same setting with other noise "
+     "differs by 3.0 (2.0 to 4.0) in MMD ×1000. Do not use these numbers."),
     ({"nfe_a": 131}, "Yes.", f"With 131 evaluations, fresh noise {FD}"),
 ], ids=["better", "worse", "not detectable", "no verdict", "failed control", "another cost"])  # fmt: skip
 def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str) -> None:
@@ -54,15 +56,15 @@ def test_fd_speaks_only_where_it_says_the_same_at_the_same_number(beta: Make, va
     ({"before": 20}, "Far from real images: FD 12.0, real images 0.5."),
     ({"before": 13}, ""),  # FD 5 is nine floors above the floor
     ({"failed": 2}, "2 runs failed."), ({"n_planned": 5}, "3 of 5 networks were compared."),
-    ({"info": {"fixed_beforehand": False}}, "This comparison was not fixed before the run."),
+    ({"info": {"fixed_beforehand": False}}, "Exploratory: this comparison was not fixed before the run."),
 ])  # fmt: skip
 def test_the_caveat_is_about_what_is_shown(beta: Make, values: dict[str, Any], caveat: str) -> None:
     assert read_page(beta(**({"floor": (500, 0.5)} | values))).caveat == caveat
 
 
 @pytest.mark.parametrize(("values", "note"), [
-    ({}, "can detect 2.0 or more"), ({"detectable": ""}, "each dot is a network"),
-    ({"new_network_low": -0.009, "new_network_high": 0.001}, "one more: −9.0 to 1.0"),
+    ({}, "can detect 2.0 in MMD ×1000"), ({"detectable": ""}, "each dot is a network"),
+    ({"new_network_low": -0.009, "new_network_high": 0.001}, "one more network: −9.0 to 1.0"),
     ({"networks_to_settle": 7, "n_to_settle": 9000}, "7 networks would detect it"),
     ({"n_to_settle": 9000}, "9,000 images each would detect it"), ({"holds_for": 3}, "holds for these 3 networks"),
 ])  # fmt: skip
