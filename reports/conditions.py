@@ -11,11 +11,12 @@ from reports.results import Result
 from reports.schema import JUDGE, NO_VERDICT, content
 from reports.settings import names
 
+ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
 TERMS = {
     "MMD ×1000": "Maximum mean discrepancy: the distance between samples and real images in a feature space. Lower is "
     "better, and 0 is a perfect match. It decides.",
     "FD": "Fréchet distance, the better known one. It falls with the number of images, so compare it at equal numbers "
-    "only. Not comparable with FID in other features.",
+    f"only.{ELSEWHERE}",
     "Grain": "Fine noise in the pixels beyond what the ladder leaves, in standard deviations of the data. 0 is as in "
     "real images; above 0.01 one sees it.",
     "Evaluations": "How often the network runs to make one image. This is the cost.",
@@ -31,10 +32,16 @@ def conditions(result: Result, row: pd.Series | None, *terms: str, more: Conditi
     if row is not None and not missing(row["detectable"]):
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result)]
-    rows += [*_not_run(result), *((term, TERMS[term]) for term in terms)]
+    rows += [*_not_run(result), *(_meaning(term, result.features) for term in terms)]
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
     rows += [("Notes", " ".join(notes))] if notes else []
     return [*rows, *origin(result.info), ("Files", _files(result))]
+
+
+def _meaning(term: str, features: str) -> tuple[str, str]:
+    """A term, by the name that it has on the page, and what it means."""
+    name = metric_name("fd", features) if term == "FD" else term
+    return name, TERMS[term].removesuffix(ELSEWHERE) if name == "FID" else TERMS[term]
 
 
 def _control(result: Result) -> Conditions:

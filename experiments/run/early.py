@@ -53,5 +53,5 @@ def _scores(study: Study, made: Made, number: int) -> str:
     with suppress(Exception):  # compare() of a user's study may need all networks
         first = next(pair for pair in study.compare(made.sides) if isinstance(pair, Contrast))
         b, a = (f"{side.rows[number]['fd']:.1f} with {side.label}" for side in (first.b, first.a))
-        return f": FD {b}, {a}"
+        return f": {'FID' if first.a.rows[number]['features'] == 'inception-v3-compat' else 'FD'} {b}, {a}"
     return ""
