@@ -96,6 +96,7 @@ def asked(where: Path, study: Study | None = None, **how: Any) -> Answer:
 
 def mine(**options: Any) -> Mine:
     few: dict[str, Any] = {"data": run_spine.data(), "train_images": 64, "warmup_images": 32, "n_samples": 40}
+    few["features"] = "digits"  # which are computed at once
     return Mine(**few | options)
 
 
