@@ -5,8 +5,8 @@
     python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
 The settings of ladders.py, and single ones, race at exactly the budget, on a few images. The best six and what is used
-without tuning are compared on images of other noise. The best of those that are detectably better than that is
-recommended, else what is used without tuning, and exported so that it can be pasted (export/).
+without tuning, the default, are compared on images of other noise. The best setting that is detectably better than the
+default is recommended, else the default, and exported so that it can be pasted (export/).
 """
 
 import math

@@ -22,14 +22,14 @@ def spoken(result: Result, row: pd.Series) -> pd.Series:
     return fd if fd is not None and same and comparable and row["verdict"] in (BETTER, WORSE) else row
 
 
-def size(result: Result, row: pd.Series) -> str:
+def size(result: Result, row: pd.Series, verb: str = "") -> str:
     """The values of b and a and their difference: "FD from 7.6 to 5.0 (difference −2.6; −3.2 to −2.0)".
 
-    Without a verdict nothing goes from here to there: "FD 7.6 and 7.5 (...)".
+    `verb`: what FD does, such as "falls". Without a verdict nothing goes from here to there: "FD 7.6 and 7.5 (...)".
     """
     change, interval = difference(row)
     before, after = (scaled(row["metric"], row[f"value_{side}"]) for side in "ba")
-    name = metric_name(row["metric"], result.features)
+    name = " ".join(filter(None, [metric_name(row["metric"], result.features), verb]))
     values = f"from {before} to {after}" if row["verdict"] in (BETTER, WORSE) else f"{before} and {after}"
     return f"{name} {values} (difference {change}{f'; {interval}' if interval else ''})"
 
@@ -95,27 +95,22 @@ def effect(result: Result, row: pd.Series, axis: Axis) -> Slot:
     text, interval = difference(row)
     notes = [f"{percent(row['level'])} interval {interval}" if interval else "no interval", "below 0 is better"]
     bar = Bar.of(axis, _values(row), row["verdict"])
-    return Slot(f"Effect on {metric_name(JUDGE, result.features)}", text, notes, [bar], axis.place(0))
+    return Slot(f"Effect on {metric_name(JUDGE, result.features)}", text, notes, [bar], axis.place(0), role="effect")
 
 
-def before_after(result: Result, row: pd.Series) -> Slot:
-    """The values of b and a next to that of real images, in the metric of a row of contrasts.csv."""
+def before_after(result: Result, row: pd.Series, sides: str = "before → after") -> Slot:
+    """The values of b and a, called `sides`, next to that of real images, in the metric of a row of contrasts.csv."""
     metric, floor = row["metric"], result.floor(row["metric"], row["n_samples"])
     scale = SCALES.get(metric, 1)
     marks = {"before": (row["value_b"], row["b"]), row["verdict"]: (row["value_a"], row["a"])}
     if floor is not None:
         marks = {"real": (floor["mean"], f"real {scaled(metric, floor['mean'])}"), **marks}
     axis = Axis.over(scale * value for value, _ in marks.values())
-    bars = [_dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
+    bars = [Bar.dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
     legend = [(bar.look, words) for bar, (_, words) in zip(bars, marks.values(), strict=True)]
     value = " → ".join(scaled(metric, row[f"value_{side}"]) for side in "ba")
     name = metric_name(metric, result.features)
-    return Slot(f"{name}, before → after", value, (), bars, axis.place(0), legend)
-
-
-def _dot(axis: Axis, value: float, kind: str) -> Bar:
-    place = axis.place(value)
-    return Bar(kind, place, place, (("", place),))
+    return Slot(f"{name}, {sides}", value, (), bars, axis.place(0), legend)
 
 
 def cost(row: pd.Series) -> Slot:
@@ -144,9 +139,9 @@ def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
         notes.append(f"{number(row['n_to_settle'], 0)} images each would detect it")
     if not missing(row["holds_for"]):
         notes.append(f"holds for {'this network' if row['holds_for'] == 1 else f'these {networks} networks'}")
-    bars = [_dot(axis, SCALES[JUDGE] * value, row["verdict"]) for value in alone["difference"]]
+    bars = [Bar.dot(axis, SCALES[JUDGE] * value, row["verdict"]) for value in alone["difference"]]
     zero = axis.place(0) if bars else None
-    return Slot("Networks × images", f"{networks} × {images}", notes, bars, zero)
+    return Slot("Networks × images", f"{networks} × {images}", notes, bars, zero, role="evidence")
 
 
 def slots(result: Result, row: pd.Series, said: pd.Series) -> list[Slot]:
@@ -189,7 +184,6 @@ def figure(title: str, families: Mapping[str, Sequence[tuple[pd.Series, str, str
             out.append(Family(heading, "; ".join(evidence), lines))
     note = (
         f"Difference in {metric_name(JUDGE, result.features)} with its {percent(rows[0]['level'])} interval. Filled "
-        f"dot: a verdict. Open dot: "
-        f"{NOT_DETECTABLE}, or no verdict."
+        f"dot: a verdict. Open dot: {NOT_DETECTABLE}, or no verdict."
     )
     return Figure(title, note, out, axis, axis.place(0), ticks=axis.ticks)

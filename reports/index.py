@@ -1,11 +1,10 @@
 """`python -m reports index FOLDER`: one page on all results below FOLDER, a row each, grouped by question."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.page import Page, Slot
+from reports.page import Page, Slot, Source
 from reports.render import picture, read_page, write_template
 
 NAME = "index.html"
@@ -23,24 +22,17 @@ class Entry:
 
     @property
     def effect(self) -> Slot | None:
-        """The slot of the difference."""
-        return next(
-            (slot for slot in ([] if self.page.failed else self.page.slots[:1]) if slot.bars and slot.zero is not None),
-            None,
-        )
+        """The slot of the difference; none if the control failed."""
+        return None if self.page.failed else self._slot("effect")
 
     @property
     def evidence(self) -> str:
         """Networks × images."""
-        return next((slot.value for slot in self.page.slots if "×" in slot.value), "")
+        slot = self._slot("evidence")
+        return slot.value if slot else ""
 
-    @property
-    def date(self) -> str:
-        return next((part for part in self.page.source if re.search(r"\d{4}$", part)), "")
-
-    @property
-    def minutes(self) -> str:
-        return next((part for part in self.page.source if re.match(r"[\d.,]+ (s|min|h)\b", part)), "")
+    def _slot(self, role: str) -> Slot | None:
+        return next((slot for slot in self.page.slots if slot.role == role), None)
 
 
 def write_index(folder: Path) -> Path:
@@ -77,9 +69,9 @@ def written(report: Path) -> Page:
     """The question and the first sentences of a report that an earlier version wrote."""
     lines = list(_lines(report))
     question = next((line[2:] for line in lines if line.startswith("# ")), "Cannot be read")
-    source = next((line.strip("*").split(" · ") for line in lines if line.startswith("*")), [])
+    source = next((line.strip("*").split(" · ")[1:] for line in lines if line.startswith("*Sigmabench")), [])
     verdict = next((line for line in lines if line[:1] not in "#*>|!-<" or line.startswith("**")), "")
-    return Page(source, question, "", verdict.replace("**", ""))
+    return Page(Source(source), question, "", verdict.replace("**", ""))
 
 
 def _lines(report: Path) -> Iterator[str]:

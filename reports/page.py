@@ -62,6 +62,12 @@ class Bar:
         at, low, high = (axis.place(value if math.isfinite(value) else values[0]) for value in values)
         return cls(verdict, low, high, (("", at),))
 
+    @classmethod
+    def dot(cls, axis: Axis, value: float, kind: str) -> "Bar":
+        """One mark without an interval. `kind`: a verdict, "before" or "real"."""
+        place = axis.place(value)
+        return cls(kind, place, place, (("", place),))
+
     @property
     def look(self) -> str:
         """The class of its colour."""
@@ -69,8 +75,25 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a page is about: data, network, features; the day of the last run, and the time of the whole command."""
+
+    subject: Sequence[str] = ()
+    day: str = ""
+    time: str = ""
+
+    @property
+    def line(self) -> str:
+        """The first line of a page."""
+        return " · ".join(filter(None, ["Sigmabench", *self.subject, self.day, self.time]))
+
+
+@dataclass(frozen=True)
 class Slot:
-    """A number set large, with a drawing: bars and a zero on one axis, or lengths in per cent."""
+    """A number set large, with a drawing: bars and a zero on one axis, or lengths in per cent.
+
+    `role`: "effect" or "evidence", which the index shows.
+    """
 
     label: str
     value: str
@@ -79,6 +102,7 @@ class Slot:
     zero: float | None = None
     legend: Sequence[tuple[str, str]] = ()  # class of a mark, what it is
     lengths: Sequence[tuple[str, float]] = ()
+    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +215,6 @@ class Page:
     """All parts of a page, in their order.
 
     Args:
-        source: what the result is about: data, network, date, time.
         lead: the first words of the verdict, for instance "Yes.".
         failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
         also: what holds elsewhere, for instance at other numbers of evaluations.
@@ -203,7 +226,7 @@ class Page:
         papers: figures for papers, which are files only.
     """
 
-    source: Sequence[str]
+    source: Source
     question: str
     lead: str
     verdict: str

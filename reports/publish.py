@@ -4,27 +4,25 @@ import gzip
 import shutil
 from pathlib import Path
 
-from reports.render import write_report
+from reports.render import read_page, write_report
 from reports.schema import TABLES, content
 
 LARGE, LARGER = 4_000, 50_000  # bytes of a table that is compressed; the latter of table.csv
 
 
 def publish(folder: Path, out: Path) -> Path:
-    """The path of OUT/report.html, after writing the report on a result and copying it there.
-
-    Of the pictures, those of the page are copied.
+    """The path of OUT/report.html, after copying tables, the pictures of the page and exports there, and writing it.
 
     Raises:
-        FileNotFoundError, ValueError: as in `write_report`; `out` exists.
+        FileNotFoundError, ValueError: as in `read_page`; `out` exists.
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
-    page = write_report(folder)
+    page = read_page(folder)
     pictures = [f"{one.name}.png" for one in page.pictures] + [f"{name}-4.png" for name in page.strips]
-    files = [path for pattern in ("figures/*.svg", "settings.json", "export/*") for path in folder.glob(pattern)]
+    files = [path for pattern in ("run.json", "settings.json", "export/*") for path in folder.glob(pattern)]
     files += [path for name in pictures if (path := folder / "images" / name).is_file()]
-    for path in (*files, *(folder / name for name in ("report.html", "report.md", "run.json"))):
+    for path in files:
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
@@ -35,5 +33,5 @@ def publish(folder: Path, out: Path) -> Path:
             (out / name).write_bytes(table)
         else:
             (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))
-    write_report(out)  # whose links are those to the copies
+    write_report(out)
     return out / "report.html"

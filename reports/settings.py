@@ -7,7 +7,7 @@ from datetime import date
 import pandas as pd
 
 from reports.formats import difference, duration, listed, metric_name, missing, number, percent, plural, scaled
-from reports.page import Column, Picture, Row, Table
+from reports.page import Column, Picture, Row, Source, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, WORSE
 
@@ -26,29 +26,29 @@ COLUMNS = (
 )
 
 
-def source(result: Result, *middle: str) -> list[str]:
+def source(result: Result, *subject: str) -> Source:
     """Data, network, the day of the last run and the time of the whole command."""
-    rows = result.runs
-    if not middle and len(rows):
-        one = rows.loc[rows["images_seen"].fillna(0).idxmax()]
+    runs = result.runs
+    if not subject and len(runs):
+        one = runs.loc[runs["images_seen"].fillna(0).idxmax()]
         trained = one["trained_by"] != "others" and one["images_seen"] > 0
         seen = f", {number(one['images_seen'], 0)} training images" if trained else ""
         seen += ", trained elsewhere" if one["trained_by"] == "others" else ""
-        middle = (one["data"], f"{one['network']} network{seen}", f"{result.features} features")
+        subject = (one["data"], f"{one['network']} network{seen}", f"{result.features} features")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
-    day = [f"{date.fromisoformat(max(days)):%-d %B %Y}"] if days else []
+    day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
     seconds, computed = result.info.get("wall_seconds"), result.info.get("computed", 1)
     stored = f" ({percent(1 - computed)} was stored before)" if computed < 1 else ""
-    return ["Sigmabench", *middle, *day, *([f"{duration(seconds)}{stored}"] if seconds else [])]
+    return Source(subject, day, f"{duration(seconds)}{stored}" if seconds else "")
 
 
-def rows(result: Result, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+def rows(result: Result) -> pd.DataFrame:
     """One row per setting: means over networks, and the samples of the first network."""
-    rows = result.runs if rows is None else rows
-    rows = rows.drop_duplicates([*KEYS, "run_id"]).sort_values("train_seed", kind="stable", key=pd.to_numeric)
+    runs = result.runs.drop_duplicates([*KEYS, "run_id"])
+    runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
     means = {name: (name, "mean") for name in ("mmd", "fd", "grain")}
-    firsts = {name: (name, "first") for name in ("eta", "samples_id", "n_reference", "sigma_min")}
-    grouped = rows.groupby(KEYS, sort=False, dropna=False)
+    firsts = {name: (name, "first") for name in ("eta", "samples_id")}
+    grouped = runs.groupby(KEYS, sort=False, dropna=False)
     return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
 
 
@@ -127,14 +127,14 @@ def table_row(row: pd.Series, change: str = "", verdict: str = "", best: bool = 
     return Row(name or row["setting"], values, row["samples_id"], best)
 
 
-def rooms(counts: Sequence[int], noun: str) -> tuple[list[int], str]:
+def rooms(counts: Sequence[int]) -> tuple[list[int], str]:
     """How many rows each of some tables or families shows, ROWS in all, and what to say if rows are left out."""
     out = [0] * len(counts)
     while sum(out) < ROWS and out != list(counts):
         at = min((at for at in range(len(counts)) if out[at] < counts[at]), key=lambda at: out[at])
         out[at] += 1
     left = sum(counts) - sum(out)
-    return out, f"{plural(left, noun)} with higher scores are left out. " if left else ""
+    return out, f"{plural(left, 'setting')} with higher scores are left out. " if left else ""
 
 
 def table(title: str, result: Result, rows: pd.DataFrame, make: Callable[[pd.Series], Row]) -> Table:

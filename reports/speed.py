@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.conditions import origin
 from reports.formats import missing, number, percent, plural, short
-from reports.page import Axis, Bar, Column, Family, Figure, Line, Page, Row, Slot, Table
+from reports.page import Axis, Bar, Column, Family, Figure, Line, Page, Row, Slot, Source, Table
 from reports.render import write_page
 from reports.schema import BETTER
 
@@ -76,7 +76,7 @@ def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
     rows = rows.assign(mode=[_mode(row) for _, row in rows.iterrows()])
     machine = info.get("machine_info", {})
     day = str(info.get("datetime", ""))[:10]
-    source = ["Sigmabench", _machine(machine), "network small, images of 32x32", *([day] if day else [])]
+    source = Source([_machine(machine), "network small, images of 32x32"], day)
     found = equal(rows)
     verdict = ("", "Sampling and training were not measured.")
     slots = []

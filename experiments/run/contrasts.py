@@ -238,8 +238,8 @@ def _shared(one: Contrast) -> Row:
 def best_set_rows(comparisons: Sequence[Comparison], families: Families, floors: Sequence[Row]) -> Iterator[Row]:
     """Rows of best_sets.csv, one per setting. Settings with a failed run are left out.
 
-    The first is the baseline. Recommended is the lowest score of those that are detectably better than it, and of these
-    one without grain, if there is one; if none is better, the baseline.
+    The first is the baseline. Recommended is the lowest score among the settings that are detectably better than it,
+    without grain if there is such a setting; if none is better, the baseline.
     """
     for one in comparisons:
         if isinstance(one, BestSet) and len(sides := [side for side in one.sides if side.whole]) > 1:

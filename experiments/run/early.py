@@ -15,23 +15,24 @@ from experiments.run.plan import Run
 from experiments.run.study import Say, Study
 from experiments.run.tables import Made
 
-SOON = 20.0  # seconds from which on one wants to see something
+SOON = 20.0  # seconds between looks: each reads all that is done
 Seen = Callable[[Sequence[Run], Mapping[str, str]], None]  # runs that are done, and by score_id why some failed
 
 
 def looking(study: Study, runs: Sequence[Run], cache: Cache, out: Path, place: str, say: Say) -> Seen:
-    """Tells after each network but the last what it scores, and writes the report so far.
+    """Tells after networks, but not after the last, what they score, and writes the report so far.
 
     Args:
         out: the result folder.
         place: its report, as it is shown.
     """
-    began = time.time()
+    last = time.time()
     every, told = list(dict.fromkeys(run.number for run in runs if not run.impossible)), list[int]()
 
     def seen(done: Sequence[Run], failed: Mapping[str, str]) -> None:
+        nonlocal last
         numbers = list(dict.fromkeys(run.number for run in done if not run.impossible))
-        if not len(told) < len(numbers) < len(every) or time.time() - began < SOON:
+        if not len(told) < len(numbers) < len(every) or time.time() - last < SOON:
             return
         first, made = not told, Made.of(study.page, done, cache, failed)
         for number in numbers[len(told) :]:
@@ -44,6 +45,7 @@ def looking(study: Study, runs: Sequence[Run], cache: Cache, out: Path, place: s
         folder.write(out, known | {"early": [len(numbers), len(every)]})
         if first:
             say(f"its samples: {place}")
+        last = time.time()
 
     return seen
 

@@ -154,7 +154,7 @@ def _makers(run: Run) -> set[Any]:
 
 
 def missing(runs: Sequence[Run], cache: Cache) -> dict[str, dict[Path, float]]:
-    """Of the files that runs need, those that are not there."""
+    """The files that runs need and that are not there."""
     every = needed(runs, cache)
     return {kind: {path: cost for path, cost in paths.items() if not path.exists()} for kind, paths in every.items()}
 

@@ -99,7 +99,7 @@ def settings_tables(
     """A table per number of images, since only equal numbers are compared."""
     once = every.drop_duplicates(["n_samples", "setting", "sampler", "nfe", "final_denoise"])
     counts = list(dict.fromkeys(once["n_samples"]))
-    sizes, note = settings.rooms([int((once["n_samples"] == count).sum()) for count in counts], "setting")
+    sizes, note = settings.rooms([int((once["n_samples"] == count).sum()) for count in counts])
 
     def made(row: pd.Series) -> Row:
         same = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != "control")]

@@ -8,11 +8,12 @@ import pandas as pd
 from reports import settings
 from reports.conditions import origin
 from reports.formats import capital, missing, number, plural
-from reports.page import Axis, Bar, Family, Figure, Line, Page, Slot
+from reports.page import Axis, Bar, Family, Figure, Line, Page, Slot, Source
 from reports.results import Result
 from reports.schema import WORSE
 
 RATIOS = Axis((0.35, 1.65))  # of standard deviations; one beyond is drawn at the edge, and its number says where it is
+TICKS = [(RATIOS.place(tick), number(tick)) for tick in (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6)]
 ERRORS = Axis((-1.0, 1.8), log=True)  # per cent: 0.1 to 63
 WIDE = 0.1  # directions of a smaller standard deviation only show noise that is left over
 FEW, MANY = 28, 400  # steps
@@ -64,7 +65,7 @@ def farthest(ratios: pd.Series) -> float:
 
 
 def _many(verdicts: pd.DataFrame, worst: pd.Series) -> Page:
-    """Of several samplers: those that do not converge, a line each; the others as a strip of dots per library."""
+    """Several samplers: a line for each that is not right, and a strip of dots per library for the right ones."""
     right = verdicts["kind"] == "right"
     wrong = verdicts[~right]
     off = (wrong["limit_ratio"] - 1).abs()
@@ -78,7 +79,7 @@ def _many(verdicts: pd.DataFrame, worst: pd.Series) -> Page:
     parts += [f"{unknown} is undecided" if unknown == 1 else f"{unknown} are undecided"] if unknown else []
     rest = f"{', '.join(parts)}." if parts else ""
     share = 100 * len(wrong) / len(verdicts)
-    kinds = [f"{count} {kind}" for kind, count in wrong["kind"].value_counts().items()]
+    kinds = [f"{n} {kind}" for kind, n in count.items()]
     slots = [
         Slot(
             "Not right", f"{len(wrong)} of {len(verdicts)}", kinds[:4],
@@ -94,7 +95,7 @@ def _many(verdicts: pd.DataFrame, worst: pd.Series) -> Page:
         slots.append(Slot(f"Right ones, with {FEW} steps", f"{median} %", ["median error of the standard deviation"]))
     figures = [_wrong(wrong.assign(off=off), worst)] if len(wrong) else []
     figures += [_right(verdicts, errors)] if errors else []
-    return Page((), "", lead, rest or "All tend to the data with more steps.", slots=slots, figures=figures)
+    return Page(Source(), "", lead, rest or "All tend to the data with more steps.", slots=slots, figures=figures)
 
 
 def _wrong(wrong: pd.DataFrame, worst: pd.Series) -> Figure:
@@ -106,7 +107,7 @@ def _wrong(wrong: pd.DataFrame, worst: pd.Series) -> Figure:
     note = f"{NOTE}. Open: {FEW} steps. Grey: {MANY} steps. Diamond and number: the limit. At the edge: beyond."
     return Figure(
         "The samplers that are not right", note, families, RATIOS, RATIOS.place(1), ("too narrow", "too wide"),
-        [(RATIOS.place(tick), number(tick)) for tick in (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6)], long=True,
+        TICKS, long=True,
     )  # fmt: skip
 
 
@@ -139,8 +140,7 @@ def _right(verdicts: pd.DataFrame, errors: dict[str, float]) -> Figure:
 
 def _one(row: pd.Series, wide: pd.DataFrame) -> Page:
     """Of one sampler: its ratio in every direction against the number of steps."""
-    lead, _, text = row["sentence"].partition(": ")
-    verdict = (text or row["sentence"]).partition(";")[0].rstrip(".")
+    verdict = row["sentence"].removeprefix(f"{row['kind']}: ").partition(";")[0].rstrip(".")
     steps = wide.groupby("n_steps")
     far = {n: farthest(rows["ratio"]) for n, rows in steps}
     declared = [] if missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
@@ -155,10 +155,10 @@ def _one(row: pd.Series, wide: pd.DataFrame) -> Page:
     figure = Figure(
         "The way to the limit", f"{NOTE}, a dot per direction. Diamond: the one that is farthest from 1.",
         [Family("By number of steps", "", lines)], RATIOS, RATIOS.place(1), ("too narrow", "too wide"),
-        [(RATIOS.place(tick), number(tick)) for tick in (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6)],
+        TICKS,
     )  # fmt: skip
-    answer = f"{capital(lead)}.", f"{capital(verdict)}."
-    return Page((), "", *answer, slots=slots, figures=[figure] if lines else [])
+    answer = f"{capital(row['kind'])}.", f"{capital(verdict)}."
+    return Page(Source(), "", *answer, slots=slots, figures=[figure] if lines else [])
 
 
 def short(sampler: str) -> str:

@@ -21,7 +21,7 @@ def page(result: Result) -> Page:
     slots = [_ruler(result, metric) for metric in ("fd", JUDGE)]
     slots.append(Slot("Evaluations per image", number(row["nfe"], 0), [f"{row['sampler']}"]))
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
-    slots.append(Slot("Networks × images", evidence, ["nothing is compared"]))
+    slots.append(Slot("Networks × images", evidence, ["nothing is compared"], role="evidence"))
     return Page(
         source, question, "", f"{row['setting']} has {name} {scaled('fd', row['fd'])}{real}.",
         caveat=" ".join(settings.caveats(result, [row])), slots=slots,
@@ -42,7 +42,7 @@ def _ruler(result: Result, metric: str) -> Slot:
     marks = [("not", scale * value) for value in values]
     marks += [("real", scale * floor["mean"])] if floor is not None else []
     axis = Axis.over(value for _, value in marks)
-    bars = [Bar(kind, axis.place(value), axis.place(value), (("", axis.place(value)),)) for kind, value in marks]
+    bars = [Bar.dot(axis, value, kind) for kind, value in marks]
     legend = [("real", f"real {scaled(metric, floor['mean'])}")] if floor is not None else []
     return Slot(
         metric_name(metric, result.features), scaled(metric, values.mean()), ["mean; each dot is a network"]

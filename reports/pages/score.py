@@ -74,10 +74,11 @@ def slots(result: Result, row: pd.Series, said: pd.Series, sets: int) -> list[Sl
         notes.append(f"pairs are worth {number(gain)} times the images")
     if needed := (facts.get("needed") or {}).get(row["a"]):
         notes.append(f"{number(needed, 0)} images per set would detect half of it")
-    evidence = Slot("Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note])
-    change = replace(contrast.before_after(result, said), label="")
-    name = metric_name(said["metric"], result.features)
-    return [contrast.effect(result, row, axis), replace(change, label=f"{name}, {row['b']} → {row['a']}"), evidence]
+    evidence = Slot(
+        "Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note], role="evidence"
+    )
+    change = contrast.before_after(result, said, f"{row['b']} → {row['a']}")
+    return [contrast.effect(result, row, axis), change, evidence]
 
 
 def figure(result: Result, contrasts: pd.DataFrame, n: str) -> Figure:
@@ -141,15 +142,14 @@ def _one(result: Result, base: Page, row: pd.Series) -> Page:
         axis = Axis.over(scale * mark for mark in marks)
         bars, legend = [Bar.of(axis, [scale * mark for mark in (value, low, high)], "")], list[tuple[str, str]]()
         if floor is not None:
-            place = axis.place(scale * floor["mean"])
-            bars.append(Bar("real", place, place, (("", place),)))
-            legend.append(("real", f"{number(floor['n_samples'], 0)} real {scaled(metric, floor['mean'])}"))
+            bars.append(Bar.dot(axis, scale * floor["mean"], "real"))
+            legend.append(("real", f"{number(floor['n_samples'], 0)} real images: {scaled(metric, floor['mean'])}"))
         interval = f"95 % interval {scaled(metric, low)} to {scaled(metric, high)}"
         name = metric_name(metric, result.features)
         made.append(Slot(name, scaled(metric, value), [interval], bars, axis.place(0), legend))
     made.append(Slot("Images", number(row["n_samples"], 0), ["nothing is compared"]))
     judge, notes = made[0], ", ".join(made[0].notes)
-    real = f"; {judge.legend[0][1].replace('real', 'real images:')}" if judge.legend else ""
+    real = "".join(f"; {words}" for _, words in judge.legend)
     return replace(
         base, verdict=f"{row['setting']} has {judge.label} {judge.value} ({notes}){real}.", slots=made,
         pictures=settings.pictures(result, JUDGE, (row, "Set", row["setting"])),

@@ -1,8 +1,7 @@
 """The page on settings that are compared with the first of their group: of `sweep`, and the base of its relatives."""
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -39,8 +38,8 @@ class Group:
     @property
     def name(self) -> str:
         """What it is called: its mode, with its budget if that is not in it."""
-        known = missing(self.budget) or re.search(rf"\b{self.budget:.0f}\b", self.mode)
-        return self.mode if known else f"{self.mode}, {plural(self.budget, 'evaluation')}"
+        budget = "" if missing(self.budget) else f"{self.budget:.0f} evaluations"
+        return self.mode if budget in ("", self.mode) else f"{self.mode}, {budget}"
 
     @property
     def use(self) -> str:
@@ -48,9 +47,9 @@ class Group:
         return self.baseline if self.winner is None else str(self.winner["a"])
 
     @property
-    def nearest(self) -> pd.Series | None:
-        """The contrast of the lowest score."""
-        return self.winner if self.winner is not None else self.contrasts.iloc[0] if len(self.contrasts) else None
+    def nearest(self) -> pd.Series:
+        """The contrast that the headline is about: of the recommended setting, or else of the lowest score."""
+        return self.winner if self.winner is not None else self.contrasts.iloc[0]
 
     def row(self, setting: str) -> pd.Series:
         """The row of a setting."""
@@ -79,22 +78,18 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
         text = "Fewer than two settings succeeded with every network."
         return Page(source, question, "No verdict.", text, conditions=conditions(result, None, *TERMS))
     group = (chosen or (lambda every: every[0]))(groups)
-    nearest = group.nearest
+    nearest, failed = group.nearest, contrast.failed(result)
     tables, note = settings_tables(result, groups, words)
-    base = Page(
-        source, question, *answer(result, group, words), failed=contrast.failed(result), tables=tables, note=note,
-        conditions=conditions(result, nearest, *TERMS, more=_means(result)),
-    )  # fmt: skip
-    if nearest is None:
-        return base
     said = contrast.spoken(result, nearest)
     before, after = group.row(group.baseline), group.row(nearest["a"])
     lines = figure(result, groups, words)
     texts = contrast.disagreement(result, nearest) + settings.caveats(result, [before, after])
     texts += _passed_over(result, group) + _lower(group)
     after_title = "After" if group.winner is not None else "Next"
-    return replace(
-        base, also="" if base.failed else " ".join(_elsewhere(groups, group, words)), caveat=" ".join(texts),
+    return Page(
+        source, question, *answer(result, group, words), failed=failed, tables=tables, note=note,
+        conditions=conditions(result, nearest, *TERMS, more=_means(result)),
+        also="" if failed else " ".join(_elsewhere(groups, group, words)), caveat=" ".join(texts),
         slots=contrast.slots(result, nearest, said),
         pictures=settings.pictures(
             result, said["metric"], (before, "Before", group.baseline), (after, after_title, nearest["a"])
@@ -137,7 +132,6 @@ def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
     if group.why:
         return "No verdict.", f"{capital(group.why)}."
     nearest = group.nearest
-    assert nearest is not None
     place = words.place.format(group.name)
     if group.winner is None:
         change, interval = difference(nearest)
@@ -148,7 +142,7 @@ def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
         )
     said = contrast.spoken(result, group.winner)
     where = "" if missing(group.budget) else f"{place}, "
-    size = contrast.size(result, said).replace(" from ", " falls from ", 1)
+    size = contrast.size(result, said, "falls")
     return f"{words.use.format(group.use)}{_tie(group)}.", f"{capital(where)}{size}."
 
 
@@ -204,7 +198,7 @@ def _means(result: Result) -> Conditions:
 
 def figure(result: Result, groups: Sequence[Group], words: Words) -> Figure | None:
     """The differences from the baseline in every group."""
-    sizes, _ = settings.rooms([len(one.contrasts) for one in groups], "setting")
+    sizes, _ = settings.rooms([len(one.contrasts) for one in groups])
     families = {
         capital(words.place.format(one.name)): [
             (row, row["a"], one.baseline) for _, row in one.contrasts.head(size).iterrows()
@@ -216,7 +210,7 @@ def figure(result: Result, groups: Sequence[Group], words: Words) -> Figure | No
 
 def settings_tables(result: Result, groups: Sequence[Group], words: Words) -> tuple[list[Table], str]:
     """A table per group, best first, and what stands below them."""
-    sizes, note = settings.rooms([len(one.rows) for one in groups], "setting")
+    sizes, note = settings.rooms([len(one.rows) for one in groups])
     tables = [_table(result, one, size, words) for one, size in zip(groups, sizes, strict=True)]
     return tables, f"{note}Kernel distance, precision, recall and single runs are in table.csv."
 

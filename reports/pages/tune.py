@@ -21,12 +21,16 @@ def page(result: Result) -> Page:
     race = result.table["mode"].str.endswith(RACE)
     confirmed = replace(result, tables={**result.tables, "table": result.table[~race]})
     page = sweep.page(confirmed, WORDS, headline)
-    raced = f"{plural(len(result.race.drop_duplicates(['mode', 'setting'])), 'setting')} raced on "
-    raced += f"{number(result.race['n_samples'].min(), 0)} images each; the tables show those that were confirmed on "
-    raced += "other images. race.csv has all. " if len(result.race) else ""
+    raced = ""
+    if len(result.race):
+        raced = f"{plural(len(result.race.drop_duplicates(['mode', 'setting'])), 'setting')} raced on "
+        raced += (
+            f"{number(result.race['n_samples'].min(), 0)} images each; the tables show the best, confirmed on other "
+        )
+        raced += "images. race.csv has all. "
     name = metric_name(JUDGE, result.features)
     return replace(
-        page, codes=codes(result), note=(raced if len(result.race) else "") + page.note,
+        page, codes=codes(result), note=raced + page.note,
         papers=[figures.quality(confirmed.runs, "setting", JUDGE, name)] if len(confirmed.runs) else (),
     )  # fmt: skip
 

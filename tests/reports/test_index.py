@@ -40,7 +40,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
 def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Rows) -> None:
     row = rows["deep/one"]
     assert '<a href="deep/one/report.html">Yes. With the same 66 evaluations, fresh noise lowers FD from 7.6' in row
-    assert "· mnist5k · small network, 9,000 training images</small>" in row
+    assert "· mnist5k · small network, 9,000 training images · digits features</small>" in row
     assert "<small>3 × 500 · 10 min · 20 November 2026</small>" in row
     assert '<img src="data:image/png;base64,' in row and '<span class="bar better">' in row and "flag" not in row
 
@@ -56,5 +56,5 @@ def test_a_row_is_flagged_by_its_caveat_or_the_reason_why_it_cannot_be_read(rows
 
 def test_a_result_of_a_deleted_experiment_is_listed_by_its_own_first_lines(rows: Rows) -> None:
     row = rows["four"]
-    assert "No. It does not &lt;b&gt;help&lt;/b&gt;." in row and "1.6 h · 27 November 2026" in row
+    assert "No. It does not &lt;b&gt;help&lt;/b&gt;." in row and "digits · 27 November 2026 · 1.6 h" in row
     assert not any(word in row for word in ("⚑", "Made by", "<img", 'class="bar'))
