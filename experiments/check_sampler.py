@@ -5,6 +5,7 @@ Prints the verdict and a table by number of steps, and writes a report. Exit sta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,10 +13,13 @@ import tyro
 
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
-The data has directions of standard deviation 2, 1, 0.5, 0.2 and 0.01, with mean 0.5. The sampler runs with 8 to 500
-steps. If its mean and standard deviations converge to those of the data, it is right. Nearly every sampler is affine in
-its noise; its mean and variance are then exact, without any statistics, and the command takes about ten seconds of CPU.
-Else they are drawn, and the verdict says so. The ten lines of a sampler of your own, in my_file.py:
+First, three samples are drawn alone and together, with the same noise and the same generator: they must agree. The data
+has directions of standard deviation 2, 1, 0.5, 0.2 and 0.01, with mean 0.5. The sampler runs with 3 to 500 steps. If
+its mean and standard deviations converge to those of the data, it is right. Nearly every sampler is affine in its
+noise; its mean and variance are then exact, without any statistics. The check takes about a second of CPU, and the
+command three more to import torch and to write the report. Else they are drawn, in five seconds more, and the verdict
+says so. A sampler with an argument `generator` is also given one, and a list of them if it takes that. The ten lines of
+a sampler of your own, in my_file.py:
 
     def sampler(denoiser, n_steps, noise):                 # noise: unit noise, the start; more by torch.randn_like
         x, times = noise, torch.linspace(1, 0, n_steps + 1)
@@ -52,6 +56,23 @@ class CheckSampler:
         tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 8 to 500)")
     ] = ()
     """Numbers of steps. They must hold N, 2N and 4N: 25 50 100, 50 100 200, 125 250 500 or 250 500 1000."""
+    policy: Annotated[str | None, tyro.conf.arg(metavar="FILE:STEP", help_behavior_hint="(default: none)")] = None
+    """Instead of samplers: a stochastic step of a flow model with a log-probability, as in reinforcement learning:
+    x_next, log_prob[, mean, std] = step(x, t, t_next, velocity, ...), x = (1 - t) x0 + t z, t falling. Options that it
+    has are used: generator, and x_next or prev_sample (a stored sample). Or a list, FILE.toml. See docs/policies.md."""
+    noise: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: not checked)")] = None
+    """Of --policy: the argument that sets the noise. With 0 the step must be the Euler step."""
+    replay: Annotated[str | None, tyro.conf.arg(metavar="FILE:STEP", help_behavior_hint="(default: --policy)")] = None
+    """Of --policy: the trainer's step, which computes log_prob of stored samples."""
+    levels: Annotated[str | None, tyro.conf.arg(metavar="FILE:LEVELS", help_behavior_hint="(default: uniform)")] = None
+    """Of --policy: levels(n_steps) returns its n_steps + 1 times, from 1 to 0."""
+    replay_levels: Annotated[
+        str | None, tyro.conf.arg(metavar="FILE:LEVELS", help_behavior_hint="(default: --levels)")
+    ] = None
+    """Of --policy: the trainer's times."""
+    accept: tuple[Literal["mean", "normaliser", "variance"], ...] = ()
+    """Of --policy, what is meant so: log_prob is the mean over dimensions; lacks its normaliser; is not divided by the
+    variance."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")
     """Folder of the report."""
 
@@ -59,6 +80,9 @@ class CheckSampler:
 def command(arguments: Sequence[str], prog: str) -> int:
     """Checks the samplers. Returns 0 if all are right, else 1. tyro ends the program on --help."""
     options = tyro.cli(CheckSampler, prog=prog, description=HELP, args=list(arguments))
-    from experiments.sampler_checks import main  # it imports torch
-
-    return int(not all(verdict.right for verdict in main(options)))
+    of_policies = ("noise", "replay", "levels", "replay_levels", "accept")
+    for name in ("samplers", "order", "reference", "budgets") if options.policy else of_policies:
+        if getattr(options, name):
+            raise ValueError(f"{name}: it {'cannot be combined with' if options.policy else 'needs'} --policy")
+    module = import_module(f"experiments.{'policy' if options.policy else 'sampler'}_checks")  # it imports torch
+    return int(not all(verdict.right for verdict in module.main(options)))

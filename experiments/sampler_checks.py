@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from experiments.check_sampler import CheckSampler
 
 NAME = "check_sampler"
+T = TypeVar("T")
 DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
 
 
@@ -48,7 +49,12 @@ class Entry:
 
 
 def main(options: "CheckSampler") -> list[Verdict]:
-    """Prints the verdicts and writes the report. ValueError if a sampler cannot be found or returns no samples."""
+    """Prints the verdicts and writes the report, of the finished ones where a list is interrupted or one fails.
+
+    Raises:
+        ValueError: a sampler cannot be found, or returns no samples.
+        SystemExit: it was interrupted after the first verdict.
+    """
     began, out = time.time(), options.out.absolute()  # wherever code of the user's goes
     if not options.samplers:
         raise ValueError("samplers: none is given; --help shows how they are spelt")
@@ -57,18 +63,20 @@ def main(options: "CheckSampler") -> list[Verdict]:
             raise ValueError(f"{name}={number}: it must be at least 1")
     entries = [Entry(text, options.order, options.reference) for text in options.samplers]
     if len(entries) == 1 and options.samplers[0].endswith(".toml"):
-        entries = listed(Path(options.samplers[0]))
+        entries = listed(Path(options.samplers[0]), "sampler", Entry)
     samplers = [named(entry.sampler) for entry in entries]  # all names first: an error comes before the work
     references = [named(entry.reference)[0] if entry.reference else None for entry in entries]
-    from experiments.run.folder import earlier, held  # it imports torchvision and pandas
+    if out.exists():
+        from experiments.run.folder import earlier  # it imports pandas and more: else only after the verdict
 
-    earlier(options.out)  # raises ValueError if others wrote there
+        earlier(options.out)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
-    verdicts, seconds = [], []
+    verdicts, seconds, n_listed = list[Verdict](), list[float](), len(entries)
+    failure: BaseException | None = None
     console = Terminal()
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
-        line = bar.add_task("", total=len(entries))
+        line = bar.add_task("", total=n_listed)
         for at, (entry, (sampler, declared), reference) in enumerate(zip(entries, samplers, references, strict=True)):
             start = time.process_time()
             order = declared if entry.order is None else entry.order
@@ -76,18 +84,30 @@ def main(options: "CheckSampler") -> list[Verdict]:
             def progress(share: float, at: int = at, entry: Entry = entry) -> None:
                 bar.update(line, completed=at + share, description=entry.sampler)
 
-            verdicts.append(_checked(entry.sampler, sampler, order, reference, options, progress))
+            try:
+                verdicts.append(_checked(entry.sampler, sampler, order, reference, options, progress))
+            except (KeyboardInterrupt, ValueError) as error:
+                failure = error
+                break
             seconds.append(time.process_time() - start)
-    with held(out):
-        write(out, entries, verdicts, seconds, time.time() - began)
-    if len(entries) == 1:
+    if failure and not verdicts:
+        raise failure
+    entries = entries[: len(verdicts)]
+    if n_listed == 1:
         show(entries[0], verdicts[0], seconds[0])
     else:
         show_all(entries, verdicts)
+    from experiments.run.folder import held
+
+    with held(out):
+        write(out, entries, verdicts, seconds, time.time() - began, n_listed)
     print(f"report:  {options.out / 'report.html'}")
     if not sys.stdout.isatty():
         kinds = {entry.sampler: verdict.kind for entry, verdict in zip(entries, verdicts, strict=True)}
         print(json.dumps({"check-sampler": kinds, "out": str(options.out)}))
+    if failure:
+        print(f"the report has only the first {len(verdicts)} of {n_listed} samplers", file=sys.stderr)
+        raise SystemExit(130) if isinstance(failure, KeyboardInterrupt) else failure
     return verdicts
 
 
@@ -105,20 +125,21 @@ def _checked(
         raise ValueError(f"{name}: {kind}{' '.join(str(error).split())}") from error
 
 
-def listed(path: Path) -> list[Entry]:
-    """The samplers of a list: tables [[sampler]] with the fields of `Entry`; `sampler` is called `name` there.
+def listed(path: Path, kind: str, of: type[T]) -> list[T]:
+    """The tables [[kind]] of a TOML file as dataclasses, whose first field is called `name` there.
 
     Raises:
         ValueError: it is no such file.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))["sampler"]
-        known = {field.name for field in fields(Entry)} - {"sampler"} | {"name"}
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))[kind]
+        first, *others = (field.name for field in fields(of))  # type: ignore[arg-type]  # a dataclass
+        known = {"name", *others}
         if strange := sorted({key for table in tables for key in table} - known):
             raise ValueError(f"{strange[0]}: no such field; there are {', '.join(sorted(known))}")
-        return [Entry(table["name"], **{k: v for k, v in table.items() if k != "name"}) for table in tables]
+        return [of(**{first if key == "name" else key: value for key, value in table.items()}) for table in tables]
     except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: no list of samplers: {error}") from error
+        raise ValueError(f"{path}: no list of [[{kind}]]: {error}") from error
 
 
 def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
@@ -134,37 +155,50 @@ def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def question(entries: Sequence[Entry]) -> str:
+def question(entries: Sequence[Entry], n_listed: int) -> str:
     """The question that is answered."""
-    one = len(entries) == 1
-    return f"Is {entries[0].sampler} right?" if one else f"Do these {len(entries)} samplers converge to the data?"
+    if n_listed == 1:
+        return f"Is {entries[0].sampler} right?"
+    which = f"these {n_listed}" if n_listed == len(entries) else f"the first {len(entries)} of {n_listed}"
+    return f"Do {which} samplers converge to the data?"
 
 
 def write(
-    out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float], wall_seconds: float
-) -> None:
-    """Writes a result folder, which is held (see run/folder.py), after so many seconds.
+    out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float], wall_seconds: float,
+    n_listed: int,
+) -> None:  # fmt: skip
+    """Writes a result folder, which is held (see run/folder.py), after so many seconds. The list had `n_listed`."""
+    verdict_rows = [
+        {
+            "sampler": entry.sampler, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
+            "declared": entry.order, "order": verdict.order, "left_over": verdict.left_over, "how": verdict.how,
+            "limit_ratio": farthest(verdict.ratios, 1.0), "limit_mean_error": farthest(verdict.mean_errors, 0.0),
+            "seconds": taken, "note": entry.note, "link": entry.link,
+        }
+        for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
+    ]  # fmt: skip
+    pairs = zip(entries, verdicts, strict=True)
+    budgets = [row for entry, verdict in pairs for row in rows(entry.sampler, verdict)]
+    tables = {"verdicts.csv": verdict_rows, "budgets.csv": budgets}
+    write_result(out, NAME, question(entries, n_listed), tables, wall_seconds, [entry.sampler for entry in entries])
+
+
+def write_result(
+    out: Path, experiment: str, question: str, tables: dict[str, list[dict[str, Any]]], wall_seconds: float,
+    names: Sequence[str],
+) -> None:  # fmt: skip
+    """Writes the tables, run.json and the report into a folder that is held. `names` are those of what was checked.
 
     ValueError if the folder has what no run wrote.
     """
     from experiments.run import folder
 
     folder.clear(out)
-    lines = [
-        {
-            "sampler": entry.sampler, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
-            "declared": entry.order, "order": verdict.order, "left_over": verdict.left_over, "how": verdict.how,
-            "limit_ratio": _farthest(verdict.ratios, 1.0), "limit_mean_error": _farthest(verdict.mean_errors, 0.0),
-            "seconds": taken, "note": entry.note, "link": entry.link,
-        }
-        for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
-    ]  # fmt: skip
-    folder.write_rows(out / "verdicts.csv", lines)
-    pairs = zip(entries, verdicts, strict=True)
-    folder.write_rows(out / "budgets.csv", [row for entry, verdict in pairs for row in rows(entry.sampler, verdict)])
-    packages = {entry.sampler.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
+    for file, lines in tables.items():
+        folder.write_rows(out / file, lines)
+    packages = {name.partition(":")[0] for name in names} & {"diffusers", "smalldiffusion"}
     versions = folder.origin(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
-    info = {"experiment": NAME, "preset": "", "question": question(entries), "notes": [], "versions": versions}
+    info = {"experiment": experiment, "preset": "", "question": question, "notes": [], "versions": versions}
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
 
@@ -174,7 +208,7 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _farthest(values: Sequence[float], right: float) -> float | None:
+def farthest(values: Sequence[float], right: float) -> float | None:
     """The value that is farthest from what it should be, if there is one."""
     return max(filter(math.isfinite, values), key=lambda value: abs(value - right), default=None)
 
@@ -183,6 +217,8 @@ def show(entry: Entry, verdict: Verdict, seconds: float) -> None:
     """The verdict, and a table by number of steps."""
     console = Terminal()
     console.print(verdict.sentence, style="green" if verdict.right else "bold red")
+    if not verdict.laws:
+        return
     stds = [float(std) for std in verdict.oracle.true_stds]
     table = Table(title=entry.sampler, title_justify="left", caption_justify="left", caption=(
         f"Standard deviation over the true one, by direction. By {verdict.how}; {seconds:.1f} s of CPU."))  # fmt: skip

@@ -190,6 +190,7 @@ class Sheet:
     note: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[tuple[str, str] | None]]]
+    unit: str = ""  # of the columns, said behind the first one
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,7 @@ class Page:
         caveat: one line about the settings that are shown.
         aside: what the pictures show.
         noun: what the rows of the tables are.
+        order: how they are ordered, behind that word.
         note: on the tables.
         conditions: (term, text), (term, Code) or (term, files).
         papers: figures for papers, which are files only.
@@ -242,6 +244,7 @@ class Page:
     codes: Sequence[Code] = ()
     tables: Sequence[Table] = ()
     noun: str = "setting"
+    order: str = ", best first"
     note: str = ""
     conditions: Sequence[tuple[str, Any]] = ()
     papers: Sequence[Drawing] = field(default=(), compare=False)

@@ -22,7 +22,18 @@ from reports.pages import early
 from reports.results import Result, read
 from reports.schema import NOT_DETECTABLE
 
-PAGES = ("beta", "check_sampler", "ladders", "noise_levels", "run", "score", "sweep", "tune")
+PAGES = (
+    "beta",
+    "check_policy",
+    "check_sampler",
+    "harmless",
+    "ladders",
+    "noise_levels",
+    "run",
+    "score",
+    "sweep",
+    "tune",
+)
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference

@@ -40,12 +40,17 @@ TABLES: dict[str, tuple[str, ...]] = {
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
             note link""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se rare",
+        "harms.csv": "a b check value low high limit verdict truth? value_a? value_b?",
+        "worst_pairs.csv": "place pair share",
+        "policies.csv": "sampler group kind factor limit_ratio seconds note link",
+        "policy_steps.csv": "sampler n_steps ratio_low ratio_high last_noise",
+        "policy_checks.csv": "sampler check verdict sentence",
     }.items()
 }
 TEXTS = """experiment mode setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by network train_seed schedule sampler sample_seed device precision_mode features
-    features_id kind metric a b interval verdict adjusted no_verdict group sentence how note link run_id_a
-    run_id_b""".split()
+    features_id kind metric a b interval verdict adjusted no_verdict group sentence how note link check truth
+    pair run_id_a run_id_b""".split()
 FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 

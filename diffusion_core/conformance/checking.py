@@ -1,27 +1,41 @@
 """Is a sampler right? Exact predictions, exact laws at many numbers of steps, a verdict."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diffusion_core.conformance.behaviour import FEW, MANY, fault, ignored_noise, same, seeded, takes_generator
 from diffusion_core.conformance.impulses import (
     Law,
     NotAffineError,
     SamplerFunction,
+    SuspectError,
     by_impulses,
     by_monte_carlo,
     checked,
     z_scores,
 )
-from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
-from diffusion_core.conformance.verdict import BUDGETS, DRAWN_BUDGETS, MORE, Verdict, judge
+from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
+from diffusion_core.conformance.verdict import (
+    BUDGETS,
+    DRAWN_BUDGETS,
+    EVERY,
+    MORE,
+    RANDOM,
+    Verdict,
+    falling,
+    irregular,
+    judge,
+)
 
 CROSS_CHECK, N_CROSS, N_DRAWN = 50, 10_000, 100_000  # steps and samples of the cross-check; samples of Monte Carlo
 SUSPECT = 5.0  # standard errors, between impulses and Monte Carlo or between a sampler and its reference
+CONTRARY = 50.0  # standard errors between impulses and Monte Carlo, beyond which neither is believed
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
 
 
@@ -35,36 +49,42 @@ def check(
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Verdict:
-    """Whether a sampler converges to the data's law when its network is exact.
+    """Whether a sampler is a function of its noise, and converges to the data's law when its network is exact.
 
     Args:
         sampler: samples = sampler(denoiser, n_steps, noise). The denoiser is an `Oracle`, noise is unit noise
-            (B, 1, 1, D), and the samples have its shape. Its own noise must come from torch's normal draws.
+            (B, 1, 1, D), and the samples have its shape. Its own noise must come from torch's normal draws. If it has
+            an argument `generator`, it is also called with one, and with a list of one per sample if it takes that.
         order: the order of convergence that the sampler should have, in mean and standard deviation.
         reference: a sampler that should have the same law at each number of steps. Impulses measure it if they measured
             the sampler and suit both; otherwise Monte Carlo does, with the same seed.
         data: `GAUSSIAN`, which is exact, or `MIXTURE`, which takes Monte Carlo.
-        budgets: numbers of steps; they must hold a chain of verdict.py, such as 50, 100 and 200.
+        budgets: numbers of steps; they must hold a chain of verdict.py, such as 50, 100 and 200. By default those of
+            verdict.py, and then each from 4 to 40, and some that are drawn at random, always the same.
         seed: of Monte Carlo.
         progress: called with the share of the work that is done.
 
     Raises:
         ValueError: the sampler or the reference returns something other than samples; the budgets do not suffice.
     """
-    with torch.random.fork_rng(devices=[]):
-        laws, why = _exact(sampler, data, sorted(set(budgets or BUDGETS)), seed, progress)
-        if why is None:
-            verdict = judge(laws, data, order, "impulses", exact=True)
-            if verdict.kind == "undecided" and budgets is None:
-                with suppress(NotAffineError):  # the fewer steps were measured: the verdict is about these
-                    more, _ = by_impulses(sampler, data, MORE, 2 * MORE)
-                    again = judge([*laws, more], data, order, "impulses", exact=True)
-                    verdict = again if np.isfinite(more.std).all() else verdict
-        else:
-            laws = _drawn(sampler, data, sorted(set(budgets or DRAWN_BUDGETS)), seed, progress)
-            verdict = judge(laws, data, order, f"Monte Carlo, because {why}", exact=False)
-        if reference and verdict.kind in ("right", "undecided"):
-            return _compared(verdict, reference, seed, drawn=why is not None)
+    fewest = min(budgets or BUDGETS)
+
+    def few(noise: Tensor, **given: object) -> Tensor:
+        return checked(sampler(data, fewest, noise, **given), noise.shape, fewest)
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(MANY, 1, 1, len(data.stds), dtype=torch.float64, generator=generator)
+        found = fault(few, noise, takes_generator(sampler)) or ignored_noise(_all_inputs(sampler, data, fewest), noise)
+        if found:  # its law is not measured: it is no function of its noise
+            kind, text = found
+            unknown = (math.nan,) * len(data.stds)
+            return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
+        first = seeded(few, noise[:FEW], 1)
+        verdict = _converging(sampler, order, reference, data, budgets, seed, progress)
+        if not same(seeded(few, noise[:FEW], 1), first):
+            text = "not reproducible: after all other calls the same noise and seed give other samples than before."
+            return replace(verdict, kind="not reproducible", sentence=text)
         return verdict
 
 
@@ -74,12 +94,74 @@ def assert_converges(sampler: SamplerFunction, order: int | None = None, **optio
     assert verdict.right, verdict.sentence
 
 
+@dataclass(frozen=True)
+class _Recorded(Oracle):
+    """An oracle that notes what it is asked."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+
+    def _estimates(self, x: Tensor, *levels: Level) -> tuple[Tensor, Tensor]:
+        self.inputs.append(x.clone())
+        return super()._estimates(x, *levels)
+
+
+def _all_inputs(sampler: SamplerFunction, data: Oracle, n_steps: int) -> Callable[[Tensor], Tensor]:
+    """From noise to all inputs of the network, and the samples."""
+
+    def inputs(noise: Tensor) -> Tensor:
+        oracle = _Recorded(data.stds, data.means, data.weights)
+        samples = sampler(oracle, n_steps, noise)
+        return torch.cat([x.double().flatten() for x in (*oracle.inputs, samples)])
+
+    return inputs
+
+
+def _converging(
+    sampler: SamplerFunction, order: int | None, reference: SamplerFunction | None, data: Oracle,
+    budgets: Sequence[int] | None, seed: int, progress: Callable[[float], None],
+) -> Verdict:  # fmt: skip
+    """The verdict on the sampler's law. Arguments as in `check`."""
+    laws, why = _exact(sampler, data, sorted(set(budgets or BUDGETS)), seed, progress)
+    if why is None:
+        verdict = judge(laws, data, order, "impulses", exact=True)
+        if (verdict.kind == "undecided" or falling(verdict)) and budgets is None:
+            with suppress(Exception):  # it cannot do so many: the verdict is about the fewer ones
+                more, _ = by_impulses(sampler, data, MORE, 2 * MORE)
+                again = judge([*laws, more], data, order, "impulses", exact=True)
+                verdict = again if np.isfinite(more.std).all() else verdict
+    else:
+        laws = _drawn(sampler, data, sorted(set(budgets or DRAWN_BUDGETS)), seed, progress)
+        verdict = judge(laws, data, order, f"Monte Carlo, because {why}", exact=False)
+        if verdict.right and isinstance(why, SuspectError):
+            text = f"undecided: Monte Carlo finds it right, but {why}, so its samples may depend on each other."
+            verdict = replace(verdict, kind="undecided", sentence=text)
+    if budgets is None and verdict.kind in ("right", "order lost", "undecided"):
+        verdict = irregular(verdict, _more_steps(sampler, data, seed, drawn=why is not None))
+    if reference and verdict.kind in ("right", "undecided"):
+        return _compared(verdict, reference, seed, drawn=why is not None)
+    return verdict
+
+
+def _more_steps(sampler: SamplerFunction, data: Oracle, seed: int, drawn: bool) -> list[Law]:
+    """The laws at each of the usual numbers of steps and at some others, if it can do so few."""
+    laws, n_draws = list[Law](), 2.0
+    for n_steps in EVERY if drawn else (*EVERY, *RANDOM):
+        with suppress(Exception):
+            if drawn:
+                laws.append(by_monte_carlo(sampler, data, n_steps, N_CROSS, seed))
+            else:
+                law, taken = by_impulses(sampler, data, n_steps, int(n_draws * n_steps) + 2)
+                laws.append(law)
+                n_draws = taken / n_steps
+    return laws
+
+
 def _exact(
     sampler: SamplerFunction, data: Oracle, budgets: Sequence[int], seed: int, progress: Callable[[float], None]
-) -> tuple[list[Law], str | None]:
+) -> tuple[list[Law], NotAffineError | None]:
     """The exact laws; else why impulses cannot measure them."""
     if len(data.means) > 1:
-        return [], "the data is a mixture"
+        return [], NotAffineError("the data is a mixture")
     laws, n_draws = list[Law](), 2.0 * budgets[0]
     try:
         for n_steps in budgets:
@@ -88,7 +170,7 @@ def _exact(
             n_draws = taken / n_steps * budgets[min(len(laws), len(budgets) - 1)]
             progress(sum(budgets[: len(laws)]) / sum(budgets))
     except NotAffineError as error:
-        return [], str(error)
+        return [], error
     return laws, _hidden_noise(sampler, data, laws, seed)
 
 
@@ -103,14 +185,15 @@ def _drawn(
     return laws
 
 
-def _hidden_noise(sampler: SamplerFunction, data: Oracle, laws: Sequence[Law], seed: int) -> str | None:
+def _hidden_noise(sampler: SamplerFunction, data: Oracle, laws: Sequence[Law], seed: int) -> NotAffineError | None:
     """Why impulses cannot be believed: a Monte Carlo run disagrees, as where noise is drawn again from a seed."""
     exact = min(laws, key=lambda law: abs(law.n_steps - CROSS_CHECK))
     if not np.isfinite(exact.std).all():
         return None
     drawn = by_monte_carlo(sampler, data, exact.n_steps, N_CROSS, seed)
     z = np.abs(z_scores(exact, drawn)).max()
-    return None if z < SUSPECT else f"impulses and Monte Carlo differ by {z:.0f} standard errors"
+    kind = NotAffineError if z < CONTRARY else SuspectError
+    return None if z < SUSPECT else kind(f"impulses and Monte Carlo differ by {z:.0f} standard errors")
 
 
 def _compared(verdict: Verdict, reference: SamplerFunction, seed: int, drawn: bool) -> Verdict:
@@ -123,7 +206,7 @@ def _compared(verdict: Verdict, reference: SamplerFunction, seed: int, drawn: bo
         return checked(reference(denoiser, n_steps, noise), noise.shape, n_steps, "reference")
 
     data, budgets = verdict.oracle, [law.n_steps for law in verdict.laws]
-    laws, why = ([], "") if drawn else _exact(named, data, budgets, seed, lambda share: None)
+    laws, why = ([], NotAffineError()) if drawn else _exact(named, data, budgets, seed, lambda share: None)
     if why is not None:
         laws = _drawn(named, data, budgets, seed, lambda share: None)
     units = np.tile(data.true_stds.numpy(), 2)

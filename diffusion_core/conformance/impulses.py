@@ -6,6 +6,7 @@ the c_k^2. Two more rows get normal draws, others in each direction: they must r
 sampler is not affine, or it mixes directions.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,11 +27,16 @@ class NotAffineError(Exception):
     """The sampler's result is not what impulses can measure; the message says why."""
 
 
+class SuspectError(NotAffineError):
+    """As above, and for a reason for which Monte Carlo alone cannot find a sampler right."""
+
+
 @dataclass(frozen=True)
 class Law:
     """Mean and standard deviation of the result after `n_steps`, (D,) each, and their standard errors (0: exact).
 
-    `rare` is the share of the samples in the rare mode of mixture data, (D,).
+    `rare` is the share of the samples in the rare mode of mixture data, (D,); `correlation` is the largest between two
+    directions, by Monte Carlo less 5 standard errors.
     """
 
     n_steps: int
@@ -39,23 +45,51 @@ class Law:
     mean_error: np.ndarray
     std_error: np.ndarray
     rare: np.ndarray | None = None
+    correlation: float = 0.0
 
 
 class Draws(TorchFunctionMode):
-    """Inside it, torch's normal draws return `answer(shape)`, scaled as asked: randn, randn_like, normal, normal_."""
+    """Inside it, torch's normal draws return `answer(shape)`, scaled as asked: randn, randn_like, normal, normal_.
 
-    def __init__(self, answer: Callable[[torch.Size], Tensor]) -> None:
+    `repeats`: one that is drawn again from the same state of its generator, as in Brownian trees, has the same answer.
+    """
+
+    def __init__(self, answer: Callable[[torch.Size], Tensor], repeats: bool = False) -> None:
         super().__init__()
-        self.answer = answer
+        self.answer, self.repeats = answer, repeats
+        self.known: dict[tuple[int, int] | None, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        out = func(*args, **kwargs)
         if func not in (torch.randn, torch.randn_like, torch.normal, torch.Tensor.normal_):
-            return out
+            return func(*args, **kwargs)
+        state = (kwargs.get("generator") or torch.default_generator).get_state() if self.repeats else None
+        out = func(*args, **kwargs)
         given = args[1:] if func is torch.Tensor.normal_ else args if func is torch.normal else ()
         scale = {"mean": 0.0, "std": 1.0} | dict(zip(("mean", "std"), given, strict=False)) | kwargs
-        return out.copy_(self.answer(out.shape).to(out.device) * scale["std"] + scale["mean"])
+        key = None if state is None or not out.is_cpu else (hash(state.numpy().tobytes()), out.numel())
+        answer = self.known[key].reshape(out.shape) if key in self.known else self.answer(out.shape)
+        if key is not None:
+            self.known[key] = answer
+        return out.copy_(answer.to(out.device) * scale["std"] + scale["mean"])
+
+
+def answered(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
+    """What a draw of this shape returns, from draws in the shape `rows` of the samples.
+
+    Either is drawn for each sample: values in its shape, once or several times, or one number, by draw(True).
+
+    Raises:
+        SuspectError: it is another shape.
+    """
+    lead = len(shape) - len(rows)
+    if shape[lead:] == rows:  # one draw, or several at once as (n, B, C, H, W)
+        return torch.stack([draw(False) for _ in range(shape[:lead].numel())]).reshape(shape)
+    if shape.numel() == rows.numel() and (len(shape) == 1 or shape[0] == rows[0]):
+        return draw(False).reshape(shape)
+    if shape.numel() == rows[0] == shape[0]:
+        return draw(True).flatten(1)[:, 0].reshape(shape)
+    raise SuspectError(f"it draws noise of shape {tuple(shape)}, which is not one draw per sample")
 
 
 class _Rows:
@@ -64,23 +98,19 @@ class _Rows:
     def __init__(self, n_draws: int, n_directions: int) -> None:
         self.shape = torch.Size((1 + n_draws + TESTS, 1, 1, n_directions))
         self.n_draws, self.taken = n_draws, 0
+        self.shared: list[int] = []  # draws that gave all directions of a sample the same number
         generator = torch.Generator().manual_seed(0)
         self.tests = torch.randn(n_draws, TESTS, 1, 1, n_directions, dtype=torch.float64, generator=generator)
 
     def __call__(self, shape: torch.Size) -> Tensor:
-        dims = len(self.shape)
-        if shape[len(shape) - dims :] == self.shape:  # one draw, or several at once as (n, B, C, H, W)
-            n = shape[: len(shape) - dims].numel()
-            return torch.stack([self.draw() for _ in range(n)]).reshape(shape)
-        if len(shape) > 0 and shape[0] == self.shape[0] and len(shape) <= dims:
-            return self.draw(shared=True)[..., 0].view(-1, *[1] * (len(shape) - 1)).expand(shape)
-        raise NotAffineError(f"it draws noise of shape {tuple(shape)}, which is not one draw per sample")
+        return answered(self.draw, shape, self.shape)
 
-    def draw(self, shared: bool = False) -> Tensor:
+    def draw(self, shared: bool) -> Tensor:
         """The next draw, in the shape of the samples; `shared` gives all directions of a sample the same number."""
         z = torch.zeros(self.shape, dtype=torch.float64)
         if self.taken < self.n_draws:
             if shared:
+                self.shared.append(self.taken)
                 self.tests[self.taken] = self.tests[self.taken, ..., :1].clone()
             z[1 + self.taken] = 1.0
             z[-TESTS:] = self.tests[self.taken]
@@ -97,7 +127,7 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
         ValueError: the sampler returned something other than samples in the shape of its noise.
     """
     rows = _Rows(n_draws, len(oracle.stds))
-    with Draws(rows):
+    with Draws(rows, repeats=True):
         out = checked(sampler(oracle, n_steps, rows(rows.shape).clone()), rows.shape, n_steps)
     if rows.taken > n_draws:
         return by_impulses(sampler, oracle, n_steps, rows.taken)
@@ -109,8 +139,9 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
         raise NotAffineError(
             "its result is not affine in its normal draws direction by direction, or it has other randomness"
         )
-    none = np.zeros(len(oracle.stds))
-    return Law(n_steps, mean.numpy(), used.square().sum(dim=0).sqrt().numpy(), none, none), rows.taken
+    none, std, shared = np.zeros(len(oracle.stds)), used.square().sum(dim=0).sqrt(), used[rows.shared]
+    correlation = _correlation(shared.T @ shared, std)
+    return Law(n_steps, mean.numpy(), std.numpy(), none, none, correlation=correlation), rows.taken
 
 
 @torch.no_grad()
@@ -128,7 +159,13 @@ def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n: in
     if len(oracle.means) > 1:  # beyond the middle between the modes, to which no tail reaches
         rare = (x > sum(oracle.means) / 2).double().mean(dim=0).numpy()
     errors = (variance / n).sqrt().numpy(), std_error.numpy()
-    return Law(n_steps, mean.numpy(), variance.sqrt().numpy(), *errors, rare)
+    correlation = max(_correlation(centred.T @ centred / (n - 1), variance.sqrt()) - 5 / math.sqrt(n), 0.0)
+    return Law(n_steps, mean.numpy(), variance.sqrt().numpy(), *errors, rare, correlation)
+
+
+def _correlation(covariance: Tensor, std: Tensor) -> float:
+    """The largest correlation between two directions, whose covariances these are (those of one are not read)."""
+    return float((covariance / std.outer(std)).fill_diagonal_(0.0).abs().nan_to_num(0.0, 0.0).max())
 
 
 def z_scores(exact: Law, drawn: Law) -> np.ndarray:

@@ -8,11 +8,12 @@ another limit; it is as unsure as they differ.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from diffusion_core.conformance.behaviour import Behaviour
 from diffusion_core.conformance.impulses import Law
 from diffusion_core.conformance.oracle import RARE, Oracle
 
@@ -21,17 +22,23 @@ BUDGETS = (8, 10, 25, 28, 50, 60, 100, 125, 140, 200, 250, 280, 400, 500)
 MORE = 1000  # steps that are tried where these leave it undecided
 CHAINS: tuple[Chain, ...] = ((250, 500, 1000), (125, 250, 500), (50, 100, 200), (25, 50, 100))  # they divide 1,000
 DRAWN_BUDGETS = (8, 28, 50, 100, 200)  # of Monte Carlo
+EVERY = range(3, 42)  # steps that are compared with those next to them: what people use
+RANDOM = (53, 145, 154)  # more steps, drawn once at random
+SURPRISE = 0.02  # standard deviations from the curve; less may be rounded times, or methods that take steps in threes
 TOLERANCE, DRAWN_TOLERANCE = 0.01, 0.03  # of the limit, in standard deviations; by impulses, by Monte Carlo
 LEFT_OVER = 0.005  # standard deviation of noise that counts as left over
+FALLING = 0.75  # of the noise that is left with half the steps: below it, more steps may leave none
+CORRELATED = 0.01  # correlation of two directions that counts
 NARROW = 0.1  # directions below it only show noise that is left over
 ROUNDING = 1e-5  # differences below it may be rounding: diffusers computes in float32
 SAME_ORDER = 0.5  # orders along two chains that differ by more are no order
 CERTAIN = 3.0  # standard errors
 
 Kind = Literal[
-    "right", "wrong limit", "order lost", "irregular in the number of steps", "noise left over",
-    "unlike its reference", "undecided",
+    "right", "wrong limit", "order lost", "irregular in the number of steps", "noise left over", "correlated pixels",
+    "unlike its reference", "undecided", Behaviour,
 ]  # fmt: skip
+IRREGULAR: Kind = "irregular in the number of steps"
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class _Fit:
     along: Chain  # that shows the order
     limit: np.ndarray
     unsure: np.ndarray
+    bound: np.ndarray  # of the error of the limit: as above, or less where the differences shrink three times
     left_over: float | None
     exact: bool
 
@@ -90,7 +98,7 @@ class _Fit:
     def limitless(self) -> np.ndarray:
         """Which errors, measured exactly, the second doubling of the steps changes more than the first, and much."""
         low, middle, high = (self.errors[n] for n in self.chains[0])
-        return self.exact & (np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE / 2))
+        return self.exact & (np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE))
 
 
 def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
@@ -104,14 +112,23 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
         raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
     nothing = np.full(len(oracle.stds), math.nan)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
-        text = f"wrong limit: with {chains[0][2]} steps its samples are not finite."
+        least = min(n for n in errors if not np.isfinite(errors[n]).all())
+        text = f"wrong limit: with {least} steps its samples are not finite."
         return Verdict("wrong limit", text, None, (*nothing,), (*nothing,), None, tuple(laws), oracle, how)
     found, along = _order(errors, chains) if exact else (None, chains[0])
     se = None if exact else np.max([ses for _, ses in measured.values()], axis=0)
     limit, unsure = _limit(errors, chains, found or order or 1, se)
+    bound = np.minimum(unsure, _shrinking(errors, chains)) if exact else unsure
     left = _left_over(laws, oracle, chains[0]) if exact and not wide.all() else None
-    fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, along, limit, unsure, left, exact)
+    fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, along, limit, unsure, bound, left, exact)
     kind, text = _kind(fit, order)
+    linked = max(laws, key=lambda law: law.correlation)
+    if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
+        kind = "correlated pixels"
+        text = (
+            f"{kind}: with {linked.n_steps} steps two directions of its samples have a correlation of "
+            f"{linked.correlation:.2f}; those of the data have none. Does one random number serve several pixels?"
+        )
     ratios, means = nothing.copy(), nothing.copy()
     shown = np.where(fit.limitless, math.nan, limit)
     ratios[wide], means[wide] = 1 + shown[: fit.n], shown[fit.n : 2 * fit.n]
@@ -158,6 +175,23 @@ def _limit(
     return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
 
 
+def _shrinking(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> np.ndarray:
+    """Twice the last difference of the errors where three differences shrink with each doubling, else infinity."""
+    steps = (chains[0][0] // 2, *chains[0])
+    if steps[0] * 2 != steps[1] or steps[0] not in errors:
+        return np.full_like(errors[steps[1]], math.inf)
+    first, second, third = (np.abs(errors[n] - errors[2 * n]) for n in steps[:3])
+    return np.where((first > second) & (second > third), 2 * third, math.inf)
+
+
+def falling(verdict: Verdict) -> bool:
+    """Whether the noise that is left over falls so fast with the steps that more steps may leave none."""
+    narrow = int(np.argmin(verdict.oracle.stds))
+    true = verdict.oracle.stds[narrow]
+    left = [math.sqrt(max(law.std[narrow] ** 2 - true**2, 0)) for law in verdict.laws if law.n_steps in (250, 500)]
+    return verdict.kind == "noise left over" and len(left) == 2 and left[1] < FALLING * left[0]
+
+
 def _left_over(laws: Sequence[Law], oracle: Oracle, chain: Chain) -> float:
     """Standard deviation of the noise at the end, beyond the narrowest direction, in the limit of many steps."""
     narrow = int(np.argmin(oracle.stds))
@@ -177,17 +211,13 @@ def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
     beyond = np.abs(fit.limit) - fit.unsure
     if (beyond > tolerance).any():
         return "wrong limit", _wrong_limit(fit, int(np.abs(fit.limit).argmax()))
-    if fit.exact and (irregular := _irregular(fit)) is not None:
-        n, gap = irregular
-        return "irregular in the number of steps", (
-            f"irregular in the number of steps: it converges along divisors of 1,000, but with {n} steps it is "
-            f"{100 * gap:.1f} % of a standard deviation away from that curve."
-        )
-    worst = int((np.abs(fit.limit) + fit.unsure).argmax())
-    if abs(fit.limit[worst]) + fit.unsure[worst] > tolerance:
+    if fit.exact and (irregular := _irregular(fit.errors, fit.order)) is not None:
+        return IRREGULAR, _off_the_curve(*irregular)
+    worst = int((np.abs(fit.limit) + fit.bound).argmax())
+    if abs(fit.limit[worst]) + fit.bound[worst] > tolerance:
         return "undecided", (
             f"undecided: its limit is {100 * abs(fit.limit[worst]):.1f} % of a standard deviation from the data, give "
-            f"or take {100 * fit.unsure[worst]:.1f} %; more {'steps' if fit.exact else 'samples'} would decide."
+            f"or take {100 * fit.bound[worst]:.1f} %; more {'steps' if fit.exact else 'samples'} would decide."
         )
     if order is not None and fit.order is not None and fit.order < order - SAME_ORDER:
         return "order lost", f"order lost: its limit is right, but its order is {fit.order:.1f} instead of {order}."
@@ -222,9 +252,54 @@ def _wrong_limit(fit: _Fit, at: int) -> str:
     return f"wrong limit: with more steps the rare mode has a share of {RARE + value:.3f} instead of {RARE:g}."
 
 
-def _irregular(fit: _Fit) -> tuple[int, float] | None:
+def irregular(verdict: Verdict, others: Sequence[Law]) -> Verdict:
+    """The verdict, or "irregular in the number of steps" if one of `others` is far from those next to it."""
+    wide = np.array([std > NARROW for std in verdict.oracle.stds])
+    known, new = (
+        {law.n_steps: _errors(law, verdict.oracle, wide)[0] for law in laws} for laws in (verdict.laws, others)
+    )
+    far = {n: errors for n, errors in new.items() if n not in EVERY}
+    if broken := [n for n, errors in new.items() if n > min(EVERY) and not np.isfinite(errors).all()]:
+        steps, text = broken[0], f"{IRREGULAR}: with {broken[0]} steps its samples are not finite."
+    elif found := _outlier({n: errors for n, errors in new.items() if np.isfinite(errors).all()}):
+        steps, gap = found
+        text = f"{IRREGULAR}: with {steps} steps it is {100 * gap:.1f} % of a standard deviation from its neighbours."
+    elif verdict.how == "impulses" and (found := _irregular(known | far, verdict.order)) and found[1] > SURPRISE:
+        steps, text = found[0], _off_the_curve(*found)
+    else:
+        return verdict
+    laws = (*verdict.laws, *(law for law in others if law.n_steps == steps and steps not in known))
+    return replace(verdict, kind=IRREGULAR, sentence=text, laws=tuple(sorted(laws, key=lambda law: law.n_steps)))
+
+
+def _off_the_curve(n_steps: int, gap: float) -> str:
+    return (
+        f"{IRREGULAR}: it converges along divisors of 1,000, but with {n_steps} steps it is {100 * gap:.1f} % of a "
+        "standard deviation away from that curve."
+    )
+
+
+def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:
+    """The number of steps that is farthest from the line in 1 / n between those next to it, if it alone is far.
+
+    No published sampler is beyond 0.7 of this bound; a change by 10 % at 15 or more steps is beyond it for nearly all.
+    """
+    inside = [n for n in EVERY if {n - 1, n, n + 1} <= errors.keys()]
+    lines = {n: ((n - 1) * errors[n - 1] + (n + 1) * errors[n + 1]) / (2 * n) for n in inside}
+    gaps = {n: float(np.abs(errors[n] - lines[n]).max()) for n in inside}
+    over = {}
+    for n, gap in gaps.items():
+        around = [gaps[m] * max(m / n, 1) ** 2 for m in range(n - 5, n + 6) if abs(m - n) > 1 and m in gaps]
+        alone = all(gaps.get(m, math.inf) > gap / 4 for m in (n - 1, n + 1))  # not the first after a change of method
+        bound = TOLERANCE + 1.5 * max(around, default=math.inf) + np.abs(errors[n - 1] - errors[n + 1]).max() / 2
+        if alone and gap > bound:
+            over[n] = gap / bound
+    return (worst := max(over, key=over.__getitem__), gaps[worst]) if over else None
+
+
+def _irregular(errors: dict[int, np.ndarray], order: float | None) -> tuple[int, float] | None:
     """The number of steps that is farthest from a smooth curve through the divisors of 1,000, if it is far."""
-    errors, power, worst = fit.errors, fit.order or 1.0, None
+    power, worst = order or 1.0, None
     regular = [n for n in errors if 1000 % n == 0]
     for n in (n for n in errors if 1000 % n and min(regular) < n < max(regular) and n > 25):
         below, above = max(m for m in regular if m < n), min(m for m in regular if m > n)

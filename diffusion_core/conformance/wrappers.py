@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from copy import deepcopy
+from functools import cache
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_core.conformance.behaviour import takes_generator
 from diffusion_core.conformance.impulses import SamplerFunction
 from diffusion_core.conformance.oracle import Oracle
 from diffusion_core.samplers import Sampler, follow
@@ -23,14 +26,28 @@ def ladder(n_steps: int) -> tuple[float, ...]:
     return (*karras(max(n_steps - 1, 1), SIGMA_MAX, SIGMA_MIN), 0.0) if n_steps > 1 else (SIGMA_MAX, 0.0)
 
 
+def _handing_on(function: Callable[..., Any], options: dict[str, Any], run: Callable[..., Tensor]) -> SamplerFunction:
+    """run(denoiser, n_steps, noise, options) as a sampler; it hands on a generator if `function` takes one."""
+    if "generator" in options or not takes_generator(function):
+        return lambda denoiser, n_steps, noise: run(denoiser, n_steps, noise, options)
+
+    def sampler(denoiser: Oracle, n_steps: int, noise: Tensor, generator: Any = None) -> Tensor:
+        return run(denoiser, n_steps, noise, options | {"generator": generator})
+
+    return sampler
+
+
 def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = ladder) -> SamplerFunction:
     """A `Sampler` of this package on the ladder `levels(n_steps)`. ValueError if it follows no ladder."""
     if not sampler.follows_ladder:
         raise ValueError(f"{sampler.name}: it follows no ladder, so it has no number of steps to vary")
 
-    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        def draw() -> Tensor:
+            return torch.randn(noise.shape, dtype=noise.dtype, generator=generator)
+
         sigmas = tuple(levels(n_steps))
-        *_, x = follow(denoiser.eps, sampler, sigmas, noise * sigmas[0], lambda: torch.randn_like(noise))
+        *_, x = follow(denoiser.eps, sampler, sigmas, noise * sigmas[0], draw)
         return x
 
     return run
@@ -39,11 +56,11 @@ def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = ladder) ->
 def k_diffusion(function: Callable[..., Tensor], **options: Any) -> SamplerFunction:
     """k-diffusion's signature: x = function(model, x, sigmas, **options), where model(x, sigma) returns x0."""
 
-    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor, options: dict[str, Any]) -> Tensor:
         sigmas = torch.tensor(ladder(n_steps), dtype=noise.dtype)
         return function(lambda x, sigma, **_: denoiser.denoised(x, sigma), noise * sigmas[0], sigmas, **options)
 
-    return run
+    return _handing_on(function, options, run)
 
 
 def smalldiffusion(schedule: Any, **options: Any) -> SamplerFunction:
@@ -72,15 +89,15 @@ def flow_step(step: Callable[..., Tensor], data_at: int = 0) -> SamplerFunction:
         data_at: 0 if x = (1 - t) x0 + t z, so that t falls from 1 to 0 and dt < 0; 1 if x = t x0 + (1 - t) z.
     """
 
-    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor, options: dict[str, Any]) -> Tensor:
         times = torch.linspace(1 - data_at, data_at, n_steps + 1, dtype=noise.dtype)
         x = noise
         for t, after in pairwise(times):
             velocity = -denoiser.velocity(x, 1 - t) if data_at else denoiser.velocity(x, t)
-            x = step(x, t, after - t, velocity)
+            x = step(x, t, after - t, velocity, **options)
         return x
 
-    return run
+    return _handing_on(step, {}, run)
 
 
 def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
@@ -103,8 +120,10 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
     times = {name: value for name, value in times.items() if name not in init}
     step = {name: value for name, value in step.items() if name not in init | times}
 
-    def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
-        scheduler = kind(**init)
+    made = cache(lambda: kind(**init))  # making one may take longer than its steps
+
+    def run(denoiser: Oracle, n_steps: int, noise: Tensor, step: dict[str, Any]) -> Tensor:
+        scheduler = deepcopy(made())
         scheduler.set_timesteps(n_steps, **times)
         predict = _prediction(scheduler)
         x = noise * float(getattr(scheduler, "init_noise_sigma", 1.0))
@@ -113,13 +132,17 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
             x = scheduler.step(predict(denoiser, asked, float(t)), t, x, return_dict=False, **step)[0]
         return x.to(noise.dtype)
 
-    return run
+    return _handing_on(kind.step, step, run)
 
 
 def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
     """What a network would return at a time t: it knows nothing of the scheduler but t."""
     config, name = scheduler.config, type(scheduler).__name__
-    unknown = ValueError("what its network is told, or predicts, is not known here")
+    unknown = ValueError(
+        f"what the network of {name} is told, or predicts, is not known here; to check it, write a function "
+        "sampler(denoiser, n_steps, noise) that loops over its timesteps as `run` of `diffusers` in "
+        "diffusion_core/conformance/wrappers.py does, with the right method of the denoiser"
+    )
     if "sigma_data" in config:  # EDM: the input is c_in x, t = ln(sigma) / 4, the output is F; -F if it is called v
         if name not in ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"):
             raise unknown

@@ -13,7 +13,9 @@ import importlib
 import importlib.util
 import logging
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -41,22 +43,35 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
     if kind in ("diffusers", "smalldiffusion"):
         if importlib.util.find_spec(kind) is None:
             raise ValueError(f"{text}: {kind} is not installed (pip install {kind})")
-        name, options = _called(text, rest)
+        name, options = called(text, rest)
         if kind == "diffusers":
-            logging.getLogger("diffusers").setLevel(logging.ERROR)  # it says at each run what it adjusts
+            _import_diffusers()
             return wrappers.diffusers(name, **options), None
         schedule = getattr(importlib.import_module(kind), name, None)
         if schedule is None:
             raise ValueError(f"{text}: smalldiffusion has no schedule {name}")
         return wrappers.smalldiffusion(schedule(1000), **options), None
     prefix, wrap = (f"{kind}:", WRAPPED[kind]) if kind in WRAPPED else ("", None)
-    place, options = _called(text, text.removeprefix(prefix))
+    place, options = called(text, text.removeprefix(prefix))
     function = modules.function(place, prefix)
     bound = partial(function, **options) if options else function
     return (wrap(bound) if wrap else bound), None
 
 
-def _called(text: str, call: str) -> tuple[str, dict[str, Any]]:
+def _import_diffusers() -> None:
+    """Imports it without torch's compiler, which its networks may use, its schedulers do not: a second of CPU less."""
+    if "torch._dynamo" not in sys.modules:
+        sys.modules["torch._dynamo"] = None  # type: ignore[assignment]  # importing it is then an ImportError
+        try:
+            with suppress(ImportError):  # what else is installed may need it: then it is imported as usual
+                importlib.import_module("diffusers")
+        finally:
+            del sys.modules["torch._dynamo"]
+    importlib.import_module("diffusers")  # it sets its level itself
+    logging.getLogger("diffusers").setLevel(logging.ERROR)  # it says at each run what it adjusts
+
+
+def called(text: str, call: str) -> tuple[str, dict[str, Any]]:
     """The name and the options of NAME(option=value, ...); a value that is no Python literal is a text."""
     name, bracket, rest = call.strip().partition("(")
     if not bracket:

@@ -131,4 +131,6 @@ def sheet(every: pd.DataFrame) -> Sheet | None:
     cells = {(row["eta"], row["nfe"]): (row["samples_id"], scaled(JUDGE, row[JUDGE])) for _, row in ladders.iterrows()}
     etas = [(f"eta {eta:g}", [cells.get((eta, cost)) for cost in costs]) for eta in sorted(ladders["eta"].unique())]
     note = "Four samples of each setting, from the same initial noise everywhere. The number is MMD ×1000."
-    return Sheet("Rows: more noise. Columns: more evaluations.", note, [number(cost, 0) for cost in costs], etas)
+    return Sheet(
+        "Rows: more noise. Columns: more evaluations.", note, [number(cost, 0) for cost in costs], etas, "evaluations"
+    )

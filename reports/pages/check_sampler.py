@@ -20,6 +20,12 @@ FEW, MANY = 28, 400  # steps
 WRONG = {  # kind of verdict -> the heading of its samplers
     "wrong limit": "Wrong limit",
     "noise left over": "Noise left over",
+    "correlated pixels": "Correlated pixels",
+    "depends on its batch": "Depends on its batch",
+    "ignores its generator": "Ignores its generator",
+    "touches the global generator": "Touches the global generator",
+    "ignores its noise": "Ignores its noise",
+    "not reproducible": "Not reproducible",
     "irregular in the number of steps": "Irregular in the number of steps",
     "order lost": "Order lost",
     "unlike its reference": "Unlike its reference",
@@ -41,6 +47,10 @@ TERMS = [
     ),
     ("Noise left over", "Standard deviation of the noise at the end, as where a ladder ends above 0."),
     ("Irregular", "It converges along divisors of 1,000, but is far from that curve for some other numbers of steps."),
+    (
+        "Batch, generator, noise", "A sample must depend on its own noise and draws alone, and equal calls must agree. "
+        "Else its law is not measured.",
+    ),
     ("Impulses", "The sampler gets zeros for its draws, and 1 in one draw at a time: mean and variance are exact."),
 ]  # fmt: skip
 

@@ -25,6 +25,12 @@ def step(x, t, dt, v):
 def raises(denoiser, n_steps, noise):
     raise KeyError("sigma")
 
+def interrupted(denoiser, n_steps, noise):
+    raise KeyboardInterrupt
+
+def pairs(denoiser, n_steps, noise):
+    return right(denoiser, n_steps, noise - noise.mean(0))
+
 number = 3
 """
 FEW = ["--budgets", "50", "100", "200"]
@@ -87,6 +93,27 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     assert (folder / "many/report.html").is_file()
 
 
+@pytest.mark.parametrize(("last", "error"), [("interrupted", SystemExit), ("raises", ValueError)])
+def test_a_list_that_ends_early_keeps_what_is_finished(
+    last: str, error: type[BaseException], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("pairs", "right", last, "right(size=0.9)")
+    (folder / "mine.toml").write_text("".join(f'[[sampler]]\nname = "my_samplers:{name}"\n' for name in names))
+    with pytest.raises(error) as raised:
+        run("mine.toml", *FEW)
+    assert last != "interrupted" or raised.value.args == (130,)
+    captured = capsys.readouterr()
+    assert "1 of 2 samplers are right." in captured.out and "only the first 2 of 4 samplers" in captured.err
+    kinds = pd.read_csv(folder / "runs/check-sampler/verdicts.csv")["kind"]
+    assert [*kinds] == ["depends on its batch", "right"]
+    assert "first 2 of 4" in (folder / "runs/check-sampler/report.md").read_text()
+    with pytest.raises((KeyboardInterrupt, ValueError)):
+        run(f"my_samplers:{last}", *FEW, "--out", "none")
+    assert not (folder / "none").exists()
+    assert run("my_samplers:pairs", "--out", "one") == 1 and "0.1" not in capsys.readouterr().out, "it has no table"
+    assert "**Depends on its batch.**" in (folder / "one/report.md").read_text()
+
+
 def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path) -> None:
     (folder / "theirs").mkdir()
     (folder / "theirs/verdicts.csv").write_text("mine")
@@ -119,7 +146,7 @@ def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
         (("my_samplers:right", "--budgets", "3", "4"), r"my_samplers:right: budgets=\[3, 4\]: they need N, 2N and 4N"),
         (("my_samplers:right", "--order", "0"), "order=0: it must be at least 1"),
         (("my_samplers:right", "--budgets", "50", "-1"), "budgets=-1: it must be at least 1"),
-        (("absent.toml",), "absent.toml: no list of samplers: "),
+        (("absent.toml",), "absent.toml: no list of "),
         (("kadkhodaie-simoncelli",), "it follows no ladder, so it has no number of steps to vary"),
         (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
     ],
@@ -141,7 +168,7 @@ def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.Monk
         pytest.importorskip(package, reason=f"{package} is not installed (extra `peers`)")
     root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
-    entries = sampler_checks.listed(root / "bench" / "published_samplers.toml")
+    entries = sampler_checks.listed(root / "bench" / "published_samplers.toml", "sampler", sampler_checks.Entry)
     samplers: list[Callable[..., Any]] = [named(entry.sampler)[0] for entry in entries]
     assert len(samplers) >= 60 and len({entry.sampler for entry in entries}) == len(entries)
     (published,) = (root / "reports" / "published" / "samplers").glob("verdicts.csv*")  # it may be compressed
@@ -155,6 +182,6 @@ def test_samples_that_are_not_finite_get_a_verdict_and_a_report(
     (folder / "empty.py").write_text("def sampler(denoiser, n_steps, noise):\n    return noise * float('nan')\n")
     assert run("empty:sampler", *FEW) == 1
     out = capsys.readouterr().out
-    assert out.startswith("wrong limit: with 200 steps its samples are not finite.") and "report: " in out
+    assert out.startswith("wrong limit: with 50 steps its samples are not finite.") and "report: " in out
     rows = (folder / "runs/check-sampler/budgets.csv").read_text().splitlines()
     assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])

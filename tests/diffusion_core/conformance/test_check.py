@@ -15,6 +15,7 @@ from short_runs import variance_of_euler
 from torch import Tensor
 
 from diffusion_core.conformance import MIXTURE, Oracle, assert_converges, check, wrappers
+from diffusion_core.conformance.behaviour import takes_generator
 from diffusion_core.conformance.checking import N_CROSS, SUSPECT
 from diffusion_core.conformance.impulses import Law, NotAffineError, by_impulses, by_monte_carlo, z_scores
 from diffusion_core.conformance.oracle import GAUSSIAN
@@ -118,11 +119,12 @@ DRAWS = {
     "randn": lambda x, n: [torch.randn(x.shape, dtype=x.dtype) for _ in range(n)],
     "randn, all at once": lambda x, n: list(torch.randn(n, *x.shape, dtype=x.dtype)),
     "randn_like": lambda x, n: [torch.randn_like(x) for _ in range(n)],
-    "a generator": lambda x, n: [torch.randn(x.shape, generator=torch.Generator()) for _ in range(n)],
+    "a generator": lambda x, n: [torch.randn(x.shape, generator=one) for one in [torch.Generator()] * n],
     "normal": lambda x, n: [torch.normal(torch.zeros_like(x), 1.0) for _ in range(n)],
     "normal of a size": lambda x, n: [torch.normal(0.0, 1.0, size=x.shape) for _ in range(n)],
     "normal_": lambda x, n: [torch.empty_like(x).normal_(1.0, std=2.0).sub_(1.0).div_(2.0) for _ in range(n)],
     "a distribution": lambda x, n: [torch.distributions.Normal(x * 0, x * 0 + 1).sample() for _ in range(n)],
+    "flat": lambda x, n: [torch.randn(len(x), x[0].numel(), dtype=x.dtype).view_as(x) for _ in range(n)],
     "one number per sample": lambda x, n: [torch.randn(len(x), 1, 1, 1, dtype=x.dtype) for _ in range(n)],
 }
 
@@ -144,14 +146,12 @@ def redrawn(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
     return DDIM(denoiser, n_steps, noise) + twice[0] - twice[1]
 
 
-NUMPY = np.random.default_rng(1)
 OUTSIDE = {
-    "noise drawn again from a seed": (redrawn, "impulses and Monte Carlo differ"),
-    "numpy's noise": (lambda d, n, z: DDIM(d, n, z) + torch.from_numpy(NUMPY.normal(size=z.shape)), "randomness"),
     "uniform noise": (lambda d, n, z: DDIM(d, n, z) + 0.2 * torch.rand_like(z), "other randomness"),
     "directions that mix": (lambda d, n, z: DDIM(d, n, z + 0.1 * z.flip(-1)), "not affine"),
     "clipping": (lambda d, n, z: DDIM(d, n, z).clamp(-1, 1), "not affine"),
-    "one draw for all": (lambda d, n, z: DDIM(d, n, z) + torch.randn(1, 1, 1, 5), "not one draw per sample"),
+    "transposed draws": (lambda d, n, z: DDIM(d, n, z) + torch.randn(5, len(z)).T.reshape(z.shape),
+                         "not one draw per sample"),
 }  # fmt: skip
 
 
@@ -162,7 +162,12 @@ def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch
     sampler, why = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
     assert verdict.how.startswith("Monte Carlo, because ") and why in verdict.how
-    assert "again" in name or verdict.kind == "wrong limit"
+    assert verdict.kind == "wrong limit"
+
+
+def test_noise_that_is_drawn_again_from_a_seed_is_one_impulse() -> None:
+    verdict = check(redrawn, budgets=(25, 50, 100))
+    assert verdict.right and verdict.how == "impulses"
 
 
 @pytest.mark.parametrize(("sampler", "right"), [(DDPM, True), (partial(DDPM, bug="up and down exchanged"), False)])
@@ -286,7 +291,9 @@ STABLE_VIDEO = {"timestep_type": "continuous", "prediction_type": "v_prediction"
 )
 def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
-    verdict = check(wrappers.diffusers(name, **options), budgets=(50, 100, 200))
+    sampler = wrappers.diffusers(name, **options)
+    verdict = check(sampler, budgets=(50, 100, 200))
+    assert takes_generator(sampler)
     assert verdict.kind == kind, verdict.sentence
 
 
@@ -302,7 +309,7 @@ def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
         (lambda: wrappers.diffusers("DDIM"), "diffusers:DDIM: there is no such scheduler"),
         (lambda: wrappers.diffusers("DDIMScheduler", et=1), "diffusers:DDIMScheduler: et: it has no such option"),
         (lambda: check(wrappers.diffusers("CMStochasticIterativeScheduler"), budgets=FEW),
-         "what its network is told, or predicts, is not known here"),
+         "is told, or predicts, is not known here; to check it, write a function sampler"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_checked_is_named(act: Callable[[], object], message: str) -> None:

@@ -1,0 +1,133 @@
+"""Stochastic steps of flow models, from the formulas of their papers: rows of the published table of policies.
+
+    python -m experiments check-sampler --policy bench/published_policies.toml --out runs/policies
+
+makes it, and `python -m reports publish` copies it. x = (1 - t) x0 + t z, and time falls from t to u. Each step returns
+x_next, log_prob (its mean over the dimensions, as these papers have it), and the mean and std of x_next.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+def draw(x: Tensor, generator: Generators) -> Tensor:
+    """Unit noise in float32; from a list of generators, an image each."""
+    if isinstance(generator, Sequence):
+        return torch.cat([torch.randn(1, *x.shape[1:], generator=one) for one in generator])
+    return torch.randn(x.shape, generator=generator)
+
+
+def density(x_next: Tensor, mean: Tensor, std: Tensor, reduce=torch.mean) -> Tensor:
+    """log N(x_next; mean, std^2), averaged over the dimensions."""
+    log_prob = -(x_next.to(mean.dtype) - mean).square() / (2 * std**2) - std.log() - math.log(2 * math.pi) / 2
+    return reduce(log_prob.flatten(1), 1)
+
+
+def finish(x, mean, std, generator, x_next, reduce=torch.mean):
+    """x_next in the dtype of x, and the log density of that stored number; 0 where there is no noise."""
+    std = torch.as_tensor(std, dtype=mean.dtype)
+    if x_next is None:
+        x_next = (mean + std * draw(x, generator)).to(x.dtype)
+    log_prob = density(x_next, mean, std, reduce) if std > 0 else torch.zeros(len(x), dtype=mean.dtype)
+    return x_next, log_prob, mean, std
+
+
+def wide(x, v):
+    """At least float32."""
+    return (x, v) if x.dtype == torch.float64 else (x.float(), v.float())
+
+
+def euler_maruyama(x, t, u, v, g2, generator, x_next, **options):
+    """dx = (v - g^2 / 2 score) dt + g dw backwards in time, where score = -(x + (1 - t) v) / t."""
+    y, w = wide(x, v)
+    mean = y + (u - t) * (w + g2 / (2 * t) * (y + (1 - t) * w))
+    return finish(x, mean, (g2 * (t - u)) ** 0.5, generator, x_next, **options)
+
+
+def flow_grpo(x, t, u, v, generator=None, x_next=None, noise_level=0.7, **options):
+    """Liu et al. 2025 (2505.05470), Eq. 9: g = a sqrt(t / (1 - t)), at t = 1 held at the second level."""
+    g2 = noise_level**2 * t / (1 - (u if t == 1 else t))
+    return euler_maruyama(x, t, u, v, g2, generator, x_next, **options)
+
+
+def reverse_sde(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
+    """Euler-Maruyama of the time reversal of dx = -x / (1 - t) dt + sqrt(2 t / (1 - t)) dw, which has these marginals.
+
+    Anderson 1982; in this form Song et al. 2021 (2011.13456), Eq. 6. It is Flow-GRPO's step with a = sqrt(2).
+    """
+    return flow_grpo(x, t, u, v, generator, x_next, 2**0.5 * noise_level, **options)
+
+
+def dance_grpo(x, t, u, v, generator=None, x_next=None, noise_level=0.3, **options):
+    """Xue et al. 2025 (2505.07818): constant g = eta."""
+    return euler_maruyama(x, t, u, v, torch.as_tensor(noise_level**2), generator, x_next, **options)
+
+
+def sit_linear(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
+    """Ma et al. 2024 (2401.08740), the diffusion coefficient w = t, which they call sigma: g^2 = w."""
+    return euler_maruyama(x, t, u, v, noise_level * t, generator, x_next, **options)
+
+
+def sit_sine(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
+    """The same with w = sin^2(pi t)."""
+    return euler_maruyama(x, t, u, v, noise_level * (math.pi * t).sin().square(), generator, x_next, **options)
+
+
+def kept(x, t, u, v, cos2, generator, x_next, **options):
+    """(1 - u) x0 + u (cos eps + sin z): what CPS, Precise and DDIM share."""
+    (y, w), cos2 = wide(x, v), torch.as_tensor(cos2).clamp(0, 1)
+    mean = (1 - u) * (y - t * w) + u * cos2**0.5 * (y + (1 - t) * w)
+    return finish(x, mean, u * (1 - cos2) ** 0.5, generator, x_next, **options)
+
+
+def cps(x, t, u, v, generator=None, x_next=None, noise_level=0.5, **options):
+    """Wang & Yu 2025 (2509.05952): the same angle c pi / 2 at every step."""
+    return kept(x, t, u, v, math.cos(noise_level * math.pi / 2) ** 2, generator, x_next, **options)
+
+
+def precise(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
+    """Zou et al. 2026 (2605.23522), x0 frozen over a step: cos^2 = exp(-int_u^t g^2 / s^2 ds) with g of Flow-GRPO."""
+    return kept(x, t, u, v, (u * (1 - t) / (t * (1 - u))) ** (noise_level**2), generator, x_next, **options)
+
+
+def dance_frozen(x, t, u, v, generator=None, x_next=None, noise_level=0.3, **options):
+    """The same with the constant g of DanceGRPO."""
+    cos2 = torch.exp(-(noise_level**2) * (t - u) / (t * u).clamp(min=1e-12))
+    return kept(x, t, u, v, cos2, generator, x_next, **options)
+
+
+def ddim(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
+    """Song et al. 2021 (2010.02502), Eq. 16, in sigma = t / (1 - t): sin^2 = eta^2 (1 - sigma_next^2 / sigma^2).
+
+    With eta = 1 it is DDPM's step, and SDE-DPM-Solver++ of first order (Lu et al. 2022, 2211.01095).
+    """
+    ratio = u * (1 - t) / (t * (1 - u))
+    return kept(x, t, u, v, 1 - noise_level**2 * (1 - ratio**2), generator, x_next, **options)
+
+
+def window(x, t, u, v, generator=None, x_next=None, noise_level=0.7, low=0.3, high=0.8, **options):
+    """MixGRPO (Li et al. 2025, 2507.21802): Flow-GRPO's SDE where low < t < high, else the ODE."""
+    return flow_grpo(x, t, u, v, generator, x_next, noise_level if low < t < high else 0.0, **options)
+
+
+def diffusers_stochastic(x, t, u, v, generator=None, x_next=None, **options):
+    """FlowMatchEulerDiscreteScheduler(stochastic_sampling=True), whose step is (1 - u) x0 + u z; log_prob is added."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    scheduler, (y, w) = FlowMatchEulerDiscreteScheduler(stochastic_sampling=True), wide(x, v)
+    scheduler.set_timesteps(sigmas=[float(t), float(u)] if u > 0 else [float(t)])
+    if x_next is None:
+        first = scheduler.timesteps[0]
+        x_next = scheduler.step(v, first, x, generator=generator, return_dict=False)[0].to(x.dtype)
+    return finish(x, (1 - u) * (y - t * w), u, None, x_next, **options)
+
+
+def shifted(n_steps: int, shift: float = 3.0) -> Tensor:
+    """n_steps + 1 levels of Stable Diffusion 3 (Esser et al. 2024, 2403.03206, Eq. 23)."""
+    t = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
+    return shift * t / (1 + (shift - 1) * t)

@@ -1,0 +1,172 @@
+"""A step of a flow model under exact velocities, and what it really draws.
+
+x = (1 - t) x0 + t z, and time falls from t to t_next. Normal draws are answered by 0 and by 1 in one draw at a time:
+x_next = m + sum_k c_k z_k has the mean m and the standard deviation s = sqrt(sum_k c_k^2), exactly, per element.
+"""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance.impulses import Draws, NotAffineError
+from diffusion_core.conformance.oracle import GAUSSIAN
+
+Levels = Callable[[int], Tensor]  # levels(n_steps): (n_steps + 1,) times, falling
+STORED = ("x_next", "prev_sample")  # names of the argument for a stored sample
+CLOSE = 1e-3  # relative: two numbers that are the same but for rounding
+EPS = 2.0**-23  # of float32
+NOISE = 1e-6  # smallest standard deviation that counts as noise
+ROWS = 5  # images of a batch
+
+
+def uniform(n_steps: int, shift: float = 1.0) -> Tensor:
+    """(n_steps + 1,) levels from 1 (noise) to 0, shifted as in Esser et al. 2024, arXiv 2403.03206, Eq. 23."""
+    t = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
+    return shift * t / (1 + (shift - 1) * t)
+
+
+@dataclass(frozen=True)
+class Out:
+    """What a step returned."""
+
+    x: Tensor
+    log_prob: Any
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+
+class Step:
+    """A step, called by the names of its arguments.
+
+    Raises:
+        ValueError: when called, if it returns something other than x_next, log_prob[, mean, std].
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.names = function, set(inspect.signature(function).parameters)
+        self.stored = next((name for name in STORED if name in self.names), None)
+        self.seeded = "generator" in self.names
+
+    def __call__(self, *at: Tensor, x_next: Tensor | None = None, generator: Any = None, **options: Any) -> Out:
+        if x_next is not None and self.stored:
+            options[self.stored] = x_next
+        if generator is not None:
+            options["generator"] = generator
+        out = self.function(*at, **options)
+        if not isinstance(out, (tuple, list)) or not 2 <= len(out) <= 4 or not isinstance(out[0], Tensor):
+            raise ValueError(f"it returned {type(out).__name__}; it must return (x_next, log_prob[, mean, std])")
+        if out[0].shape != at[0].shape:
+            raise ValueError(f"its x_next has shape {tuple(out[0].shape)}; that of x is {tuple(at[0].shape)}")
+        return Out(*out)
+
+    def fed(self, z: Tensor | None, *at: Tensor) -> Out:
+        """With the rows of z (K, B, ...) as its normal draws, one after another; None answers all by zeros."""
+        with Draws(_Feed(z)):
+            return self(*at)
+
+
+class _Feed:
+    """Answers to torch's normal draws, and how many rows were taken."""
+
+    def __init__(self, z: Tensor | None) -> None:
+        self.rows, self.taken = None if z is None else z.flatten(0, 1), 0
+
+    def __call__(self, shape: torch.Size) -> Tensor:
+        at, self.taken = self.taken, self.taken + (shape[0] if shape else 1)
+        if self.rows is None:
+            return torch.zeros(shape, dtype=torch.float64)
+        if self.rows[at : self.taken].numel() != shape.numel():
+            raise NotAffineError(f"it draws noise of shape {tuple(shape)}, which is not one number per element of x")
+        return self.rows[at : self.taken].reshape(shape)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """x_next = mean + std z at `at` = (x, t, t_next, velocity), per element (B, ...) in float64, as it is really drawn.
+
+    `strange` is why it is not that, if it is not: a name and a sentence.
+    """
+
+    at: tuple[Tensor, Tensor, Tensor, Tensor]
+    mean: Tensor
+    std: Tensor
+    n_draws: int
+    strange: tuple[str, str] | None = None
+
+    @property
+    def noisy(self) -> bool:
+        """Whether every element gets noise."""
+        return bool(torch.isfinite(self.std).all()) and float(self.std.min()) > NOISE
+
+    @property
+    def dt(self) -> float:
+        """t - t_next."""
+        return float(self.at[1] - self.at[2])
+
+    @property
+    def dims(self) -> int:
+        """The number of dimensions of an image."""
+        return self.mean[0].numel()
+
+
+def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) -> tuple[Tensor, ...]:
+    """(x, t, t_next, velocity): `ROWS` copies of an image from the law at t: rows differ by their noise alone."""
+    generator, (t, after) = torch.Generator().manual_seed(seed), times
+    x0 = GAUSSIAN.mean + torch.tensor(GAUSSIAN.stds) * torch.randn(1, *shape, generator=generator)
+    x = ((1 - t) * x0 + t * torch.randn(x0.shape, generator=generator)).to(dtype)
+    x = x.expand(ROWS, *shape).contiguous()
+    return x, t, after, GAUSSIAN.velocity(x, t)
+
+
+def transitions(step: Step, times: Tensor, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> list[Transition]:
+    """What the step draws at every pair of times, each from another image."""
+    return [measure(step, *state(shape, times[i : i + 2], dtype, seed + i)) for i in range(len(times) - 1)]
+
+
+def measure(step: Step, *at: Tensor) -> Transition:
+    """Mean and standard deviation by impulses: no noise, 1 in one draw at a time, and twice a random draw as a test."""
+    before, feed = [value.clone() for value in at], _Feed(None)
+    with Draws(feed):
+        mean = step(*at).x.double()
+    n_draws, nothing = math.ceil(feed.taken / len(mean)), torch.zeros_like(mean)
+    try:
+        units = [step.fed(_one(i, n_draws, mean.shape), *at).x.double() - mean for i in range(n_draws)]
+        z = torch.randn(n_draws, *mean.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        test, again = (step.fed(z, *at).x.double() for _ in range(2))
+    except NotAffineError as error:
+        return Transition(_intact(at, before), mean, nothing, n_draws, ("not a Gaussian step", f"{error}."))
+    std = sum((unit.square() for unit in units), nothing).sqrt()
+    guess = mean + sum((unit * draw for unit, draw in zip(units, z, strict=True)), nothing)
+    near = (test - guess).abs() <= CLOSE * std + 1e-5 * (1 + guess.abs())
+    strange = None
+    if any(not torch.equal(value, old) for value, old in zip(at, before, strict=True)):
+        strange = "changes its input", "it changes x, t or the velocity in place."
+    elif not torch.isfinite(test).all():
+        pass  # the check of the ends says so
+    elif not torch.equal(test, again):
+        strange = "other randomness", "with the same normal draws of torch it returns another x_next."
+    elif float(std.max()) > NOISE and torch.equal(test[0], test[1]):
+        strange = "one noise for all", "all images of a batch get the same noise."
+    elif not near.all():
+        strange = "not a Gaussian step", "x_next is not, element by element, a mean plus multiples of its normal draws."
+    return Transition(_intact(at, before), mean, std, n_draws, strange)
+
+
+def _intact(at: Sequence[Tensor], before: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The arguments as they were before the step saw them."""
+    for value, old in zip(at, before, strict=True):
+        value.copy_(old)
+    x, t, after, velocity = at
+    return x, t, after, velocity
+
+
+def _one(at: int, n_draws: int, shape: torch.Size) -> Tensor:
+    """(n_draws, *shape) answers: 1 in one draw, else 0."""
+    z = torch.zeros(n_draws, *shape, dtype=torch.float64)
+    z[at] = 1.0
+    return z

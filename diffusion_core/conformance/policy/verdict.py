@@ -1,0 +1,99 @@
+"""What is found of a policy's step."""
+
+from dataclasses import dataclass, field, replace
+
+from diffusion_core.conformance.verdict import Verdict
+
+CHECKS = {  # in the order of the checks
+    "ends": "everything is finite at t = 1 and at t_next = 0",
+    "batch": "with the same noise, an image alone is the same as in a batch",
+    "draws": "x_next = mean + std z with independent normal draws z, and nothing else is random or changed",
+    "generator": "the same generator repeats a sample, another one does not, and the global one is left alone",
+    "log_prob": "log_prob is the log density of the noise that is drawn",
+    "reported": "the mean and std that are returned, as for a KL divergence, are those of x_next",
+    "replay": "log_prob of the stored x_next is what it was when x_next was drawn",
+    "gradient": "log_prob differentiates through the velocity",
+    "ODE": "without noise it is the Euler step",
+    "law": "with more steps the samples have the law of the data",
+}
+FIRST = ("ends", "batch", "draws")  # what they find sets off the others
+ACCEPTABLE = {  # a word for `accept` -> the remark that may be meant so
+    "mean": "mean",
+    "normaliser": "log_prob: normaliser",
+    "variance": "log_prob: not divided by the variance",
+}
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a check found.
+
+    Args:
+        check: a key of `CHECKS`.
+        name: what it is, in a few words.
+        text: the sentences that say so, with numbers.
+        wrong: whether it is an error; else a user should know it.
+        accepted: whether it was declared to be meant so.
+    """
+
+    check: str
+    name: str
+    text: str
+    wrong: bool = True
+    accepted: bool = False
+
+    def __str__(self) -> str:
+        kind = "accepted: " if self.accepted else "" if self.wrong else "note: "
+        return f"{kind}{self.name}: {self.text}"
+
+
+@dataclass(frozen=True)
+class PolicyVerdict:
+    """What `check_policy` says of a step.
+
+    Args:
+        remarks: what was found, errors first.
+        checked: the keys of `CHECKS` that were tried.
+        ratios: lowest and highest standard deviation of the samples over that of the data, over the directions, by the
+            number of steps; they are exact.
+        last_noise: standard deviation of the noise of the last step, by the number of steps.
+        factor: log_prob over the log density: 1 for the sum over D dimensions, 1 / D for their mean; None if unknown.
+        law: the verdict on the samples; None if it was not measured.
+    """
+
+    remarks: tuple[Remark, ...] = ()
+    checked: tuple[str, ...] = ()
+    ratios: dict[int, tuple[float, float]] = field(default_factory=dict)
+    last_noise: dict[int, float] = field(default_factory=dict)
+    factor: float | None = None
+    law: Verdict | None = None
+
+    @property
+    def errors(self) -> tuple[Remark, ...]:
+        """The remarks that are errors."""
+        return tuple(remark for remark in self.remarks if remark.wrong and not remark.accepted)
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.errors
+
+    @property
+    def kind(self) -> str:
+        """ "right", or the names of the errors."""
+        return "; ".join(dict.fromkeys(remark.name for remark in self.errors)) or "right"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words, a line per error."""
+        if not self.right:
+            return "\n".join(map(str, self.errors))
+        parts = ["log_prob is that of the noise it draws"] * ("log_prob" in self.checked)
+        parts = ["it samples the data"] * (self.law is not None and self.law.right) + parts
+        return f"right: {' and '.join(parts) or 'nothing is wrong, but it drew no noise'}."
+
+    def accepting(self, words: tuple[str, ...]) -> "PolicyVerdict":
+        """The same, where what these keys of `ACCEPTABLE` name is no error."""
+        names = {ACCEPTABLE[word] for word in words}
+        remarks = [replace(remark, accepted=remark.name in names) for remark in self.remarks]
+        return replace(self, remarks=tuple(sorted(remarks, key=lambda one: (one.accepted, not one.wrong))))

@@ -1,0 +1,190 @@
+"""`check` finds samplers that are no function of their noise. Each of these has the right law, or had before."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import count, pairwise
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance import Oracle, Verdict, check, wrappers
+from diffusion_core.conformance.behaviour import MANY, fault, takes_generator
+from diffusion_core.conformance.impulses import Law
+from diffusion_core.conformance.oracle import GAUSSIAN
+from diffusion_core.conformance.verdict import RANDOM, _outlier, judge
+from diffusion_core.conformance.wrappers import ladder
+from diffusion_core.samplers import Euler
+
+FEW = (25, 50, 100)
+ddim: Callable[[Oracle, int, Tensor], Tensor] = partial(planted.ancestral, eta=0.0)
+
+
+def ddpm(denoiser: Oracle, n_steps: int, noise: Tensor, generator: Any = None, draw: Any = None) -> Tensor:
+    draw = draw or (lambda: torch.randn(noise.shape, generator=generator, dtype=noise.dtype))
+    x = noise * ladder(n_steps)[0]
+    for sigma, after in pairwise(ladder(n_steps)):
+        up = after * math.sqrt(1 - (after / sigma) ** 2)
+        x = x + (math.sqrt(after**2 - up**2) - sigma) * denoiser.eps(x, sigma) + up * draw()
+    return x
+
+
+def own(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def antithetic(d: Oracle, n: int, z: Tensor) -> Tensor:
+    half = z[: (len(z) + 1) // 2]
+    return ddim(d, n, torch.cat([half, -half])[: len(z)])
+
+
+def scaled(d: Oracle, n: int, z: Tensor) -> Tensor:
+    x = 1.5 * ddim(d, n, z)  # too wide, which the next line hides
+    return (x - x.mean(0)) / x.std(0) * d.true_stds + 0.5
+
+
+def each_of_list(d: Oracle, n: int, z: Tensor, generator: Any = None) -> Tensor:
+    if not isinstance(generator, list):
+        return ddpm(d, n, z, generator)
+    return ddpm(d, n, z, draw=lambda: torch.cat([torch.randn(z[:1].shape, generator=one) for one in generator]))
+
+
+def wrong_from(call: int) -> Any:
+    calls = count(1)
+    return lambda d, n, z: ddim(d, n, z) * (1 if next(calls) < call else 1.2)
+
+
+NUMPY = np.random.default_rng(1)
+FAULTS: dict[str, tuple[Any, str, str]] = {
+    "standardised over the batch": (lambda d, n, z: ddim(d, n, (z - z.mean(0)) / z.std(0)), "depends on its batch",
+                                    "batch of 3 and in one of 1,000"),
+    "antithetic pairs": (antithetic, "depends on its batch", "batch of 3 and in one of 1,000"),
+    "scaled to the data": (scaled, "depends on its batch", "batch of 3 and in one of 1,000"),
+    "one noise for all": (lambda d, n, z: ddpm(d, n, z, draw=lambda: torch.randn(1, 1, 1, 5)), "depends on its batch",
+                          "one noise for all samples"),
+    "generator not handed on": (lambda d, n, z, generator=None: ddpm(d, n, z), "ignores its generator", "calls differ"),
+    "the same noise in every call": (lambda d, n, z: ddpm(d, n, z, own(5)), "ignores its generator", "every call"),
+    "the first generator of a list": (
+        lambda d, n, z, generator=None: ddpm(d, n, z, generator[0] if isinstance(generator, list) else generator),
+        "ignores its generator", "of a list of generators"),
+    "seeds the global generator": (lambda d, n, z: (ddpm(d, n, z), torch.manual_seed(5))[0],
+                                   "touches the global generator", "it seeds"),
+    "draws from the global one too": (lambda d, n, z, generator=None: ddpm(d, n, z + 0 * torch.randn(1), generator),
+                                      "touches the global generator", "it is given a generator, but"),
+    "noise that is not used": (lambda d, n, z: ddpm(d, n, torch.randn_like(z)), "ignores its noise", "nothing"),
+    "noise of numpy": (lambda d, n, z: ddim(d, n, z) + torch.from_numpy(NUMPY.normal(size=z.shape)),
+                       "not reproducible", "call 2"),
+    "wrong from call 16 on": (wrong_from(16), "not reproducible", "call 16 "),
+    "wrong from call 45 on": (wrong_from(45), "not reproducible", "after all other calls"),
+    "one number for all pixels": (lambda d, n, z: ddpm(d, n, z, draw=lambda: torch.randn(len(z), 1, 1, 1)),
+                                  "correlated pixels", "correlation of 0.9"),
+    "a pixel copied from another": (lambda d, n, z: ddim(d, n, z[..., [0, 0, 2, 3, 4]]), "correlated pixels",
+                                    "correlation of 0.9"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAULTS)
+def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
+    sampler, kind, words = FAULTS[name]
+    verdict = check(sampler, budgets=FEW)
+    assert verdict.kind == kind and verdict.sentence.startswith(f"{kind}: ") and words in verdict.sentence
+
+
+def uniform(d: Oracle, n: int, z: Tensor, generator: Any = None) -> Tensor:
+    """Noise of mean 0 and variance 1 that is not normal."""
+    draw = partial(torch.rand, z.shape, generator=generator, dtype=z.dtype)
+    return ddpm(d, n, z, draw=lambda: math.sqrt(12) * (draw() - 0.5))
+
+
+RIGHT: dict[str, Any] = {
+    "DDPM": ddpm, "a list of generators": each_of_list, "no generator": lambda d, n, z: ddpm(d, n, z),
+    "uniform noise": uniform, "noise drawn again": lambda d, n, z: ddim(d, n, z) + sum(
+        sign * torch.randn(z.shape, generator=own(3)) for sign in (1, -1)),
+    "ours": wrappers.ours(Euler(1.0)), "ours without noise": wrappers.ours(Euler()),
+    "a step": wrappers.flow_step(lambda x, t, dt, v, generator=None: x + dt * v + (-dt).sqrt() * torch.randn(
+        x.shape, dtype=x.dtype, generator=generator)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
+    noise, sampler = torch.randn(MANY, 1, 1, 5, dtype=torch.float64, generator=own(0)), RIGHT[name]
+    assert takes_generator(sampler) == (name not in ("no generator", "noise drawn again"))
+    with torch.random.fork_rng(devices=[]):
+        assert fault(partial(sampler, GAUSSIAN, 8), noise, takes_generator(sampler)) is None
+    assert name != "DDPM" or check(sampler).right
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [4, 15, 20, 30, 40, RANDOM[-1]])
+def test_one_wrong_number_of_steps_is_found(wrong: int) -> None:
+    verdict = check(lambda d, n, z: ddim(d, n, z) * (1.2 if n == wrong else 1))
+    assert verdict.kind == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence
+    assert wrong in [law.n_steps for law in verdict.laws]
+
+
+@pytest.mark.slow
+def test_a_change_of_method_is_no_outlier_and_too_few_steps_are_left_out() -> None:
+    errors = {n: np.array([1 / n + 0.3 * (n < 15)]) for n in range(3, 42)}
+    assert _outlier(errors) is None
+    assert _outlier(errors | {15: errors[15] + 0.7}) == (15, pytest.approx(0.56))
+
+    def no_three(d: Oracle, n: int, z: Tensor) -> Tensor:
+        return ddim(d, n, z) * (math.nan if n == 3 else 1 // (n > 4) if n < 5 else 1)  # 4 raises
+
+    assert check(no_three).right
+    assert "with 9 steps its samples are not finite" in check(lambda d, n, z: ddim(d, n, z) / (n != 9)).sentence
+
+
+HIDDEN: dict[str, Any] = {
+    "not one draw per sample": lambda d, n, z: ddim(d, n, z) + 1e-9 * torch.randn(5, len(z)).T.reshape(z.shape),
+    "standard errors": lambda d, n, z: ddim(d, n, z) + torch.randn_like(z) * (3 < len(z) < 900),  # the impulses
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", HIDDEN)
+def test_monte_carlo_alone_makes_nothing_right(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
+    monkeypatch.setattr("diffusion_core.conformance.verdict.DRAWN_TOLERANCE", 0.2)
+    verdict = check(HIDDEN[words], budgets=FEW)
+    assert verdict.sentence.startswith("undecided: Monte Carlo finds it right, but ") and words in verdict.sentence
+
+
+def judged(ratios: dict[int, float]) -> Verdict:
+    """The verdict on ratios in the direction 0.2, by number of steps."""
+    none, true = np.zeros(5), GAUSSIAN.true_stds.numpy()
+    laws = [Law(n, none + 0.5, true * np.array([1, 1, 1, ratio, 1]), none, none) for n, ratio in ratios.items()]
+    return judge(laws, GAUSSIAN, None, "impulses", exact=True)
+
+
+def test_three_shrinking_differences_bound_the_limit() -> None:
+    sde = {125: 1.0171, 250: 1.0102, 500: 1.0037, 1000: 1.0011}
+    assert judged(sde).right
+    assert judged(dict(zip(sde, (1.0171, 1.0142, 1.0080, 1.0018), strict=True))).kind == "undecided"
+
+
+@pytest.mark.slow
+def test_noise_that_falls_with_the_steps_is_asked_for_1000_steps() -> None:
+    """As DDPM's larger variance on trailing steps of diffusers, which leaves none with 1,000."""
+
+    def fixed_large(d: Oracle, n: int, z: Tensor, least: float = 0.0) -> Tensor:
+        left = {250: 0.0213, 500: 0.015, 1000: 0.0}.get(n, 0.0357 * (125 / n) ** 0.73)
+        return ddim(d, n, z) + max(left, least) * torch.randn_like(z)
+
+    verdict = check(fixed_large)
+    assert verdict.laws[-1].n_steps == 1000 and verdict.kind != "noise left over", verdict.sentence
+    assert check(partial(fixed_large, least=0.02)).kind == "noise left over"
+
+
+def test_a_small_last_difference_is_no_missing_limit() -> None:
+    growing = {125: 1.003, 250: 1.007, 500: 1.013}
+    assert "shows no limit" not in judged(growing).sentence
+    growing[500] = 1.018
+    assert "shows no limit" in judged(growing).sentence

@@ -1,0 +1,110 @@
+"""The check of policies: every planted bug has its name, right steps are right, and what is asked is checked first."""
+
+import random
+
+import pytest
+import torch
+from policy_bugs import BUGS
+
+from bench import published_policies
+from diffusion_core.conformance.policy import CHECKS, assert_policy, check_policy
+from diffusion_core.conformance.policy.steps import uniform
+
+RIGHT = (
+    "flow_grpo",
+    "reverse_sde",
+    "dance_grpo",
+    "sit_linear",
+    "sit_sine",
+    "precise",
+    "dance_frozen",
+    "ddim",
+    "window",
+)
+LAWS = {"wrong limit", "noise left over", "not the ODE at noise 0"}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_named_and_nothing_else_is_wrong(name):
+    step, expected, options = BUGS[name]
+
+    verdict = check_policy(step, **options)
+
+    found = {remark.name for remark in verdict.errors}
+    assert expected in found
+    assert found <= {expected} | LAWS | ({"global seed touched"} if expected == "generator ignored" else set())
+    assert not verdict.right
+
+
+@pytest.mark.parametrize("name", [*RIGHT, "cps"])
+def test_right_steps_are_right_at_other_levels_shapes_and_types(name):
+    for seed in range(3):
+        rng = random.Random(f"{name} {seed}")
+        noise, shift = rng.uniform(0.2, 0.7), rng.choice((1.0, 3.0, 5.0))
+        reduce = rng.choice((torch.mean, torch.sum))
+
+        def step(x, t, u, v, generator=None, x_next=None, noise_level=noise, reduce=reduce):
+            own = getattr(published_policies, name)
+            return own(x, t, u, v, generator=generator, x_next=x_next, noise_level=noise_level, reduce=reduce)
+
+        verdict = check_policy(
+            step, noise="noise_level", levels=lambda n, shift=shift: uniform(n, shift), law=False, seed=seed,
+            n_steps=rng.choice((8, 10, 14, 15, 28)), shape=rng.choice(((4, 3, 5), (1, 1, 5), (16, 8, 5))),
+            dtype=rng.choice((torch.float32, torch.float64)),
+        )  # fmt: skip
+
+        assert verdict.right, verdict.sentence
+        assert set(verdict.checked) == set(CHECKS) - {"law"}
+
+
+def test_in_a_test_suite_the_sentence_is_the_message():
+    step, expected, options = BUGS["variance in place of std"]
+
+    with pytest.raises(AssertionError, match=f"{expected}: its std is 0.158 times that of the noise drawn. It is the"):
+        assert_policy(step, **options)
+    assert_policy(published_policies.window, law=False)
+
+
+def test_the_law_is_that_of_the_paper():
+    flow, cps = (check_policy(getattr(published_policies, name)) for name in ("flow_grpo", "cps"))
+
+    assert flow.right
+    assert "it samples the data" in flow.sentence
+    low, high = flow.ratios[10]
+    assert 0.9 < low < high < 1
+    assert cps.kind == "wrong limit"
+    assert max(cps.law.ratios[:4], key=lambda ratio: abs(ratio - 1)) == pytest.approx(0.9239, abs=0.002)  # cos(pi / 8)
+    assert cps.last_noise[10] == 0
+
+
+def test_what_is_accepted_is_no_error_but_said():
+    step, name, options = BUGS["CPS not divided by the variance (NeMo-RL#3408)"]
+
+    verdict = check_policy(step, **options, accept=["variance", "mean"])
+
+    assert verdict.right
+    assert next(str(remark) for remark in verdict.remarks if remark.accepted).startswith(f"accepted: {name}: ")
+
+
+def test_a_trainer_of_its_own_is_replayed():
+    def trainer(x, t, u, v, x_next=None, noise_level=0.7):
+        out = published_policies.flow_grpo(x, t, u, v, None, x_next, noise_level)
+        return out[0], 1.01 * out[1]
+
+    verdict = check_policy(published_policies.flow_grpo, law=False, replayed_by=trainer)
+
+    assert verdict.kind == "replay"
+
+
+@pytest.mark.parametrize(
+    ("step", "options", "message"),
+    [
+        (lambda x, t, u, v: x, {}, r"returned Tensor; it must return \(x_next, log_prob"),
+        (lambda x, t, u, v: (x[:1], x), {}, "x_next has shape"),
+        (published_policies.flow_grpo, {"levels": lambda n: torch.linspace(0, 1, n + 1)}, "must be n_steps"),
+        (published_policies.flow_grpo, {"accept": ["anything"]}, "there are mean, normaliser, variance"),
+    ],
+)
+def test_what_is_no_step_is_refused(step, options, message):
+    with pytest.raises(ValueError, match=message):
+        check_policy(step, law=False, **options)

@@ -1,0 +1,202 @@
+"""Steps with planted bugs: name -> (step, what the check must call it, options of the check).
+
+Those that were found in public code name their thread.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.published_policies import cps, dance_grpo, density, draw, euler_maruyama, finish, flow_grpo, kept, wide
+from diffusion_core.conformance.policy.steps import uniform
+
+BUGS: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {}
+
+
+def bug(name, expected, step, **options):
+    BUGS[name] = step, expected, {"noise": "noise_level", "law": False} | options
+
+
+def changed(base, log_prob=None, std=None, mean=None):
+    """`base` with another log_prob, reported std or reported mean: functions of (x_next, mean, std, t, u)."""
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.5):
+        y, own, m, s = base(x, t, u, v, generator, x_next, noise_level)
+        log_p, mu, sd = (f and f(y.to(m.dtype), m, s, t, u) for f in (log_prob, mean, std))
+        return y, own if log_p is None else log_p, m if mu is None else mu, s if sd is None else sd
+
+    return step
+
+
+def drawn(make):
+    """Flow-GRPO whose x_next is make(mean, std, x, u, generator)."""
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+        _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
+        y = make(mean, std, x, u, generator).to(x.dtype) if x_next is None else x_next
+        return y, density(y, mean, std), mean, std
+
+    return step
+
+
+def called(change):
+    """Flow-GRPO's step, called with other arguments."""
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+        return change(x, t, u, v, generator, x_next, noise_level)
+
+    return step
+
+
+def held(y, m, s, t, u):
+    """The std of Flow-GRPO with t held at 0.99."""
+    return 0.5 * (t / (1 - t.clamp(max=0.99)) * (t - u)) ** 0.5
+
+
+def whole(n):
+    return (uniform(n, 3.0) * 1000).round() / 1000
+
+
+def seeded(generator):
+    return torch.manual_seed(generator.initial_seed()) if isinstance(generator, torch.Generator) else generator
+
+
+def unrounded(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+    y, *rest = flow_grpo(x.float(), t, u, v.float(), generator, x_next, noise_level)
+    return y.to(x.dtype), *rest
+
+
+def low(x, t, u, v, generator=None, x_next=None, noise_level=0.5):
+    mean = (1 - u) * (x - t * v) + u * math.cos(noise_level * math.pi / 2) * (x + (1 - t) * v)
+    return finish(x, mean, u * math.sin(noise_level * math.pi / 2), generator, x_next)
+
+
+def in_place(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+    out = flow_grpo(x, t, u, v, generator, x_next, noise_level)
+    return (x.copy_(out[0]) if x_next is None else x_next), *out[1:]
+
+
+def antithetic(x, generator):
+    half = torch.randn((len(x) + 1) // 2, *x.shape[1:], generator=generator)
+    return torch.cat([half, -half])[: len(x)]
+
+
+def own_terms(mean, x, u, v, t, times):
+    """The mean with the compensation of the noise that many times."""
+    euler = wide(x, v)[0] + (u - t) * wide(x, v)[1]
+    return euler + times * (mean - euler)
+
+
+def compensated(times):
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+        _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
+        return finish(x, own_terms(mean, x, u, v, t, times), std, generator, x_next)
+
+    return step
+
+
+def late(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+    _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
+    return finish(x, mean, std if u > 0 else 0 * std + 0.05, generator, x_next)
+
+
+def twice(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+    _, _, m, s = flow_grpo(x, t, u, v, None, x, noise_level)
+    y = (m + 2**0.5 * s * draw(x, generator)).to(x.dtype) if x_next is None else x_next
+    return y, density(y, m, s), m, 2**0.5 * s
+
+
+def next_std(y, m, s, t, u):
+    return density(y, m, 0.5 * (u.clamp(min=0.01) / (1 - u) * (t - u)) ** 0.5)
+
+
+STD, NORMALISER = "log_prob: wrong std", "log_prob: normaliser"
+ALONE, LEFT = "depends on its batch", "noise left over"
+bug("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held))
+bug("KL std lacks sqrt(dt)", "reported std", changed(dance_grpo, std=lambda y, m, s, t, u: s / (t - u) ** 0.5))
+bug("KL std holds t at 0.99 (UniRL#38)", "reported std", changed(flow_grpo, std=held))
+bug("KL std is the variance", "reported std", changed(flow_grpo, std=lambda y, m, s, t, u: s**2))
+bug("reported mean lacks a term", "reported mean", changed(flow_grpo, mean=lambda y, m, s, t, u: m + 0.1 * s))
+bug("14 points replayed on 15 (verl-omni#279)", "replay", flow_grpo, n_steps=13, replay_levels=lambda n: uniform(n + 1))
+bug(
+    "whole timesteps in the replay (Flow-Factory#61)", "replay", flow_grpo, levels=lambda n: uniform(n, 3.0),
+    replay_levels=whole,
+)  # fmt: skip
+bug("replay draws anew", "replay", called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g, None, a)))
+bug(
+    "normaliser dropped (verl-omni#209)", NORMALISER,
+    changed(flow_grpo, lambda y, m, s, t, u: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1)),
+)  # fmt: skip
+bug("sign of log std", NORMALISER, changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s) + 2 * s.log()))
+bug(
+    "CPS not divided by the variance (NeMo-RL#3408)", "log_prob: not divided by the variance",
+    changed(cps, lambda y, m, s, t, u: -((y - m) ** 2).flatten(1).mean(1)),
+)  # fmt: skip
+bug("std lacks sqrt(dt)", STD, changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s / (t - u) ** 0.5)))
+bug(
+    "std is at least 0.17 (Diffusion-Planner#50)", STD,
+    changed(dance_grpo, lambda y, m, s, t, u: density(y, m, s.clamp(min=0.17))),
+)  # fmt: skip
+bug("variance in place of std", STD, changed(dance_grpo, lambda y, m, s, t, u: density(y, m, s**2)))
+bug("std of the next step", STD, changed(flow_grpo, next_std))
+bug("drawn with twice the variance", STD, twice)
+bug("around another mean", "log_prob: wrong mean", changed(flow_grpo, lambda y, m, s, t, u: density(y, m + 0.3 * s, s)))
+bug("one log_prob for the batch", "log_prob: shape", changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s).mean()))
+bug(
+    "mean over channels, sum over pixels", "log_prob: factor",
+    changed(flow_grpo, lambda y, m, s, t, u: 15 * density(y, m, s)),
+)  # fmt: skip
+bug("network detached", "gradient", changed(flow_grpo, lambda y, m, s, t, u: density(y, m.detach(), s)))
+bug("under no_grad", "gradient", torch.no_grad()(changed(flow_grpo)))
+bug(
+    "0/0 at the last step", "not finite at the last step, t_next = 0",
+    changed(cps, lambda y, m, s, t, u: density(y, m, s)),
+)  # fmt: skip
+bug(
+    "infinite noise at t = 1", "not finite at the first step, t = 1",
+    called(lambda x, t, u, v, g, x_next, a: euler_maruyama(x, t, u, v, a**2 * t / (1 - t), g, x_next)),
+)  # fmt: skip
+bug(
+    "generator ignored (diffusers#13678)", "generator ignored",
+    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, None, x_next, a)),
+)  # fmt: skip
+bug(
+    "sets the global seed", "global seed touched",
+    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, seeded(g), x_next, a)),
+)  # fmt: skip
+bug(
+    "first generator for the whole batch (diffusers#6222)", ALONE,
+    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g[0] if isinstance(g, list) else g, x_next, a)),
+)  # fmt: skip
+bug(
+    "scaled by the batch's maximum", ALONE,
+    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v * (1 + 1e-3 * x.abs().amax()), g, x_next, a)),
+)  # fmt: skip
+bug(
+    "log_prob centred over the batch", ALONE,
+    changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s) - density(y, m, s).mean()),
+)  # fmt: skip
+bug("one noise for all images", "one noise for all", drawn(lambda m, s, x, u, g: m + s * draw(x[:1], g)))
+bug("antithetic pairs", "not a Gaussian step", drawn(lambda m, s, x, u, g: m + s * antithetic(x, g)))
+bug(
+    "one number for all pixels", "not a Gaussian step",
+    drawn(lambda m, s, x, u, g: m + s * torch.randn(len(x), 1, 1, 1, generator=g)),
+)  # fmt: skip
+bug("clipped", "not a Gaussian step", drawn(lambda m, s, x, u, g: (m + s * draw(x, g)).clamp(-1, 1)))
+bug(
+    "noise from numpy", "other randomness",
+    drawn(lambda m, s, x, u, g: m + s * torch.from_numpy(np.random.default_rng().standard_normal(x.shape)).float()),
+)  # fmt: skip
+bug("changes x in place", "changes its input", in_place)
+bug(
+    "CPS: sine and cosine exchanged", "not the ODE at noise 0",
+    called(lambda x, t, u, v, g, x_next, a: kept(x, t, u, v, math.sin(a * math.pi / 2) ** 2, g, x_next)),
+)  # fmt: skip
+bug("log_prob before rounding (Flow-Factory#61)", "replay in bfloat16", unrounded)
+bug("computed in bfloat16", "computed in bfloat16", low)
+bug("noise not compensated (zea#551)", "wrong limit", compensated(0), law=True)
+bug("compensated twice", "wrong limit", compensated(2), law=True)
+bug("noise after the last step", LEFT, late, law=True)
