@@ -1,6 +1,7 @@
 """Experiments: one file per question; `python -m experiments NAME` runs it.
 
 from experiments import compare, score                  # images that you already have: see scoring/
+from experiments import harmless, assert_harmless       # before and after a change
 from experiments import Ladder, Setting, Study, answer  # a question of your own: see sweep.py
 """
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
     from experiments.run.study import Study
     from experiments.scoring.compare import compare, score
+    from experiments.scoring.harmless import assert_harmless, harmless
 
 __getattr__ = lazily("experiments", {  # imported when they are asked for, so that --help appears at once
     "AlphaBetaLadder": "run.setting.AlphaBetaLadder",
@@ -26,8 +28,10 @@ __getattr__ = lazily("experiments", {  # imported when they are asked for, so th
     "Study": "run.study.Study",
     "against_first": "run.compare.against_first",
     "answer": "run.answer.answer",
+    "assert_harmless": "scoring.harmless.assert_harmless",
     "compare": "scoring.compare.compare",
     "control": "run.compare.control",
+    "harmless": "scoring.harmless.harmless",
     "score": "scoring.compare.score",
 })  # fmt: skip
 
@@ -41,7 +45,9 @@ __all__ = [
     "Study",
     "against_first",
     "answer",
+    "assert_harmless",
     "compare",
     "control",
+    "harmless",
     "score",
 ]

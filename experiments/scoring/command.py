@@ -1,6 +1,7 @@
 """`python -m experiments score REAL A B ...`: which images are nearest to real ones, with intervals?
 
-Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 for invalid arguments.
+Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 for invalid arguments. With --margin: 0
+harmless, 1 harmful, 3 not decided.
 """
 
 import json
@@ -18,6 +19,8 @@ from experiments.terminal import Terminal
 
 if TYPE_CHECKING:
     from experiments.distances.intervals import Estimate
+    from experiments.run.cache import Cache
+    from experiments.scoring.compare import Weights
 
 HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 
@@ -34,7 +37,12 @@ numbers equal those of its command `fidelity`. Transparent pixels are laid over 
 Examples:
   score photos/ model-a/ model-b/
   score photos/ model-a/ --features inception-v3-compat
-  score real.npy before.npy after.npy --pairs order --fail-if-worse"""
+  score real.npy before.npy after.npy --pairs order --fail-if-worse
+
+Is a faster pipeline harmless? With --margin the images after a change are compared with those before; REAL may be none:
+  score none before/ after/ --margin 0.02
+prints "harmless: as if at most 1.2 % of the images were destroyed (limit 2 %)". Exit status: 0 harmless, 1 harmful, 2
+invalid arguments, 3 not decided, as more images would. See docs/harmless.md."""
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
 
@@ -54,6 +62,12 @@ class Score:
     """Weights of the feature extractor. With several feature spaces: NAME=FILE, once for each."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Images from the same noise: those of one name, or at one place. auto: names, if all sets have the same."""
+    margin: Annotated[float | None, shown("SHARE", "none: sets are only compared")] = None
+    """Is a change harmless? Of two sets, before and after it: is it as if less than this share were destroyed?"""
+    groups: Annotated[str | None, shown("SPEC", "every image alone")] = None
+    """The prompt of each image, unit of intervals: folder; names such as "{prompt}-{seed}.png"; FILE.csv[:COLUMN]."""
+    crops: int = 0
+    """With --margin: so many crops of each image in full resolution are compared too; features see it reduced."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
     """Folder of the result."""
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
@@ -87,6 +101,8 @@ def main(options: Score) -> int:
 
     out = options.out.absolute()  # wherever code of the user's goes
     earlier(options.out)  # raises ValueError if others wrote there
+    if options.real == "none" and options.margin is None:
+        raise ValueError("real='none': only --margin needs no real images")
     for source in (options.real, *options.sets):
         if (place := Path(source).expanduser()).is_dir() and out.resolve().is_relative_to(place.resolve()):
             raise ValueError(
@@ -95,7 +111,11 @@ def main(options: Score) -> int:
     store, features = Cache(options.store), options.features or None
     sources = (options.real, *options.sets)
     weights = _weights(options)
-    compared = measure(sources, features, options.pairs, weights, options.device, store)
+    if options.margin is not None:
+        return _harmless(options, weights, store, out, start)
+    if options.crops:
+        raise ValueError("crops: they need --margin")
+    compared = measure(sources, features, options.pairs, weights, options.device, store, options.groups)
     scores, first = compared.scores, compared.scores.spaces[0]
     differences = first.differences
     if options.fail_if_worse and not differences:
@@ -123,6 +143,41 @@ def main(options: Score) -> int:
         }
         print(json.dumps(summary))
     return int(options.fail_if_worse and any(pair.verdict == WORSE for pair in differences))
+
+
+def _harmless(options: Score, weights: "Weights", store: "Cache", out: Path, start: float) -> int:
+    """Prints whether the change is harmless, and writes the result folder. Returns the exit status."""
+    if len(options.sets) != 2 or options.fail_if_worse:
+        given = "fail_if_worse: it" if options.fail_if_worse else f"sets: {len(options.sets)}"
+        raise ValueError(f"{given} does not suit --margin, which compares two sets, before and after")
+    from experiments.run.conclusion import show
+    from experiments.run.folder import held
+    from experiments.scoring.harmless import measure
+    from experiments.scoring.harmless_tables import NAME, write
+
+    before, after = options.sets
+    reference = None if options.real == "none" else options.real
+    compared = measure(
+        (before, after), reference, options.features or None, options.pairs, weights, options.device, store,
+        options.margin, options.groups, options.crops,
+    )  # fmt: skip
+    answer, console = compared.answer, Terminal()
+    with held(out):
+        page = write(out, compared, time.time() - start)
+        for note in answer.notes:
+            console.print(f"note: {note}")
+        show(page, out / "report.html", str(options.out / "report.html"), False, console)
+    if options.json or not console.is_terminal:
+        checks = {
+            one.name: {name: value for name, value in vars(one).items() if value == value} for one in answer.checks
+        }
+        summary = {
+            "experiment": NAME, "verdict": answer.verdict, "sentence": answer.sentence, "margin": answer.margin,
+            "n": answer.n, "prompts": answer.n_units, "pairs": answer.pairs, "needed": answer.needed, "checks": checks,
+            "worst": [list(pair) for pair in answer.worst], "notes": answer.notes, "out": str(options.out),
+        }  # fmt: skip
+        print(json.dumps(summary))
+    return {"harmless": 0, "harmful": 1, "not decided": 3}[answer.verdict]
 
 
 def _with_limits(values: "Mapping[str, Estimate]") -> dict[str, list[float]]:

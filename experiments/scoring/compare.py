@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from diffusion_core.data_user import random_order
+from experiments.distances.copies import Groups
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.distances.spaces import suited
@@ -18,8 +19,9 @@ from experiments.own.features import features_id
 from experiments.run.cache import Cache
 from experiments.scoring import doubts
 from experiments.scoring.features import Described, Extractor, describe
+from experiments.scoring.groups import GroupsOf, units
 from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, holds_no_set, open_input
-from experiments.scoring.pairing import Pairs, pair
+from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores, Space
 from experiments.scoring.space import results
 
@@ -36,6 +38,7 @@ def compare(
     feature_weights: Weights = None,
     device: str = "auto",
     store: Cache | Path | str = "runs/store",
+    groups: GroupsOf = None,
 ) -> Scores:
     """Which of several sets of images is nearest to real ones? Each is compared with the first.
 
@@ -46,6 +49,7 @@ def compare(
         feature_weights: the file of an extractor's weights, if not the usual one; for several spaces {space: file}.
         device: "cpu", "cuda" or "auto".
         store: where features are kept for the next time.
+        groups: the prompt of each image, see `units`: prompts are then the units of all intervals.
 
     Raises:
         ValueError: something cannot be read, or does not suit the rest. The message names it.
@@ -53,7 +57,7 @@ def compare(
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
     kept = store if isinstance(store, Cache) else Cache(Path(store))
-    return measure((real, *sets), features, pairs, feature_weights, device, kept).scores
+    return measure((real, *sets), features, pairs, feature_weights, device, kept, groups).scores
 
 
 @dataclass(frozen=True)
@@ -86,33 +90,30 @@ def measure(
     feature_weights: Weights,
     device: str,
     kept: Cache,
+    groups: GroupsOf = None,
 ) -> Compared:
     """The comparison of the first source with the others. Arguments and errors as in `compare`."""
     with_images, left_out = _with_images(sources, kept)
     inputs = open_all(with_images, kept)
-    files = _weights(_spaces(inputs, features), feature_weights)
+    files = weights_of(spaces_of(inputs, features), feature_weights)
     pairing = pair(inputs[1:], pairs)
     if inputs[0].n < MIN_SAMPLES:
         raise ValueError(f"{inputs[0].name}: {inputs[0].n} real images; at least {MIN_SAMPLES} are needed")
     chosen = [random_order(inputs[0].n), *pairing.chosen]
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}: PyTorch sees no CUDA device here; use cpu or auto")
-    if device not in ("auto", "cpu") and not device.startswith("cuda"):
-        raise ValueError(f"device={device!r}: it must be auto, cpu or cuda")
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    where, prompts = device_of(device), prompts_of(inputs[1:], pairing, groups)
     measured, warnings = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
     if left_out:
         notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
     for space, file in files.items():
         extractor = Extractor(space, file, where)
-        described = [_described(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
-        _check(inputs, described)
+        described = [features_of(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
+        check_scale(inputs, described)
         grains = doubts.grains(inputs, described, chosen)
         content = "" if space == GIVEN else features_id(space, file)
         real, *sets = (each.features for each in described)
         set_names = [each.name for each in inputs[1:]]
-        measured.append(results(space, content, set_names, real, sets, pairing.by != "none", grains))
+        measured.append(results(space, content, set_names, real, sets, pairing.by != "none", grains, prompts))
         warnings |= dict.fromkeys(doubts.doubts(inputs, described, measured[-1]))
         notes |= dict.fromkeys(doubts.remarks(inputs, described, measured[-1].dimension))
     n = len(pairing.chosen[0])
@@ -135,7 +136,24 @@ def _with_images(sources: Sequence[Source], store: Cache) -> tuple[list[Source],
     return [source for source, leave in named if not leave], [str(source) for source, leave in named if leave]
 
 
-def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
+def device_of(device: str) -> str:
+    """The device to compute features on. ValueError if there is none of this name."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}: PyTorch sees no CUDA device here; use cpu or auto")
+    if device not in ("auto", "cpu") and not device.startswith("cuda"):
+        raise ValueError(f"device={device!r}: it must be auto, cpu or cuda")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> list[Groups] | None:
+    """The prompt of each image of each set, in the order of the pairing; of pairs that of the first set."""
+    if groups is None:
+        return None
+    own = [units(sets[0], groups)] * len(sets) if pairing.by != "none" else [units(one, groups) for one in sets]
+    return [np.unique(one[order], return_inverse=True)[1] for one, order in zip(own, pairing.chosen, strict=True)]
+
+
+def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
     """The feature spaces. ValueError if some inputs are images and some are features."""
     kinds = {isinstance(source, FeatureSet): source.name for source in inputs}
     if len(kinds) > 1:
@@ -153,7 +171,7 @@ def _spaces(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tu
     return spaces
 
 
-def _weights(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
+def weights_of(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
     """The weights file of each space, or None for the usual one. ValueError if it is not clear which one it is for."""
     if given is not None and spaces == (GIVEN,):
         raise ValueError(f"feature_weights={str(given)!r}: the features are given, so no network computes them")
@@ -165,14 +183,14 @@ def _weights(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
     return {space: None if (file := files.get(space)) is None else Path(file) for space in spaces}
 
 
-def _described(source: Input, extractor: Extractor, store: Cache) -> Described:
+def features_of(source: Input, extractor: Extractor, store: Cache) -> Described:
     """Features and texture of a set; of features that are given, these."""
     if isinstance(source, FeatureSet):
         return Described(source.features, np.full(source.n, np.nan), np.zeros((source.n, 2), dtype=np.int64))
     return describe(source, extractor, store)
 
 
-def _check(inputs: Sequence[Input], described: Sequence[Described]) -> None:
+def check_scale(inputs: Sequence[Input], described: Sequence[Described]) -> None:
     """ValueError if the features of a set do not suit those of real images, or if these have no scale."""
     real = described[0].features
     for source, each in zip(inputs, described, strict=True):

@@ -25,12 +25,12 @@ Features = NDArray[np.float32]
 
 def results(
     features: str, features_id: str, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
-    grains: Sequence[float | None],
+    grains: Sequence[float | None], prompts: Sequence[copies.Groups] | None = None,
 ) -> Space:  # fmt: skip
     """All results in one feature space, whose weights have the hash `features_id`.
 
     `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
-    the same noise. Copies in a set count as one image in all intervals.
+    the same noise. Copies in a set, and images of one of the `prompts` (n,) of each set, count as one in all intervals.
 
     ValueError if all images of a set are copies of one.
     """
@@ -53,6 +53,8 @@ def results(
     of_real_images, *groups = (each.groups for each in found)
     if paired:  # what is a copy in one set belongs together in all
         groups = [[*accumulate(groups, copies.joined)][-1]] * len(sets)
+    if prompts is not None:
+        groups = [copies.joined(own, each) for own, each in zip(groups, prompts, strict=True)]
     distances = [
         {metric: _grouped(name, one, own, of_real_images) for metric, one in each.items()}
         for name, each, own in zip(names, measured, groups, strict=True)

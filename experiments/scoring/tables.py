@@ -60,7 +60,7 @@ def write(folder: Path, compared: Compared, seconds: float) -> "Page":
         result_folder.write_rows(folder / name, lines)
     names = ["real", *(f"set-{place + 1}" for place in range(len(first.sides)))]
     for name, images, chosen in zip(names, compared.inputs, compared.chosen, strict=True):
-        for ending, picture in _pictures(images, chosen):
+        for ending, picture in pictures(images, chosen):
             (folder / "images").mkdir(exist_ok=True)
             picture.save(folder / "images" / f"{name}{ending}.png", optimize=True)
     info = {"experiment": NAME, "preset": "", "question": question(scores), "notes": list(scores.notes)}
@@ -130,7 +130,7 @@ def _floors(shared: Row, space: Space) -> list[Row]:
     return [kept | {"metric": metric} | dict(values) for metric, values in floor.values.items()]
 
 
-def _pictures(images: Input, chosen: np.ndarray) -> Iterator[tuple[str, Image.Image]]:
+def pictures(images: Input, chosen: np.ndarray) -> Iterator[tuple[str, Image.Image]]:
     """The first 16 images in a square, and the first four in a row, with the endings of their names.
 
     Large images are reduced; if their sizes differ, all are fitted into squares.

@@ -16,7 +16,7 @@ from user_images import save
 from experiments.distances.intervals import NOT_DETECTABLE
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
-from experiments.scoring.compare import _spaces, compare, open_all
+from experiments.scoring.compare import compare, open_all, spaces_of
 from experiments.scoring.features import batches, suit
 from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
 
@@ -190,7 +190,7 @@ def test_a_masked_array_is_refused(tmp_path: Path) -> None:
 def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: Path) -> None:
     photos = folder(tmp_path / "mnist", GREY[:2])
     for sources, space in ((("mnist5k", "mnist5k"), "digits"), ((photos, "mnist5k"), "natural")):
-        assert _spaces(open_all(sources, Cache(tmp_path)), None) == (space,)
+        assert spaces_of(open_all(sources, Cache(tmp_path)), None) == (space,)
 
 
 def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from experiments.run.cache import Cache
 from experiments.run.folder import write_report
 from experiments.run.setting import Ladder
 from experiments.scoring import features as cached
+from experiments.scoring import tables
 from experiments.scoring.inputs import ImageSet, open_input
-from experiments.scoring.tables import _pictures, question
+from experiments.scoring.tables import question
 
 N = 120
 
@@ -192,14 +193,14 @@ def test_the_question_names_up_to_four_sets() -> None:
 def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, size: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
     order = np.arange(20)[::-1]
-    pictures = dict(_pictures(ImageSet("x", 20, "", lambda index: images[index]), order))
+    pictures = dict(tables.pictures(ImageSet("x", 20, "", lambda index: images[index]), order))
     assert [(name, each.mode, each.size) for name, each in pictures.items()] == [
         ("", mode, (4 * size, 4 * size)),
         ("-4", mode, (4 * size, size)),
     ]
     if size < 64:
         assert (np.asarray(pictures[""].crop((size, 0, 2 * size, size))) == images[18]).all()
-    few = dict(_pictures(ImageSet("x", 20, "", lambda index: images[index]), order[:2]))
+    few = dict(tables.pictures(ImageSet("x", 20, "", lambda index: images[index]), order[:2]))
     assert not np.asarray(few["-4"])[:, 2 * size :].any()  # black where there are no images
 
 

@@ -1,0 +1,181 @@
+"""Which gate errs where? Planted changes of a sampler, against the gates that people use, and `score --margin`.
+
+    python -m bench.harm_gates runs/harmless-gates [IMAGES]
+
+A small network is trained on mnist5k, and 2,000 digits (or IMAGES) are drawn before and after each change, with the
+same seeds. PSNR and SSIM (Wang et al. 2004, IEEE Trans. Image Process. 13, 600) are means over pairs; FD is that to the
+real digits in `digits` features. The folder is a result of `score --margin` for all changes.
+"""
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from scipy.ndimage import gaussian_filter
+from torch import Tensor, nn
+
+from diffusion_core import LogNormal, build, load, train
+from diffusion_core.samplers import Euler, Heun, sample
+from experiments import Ladder, harmless
+from experiments.own.features import extract
+from experiments.run import folder
+from experiments.scoring.harmless import Harmless
+
+STEPS, SEED = 66, 0
+SAME, SLIGHT, HARMED = "same law", "slight", "harmed"  # by construction
+GATES = {"PSNR": (30.0, 1), "SSIM": (0.97, 1), "change of FD": (1.0, -1)}  # limit, and the side that passes
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (n, 32, 32)
+
+
+class Reused(nn.Module):
+    """A network that answers every second call with its last answer."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.calls, self.last = model, 0, torch.empty(0)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls % 2:
+            self.last = self.model(x, sigma)
+        return self.last
+
+
+def main(out: Path, n: int) -> None:
+    start, data = time.time(), load("mnist5k")
+    torch.manual_seed(SEED)
+    model = build("small", parameterisation="mixture-input")
+    images = data.standardised()
+    model.fit(images)
+    for _ in train(model, images, LogNormal(0.2, 1.3), n_images=100_000, stable_above=2):
+        pass
+    model.eval()
+
+    def drawn(network: Any = model, steps: int = STEPS, sampler: Any = None, seed: int = SEED) -> Pixels:
+        sigmas = Ladder(n_steps=steps).sigmas()
+        with torch.inference_mode():
+            x = sample(network, sigmas, sampler or Euler(1.0), n_samples=n, shape=data.shape, seed=seed, batch_size=500)
+        return data.to_pixels(x)[:, 0].numpy()
+
+    before = drawn()
+    logits = extract("digits", torch.from_numpy(before)[:, None])[1]
+    assert logits is not None
+    classes = logits.argmax(dim=1).numpy()
+    others = drawn(seed=SEED + 1)
+    changes: dict[str, tuple[str, Callable[[], Pixels]]] = {
+        "other seeds": (SAME, lambda: others),
+        "network in bf16": (SAME, lambda: drawn(_in_bf16(model))),
+        "weights in int8": (SLIGHT, lambda: drawn(_in_int8(model))),
+        "every second evaluation reused": (SLIGHT, lambda: drawn(Reused(model))),
+        "33 steps for 66": (SLIGHT, lambda: drawn(steps=33)),
+        "60 steps for 66": (SLIGHT, lambda: drawn(steps=60)),
+        "Heun, 66 steps, no fresh noise": (SLIGHT, lambda: drawn(sampler=Heun())),
+        "blur of 0.4 pixels": (SLIGHT, lambda: _each(before, lambda x: x.filter(ImageFilter.GaussianBlur(0.4)))),
+        "JPEG of quality 90": (SLIGHT, lambda: _each(before, _jpeg)),
+        "contrast x 0.95": (SLIGHT, lambda: (before * 0.95).round().astype(np.uint8)),
+        "contrast x 0.8": (HARMED, lambda: (before * 0.8).round().astype(np.uint8)),
+        "class 7 lost": (HARMED, lambda: _replaced(before, np.flatnonzero(classes == 7), others[classes != 7])),
+        "5 % of the images of class 1": (HARMED, lambda: _replaced(before, np.arange(n // 20), before[classes == 1])),
+        "3 % of the images grey": (HARMED, lambda: _replaced(before, np.arange(3 * n // 100), before * 0 + 128)),
+        "half are copies of the other half": (HARMED, lambda: np.concatenate([before[: n // 2]] * 2)),
+        "noise of 3 grey levels": (HARMED, lambda: _noisy(before)),
+    }
+    rows = list[dict[str, Any]]()
+    for name, (truth, make) in changes.items():
+        after = make()
+        pairs, margin = ("none", 0.03) if name == "other seeds" else ("order", 0.02)
+        answer = harmless(before, after, margin, reference="mnist5k", pairs=pairs, features="digits")
+        rows += _rows(name, truth, answer, _psnr(before, after), _ssim(before, after))
+        print(f"{time.time() - start:4.0f} s  {name}: {answer.sentence}", flush=True)
+    with folder.held(out):
+        folder.clear(out)
+        folder.write_rows(out / "harms.csv", rows)
+        question = f"Which gate errs on {len(changes)} planted changes?"
+        info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
+        finished = {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        folder.write(out, info | finished | {"wall_seconds": round(time.time() - start, 1)})
+
+
+def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:
+    """A row for each gate, ours first."""
+    assert answer.scores is not None
+    fd = answer.scores.spaces[0].differences[0].values["fd"].difference
+    shared, first = {"a": name, "b": f"Euler, eta 1, {STEPS} steps", "truth": truth}, answer.checks[0]
+    rows = [shared | vars(replace(first, verdict=answer.verdict)) | {"check": "share"}]
+    for gate, value in zip(GATES, (psnr, ssim, abs(fd)), strict=True):
+        limit, side = GATES[gate]
+        passes = value >= limit if side > 0 else value < limit
+        rows.append(
+            shared | {"check": gate, "value": value, "limit": limit, "verdict": "harmless" if passes else "harmful"}
+        )
+    return rows
+
+
+def _psnr(before: Pixels, after: Pixels) -> float:
+    errors = ((before.astype(float) - after) ** 2).mean(axis=(1, 2))
+    return float((10 * np.log10(255**2 / errors.clip(min=255**2 / 1e6))).mean())  # at most 60 for equal images
+
+
+def _ssim(before: Pixels, after: Pixels) -> float:
+    """Mean structural similarity with Gaussian windows of 1.5 pixels, K1 = 0.01 and K2 = 0.03."""
+    x, y = before.astype(float), after.astype(float)
+
+    def mean(values: Any) -> Any:
+        return gaussian_filter(values, sigma=(0, 1.5, 1.5), truncate=3.5)
+
+    mx, my = mean(x), mean(y)
+    vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return float((((2 * mx * my + c1) * (2 * both + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
+
+
+def _in_bf16(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    def network(x: Tensor, sigma: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return model(x, sigma).float()
+
+    return network
+
+
+def _in_int8(model: nn.Module) -> nn.Module:
+    """Weights of each output channel rounded to 255 steps."""
+    rounded = deepcopy(model)
+    with torch.no_grad():
+        for weight in (one for one in rounded.parameters() if one.ndim > 1):
+            scale = weight.abs().flatten(1).amax(dim=1).clamp(min=1e-12).view(-1, *[1] * (weight.ndim - 1)) / 127
+            weight.copy_((weight / scale).round() * scale)
+    return rounded
+
+
+def _each(images: Pixels, change: Callable[[Image.Image], Image.Image]) -> Pixels:
+    return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
+
+
+def _jpeg(image: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=90)
+    return Image.open(file)
+
+
+def _replaced(images: Pixels, places: Any, by: Pixels) -> Pixels:
+    out = images.copy()
+    out[places] = by[: len(places)] if len(by) >= len(places) else np.resize(by, (len(places), *by.shape[1:]))
+    return out
+
+
+def _noisy(images: Pixels) -> Pixels:
+    noise = np.random.default_rng(SEED).normal(0, 3, images.shape)
+    return (images + noise).round().clip(0, 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 2000)
