@@ -40,15 +40,18 @@ class Check:
     """CPU threads."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check")
     """Folder of check.png and check.json."""
+    fail_on_doubt: bool = False
+    """Exit status 1 for any doubt, for scripts."""
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Runs the check with these arguments; tyro ends the program on --help.
 
-    Returns 1 for a network without usable levels, else 0: doubts are no errors.
+    Returns 1 for a network without usable levels, and for a doubt if that is asked; else 0.
     """
-    result = main(tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,)))
-    return 0 if result.usable else 1
+    options = tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+    result = main(options)
+    return int(not result.usable or (options.fail_on_doubt and bool(result.doubts)))
 
 
 def main(options: Check) -> "CheckResult":
@@ -63,7 +66,7 @@ def main(options: Check) -> "CheckResult":
     from experiments.own.behaviour import behaviour
     from experiments.own.check_shown import picture, show
     from experiments.own.examine import examine
-    from experiments.own.files import write_json
+    from experiments.own.files import read_json, write_json
     from experiments.run.foreign import check_file
     from experiments.run.hardware import check_threads, use_threads
     from experiments.run.machine import Machine
@@ -86,6 +89,8 @@ def main(options: Check) -> "CheckResult":
         behaviour(model, images, device)
         result = examine(model, images, device)
     out.mkdir(parents=True, exist_ok=True)
+    if numbers.exists() and (earlier := read_json(numbers).get("model")) != name:
+        print(f"note: it replaces the check of {earlier} in {options.out}")
     picture(result, images).save(image)
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]

@@ -223,8 +223,9 @@ def _told(model: Adapter) -> Iterator[tuple[str, Change]]:
         yield "3 * t / (1 + 2 * t)", lambda t: 3 * t / (1 + 2 * t)
         yield "t / (3 - 2 * t)", lambda t: t / (3 - 2 * t)
     if table is None or not table.whole:
-        n = len(table.sigmas) if table else TRAINING_STEPS
-        yield from ((f"{n} * t", partial(torch.mul, other=n)), (f"t / {n}", partial(torch.mul, other=1 / n)))
+        counts = dict.fromkeys((TRAINING_STEPS, len(table.sigmas) if table else TRAINING_STEPS))  # the usual one first
+        for n in counts:
+            yield from ((f"{n} * t", partial(torch.mul, other=n)), (f"t / {n}", partial(torch.mul, other=1 / n)))
 
 
 def _processes(now: Convention) -> Iterator[tuple[str, str, Time]]:

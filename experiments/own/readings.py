@@ -1,4 +1,4 @@
-"""Which other reading of a model is better: it repairs the error at some levels, and spoils it at none."""
+"""Which other reading of a model is better: it gains at some levels more than it loses, and makes none doubtful."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,6 +15,7 @@ from experiments.own.best_linear import limit
 
 LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
 SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
+LARGE = 0.05  # a gain, as the mean logarithm over levels, that outweighs losses at single levels
 UNIT, MOST = 0.1, 1e3  # errors below UNIT times the best linear predictor's are alike, and so are those above MOST
 LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of
 
@@ -95,11 +96,12 @@ class Readings:
     def _better(self, reading: Reading, than: Tensor) -> bool:
         """Whether a reading is clearly better over all levels, and clearly worse at none.
 
-        Where the model as it is has doubtful levels, a reading that repairs them may be worse at others, within limits.
+        One that gains much, or repairs levels that are doubtful as the model is, may be worse at others, within limits:
+        a time that is told a little late is better at some levels by chance.
         """
         gain = self._gain(reading.errors, than)
         worse = _clear(-gain)
-        if self.doubtful().any():
+        if gain.nanmean() > LARGE or self.doubtful().any():
             worse &= self.doubtful(reading)
         return bool(_clear(gain.nanmean(dim=0)) and not worse.any())
 

@@ -87,9 +87,10 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
         assert picture.size == (10 * 32 * 2, 3 * 32 * 2 + 14)
     numbers = json.loads((here / "runs/check/check.json").read_text())
     assert [round(level["time"]) for level in numbers["levels"]][::3] == [646, 223, 21, 0]
-    ended = checked("wrong")
+    ended = checked("wrong", "--fail-on-doubt")
     said = ended.stdout
-    assert ended.status == 0 and "verdict: 1 doubt; usable" in said
+    assert ended.status == 1 and "verdict: 1 doubt; usable" in said
+    assert "note: it replaces the check of " in said
     assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
     assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
     ended = checked("useless")
