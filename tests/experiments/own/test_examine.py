@@ -291,7 +291,7 @@ def test_a_reading_that_repairs_doubtful_levels_may_be_worse_at_others_within_li
 
 @pytest.mark.parametrize(("share", "named"), [(0.3, True), (0.01, False)])
 def test_a_reading_that_gains_more_than_it_loses_is_named(share: float, named: bool) -> None:
-    """As a time that is told 20 steps late: the right one is 4 % worse at the highest level, and much better at others."""
+    """As a time that is told 20 steps late: the right one is 4 % worse at the highest level, and much better below."""
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
         return EXACT(x, sigma) + share * ((sigma > 0.05) & (sigma < 1)).view(-1, 1, 1, 1)
