@@ -67,10 +67,8 @@ def main(out: Path, n: int) -> None:
         return data.to_pixels(x)[:, 0].numpy()
 
     before = drawn()
-    logits = extract("digits", torch.from_numpy(before)[:, None])[1]
-    assert logits is not None
-    classes = logits.argmax(dim=1).numpy()
     others = drawn(seed=SEED + 1)
+    classes, of_others = (_classes(images) for images in (before, others))
     changes: dict[str, tuple[str, Callable[[], Pixels]]] = {
         "other seeds": (SAME, lambda: others),
         "network in bf16": (SAME, lambda: drawn(_in_bf16(model))),
@@ -83,9 +81,9 @@ def main(out: Path, n: int) -> None:
         "JPEG of quality 90": (SLIGHT, lambda: _each(before, _jpeg)),
         "contrast x 0.95": (SLIGHT, lambda: (before * 0.95).round().astype(np.uint8)),
         "contrast x 0.8": (HARMED, lambda: (before * 0.8).round().astype(np.uint8)),
-        "class 7 lost": (HARMED, lambda: _replaced(before, np.flatnonzero(classes == 7), others[classes != 7])),
-        "5 % of the images of class 1": (HARMED, lambda: _replaced(before, np.arange(n // 20), before[classes == 1])),
-        "3 % of the images grey": (HARMED, lambda: _replaced(before, np.arange(3 * n // 100), before * 0 + 128)),
+        "class 7 lost": (HARMED, lambda: _replaced(before, np.flatnonzero(classes == 7), others[of_others != 7])),
+        "5 % replaced by class 1": (HARMED, lambda: _replaced(before, np.arange(n // 20), others[of_others == 1])),
+        "3 % are grey": (HARMED, lambda: _replaced(before, np.arange(3 * n // 100), before * 0 + 128)),
         "half are copies of the other half": (HARMED, lambda: np.concatenate([before[: n // 2]] * 2)),
         "noise of 3 grey levels": (HARMED, lambda: _noisy(before)),
     }
@@ -118,6 +116,12 @@ def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> 
             shared | {"check": gate, "value": value, "limit": limit, "verdict": "harmless" if passes else "harmful"}
         )
     return rows
+
+
+def _classes(images: Pixels) -> Any:
+    logits = extract("digits", torch.from_numpy(images)[:, None])[1]
+    assert logits is not None
+    return logits.argmax(dim=1).numpy()
 
 
 def _psnr(before: Pixels, after: Pixels) -> float:
