@@ -3,10 +3,9 @@
     python -m bench.harm_size [REPEATS]
 
 Each change is planted in all 5,000 images. In each repeat pairs are drawn with replacement, and the margin is the true
-share, of all pairs of the 5,000: "harmless" is then an error. It would happen in 2.5 % of all repeats if the law of the
-estimate were Student's, and happens more often, since that is skewed. With prompts, a prompt is five neighbours in
-feature space, drawn together; where images are destroyed, whole prompts are. Without pairs, images before and after are
-drawn apart, with the margin 0.03: power is how often no change is called harmless.
+share, of all pairs of the 5,000: "harmless" is then an error. With prompts, a prompt is five neighbours in feature
+space, drawn together; where images are destroyed, whole prompts are. Without pairs, images before and after are drawn
+apart, with the margin 0.03: power is how often no change is called harmless.
 """
 
 import sys
@@ -26,7 +25,6 @@ from experiments.distances.kernels import Gaussian, median_distance
 from experiments.own.features import extract
 
 COUNTS, ALONE, PER_PROMPT = (300, 500, 1000), (1000, 1500, 2000), 5
-Draw = Callable[[np.random.Generator, int], tuple[Array, Array, Any]]
 
 
 def main(repeats: int) -> None:
@@ -36,16 +34,23 @@ def main(repeats: int) -> None:
     print(f"| change | true share | {' | '.join(f'{n} pairs' for n in COUNTS)} | ", end="")
     print(f"true share of prompts | {' | '.join(f'{n} of {n // PER_PROMPT} prompts' for n in COUNTS)} |")
     print("| --- |" + " --- |" * (2 + 2 * len(COUNTS)))
+    rng = np.random.default_rng(3)
     for name, (of_images, of_prompts) in _changes(pixels, prompts).items():
         cells = []
-        for after, units in ((_features(of_images), None), (_features(of_prompts), prompts)):
-            share = _true_share(before, after, units)
-            cells += [f"{100 * share:.2f} %"] + [
-                f"{_size(before, after, units, share, n, repeats):.3f}" for n in COUNTS
-            ]
+        for changed, units in ((of_images, np.arange(len(before))[:, None]), (of_prompts, prompts)):
+            matrix, scale = _matrix(before, _features(changed))
+            places = units.ravel()
+            share = float(np.sqrt(max(matrix[np.ix_(places, places)].mean(), 0.0) / scale))  # every unit meets all
+            cells.append(f"{100 * share:.2f} %")
+            for n in COUNTS:
+                size = n // units.shape[1]
+                found = (
+                    _drawn(matrix, scale, units[rng.integers(len(units), size=size)].ravel(), units.shape[1])
+                    for _ in range(repeats)
+                )
+                cells.append(f"{np.mean([one.verdict(share) == HARMLESS for one in found]):.3f}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     print("\nWithout pairs, margin 0.03: share called harmless, where nothing changed")
-    rng = np.random.default_rng(3)
     for n in ALONE:
         found = [harm(*(before[rng.integers(len(before), size=n)] for _ in range(2))) for _ in range(repeats // 10)]
         print(f"{n} images: {np.mean([one.verdict(0.03) == HARMLESS for one in found]):.3f}", flush=True)
@@ -101,29 +106,21 @@ def _changes(pixels: Pixels, prompts: Any) -> dict[str, tuple[Pixels, Pixels]]:
     }
 
 
-def _true_share(before: Array, after: Array, prompts: Any) -> float:
-    """The share of the law that pairs, or prompts of pairs, are drawn from: every pair meets all, and itself."""
-    places = np.arange(len(before)) if prompts is None else prompts.ravel()
-    a, b = before[places], after[places]
-    kernel = Gaussian(median_distance(a))
-    within = kernel.matrix(a, a)
-    value = (within + kernel.matrix(b, b) - 2 * kernel.matrix(a, b)).mean()
-    return float(np.sqrt(max(value, 0.0) / (1 + within.mean())))
+def _matrix(before: Array, after: Array) -> tuple[Array, float]:
+    """h_ij of all pairs of pairs, and C: those of `harm`, but for the width, which is that of all images."""
+    kernel = Gaussian(median_distance(before))
+    within, crossed = kernel.matrix(before, before), kernel.matrix(before, after)
+    n = len(before)
+    return within + kernel.matrix(after, after) - crossed - crossed.T, 1 + float((within.sum() - n) / (n * (n - 1)))
 
 
-def _size(before: Array, after: Array, prompts: Any, share: float, n: int, repeats: int) -> float:
-    """How often n pairs are called harmless with the true share as the margin."""
-    rng = np.random.default_rng([n, prompts is None])
-
-    def drawn() -> Harm:
-        if prompts is None:
-            places = rng.integers(len(before), size=n)
-            return harm(before[places], after[places])
-        units = rng.integers(len(prompts), size=n // PER_PROMPT)
-        places = prompts[units].ravel()
-        return harm(before[places], after[places], np.arange(len(units)).repeat(PER_PROMPT))
-
-    return float(np.mean([drawn().verdict(share) == HARMLESS for _ in range(repeats)]))
+def _drawn(matrix: Array, scale: float, places: Any, per_unit: int) -> Harm:
+    """What `harm` finds of the pairs at these places, each `per_unit` of which are a unit."""
+    part = matrix[np.ix_(places, places)]
+    blocks = part.reshape(len(part) // per_unit, per_unit, len(part) // per_unit, per_unit)
+    own = np.einsum("gigj->gi", blocks).ravel()
+    units = np.arange(len(part)) // per_unit
+    return Harm.of((part.sum(axis=1) - own) / (len(part) - per_unit), units, scale)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,14 @@ With a Gaussian kernel k, images a_i before and b_i after the change, and the un
     r_i = mean_j h_ij,  D = mean_i r_i
 
 D is unbiased for MMD^2 between the laws before and after (Gretton et al. 2012, J. Mach. Learn. Res. 13, 723), also
-where a_i and b_i share their noise, since no pair meets itself. If a share s of the images is replaced by anything at
-all, the laws differ by s (mu - nu), so that MMD^2 <= s^2 C with C = 1 + mean k(a_i, a_j). That makes sqrt(D / C) a
-share without a unit, which knows neither the number of images nor the feature space, and by the triangle inequality
-root MMD to any third law changes by at most s sqrt(C).
+where a_i and b_i share their noise, since no pair meets itself. If a share s of the images, picked at random, is
+replaced by anything at all, the laws differ by s (mu - nu), so that MMD^2 <= s^2 C with C = 1 + mean k(a_i, a_j). That
+makes sqrt(D / C) a share without a unit. By the triangle inequality root MMD, with this kernel, to any third law
+changes by at most s sqrt(C). Images that are picked since they are alike, such as a class, give up to 2 s^2.
+
+Student's interval of D is too short where few units do the harm, and a unit that is destroyed alone is in no h_ij. So
+the upper end of the share is at least that for X destroyed units by the law of Poisson, where X is the number of units
+that do the harm, (sum |u|)^2 / sum u^2 of their sums u of r_i, and at least SEEN units.
 """
 
 import math
@@ -24,7 +28,7 @@ from experiments.distances.intervals import LEVEL
 from experiments.distances.kernels import Gaussian, across, median_distance, sums
 
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"
-SEEN = 4.75  # images that would be destroyed at the margin: of so many, two or more are seen in 95 % of all sets
+SEEN = 4.75  # destroyed units of all, of which two or more, which D shows, are in 95 % of all sets
 
 
 @dataclass(frozen=True)
@@ -33,25 +37,32 @@ class Harm:
 
     Args:
         distance: D, with what each unit adds to it.
-        rows: (n,) r_i, what each pair of images adds.
+        of_units: (G,) the sum of r_i over each unit: prompts, or pairs without prompts.
         scale: C, so that a share s of destroyed images gives at most s^2 C.
-        n_units: prompts, or pairs without prompts.
+        n: pairs of images.
     """
 
     distance: Distance
-    rows: Array
+    of_units: Array
     scale: float
-    n_units: int
+    n: int
+
+    @classmethod
+    def of(cls, rows: Array, units: Groups, scale: float) -> "Harm":
+        """From r_i (n,), and the number of each pair's unit (n,)."""
+        value = float(rows.mean())
+        distance = Distance(value, 2 * (rows - value)).of_groups(units)
+        return cls(distance, np.asarray(np.bincount(units, weights=rows), np.float64), scale, len(rows))
+
+    @property
+    def n_units(self) -> int:
+        """Prompts, or pairs without prompts."""
+        return len(self.of_units)
 
     @property
     def value(self) -> float:
         """D, or 0 where chance brings it below that: no distance is negative, and so no interval is too narrow."""
         return max(self.distance.value, 0.0)
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """The ends of its 95 % interval."""
-        return self.value - self.half, self.value + self.half
 
     @property
     def half(self) -> float:
@@ -61,27 +72,31 @@ class Harm:
     @property
     def shares(self) -> tuple[float, float, float]:
         """The share of images that is as good as destroyed, and the ends of its interval."""
-        share, low, high = (math.sqrt(max(d, 0.0) / self.scale) for d in (self.value, *self.ends))
-        return share, low, high
+        low = math.sqrt(max(self.value - self.half, 0.0) / self.scale)
+        return math.sqrt(self.value / self.scale), low, float(self._high(np.array([1.0]))[0])
+
+    def _high(self, times: Array) -> Array:
+        """The upper end of the share if there were so many times as many units, and D the same."""
+        share, most = math.sqrt(self.value / self.scale), self.n_units * times
+        half = self.half * times ** (-0.5 if self.value > 0 else -1.0)  # fast if there is no difference
+        squares = float((self.of_units**2).sum())
+        harmed = float(np.abs(self.of_units).sum()) ** 2 / squares if squares > 0 else float(self.n_units)
+        each = min(1.0, share * self.n_units / math.sqrt(harmed * (harmed - 1))) if harmed > 1 else 1.0
+        of_few = each * stats.chi2.ppf((1 + LEVEL) / 2, 2 * (harmed * times + 1)) / 2
+        ends = [np.sqrt((self.value + half) / self.scale), of_few / most, SEEN / most]
+        return np.minimum(np.max(ends, axis=0), 1.0)
 
     def verdict(self, margin: float) -> str:
-        """Harmless if the share is below the margin with certainty, harmful if it is above.
-
-        D counts pairs of images that were both destroyed: where one or none is expected, it shows nothing.
-        """
-        limit = margin**2 * self.scale
-        low, high = self.ends
-        if high <= limit:
-            return HARMLESS if len(self.rows) * margin >= SEEN else UNDECIDED
-        return HARMFUL if low > limit else UNDECIDED
+        """Harmless if the interval of the share is below the margin, harmful if it is above."""
+        _, low, high = self.shares
+        return HARMLESS if high <= margin else HARMFUL if low > margin else UNDECIDED
 
     def needed(self, margin: float) -> int | None:
-        """Pairs of images that would decide if D stays what it is; None if no number would, or too many."""
-        room = abs(margin**2 * self.scale - self.value)
-        if room == 0:
-            return None
-        n = max(len(self.rows) * (self.half / room) ** 2, SEEN / margin)
-        return math.ceil(n) if n < 1e6 else None
+        """About how many pairs of images would decide if D stays what it is; None if no number would, or too many."""
+        times = np.geomspace(1, 1e6 / self.n_units, 2000)
+        harmful = self.value - self.half * times**-0.5 > margin**2 * self.scale
+        decide = (self._high(times) <= margin) | harmful
+        return math.ceil(self.n * times[decide.argmax()]) if decide.any() else None
 
 
 def harm(before: Array, after: Array, units: Groups | None = None) -> Harm:
@@ -95,23 +110,17 @@ def harm(before: Array, after: Array, units: Groups | None = None) -> Harm:
     """
     if before.shape != after.shape:
         raise ValueError(f"before is {before.shape}, after {after.shape}; pairs need the same")
-    n = len(before)
-    units = np.arange(n) if units is None else units
-    n_units = int(units.max()) + 1
-    if n_units < 2:
+    units = np.arange(len(before)) if units is None else units
+    if int(units.max()) < 1:
         raise ValueError("all images belong to one prompt, so their spread is unknown")
     if not (width := median_distance(before)) > 0:
         raise ValueError("more than half of the pairs of images before are equal, so they have no scale")
     kernel = Gaussian(width)
     of_before, of_after = (sums({"": kernel}, side)[""] for side in (before, after))
     first, second = across({"": kernel}, before, after)[""]  # of k(a_i, b_j) over j, and over i
-    rows = of_before.rows + of_after.rows - first - second
     sizes = np.bincount(units)
-    rows += _within(kernel, before, after, units, sizes)
-    rows /= n - sizes[units]
-    value = float(rows.mean())
-    distance = Distance(value, 2 * (rows - value)).of_groups(units)
-    return Harm(distance, rows, 1 + of_before.mean, n_units)
+    rows = of_before.rows + of_after.rows - first - second + _within(kernel, before, after, units, sizes)
+    return Harm.of(rows / (len(before) - sizes[units]), units, 1 + of_before.mean)
 
 
 def _within(kernel: Gaussian, before: Array, after: Array, units: Groups, sizes: Groups) -> Array:

@@ -42,7 +42,7 @@ Examples:
 Is a faster pipeline harmless? With --margin the images after a change are compared with those before; REAL may be none:
   score none before/ after/ --margin 0.02
 prints "harmless: as if at most 1.2 % of the images were destroyed (limit 2 %)". Exit status: 0 harmless, 1 harmful, 2
-invalid arguments, 3 not decided, as more images would. See docs/harmless.md."""
+invalid arguments, 3 not decided. See docs/harmless.md."""
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
 
@@ -103,6 +103,8 @@ def main(options: Score) -> int:
     earlier(options.out)  # raises ValueError if others wrote there
     if options.real == "none" and options.margin is None:
         raise ValueError("real='none': only --margin needs no real images")
+    if options.real == "none" and Path("none").exists():
+        raise ValueError("real='none': it means no real images, but there is a folder or file none; rename it")
     for source in (options.real, *options.sets):
         if (place := Path(source).expanduser()).is_dir() and out.resolve().is_relative_to(place.resolve()):
             raise ValueError(

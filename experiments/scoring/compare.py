@@ -69,9 +69,9 @@ class Compared:
     chosen: tuple[NDArray[np.intp], ...]
 
 
-def open_all(sources: Sequence[Source], store: Cache) -> tuple[Input, ...]:
+def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] = ()) -> tuple[Input, ...]:
     """The real images and the sets, under names that are as short as they can be. Errors as in `open_input`."""
-    names = ["REAL", *(f"set {place}" for place in range(1, len(sources)))]
+    names = of_arrays or ["REAL", *(f"set {place}" for place in range(1, len(sources)))]
     inputs = [open_input(source, store, name) for source, name in zip(sources, names, strict=True)]
     short = [Path(source.name).name or source.name for source in inputs]
     if len(set(short)) < len(short):

@@ -2,7 +2,6 @@
 
 import csv
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -37,9 +36,8 @@ def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> list[st
             raise ValueError(f"groups: {len(groups)} prompts, but {images.name} has {images.n} images")
         return [str(prompt) for prompt in groups]
     text = str(groups)
-    file, colon, column = text.partition(".csv")[0], text.partition(".csv")[1], text.partition(".csv:")[2]
-    if colon:
-        return _of_table(images, Path(f"{file}.csv"), column)
+    if table := re.fullmatch(r"(.+\.csv)(?::(.*))?", text):
+        return _of_table(images, Path(table[1]).expanduser(), table[2] or "")
     if images.names is None:
         raise ValueError(f"groups={text!r}: the images of {images.name} have no names; give a CSV with a row for each")
     if text == "folder":
@@ -48,10 +46,10 @@ def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> list[st
             at = images.names[folders.index(".")]
             raise ValueError(f"groups='folder': {at} of {images.name} lies in no folder of a prompt")
         return folders
-    if PROMPT not in text:
-        raise ValueError(f"groups={text!r}: it must be folder, FILE.csv[:COLUMN], or a name with {PROMPT} in it")
+    if text.count(PROMPT) != 1:
+        raise ValueError(f"groups={text!r}: it must be folder, FILE.csv[:COLUMN], or a name with one {PROMPT} in it")
     parts = re.split(r"(\{\w+\})", re.sub(r"\.\w+$", "", text))
-    pattern = "".join("(.+)" if part == PROMPT else ".+" if part[:1] == "{" else re.escape(part) for part in parts)
+    pattern = "".join("(.+)" if part == PROMPT else ".+?" if part[:1] == "{" else re.escape(part) for part in parts)
     found = [re.fullmatch(pattern, name) or re.fullmatch(pattern, PurePosixPath(name).name) for name in images.names]
     if None in found:
         raise ValueError(f"groups={text!r}: {images.names[found.index(None)]} of {images.name} is not named so")
@@ -61,24 +59,28 @@ def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> list[st
 def _of_table(images: Input, path: Path, column: str) -> list[str]:
     """The prompts of a CSV with a header."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet writes a byte order mark
             reader = csv.DictReader(file)
             rows, header = list(reader), list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"groups={path}: it cannot be read: {error}") from error
     column = column or next((name for name in ("prompt", "group") if name in header), "")
     if column not in header:
-        raise ValueError(f"groups={path}: it has no column {column or 'prompt'!r}, but {', '.join(header)}")
+        raise ValueError(f"groups={path}: it has no column {column or 'prompt'!r}, but {', '.join(header) or 'none'}")
+    for at, row in enumerate(rows, start=1):
+        if not (row[column] or "").strip():
+            raise ValueError(f"groups={path}: row {at} has no {column}")
     named = next((name for name in NAMES if name in header), None)
     if images.names is None or named is None:
         if len(rows) != images.n:
             raise ValueError(f"groups={path}: {len(rows)} rows, but {images.name} has {images.n} images")
         return [row[column] for row in rows]
-    stems = [re.sub(r"\.\w+$", "", row[named] or "") for row in rows]
-    prompts = {stem: row[column] for stem, row in zip(stems, rows, strict=True)}
-    for stem, count in Counter(stems).items():
-        if count > 1 and len({row[column] for row, other in zip(rows, stems, strict=True) if other == stem}) > 1:
-            raise ValueError(f"groups={path}: {stem} has two prompts")
+    known, prompts = set(images.names), dict[str, str]()
+    for row in rows:
+        name = row[named] or ""
+        name = name if name in known else re.sub(r"\.\w+$", "", name)
+        if prompts.setdefault(name, row[column]) != row[column]:
+            raise ValueError(f"groups={path}: {name} has two prompts")
     if missing := [name for name in images.names if name not in prompts]:
         raise ValueError(f"groups={path}: it has no row for {missing[0]} of {images.name}")
     return [prompts[name] for name in images.names]

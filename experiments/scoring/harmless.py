@@ -24,6 +24,7 @@ from experiments.distances.harm import HARMFUL, HARMLESS, UNDECIDED, Harm, harm
 from experiments.distances.intervals import GRAINY, LEVEL
 from experiments.run.cache import Cache
 from experiments.scoring import compare
+from experiments.scoring.doubts import COPIES
 from experiments.scoring.features import Described, Extractor, real_texture
 from experiments.scoring.groups import GroupsOf
 from experiments.scoring.inputs import ImageSet, Input, Source
@@ -31,8 +32,9 @@ from experiments.scoring.pairing import Pairs, pair
 from experiments.scoring.result import Scores
 
 PAIRED, ALONE = 0.02, 0.03  # margins for pairs, where there are enough, and else
-ENOUGH = (500, 100)  # pairs and prompts for the smaller one
+ENOUGH = 500  # pairs, or prompts, for the smaller one
 FEW = 300  # pairs, below which the test errs more often than it says
+FAR, ROUNDING = 4, 1e-9  # standard errors below 0, where D is by no chance, and what rounding makes of no difference
 SIDE = 64  # of a crop, in pixels
 WORST = 16  # pairs that are shown
 CLASSES = 10  # of digits
@@ -61,7 +63,7 @@ class Harmless:
         n, n_units: pairs of images, and prompts, or pairs where there are none.
         pairs: how they are paired: names, order or none.
         needed: pairs of images that would decide, if they do not and a number would.
-        worst: the pairs that add most, the name of each and its share of the difference.
+        worst: the pairs that are furthest apart, the name of each and its share of the sum of squared distances.
         scores: the distances of both to reference images, if these were given.
         notes: what a reader should know, a sentence each.
     """
@@ -90,14 +92,16 @@ class Harmless:
         first, limit = self.checks[0], f"limit {100 * self.margin:g} %"
         count = f"{self.n:,} {'images of each' if self.pairs == 'none' else 'pairs'}"
         count += f" of {self.n_units:,} prompts" if self.n_units < self.n else ""
-        bound = f"as if at most {100 * first.high:.2g} % of the images were destroyed ({limit})"
+        bound = f"as if at most {_percent(first.high)} % of the images were destroyed ({limit})"
         if self.verdict == HARMLESS:
             return f"harmless: {bound}; {count}"
         if self.verdict == UNDECIDED:
             more = f"; about {self.needed:,} would decide" if self.needed else ""
-            return f"not decided: {bound}; {count}{more}"
+            doubtful = next(check for check in self.checks if check.verdict == UNDECIDED)
+            but = "" if doubtful is first else f", but {doubtful.name} is up to {_percent(doubtful.high)} %"
+            return f"not decided: {bound}{but}; {count}{more}"
         if first.verdict == HARMFUL:
-            return f"harmful: as if at least {100 * first.low:.2g} % of the images were destroyed ({limit}); {count}"
+            return f"harmful: as if at least {_percent(first.low)} % of the images were destroyed ({limit}); {count}"
         other = next(check for check in self.checks if check.verdict == HARMFUL)
         return f"harmful: {other.name} {other.value:.3g}, limit {other.limit:.3g}; {count}"
 
@@ -126,7 +130,7 @@ def harmless(
 
     Args:
         before, after: sets of images or features, as in `compare`.
-        margin: the share of destroyed images that counts as none. Default: 0.02 with at least 500 pairs, and 100
+        margin: the share of destroyed images that counts as none. Default: 0.02 with at least 500 pairs, or 500
             prompts if there are any; else 0.03.
         groups: the prompt of each image of `before`, see `units`; prompts are then the units of all intervals.
         reference: real images; the distances of both to them are then measured too. They do not decide.
@@ -144,7 +148,8 @@ def harmless(
 def assert_harmless(before: Source, after: Source, margin: float | None = None, **options: Any) -> None:
     """Raises AssertionError with what is wrong unless the change is harmless. For tests; arguments as `harmless`."""
     answer = harmless(before, after, margin, **options)
-    assert answer.verdict == HARMLESS, str(answer)
+    if answer.verdict != HARMLESS:  # no assert, which python -O leaves out
+        raise AssertionError(str(answer))
 
 
 def measure(
@@ -156,9 +161,15 @@ def measure(
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     if crops < 0:
         raise ValueError(f"crops={crops}: it must be 0 or more")
-    inputs = compare.open_all(sources, store)
+    inputs = compare.open_all(sources, store, ("before", "after"))
     pairing, where = pair(inputs, pairs), compare.device_of(device)
     notes = [pairing.note] if pairing.note else []
+    shared = set.intersection(*(set(one.names or ()) for one in inputs))
+    if pairs == "auto" and pairing.by == "none" and shared:
+        raise ValueError(
+            f"pairs='auto': {len(shared):,} names are in both sets, others in one; use --pairs names if images of one "
+            "name come from the same seed, else --pairs none"
+        )
     if groups is not None and pairing.by == "none":
         raise ValueError("groups: they need pairs of images, by --pairs names or order")
     found_prompts = compare.prompts_of(inputs, pairing, groups)
@@ -170,13 +181,23 @@ def measure(
     if n < FEW:
         notes.append(f"{n} images of each set are few: below {FEW} the test errs more often than it says")
     if margin is None:
-        enough = pairing.by != "none" and n >= ENOUGH[0] and (n_units == n or n_units >= ENOUGH[1])
-        margin = PAIRED if enough else ALONE
+        margin = PAIRED if pairing.by != "none" and n_units >= ENOUGH else ALONE
     checks, found = list[Check](), list[Harm]()
     for space, file in compare.weights_of(compare.spaces_of(inputs, features), feature_weights).items():
         extractor = Extractor(space, file, where)
         described = _described(inputs, pairing.chosen, extractor, store)
-        found.append(_harm(described, prompts))
+        alone = _with_copies(described[0], prompts)
+        if (repeats := n_units - int(alone.max()) - 1) > COPIES * n and not found:
+            what = "images" if prompts is None else "prompts"
+            notes.append(
+                f"{repeats:,} {what} of {inputs[0].name} are copies of others, or have some; they count as one"
+            )
+        found.append(_harm(described, alone))
+        if found[-1].distance.value < -FAR * found[-1].distance.se - ROUNDING:  # images meet themselves out of pairs
+            raise ValueError(
+                f"{inputs[0].name} and {inputs[1].name} hold the same images in another order, which looks like no "
+                "difference; pair them by --pairs names, or bring both into one order for --pairs order"
+            )
         checks.append(_check(f"share in {space} features", found[-1], margin))
         if crops:
             cut = _described(*_crops(inputs, pairing.chosen, crops), extractor, store)
@@ -186,15 +207,19 @@ def measure(
         if space == "digits":
             checks.append(_classes(described, file, prompts, margin, pairing.by != "none"))
         if len(found) == 1:
-            checks += _grain(inputs, described, pairing.chosen)
+            grain = _grain(inputs, described, pairing.chosen)
+            checks += grain
+            notes += [] if grain else [_no_grain(inputs, described)]
+            notes += _same(inputs, described) if pairing.by == "none" else []
+            apart = np.square(described[1].features - described[0].features, dtype=np.float64).sum(axis=1)
     scores = None
     if reference is not None:
         measured = compare.measure((reference, *sources), features, pairs, feature_weights, device, store, groups)
         scores = measured.scores
         notes += [note for note in scores.notes if note not in notes]
-    largest = np.argsort(-found[0].rows, kind="stable")[: WORST if pairing.by != "none" else 0].tolist()
-    total = n * max(found[0].distance.value, 1e-12)
-    worst = tuple((_name(inputs[0], pairing.chosen[0][at]), float(found[0].rows[at] / total)) for at in largest)
+    largest = np.argsort(-apart, kind="stable")[: WORST if pairing.by != "none" else 0].tolist()
+    total = float(apart.sum()) or 1.0
+    worst = tuple((_name(inputs[0], pairing.chosen[0][at]), float(apart[at] / total)) for at in largest)
     needed = found[0].needed(margin) if checks[0].verdict == UNDECIDED else None
     answer = Harmless(
         inputs[0].name, inputs[1].name, margin, tuple(checks), n, n_units, pairing.by, needed, worst,
@@ -213,7 +238,14 @@ def _described(
     return tuple(described)
 
 
-def _harm(described: Sequence[Described], units: Groups | None) -> Harm:
+def _with_copies(before: Described, units: Groups | None) -> Groups:
+    """The unit of each image (n,): prompts, or images, of which copies before the change are joined."""
+    features = before.features.astype(np.float64)
+    own = copies.groups(features, copies.tolerance(features))
+    return own if units is None else copies.joined(own, units)
+
+
+def _harm(described: Sequence[Described], units: Groups) -> Harm:
     before, after = (one.features.astype(np.float64) for one in described)
     return harm(before, after, units)
 
@@ -236,20 +268,20 @@ def _classes(
     """The class whose share changes most: it may by the margin, beyond what chance does."""
     network = cast(Any, extractor("digits", weights_file("digits", file))).network
     found = [network.head(torch.from_numpy(one.features) * network.rms).argmax(dim=1).numpy() for one in described]
-    worst = Check("class shares", 0.0, 0.0, 0.0, margin, HARMLESS)
+    checks = [Check("class shares", 0.0, 0.0, 0.0, margin, HARMLESS)]  # if none changes
     for digit in range(CLASSES):
         is_it = [(one == digit).astype(np.float64) for one in found]
         change = is_it[1] - is_it[0]
         terms = Distance(float(change.mean()), change - change.mean())
-        spread = terms.se if units is None else terms.of_groups(units).se
+        terms = terms if units is None else terms.of_groups(units)
+        spread = terms.se
         if not paired:
             spread = math.sqrt(sum(one.var() / len(one) for one in is_it))
-        half = float(stats.norm.ppf(1 - (1 - LEVEL) / 2 / CLASSES)) * spread
-        low, high = abs(terms.value) - half, abs(terms.value) + half
-        if low > worst.low or abs(terms.value) > worst.value:
-            name = f"share of class {digit}"
-            worst = Check(name, abs(terms.value), max(low, 0), high, margin, HARMFUL if low > margin else HARMLESS)
-    return worst
+        half = float(stats.t.ppf(1 - (1 - LEVEL) / 2 / CLASSES, len(terms.own) - 1)) * spread
+        value = abs(terms.value)
+        low, high, name = max(value - half, 0.0), value + half, f"share of class {digit}"
+        checks.append(Check(name, value, low, high, margin, HARMFUL if low > margin else HARMLESS))
+    return max(checks, key=lambda check: (check.low, check.value))
 
 
 def _grain(inputs: Sequence[Input], described: Sequence[Described], chosen: Sequence[Groups]) -> list[Check]:
@@ -261,6 +293,14 @@ def _grain(inputs: Sequence[Input], described: Sequence[Described], chosen: Sequ
     before, after = (curve.noise_level(float(one.texture.mean())) for one in described)
     more = after - before
     return [Check("more grain", more, math.nan, math.nan, GRAINY, HARMFUL if more > GRAINY else HARMLESS)]
+
+
+def _no_grain(inputs: Sequence[Input], described: Sequence[Described]) -> str:
+    """Why fine noise is not compared."""
+    if not isinstance(inputs[0], ImageSet):
+        return "features are given, so fine noise of pixels is not compared"
+    sizes = ["several sizes" if one.size is None else "{1}x{0}".format(*one.size) for one in described]
+    return f"images are {sizes[0]} before and {sizes[1]} after, so fine noise is not compared"
 
 
 def _crops(
@@ -288,6 +328,24 @@ def _crops(
         content = hashlib.sha256(f"{crops} crops of {SIDE} of {one.content}".encode()).hexdigest()
         cut.append(ImageSet(one.name, one.n * crops, content, read))
     return tuple(cut), tuple((order[:, None] * crops + np.arange(crops)).ravel() for order in chosen)
+
+
+def _same(inputs: Sequence[Input], described: Sequence[Described]) -> list[str]:
+    """What speaks for pairs where none were given."""
+    before, after = (one.features.astype(np.float64) for one in described)
+    same = int(copies.copied(after, before, copies.tolerance(before)).sum())
+    if same <= COPIES * len(after):
+        return []
+    names = [one.name for one in inputs]
+    return [
+        f"{same:,} images of {names[1]} are copies of images of {names[0]}: if both come from the same seeds, pair "
+        "them, since the share may be too small"
+    ]
+
+
+def _percent(share: float) -> str:
+    """Two digits of a share as per cent."""
+    return f"{float(f'{100 * share:.2g}'):g}"
 
 
 def _halton(index: int, base: int) -> float:

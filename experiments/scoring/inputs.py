@@ -107,7 +107,10 @@ def holds_no_set(source: Source, store: Cache) -> bool:
         return False
     folder = Path(source).expanduser()
     try:
-        return folder.resolve() == store.root.resolve() or read_json(folder / "run.json").get("experiment") == "score"
+        return folder.resolve() == store.root.resolve() or read_json(folder / "run.json").get("experiment") in (
+            "score",
+            "harmless",
+        )
     except (OSError, ValueError):
         return False
 

@@ -19,12 +19,12 @@ NAMES = {"share": "score --margin"}
 TERMS = [
     (
         "Share destroyed", "MMD between the images before and after, as the share of images that would give it if they "
-        "were replaced by anything at all: MMD² ≤ s² (1 + the mean kernel of two images before). Pairs of one prompt "
-        "do not meet.",
+        "were picked at random and replaced by anything at all: MMD² ≤ s² (1 + the mean kernel of two images before). "
+        "Pairs of one prompt do not meet. The upper end has 4.75 images more, or prompts: so few may not show.",
     ),
     ("Harmless", "The upper end of the 95 % interval is below the margin, and every other check holds."),
     ("Harmful", "The lower end is above the margin, or another check is beyond its limit."),
-    ("Not decided", "Neither. More images would decide."),
+    ("Not decided", "Neither. More images may decide."),
     ("More grain", "Fine noise in the pixels beyond that before, in standard deviations of the images."),
     ("More copies", "The share of images that are copies of others after the change, beyond that before."),
 ]  # fmt: skip
@@ -53,7 +53,7 @@ def page(result: Result) -> Page:
 
 def percent(share: float) -> str:
     """Two digits of a share as per cent."""
-    return "" if missing(share) else "0 %" if share < 1e-4 else f"{100 * share:.2g} %"
+    return "" if missing(share) else "0 %" if share < 1e-4 else f"{float(f'{100 * share:.2g}'):g} %"
 
 
 def _slots(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) -> list[Slot]:
@@ -75,7 +75,7 @@ def _slots(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) -> lis
 
 
 def _sheet(result: Result, first: pd.Series) -> Sheet | None:
-    """The pairs that add most to the difference, before and after side by side."""
+    """The pairs that are furthest apart, before and after side by side."""
     worst = result.worst_pairs
     rows = []
     for at in range(len(worst) // ROW):
@@ -85,11 +85,11 @@ def _sheet(result: Result, first: pd.Series) -> Sheet | None:
             share = part["share"].sum()
             title = f"{ROW * at + 1} to {ROW * (at + 1)}"
             rows.append(
-                (title, [(names[0], ", ".join(part["pair"])), (names[1], f"{percent(share)} of the difference")])
+                (title, [(names[0], ", ".join(part["pair"])), (names[1], f"{percent(share)} of all squared distances")])
             )
     if not rows:
         return None
-    note = "They add most to the difference: four pairs in a row, before on the left and after on the right."
+    note = "They are furthest apart in features: four pairs in a row, before on the left and after on the right."
     return Sheet("The pairs that differ most", note, [first["b"], first["a"]], rows)
 
 

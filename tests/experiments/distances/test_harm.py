@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.distances.harm import HARMFUL, HARMLESS, UNDECIDED, harm
+from experiments.distances.harm import HARMFUL, HARMLESS, SEEN, UNDECIDED, harm
 from experiments.distances.kernels import median_distance
 
 
@@ -35,14 +35,28 @@ def test_it_is_what_the_formula_says(prompts: int | None) -> None:
 
     found = harm(before, after, None if prompts is None else units)
 
-    np.testing.assert_allclose(found.rows, rows, atol=1e-12)
+    np.testing.assert_allclose(found.of_units, np.bincount(units, weights=rows), atol=1e-12)
     assert found.distance.value == pytest.approx(rows.mean()) and found.n_units == n_units
     assert found.distance.se == pytest.approx(math.sqrt((t**2).sum() / (n_units * (n_units - 1))))
     assert found.scale == pytest.approx(scale)
     share, low, high = found.shares
     half = stats.t.ppf(0.975, n_units - 1) * found.distance.se
-    assert share**2 * scale == pytest.approx(rows.mean()) and high**2 * scale == pytest.approx(rows.mean() + half)
+    assert share**2 * scale == pytest.approx(rows.mean())
+    assert high == pytest.approx(max(math.sqrt((rows.mean() + half) / scale), SEEN / n_units))
     assert low**2 * scale == pytest.approx(max(rows.mean() - half, 0))
+
+
+@pytest.mark.parametrize("destroyed", [2, 5, 20])
+def test_the_upper_end_of_a_few_destroyed_images_is_that_of_their_number(destroyed: int) -> None:
+    before = features(500, 64)
+    after = before.copy()
+    after[:destroyed] = 1000.0
+
+    share, _, high = harm(before, after).shares
+
+    exact = stats.chi2.ppf(0.975, 2 * (destroyed + 1)) / 2  # Poisson
+    assert high == pytest.approx(min(share / math.sqrt(destroyed * (destroyed - 1)), 1 / 500) * exact, rel=1e-3)
+    assert destroyed / 500 < high
 
 
 def test_destroyed_images_are_counted_at_most_once_and_nearly_so_if_they_are_far_away() -> None:
@@ -63,7 +77,8 @@ def test_verdicts_at_a_margin() -> None:
     assert harm(before, much).verdict(0.02) == HARMFUL
     apart = harm(before, features(seed=2))
     assert apart.verdict(0.02) == UNDECIDED and apart.needed(0.02) > 400
-    assert max(harm(before, before).shares) < 1e-7 and harm(before, before).verdict(0.02) == HARMLESS
+    share, low, high = harm(before, before).shares
+    assert share == low == 0 and high == pytest.approx(SEEN / 400) and harm(before, before).verdict(0.02) == HARMLESS
 
 
 def test_too_few_images_show_nothing_of_a_share() -> None:
@@ -73,8 +88,30 @@ def test_too_few_images_show_nothing_of_a_share() -> None:
     found = harm(before, after)
 
     assert found.distance.value == pytest.approx(0, abs=1e-12)
-    assert found.verdict(0.02) == UNDECIDED and found.needed(0.02) == 238
+    assert found.verdict(0.02) == UNDECIDED and found.needed(0.02) == pytest.approx(238, abs=3)
     assert found.verdict(0.05) == HARMLESS  # of 100 images 5 would be destroyed
+
+
+def test_a_prompt_whose_images_are_all_destroyed_is_not_called_harmless() -> None:
+    before, prompts = features(600), np.arange(600) // 30
+    after = np.where(prompts[:, None] == 7, 50.0, before)  # 5 %, and no two of them meet
+
+    found = harm(before, after, prompts)
+
+    assert found.distance.value == pytest.approx(0, abs=1e-12)
+    assert found.verdict(0.02) == UNDECIDED and found.needed(0.02) == pytest.approx(30 * 238, rel=0.02)
+
+
+@pytest.mark.parametrize(("n", "share"), [(300, 0.02), (500, 0.02), (200, 0.1)])
+def test_a_few_destroyed_images_are_rarely_called_harmless_at_their_own_share(n: int, share: float) -> None:
+    rng = np.random.default_rng(3)
+    verdicts = []
+    for _ in range(200):
+        before = rng.standard_normal((n, 4))
+        after = np.where(rng.random((n, 1)) < share, 50.0, before)
+        verdicts.append(harm(before, after).verdict(share))
+
+    assert verdicts.count(HARMLESS) <= 10 and verdicts.count(HARMFUL) <= 10
 
 
 def test_a_distance_below_0_counts_as_0() -> None:
@@ -85,7 +122,13 @@ def test_a_distance_below_0_counts_as_0() -> None:
     assert below
     for one in below:
         share, low, high = one.shares
-        assert share == low == 0 and high == pytest.approx(math.sqrt(one.half / one.scale))
+        assert share == low == 0 and high == pytest.approx(max(math.sqrt(one.half / one.scale), SEEN / 300), rel=1e-3)
+
+
+def test_no_share_is_above_1() -> None:
+    before = features(40)
+    share, _, high = harm(before, np.full_like(before, 50.0)).shares
+    assert share <= 1 and high == 1
 
 
 @pytest.mark.parametrize(

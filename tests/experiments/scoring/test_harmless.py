@@ -1,6 +1,8 @@
 """`score --margin`: statuses, sentences, prompts, crops, a reference, hostile input, the result folder and its page."""
 
+import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from experiments import assert_harmless, compare, harmless
 from experiments.own.files import read_json
 from experiments.run.cache import Cache
 from experiments.scoring import command
+from experiments.scoring import harmless as module
 from experiments.scoring.groups import units
 from experiments.scoring.inputs import open_input
 from reports.render import read_page
@@ -144,6 +147,12 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
     by_name, by_folder = units(images, "{prompt}-{seed}.png"), units(nested, "folder")
     assert by_name.tolist() == by_folder.tolist() == [at // 5 for at in range(20)]
     assert units(images, "prompts.csv:text").tolist() == [at // 10 for at in range(20)]
+    (here / "marked.csv").write_text(
+        "\ufeff" + "\n".join(["file,prompt", *(f"p{at // 5}-{at % 5}.jpg,{at // 5}" for at in reversed(range(20)))])
+    )  # as a spreadsheet writes it, in another order and with names before the change
+    assert units(images, "marked.csv").tolist() == by_name.tolist()
+    words = replace(images, names=tuple(f"{at}-{'red blue'.split()[at % 2]}-car" for at in range(20)))
+    assert units(words, "{seed}-{prompt}.png").tolist() == [1 - at % 2 for at in range(20)]
     assert units(images, [at % 3 for at in range(20)]).tolist() == [at % 3 for at in range(20)]
 
 
@@ -164,6 +173,11 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
         (("none", "before", "after", "--margin", "0.02", "--groups", "one.csv"), "have one prompt"),
         (("none", "before", "after", "--margin", "0.02", "--groups", "no.csv"), "it cannot be read"),
         (("none", "before", "after", "--margin", "0.02", "--groups", "one.csv:text"), "it has no column 'text'"),
+        (("none", "before", "after", "--margin", "0.02", "--groups", "one.csv.bak"), "it must be folder, FILE.csv"),
+        (("none", "before", "after", "--margin", "0.02", "--groups", "gap.csv"), "row 10 has no prompt"),
+        (("none", "before", "after", "--margin", "0.02", "--groups", "{prompt}/{prompt}.png"), "one {prompt} in it"),
+        (("none", "before", "fewer", "--margin", "0.02"), "49 names are in both sets"),
+        (("none", "before", "fewer", "--margin", "0.02", "--pairs", "none"), "the same images in another order"),
         (("none", "before", "other", "--margin", "0.02", "--pairs", "names"), "names are in all sets"),
         (
             ("none", "before", "after", "--margin", "0.02", "--groups", "{prompt}-{seed}.png", "--pairs", "none"),
@@ -177,10 +191,12 @@ def test_what_cannot_be_asked_is_one_line(
     for name in ("before", "after"):
         save(here / name, digits[:50])
     save(here / "other", digits[:50], "q{}-{}.png")
+    (save(here / "fewer", digits[:50]) / "p3-3.png").unlink()
     names = [f"p{at // 5}-{at % 5}.png" for at in range(50)]
     pd.DataFrame({"name": [*names, names[0]], "prompt": [*range(50), 9]}).to_csv(here / "two.csv", index=False)
     pd.DataFrame({"name": names[:9], "prompt": range(9)}).to_csv(here / "few.csv", index=False)
     pd.DataFrame({"name": names, "prompt": 1}).to_csv(here / "one.csv", index=False)
+    pd.DataFrame({"name": names, "prompt": [*range(9), None, *range(40)]}).to_csv(here / "gap.csv", index=False)
     with pytest.raises(ValueError, match=message) as error:
         run(*arguments)
     assert "\n" not in str(error.value)
@@ -189,3 +205,88 @@ def test_what_cannot_be_asked_is_one_line(
 def test_prompts_of_one_image_are_said_to_be_none(digits: np.ndarray, here: Path) -> None:
     answer = harmless(digits[:N], digits[:N] // 2 * 2, 0.02, range(N), pairs="order", features="digits")
     assert answer.notes == ("every prompt has one image, so images are the units of intervals",)
+
+
+def test_a_single_destroyed_image_is_the_first_of_the_worst_pairs(digits: np.ndarray, here: Path) -> None:
+    after = digits[:N] // 2 * 2
+    after[123] = 255 - after[123]
+
+    answer = harmless(digits[:N], after, 0.02, pairs="order", features="digits")
+
+    assert answer.verdict == "harmless" and answer.worst[0][0] == "image 123"
+    assert all(0 <= share <= 1 for _, share in answer.worst)
+
+
+def test_images_of_the_same_seeds_out_of_order_are_noted_where_harm_hides_that(digits: np.ndarray, here: Path) -> None:
+    after = digits[: N - 1] // 2 * 2
+    after[::20] = 255 - after[::20]
+
+    answer = harmless(digits[:N], after, 0.05, features="digits")
+
+    assert any("if both come from the same seeds, pair them" in note for note in answer.notes)
+    other = harmless(digits[:N], digits[N : 2 * N], 0.05, features="digits")
+    assert not any("pair them" in note for note in other.notes)
+
+
+def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
+    once = harmless(digits[:N], digits[:N] // 2 * 2, 0.05, pairs="order", features="digits")
+    twice = harmless(*(np.tile(one, (2, 1, 1)) for one in (digits[:N], digits[:N] // 2 * 2)), 0.05, pairs="order",
+                     features="digits")  # fmt: skip
+
+    assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)
+    assert twice.notes == ("300 images of before are copies of others, or have some; they count as one",)
+
+
+def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.ndarray, here: Path) -> None:
+    large = digits[:N].repeat(2, axis=1).repeat(2, axis=2)
+    rows = np.random.default_rng(0).standard_normal((N, 8))
+
+    sizes = harmless(digits[:N], large, 0.05, pairs="order", features="digits")
+
+    assert "images are 32x32 before and 64x64 after, so fine noise is not compared" in sizes.notes
+    given = harmless(rows, rows, 0.05, pairs="order")
+    assert given.notes == ("features are given, so fine noise of pixels is not compared",)
+
+
+def test_a_class_that_is_surely_lost_is_not_hidden_by_one_that_may_be(here: Path) -> None:
+    shown = load("mnist5k")
+    pixels, labels = shown.pixels[:, 0].numpy(), shown.labels.numpy()
+    others = np.resize(np.arange(2, 10), 750)
+    was = np.concatenate([np.zeros(50, int), np.ones(200, int), others])  # 50 zeros are lost for sure
+    now = np.concatenate([others[:250], np.ones(140, int), others[140:]])  # 200 ones are lost, and 140 are new
+
+    def images(digits: np.ndarray) -> np.ndarray:
+        out = np.empty((len(digits), *pixels.shape[1:]), np.uint8)
+        for digit in range(10):
+            out[digits == digit] = np.resize(pixels[labels == digit], (int((digits == digit).sum()), *pixels.shape[1:]))
+        return out
+
+    before, after = images(was), images(now)
+    answer = harmless(before, after, 0.02, pairs="order", features="digits")
+
+    (check,) = (check for check in answer.checks if "class" in check.name)
+    assert check.verdict == "harmful" and check.low > 0.02
+
+
+def test_the_answer_of_a_test_suite_does_not_depend_on_assert_statements(digits: np.ndarray, here: Path) -> None:
+    source = "from __future__ import annotations\n" + inspect.getsource(assert_harmless)
+    names = dict(vars(module))
+    exec(compile(source, "optimised", "exec", optimize=1), names)
+    with pytest.raises(AssertionError, match="harmful"):
+        names["assert_harmless"](digits[:N], digits[:N] // 3, pairs="order", features="digits")
+
+
+def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> None:
+    first = module.Check("share in natural features", 0.001, 0, 0.01, 0.02, "harmless")
+    crops = module.Check("share in crops, natural features", 0.019, 0.01, 0.025, 0.02, "not decided")
+    answer = module.Harmless("a", "b", 0.02, (first, crops), 600, 600, "names", None, ())
+
+    assert "but share in crops, natural features is up to 2.5 %; 600 pairs" in answer.sentence
+    wide = replace(answer, checks=(replace(first, high=1.0, verdict="not decided"),))
+    assert wide.sentence.startswith("not decided: as if at most 100 % of the images were destroyed")
+
+
+def test_a_folder_of_the_name_none_is_not_passed_over(here: Path) -> None:
+    (here / "none").mkdir()
+    with pytest.raises(ValueError, match="there is a folder or file none"):
+        run("none", "before", "after", "--margin", "0.02")
