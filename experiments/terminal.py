@@ -13,7 +13,7 @@ from rich.text import Text
 
 from experiments.edge import drop_output
 
-PERIOD = 4.0  # seconds between lines that say what is done
+PERIOD, ALIVE = 4.0, 60.0  # seconds between lines that say what is done, where it changes and where it does not
 
 
 class Terminal(Console):
@@ -37,18 +37,35 @@ def is_live(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
+class _Now:
+    """What a text is each time that it is drawn."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        self.text = text
+
+    def __rich__(self) -> Text:
+        return Text(self.text())
+
+
 @contextmanager
-def said(console: Console, text: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, the text is shown: live where that is possible, else as a line every PERIOD seconds."""
+def said(console: Console, text: Callable[[], str], state: Callable[[], object] | None = None) -> Iterator[None]:
+    """While the block runs, the text is shown: live where that is possible, else as a line where something changed.
+
+    Args:
+        state: what changed if it differs; by default the text.
+    """
     if is_live(console):
-        with console.status(Text(text())):
+        with console.status(_Now(text)):
             yield
         return
-    ended = threading.Event()
+    ended, state = threading.Event(), state or text
 
     def speak() -> None:
+        last, at = None, 0.0
         while not ended.wait(PERIOD):
-            console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
+            if (now := state()) != last or time.monotonic() - at >= ALIVE:
+                last, at = now, time.monotonic()
+                console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
 
     speaker = threading.Thread(target=speak, daemon=True)
     speaker.start()

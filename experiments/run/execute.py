@@ -180,11 +180,14 @@ def shown(left: Mapping[str, Mapping[Path, float]], console: Terminal, made: Cal
     start, cost = time.monotonic(), sum(sum(paths.values()) for paths in left.values())
     paths, doing = [path for kind in left.values() for path in kind], [""]
 
+    def state() -> tuple[int, str]:
+        return sum(path.exists() for path in paths), doing[0]
+
     def text() -> str:
-        done, rate = sum(path.exists() for path in paths), made() / max(time.monotonic() - start, 1e-9)
+        (done, what), rate = state(), made() / max(time.monotonic() - start, 1e-9)
         known = rate >= 1 and made() >= cost / 100  # the start of processes is no pace
         eta = f"; {duration(max(cost - made(), 0) / rate)} to go; {rate:,.0f} evaluations/s" if known else ""
-        return f"{done} of {len(paths)} files made{eta}{doing[0]}"
+        return f"{done} of {len(paths)} files made{eta}{what}"
 
     def begin(run: Run) -> None:
         doing[0] = f"; seed {run.network.seed}, {run.setting.group}: {run.setting.label}"
@@ -192,5 +195,5 @@ def shown(left: Mapping[str, Mapping[Path, float]], console: Terminal, made: Cal
     if not paths:
         yield begin
         return
-    with said(console, text):
+    with said(console, text, state):
         yield begin

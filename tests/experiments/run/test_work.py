@@ -194,7 +194,7 @@ def test_progress_says_how_far_it_is(tmp_path: Path) -> None:
     cache, texts = Cache(tmp_path), list[str]()
     left = execute.missing([run()], cache)
 
-    def said(console: Any, text: Any) -> Any:
+    def said(console: Any, text: Any, state: Any) -> Any:
         texts.append(text)
         return QUIET.status("")
 

@@ -1,0 +1,56 @@
+"""What is being done is said: where a terminal can redraw it as it changes, elsewhere in a line per change."""
+
+import io
+import time
+from collections.abc import Callable
+
+import pytest
+
+from experiments import terminal
+from experiments.terminal import Terminal, said
+
+
+def until(known: Callable[[], bool]) -> None:
+    start = time.monotonic()
+    while not known():
+        assert time.monotonic() - start < 20
+        time.sleep(0.01)
+
+
+def test_a_line_is_printed_only_where_something_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "PERIOD", 0.01)
+    console, asked, done = Terminal(), [0], ["1 of 2"]
+    console.file = io.StringIO()
+
+    def text() -> str:
+        return f"{done[0]}; {asked[0]} s to go"
+
+    def state() -> str:
+        asked[0] += 1
+        return done[0]
+
+    with said(console, text, state):
+        until(lambda: asked[0] > 10)
+        done[0] = "2 of 2"
+        until(lambda: asked[0] > 20)
+    lines = console.file.getvalue().splitlines()
+    assert [line.split()[1] for line in lines] == ["1", "2"]
+
+
+def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "PERIOD", 0.01)
+    monkeypatch.setattr(terminal, "ALIVE", 0.05)
+    console = Terminal()
+    console.file = io.StringIO()
+    with said(console, lambda: "checking"):
+        until(lambda: console.file.getvalue().count("checking") > 2)
+
+
+def test_a_live_line_is_drawn_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    console, done = Terminal(), ["1 of 2"]
+    console.file, console._force_terminal, console.is_interactive = io.StringIO(), True, True
+    with said(console, lambda: done[0]):
+        until(lambda: "1 of 2" in console.file.getvalue())
+        done[0] = "2 of 2"
+        until(lambda: "2 of 2" in console.file.getvalue())
