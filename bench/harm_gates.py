@@ -99,7 +99,10 @@ def main(out: Path, n: int) -> None:
         folder.write_rows(out / "harms.csv", rows)
         question = f"Which gate errs on {len(changes)} planted changes?"
         info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
-        finished = {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        finished = {
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": f"python -m bench.harm_gates {out}",
+        }
         folder.write(out, info | finished | {"wall_seconds": round(time.time() - start, 1)})
 
 

@@ -19,14 +19,14 @@ from reports.render import PAGES, write_report
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
 INFOS = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in PUBLISHED.glob("*/run.json")}
 ASKS = {name: info["experiment"] for name, info in INFOS.items() if info["experiment"] in PAGES}
-COMPARED = sorted(name for name, asks in ASKS.items() if asks != "check_sampler")
+COMPARED = sorted(name for name, asks in ASKS.items() if asks in ("beta", "ladders", "noise_levels"))
 
 
 def test_every_result_is_here_small_and_has_a_report() -> None:
     files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
     assert len(files) <= 400 and sum(path.stat().st_size for path in files) <= 10_000_000
     assert {path.parent.name for path in PUBLISHED.glob("*/report.html")} == {*INFOS}
-    assert {*ASKS.values()} == {"beta", "check_sampler", "ladders", "noise_levels"}
+    assert {*ASKS.values()} == {"beta", "check_policy", "check_sampler", "harmless", "ladders", "noise_levels"}
 
 
 @pytest.mark.slow(20)
@@ -113,6 +113,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     known = {text for value in numbers(name).values() for text in value.split(" to ")}
     known |= {f"{value:.3f}" for value in runs.groupby("setting")["grain"].mean()} | {"1000", "95", "0"}
     known |= {f"{runs['images_seen'].max():,.0f}", str(day.day), str(day.year), f"{seconds / 60:.0f}"}
+    known |= {shown(100 * (1 - INFOS[name].get("computed", 1)))}  # was stored before
     known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", row["a"] + row["b"])}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
     assert len(tokens) > 25 and {*tokens} - known == set()
@@ -148,3 +149,14 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
     assert all((out / name).read_bytes() == content for name, content in files.items())
     with pytest.raises(ValueError, match=r"out: it exists; choose a new folder$"):
         publishing.publish(directory, out)
+
+
+def test_the_gates_err_as_the_page_says() -> None:
+    rows = table("harmless-gates", "harms")
+    wrong = ((rows["verdict"] == "harmful") & (rows["truth"] == "same law")) | (
+        (rows["verdict"] == "harmless") & (rows["truth"] == "harmed")
+    )
+    errors = rows[wrong].groupby("check").size().to_dict()
+    text = " ".join(first_screen("harmless-gates").split())
+    assert rows["a"].nunique() == 16 and errors.get("share", 0) == 0 and "errs on none." in text
+    assert f"PSNR on {errors['PSNR']}, SSIM on {errors['SSIM']}, change of FD on {errors['change of FD']}." in text
