@@ -70,9 +70,9 @@ class CheckSampler:
         str | None, tyro.conf.arg(metavar="FILE:LEVELS", help_behavior_hint="(default: --levels)")
     ] = None
     """Of --policy: the trainer's times."""
-    accept: tuple[Literal["mean", "normaliser", "variance"], ...] = ()
+    accept: tuple[Literal["mean", "normaliser", "variance", "bfloat16"], ...] = ()
     """Of --policy, what is meant so: log_prob is the mean over dimensions; lacks its normaliser; is not divided by the
-    variance."""
+    variance; is not that of a rounded x_next, as x is never bfloat16."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")
     """Folder of the report."""
 

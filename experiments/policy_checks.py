@@ -46,10 +46,19 @@ class Policy:
     note: str = ""
     link: str = ""
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():  # of a list, which may hold anything
+            if name == "accept":
+                if isinstance(value, str) or not isinstance(value, Sequence):
+                    raise ValueError(f"accept must be a list of words, and it is {value!r}")
+            elif value is not None and not isinstance(value, str):
+                raise ValueError(f"{'name' if name == 'policy' else name} must be a text, and it is {value!r}")
+
     @property
     def title(self) -> str:
-        """Its name, and those of its levels if it has some of its own."""
-        return ", ".join([self.policy, *(self.levels.rpartition(":")[2:] if self.levels else ())])
+        """Its name, and those of the levels and of the replay if it has some of its own."""
+        others = [place.rpartition(":")[2] for place in (self.levels, self.replay, self.replay_levels) if place]
+        return ", ".join([self.policy, *others])
 
     def checked(self) -> Callable[[], PolicyVerdict]:
         """The check. ValueError if a function cannot be found."""
@@ -73,6 +82,11 @@ def main(options: "CheckSampler") -> list[PolicyVerdict]:
     policies = [Policy(name, options.noise, options.replay, options.levels, options.replay_levels, options.accept)]
     if name.endswith(".toml"):
         policies = listed(Path(name), "policy", Policy)
+        titles = [policy.title for policy in policies]
+        if not titles:
+            raise ValueError(f"{name}: it lists no [[policy]]")
+        if twice := [title for title in titles if titles.count(title) > 1]:
+            raise ValueError(f"{name}: {twice[0]} is listed twice")
     checks = [policy.checked() for policy in policies]  # all names first: an error comes before the work
     from experiments.run.folder import earlier, held  # it imports torchvision and pandas
 

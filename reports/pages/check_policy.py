@@ -55,7 +55,8 @@ def _one(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: li
     """One step: every check with what it says, and its ratio by the number of steps."""
     row, checks = policies.iloc[0], result.policy_checks
     wrong = checks[checks["verdict"] == "wrong"]
-    answer = "Yes.", "Nothing is wrong in what was checked."
+    unchecked = ", but log_prob was not" if missing(row["factor"]) else ""
+    answer = "Yes.", f"Nothing is wrong in what was checked{unchecked}."
     if len(wrong):
         more = f" {plural(len(wrong) - 1, 'more check')} found something." if len(wrong) > 1 else ""
         answer = "No.", f"{wrong['sentence'].iloc[0]}{more}"
@@ -86,8 +87,9 @@ def _many(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: l
     limits = int((wrong["kind"] == "wrong limit").sum())
     parts = [f"The samples of {limits} do not tend to the data."] if limits else []
     others = len(wrong) - limits
-    parts += [f"{others} {'is' if others == 1 else 'are'} wrong otherwise."] if others else []
-    parts += [] if others else ["The log_prob of all is that of the noise they draw."]
+    parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
+    if not others and not policies["factor"].isna().any():
+        parts.append("The log_prob of all is that of the noise they draw.")
     share, off = 100 * len(wrong) / len(policies), 100 * policies["off"].dropna()
     slots = [Slot("Not right", f"{len(wrong)} of {len(policies)}", lengths=[("before", 100), (WORSE, share)])]
     if counts:

@@ -28,6 +28,9 @@ def no_root(x, t, t_next, velocity, **options):
 def levels(n):
     return torch.linspace(1, 0, n + 1)
 
+def ode(x, t, t_next, velocity):
+    return x + (t_next - t) * velocity, None
+
 def raises(x, t, t_next, velocity):
     raise KeyError("sigma")
 """
@@ -68,8 +71,39 @@ def test_a_list_of_steps_is_a_table(folder: Path, capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert out.startswith("1 of 2 steps are right.\nmy_rl:step: right: ") and "It lacks sqrt(t - t_next)." in out
     page = read_page(folder / "many")
-    assert page.lead == "1 of 2 are." and "1 is wrong otherwise." in page.verdict
+    assert page.lead == "1 of 2 are." and "1 fails a check." in page.verdict
     assert [row.name for row in page.tables[1].rows] == [line.label for line in page.figures[0].lines]
+
+
+def test_a_step_may_be_listed_again_with_another_replay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.toml").write_text(
+        '[[policy]]\nname = "my_rl:step"\n[[policy]]\nname = "my_rl:step"\nreplay = "my_rl:step(forgotten=0.5)"\n'
+    )
+    assert run("--policy", "mine.toml", "--out", "many") == 1
+    assert "my_rl:step, step(forgotten=0.5): replay: " in capsys.readouterr().out
+    assert len(read_page(folder / "many").tables[1].rows) == 2
+
+
+def test_without_noise_the_page_says_that_log_prob_was_not_checked(folder: Path) -> None:
+    assert run("--policy", "my_rl:ode") == 0
+    page = read_page(folder / "runs/check-sampler")
+    assert page.answer == "Yes. Nothing is wrong in what was checked, but log_prob was not."
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("policy = []", "it lists no"),
+        ("[[policy]]\nname = 7", "name must be a text, and it is 7"),
+        ('[[policy]]\nname = "my_rl:step"\nreplay = 5', "replay must be a text, and it is 5"),
+        ('[[policy]]\nname = "my_rl:step"\naccept = "mean"', "accept must be a list of words, and it is 'mean'"),
+        ('[[policy]]\nname = "my_rl:step"\n' * 2, "my_rl:step is listed twice"),
+    ],
+)
+def test_a_list_with_a_wrong_field_is_refused_before_the_work(written: str, message: str, folder: Path) -> None:
+    (folder / "mine.toml").write_text(written)
+    with pytest.raises(ValueError, match=f"mine.toml: .*{message}"):
+        run("--policy", "mine.toml")
 
 
 @pytest.mark.parametrize(

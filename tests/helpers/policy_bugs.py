@@ -113,6 +113,20 @@ def next_std(y, m, s, t, u):
     return density(y, m, 0.5 * (u.clamp(min=0.01) / (1 - u) * (t - u)) ** 0.5)
 
 
+def seeds(seed):
+    """Flow-GRPO that sets a seed where it is given no generator."""
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+        return flow_grpo(x, t, u, v, generator or seed(), x_next, noise_level)
+
+    return step
+
+
+def uneven(y, m, s):
+    """The density, of which some elements get no gradient and others get it twice."""
+    return density(y, torch.cat([m[:, :2].detach(), 2 * m[:, 2:] - m[:, 2:].detach()], dim=1), s)
+
+
 STD, NORMALISER = "log_prob: wrong std", "log_prob: normaliser"
 ALONE, LEFT = "depends on its batch", "noise left over"
 bug("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held))
@@ -150,6 +164,21 @@ bug(
     changed(flow_grpo, lambda y, m, s, t, u: 15 * density(y, m, s)),
 )  # fmt: skip
 bug("network detached", "gradient", changed(flow_grpo, lambda y, m, s, t, u: density(y, m.detach(), s)))
+bug(
+    "detached from the middle",
+    "gradient",
+    changed(dance_grpo, lambda y, m, s, t, u: density(y, m if t > 0.5 else m.detach(), s)),
+)
+bug("gradient right on average", "gradient", changed(flow_grpo, lambda y, m, s, t, u: uneven(y, m, s)))
+bug("log_prob in float16", "log_prob: rounded", changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s).half()))
+bug("sign of log_prob", "log_prob: not Gaussian", changed(flow_grpo, lambda y, m, s, t, u: -density(y, m, s)))
+bug("a generator of its own", "same noise at every call", seeds(lambda: torch.Generator().manual_seed(0)))
+bug("sets a seed if there is none", "same noise at every call", seeds(lambda: torch.manual_seed(0)))
+bug("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, u, g: m + (s * draw(x, g)).bfloat16()))
+bug(
+    "noise image by image", "shape of the noise",
+    drawn(lambda m, s, x, u, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x])),
+)  # fmt: skip
 bug("under no_grad", "gradient", torch.no_grad()(changed(flow_grpo)))
 bug(
     "0/0 at the last step", "not finite at the last step, t_next = 0",
@@ -179,10 +208,15 @@ bug(
     "log_prob centred over the batch", ALONE,
     changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s) - density(y, m, s).mean()),
 )  # fmt: skip
+bug(
+    "noise for five images",
+    ALONE,
+    drawn(lambda m, s, x, u, g: m + s * torch.randn(5, *x.shape[1:], generator=g)[: len(x)]),
+)
 bug("one noise for all images", "one noise for all", drawn(lambda m, s, x, u, g: m + s * draw(x[:1], g)))
 bug("antithetic pairs", "not a Gaussian step", drawn(lambda m, s, x, u, g: m + s * antithetic(x, g)))
 bug(
-    "one number for all pixels", "not a Gaussian step",
+    "one number for all pixels", "shape of the noise",
     drawn(lambda m, s, x, u, g: m + s * torch.randn(len(x), 1, 1, 1, generator=g)),
 )  # fmt: skip
 bug("clipped", "not a Gaussian step", drawn(lambda m, s, x, u, g: (m + s * draw(x, g)).clamp(-1, 1)))

@@ -1,6 +1,8 @@
 """All checks of a policy's step, and what they find."""
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -41,14 +43,24 @@ def check_policy(
         seed: of the images that the step is checked at.
 
     Raises:
-        ValueError: the step does not return what it should, or levels or an accepted word are none.
+        ValueError: the step does not return what it should, or an argument is none of those above.
     """
+    accept = [accept] if isinstance(accept, str) else accept
     for word in accept:
         if word not in ACCEPTABLE:
             raise ValueError(f"accept={word!r}: there are {', '.join(ACCEPTABLE)}")
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype={dtype}: it must be float32 or float64; bfloat16 is always tried too")
+    if shape[-1:] != SHAPE[-1:]:
+        raise ValueError(f"shape={shape}: its last dimension must be {SHAPE[-1]}")
     own, trainer = Step(step), Step(replayed_by or step)
-    levels, theirs = checked(levels, "levels"), checked(replay_levels or levels, "replay_levels")
-    with torch.random.fork_rng(devices=[]):
+    if replayed_by and trainer.stored is None:
+        raise ValueError("replayed_by: its signature names no x_next or prev_sample, the stored sample")
+    theirs = checked(replay_levels or levels, "replay_levels", other_length=replay_levels is not None)
+    levels = checked(levels, "levels")
+    # a compiled step is run without its compiler, which would hide its draws
+    eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad(), eager:
         verdict = _checked(own, trainer, noise, levels, theirs, n_steps, shape, dtype, seed)
         if law and not any(remark.check in FIRST for remark in verdict.errors):
             verdict = _with_law(verdict, sampling.law(own, levels))
@@ -61,11 +73,16 @@ def assert_policy(step: Callable[..., Any], **options: Any) -> None:
     assert verdict.right, verdict.sentence
 
 
-def checked(levels: Levels, name: str) -> Levels:
-    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 falling times from 0 to 1."""
+def checked(levels: Levels, name: str, other_length: bool = False) -> Levels:
+    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 times that fall, from 1 to 0.
+
+    `other_length`: there may be more or fewer, as in a trainer that is wrong.
+    """
 
     def called(n_steps: int) -> Tensor:
         times = torch.as_tensor(levels(n_steps), dtype=torch.float64)
+        if not other_length and times.shape != (n_steps + 1,):
+            raise ValueError(f"{name}({n_steps}): it must return {n_steps + 1} times, not shape {tuple(times.shape)}")
         if times.ndim != 1 or len(times) < 2 or not ((times[:-1] > times[1:]).all() and 0 <= times[-1] < times[0] <= 1):
             raise ValueError(f"{name}({n_steps}): they must be n_steps + 1 times that fall, between 1 and 0")
         return times
@@ -99,13 +116,17 @@ def _checked(
             tried.append("reported")
             found += density.reported(step, noisy)
             if trainer.stored is None:
-                text = "it has no argument x_next: log_prob of a stored sample was not checked."
+                text = "its signature names no x_next or prev_sample: log_prob of a stored sample was not checked."
                 found.append(Remark("replay", "no replay", text, wrong=False))
             elif factor is not None:
                 tried += ["replay", "gradient"]
                 found += replay(step, trainer, ones, levels, theirs, factor, not any(remark.wrong for remark in more))
                 if not UNKNOWN_MEAN & {remark.name for remark in found}:
-                    found += gradient(trainer, noisy[0])
+                    places = dict.fromkeys((0, len(noisy) // 2, len(noisy) - 1))
+                    found += [remark for at in places for remark in gradient(trainer, noisy[at])][:1]
+    else:
+        text = "no step gives noise to every element: log_prob was not checked."
+        found.append(Remark("log_prob", "no noise", text, wrong=False))
     if noise:
         tried.append("ODE")
         found += sampling.ode(step, ones, noise)

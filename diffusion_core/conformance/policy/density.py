@@ -36,7 +36,9 @@ class Parabola(NamedTuple):
 def parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> Parabola:
     """The parabola through log_prob(z) for five rows z, which have the shape of `like`."""
     dims = like[0].numel()
-    r = torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    r = (
+        torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1)).bfloat16().double()
+    )  # exact in any dtype
     zero, one = torch.zeros_like(r), torch.ones_like(r)
     at_zero, up, down, there, back = log_prob(torch.stack([zero, one, -one, r, -r])).double().tolist()
     kappa = (2 * at_zero - up - down) / dims
@@ -48,8 +50,7 @@ def parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> Parabola:
 
 def drawn(step: Step, one: Transition) -> Callable[[Tensor], Tensor]:
     """log_prob(z) of x_next = mean + std z, where the step draws z itself."""
-    share = math.sqrt(max(one.n_draws, 1))
-    return lambda z: step.fed(torch.stack([z / share] * one.n_draws), *one.at).log_prob
+    return lambda z: step.fed(z * one.shares, *one.at).log_prob
 
 
 def shape_of_log_prob(step: Step, one: Transition) -> Iterator[Remark]:
@@ -58,6 +59,9 @@ def shape_of_log_prob(step: Step, one: Transition) -> Iterator[Remark]:
     if not isinstance(out, Tensor) or out.shape != (n,):
         said = f"of shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         yield Remark("log_prob", "log_prob: shape", f"it is {said}; it must be one number per image, ({n},).")
+    elif out.dtype in (torch.float16, torch.bfloat16):
+        text = f"it is {str(out.dtype).removeprefix('torch.')}, whose rounding moves every ratio: return float32."
+        yield Remark("log_prob", "log_prob: rounded", text)
 
 
 class Rows(NamedTuple):
@@ -90,12 +94,17 @@ def log_prob(rows: Rows) -> tuple[float | None, list[Remark]]:
     """The factor of log_prob over the log density, None if it is none, and what is wrong with it."""
     whole, mean = 1.0, 1 / rows.dims
     factor = min((whole, mean), key=lambda f: float((rows.kappa.abs() / f).log().abs().median()))
-    if (rows.rest > 10 * rows.tolerance).any() or (rows.kappa <= 0).any():
+    is_parabola = bool((rows.rest <= 10 * rows.tolerance).all())
+    if not is_parabola or (rows.kappa <= 0).any():
         text = "as a function of x_next it is not that of a Gaussian."
+        if is_parabola and (rows.kappa < 0).all():
+            text = "it is lowest, not highest, near the mean: its square has the wrong sign."
+        elif is_parabola and not rows.kappa.any():
+            text = "it does not depend on x_next."
         return None, [Remark("log_prob", "log_prob: not Gaussian", text)]
     if (rows.odd > 10 * rows.tolerance).any():
         far = float(rows.odd.max()) / math.sqrt(rows.dims)
-        text = f"it is highest {far:.2g} standard deviations per dimension from the mean that x_next is drawn around."
+        text = f"it is highest at least {far:.2g} standard deviations per dimension from the mean of x_next."
         return None, [Remark("log_prob", "log_prob: wrong mean", text)]
     if ((rows.kappa / factor - 1).abs() > 2 * rows.tolerance).any():
         return _wrong_kappa(rows)
@@ -142,7 +151,7 @@ def _wrong_kappa(rows: Rows) -> tuple[float | None, list[Remark]]:
     if misfit(factor) > SAME and rows.kappa.std(correction=0) < CLOSE * rows.kappa.mean():
         value = float(rows.kappa.mean())
         shares = f"sum over {rows.dims} dimensions: 1, mean: {1 / rows.dims:.4g}"
-        text = f"it is {value:.4g} times the log density ({shares})."
+        text = f"its square has {value:.4g} times the weight of that of the log density ({shares})."
         return value, [Remark("log_prob", "log_prob: factor", text)]
     ratio = (factor / rows.kappa).sqrt()  # its std over that of the noise
     known = {

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.conformance.checking import check
+from diffusion_core.conformance.impulses import NotAffineError
 from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
 from diffusion_core.conformance.policy.steps import Levels, Step, Transition
 from diffusion_core.conformance.policy.verdict import Remark
@@ -42,7 +43,11 @@ def batch(step: Step, one: Transition) -> Iterator[Remark]:
     """Whether an image alone is the same as in a batch, with the same noise."""
     x, t, after, v = _images(one)
     z = torch.randn(max(one.n_draws, 1), *x.shape, generator=_seeded(4), dtype=torch.float64)
-    whole, alone = step.fed(z, x, t, after, v), [step.fed(z[:, row], x[row], t, after, v[row]) for row in ALONE]
+    try:
+        whole, alone = step.fed(z, x, t, after, v), [step.fed(z[:, row], x[row], t, after, v[row]) for row in ALONE]
+    except NotAffineError as error:
+        yield Remark("batch", "depends on its batch", f"alone or in a batch of {len(ALONE)}, {error}.")
+        return
     gap = float((torch.cat([out.x for out in alone]) - whole.x).abs().max())
     if not gap <= REORDERED:
         text = f"with the same noise, an image alone differs by {gap:.2g} from itself in a batch of {len(ALONE)}."
@@ -69,8 +74,12 @@ def _images(one: Transition) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def generators(step: Step, one: Transition) -> Iterator[Remark]:
     """Whether a generator decides the sample, and leaves the global one alone."""
+    if torch.equal(step(*one.at).x, step(*one.at).x):
+        text = "without a generator, two calls draw the same noise: it sets a seed."
+        yield Remark("generator", "same noise at every call", text)
     if not step.seeded:
-        yield Remark("generator", "no generator", "only torch's global seed repeats a sample.", wrong=False)
+        text = "its signature names no generator: only torch's global seed repeats a sample."
+        yield Remark("generator", "no generator", text, wrong=False)
         return
 
     def run(seed: int, outer: int) -> tuple[Tensor, bool]:

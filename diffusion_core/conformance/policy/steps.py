@@ -66,37 +66,48 @@ class Step:
 
     def fed(self, z: Tensor | None, *at: Tensor) -> Out:
         """With the rows of z (K, B, ...) as its normal draws, one after another; None answers all by zeros."""
-        with Draws(_Feed(z)):
+        with Draws(_Feed(z, at[0].shape)):
             return self(*at)
 
 
 class _Feed:
     """Answers to torch's normal draws, and how many rows were taken."""
 
-    def __init__(self, z: Tensor | None) -> None:
-        self.rows, self.taken = None if z is None else z.flatten(0, 1), 0
+    def __init__(self, z: Tensor | None, batch: torch.Size) -> None:
+        self.rows, self.taken, self.batch = None if z is None else z.flatten(0, 1), 0, batch
 
     def __call__(self, shape: torch.Size) -> Tensor:
-        at, self.taken = self.taken, self.taken + (shape[0] if shape else 1)
+        image = self.batch[1:]
+        at, self.taken = self.taken, self.taken + math.ceil(shape.numel() / image.numel())
         if self.rows is None:
             return torch.zeros(shape, dtype=torch.float64)
-        if self.rows[at : self.taken].numel() != shape.numel():
-            raise NotAffineError(f"it draws noise of shape {tuple(shape)}, which is not one number per element of x")
-        return self.rows[at : self.taken].reshape(shape)
+        rows = self.rows[at : self.taken]
+        many = len(rows) > self.batch[0] and shape[-len(image) :] != image
+        few = len(rows) < self.batch[0] and at > 0
+        if rows.numel() != shape.numel() or many or few:
+            whole = f"one number per element of x, {tuple(self.batch)}, for all images at once"
+            raise NotAffineError(f"it draws noise of shape {tuple(shape)}; it must be {whole}")
+        return rows.reshape(shape)
 
 
 @dataclass(frozen=True)
 class Transition:
     """x_next = mean + std z at `at` = (x, t, t_next, velocity), per element (B, ...) in float64, as it is really drawn.
 
-    `strange` is why it is not that, if it is not: a name and a sentence.
+    `shares` (n_draws, B, ...) is each draw's coefficient over std. `strange` is why it is not that, if it is not: a
+    name and a sentence.
     """
 
     at: tuple[Tensor, Tensor, Tensor, Tensor]
     mean: Tensor
     std: Tensor
-    n_draws: int
+    shares: Tensor
     strange: tuple[str, str] | None = None
+
+    @property
+    def n_draws(self) -> int:
+        """The number of normal draws per element."""
+        return len(self.shares)
 
     @property
     def noisy(self) -> bool:
@@ -130,19 +141,21 @@ def transitions(step: Step, times: Tensor, shape: tuple[int, ...], dtype: torch.
 
 def measure(step: Step, *at: Tensor) -> Transition:
     """Mean and standard deviation by impulses: no noise, 1 in one draw at a time, and twice a random draw as a test."""
-    before, feed = [value.clone() for value in at], _Feed(None)
+    before, feed = [value.clone() for value in at], _Feed(None, at[0].shape)
     with Draws(feed):
         mean = step(*at).x.double()
     n_draws, nothing = math.ceil(feed.taken / len(mean)), torch.zeros_like(mean)
     try:
         units = [step.fed(_one(i, n_draws, mean.shape), *at).x.double() - mean for i in range(n_draws)]
-        z = torch.randn(n_draws, *mean.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        z = torch.randn(n_draws, *mean.shape, generator=torch.Generator().manual_seed(0))
+        z = z.bfloat16().double()  # the step may draw in any dtype
         test, again = (step.fed(z, *at).x.double() for _ in range(2))
     except NotAffineError as error:
-        return Transition(_intact(at, before), mean, nothing, n_draws, ("not a Gaussian step", f"{error}."))
+        return Transition(_intact(at, before), mean, nothing, nothing[:0], ("shape of the noise", f"{error}."))
     std = sum((unit.square() for unit in units), nothing).sqrt()
     guess = mean + sum((unit * draw for unit, draw in zip(units, z, strict=True)), nothing)
-    near = (test - guess).abs() <= CLOSE * std + 1e-5 * (1 + guess.abs())
+    gap = (test - guess).abs() - CLOSE * std - 1e-5 * (1 + guess.abs())
+    half = 2.0**-8 * sum(((unit * draw).abs() for unit, draw in zip(units, z, strict=True)), nothing)
     strange = None
     if any(not torch.equal(value, old) for value, old in zip(at, before, strict=True)):
         strange = "changes its input", "it changes x, t or the velocity in place."
@@ -152,9 +165,11 @@ def measure(step: Step, *at: Tensor) -> Transition:
         strange = "other randomness", "with the same normal draws of torch it returns another x_next."
     elif float(std.max()) > NOISE and torch.equal(test[0], test[1]):
         strange = "one noise for all", "all images of a batch get the same noise."
-    elif not near.all():
+    elif (gap > half).any():
         strange = "not a Gaussian step", "x_next is not, element by element, a mean plus multiples of its normal draws."
-    return Transition(_intact(at, before), mean, std, n_draws, strange)
+    elif (gap > 0).any():
+        strange = "rounded noise", "the noise is rounded, as in bfloat16: draw and scale it in float32."
+    return Transition(_intact(at, before), mean, std, torch.stack([nothing, *units])[1:] / std, strange)
 
 
 def _intact(at: Sequence[Tensor], before: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

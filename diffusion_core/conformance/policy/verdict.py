@@ -17,10 +17,11 @@ CHECKS = {  # in the order of the checks
     "law": "with more steps the samples have the law of the data",
 }
 FIRST = ("ends", "batch", "draws")  # what they find sets off the others
-ACCEPTABLE = {  # a word for `accept` -> the remark that may be meant so
-    "mean": "mean",
-    "normaliser": "log_prob: normaliser",
-    "variance": "log_prob: not divided by the variance",
+ACCEPTABLE = {  # a word for `accept` -> the remarks that may be meant so
+    "mean": ("mean",),
+    "normaliser": ("log_prob: normaliser",),
+    "variance": ("log_prob: not divided by the variance",),
+    "bfloat16": ("replay in bfloat16", "computed in bfloat16"),
 }
 
 
@@ -90,10 +91,11 @@ class PolicyVerdict:
             return "\n".join(map(str, self.errors))
         parts = ["log_prob is that of the noise it draws"] * ("log_prob" in self.checked)
         parts = ["it samples the data"] * (self.law is not None and self.law.right) + parts
-        return f"right: {' and '.join(parts) or 'nothing is wrong, but it drew no noise'}."
+        but = "" if "log_prob" in self.checked else ", but log_prob was not checked"
+        return f"right: {' and '.join(parts) or 'nothing is wrong'}{but}."
 
     def accepting(self, words: tuple[str, ...]) -> "PolicyVerdict":
         """The same, where what these keys of `ACCEPTABLE` name is no error."""
-        names = {ACCEPTABLE[word] for word in words}
+        names = {name for word in words for name in ACCEPTABLE[word]}
         remarks = [replace(remark, accepted=remark.name in names) for remark in self.remarks]
         return replace(self, remarks=tuple(sorted(remarks, key=lambda one: (one.accepted, not one.wrong))))

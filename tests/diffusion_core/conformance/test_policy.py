@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from policy_bugs import BUGS
+from policy_bugs import BUGS, drawn
 
 from bench import published_policies
 from diffusion_core.conformance.policy import CHECKS, assert_policy, check_policy
@@ -86,6 +86,57 @@ def test_what_is_accepted_is_no_error_but_said():
     assert next(str(remark) for remark in verdict.remarks if remark.accepted).startswith(f"accepted: {name}: ")
 
 
+@pytest.mark.parametrize(
+    "noise",
+    [
+        lambda x, g: 0.6 * torch.randn(x.shape, generator=g) + 0.8 * torch.randn(x.shape, generator=g),
+        lambda x, g: torch.randn(7, *x.shape, generator=g)[3],
+        lambda x, g: torch.randn(x.numel(), generator=g).view(x.shape),
+        lambda x, g: torch.randn(x.shape, generator=g, dtype=torch.bfloat16).float(),
+    ],
+    ids=["two draws", "one of seven", "flat", "bfloat16"],
+)
+def test_noise_may_be_drawn_in_other_ways(noise):
+    verdict = check_policy(drawn(lambda m, s, x, u, g: m + s * noise(x, g)), noise="noise_level", law=False)
+
+    assert verdict.right, verdict.sentence
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_surrounds_the_check_does_not_matter(mode):
+    compiled = torch.compile(published_policies.flow_grpo, backend="eager")
+    with mode():
+        verdict = check_policy(compiled, law=False)
+
+    assert verdict.right, verdict.sentence
+
+
+def test_noise_on_a_part_of_the_elements_is_not_checked_and_that_is_said():
+    def step(x, t, u, v):
+        return x + (u - t) * v + 0.1 * (torch.arange(5) > 0) * torch.randn_like(x), None
+
+    verdict = check_policy(step, law=False)
+
+    assert verdict.sentence == "right: nothing is wrong, but log_prob was not checked."
+    assert "no step gives noise to every element" in str(verdict.remarks)
+
+
+def test_a_step_for_float32_alone_may_be_accepted():
+    step, _, options = BUGS["computed in bfloat16"]
+
+    assert check_policy(step, **options, accept=["bfloat16"]).right
+
+
+def test_another_std_in_the_replay_is_not_taken_for_that_of_other_levels():
+    def trainer(x, t, u, v, x_next=None):
+        _, _, mean, std = published_policies.dance_grpo(x, t, u, v, None, x)
+        return x_next, published_policies.density(x_next, mean, 1.05 * std)  # that of 9 steps is 1.054 times as large
+
+    verdict = check_policy(published_policies.dance_grpo, law=False, replayed_by=trainer)
+
+    assert verdict.sentence.endswith("ratios are not 1 before any update.")
+
+
 def test_a_trainer_of_its_own_is_replayed():
     def trainer(x, t, u, v, x_next=None, noise_level=0.7):
         out = published_policies.flow_grpo(x, t, u, v, None, x_next, noise_level)
@@ -102,7 +153,11 @@ def test_a_trainer_of_its_own_is_replayed():
         (lambda x, t, u, v: x, {}, r"returned Tensor; it must return \(x_next, log_prob"),
         (lambda x, t, u, v: (x[:1], x), {}, "x_next has shape"),
         (published_policies.flow_grpo, {"levels": lambda n: torch.linspace(0, 1, n + 1)}, "must be n_steps"),
-        (published_policies.flow_grpo, {"accept": ["anything"]}, "there are mean, normaliser, variance"),
+        (published_policies.flow_grpo, {"levels": lambda n: uniform(n + 2)}, "must return 11 times"),
+        (published_policies.flow_grpo, {"replayed_by": lambda x, t, u, v: (x, x)}, "names no x_next or prev_sample"),
+        (published_policies.flow_grpo, {"dtype": torch.bfloat16}, "must be float32 or float64"),
+        (published_policies.flow_grpo, {"shape": (4, 3, 6)}, "last dimension must be 5"),
+        (published_policies.flow_grpo, {"accept": ["anything"]}, "there are mean, normaliser, variance, bfloat16"),
     ],
 )
 def test_what_is_no_step_is_refused(step, options, message):
