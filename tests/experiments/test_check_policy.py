@@ -63,6 +63,7 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     assert page.slots[0].value == "1" and "0.0" in page.slots[1].notes[0]
 
 
+@pytest.mark.slow
 def test_a_list_of_steps_is_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "mine.toml").write_text(
         '[[policy]]\nname = "my_rl:step"\nnoise = "noise_level"\n[[policy]]\nname = "my_rl:no_root"\n'
@@ -75,6 +76,7 @@ def test_a_list_of_steps_is_a_table(folder: Path, capsys: pytest.CaptureFixture[
     assert [row.name for row in page.tables[1].rows] == [line.label for line in page.figures[0].lines]
 
 
+@pytest.mark.slow
 def test_a_step_may_be_listed_again_with_another_replay(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "mine.toml").write_text(
         '[[policy]]\nname = "my_rl:step"\n[[policy]]\nname = "my_rl:step"\nreplay = "my_rl:step(forgotten=0.5)"\n'

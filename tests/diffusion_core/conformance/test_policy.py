@@ -21,10 +21,11 @@ RIGHT = (
     "ddim",
     "window",
 )
+SLOW = pytest.mark.slow
 LAWS = {"wrong limit", "noise left over", "not the ODE at noise 0"}
 
 
-@pytest.mark.parametrize("name", BUGS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW) if BUGS[name][2]["law"] else name for name in BUGS])
 def test_a_planted_bug_is_named_and_nothing_else_is_wrong(name):
     step, expected, options = BUGS[name]
 
@@ -36,6 +37,7 @@ def test_a_planted_bug_is_named_and_nothing_else_is_wrong(name):
     assert not verdict.right
 
 
+@SLOW
 @pytest.mark.parametrize("name", [*RIGHT, "cps"])
 def test_right_steps_are_right_at_other_levels_shapes_and_types(name):
     for seed in range(3):
@@ -65,6 +67,7 @@ def test_in_a_test_suite_the_sentence_is_the_message():
     assert_policy(published_policies.window, law=False)
 
 
+@SLOW
 def test_the_law_is_that_of_the_paper():
     flow, cps = (check_policy(getattr(published_policies, name)) for name in ("flow_grpo", "cps"))
 

@@ -107,6 +107,7 @@ def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, her
     assert alone.difference.se != together.difference.se
 
 
+@pytest.mark.slow
 def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
     rng = np.random.default_rng(0)
     large = rng.integers(90, 160, (260, 8, 8), dtype=np.uint8).repeat(32, axis=1).repeat(32, axis=2)
