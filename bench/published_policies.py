@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from diffusion_core.conformance.policy.steps import uniform
+
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
@@ -128,6 +130,5 @@ def diffusers_stochastic(x, t, u, v, generator=None, x_next=None, **options):
 
 
 def shifted(n_steps: int, shift: float = 3.0) -> Tensor:
-    """n_steps + 1 levels of Stable Diffusion 3 (Esser et al. 2024, 2403.03206, Eq. 23)."""
-    t = torch.linspace(1, 0, n_steps + 1, dtype=torch.float64)
-    return shift * t / (1 + (shift - 1) * t)
+    """The levels of Stable Diffusion 3."""
+    return uniform(n_steps, shift)

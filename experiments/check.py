@@ -77,6 +77,7 @@ def main(options: Check) -> "CheckResult":
         raise ValueError(
             f"out={str(options.out)!r}: it holds {image.name}, which no check wrote; choose another folder"
         )
+    replaced = read_json(numbers).get("model") if numbers.exists() else None
     check_threads(options.threads)
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
@@ -89,8 +90,8 @@ def main(options: Check) -> "CheckResult":
         behaviour(model, images, device)
         result = examine(model, images, device)
     out.mkdir(parents=True, exist_ok=True)
-    if numbers.exists() and (earlier := read_json(numbers).get("model")) != name:
-        print(f"note: it replaces the check of {earlier} in {options.out}")
+    if replaced not in (None, name):
+        print(f"note: it replaces the check of {replaced} in {options.out}")
     picture(result, images).save(image)
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]

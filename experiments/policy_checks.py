@@ -1,7 +1,5 @@
 """What `check-sampler --policy` does: checks stochastic steps with a log_prob, and writes the result folder."""
 
-import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,16 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance.policy import CHECKS, PolicyVerdict, check_policy
 from experiments.own import modules
 from experiments.own.samplers import called
 from experiments.own.user_code import of_user
-from experiments.sampler_checks import farthest, listed, write_result
-from experiments.terminal import Terminal, is_live
+from experiments.sampler_checks import farthest, in_turn, listed, write_result
+from experiments.terminal import Terminal
 
 if TYPE_CHECKING:
     from experiments.check_sampler import CheckSampler
@@ -88,32 +84,22 @@ def main(options: "CheckSampler") -> list[PolicyVerdict]:
         if twice := [title for title in titles if titles.count(title) > 1]:
             raise ValueError(f"{name}: {twice[0]} is listed twice")
     checks = [policy.checked() for policy in policies]  # all names first: an error comes before the work
-    from experiments.run.folder import earlier, held  # it imports torchvision and pandas
 
-    earlier(options.out)  # raises ValueError if others wrote there
-    torch.set_num_threads(1)  # the tensors are tiny
-    verdicts, seconds, console = list[PolicyVerdict](), list[float](), Terminal()
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
-        line = bar.add_task("", total=len(policies))
-        for policy, check in zip(policies, checks, strict=True):
-            bar.update(line, description=policy.title)
-            start = time.process_time()
-            with of_user(policy.title, ValueError):
-                verdicts.append(check())
-            seconds.append(time.process_time() - start)
-            bar.advance(line)
-    with held(out):
-        write(out, policies, verdicts, seconds, time.time() - began)
-    if len(policies) == 1:
-        show(policies[0], verdicts[0], seconds[0])
-    else:
-        show_all(policies, verdicts)
-    print(f"report:  {options.out / 'report.html'}")
-    if not sys.stdout.isatty():
-        kinds = {policy.title: verdict.kind for policy, verdict in zip(policies, verdicts, strict=True)}
-        print(json.dumps({"check-sampler": kinds, "out": str(options.out)}))
-    return verdicts
+    def tried(policy: Policy, check: Callable[[], PolicyVerdict], progress: object) -> PolicyVerdict:
+        with of_user(policy.title, ValueError):
+            return check()
+
+    def shown(verdicts: Sequence[PolicyVerdict], seconds: Sequence[float]) -> None:
+        if len(policies) == 1:
+            show(policies[0], verdicts[0], seconds[0])
+        else:
+            show_all(policies[: len(verdicts)], verdicts)
+
+    def written(verdicts: Sequence[PolicyVerdict], seconds: Sequence[float]) -> None:
+        write(out, policies[: len(verdicts)], verdicts, seconds, time.time() - began, len(policies))
+
+    each = [partial(tried, policy, check) for policy, check in zip(policies, checks, strict=True)]
+    return in_turn(options.out, [policy.title for policy in policies], each, shown, written, "steps")
 
 
 def named(place: str) -> Callable[..., Any]:
@@ -135,9 +121,9 @@ def outcome(verdict: PolicyVerdict, check: str) -> str:
 
 def write(
     out: Path, policies: Sequence[Policy], verdicts: Sequence[PolicyVerdict], seconds: Sequence[float],
-    wall_seconds: float,
+    wall_seconds: float, n_listed: int,
 ) -> None:  # fmt: skip
-    """Writes a result folder, which is held (see run/folder.py), after so many seconds."""
+    """Writes a result folder, which is held (see run/folder.py), after so many seconds. The list had `n_listed`."""
     both = [*zip(policies, verdicts, strict=True)]
     tables: dict[str, list[dict[str, Any]]] = {
         "policies.csv": [
@@ -163,10 +149,8 @@ def write(
             for policy, verdict in both for check in CHECKS
         ],
     }  # fmt: skip
-    one = len(policies) == 1
-    what = (
-        f"Is {policies[0].title} right as a policy?" if one else f"Are these {len(policies)} steps right as policies?"
-    )
+    which = f"these {n_listed}" if n_listed == len(policies) else f"the first {len(policies)} of {n_listed}"
+    what = f"Are {which} steps right as policies?" if n_listed > 1 else f"Is {policies[0].title} right as a policy?"
     write_result(out, NAME, what, tables, wall_seconds, [policy.title for policy in policies])
 
 

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -66,47 +67,80 @@ def main(options: "CheckSampler") -> list[Verdict]:
         entries = listed(Path(options.samplers[0]), "sampler", Entry)
     samplers = [named(entry.sampler) for entry in entries]  # all names first: an error comes before the work
     references = [named(entry.reference)[0] if entry.reference else None for entry in entries]
+    checks = [
+        partial(_checked, entry.sampler, sampler, declared if entry.order is None else entry.order, reference, options)
+        for entry, (sampler, declared), reference in zip(entries, samplers, references, strict=True)
+    ]
+
+    def shown(verdicts: Sequence[Verdict], seconds: Sequence[float]) -> None:
+        if len(entries) == 1:
+            show(entries[0], verdicts[0], seconds[0])
+        else:
+            show_all(entries[: len(verdicts)], verdicts)
+
+    def written(verdicts: Sequence[Verdict], seconds: Sequence[float]) -> None:
+        write(out, entries[: len(verdicts)], verdicts, seconds, time.time() - began, len(entries))
+
+    return in_turn(options.out, [entry.sampler for entry in entries], checks, shown, written)
+
+
+def in_turn(
+    place: Path,
+    names: Sequence[str],
+    checks: Sequence[Callable[[Callable[[float], None]], T]],
+    shown: Callable[[Sequence[T], Sequence[float]], None],
+    written: Callable[[Sequence[T], Sequence[float]], None],
+    noun: str = "samplers",
+) -> list[T]:
+    """Makes the checks, shows and writes the verdicts, of the finished ones where one fails or is interrupted.
+
+    Args:
+        place: the folder of the result, as it was typed.
+        names: of what is checked, which are `noun`.
+        checks: each is told whom to tell the share of its work that is done.
+        shown, written: get the verdicts, which have a `kind`, and seconds of CPU; `written` while the folder is held.
+
+    Raises:
+        ValueError: a check failed, or others wrote into the folder.
+        SystemExit: it was interrupted after the first verdict.
+    """
+    out = place.absolute()  # wherever code of the user's goes
     if out.exists():
         from experiments.run.folder import earlier  # it imports pandas and more: else only after the verdict
 
-        earlier(options.out)  # raises ValueError if others wrote there
+        earlier(place)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
-    verdicts, seconds, n_listed = list[Verdict](), list[float](), len(entries)
+    verdicts, seconds, console = list[T](), list[float](), Terminal()
     failure: BaseException | None = None
-    console = Terminal()
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
-        line = bar.add_task("", total=n_listed)
-        for at, (entry, (sampler, declared), reference) in enumerate(zip(entries, samplers, references, strict=True)):
+        line = bar.add_task("", total=len(names))
+        for at, (name, check) in enumerate(zip(names, checks, strict=True)):
             start = time.process_time()
-            order = declared if entry.order is None else entry.order
 
-            def progress(share: float, at: int = at, entry: Entry = entry) -> None:
-                bar.update(line, completed=at + share, description=entry.sampler)
+            def progress(share: float, at: int = at, name: str = name) -> None:
+                bar.update(line, completed=at + share, description=name)
 
+            progress(0.0)
             try:
-                verdicts.append(_checked(entry.sampler, sampler, order, reference, options, progress))
+                verdicts.append(check(progress))
             except (KeyboardInterrupt, ValueError) as error:
                 failure = error
                 break
             seconds.append(time.process_time() - start)
     if failure and not verdicts:
         raise failure
-    entries = entries[: len(verdicts)]
-    if n_listed == 1:
-        show(entries[0], verdicts[0], seconds[0])
-    else:
-        show_all(entries, verdicts)
+    shown(verdicts, seconds)
     from experiments.run.folder import held
 
     with held(out):
-        write(out, entries, verdicts, seconds, time.time() - began, n_listed)
-    print(f"report:  {options.out / 'report.html'}")
+        written(verdicts, seconds)
+    print(f"report:  {place / 'report.html'}")
     if not sys.stdout.isatty():
-        kinds = {entry.sampler: verdict.kind for entry, verdict in zip(entries, verdicts, strict=True)}
-        print(json.dumps({"check-sampler": kinds, "out": str(options.out)}))
+        kinds = {name: verdict.kind for name, verdict in zip(names, verdicts, strict=False)}  # type: ignore[attr-defined]
+        print(json.dumps({"check-sampler": kinds, "out": str(place)}))
     if failure:
-        print(f"the report has only the first {len(verdicts)} of {n_listed} samplers", file=sys.stderr)
+        print(f"the report has only the first {len(verdicts)} of {len(names)} {noun}", file=sys.stderr)
         raise SystemExit(130) if isinstance(failure, KeyboardInterrupt) else failure
     return verdicts
 

@@ -95,13 +95,27 @@ def measure(
     """The comparison of the first source with the others. Arguments and errors as in `compare`."""
     with_images, left_out = _with_images(sources, kept)
     inputs = open_all(with_images, kept)
+    return measured(inputs, features, pairs, feature_weights, device, kept, groups, left_out)
+
+
+def measured(
+    inputs: Sequence[Input],
+    features: str | Sequence[str] | None,
+    pairs: Pairs,
+    feature_weights: Weights,
+    device: str,
+    kept: Cache,
+    groups: GroupsOf = None,
+    left_out: Sequence[str] = (),
+) -> Compared:
+    """The same of images that are open; `left_out` had none."""
     files = weights_of(spaces_of(inputs, features), feature_weights)
     pairing = pair(inputs[1:], pairs)
     if inputs[0].n < MIN_SAMPLES:
         raise ValueError(f"{inputs[0].name}: {inputs[0].n} real images; at least {MIN_SAMPLES} are needed")
     chosen = [random_order(inputs[0].n), *pairing.chosen]
     where, prompts = device_of(device), prompts_of(inputs[1:], pairing, groups)
-    measured, warnings = list[Space](), dict[str, None]()
+    spaces, warnings = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
     if left_out:
         notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
@@ -113,12 +127,12 @@ def measure(
         content = "" if space == GIVEN else features_id(space, file)
         real, *sets = (each.features for each in described)
         set_names = [each.name for each in inputs[1:]]
-        measured.append(results(space, content, set_names, real, sets, pairing.by != "none", grains, prompts))
-        warnings |= dict.fromkeys(doubts.doubts(inputs, described, measured[-1]))
-        notes |= dict.fromkeys(doubts.remarks(inputs, described, measured[-1].dimension))
+        spaces.append(results(space, content, set_names, real, sets, pairing.by != "none", grains, prompts))
+        warnings |= dict.fromkeys(doubts.doubts(inputs, described, spaces[-1]))
+        notes |= dict.fromkeys(doubts.remarks(inputs, described, spaces[-1].dimension))
     n = len(pairing.chosen[0])
-    scores = Scores(inputs[0].name, inputs[0].n, n, pairing.by, tuple(measured), tuple(notes), tuple(warnings))
-    return Compared(scores, inputs, tuple(chosen))
+    scores = Scores(inputs[0].name, inputs[0].n, n, pairing.by, tuple(spaces), tuple(notes), tuple(warnings))
+    return Compared(scores, tuple(inputs), tuple(chosen))
 
 
 def score(real: Source, images: Source, **options: Any) -> Scores:

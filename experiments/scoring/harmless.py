@@ -140,7 +140,9 @@ def measure(
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     if crops < 0:
         raise ValueError(f"crops={crops}: it must be 0 or more")
-    inputs = compare.open_all(sources, store, ("before", "after"))
+    given = sources if reference is None else (reference, *sources)
+    opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
+    inputs, spaces = opened[-2:], compare.spaces_of(opened, features)
     pairing, where = _paired(inputs, pairs, groups), compare.device_of(device)
     found_prompts, n = compare.prompts_of(inputs, pairing, groups), len(pairing.chosen[0])
     prompts = found_prompts[0] if found_prompts else None
@@ -153,7 +155,7 @@ def measure(
     if margin is None:
         margin = PAIRED if pairing.by != "none" and n_units >= ENOUGH else ALONE
     checks, found = list[Check](), list[Harm]()
-    for space, file in compare.weights_of(compare.spaces_of(inputs, features), feature_weights).items():
+    for space, file in compare.weights_of(spaces, feature_weights).items():
         extractor = Extractor(space, file, where)
         described = parts.described(inputs, pairing.chosen, extractor, store)
         alone = parts.with_copies(described[0], prompts)
@@ -184,8 +186,7 @@ def measure(
             apart = np.square(described[1].features - described[0].features, dtype=np.float64).sum(axis=1)
     scores = None
     if reference is not None:
-        measured = compare.measure((reference, *sources), features, pairs, feature_weights, device, store, groups)
-        scores = measured.scores
+        scores = compare.measured(opened, features, pairs, feature_weights, device, store, groups).scores
         notes += [note for note in scores.notes if note not in notes]
     largest = np.argsort(-apart, kind="stable")[: WORST if pairing.by != "none" else 0].tolist()
     total = float(apart.sum()) or 1.0

@@ -108,6 +108,15 @@ def test_a_list_with_a_wrong_field_is_refused_before_the_work(written: str, mess
         run("--policy", "mine.toml")
 
 
+def test_a_list_that_fails_keeps_what_is_finished(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "mine.toml").write_text('[[policy]]\nname = "my_rl:no_root"\n[[policy]]\nname = "my_rl:raises"\n')
+    with pytest.raises(ValueError, match="my_rl:raises: KeyError: 'sigma'"):
+        run("--policy", "mine.toml", "--out", "part")
+    assert "only the first 1 of 2 steps" in capsys.readouterr().err
+    assert list(pd.read_csv(folder / "part/policies.csv")["sampler"]) == ["my_rl:no_root"]
+    assert read_json(folder / "part/run.json")["question"] == "Are the first 1 of 2 steps right as policies?"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -18,7 +18,6 @@ from diffusion_core.conformance.policy.verdict import Remark
 
 HALF_LOG_2PI = math.log(2 * math.pi) / 2
 SAME = 0.01  # relative: a number that is explained
-WRONG_STD = "log_prob: wrong std"
 
 
 class Parabola(NamedTuple):
@@ -36,9 +35,8 @@ class Parabola(NamedTuple):
 def parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> Parabola:
     """The parabola through log_prob(z) for five rows z, which have the shape of `like`."""
     dims = like[0].numel()
-    r = (
-        torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1)).bfloat16().double()
-    )  # exact in any dtype
+    r = torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1))
+    r = r.bfloat16().double()  # exact in any dtype
     zero, one = torch.zeros_like(r), torch.ones_like(r)
     at_zero, up, down, there, back = log_prob(torch.stack([zero, one, -one, r, -r])).double().tolist()
     kappa = (2 * at_zero - up - down) / dims
@@ -162,7 +160,9 @@ def _wrong_kappa(rows: Rows) -> tuple[float | None, list[Remark]]:
     why = next((why for why, wrong in known.items() if ((ratio / wrong - 1).abs() < SAME).all()), "")
     off = (ratio - 1).abs() > rows.tolerance
     why = why or ("" if off.all() else f" At {int(off.sum())} of {len(off)} steps.")
-    return factor, [Remark("log_prob", WRONG_STD, f"its std is {span(ratio)} times that of the noise drawn.{why}")]
+    return factor, [
+        Remark("log_prob", "log_prob: wrong std", f"its std is {span(ratio)} times that of the noise drawn.{why}")
+    ]
 
 
 def reported(step: Step, noisy: Sequence[Transition]) -> Iterator[Remark]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from diffusion_core.conformance.verdict import Verdict
 
-CHECKS = {  # in the order of the checks
+CHECKS = {  # what must hold
     "ends": "everything is finite at t = 1 and at t_next = 0",
     "batch": "with the same noise, an image alone is the same as in a batch",
     "draws": "x_next = mean + std z with independent normal draws z, and nothing else is random or changed",

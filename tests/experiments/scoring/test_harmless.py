@@ -203,6 +203,12 @@ def test_what_cannot_be_asked_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_the_feature_space_is_that_of_the_reference(digits: np.ndarray, here: Path) -> None:
+    answer = harmless(digits[:N], digits[:N] // 2 * 2, 0.02, reference="mnist5k", pairs="order")
+    assert answer.scores is not None and answer.checks[0].name == "share in digits features"
+    assert [space.features for space in answer.scores.spaces] == ["digits"]
+
+
 def test_prompts_of_one_image_are_said_to_be_none(digits: np.ndarray, here: Path) -> None:
     answer = harmless(digits[:N], digits[:N] // 2 * 2, 0.02, range(N), pairs="order", features="digits")
     assert answer.notes == ("every prompt has one image, so images are the units of intervals",)
