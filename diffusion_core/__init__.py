@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffusion_core.exact import GaussianDenoiser
     from diffusion_core.networks import build
     from diffusion_core.noise import LogNormal, LogUniform
-    from diffusion_core.samplers import Euler, Heun, generate_samples, sample
+    from diffusion_core.samplers import Euler, Heun, Sampler, generate_samples, sample
     from diffusion_core.schedules import SCHEDULES, geometric, karras
     from diffusion_core.training import train
 
@@ -35,6 +35,7 @@ __getattr__ = lazily("diffusion_core", {  # imported when they are asked for: mo
     "LogNormal": "noise.LogNormal",
     "LogUniform": "noise.LogUniform",
     "SCHEDULES": "schedules.SCHEDULES",
+    "Sampler": "samplers.Sampler",
     "build": "networks.build",
     "generate_samples": "samplers.generate_samples",
     "geometric": "schedules.geometric",
@@ -53,6 +54,7 @@ __all__ = [
     "Heun",
     "LogNormal",
     "LogUniform",
+    "Sampler",
     "adapters",
     "build",
     "generate_samples",

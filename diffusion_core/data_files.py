@@ -1,4 +1,4 @@
-"""The files of a user's images: folders and .npz files (see data_user.py)."""
+"""The files of a user's data: folders of images, and .npz files (see data_user.py, data_values.py)."""
 
 import os
 import warnings
@@ -145,7 +145,7 @@ def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
         images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
     for label in (LABELS_OF.get(key), *LABELS_OF.values()):
         if label in arrays:
-            return images, _labels(label, arrays[label], n)
+            return images, labels_of(label, arrays[label], n)
     if unused := [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]:
         warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
     return images, np.zeros(n, dtype=np.int64)
@@ -190,7 +190,7 @@ def check_range(largest: int, what: str) -> None:
         )
 
 
-def _labels(name: str, labels: NDArray[Any], n: int) -> Labels:
+def labels_of(name: str, labels: NDArray[Any], n: int) -> Labels:
     """An array of labels as int64 (n,): whole numbers as they are; the place of a 1 in a row; texts in sorted order.
 
     Raises:

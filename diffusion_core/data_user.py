@@ -8,8 +8,8 @@ changes a run's identity when the files change. Without a fingerprint the name m
 All images must be square and of one size. Images above 32x32 are reduced to 32x32 with Pillow's bicubic filter. The
 filter widens with the reduction, so it does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222, compare such
 filters). Smaller images are padded with zeros, like the other data sets. `folder64:PATH` and `npz64:PATH` do the same
-with 64x64, or any other size from 8 to 64, for networks trained elsewhere. Images are grey if red, green and blue agree
-at every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
+with 64x64, or any other size from 8 to 1024, for networks trained elsewhere. Images are grey if red, green and blue
+agree at every pixel of every image, else RGB. Transparent pixels are laid over black, the colour of the padding.
 
 The images come in a random order, always the same (`random_order`), because files are often sorted by class. Then the
 first and the last images have all classes. This matters where some images stand for the whole data set: held-out
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from diffusion_core.data_files import Pixels, read_folder, read_npz
 from diffusion_core.networks.small import SIDE
 
-SIDES = (8, 64)  # the smallest and the largest
+SIDES = (8, 1024)  # the smallest and the largest
 ORDER_SEED = 20_240_229  # of the random order of the images
 
 
@@ -91,7 +91,7 @@ def random_order(n: int) -> NDArray[np.intp]:
 
 
 def fingerprint(pixels: torch.Tensor, labels: torch.Tensor) -> str:
-    """First 12 hex digits of the SHA-256 of the shape and bytes of the pixels and the labels."""
+    """First 12 hex digits of the SHA-256 of the shape and bytes of the pixels, or values, and the labels."""
     digest = hashlib.sha256(repr(tuple(pixels.shape)).encode())
     digest.update(pixels.numpy().tobytes())
     digest.update(labels.numpy().astype("<i8").tobytes())

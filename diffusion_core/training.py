@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from diffusion_core.broadcast import along
 from diffusion_core.errors import NotFiniteError
 from diffusion_core.fields import check_positive, check_range
 from diffusion_core.networks.parameterisations import Parameterised
@@ -96,7 +97,7 @@ def train(
         x0 = images[order[:n]]
         sigma = noise.sample(n, generator, stratified)
         eps = torch.randn(x0.shape, generator=generator, device=device)
-        x = x0 + sigma.view(-1, 1, 1, 1) * eps
+        x = x0 + along(x0, sigma) * eps
         eps, order = targets(x, sigma, eps, order), order[n:]
         return x, sigma, eps
 
@@ -151,7 +152,7 @@ def optimise(
         x, sigma, eps = draw(n)
         with computing_in(precision, device):
             estimate = model(x, sigma)
-        loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=(1, 2, 3))).mean()
+        loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=tuple(range(1, x.ndim)))).mean()
         current = lr * lr_factor(step, n_steps, warmup_images / batch_size)
         if (device.type == "cpu" or step % CHECK_EVERY == 0 or step == n_steps) and not math.isfinite(loss.item()):
             raise NotFiniteError(

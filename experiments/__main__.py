@@ -5,6 +5,7 @@ imported only when the command needs them, so that --help appears at once.
 """
 
 import sys
+import time
 from importlib import import_module
 from types import ModuleType
 
@@ -39,7 +40,7 @@ sigmabench = main  # the console command
 
 
 def _run(arguments: list[str]) -> int:
-    command_line = _imported("experiments.command_line")
+    began, command_line = time.time(), _imported("experiments.command_line")
     names = [*command_line.STUDIES, "sweep"]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(command_line))
@@ -57,7 +58,7 @@ def _run(arguments: list[str]) -> int:
     study, options, folder = command_line.parse(name, rest, program())
     answering = _imported("experiments.run.answer")
     try:
-        return int(answering.answer(study, options, folder).status)
+        return int(answering.answer(study, options, folder, began).status)
     except SystemExit as error:
         raise ValueError(f"code of yours calls sys.exit({error}), which would end the run; it must not") from error
 

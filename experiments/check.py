@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from experiments.run.options import Device
 from experiments.run.study import shown
-from experiments.terminal import Terminal, said
+from experiments.terminal import Terminal, Told, said, silent
 
 if TYPE_CHECKING:
+    from diffusion_core.data_set import DataSet
+    from diffusion_core.samplers import Model
     from experiments.own.examine import CheckResult
 
 FILES = ("check.png", "check.json")
@@ -34,8 +37,8 @@ class Check:
     """The data set that it was trained on, as in the experiments."""
     data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
     """Where downloaded data sets lie."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA if there is a CUDA device."""
+    device: Device = "auto"
+    """auto: CUDA if there is a CUDA device. mps (Apple) is untested. It has no float64, which adapters need."""
     threads: Annotated[int | None, shown("N", "one per core")] = None
     """CPU threads."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check")
@@ -54,6 +57,19 @@ def command(arguments: Sequence[str], prog: str) -> int:
     return int(not result.usable or (options.fail_on_doubt and bool(result.doubts)))
 
 
+def check_network(model: "Model", data: "DataSet", device: str = "cpu", progress: Told = silent) -> "CheckResult":
+    """The errors and the doubts of a model that keeps the contract, on the data that it was trained on.
+
+    Raises:
+        ValueError: the model cannot be used at all, see `behaviour`.
+    """
+    from experiments.own.behaviour import behaviour
+    from experiments.own.examine import examine
+
+    behaviour(model, data, device)
+    return examine(model, data, device, progress)
+
+
 def main(options: Check) -> "CheckResult":
     """Prints the table and the doubts, and writes the picture and the numbers.
 
@@ -62,11 +78,11 @@ def main(options: Check) -> "CheckResult":
             `behaviour`.
     """
     from diffusion_core.data import load
+    from diffusion_core.data_set import Images
     from experiments.own import external
-    from experiments.own.behaviour import behaviour
     from experiments.own.check_shown import picture, show
-    from experiments.own.examine import examine
     from experiments.own.files import read_json, write_json
+    from experiments.own.form import decoded, has_decode
     from experiments.run.foreign import check_file
     from experiments.run.hardware import check_threads, use_threads
     from experiments.run.machine import Machine
@@ -86,18 +102,25 @@ def main(options: Check) -> "CheckResult":
     name = external.describe(options.network, options.label)
     images = load(options.data, root=options.data_root)
     model = external.load_foreign(options.network, images, options.label, device)
-    with said(Terminal(), lambda: f"checking {name}"):
-        behaviour(model, images, device)
-        result = examine(model, images, device)
+    shares = [0.0]
+    text = f"checking {name}; other readings of it tried: "
+    with said(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
+        result = check_network(model, images, device, shares.append)
     out.mkdir(parents=True, exist_ok=True)
     if replaced not in (None, name):
         print(f"note: it replaces the check of {replaced} in {options.out}")
-    picture(result, images).save(image)
+    image.unlink(missing_ok=True)  # of an earlier check
+    shown = None
+    if has_decode(model) or isinstance(images, Images):
+        shown = picture(result, lambda x: decoded(model, images, x.to(device)))
+    if shown is not None:
+        shown.save(image)
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]
     write_json(numbers, {"model": name, "data": images.name, "levels": levels} | verdict)
     show(name, [*external.notes(options.network), *external.remarks(model)], result)
-    print(f"picture: {image}")
+    if shown is not None:
+        print(f"picture: {image}")
     if not sys.stdout.isatty():
         print(json.dumps({"check": name} | verdict | {"out": str(options.out)}))
     return result

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from experiments.run.options import Device
 from experiments.run.study import shown
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Options:
     """Time again what is remembered, or first the network small; compiled too: about half a minute each."""
     network: Literal["small", "paper"] = "small"
     """The network that --measure times if nothing is remembered."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"
     """The device on which --measure times that network."""
     threads: Annotated[int | None, shown("N", "one per core")] = None
     """CPU threads per run, for --measure."""

@@ -8,8 +8,7 @@
 FILE.py has a class like those of the experiments that ship, such as beta.py:
 
     from dataclasses import dataclass
-    from experiments import Ladder, Setting, Study
-    from diffusion_core import Euler
+    from experiments import Euler, Ladder, Setting, Study
 
     @dataclass(frozen=True)
     class Mine(Study):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from experiments.edge import drop_output
 
+Told = Callable[[float], object]  # called with how much is done: a share, or the number since the last call
 PERIOD, ALIVE = 4.0, 60.0  # seconds between lines that say what is done, where it changes and where it does not
 
 
@@ -35,6 +36,10 @@ class Terminal(Console):
 def is_live(console: Console) -> bool:
     """Whether a line can be redrawn on it."""
     return console.is_terminal and not console.is_dumb_terminal
+
+
+def silent(done: float) -> None:
+    """Says nothing about how much is done."""
 
 
 class _Now:

@@ -36,6 +36,7 @@ Library = Literal["torch", "diffusers", "k-diffusion", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
 RACE = ", race"  # the end of the group of a race
 FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
+HANDFUL = 5  # settings, without which a race makes no sense
 FINALISTS = 6  # at most, per budget, besides the defaults
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
@@ -105,8 +106,8 @@ class Tune(Ladders):
     ] = None
     """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
     time: Annotated[str | None, shown("TIME", "no limit")] = None
-    """Be ready after this time, such as 10min: fewer settings in the race and fewer finalists, as needed. What is left
-    out is said."""
+    """Be ready after this time, such as 10min: fewer real images, settings in the race and finalists, as needed. What
+    is left out is said, and what is too short is refused."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
@@ -194,6 +195,14 @@ class Tune(Ladders):
                     name, ladder or levels, one, f"{budget} evaluations{RACE}", final_denoise=final, budget=budget,
                     n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=why,
                 )  # fmt: skip
+
+    def shortest(self) -> Iterator[Setting]:
+        """A race of a handful, and the confirmation of one of them and of the defaults, on as many images."""
+        for budget in self.budgets:
+            raced = [one for one in self.settings() if one.budget == budget and not one.impossible][:HANDFUL]
+            yield from raced
+            for one in raced[: len(self.defaults) + 1]:
+                yield replace(one, group=one.group.removesuffix(RACE), draw=self._draw(FRESH))
 
     def then(self, made: "Made", room: float, say: Say) -> Iterator[Setting]:
         """The best of each race and the defaults, on images that no race saw; as many as there is room for."""

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from reports.contrast import control, failed, one_more
-from reports.formats import difference, metric_name, missing, percent, plural, scaled
+from reports.formats import difference, listed, metric_name, missing, percent, plural, scaled
 from reports.page import Code
 from reports.results import Result
 from reports.schema import JUDGE, NO_VERDICT, content
@@ -94,7 +94,9 @@ def _intervals(result: Result) -> Conditions:
     text = "The headline was chosen before the run. " if result.info.get("fixed_beforehand") else ""
     text += f"{percent(rows['level'].iloc[0])}, from {how}."
     if any(word.startswith("simultaneous") for word in corrections):
-        alone = "those of the headline and of the control" if (rows["kind"] == "primary").any() else "the control's"
+        apart = {"primary": "of the headline", "interaction": "of interactions"}
+        found = [words for kind, words in apart.items() if (rows["kind"] == kind).any()]
+        alone = f"those {listed([*found, 'of the control'])}" if found else "the control's"
         text += f" All but {alone} hold at once."
     elif corrections:
         text += f" Verdicts are corrected ({'; '.join(corrections)}), intervals are not: that of an open dot may "

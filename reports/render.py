@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -55,7 +56,18 @@ def read_page(folder: Path) -> Page:
     make = early.page if "early" in result.info else page_of(result.info["experiment"]).page
     with _blaming_edits(result), figures.style():
         page: Page = make(result)
-        return page
+        return of_points(page) if result.features == "values" else page
+
+
+def of_points(part: Any) -> Any:
+    """A part of a page whose samples are points: it says so where it would say images."""
+    if isinstance(part, str):
+        return re.sub(r"\b([Ii])mage(?=s?\b)", lambda word: "Point" if word[1] == "I" else "point", part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{each.name: of_points(getattr(part, each.name)) for each in fields(part) if each.init})
+    if type(part) in (list, tuple):
+        return type(part)(map(of_points, part))
+    return {name: of_points(value) for name, value in part.items()} if isinstance(part, dict) else part
 
 
 def write_report(folder: Path) -> Page:

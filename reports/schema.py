@@ -29,7 +29,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             networks_to_settle? new_network_low? new_network_high? no_verdict? verdict""",
         "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
-            interval holds_for no_verdict""",
+            interval holds_for destroyed? no_verdict""",
         "race.csv": "n_samples mode budget setting metric value left",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric value low high verdict",

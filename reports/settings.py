@@ -34,7 +34,9 @@ def source(result: Result, *subject: str) -> Source:
         trained = one["trained_by"] != "others" and one["images_seen"] > 0
         seen = f", {number(one['images_seen'], 0)} training images" if trained else ""
         seen += ", trained elsewhere" if one["trained_by"] == "others" else ""
-        subject = (one["data"], f"{one['network']} network{seen}", f"{result.features} features")
+        real = next(iter(result.floors["data"]), one["data"])
+        data = one["data"] if real == one["data"] else f"{one['data']}, compared with {real}"
+        subject = (data, f"{one['network']} network{seen}", f"{result.features} features")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
     day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
     seconds, computed = result.info.get("wall_seconds"), result.info.get("computed", 1)
@@ -93,7 +95,8 @@ def pictures(result: Result, metric: str, *sides: tuple[pd.Series, str, str]) ->
     floor = result.floor(metric, sides[0][0]["n_samples"])
     name = metric_name(metric, result.features)
     real = "" if floor is None else f"{name} {scaled(metric, floor['mean'])}"
-    every = [Picture("real", "Data", "real images", real)]
+    decoded = any(result.floors["data"].str.startswith("latents:"))
+    every = [Picture("real", "Data", "decoded latents" if decoded else "real images", real)]
     every += [
         Picture(row["samples_id"], title, label, f"{name} {scaled(metric, row[metric])}") for row, title, label in sides
     ]

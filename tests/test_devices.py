@@ -151,8 +151,9 @@ def test_a_tensor_left_on_the_cpu_is_found() -> None:
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_networks(name: str, parameterisation: str) -> None:
-    network = build(name, parameterisation=parameterisation).to(META)
-    assert network(torch.zeros(2, *SHAPE, device=META), torch.ones(2, device=META)).device == META
+    network = build(name, 2 if name == "mlp" else 1, parameterisation).to(META)
+    shape = (2, 2) if name == "mlp" else (2, *SHAPE)
+    assert network(torch.zeros(shape, device=META), torch.ones(2, device=META)).device == META
 
 
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)

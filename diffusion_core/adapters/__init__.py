@@ -4,15 +4,18 @@
     edm     variance-exploding: Karras et al., k-diffusion                   z = y + sigma_theirs noise
     flow    flow matching, rectified flow                                    z = (1 - t) y + t noise
 
-y is an image in the network's own range. The arguments that all three share:
+y is an image in the network's own range, or a latent or point as it is in its file. The arguments that all three share:
 
     net         net(z, time), or net(z, time, labels)
-    data        the data set, whose mean and standard deviation are our units: `load("mnist5k")`
+    data        the data set, whose mean and standard deviation are our units: `load("mnist5k")`, or
+                `load("latents:FILE.npy")`
     predicts    what the network returns
     pixels      its values of black and of white: (-1, 1), (0, 1), (-0.5, 0.5), ...
     side        of its images in pixels, if smaller than the data; the border must be constant, and is denoised exactly
     labels      None, one class, or "balanced": the label is the sample index mod n_classes
     guidance    scale of classifier-free guidance; it needs null_label, the label of no class
+    guidance_from, guidance_to    the lowest and the highest sigma with guidance, in standard deviations of the data
+    decode      for latents: a function from latents, as they are in their file, to images uint8 (n, C, H, W)
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +37,7 @@ from diffusion_core.adapters.times import (
     from_betas,
     linear_betas,
 )
-from diffusion_core.data import Images
+from diffusion_core.data_set import DataSet
 
 __all__ = [
     "PREDICTIONS",
@@ -69,10 +72,13 @@ class Shared(TypedDict, total=False):
     labels: Labels
     n_classes: int | None
     guidance: float
+    guidance_from: float
+    guidance_to: float
     null_label: int | None
+    decode: Callable[[Tensor], Tensor] | None
 
 
-def vp(net: Network, data: Images, *, predicts: str = "eps", time: Time = DDPM, **shared: Unpack[Shared]) -> Adapter:
+def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM, **shared: Unpack[Shared]) -> Adapter:
     """A network of a variance-preserving process.
 
     Args:
@@ -83,7 +89,7 @@ def vp(net: Network, data: Images, *, predicts: str = "eps", time: Time = DDPM, 
     return _adapter(net, data, "vp", time, predicts, shared)
 
 
-def edm(net: Network, data: Images, *, predicts: str = "x0", time: Time = SIGMA, **shared: Unpack[Shared]) -> Adapter:
+def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA, **shared: Unpack[Shared]) -> Adapter:
     """A network of a variance-exploding process, such as D(x, sigma) of Karras et al. 2022 (arXiv 2206.00364).
 
     Args:
@@ -94,7 +100,7 @@ def edm(net: Network, data: Images, *, predicts: str = "x0", time: Time = SIGMA,
 
 
 def flow(
-    net: Network, data: Images, *, predicts: str = "velocity", data_at: int = 0, **shared: Unpack[Shared]
+    net: Network, data: DataSet, *, predicts: str = "velocity", data_at: int = 0, **shared: Unpack[Shared]
 ) -> Adapter:
     """A network of a flow along straight lines between data and noise.
 
@@ -108,7 +114,9 @@ def flow(
     return _adapter(net, data, "flow", FlowTime(data_at), predicts, shared)
 
 
-def _adapter(net: Network, data: Images, process: str, time: Time, predicts: str, shared: Mapping[str, Any]) -> Adapter:
+def _adapter(
+    net: Network, data: DataSet, process: str, time: Time, predicts: str, shared: Mapping[str, Any]
+) -> Adapter:
     """The adapter. Raises TypeError for an unknown argument; the message lists the known ones."""
     known = ("predicts", "data_at" if process == "flow" else "time", *Shared.__annotations__)
     for name in shared:
@@ -118,9 +126,13 @@ def _adapter(net: Network, data: Images, process: str, time: Time, predicts: str
                 f"adapters.{process}: unknown argument {name!r}{f'; did you mean {meant[0]!r}?' if meant else ''} "
                 f"(there are {', '.join(known)})"
             )
-    if not callable(net) or not isinstance(data, Images):
+    if not callable(net) or not isinstance(data, DataSet):
         raise ValueError(
-            f"adapters.{process}: it needs a network and the images, such as load('mnist5k'), but got "
+            f"adapters.{process}: it needs a network and its data, such as load('mnist5k'), but got "
             f"{type(net).__name__} and {type(data).__name__}"
         )
-    return Adapter(net, data, Convention(process, time, predicts, **shared))
+    options = dict(shared)
+    decode = options.pop("decode", None)
+    if decode is not None and not callable(decode):
+        raise ValueError(f"adapters.{process}: decode={decode!r}: it must be a function from latents to images")
+    return Adapter(net, data, Convention(process, time, predicts, **options), decode)

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core.adapters.times import FlowTime, Time, is_ddpm_table
-from diffusion_core.data import Images
+from diffusion_core.broadcast import along
+from diffusion_core.data_set import DataSet, Images, Values
 from diffusion_core.fields import check_fields, check_range
 
 Range = tuple[float, float]
@@ -63,6 +64,8 @@ class Convention:
     labels: Labels = None  # class of all samples, or "balanced": sample index mod n_classes
     n_classes: int | None = None
     guidance: float = 1.0  # scale of classifier-free guidance; 1 is none
+    guidance_from: float = 0.0  # the lowest level that is guided, and the highest, in standard deviations of the data:
+    guidance_to: float = math.inf  # Kynkaanniemi et al. 2024, arXiv 2404.07724
     null_label: int | None = None  # the label of "no class", which none of the samples has
 
     def __post_init__(self) -> None:
@@ -90,6 +93,13 @@ class Convention:
         if isinstance(self.labels, int):
             check_range("labels", self.labels, 0, self.n_classes - 1 if self.n_classes else math.inf)
         check_range("guidance", self.guidance, -math.inf)
+        if not 0 <= self.guidance_from <= self.guidance_to:
+            raise ValueError(
+                f"guidance_from={self.guidance_from:g}, guidance_to={self.guidance_to:g}: they must be noise levels, "
+                "the lower one first"
+            )
+        if self.guidance == 1 and self.interval != (0, math.inf):
+            raise ValueError("guidance_from, guidance_to: there is no guidance; it needs guidance, such as 2.0")
         if self.guidance != 1 and None in (self.labels, self.n_classes, self.null_label):
             raise ValueError(
                 f"guidance={self.guidance}: it needs labels, n_classes, and null_label, the label of no class, which "
@@ -105,30 +115,57 @@ class Convention:
                     "z, t, y: net(z, t, y + 1)"
                 )
 
+    @property
+    def interval(self) -> Range:
+        """The levels with guidance."""
+        return self.guidance_from, self.guidance_to
+
 
 class Adapter(nn.Module):
     """A network as `eps = model(x, sigma)`. Make it with `vp`, `edm` or `flow`.
 
     Args:
-        net: net(z, time), or net(z, time, labels) if the convention has labels. z is float (B, C, side, side) in the
-            dtype of the network's parameters; time is float32 (B,) or int64; labels are int64 (B,). It returns the
-            shape of z. Of twice the channels, the second half is a learned variance, which is not used.
+        net: net(z, time), or net(z, time, labels) if the convention has labels. z is float (B, C, side, side), or
+            (B, ...) for latents and points, in the dtype of the network's parameters; time is float32 (B,) or int64;
+            labels are int64 (B,). It returns the shape of z. Of twice the channels, the second half is a learned
+            variance, which is not used.
         data: its mean and std define our units, and its border, which must be constant, lies around a smaller network.
+        decoder: decoder(y) -> uint8 (B, C, H, W): images of latents y in the network's own units.
 
     Note: around a network of a smaller side the images are known to be constant, c. So the exact denoiser there is c,
         and eps = (x - c) / sigma. It tells nothing about the inside, so the inside is exact too.
     """
 
-    def __init__(self, net: Callable[..., Tensor], data: Images, convention: Convention) -> None:
+    def __init__(
+        self,
+        net: Callable[..., Tensor],
+        data: DataSet,
+        convention: Convention,
+        decoder: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.net, self.data, self.convention = net, data, convention
+        self.net, self.data, self.convention, self.decoder = net, data, convention, decoder
         self.takes_index = convention.labels == "balanced"
         self.scale, self.shift = units(convention.pixels, data)
         self.edge, self.background = _border(data, convention.side)
 
     def with_convention(self, **changes: Any) -> "Adapter":
         """The same network under a convention with these changes."""
-        return Adapter(self.net, self.data, replace(self.convention, **changes))
+        return Adapter(self.net, self.data, replace(self.convention, **changes), self.decoder)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x, without the batch."""
+        return self.data.shape
+
+    def decode(self, x: Tensor) -> Tensor:
+        """What samples x (B, ...) show: images uint8 (B, C, H, W), or points (B, d) in their own units.
+
+        ValueError for latents without a decoder.
+        """
+        if self.decoder is not None:
+            return self.decoder(self.scale * x + self.shift)
+        return self.data.shown(x)
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -165,20 +202,22 @@ class Adapter(nn.Module):
             index: the samples' indices (B,), for labels = "balanced"; `sample` and `generate_samples` give them.
         """
         theirs = self.scale * sigma.double()  # float64, because neighbouring times may differ by less than float32
-        signal = SIGNAL[self.convention.process](theirs)
-        s, n = (part.to(x.dtype).view(-1, 1, 1, 1) for part in (signal, signal * theirs))
-        inner = self.inner(x)
-        out = self.outputs(self._scaled(inner, s), self.times(sigma), index)[:, : x.shape[1]]
+        signal, (low, high) = SIGNAL[self.convention.process](theirs), self.convention.interval
+        s, n = (along(x, part.to(x.dtype)) for part in (signal, signal * theirs))
+        inner, guided = self.inner(x), None if (low, high) == (0, math.inf) else (low <= sigma) & (sigma <= high)
+        out = self.outputs(self._scaled(inner, s), self.times(sigma), index, guided)[:, : x.shape[1]]
         z = self._scaled(inner, s)  # again, because the network may have changed the first in place
         eps = PREDICTIONS[self.convention.predicts](out.to(x.dtype), z, s, n)
         if self.edge == 0:
             return eps
-        whole = (x - self.background) / sigma.to(x.dtype).view(-1, 1, 1, 1)
+        whole = (x - self.background) / along(x, sigma.to(x.dtype))
         self.inner(whole).copy_(eps)
         return whole
 
     def inner(self, x: Tensor) -> Tensor:
         """The part of images (B, C, H, W) that the network is given, (B, C, side, side), as a view."""
+        if self.edge == 0:
+            return x
         return x[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge]
 
     def _scaled(self, x: Tensor, s: Tensor) -> Tensor:
@@ -199,8 +238,11 @@ class Adapter(nn.Module):
         assert convention.n_classes is not None
         return index.to(device).long() % convention.n_classes
 
-    def outputs(self, z: Tensor, time: Tensor, index: Tensor | None = None) -> Tensor:
+    def outputs(self, z: Tensor, time: Tensor, index: Tensor | None = None, guided: Tensor | None = None) -> Tensor:
         """What the network returns for z at its own time (B,), with labels if there are any.
+
+        Args:
+            guided: which of them are guided, (B,); None for all.
 
         With classifier-free guidance it gets two images per image: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6;
         `guidance` is its w + 1. It is linear in eps, so it may be applied to x0, v and velocities alike.
@@ -211,13 +253,15 @@ class Adapter(nn.Module):
             time = time.float()
         if labels is None:
             return self._asked(z, time)
-        if self.convention.guidance == 1:
+        if self.convention.guidance == 1 or not (guided is None or guided.any()):
             return self._asked(z, time, labels)
         assert self.convention.null_label is not None
         none = torch.full_like(labels, self.convention.null_label)
         both = self._asked(torch.cat([z, z]), torch.cat([time, time]), torch.cat([labels, none]))
         with_class, without = both.chunk(2)
-        return torch.lerp(without, with_class, self.convention.guidance)
+        if guided is None or guided.all():
+            return torch.lerp(without, with_class, self.convention.guidance)
+        return torch.where(along(z, guided), torch.lerp(without, with_class, self.convention.guidance), with_class)
 
     def _asked(self, *inputs: Tensor) -> Tensor:
         out = self.net(*inputs)
@@ -240,16 +284,30 @@ class Adapter(nn.Module):
         return f"data={self.data.name!r}, {self.convention}"
 
 
-def units(pixels: Range, data: Images) -> tuple[float, float]:
-    """a and b in y = a x0 + b: a network's units per standard deviation of the data, and the data's mean in them."""
+def units(pixels: Range, data: DataSet) -> tuple[float, float]:
+    """a and b in y = a x0 + b: a network's units per standard deviation of the data, and the data's mean in them.
+
+    Latents and points are in the network's units already; ValueError for their `pixels`.
+    """
+    if isinstance(data, Values):
+        if pixels != Convention.pixels:
+            raise ValueError(
+                f"pixels={pixels}: data={data.name!r} has no pixels. The network gets numbers as they are in the file; "
+                "scale these if it needs others"
+            )
+        return data.std, data.mean
     low, high = pixels
     return (high - low) * data.std / 255, low + (high - low) * data.mean / 255
 
 
-def _border(data: Images, side: int | None) -> tuple[int, float]:
+def _border(data: DataSet, side: int | None) -> tuple[int, float]:
     """The width of the border around a network's images, and its value in standard deviations of the data."""
+    if side is None:
+        return 0, 0.0
+    if not isinstance(data, Images):
+        raise ValueError(f"side={side}: data={data.name!r} has no pixels; leave it out")
     whole = data.shape[1]
-    if side is None or side == whole:
+    if side == whole:
         return 0, 0.0
     if side > whole or (whole - side) % 2 or side < 1:
         raise ValueError(

@@ -1,13 +1,14 @@
-"""The networks by name, as denoisers: `eps = model(x, sigma)` with x (B, C, H, W) and sigma (B,)."""
+"""The networks by name, as denoisers: `eps = model(x, sigma)` with x (B, C, H, W), or (B, d), and sigma (B,)."""
 
 import torch
 
 from diffusion_core.catalogue import PARAMETERISATIONS
+from diffusion_core.networks.mlp import Mlp
 from diffusion_core.networks.paper import Paper
 from diffusion_core.networks.parameterisations import Parameterised
 from diffusion_core.networks.small import Small
 
-TRUNKS: dict[str, type[Small] | type[Paper]] = {"small": Small, "paper": Paper}
+TRUNKS: dict[str, type[Small] | type[Paper] | type[Mlp]] = {"small": Small, "paper": Paper, "mlp": Mlp}
 NAMES = tuple(TRUNKS)
 
 
@@ -15,7 +16,8 @@ def build(name: str, channels: int = 1, parameterisation: str = "preconditioned"
     """The named network, untrained. The output F of its trunk is 0 until the first training step.
 
     Args (ValueError for unknown names):
-        name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` images whose sides are multiples of 16.
+        name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` images whose sides are multiples of 16, and
+            `mlp` vectors, of which `channels` is the length.
         parameterisation: one of `PARAMETERISATIONS`: what F means, or `mixture-input`, whose `fit` must be given the
             training images before training. The initial weights are the same in all but that one.
     """
@@ -23,6 +25,6 @@ def build(name: str, channels: int = 1, parameterisation: str = "preconditioned"
         raise ValueError(f"network={name!r}: unknown network; the names are {', '.join(NAMES)}")
     if parameterisation not in PARAMETERISATIONS:
         raise ValueError(f"parameterisation={parameterisation!r}: must be one of {', '.join(PARAMETERISATIONS)}")
-    kind = PARAMETERISATIONS[parameterisation]
-    model = kind(TRUNKS[name](channels, kind.n_inputs * channels), channels)
+    kind, trunk = PARAMETERISATIONS[parameterisation], TRUNKS[name]
+    model = kind(trunk(channels, kind.n_inputs * channels), channels * trunk.positions)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it

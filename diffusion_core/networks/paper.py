@@ -1,12 +1,14 @@
 """The trunk `paper`, for GPUs."""
 
 import itertools
+from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from diffusion_core.networks.layers import Embedding, zeroed
+from diffusion_core.networks.small import SIDE
 
 N_GROUPS = 8
 
@@ -45,6 +47,8 @@ class Paper(nn.Module):
 
     Source: Ronneberger et al. 2015, arXiv 1505.04597 (U-Net).
     """
+
+    positions: ClassVar[int] = SIDE**2  # of a channel in x
 
     def __init__(
         self,

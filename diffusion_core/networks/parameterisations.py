@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from diffusion_core.broadcast import along
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks.small import SIDE
 
@@ -24,12 +25,13 @@ from diffusion_core.networks.small import SIDE
 class Parameterised(nn.Module):
     """A trunk F(input, ln(sigma) / 4) whose output a subclass turns into eps.
 
-    `forward(x, sigma)` estimates the unit noise in x (B, C, H, W) at sigma (B,), positive, in data standard deviations.
+    `forward(x, sigma)` estimates the unit noise in x (B, C, ...) at sigma (B,), positive, in data standard deviations.
+    `dim` is the number of values of one x.
     """
 
     n_inputs: ClassVar[int] = 1  # images that the trunk sees, as channels of one
 
-    def __init__(self, trunk: nn.Module, channels: int = 1) -> None:
+    def __init__(self, trunk: nn.Module, dim: int = SIDE**2) -> None:
         super().__init__()
         self.trunk = trunk
 
@@ -42,11 +44,11 @@ class Parameterised(nn.Module):
         return False
 
     def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """What the trunk sees (B, n_inputs * C, H, W), for sigma (B, 1, 1, 1)."""
+        """What the trunk sees (B, n_inputs * C, ...), for sigma (B, 1, ...)."""
         return x * (1 + sigma.square()).rsqrt()
 
     def trunk_output(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """F(inputs, ln(sigma) / 4) in the shape and dtype of x, for sigma (B, 1, 1, 1)."""
+        """F(inputs, ln(sigma) / 4) in the shape and dtype of x, for sigma (B, 1, ...)."""
         out: torch.Tensor = self.trunk(self.inputs(x, sigma), sigma.flatten().log() / 4)
         return out.to(x.dtype)
 
@@ -63,7 +65,7 @@ class Preconditioned(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        sigma = sigma.to(x.dtype).view(-1, 1, 1, 1)
+        sigma = along(x, sigma.to(x.dtype))
         scale = (1 + sigma.square()).rsqrt()
         return x * (sigma * scale.square()) - self.trunk_output(x, sigma) * scale
 
@@ -83,9 +85,9 @@ class MixtureInput(Preconditioned):
 
     n_inputs: ClassVar[int] = 2
 
-    def __init__(self, trunk: nn.Module, channels: int = 1) -> None:
-        super().__init__(trunk)
-        self.mixture = TiedMixture.standard(channels * SIDE**2)  # until `fit` or weights bring their size
+    def __init__(self, trunk: nn.Module, dim: int = SIDE**2) -> None:
+        super().__init__(trunk, dim)
+        self.mixture = TiedMixture.standard(dim)  # until `fit` or weights bring their size
 
     def fit(self, x0: torch.Tensor) -> None:
         self.mixture = TiedMixture.fit(x0)
@@ -107,7 +109,7 @@ class Eps(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        return self.trunk_output(x, sigma.to(x.dtype).view(-1, 1, 1, 1))
+        return self.trunk_output(x, along(x, sigma.to(x.dtype)))
 
 
 class X0(Parameterised):
@@ -120,5 +122,5 @@ class X0(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        sigma = sigma.to(x.dtype).view(-1, 1, 1, 1)
+        sigma = along(x, sigma.to(x.dtype))
         return (x - self.trunk_output(x, sigma)) / sigma

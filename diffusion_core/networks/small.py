@@ -1,5 +1,7 @@
 """The trunk `small`, for CPUs."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -57,6 +59,8 @@ class Small(nn.Module):
     takes most of the time. So it has only one convolution between the first and the last, the last gives four pixels at
     a time, and the activations there are ReLU. bench/LOG.md lists what was tried.
     """
+
+    positions: ClassVar[int] = SIDE**2  # of a channel in x
 
     def __init__(
         self,

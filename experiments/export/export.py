@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from diffusion_core.data import Images
+from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from experiments.distances.real import JUDGE
 from experiments.export import network
@@ -20,7 +20,7 @@ from experiments.own.behaviour import is_random
 from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.identity import identity
-from experiments.run.networks import images_of
+from experiments.run.networks import data_of
 from experiments.run.plan import Run
 from experiments.run.study import Say
 from experiments.run.tables import Made
@@ -59,7 +59,7 @@ def write_settings(
         wanted = [library for library in EXPORTS if libraries is None or library in libraries]
         network_file = made.files[run].network
         model = run.network.load(network_file)
-        code, failed = _exports(directory, run, model, images_of(run.network.data), wanted)
+        code, failed = _exports(directory, run, model, data_of(run.network.data), wanted)
         entries.append(entry | code)
         runs.append(run)
         for library, why in code["no_exports"].items():
@@ -105,7 +105,7 @@ def _entry(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
 
 
 def _exports(
-    directory: Path, run: Run, model: Model, images: Images, libraries: Iterable[str]
+    directory: Path, run: Run, model: Model, data: DataSet, libraries: Iterable[str]
 ) -> tuple[dict[str, Any], set[str]]:
     """Writes the code for each library that can express the setting.
 
@@ -115,7 +115,7 @@ def _exports(
     title = " ".join(f"{one.label}: {one.budget} network evaluations per image".split())  # one line
     if run.machine.precision != "fp32":
         title += f"; scored with the network under {run.machine.precision} autocast, which is not used here"
-    target = Target(title, one.sampler, run.sigmas, one.final_denoise, model, images)
+    target = Target(title, one.sampler, run.sigmas, one.final_denoise, model, data)
     written, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
     failed = set[str]()
     for library in libraries:

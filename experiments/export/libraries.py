@@ -96,6 +96,8 @@ def diffusers(target: Target) -> str:
         )
     if target.path != target.levels:
         raise Unsupported("diffusers evaluates the network before it adds the churn; use the torch code")
+    if own.interval != (0, math.inf):
+        raise Unsupported("diffusers' schedulers know no levels of guidance; use the torch code")
     name = target.called(
         "diffusers", f"diffusers has no scheduler for {target.sampler.name} at given levels; use the torch code"
     )

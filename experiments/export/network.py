@@ -1,10 +1,13 @@
 """How exported code calls the network: with its labels, with guidance, and in its own number format."""
 
+import math
+
+from diffusion_core.data_set import Images
 from experiments.export.target import Target
 from experiments.own.diffusers_unet import Unet
 
 
-def call(target: Target, time: str) -> str:
+def call(target: Target, time: str, level: str = "") -> str:
     """The lines that set `out` to what the network returns for z, in the number format of x.
 
     z is copied, because some networks change what they are given. The labels and the guidance are those of
@@ -12,8 +15,10 @@ def call(target: Target, time: str) -> str:
 
     Args:
         time: the network's time for each image, as Python.
+        level: the noise level, in units of the network's images, as Python; needed if not all levels are guided.
     """
     convention, index, guided = target.convention, takes_index(target), target.convention.guidance != 1
+    low, high = (target.scale * level for level in convention.interval)
     lines = [f"time = {time}"]
     if index:
         lines.append("index = first + torch.arange(len(z), device=z.device)")
@@ -23,13 +28,17 @@ def call(target: Target, time: str) -> str:
         lines.append(f"labels = {f'index % {convention.n_classes}' if index else _full(convention.labels)}")
         out = f"net({_copied('z', target)}, time, labels)"
     if guided:
-        lines += [
+        two = [
             f"none, twice = {_full(convention.null_label)}, {_copied('torch.cat([z, z])', target, new=True)}",
             "both = net(twice, torch.cat([time, time]), torch.cat([labels, none]))",
             "with_label, without = both.chunk(2)",
+            f"out = torch.lerp(without, with_label, {convention.guidance!r})  # classifier-free guidance",
         ]
-        out = f"torch.lerp(without, with_label, {convention.guidance!r})"
-    lines.append(f"out = {out}[:, : z.shape[1]].to(x.dtype){'  # classifier-free guidance' * guided}")
+        everywhere = convention.interval == (0, math.inf)
+        ends = f"{low!r} <= {level} <= {high!r}".replace("inf", "math.inf") if not everywhere else ""
+        lines += two if everywhere else [f"if {ends}:", *(f"    {line}" for line in two), "else:", f"    out = {out}"]
+        out = "out"
+    lines.append(f"out = {out}[:, : z.shape[1]].to(x.dtype)")
     return "\n".join(" " * 8 + line for line in lines)
 
 
@@ -60,10 +69,12 @@ def example(target: Target, more: str = "") -> str:
     Args:
         more: further arguments before the noise, as Python.
     """
-    unit = "in standard deviations of the data"
-    if target.own is not None:
+    unit, what = "in standard deviations of the data", "images"
+    if not isinstance(target.data, Images):
+        unit, what = ("as in your file" if target.own else unit), "points" if len(target.shape) == 1 else "latents"
+    elif target.own is not None:
         unit = "from {:g} (black) to {:g} (white)".format(*target.convention.pixels)
-    return f"\n# images = sample(net, {more}lambda: torch.randn(16, {size(target)}){first(target)})  # {unit}\n"
+    return f"\n# {what} = sample(net, {more}lambda: torch.randn(16, {size(target)}){first(target)})  # {unit}\n"
 
 
 def size(target: Target) -> str:
@@ -80,12 +91,14 @@ def facts(target: Target) -> list[str]:
     if target.own is None:
         return ["Index: the model is told the index of each image"] if takes_index(target) else []
     convention, lines = target.convention, list[str]()
+    low, high = (target.scale * level for level in convention.interval)
     if convention.labels == "balanced":
         lines.append(f"Labels: image i has label i % {convention.n_classes}")
     elif convention.labels is not None:
         lines.append(f"Labels: every image has label {convention.labels}")
     if (scale := convention.guidance) != 1:
-        lines.append(f"Guidance: classifier-free, scale {scale:g}; label {convention.null_label} is no label")
+        where = "" if convention.interval == (0, math.inf) else f" from sigma {low:.6g} to {high:.6g} in these units"
+        lines.append(f"Guidance: classifier-free, scale {scale:g}{where}; label {convention.null_label} is no label")
     if number_format(target) not in (None, "float32"):
         lines.append(f"Number format: the network gets {number_format(target)}")
     return lines
@@ -108,9 +121,12 @@ def settings(target: Target) -> dict[str, object]:
     """The same for settings.json."""
     convention = target.convention if target.own else None
     names = ("labels", "n_classes", "guidance", "null_label")
+    low, high = convention.interval if convention else (None, None)
     return {
         "model_shape": list(target.shape),
         **{f"model_{name}": getattr(convention, name, None) for name in names},
+        "model_guidance_from": low,
+        "model_guidance_to": None if high == math.inf else high,  # JSON has no infinity
         "model_takes_index": takes_index(target),
         "model_dtype": number_format(target),
     }

@@ -7,8 +7,9 @@ from itertools import pairwise
 import torch
 
 from diffusion_core.adapters import Adapter, Convention, Sigma
-from diffusion_core.data import Images
+from diffusion_core.data_set import DataSet, Images
 from diffusion_core.samplers import Model, Sampler
+from experiments.own.form import shape_of
 
 OURS = Convention("edm", Sigma(), "eps")  # of a network that keeps the model contract by itself
 
@@ -26,7 +27,7 @@ class Target:
     ladder: tuple[float, ...]  # its levels, in standard deviations of the data
     to_zero: bool  # whether a last step goes from the last level to 0
     model: Model  # its own conventions are known if it is an adapter
-    images: Images  # whose mean and standard deviation are our units
+    data: DataSet  # whose mean and standard deviation are our units
 
     @property
     def own(self) -> Adapter | None:
@@ -50,18 +51,22 @@ class Target:
     @property
     def units(self) -> str:
         """The units of the network's images, for a person."""
+        pixels = isinstance(self.data, Images)
+        if self.own and not pixels:
+            return "those of the numbers that your network was trained on"
         if self.own:
             low, high = self.convention.pixels
             return f"your network's images: black is {low:g}, white is {high:g}"
-        one = f"{self.images.std:.6g} x + {self.images.mean:.6g}"
-        return f"standard deviations of the data: pixels from 0 to 255 are {one}"
+        one = f"{self.data.std:.6g} x + {self.data.mean:.6g}"
+        what = "pixels from 0 to 255" if pixels else f"the numbers of {self.data.name}"
+        return f"standard deviations of the data: {what} are {one}"
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images that the network is given."""
-        channels, height, width = self.images.shape
+    def shape(self) -> tuple[int, ...]:
+        """Of what the network is given, without the batch: (C, H, W) of images."""
+        channels, *sides = shape_of(self.model, self.data)
         edge = self.own.edge if self.own else 0
-        return channels, height - 2 * edge, width - 2 * edge
+        return channels, *(side - 2 * edge for side in sides)
 
     @property
     def levels(self) -> tuple[float, ...]:

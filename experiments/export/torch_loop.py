@@ -54,7 +54,7 @@ def sample(net, noise{network.first(target)}):
 
     def eps(x, i):  # the unit noise in x
 {_inputs(target)}
-{network.call(target, time)}
+{network.call(target, time, "SIGMAS[i]")}
         return {PREDICTIONS[target.convention.predicts]}
 
     x = {target.start}

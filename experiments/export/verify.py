@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.own.alternatives import Around
+from experiments.own.form import shape_of
 from experiments.own.user_code import told
 from experiments.run.plan import Run
 from experiments.run.steps import draw
@@ -29,7 +31,11 @@ class Mismatch(Unsupported):
 
 
 def difference(code: str, measured: Run, model: Model) -> float:
-    """How far the images of the torch code are from ours, for the same noise, as in `_compared`. Raises Mismatch."""
+    """How far the images of the torch code are from ours, for the same noise, as in `_compared`. Raises Mismatch.
+
+    Both in fp32, as the code is run, whatever the setting was measured in.
+    """
+    measured = replace(measured, machine=replace(measured.machine, precision="fp32", compiled=False))
 
     def ours(off: float) -> Tensor:
         x = draw(measured, _reading(model, off), range(N_IMAGES), N_IMAGES)
@@ -51,7 +57,9 @@ def check_with_diffusers(code: str, target: Target, device: torch.device) -> Non
 
     Raises Mismatch if it fails, or if the images differ: then this version of diffusers is not the one the code is for.
     """
-    net, block, back = as_users_call(target.model, BlockNoise(0, range(N_IMAGES), target.images.shape, device))
+    net, block, back = as_users_call(
+        target.model, BlockNoise(0, range(N_IMAGES), shape_of(target.model, target.data), device)
+    )
     shape = block().shape
 
     def sampled(text: str, off: float, *more: object) -> Tensor:

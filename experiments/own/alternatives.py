@@ -32,7 +32,8 @@ from diffusion_core.adapters import (
     units,
     vp,
 )
-from diffusion_core.data import Images
+from diffusion_core.broadcast import along
+from diffusion_core.data_set import DataSet, Images
 from diffusion_core.samplers import Model
 
 RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))  # values of black and of white that networks are trained on
@@ -40,6 +41,7 @@ RETURNS = {"vp": ("eps", "x0", "v"), "edm": ("x0", "eps"), "flow": ("velocity", 
 TRAINING_STEPS = 1000  # of a discrete VP process, and the factor of times that count to 1000
 FEWEST_STEPS = 50  # of a table that other tables are compared with
 SCALED, SHIFTED = 0.05, 0.02  # a time that is a little wrong: by a factor, or by a share of its range
+LATENT_SCALES = (0.18215, 0.13025)  # of Stable Diffusion's latents, and of SDXL's
 PADDED = 4  # rows by which data sets of 28x28 are padded
 STEPS = (1, 2, 4)  # pixels by which images are moved
 TURNS = {  # quarter turns to the left, and whether mirrored left to right before
@@ -89,11 +91,13 @@ def around(model: Model, **changes: Change) -> Model:
     return Around(model, **changes)
 
 
-def alternatives(model: Model, images: Images) -> Iterator[Alternative]:
+def alternatives(model: Model, images: DataSet) -> Iterator[Alternative]:
     """All readings of a model that are tried."""
     yield from _of_adapter(model) if isinstance(model, Adapter) else _of_function(images)
     negative = partial(around, output=torch.neg)
     yield Alternative("sign", "its output may have the wrong sign: its negative fits better", negative)
+    if not isinstance(images, Images):
+        return
     transposed = partial(around, images=partial(torch.transpose, dim0=2, dim1=3))
     yield Alternative("orientation", "its input may be transposed, and its output not", transposed)
     for (quarters, mirrored), name in TURNS.items():
@@ -116,7 +120,7 @@ def _of_adapter(model: Adapter) -> Iterator[Alternative]:
     def under(kind: str, says: str, **changes: Any) -> Alternative:
         return Alternative(kind, says, partial(_under, changes))
 
-    for pixels in sorted({*RANGES} - {now.pixels}):
+    for pixels in sorted({*RANGES} - {now.pixels}) if isinstance(model.data, Images) else ():
         says = f"the images' range may be wrong: it fits pixels={pixels} better than {now.pixels}"
         yield under("range", says, pixels=pixels)
     for predicts in sorted({*RETURNS[now.process]} - {mine}):
@@ -139,37 +143,49 @@ def _of_adapter(model: Adapter) -> Iterator[Alternative]:
         for predicts in RETURNS[process]:
             says = f"it may be of another process: {process}(predicts={predicts!r}{spelt} fits better"
             yield under("process", says, process=process, time=time, predicts=predicts)
-    yield Alternative("black and white", NEGATIVE, _inverted)
-    smaller = model.data.shape[1] - PADDED
-    if now.side is None and border_is_constant(model.data, PADDED // 2):
-        yield under("size", f"its images may be smaller: it fits side={smaller} better", side=smaller)
+    if isinstance(model.data, Images):
+        yield Alternative("black and white", NEGATIVE, _inverted)
+        smaller = model.data.shape[1] - PADDED
+        if now.side is None and border_is_constant(model.data, PADDED // 2):
+            yield under("size", f"its images may be smaller: it fits side={smaller} better", side=smaller)
+        return
+    for factor in (*LATENT_SCALES, *(1 / scale for scale in LATENT_SCALES), 1 / model.scale, 0.5 / model.scale):
+        says = f"its input may be scaled: it fits better if it gets {factor:.5g} times the numbers of the file"
+        yield Alternative("scale", says, partial(_scaled, factor))
 
 
-def _of_function(images: Images) -> Iterator[Alternative]:
+def _of_function(images: DataSet) -> Iterator[Alternative]:
     """Readings of a function. Its conversions are not known, so these are the ones that usually go wrong."""
-    for now, then in permutations(RANGES, 2):
+    ranges = RANGES if isinstance(images, Images) else RANGES[:1]  # other numbers are used as they are
+    for now, then in permutations(ranges, 2):
         (a, b), (scale, shift) = units(now, images), units(then, images)
         convert = partial(_linear, factor=scale / a, offset=(shift - b) / a)
         says = f"it fits better if the network sees {list(then)} where it now sees {list(now)}"
         read = partial(around, images=convert, time=partial(torch.mul, other=scale / a))
         yield Alternative("range", f"the images' range may be wrong: {says}", read)
-    for predicts, pixels in product(("x0", "v"), RANGES):
-        says = f"its output may be read wrongly: it fits better as {predicts} of images in {list(pixels)}"
+    for predicts, pixels in product(("x0", "v"), ranges):
+        whose = f"images in {list(pixels)}" if isinstance(images, Images) else "the numbers of the file"
+        says = f"its output may be read wrongly: it fits better as {predicts} of {whose}"
         yield Alternative("prediction", says, partial(_predicting, predicts, *units(pixels, images)))
     says = "its output may be read wrongly: it fits better as the clean image in standard deviations of the data"
     yield Alternative("prediction", says, partial(_predicting, "x0", 1.0, 0.0))
     makes: dict[str, Callable[..., Adapter]] = {"vp": vp, "edm": edm, "flow": flow}
-    for (process, make), pixels in product(makes.items(), RANGES):
+    for (process, make), pixels in product(makes.items(), ranges):
         for predicts in RETURNS[process]:
             for at in ({"data_at": 0}, {"data_at": 1}) if process == "flow" else ({},):
-                options = {"pixels": pixels, "predicts": predicts, **at}
+                options = ({"pixels": pixels} if isinstance(images, Images) else {}) | {"predicts": predicts, **at}
                 spelt = ", ".join(f"{name}={value!r}" for name, value in options.items())
                 says = f"it may be a network that needs an adapter: adapters.{process}(net, data, {spelt}) fits better"
                 yield Alternative("adapter", says, partial(make, data=images, **options))
-    scale, _ = units(RANGES[0], images)
+    scale, shift = units(RANGES[0], images)
     for factor in (scale, 1 / scale, 0.5, 2.0):
         says = f"its sigma may be in other units: it fits better as model(x, {factor:.3g} * sigma)"
         yield Alternative("units of sigma", says, partial(around, time=partial(torch.mul, other=factor)))
+    if not isinstance(images, Images):
+        convert, time = partial(_linear, factor=scale, offset=shift), partial(torch.mul, other=scale)
+        says = "it fits better if it sees the numbers of the file"
+        yield Alternative("scale", f"its input may be scaled: {says}", partial(around, images=convert, time=time))
+        return
     negative = partial(_linear, factor=-1.0, offset=(255 - 2 * images.mean) / images.std)
     yield Alternative("black and white", NEGATIVE, partial(around, images=negative, output=torch.neg))
 
@@ -247,6 +263,13 @@ def _under(changes: dict[str, Any], model: Adapter) -> Adapter:
     return model.with_convention(**new)
 
 
+def _scaled(factor: float, model: Adapter) -> Adapter:
+    """The network on its data times a factor."""
+    other = model.with_convention()
+    other.scale, other.shift = factor * model.scale, factor * model.shift
+    return other
+
+
 def _inverted(model: Adapter) -> Model:
     low, high = model.convention.pixels
     return around(model.with_convention(pixels=(-high, -low)), images=torch.neg, output=torch.neg)
@@ -284,7 +307,7 @@ def _predicting(predicts: str, scale: float, shift: float, model: Model) -> Mode
     convert = PREDICTIONS[predicts]
 
     def eps(x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
-        theirs = scale * sigma.view(-1, 1, 1, 1)
+        theirs = scale * along(x, sigma)
         s = (1 + theirs.square()).rsqrt()
         return convert(model(x, sigma, **index), (scale * x + shift) * s, s, theirs * s)
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_core.data import Images
+from diffusion_core.broadcast import along
+from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
@@ -17,15 +18,15 @@ SEED = 20_263
 class Batch:
     """Real images at all levels, the same images and noise for every reading of the model."""
 
-    def __init__(self, images: Images, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
+    def __init__(self, images: DataSet, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
         self.sigmas, self.labels, n, self.at_once = sigmas, images.labels[chosen], len(chosen), 64
         x0 = images.standardised(chosen)
         self.shape = (len(sigmas), n)
-        self.x0 = x0.repeat(len(sigmas), 1, 1, 1).to(device)
+        self.x0 = x0.repeat(len(sigmas), *[1] * (x0.ndim - 1)).to(device)
         generator = torch.Generator().manual_seed(SEED)
         self.noise = torch.randn(self.x0.shape, generator=generator).to(device)
         self.sigma = torch.tensor(sigmas, device=device).repeat_interleave(n)
-        self.x = self.x0 + self.sigma.view(-1, 1, 1, 1) * self.noise
+        self.x = self.x0 + along(self.x0, self.sigma) * self.noise
         self.index = self.labels.repeat(len(sigmas)).to(device)  # balanced labels of these are the images' own
 
     @torch.no_grad()
@@ -48,8 +49,8 @@ class Batch:
 
     def squared(self, eps: Tensor, n: int | None = None) -> Tensor:
         """The same for an output."""
-        squares = (eps - self.noise[self._first(n)]).double().square()
-        return squares.flatten(1).mean(dim=1).cpu().view(self.shape[0], -1)
+        squares = (eps - self.noise[self._first(n)]).cpu().double().square()  # MPS has no float64
+        return squares.flatten(1).mean(dim=1).view(self.shape[0], -1)
 
     def _first(self, n: int | None) -> Tensor:
         return torch.arange(len(self.x), device=self.x.device).view(self.shape)[:, :n].flatten()

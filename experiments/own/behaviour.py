@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data import Images
+from diffusion_core.broadcast import along
+from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
 from experiments.own.failures import reasons
+from experiments.own.form import check_decoded, clean, decoded, has_decode
 from experiments.own.memory import out_of_memory
 from experiments.own.user_code import of_user, told
 
@@ -32,7 +34,7 @@ def is_random(model: Model) -> bool:
 
 @torch.no_grad()
 @of_user("model")
-def behaviour(model: Model, images: Images, device: str) -> str:
+def behaviour(model: Model, images: DataSet, device: str) -> str:
     """The SHA-256 of a model's parameters, buffers and outputs on eight noisy images, from sigma 30 down to 0.03.
 
     Args:
@@ -40,8 +42,8 @@ def behaviour(model: Model, images: Images, device: str) -> str:
         images: the data set that is sampled.
 
     Raises:
-        ValueError: the model fails, returns something other than eps, changes its input, returns different outputs
-            for the same input, or its output for an image depends on the rest of the batch.
+        ValueError: the model or its decode fails, returns something other than eps, changes its input, returns
+            different outputs for the same input, or its output for an image depends on the rest of the batch.
     """
     digest = hashlib.sha256()
     if isinstance(model, Adapter):  # its outputs below do not show all labels, nor all levels
@@ -57,11 +59,15 @@ def behaviour(model: Model, images: Images, device: str) -> str:
         _outputs(model, images, device, torch.arange(N_IMAGES), N_IMAGES)
     else:
         digest.update(check_batch(model, images, device, N_IMAGES).cpu().numpy().tobytes())
+    if has_decode(model):  # weights that it loads are in no file that is hashed
+        x0 = clean(model, images, torch.arange(N_IMAGES) % len(images)).to(device)
+        check_decoded(shown := decoded(model, images, x0), N_IMAGES)
+        digest.update(shown.numpy().tobytes())
     return digest.hexdigest()
 
 
 @torch.no_grad()
-def check_batch(model: Model, images: Images, device: str, n: int) -> Tensor:
+def check_batch(model: Model, images: DataSet, device: str, n: int) -> Tensor:
     """eps of n noisy images in one batch, always the same ones, two at each noise level from sigma 30 down to 0.03.
 
     ValueError as in `behaviour`; also if the model remembers its answers by the noise level.
@@ -87,14 +93,14 @@ def check_batch(model: Model, images: Images, device: str, n: int) -> Tensor:
     return answers
 
 
-def _outputs(model: Model, images: Images, device: str, which: Tensor, n: int) -> Tensor:
+def _outputs(model: Model, images: DataSet, device: str, which: Tensor, n: int) -> Tensor:
     """eps of some of n noisy images, in one batch; two of the n have the same noise level."""
-    x0 = images.standardised(torch.arange(n) % len(images.pixels)).to(device)
+    x0 = clean(model, images, torch.arange(n) % len(images)).to(device)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
     levels = geometric(max((n + 1) // 2 - 1, 1), 30.0, 0.03)
     sigma = torch.tensor(levels, device=device).repeat_interleave(2)[:n]
     which = which.to(device)
-    x, sigma = (x0 + sigma.view(-1, 1, 1, 1) * noise)[which], sigma[which]
+    x, sigma = (x0 + along(x0, sigma) * noise)[which], sigma[which]
     inputs = {"x": x, "sigma": sigma, "index": which.clone()}
     before = {name: part.clone() for name, part in inputs.items()}
 
@@ -114,6 +120,6 @@ def _outputs(model: Model, images: Images, device: str, which: Tensor, n: int) -
         if ours or out_of_memory(error):  # smaller batches may fit
             raise
         raise ValueError(
-            f"model: it failed on {len(x)} images of shape {images.shape}: {told(error)}"
+            f"model: it failed on {len(x)} images of shape {tuple(x.shape[1:])}: {told(error)}"
             f"{reasons(model, error, x, asked)}"
         ) from error

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_core.data import Images
+from diffusion_core.data_set import DataSet
 
 MOST = 2048  # images that it comes from
 FEWEST = 20  # images without which the covariance says nothing
@@ -13,7 +13,7 @@ LARGEST, COMPONENTS = 1024, 128  # see `_variances`
 WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
 
 
-def linear_errors(images: Images, sigmas: Sequence[float]) -> list[float]:
+def linear_errors(images: DataSet, sigmas: Sequence[float]) -> list[float]:
     """The error of the best linear predictor of eps at each level: the mean of l / (l + sigma^2) over the variances l.
 
     The principal components come from one half of the images and the variances along them from the other half, and the

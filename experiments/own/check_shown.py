@@ -1,12 +1,13 @@
 """How `check` shows what it found: a table with the doubts on the terminal, and a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image, ImageDraw
 from rich.table import Table
+from torch import Tensor
 
-from diffusion_core.data import Images
+from diffusion_core.broadcast import along
 from experiments.own.best_linear import SLACK, WORSE
 from experiments.own.examine import NEARLY, CheckResult
 from experiments.terminal import Terminal
@@ -46,11 +47,16 @@ def show(name: str, notes: Sequence[str], result: CheckResult) -> None:
     console.print(f"verdict: {verdict}", style="bold")
 
 
-def picture(result: CheckResult, images: Images) -> Image.Image:
-    """One column per level: the real image, the noisy one at unit variance, and the denoised one."""
-    sigmas = torch.tensor([level.sigma for level in result.levels]).view(-1, 1, 1, 1)
-    rows = (result.clean, result.noisy * (1 + sigmas.square()).rsqrt(), result.denoised)
-    pixels = torch.cat([torch.cat(tuple(images.to_pixels(row)), dim=2) for row in rows], dim=1)
+def picture(result: CheckResult, shown: Callable[[Tensor], Tensor]) -> Image.Image | None:
+    """One column per level: the real image, the noisy one at unit variance, and the denoised one.
+
+    `shown`: what x shows; None if these are points.
+    """
+    sigmas = along(result.noisy, torch.tensor([level.sigma for level in result.levels]))
+    rows = [shown(row) for row in (result.clean, result.noisy * (1 + sigmas.square()).rsqrt(), result.denoised)]
+    if rows[0].ndim != 4:
+        return None
+    pixels = torch.cat([torch.cat(tuple(row), dim=2) for row in rows], dim=1)
     tiles = Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).convert("RGB")
     tiles = tiles.resize((tiles.width * ZOOM, tiles.height * ZOOM), Image.Resampling.NEAREST)
     whole = Image.new("RGB", (tiles.width, tiles.height + TEXT), "white")

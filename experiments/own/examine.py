@@ -13,15 +13,18 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data import Images
+from diffusion_core.broadcast import along
+from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 from experiments.own.alternatives import Alternative, alternatives
 from experiments.own.batch import Batch
 from experiments.own.best_linear import FEWEST, limit, linear_errors
+from experiments.own.form import shape_of
 from experiments.own.labels import better_labels, doubtful_labels
 from experiments.own.readings import LEAST, Readings
 from experiments.own.user_code import of_user
+from experiments.terminal import Told, silent
 
 SIGMAS = geometric(9, 30.0, 0.03)
 # The error at SIGMAS of trained networks. Digits: a network `small` that saw 100,000 images of mnist, on 1,024 test
@@ -64,7 +67,7 @@ class Level:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The errors and the doubts. `clean`, `noisy` and `denoised` (levels, C, H, W) show one image at each level."""
+    """The errors and the doubts. `clean`, `noisy` and `denoised` (levels, ...) are one x at each level."""
 
     levels: list[Level]
     doubts: list[str]
@@ -84,21 +87,29 @@ class CheckResult:
 
 
 @of_user("model", ValueError)
-def examine(model: Model, images: Images, device: str) -> CheckResult:
+def examine(model: Model, images: DataSet, device: str, progress: Told = silent) -> CheckResult:
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
 
     Args:
         model: on `device`; `behaviour` has accepted it.
         images: the data set that is sampled. Classes are denoised under their own labels, without guidance, which makes
             an estimate sharper than the best one.
+        progress: called with the share of the other readings that are tried.
+
+    ValueError if the network does not work on these data: then nothing is known about it.
     """
+    if (shape := shape_of(model, images)) != images.shape:
+        raise ValueError(
+            f"its x has shape {shape}, and data={images.name!r} {images.shape}, so it cannot be checked: save the "
+            "latents of images, and name them as --data latents:FILE.npy"
+        )
     guided = model
     if isinstance(model, Adapter):
         model = model.with_convention(guidance=1.0)
     batch = Batch(images, _chosen(model, images), SIGMAS, device)
     eps = batch.eps(model)
     errors, linear = batch.squared(eps), linear_errors(images, SIGMAS)
-    readings = Readings(model, batch, errors, linear)
+    readings = Readings(model, batch, errors, linear, progress)
     times = model.times(torch.tensor(SIGMAS)).tolist() if isinstance(model, Adapter) else [None] * len(SIGMAS)
     trained = WELL_TRAINED.get(images.name, [None] * len(SIGMAS))
     columns = (SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, readings.known.tolist())
@@ -107,14 +118,14 @@ def examine(model: Model, images: Images, device: str) -> CheckResult:
     cause = _better_reading(readings, tried, levels) or better_labels(model, images, device)
     kinds = [*dict.fromkeys(reading.kind for reading in tried), "labels"]
     doubts = [*_doubts(levels, cause, kinds), *doubtful_labels(guided, images, device)]
-    if (n := len(images.pixels)) < FEWEST:
+    if (n := len(images)) < FEWEST:
         doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     first = slice(None, None, batch.shape[1])
-    denoised = batch.x - batch.sigma.view(-1, 1, 1, 1) * eps
+    denoised = batch.x - along(batch.x, batch.sigma) * eps
     return CheckResult(levels, doubts, batch.x0[first].cpu(), batch.x[first].cpu(), denoised[first].cpu())
 
 
-def _chosen(model: Model, images: Images) -> Tensor:
+def _chosen(model: Model, images: DataSet) -> Tensor:
     """The indices of the images: the first ones, of one class if the model has one."""
     label = model.convention.labels if isinstance(model, Adapter) else None
     of_class = (images.labels == label).nonzero().flatten() if isinstance(label, int) else torch.arange(0)

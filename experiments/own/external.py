@@ -19,7 +19,7 @@ from torch import nn
 
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
-from diffusion_core.data import Images
+from diffusion_core.data_set import DataSet, Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.own import diffusers_unet, modules
@@ -32,7 +32,7 @@ WEIGHTS = "weights."  # before the names of weights in a file of a store
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
 
-def load_foreign(source: str, images: Images, label: Labels, device: str) -> Model:
+def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Model:
     """The model that `source` names, on `device` and ready to sample images like `images`.
 
     Args:
@@ -47,6 +47,8 @@ def load_foreign(source: str, images: Images, label: Labels, device: str) -> Mod
     """
     kind, rest, root = _split(source)
     if kind == "diffusers":
+        if not isinstance(images, Images):
+            raise ValueError(f"diffusers: its networks work on pixels, but data={images.name!r} has none")
         return diffusers_unet.load(root, images, label, device)
     if label is not None:
         raise ValueError(
@@ -122,10 +124,14 @@ def remarks(model: Model) -> list[str]:
         sentences.append(
             f"all its samples have label {convention.labels}, but they are compared with images of all classes"
         )
+    if model.decoder is not None:
+        sentences.append("its samples are latents, which are decoded before they are compared")
     if convention.guidance != 1:
+        low, high = convention.interval
+        where = "" if (low, high) == (0, math.inf) else f" from sigma {low:g} to {high:g}"
         sentences.append(
-            f"classifier-free guidance {convention.guidance:g}: one evaluation is two passes of its network; check "
-            "measures its errors without guidance"
+            f"classifier-free guidance {convention.guidance:g}{where}: one evaluation is two passes of its network; "
+            "check measures its errors without guidance"
         )
     return sentences
 
@@ -138,7 +144,7 @@ def _split(source: str) -> tuple[str, str, Path]:
     return kind, rest, Path(rest).expanduser()
 
 
-def _python(rest: str, images: Images, device: str) -> Model:
+def _python(rest: str, images: DataSet, device: str) -> Model:
     model: Any = modules.function(rest, PYTHON, of="model ")
     if isinstance(model, adapters.Adapter):
         _check_data(rest, model.data, images)
@@ -146,7 +152,7 @@ def _python(rest: str, images: Images, device: str) -> Model:
         return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
-def _check_data(rest: str, made_for: Images, images: Images) -> None:
+def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:
     """Raises ValueError unless an adapter converts to the units of the data that are sampled."""
     close = partial(math.isclose, rel_tol=1e-9)  # mean and std round by the number of threads
     same = close(made_for.mean, images.mean) and close(made_for.std, images.std)
@@ -154,13 +160,13 @@ def _check_data(rest: str, made_for: Images, images: Images) -> None:
         described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
         typed = [re.sub("@[0-9a-f]{12}$", "", d.name) for d in (made_for, images)]  # without a fingerprint
         raise ValueError(
-            f"python:{rest}: it was made for data={made_for.name!r} ({described[0]} in pixel values), but "
+            f"python:{rest}: it was made for data={made_for.name!r} ({described[0]}), but "
             f"data={images.name!r} has {described[1]}; give both the same data, here "
             f'load("{typed[1]}") in your file, or --data {typed[0]}'
         )
 
 
-def _checkpoint(root: Path, images: Images, device: str) -> nn.Module:
+def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
     config, tensors = _checkpoint_config(root), load_file(root)
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
     model = build(config["network"], images.shape[0], config["parameterisation"])

@@ -23,7 +23,7 @@ def reasons(model: Model, error: BaseException, x: Tensor, ask: Callable[[Model]
     convention = model.convention
     classes = "" if convention.labels is None else ", labels"
     n = len(x) if convention.guidance == 1 else 2 * len(x)
-    shape = (n, x.shape[1], *(side - 2 * model.edge for side in x.shape[2:]))
+    shape = (n, *model.inner(x).shape[1:])
     whole = isinstance(convention.time, TableTime) and convention.time.whole
     dtype = model.dtype or x.dtype
     time = torch.int64 if whole else torch.float64 if dtype == torch.float64 else torch.float32

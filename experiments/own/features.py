@@ -22,6 +22,7 @@ from experiments.distances.features_base import check_pixels
 from experiments.distances.spaces import FEATURES, PYTHON, check_features
 from experiments.own import modules
 from experiments.own.user_code import of_user
+from experiments.terminal import Told, silent
 
 CHECKED = 25  # images that are tried in one batch: as many as a run takes at a time
 ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
@@ -46,7 +47,9 @@ def features_id(name: str, weights: Path | None = None) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
-def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[Tensor, Tensor | None]:
+def extract(
+    name: str, pixels: Tensor, *, weights: Path | None = None, after_batch: Told = silent
+) -> tuple[Tensor, Tensor | None]:
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
     Args:
@@ -54,6 +57,7 @@ def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[
         pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
             (n, 1, 32, 32).
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
+        after_batch: called with the number of images of each batch.
 
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
@@ -67,7 +71,10 @@ def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
     extractor = opened(name, weights)
-    parts = [extractor(batch) for batch in pixels.split(usual_batch(name))]
+    parts = list[list[Tensor]]()
+    for batch in pixels.split(usual_batch(name)):
+        parts.append(extractor(batch))
+        after_batch(len(batch))
     layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
     return layers[0], layers[1] if name == "digits" else None
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data import Images
+from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from experiments.own.batch import Batch
 
@@ -19,7 +19,7 @@ SHOWN = 3  # classes that are named
 SURE = 2.0  # standard errors by which a difference on the same images and noise is no accident
 
 
-def better_labels(model: Model, images: Images, device: str) -> str | None:
+def better_labels(model: Model, images: DataSet, device: str) -> str | None:
     """What to say about labels, if images of a class are denoised better under the label of another class."""
     classes = _classes(model, images)
     if not classes:
@@ -45,7 +45,7 @@ def better_labels(model: Model, images: Images, device: str) -> str | None:
     return "its labels change nothing: every label gives the same error" if same else None
 
 
-def doubtful_labels(model: Model, images: Images, device: str) -> Iterator[str]:
+def doubtful_labels(model: Model, images: DataSet, device: str) -> Iterator[str]:
     """Doubts about the number of classes, and about the label of no class if guidance uses it."""
     if not isinstance(model, Adapter):
         return
@@ -74,7 +74,7 @@ def doubtful_labels(model: Model, images: Images, device: str) -> Iterator[str]:
         )
 
 
-def _classes(model: Model, images: Images) -> list[int]:
+def _classes(model: Model, images: DataSet) -> list[int]:
     """The classes whose labels are tried; none if the network has no labels, or perhaps not those of the data."""
     if not isinstance(model, Adapter) or model.convention.labels is None or model.convention.n_classes is None:
         return []
@@ -82,7 +82,7 @@ def _classes(model: Model, images: Images) -> list[int]:
     return classes if len(classes) > 1 and max(classes) < model.convention.n_classes else []
 
 
-def _errors(model: Adapter, images: Images, classes: list[int], device: str) -> tuple[Batch, Tensor]:
+def _errors(model: Adapter, images: DataSet, classes: list[int], device: str) -> tuple[Batch, Tensor]:
     """Images of these classes, and the error of each under each label, without guidance, float64 (labels, images)."""
     chosen = torch.cat([(images.labels == label).nonzero().flatten()[:PER_CLASS] for label in classes])
     batch, plain = Batch(images, chosen, [SIGMA], device), model.with_convention(guidance=1.0, null_label=None)

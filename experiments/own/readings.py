@@ -1,7 +1,7 @@
 """Which other reading of a model is better: it gains at some levels more than it loses, and makes none doubtful."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from diffusion_core.samplers import Model
 from experiments.own.alternatives import Alternative
 from experiments.own.batch import Batch
 from experiments.own.best_linear import limit
+from experiments.terminal import Told, silent
 
 LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
 SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
@@ -34,10 +35,13 @@ class Readings:
     Args:
         errors: those of the model as it is.
         linear: the best linear predictor's error at each level.
+        progress: called with the share of the work that is done.
     """
 
-    def __init__(self, model: Model, batch: Batch, errors: Tensor, linear: Sequence[float]) -> None:
-        self.model, self.batch, self.known = model, batch, known(model, batch.sigmas)
+    def __init__(
+        self, model: Model, batch: Batch, errors: Tensor, linear: Sequence[float], progress: Told = silent
+    ) -> None:
+        self.model, self.batch, self.known, self.progress = model, batch, known(model, batch.sigmas), progress
         self.unit = UNIT * torch.tensor(linear, dtype=torch.float64).clamp(min=LEAST).view(-1, 1)
         self.limits = torch.tensor([limit(error) for error in linear], dtype=torch.float64)
         self.errors = self._comparable(errors, model)
@@ -67,17 +71,23 @@ class Readings:
         alone = _clear(gain)
         return torch.where(alone, gain.mean(dim=1), 0).exp() if alone.any() else gain.nanmean().exp().expand(len(gain))
 
-    def _ranked(self, choices: Iterable[Alternative]) -> list[Reading]:
+    def _ranked(self, choices: Sequence[Alternative]) -> list[Reading]:
         """The best readings by their errors, which are smaller than the model's: best first."""
 
         def size(reading: Reading) -> float:
             return self._gain(reading.errors, self.errors).nanmean().item()
 
-        for n, kept in LOOKS:
-            readings = sorted(filter(None, (self._read(way, n) for way in choices)), key=size, reverse=True)
+        looks, done, left = [*LOOKS, (self.errors.shape[1], len(choices))], 0, len(choices)
+        total = sum(n * min([left, *(kept for _, kept in looks[:place])]) for place, (n, _) in enumerate(looks))
+        for n, kept in looks:
+            readings = list[Reading]()
+            for way in choices:
+                readings += filter(None, [self._read(way, n)])
+                done += n
+                self.progress(done / max(total, 1))
+            readings.sort(key=size, reverse=True)
             choices = [reading.way for reading in readings[:kept]]
-        readings = [reading for way in choices if (reading := self._read(way)) and size(reading) > 0]
-        return sorted(readings, key=size, reverse=True)
+        return [reading for reading in readings if size(reading) > 0]
 
     def _read(self, way: Alternative, n: int | None = None) -> Reading | None:
         """The model read so, for the first n images. None if it fails, or knows less than half of the same levels."""

@@ -6,7 +6,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,14 @@ from experiments.run.selection import only
 from experiments.run.setting import Setting
 from experiments.run.study import Study
 from experiments.run.tables import Made, tabulated
+from experiments.run.time_limit import LAST, Fit, fit
+from experiments.run.work import network
 from experiments.terminal import Terminal, said
 
 if TYPE_CHECKING:
     from experiments.run.folder import Page
 
-FIRST, LAST = 0.6, 0.9  # of `Study.limit`: for the first settings, and for all; scores and the report take the rest
+FIRST = 0.65  # of the time that `Study.limit` leaves for samples: for the first settings
 
 
 @dataclass(frozen=True)
@@ -59,31 +61,42 @@ class _Planner:
 
     study: Study
     machines: Machines
+    fit: Fit = field(default_factory=Fit)
 
     def runs(self, settings: Iterable[Setting]) -> list[Run]:
         machines = self.machines
-        return planned(self.study, settings, machines.training, machines.sampling, machines.batch)
+        return self.fit.cut(planned(self.study, settings, machines.training, machines.sampling, machines.batch))
+
+    def shortest(self, study: Study) -> list[Run]:
+        """The runs of the shortest form of a study."""
+        return replace(self, study=study).runs(study.shortest())
 
 
-def answer(study: Study, options: Options = Options(), name: str = "") -> Answer:  # noqa: B008  # it is frozen
+def answer(
+    study: Study,
+    options: Options = Options(),  # noqa: B008  # it is frozen
+    name: str = "",
+    began: float | None = None,
+) -> Answer:
     """Makes what is missing and writes the result folder with its report; prints the verdict and where it lies.
 
     The last line on stdout is JSON for machines, except on a terminal without --json.
 
     Args:
         name: of the result folder; by default that of the report's page.
+        began: the time at which the command began; by default now.
 
     Raises:
         ValueError: options that do not suit each other, settings that cannot be planned, code of the user's that fails.
         CacheError: the cache cannot be read or written.
     """
-    start, console, cache = time.time(), Terminal(), Cache(options.store)
+    start, console, cache = began or time.time(), Terminal(), Cache(options.store)
     study.check()
     out = options.directory(name or study.page)
     check_given(study, options, out, cache)
     if options.data_root is not None:
         os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
-    planner, runs, part = _planned(study, options, cache, console)
+    planner, runs, part = _planned(study, options, cache, start, console)
     if text := impossible(part):
         console.print(f"note: {text}", style="yellow")
     if options.dry_run:
@@ -108,8 +121,10 @@ def answer(study: Study, options: Options = Options(), name: str = "") -> Answer
     return done
 
 
-def _planned(study: Study, options: Options, cache: Cache, console: Terminal) -> tuple[_Planner, list[Run], list[Run]]:
-    """The planner with the fastest machines, all runs, and the runs that --only selects."""
+def _planned(
+    study: Study, options: Options, cache: Cache, start: float, console: Terminal
+) -> tuple[_Planner, list[Run], list[Run]]:
+    """The planner with the fastest machines and the real images that fit, all runs, and those that --only selects."""
     with said(console, lambda: "loading data, features and networks"):
         planner = _Planner(study, Machines.alike(options.machine()))
         settings = settings_of(study)
@@ -124,8 +139,15 @@ def _planned(study: Study, options: Options, cache: Cache, console: Terminal) ->
         with said(console, lambda: "timing the network"):
             machines = chosen(runs, options.machine(), cache, options.alone, console.print)
         planner = replace(planner, machines=machines)
-        runs = planner.runs(settings)
-        part = runs if options.only is None else only(runs, options.only)
+    with of_user("limit"):
+        limited = float(study.limit) < math.inf
+    if limited:
+        possible = [run for run in planner.runs(settings) if not run.impossible]
+        with said(console, lambda: "timing the network and features of real images"):
+            found = fit(study, possible, planner.shortest, cache, start, options.workers or 1)
+        planner = replace(planner, fit=found)
+    runs = planner.runs(settings)
+    part = runs if options.only is None else only(runs, options.only)
     return planner, runs, part
 
 
@@ -141,8 +163,7 @@ def _noted(
     if options.only:
         asked = f"--only {shlex.quote(options.only)}"
         notes.append(f"a part of the experiment was run, {len(part)} of {len(runs)} runs: {asked}")
-    if planner.machines.why:
-        notes.append(planner.machines.why)
+    notes += [text for text in (planner.machines.why, planner.fit.note) if text]
     for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
         console.print(f"{kind}: {text}", style="yellow")
     return [*notes, *warnings]
@@ -154,25 +175,32 @@ def _worked(
     """How many runs there are in the end, what they gave, and how the work ended."""
     how: dict[str, Any] = {"workers": options.workers or 1, "ray_address": options.ray_address}
     how |= {"gpus_per_run": options.gpus_per_run or 1.0}
-    study = planner.study
-    with of_user("limit"):
-        limit = float(study.limit)
-    first = part if limit == math.inf else _spread(part)
-    early = seen if limit == math.inf else None
-    worked = execute.execute(first, cache, console, until=start + FIRST * limit, seen=early, **how)
+    study, pace, until, end, training = planner.study, planner.fit.pace, math.inf, math.inf, 0.0
+    order = _spread(part) if pace else part
+    if pace:  # what is left when the real images and the networks are there is shared out
+        if not options.ray_address:
+            alone = {} if execute.missing(part, cache)["networks"] else {"workers": 1}
+            ready = execute.execute(order, cache, console, make=network, **how | alone)
+            if ready.interrupted:
+                return len(part), Made.of(study.page, part, cache, {}), ready
+            training = ready.evaluations
+        first, end = time.time(), start + LAST * float(study.limit) - pace.floor(part[0].reference.n)
+        until = first + FIRST * (end - first)
+    worked = execute.execute(order, cache, console, until=until, seen=None if pace else seen, **how)
+    room = math.inf  # if all was in the cache, the pace is not known
+    if pace and worked.evaluations:
+        room = (end - time.time()) * worked.evaluations / (time.time() - first)
+    worked = replace(worked, evaluations=worked.evaluations + training)
     made = Made.of(study.page, part, cache, worked.failed)
     if options.only is not None or worked.interrupted:
         return len(part), made, worked
-    room = math.inf  # if all was in the cache, the pace is not known
-    if limit < math.inf and worked.evaluations:
-        room = (start + LAST * limit - time.time()) * worked.evaluations / (time.time() - start)
     settings = taken("then()", study, lambda: study.then(made, room, console.print))
     check_settings([*dict.fromkeys(run.setting for run in part), *settings])
     further = planner.runs(settings)
     if not further:
         return len(part), made, worked
     begun = [run for run in part if run in made.files or run.score_id in made.failed]  # what was left out stays out
-    then = execute.execute([*begun, *further], cache, console, until=start + LAST * limit, **how)
+    then = execute.execute([*begun, *further], cache, console, until=end, **how)
     part = [*part, *further]
     failed = {**worked.failed, **then.failed}
     both = replace(then, failed=failed, evaluations=worked.evaluations + then.evaluations)
@@ -188,21 +216,22 @@ def _written(
         result = tabulated(study, made)
         folder.clear(out)
         folder.write_tables(out, result.tables, result.pictures)
-    for text in made.doubts:
-        console.print(f"warning: {text}", style="yellow")
+    for kind, text in (*(("note", text) for text in made.autoencoder), *(("warning", text) for text in made.doubts)):
+        console.print(f"{kind}: {text}", style="yellow")
     with of_user("finish()"):
         study.finish(out, made, result, console.print)
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
-    info |= {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *made.doubts]}
+    info |= {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *made.autoencoder, *made.doubts]}
     every = sum(sum(paths.values()) for paths in execute.needed(list(made.files), made.cache).values())
     info["computed"] = round(min(worked.evaluations / every, 1), 3) if every else 1  # the rest was stored before
     return folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})
 
 
 def _spread(runs: Sequence[Run]) -> list[Run]:
-    """The runs setting by setting, in an order in which any first part is spread evenly over the settings."""
+    """The runs setting by setting: the first of each group, with which others are compared, then spread evenly."""
     settings = [*dict.fromkeys(run.setting for run in runs)]
-    places = {one: f"{number:016b}"[::-1] for number, one in enumerate(settings)}
+    first = {(one.group, one.budget): one for one in settings[::-1]}
+    places = {one: (one not in first.values(), f"{number:016b}"[::-1]) for number, one in enumerate(settings)}
     return sorted(runs, key=lambda run: places[run.setting])
 
 

@@ -24,6 +24,9 @@ def check_given(study: Study, options: Options, out: Path, cache: Cache) -> None
     """Raises ValueError for options that do not suit the network, or a result folder among the files of the cache."""
     if not study.trains and (typed := sorted(options.given & {*study.of_training})):
         raise ValueError(f"{', '.join(typed)}: nothing is trained, since --network brings a network")
+    if options.machine().device == "mps" and (study.network == "exact" or (study.trains and study.recipe == "fast")):
+        why = "it has no float64, which --recipe fast and --network exact need"
+        raise ValueError(f"device='mps': {why}; use --recipe plain, or --device cpu")
     if any(out.resolve().is_relative_to(cache.root.resolve() / kind) for kind in KINDS):
         raise ValueError(f"out={str(out)!r}: it lies in a folder of the store {cache.root}; choose another folder")
     images = data_user.parse(study.data)
@@ -56,6 +59,9 @@ def check_baselines(study: Study, runs: Sequence[Run]) -> None:
     """Raises ValueError if a setting with which all others of its group would be compared cannot be run."""
     if type(study).compare is not Study.compare:
         return
+    for pair in study.interactions:
+        if len(pair) != 2 or {*pair} - {run.setting.label for run in runs}:
+            raise ValueError(f"interactions: {pair!r}: it must be a pair of labels of settings()")
     first: dict[Any, Run] = {}
     for run in runs:
         first.setdefault((run.setting.group, run.setting.budget), run)

@@ -6,10 +6,11 @@ here knows where they come from. contrasts.py makes rows of comparisons.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from experiments.distances.distance import Distance
+    from experiments.run.setting import Setting
 
 Row = dict[str, Any]
 PRIMARY, CONTROL = "primary", "control"  # groups, and kinds of contrasts
@@ -55,12 +56,50 @@ class Contrast:
     b: Side
 
     @property
+    def sides(self) -> Sequence[Side]:
+        return (self.a, self.b)
+
+    @property
     def seeds(self) -> list[int]:
         """The networks of which both sides succeeded."""
-        return [seed for seed in self.a.rows if seed in self.b.rows]
+        return _shared(self.sides)
 
     def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
         return [(self.a.distances[seed][metric], self.b.distances[seed][metric]) for seed in self.seeds]
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """Whether an effect differs: a[0] against a[1], minus b[0] against b[1], network by network, image by image.
+
+    For instance eta 1 against eta 0 after one training, minus the same after another. ValueError unless a and b are
+    pairs of settings.
+    """
+
+    a: tuple[Side, Side]
+    b: tuple[Side, Side]
+    kind: ClassVar[str] = "interaction"
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(pair, tuple) and [*map(type, pair)] == [Side, Side] for pair in (self.a, self.b)):
+            raise ValueError("Interaction: it takes two pairs of settings, (of[group, None][label], ...)")
+
+    @property
+    def sides(self) -> Sequence[Side]:
+        return (*self.a, *self.b)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The networks of which all sides succeeded."""
+        return _shared(self.sides)
+
+    def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
+        each = ([side.distances[seed][metric] for side in self.sides] for seed in self.seeds)
+        return [(after - before, other - first) for after, before, other, first in each]
+
+
+def _shared(sides: Sequence[Side]) -> list[int]:
+    return [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
 
 
 @dataclass(frozen=True)
@@ -73,13 +112,24 @@ class BestSet:
         object.__setattr__(self, "sides", tuple(self.sides))  # they are read several times
 
 
-Comparison = Contrast | BestSet
+Comparison = Contrast | Interaction | BestSet
 
 
 def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
     """Each setting against the first."""
     for side in sides[1:]:
         yield Contrast(kind, side, sides[0])
+
+
+def interactions(a: str, b: str, groups: Iterable[Mapping[str, Side]]) -> Iterator[Interaction]:
+    """Whether the effect of label a against label b differs between groups: each group against the first with both."""
+    both = [(sides[a], sides[b]) for sides in groups if a in sides and b in sides]
+    yield from (Interaction(pair, both[0]) for pair in both[1:])
+
+
+def named(a: "Side | Setting", b: "Side | Setting") -> str:
+    """Two settings by label and group, since groups may share labels."""
+    return f"{a.label!r}{'' if a.group == b.group else f' of {a.group!r}'} and {b.label!r} of {b.group!r}"
 
 
 def repeated(again: Side, sides: Iterable[Side]) -> Side | None:

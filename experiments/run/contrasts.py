@@ -1,8 +1,9 @@
 """Comparisons (compare.py) as rows of contrasts.csv, best_sets.csv and floors.csv.
 
-A contrast that was fixed beforehand has an interval of its own, and so has a control. All other differences are one
-family, whose intervals hold at once (distances/family.py): the verdicts on settings against the first one and the set
-of the best come from the same intervals.
+A contrast that was fixed beforehand has an interval of its own, and so has a control. Interactions have intervals that
+hold for all of them at once (Bonferroni). All other differences are one family, whose intervals hold at once
+(distances/family.py): the verdicts on settings against the first one and the set of the best come from the same
+intervals.
 """
 
 import itertools
@@ -29,9 +30,10 @@ from experiments.distances.intervals import (
 )
 from experiments.distances.real import JUDGE, METRICS
 from experiments.distances.trust import MEASURES, no_images
-from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Row, Side
+from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Interaction, Row, Side, named
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
+HALF = 1.96  # standard errors in half of a 95 % interval
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Families:
 
     places: Mapping[int, tuple[int, int]]  # id of a side -> its family, its place in that
     of: Sequence[Mapping[str, Family]]
+    interactions: int = 0  # how many there are
 
     @classmethod
     def over(cls, comparisons: Sequence[Comparison]) -> "Families":
@@ -58,7 +61,7 @@ class Families:
         for one in comparisons:
             if isinstance(one, BestSet):
                 pairs += itertools.combinations([side for side in one.sides if side.whole], 2)
-            elif one.kind not in ALONE and one.a.whole and one.b.whole:
+            elif isinstance(one, Contrast) and one.kind not in ALONE and one.a.whole and one.b.whole:
                 pairs.append((one.a, one.b))
         for side in (side for pair in pairs for side in pair):
             parts.setdefault(_images(side), {})[id(side)] = side
@@ -73,7 +76,7 @@ class Families:
             {metric: _family([*part.values()], metric, which, level) for metric in METRICS}
             for part, which in zip(parts.values(), compared, strict=True)
         ]
-        return cls(places, of)
+        return cls(places, of, sum(isinstance(one, Interaction) for one in comparisons))
 
     def find(self, *sides: Side) -> tuple[Mapping[str, Family], list[int]] | None:
         """The family of some sides, and their places in it; None if one of them is in none."""
@@ -95,14 +98,14 @@ def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """
     out = list[Comparison]()
     for one in comparisons:
-        sides = [side for side in (one.sides if isinstance(one, BestSet) else (one.a, one.b)) if side.whole]
+        sides = [side for side in one.sides if side.whole]
         again = isinstance(one, Contrast) and one.kind == CONTROL  # which has other noise
         if again or len(images := {_images(side): side for side in reversed(sides)}) < 2:
             out.append(one)
             continue
         *_, other, first = images.values()
         why = "they have images from different networks or noise"
-        log.warning(f"{first.label} and {other.label} ({first.group}) are not compared: {why}")
+        log.warning(f"{named(first, other)} are not compared: {why}")
     return out
 
 
@@ -127,24 +130,29 @@ def contrast_rows(comparisons: Sequence[Comparison], families: Families, floors:
         floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
     """
     for one in comparisons:
-        if isinstance(one, Contrast) and one.seeds:
+        if not isinstance(one, BestSet) and one.seeds:
             yield from _rows(one, families, floors)
 
 
-def _rows(one: Contrast, families: Families, floors: Sequence[Row]) -> Iterator[Row]:
+def _rows(one: Contrast | Interaction, families: Families, floors: Sequence[Row]) -> Iterator[Row]:
     shared, seeds = _shared(one), one.seeds
     for metric in METRICS:
         for seed, (a, b) in zip(seeds, one.pairs(metric), strict=True):
             own = {"train_seed": seed, "value_a": a.value, "value_b": b.value, "n_networks": 1}
-            ids = {f"run_id_{side}": rows[seed]["run_id"] for side, rows in (("a", one.a.rows), ("b", one.b.rows))}
+            ids: Row = {}
+            if isinstance(one, Contrast):
+                ids = {f"run_id_{name}": side.rows[seed]["run_id"] for name, side in zip("ab", one.sides, strict=True)}
             yield shared | _numbers(metric, of_pairs([(a, b)], paired=_paired(one))) | own | ids
     whole, why, adjusted = {metric: _estimate(one, metric, families) for metric in METRICS}, "", None
     if one.kind not in ALONE:
-        if missed := [side for side in (one.a, one.b) if not side.whole]:
+        effects = isinstance(one, Interaction)
+        count = families.interactions if effects else families.pairs
+        if missed := [side for side in one.sides if not side.whole]:
             why = f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
-        elif families.pairs > 1:
-            adjusted = f"simultaneous, {families.pairs} pairs"
-    why = why or no_verdict((one.a, one.b), seeds, floors)
+        elif count > 1:
+            adjusted = f"simultaneous, {count} {'interactions' if effects else 'pairs'}"
+    judged = [one.a, one.b, one.sides] if isinstance(one, Interaction) else [one.sides]
+    why = why or next(filter(None, (no_verdict(sides, seeds, floors) for sides in judged)), "")
     if why:
         whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
     for metric in METRICS:
@@ -160,21 +168,24 @@ def _rows(one: Contrast, families: Families, floors: Sequence[Row]) -> Iterator[
             "no_verdict": why or None,
             "verdict": NO_VERDICT if why else verdict(whole[JUDGE]),
         }
-        if metric == JUDGE and not why:
+        if metric == JUDGE and not why and isinstance(one, Contrast):
             row |= to_settle(whole[metric], SMALLEST * value_b, one)
         yield shared | _numbers(metric, whole[metric]) | row
 
 
-def _estimate(one: Contrast, metric: str, families: Families) -> Estimate:
+def _estimate(one: Contrast | Interaction, metric: str, families: Families) -> Estimate:
     """The difference with the interval that its kind has."""
+    if isinstance(one, Interaction):
+        alone = of_pairs(one.pairs(metric), paired=_paired(one), level=1 - (1 - LEVEL) / families.interactions)
+        return replace(alone, p_value=min(1.0, families.interactions * alone.p_value))
     if one.kind not in ALONE and (found := families.find(one.a, one.b)) is not None:
         known, (a, b) = found
         return known[metric].difference(a, b)
     return of_pairs(one.pairs(metric), paired=_paired(one))
 
 
-def _paired(one: Contrast) -> bool:
-    return one.a.paired and one.b.paired
+def _paired(one: Contrast | Interaction) -> bool:
+    return all(side.paired for side in one.sides)
 
 
 def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:
@@ -199,7 +210,7 @@ def no_verdict(sides: Sequence[Side], seeds: Sequence[int], floors: Sequence[Row
     `seeds`: of the networks that are compared.
     """
     rows = [side.rows[seeds[0]] for side in sides]
-    same = ("data", "features", "n_samples", "n_reference")
+    same = ("features", "n_samples", "n_reference")
     floor = {row["metric"]: row["mean"] for row in floors if all(row[name] == rows[0][name] for name in same)}
     qualities = [{name: _mean(side, name, seeds) for name in MEASURES} for side in sides]
     why = no_images(qualities, {name: floor.get(name, 0.0) for name in MEASURES})
@@ -221,15 +232,24 @@ def _numbers(metric: str, estimate: Estimate) -> Row:
     return {"metric": metric, "level": LEVEL} | vars(estimate)
 
 
-def _shared(one: Contrast) -> Row:
+def _shared(one: Contrast | Interaction) -> Row:
     """The columns that all rows of a contrast share."""
-    a, b = (side.rows[one.seeds[0]] for side in (one.a, one.b))
-    out: Row = {"kind": one.kind, "mode": one.a.group, "budget": one.a.budget, "n_planned": one.a.planned}
-    out |= {"a": one.a.label, "b": one.b.label}
-    for side, row in (("a", a), ("b", b)):
-        out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
-    out |= {name: a.get(name) for name in ONE}
-    return out | {name: a.get(name) if a.get(name) == b.get(name) else None for name in IF_SAME}
+    first, *others = rows = [side.rows[one.seeds[0]] for side in one.sides]
+    out: Row = {"kind": one.kind, "n_planned": one.sides[0].planned}
+    if isinstance(one, Contrast):
+        out |= {"mode": one.a.group, "budget": one.a.budget, "a": one.a.label, "b": one.b.label}
+        for side, row in zip("ab", rows, strict=True):
+            out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
+    else:
+        out |= {"mode": one.kind, "a": _effect(*one.a), "b": _effect(*one.b)}
+    out |= {name: first.get(name) for name in ONE}
+    same = {name: first.get(name) for name in IF_SAME if all(row.get(name) == first.get(name) for row in others)}
+    return out | dict.fromkeys(IF_SAME) | same
+
+
+def _effect(a: Side, b: Side) -> str:
+    """The difference of two settings in words."""
+    return f"{a.label}{'' if a.group == b.group else f' ({a.group})'} against {b.label} ({b.group})"
 
 
 # --- best_sets.csv ---
@@ -262,7 +282,7 @@ def _set_rows(sides: Sequence[Side], families: Families, floors: Sequence[Row]) 
             | {"value": float(known.values[place]), "fd": _mean(side, "fd"), "n_networks": len(seeds)}
             | {"n_settings": len(sides), "best": place == best, "holds_for": known.holds_for}
             | {"interval": f"simultaneous, {families.pairs} pairs: {known.how}"}
-            | {"difference": difference, "low": low, "high": high}
+            | {"difference": difference, "low": low, "high": high, "destroyed": _destroyed(side, floors)}
             | {"in_set": None if why else low <= 0, "no_verdict": why or None}
         )
         out.append(row)
@@ -273,6 +293,23 @@ def _set_rows(sides: Sequence[Side], families: Families, floors: Sequence[Row]) 
     baseline = None if out[0]["no_verdict"] else out[0]
     recommended = min(usable, key=lambda row: float(row["value"]), default=baseline)
     return [row | {"recommended": row is recommended} for row in out]
+
+
+def _destroyed(side: Side, floors: Sequence[Row]) -> float | None:
+    """The upper end of the 95 % interval of MMD^2 above the floor, as a share of destroyed images; None if not known.
+
+    A share s of destroyed images gives at most s^2 C (distances/harm.py). Here C is 1, the least that it can be, so the
+    share is not too small. Near the floor the spread is that of real images, which samples do not show.
+    """
+    same = ("features", "n_samples", "n_reference")
+    first = next(iter(side.rows.values()))
+    floor = next((row for row in floors if row["metric"] == JUDGE and all(row[n] == first[n] for n in same)), None)
+    if floor is None:
+        return None
+    distances = [each[JUDGE] for each in side.distances.values()]
+    se = math.sqrt(sum(one.se**2 + floor["sd"] ** 2 for one in distances)) / len(distances)
+    high = float(np.mean([one.value for one in distances])) - floor["mean"] + HALF * se
+    return math.sqrt(max(high, 0.0))
 
 
 def _has_grain(side: Side) -> bool:

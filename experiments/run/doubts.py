@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import torch
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data import Images
+from diffusion_core.data_set import DataSet, Images
 from diffusion_core.samplers import Sampler
 from experiments.distances.spaces import is_digits
 from experiments.edge import program
@@ -22,8 +22,9 @@ from experiments.run.foreign import Foreign
 from experiments.run.hardware import cores
 from experiments.run.identity import has_own_code
 from experiments.run.levels import unknown
-from experiments.run.networks import Trained, images_of
-from experiments.run.plan import VALUES, Run
+from experiments.run.networks import Trained, data_of
+from experiments.run.plan import VALUES, Reference, Run
+from experiments.run.steps import real_samples
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
@@ -41,16 +42,27 @@ def remarks(runs: Sequence[Run]) -> list[str]:
     """What readers of the numbers should know, each once."""
     found, reference = list[str](), runs[0].reference
     smallest = min(run.n for run in runs)
-    if reference.features != VALUES and smallest <= (
-        d := dimension(reference.features, images_of(reference.data).pixels)
-    ):
+    d = data_of(reference.data).shape[0] if reference.features == VALUES else _dimension(reference)
+    if smallest <= d:
         found.append(
             f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
             "so FD compares only runs of equally many samples; MMD and KD have no such limit"
         )
+    if (groups := runs[0].groups) is not None:
+        found.append(f"sample i has prompt i mod {groups}: the {groups} prompts are the units of all intervals")
+    if reference.decoder is not None:
+        found.append(
+            f"samples are compared with {reference.n:,} decoded latents of the data, so what the autoencoder itself "
+            "loses is not seen; name real images with --images"
+        )
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
         found += [*external.notes(network.source), *external.remarks(network.untrained())]
     return [*dict.fromkeys(found)]
+
+
+def _dimension(reference: Reference) -> int:
+    """Of its features."""
+    return dimension(reference.features, real_samples(reference, slice(1)))
 
 
 def impossible(runs: Sequence[Run]) -> str:
@@ -59,8 +71,9 @@ def impossible(runs: Sequence[Run]) -> str:
     if not why:
         return ""
     first = next(iter(why.values()))
+    example = f"{first.setting.label!r} of {first.setting.group!r}"
     many = "1 setting is" if len(why) == 1 else f"{len(why)} settings are"
-    return f"{many} infeasible and not run: {first.setting.label}{', ...' * (len(why) > 1)} ({first.impossible})"
+    return f"{many} infeasible and not run: {example}{', ...' * (len(why) > 1)} ({first.impossible})"
 
 
 def _of_runs(runs: Sequence[Run]) -> Iterator[str]:
@@ -70,7 +83,7 @@ def _of_runs(runs: Sequence[Run]) -> Iterator[str]:
             f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
             f"data={reference.data!r}; use --features natural"
         )
-    yield from _of_images(images_of(reference.data))
+    yield from _of_data(data_of(reference.data))
     for trained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
         trained.asked()  # refuses what training would, at once
     for run in runs:
@@ -108,19 +121,19 @@ def _of_equal_settings(runs: Sequence[Run]) -> Iterator[str]:
         )
 
 
-def _of_images(images: Images) -> Iterator[str]:
+def _of_data(data: DataSet) -> Iterator[str]:
     """Warnings about a data set: its range, and how many different images it holds."""
-    if int(images.pixels.max()) <= 1:
-        yield f"data={images.name!r}: no pixel is above 1; if they are scaled to 0..1, multiply them by 255 first"
-    distinct = len({row.tobytes() for row in images.pixels.flatten(1).numpy()})
+    if isinstance(data, Images) and int(data.pixels.max()) <= 1:
+        yield f"data={data.name!r}: no pixel is above 1; if they are scaled to 0..1, multiply them by 255 first"
+    numbers = data.pixels if isinstance(data, Images) else data.standardised()
+    distinct = len({row.tobytes() for row in numbers.flatten(1).numpy()})
     if distinct < FEW_IMAGES:
         yield (
-            f"data={images.name!r}: only {distinct} different images; networks can learn them by heart, and distances "
+            f"data={data.name!r}: only {distinct} different images; networks can learn them by heart, and distances "
             "to so few say little"
         )
-    elif distinct < (1 - MANY_REPEATS) * len(images.pixels):
-        copies = len(images.pixels) - distinct
-        yield f"data={images.name!r}: {copies} of {len(images.pixels)} images are copies of others"
+    elif distinct < (1 - MANY_REPEATS) * len(data):
+        yield f"data={data.name!r}: {len(data) - distinct} of {len(data)} images are copies of others"
 
 
 def _of_network(config: Foreign, asked: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int) -> Iterator[str]:
@@ -129,14 +142,16 @@ def _of_network(config: Foreign, asked: Sequence[tuple[Sampler, tuple[float, ...
     Raises:
         ValueError: it answers differently in a batch as large as those of the runs, or after more calls.
     """
-    images, device, network = images_of(config.data), config.machine.device, config.untrained()
+    images, device, network = data_of(config.data), config.machine.device, config.untrained()
     config.machine.pin()
     before = behaviour(network, images, device)
     if not is_random(network):
         halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
-    yield from (
-        f"{config.name}: {doubt}; see {check_command(config)}" for doubt in examine(network, images, device).doubts
-    )
+    if config.shape == images.shape:
+        doubts = examine(network, images, device).doubts
+        yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in doubts)
+    else:
+        yield f"{config.name}: it is not checked, since the latents that it works on are not known: --data latents:FILE"
     if behaviour(network, images, device) != before:
         raise ValueError(
             f"network: {config.name} answers differently after more calls; it must not keep what it was asked"

@@ -39,7 +39,7 @@ def show(
             say(f"{kind:12}{len(paths):8,}{len(paths) - to_do:8,}{to_do:8,}")
             out[kind] = {"unique": len(paths), "left": to_do}
     cost = sum(sum(paths.values()) for paths in left.values())
-    rate = _pace(runs) if cost else None
+    rate = pace(runs) if cost else None
     seconds = cost / rate / workers if rate else None
     text = f"about {cost:,.0f} network evaluations, one training image counted as {TRAIN_COST:g}"
     if rate and seconds is not None:
@@ -94,7 +94,7 @@ def detectable(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
     )
 
 
-def _pace(runs: Sequence[Run]) -> float | None:
+def pace(runs: Sequence[Run]) -> float | None:
     """Network evaluations per second, timed on one batch; None if what is sampled is exact."""
     run = next((run for run in runs if not run.impossible and (run.network.cost or has_own_code(run.network))), None)
     if run is None:

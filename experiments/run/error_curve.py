@@ -14,7 +14,7 @@ from diffusion_core.schedules import geometric
 from experiments.run.cache import Cache, Made
 from experiments.run.compare import Row
 from experiments.run.identity import identity
-from experiments.run.networks import Network, Trained, images_of
+from experiments.run.networks import Network, Trained, data_of
 
 N_SIGMAS = 25
 SIGMA_RANGE = (100.0, 0.01)  # data standard deviations
@@ -58,7 +58,7 @@ class Curve:
     @torch.no_grad()
     def _errors(self, model: Model, sigma: float, index: int) -> Tensor:
         """Relative errors (n,) at one level, with one draw of noise per image."""
-        network, images = self.network, images_of(self.network.data)
+        network, images = self.network, data_of(self.network.data)
         if network.held_out < 2:
             raise ValueError(f"held_out={network.held_out}: an error curve needs images that training did not see")
         x0 = images.standardised()[images.n_training(network.held_out) :][:MAX_IMAGES]

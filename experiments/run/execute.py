@@ -18,9 +18,11 @@ from experiments.run.cluster import on_ray
 from experiments.run.hardware import visible_cards
 from experiments.run.identity import identity
 from experiments.run.plan import Run, check_plan
-from experiments.run.work import Begin, Failed, advance_in, in_processes, network, work
+from experiments.run.steps import reference, score
+from experiments.run.work import Begin, Failed, Make, advance_in, in_processes, network, work
 from experiments.terminal import Terminal, duration, said
 
+PARTS = 10  # of real images: after each, a line says how many are done
 NOTES, OLD = ".notes-", 7 * 86_400  # of a running command; seconds without a note after which it is taken for dead
 
 
@@ -46,11 +48,13 @@ def execute(
     gpus_per_run: float = 1.0,
     until: float = math.inf,
     seen: Callable[[Sequence[Run], Failed], None] | None = None,
+    make: Make = score,
 ) -> Worked:
     """Runs the loop where the options say, and shows how far it is. No run is begun after the time `until`.
 
     Networks that train on fewer threads than there are for a run are trained side by side. In this process the work
     goes network by network if `seen` is given, and after each one `seen` gets the runs that are done, and failures.
+    `make`: what is made of each run, see `work`; not on Ray.
 
     Raises:
         ValueError: runs whose configs have no identity or share one; a Ray cluster that does not answer.
@@ -67,30 +71,57 @@ def execute(
         cache.root.mkdir(parents=True, exist_ok=True)
         _forget_killed(cache.root)
         notes = TemporaryDirectory(prefix=NOTES, dir=cache.root, ignore_cleanup_errors=True)
-    with notes as folder, shown(left, console, lambda: sum(made)) as begin:
+    with notes as folder:
         cache.notes = Path(folder)
         try:
-            if ray_address:
-                failed = on_ray(runs, cache, ray_address, gpus_per_run, until)
-            elif workers > 1:
-                failed = in_processes(runs, cache, workers, made, until=until)
-            else:
-                condemned, failed, done = len(cache.condemned), Failed(), list[Run]()
-                for part in by_network(runs, together) if seen else [list(runs)]:
-                    training = [run for run in beside if run in part]
-                    if together > 1 and len(training) > 1:
-                        in_processes(training, cache, together, made, make=network)  # a failure is met again below
-                    failed |= work(part, cache, advance_in(made, 0), begin, until=until)
-                    done += part
-                    if seen:
-                        seen(done, failed)
-                if len(cache.condemned) > condemned:  # parts before that were believed too soon
-                    failed = work(runs, cache, advance_in(made, 0), begin, until=until)
+            if not ray_address:
+                real_images(runs, cache, console)
+            with shown(left, console, lambda: sum(made)) as begin:
+                if ray_address:
+                    failed = on_ray(runs, cache, ray_address, gpus_per_run, until)
+                elif workers > 1:
+                    failed = in_processes(runs, cache, workers, made, make=make, until=until)
+                else:
+                    condemned, failed, done = len(cache.condemned), Failed(), list[Run]()
+                    for part in by_network(runs, together) if seen else [list(runs)]:
+                        training = [run for run in beside if run in part]
+                        if together > 1 and len(training) > 1:
+                            in_processes(training, cache, together, made, make=network)  # a failure is met again below
+                        failed |= work(part, cache, advance_in(made, 0), begin, make=make, until=until)
+                        done += part
+                        if seen:
+                            seen(done, failed)
+                    if len(cache.condemned) > condemned:  # parts before that were believed too soon
+                        failed = work(runs, cache, advance_in(made, 0), begin, make=make, until=until)
         except KeyboardInterrupt:
             return Worked({}, True, _made(left))
         finally:
             cache.notes = None
     return Worked(failed, False, _made(left))
+
+
+def real_images(runs: Sequence[Run], cache: Cache, console: Terminal) -> None:
+    """Makes the files of real images that are missing, which every score needs. A failure is met again by the runs.
+
+    They are made first, so that how long the rest takes is known from its own pace.
+    """
+    for run in {run.reference: run for run in runs if not run.impossible}.values():
+        if not cache.path("references", run.reference).exists():
+            _real_images(run, cache, console)
+
+
+def _real_images(run: Run, cache: Cache, console: Terminal) -> None:
+    done, total = [0.0], run.reference.n
+
+    def text() -> str:
+        what = f"{done[0]:,.0f} of {total:,}" if done[0] < total else f"{total:,}, compared with each other"
+        return f"features of real images: {what}"
+
+    def make(run: Run, cache: Cache, advance: Callable[[float], None]) -> None:
+        reference(run.reference, cache, advance)
+
+    with said(console, text, lambda: PARTS * done[0] // total):
+        work([run], cache, advance_in(done, 0), make=make)
 
 
 def by_network(runs: Sequence[Run], together: int) -> list[list[Run]]:

@@ -35,6 +35,7 @@ MARK = ".sigmabench"  # an empty file that marks a result folder, so that its re
 SHOWN = 16  # images in a picture
 SIDE = math.isqrt(SHOWN)
 FEW = 4  # images in a strip, a small picture
+LARGEST = 64  # side of an image in a picture
 SHADES = 16  # of its pixels, per channel
 FORMER = ("films.csv", "histograms.csv", "losses.csv", "levels.csv")  # tables of older versions
 SINGLE = ("run.json", "settings.json", "report.html", "report.md")
@@ -147,10 +148,13 @@ def strip(images: torch.Tensor) -> Image.Image:
 
 
 def _first(images: torch.Tensor, n: int) -> torch.Tensor:
-    """The first n images, black where there are fewer."""
+    """The first n images, black where there are fewer, reduced to LARGEST pixels per side."""
     tiles = torch.zeros(n, *images.shape[1:], dtype=torch.uint8)
     tiles[: len(images)] = images[:n]
-    return tiles
+    height, width = (min(side, LARGEST) for side in images.shape[2:])
+    if (height, width) == images.shape[2:]:
+        return tiles
+    return torch.nn.functional.adaptive_avg_pool2d(tiles.float(), (height, width)).round().to(torch.uint8)
 
 
 def tiled(tiles: torch.Tensor) -> Image.Image:

@@ -5,24 +5,27 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from torch import Tensor
+
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import check_name, resolve
+from diffusion_core.data_set import Images
 from diffusion_core.fields import check_fields
 from diffusion_core.samplers import Model
-from experiments.own import external
+from experiments.own import external, form
 from experiments.own.behaviour import behaviour
 from experiments.run.artifact import Artifact, stored
 from experiments.run.cache import Cache
 from experiments.run.identity import LABEL
 from experiments.run.machine import Machine
-from experiments.run.networks import Advance, OfPixels, images_of
+from experiments.run.networks import Advance, data_of
 
 if TYPE_CHECKING:
     from experiments.run.study import Study
 
 
 @dataclass(frozen=True)
-class Foreign(OfPixels):
+class Foreign:
     """A network that was trained elsewhere."""
 
     source: str = field(metadata=LABEL)  # as typed on the command line
@@ -45,6 +48,13 @@ class Foreign(OfPixels):
         check_file(source)
         name = external.describe(source, label)
         return cls(source, _content(source, data, label, machine), name, data, label, machine=machine)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return form.shape_of(self.untrained(), data_of(self.data))
+
+    def decode(self, x: Tensor) -> Tensor:
+        return form.decoded(self.untrained(), data_of(self.data), x)
 
     def row(self) -> dict[str, Any]:
         return {"network": self.name, "trained_by": "others"}
@@ -72,7 +82,7 @@ def check_file(source: str) -> None:
 
 @lru_cache(maxsize=4)
 def _loaded(source: str, data: str, label: int | Literal["balanced"] | None, device: str) -> Model:
-    return external.load_foreign(source, images_of(data), label, device)
+    return external.load_foreign(source, data_of(data), label, device)
 
 
 @lru_cache(maxsize=4)
@@ -80,7 +90,7 @@ def _content(source: str, data: str, label: int | Literal["balanced"] | None, ma
     """A hash of a network. It is imported before its files are hashed: what runs is not older than what is hashed."""
     machine.pin()  # outputs depend on the number of threads
     model = _loaded(source, data, label, machine.device)
-    return external.known_by(external.fingerprint(source), behaviour(model, images_of(data), machine.device))
+    return external.known_by(external.fingerprint(source), behaviour(model, data_of(data), machine.device))
 
 
 def adapter_of(study: "Study", device: str = "cpu") -> Adapter | None:
@@ -95,4 +105,5 @@ def scale_of(study: "Study") -> float:
     """`Study.data_std`."""
     if (adapter := adapter_of(study)) is not None:
         return float(f"{adapter.scale:.6g}")
-    return round(images_of(resolve(study.data)).std / 127.5, 4)
+    data = data_of(resolve(study.data))
+    return round(data.std / 127.5, 4) if isinstance(data, Images) else 1.0

@@ -14,6 +14,7 @@ from experiments.own.source import SOURCE, check_told_apart, is_ours
 
 SCHEMA = 4  # raise it when the same config starts to give another result
 LABEL = {"identity": False}  # metadata of a field that changes no result
+LATER = {"unless": None}  # metadata of a field that came later: None is left out, so that identities stay as they were
 TEXT = "sigmabench_text"  # attribute of a package, and of a user's class, that holds the hash of the package's text
 RULE = "it must be exactly int, float, str, bool, None, a tuple or a dataclass of these, and no NaN"
 
@@ -57,7 +58,8 @@ def canonical(config: Any, name: str = "config") -> Any:
 
 def counted(config: Any) -> list[Field[Any]]:
     """The fields of a dataclass that are part of its identity."""
-    return [part for part in fields(config) if part.metadata.get("identity", True)]
+    parts = [part for part in fields(config) if part.metadata.get("identity", True)]
+    return [part for part in parts if "unless" not in part.metadata or getattr(config, part.name) is not None]
 
 
 def registered(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from experiments.run.hardware import check_threads, cores, use_threads
 class Machine:
     """Where and how a step computes. It is part of a result's identity, because rounding depends on it."""
 
-    device: str = "cpu"  # cpu or cuda
+    device: str = "cpu"  # cpu, cuda or mps
     precision: str = "fp32"  # fp32, or bf16 for autocast to bfloat16
     compiled: bool = False  # whether sampling uses a network compiled by TorchInductor
     threads: int = 1  # CPU threads of one run
@@ -22,7 +22,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        one_of("device", self.device, ("cpu", "cuda"))
+        one_of("device", self.device, ("cpu", "cuda", "mps"))
         one_of("precision", self.precision, PRECISIONS)
         check_range("threads", self.threads, 1)
 
@@ -31,8 +31,9 @@ class Machine:
         """This machine, whose cores `workers` share. ValueError for a device or a number of threads that it lacks."""
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device='cuda': PyTorch sees no CUDA device here; use --device cpu")
+        here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        if not here.get(device, True):
+            raise ValueError(f"device={device!r}: PyTorch sees no {device.upper()} device here; use --device cpu")
         check_range("workers", workers, 1)
         check_threads(threads)
         return cls(device, precision, threads=max(cores() // workers, 1) if threads is None else threads)

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from diffusion_core.data import Images, check_content, check_name, load
+from diffusion_core.data import check_content, check_name, load
+from diffusion_core.data_set import DataSet
 from diffusion_core.exact import Empirical
 from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.networks import PARAMETERISATIONS, build
@@ -22,6 +23,7 @@ from diffusion_core.noise import LogNormal, NoiseDistribution
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.training import WEIGHTINGS, Step, train
+from experiments.own import form
 from experiments.own.external import WEIGHTS
 from experiments.run import believe
 from experiments.run.artifact import Artifact, tensors_of
@@ -37,11 +39,11 @@ Advance = Callable[[float], None]  # called with a number of network evaluations
 
 
 @lru_cache(maxsize=4)
-def images_of(data: str) -> Images:
-    """The training images of a data set, loaded once per process."""
-    images = load(data)
-    check_content(images)
-    return images
+def data_of(data: str) -> DataSet:
+    """The training split of a data set, loaded once per process."""
+    loaded = load(data)
+    check_content(loaded)
+    return loaded
 
 
 class Network(Protocol):
@@ -69,7 +71,7 @@ class Network(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(C, H, W) of x."""
+        """Of x without the batch: (C, H, W) of images, (d,) of points."""
 
     def row(self) -> dict[str, Any]:
         """Its columns of table.csv."""
@@ -81,25 +83,25 @@ class Network(Protocol):
         """eps = model(x, sigma), ready to sample."""
 
     def decode(self, x: Tensor) -> Tensor:
-        """What is stored and scored of samples x (n, C, H, W): images uint8 (n, C, H, W), or floats (n, d)."""
+        """What is stored and scored of samples x (n, *shape): images uint8 (n, C, H, W), or floats (n, d)."""
 
 
-class OfPixels:
-    """A network whose x is standardised pixels."""
+class OfData:
+    """A network whose x is standardised data, pixels or points."""
 
     data: str
     foreign: ClassVar[bool] = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return images_of(self.data).shape
+        return data_of(self.data).shape
 
     def decode(self, x: Tensor) -> Tensor:
-        return images_of(self.data).to_pixels(x)
+        return form.decoded(None, data_of(self.data), x)
 
 
 @dataclass(frozen=True)
-class Exact(OfPixels):
+class Exact(OfData):
     """The exact denoiser of the training images themselves: the optimum that an overfitting network approaches."""
 
     data: str = "mnist5k"
@@ -125,12 +127,12 @@ class Exact(OfPixels):
 
 @lru_cache(maxsize=2)
 def _exact(network: Exact) -> Model:
-    images = images_of(network.data)
+    images = data_of(network.data)
     return Empirical(images.standardised()[: images.n_training(network.held_out)]).to(network.machine.device)
 
 
 @dataclass(frozen=True)
-class Trained(OfPixels):
+class Trained(OfData):
     """A network trained here. The defaults are the recipe of Karras et al. 2022 (arXiv 2206.00364)."""
 
     # data and network
@@ -205,7 +207,7 @@ class Trained(OfPixels):
     def training(self) -> tuple[nn.Module, Iterator[Step]]:
         """The network, and the steps of its training, at whose end it has its final weights."""
         self.machine.pin()
-        images = images_of(self.data)
+        images = data_of(self.data)
         x0 = images.standardised()[: images.n_training(self.held_out)].to(self.machine.device)
         with torch.random.fork_rng(devices=[]):  # torch's layers take no generator: seed the global one for them only
             torch.manual_seed(block_seed(self.seed, -1))  # not the noise's seed: weights would repeat the noise

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from experiments.run.machine import Machine
 
 PRECISIONS = ("auto", "fp32", "bf16")
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Running:
     """Folder where networks, samples and scores are kept; nothing in it is computed again. Machines may share it."""
     data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
     """Where downloaded data sets lie."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """auto: CUDA if there is a CUDA device."""
+    device: Device = "auto"
+    """auto: CUDA if there is a CUDA device. mps (Apple) is untested. It has no float64, which adapters and --recipe
+    fast need."""
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
     ] = "auto"
@@ -118,6 +120,7 @@ class Options(Result, Running, Cluster):
         """--precision, or what SIGMABENCH_PRECISION says in place of auto. Raises ValueError for an unknown name."""
         said = os.environ.get("SIGMABENCH_PRECISION") or "auto"
         one_of("SIGMABENCH_PRECISION", said, PRECISIONS)
+        said = "fp32" if (said, self.device) == ("auto", "mps") else said  # nothing else is tried there
         return said if self.precision == "auto" else self.precision
 
     def directory(self, name: str) -> Path:

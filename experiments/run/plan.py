@@ -1,6 +1,7 @@
 """The runs of a study: each setting with each network."""
 
 import inspect
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.data import check_name, resolve
+from diffusion_core.data_set import Images, Values
 from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.networks.build import TRUNKS
 from diffusion_core.networks.small import SIDE
@@ -17,35 +19,43 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.spaces import PYTHON, check_features, suited
-from experiments.own import external
+from experiments.own import external, form
 from experiments.own.features import features_id
 from experiments.own.user_code import of_user
 from experiments.run.compare import CONTROL, Row
 from experiments.run.foreign import Foreign
-from experiments.run.identity import LABEL, check_distinct, has_own_code, identity
+from experiments.run.identity import LABEL, LATER, check_distinct, has_own_code, identity
 from experiments.run.machine import Machine
-from experiments.run.networks import RECIPES, Exact, Network, Trained, images_of
+from experiments.run.networks import RECIPES, Exact, Network, Trained, data_of
 from experiments.run.setting import Setting
 from experiments.run.study import Study
 
 OTHER = 10_000  # added to a seed for other noise, or for another network
 OF_SAMPLERS = ("alpha", "beta", "eta", "s_churn", "mu", "beta_ks")  # columns that a sampler may fill
 VALUES = "values"  # the feature space of floats: their own values
+MOST_DECODED = 10_000  # latents of the data that are decoded to compare samples with
 
 
 @dataclass(frozen=True)
 class Reference:
     """The real images that samples are compared with, in one feature space."""
 
-    data: str
+    data: str  # images or points; latents only if `decoder` says what they show
     features: str  # see distances/spaces.py; VALUES for samples that are floats
     features_id: str  # hash of the extractor's weights
     weights: Path | None = field(default=None, metadata=LABEL)  # their file; None for the extractor's own
+    decoder: Foreign | None = field(default=None, metadata=LATER)  # the network that decodes them
+    most: int | None = field(default=None, metadata=LATER)  # of the images, the first; None for all
 
     def __post_init__(self) -> None:
         check_name(self.data)
         if self.features != VALUES:
             check_features(self.features)
+
+    @property
+    def n(self) -> int:
+        """How many real images there are."""
+        return min(len(data_of(self.data)), self.most or sys.maxsize)
 
     @property
     def foreign(self) -> bool:
@@ -63,14 +73,21 @@ class Run:
     machine: Machine
     reference: Reference = field(metadata=LABEL)
     batch: int = 0  # samples per network evaluation; 0 for the machine's default
+    groups: int | None = field(default=None, metadata=LABEL)  # prompts: sample i has prompt i mod their number
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_range("batch", self.batch, 0)
-        if self.reference.data != self.network.data:
-            raise ValueError(
-                f"reference: its data is {self.reference.data}, but that of the network {self.network.data}"
-            )
+        if self.groups is not None:
+            if not 2 <= self.groups < self.n:
+                raise ValueError(
+                    f"groups={self.groups}: it must be from 2 to {self.n - 1}, below the number of samples"
+                )
+            if not (isinstance(self.network, Foreign) and getattr(self.network.untrained(), "takes_index", False)):
+                raise ValueError(
+                    f"groups={self.groups}: the network is told no index, so all samples have one prompt; it needs "
+                    "takes_index = True, or labels='balanced'"
+                )
 
     @property
     def seed(self) -> int:
@@ -169,8 +186,9 @@ def planned(
     """
     data, settings = resolve(study.data), list(settings)
     check_settings(settings)
-    reference, network = _reference(study, data), _network(study, data, training, sampling)
-    most = len(images_of(data).pixels) // 3
+    network = _network(study, data, training, sampling)
+    reference = _reference(study, data, network)
+    most = reference.n // 3
     numbers = range(study.seeds) if isinstance(network, Trained) else range(1)
     machine = network.machine if isinstance(network, Exact) else sampling  # what is exact has its own, in fp32
     runs = list[Run]()
@@ -181,19 +199,35 @@ def planned(
             n = one.n or study.n_samples
             if not MIN_SAMPLES <= n <= most:
                 raise ValueError(
-                    f"n_samples={n}: it must be between {MIN_SAMPLES} and {most} for data={data!r}, a third of its "
-                    "images: as many are set aside for the floor, and intervals hold only for a reference larger than "
-                    "that"
+                    f"n_samples={n}: it must be between {MIN_SAMPLES} and {most} for data={reference.data!r}, a third "
+                    "of its images: as many are set aside for the floor, and intervals hold only for a reference "
+                    "larger than that"
                 )
             own = _trained_as(one, network, study.first_seed + number)
-            runs.append(Run(one, own, n, machine, reference, study.batch_size or batch))
+            runs.append(Run(one, own, n, machine, reference, study.batch_size or batch, study.groups))
     return runs
 
 
-def _reference(study: Study, data: str) -> Reference:
-    features = study.features or suited(data)
-    content = "" if features == VALUES else features_id(features, study.feature_weights)
-    return Reference(data, features, content, study.feature_weights)
+def _reference(study: Study, data: str, network: Network) -> Reference:
+    """What samples are compared with: the data, or --images, or latents of the data as the network decodes them."""
+    if study.images is not None and not isinstance(network, Foreign):
+        raise ValueError(f"images={study.images!r}: only a network from elsewhere decodes its samples; use --data")
+    real = data_of(resolve(study.images) if study.images else data)
+    if isinstance(real, Values) and real.are_points:
+        if study.features not in (None, VALUES):
+            raise ValueError(f"features={study.features!r}: points are compared as they are; leave it out")
+        return Reference(real.name, VALUES, "")
+    if isinstance(network, Foreign):
+        form.check_decodes(network.untrained(), data_of(data))
+    features = study.features or suited(real.name)
+    decoder, most = None, None
+    if isinstance(real, Values):
+        if study.images is not None or not isinstance(network, Foreign):
+            what = "--images must be images" if study.images else "--network must be one that decodes them"
+            raise ValueError(f"data={real.name!r}: {what}; latents alone cannot be compared")
+        decoder, most = network, MOST_DECODED if len(real) > MOST_DECODED else None
+    content = features_id(features, study.feature_weights)
+    return Reference(real.name, features, content, study.feature_weights, decoder, most)
 
 
 def _network(study: Study, data: str, training: Machine, sampling: Machine) -> Network:
@@ -205,15 +239,20 @@ def _network(study: Study, data: str, training: Machine, sampling: Machine) -> N
     if ":" in study.network:
         return Foreign.of(study.network, data, study.label, sampling)
     one_of("network", study.network, (*TRUNKS, "exact", *external.SPELLINGS))
-    images = images_of(data)
-    if (side := images.shape[1]) != SIDE:
+    images = data_of(data)
+    if isinstance(images, Values) and not images.are_points:
+        raise ValueError(
+            f"data={data!r}: networks that are trained here do not decode latents; use --network KIND:WHERE"
+        )
+    if isinstance(images, Images) and (side := images.shape[1]) != SIDE:
         raise ValueError(
             f"data={data!r}: images of {side}x{side}, but networks that are trained here take {SIDE}x{SIDE}; other "
             "sizes need --network KIND:WHERE"
         )
-    held_out = min(study.held_out, len(images.pixels) // 10)
+    held_out = min(study.held_out, len(images) // 10)
     budget: dict[str, Any] = {"images_seen": study.train_images, "warmup_images": study.warmup_images}
-    return Trained(data, study.network, held_out=held_out, machine=training, **budget, **RECIPES[study.recipe])
+    name = "mlp" if study.network == "small" and isinstance(images, Values) else study.network
+    return Trained(data, name, held_out=held_out, machine=training, **budget, **RECIPES[study.recipe])
 
 
 def _trained_as(one: Setting, network: Network, seed: int) -> Network:

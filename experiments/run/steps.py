@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_core.data_set import Images, Values
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
@@ -28,15 +29,18 @@ from experiments.distances.real import Against, Real, precision_recall
 from experiments.distances.texture import RealTexture
 from experiments.own.behaviour import is_random
 from experiments.own.features import extract, usual_batch
+from experiments.own.form import check_decoded
 from experiments.own.user_code import of_user
 from experiments.run import believe
 from experiments.run.artifact import Artifact, tensors_of
 from experiments.run.cache import Cache, Differs, Made
+from experiments.run.foreign import Foreign
 from experiments.run.hardware import SHARED_ABOVE, BusyClock, device_name
 from experiments.run.identity import canonical, has_own_code, place
 from experiments.run.machine import Machine, pin_scores
-from experiments.run.networks import Advance, images_of, made_by
+from experiments.run.networks import Advance, data_of, made_by
 from experiments.run.plan import VALUES, Reference, Run
+from experiments.terminal import Told, silent
 
 FEATURES_ALONE = 0.01  # largest relative difference of a row of features between batches
 SCORES_DIFFER = 1e-3  # of a distance and its standard error
@@ -95,7 +99,7 @@ def draw(
     batch_size: int,
     after_batch: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """The samples of a run with these indices, in order (n, C, H, W)."""
+    """The samples of a run with these indices, in order (n, *shape)."""
     with computing_in(run.machine.precision, run.machine.device), of_user(f"sampler {run.setting.sampler.name}"):
         return draw_with(
             model,
@@ -175,18 +179,15 @@ def _warm(model: Model, batch_size: int, shape: tuple[int, ...], device: str) ->
 
 
 def _synchronise(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if device != "cpu":
+        getattr(torch, device).synchronize()
 
 
 def _decoded(run: Run, x: Tensor) -> Tensor:
-    """What is stored and scored of x. ValueError unless it is images uint8 (n, C, H, W), or finite floats (n, d)."""
+    """What is stored and scored of x. ValueError as in `form.check_decoded`."""
     with of_user("decode"):
         out = run.network.decode(x).cpu()
-    form = (4, torch.uint8) if out.dtype == torch.uint8 else (2, torch.float32)
-    if len(out) != len(x) or (out.ndim, out.dtype) != form or not (out.dtype == torch.uint8 or out.isfinite().all()):
-        given = f"{out.dtype} {tuple(out.shape)} for {len(x)} samples"
-        raise ValueError(f"decode: it gave {given}; it must be uint8 (n, C, H, W), or finite float32 (n, d)")
+    check_decoded(out, len(x))
     return out
 
 
@@ -199,7 +200,7 @@ def _users(run: Run) -> str:
 
 def _check_samples(run: Run, network: Artifact | None, mixed: bool, stored: Artifact) -> None:
     """Raises Differs if some samples of a run, drawn again, differ from the stored ones."""
-    loaded, images = run.network.load(network), images_of(run.network.data)
+    loaded, images = run.network.load(network), data_of(run.network.data)
     if is_random(loaded):  # no two runs of it can be compared
         return
     chosen = torch.tensor(believe.choose(run.n, len(images.labels.unique())))
@@ -224,26 +225,32 @@ class RealImages:
 
     real: Real
     labels: Tensor
-    texture: RealTexture
+    texture: RealTexture | None  # None for points
 
 
-def reference(config: Reference, cache: Cache) -> tuple[Artifact, RealImages]:
-    """The file of real images, and what it holds."""
+def reference(config: Reference, cache: Cache, after_batch: Told = silent) -> tuple[Artifact, RealImages]:
+    """The file of real images, and what it holds. `after_batch`: of features, with its number of images."""
     check = partial(_check_reference, config)
-    file = cache.cached("references", config, lambda: _described(config), check=check)
+    file = cache.cached("references", config, lambda: _described(config, after_batch), check=check)
     return file, _loaded(file.path, file.sum)
 
 
-def features_of(config: Reference, samples: Tensor) -> Tensor:
+def features_of(config: Reference, samples: Tensor, after_batch: Told = silent) -> Tensor:
     """Features float32 (n, d) of images uint8 (n, C, H, W). Floats (n, d) are their own.
 
     ValueError if a user's function gives an image other features when it is asked again, or in another batch.
     """
+    data = data_of(config.data)
     if samples.is_floating_point() != (config.features == VALUES):
         raise ValueError(f"features={config.features!r}: floats need {VALUES!r}, images a feature space of images")
     if samples.is_floating_point():
-        return samples.float()
-    features = extract(config.features, samples, weights=config.weights)[0]
+        return data.features(samples) if isinstance(data, Values) else samples.float()
+    if config.decoder is None and samples.shape[1:] != data.shape:
+        raise ValueError(
+            f"decode: it gives images of shape {tuple(samples.shape[1:])}, but those of data={config.data!r} have "
+            f"{data.shape}; another size is --images folder256:PATH or npz256:PATH, with any number from 8 to 1024"
+        )
+    features = extract(config.features, samples, weights=config.weights, after_batch=after_batch)[0]
     if config.foreign:
         ask, batch = partial(_extracted, config, samples), usual_batch(config.features)
         believe.ask_again(f"features {config.features}", ask, features, batch, FEATURES_ALONE)
@@ -254,33 +261,40 @@ def _extracted(config: Reference, samples: Tensor, order: Tensor) -> Tensor:
     return extract(config.features, samples[order], weights=config.weights)[0]
 
 
-def _real(config: Reference) -> Tensor:
-    images = images_of(config.data)
-    return images.standardised().flatten(1) if config.features == VALUES else images.pixels
+def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
+    """The real images uint8 (n, C, H, W), or points (n, d), of a reference at an index."""
+    data = data_of(config.data)
+    if config.decoder is not None:
+        return config.decoder.decode(data.standardised(which).to(config.decoder.machine.device))
+    if isinstance(data, Images) and config.features != VALUES:
+        return data.pixels[which]
+    return data.values[which] if isinstance(data, Values) else data.standardised(which).flatten(1)
 
 
-def _described(config: Reference) -> Made:
+def _described(config: Reference, after_batch: Told) -> Made:
     pin_scores()
-    images, features = images_of(config.data), features_of(config, _real(config))
+    data, samples = data_of(config.data), real_samples(config, slice(config.n))
+    features = features_of(config, samples, after_batch)
     if mostly_equal(features.numpy()):
         raise ValueError(
             f"data={config.data!r}: for more than half of the pairs of images the features are equal; leave out the "
             f"copies, or take other features than {config.features}"
         )
-    real, texture = Real.of(features.double().numpy()), RealTexture.of(images.pixels, images.std)
+    real, curve = Real.of(features.double().numpy()), dict[str, Tensor]()
+    if not samples.is_floating_point():
+        texture = RealTexture.of(samples, data.std if isinstance(data, Images) else float(samples.double().std()))
+        curve = {f"texture.{name}": torch.from_numpy(values) for name, values in vars(texture).items()}
     sums = {f"sums.{name}": torch.from_numpy(each.rows) for name, each in real.sums.items()}
     totals = {f"total.{name}": torch.tensor(each.total, dtype=torch.float64) for name, each in real.sums.items()}
-    curve = {f"texture.{name}": torch.from_numpy(values) for name, values in vars(texture).items()}
     width = torch.tensor(real.width, dtype=torch.float32)  # float64 would change MMD in its eighth digit
-    return {"features": features, "labels": images.labels, "width": width} | sums | totals | curve, {}
+    return {"features": features, "labels": data.labels[: len(features)], "width": width} | sums | totals | curve, {}
 
 
 def _check_reference(config: Reference, stored: Artifact) -> None:
     """Raises Differs if features of some real images, computed again, differ from the stored ones."""
     pin_scores()
-    real = _real(config)
-    chosen = torch.tensor(believe.choose(len(real), 1))
-    features, known = features_of(config, real[chosen]), stored.tensors["features"][chosen]
+    chosen = torch.tensor(believe.choose(config.n, 1))
+    features, known = features_of(config, real_samples(config, chosen)), stored.tensors["features"][chosen]
     makers = {f"data {config.data}": {"data": config.data}} | _features_of(config)
     believe.compare(f"features of real images ({config.data}), computed again,", features, known, makers)
 
@@ -296,7 +310,8 @@ def _loaded(path: Path, checksum: str) -> RealImages:
     names = [name.removeprefix("sums.") for name in tensors if name.startswith("sums.")]
     sums = {name: Sums(tensors[f"sums.{name}"].numpy(), float(tensors[f"total.{name}"])) for name in names}
     real = Real(tensors["features"].double().numpy(), float(tensors["width"]), sums)
-    texture = RealTexture(*(tensors[f"texture.{part}"].numpy() for part in ("mean", "spread")))
+    parts = [tensors[name].numpy() for part in ("mean", "spread") if (name := f"texture.{part}") in tensors]
+    texture = RealTexture(*parts) if parts else None
     return RealImages(real, tensors["labels"], texture)
 
 
@@ -334,8 +349,7 @@ def _scored(run: Run, samples: Artifact, real: Artifact) -> Made:
     facts: dict[str, Any] = {name: one.value for name, one in distances.items()}
     facts |= {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
     facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features)}
-    if not decoded.is_floating_point():
-        texture = _loaded(real.path, real.sum).texture
+    if (texture := _loaded(real.path, real.sum).texture) is not None:
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
         facts |= {"grain": texture.grain(decoded, left), "grain_se": texture.grain_spread(len(decoded), left)}
     return packed(distances), facts
@@ -348,6 +362,19 @@ def _check_score(run: Run, samples: Artifact, real: Artifact, stored: Artifact) 
         if not abs(distance.value - known) <= SCORES_DIFFER * (abs(known) + distance.se):
             why = f"{name} of {run.setting.label}, computed again, is {distance.value:.6g} instead of {known:.6g}"
             raise Differs(why, _features_of(run.reference))
+
+
+def of_autoencoder(network: Foreign, config: Reference, n: int, cache: Cache) -> Artifact:
+    """The distances of n decoded latents of the data from real images: what the autoencoder alone costs."""
+    real = reference(config, cache)[0]
+
+    def make() -> Made:
+        x = data_of(network.data).standardised(slice(n)).to(network.machine.device)
+        features = features_of(config, network.decode(x))
+        pin_scores()
+        return packed(_against(real.path, real.sum, n).distances(features.double().numpy())), {}
+
+    return cache.cached("floors", (network, config, n), make, [real])
 
 
 def distances_of(file: Artifact) -> dict[str, Distance]:

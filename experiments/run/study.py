@@ -21,7 +21,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 import tyro
 
 from diffusion_core.fields import check_fields, check_range
-from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Row, Side, against_first, control, repeated
+from experiments.run.compare import (
+    CONTROL,
+    PRIMARY,
+    BestSet,
+    Comparison,
+    Row,
+    Side,
+    against_first,
+    control,
+    interactions,
+    repeated,
+)
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
@@ -72,16 +83,23 @@ class Study:
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Sequence[str]] = ()  # arguments to show
     uncounted: ClassVar[str] = ""  # what a dry run does not count
+    interactions: ClassVar[Sequence[tuple[str, str]]] = ()  # labels (a, b): does a against b differ between groups?
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
     """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. For a network of another
-    image size up to 64: folder64:PATH or npz64:PATH."""
+    image size: folder64:PATH or npz64:PATH. Latents of an autoencoder: latents:FILE.npy. Vectors: points:FILE.npy."""
+    images: Annotated[str | None, shown("NAME", "decoded latents of the data")] = None
+    """For latents: the real images that decoded samples are compared with, of the size that is decoded, such as
+    folder256:PATH."""
     network: Annotated[str, tyro.conf.arg(metavar="NAME|KIND:WHERE")] = "small"
-    """small or paper (for GPUs): trained here. exact: the closed form for the training images. Trained elsewhere:
-    python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE."""
+    """small (mlp for points) or paper (for GPUs): trained here. exact: the closed form for the training images. Trained
+    elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE."""
     label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
+    groups: Annotated[int | None, shown("N", "every sample is alone")] = None
+    """Prompts of a network that is told the index of a sample: sample i has prompt i mod N. They are the units of all
+    intervals, since samples of one prompt are alike."""
     train_images: int = 200_000
     """Images that each network sees in training, repeats counted."""
     recipe: Literal["fast", "plain"] = "fast"
@@ -122,11 +140,13 @@ class Study:
         raise NotImplementedError
 
     def compare(self, of: Of) -> Iterator[Comparison]:
-        """In each group every setting against the first, and the set of the best; then the A/A control."""
+        """In each group every setting against the first, and the set of the best; interactions; the A/A control."""
         for (group, _), sides in of.items():
             if group != CONTROL and len(sides) > 1:
                 yield from against_first("setting", [*sides.values()])
                 yield BestSet([*sides.values()])
+        for a, b in self.interactions:
+            yield from interactions(a, b, (sides for (group, _), sides in of.items() if group != CONTROL))
         for again in of.get((CONTROL, None), {}).values():
             others = (side for (group, _), sides in of.items() if group != CONTROL for side in sides.values())
             if (setting := repeated(again, others)) is not None:
@@ -147,6 +167,10 @@ class Study:
 
     def finish(self, folder: Path, made: "Made", result: "Result", say: Say) -> None:
         """Writes further files, and tells the user about them."""
+
+    def shortest(self) -> Iterator[Setting]:
+        """The least of `settings` and `then` that makes sense, if the time is short, see `limit`."""
+        yield from self.settings()
 
     @property
     def limit(self) -> float:

@@ -4,21 +4,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from PIL import Image
 
+from diffusion_core.data_set import Images
+from experiments.distances.distance import Distance
 from experiments.distances.real import METRICS, QUALITY
 from experiments.own.user_code import of_user
 from experiments.run import folder, steps
 from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache
 from experiments.run.cache import Made as Content
-from experiments.run.compare import BestSet, Contrast, Row, Side
+from experiments.run.compare import BestSet, Comparison, Row, Side, named
 from experiments.run.contrasts import Families, best_set_rows, comparable, contrast_rows, summary
+from experiments.run.foreign import Foreign
 from experiments.run.identity import has_own_code
 from experiments.run.machine import pin_scores
-from experiments.run.networks import images_of
-from experiments.run.plan import VALUES, Reference, Run
+from experiments.run.networks import data_of
+from experiments.run.plan import Reference, Run
+from experiments.run.scatter import SHOWN, Scatter
 from experiments.run.study import Of, Study
 
 REPEATS = 20  # of the floor
@@ -67,7 +72,7 @@ class Made:
             what = (one.ladder, one.sampler, one.final_denoise, one.training, same[0].n)
             there = {run.number: run for run in same if run in self.files}
             rows = {seed: self.rows[run] for seed, run in there.items()}
-            distances = {seed: steps.distances_of(self.files[run].score) for seed, run in there.items()}
+            distances = {seed: _distances(run, self.files[run].score) for seed, run in there.items()}
             out.setdefault((group, budget), {})[label] = Side(
                 label, group, budget, len(same), rows, distances, what=what
             )
@@ -96,8 +101,21 @@ class Made:
         for run, file in self.files.items():
             other = first.setdefault(file.score.sum, run)
             if other.samples_id != run.samples_id and has_own_code(run.setting):
-                a, b = other.setting.label, run.setting.label
-                return [f"{a!r} and {b!r} gave exactly the same images; does its code see what differs?"]
+                both = named(other.setting, run.setting)
+                return [f"{both} gave exactly the same images; does its code see what differs?"]
+        return []
+
+    @property
+    def autoencoder(self) -> list[str]:
+        """What the autoencoder of a network on latents costs, if samples are compared with real images."""
+        for run in sorted(self.files, key=lambda run: -run.n)[:1]:
+            network, reference, data = run.network, run.reference, data_of(run.network.data)
+            if not isinstance(network, Foreign) or isinstance(data, Images) or network.data == reference.data:
+                return []
+            n = min(run.n, len(data))
+            alone = steps.distances_of(steps.of_autoencoder(network, reference, n, self.cache))
+            values = f"FD {alone['fd'].value:.3g}, MMD ×1000 {1000 * alone['mmd'].value:.3g}"
+            return [f"the autoencoder alone: {n:,} latents of the data, decoded, have {values}"]
         return []
 
 
@@ -114,8 +132,9 @@ def tabulated(study: Study, made: Made) -> Result:
     floors = made.floors
     with of_user("compare()"):
         comparisons = list(study.compare(made.sides))
-    if others := [one for one in comparisons if not isinstance(one, Contrast | BestSet)]:
-        raise ValueError(f"compare(): {others[0]!r:.80}: it must yield Contrast(kind, a, b) or BestSet(sides)")
+    if others := [one for one in comparisons if not isinstance(one, Comparison)]:
+        known = "Contrast(kind, a, b), Interaction(a, b) or BestSet(sides)"
+        raise ValueError(f"compare(): {others[0]!r:.80}: it must yield {known}")
     with of_user("more()"):
         more = dict(study.more(made))
     comparisons = comparable(comparisons)
@@ -145,6 +164,15 @@ def floor_rows(reference: Reference, n: int, cache: Cache) -> Iterator[Row]:
     shared |= {"n_reference": len(images.real.features) - n}
     for metric in (*METRICS, *QUALITY):
         yield shared | {"metric": metric} | summary(floor[metric].numpy())
+
+
+def _distances(run: Run, score: Artifact) -> dict[str, Distance]:
+    """Those of a run, with the samples of each prompt as one."""
+    distances = steps.distances_of(score)
+    if run.groups is None:
+        return distances
+    prompts = np.arange(run.n) % run.groups
+    return {name: one.of_groups(prompts) for name, one in distances.items()}
 
 
 def _nothing(evaluations: float) -> None:
@@ -177,13 +205,10 @@ def _rows(page: str, runs: Sequence[Run], files: Mapping[Run, Files], failed: Ma
 
 def _pictures(files: Mapping[Run, Files]) -> Iterator[tuple[str, Image.Image]]:
     """The first samples of each run, and real images: in a square, and fewer in a row."""
-    for samples_id, samples in {run.samples_id: each.samples for run, each in files.items()}.items():
-        images = samples.tensors["samples"]
-        if not images.is_floating_point():
-            yield samples_id, folder.square(images)
-            yield f"{samples_id}-{folder.FEW}", folder.strip(images)
     for run in [*files][:1]:
-        if run.reference.features != VALUES:
-            pixels = images_of(run.network.data).pixels
-            yield "real", folder.square(pixels)
-            yield f"real-{folder.FEW}", folder.strip(pixels)
+        real = steps.real_samples(run.reference, slice(SHOWN))
+        plots = Scatter.of(real) if real.is_floating_point() else folder
+        samples = {run.samples_id: each.samples.tensors["samples"] for run, each in files.items()}
+        for name, shown in {**samples, "real": real}.items():
+            yield name, plots.square(shown)
+            yield f"{name}-{folder.FEW}", plots.strip(shown)

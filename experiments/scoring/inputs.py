@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from diffusion_core import data
 from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
+from diffusion_core.data_set import Images
 from experiments.own.files import read_json
 from experiments.run.artifact import header_of, stored
 from experiments.run.cache import Cache
@@ -98,6 +99,8 @@ def open_input(source: Source, store: Cache, name: str = "") -> Input:
             f"{text}: there is no such folder or file, and no data set of this name ({', '.join(data.NAMES)})"
         ) from None
     images = data.load(text)
+    if not isinstance(images, Images):
+        raise ValueError(f"{text}: these are no images; score compares images")
     return replace(_pixels(text, images.pixels.permute(0, 2, 3, 1).numpy()), data=text)
 
 

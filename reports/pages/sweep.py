@@ -7,12 +7,13 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.conditions import Conditions, conditions
-from reports.formats import capital, difference, listed, metric_name, missing, number, plural, true
+from reports.formats import capital, difference, listed, metric_name, missing, number, plural, scaled, true
 from reports.page import Figure, Page, Row, Table
 from reports.results import Result
-from reports.schema import BETTER, JUDGE
+from reports.schema import BETTER, JUDGE, NO_VERDICT, NOT_DETECTABLE
 
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their group
+INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
 
 
@@ -76,7 +77,9 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
     source, question = settings.source(result), result.info["question"]
     if not groups:
         text = "Fewer than two settings succeeded with every network."
-        return Page(source, question, "No verdict.", text, conditions=conditions(result, None, *TERMS))
+        also = " ".join(interactions(result, []))
+        text = "No setting is compared with the first of its group." if also else text
+        return Page(source, question, "No verdict.", text, also=also, conditions=conditions(result, None, *TERMS))
     group = (chosen or (lambda every: every[0]))(groups)
     nearest, failed = group.nearest, contrast.failed(result)
     tables, note = settings_tables(result, groups, words)
@@ -89,7 +92,8 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
     return Page(
         source, question, *answer(result, group, words), failed=failed, tables=tables, note=note,
         conditions=conditions(result, nearest, *TERMS, more=_means(result)),
-        also="" if failed else " ".join(_elsewhere(groups, group, words)), caveat=" ".join(texts),
+        also="" if failed else " ".join([*_elsewhere(groups, group, words), *interactions(result, groups)]),
+        caveat=" ".join(texts),
         slots=contrast.slots(result, nearest, said),
         pictures=settings.pictures(
             result, said["metric"], (before, "Before", group.baseline), (after, after_title, nearest["a"])
@@ -189,11 +193,40 @@ def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]
     return [capital(f"{listed(places)}: {text}.") for text, places in said.items()][:4]
 
 
+def interactions(result: Result, groups: Sequence[Group]) -> list[str]:
+    """Whether effects differ: a sentence per interaction; or that it is not tested, if groups have the same effects."""
+    rows, name = _effects(result), metric_name(JUDGE, result.features)
+    effects = [(label, one.baseline) for one in groups for label in one.contrasts["a"]]
+    if not len(rows) and result.info["experiment"] == "sweep" and len({*effects}) < len(effects):
+        return ["Whether an effect differs between groups is not tested."]
+    texts = []
+    for _, row in rows.head(MOST).iterrows():
+        (change, interval), found = difference(row), scaled(JUDGE, row["detectable"])
+        size = f"{scaled(JUDGE, abs(row['difference']))} {'more' if row['difference'] < 0 else 'less'}"
+        says = {
+            NOT_DETECTABLE: f"no detectable difference ({change}; {interval}; can detect {found})",
+            NO_VERDICT: f"no verdict, {row['no_verdict']}",
+        }.get(row["verdict"], f"the first gains {size} (difference {change}; {interval})")
+        first, second = (scaled(JUDGE, row[f"value_{side}"]) for side in "ab")
+        texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {says}.")
+    left = len(rows) - len(texts)
+    return texts + ([f"{plural(left, 'other interaction')} in contrasts.csv."] if left else [])
+
+
+def _effects(result: Result) -> pd.DataFrame:
+    rows = result.over_networks()
+    return rows[rows["kind"] == INTERACTION]
+
+
 def _means(result: Result) -> Conditions:
-    sets = result.best_sets
-    if not len(sets):
-        return []
-    return [("Tied", "The settings that cannot be told from that of the lowest score, with 95 % confidence for all.")]
+    rows: Conditions = []
+    if len(_effects(result)):
+        text = "The difference of two differences, image by image on each network. Below 0 the first gains more."
+        rows.append(("Interaction", text))
+    if len(result.best_sets):
+        text = "The settings that cannot be told from that of the lowest score, with 95 % confidence for all."
+        rows.append(("Tied", text))
+    return rows
 
 
 def figure(result: Result, groups: Sequence[Group], words: Words) -> Figure | None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from reports import figures
-from reports.formats import metric_name, number, plural
+from reports.formats import metric_name, missing, number, percent, plural, scaled
 from reports.page import Code, Page
 from reports.pages import sweep
 from reports.pages.sweep import Group
@@ -13,6 +13,7 @@ from reports.schema import JUDGE
 
 RACE = ", race"  # the end of a race's mode
 SETTINGS = "settings.json"
+MARGIN = 0.02  # a share of destroyed images, as in `score --margin`
 WORDS = sweep.Words(place="with {}", title="How the finalists differ from your default")
 
 
@@ -21,6 +22,9 @@ def page(result: Result) -> Page:
     race = result.table["mode"].str.endswith(RACE)
     confirmed = replace(result, tables={**result.tables, "table": result.table[~race]})
     page = sweep.page(confirmed, WORDS, headline)
+    groups = sweep.read(confirmed)
+    if groups and not page.failed and not (group := headline(groups)).why and group.winner is None:
+        page = replace(page, lead=f"Keep your default, {group.baseline}.", verdict=kept(confirmed, group))
     raced = ""
     if len(result.race):
         raced = f"{plural(len(result.race.drop_duplicates(['mode', 'setting'])), 'setting')} raced on "
@@ -38,6 +42,20 @@ def page(result: Result) -> Page:
 def headline(groups: list[Group]) -> Group:
     gains = [group for group in groups if group.winner is not None]
     return min(gains, key=lambda group: group.budget) if gains else max(groups, key=lambda group: group.budget)
+
+
+def kept(result: Result, group: Group) -> str:
+    """Why the default is kept: nothing is left to gain, if that is known, else what could have been detected."""
+    name, detectable = metric_name(JUDGE, result.features), group.nearest["detectable"]
+    rows = result.best_sets
+    shares = rows.loc[(rows["mode"] == group.mode) & (rows["setting"] == group.baseline), ["destroyed"]].to_numpy()
+    if shares.size and (share := float(shares[0, 0])) <= MARGIN:
+        return (
+            "No setting is detectably better, and your default is as close to the data as real images: as if at most "
+            f"{percent(share)} of its images were destroyed (limit {percent(MARGIN)})."
+        )
+    power = "" if missing(detectable) else f"; this run could have detected {scaled(JUDGE, detectable)} in {name}"
+    return f"No setting is detectably better{power}."
 
 
 def codes(result: Result) -> list[Code]:

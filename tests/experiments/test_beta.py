@@ -98,7 +98,7 @@ def test_impossible_eta_is_listed_not_run() -> None:
     assert len(absent) == 2 and {run.row()["status"] for run in absent} == {"infeasible"}
     assert "between 0 and 1/sqrt(1 - r^2) = 1.016" in absent[0].impossible
     told = impossible(runs)  # one setting, on two networks
-    assert told.startswith("1 setting is infeasible and not run: eta 9 (eta=9.0: at sigma'/sigma = ")
+    assert told.startswith("1 setting is infeasible and not run: 'eta 9' of 'same-ladder' (eta=9.0: at sigma'/sigma = ")
 
 
 def test_data_that_cannot_be_fetched_is_one_message_and_status_2(

@@ -104,6 +104,7 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
         ("right", ["--data", "npz:x.npz"], "no such file"),
         ("right", ["--out", "."], "it holds check.png, which no check wrote"),
         ("right", ["--device", "cuda"], "device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
+        ("right", ["--device", "mps"], "device='mps': PyTorch sees no MPS device here; use --device cpu\n"),
         ("right", ["--threads", "-1"], "threads=-1: it must be between 1 and "),
         ("right", ["--threads", "0"], "threads=0: it must be between 1 and "),
     ],
@@ -112,7 +113,8 @@ def test_what_cannot_be_used_is_one_line_and_status_2(
     name: str, arguments: list[str], message: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "check.png").touch()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for backend in (torch.cuda, torch.backends.mps):
+        monkeypatch.setattr(backend, "is_available", lambda: False)
     ended = checked(name, *arguments)
     assert ended.refused(message), ended
     assert (here / "check.png").stat().st_size == 0
@@ -167,7 +169,7 @@ def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
 
 
 def test_a_network_with_labels_can_be_timed(here: Path) -> None:
-    rate = dry_run._pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
+    rate = dry_run.pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
     assert rate is not None and rate > 0
     mode = timings.Mode(timings.SAMPLING, LIMIT, 1)
     result = timings.forward(labelled, DATA.shape, "cpu", mode)()

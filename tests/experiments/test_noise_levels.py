@@ -18,7 +18,7 @@ from experiments.noise_levels import NoiseLevels
 from experiments.run import networks
 from experiments.run.cache import Cache
 from experiments.run.error_curve import Curve, density
-from experiments.run.networks import Trained, images_of
+from experiments.run.networks import Trained, data_of
 
 
 def preset(name: str, **options: Any) -> NoiseLevels:
@@ -74,7 +74,7 @@ def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> 
     seen: list[torch.Tensor] = []
     monkeypatch.setattr(networks, "train", lambda model, x0, *rest, **more: seen.append(x0))
     Trained(held_out=4000).training()
-    torch.testing.assert_close(seen[0], images_of("mnist5k").standardised()[:1000])
+    torch.testing.assert_close(seen[0], data_of("mnist5k").standardised()[:1000])
 
 
 def test_of_few_images_a_tenth_is_held_out(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from own_sweep import FILE, RUN, noisy, run, written
 from smoke import known_images, smoke
 from studies import plan
 
+import experiments
 from diffusion_core.samplers import Euler
 from experiments.run.identity import identity
 from experiments.run.plan import Run
@@ -61,6 +62,17 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path) -
     by_name = table[table["mode"] == "all"].set_index("sampler")
     assert by_name.loc["mine", "kd"] == by_name.loc["euler(eta=0)", "kd"]
     assert "\n# Does it run?\n" in done.report and set(done.rows("contrasts")["kind"]) == {"setting", "control"}
+
+
+@pytest.mark.slow
+def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch() -> None:
+    for name in experiments.__all__:
+        assert getattr(experiments, name).__name__ == name
+    with pytest.raises(AttributeError, match="module 'experiments' has no attribute 'nothing'"):
+        _ = experiments.nothing
+    names = "BestSet, Contrast, Euler, Interaction, Ladder, Sampler, Setting, Study"
+    code = f"import sys; from experiments import {names}; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:

@@ -100,6 +100,10 @@ REFUSED = {
     "stratified='no': it must be True or": last("Mine(), training={'stratified': 'no'})"),
     "training=[1]: it must be a dict": last("Mine(), training=[1])"),
     "training='data' of 'mine': all settings of a study share it": last("Mine(), training={'data': 'mnist'})"),
+    "interactions: ('mine', 'nope'): it must be a pair of labels of settings()": study(
+        "interactions = [('mine', 'nope')]"
+    ),
+    "interactions: 'mine': it must be a pair of labels": study("interactions = ('mine', 'euler')"),
     "group='': it must be a text that can be printed": last("Mine(), group='')"),
     "group='control' of 'mine': the A/A control of a setting is called so": last("Mine(), 'control')"),
     r"label='a\x1b[2J': it must be a text that can be printed in a": FILE.replace('"mine", L', r'"a\x1b[2J", L'),

@@ -5,14 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from reports.formats import number
 from reports.page import Page
 from reports.render import read_page, write_report
 
 Make = Callable[..., Path]
 BASE, BETTER, TIED = (12.0, "", 0.0, False), (8.0, "better", 0.0, False), (8.0, "better", 0.0, True)
 NOT, WORSE, GRAINY = (11.5, "not detectable", 0.0, False), (14.0, "worse", 0.0, False), (6.0, "better", 0.0234, True)
+UNTESTED = "Whether an effect differs between groups is not tested."
 FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."
 
 
@@ -43,13 +46,40 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> N
     tie = {"base": BASE, "x": TIED, "y": (8.2, "not detectable", 0, True)}
     nothing, new = {"base": BASE, "x": (8, "no verdict", 0, False)}, {"base": BASE, "x": NOT}
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
-    assert page.lead == "Use x (tied with 1 other)." and page.also == "B and d: keep base. C: use x."
+    assert page.lead == "Use x (tied with 1 other)." and page.also == f"B and d: keep base. C: use x. {UNTESTED}"
     assert [row.cells[4] for row in page.tables[0].rows] == ["better, tied", "not detectable, tied", "baseline"]
     assert [family.title for family in page.figures[0].families] == ["A", "B", "C", "D"]
     groups = {"g": nothing, "h": tie, "i": nothing}
     page = read_page(sweep(groups, "ladders", {"experiment": "sweep"}, no_verdict="why"))
-    assert (page.answer, page.also) == ("No verdict. Why.", "H: use x (tied with 1 other). I: no verdict.")
+    also = f"H: use x (tied with 1 other). I: no verdict. {UNTESTED}"
+    assert (page.answer, page.also) == ("No verdict. Why.", also)
     assert read_page(folder("tune")).answer == "No verdict. Fewer than two settings succeeded with every network."
+
+
+@pytest.mark.parametrize(("verdict", "change", "says"), [
+    ("better", -2.1, "the first gains 2.1 more (difference −2.1; −3.1 to −1.1)."),
+    ("worse", 2.1, "the first gains 2.1 less (difference 2.1; 1.1 to 3.1)."),
+    ("not detectable", 0.4, "no detectable difference (0.4; −0.6 to 1.4; can detect 2.0)."),
+    ("no verdict", 0.4, "no verdict, too few."),
+])  # fmt: skip
+def test_a_sweep_says_whether_an_effect_differs(sweep: Make, verdict: str, change: float, says: str) -> None:
+    settings = {"base": BASE, "x": BETTER}
+    directory = sweep({"narrow": settings, "wide": settings})
+    path = directory / "contrasts.csv"
+    rows, names = pd.read_csv(path), ("value_a", "value_b", "difference", "low", "high")
+    values = zip(names, (change - 0.2, -0.2, change, change - 1, change + 1), strict=True)
+    one = rows.iloc[[0]].assign(**{name: value / 1000 for name, value in values}, kind="interaction", verdict=verdict)
+    one = one.assign(a="x against base (wide)", b="x against base (narrow)", mode="interaction", no_verdict="too few")
+    rows = pd.concat([rows, one])
+    rows.to_csv(path, index=False)
+    page = read_page(directory)
+    values = f"X against base (wide) changes MMD ×1000 by {number(change - 0.2)}, x against base (narrow) by −0.2"
+    assert page.also == f"Wide: use x. {values}: {says}"
+    assert page.lead == "Use x." and page.conditions[0][1].startswith("The difference of two differences")
+    pd.concat([rows, *[one.assign(a=str(at)) for at in range(4)]]).to_csv(path, index=False)
+    assert read_page(directory).also.endswith("1 other interaction in contrasts.csv.")
+    one.to_csv(path, index=False)
+    assert read_page(directory).also == f"{values}: {says}"  # compare() of a user's study yields nothing else
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5])
@@ -85,6 +115,22 @@ def test_each_relative_of_a_sweep_has_its_headline(sweep: Make, experiment: str,
     groups = {"8 evaluations": {"base": BASE, "x": NOT}, "16 evaluations": {"base": BASE, "x": BETTER}}
     page = read_page(sweep(groups | {"32 evaluations": last}, experiment))
     assert page.answer.startswith(answer) and page.also == also
+
+
+@pytest.mark.parametrize(("destroyed", "answer"), [
+    (0.0107, "and your default is as close to the data as real images: as if at most 1.07 % of its images were "
+     "destroyed (limit 2 %)."),
+    (0.03, "Keep your default, base. No setting is detectably better; this run could have detected 2.0 in MMD ×1000."),
+    (None, "this run could have detected 2.0 in MMD ×1000."),
+], ids=["at the floor", "perhaps", "unknown"])  # fmt: skip
+def test_tune_says_that_nothing_is_left_to_gain_only_if_that_is_known(
+    sweep: Make, destroyed: float | None, answer: str
+) -> None:
+    directory = sweep({"16 evaluations": {"base": BASE, "x": NOT}}, "tune")
+    path = directory / "best_sets.csv"
+    pd.read_csv(path).assign(destroyed=destroyed).to_csv(path, index=False)
+    page = read_page(directory)
+    assert page.answer.endswith(answer) and page.lead == "Keep your default, base."
 
 
 def test_tune_shows_code_of_the_settings_file_and_of_no_other_folder(sweep: Make) -> None:

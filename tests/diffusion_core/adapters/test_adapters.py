@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diffusion_core import Euler, adapters, sample
 from diffusion_core.adapters import Convention
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from diffusion_core.exact import Empirical, Mixture
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
@@ -344,8 +344,8 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adapters.linear_betas(whole=2), "whole=2: it must be True or False"),
     (lambda: adapters.linear_betas(10.5), "n=10.5: it must be a whole number"),  # type: ignore[arg-type]
     (lambda: adapters.from_betas([[0.1, 0.2]]), "betas: they must be numbers"),  # type: ignore[list-item]
-    (lambda: adapters.vp(None, images()), "it needs a network and the images, .* got NoneType and Images"),  # type: ignore[arg-type]
-    (lambda: adapters.vp(by_label, "mnist5k"), "it needs a network and the images, .* got function and str"),  # type: ignore[arg-type]
+    (lambda: adapters.vp(None, images()), "it needs a network and its data, .* got NoneType and Images"),  # type: ignore[arg-type]
+    (lambda: adapters.vp(by_label, "mnist5k"), "it needs a network and its data, .* got function and str"),  # type: ignore[arg-type]
     (lambda: vp(labels=2, n_classes=5, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(labels=3, guidance=2.0, null_label=5), "guidance=2.0: it needs labels, n_classes, and null_label"),
@@ -368,7 +368,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
 ]
 UNKNOWN: list[tuple[Callable[..., object], dict[str, object], str]] = [
     (vp, {"prediction": "eps"}, r"adapters.vp: unknown argument 'prediction'; did you mean 'predicts'\?"),
-    (edm, {"nclasses": 3}, r"did you mean 'n_classes'\? \(there are predicts, time, pixels, .*null_label\)"),
+    (edm, {"nclasses": 3}, r"did you mean 'n_classes'\? \(there are predicts, time, pixels, .*null_label, decode\)"),
     (flow, {"time": adapters.Sigma()}, "unknown argument 'time'.*there are predicts, data_at, pixels"),
 ]
 

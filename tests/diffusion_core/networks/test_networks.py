@@ -9,6 +9,7 @@ from random_weights import filled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from diffusion_core.broadcast import along
 from diffusion_core.networks import NAMES, PARAMETERISATIONS, build
 from diffusion_core.networks.small import PATCH, unpatched
 
@@ -16,26 +17,26 @@ every_network = pytest.mark.parametrize("name", NAMES)
 every_parameterisation = pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 
 
-def inputs(n: int, channels: int = 1, seed: int = 1) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tensor]:
     sigma = torch.logspace(-2, 2, n)
-    return torch.randn(n, channels, 32, 32, generator=generator) * sigma.view(-1, 1, 1, 1), sigma
+    x = torch.randn(n, channels, *[] if name == "mlp" else [32, 32], generator=torch.Generator().manual_seed(1))
+    return x * along(x, sigma), sigma
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [2, 3])
 @every_parameterisation
 @every_network
 def test_the_output_of_an_untrained_trunk_is_0(name: str, parameterisation: str, channels: int) -> None:
-    model, (x, sigma) = build(name, channels, parameterisation), inputs(4, channels)
-    assert not model.trunk_output(x, sigma.view(-1, 1, 1, 1)).any() and model(x, sigma).dtype == torch.float32
+    model, (x, sigma) = build(name, channels, parameterisation), inputs(4, channels, name)
+    assert not model.trunk_output(x, along(x, sigma)).any() and model(x, sigma).dtype == torch.float32
 
 
 @every_parameterisation
 @every_network
 def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameterisation: str) -> None:
-    model = filled(name, parameterisation=parameterisation)
-    x, sigma = inputs(3)
+    model = filled(name, 2, parameterisation)
+    x, sigma = inputs(3, 2, name)
     with torch.no_grad():
         together = model(x, sigma)
         alone = torch.cat([model(x[i : i + 1], sigma[i : i + 1]) for i in range(3)])
@@ -43,16 +44,16 @@ def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameteri
             model.trunk(torch.cat([x] * model.n_inputs, dim=1), (factor * sigma).log() / 4) for factor in (1, 2)
         )
     assert together.shape == x.shape
-    rounding = sigma.view(-1, 1, 1, 1).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
+    rounding = along(x, sigma).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
     torch.testing.assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
-    assert ((at_twice_the_sigma - out).abs().amax(dim=(1, 2, 3)) > 1e-3).all()
+    assert ((at_twice_the_sigma - out).abs().flatten(1).amax(dim=1) > 1e-3).all()
 
 
 @every_parameterisation
 @every_network
 def test_every_parameter_gets_a_gradient(name: str, parameterisation: str) -> None:
-    model = filled(name, parameterisation=parameterisation)
-    model(*inputs(3)).square().sum().backward()
+    model = filled(name, 2, parameterisation)
+    model(*inputs(3, 2, name)).square().sum().backward()
     assert [key for key, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()] == []
 
 
@@ -60,8 +61,8 @@ def test_every_parameter_gets_a_gradient(name: str, parameterisation: str) -> No
 @every_parameterisation
 @every_network
 def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, parameterisation: str) -> None:
-    model = filled(name, parameterisation=parameterisation)
-    x, sigma = inputs(8)
+    model = filled(name, 2, parameterisation)
+    x, sigma = inputs(8, 2, name)
     with torch.no_grad():
         wide = model(x, sigma)
         with torch.autocast("cpu", torch.bfloat16):
@@ -71,11 +72,13 @@ def test_autocast_to_bf16_changes_little_and_returns_float32(name: str, paramete
     assert 0 < error < 0.02
 
 
-@pytest.mark.parametrize(("name", "parameters", "mflop"), [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9)])
+@pytest.mark.parametrize(
+    ("name", "parameters", "mflop"), [("small", 2_470_788, 17.0), ("paper", 6_480_289, 434.9), ("mlp", 549_250, 1.1)]
+)
 def test_sizes_are_the_published_ones(name: str, parameters: int, mflop: float) -> None:
-    model = build(name)
+    model = build(name, channels := 2 if name == "mlp" else 1)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(*inputs(1))
+        model(*inputs(1, channels, name))
     assert sum(weight.numel() for weight in model.parameters()) == parameters
     assert counter.get_total_flops() / 1e6 == pytest.approx(mflop, abs=0.05)
 
@@ -104,7 +107,8 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> N
         (lambda: build("small")(torch.zeros(1, 1, 16, 16), torch.ones(1)),
          "x: images are 16x16 pixels; .* takes 32x32"),
         (lambda: build("paper")(torch.zeros(1, 1, 24, 32), torch.ones(1)), "24x32 pixels; .* sides that divide by 16"),
-        (lambda: build("big"), "network='big': unknown network; the names are small, paper"),
+        (lambda: build("mlp")(torch.zeros(1, 1, 32, 32), torch.ones(1)), r"this network takes vectors \(B, d\)"),
+        (lambda: build("big"), "network='big': unknown network; the names are small, paper, mlp"),
         (lambda: build("small", parameterisation="v"),
          "parameterisation='v': must be one of preconditioned, eps, x0, mixture-input"),
     ],

@@ -2,7 +2,8 @@
 
 import pytest
 
-from diffusion_core.data import Images, load
+from diffusion_core.data import load
+from diffusion_core.data_set import Images
 
 
 @pytest.fixture(scope="module")

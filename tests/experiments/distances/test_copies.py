@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from experiments.distances.copies import copied, groups, joined, tolerance
 from experiments.distances.distance import Array
 from experiments.distances.kernels import CHUNK

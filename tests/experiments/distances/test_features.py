@@ -17,7 +17,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from experiments.distances import features as extractors
 from experiments.distances.distance import Distance
 from experiments.distances.features import FEATURES, WEIGHTS, weights_file

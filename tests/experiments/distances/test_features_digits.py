@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from experiments.distances.features import WEIGHTS
 from experiments.distances.real import Real, precision_recall
 from experiments.own.features import extract

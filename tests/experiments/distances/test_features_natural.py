@@ -10,7 +10,8 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from diffusion_core.data import Images, resolve
+from diffusion_core.data import resolve
+from diffusion_core.data_set import Images
 from diffusion_core.samplers import Euler
 from experiments.distances.features_natural import weights_file
 from experiments.distances.real import Real

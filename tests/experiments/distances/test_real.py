@@ -9,7 +9,7 @@ from fidelity_pixels import fidelity
 from scipy.spatial.distance import cdist, pdist
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from experiments.distances import kernels
 from experiments.distances.distance import Array
 from experiments.distances.real import METRICS, QUALITY, Real, precision_recall

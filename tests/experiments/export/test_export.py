@@ -13,7 +13,7 @@ from bench.published_samplers import k_dpmpp_2m, k_euler, k_euler_ancestral, k_h
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
 from diffusion_core.conformance.impulses import Draws
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
     Accelerated,
@@ -190,7 +190,8 @@ def test_settings_have_fields_for_what_the_network_is_told() -> None:
     half = adapters.Adapter(Format().half(), IMAGES, ALL)
     assert network.settings(target(Euler(0.0), half)) == {
         "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
-        "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16",
+        "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16", "model_guidance_from": 0.0,
+        "model_guidance_to": None,
     }  # fmt: skip
     ours = network.settings(target(Euler(0.0), MODELS["ours"]))
     assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from diffusion_core.samplers import Euler, Model
 from experiments.export import export, verify
 from experiments.run.cache import Cache
@@ -74,7 +74,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     ) -> tuple[dict[str, Any], str]:
         """`code`: what is made for torch, instead of the loop; `more`: a group without images."""
         nothing = ROW | {"mode": more, "recommended": False, "in_set": None, "no_verdict": "no images"}
-        monkeypatch.setattr(export, "images_of", lambda *_: IMAGES)
+        monkeypatch.setattr(export, "data_of", lambda *_: IMAGES)
         monkeypatch.setattr(Brought, "model", model)
         if code is not None:
             monkeypatch.setitem(export.EXPORTS, "torch", lambda target: code)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffusion_core import load
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images, Values
 from experiments.own.best_linear import linear_errors
 
 
@@ -19,7 +19,7 @@ def test_the_linear_error_is_that_of_least_squares(shape: tuple[int, ...]) -> No
     x0 = (torch.randn(shape[0], 5, generator=generator) @ basis.T).view(shape) + 0.1 * torch.randn(
         shape, generator=generator
     )
-    images = Images("mine", torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape[0]), 0.0, 1.0, continuous=x0)
+    images = Values("mine", x0, torch.zeros(shape[0]), 0.0, 1.0)
     wide = torch.tensor([16.0, 9, 9, 4, 1]) + 0.01
     for sigma, error in zip((0.05, 0.5, 5.0), linear_errors(images, (0.05, 0.5, 5.0)), strict=True):
         exact = ((wide / (wide + sigma**2)).sum() + (dim - 5) * 0.01 / (0.01 + sigma**2)).item() / dim

@@ -15,7 +15,7 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.data import Images
+from diffusion_core.data_set import Images
 from diffusion_core.exact import Empirical, GaussianDenoiser, Mixture
 from diffusion_core.exact.fit import fit_mixture
 from experiments.own.alternatives import RANGES, Alternative, alternatives
@@ -287,6 +287,12 @@ def test_a_reading_that_repairs_doubtful_levels_may_be_worse_at_others_within_li
     readings = Readings(model, batch, batch.errors(model), linear)
     best = readings.best([Alternative("sign", "says", lambda read: repaired if read is model else read)])
     assert (best is not None) == (off == 0.07)
+
+
+def test_the_share_of_the_readings_that_are_tried_is_told() -> None:
+    shares = list[float]()
+    examine(EXACT, DATA, "cpu", shares.append)
+    assert len(shares) > 20 and shares == sorted(shares) and shares[0] < 0.05 and shares[-1] == 1
 
 
 @pytest.mark.parametrize(("share", "named"), [(0.3, True), (0.01, False)])

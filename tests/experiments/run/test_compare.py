@@ -10,7 +10,17 @@ from experiments.distances.distance import Distance
 from experiments.distances.intervals import of_pairs
 from experiments.distances.real import METRICS
 from experiments.run import contrasts
-from experiments.run.compare import BestSet, Comparison, Contrast, Row, Side, against_first, control
+from experiments.run.compare import (
+    BestSet,
+    Comparison,
+    Contrast,
+    Interaction,
+    Row,
+    Side,
+    against_first,
+    control,
+    interactions,
+)
 from experiments.run.contrasts import Families, comparable
 
 N = 200
@@ -89,6 +99,16 @@ def test_what_is_recommended_is_detectably_better_than_the_first_and_not_grainy(
     assert [row["setting"] for row in sets if row["recommended"]] == [expected]
 
 
+def test_the_default_is_at_the_floor_only_if_its_interval_says_so() -> None:
+    floor = {"data": "d", "features": "f", "n_samples": N, "n_reference": 800, "metric": "mmd", "mean": 0.2, "sd": 0.1}
+    sides = [side("a", 0.5), side("b", 0.6)]
+    noise = sum(each["mmd"].se ** 2 + 0.1**2 for each in sides[0].distances.values()) ** 0.5 / 2
+    first, _ = best_set_rows([BestSet(sides)], [*FLOORS, floor])
+    assert first["destroyed"] == pytest.approx((0.5 - 0.2 + 1.96 * noise) ** 0.5)
+    assert best_set_rows([BestSet(sides)], FLOORS)[0]["destroyed"] is None
+    assert best_set_rows([BestSet([side("a", -9), side("b", 0)])], [*FLOORS, floor])[0]["destroyed"] == 0.0
+
+
 def test_each_network_has_a_row_of_its_own() -> None:
     rows = contrast_rows([Contrast("primary", side("a", 0), side("b", 1))], FLOORS)
     each = [row for row in rows if row.get("train_seed") is not None]
@@ -115,6 +135,57 @@ def test_settings_with_their_own_training_need_five_networks() -> None:
     assert pooled(contrast_rows(list(against_first("setting", many)), FLOORS))["b", "a"]["verdict"] == "worse"
 
 
+def crossed(networks: int = 5, **row: Any) -> list[dict[str, Side]]:
+    """Two groups with networks of their own: y against x is -0.5 in the second, -0.1 in the first."""
+    values = {"narrow": {"x": 0.8, "y": 0.7}, "wide": {"x": 0.9, "y": 0.4}}
+    out = list[dict[str, Side]]()
+    for group, known in values.items():
+        own = {label: side(label + group, value, networks, group=group, model_id=group, **row)
+               for label, value in known.items()}  # fmt: skip
+        out.append({label: replace(one, label=label) for label, one in own.items()})
+    return out
+
+
+def test_an_interaction_is_a_difference_of_differences_by_image_and_network() -> None:
+    first, second = crossed()
+    for seed, distances in second["y"].distances.items():  # networks differ by 0.1 per number
+        distances["mmd"] = replace(distances["mmd"], value=0.4 + seed / 10)
+    (one,) = interactions("y", "x", [first, {"x": first["x"]}, second])
+    rows = contrast_rows([one, *against_first("setting", [*first.values()])], FLOORS)
+    row = pooled(rows)["y against x (wide)", "y against x (narrow)"]
+    differences = np.array([-0.5, -0.4, -0.3, -0.2, -0.1]) + 0.1
+    half = 2.7764451 * differences.std(ddof=1) / 5**0.5  # Student's t, four degrees of freedom
+    terms = [[part.distances[0]["mmd"].own for part in (group["y"], group["x"])] for group in (second, first)]
+    over_images = (((terms[0][0] - terms[0][1]) - (terms[1][0] - terms[1][1])) ** 2).sum() / N / (N - 1)
+    alone = next(each for each in rows if each["kind"] == "interaction" and each.get("train_seed") == 0)
+    assert (alone["difference"], alone["se"]) == (pytest.approx(-0.4), pytest.approx(over_images**0.5))
+    assert (row["value_a"], row["value_b"]) == (pytest.approx(-0.3), pytest.approx(-0.1))
+    assert (row["low"], row["high"]) == tuple(pytest.approx(end, abs=1e-6) for end in (-0.2 - half, -0.2 + half))
+    assert (row["verdict"], row["adjusted"], row["n_networks"]) == ("better", None, 5)
+    other = Interaction((first["x"], second["x"]), (first["y"], second["y"]))
+    both = pooled(contrast_rows([one, other], FLOORS))
+    assert [*both][1] == ("x (narrow) against x (wide)", "y (narrow) against y (wide)")
+    wide = both["y against x (wide)", "y against x (narrow)"]
+    assert (wide["adjusted"], wide["verdict"]) == ("simultaneous, 2 interactions", "not detectable")
+    assert wide["p_value"] == pytest.approx(2 * row["p_value"])
+    assert (wide["high"] - wide["low"]) == pytest.approx(2 * half * 3.4954059 / 2.7764451)  # 97.5 %
+
+
+def test_an_interaction_needs_five_networks_images_and_all_of_its_runs() -> None:
+    def verdict(first: dict[str, Side], second: dict[str, Side]) -> Any:
+        ((row,),) = [pooled(contrast_rows([*interactions("y", "x", [first, second])], FLOORS)).values()]
+        return row["no_verdict"] or row["verdict"]
+
+    assert verdict(*crossed()) == "better" and "5 networks or more" in verdict(*crossed(networks=4))
+    assert "no images" in verdict(crossed(precision=0.0, recall=0.0)[0], crossed()[1])
+    first, second = crossed()
+    assert verdict(first, second | {"x": replace(second["x"], planned=6)}) == "1 of its 6 runs failed"
+    more = {name: replace(one, rows={**one.rows, 5: one.rows[0]}, planned=6) for name, one in second.items()}
+    assert comparable([*interactions("y", "x", [first, more])]) == []
+    with pytest.raises(ValueError, match="takes two pairs of settings"):
+        Interaction(first["x"], second["x"])  # type: ignore[arg-type]
+
+
 def test_static_gets_no_verdict() -> None:
     static = [side(label, value, precision=0.0, recall=0.0) for label, value in (("a", 0.0), ("b", 0.9))]
     rows = pooled(contrast_rows(list(against_first("setting", static)), FLOORS))
@@ -139,8 +210,8 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
     asked = [*against_first("setting", [*few, many]), BestSet(few), BestSet([*few, many]), again]
     assert comparable(asked) == [asked[0], asked[2], again]
     assert caplog.messages == [
-        f"{pair} (g) are not compared: they have images from different networks or noise"
-        for pair in ("c and a", "a and c")
+        f"{pair} of 'g' are not compared: they have images from different networks or noise"
+        for pair in ("'c' and 'a'", "'a' and 'c'")
     ]
 
 

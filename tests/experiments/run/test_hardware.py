@@ -3,10 +3,18 @@
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
-from experiments.run.hardware import BusyClock, describe, device_name
+from experiments.run.asked import check_given
+from experiments.run.cache import Cache
+from experiments.run.hardware import BusyClock, cores, describe, device_name
+from experiments.run.machine import Machine
+from experiments.run.options import Options
+from experiments.sweep import OneSetting
 
 
 def test_own_work_is_not_others() -> None:
@@ -26,6 +34,21 @@ def test_another_process_is_seen() -> None:
     finally:
         busy.kill()
         busy.wait()
+
+
+def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options(device="mps", store=tmp_path)
+    with pytest.raises(ValueError, match="device='mps': PyTorch sees no MPS device here; use --device cpu"):
+        options.machine()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert options.machine() == replace(Machine(device="mps"), threads=cores())
+    assert Options().machine().device != "mps"  # auto never takes it
+    monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
+    assert (options.given_precision, Options().given_precision) == ("fp32", "auto")
+    for study in (OneSetting(), OneSetting(network="exact", recipe="plain")):
+        with pytest.raises(ValueError, match="it has no float64, which --recipe fast and --network exact need"):
+            check_given(study, options, tmp_path / "out", Cache(tmp_path))
+    check_given(OneSetting(recipe="plain"), options, tmp_path / "out", Cache(tmp_path))
 
 
 def test_the_machine_has_a_name() -> None:

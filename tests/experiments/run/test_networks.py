@@ -17,7 +17,7 @@ from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache, Differs
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
-from experiments.run.networks import RECIPES, Exact, Trained, images_of, last_loss
+from experiments.run.networks import RECIPES, Exact, Trained, data_of, last_loss
 
 OPTIONS: dict[str, Any] = {
     **{name: {name: value} for name, value in RECIPES["fast"].items()},
@@ -66,7 +66,7 @@ def test_the_loss_of_a_training_is_the_mean_of_its_last_stretch(n: int, last: in
 
 def test_an_exact_network_needs_no_file_and_knows_its_images(tmp_path: Path) -> None:
     """At low noise it finds the image, unless that is held out."""
-    clean = images_of(data()).standardised()[-2:]
+    clean = data_of(data()).standardised()[-2:]
     noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), torch.full((2,), 0.3)
     for held_out, found in ((0, True), (2, False)):
         network = Exact(data(), held_out=held_out)

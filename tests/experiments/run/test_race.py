@@ -17,6 +17,7 @@ from experiments.run.machine import Machine
 from experiments.run.options import Options
 from experiments.run.plan import planned
 from experiments.run.tables import Made
+from experiments.run.time_limit import Pace
 from experiments.tune import RACE, Tune
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("drawn")]
@@ -101,7 +102,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
         return honest(*arguments)
 
     monkeypatch.setattr(steps, "_sampled", sampled)
-    for where in ("work", "answer"):
+    monkeypatch.setattr(Pace, "timed", lambda runs: Pace(0.0, 0.0, 0.0, 0.0))
+    for where in ("work", "answer", "time_limit"):
         monkeypatch.setattr(f"experiments.run.{where}.time", SimpleNamespace(time=lambda: seconds[0]))
 
 
@@ -119,13 +121,6 @@ def test_a_short_time_leaves_out_settings_spread_evenly_and_says_which(
     out, said = last(capsys)
     assert f"the time is short, {GROUP + RACE}: 6 of 8 settings run; left out: “" in out
     assert all(f"“{label}”" in out for label in order[6:]) and said["failed"] == 0
-
-
-@pytest.mark.usefixtures("clock")
-def test_no_time_at_all_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = asked(tmp_path, tune(time="0s"))
-    assert done.report and done.report.is_file() and not done.rows and done.status == 0
-    assert f"the time is short, {GROUP + RACE}: 0 of 8 settings run" in last(capsys)[0]
 
 
 def test_a_setting_that_fails_leaves_the_race(

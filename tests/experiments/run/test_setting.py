@@ -40,6 +40,7 @@ OTHERS: dict[str, Any] = {  # of each field
     "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "group": "x", "final_denoise": True, "budget": 7, "n": 70,
     "networks": 7, "draw": 7, "retrained": True, "impossible": "x", "training": {"lr": 7.0}, "features": "natural",
     "features_id": "x", "weights": Path("x"), "batch": 7, "p_mean": 0.7, "p_std": 0.7, "data": "mnist",
+    "decoder": Foreign("python:module:function"), "most": 7,
 }  # fmt: skip
 CONFIGS = [
     Trained(), Exact(), Foreign("python:module:function"), Machine(), Ladder("karras"), AlphaBetaLadder(0.1, 0.3),
@@ -137,7 +138,6 @@ def test_a_ladder_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
         (lambda: Setting("a", Ladder(), Euler(0.0), n=0), "n=0"),
         (lambda: Reference(data(), "digit", ""), "did you mean digits"),
         (lambda: Reference("mnist6k", "digits", ""), "data='mnist6k'"),
-        (lambda: Run(Setting("a", Ladder(), Euler(0.0)), Exact(), N, Machine(), reference()), "that of the network"),
         (lambda: Machine("tpu"), "device='tpu'"),
         (lambda: Machine(precision="fp16"), "precision='fp16'"),
         (lambda: Machine.resolve("cpu", threads=0), "threads=0"),

@@ -22,7 +22,7 @@ from experiments.run import steps
 from experiments.run.cache import Cache
 from experiments.run.hardware import use_threads
 from experiments.run.machine import Machine
-from experiments.run.networks import Exact, Trained, images_of
+from experiments.run.networks import Exact, Trained, data_of
 from experiments.run.plan import VALUES, Reference, Run
 from experiments.run.setting import Ladder, Setting
 
@@ -36,7 +36,7 @@ def test_a_score_is_the_distance_of_the_drawn_images_from_the_real_ones(
     network, cache = trained(1, held_out=20), Cache(tmp_path)
     own = run(sampler, network, 3, final_denoise=last, draw=1)
     facts, stored = score(own, cache), steps.sample(own, cache, silent)
-    model, images = network.load(network.made(cache, silent)), images_of(data())
+    model, images = network.load(network.made(cache, silent)), data_of(data())
     how: dict[str, Any] = {"shape": (1, 32, 32), "batch_size": 64, "final_denoise": last, "n_samples": N}
     x = draw(model, own.sigmas, sampler, seed=10_001, **how)
     assert torch.equal(stored.tensors["samples"], images.to_pixels(x)) and stored.facts["nfe"] == nfe
@@ -158,7 +158,7 @@ def test_floats_are_scored_by_their_own_values(tmp_path: Path) -> None:
     own = Run(Setting("any", Ladder(n_steps=2), Euler(0.0)), network, N, Machine(), real)
     facts = score(own, cache)
     assert steps.sample(own, cache, silent).tensors["samples"].shape == (N, 1024)
-    images = images_of(data()).standardised().flatten(1).double().numpy()
+    images = data_of(data()).standardised().flatten(1).double().numpy()
     all_real = Real.of(images)
     all_real = Real(images, float(torch.tensor(all_real.width)), all_real.sums)  # the width is stored as float32
     decoded = steps.sample(own, cache, silent).tensors["samples"].double().numpy()

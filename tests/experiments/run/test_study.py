@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +69,19 @@ class Grouped(Mine):
 
 
 @dataclass(frozen=True)
+class Crossed(Mine):
+    """Two ladders, each with two samplers."""
+
+    interactions: ClassVar[Sequence[tuple[str, str]]] = (("eta 1", "eta 0"),)
+
+    def settings(self) -> Iterator[Setting]:
+        yield Setting("eta 0", Ladder(n_steps=4), Euler(0.0), "alone")
+        for n_steps in (2, 3):
+            for eta in self.etas:
+                yield Setting(f"eta {eta:g}", Ladder(n_steps=n_steps), Euler(eta), f"{n_steps} steps")
+
+
+@dataclass(frozen=True)
 class Blind(Sampler):
     """Does not look at its parameter."""
 
@@ -89,9 +102,9 @@ class Broken(Sampler):
         yield x
 
 
-def asked(where: Path, study: Study | None = None, **how: Any) -> Answer:
+def asked(where: Path, study: Study | None = None, began: float | None = None, **how: Any) -> Answer:
     places = {"store": where / "store", "out": where / "out", "preset": "smoke", "precision": "fp32", "threads": 1}
-    return answer(study or mine(), Options(**places | how))  # type: ignore[arg-type]
+    return answer(study or mine(), Options(**places | how), began=began)  # type: ignore[arg-type]
 
 
 def mine(**options: Any) -> Mine:
@@ -164,8 +177,9 @@ def test_the_time_of_the_whole_command_is_written(tmp_path: Path, monkeypatch: p
     asked(tmp_path, grouped())
     info = json.loads((tmp_path / "out" / "run.json").read_text())
     assert info["wall_seconds"] == 12.3 and info["computed"] == 1
-    asked(tmp_path, grouped())
-    assert json.loads((tmp_path / "out" / "run.json").read_text())["computed"] == 0
+    asked(tmp_path, grouped(), began=began - 100)
+    info = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert info["computed"] == 0 and info["wall_seconds"] == 112.3, "also before this call, such as imports"
 
 
 def test_the_same_again_makes_nothing_and_gives_the_same_tables(
@@ -202,7 +216,7 @@ def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.
     asked(tmp_path, mine(seeds=1, etas=(0.0, 1.0, 9.0)))
     row = table(tmp_path).set_index("setting").loc["eta 9"]
     assert row["status"] == "infeasible" and isinstance(row["error"], str)
-    assert f"note: 1 setting is infeasible and not run: eta 9 ({row['error']})" in capsys.readouterr().out
+    assert f"note: 1 setting is infeasible and not run: 'eta 9' of 'all' ({row['error']})" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"'eta 9' is the first setting of 'all'.*it cannot be run: eta=9.0"):
         asked(tmp_path, mine(etas=(9.0, 0.0)))
     with pytest.raises(ValueError, match=r"eta=9\.0"):
@@ -288,6 +302,22 @@ def test_what_a_study_adds_must_be_new_and_known(besides: str, says: str, tmp_pa
         asked(tmp_path, grouped(besides))
 
 
+@pytest.mark.slow
+def test_an_interaction_is_in_the_table_and_on_the_page(tmp_path: Path) -> None:
+    done = asked(tmp_path, Crossed(**vars(mine())))
+    rows, contrasts = table(tmp_path).set_index(["mode", "setting", "train_seed"])["mmd"], table(tmp_path, "contrasts")
+    (row,) = contrasts.query("kind == 'interaction' and metric == 'mmd' and train_seed != train_seed").itertuples()
+    late, early = (
+        np.mean([rows[group, "eta 1", seed] - rows[group, "eta 0", seed] for seed in (1, 2)])
+        for group in ("3 steps", "2 steps")
+    )
+    assert (row.value_a, row.value_b, row.difference) == pytest.approx((late, early, late - early))
+    assert row.low < row.difference < row.high and (row.n_networks, row.holds_for) == (2, 2)
+    effects = [f"eta 1 against eta 0 ({group})" for group in ("3 steps", "2 steps")]
+    assert "All but those of interactions and of the control hold at" in (tmp_path / "out" / "report.md").read_text()
+    assert [row.a, row.b] == effects and done.page and all(text in done.page.also for text in effects)
+
+
 def test_a_study_must_yield_comparisons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Grouped, "compare", lambda self, of: ["a"], raising=False)
     with pytest.raises(ValueError, match=r"compare\(\): 'a': it must yield Contrast"):
@@ -297,7 +327,7 @@ def test_a_study_must_yield_comparisons(tmp_path: Path, monkeypatch: pytest.Monk
 def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As those of a sampler that does not look at its parameter."""
     asked(tmp_path, grouped("blind"))
-    said = "'blind 1' and 'blind 2' gave exactly the same images; does its code see what differs?"
+    said = "'blind 1' and 'blind 2' of 'two' gave exactly the same images; does its code see what differs?"
     assert f"warning: {said}" in capsys.readouterr().out
     assert any(note.startswith(said) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])
 

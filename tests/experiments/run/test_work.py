@@ -13,6 +13,7 @@ from run_acting import FORK, QUIET, Acting, command
 from run_spine import data, exact, files, run, score, silent, trained, warned
 
 from diffusion_core.samplers import Euler, Heun
+from experiments.own import features
 from experiments.run import execute, work
 from experiments.run.artifact import CacheError, locked
 from experiments.run.cache import Cache
@@ -73,7 +74,7 @@ def test_an_interrupt_that_a_library_swallowed_ends_it_too(tmp_path: Path) -> No
         assert executed([run(), run(Heun())], Cache(tmp_path)).interrupted
     finally:
         work.INTERRUPT.clear()
-    assert files(Cache(tmp_path))["scores"] == 1
+    assert files(Cache(tmp_path)) == {"references": 1}
 
 
 def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,6 +189,36 @@ def test_a_warning_of_two_workers_is_shown_once(caplog: pytest.LogCaptureFixture
     said = set[str]()
     assert work.noted(({"a": "b"}, ["x", "y"]), said) == {"a": "b"} and work.noted(({}, ["y", "z"]), said) == {}
     assert warned(caplog) == ["x", "y", "z"]
+
+
+def test_the_features_of_real_images_are_counted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So their time does not spoil the pace of what follows."""
+    order, told, honest, opened = list[str](), list[Any](), execute.shown, features.opened
+
+    def said(console: Any, text: Any, state: Any) -> Any:
+        told.append(text)
+        return QUIET.status("")
+
+    def counting(*given: Any) -> Any:
+        layers = opened(*given)
+
+        def layers_of(batch: Any) -> Any:
+            order.append(told[-1]())
+            return layers(batch)
+
+        return layers_of
+
+    def shown(*given: Any) -> Any:
+        order.append("the rest")
+        return honest(*given)
+
+    monkeypatch.setattr(features, "usual_batch", lambda name: 30)
+    monkeypatch.setattr(features, "opened", counting)
+    monkeypatch.setattr(execute, "said", said)
+    monkeypatch.setattr(execute, "shown", shown)
+    assert not execute.execute([run()], Cache(tmp_path), QUIET).failed
+    counted = [f"features of real images: {n} of 120" for n in (0, 30, 60, 90)]
+    assert order[:5] == [*counted, "the rest"]
 
 
 def test_progress_says_how_far_it_is(tmp_path: Path) -> None:

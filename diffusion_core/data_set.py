@@ -1,0 +1,155 @@
+"""What a data set in memory is: `Images` of pixels, or `Values`, which are latents or points."""
+
+from dataclasses import dataclass
+
+import torch
+
+from diffusion_core.fields import check_fields
+
+
+class DataSet:
+    """What images and values share: `labels` int64 (n,), and one mean and one standard deviation over all numbers.
+
+    It must not be sorted by class: the first or the last of it are used where a part stands for all.
+    """
+
+    name: str
+    labels: torch.Tensor
+    mean: float  # of the training split
+    std: float
+
+    def _check(self, numbers: object) -> None:
+        """ValueError unless `numbers` and the labels are tensors that suit each other, and have a scale."""
+        if not (isinstance(numbers, torch.Tensor) and isinstance(self.labels, torch.Tensor)):
+            raise ValueError(f"data={self.name!r}: pixels and labels must be tensors")
+        if len(numbers) == 0:
+            raise ValueError(f"data={self.name!r}: the data set is empty; it needs at least one image")
+        if self.labels.shape != (n := len(numbers),) or not (self.labels.double() % 1 == 0).all():
+            given = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise ValueError(f"data={self.name!r}: labels must be {n} whole numbers, got {given}")
+        object.__setattr__(self, "labels", self.labels.long())
+        if not self.std > 0:
+            raise ValueError(f"data={self.name!r}: std={self.std}, but images that are all alike have no scale")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one image, latent or point."""
+        raise NotImplementedError
+
+    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+        """What is at an index, float32 (n, *shape); mean 0 and standard deviation 1 over the training split."""
+        raise NotImplementedError
+
+    def shown(self, x: torch.Tensor) -> torch.Tensor:
+        """What standardised x (n, *shape) show: images uint8 (n, C, H, W), or points as they are in their file."""
+        raise NotImplementedError
+
+    def n_training(self, held_out: int) -> int:
+        """How many are left if the last ones are held out. Raises ValueError if none is."""
+        if not 0 <= held_out < len(self):
+            raise ValueError(f"held_out={held_out}: data={self.name!r} has {len(self)} images, and some must stay")
+        return len(self) - held_out
+
+
+@dataclass(frozen=True)
+class Images(DataSet):
+    """Images: pixels uint8 (n, C, H, H). `mean` and `std` are in units of pixel values (0 to 255)."""
+
+    name: str
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self._check(self.pixels)
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
+            raise ValueError(
+                f"data={self.name!r}: pixels must be uint8 (n, C, H, W), "
+                f"got {self.pixels.dtype} {tuple(self.pixels.shape)}"
+            )
+
+    def __repr__(self) -> str:
+        n, size, classes = len(self), "x".join(map(str, self.shape)), len(self.labels.unique())
+        many = f"{classes} class{'es' * (classes != 1)}"
+        return f"Images({self.name!r}, {n} x {size}, {many}, mean {self.mean:.1f}, std {self.std:.1f})"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+        """The images at an index, float32 (n, C, H, W); mean 0 and standard deviation 1 over the training split."""
+        return (self.pixels[which].float() - self.mean) / self.std
+
+    def shown(self, x: torch.Tensor) -> torch.Tensor:
+        """As `to_pixels`."""
+        return self.to_pixels(x)
+
+    def to_pixels(self, x: torch.Tensor) -> torch.Tensor:
+        """Standardised float images x (n, C, H, W) as uint8: scaled back, rounded, clipped to 0..255."""
+        return (x.float() * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Values(DataSet):
+    """Latents of an autoencoder (n, ...), or points (n, d): floats, in the units of the network that learns them.
+
+    They are standardised as a whole, since a network's noise is the same in all channels.
+    """
+
+    name: str
+    values: torch.Tensor  # float32
+    labels: torch.Tensor
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        self._check(self.values)
+        if self.values.dtype != torch.float32 or self.values.ndim < 2 or not self.values.isfinite().all():
+            raise ValueError(
+                f"data={self.name!r}: values must be finite float32 (n, ...), "
+                f"got {self.values.dtype} {tuple(self.values.shape)}"
+            )
+
+    def __repr__(self) -> str:
+        size = "x".join(map(str, self.shape))
+        return f"Values({self.name!r}, {len(self)} x {size}, mean {self.mean:.4g}, std {self.std:.4g})"
+
+    @property
+    def are_points(self) -> bool:
+        """Whether samples are compared as they are; latents are decoded first."""
+        return self.name.startswith(POINTS)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one latent, such as (C, H, W), or (d,) of a point."""
+        return tuple(self.values.shape[1:])
+
+    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+        """The values at an index, float32 (n, ...); mean 0 and standard deviation 1 over all of them."""
+        return (self.values[which] - self.mean) / self.std
+
+    def shown(self, x: torch.Tensor) -> torch.Tensor:
+        """Standardised points (n, d) in the units of the file, float32. ValueError for latents."""
+        if not self.are_points:
+            raise ValueError(
+                f"data={self.name!r}: only a network turns latents into images: give its adapter decode=, a function "
+                "from latents to uint8 (n, C, H, W), or the network itself a method decode(x)"
+            )
+        return x.float() * self.std + self.mean
+
+    def features(self, values: torch.Tensor) -> torch.Tensor:
+        """Values (n, ...) in the units of the file as features (n, d): each number in its own standard deviations."""
+        std, mean = torch.std_mean(self.values.flatten(1), dim=0, correction=0)
+        return (values.float().flatten(1) - mean) / std.clamp(min=torch.finfo(torch.float32).tiny)
+
+
+POINTS, LATENTS = "points:", "latents:"  # before the name of a file

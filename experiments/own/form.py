@@ -1,0 +1,65 @@
+"""What a network works on: the shape of its x, and how x becomes what is compared with real images.
+
+Both are those of the data, unless the network says otherwise, as adapters do: `decode(x)` gives images uint8
+(n, C, H, W), and `shape` is a tuple.
+"""
+
+import torch
+from torch import Tensor
+
+from diffusion_core.adapters import Adapter
+from diffusion_core.data_set import DataSet, Values
+from diffusion_core.samplers import Model
+from experiments.own.user_code import of_user
+
+AT_ONCE = 64  # samples that are decoded at a time
+
+
+def shape_of(model: Model, data: DataSet) -> tuple[int, ...]:
+    """The shape of x without the batch: that of the data, unless a network with `decode` says otherwise."""
+    if not callable(getattr(model, "decode", None)) or (shape := getattr(model, "shape", None)) is None:
+        return data.shape
+    with of_user("shape", ValueError):
+        shape = tuple(shape)
+    if not all(type(side) is int and side > 0 for side in shape):
+        raise ValueError(f"shape={shape!r}: it must be a tuple of whole numbers, that of x without the batch")
+    return shape
+
+
+def has_decode(model: Model | None) -> bool:
+    """Whether the network itself says what its samples show."""
+    return model.decoder is not None if isinstance(model, Adapter) else callable(getattr(model, "decode", None))
+
+
+def check_decodes(model: Model, data: DataSet) -> None:
+    """Raises ValueError if the network works on latents, and nothing says what they show."""
+    if not has_decode(model) and isinstance(data, Values):
+        data.shown(torch.empty(0))
+
+
+@torch.no_grad()
+@of_user("decode")
+def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
+    """What samples x (n, *shape) show, on the CPU: images uint8 (n, C, H, W), or points float32 (n, d).
+
+    `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
+    """
+    decode = getattr(model, "decode", data.shown) if has_decode(model) else data.shown
+    return torch.cat([decode(part).cpu() for part in x.split(AT_ONCE)])
+
+
+def check_decoded(out: Tensor, n: int) -> None:
+    """Raises ValueError unless it is n images uint8 (n, C, H, W), or n finite points float32 (n, d)."""
+    images = out.ndim == 4 and out.dtype == torch.uint8 and out.shape[1] in (1, 3)
+    points = out.ndim == 2 and out.dtype == torch.float32 and bool(out.isfinite().all())
+    if len(out) != n or not (images or points):
+        raise ValueError(
+            f"decode: it gave {out.dtype} {tuple(out.shape)} for {n} samples; it must be uint8 (n, C, H, W) with C 1 "
+            "or 3, or finite float32 (n, d)"
+        )
+
+
+def clean(model: Model, data: DataSet, which: Tensor) -> Tensor:
+    """Clean x (n, *shape) from the data at these indices; zeros if the network does not work on these data."""
+    shape = shape_of(model, data)
+    return data.standardised(which) if shape == data.shape else torch.zeros(len(which), *shape)
