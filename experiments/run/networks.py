@@ -301,3 +301,4 @@ RECIPES: dict[str, dict[str, Any]] = {  # what differs from Trained's defaults
         "stable_above": 2.0,
     },
 }
+OF_POINTS: dict[str, Any] = {"noise": LogNormal(-1.2, 1.5), "stratified": True}  # the recipe fast for points

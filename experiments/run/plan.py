@@ -26,7 +26,7 @@ from experiments.run.compare import CONTROL, Row
 from experiments.run.foreign import Foreign
 from experiments.run.identity import LABEL, LATER, check_distinct, has_own_code, identity
 from experiments.run.machine import Machine
-from experiments.run.networks import RECIPES, Exact, Network, Trained, data_of
+from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Trained, data_of
 from experiments.run.setting import Setting
 from experiments.run.study import Study
 
@@ -251,8 +251,13 @@ def _network(study: Study, data: str, training: Machine, sampling: Machine) -> N
         )
     held_out = min(study.held_out, len(images) // 10)
     budget: dict[str, Any] = {"images_seen": study.train_images, "warmup_images": study.warmup_images}
-    name = "mlp" if study.network == "small" and isinstance(images, Values) else study.network
-    return Trained(data, name, held_out=held_out, machine=training, **budget, **RECIPES[study.recipe])
+    name, recipe = study.network, RECIPES[study.recipe]
+    if isinstance(images, Values):
+        name = "mlp" if name == "small" else name
+        recipe = OF_POINTS if study.recipe == "fast" else recipe
+    if (name == "mlp") != isinstance(images, Values):
+        raise ValueError(f"network={name!r}: mlp is for points and others are for images, but the data are {data!r}")
+    return Trained(data, name, held_out=held_out, machine=training, **budget, **recipe)
 
 
 def _trained_as(one: Setting, network: Network, seed: int) -> Network:

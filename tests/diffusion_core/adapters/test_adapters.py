@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diffusion_core import Euler, adapters, sample
 from diffusion_core.adapters import Convention
-from diffusion_core.data_set import Images
+from diffusion_core.data_set import Images, Values
 from diffusion_core.exact import Empirical, Mixture
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
@@ -347,6 +347,11 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adapters.vp(None, images()), "it needs a network and its data, .* got NoneType and Images"),  # type: ignore[arg-type]
     (lambda: adapters.vp(by_label, "mnist5k"), "it needs a network and its data, .* got function and str"),  # type: ignore[arg-type]
     (lambda: vp(labels=2, n_classes=5, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
+    (lambda: vp(guidance_to=5.0), "there is no guidance; it needs guidance"),
+    (
+        lambda: vp(guidance_from=3.0, guidance_to=2.0, labels=1, n_classes=2, null_label=2, guidance=2.0),
+        "guidance_from=3, guidance_to=2: they must be noise levels, the lower one first",
+    ),
     (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(labels=3, guidance=2.0, null_label=5), "guidance=2.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(labels=3, null_label=3), "null_label=3: it must not be labels"),
@@ -393,3 +398,55 @@ def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets() -> None:
     shifted = partial(adapters.flow, lambda z, t, y: by_label(z, t, y + 1), images(), n_classes=5)
     guided = shifted(labels="balanced", guidance=0.0, null_label=-1)(x, sigma, index=torch.arange(3))
     assert torch.equal(guided, adapters.flow(by_label, images(), labels=0)(x, sigma))
+
+
+def test_guidance_has_levels() -> None:
+    """Kynkaanniemi et al. 2024: outside an interval of levels the network is asked once, with the label alone."""
+    asked = list[int]()
+
+    def net(z: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        asked.append(len(z))
+        return z * (1 + labels.view(-1, 1, 1, 1))
+
+    options = {"labels": 1, "n_classes": 2, "null_label": 2, "guidance": 3.0}
+    everywhere = adapters.edm(net, images(), predicts="eps", **options)  # type: ignore[arg-type]
+    somewhere = adapters.edm(net, images(), predicts="eps", guidance_from=0.5, guidance_to=2.0, **options)  # type: ignore[arg-type]
+    plain = somewhere.with_convention(guidance=1.0, guidance_from=0.0, guidance_to=math.inf)
+    sigma = torch.tensor([0.4, 0.5, 2.0, 2.1])
+    x = torch.randn(4, *images().shape)
+    mixed, guided, unguided = (model(x, sigma) for model in (somewhere, everywhere, plain))
+    torch.testing.assert_close(mixed[1:3], guided[1:3])
+    torch.testing.assert_close(mixed[[0, 3]], unguided[[0, 3]])
+    assert not torch.allclose(guided, unguided)
+    asked.clear()
+    for at, passes in ((0, 1), (1, 2), (3, 1)):
+        somewhere(x[at : at + 1], sigma[at : at + 1])
+        assert asked.pop() == passes and not asked
+
+
+def test_latents_reach_the_network_in_the_units_of_their_file() -> None:
+    seen = dict[str, Tensor]()
+    data = Values("latents:x", 5 + 3 * torch.randn(50, 4, 2, 2), torch.zeros(50), 5.0, 3.0)
+
+    def net(z: Tensor, time: Tensor) -> Tensor:
+        seen.update(z=z, time=time)
+        return torch.zeros(len(z), 8, 2, 2)  # half of the channels is a learned variance
+
+    def decode(latents: Tensor) -> Tensor:
+        seen["latents"] = latents
+        return torch.zeros(len(latents), 1, 4, 4, dtype=torch.uint8)
+
+    model = adapters.edm(net, data, predicts="eps", decode=decode)
+    x, sigma = torch.randn(3, 4, 2, 2), torch.tensor([0.5, 1.0, 2.0])
+    assert model(x, sigma).shape == x.shape == (3, *model.shape)
+    torch.testing.assert_close(seen["z"], 3 * x + 5)
+    torch.testing.assert_close(seen["time"], 3 * sigma)
+    model.decode(x)
+    torch.testing.assert_close(seen["latents"], 3 * x + 5)
+    points = adapters.flow(lambda z, t: 0 * z, Values("points:x", data.values[:, :2, 0, 0], torch.zeros(50), 5.0, 3.0))
+    assert points(torch.randn(3, 2), sigma).shape == (3, 2) and points.decode(torch.zeros(1, 2)).tolist() == [[5, 5]]
+    for options, message in (({"pixels": (0, 1)}, "has no pixels"), ({"side": 2}, "side=2: .*has no pixels")):
+        with pytest.raises(ValueError, match=message):
+            adapters.edm(net, data, **options)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="decode='vae': it must be a function"):
+        adapters.edm(net, data, decode="vae")  # type: ignore[arg-type]

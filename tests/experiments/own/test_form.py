@@ -1,0 +1,78 @@
+"""What a network works on, if it says so itself: its shape, and what its samples show."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_core import adapters, load
+from diffusion_core.data_set import Values
+from experiments.own.behaviour import behaviour
+from experiments.own.examine import examine
+from experiments.own.form import check_decoded, check_decodes, clean, decoded, shape_of
+
+DIGITS = load("mnist5k")
+LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.0)
+
+
+class Model:
+    """A network on latents of its own."""
+
+    def __init__(self, shape: Any = (4, 2, 2), grey: int = 7) -> None:
+        self.grey = grey
+        if shape:
+            self.shape = shape
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return x / (1 + sigma.view(-1, 1, 1, 1))
+
+    def decode(self, x: Tensor) -> Tensor:
+        return torch.full((len(x), 1, 32, 32), self.grey, dtype=torch.uint8)
+
+
+def plain(x: Tensor, sigma: Tensor) -> Tensor:
+    return x
+
+
+def test_the_shape_is_that_of_the_data_unless_a_network_decodes() -> None:
+    assert shape_of(plain, DIGITS) == (1, 32, 32) and shape_of(plain, LATENTS) == (4, 2, 2)
+    assert shape_of(Model(), DIGITS) == (4, 2, 2) and shape_of(Model(None), LATENTS) == (4, 2, 2)
+    assert shape_of(Model(torch.Size([3])), DIGITS) == (3,)
+    for shape in ("ab", (0,), (1.5,), 3):
+        with pytest.raises(ValueError, match="shape"):
+            shape_of(Model(shape), DIGITS)
+    assert clean(Model(), DIGITS, torch.arange(3)).shape == (3, 4, 2, 2)
+    torch.testing.assert_close(clean(Model(), LATENTS, torch.arange(3)), LATENTS.standardised(slice(3)))
+
+
+def test_samples_are_shown_by_the_network_or_as_the_data_are() -> None:
+    x = DIGITS.standardised(slice(70))
+    torch.testing.assert_close(decoded(None, DIGITS, x), DIGITS.pixels[:70])
+    torch.testing.assert_close(decoded(adapters.vp(plain, DIGITS), DIGITS, x), DIGITS.pixels[:70])
+    assert (decoded(Model(), DIGITS, torch.randn(70, 4, 2, 2)) == 7).all()
+    check_decodes(Model(), LATENTS)
+    for model in (plain, adapters.vp(plain, LATENTS)):
+        with pytest.raises(ValueError, match="only a network turns latents into images"):
+            check_decodes(model, LATENTS)
+
+
+@pytest.mark.parametrize(
+    "out", [torch.zeros(3, 1, 8, 8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(3, 2, 8, 8).byte(),
+            torch.zeros(3, 4).double(), torch.full((3, 4), torch.nan), torch.zeros(3)],
+)  # fmt: skip
+def test_what_a_network_shows_is_images_or_points(out: Tensor) -> None:
+    check_decoded(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), 3)
+    check_decoded(torch.zeros(3, 5), 3)
+    with pytest.raises(ValueError, match="decode: it gave torch"):
+        check_decoded(out, 3)
+
+
+def test_what_samples_show_is_a_part_of_what_a_network_is() -> None:
+    one, other = (behaviour(Model(grey=grey), LATENTS, "cpu") for grey in (7, 8))
+    assert one != other and one == behaviour(Model(), LATENTS, "cpu")
+
+
+def test_a_network_whose_latents_are_not_known_is_not_checked() -> None:
+    with pytest.raises(ValueError, match=r"its x has shape \(4, 2, 2\), .*cannot be checked: .*--data latents:FILE"):
+        examine(Model(), DIGITS, "cpu")

@@ -1,0 +1,174 @@
+"""Networks on latents, end to end: an autoencoder and a network that were trained elsewhere; and points."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import latent_pair
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from smoke import Ended, known_images, typed
+
+from diffusion_core import load
+from experiments.run.foreign import adapter_of
+from experiments.tune import Tune
+
+SETTINGS = ("--settings", "karras, heun", "--ladders", "karras", "--samplers", "--etas", "0", "1")
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the files."""
+    folder = tmp_path_factory.mktemp("pair")
+    latent_pair.write(folder)
+    return folder
+
+
+@pytest.fixture
+def here(pair: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(pair)
+    known_images(pair / "store")
+    return pair
+
+
+def asked(name: str, command: str, *arguments: str, data: str = f"latents:{latent_pair.FILE}") -> Ended:
+    places = () if command == "check" else ("--store", "store", "--precision", "fp32")
+    return typed(
+        command, "--network", f"python:latent_pair:{name}", "--data", data, "--threads", "1", *places, *arguments
+    )
+
+
+@pytest.mark.slow(60)
+def test_check_tells_right_latents_from_wrong_ones(here: Path) -> None:
+    ended = asked("right", "check")
+    assert ended.status == 0 and ended.summary["doubts"] == [], ended.stdout
+    with Image.open(here / "runs/check/check.png") as picture:
+        assert picture.size == (10 * 32 * 2, 3 * 32 * 2 + 14), "images, not latents"
+    for name, says in (
+        ("unscaled", "its input may be scaled: it fits better if it gets 0.18215 times the numbers of the file"),
+        ("wrong", "it fits predicts='eps' better than 'x0'"),
+    ):
+        assert says in asked(name, "check").stdout
+    ended = asked("bare", "check")
+    assert ended.status == 0 and not (here / "runs/check/check.png").exists() and "picture" not in ended.stdout
+
+
+@pytest.mark.slow(60)
+def test_decoded_samples_are_compared_with_images(here: Path) -> None:
+    options = ("--only-primary", "--n-steps", "8", "--n-samples", "150")
+    ended = asked("right", "beta", *options, "--images", "mnist5k", "--out", "images")
+    assert ended.status == 0, ended.stderr
+    assert "note: the autoencoder alone: 150 latents of the data, decoded, have FD " in ended.stdout
+    page = (here / "images/report.html").read_text()
+    assert "compared with mnist5k" in page and "the autoencoder alone" in page
+    with Image.open(next((here / "images/images").glob("????????????.png"))) as picture:
+        assert picture.size == (128, 128)
+    ended = asked("right", "beta", *options, "--out", "decoded")
+    assert "samples are compared with 5,000 decoded latents of the data" in ended.stdout and ended.status == 0
+    assert "decoded latents" in (here / "decoded/report.html").read_text()
+    again = asked("right", "beta", *options, "--out", "decoded")
+    assert again.summary["evaluations"] == 0 and again.summary["verdict"] == ended.summary["verdict"]
+
+
+@pytest.mark.slow(60)
+def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
+    options = ("--budgets", "4", "--n-samples", "140", "--images", "mnist5k", "--out", "tuned", *SETTINGS)
+    ended = asked("right", "tune", *options)
+    assert ended.status == 0, ended.stderr
+    (path,) = (here / "tuned/export").glob("*-torch.py")
+    code: dict[str, Any] = {}
+    exec(path.read_text(), code)
+    adapter = adapter_of(Tune(network="python:latent_pair:right", data=f"latents:{latent_pair.FILE}"))
+    assert adapter is not None and adapter.decoder is not None
+    latents = code["sample"](adapter.net, lambda: torch.randn(16, *latent_pair.SHAPE))
+    assert adapter.decoder(latents).float().std() > 40, "images of digits"
+    assert "# latents = sample(net, lambda: torch.randn(16, 4, 8, 8))  # as in your file" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("bare", [], "only a network turns latents into images: give its adapter decode="),
+        ("floats", [], "decode: it gave torch.float32"),
+        ("right", ["--images", "fashion"], "data='fashion': unknown data set"),
+        ("right", ["--images", f"latents:{latent_pair.FILE}"], "--images must be images"),
+        ("right", ["--images", "npz16:small.npz"], "decode: it gives images of shape (1, 32, 32), but those of"),
+        ("right", ["--groups", "10"], "the network is told no index"),
+    ],
+)
+@pytest.mark.slow
+def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], message: str, here: Path) -> None:
+    np.savez(here / "small.npz", images=load("mnist5k").pixels[:600, 0, ::2, ::2].numpy())
+    ended = asked(name, "run", *arguments, "--n-samples", "120", "--n-steps", "2", "--out", "refused")
+    assert message in ended.stderr + ended.stdout and ended.status != 0, ended
+
+
+@pytest.mark.parametrize("network", ["small", "exact"])
+def test_latents_need_a_network_that_decodes(network: str, here: Path) -> None:
+    ended = typed("run", "--network", network, "--data", f"latents:{latent_pair.FILE}", "--store", "store")
+    assert ended.refused("decode") or ended.refused("latents alone cannot be compared"), ended
+
+
+@pytest.mark.slow(60)
+def test_points_are_trained_sampled_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 1500)
+    ring = np.stack([np.cos(angle), np.sin(angle), rng.normal(size=1500) / 3], axis=1) + 40
+    np.save("ring.npy", ring)
+    options = ("--only-primary", "--seeds", "1", "--train-images", "40000", "--n-samples", "400", "--n-steps", "16")
+    ended = typed("beta", "--data", "points:ring.npy", *options, "--threads", "1", "--store", "store", "--out", "out")
+    assert ended.status == 0, ended.stderr
+    page = Path("out/report.md").read_text()
+    assert "points" in page and not any(word in page for word in ("image ", "images ", "images,"))
+    with Image.open("out/images/real.png") as picture:
+        colours = picture.getcolors() or ()
+        assert picture.size == (256, 256) and len(colours) == 3, "dots, paper, and lines between plots"
+    samples = load_file(next((tmp_path / "store/samples").glob("*.safetensors")))["samples"].numpy()
+    radius = np.hypot(*(samples[:, :2] - 40).T)
+    assert abs(radius.mean() - 1) < 0.1 and radius.std() < 0.3, "points lie in the units of their file"
+    ended = typed("run", "--data", "points:ring.npy", "--features", "natural", "--store", "store")
+    assert ended.refused("points are compared as they are")
+    for network, data in (("paper", "points:ring.npy"), ("mlp", "mnist5k")):
+        assert typed("run", "--network", network, "--data", data, "--store", "store").refused("mlp is for points")
+
+
+def test_prompts_are_the_units_of_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "prompted.py").write_text(PROMPTED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    known_images(tmp_path / "store")
+    widths = {}
+    for groups in (None, 5):
+        more = () if groups is None else ("--groups", str(groups))
+        options = ("--only-primary", "--n-steps", "2", "--n-samples", "140", "--out", f"of-{groups}", *more)
+        ended = typed("beta", "--network", "python:prompted:eps", *options, "--store", "store", "--threads", "1")
+        assert ended.status == 0, ended.stderr
+        assert ("the 5 prompts are the units of all intervals" in ended.stdout) == bool(groups)
+        rows = [line.split(",") for line in Path(f"of-{groups}/contrasts.csv").read_text().splitlines()]
+        at = {name: rows[0].index(name) for name in ("metric", "train_seed", "low", "high", "kind")}
+        row = next(row for row in rows if row[at["metric"]] == "mmd" and not row[at["train_seed"]])
+        widths[groups] = float(row[at["high"]]) - float(row[at["low"]])
+    assert widths[5] > 1.5 * widths[None], widths  # five units instead of 140
+    assert typed("beta", "--network", "python:prompted:eps", "--groups", "1", "--store", "store").refused("groups=1")
+
+
+PROMPTED = """
+from diffusion_core import adapters, load
+
+data = load("mnist5k")
+means = (data.pixels.float() / 127.5 - 1)[:5]  # what each of five prompts shows
+
+
+def net(z, sigma, prompts):
+    s2 = (2 * data.std / 255) ** 2
+    share = (s2 / (s2 + sigma**2)).view(-1, 1, 1, 1)
+    return means[prompts] + share * (z - means[prompts])
+
+
+eps = adapters.edm(net, data, labels="balanced", n_classes=5)
+"""
+assert sys.modules["latent_pair"] is latent_pair  # the commands find it by this name
