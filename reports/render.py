@@ -37,6 +37,10 @@ PAGES = (
 )
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
+PLACES = (  # what is said of pictures, and of plots of points
+    "Same place, same initial noise: compare them one by one.",
+    "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.",
+)
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
 
 
@@ -62,6 +66,7 @@ def read_page(folder: Path) -> Page:
 def of_points(part: Any) -> Any:
     """A part of a page whose samples are points: it says so where it would say images."""
     if isinstance(part, str):
+        part = part.replace("Four samples", "Samples").replace(*PLACES)
         return re.sub(r"\b([Ii])mage(?=s?\b)", lambda word: "Point" if word[1] == "I" else "point", part)
     if is_dataclass(part) and not isinstance(part, type):
         return replace(part, **{each.name: of_points(getattr(part, each.name)) for each in fields(part) if each.init})
