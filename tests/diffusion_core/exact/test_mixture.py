@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_mixture import mixture
 
-from diffusion_core.exact import Empirical, Mixture, fit_mixture
+from diffusion_core.exact import Empirical, Mixture
 from diffusion_core.samplers import generate_samples
 from diffusion_core.samplers.sampling import model_device
 
@@ -102,67 +102,17 @@ GOOD = {"weights": ONE, "means": torch.zeros(1, 3), "bases": EYE, "variances": t
 
 
 @pytest.mark.parametrize(
-    ("make", "changes", "message"),
+    ("changes", "message"),
     [
-        (Mixture, {"weights": ONE / 2}, "weights: their sum is 0.5, but it must be 1"),
-        (Mixture, {"stds": -ONE}, "stds: the least is -1, but they must be at least 0"),
-        (Mixture, {"variances": -torch.ones(1, 2)}, "variances: the least is -1, but they must be at least 0"),
-        (Mixture, {"variances": torch.ones(1, 3)}, r"variances: shape \(1, 3\), but means \(1, 3\) need \(1, 2\)"),
-        (Mixture, {"bases": EYE * 2}, "bases: their columns are not orthonormal"),
-        (Mixture, {"bases": EYE[0]}, r"means, bases: 2 and 2 dimensions, but they must be \(K, d\), \(K, d, R\)"),
-        (fit_mixture, {"n_components": 5}, "n_components=5: it must be from 1 to the number of images, 4"),
-        (fit_mixture, {"rank": 4}, "rank=4: it must be from 1 to 3, below the number of values"),
-        (fit_mixture, {"min_std": 0.0}, "min_std=0.0: it must be above 0"),
-        (fit_mixture, {"em_steps": -1}, "em_steps=-1: it must be at least 0"),
-        (Mixture, {}, "x: images of 4 values, but the distribution is of 3"),
+        ({"weights": ONE / 2}, "weights: their sum is 0.5, but it must be 1"),
+        ({"stds": -ONE}, "stds: the least is -1, but they must be at least 0"),
+        ({"variances": -torch.ones(1, 2)}, "variances: the least is -1, but they must be at least 0"),
+        ({"variances": torch.ones(1, 3)}, r"variances: shape \(1, 3\), but means \(1, 3\) need \(1, 2\)"),
+        ({"bases": EYE * 2}, "bases: their columns are not orthonormal"),
+        ({"bases": EYE[0]}, r"means, bases: 2 and 2 dimensions, but they must be \(K, d\), \(K, d, R\)"),
+        ({}, "x: images of 4 values, but the distribution is of 3"),
     ],
 )
-def test_bad_mixtures_fits_and_images_are_named(make: Any, changes: dict[str, Any], message: str) -> None:
-    good = GOOD if make is Mixture else {"x0": torch.zeros(4, 1, 2, 2), "n_components": 2, "rank": 1}
+def test_bad_mixtures_and_images_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make(**good | changes)(torch.zeros(1, 1, 2, 2), torch.ones(1))
-
-
-def fitted_data() -> tuple[Mixture, torch.Tensor]:
-    law = mixture(3, 12, 2, spread=2.0)
-    return law, law.sample(3000, torch.Generator().manual_seed(3)).float()
-
-
-def test_the_fit_finds_the_law_that_drew_the_data() -> None:
-    law, x0 = fitted_data()
-    fresh, zeros = law.sample(3000, torch.Generator().manual_seed(4)), torch.zeros(3000)
-    found = fit_mixture(x0, 3, 2, em_steps=20)
-    gap = (law.log_density(fresh, zeros) - found.log_density(fresh, zeros)).mean().item()
-    assert -0.01 < gap < 0.1  # half a nat a parameter, of about 120, over 3,000 images is 0.02
-    assert sorted(found.weights.tolist()) == pytest.approx(sorted(law.weights.tolist()), abs=0.03)
-
-
-def test_the_fit_keeps_mean_and_total_variance_and_em_climbs() -> None:
-    _, x0 = fitted_data()
-    fits = [fit_mixture(x0, 4, 2, em_steps=steps, min_std=1e-6) for steps in (0, 1, 2, 4)]
-    heights = [fit.log_density(x0, torch.zeros(3000)).mean().item() for fit in fits]
-    assert heights == sorted(heights) and heights[-1] > heights[0]
-    mean, covariance = fits[-1].moments()
-    torch.testing.assert_close(mean, x0.double().mean(dim=0), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(covariance.trace(), x0.double().var(dim=0, correction=0).sum(), rtol=1e-9, atol=0)
-
-
-def test_the_fit_is_decided_by_its_seed() -> None:
-    _, x0 = fitted_data()
-    first, again, other = (fit_mixture(x0, 5, 2, seed).state_dict() for seed in (0, 0, 1))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["means"], other["means"])
-    bases = first["bases"]  # the sign of an eigenvector is convention, and draws depend on it
-    assert (bases.amax(dim=1) == bases.abs().amax(dim=1)).all()
-
-
-def test_the_fit_survives_few_images_constant_values_and_copies() -> None:
-    """Clusters smaller than the rank, and more clusters than different images."""
-    generator = torch.Generator().manual_seed(0)
-    whole = torch.randint(-2, 3, (4, 1, 3, 4), generator=generator).float()  # so that copies are 0 apart, unrounded
-    x0 = whole.repeat(3, 1, 1, 1)
-    x0[:, :, 0] = -1
-    found = fit_mixture(x0, 6, 5, min_std=0.05)
-    assert all(tensor.isfinite().all() for tensor in found.state_dict().values())
-    assert (found.stds == 0.05).all()
-    assert found(x0, torch.full((12,), 0.1)).isfinite().all()
+        Mixture(**GOOD | changes)(torch.zeros(1, 1, 2, 2), torch.ones(1))

@@ -17,7 +17,6 @@ from torch import Tensor
 from diffusion_core import adapters, load
 from diffusion_core.data_set import Images
 from diffusion_core.exact import Empirical, GaussianDenoiser, Mixture
-from diffusion_core.exact.fit import fit_mixture
 from experiments.own.alternatives import RANGES, Alternative, alternatives
 from experiments.own.batch import Batch
 from experiments.own.behaviour import behaviour
@@ -31,7 +30,19 @@ PIXELS = torch.nn.functional.avg_pool2d(WHOLE.pixels[:1000].float(), 2).round()
 RANK = 48
 DATA = Images("digits of 16x16", PIXELS.byte(), WHOLE.labels[:1000], PIXELS.mean().item(), PIXELS.std().item())
 CLEAN = DATA.standardised()
-OF_CLASS = [fit_mixture(CLEAN[DATA.labels == label], 1, RANK, em_steps=0).float() for label in range(10)]
+
+
+def gaussian(x0: Tensor) -> Mixture:
+    """The Gaussian of some images: their first principal components, and alike in all other directions."""
+    flat = x0.flatten(1).double()
+    _, sizes, directions = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False)
+    variances = sizes.square() / len(flat)
+    rest = (variances[RANK:].sum() / (flat.shape[1] - RANK)).clamp(min=0.05**2)
+    parts = (flat.mean(dim=0), directions[:RANK].T, (variances[:RANK] - rest).clamp(min=0), rest.sqrt())
+    return Mixture(torch.ones(1).double(), *(part[None] for part in parts)).float()
+
+
+OF_CLASS = [gaussian(CLEAN[DATA.labels == label]) for label in range(10)]
 PARTS = [torch.cat([getattr(each, part) for each in OF_CLASS]) for part in ("means", "bases", "variances", "stds")]
 EXACT = Mixture(torch.full((10,), 0.1), *PARTS)  # as good as a trained network
 INNER = Empirical(WHOLE.standardised()[:40, :, 2:30, 2:30])
