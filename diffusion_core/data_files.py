@@ -163,9 +163,11 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
     keys = [key for key in [*named, *labels] or arrays if _fits(arrays[key])]
     if not keys or (named and keys[0] != named[0]):
         described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
+        floats = any(array.dtype.kind == "f" and array.ndim > 1 for array in arrays.values())
         raise ValueError(
             f"no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3, and "
             f"are called {(*named, 'images')[0]!r}; it has {'; '.join(described) or 'no arrays'}"
+            f"{'. Floats are latents:FILE or points:FILE' * floats}"
         )
     if len(keys) > 1:
         raise ValueError(f"{', '.join(keys)} could all be the images; call one 'images', and the others otherwise")
