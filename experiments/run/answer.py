@@ -105,7 +105,7 @@ def answer(
         return Answer(out)
     folder.earlier(out)
     with folder.held(out):
-        notes = _noted(planner, runs, part, options, console)
+        notes = _noted(planner, runs, part, options, cache, console)
         cache.logs = folder.logs(out)
         place = options.shown(out / "report.html")
         seen = looking(study, part, cache, out, place, console.print)
@@ -152,14 +152,14 @@ def _planned(
 
 
 def _noted(
-    planner: _Planner, runs: Sequence[Run], part: Sequence[Run], options: Options, console: Terminal
+    planner: _Planner, runs: Sequence[Run], part: Sequence[Run], options: Options, cache: Cache, console: Terminal
 ) -> list[str]:
     """What readers of the numbers should know; it is also said on the terminal."""
     possible = [run for run in part if not run.impossible]
     with said(console, lambda: "checking the network and the settings"):
         with of_user("notes"):
             notes = [*planner.study.notes]
-        warnings, notes = doubts(possible), [*notes, *remarks(possible)]
+        warnings, notes = doubts(possible, cache), [*notes, *remarks(possible)]
     if options.only:
         asked = f"--only {shlex.quote(options.only)}"
         notes.append(f"a part of the experiment was run, {len(part)} of {len(runs)} runs: {asked}")

@@ -18,6 +18,7 @@ from experiments.own.features import dimension
 from experiments.own.memory import halve_until_it_fits
 from experiments.own.user_code import of_user
 from experiments.run.believe import rehearse
+from experiments.run.cache import Cache
 from experiments.run.foreign import Foreign
 from experiments.run.hardware import cores
 from experiments.run.identity import has_own_code
@@ -33,9 +34,9 @@ VISIBLE = 0.2  # standard deviation of left-over noise that shows in an image
 RARE = 1e-6  # density of a noise level in training, relative to the highest density
 
 
-def doubts(runs: Sequence[Run]) -> list[str]:
+def doubts(runs: Sequence[Run], cache: Cache) -> list[str]:
     """The warnings about some runs that are possible, each once."""
-    return list(dict.fromkeys(_of_runs(runs)))
+    return list(dict.fromkeys(_of_runs(runs, cache)))
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:
@@ -76,7 +77,7 @@ def impossible(runs: Sequence[Run]) -> str:
     return f"{many} infeasible and not run: {example}{', ...' * (len(why) > 1)} ({first.impossible})"
 
 
-def _of_runs(runs: Sequence[Run]) -> Iterator[str]:
+def _of_runs(runs: Sequence[Run], cache: Cache) -> Iterator[str]:
     reference = runs[0].reference
     if reference.features == "digits" and not is_digits(reference.data):
         yield (
@@ -94,7 +95,7 @@ def _of_runs(runs: Sequence[Run]) -> Iterator[str]:
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
         same = [run for run in runs if run.network == network]
         asked = dict.fromkeys((run.setting.sampler, run.sigmas) for run in same)
-        yield from _of_network(network, list(asked), max(run.batch_size for run in same))
+        yield from _of_network(network, list(asked), max(run.batch_size for run in same), cache)
     threads = max(run.machine.threads for run in runs)
     if threads > cores() and runs[0].machine.device == "cpu":
         yield f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"
@@ -136,8 +137,10 @@ def _of_data(data: DataSet) -> Iterator[str]:
         yield f"data={data.name!r}: {len(data) - distinct} of {len(data)} images are copies of others"
 
 
-def _of_network(config: Foreign, asked: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int) -> Iterator[str]:
-    """What `check` doubts about a network from elsewhere, and levels that it does not know.
+def _of_network(
+    config: Foreign, asked: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int, cache: Cache
+) -> Iterator[str]:
+    """What `check` doubts about a network from elsewhere, asked once, and levels that it does not know.
 
     Raises:
         ValueError: it answers differently in a batch as large as those of the runs, or after more calls.
@@ -148,8 +151,8 @@ def _of_network(config: Foreign, asked: Sequence[tuple[Sampler, tuple[float, ...
     if not is_random(network):
         halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
     if config.shape == images.shape:
-        doubts = examine(network, images, device).doubts
-        yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in doubts)
+        known = cache.cached("checks", config, lambda: ({}, {"doubts": examine(network, images, device).doubts}))
+        yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in known.facts["doubts"])
     else:
         yield f"{config.name}: it is not checked, since the latents that it works on are not known: --data latents:FILE"
     if behaviour(network, images, device) != before:

@@ -147,7 +147,7 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
 
 def test_doubts_are_said_before_a_run(here: Path) -> None:
     def said(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
-        return doubts([run(name, Ladder("geometric", 4, sigma_max, sigma_min))])
+        return doubts([run(name, Ladder("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
 
     assert said("right") == []
     assert said("right", 900.0, 0.03) == [
@@ -158,6 +158,9 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
     assert doubt.startswith("python:test_check:wrong: error at sigma") and "range may be wrong" in doubt
     see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("experiments.run.doubts.examine", lambda *_: pytest.fail("it was asked twice"))
+        assert said("wrong") == [doubt]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,8 @@ from diffusion_core.noise import LogNormal, Uniform
 from diffusion_core.samplers import Euler, EulerCorrected, Heun, KadkhodaieSimoncelli, Sampler
 from experiments.beta import Beta
 from experiments.run import doubts as module
-from experiments.run.doubts import check_command, doubts
+from experiments.run.cache import Cache
+from experiments.run.doubts import check_command
 from experiments.run.foreign import Foreign
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
@@ -36,6 +38,12 @@ def run(
     network = network or Trained()
     one = Setting(label, ladder, sampler, **setting)
     return Run(one, network, 40, Machine(), Reference(network.data, features, "x"))
+
+
+def doubts(runs: list[Run]) -> list[str]:
+    """With a store of their own."""
+    with TemporaryDirectory() as folder:
+        return module.doubts(runs, Cache(Path(folder)))
 
 
 def noisy(low: float, high: float) -> Trained:
