@@ -84,7 +84,7 @@ def main(options: Check) -> "CheckResult":
     from experiments.own.files import read_json, write_json
     from experiments.own.form import decoded, has_decode
     from experiments.run.foreign import check_file
-    from experiments.run.hardware import check_threads, use_threads
+    from experiments.run.hardware import busy, check_threads, use_threads
     from experiments.run.machine import Machine
 
     out = options.out.absolute()  # wherever the model's code goes
@@ -104,6 +104,8 @@ def main(options: Check) -> "CheckResult":
     model = external.load_foreign(options.network, images, options.label, device)
     shares = [0.0]
     text = f"checking {name}; other readings of it tried: "
+    if note := busy(machine.threads):
+        print(f"note: {note}")
     with said(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
         result = check_network(model, images, device, shares.append)
     out.mkdir(parents=True, exist_ok=True)

@@ -217,7 +217,8 @@ class Tune(Ladders):
                 best[group] = ran[:FINALISTS]
         if not best:
             return
-        say(f"settings: {'; '.join(f'{len(made.sides[g, b])} in {g}' for g, b in made.sides)}; {FINALISTS} are kept")
+        raced = (f"{sum(side.whole for side in sides.values())} in {group}" for (group, _), sides in made.sides.items())
+        say(f"settings: {'; '.join(raced)}; {', '.join(str(len(kept)) for kept in best.values())} are kept")
         n, images = max(map(len, best.values())), self.n_samples
         chosen = self._confirmed(made, best, n, images)
         while n > 1 and self._cost(chosen, made) > room:
@@ -232,18 +233,20 @@ class Tune(Ladders):
         yield from chosen
 
     def _confirmed(self, made: "Made", best: Mapping[str, Sequence[Side]], n: int, images: int) -> list[Setting]:
-        """The first n of each race and the defaults, with so many images; then the A/A control of the last group."""
+        """The first n of each race and the defaults, with so many images; then the A/A control of the last group.
+
+        The default comes first, then the best: if the time is up too soon, these are compared.
+        """
         out, group = list[Setting](), ""
-        defaults = {f"{ladder}, {label}" for ladder, label in self.defaults}
+        first, *others = (f"{ladder}, {label}" for ladder, label in self.defaults)
         for group, sides in best.items():
-            wanted = {side.label for side in sides[:n]} | defaults
-            place = next(place for place in made.sides if place[0] == group)
-            for label, side in made.sides[place].items():
-                if label in wanted and side.rows:
-                    name = group.removesuffix(RACE)
-                    out.append(replace(made.find(side).setting, group=name, n=images, draw=self._draw(FRESH)))
-        first = next(one for one in out if one.group == group.removesuffix(RACE))
-        return [*out, replace(first, group=CONTROL, budget=None, draw=self._draw(1))]
+            there = next(there for (name, _), there in made.sides.items() if name == group)
+            for label in dict.fromkeys([first, *(side.label for side in sides[:n]), *others]):
+                if label in there and there[label].rows:
+                    one = made.find(there[label]).setting
+                    out.append(replace(one, group=group.removesuffix(RACE), n=images, draw=self._draw(FRESH)))
+        again = next(one for one in out if one.group == group.removesuffix(RACE))
+        return [*out, replace(again, group=CONTROL, budget=None, draw=self._draw(1))]
 
     def _draw(self, number: int) -> int:
         return self.search_seed * AGAIN + number

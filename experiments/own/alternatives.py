@@ -138,7 +138,8 @@ def _of_adapter(model: Adapter) -> Iterator[Alternative]:
         says = f"its time may be told wrongly: it fits better as lambda z, t: net(z, {spelt})"
         yield Alternative("time", says, partial(around, time=change))
     for name, time in _times(now).items():
-        yield under("time", f"its time may be another one: it fits time={name} better", time=time)
+        says = f"its time may be another one, such as that of its own scheduler: it fits time={name} better"
+        yield under("time", says, time=time)
     for process, spelt, time in _processes(now):
         for predicts in RETURNS[process]:
             says = f"it may be of another process: {process}(predicts={predicts!r}{spelt} fits better"
@@ -203,6 +204,7 @@ def _times(now: Convention) -> dict[str, Time]:
             spelt = "" if n == TRAINING_STEPS else f"{n}, {0.1 / n:g}, {20 / n:g}"
             tables = {f"linear_betas({spelt})": linear_betas(n, 0.1 / n, 20 / n)}
             tables["from_betas(...) of a cosine schedule"] = from_betas(_cosine_betas(n))
+            tables["from_betas(...) of a sigmoid schedule"] = from_betas(_sigmoid_betas(n))
             tables["from_betas(...) of Stable Diffusion's scaled linear schedule"] = from_betas(_scaled_linear_betas(n))
             times |= {name: replace(table, sigmas=new.sigmas) if table else new for name, new in tables.items()}
     return {name: time for name, time in times.items() if time != now.time}
@@ -276,8 +278,17 @@ def _inverted(model: Adapter) -> Model:
 
 
 def _cosine_betas(n: int) -> list[float]:
-    """The variances per step of Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17, clipped at 0.999 as there."""
-    abar = [math.cos(math.pi / 2 * (i / n + 0.008) / 1.008) ** 2 for i in range(n + 1)]
+    """The variances per step of Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17."""
+    return _clipped([math.cos(math.pi / 2 * (i / n + 0.008) / 1.008) ** 2 for i in range(n + 1)])
+
+
+def _sigmoid_betas(n: int) -> list[float]:
+    """The variances per step of the sigmoid schedule from -3 to 3 (Chen 2023, arXiv 2301.10972, Algorithm 1)."""
+    return _clipped([math.tanh(1.5) - math.tanh((6 * i / n - 3) / 2) for i in range(n + 1)])
+
+
+def _clipped(abar: list[float]) -> list[float]:
+    """The variances per step of abar up to a factor, clipped at 0.999 as by Nichol & Dhariwal."""
     return [min(1 - after / before, 0.999) for before, after in pairwise(abar)]
 
 

@@ -18,11 +18,12 @@ from experiments.run.calibration import Machines, chosen
 from experiments.run.compare import Row
 from experiments.run.doubts import doubts, impossible, remarks
 from experiments.run.early import Seen, looking
+from experiments.run.hardware import busy
 from experiments.run.options import Options
 from experiments.run.plan import Run, check_plan, check_settings, planned
 from experiments.run.selection import only
 from experiments.run.setting import Setting
-from experiments.run.study import Study
+from experiments.run.study import Say, Study
 from experiments.run.tables import Made, tabulated
 from experiments.run.time_limit import LAST, Fit, fit
 from experiments.run.work import network
@@ -109,7 +110,12 @@ def answer(
         cache.logs = folder.logs(out)
         place = options.shown(out / "report.html")
         seen = looking(study, part, cache, out, place, console.print)
-        planned, made, worked = _worked(planner, part, options, cache, start, seen, console)
+
+        def say(text: str) -> None:
+            notes.append(text)
+            console.print(text)
+
+        planned, made, worked = _worked(planner, part, options, cache, start, seen, say, console)
         page = None if worked.interrupted else _written(study, made, worked, out, options, notes, start, console)
         if worked.interrupted:
             folder.clear(out)  # of an earlier run, whose report would not fit the table
@@ -164,14 +170,17 @@ def _noted(
         asked = f"--only {shlex.quote(options.only)}"
         notes.append(f"a part of the experiment was run, {len(part)} of {len(runs)} runs: {asked}")
     notes += [text for text in (planner.machines.why, planner.fit.note) if text]
-    for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
+    now = busy(part[0].machine.threads)  # only on the terminal: it may end soon
+    said_too = filter(None, (*notes, now))
+    for kind, text in (*(("note", note) for note in said_too), *(("warning", warning) for warning in warnings)):
         console.print(f"{kind}: {text}", style="yellow")
     return [*notes, *warnings]
 
 
 def _worked(
-    planner: _Planner, part: list[Run], options: Options, cache: Cache, start: float, seen: Seen, console: Terminal
-) -> tuple[int, Made, execute.Worked]:
+    planner: _Planner, part: list[Run], options: Options, cache: Cache, start: float, seen: Seen, say: Say,
+    console: Terminal,
+) -> tuple[int, Made, execute.Worked]:  # fmt: skip
     """How many runs there are in the end, what they gave, and how the work ended."""
     how: dict[str, Any] = {"workers": options.workers or 1, "ray_address": options.ray_address}
     how |= {"gpus_per_run": options.gpus_per_run or 1.0}
@@ -194,7 +203,7 @@ def _worked(
     made = Made.of(study.page, part, cache, worked.failed)
     if options.only is not None or worked.interrupted:
         return len(part), made, worked
-    settings = taken("then()", study, lambda: study.then(made, room, console.print))
+    settings = taken("then()", study, lambda: study.then(made, room, say))
     check_settings([*dict.fromkeys(run.setting for run in part), *settings])
     further = planner.runs(settings)
     if not further:

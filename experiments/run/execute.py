@@ -76,7 +76,7 @@ def execute(
         try:
             if not ray_address:
                 real_images(runs, cache, console)
-            with shown(left, console, lambda: sum(made)) as begin:
+            with shown(left, console, lambda: sum(made), until) as begin:
                 if ray_address:
                     failed = on_ray(runs, cache, ray_address, gpus_per_run, until)
                 elif workers > 1:
@@ -206,7 +206,9 @@ def needed(runs: Sequence[Run], cache: Cache) -> dict[str, dict[Path, float]]:
 
 
 @contextmanager
-def shown(left: Mapping[str, Mapping[Path, float]], console: Terminal, made: Callable[[], float]) -> Iterator[Begin]:
+def shown(
+    left: Mapping[str, Mapping[Path, float]], console: Terminal, made: Callable[[], float], until: float = math.inf
+) -> Iterator[Begin]:
     """Shows while the block runs how many files are made and how long the rest takes. Yields what tells the run."""
     start, cost = time.monotonic(), sum(sum(paths.values()) for paths in left.values())
     paths, doing = [path for kind in left.values() for path in kind], [""]
@@ -217,8 +219,10 @@ def shown(left: Mapping[str, Mapping[Path, float]], console: Terminal, made: Cal
     def text() -> str:
         (done, what), rate = state(), made() / max(time.monotonic() - start, 1e-9)
         known = rate >= 1 and made() >= cost / 100  # the start of processes is no pace
-        eta = f"; {duration(max(cost - made(), 0) / rate)} to go; {rate:,.0f} evaluations/s" if known else ""
-        return f"{done} of {len(paths)} files made{eta}{what}"
+        room, rest = max(until - time.time(), 0), max(cost - made(), 0) / rate if known else 0.0
+        eta = f"; {duration(min(rest, room))} to go; {rate:,.0f} evaluations/s" if known else ""
+        most = "at most " if rest > room else ""
+        return f"{done} of {most}{len(paths)} files made{eta}{what}"
 
     def begin(run: Run) -> None:
         doing[0] = f"; seed {run.network.seed}, {run.setting.group}: {run.setting.label}"

@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 MAX_THREADS_PER_CORE = 8
+BUSY = 1.5  # load per core above which others take the time slices that threads wait for
 SHARED_ABOVE = 0.25  # cores: if other processes use more than this, a run's seconds say nothing about speed
 
 
@@ -38,6 +39,14 @@ class BusyClock:
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy(threads: int) -> str:
+    """A note if others keep this machine so busy that several threads wait for each other; "" if not."""
+    load, count = os.getloadavg()[0], os.cpu_count() or 1
+    if threads == 1 or load < BUSY * count:
+        return ""
+    return f"this machine is busy (load {load:.1f} on {count} cores): --threads 1 may be several times faster"
 
 
 def check_threads(threads: int | None) -> None:

@@ -27,7 +27,7 @@ from experiments.run.networks import Trained
 
 SAMPLING, TRAINING = "sampling", "training"
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
-FEWEST, ENOUGH = 2, 10.0  # rounds, and seconds of them after which no other begins: a slow pass varies less
+ENOUGH = 10.0  # seconds after which no other round begins: a slow pass varies less
 HOPELESS = 3.0  # a mode that takes so many times the plain mode's thread seconds per image is not timed again
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "ATEN_CPU_CAPABILITY")  # environment
 
@@ -170,7 +170,7 @@ def interleaved(runs: Mapping[Mode, Callable[[], object]]) -> dict[Mode, float]:
 
     start = time.perf_counter()
     for number in range(ROUNDS):
-        if number >= FEWEST and time.perf_counter() - start > ENOUGH:
+        if time.perf_counter() - start > ENOUGH:
             break
         for mode, run in runs.items():
             if number > 0 and not thread_seconds(mode) <= HOPELESS * thread_seconds(next(iter(runs))):

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from reports import figures
-from reports.formats import metric_name, missing, number, percent, plural, scaled
+from reports.formats import capital, metric_name, missing, number, percent, plural, scaled
 from reports.page import Code, Page
 from reports.pages import sweep
 from reports.pages.sweep import Group
@@ -25,6 +25,9 @@ def page(result: Result) -> Page:
     groups = sweep.read(confirmed)
     if groups and not page.failed and not (group := headline(groups)).why and group.winner is None:
         page = replace(page, lead=f"Keep your default, {group.baseline}.", verdict=kept(confirmed, group))
+    short = [str(note) for note in result.info.get("notes", []) if str(note).startswith("the time is ")]
+    if not groups and short:
+        page = replace(page, verdict=f"{capital(short[0])}. The same command goes on from what is stored.")
     raced = ""
     if len(result.race):
         raced = f"{plural(len(result.race.drop_duplicates(['mode', 'setting'])), 'setting')} raced on "

@@ -133,6 +133,12 @@ def test_tune_says_that_nothing_is_left_to_gain_only_if_that_is_known(
     assert page.answer.endswith(answer) and page.lead == "Keep your default, base."
 
 
+def test_tune_says_that_the_time_was_too_short_to_confirm_anything(folder: Make) -> None:
+    info = {"notes": ["it is known", "the time is short, race: 4 of 26 settings run"]}
+    said = "No verdict. The time is short, race: 4 of 26 settings run. The same command goes on from what is stored."
+    assert read_page(folder("tune", info)).answer == said
+
+
 def test_tune_shows_code_of_the_settings_file_and_of_no_other_folder(sweep: Make) -> None:
     directory = sweep({"16 evaluations": {"base": BASE, "x": BETTER}}, "tune")
     (directory / "export").mkdir()

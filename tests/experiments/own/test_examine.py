@@ -3,6 +3,7 @@
 The networks are exact denoisers of a few images, told time and range as a trained network would be.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -192,6 +193,9 @@ READ = "its output may be read wrongly: it fits predicts="
 UNTRAINED = "is it trained, and on data like these? No other reading fits (tried: "
 KINDS = "range, prediction, time, process, black and white, sign, orientation, position, labels)"
 HUNDRED, HUNDRED_FROM_1 = (adapters.linear_betas(100, 1e-3, 0.2, first=first) for first in (0, 1))
+# Chen 2023, arXiv 2301.10972, Algorithm 1, at the ends of 1,000 steps, with the last one above 0
+SIGMOID = adapters.from_abar((torch.sigmoid(3 - 6 * (torch.arange(999) + 1).double() / 1000) - torch.sigmoid(
+    torch.tensor(-3.0).double())).div(math.tanh(1.5)).tolist())  # fmt: skip
 SCALED_LINEAR = adapters.from_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square())
 SHORT = adapters.linear_betas(1000, 1e-4, 0.015)
 COSINE = adapters.CosineVP(0.008)
@@ -225,8 +229,10 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     "betas that end late": (vp(ddpm(), time=SHORT), "it fits time=linear_betas() better"),
     "backwards": (vp(told(lambda t: 999 - t)), TOLD + "999 - t)"),
     "t / 1000": (vp(ddpm(level=lambda t: OF_TABLE(1000 * t))), TOLD + "t / 1000)"),
-    "sigma": (vp(ddpm(level=lambda t: t)), "its time may be another one: it fits time=Sigma() better"),
+    "sigma": (vp(ddpm(level=lambda t: t)), "such as that of its own scheduler: it fits time=Sigma() better"),
     "cosine betas": (vp(ddpm(level=lambda t: OF_COSINE((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
+    "sigmoid betas": (vp(ddpm(level=level_of(SIGMOID), returns="v"), predicts="v"),
+                      "from_betas(...) of a sigmoid schedule"),
     "scaled linear betas": (vp(ddpm(level=level_of(SCALED_LINEAR), returns="v"), predicts="v"),
                             "from_betas(...) of Stable Diffusion's scaled linear schedule"),
     "a linear rate": (vp(ddpm(level=level_of(adapters.LinearVP())), time=COSINE), "it fits time=LinearVP() better"),

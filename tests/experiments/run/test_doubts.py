@@ -19,6 +19,7 @@ from experiments.run import doubts as module
 from experiments.run.cache import Cache
 from experiments.run.doubts import check_command
 from experiments.run.foreign import Foreign
+from experiments.run.hardware import busy
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
 from experiments.run.plan import Reference, Run, planned
@@ -197,3 +198,10 @@ def test_a_model_that_does_not_answer_alike_is_refused_before_it_is_sampled(
     imported(folder, mine=start + model + "\n")
     with pytest.raises(ValueError, match=message):
         doubts([run(network=Foreign("python:mine_xyz:eps"))])
+
+
+@pytest.mark.parametrize(("load", "threads", "said"), [(9.0, 2, True), (9.0, 1, False), (0.5, 2, False)])
+def test_a_busy_machine_is_said(load: float, threads: int, said: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert ("load 9.0 on 4 cores): --threads 1" in busy(threads)) == said

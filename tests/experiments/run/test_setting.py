@@ -10,6 +10,7 @@ from run_spine import N, data, exact, reference, run, trained
 
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.samplers import Euler, Heun, Interval, Restart, Sampler
+from experiments.run.cache import Cache
 from experiments.run.doubts import doubts
 from experiments.run.foreign import Foreign
 from experiments.run.identity import identity
@@ -233,12 +234,12 @@ class Speaks(Sampler):
         return None
 
 
-def test_a_sampler_whose_row_or_doubts_fail_is_named() -> None:
+def test_a_sampler_whose_row_or_doubts_fail_is_named(tmp_path: Path) -> None:
     one = replace(run(), setting=Setting("a", Ladder(n_steps=2), Speaks()))
     with pytest.raises(ValueError, match=r"row\(\) of Speaks: TypeError"):
         one.row()
     with pytest.raises(ValueError, match=r"doubts\(\) of Speaks: TypeError"):
-        doubts([one])
+        doubts([one], Cache(tmp_path))
 
 
 def test_a_machine_multiplies_in_full_precision() -> None:

@@ -116,6 +116,7 @@ def test_tune_keeps_its_time_where_features_are_slow(tmp_path: Path, monkeypatch
     assert "real images are used, since the time is limited" in ended.stdout
     info = json.loads((tmp_path / "out" / "run.json").read_text())
     assert any("of 5,000 real images" in note for note in info["notes"])
+    assert any("the time is short, 4 evaluations, race" in note for note in info["notes"]), "the page says it too"
     assert len((tmp_path / "out" / "contrasts.csv").read_text().splitlines()) > 1, "something was confirmed"
     raced = pd.read_csv(tmp_path / "out" / "race.csv")["setting"].tolist()
     assert raced == [label for label in dict.fromkeys(run.setting.label for run in plan(Tune())) if label in raced]
