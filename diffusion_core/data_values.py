@@ -5,6 +5,7 @@ array, and perhaps `labels` (n,): classes, or the number of each one's prompt. B
 come in a random order, always the same, as images do (data_user.py).
 """
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -18,7 +19,8 @@ from diffusion_core.data_files import UNREADABLE, labels_of, read_arrays
 from diffusion_core.data_set import LATENTS, POINTS, Values
 from diffusion_core.data_user import fingerprint, random_order
 
-UNLIKE = 10.0  # channels whose standard deviations differ by this factor have no common noise level
+UNLIKE = 10.0  # a channel whose standard deviation is so many times smaller than that of all has other noise levels
+ROUNDED = 1e-3  # of the standard deviation, by which numbers may change in float32
 
 
 class OwnValues(NamedTuple):
@@ -52,20 +54,20 @@ def read(name: str) -> Values:
             f"data={name!r}: the file has changed since it was named so; its fingerprint is now {now}. Use "
             f"data={f'{of.kind}:{of.path}'!r} for what it holds now, or bring the old file back"
         )
-    mean, std = tensor.double().mean().item(), tensor.double().std(correction=0).item()
-    each = tensor.transpose(0, 1).flatten(1).double().std(dim=1, correction=0) / std  # per channel or coordinate
-    if std > 0 and each.max() > UNLIKE * each.min():
-        warnings.warn(
-            f"data={name!r}: {_part(of.kind)} {int(each.argmin())} has a standard deviation of {each.min():.2g}, "
-            f"{_part(of.kind)} {int(each.argmax())} of {each.max():.2g}, in units of that of all numbers. Noise levels "
-            "are the same in all, so bring them to one scale first: values / values.std(axis=0)",
-            stacklevel=3,
-        )
-    return Values(name, tensor, classes, mean, std)
+    if unlike := _unlike(of.kind, values):
+        warnings.warn(f"data={name!r}: {unlike}", stacklevel=3)
+    return Values(name, tensor, classes, tensor.double().mean().item(), tensor.double().std(correction=0).item())
 
 
-def _part(kind: str) -> str:
-    return "coordinate" if f"{kind}:" == POINTS else "channel"
+def _unlike(kind: str, values: NDArray[Any]) -> str:
+    """What to say of a channel or coordinate that varies little; "" if there is none."""
+    each = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1).std(axis=1, dtype=np.float64)
+    least, share = int(each.argmin()), float(each.min() / values.std(dtype=np.float64))
+    if share >= 1 / UNLIKE:
+        return ""
+    part = "coordinate" if f"{kind}:" == POINTS else "channel"
+    text = f"{part} {least} has {share:.2g} of the standard deviation of all numbers, and noise levels are those of all"
+    return f"{text}: give (x - x.mean(axis=0)) / x.std(axis=0)" if f"{kind}:" == POINTS else text
 
 
 def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -93,3 +95,10 @@ def _check(kind: str, values: NDArray[Any]) -> None:
         raise ValueError(f"it holds {given}, but {kind} are floats {form}")
     if not np.isfinite(values).all():
         raise ValueError(f"it holds {given} with NaN or infinity")
+    exact = values.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        std, change = exact.std(), np.abs(exact - exact.astype(np.float32)).max()
+    if not (0 < std < math.inf and change <= ROUNDED * std):
+        raise ValueError("its numbers are all alike in float32; subtract their mean, and divide by a scale")
+    if points and (constant := np.flatnonzero(np.ptp(exact, axis=0) == 0)).size:
+        raise ValueError(f"coordinate {constant[0]} is the same in all points; leave it out")

@@ -28,6 +28,7 @@ Conditions = list[tuple[str, Any]]
 
 def conditions(result: Result, row: pd.Series | None, *terms: str, more: Conditions | None = None) -> Conditions:
     """The rows of the fold. `row` is the contrast of the verdict; `terms` are what TERMS explains."""
+    terms = tuple(term for term in terms if term != "Grain" or result.features != "values")  # which points have not
     rows: Conditions = [*_control(result), *(more or [])]
     if row is not None and not missing(row["detectable"]):
         rows.append(("Evidence", _evidence(result, row)))

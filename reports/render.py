@@ -41,6 +41,7 @@ PLACES = (  # what is said of pictures, and of plots of points
     "Same place, same initial noise: compare them one by one.",
     "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.",
 )
+WORD = r"(?<![\w/:.-])([Ii])mage(?=s?(?![\w/:=-]|\.\w))"  # in a sentence, not in an option or the name of a file
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
 
 
@@ -67,7 +68,7 @@ def of_points(part: Any) -> Any:
     """A part of a page whose samples are points: it says so where it would say images."""
     if isinstance(part, str):
         part = part.replace("Four samples", "Samples").replace(*PLACES)
-        return re.sub(r"\b([Ii])mage(?=s?\b)", lambda word: "Point" if word[1] == "I" else "point", part)
+        return re.sub(WORD, lambda word: "Point" if word[1] == "I" else "point", part)
     if is_dataclass(part) and not isinstance(part, type):
         return replace(part, **{each.name: of_points(getattr(part, each.name)) for each in fields(part) if each.init})
     if type(part) in (list, tuple):

@@ -150,7 +150,9 @@ class Adapter(nn.Module):
         self.edge, self.background = _border(data, convention.side)
 
     def with_convention(self, **changes: Any) -> "Adapter":
-        """The same network under a convention with these changes."""
+        """The same network under a convention with these changes. New `guidance` holds at all levels."""
+        if "guidance" in changes:
+            changes = {"guidance_from": 0.0, "guidance_to": math.inf} | changes
         return Adapter(self.net, self.data, replace(self.convention, **changes), self.decoder)
 
     @property

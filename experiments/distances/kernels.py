@@ -92,6 +92,23 @@ def sums(of: Mapping[str, Kernel], features: Array) -> dict[str, Sums]:
     return {name: Sums(each.sum(axis=1), float(each.sum())) for name, each in out.items()}
 
 
+def apart(
+    of: Mapping[str, Kernel], features: Array, whole: Mapping[str, Sums], groups: NDArray[np.integer]
+) -> dict[str, Sums]:
+    """The sums with images of other groups only, scaled to all others, since images of one group are alike.
+
+    Args:
+        whole: the sums of the same images over all others.
+        groups: (n,) the number of each image's group. There are two or more.
+    """
+    rows, n = {name: each.rows.copy() for name, each in whole.items()}, len(groups)
+    for members in (np.flatnonzero(groups == group) for group in np.unique(groups)):
+        for name, kernel in of.items():
+            own = kernel.matrix(features[members], features[members]).sum(axis=1) - kernel.diagonal(features[members])
+            rows[name][members] = (rows[name][members] - own) * (n - 1) / (n - len(members))
+    return {name: Sums(each, float(each.sum())) for name, each in rows.items()}
+
+
 def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
     """For each kernel sums of k(left_i, right_j): (l,) over all of `right`, and (r,) over all of `left`."""
     parts = _parts(len(right))

@@ -48,13 +48,19 @@ class Against:
     def moments(self) -> Moments:
         return Moments.of(self.features)
 
-    def distances(self, own: Array) -> dict[str, Distance]:
-        """MMD, FD and KD of images with features float64 (n, d), each with what every image adds to it."""
+    def distances(self, own: Array, groups: NDArray[np.integer] | None = None) -> dict[str, Distance]:
+        """MMD, FD and KD of images with features float64 (n, d), each with what every image adds to it.
+
+        `groups`: (n,) the number of each image's prompt. Then each prompt adds to it, and MMD and KD compare images of
+        different prompts.
+        """
         known = len(next(iter(self.sums.values())).rows) if self.sums else len(self.features)
         first, used = own[: self.most], kernels.both(self.width)
         inside, across = kernels.sums(used, first), kernels.across(used, first, self.features[:known])
+        if groups is not None:
+            inside = kernels.apart(used, first, inside, groups[: self.most])
         out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used} | {"fd": self._frechet(own)}
-        return {name: out[name] for name in METRICS}
+        return {name: out[name] if groups is None else out[name].of_groups(groups) for name in METRICS}
 
     def _by_kernel(self, name: str, sums: Sums, to_real: Array, to_own: Array) -> Distance:
         means = to_real / len(to_own)

@@ -45,7 +45,10 @@ def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
     """
     decode = getattr(model, "decode", data.shown) if has_decode(model) else data.shown
-    return torch.cat([decode(part).cpu() for part in x.split(AT_ONCE)])
+    parts = [decode(part) for part in x.split(AT_ONCE)]
+    if wrong := [type(part).__name__ for part in parts if not isinstance(part, Tensor)]:
+        raise ValueError(f"decode: it gave {wrong[0]}; it must be a tensor, uint8 (n, C, H, W)")
+    return torch.cat([part.cpu() for part in parts])
 
 
 def check_decoded(out: Tensor, n: int) -> None:
@@ -57,6 +60,20 @@ def check_decoded(out: Tensor, n: int) -> None:
             f"decode: it gave {out.dtype} {tuple(out.shape)} for {n} samples; it must be uint8 (n, C, H, W) with C 1 "
             "or 3, or finite float32 (n, d)"
         )
+
+
+def check_size(shape: tuple[int, ...], data: DataSet) -> None:
+    """Raises ValueError unless samples that show this, without the batch, can be compared with the data."""
+    if shape == data.shape:
+        return
+    if isinstance(data, Values):
+        raise ValueError(f"decode: it gives points of shape {shape}, but those of data={data.name!r} have {data.shape}")
+    colours = len(shape) == len(data.shape) and shape[1:] == data.shape[1:]
+    raise ValueError(
+        f"decode: it gives images of shape {shape}, but those of data={data.name!r} have {data.shape}; "
+        + ("images are grey, with one channel, if red, green and blue agree in all of them" if colours else
+           "another size is --images folder256:PATH or npz256:PATH, with any number from 8 to 1024")
+    )  # fmt: skip
 
 
 def clean(model: Model, data: DataSet, which: Tensor) -> Tensor:

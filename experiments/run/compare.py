@@ -24,6 +24,7 @@ class Side:
     Args:
         planned: how many networks were planned.
         paired: whether image i comes from the same noise as image i of the sides that it is compared with.
+        prompted: whether the units of its distances are prompts, which it shares with all others.
         what: what it is, without its names and its noise.
     """
 
@@ -34,6 +35,7 @@ class Side:
     rows: Mapping[int, Row]
     distances: "Mapping[int, Mapping[str, Distance]]"
     paired: bool = True
+    prompted: bool = False
     what: object = None
 
     @property
@@ -142,4 +144,6 @@ def control(again: Side, setting: Side) -> Contrast:
     """The A/A control: a setting against itself, with other noise or with retrained networks."""
     networks = [{row.get("model_id") for row in side.rows.values()} for side in (again, setting)]
     what, group = ("retrained", "retrained") if networks[0] != networks[1] else ("other noise", CONTROL)
-    return Contrast(CONTROL, replace(again, label=f"{setting.label}, {what}", group=group, paired=False), setting)
+    return Contrast(
+        CONTROL, replace(again, label=f"{setting.label}, {what}", group=group, paired=again.prompted), setting
+    )

@@ -195,6 +195,8 @@ def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:
     that is larger.
     """
     size = max(abs(estimate.difference), smallest)
+    if one.a.prompted:  # more samples of the same prompts would not
+        return {}
     if estimate.clear or size <= 0 or estimate.detectable <= size:
         return {}
     times, rows = (estimate.detectable / size) ** 2, [side.rows[seed] for side in (one.a, one.b) for seed in one.seeds]

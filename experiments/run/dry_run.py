@@ -70,7 +70,7 @@ def detectable(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
     networks = len({run.network.seed for run in alike})
     known = list[float]()
     for run in runs:
-        _, facts = header_of(cache.path("scores", (run, run.reference)))
+        _, facts = header_of(cache.path("scores", run.scored))
         if f"{JUDGE}_se" in facts:
             known.append(facts[f"{JUDGE}_se"] * math.sqrt(run.n))
     features = first.reference.features

@@ -197,7 +197,7 @@ def needed(runs: Sequence[Run], cache: Cache) -> dict[str, dict[Path, float]]:
         if run.impossible:
             continue
         needs = {"references": (run.reference, 0.0), "samples": (run, float(run.n * run.nfe))}
-        needs |= {"scores": ((run, run.reference), 0.0)}
+        needs |= {"scores": (run.scored, 0.0)}
         if run.network.cost:
             needs["networks"] = (run.network, run.network.cost)
         for kind, (config, cost) in needs.items():

@@ -10,6 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from diffusion_core.adapters import Adapter
 from diffusion_core.data import check_name, resolve
 from diffusion_core.data_set import Images, Values
 from diffusion_core.fields import check_fields, check_range, one_of
@@ -79,15 +82,21 @@ class Run:
         check_fields(self)
         check_range("batch", self.batch, 0)
         if self.groups is not None:
-            if not 2 <= self.groups < self.n:
-                raise ValueError(
-                    f"groups={self.groups}: it must be from 2 to {self.n - 1}, below the number of samples"
-                )
-            if not (isinstance(self.network, Foreign) and getattr(self.network.untrained(), "takes_index", False)):
-                raise ValueError(
-                    f"groups={self.groups}: the network is told no index, so all samples have one prompt; it needs "
-                    "takes_index = True, or labels='balanced'"
-                )
+            self._check_groups(self.groups)
+
+    def _check_groups(self, groups: int) -> None:
+        """Raises ValueError unless the network is told so many prompts, and several samples have each."""
+        if not 2 <= groups < self.n:
+            where = f"{self.setting.label!r} of {self.setting.group!r} has {self.n} samples per network"
+            raise ValueError(f"groups={groups}: it must be from 2 to {self.n - 1}, since {where}")
+        model = self.network.untrained() if isinstance(self.network, Foreign) else None
+        if not getattr(model, "takes_index", False):
+            raise ValueError(
+                f"groups={groups}: the network is told no index, so all samples have one prompt; it needs "
+                "takes_index = True, or labels='balanced'"
+            )
+        if isinstance(model, Adapter) and (told := model.convention.n_classes) != groups:
+            raise ValueError(f"groups={groups}: the network is told {told} labels, n_classes of its adapter")
 
     @property
     def seed(self) -> int:
@@ -135,9 +144,14 @@ class Run:
     def samples_id(self) -> str:
         return identity(self)
 
+    @property
+    def scored(self) -> tuple[Any, ...]:
+        """What its score follows from."""
+        return (self, self.reference) if self.groups is None else (self, self.reference, self.groups)
+
     @cached_property
     def score_id(self) -> str:
-        return identity((self, self.reference))
+        return identity(self.scored)
 
     def row(self) -> Row:
         """The columns of table.csv that are known before the run."""
@@ -213,12 +227,15 @@ def _reference(study: Study, data: str, network: Network) -> Reference:
     if study.images is not None and not isinstance(network, Foreign):
         raise ValueError(f"images={study.images!r}: only a network from elsewhere decodes its samples; use --data")
     real = data_of(resolve(study.images) if study.images else data)
+    if isinstance(network, Foreign):
+        form.check_decodes(network.untrained(), data_of(data))
+        if form.has_decode(network.untrained()) and not (isinstance(real, Values) and not real.are_points):
+            one = form.clean(network.untrained(), data_of(data), torch.arange(1)).to(network.machine.device)
+            form.check_size(tuple(network.decode(one).shape[1:]), real)
     if isinstance(real, Values) and real.are_points:
         if study.features not in (None, VALUES):
             raise ValueError(f"features={study.features!r}: points are compared as they are; leave it out")
         return Reference(real.name, VALUES, "")
-    if isinstance(network, Foreign):
-        form.check_decodes(network.untrained(), data_of(data))
     features = study.features or suited(real.name)
     decoder, most = None, None
     if isinstance(real, Values):

@@ -14,6 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,7 +30,7 @@ from experiments.distances.real import Against, Real, precision_recall
 from experiments.distances.texture import RealTexture
 from experiments.own.behaviour import is_random
 from experiments.own.features import extract, usual_batch
-from experiments.own.form import check_decoded
+from experiments.own.form import check_decoded, check_size
 from experiments.own.user_code import of_user
 from experiments.run import believe
 from experiments.run.artifact import Artifact, tensors_of
@@ -243,13 +244,12 @@ def features_of(config: Reference, samples: Tensor, after_batch: Told = silent) 
     data = data_of(config.data)
     if samples.is_floating_point() != (config.features == VALUES):
         raise ValueError(f"features={config.features!r}: floats need {VALUES!r}, images a feature space of images")
-    if samples.is_floating_point():
-        return data.features(samples) if isinstance(data, Values) else samples.float()
-    if config.decoder is None and samples.shape[1:] != data.shape:
-        raise ValueError(
-            f"decode: it gives images of shape {tuple(samples.shape[1:])}, but those of data={config.data!r} have "
-            f"{data.shape}; another size is --images folder256:PATH or npz256:PATH, with any number from 8 to 1024"
-        )
+    if samples.is_floating_point() and not isinstance(data, Values):
+        return samples.float()
+    if config.decoder is None:
+        check_size(tuple(samples.shape[1:]), data)
+    if isinstance(data, Values) and samples.is_floating_point():
+        return data.features(samples)
     features = extract(config.features, samples, weights=config.weights, after_batch=after_batch)[0]
     if config.foreign:
         ask, batch = partial(_extracted, config, samples), usual_batch(config.features)
@@ -329,7 +329,7 @@ def score(run: Run, cache: Cache, advance: Advance) -> Artifact:
     """The score of a run. Everything that it needs is made first."""
     real = reference(run.reference, cache)[0]
     samples = sample(run, cache, advance)
-    config, due = (run, run.reference), cache.spot is None or run.samples_id in cache.spot
+    config, due = run.scored, cache.spot is None or run.samples_id in cache.spot
     check = partial(_check_score, run, samples, real) if due else None
     return cache.cached("scores", config, lambda: _scored(run, samples, real), [samples, real], check)
 
@@ -342,7 +342,7 @@ def _scored(run: Run, samples: Artifact, real: Artifact) -> Made:
     features, against = features32.double().numpy(), _against(real.path, real.sum, run.n)
     if features.shape[1] != against.features.shape[1]:
         raise ValueError(f"samples have {features.shape[1]} features, real images {against.features.shape[1]}")
-    distances = against.distances(features)
+    distances = against.distances(features, None if run.groups is None else np.arange(run.n) % run.groups)
     if wrong := [f"{name}={one.value}" for name, one in distances.items() if not math.isfinite(one.value)]:
         raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
     precision, recall = precision_recall(features, against.features)

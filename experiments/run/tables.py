@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from PIL import Image
 
 from diffusion_core.data_set import Images
-from experiments.distances.distance import Distance
 from experiments.distances.real import METRICS, QUALITY
 from experiments.own.user_code import of_user
 from experiments.run import folder, steps
@@ -72,9 +70,9 @@ class Made:
             what = (one.ladder, one.sampler, one.final_denoise, one.training, same[0].n)
             there = {run.number: run for run in same if run in self.files}
             rows = {seed: self.rows[run] for seed, run in there.items()}
-            distances = {seed: _distances(run, self.files[run].score) for seed, run in there.items()}
+            distances = {seed: steps.distances_of(self.files[run].score) for seed, run in there.items()}
             out.setdefault((group, budget), {})[label] = Side(
-                label, group, budget, len(same), rows, distances, what=what
+                label, group, budget, len(same), rows, distances, what=what, prompted=same[0].groups is not None
             )
         return out
 
@@ -166,15 +164,6 @@ def floor_rows(reference: Reference, n: int, cache: Cache) -> Iterator[Row]:
         yield shared | {"metric": metric} | summary(floor[metric].numpy())
 
 
-def _distances(run: Run, score: Artifact) -> dict[str, Distance]:
-    """Those of a run, with the samples of each prompt as one."""
-    distances = steps.distances_of(score)
-    if run.groups is None:
-        return distances
-    prompts = np.arange(run.n) % run.groups
-    return {name: one.of_groups(prompts) for name, one in distances.items()}
-
-
 def _nothing(evaluations: float) -> None:
     """What is in the cache takes no evaluations."""
 
@@ -185,7 +174,7 @@ def _files(run: Run, cache: Cache) -> Files:
 
 
 def _is_there(run: Run, cache: Cache, failed: Mapping[str, str]) -> bool:
-    return run.score_id not in failed and cache.path("scores", (run, run.reference)).exists()
+    return run.score_id not in failed and cache.path("scores", run.scored).exists()
 
 
 def _rows(page: str, runs: Sequence[Run], files: Mapping[Run, Files], failed: Mapping[str, str]) -> dict[Run, Row]:

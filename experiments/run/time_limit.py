@@ -6,6 +6,7 @@ The features of all real images of a large data set can take longer than all sam
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,18 +34,20 @@ ALIKE = 3  # real images that are stored are used again if there is time for at 
 # What a shorter command has; at most, if all of it is needed.
 FEWER = (("budgets", 1), ("n_samples", 200), ("seeds", 1), ("n_samples", 100), ("train_images", 50_000))
 MOST, SECONDS = 400, 1.0  # images, and about how long, for timing features
+DECODED = 8  # images, for timing how they are decoded
 ROWS = 3_000  # images for timing kernels
 Plan = Callable[[Study], Sequence[Run]]
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds per image for features, for moments, per pair of images for kernels, and per network evaluation."""
+    """Seconds per image for features, moments and decoding, per pair for kernels, and per network evaluation."""
 
     features: float
     moments: float
     pair: float
     evaluation: float
+    decoded: float = 0.0
 
     @classmethod
     def timed(cls, runs: Sequence[Run]) -> "Pace":
@@ -59,7 +62,7 @@ class Pace:
         moments, pair = (time.perf_counter() - middle) / ROWS, (middle - start) / ROWS**2
         runs[0].machine.pin()
         rate = dry_run.pace(runs)  # None for what is exact
-        return cls(seconds, moments, pair, 1 / rate if rate else 0.0)
+        return cls(seconds, moments, pair, 1 / rate if rate else 0.0, _decoding(runs[0]))
 
     def floor(self, n: int) -> float:
         """The seconds of the floors of n real images, for two numbers of samples."""
@@ -73,10 +76,19 @@ class Pace:
         """The seconds of the networks that runs lack, and of their samples and scores."""
         first = {run.score_id: run for run in runs if not run.impossible}
         left = missing([*first.values()], cache)
-        scores = [run for run in first.values() if cache.path("scores", (run, run.reference)) in left["scores"]]
-        scored = sum(run.n * (self.features + 2 * run.reference.n * self.pair) for run in scores)
+        scores = [run for run in first.values() if cache.path("scores", run.scored) in left["scores"]]
+        scored = sum(run.n * (self.features + self.decoded + 2 * run.reference.n * self.pair) for run in scores)
         networks, samples = (self.evaluation * sum(left[kind].values()) for kind in ("networks", "samples"))
         return networks, samples + scored
+
+
+def _decoding(run: Run) -> float:
+    """The seconds per image that a network takes to decode its samples."""
+    x = torch.zeros(DECODED, *run.network.shape, device=run.machine.device)
+    run.network.decode(x[:1])  # outside the clock
+    start = time.perf_counter()
+    run.network.decode(x)
+    return (time.perf_counter() - start) / DECODED
 
 
 def _features(config: Reference) -> tuple[float, torch.Tensor]:
@@ -139,9 +151,10 @@ def fit(study: Study, runs: Sequence[Run], plan: Plan, cache: Cache, began: floa
     enough = max((work + spent) / (LAST - SHARE), (real + work + spent) / LAST)  # more time allows more real images
     advice = f"--time {math.ceil(enough / 60)}min"
     for shorter, words in _shorter(study):
-        if sum(needs(shorter)[1:]) <= LAST * limit - spent:
-            advice += f", or {words}"
-            break
+        with suppress(ValueError):  # it does not suit other options, such as --groups
+            if sum(needs(shorter)[1:]) <= LAST * limit - spent:
+                advice += f", or {words}"
+                break
     raise ValueError(
         f"time={getattr(study, 'time', limit)!r}: it is too short: {duration(spent)} have passed, {n:,} real images "
         f"take {duration(real)} here, and the least that must be sampled takes {duration(work)}; give {advice}"

@@ -164,7 +164,7 @@ def finished(runs: Sequence[Run], cache: Cache, failed: Failed, lost: str, until
     What they made is read here, and what one of them made from files that another one has discarded is made again.
     """
     todo = [run for run in runs if not run.impossible and run.score_id not in failed]
-    there = [run for run in todo if cache.path("scores", (run, run.reference)).exists()]
+    there = [run for run in todo if cache.path("scores", run.scored).exists()]
     cache.spot = frozenset()
     failed = failed | work(there, cache, lambda evaluations: None)
     if time.time() >= until:

@@ -202,11 +202,11 @@ def interactions(result: Result, groups: Sequence[Group]) -> list[str]:
     texts = []
     for _, row in rows.head(MOST).iterrows():
         (change, interval), found = difference(row), scaled(JUDGE, row["detectable"])
-        size = f"{scaled(JUDGE, abs(row['difference']))} {'more' if row['difference'] < 0 else 'less'}"
+        size = f"{'better' if row['difference'] < 0 else 'worse'} by {scaled(JUDGE, abs(row['difference']))}"
         says = {
             NOT_DETECTABLE: f"no detectable difference ({change}; {interval}; can detect {found})",
             NO_VERDICT: f"no verdict, {row['no_verdict']}",
-        }.get(row["verdict"], f"the first gains {size} (difference {change}; {interval})")
+        }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
         first, second = (scaled(JUDGE, row[f"value_{side}"]) for side in "ab")
         texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {says}.")
     left = len(rows) - len(texts)
@@ -221,7 +221,7 @@ def _effects(result: Result) -> pd.DataFrame:
 def _means(result: Result) -> Conditions:
     rows: Conditions = []
     if len(_effects(result)):
-        text = "The difference of two differences, image by image on each network. Below 0 the first gains more."
+        text = "The difference of two differences, image by image on each network. Below 0 the first is better."
         rows.append(("Interaction", text))
     if len(result.best_sets):
         text = "The settings that cannot be told from that of the lowest score, with 95 % confidence for all."

@@ -58,8 +58,14 @@ def test_labels_move_with_their_latents_and_a_name_holds_the_content(tmp_path: P
 
 def test_channels_on_different_scales_are_warned_of(tmp_path: Path) -> None:
     np.save(tmp_path / "p.npy", LATENTS[:, :2, 0, 0] * np.float32([1, 50]))
-    with pytest.warns(UserWarning, match=r"coordinate 0 has .*, coordinate 1 of .*values / values.std\(axis=0\)"):
+    with pytest.warns(UserWarning, match=r"coordinate 0 has 0.0\d+ of the standard deviation .*x.std\(axis=0\)"):
         load(f"points:{tmp_path / 'p.npy'}")
+    np.save(tmp_path / "p.npy", LATENTS[:, :2, 0, 0] + np.float32([0, 100]))  # means count, too
+    with pytest.warns(UserWarning, match=r"coordinate \d has 0.0\d+ of"):
+        load(f"points:{tmp_path / 'p.npy'}")
+    np.save(tmp_path / "p.npy", LATENTS * np.float32([1, 50, 50, 50])[:, None, None])
+    with pytest.warns(UserWarning, match=r"channel 0 has .* those of all$"):
+        load(f"latents:{tmp_path / 'p.npy'}")
     np.save(tmp_path / "p.npy", LATENTS[:, :2, 0, 0] * np.float32([1, 5]))
     with warnings.catch_warnings(action="error"):
         load(f"points:{tmp_path / 'p.npy'}")
@@ -79,7 +85,10 @@ def test_channels_on_different_scales_are_warned_of(tmp_path: Path) -> None:
         ("latents", "a.npz", {"a": LATENTS, "labels": np.ones(3)}, "labels of 40 images are whole numbers"),
         ("latents", "a.txt", None, "is neither .npy nor .npz"),
         ("latents", "none.npy", None, "no such file"),
-        ("latents", "a.npy", LATENTS * 0, "have no scale"),
+        ("latents", "a.npy", LATENTS * 0, "its numbers are all alike"),
+        ("latents", "a.npy", LATENTS.astype(float) + 1e9, "its numbers are all alike in float32; subtract their mean"),
+        ("latents", "a.npy", LATENTS.astype(float) * 1e300, "all alike in float32"),
+        ("points", "a.npy", LATENTS[:, :2, 0, 0] * np.float32([1, 0]), "coordinate 1 is the same in all points"),
     ],
 )
 def test_what_holds_no_values_is_refused(kind: str, file: str, saved: Any, message: str, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import latent_pair
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -97,10 +98,13 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
         ("right", ["--images", f"latents:{latent_pair.FILE}"], "--images must be images"),
         ("right", ["--images", "npz16:small.npz"], "decode: it gives images of shape (1, 32, 32), but those of"),
         ("right", ["--groups", "10"], "the network is told no index"),
+        ("right", ["--images", "npz:rgb.npz"], "images are grey, with one channel, if red, green and blue agree"),
     ],
 )
 @pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(name: str, arguments: list[str], message: str, here: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (600, 32, 32, 3), dtype=np.uint8)
+    np.savez(here / "rgb.npz", images=rgb)
     np.savez(here / "small.npz", images=load("mnist5k").pixels[:600, 0, ::2, ::2].numpy())
     ended = asked(name, "run", *arguments, "--n-samples", "120", "--n-steps", "2", "--out", "refused")
     assert message in ended.stderr + ended.stdout and ended.status != 0, ended
@@ -123,7 +127,9 @@ def test_points_are_trained_sampled_and_shown(tmp_path: Path, monkeypatch: pytes
     ended = typed("beta", "--data", "points:ring.npy", *options, "--threads", "1", "--store", "store", "--out", "out")
     assert ended.status == 0, ended.stderr
     page = Path("out/report.md").read_text()
-    assert "points" in page and not any(word in page for word in ("image ", "images ", "images,"))
+    assert "--train-images 40000" in page, "the command can be pasted"
+    page = page.replace("--train-images", "").replace("images/", "")
+    assert "points" in page and "image" not in page and "Grain" not in page
     with Image.open("out/images/real.png") as picture:
         colours = picture.getcolors() or ()
         assert picture.size == (256, 256) and len(colours) == 3, "dots, paper, and lines between plots"
@@ -141,19 +147,21 @@ def test_prompts_are_the_units_of_intervals(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     known_images(tmp_path / "store")
-    widths = {}
+    widths: dict[Any, float] = {}
     for groups in (None, 5):
         more = () if groups is None else ("--groups", str(groups))
         options = ("--only-primary", "--n-steps", "2", "--n-samples", "140", "--out", f"of-{groups}", *more)
         ended = typed("beta", "--network", "python:prompted:eps", *options, "--store", "store", "--threads", "1")
         assert ended.status == 0, ended.stderr
         assert ("the 5 prompts are the units of all intervals" in ended.stdout) == bool(groups)
-        rows = [line.split(",") for line in Path(f"of-{groups}/contrasts.csv").read_text().splitlines()]
-        at = {name: rows[0].index(name) for name in ("metric", "train_seed", "low", "high", "kind")}
-        row = next(row for row in rows if row[at["metric"]] == "mmd" and not row[at["train_seed"]])
-        widths[groups] = float(row[at["high"]]) - float(row[at["low"]])
-    assert widths[5] > 1.5 * widths[None], widths  # five units instead of 140
-    assert typed("beta", "--network", "python:prompted:eps", "--groups", "1", "--store", "store").refused("groups=1")
+        rows = pd.read_csv(f"of-{groups}/contrasts.csv")
+        rows = rows[(rows["metric"] == "mmd") & rows["train_seed"].isna()].set_index("kind")
+        widths |= {(groups, kind): row["high"] - row["low"] for kind, row in rows.iterrows()}
+    assert widths[5, "primary"] > 1.5 * widths[None, "primary"], "five units instead of 140"
+    assert widths[5, "control"] < widths[5, "primary"], "prompts are the same in the control"
+    for groups, why in (("1", "groups=1"), ("7", "the network is told 5 labels")):
+        ended = typed("beta", "--network", "python:prompted:eps", "--groups", groups, "--store", "store")
+        assert ended.refused(why), ended
 
 
 PROMPTED = """

@@ -57,8 +57,8 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> N
 
 
 @pytest.mark.parametrize(("verdict", "change", "says"), [
-    ("better", -2.1, "the first gains 2.1 more (difference −2.1; −3.1 to −1.1)."),
-    ("worse", 2.1, "the first gains 2.1 less (difference 2.1; 1.1 to 3.1)."),
+    ("better", -2.1, "the first is better by 2.1 (difference −2.1; −3.1 to −1.1)."),
+    ("worse", 2.1, "the first is worse by 2.1 (difference 2.1; 1.1 to 3.1)."),
     ("not detectable", 0.4, "no detectable difference (0.4; −0.6 to 1.4; can detect 2.0)."),
     ("no verdict", 0.4, "no verdict, too few."),
 ])  # fmt: skip

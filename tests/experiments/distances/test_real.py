@@ -135,3 +135,32 @@ def test_equal_features_are_told() -> None:
     features: Array = np.zeros((20, 3))
     features[:5] = np.random.default_rng(6).normal(size=(5, 3))
     assert kernels.mostly_equal(features) and not kernels.mostly_equal(features[:10])
+
+
+def test_sums_over_other_groups_are_those_of_a_loop() -> None:
+    """Images of one prompt are alike, so that they do not meet; each mean is over all others."""
+    features, groups = np.random.default_rng(0).normal(size=(11, 3)), np.arange(11) % 4
+    used = kernels.both(1.5)
+    found = kernels.apart(used, features, kernels.sums(used, features), groups)
+    for name, kernel in used.items():
+        matrix = kernel.matrix(features, features)
+        means = [matrix[i, groups != groups[i]].mean() for i in range(11)]
+        np.testing.assert_allclose(found[name].rows / 10, means, rtol=1e-12)
+        assert found[name].mean == pytest.approx(np.mean(means))
+
+
+def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distance() -> None:
+    """The law of all images is the same, but images of a prompt are more alike in one set: no difference."""
+    rng, groups = np.random.default_rng(0), np.arange(120) % 12
+    real = Real.of(rng.normal(size=(400, 2))).whole()
+    values = []
+    for within in (0.9, 0.1):
+        own = [
+            np.sqrt(1 - within) * rng.normal(size=(12, 2))[groups] + np.sqrt(within) * rng.normal(size=(120, 2))
+            for _ in range(60)
+        ]
+        values.append([real.distances(one, groups)["mmd"].value for one in own])
+    gap = np.mean(values[0]) - np.mean(values[1])
+    error = np.hypot(*(np.std(each) / 60**0.5 for each in values))
+    assert abs(gap) < 3 * error
+    assert len(real.distances(own[0], groups)["mmd"].own) == 12

@@ -10,7 +10,7 @@ from diffusion_core import adapters, load
 from diffusion_core.data_set import Values
 from experiments.own.behaviour import behaviour
 from experiments.own.examine import examine
-from experiments.own.form import check_decoded, check_decodes, clean, decoded, shape_of
+from experiments.own.form import check_decoded, check_decodes, check_size, clean, decoded, shape_of
 
 DIGITS = load("mnist5k")
 LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.0)
@@ -71,6 +71,42 @@ def test_what_a_network_shows_is_images_or_points(out: Tensor) -> None:
 def test_what_samples_show_is_a_part_of_what_a_network_is() -> None:
     one, other = (behaviour(Model(grey=grey), LATENTS, "cpu") for grey in (7, 8))
     assert one != other and one == behaviour(Model(), LATENTS, "cpu")
+
+
+class Wrong(Model):
+    """Its decode depends on chance, on the batch, or is none."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def decode(self, x: Tensor) -> Any:
+        if self.how == "none":
+            return None
+        grey = torch.rand(len(x)) if self.how == "chance" else (x.flatten(1).mean(dim=1) - x.mean()).abs()
+        return (200 * grey.clamp(max=1)).byte().view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [("chance", "decode: asked again"), ("batch", "decode: asked again"), ("none", "decode: it gave NoneType")],
+)
+def test_a_decode_that_depends_on_more_than_its_latent_is_refused(how: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        behaviour(Wrong(how), LATENTS, "cpu")
+    if how == "chance":
+        model = Wrong(how)
+        model.random = True  # type: ignore[attr-defined]
+        assert behaviour(model, LATENTS, "cpu") == behaviour(model, LATENTS, "cpu")
+
+
+def test_what_is_compared_has_one_size() -> None:
+    check_size((1, 32, 32), DIGITS)
+    points = Values("points:x", torch.randn(9, 3), torch.zeros(9), 0.0, 1.0)
+    for shape, data, says in (((1, 16, 16), DIGITS, "folder256"), ((3, 32, 32), DIGITS, "red, green and blue agree"),
+                              ((1,), points, r"points of shape \(1,\)")):  # fmt: skip
+        with pytest.raises(ValueError, match=says):
+            check_size(shape, data)
 
 
 def test_a_network_whose_latents_are_not_known_is_not_checked() -> None:
