@@ -134,7 +134,7 @@ def test_tune_says_that_nothing_is_left_to_gain_only_if_that_is_known(
 
 
 def test_tune_says_that_the_time_was_too_short_to_confirm_anything(folder: Make) -> None:
-    info = {"notes": ["it is known", "the time is short, race: 4 of 26 settings run"]}
+    info = {"notes": ["it is known", "the time is short, race: 4 of 26 settings run; left out: x"]}
     said = "No verdict. The time is short, race: 4 of 26 settings run. The same command goes on from what is stored."
     assert read_page(folder("tune", info)).answer == said
 
