@@ -27,7 +27,8 @@ def page(result: Result) -> Page:
         page = replace(page, lead=f"Keep your default, {group.baseline}.", verdict=kept(confirmed, group))
     short = [str(note) for note in result.info.get("notes", []) if str(note).startswith("the time is ")]
     if not groups and short:
-        page = replace(page, verdict=f"{capital(short[0].partition(";")[0])}. The same command goes on from what is stored.")
+        why, *_ = short[0].split("; ")
+        page = replace(page, verdict=f"{capital(why)}. The same command goes on from what is stored.")
     raced = ""
     if len(result.race):
         raced = f"{plural(len(result.race.drop_duplicates(['mode', 'setting'])), 'setting')} raced on "
