@@ -116,7 +116,7 @@ def _read(name: str, root: str | Path | None, train: bool) -> tuple[torch.Tensor
     else:
         raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
     pixels = _to_side(pixels, side)
-    if train and planned not in (None, now := data_user.fingerprint(pixels, labels)):
+    if train and planned is not None and planned != (now := data_user.fingerprint(pixels, labels)):
         raise ValueError(
             f"data={name!r}: {plain} has changed since it was named so; its fingerprint is now {now}. Use "
             f"data={plain!r} for what it holds now, or bring the old files back"

@@ -37,15 +37,15 @@ class DataSet:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one image, latent or point."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
     def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
         """What is at an index, float32 (n, *shape); mean 0 and standard deviation 1 over the training split."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
     def shown(self, x: torch.Tensor) -> torch.Tensor:
         """What standardised x (n, *shape) show: images uint8 (n, C, H, W), or points as they are in their file."""
-        raise NotImplementedError
+        raise NotImplementedError  # a subclass has it
 
     def n_training(self, held_out: int) -> int:
         """How many are left if the last ones are held out. Raises ValueError if none is."""
@@ -149,7 +149,7 @@ class Values(DataSet):
     def features(self, values: torch.Tensor) -> torch.Tensor:
         """Values (n, ...) in the units of the file as features (n, d): each number in its own standard deviations."""
         std, mean = torch.std_mean(self.values.flatten(1), dim=0, correction=0)
-        return (values.float().flatten(1) - mean) / std.clamp(min=torch.finfo(torch.float32).tiny)
+        return (values.float().flatten(1) - mean) / std
 
 
 POINTS, LATENTS = "points:", "latents:"  # before the name of a file

@@ -49,20 +49,21 @@ def read(name: str) -> Values:
         raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(values))
     tensor, classes = torch.from_numpy(values[order].astype(np.float32)), torch.from_numpy(labels[order])
-    if of.fingerprint not in (None, now := fingerprint(tensor, classes)):
+    if of.fingerprint is not None and of.fingerprint != (now := fingerprint(tensor, classes)):
         raise ValueError(
             f"data={name!r}: the file has changed since it was named so; its fingerprint is now {now}. Use "
             f"data={f'{of.kind}:{of.path}'!r} for what it holds now, or bring the old file back"
         )
-    if unlike := _unlike(of.kind, values):
+    mean, std = (float(part(values, dtype=np.float64)) for part in (np.mean, np.std))
+    if unlike := _unlike(of.kind, values, std):
         warnings.warn(f"data={name!r}: {unlike}", stacklevel=3)
-    return Values(name, tensor, classes, tensor.double().mean().item(), tensor.double().std(correction=0).item())
+    return Values(name, tensor, classes, mean, std)
 
 
-def _unlike(kind: str, values: NDArray[Any]) -> str:
+def _unlike(kind: str, values: NDArray[Any], std: float) -> str:
     """What to say of a channel or coordinate that varies little; "" if there is none."""
     each = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1).std(axis=1, dtype=np.float64)
-    least, share = int(each.argmin()), float(each.min() / values.std(dtype=np.float64))
+    least, share = int(each.argmin()), float(each.min()) / std
     if share >= 1 / UNLIKE:
         return ""
     part = "coordinate" if f"{kind}:" == POINTS else "channel"
@@ -95,10 +96,9 @@ def _check(kind: str, values: NDArray[Any]) -> None:
         raise ValueError(f"it holds {given}, but {kind} are floats {form}")
     if not np.isfinite(values).all():
         raise ValueError(f"it holds {given} with NaN or infinity")
-    exact = values.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        std, change = exact.std(), np.abs(exact - exact.astype(np.float32)).max()
+        std, change = values.std(dtype=np.float64), np.abs(values - values.astype(np.float32)).max()
     if not (0 < std < math.inf and change <= ROUNDED * std):
         raise ValueError("its numbers are all alike in float32; subtract their mean, and divide by a scale")
-    if points and (constant := np.flatnonzero(np.ptp(exact, axis=0) == 0)).size:
+    if points and (constant := np.flatnonzero(np.ptp(values, axis=0) == 0)).size:
         raise ValueError(f"coordinate {constant[0]} is the same in all points; leave it out")

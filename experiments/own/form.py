@@ -4,6 +4,8 @@ Both are those of the data, unless the network says otherwise, as adapters do: `
 (n, C, H, W), and `shape` is a tuple.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,12 +33,6 @@ def has_decode(model: Model | None) -> bool:
     return model.decoder is not None if isinstance(model, Adapter) else callable(getattr(model, "decode", None))
 
 
-def check_decodes(model: Model, data: DataSet) -> None:
-    """Raises ValueError if the network works on latents, and nothing says what they show."""
-    if not has_decode(model) and isinstance(data, Values):
-        data.shown(torch.empty(0))
-
-
 @torch.no_grad()
 @of_user("decode")
 def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
@@ -44,7 +40,7 @@ def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
 
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
     """
-    decode = getattr(model, "decode", data.shown) if has_decode(model) else data.shown
+    decode: Any = getattr(model, "decode") if has_decode(model) else data.shown  # noqa: B009  # mypy knows no such one
     parts = [decode(part) for part in x.split(AT_ONCE)]
     if wrong := [type(part).__name__ for part in parts if not isinstance(part, Tensor)]:
         raise ValueError(f"decode: it gave {wrong[0]}; it must be a tensor, uint8 (n, C, H, W)")

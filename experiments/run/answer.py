@@ -20,7 +20,7 @@ from experiments.run.doubts import doubts, impossible, remarks
 from experiments.run.early import Seen, looking
 from experiments.run.hardware import busy
 from experiments.run.options import Options
-from experiments.run.plan import Run, check_plan, check_settings, planned
+from experiments.run.plan import Names, Run, check_plan, check_settings, planned
 from experiments.run.selection import only
 from experiments.run.setting import Setting
 from experiments.run.study import Say, Study
@@ -62,11 +62,12 @@ class _Planner:
 
     study: Study
     machines: Machines
+    names: Names
     fit: Fit = field(default_factory=Fit)
 
     def runs(self, settings: Iterable[Setting]) -> list[Run]:
-        machines = self.machines
-        return self.fit.cut(planned(self.study, settings, machines.training, machines.sampling, machines.batch))
+        of, how = (self.study, settings), self.machines
+        return self.fit.cut(planned(*of, how.training, how.sampling, how.batch, self.names))
 
     def shortest(self, study: Study) -> list[Run]:
         """The runs of the shortest form of a study."""
@@ -130,9 +131,9 @@ def answer(
 def _planned(
     study: Study, options: Options, cache: Cache, start: float, console: Terminal
 ) -> tuple[_Planner, list[Run], list[Run]]:
-    """The planner with the fastest machines and the real images that fit, all runs, and those that --only selects."""
+    """The planner with the fastest machines and the real images that fit, all runs, and the runs of --only."""
     with said(console, lambda: "loading data, features and networks"):
-        planner = _Planner(study, Machines.alike(options.machine()))
+        planner = first = _Planner(study, Machines.alike(options.machine()), Names.of(study))
         settings = settings_of(study)
         runs = part = planner.runs(settings)
         check_plan(runs)
@@ -152,8 +153,9 @@ def _planned(
         with said(console, lambda: "timing the network and features of real images"):
             found = fit(study, possible, planner.shortest, cache, start, options.workers or 1)
         planner = replace(planner, fit=found)
-    runs = planner.runs(settings)
-    part = runs if options.only is None else only(runs, options.only)
+    if planner is not first:
+        runs = planner.runs(settings)
+        part = runs if options.only is None else only(runs, options.only)
     return planner, runs, part
 
 
@@ -172,9 +174,13 @@ def _noted(
     notes += [text for text in (planner.machines.why, planner.fit.note) if text]
     now = busy(part[0].machine.threads)  # only on the terminal: it may end soon
     said_too = filter(None, (*notes, now))
-    for kind, text in (*(("note", note) for note in said_too), *(("warning", warning) for warning in warnings)):
-        console.print(f"{kind}: {text}", style="yellow")
+    _tell(said_too, warnings, console)
     return [*notes, *warnings]
+
+
+def _tell(notes: Iterable[str], warnings: Iterable[str], console: Terminal) -> None:
+    for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
+        console.print(f"{kind}: {text}", style="yellow")
 
 
 def _worked(
@@ -225,8 +231,7 @@ def _written(
         result = tabulated(study, made)
         folder.clear(out)
         folder.write_tables(out, result.tables, result.pictures)
-    for kind, text in (*(("note", text) for text in made.autoencoder), *(("warning", text) for text in made.doubts)):
-        console.print(f"{kind}: {text}", style="yellow")
+    _tell(made.autoencoder, made.doubts, console)
     with of_user("finish()"):
         study.finish(out, made, result, console.print)
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}

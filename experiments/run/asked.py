@@ -17,17 +17,7 @@ from experiments.run.setting import Setting
 from experiments.run.study import Study
 
 MOST_SETTINGS = 100_000
-KINDS = (
-    "networks",
-    "references",
-    "samples",
-    "scores",
-    "floors",
-    "timings",
-    "checks",
-    "curves",
-    "features",
-)  # of the cache
+KINDS = "networks references samples scores floors timings checks curves features".split()  # of the cache
 
 
 def check_given(study: Study, options: Options, out: Path, cache: Cache) -> None:

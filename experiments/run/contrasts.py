@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from experiments.distances.distance import Array
 from experiments.distances.family import Family, family
@@ -33,7 +34,6 @@ from experiments.distances.trust import MEASURES, no_images
 from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Interaction, Row, Side, named
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
-HALF = 1.96  # standard errors in half of a 95 % interval
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 log = logging.getLogger(__name__)
@@ -310,7 +310,8 @@ def _destroyed(side: Side, floors: Sequence[Row]) -> float | None:
         return None
     distances = [each[JUDGE] for each in side.distances.values()]
     se = math.sqrt(sum(one.se**2 + floor["sd"] ** 2 for one in distances)) / len(distances)
-    high = float(np.mean([one.value for one in distances])) - floor["mean"] + HALF * se
+    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * se
+    high = float(np.mean([one.value for one in distances])) - floor["mean"] + half
     return math.sqrt(max(high, 0.0))
 
 

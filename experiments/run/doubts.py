@@ -9,7 +9,7 @@ import torch
 from diffusion_core.adapters import Adapter
 from diffusion_core.data_set import DataSet, Images
 from diffusion_core.samplers import Sampler
-from experiments.distances.spaces import is_digits
+from experiments.distances.spaces import FEATURES, is_digits
 from experiments.edge import program
 from experiments.own import external
 from experiments.own.behaviour import behaviour, check_batch, is_random
@@ -62,8 +62,9 @@ def remarks(runs: Sequence[Run]) -> list[str]:
 
 
 def _dimension(reference: Reference) -> int:
-    """Of its features."""
-    return dimension(reference.features, real_samples(reference, slice(1)))
+    """Of its features. Only for a user's an image is needed, which may have to be decoded."""
+    known = FEATURES.get(reference.features)
+    return known or dimension(reference.features, real_samples(reference, slice(1)))
 
 
 def impossible(runs: Sequence[Run]) -> str:

@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
@@ -56,6 +57,11 @@ class Foreign:
     def decode(self, x: Tensor) -> Tensor:
         return form.decoded(self.untrained(), data_of(self.data), x)
 
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The shape of what one sample shows. ValueError for latents that are not decoded."""
+        return _shown(self.source, self.data, self.label, self.machine.device)
+
     def row(self) -> dict[str, Any]:
         return {"network": self.name, "trained_by": "others"}
 
@@ -83,6 +89,13 @@ def check_file(source: str) -> None:
 @lru_cache(maxsize=4)
 def _loaded(source: str, data: str, label: int | Literal["balanced"] | None, device: str) -> Model:
     return external.load_foreign(source, data_of(data), label, device)
+
+
+@lru_cache(maxsize=4)
+def _shown(source: str, data: str, label: int | Literal["balanced"] | None, device: str) -> tuple[int, ...]:
+    model, loaded = _loaded(source, data, label, device), data_of(data)
+    one = form.clean(model, loaded, torch.arange(1)).to(device)
+    return tuple(form.decoded(model, loaded, one).shape[1:])
 
 
 @lru_cache(maxsize=4)

@@ -8,9 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, NamedTuple
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data import check_name, resolve
@@ -186,22 +184,39 @@ class Run:
         return values | self.network.row() | own
 
 
+class Names(NamedTuple):
+    """The data of a study under names that hold their content. All files are read for these: once per command."""
+
+    data: str
+    images: str | None
+
+    @classmethod
+    def of(cls, study: Study) -> "Names":
+        return cls(resolve(study.data), study.images and resolve(study.images))
+
+
 def planned(
-    study: Study, settings: Iterable[Setting], training: Machine, sampling: Machine, batch: int = 0
+    study: Study,
+    settings: Iterable[Setting],
+    training: Machine,
+    sampling: Machine,
+    batch: int = 0,
+    names: Names | None = None,
 ) -> list[Run]:
     """The runs of some settings: every one with each of its networks.
 
     Args:
         training, sampling: the machines of networks that are trained here, and of everything else.
         batch: samples per network evaluation; 0 for the machine's default.
+        names: of its data, if they are known.
 
     Raises:
         ValueError: settings, or options of the study, that do not suit each other or their data.
     """
-    data, settings = resolve(study.data), list(settings)
+    names, settings = names or Names.of(study), list(settings)
     check_settings(settings)
-    network = _network(study, data, training, sampling)
-    reference = _reference(study, data, network)
+    network = _network(study, names.data, training, sampling)
+    reference = _reference(study, names, network)
     most = reference.n // 3
     numbers = range(study.seeds) if isinstance(network, Trained) else range(1)
     machine = network.machine if isinstance(network, Exact) else sampling  # what is exact has its own, in fp32
@@ -222,23 +237,21 @@ def planned(
     return runs
 
 
-def _reference(study: Study, data: str, network: Network) -> Reference:
+def _reference(study: Study, names: Names, network: Network) -> Reference:
     """What samples are compared with: the data, or --images, or latents of the data as the network decodes them."""
     if study.images is not None and not isinstance(network, Foreign):
         raise ValueError(f"images={study.images!r}: only a network from elsewhere decodes its samples; use --data")
-    real = data_of(resolve(study.images) if study.images else data)
-    if isinstance(network, Foreign):
-        form.check_decodes(network.untrained(), data_of(data))
-        if form.has_decode(network.untrained()) and not (isinstance(real, Values) and not real.are_points):
-            one = form.clean(network.untrained(), data_of(data), torch.arange(1)).to(network.machine.device)
-            form.check_size(tuple(network.decode(one).shape[1:]), real)
+    real = data_of(names.images or names.data)
+    latents = isinstance(real, Values) and not real.are_points
+    if isinstance(network, Foreign) and (shown := network.shown) and not latents:
+        form.check_size(shown, real)
     if isinstance(real, Values) and real.are_points:
         if study.features not in (None, VALUES):
             raise ValueError(f"features={study.features!r}: points are compared as they are; leave it out")
         return Reference(real.name, VALUES, "")
     features = study.features or suited(real.name)
     decoder, most = None, None
-    if isinstance(real, Values):
+    if latents:
         if study.images is not None or not isinstance(network, Foreign):
             what = "--images must be images" if study.images else "--network must be one that decodes them"
             raise ValueError(f"data={real.name!r}: {what}; latents alone cannot be compared")

@@ -244,12 +244,13 @@ def features_of(config: Reference, samples: Tensor, after_batch: Told = silent) 
     data = data_of(config.data)
     if samples.is_floating_point() != (config.features == VALUES):
         raise ValueError(f"features={config.features!r}: floats need {VALUES!r}, images a feature space of images")
-    if samples.is_floating_point() and not isinstance(data, Values):
-        return samples.float()
+    if samples.is_floating_point():
+        if not isinstance(data, Values):
+            return samples.float()
+        check_size(tuple(samples.shape[1:]), data)
+        return data.features(samples)
     if config.decoder is None:
         check_size(tuple(samples.shape[1:]), data)
-    if isinstance(data, Values) and samples.is_floating_point():
-        return data.features(samples)
     features = extract(config.features, samples, weights=config.weights, after_batch=after_batch)[0]
     if config.foreign:
         ask, batch = partial(_extracted, config, samples), usual_batch(config.features)

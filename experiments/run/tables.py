@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from PIL import Image
 
-from diffusion_core.data_set import Images
+from diffusion_core.data_set import Values
 from experiments.distances.real import METRICS, QUALITY
 from experiments.own.user_code import of_user
 from experiments.run import folder, steps
@@ -20,7 +20,7 @@ from experiments.run.foreign import Foreign
 from experiments.run.identity import has_own_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import data_of
-from experiments.run.plan import Reference, Run
+from experiments.run.plan import VALUES, Reference, Run
 from experiments.run.scatter import SHOWN, Scatter
 from experiments.run.study import Of, Study
 
@@ -106,15 +106,16 @@ class Made:
     @property
     def autoencoder(self) -> list[str]:
         """What the autoencoder of a network on latents costs, if samples are compared with real images."""
-        for run in sorted(self.files, key=lambda run: -run.n)[:1]:
-            network, reference, data = run.network, run.reference, data_of(run.network.data)
-            if not isinstance(network, Foreign) or isinstance(data, Images) or network.data == reference.data:
-                return []
-            n = min(run.n, len(data))
-            alone = steps.distances_of(steps.of_autoencoder(network, reference, n, self.cache))
-            values = f"FD {alone['fd'].value:.3g}, MMD ×1000 {1000 * alone['mmd'].value:.3g}"
-            return [f"the autoencoder alone: {n:,} latents of the data, decoded, have {values}"]
-        return []
+        run = max(self.files, key=lambda run: run.n, default=None)
+        network, data = run and run.network, run and data_of(run.network.data)
+        if run is None or not (isinstance(network, Foreign) and isinstance(data, Values)):
+            return []
+        if network.data == run.reference.data:
+            return []
+        n = min(run.n, len(data))
+        alone = steps.distances_of(steps.of_autoencoder(network, run.reference, n, self.cache))
+        values = f"FD {alone['fd'].value:.3g}, MMD ×1000 {1000 * alone['mmd'].value:.3g}"
+        return [f"the autoencoder alone: {n:,} latents of the data, decoded, have {values}"]
 
 
 @dataclass(frozen=True)
@@ -194,10 +195,15 @@ def _rows(page: str, runs: Sequence[Run], files: Mapping[Run, Files], failed: Ma
 
 def _pictures(files: Mapping[Run, Files]) -> Iterator[tuple[str, Image.Image]]:
     """The first samples of each run, and real images: in a square, and fewer in a row."""
-    for run in [*files][:1]:
-        real = steps.real_samples(run.reference, slice(SHOWN))
-        plots = Scatter.of(real) if real.is_floating_point() else folder
-        samples = {run.samples_id: each.samples.tensors["samples"] for run, each in files.items()}
-        for name, shown in {**samples, "real": real}.items():
-            yield name, plots.square(shown)
-            yield f"{name}-{folder.FEW}", plots.strip(shown)
+    if not files:
+        return
+    config = next(iter(files)).reference
+    points = config.features == VALUES
+    real = steps.real_samples(config, slice(SHOWN if points else folder.SHOWN))
+    plots = Scatter.of(real) if points else folder
+    for name, file in {run.samples_id: each.samples for run, each in files.items()}.items():
+        samples = file.tensors["samples"]  # one file at a time: all would not fit into memory
+        yield name, plots.square(samples)
+        yield f"{name}-{folder.FEW}", plots.strip(samples)
+    yield "real", plots.square(real)
+    yield f"real-{folder.FEW}", plots.strip(real)

@@ -22,7 +22,7 @@ class Group:
     """The settings of one group and budget: their rows, their contrasts with the baseline, the lowest score first.
 
     Args:
-        tied: those that cannot be told from the one with the lowest score, and that one.
+        tied: the setting of the lowest score, and all settings that cannot be told from it.
         winner: the contrast of the recommended one, if one is detectably better than the baseline.
         why: why there is no verdict.
     """

@@ -104,7 +104,7 @@ def test_the_default_is_at_the_floor_only_if_its_interval_says_so() -> None:
     sides = [side("a", 0.5), side("b", 0.6)]
     noise = sum(each["mmd"].se ** 2 + 0.1**2 for each in sides[0].distances.values()) ** 0.5 / 2
     first, _ = best_set_rows([BestSet(sides)], [*FLOORS, floor])
-    assert first["destroyed"] == pytest.approx((0.5 - 0.2 + 1.96 * noise) ** 0.5)
+    assert first["destroyed"] == pytest.approx((0.5 - 0.2 + 1.959964 * noise) ** 0.5)
     assert best_set_rows([BestSet(sides)], FLOORS)[0]["destroyed"] is None
     assert best_set_rows([BestSet([side("a", -9), side("b", 0)])], [*FLOORS, floor])[0]["destroyed"] == 0.0
 

@@ -36,7 +36,7 @@ def fitted(folder: Path, paces: tuple[float, float], limit: str, monkeypatch: py
 
 
 def plan_shortest(study: Study) -> list[Run]:
-    planner = answer._Planner(study, answer.Machines.alike(plan(study)[0].machine))
+    planner = answer._Planner(study, answer.Machines.alike(plan(study)[0].machine), answer.Names.of(study))
     return planner.shortest(study)
 
 
