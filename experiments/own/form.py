@@ -40,7 +40,7 @@ def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
 
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
     """
-    decode: Any = getattr(model, "decode") if has_decode(model) else data.shown  # which mypy knows on no function
+    decode: Any = getattr(model, "decode") if has_decode(model) else data.shown  # noqa: B009  # mypy knows none
     parts = [decode(part) for part in x.split(AT_ONCE)]
     if wrong := [type(part).__name__ for part in parts if not isinstance(part, Tensor)]:
         raise ValueError(f"decode: it gave {wrong[0]}; it must be a tensor, uint8 (n, C, H, W)")
