@@ -28,7 +28,7 @@ from diffusion_core.samplers import Euler, Heun, sample
 from experiments import Ladder, harmless
 from experiments.own.features import extract
 from experiments.run import folder
-from experiments.scoring.harmless import Harmless
+from experiments.scoring.equivalence import Harmless
 
 STEPS, SEED = 66, 0
 SAME, SLIGHT, HARMED = "same law", "slight", "harmed"  # by construction
@@ -109,9 +109,11 @@ def main(out: Path, n: int) -> None:
 def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:
     """A row for each gate, ours first."""
     assert answer.scores is not None
-    fd = answer.scores.spaces[0].differences[0].values["fd"].difference
+    (differences,) = answer.scores.differences.values()
+    fd = differences["fd"].difference
     shared, first = {"a": name, "b": f"Euler, eta 1, {STEPS} steps", "truth": truth}, answer.checks[0]
     rows = [shared | vars(replace(first, verdict=answer.verdict)) | {"check": "share"}]
+    rows[0] |= {"decided_by": answer.decisive.check}
     for gate, value in zip(GATES, (psnr, ssim, abs(fd)), strict=True):
         limit, side = GATES[gate]
         passes = value >= limit if side > 0 else value < limit

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
     from experiments.run.study import Study
     from experiments.scoring.compare import compare, score
-    from experiments.scoring.harmless import assert_harmless, harmless
+    from experiments.scoring.equivalence import assert_harmless, harmless
 
 OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep files
 _own = lazily("experiments", {  # imported when they are asked for, so that --help appears at once
@@ -34,11 +34,11 @@ _own = lazily("experiments", {  # imported when they are asked for, so that --he
     "Study": "run.study.Study",
     "against_first": "run.compare.against_first",
     "answer": "run.answer.answer",
-    "assert_harmless": "scoring.harmless.assert_harmless",
+    "assert_harmless": "scoring.equivalence.assert_harmless",
     "check_network": "check.check_network",
     "compare": "scoring.compare.compare",
     "control": "run.compare.control",
-    "harmless": "scoring.harmless.harmless",
+    "harmless": "scoring.equivalence.harmless",
     "interactions": "run.compare.interactions",
     "score": "scoring.compare.score",
 })  # fmt: skip

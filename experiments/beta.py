@@ -10,7 +10,7 @@ higher order without noise tell whether noise only makes up for the steps of Eul
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -18,13 +18,18 @@ from typing import Annotated, Any, ClassVar
 from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.fields import check_range
 from diffusion_core.samplers.euler import Euler
+from diffusion_core.schedules import SCHEDULES
 from experiments.export.settings_file import ladder_from
 from experiments.own.names import SYNONYMS, sampler
-from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, against_first, control
-from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, Side, against_first, control
+from experiments.run.setting import AlphaBetaLadder, Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, Hidden, Of, Study, names, shown
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
+OTHERS = "Noise schedules on which fresh noise and DPM++ 2M without it are compared too: {names}."
+OTHER = "other-levels"  # group of settings on them
+OTHER_SAMPLERS = {"eta 0": "ddim", "eta 1": "ddpm", "dpm++2m": "dpm++2m"}  # the first is the baseline
+SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations: {names}."
 
 
@@ -40,7 +45,7 @@ class Beta(Study):
     page: ClassVar[str] = "beta"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {**SMOKE, "explore_seeds": 2, "n_steps": 4, "alpha": 0.8, "betas": (0.0, 0.4), "etas": (0.0, 1.0)}
-        | {"pareto_steps": (2, 4), "pareto_etas": (0.0, 1.0)},
+        | {"pareto_steps": (2, 4), "pareto_etas": (0.0, 1.0), "other_steps": (2, 4)},
         "laptop": {"train_images": 50_000, "seeds": 5},  # enough for a statement on such networks in general
         "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000},
     }
@@ -76,6 +81,8 @@ class Beta(Study):
     """Lengths of the ladders on which quality is compared with cost."""
     pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Values of eta on these ladders. 0 is always added."""
+    other_ladders: Annotated[tuple[str, ...], names(OTHERS, SCHEDULES)] = ("linear",)
+    other_steps: Hidden[tuple[int, ...]] = (8, 16, STEPS)  # lengths of these
     alpha: Hidden[float] = 0.1  # in group same-alpha
 
     def check(self) -> None:
@@ -97,6 +104,15 @@ class Beta(Study):
             return ladder_from(self.setting, self.n_steps, self)
         n_steps, sigma_min = (STEPS if self.n_steps is None else self.n_steps), self.sigma_min
         return Ladder(n_steps=n_steps, sigma_min=LOWEST if sigma_min is None else sigma_min)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Whether the primary contrast is that of a preset, chosen before any result; what else differs from that."""
+        presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
+        differ = [[f.name for f in fields(Study) if getattr(self, f.name) != getattr(one, f.name)] for one in presets]
+        words = [sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names}) for names in differ]
+        fixed = not self.setting and any(self.ladder == one.ladder for one in presets)
+        return {"fixed_beforehand": fixed, "differs_from_preset": min(words, key=len) if fixed else []}
 
     @property
     def notes(self) -> Sequence[str]:
@@ -127,6 +143,12 @@ class Beta(Study):
             for eta in sorted({0.0, *self.pareto_etas}):
                 shorter = replace(ladder, n_steps=n_steps)
                 yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=n_steps, **few)
+        for n_steps in self.other_steps:
+            for text in self.other_ladders:
+                other, final = read_ladder(text, n_steps, self.data_std, ladder.sigma_max, ladder.sigma_min)
+                for label, solver in ((label, sampler(name)) for label, name in OTHER_SAMPLERS.items()):
+                    within, own = other.within(n_steps - final, solver), {"budget": n_steps, **few}
+                    yield Setting(f"{text}, {label}", within, solver, OTHER, final_denoise=final, **own)
 
     def compare(self, of: Of) -> Iterator[Comparison]:
         """The primary contrast and its A/A control, then the exploratory contrasts."""
@@ -143,3 +165,13 @@ class Beta(Study):
             elif group in ("same-alpha", "same-ladder", "pareto"):
                 yield from against_first(group, [*sides.values()])
                 yield BestSet([*sides.values()])
+            elif group == OTHER:
+                yield from self._on_other_levels(sides, of.get(("same-ladder", None), {}).get("eta 1"))
+
+    def _on_other_levels(self, sides: Mapping[str, Side], noisy: Side | None) -> Iterator[Contrast]:
+        """On each ladder fresh noise and DPM++ 2M against neither, and the latter against eta 1 on the primary one."""
+        for text in self.other_ladders:
+            own = [sides[name] for label in OTHER_SAMPLERS if (name := f"{text}, {label}") in sides]
+            yield from against_first(OTHER, own)
+            if noisy is not None and own:
+                yield Contrast(OTHER, own[-1], noisy)

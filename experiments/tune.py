@@ -290,7 +290,7 @@ class Tune(Ladders):
 
     def more(self, made: "Made") -> Mapping[str, Sequence[Row]]:
         """The race."""
-        from experiments.distances.real import JUDGE
+        from reports.schema import JUDGE
 
         confirmed = {
             (run.setting.budget, run.setting.label) for run in made.runs if not run.setting.group.endswith(RACE)
@@ -341,7 +341,7 @@ def _to_zero(ladder: str) -> str:
 
 def _value(side: Side) -> float:
     """The mean of the metric that decides, over networks."""
-    from experiments.distances.real import JUDGE  # it imports scipy
+    from reports.schema import JUDGE  # it imports scipy
 
     values = [float(row[JUDGE]) for row in side.rows.values()]
     return sum(values) / len(values)

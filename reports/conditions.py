@@ -4,11 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.contrast import control, failed, one_more
+from reports.contrast import control, one_more, rate
 from reports.formats import difference, listed, metric_name, missing, percent, plural, scaled
 from reports.page import Code
 from reports.results import Result
-from reports.schema import JUDGE, NO_VERDICT, content
+from reports.schema import CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT, content
 from reports.settings import names
 
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
@@ -50,11 +50,12 @@ def _control(result: Result) -> Conditions:
     if again is None:
         return []
     text, interval = difference(again)
-    outcome = "Passed: no difference between a setting and itself"
-    if again["verdict"] == NO_VERDICT:
-        outcome = f"No verdict: {again['no_verdict']}"
-    elif failed(result):
-        outcome = "Failed. By chance this happens once in 20 times"
+    outcomes = {
+        NO_VERDICT: f"No verdict: {again['no_verdict']}",
+        CONTROL_FAILED: f"Failed: a difference this large occurs in {rate(again)} controls",
+        CONTROL_UNUSUAL: f"Unusual: a difference this large occurs in {rate(again)} controls",
+    }
+    outcome = outcomes.get(again["verdict"], "Passed: no difference between a setting and itself")
     name = metric_name(JUDGE, result.features)
     return [("A/A control", f"{again['a']} against {again['b']}: {name} {text} ({interval}). {outcome}.")]
 
@@ -91,17 +92,13 @@ def _intervals(result: Result) -> Conditions:
     if rows.empty:
         return []
     how = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
-    corrections = sorted({*rows["adjusted"]} - {""})
-    text = "The headline was chosen before the run. " if result.info.get("fixed_beforehand") else ""
-    text += f"{percent(rows['level'].iloc[0])}, from {how}."
-    if any(word.startswith("simultaneous") for word in corrections):
-        apart = {"primary": "of the headline", "interaction": "of interactions"}
-        found = [words for kind, words in apart.items() if (rows["kind"] == kind).any()]
-        alone = f"those {listed([*found, 'of the control'])}" if found else "the control's"
-        text += f" All but {alone} hold at once."
-    elif corrections:
-        text += f" Verdicts are corrected ({'; '.join(corrections)}), intervals are not: that of an open dot may "
-        text += "exclude 0."
+    text = f"{percent(rows['level'].iloc[0])}, each of its own comparison: {how}."
+    words = {EXPLORATION: "exploratory comparison", INTERACTIONS: "interaction"}
+    sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["n_compared"].max()
+    families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
+    if families:
+        text += f" Holm's method corrects the verdicts on {listed(families)}, 5 % in all for each family; headline and "
+        text += "control are families of one."
     few = rows["holds_for"].max()
     if not missing(few):
         text += " Those over images hold for the networks of this run; others may differ."

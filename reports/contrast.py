@@ -1,13 +1,24 @@
 """A contrast of two settings on a page: its sentence, its four slots, its line in a figure of differences."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from reports.formats import SCALES, difference, metric_name, missing, number, percent, plural, scaled, true
 from reports.page import Axis, Bar, Family, Figure, Line, Slot
 from reports.results import Result
-from reports.schema import BETTER, CONTROL, JUDGE, NO_VERDICT, NOT_DETECTABLE, WORSE
+from reports.schema import (
+    BETTER,
+    CONTROL,
+    CONTROL_FAILED,
+    CONTROL_UNUSUAL,
+    JUDGE,
+    NO_DIFFERENCE,
+    NO_VERDICT,
+    RETRAINED,
+    WORSE,
+)
 
 
 def spoken(result: Result, row: pd.Series) -> pd.Series:
@@ -35,11 +46,8 @@ def size(result: Result, row: pd.Series, verb: str = "") -> str:
 
 
 def one_more(row: pd.Series) -> str:
-    """What one more network would show, as "−12.2 to −4.1"; "" if it is not known.
-
-    It is not shown beside intervals that hold for many pairs at once: it holds for this pair alone.
-    """
-    if missing(row["new_network_low"]) or str(row["adjusted"]).startswith("simultaneous"):
+    """What one more network would show, as "−12.2 to −4.1"; "" if it is not known."""
+    if missing(row["new_network_low"]):
         return ""
     return " to ".join(scaled(JUDGE, row[f"new_network_{end}"]) for end in ("low", "high"))
 
@@ -71,20 +79,35 @@ def control(result: Result) -> pd.Series | None:
 
 
 def failed(result: Result) -> bool:
-    """Whether the A/A control shows a difference between a setting and itself."""
+    """Whether the A/A control shows a difference between a setting and itself that chance hardly makes."""
     again = control(result)
-    return again is not None and true(again["clear"]) and again["verdict"] != NO_VERDICT
+    return again is not None and again["verdict"] == CONTROL_FAILED
+
+
+def unusual(result: Result) -> list[str]:
+    """A caveat if the control differs by what chance makes at times."""
+    again = control(result)
+    if again is None or again["verdict"] != CONTROL_UNUSUAL:
+        return []
+    change, interval = difference(again)
+    text = f"The control differs by {change} ({interval}): a difference this large occurs in {rate(again)} controls"
+    return [text + "." + " The baseline's networks may be unlucky ones." * (again["mode"] == RETRAINED)]
+
+
+def rate(again: pd.Series) -> str:
+    """How often chance makes a control differ as much as this one, as "1 of 40"."""
+    return f"1 of {number(1 / again['p_value'], 0)}" if again["p_value"] > 0 else "none of many"
 
 
 def failure(result: Result) -> tuple[str, str]:
     """The verdict if the control failed: what differs from itself, and by how much."""
     again = control(result)
     assert again is not None
-    what = "the same training from other seeds" if again["mode"] == "retrained" else "the same setting with other noise"
+    what = "the same training from other seeds" if again["mode"] == RETRAINED else "the same setting with other noise"
     change, interval = difference(again)
     name = metric_name(JUDGE, result.features)
-    text = f"The control failed: {what} differs by {change} ({interval}) in {name}. Do not use these numbers."
-    return "No verdict.", text
+    text = f"The control failed: {what} differs by {change} ({interval}) in {name}; chance does that in {rate(again)} "
+    return "No verdict.", text + "controls. Do not use these numbers."
 
 
 # --- slots ---
@@ -126,9 +149,8 @@ def cost(row: pd.Series) -> Slot:
 def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
     """Networks and images, what they could have detected, and what one more network would show."""
     networks, images = number(row["n_networks"], 0), number(row["n_samples"], 0)
-    alone = result.like(row)
-    alone = alone[alone["train_seed"] != ""]
-    notes = ["each dot is a network"] if len(alone) > 1 else []
+    each = alone(result, row)
+    notes = ["each dot is a network"] if len(each) > 1 else []
     if not missing(row["detectable"]):
         notes.append(f"can detect {scaled(JUDGE, row['detectable'])} in {metric_name(JUDGE, result.features)}")
     if ends := one_more(row):
@@ -139,16 +161,41 @@ def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
         notes.append(f"{number(row['n_to_settle'], 0)} images each would detect it")
     if not missing(row["holds_for"]):
         notes.append(f"holds for {'this network' if row['holds_for'] == 1 else f'these {networks} networks'}")
-    bars = [Bar.dot(axis, SCALES[JUDGE] * value, row["verdict"]) for value in alone["difference"]]
+    bars = [Bar.dot(axis, SCALES[JUDGE] * value, row["verdict"]) for value in each["difference"]]
     zero = axis.place(0) if bars else None
     return Slot("Networks × images", f"{networks} × {images}", notes, bars, zero, role="evidence")
 
 
 def slots(result: Result, row: pd.Series, said: pd.Series) -> list[Slot]:
-    """The four numbers of a contrast; `said` is its row in the metric of the sentence."""
-    alone = result.like(row)["difference"] * SCALES[JUDGE]
-    axis = Axis.over([*alone, *_values(row)])
+    """The four numbers of a contrast; `said` is its row in the metric of the sentence. Without a verdict: the control.
+
+    An effect next to "no verdict" would be read as one.
+    """
+    if failed(result) or row["verdict"] == NO_VERDICT:
+        again = control(result)
+        if again is None or again["verdict"] == NO_VERDICT:
+            return []
+        axis = Axis.over([*(result.like(again)["difference"] * SCALES[JUDGE]), *_values(again)])
+        shown = effect(result, again, axis)
+        return [replace(shown, label=f"A/A control, {metric_name(JUDGE, result.features)}", role="")]
+    axis = Axis.over([*(result.like(row)["difference"] * SCALES[JUDGE]), *_values(row)])
     return [effect(result, row, axis), before_after(result, said), cost(row), evidence(result, row, axis)]
+
+
+def alone(result: Result, row: pd.Series) -> pd.DataFrame:
+    """The rows of single networks of a contrast, if there are several."""
+    rows = result.like(row)
+    rows = rows[rows["train_seed"] != ""]
+    return rows if len(rows) > 1 else rows.iloc[:0]
+
+
+def word(row: pd.Series) -> str:
+    """A verdict as a figure shows it: with few networks it is about these; what a correction took is said."""
+    these = not missing(row["holds_for"]) and row["verdict"] in (BETTER, WORSE)
+    if row["verdict"] == NO_DIFFERENCE and row["low"] * row["high"] > 0 and row["n_compared"] > 1:
+        return f"{NO_DIFFERENCE}, after correction for {number(row['n_compared'], 0)}"
+    what = "this network" if row["holds_for"] == 1 else f"these {number(row['holds_for'], 0)} networks"
+    return f"{row['verdict']}, for {what}" if these else str(row["verdict"])
 
 
 def _values(row: pd.Series) -> list[float]:
@@ -166,7 +213,8 @@ def figure(title: str, families: Mapping[str, Sequence[tuple[pd.Series, str, str
     rows = [row for family in families.values() for row, _, _ in family]
     if not rows:
         return None
-    axis, out = Axis.over(value for row in rows for value in _values(row)), []
+    dots = [SCALES[JUDGE] * value for row in rows for value in alone(result, row)["difference"]]
+    axis, out = Axis.over([*dots, *(value for row in rows for value in _values(row))]), []
     for heading, family in families.items():
         references = {against for _, _, against in family}
         networks = {plural(row["n_networks"], "network") for row, _, _ in family}
@@ -179,11 +227,15 @@ def figure(title: str, families: Mapping[str, Sequence[tuple[pd.Series, str, str
             label += f" against {against}" if len(references) > 1 else ""
             label += "" if one else f", {plural(row['n_networks'], 'network')} × {number(row['n_samples'], 0)}"
             text, interval = difference(row)
-            lines.append(Line(label, Bar.of(axis, _values(row), row["verdict"]), text, interval, row["verdict"]))
+            bar = Bar.of(axis, _values(row), row["verdict"], SCALES[JUDGE] * alone(result, row)["difference"])
+            lines.append(Line(label, bar, text, interval, word(row)))
         if lines:
             out.append(Family(heading, "; ".join(evidence), lines))
+    count = max(row["n_compared"] for row in rows)
+    after = f", after correction for all {number(count, 0)} comparisons of this study" if count > 1 else ""
+    small = " Small dot: one network." if dots else ""
     note = (
-        f"Difference in {metric_name(JUDGE, result.features)} with its {percent(rows[0]['level'])} interval. Filled "
-        f"dot: a verdict. Open dot: {NOT_DETECTABLE}, or no verdict."
+        f"Difference in {metric_name(JUDGE, result.features)} with the {percent(rows[0]['level'])} interval of each "
+        f"comparison. Filled dot: better or worse{after}. Hollow dot: {NO_DIFFERENCE}, or no verdict.{small}"
     )
     return Figure(title, note, out, axis, axis.place(0), ticks=axis.ticks)

@@ -57,10 +57,10 @@ class Bar:
     marks: tuple[tuple[str, float], ...]
 
     @classmethod
-    def of(cls, axis: Axis, values: Sequence[float], verdict: str) -> "Bar":
-        """The bar of a difference and the ends of its interval."""
+    def of(cls, axis: Axis, values: Sequence[float], verdict: str, specks: Iterable[float] = ()) -> "Bar":
+        """The bar of a difference and the ends of its interval, with a small dot for each of its networks."""
         at, low, high = (axis.place(value if math.isfinite(value) else values[0]) for value in values)
-        return cls(verdict, low, high, (("", at),))
+        return cls(verdict, low, high, (*(("speck", axis.place(one)) for one in specks), ("", at)))
 
     @classmethod
     def dot(cls, axis: Axis, value: float, kind: str) -> "Bar":

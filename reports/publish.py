@@ -22,7 +22,8 @@ def publish(folder: Path, out: Path) -> Path:
     pictures = [f"{one.name}.png" for one in page.pictures] + [f"{name}-4.png" for name in page.strips]
     files = [path for pattern in ("run.json", "settings.json", "export/*") for path in folder.glob(pattern)]
     files += [path for name in pictures if (path := folder / "images" / name).is_file()]
-    for path in files:
+    root = folder.resolve()
+    for path in (path for path in files if path.resolve().parent in (root, root / path.parent.name)):  # no links
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

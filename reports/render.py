@@ -21,7 +21,7 @@ from reports import figures
 from reports.page import Figure, Line, Page
 from reports.pages import early
 from reports.results import Result, read
-from reports.schema import NOT_DETECTABLE
+from reports.schema import NO_DIFFERENCE
 
 PAGES = (
     "beta",
@@ -168,7 +168,7 @@ def drawn(line: Line, figure: Figure) -> str:
         characters[column(place)] = looks.get(kind, "○" if line.bar.look == "not" else "●")
     labels = [" ".join(one.label.replace(BREAK, "").split()) for one in (line, *figure.lines)]
     label, width = labels[0], max(map(len, labels))
-    word = line.word if line.word not in ("better", "worse", NOT_DETECTABLE) else ""
+    word = line.word if line.word not in ("better", "worse", NO_DIFFERENCE) else ""
     interval = f" ({line.interval})" if line.interval else ""
     return f"{label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()
 

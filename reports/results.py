@@ -84,6 +84,9 @@ def read(folder: Path) -> Result:
     spaces = sorted({*tables["table"]["features"], *tables["contrasts"]["features"]} - {""})
     if len(spaces) > 1:
         raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")
+    for name in tables["table"]["samples_id"]:
+        if name != Path(name).name:  # pictures are named so
+            raise ValueError(f"table.csv: samples_id={name!r}: it must be the name of a file in images/")
     return Result(folder, info, tables)
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 METRICS = ("mmd", "kd", "fd")
 JUDGE = METRICS[0]  # the metric that decides
-BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT = "better", "worse", "not detectable", "no verdict"  # verdicts on a against b
+BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
+HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 CONTROL = "control"  # the mode and the kind of contrast of the A/A control
+RETRAINED = "retrained"  # its mode if its networks were trained once more
+CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
+EXPLORATION, INTERACTIONS = "exploration", "interactions"  # families of comparisons, which share one correction
 
 # The columns of each table, in the order of its writer. It may lack those with a question mark, and have more.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -25,14 +29,14 @@ TABLES: dict[str, tuple[str, ...]] = {
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
-            p_value? adjusted? p_adjusted? detectable? detectable_low? detectable_high? n_to_settle? minutes_to_settle?
+            p_value? p_adjusted? family? n_compared? detectable? n_to_settle? minutes_to_settle?
             networks_to_settle? new_network_low? new_network_high? no_verdict? verdict""",
         "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
-            interval holds_for destroyed? no_verdict""",
+            interval holds_for p_adjusted? family? n_compared? no_verdict""",
         "race.csv": "n_samples mode budget setting metric value left",
         "scores.csv": "features setting metric value low high",
-        "spaces.csv": "features a b metric value low high verdict",
+        "spaces.csv": "features a b metric difference low high verdict",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
         "curves.csv": """model_id train_noise weighting parameterisation train_seed images_seen? sigma relative_error
             se? n_images""",
@@ -40,7 +44,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
             note link""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se rare",
-        "harms.csv": "a b check value low high limit verdict truth? value_a? value_b?",
+        "harms.csv": "a b check value low high limit verdict truth? unit? decided_by?",
         "worst_pairs.csv": "place pair share",
         "policies.csv": "sampler group kind factor limit_ratio seconds note link",
         "policy_steps.csv": "sampler n_steps ratio_low ratio_high last_noise",
@@ -49,8 +53,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 TEXTS = """experiment mode setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by network train_seed schedule sampler sample_seed device precision_mode features
-    features_id kind metric a b interval verdict adjusted no_verdict group sentence how note link check truth
-    pair run_id_a run_id_b""".split()
+    features_id kind metric a b interval family verdict no_verdict group sentence how note link check truth unit
+    decided_by pair run_id_a run_id_b""".split()
 FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 

@@ -49,7 +49,7 @@ def rows(result: Result) -> pd.DataFrame:
     runs = result.runs.drop_duplicates([*KEYS, "run_id"])
     runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
     means = {name: (name, "mean") for name in ("mmd", "fd", "grain")}
-    firsts = {name: (name, "first") for name in ("eta", "samples_id")}
+    firsts = {name: (name, "first") for name in ("eta", "schedule", "samples_id")}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
     return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
 

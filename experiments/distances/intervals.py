@@ -1,7 +1,8 @@
-"""From distances of two sides, one pair per network, to one difference with an interval and a verdict. No files.
+"""From distances of two sides, one pair per network, to one difference with its 95 % interval. No files.
 
-One interval: the wider of Student's t over the networks' differences and the interval over their images. With fewer
-than five networks only the latter, which holds for these networks. `score` has one pair: the same function.
+Two estimands. With five networks or more the difference holds for networks in general: Student's t over the networks'
+differences, which contain the noise of images already. With fewer it holds for these networks: Student's t over what
+each image adds. `score` has one pair: the same function.
 """
 
 import math
@@ -12,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from experiments.distances.distance import Array, Distance, of_singles
+from reports.schema import BETTER, NO_DIFFERENCE, WORSE
 
 LEVEL = 0.95  # the confidence of an interval
 MIN_SAMPLES = 40  # images, for an interval
@@ -19,16 +21,15 @@ POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
 GRAINY = 0.01  # grain (texture.py) that a report mentions: about ten times what 500 real images differ by
 FIXED, SAMPLED = "what each image adds", "what each image adds, and each real image"  # how an interval is made
-BETTER, WORSE, NOT_DETECTABLE, NO_VERDICT = "better", "worse", "not detectable", "no verdict"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A difference a - b with its interval; its fields are columns of contrasts.csv.
+    """A difference a - b with its own 95 % interval; its fields are columns of contrasts.csv.
 
-    `clear`: the interval excludes 0. `p_value` is that of the two-sided test of no difference that belongs to it.
-    `detectable`: the difference that this test finds with a probability of 80 %, with the 95 % limits of that where the
-    spread between networks makes the interval. `holds_for`: how many networks it holds for; None if it speaks of
+    `p_value`: of the two-sided test of no difference that belongs to the interval. `clear`: it is detectable; after
+    `corrected` together with the others of its `family`, of which there are `n_compared`. `detectable`: the difference
+    that this test finds with a probability of 80 %. `holds_for`: how many networks it holds for; None if it speaks of
     networks in general.
     """
 
@@ -40,9 +41,17 @@ class Estimate:
     clear: bool
     p_value: float
     detectable: float
-    detectable_low: float | None = None
-    detectable_high: float | None = None
+    freedom: float
     holds_for: int | None = None
+    p_adjusted: float | None = None
+    family: str = ""
+    n_compared: int = 1
+
+    def corrected(self, family: str, p_adjusted: float | None, n_compared: int) -> "Estimate":
+        """The same as one of a family of comparisons, with its p value corrected for all of them."""
+        found = detectable(self.se, self.freedom, n_compared)
+        clear = p_adjusted is not None and p_adjusted <= 1 - LEVEL
+        return replace(self, clear=clear, p_adjusted=p_adjusted, family=family, n_compared=n_compared, detectable=found)
 
 
 def of_one(distance: Distance) -> Estimate:
@@ -50,33 +59,25 @@ def of_one(distance: Distance) -> Estimate:
     return estimate(distance.value, distance.se, freedom(distance), how(distance))
 
 
-def of_pairs(pairs: Sequence[tuple[Distance, Distance]], *, paired: bool = True, level: float = LEVEL) -> Estimate:
+def of_pairs(pairs: Sequence[tuple[Distance, Distance]], *, paired: bool = True, over_images: bool = False) -> Estimate:
     """The mean of a - b over networks, one pair (a, b) for each, with its interval.
 
     Args:
         pairs: the networks' distances. Those of two networks are independent: each samples from its own seed.
         paired: whether image i of a and of b comes from the same noise.
-        level: coverage of the interval.
+        over_images: whether the interval is over images, whatever the number of networks.
 
-    Note: variances over images are combined as independent, with the degrees of freedom of Welch (1947) and
-        Satterthwaite (1946). Where networks are equal, t over five of them is narrower than that in a quarter of all
-        cases; so the wider one counts. The limits of `detectable` are the chi-square limits of the spread.
+    Note: with fewer than five networks, variances over images are combined as independent, with the degrees of freedom
+        of Welch (1947) and Satterthwaite (1946).
     """
     d, n = np.array([a.value - b.value for a, b in pairs]), len(pairs)
+    mean = float(d.mean())
+    if n >= ENOUGH_NETWORKS and not over_images:
+        return estimate(mean, float(d.std(ddof=1)) / n**0.5, n - 1.0, f"t over {n} networks")
     variances = np.array([of_difference(a, b, paired) for a, b in pairs])
     freedoms = np.array([min(freedom(a), freedom(b)) for a, b in pairs])
-    mean, se = float(d.mean()), float(np.sqrt(variances.sum())) / n
-    ways = [estimate(mean, se, satterthwaite(variances, freedoms), how(pairs[0][0]), level)]
-    if n >= ENOUGH_NETWORKS:
-        ways.append(estimate(mean, float(d.std(ddof=1)) / n**0.5, n - 1.0, over_networks(n), level))
-    widest, p_value = max(ways, key=lambda way: way.high - way.low), max(way.p_value for way in ways)
-    low, high = (
-        (float(np.sqrt((n - 1) / stats.chi2.ppf(share, n - 1))) * widest.detectable for share in (0.975, 0.025))
-        if widest is ways[-1] and len(ways) > 1
-        else (None, None)
-    )
-    holds_for = None if n >= ENOUGH_NETWORKS else n
-    return replace(widest, p_value=p_value, detectable_low=low, detectable_high=high, holds_for=holds_for)
+    se, degrees = float(np.sqrt(variances.sum())) / n, satterthwaite(variances, freedoms)
+    return replace(estimate(mean, se, degrees, how(pairs[0][0])), holds_for=n)
 
 
 def of_difference(a: Distance, b: Distance, paired: bool = True) -> float:
@@ -86,13 +87,18 @@ def of_difference(a: Distance, b: Distance, paired: bool = True) -> float:
     return of_singles(a.own) + of_singles(b.own) + of_singles(a.real - b.real)
 
 
-def estimate(difference: float, se: float, freedom: float, how: str, level: float = LEVEL) -> Estimate:
+def estimate(difference: float, se: float, freedom: float, how: str) -> Estimate:
     """A difference with Student's interval from its standard error, whose degrees of freedom are given."""
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * se
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * se
     p_value = float(2 * stats.t.sf(abs(difference) / se, freedom)) if se > 0 else float(difference == 0)
-    detectable = half + float(stats.t.ppf(POWER, freedom)) * se
-    clear = abs(difference) > half
-    return Estimate(difference, se, difference - half, difference + half, how, clear, p_value, detectable)
+    clear, found = abs(difference) > half, detectable(se, freedom)
+    return Estimate(difference, se, difference - half, difference + half, how, clear, p_value, found, freedom)
+
+
+def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
+    """What a test finds with a probability of 80 %, one of several that are corrected for each other (Bonferroni)."""
+    critical = stats.t.isf((1 - LEVEL) / 2 / n_compared, freedom)
+    return float(critical + stats.t.ppf(POWER, freedom)) * se
 
 
 def satterthwaite(variances: Array, freedoms: Array) -> float:
@@ -117,18 +123,13 @@ def predicted(differences: Sequence[float]) -> tuple[float, float] | None:
 def verdict(judge: Estimate) -> str:
     """The verdict on a against b, from the distance that decides."""
     if not judge.clear:
-        return NOT_DETECTABLE
+        return NO_DIFFERENCE
     return BETTER if judge.difference < 0 else WORSE
 
 
 def how(distance: Distance) -> str:
     """How an interval over its images is made."""
     return SAMPLED if len(distance.real) else FIXED
-
-
-def over_networks(n: int) -> str:
-    """How an interval over n networks is made."""
-    return f"t over {n} networks"
 
 
 def freedom(distance: Distance) -> float:

@@ -18,9 +18,9 @@ from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array, Distance
 from experiments.distances.frechet import Moments
 from experiments.distances.kernels import Sums
+from reports.schema import METRICS as METRICS
 
-METRICS, QUALITY = ("mmd", "kd", "fd"), ("precision", "recall")
-JUDGE = METRICS[0]  # it decides
+QUALITY = ("precision", "recall")
 WIDTH = 1.0  # of the Gaussian kernel, as a share of the median distance of real images
 POOL_SEED = 7  # decides which real images are set aside
 FAR = 100  # standard deviations of real features from 0, above which precision and recall take them less their mean
@@ -60,7 +60,9 @@ class Against:
         if groups is not None:
             inside = kernels.apart(used, first, inside, groups[: self.most])
         out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used} | {"fd": self._frechet(own)}
-        return {name: out[name] if groups is None else out[name].of_groups(groups) for name in METRICS}
+        if groups is None:
+            return {name: out[name] for name in METRICS}
+        return {name: out[name].of_groups(_renumbered(groups[: len(out[name].own)])) for name in METRICS}
 
     def _by_kernel(self, name: str, sums: Sums, to_real: Array, to_own: Array) -> Distance:
         means = to_real / len(to_own)
@@ -151,6 +153,11 @@ class Real:
             within[name] = (float(rows.sum()) - 2 * between - inside.total) / (rest * (rest - 1))
             others[name] = inside.total / max(n * (n - 1), 1), between / max(n * rest, 1)
         return Against(self.features[~aside], self.width, within), others
+
+
+def _renumbered(groups: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Groups, numbered without gaps."""
+    return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
 
 def precision_recall(features: Array, real: Array) -> tuple[float, float]:

@@ -9,7 +9,6 @@ import torch
 
 from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
-from experiments.distances.real import JUDGE
 from experiments.export import network
 from experiments.export.libraries import diffusers, k_diffusion
 from experiments.export.settings_file import FORMAT
@@ -24,6 +23,7 @@ from experiments.run.networks import data_of
 from experiments.run.plan import Run
 from experiments.run.study import Say
 from experiments.run.tables import Made
+from reports.schema import JUDGE
 
 EXPORTS: dict[str, Callable[[Target], str]] = {  # library -> its code
     "torch": torch_loop,

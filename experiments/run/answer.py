@@ -235,7 +235,7 @@ def _written(
     with of_user("finish()"):
         study.finish(out, made, result, console.print)
     info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": options.preset}
-    info |= {"fixed_beforehand": study.fixed_beforehand, "notes": [*notes, *made.autoencoder, *made.doubts]}
+    info |= {**study.provenance, "notes": [*notes, *made.autoencoder, *made.doubts]}
     every = sum(sum(paths.values()) for paths in execute.needed(list(made.files), made.cache).values())
     info["computed"] = round(min(worked.evaluations / every, 1), 3) if every else 1  # the rest was stored before
     return folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from reports.schema import CONTROL as CONTROL
+from reports.schema import RETRAINED
+
 if TYPE_CHECKING:
     from experiments.distances.distance import Distance
     from experiments.run.setting import Setting
 
 Row = dict[str, Any]
-PRIMARY, CONTROL = "primary", "control"  # groups, and kinds of contrasts
+PRIMARY = "primary"  # a group, and a kind of contrast, as CONTROL is
 ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 
@@ -24,19 +27,19 @@ class Side:
     Args:
         planned: how many networks were planned.
         paired: whether image i comes from the same noise as image i of the sides that it is compared with.
-        prompted: whether the units of its distances are prompts, which it shares with all others.
         what: what it is, without its names and its noise.
+        given: whether it is a set of images that people have: then its one seed is None, and no network is spoken of.
     """
 
     label: str
     group: str
     budget: int | None
     planned: int
-    rows: Mapping[int, Row]
-    distances: "Mapping[int, Mapping[str, Distance]]"
+    rows: Mapping[Any, Row]
+    distances: "Mapping[Any, Mapping[str, Distance]]"
     paired: bool = True
-    prompted: bool = False
     what: object = None
+    given: bool = False
 
     @property
     def place(self) -> tuple[str, int | None]:
@@ -62,7 +65,7 @@ class Contrast:
         return (self.a, self.b)
 
     @property
-    def seeds(self) -> list[int]:
+    def seeds(self) -> list[int | None]:
         """The networks of which both sides succeeded."""
         return _shared(self.sides)
 
@@ -91,7 +94,7 @@ class Interaction:
         return (*self.a, *self.b)
 
     @property
-    def seeds(self) -> list[int]:
+    def seeds(self) -> list[int | None]:
         """The networks of which all sides succeeded."""
         return _shared(self.sides)
 
@@ -100,7 +103,7 @@ class Interaction:
         return [(after - before, other - first) for after, before, other, first in each]
 
 
-def _shared(sides: Sequence[Side]) -> list[int]:
+def _shared(sides: Sequence[Side]) -> list[int | None]:
     return [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
 
 
@@ -109,6 +112,7 @@ class BestSet:
     """Which of these settings cannot be told from the best? They are of one group and budget."""
 
     sides: Sequence[Side]
+    kind: ClassVar[str] = "best set"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", tuple(self.sides))  # they are read several times
@@ -143,7 +147,5 @@ def repeated(again: Side, sides: Iterable[Side]) -> Side | None:
 def control(again: Side, setting: Side) -> Contrast:
     """The A/A control: a setting against itself, with other noise or with retrained networks."""
     networks = [{row.get("model_id") for row in side.rows.values()} for side in (again, setting)]
-    what, group = ("retrained", "retrained") if networks[0] != networks[1] else ("other noise", CONTROL)
-    return Contrast(
-        CONTROL, replace(again, label=f"{setting.label}, {what}", group=group, paired=again.prompted), setting
-    )
+    what, group = (RETRAINED, RETRAINED) if networks[0] != networks[1] else ("other noise", CONTROL)
+    return Contrast(CONTROL, replace(again, label=f"{setting.label}, {what}", group=group, paired=False), setting)

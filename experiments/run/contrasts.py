@@ -1,94 +1,114 @@
-"""Comparisons (compare.py) as rows of contrasts.csv, best_sets.csv and floors.csv.
+"""Comparisons (compare.py) as rows of contrasts.csv and best_sets.csv: of experiments, and of `score`.
 
-A contrast that was fixed beforehand has an interval of its own, and so has a control. Interactions have intervals that
-hold for all of them at once (Bonferroni). All other differences are one family, whose intervals hold at once
-(distances/family.py): the verdicts on settings against the first one and the set of the best come from the same
-intervals.
+Every interval is the ordinary 95 % interval of its own comparison (distances/intervals.py). Verdicts are corrected by
+Holm's method over a family: all exploratory comparisons that a study makes, or all its interactions, in the metric that
+decides. The contrast that was fixed beforehand and the control are families of one.
 """
 
-import itertools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from experiments.distances.distance import Array
-from experiments.distances.family import Family, family
-from experiments.distances.intervals import (
-    BETTER,
-    ENOUGH_NETWORKS,
-    GRAINY,
-    LEVEL,
-    NO_VERDICT,
-    Estimate,
-    of_pairs,
-    predicted,
-    verdict,
-)
-from experiments.distances.real import JUDGE, METRICS
+from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, Estimate, of_pairs, predicted, verdict
+from experiments.distances.multiple_comparisons import holm
 from experiments.distances.trust import MEASURES, no_images
 from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Interaction, Row, Side, named
+from reports.schema import (
+    CONTROL_FAILED,
+    CONTROL_PASSED,
+    CONTROL_UNUSUAL,
+    EXPLORATION,
+    INTERACTIONS,
+    JUDGE,
+    METRICS,
+    NO_VERDICT,
+)
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
+BROKEN, FAILED = 0.001, "the control failed"  # the p value of a control, below which something is wrong; what it is
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 log = logging.getLogger(__name__)
 IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")
+Judged = Contrast | Interaction
 
 
 @dataclass(frozen=True)
-class Families:
-    """The family of all differences on a page, of each metric.
+class Judge:
+    """The verdicts of a study.
 
-    It has each contrast without an interval of its own, and all pairs of each set of the best. Settings of one family
-    have images from the same networks and noise. Where those of a page do not, it has as many families, and each has so
-    many times less of the 5 %. A setting of which a run failed is in none.
+    Args:
+        floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
+        failed: whether the control shows a difference that chance makes less than once in a thousand.
+        found: by comparison why it has no verdict, and its difference in the metric that decides, corrected for the
+            others of its family.
+        pairs: by two settings their exploratory contrast.
     """
 
-    places: Mapping[int, tuple[int, int]]  # id of a side -> its family, its place in that
-    of: Sequence[Mapping[str, Family]]
-    interactions: int = 0  # how many there are
+    floors: Sequence[Row]
+    failed: bool = False
+    found: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
+    pairs: Mapping[frozenset[object], int] = field(default_factory=dict)
 
     @classmethod
-    def over(cls, comparisons: Sequence[Comparison]) -> "Families":
-        """The families of comparisons that are `comparable`."""
-        parts: dict[object, dict[int, Side]] = {}  # by networks: sides by id
-        pairs = list[tuple[Side, Side]]()
-        for one in comparisons:
-            if isinstance(one, BestSet):
-                pairs += itertools.combinations([side for side in one.sides if side.whole], 2)
-            elif isinstance(one, Contrast) and one.kind not in ALONE and one.a.whole and one.b.whole:
-                pairs.append((one.a, one.b))
-        for side in (side for pair in pairs for side in pair):
-            parts.setdefault(_images(side), {})[id(side)] = side
-        places = {name: (n, place) for n, part in enumerate(parts.values()) for place, name in enumerate(part)}
-        compared = [np.zeros((len(part), len(part)), dtype=bool) for part in parts.values()]
-        for a, b in pairs:
-            (n, first), (other, second) = places[id(a)], places[id(b)]
-            assert n == other  # see `comparable`
-            compared[n][first, second] = True
-        level = 1 - (1 - LEVEL) / max(len(parts), 1)
-        of = [
-            {metric: _family([*part.values()], metric, which, level) for metric in METRICS}
-            for part, which in zip(parts.values(), compared, strict=True)
-        ]
-        return cls(places, of, sum(isinstance(one, Interaction) for one in comparisons))
+    def of(cls, comparisons: Sequence[Comparison], floors: Sequence[Row]) -> "Judge":
+        """The verdicts on comparisons that are `comparable`, which the caller keeps."""
+        judged = [one for one in comparisons if not isinstance(one, BestSet) and one.seeds]
+        own, judge = {id(one): measured(one, JUDGE) for one in judged}, cls(floors)
+        controls = [one for one in judged if one.kind == CONTROL and not judge.why(one)]
+        judge = replace(judge, failed=any(own[id(one)].p_value < BROKEN for one in controls))
+        found = {id(one): (judge.why(one), replace(own[id(one)], family=one.kind)) for one in judged}
+        for name, kind in ((EXPLORATION, Contrast), (INTERACTIONS, Interaction)):
+            family = {id(one): _samples(one) for one in judged if isinstance(one, kind) and one.kind not in ALONE}
+            compared = {key: same for key, same in family.items() if not found[key][0]}
+            p_values = {same: found[key][1].p_value for key, same in compared.items()}  # the same runs count once
+            corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
+            for key, same in family.items():
+                why, estimate = found[key]
+                known = corrected.get(same) if not why else None
+                found[key] = why, estimate.corrected(name, known, max(len(p_values), 1))
+        pairs = {frozenset(map(_name, one.sides)): id(one) for one in judged if one.kind not in ALONE}
+        return replace(judge, found=found, pairs=pairs)
 
-    def find(self, *sides: Side) -> tuple[Mapping[str, Family], list[int]] | None:
-        """The family of some sides, and their places in it; None if one of them is in none."""
-        found = [self.places[id(side)] for side in sides if id(side) in self.places]
-        if len(found) < len(sides):
-            return None
-        return self.of[found[0][0]], [place for _, place in found]
+    def why(self, one: Judged) -> str:
+        """Why a comparison gets no verdict; "" if it does."""
+        if one.kind not in ALONE and (missed := [side for side in one.sides if not side.whole]):
+            return f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
+        judged = [one.a, one.b, one.sides] if isinstance(one, Interaction) else [one.sides]
+        return next(filter(None, (self.of_sides(sides, one.seeds, one.kind) for sides in judged)), "")
 
-    @property
-    def pairs(self) -> int:
-        """How many differences there are, in all."""
-        return sum(each[JUDGE].pairs for each in self.of)
+    def of_sides(self, sides: Sequence[Side], seeds: Sequence[int | None], kind: str = "") -> str:
+        """Why settings get no verdict: their samples are no images, networks are too few, or the control failed."""
+        rows = [side.rows[seeds[0]] for side in sides]
+        same = ("features", "n_samples", "n_reference")
+        floor = {row["metric"]: row["mean"] for row in self.floors if all(row[name] == rows[0][name] for name in same)}
+        qualities = [{name: _mean(side, name, seeds) for name in MEASURES} for side in sides]
+        why = no_images(qualities, {name: floor.get(name, 0.0) for name in MEASURES})
+        why = why or (FEW_NETWORKS if own_training(sides) and len(seeds) < ENOUGH_NETWORKS else "")
+        return why or (FAILED if self.failed and kind != CONTROL else "")
+
+
+def measured(one: Judged, metric: str) -> Estimate:
+    """a - b with its own interval, network by network. That of a control with the same networks is over images."""
+    same_networks = one.kind == CONTROL and not own_training(one.sides)
+    paired = all(side.paired for side in one.sides)
+    found = of_pairs(one.pairs(metric), paired=paired, over_images=same_networks)
+    return replace(found, holds_for=None) if one.sides[0].given else found
+
+
+def _samples(one: Judged) -> object:
+    """What a comparison is made of: two of the same samples are one."""
+    ids = [row.get("samples_id") for side in one.sides for row in side.rows.values()]
+    return id(one) if None in ids else tuple(ids)
+
+
+def _name(side: Side) -> object:
+    return side.group, side.budget, side.label
 
 
 def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -114,78 +134,51 @@ def _images(side: Side) -> tuple[object, ...]:
     return side.paired, *((seed, row.get("sample_seed"), row.get("n_samples")) for seed, row in side.rows.items())
 
 
-def _family(sides: Sequence[Side], metric: str, compared: NDArray[np.bool_], level: float) -> Family:
-    distances = [[each[metric] for each in side.distances.values()] for side in sides]
-    return family(distances, compared, paired=sides[0].paired, level=level)
-
-
 # --- contrasts.csv ---
 
 
-def contrast_rows(comparisons: Sequence[Comparison], families: Families, floors: Sequence[Row]) -> Iterator[Row]:
-    """Rows of contrasts.csv: for each metric one per network, then one over networks.
-
-    Args:
-        families: of these comparisons.
-        floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
-    """
+def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
+    """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
     for one in comparisons:
         if not isinstance(one, BestSet) and one.seeds:
-            yield from _rows(one, families, floors)
+            yield from _rows(one, *judge.found[id(one)], partial(measured, one))
 
 
-def _rows(one: Contrast | Interaction, families: Families, floors: Sequence[Row]) -> Iterator[Row]:
-    shared, seeds = _shared(one), one.seeds
+def _rows(one: Judged, why: str, judged: Estimate, of: Callable[[str], Estimate]) -> Iterator[Row]:
+    """The rows of a comparison; `judged` is its corrected difference in the metric that decides, `of` gives others."""
+    shared, seeds, paired = _shared(one), one.seeds, all(side.paired for side in one.sides)
+    word = NO_VERDICT if why else _of_control(judged) if one.kind == CONTROL else verdict(judged)
     for metric in METRICS:
         for seed, (a, b) in zip(seeds, one.pairs(metric), strict=True):
+            if seed is None:  # sets of images, which no network of ours made
+                continue
             own = {"train_seed": seed, "value_a": a.value, "value_b": b.value, "n_networks": 1}
             ids: Row = {}
             if isinstance(one, Contrast):
                 ids = {f"run_id_{name}": side.rows[seed]["run_id"] for name, side in zip("ab", one.sides, strict=True)}
-            yield shared | _numbers(metric, of_pairs([(a, b)], paired=_paired(one))) | own | ids
-    whole, why, adjusted = {metric: _estimate(one, metric, families) for metric in METRICS}, "", None
-    if one.kind not in ALONE:
-        effects = isinstance(one, Interaction)
-        count = families.interactions if effects else families.pairs
-        if missed := [side for side in one.sides if not side.whole]:
-            why = f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
-        elif count > 1:
-            adjusted = f"simultaneous, {count} {'interactions' if effects else 'pairs'}"
-    judged = [one.a, one.b, one.sides] if isinstance(one, Interaction) else [one.sides]
-    why = why or next(filter(None, (no_verdict(sides, seeds, floors) for sides in judged)), "")
-    if why:
-        whole = {metric: replace(estimate, clear=False) for metric, estimate in whole.items()}
+            yield shared | _numbers(metric, of_pairs([(a, b)], paired=paired)) | own | ids
     for metric in METRICS:
-        low, high = predicted([a.value - b.value for a, b in one.pairs(metric)]) or (None, None)
-        value_a, value_b = (float(np.mean([pair[side].value for pair in one.pairs(metric)])) for side in (0, 1))
+        estimate, pairs = judged if metric == JUDGE else of(metric), one.pairs(metric)
+        low, high = predicted([a.value - b.value for a, b in pairs]) or (None, None)
+        value_a, value_b = (float(np.mean([pair[side].value for pair in pairs])) for side in (0, 1))
         row: Row = {
             "value_a": value_a,
             "value_b": value_b,
             "n_networks": len(seeds),
             "new_network_low": low,
             "new_network_high": high,
-            "adjusted": adjusted,
             "no_verdict": why or None,
-            "verdict": NO_VERDICT if why else verdict(whole[JUDGE]),
+            "verdict": word,
         }
+        estimate = replace(estimate, clear=False) if why else estimate
         if metric == JUDGE and not why and isinstance(one, Contrast):
-            row |= to_settle(whole[metric], SMALLEST * value_b, one)
-        yield shared | _numbers(metric, whole[metric]) | row
+            row |= to_settle(estimate, SMALLEST * value_b, one)
+        yield shared | _numbers(metric, estimate) | row
 
 
-def _estimate(one: Contrast | Interaction, metric: str, families: Families) -> Estimate:
-    """The difference with the interval that its kind has."""
-    if isinstance(one, Interaction):
-        alone = of_pairs(one.pairs(metric), paired=_paired(one), level=1 - (1 - LEVEL) / families.interactions)
-        return replace(alone, p_value=min(1.0, families.interactions * alone.p_value))
-    if one.kind not in ALONE and (found := families.find(one.a, one.b)) is not None:
-        known, (a, b) = found
-        return known[metric].difference(a, b)
-    return of_pairs(one.pairs(metric), paired=_paired(one))
-
-
-def _paired(one: Contrast | Interaction) -> bool:
-    return all(side.paired for side in one.sides)
+def _of_control(found: Estimate) -> str:
+    """The verdict on a setting against itself."""
+    return CONTROL_FAILED if found.p_value < BROKEN else CONTROL_UNUSUAL if found.clear else CONTROL_PASSED
 
 
 def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:
@@ -195,7 +188,7 @@ def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:
     that is larger.
     """
     size = max(abs(estimate.difference), smallest)
-    if one.a.prompted:  # more samples of the same prompts would not
+    if one.a.given:  # nobody times how others make their images
         return {}
     if estimate.clear or size <= 0 or estimate.detectable <= size:
         return {}
@@ -206,20 +199,7 @@ def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:
     return {"n_to_settle": math.ceil(int(rows[0]["n_samples"]) * times), "minutes_to_settle": seconds * times / 60}
 
 
-def no_verdict(sides: Sequence[Side], seeds: Sequence[int], floors: Sequence[Row]) -> str:
-    """Why settings get no verdict: their samples are no images, or networks are too few; "" if they do.
-
-    `seeds`: of the networks that are compared.
-    """
-    rows = [side.rows[seeds[0]] for side in sides]
-    same = ("features", "n_samples", "n_reference")
-    floor = {row["metric"]: row["mean"] for row in floors if all(row[name] == rows[0][name] for name in same)}
-    qualities = [{name: _mean(side, name, seeds) for name in MEASURES} for side in sides]
-    why = no_images(qualities, {name: floor.get(name, 0.0) for name in MEASURES})
-    return why or (FEW_NETWORKS if own_training(sides) and len(seeds) < ENOUGH_NETWORKS else "")
-
-
-def _mean(side: Side, name: str, seeds: Sequence[int] | None = None) -> float:
+def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> float:
     """The mean of a column over networks, all or those with these seeds."""
     return float(np.mean([side.rows[seed][name] for seed in (side.rows if seeds is None else seeds)]))
 
@@ -257,66 +237,61 @@ def _effect(a: Side, b: Side) -> str:
 # --- best_sets.csv ---
 
 
-def best_set_rows(comparisons: Sequence[Comparison], families: Families, floors: Sequence[Row]) -> Iterator[Row]:
-    """Rows of best_sets.csv, one per setting. Settings with a failed run are left out.
+def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
+    """Rows of best_sets.csv, one per setting. Settings with a failed run are left out. The first is the default.
 
-    The first is the baseline. Recommended is the lowest score among the settings that are detectably better than it,
-    without grain if there is such a setting; if none is better, the baseline.
+    A setting is in the set unless its difference to the lowest score is detectable, by Holm over these differences; a
+    difference that is a contrast of the study too has the verdict of that. Recommended is the lowest score without more
+    fine noise than the default's, if the default's difference to it is detectable, else the default.
     """
     for one in comparisons:
         if isinstance(one, BestSet) and len(sides := [side for side in one.sides if side.whole]) > 1:
-            yield from _set_rows(sides, families, floors)
+            yield from _set_rows(sides, judge)
 
 
-def _set_rows(sides: Sequence[Side], families: Families, floors: Sequence[Row]) -> list[Row]:
-    seeds, found = list(sides[0].rows), families.find(*sides)
-    assert found is not None  # the pairs of each set are in a family
-    known, places = found[0][JUDGE], found[1]
-    apart = own_training(sides)
-    best, out, better = min(places, key=lambda place: float(known.values[place])), list[Row](), list[Row]()
+def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
+    default, seeds, out = sides[0], list(sides[0].rows), list[Row]()
+    lowest, *others = sorted(sides, key=_score)
+    found = _to_lowest(lowest, others, judge) | {lowest.label: measured(Contrast("", lowest, lowest), JUDGE)}
     columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
-    for place, side in zip(places, sides, strict=True):
-        why = no_verdict([side], seeds, floors) or (FEW_NETWORKS if apart and len(seeds) < ENOUGH_NETWORKS else "")
-        difference, low, high = known.to_best(place, places)
-        row = (
+    of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
+    for side in sides:
+        why, own = judge.of_sides([side], seeds) or judge.of_sides(sides, seeds), found[side.label]
+        out.append(
             {name: side.rows[seeds[0]].get(name) for name in columns}
             | {"mode": side.group, "budget": side.budget, "setting": side.label, "metric": JUDGE, "level": LEVEL}
-            | {"value": float(known.values[place]), "fd": _mean(side, "fd"), "n_networks": len(seeds)}
-            | {"n_settings": len(sides), "best": place == best, "holds_for": known.holds_for}
-            | {"interval": f"simultaneous, {families.pairs} pairs: {known.how}"}
-            | {"difference": difference, "low": low, "high": high, "destroyed": _destroyed(side, floors)}
-            | {"in_set": None if why else low <= 0, "no_verdict": why or None}
-        )
-        out.append(row)
-        if place != places[0] and not (why or no_verdict((side, sides[0]), seeds, floors)):
-            better += [row] if verdict(known.difference(place, places[0])) == BETTER else []
-    grain = {row["setting"]: _mean(side, "grain") for row, side in zip(out, sides, strict=True) if _has_grain(side)}
-    usable = [row for row in better if not grain.get(row["setting"], 0.0) > GRAINY] or better
-    baseline = None if out[0]["no_verdict"] else out[0]
-    recommended = min(usable, key=lambda row: float(row["value"]), default=baseline)
-    return [row | {"recommended": row is recommended} for row in out]
+            | {"value": _score(side), "fd": _mean(side, "fd"), "n_networks": len(seeds)}
+            | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
+            | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}
+        )  # fmt: skip
+    most = max(GRAINY, _grain(default))  # that a default has, it may keep
+    use, *more = [side for side in (lowest, *others) if _grain(side) <= most]
+    more = more if default in more else [*more, default]
+    if use is default or out[sides.index(use)]["no_verdict"] or not _to_lowest(use, more, judge)[default.label].clear:
+        use = default
+    return [row | {"recommended": row["setting"] == use.label and not row["no_verdict"]} for row in out]
 
 
-def _destroyed(side: Side, floors: Sequence[Row]) -> float | None:
-    """The upper end of the 95 % interval of MMD^2 above the floor, as a share of destroyed images; None if not known.
-
-    A share s of destroyed images gives at most s^2 C (distances/harm.py). Here C is 1, the least that it can be, so the
-    share is not too small. Near the floor the spread is that of real images, which samples do not show.
-    """
-    same = ("features", "n_samples", "n_reference")
-    first = next(iter(side.rows.values()))
-    floor = next((row for row in floors if row["metric"] == JUDGE and all(row[n] == first[n] for n in same)), None)
-    if floor is None:
-        return None
-    distances = [each[JUDGE] for each in side.distances.values()]
-    se = math.sqrt(sum(one.se**2 + floor["sd"] ** 2 for one in distances)) / len(distances)
-    half = float(stats.norm.ppf((1 + LEVEL) / 2)) * se
-    high = float(np.mean([one.value for one in distances])) - floor["mean"] + half
-    return math.sqrt(max(high, 0.0))
+def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, Estimate]:
+    """The difference of other settings to the lowest, corrected for all of these, or as the study's contrast."""
+    own = [measured(Contrast("", side, lowest), JUDGE) for side in others]
+    corrected, out = holm([one.p_value for one in own]), dict[str, Estimate]()
+    for side, one, p_value in zip(others, own, corrected, strict=True):
+        out[side.label] = one.corrected("to the lowest", p_value, len(own))
+        _, known = judge.found.get(judge.pairs.get(frozenset({_name(side), _name(lowest)}), 0), ("", one))
+        if known.p_adjusted is not None:
+            out[side.label] = one.corrected(known.family, known.p_adjusted, known.n_compared)
+    return out
 
 
-def _has_grain(side: Side) -> bool:
-    return all(row.get("grain") is not None for row in side.rows.values())
+def _score(side: Side) -> float:
+    """Its distance to real images in the metric that decides, a mean over networks."""
+    return float(np.mean([each[JUDGE].value for each in side.distances.values()]))
+
+
+def _grain(side: Side) -> float:
+    """The fine noise in its samples; 0 where it is not measured."""
+    return _mean(side, "grain") if all(row.get("grain") is not None for row in side.rows.values()) else 0.0
 
 
 def summary(values: Array) -> dict[str, float]:

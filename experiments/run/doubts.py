@@ -49,8 +49,6 @@ def remarks(runs: Sequence[Run]) -> list[str]:
             f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
             "so FD compares only runs of equally many samples; MMD and KD have no such limit"
         )
-    if (groups := runs[0].groups) is not None:
-        found.append(f"sample i has prompt i mod {groups}: the {groups} prompts are the units of all intervals")
     if reference.decoder is not None:
         found.append(
             f"samples are compared with {reference.n:,} decoded latents of the data, so what the autoencoder itself "
@@ -58,6 +56,8 @@ def remarks(runs: Sequence[Run]) -> list[str]:
         )
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
         found += [*external.notes(network.source), *external.remarks(network.untrained())]
+        if getattr(network.untrained(), "takes_index", False):
+            found.append("the network is given the index of each sample: intervals hold for these prompts")
     return [*dict.fromkeys(found)]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from scipy import stats
 
 from experiments.distances.intervals import ENOUGH_NETWORKS, LEVEL, POWER
-from experiments.distances.real import JUDGE
 from experiments.own.memory import halve_until_it_fits
 from experiments.own.user_code import of_user
 from experiments.run.artifact import header_of
@@ -19,6 +18,7 @@ from experiments.run.networks import TRAIN_COST
 from experiments.run.plan import Run
 from experiments.run.timings import SAMPLING, Mode, forward, timed
 from experiments.terminal import duration, plural
+from reports.schema import JUDGE
 
 SHOWN_TIMES = 1000  # MMD is small: pages and terminal show it times this
 # Standard error of MMD over images times the square root of their number, where no score is stored yet: measured for

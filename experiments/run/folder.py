@@ -110,7 +110,8 @@ def write_tables(folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Ma
     """Writes the tables, rows by the name of their file, and the pictures, by name."""
     for name, rows in tables.items():
         write_rows(folder / name, rows)
-    (folder / "images").mkdir(exist_ok=True)
+    if pictures:
+        (folder / "images").mkdir(exist_ok=True)
     for name, picture in pictures.items():
         picture.save(folder / "images" / f"{name}.png", optimize=True)
 
@@ -127,12 +128,28 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Writes rows as CSV, with the columns of its table. Values are not rounded; missing values are empty."""
+    """Writes rows as CSV, with the columns of its table. Values are not rounded; missing values are empty.
+
+    A text that a spreadsheet would take for a formula, such as a file's name, gets a quote before it.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, written(TABLES[path.name]), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        formulas = {name: f"'{value}" for name, value in row.items() if isinstance(value, str) and is_formula(value)}
+        writer.writerow({**row, **formulas})
     write_text(path, text.getvalue())
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet would calculate a text of a CSV file that is no number."""
+    if not text.startswith(("=", "+", "-", "@")):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def square(images: torch.Tensor) -> Image.Image:

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffusion_core.adapters import Adapter
 from diffusion_core.data import check_name, resolve
 from diffusion_core.data_set import Images, Values
 from diffusion_core.fields import check_fields, check_range, one_of
@@ -24,6 +23,7 @@ from experiments.own import external, form
 from experiments.own.features import features_id
 from experiments.own.user_code import of_user
 from experiments.run.compare import CONTROL, Row
+from experiments.run.folder import is_formula
 from experiments.run.foreign import Foreign
 from experiments.run.identity import LABEL, LATER, check_distinct, has_own_code, identity
 from experiments.run.machine import Machine
@@ -74,27 +74,10 @@ class Run:
     machine: Machine
     reference: Reference = field(metadata=LABEL)
     batch: int = 0  # samples per network evaluation; 0 for the machine's default
-    groups: int | None = field(default=None, metadata=LABEL)  # prompts: sample i has prompt i mod their number
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_range("batch", self.batch, 0)
-        if self.groups is not None:
-            self._check_groups(self.groups)
-
-    def _check_groups(self, groups: int) -> None:
-        """Raises ValueError unless the network is told so many prompts, and several samples have each."""
-        if not 2 <= groups < self.n:
-            where = f"{self.setting.label!r} of {self.setting.group!r} has {self.n} samples per network"
-            raise ValueError(f"groups={groups}: it must be from 2 to {self.n - 1}, since {where}")
-        model = self.network.untrained() if isinstance(self.network, Foreign) else None
-        if not getattr(model, "takes_index", False):
-            raise ValueError(
-                f"groups={groups}: the network is told no index, so all samples have one prompt; it needs "
-                "takes_index = True, or labels='balanced'"
-            )
-        if isinstance(model, Adapter) and (told := model.convention.n_classes) != groups:
-            raise ValueError(f"groups={groups}: the network is told {told} labels, n_classes of its adapter")
 
     @property
     def seed(self) -> int:
@@ -145,7 +128,7 @@ class Run:
     @property
     def scored(self) -> tuple[Any, ...]:
         """What its score follows from."""
-        return (self, self.reference) if self.groups is None else (self, self.reference, self.groups)
+        return (self, self.reference)
 
     @cached_property
     def score_id(self) -> str:
@@ -233,7 +216,7 @@ def planned(
                     "larger than that"
                 )
             own = _trained_as(one, network, study.first_seed + number)
-            runs.append(Run(one, own, n, machine, reference, study.batch_size or batch, study.groups))
+            runs.append(Run(one, own, n, machine, reference, study.batch_size or batch))
     return runs
 
 
@@ -316,6 +299,8 @@ def check_settings(settings: Sequence[Setting]) -> None:
             text = getattr(one, name)
             if not (text.strip() and text.isprintable()):
                 raise ValueError(f"{name}={text!r}: it must be a text that can be printed in a line")
+            if is_formula(text):
+                raise ValueError(f"{name}={text!r}: a spreadsheet would calculate it; begin it with another character")
         for what, value in {"sampler": one.sampler, "noise": one.training.get("noise")}.items():
             _check_name(f"name of the {what} of {one.label!r}", value)
         if one.group == CONTROL and not (one.draw or one.retrained):

@@ -14,7 +14,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -343,7 +342,7 @@ def _scored(run: Run, samples: Artifact, real: Artifact) -> Made:
     features, against = features32.double().numpy(), _against(real.path, real.sum, run.n)
     if features.shape[1] != against.features.shape[1]:
         raise ValueError(f"samples have {features.shape[1]} features, real images {against.features.shape[1]}")
-    distances = against.distances(features, None if run.groups is None else np.arange(run.n) % run.groups)
+    distances = against.distances(features)
     if wrong := [f"{name}={one.value}" for name, one in distances.items() if not math.isfinite(one.value)]:
         raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
     precision, recall = precision_recall(features, against.features)

@@ -23,7 +23,6 @@ import tyro
 from diffusion_core.fields import check_fields, check_range
 from experiments.run.compare import (
     CONTROL,
-    PRIMARY,
     BestSet,
     Comparison,
     Row,
@@ -97,9 +96,6 @@ class Study:
     elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE."""
     label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
-    groups: Annotated[int | None, shown("N", "every sample is alone")] = None
-    """Prompts of a network that is told the index of a sample: sample i has prompt i mod N. They are the units of all
-    intervals, since samples of one prompt are alike."""
     train_images: int = 200_000
     """Images that each network sees in training, repeats counted."""
     recipe: Literal["fast", "plain"] = "fast"
@@ -108,6 +104,8 @@ class Study:
     2022."""
     seeds: int = 2
     """Number of networks, each trained from its own seed. More networks give narrower intervals."""
+    first_seed: int = 1
+    """Seed of the first network; the others have the seeds that follow. A repetition needs seeds of its own."""
     n_samples: int = 500
     """Images per network and setting. More images give narrower intervals."""
     features: Annotated[str | None, shown("NAME", "digits for MNIST, else natural")] = None
@@ -117,7 +115,6 @@ class Study:
     """Weights of the feature extractor."""
     batch_size: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: the machine's)")] = 0
     """Samples per network evaluation; part of a run's identity. Lower it if memory runs out."""
-    first_seed: Hidden[int] = 1  # of training; recipes are tuned on seed 0
     warmup_images: Hidden[int] = 10_000
     held_out: Hidden[int] = 0  # images at the end of the data set that training does not see; at most a tenth of them
 
@@ -193,12 +190,9 @@ class Study:
         return self.network != "exact" and ":" not in self.network
 
     @property
-    def fixed_beforehand(self) -> bool:
-        """Whether its primary contrast is that of a preset, and so was fixed before any run."""
-        mine = [one for one in self.settings() if one.group == PRIMARY]
-        presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
-        same = (each for each in presets if all(getattr(self, f.name) == getattr(each, f.name) for f in fields(Study)))
-        return bool(mine) and any([one for one in each.settings() if one.group == PRIMARY] == mine for each in same)
+    def provenance(self) -> Mapping[str, Any]:
+        """What run.json says of when its comparisons were chosen."""
+        return {"fixed_beforehand": False}
 
     @cached_property
     def data_std(self) -> float:

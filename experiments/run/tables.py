@@ -15,7 +15,7 @@ from experiments.run.artifact import Artifact
 from experiments.run.cache import Cache
 from experiments.run.cache import Made as Content
 from experiments.run.compare import BestSet, Comparison, Row, Side, named
-from experiments.run.contrasts import Families, best_set_rows, comparable, contrast_rows, summary
+from experiments.run.contrasts import Judge, best_set_rows, comparable, contrast_rows, summary
 from experiments.run.foreign import Foreign
 from experiments.run.identity import has_own_code
 from experiments.run.machine import pin_scores
@@ -25,6 +25,7 @@ from experiments.run.scatter import SHOWN, Scatter
 from experiments.run.study import Of, Study
 
 REPEATS = 20  # of the floor
+BELOW = 4  # standard errors, by which chance brings no MMD below 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Made:
             rows = {seed: self.rows[run] for seed, run in there.items()}
             distances = {seed: steps.distances_of(self.files[run].score) for seed, run in there.items()}
             out.setdefault((group, budget), {})[label] = Side(
-                label, group, budget, len(same), rows, distances, what=what, prompted=same[0].groups is not None
+                label, group, budget, len(same), rows, distances, what=what
             )
         return out
 
@@ -94,14 +95,20 @@ class Made:
 
     @property
     def doubts(self) -> list[str]:
-        """A warning if settings that differ gave the same images: a user's code may not see what differs."""
-        first = dict[str, Run]()
+        """Warnings if samples are nearer to the data than real images are, or settings that differ gave the same."""
+        first, found = dict[str, Run](), list[str]()
+        for run, row in self.rows.items():
+            if row["status"] == "ok" and row["mmd"] < -BELOW * row["mmd_se"]:
+                size = f"MMD ×1000 {1000 * row['mmd']:.3g}, standard error {1000 * row['mmd_se']:.2g}"
+                what = f"samples of {run.setting.label!r} are nearer to the data than other real images would be"
+                found.append(f"{what} ({size}): are they copies of it?")
+                break
         for run, file in self.files.items():
             other = first.setdefault(file.score.sum, run)
             if other.samples_id != run.samples_id and has_own_code(run.setting):
                 both = named(other.setting, run.setting)
-                return [f"{both} gave exactly the same images; does its code see what differs?"]
-        return []
+                return [*found, f"{both} gave exactly the same images; does its code see what differs?"]
+        return found
 
     @property
     def autoencoder(self) -> list[str]:
@@ -137,14 +144,14 @@ def tabulated(study: Study, made: Made) -> Result:
     with of_user("more()"):
         more = dict(study.more(made))
     comparisons = comparable(comparisons)
-    families = Families.over(comparisons)
+    judge = Judge.of(comparisons, floors)
     tables = {
         "table.csv": [*made.rows.values()],
         "floors.csv": floors,
-        "contrasts.csv": list(contrast_rows(comparisons, families, floors)),
+        "contrasts.csv": list(contrast_rows(comparisons, judge)),
     }
     if any(isinstance(one, BestSet) for one in comparisons):
-        tables["best_sets.csv"] = list(best_set_rows(comparisons, families, floors))
+        tables["best_sets.csv"] = list(best_set_rows(comparisons, judge))
     if wrong := [name for name in more if name in tables or name not in folder.TABLES]:
         raise ValueError(f"more(): {wrong[0]!r}: it may give {', '.join(sorted(folder.TABLES.keys() - tables.keys()))}")
     return Result(tables | more, made.pictures)

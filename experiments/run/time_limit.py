@@ -151,7 +151,7 @@ def fit(study: Study, runs: Sequence[Run], plan: Plan, cache: Cache, began: floa
     enough = max((work + spent) / (LAST - SHARE), (real + work + spent) / LAST)  # more time allows more real images
     advice = f"--time {math.ceil(enough / 60)}min"
     for shorter, words in _shorter(study):
-        with suppress(ValueError):  # it does not suit other options, such as --groups
+        with suppress(ValueError):  # it does not suit other options
             if sum(needs(shorter)[1:]) <= LAST * limit - spent:
                 advice += f", or {words}"
                 break

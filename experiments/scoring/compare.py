@@ -2,13 +2,12 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from diffusion_core.data_user import random_order
 from experiments.distances.copies import Groups
@@ -17,17 +16,21 @@ from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.distances.spaces import suited
 from experiments.own.features import features_id
 from experiments.run.cache import Cache
-from experiments.scoring import doubts
-from experiments.scoring.features import Described, Extractor, describe
+from experiments.run.compare import Row
+from experiments.scoring import warnings
+from experiments.scoring.answer import Answer, pictures
+from experiments.scoring.features import Described, Extractor, describe, digest
 from experiments.scoring.groups import GroupsOf, units
 from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, holds_no_set, open_input
 from experiments.scoring.pairing import Pairing, Pairs, pair
-from experiments.scoring.result import Scores, Space
-from experiments.scoring.space import results
+from experiments.scoring.result import Scores, with_limits
+from experiments.scoring.sides import NAME, Space, in_space
+from reports.schema import WORSE
 
 GIVEN = "your own"  # the feature space of features that the user computed
 Weights = Path | str | Mapping[str, Path | str] | None
 LARGEST = 1e10  # magnitude of a feature
+NAMED = 3  # sets that the question names, besides the first
 
 
 def compare(
@@ -56,17 +59,15 @@ def compare(
     """
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
-    kept = store if isinstance(store, Cache) else Cache(Path(store))
-    return measure((real, *sets), features, pairs, feature_weights, device, kept, groups).scores
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Scores, and the images that they are of: first the real ones, each with the order in which they are taken."""
-
-    scores: Scores
-    inputs: tuple[Input, ...]
-    chosen: tuple[NDArray[np.intp], ...]
+    kept, sources = store if isinstance(store, Cache) else Cache(Path(store)), (real, *sets)
+    empty = [holds_no_set(source, kept) for source in sources]
+    if empty[0] or all(empty[1:]):
+        raise ValueError(
+            f"{real if empty[0] else sets[0]}: it is the store or a result of score, which holds no samples"
+        )
+    inputs = open_all([source for source, leave in zip(sources, empty, strict=True) if not leave], kept)
+    left_out = [str(source) for source, leave in zip(sources, empty, strict=True) if leave]
+    return measured(inputs, features, pair(inputs[1:], pairs), feature_weights, device, kept, groups, left_out)
 
 
 def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] = ()) -> tuple[Input, ...]:
@@ -83,71 +84,79 @@ def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] =
     return tuple(replace(source, name=name) for source, name in zip(inputs, numbered, strict=True))
 
 
-def measure(
-    sources: Sequence[Source],
-    features: str | Sequence[str] | None,
-    pairs: Pairs,
-    feature_weights: Weights,
-    device: str,
-    kept: Cache,
-    groups: GroupsOf = None,
-) -> Compared:
-    """The comparison of the first source with the others. Arguments and errors as in `compare`."""
-    with_images, left_out = _with_images(sources, kept)
-    inputs = open_all(with_images, kept)
-    return measured(inputs, features, pairs, feature_weights, device, kept, groups, left_out)
-
-
 def measured(
-    inputs: Sequence[Input],
-    features: str | Sequence[str] | None,
-    pairs: Pairs,
-    feature_weights: Weights,
-    device: str,
-    kept: Cache,
-    groups: GroupsOf = None,
-    left_out: Sequence[str] = (),
-) -> Compared:
-    """The same of images that are open; `left_out` had none."""
+    inputs: Sequence[Input], features: str | Sequence[str] | None, pairing: Pairing, feature_weights: Weights,
+    device: str, kept: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
+) -> Scores:  # fmt: skip
+    """The same of images that are open, with their order; `left_out` had none."""
+    real, *sets = inputs
     files = weights_of(spaces_of(inputs, features), feature_weights)
-    pairing = pair(inputs[1:], pairs)
-    if inputs[0].n < MIN_SAMPLES:
-        raise ValueError(f"{inputs[0].name}: {inputs[0].n} real images; at least {MIN_SAMPLES} are needed")
-    chosen = [random_order(inputs[0].n), *pairing.chosen]
-    where, prompts = device_of(device), prompts_of(inputs[1:], pairing, groups)
-    spaces, warnings = list[Space](), dict[str, None]()
+    if real.n < MIN_SAMPLES:
+        raise ValueError(f"{real.name}: {real.n} real images; at least {MIN_SAMPLES} are needed")
+    chosen = [random_order(real.n), *pairing.chosen]
+    where, prompts = device_of(device), prompts_of(sets, pairing, groups)
+    spaces, doubts = list[Space](), dict[str, None]()
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
     if left_out:
         notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
+    shared: Row = {"experiment": NAME, "mode": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
+    shared["n_reference"] = real.n
     for space, file in files.items():
         extractor = Extractor(space, file, where)
         described = [features_of(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
         check_scale(inputs, described)
-        grains = doubts.grains(inputs, described, chosen)
-        content = "" if space == GIVEN else features_id(space, file)
-        real, *sets = (each.features for each in described)
-        set_names = [each.name for each in inputs[1:]]
-        spaces.append(results(space, content, set_names, real, sets, pairing.by != "none", grains, prompts))
-        warnings |= dict.fromkeys(doubts.doubts(inputs, described, spaces[-1]))
-        notes |= dict.fromkeys(doubts.remarks(inputs, described, spaces[-1].dimension))
-    n = len(pairing.chosen[0])
-    scores = Scores(inputs[0].name, inputs[0].n, n, pairing.by, tuple(spaces), tuple(notes), tuple(warnings))
-    return Compared(scores, tuple(inputs), tuple(chosen))
+        own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
+        rows, names = [each.features for each in described], [each.name for each in sets]
+        grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
+        spaces.append(in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
+        doubts |= dict.fromkeys(warnings.doubts(inputs, described, spaces[-1]))
+        notes |= dict.fromkeys(warnings.remarks(inputs, described, spaces[-1].dimension))
+    return Scores(
+        real.name, real.n, len(chosen[1]), pairing.by, tuple(spaces), tuple(notes), tuple(doubts), tuple(inputs),
+        tuple(chosen),
+    )  # fmt: skip
+
+
+def answer(scores: Scores) -> Answer:
+    """What the command writes and prints."""
+    first = scores.spaces[0]
+    facts: Row = {"pairs": scores.pairs, "dimension": first.dimension, "warnings": list(scores.warnings)}
+    drawn = {
+        f"{f'set-{place}' if place else 'real'}{ending}": picture
+        for place, (images, order) in enumerate(zip(scores.inputs, scores.chosen, strict=True))
+        for ending, picture in pictures(images, order)
+    }
+    verdicts = {name: each["mmd"].verdict for name, each in scores.differences.items()}
+    summary = {
+        "features": first.features, "n": scores.n, "pairs": scores.pairs, "verdicts": verdicts,
+        "scores": {name: _limits(each) for name, each in scores.values.items()},
+        "differences": {name: _limits(each) for name, each in scores.differences.items()},
+        "best": list(scores.best), "notes": scores.notes, "warnings": scores.warnings,
+    }  # fmt: skip
+    worse = any(row.verdict == WORSE for each in scores.differences.values() for row in (each["mmd"], each["copies"]))
+    paired = [scores.pairing] if scores.pairing else []
+    return Answer(NAME, question(scores), scores.tables, drawn, facts, summary, scores.notes, paired, int(worse))
+
+
+def _limits(each: Mapping[str, Any]) -> dict[str, list[object]]:
+    return {metric: with_limits(row) for metric, row in each.items()}
+
+
+def question(scores: Scores) -> str:
+    """The question that is answered."""
+    first, *others = (row["setting"] for row in scores.tables["table.csv"])
+    if not others:
+        return f"How close is {first} to the real images?"
+    if len(others) > NAMED:
+        return f"Which of {len(others) + 1} sets are closer to the real images than {first}?"
+    *most, last = others
+    listed = f"Are {', '.join(most)} and {last}" if most else f"Is {last}"
+    return f"{listed} closer to the real images than {first}?"
 
 
 def score(real: Source, images: Source, **options: Any) -> Scores:
     """How far is a set of images from real ones, next to the score of real images? Options as in `compare`."""
     return compare(real, images, **options)
-
-
-def _with_images(sources: Sequence[Source], store: Cache) -> tuple[list[Source], list[str]]:
-    """The sources without what `runs/*/` has besides, and the names of that. ValueError if it is REAL, or all sets."""
-    empty = [holds_no_set(source, store) for source in sources]
-    if empty[0] or all(empty[1:]):
-        name = sources[0] if empty[0] else sources[1]
-        raise ValueError(f"{name}: it is the store or a result of score, which holds no samples")
-    named = list(zip(sources, empty, strict=True))
-    return [source for source, leave in named if not leave], [str(source) for source, leave in named if leave]
 
 
 def device_of(device: str) -> str:
@@ -200,7 +209,8 @@ def weights_of(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
 def features_of(source: Input, extractor: Extractor, store: Cache) -> Described:
     """Features and texture of a set; of features that are given, these."""
     if isinstance(source, FeatureSet):
-        return Described(source.features, np.full(source.n, np.nan), np.zeros((source.n, 2), dtype=np.int64))
+        content = np.array([digest(row.tobytes()) for row in source.features])
+        return Described(source.features, np.full(source.n, np.nan), np.zeros((source.n, 2), dtype=np.int64), content)
     return describe(source, extractor, store)
 
 

@@ -5,6 +5,7 @@ Every extractor resizes images itself, as torch-fidelity's do (inception-v3-comp
 several sizes are therefore no difficulty: each is resized by itself.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,8 @@ from experiments.own.features import CHECKED, check_batches, features_id, load, 
 from experiments.run.artifact import Artifact
 from experiments.run.believe import choose, compare
 from experiments.run.cache import Cache, Made
-from experiments.scoring.ahead import ahead
 from experiments.scoring.inputs import ImageSet
-from experiments.scoring.progress import steps
+from experiments.scoring.progress import ahead, steps
 
 SMALL = 64 * 64 * 3  # bytes of an image, below which one thread reads as fast as several, and leaves the cores alone
 CURVE, CURVE_BYTES = 1000, 2**22  # real images of which the texture with noise is measured, and their size
@@ -40,11 +40,13 @@ class Described:
         features: float32 (n, d).
         texture: float64 (n,), see distances/texture.py; NaN for images that are too small.
         sizes: (n, 2) height and width.
+        digests: int64 (n,), of pixels: those of equal images are equal.
     """
 
     features: NDArray[np.float32]
     texture: NDArray[np.float64]
     sizes: NDArray[np.int64]
+    digests: NDArray[np.int64]
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -54,7 +56,7 @@ class Described:
 
     def at(self, indices: NDArray[np.intp]) -> "Described":
         """Those of some images."""
-        return Described(self.features[indices], self.texture[indices], self.sizes[indices])
+        return Described(*(values[indices] for values in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Measured:
     images: str
     features: str
     features_id: str
+    version: int = 2  # of what is stored
 
 
 def describe(images: ImageSet, extractor: Extractor, store: Cache) -> Described:
@@ -96,12 +99,13 @@ def describe(images: ImageSet, extractor: Extractor, store: Cache) -> Described:
     return Described(**{name: tensor.numpy() for name, tensor in file.tensors.items()})
 
 
-def real_texture(images: ImageSet, order: NDArray[np.intp]) -> RealTexture:
-    """The texture of real images of one size with noise, from the first images of an order."""
+def real_texture(images: ImageSet, order: NDArray[np.intp]) -> tuple[RealTexture, float]:
+    """The texture of real images of one size with noise, from the first of an order; and their SD in grey levels."""
     first = images.read(int(order[0]))
     n = max(min(CURVE, CURVE_BYTES // first.size), 20)
     ((_, pixels),) = batches(images, order[:n].tolist(), n)
-    return RealTexture.of(pixels, float(pixels.double().std()))
+    std = float(pixels.double().std())
+    return RealTexture.of(pixels, std), std
 
 
 def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> Described:
@@ -109,6 +113,7 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
     layers, name = opened(extractor.name, extractor.weights, extractor.device), extractor.name
     features: list[Tensor] = [torch.empty(0)] * len(chosen)
     grain, sizes = np.full(len(chosen), np.nan), np.zeros((len(chosen), 2), dtype=np.int64)
+    digests = np.zeros(len(chosen), dtype=np.int64)
     checked, largest = not name.startswith(PYTHON), 0
     with steps(len(chosen) / usual_batch(name)) as step:
         for places, pixels in batches(images, chosen, usual_batch(name)):
@@ -119,12 +124,17 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
                 checked = True
             for place, row in zip(places, layers(suited)[0], strict=True):
                 features[place] = row
-            sizes[places] = pixels.shape[2:]
+            sizes[places], digests[places] = pixels.shape[2:], [digest(image.tobytes()) for image in pixels.numpy()]
             if min(pixels.shape[2:]) > 1:
                 grain[places] = texture(pixels)
     if len(chosen) == images.n:
         check_range(largest, images.name)
-    return Described(torch.stack(features).numpy(), grain, sizes)
+    return Described(torch.stack(features).numpy(), grain, sizes, digests)
+
+
+def digest(content: bytes) -> int:
+    """Eight bytes of a hash."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), signed=True)
 
 
 def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tuple[list[int], Tensor]]:

@@ -23,8 +23,7 @@ from experiments.own.files import read_json
 from experiments.run.artifact import header_of, stored
 from experiments.run.cache import Cache
 from experiments.run.identity import of_plain
-from experiments.scoring.ahead import ahead
-from experiments.scoring.progress import steps
+from experiments.scoring.progress import ahead, steps
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 ROUNDED = 1e-3  # of a column's standard deviation

@@ -1,14 +1,17 @@
 """The page of `beta`: does fresh noise in every step give better images?"""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from reports import contrast, figures, settings
 from reports.conditions import conditions
-from reports.formats import capital, metric_name, missing, number, plural, scaled, true
-from reports.page import Figure, Page, Row, Sheet, Table
+from reports.formats import capital, difference, listed, metric_name, missing, number, plural, scaled, true
+from reports.page import Figure, Page, Row, Sheet, Slot, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, NO_VERDICT, WORSE
 
+OTHER = "other-levels"  # kind of contrasts on other ladders than the primary one
 FAMILIES = {  # kind of contrast -> the heading of its lines
     "primary": "Fresh noise, at {nfe} evaluations",
     "solvers": "Fresh noise, at {nfe} evaluations",
@@ -16,6 +19,7 @@ FAMILIES = {  # kind of contrast -> the heading of its lines
     "pareto": "Fewer evaluations",
     "same-alpha": "Noise added in extra evaluations",
     "final-denoise": "One last denoising step",
+    OTHER: "On other levels",
 }
 WORDS = {BETTER: ("Yes.", "lowers"), WORSE: ("No.", "raises")}
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
@@ -45,7 +49,8 @@ def page(result: Result) -> Page:
     papers = [figures.quality(quality.assign(noise=line), "noise", "fd", name)] if len(quality) else []
     return Page(
         source, QUESTION, lead, verdict, failed=contrast.failed(result), caveat=" ".join(caveats(result, row, shown)),
-        slots=contrast.slots(result, row, said),
+        also="" if contrast.failed(result) else on_other_levels(result, rows, every),
+        slots=slots(result, row, said),
         pictures=settings.pictures(
             result, metric, (shown["b"], "Before", f"{row['b']}, no fresh noise"),
             (shown["a"], "After", f"{row['a']}, fresh noise"),
@@ -68,8 +73,16 @@ def answer(result: Result, row: pd.Series, said: pd.Series) -> tuple[str, str]:
     return lead, f"With {cost} evaluations, fresh noise {verb} {size}."
 
 
+def slots(result: Result, row: pd.Series, said: pd.Series) -> list[Slot]:
+    """The four numbers; the evidence says when the comparison was chosen, and what differs from its preset."""
+    found, differs = contrast.slots(result, row, said), result.info.get("differs_from_preset")
+    chosen = "chosen before any result" + (f"; {listed(differs)} differ from the preset" if differs else "")
+    fixed = result.info.get("fixed_beforehand")
+    return [replace(one, notes=[*one.notes, chosen]) if fixed and one.role == "evidence" else one for one in found]
+
+
 def caveats(result: Result, row: pd.Series, shown: dict[str, pd.Series]) -> list[str]:
-    texts = contrast.disagreement(result, row) + settings.caveats(result, shown.values())
+    texts = contrast.unusual(result) + contrast.disagreement(result, row) + settings.caveats(result, shown.values())
     if not result.info.get("fixed_beforehand"):
         texts.append("Exploratory: this comparison was not fixed before the run.")
     if row["verdict"] in WORDS and row["new_network_low"] < 0 < row["new_network_high"]:
@@ -79,6 +92,30 @@ def caveats(result: Result, row: pd.Series, shown: dict[str, pd.Series]) -> list
     return texts
 
 
+def on_other_levels(result: Result, rows: pd.DataFrame, every: pd.DataFrame) -> str:
+    """Whether the answer hangs on the ladder: what noise does on others, and what a solver reaches without it."""
+    own = rows[(rows["kind"] == OTHER) & (rows["verdict"] != NO_VERDICT)]
+    name, texts = metric_name(JUDGE, result.features), list[str]()
+    for ladder, members in every[every["mode"] == OTHER].groupby("schedule", sort=False):
+        here = own[own["a"].isin(members["setting"])]
+        noise = here[(here["eta_a"] == 1) & (here["eta_b"] == 0)]
+        each = [f"{row['nfe_a']:.0f} evaluations by {_change(row)}" for _, row in noise.iterrows()]
+        if each:
+            texts.append(f"On the {ladder} ladder fresh noise changes {name} with {listed(each)}.")
+        fewer = here[here["nfe_a"] < here["nfe_b"]].nsmallest(1, "value_a")
+        for _, row in fewer.iterrows():
+            texts.append(
+                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {scaled(JUDGE, row['value_a'])}, {row['b']} with "
+                f"{row['nfe_b']:.0f} on the first ladder {scaled(JUDGE, row['value_b'])} ({_change(row)})."
+            )
+    return " ".join(texts)
+
+
+def _change(row: pd.Series) -> str:
+    change, interval = difference(row)
+    return f"{change} ({interval}; {row['verdict']})"
+
+
 def figure(result: Result, rows: pd.DataFrame, nfe: float) -> Figure | None:
     """The contrasts of every kind, in the order of FAMILIES."""
     families: dict[str, list[tuple[pd.Series, str, str]]] = {}
@@ -86,8 +123,9 @@ def figure(result: Result, rows: pd.DataFrame, nfe: float) -> Figure | None:
         for _, row in rows[rows["kind"] == kind].iterrows():
             if kind == "pareto" and row["nfe_a"] == nfe:
                 continue  # the same runs as on the same ladder
-            cost = f", {row['nfe_a']:.0f} evaluations" if kind in ("pareto", "same-alpha") else ""
-            against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if kind == "same-alpha" else "")
+            cost = f", {row['nfe_a']:.0f} evaluations" if kind in ("pareto", "same-alpha", OTHER) else ""
+            apart = kind == "same-alpha" or row["nfe_a"] != row["nfe_b"]
+            against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if apart else "")
             heading = title.format(nfe=number(nfe, 0))
             families.setdefault(heading, []).append((row, f"{row['a']}{cost}", against))
     return contrast.figure("What fresh noise changes", families, result)

@@ -6,26 +6,26 @@ import pandas as pd
 
 from reports import settings
 from reports.conditions import origin
-from reports.formats import metric_name, missing, number, plural
+from reports.formats import capital, difference, metric_name, missing, number, plural, scaled
 from reports.page import Axis, Bar, Column, Page, Row, Sheet, Slot, Table
 from reports.results import Result
-from reports.schema import BETTER, WORSE
+from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
 
-LOOKS = {"harmless": BETTER, "harmful": WORSE}
-LEADS = {"harmless": "Harmless:", "harmful": "Harmful:", "not decided": "Not decided:"}
+LOOKS = {HARMLESS: BETTER, HARMFUL: WORSE}
 ROW = 4  # pairs of a strip
 WRONG = {("harmful", "same law"), ("harmless", "harmed")}  # verdict, and what a change is by construction
 NAMES = {"share": "score --margin"}
 TERMS = [
     (
-        "Share destroyed", "MMD between the images before and after, as the share of images that would give it if they "
-        "were picked at random and replaced by anything at all: MMD² ≤ s² (1 + the mean kernel of two images before). "
-        "Pairs of one prompt do not meet. The upper end has 4.75 images more, or prompts: so few may not show.",
+        "As far as replacing", "How far the images after are from those before, as the share of images that can move "
+        "them as far if they are picked at random and replaced: MMD² ≤ s² (1 + the mean kernel of two images before). "
+        "Do not read it as a count of images: of subtler damage more images count the same. Pairs of one group do not "
+        "meet. The upper end is at least that of 4.75 images, or groups: so few may not show.",
     ),
     ("Harmless", "The upper end of the 95 % interval is below the margin, and every other check holds."),
     ("Harmful", "The lower end is above the margin, or another check is beyond its limit."),
     ("Not decided", "Neither. More images may decide."),
-    ("More grain", "Fine noise in the pixels beyond that before, in standard deviations of the images."),
+    ("More grain", "Fine noise in the pixels beyond that before, in grey levels of 255."),
     ("More copies", "The share of images that are copies of others after the change, beyond that before."),
 ]  # fmt: skip
 
@@ -35,14 +35,14 @@ def page(result: Result) -> Page:
     rows = result.harms
     if rows["a"].nunique() > 1:
         return _gates(result, rows)
-    checks, distances = rows[rows["limit"].notna()], rows[rows["limit"].isna()]
+    checks, distances = rows, result.contrasts[result.contrasts["metric"] != "copies"]
     first, files = checks.iloc[0], sorted(path.name for path in result.folder.glob("*.csv*"))
-    lead = LEADS[facts["verdict"]]
+    lead = f"{capital(facts['verdict'])}:"
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
     what = "images of each" if facts["pairs"] == "none" else "pairs of images"
     made = Page(
         settings.source(result, f"{number(facts['n'], 0)} {what}", f"margin {percent(facts['margin'])}"),
-        result.info["question"], lead, facts["sentence"].partition(": ")[2] + ".",
+        result.info["question"], lead, facts["reason"] + ".",
         caveat=" ".join(notes), slots=_slots(facts, first, checks), sheet=_sheet(result, first),
         tables=[_table(checks), *([_distances(distances)] if len(distances) else [])], noun="check", order="",
         note="All must hold; the first decides. Pairs that differ most are in worst_pairs.csv.",
@@ -62,13 +62,14 @@ def _slots(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) -> lis
     limit = Bar.dot(axis, first["limit"], "real")
     interval = f"95 % interval {percent(first['low'])} to {percent(first['high'])}"
     slots = [
-        Slot("As if destroyed", percent(first["value"]), [interval], [bar, limit], axis.place(0),
+        Slot("As far as replacing", percent(first["value"]), [interval], [bar, limit], axis.place(0),
              [("real", f"limit {percent(first['limit'])}")], role="effect"),
     ]  # fmt: skip
     held = int((checks["verdict"] == "harmless").sum())
     slots.append(Slot("Checks that hold", f"{held} of {len(checks)}", ["each has its own limit"]))
     needed = [f"about {number(facts['needed'], 0)} would decide"] if facts["needed"] else []
-    units = [f"of {plural(facts['n_units'], 'prompt')}"] if facts["n_units"] < facts["n"] else []
+    needed = [f"can show {percent(facts['at_best'])} at best", *needed]
+    units = [f"of {plural(facts['n_units'], 'group')}"] if facts["n_units"] < facts["n"] else []
     name = "Images of each" if facts["pairs"] == "none" else "Pairs"
     slots.append(Slot(name, number(facts["n"], 0), [*units, *needed], role="evidence"))
     return slots
@@ -95,8 +96,9 @@ def _sheet(result: Result, first: pd.Series) -> Sheet | None:
 
 def _table(checks: pd.DataFrame) -> Table:
     def shown(row: pd.Series, name: str) -> str:
-        grain = row["check"] == "more grain"
-        return "" if missing(row[name]) else f"{row[name]:.3f}" if grain else percent(row[name])
+        if missing(row[name]) or row["unit"] == "share":
+            return percent(row[name])
+        return f"{number(row[name])} {row['unit']}"
 
     rows = []
     for _, row in checks.iterrows():
@@ -115,12 +117,8 @@ def _distances(distances: pd.DataFrame) -> Table:
     """The distances of both sets to reference images, which do not decide."""
     rows = []
     for _, row in distances.iterrows():
-        scale = 1 if row["check"].startswith("fd") else 1000
-        values = [number(scale * row[name], 2) for name in ("value_b", "value_a")]
-        change = " to ".join(number(scale * row[name], 2) for name in ("low", "high"))
-        metric, _, rest = row["check"].partition(" ")
-        label = f"{metric_name(metric, '')} {rest}"
-        rows.append(Row(label, [*values, f"{number(scale * row['value'], 2)} ({change})"]))
+        values, (change, interval) = [scaled(row["metric"], row[f"value_{side}"]) for side in "ba"], difference(row)
+        rows.append(Row(metric_name(row["metric"], row["features"]), [*values, f"{change} ({interval})"]))
     heads = Column("Before", "n", "before "), Column("After", "n", "after "), Column("Difference", "wide")
     return Table("Distances to the reference, which do not decide", heads, rows)
 
@@ -134,22 +132,25 @@ def _gates(result: Result, rows: pd.DataFrame) -> Page:
     wrong = {
         gate: [a for a, truth in truths.items() if (found.loc[a, gate], truth) in WRONG] for gate in gates
     }  # fmt: skip
-    lead = f"{NAMES.get(gates[0], gates[0])} errs on {len(wrong[gates[0]]) or 'none'}."
+    possible = int(truths.isin([truth for _, truth in WRONG]).sum())  # slight changes are no error either way
+    lead = f"{NAMES.get(gates[0], gates[0])} errs on {len(wrong[gates[0]])} of {possible}."
     rest = ", ".join(f"{gate} on {len(wrong[gate])}" for gate in gates[1:])
+    rest += f": on these {len(truths)} changes, for which the checks of {NAMES.get(gates[0], gates[0])} were made"
     slots = [
-        Slot(NAMES.get(gate, gate), f"{len(wrong[gate])} of {len(truths)}", ["; ".join(wrong[gate]) or "no error"])
+        Slot(NAMES.get(gate, gate), f"{len(wrong[gate])} of {possible}", ["; ".join(wrong[gate]) or "no error"])
         for gate in gates
     ]
     cells = []
     for change, truth in truths.items():
         own = rows[(rows["a"] == change) & (rows["check"] == gates[0])].iloc[0]
         interval = f"{percent(own['value'])} ({percent(own['low'])} to {percent(own['high'])})"
-        marks = [own["verdict"]]
+        marks = [percent(own["limit"]), own["verdict"], own["decided_by"]]
         for gate in gates[1:]:
             row = rows[(rows["a"] == change) & (rows["check"] == gate)].iloc[0]
             marks.append(f"{number(row['value'], 2)} {'passes' if row['verdict'] == 'harmless' else 'fails'}")
         cells.append(Row(change, [truth, interval, *marks]))
-    heads = [Column("By construction"), Column("As if destroyed", "wide"), Column("Verdict")]
+    heads = [Column("By construction"), Column("As far as replacing", "wide"), Column("Limit", "n", "limit ")]
+    heads += [Column("Verdict"), Column("Decided by", "wide", "decided by ")]
     heads += [Column(gate, before=f"{gate} ") for gate in gates[1:]]
     limits = rows.drop_duplicates("check").set_index("check")["limit"]
     said = ", ".join(f"{gate} {number(limits[gate], 2)}" for gate in gates[1:])

@@ -10,7 +10,7 @@ from reports.conditions import conditions
 from reports.formats import SCALES, difference, metric_name, number, scaled
 from reports.page import Axis, Bar, Column, Figure, Page, Row, Slot, Table
 from reports.results import Result
-from reports.schema import BETTER, JUDGE, NOT_DETECTABLE, WORSE
+from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
 TERMS = ("MMD ×1000", "FD", "Grain")
 PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not paired"}
@@ -48,16 +48,24 @@ def headline(contrasts: pd.DataFrame) -> pd.Series:
     better = contrasts[contrasts["verdict"] == BETTER]
     if len(better):
         return better.loc[better["value_a"].idxmin()]
+    if len(worse := contrasts[contrasts["verdict"] == WORSE]):
+        contrasts = worse
     return contrasts.loc[(contrasts["difference"] / contrasts["se"]).abs().fillna(0).idxmax()]
 
 
 def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
     """The first words, and what the set does; then the others by their verdicts."""
     words = {BETTER: ("Yes.", f"{row['a']} lowers "), WORSE: ("No.", f"{row['a']} raises ")}
+    copies = next((one for _, one in result.over_networks("copies").iterrows() if one["a"] == row["a"]), None)
+    if copies is not None and copies["verdict"] == WORSE and row["verdict"] != BETTER:
+        ends = " to ".join(number(100 * copies[end]) for end in ("low", "high"))
+        more = f"{row['a']} repeats images: {number(100 * copies['difference'])} % more copies ({ends}). "
+        words[WORSE] = ("No.", f"{more}{row['b']} and {row['a']}: ")
+        words[NO_VERDICT] = ("No verdict.", more)
     lead, what = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
     text = f"{what}{contrast.size(result, said)}."
     rest = contrasts[contrasts["a"] != row["a"]]
-    for verdict, what in ((BETTER, "closer too"), (WORSE, "farther"), (NOT_DETECTABLE, "no difference detected")):
+    for verdict, what in ((BETTER, "closer too"), (WORSE, "farther"), (NO_DIFFERENCE, "no difference detected")):
         if names := list(rest.loc[rest["verdict"] == verdict, "a"]):
             text += f" {settings.names(names)}: {what}."
     return lead, text
@@ -70,10 +78,6 @@ def slots(result: Result, row: pd.Series, said: pd.Series, sets: int) -> list[Sl
         f"can detect {scaled(JUDGE, row['detectable'])} in {metric_name(JUDGE, result.features)}",
         PAIRS.get(facts.get("pairs", ""), ""),
     ]
-    if (gain := (facts.get("gain") or {}).get(row["a"])) and gain > 1:
-        notes.append(f"pairs are worth {number(gain)} times the images")
-    if needed := (facts.get("needed") or {}).get(row["a"]):
-        notes.append(f"{number(needed, 0)} images per set would detect half of it")
     evidence = Slot(
         "Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note], role="evidence"
     )
@@ -124,7 +128,7 @@ def _elsewhere(result: Result, contrasts: pd.DataFrame) -> list[str]:
     """What other feature spaces say, where it is another verdict than that of the first one."""
     known, texts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True)), []
     rows = result.spaces[result.spaces["features"] != result.features]
-    for _, row in rows[rows["verdict"].isin([BETTER, WORSE])].rename(columns={"value": "difference"}).iterrows():
+    for _, row in rows[rows["verdict"].isin([BETTER, WORSE])].iterrows():
         if row["verdict"] != known[row["a"]]:
             change, interval = difference(row)
             texts.append(f"In {row['features']} features {row['a']} is {row['verdict']}: {change} ({interval}).")

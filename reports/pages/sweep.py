@@ -10,7 +10,7 @@ from reports.conditions import Conditions, conditions
 from reports.formats import capital, difference, listed, metric_name, missing, number, plural, scaled, true
 from reports.page import Figure, Page, Row, Table
 from reports.results import Result
-from reports.schema import BETTER, JUDGE, NO_VERDICT, NOT_DETECTABLE
+from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT
 
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their group
 INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
@@ -87,7 +87,7 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
     before, after = group.row(group.baseline), group.row(nearest["a"])
     lines = figure(result, groups, words)
     texts = contrast.disagreement(result, nearest) + settings.caveats(result, [before, after])
-    texts += _passed_over(result, group) + _lower(group)
+    texts = [*contrast.unusual(result), *texts, *_passed_over(result, group), *_optimistic(result, group)]
     after_title = "After" if group.winner is not None else "Next"
     return Page(
         source, question, *answer(result, group, words), failed=failed, tables=tables, note=note,
@@ -140,6 +140,9 @@ def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
     if group.winner is None:
         change, interval = difference(nearest)
         name = metric_name(JUDGE, result.features)
+        if nearest["verdict"] == BETTER:
+            text = f"{nearest['a']} scores lower in {name} (difference {change}; {interval}), with more fine noise."
+            return f"Keep {group.baseline}.", text
         return (
             f"Keep {group.baseline}.",
             f"No other setting is detectably better; for {nearest['a']} {name} differs by {change} ({interval}).",
@@ -155,18 +158,8 @@ def _tie(group: Group) -> str:
     return f" (tied with {plural(len(group.tied) - 1, 'other')})" if group.use in group.tied else ""
 
 
-def _lower(group: Group) -> list[str]:
-    """How many settings score lower than the recommended one, without a detectable gain."""
-    if group.winner is None:
-        return []
-    lower = group.contrasts[group.contrasts["value_a"] < group.winner["value_a"]]
-    count = int((lower["verdict"] != BETTER).sum())
-    verb = "scores" if count == 1 else "score"
-    return [f"{plural(count, 'other')} {verb} lower, but not detectably lower than {group.baseline}."] if count else []
-
-
 def _grainier(group: Group) -> list[str]:
-    """The setting of the lowest score, if it is detectably better too, but another one is recommended."""
+    """The setting of the lowest score, if it is better than the default, but another one is recommended."""
     better = list(group.contrasts.loc[group.contrasts["verdict"] == BETTER, "a"][:1])
     return [name for name in better if group.winner is not None and name != group.winner["a"]]
 
@@ -178,6 +171,13 @@ def _passed_over(result: Result, group: Group) -> list[str]:
         f"{lowest} has a lower {name}, but fine noise in its samples (grain {settings.grain(group.row(lowest))})."
         for lowest in _grainier(group)
     ]
+
+
+def _optimistic(result: Result, group: Group) -> list[str]:
+    """That a gain was chosen among several, unless it was confirmed on other noise, as that of a race is."""
+    if group.winner is None or len(group.rows) < 3 or len(result.race):
+        return []
+    return [f"Lowest of {len(group.rows)} settings on the same networks: the size of its gain is optimistic."]
 
 
 def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]:
@@ -204,7 +204,7 @@ def interactions(result: Result, groups: Sequence[Group]) -> list[str]:
         (change, interval), found = difference(row), scaled(JUDGE, row["detectable"])
         size = f"{'better' if row['difference'] < 0 else 'worse'} by {scaled(JUDGE, abs(row['difference']))}"
         says = {
-            NOT_DETECTABLE: f"no detectable difference ({change}; {interval}; can detect {found})",
+            NO_DIFFERENCE: f"{NO_DIFFERENCE} ({change}; {interval}; can detect {found})",
             NO_VERDICT: f"no verdict, {row['no_verdict']}",
         }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
         first, second = (scaled(JUDGE, row[f"value_{side}"]) for side in "ab")

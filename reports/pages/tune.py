@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from reports import figures
-from reports.formats import capital, metric_name, missing, number, percent, plural, scaled
+from reports.formats import capital, metric_name, missing, number, plural, scaled
 from reports.page import Code, Page
 from reports.pages import sweep
 from reports.pages.sweep import Group
@@ -13,7 +13,6 @@ from reports.schema import JUDGE
 
 RACE = ", race"  # the end of a race's mode
 SETTINGS = "settings.json"
-MARGIN = 0.02  # a share of destroyed images, as in `score --margin`
 WORDS = sweep.Words(place="with {}", title="How the finalists differ from your default")
 
 
@@ -49,15 +48,8 @@ def headline(groups: list[Group]) -> Group:
 
 
 def kept(result: Result, group: Group) -> str:
-    """Why the default is kept: nothing is left to gain, if that is known, else what could have been detected."""
+    """Why the default is kept, and what could have been detected."""
     name, detectable = metric_name(JUDGE, result.features), group.nearest["detectable"]
-    rows = result.best_sets
-    shares = rows.loc[(rows["mode"] == group.mode) & (rows["setting"] == group.baseline), ["destroyed"]].to_numpy()
-    if shares.size and (share := float(shares[0, 0])) <= MARGIN:
-        return (
-            "No setting is detectably better, and your default is as close to the data as real images: as if at most "
-            f"{percent(share)} of its images were destroyed (limit {percent(MARGIN)})."
-        )
     power = "" if missing(detectable) else f"; this run could have detected {scaled(JUDGE, detectable)} in {name}"
     return f"No setting is detectably better{power}."
 

@@ -44,7 +44,8 @@ def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, 
     row = COMMON | {name: end / scale for name, end in zip(names, ends, strict=True)} | {
         "kind": kind, "mode": mode, "metric": metric, "a": a, "b": b, "n_networks": 3, "n_planned": 3, "nfe_a": 66,
         "nfe_b": 66, "clear": abs(change) > half, "interval": "t over networks", "se": half / 2 / scale,
-        "detectable": 2 / scale, "verdict": verdict, "level": 0.95,
+        "detectable": 2 / scale, "verdict": verdict, "level": 0.95, "n_compared": 1,
+        "p_value": 1e-6 if abs(change) > half else 0.5,
     } | values  # fmt: skip
     return [row, *(row | {"n_networks": 1, "verdict": "", "train_seed": seed} for seed in range(3))]
 
@@ -78,7 +79,7 @@ def beta(folder: Make) -> Make:
 
     def write(
         change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
-        before: float = 12.0, control: float = 0.0, control_verdict: str = "not detectable", floor: Any = (500, 1.4),
+        before: float = 12.0, control: float = 0.0, control_verdict: str = "passed", floor: Any = (500, 1.4),
         grain: Mapping[str, float] = NO, failed: int = 0, info: Any = NO, **values: Any,
     ) -> Path:  # fmt: skip
         table = runs_of("primary", b, before, grain=grain.get(b, 0))
@@ -88,7 +89,7 @@ def beta(folder: Make) -> Make:
         table += runs_of("control", f"{b} again", before)
         contrasts = compared("primary", "primary", a, b, change, verdict, before=before, **values)
         contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
-        contrasts += compared("same-ladder", "same-ladder", "eta 0.5", b, -1.5, "not detectable")
+        contrasts += compared("same-ladder", "same-ladder", "eta 0.5", b, -1.5, "no difference detected")
         contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
         known, images = {"fixed_beforehand": True, **info}, ["real", id_of(a), id_of(b)]
         return folder("beta", known, images, table=table, contrasts=contrasts, floors=floors(*floor) if floor else [])

@@ -20,7 +20,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     """The rows of an index on five results, by folder: two of one question, and two that have no page."""
     (tmp_path / "deep").mkdir()
     beta(info={"wall_seconds": 600}).rename(tmp_path / "deep/one")
-    beta(control=3.0, control_verdict="worse").rename(tmp_path / "two <b>")
+    beta(control=3.0, control_verdict="failed").rename(tmp_path / "two <b>")
     sweep({"g": {"base": (12, "", 0, False), "x": (8, "better", 0.02, False)}}).rename(tmp_path / "three")
     beta(info={"experiment": "gone"}).rename(tmp_path / "four")
     beta().rename(tmp_path / "five")

@@ -29,7 +29,10 @@ def test_a_bar_without_an_interval_is_a_dot_and_only_verdicts_have_colours() -> 
     axis = Axis((0.0, 10.0))
     assert Bar.of(axis, [5, 2, 8], "better") == Bar("better", 20, 80, (("", 50),))
     assert Bar.of(axis, [5, math.nan, math.nan], "").low == Bar.of(axis, [5, math.nan, math.inf], "").high == 50
-    looks = [Bar(word, 0, 0, ()).look for word in ("better", "worse", "not detectable", "no verdict", "real", "before")]
+    looks = [
+        Bar(word, 0, 0, ()).look
+        for word in ("better", "worse", "no difference detected", "no verdict", "real", "before")
+    ]
     assert looks == ["better", "worse", "not", "not", "real", "before"]
 
 

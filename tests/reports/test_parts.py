@@ -10,7 +10,10 @@ from reports.render import read_page, write_report
 
 Make = Callable[..., Path]
 SAME, FD = "With the same 66 evaluations, fresh noise", "lowers FD from 7.6 to 5.0 (difference −2.6; −3.6 to −1.6)."
-FAILED, UNCLEAR = {"control": 3.0, "control_verdict": "worse"}, {"change": -0.5, "verdict": "not detectable"}
+FAILED, UNCLEAR = (
+    {"control": 3.0, "control_verdict": "failed"},
+    {"change": -0.5, "verdict": "no difference detected"},
+)
 
 
 @pytest.mark.parametrize(("values", "lead", "verdict"), [
@@ -21,13 +24,18 @@ FAILED, UNCLEAR = {"control": 3.0, "control_verdict": "worse"}, {"change": -0.5,
      "MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5)."),
     ({"verdict": "no verdict", "no_verdict": "one network only"}, "No verdict.", "One network only."),
     (FAILED, "No verdict.", "The control failed: the same setting with other noise "
-     "differs by 3.0 (2.0 to 4.0) in MMD ×1000. Do not use these numbers."),
+     "differs by 3.0 (2.0 to 4.0) in MMD ×1000; chance does that in 1 of 1,000,000 controls. "
+     "Do not use these numbers."),
     ({"nfe_a": 131}, "Yes.", f"With 131 evaluations, fresh noise {FD}"),
-], ids=["better", "worse", "not detectable", "no verdict", "failed control", "another cost"])  # fmt: skip
+], ids=["better", "worse", "no difference detected", "no verdict", "failed control", "another cost"])  # fmt: skip
 def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str) -> None:
     page = read_page(beta(**values))
     assert (page.lead, page.verdict, page.failed) == (lead, verdict, values is FAILED)
-    assert len(page.answer.split()) <= 25
+    assert len(page.answer.split()) <= 33
+    if page.lead == "No verdict.":  # the control, and no effect
+        assert [slot.label for slot in page.slots] == ["A/A control, MMD ×1000"] and not any(
+            slot.role for slot in page.slots
+        )
 
 
 @pytest.mark.parametrize(("values", "metric"), [
@@ -47,7 +55,7 @@ def test_fd_speaks_only_where_it_says_the_same_at_the_same_number(beta: Make, va
 @pytest.mark.parametrize(("values", "caveat"), [
     ({}, ""), ({"fd": 0.9}, ""),
     ({"fd": 2.6}, "FD says worse: 2.6 (1.6 to 3.6); MMD ×1000 decides."),
-    ({"verdict": "not detectable"}, "FD says better: −2.6 (−3.6 to −1.6); MMD ×1000 decides."),
+    ({"verdict": "no difference detected"}, "FD says better: −2.6 (−3.6 to −1.6); MMD ×1000 decides."),
     ({"grain": {"eta 1": 0.0123}}, "Fine noise in the samples of eta 1 (grain 0.012)."),
     ({"grain": {"eta 1": 0.01, "eta 0.5": 0.9}}, ""),  # eta 0.5 is not shown
     ({"grain": {"eta 1": 0.02}, "info": {"statistics": {"grainy": 0.02}}}, ""),
@@ -70,7 +78,14 @@ def test_the_caveat_is_about_what_is_shown(beta: Make, values: dict[str, Any], c
 ])  # fmt: skip
 def test_the_evidence(beta: Make, values: dict[str, Any], note: str) -> None:
     slot = read_page(beta(**values)).slots[-1]
-    assert (slot.value, slot.notes[-1], len(slot.bars)) == ("3 × 500", note, 3)
+    assert (slot.value, slot.notes[-2], len(slot.bars)) == ("3 × 500", note, 3)
+    assert slot.notes[-1] == "chosen before any result"
+
+
+def test_the_evidence_says_what_differs_from_the_preset(beta: Make) -> None:
+    info = {"fixed_beforehand": True, "differs_from_preset": ["sizes", "data"]}
+    said = "chosen before any result; sizes and data differ from the preset"
+    assert read_page(beta(info=info)).slots[-1].notes[-1] == said
 
 
 def test_slots_figure_and_table_show_the_same_numbers(folder: Make, beta: Make) -> None:
@@ -81,7 +96,7 @@ def test_slots_figure_and_table_show_the_same_numbers(folder: Make, beta: Make) 
     assert (ends.value, [words for _, words in ends.legend]) == ("7.6 → 5.0", ["real 1.4", "eta 0", "eta 1"])
     assert cost.value == "66 → 33" and [width for _, width in cost.lengths] == [100, 50]
     lines = [(line.label, line.value, line.interval, line.word) for line in page.figures[0].lines]
-    assert lines[0] == ("eta 1", "−8.0", "−9.0 to −7.0", "better") and lines[1][3] == "not detectable"
+    assert lines[0] == ("eta 1", "−8.0", "−9.0 to −7.0", "better") and lines[1][3] == "no difference detected"
     rows = page.tables[0].rows
     assert [(row.name, row.best) for row in rows] == [("eta 1", True), ("eta 0.5", False), ("eta 0", False)]
     page = read_page(folder("run", {"experiment": "beta"}, table=[{"mode": "primary", "status": "failed"}]))
@@ -97,9 +112,9 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
     html, text = ((directory / f"report.{end}").read_text(encoding="utf-8") for end in ("html", "md"))
     assert '<p class="verdict failed" role="alert"><strong>No verdict.</strong> The control failed' in html
     assert "main:has(.failed) { --better: var(--soft); --worse: var(--soft); }" in html
-    assert "eta 0 against eta 0 again: MMD ×1000 3.0 (2.0 to 4.0). Failed." in html
+    assert "eta 0 against eta 0 again: MMD ×1000 3.0 (2.0 to 4.0). Failed: a difference" in html
     assert "<script" not in html and html.count("&lt;script&gt;") > 5 and "http" not in html.split("</style>")[1]
     prose = "".join(text.split("```")[::2])  # figures are text as it is
     assert "<script" not in prose and r"\*\_\`\[x\](y) \#" in prose
     rows = [line.replace(r"\|", "").count("|") for line in text.splitlines() if line.startswith("|")]
-    assert len(rows) == 11 and {*rows} == {4, 5, 8}  # pictures, slots, settings
+    assert len(rows) == 11 and {*rows} == {2, 4, 8}  # the control, pictures and settings

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.distances.distance import Array, Distance
-from experiments.distances.family import family
 from experiments.distances.intervals import Estimate, of_pairs, predicted
+from experiments.distances.multiple_comparisons import holm
 from experiments.distances.real import Real
 
 TRIALS, MU, IMAGES = 1000, 0.7, 200  # standard error of a coverage of 0.95: 0.007
@@ -48,13 +48,13 @@ def test_few_networks_hold_for_themselves(n: int, spread: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("spread", "shape", "expected"),
-    [(0, "normal", 0.981), (0.5, "normal", 0.974), (1, "normal", 0.961), (4, "normal", 0.951), (1, "skewed", 0.962),
+    [(0, "normal", 0.95), (0.5, "normal", 0.95), (1, "normal", 0.95), (4, "normal", 0.95), (1, "skewed", 0.95),
      (4, "skewed", 0.902)],
 )  # fmt: skip
 def test_five_networks_hold_for_networks_in_general(spread: float, shape: str, expected: float) -> None:
     own, estimates = experiments(5, spread, shape)
     assert coverage(MU, estimates) == pytest.approx(expected, abs=0.02)
-    assert coverage(own, estimates) > 0.965  # for themselves more than enough
+    assert coverage(own, estimates) > 0.93  # for themselves more than enough
     assert all((estimate.p_value < 0.05) == estimate.clear for estimate in estimates)
 
 
@@ -113,25 +113,25 @@ def test_every_image_twice_is_told_by_groups() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("networks", "spread", "uneven", "low", "high"),
-    [(1, 0, 0, 0.92, 0.98), (2, 0, 0, 0.92, 0.98), (5, 0, 0, 0.96, 1.0), (5, 1, 0, 0.94, 1.0), (5, 3, 1.2, 0.93, 1.0),
-     (2, 1, 0, 0.5, 0.8)],
-    ids=["one", "two equal", "five equal", "five that differ", "five, and settings of which some differ more",
-         "two that differ: not for networks in general"],
-)  # fmt: skip
-def test_all_intervals_of_a_family_hold_at_once(
-    networks: int, spread: float, uneven: float, low: float, high: float
-) -> None:
-    rng, settings, means = np.random.default_rng(13), 6, 0.3 * np.arange(6)
-    held, kept = [], []
-    for _ in range(300):
-        scale = spread * np.exp(uneven * rng.normal(size=settings))
-        effects = means + scale * rng.normal(size=(networks, settings))
+    ("networks", "spread"),
+    [(1, 0), (2, 0), (5, 0), (5, 3), (8, 3)],
+    ids=["one", "two equal", "five equal", "five", "8"],
+)
+def test_of_comparisons_without_a_difference_one_page_in_twenty_shows_one(networks: int, spread: float) -> None:
+    """And the setting that is truly the best stays in the set of the best."""
+    rng, settings = np.random.default_rng(13), 6
+    wrong, kept = [], []
+    for _ in range(400):
+        effects = spread * rng.normal(size=(networks, settings))
         noise = np.sqrt(IMAGES) * rng.normal(size=(networks, settings, IMAGES))
         made = [[mean(effects[k, s], noise[k, s]) for k in range(networks)] for s in range(settings)]
-        found = family(made)
-        errors = found.values[:, None] - found.values - (means[:, None] - means)
-        held.append(bool((np.abs(errors) <= found.margins + 1e-12).all()))
-        kept.append(found.best(range(settings))[0])
-    assert low <= np.mean(held) <= high  # standard error 0.013
-    assert networks * spread == 2 or np.mean(kept) > 0.95  # the best one
+        values = [np.mean([each.value for each in setting]) for setting in made]
+
+        def found(reference: int, made: list[list[Distance]] = made) -> list[float]:
+            others = [setting for at, setting in enumerate(made) if at != reference]
+            return holm([of_pairs(list(zip(each, made[reference], strict=True))).p_value for each in others])
+
+        wrong.append(min(found(0)) <= 0.05)
+        lowest = int(np.argmin(values))
+        kept.append(lowest == 0 or found(lowest)[0] > 0.05)  # the first is as good as any
+    assert np.mean(wrong) <= 0.085 and np.mean(kept) >= 0.95  # standard error 0.011

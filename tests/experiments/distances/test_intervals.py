@@ -5,7 +5,7 @@ import pytest
 
 from experiments.distances.distance import Distance
 from experiments.distances.intervals import Estimate, of_one, of_pairs, predicted, verdict
-from reports import schema
+from experiments.distances.multiple_comparisons import holm
 
 
 def made(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]:
@@ -25,10 +25,15 @@ def test_two_networks_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("difference", "clear", "word"),
-    [(-2, True, "better"), (2, True, "worse"), (-2, False, "not detectable"), (2, False, "not detectable")],
+    [
+        (-2, True, "better"),
+        (2, True, "worse"),
+        (-2, False, "no difference detected"),
+        (2, False, "no difference detected"),
+    ],
 )
 def test_verdict(difference: float, clear: bool, word: str) -> None:
-    assert verdict(Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.5, 3)) == word
+    assert verdict(Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.5, 3, 9)) == word
 
 
 def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
@@ -36,24 +41,32 @@ def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
     general = of_pairs([made(value, 0.5) for value in different])
     assert (general.interval, general.holds_for) == ("t over 5 networks", None)
     assert general.se == pytest.approx(np.sqrt(2.5 / 5))
-    for n in (4, 5):  # the wider of both intervals; four have one only
-        images = of_pairs([made(value, 0.5) for value in alike[:n]])
-        assert images.holds_for == (n if n < 5 else None) and images.interval == "what each image adds"
-        assert images.se == pytest.approx(0.5 / np.sqrt(n)) and images.detectable_low is None
+    few = of_pairs([made(value, 0.5) for value in alike[:4]])
+    assert (few.holds_for, few.interval) == (4, "what each image adds") and few.se == pytest.approx(0.5 / 2)
 
 
-def test_what_was_detectable_is_a_range_if_the_spread_between_networks_is_estimated() -> None:
-    estimate = of_pairs([made(value, 0.01) for value in (1.0, 2.0, 0.0, 3.0, -1.0)])
-    assert estimate.detectable_low == pytest.approx(np.sqrt(4 / 11.143) * estimate.detectable, rel=1e-3)
-    assert estimate.detectable_high == pytest.approx(np.sqrt(4 / 0.4844) * estimate.detectable, rel=1e-3)
+def test_a_control_with_the_same_networks_is_over_images_whatever_their_number() -> None:
+    pairs = [made(value, 0.5) for value in (1.0, 2.0, 0.0, 3.0, -1.0)]
+    found = of_pairs(pairs, over_images=True)
+    assert (found.interval, found.holds_for) == ("what each image adds", 5) and found.se == pytest.approx(0.5 / 5**0.5)
+
+
+def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict() -> None:
+    alone = of_pairs([made(2.5, 1.0)])
+    one = alone.corrected("exploration", *holm([alone.p_value, 0.5, 0.9])[:1], 3)
+    assert alone.clear and not one.clear and (one.low, one.high) == (alone.low, alone.high)
+    assert one.detectable > alone.detectable
+
+
+def test_holm_is_a_step_down_of_bonferroni() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == [] and holm([0.6, 0.9]) == [1, 1]
 
 
 def test_p_value_and_detectable_difference_belong_to_the_interval() -> None:
     at_the_edge = of_pairs([made(2.0281, 1.0)])  # t with 19 degrees of freedom: 2.0930
     assert at_the_edge.p_value == pytest.approx(0.0568, abs=2e-4)
     assert at_the_edge.detectable == pytest.approx(2.0930 + 0.8610, abs=1e-3)
-    wider = of_pairs([made(2.0281, 1.0)], level=0.99)
-    assert wider.p_value == at_the_edge.p_value and wider.high > at_the_edge.high
 
 
 def test_pairs_are_used_where_there_are_any() -> None:
@@ -76,9 +89,7 @@ def test_two_networks_say_nothing_about_a_new_one() -> None:
     assert predicted([1.0, 2.0]) is None
 
 
-def test_reports_use_the_same_words_and_numbers() -> None:
+def test_pages_may_say_95_and_80_per_cent() -> None:
     from experiments.distances import intervals
 
-    for name in ("BETTER", "WORSE", "NOT_DETECTABLE", "NO_VERDICT"):
-        assert getattr(intervals, name) == getattr(schema, name)
     assert (intervals.LEVEL, intervals.POWER) == (0.95, 0.8)  # pages say "95 %" and "80 % power"

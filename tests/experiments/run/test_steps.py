@@ -62,9 +62,9 @@ def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(
         noted.append(torch.get_num_threads())
         return honest(*arguments, **how)
 
-    def measured(self: Against, features: Any, groups: Any) -> dict[str, Distance]:
+    def measured(self: Against, features: Any) -> dict[str, Distance]:
         noted.append(torch.get_num_threads())
-        return distances(self, features, groups)
+        return distances(self, features)
 
     monkeypatch.setattr(steps, "extract", noting)
     monkeypatch.setattr(Against, "distances", measured)
@@ -80,7 +80,7 @@ def test_real_images_without_a_scale_and_distances_that_are_not_finite_are_refus
         with pytest.raises(ValueError, match="for more than half of the pairs of images the features are equal"):
             score(run(), Cache(tmp_path / "equal"))
     nothing = Distance(float("nan"), np.zeros(N))
-    monkeypatch.setattr(Against, "distances", lambda self, features, groups: dict.fromkeys(METRICS, nothing))
+    monkeypatch.setattr(Against, "distances", lambda self, features: dict.fromkeys(METRICS, nothing))
     with pytest.raises(ValueError, match=r"features='digits': .*fd=nan.*; a distance must be finite"):
         score(run(), Cache(tmp_path))
 

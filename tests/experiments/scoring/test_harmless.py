@@ -15,7 +15,7 @@ from experiments import assert_harmless, compare, harmless
 from experiments.own.files import read_json
 from experiments.run.cache import Cache
 from experiments.scoring import command
-from experiments.scoring import harmless as module
+from experiments.scoring import equivalence as module
 from experiments.scoring.groups import units
 from experiments.scoring.inputs import open_input
 from reports.render import read_page
@@ -63,11 +63,16 @@ def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
         assert run("none", "before", after, "--margin", "0.02", "--pairs", pairs, "--out", f"out-{after}") == status
         answers[after] = json.loads(capsys.readouterr().out.splitlines()[-1])
 
-    assert answers["slight"]["sentence"].startswith("harmless: as if at most ")
-    assert answers["slight"]["sentence"].endswith(" % of the images were destroyed (limit 2 %); 300 pairs")
-    assert answers["inverted"]["sentence"].startswith("harmful: as if at least ")
+    bound = "with 95 % confidence, in features digits, {} from before than replacing "
+    assert answers["slight"]["sentence"].startswith(f"harmless: {bound.format('no further')}")
+    assert answers["slight"]["sentence"].endswith(
+        "can move them at most (limit 2 %); 300 pairs, each image taken to fail alone"
+    )
+    assert answers["inverted"]["sentence"].startswith(f"harmful: {bound.format('further')}")
     assert answers["inverted"]["worst"][0][0] in {f"p{at // 5}-{at % 5}" for at in range(30)}
-    assert answers["half"]["sentence"] == "harmful: more copies 0.5, limit 0.02; 300 pairs"
+    assert (
+        answers["half"]["sentence"] == "harmful: more copies 50 %, limit 2 %; 300 pairs, each image taken to fail alone"
+    )
     assert " would decide" in answers["seeds"]["sentence"] and answers["seeds"]["needed"] > N
     assert answers["seeds"]["pairs"] == "none" and answers["seeds"]["worst"] == []
 
@@ -83,14 +88,15 @@ def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(digits: np.ndarray
     rows = pd.read_csv(here / "out/harms.csv", keep_default_na=False)
     checks = list(rows["check"])
     assert checks[:2] == ["share in digits features", "more copies"] and "more grain" in checks
-    assert checks[-3:] == [f"{metric} to mnist5k, digits features" for metric in ("mmd", "kd", "fd")]
+    contrasts = pd.read_csv(here / "out/contrasts.csv")
+    assert list(contrasts["metric"]) == ["mmd", "kd", "fd", "copies", "copies"] and "train_seed" in contrasts
     assert (rows["a"] == "after").all() and (rows["b"] == "before").all()
-    assert {*read_json(here / "out/run.json")["files"]} == {"harms.csv", "worst_pairs.csv"}
+    assert {*read_json(here / "out/run.json")["files"]} == {"harms.csv", "worst_pairs.csv", "contrasts.csv"}
     page = read_page(here / "out")
-    assert page.lead == "Harmful:" and page.verdict.endswith("(limit 2 %); 300 pairs of 60 prompts.")
+    assert page.lead == "Harmful:" and page.verdict.endswith("(limit 2 %); 300 pairs of 60 groups.")
     assert page.sheet is not None and len(page.sheet.rows) == 4
     assert all((here / "out/images" / f"{name}-4.png").is_file() for name in page.strips)
-    assert [row.name for row in page.tables[1].rows][-1] == "FD to mnist5k, digits features"
+    assert [row.name for row in page.tables[1].rows][-1] == "FD"
 
 
 def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, here: Path) -> None:
@@ -103,7 +109,7 @@ def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, her
         for groups in (None, prompts)
     )
 
-    assert alone.difference.difference == together.difference.difference
+    assert alone.difference.difference != together.difference.difference  # images of one prompt do not meet
     assert alone.difference.se != together.difference.se
 
 
@@ -124,13 +130,15 @@ def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
     cut = harmless(large, fine, 0.05, crops=2, **options)
 
     assert whole.checks[0].verdict == "harmless"
-    assert [check.verdict for check in cut.checks if "crops" in check.name] == ["harmful"]
+    assert [check.verdict for check in cut.checks if "crops" in check.check] == ["harmful"]
 
 
 def test_a_test_suite_gets_the_sentence(digits: np.ndarray, here: Path) -> None:
     before = digits[:N]
     assert_harmless(before, before // 2 * 2, pairs="order", features="digits")
-    with pytest.raises(AssertionError, match="harmful: as if at least"):
+    with pytest.raises(
+        AssertionError, match="harmful: with 95 % confidence, in features digits, further from before than replacing"
+    ):
         assert_harmless(before, before // 3, pairs="order", features="digits")
     answer = harmless(before, before // 2 * 2, pairs="order", features="digits")
     assert answer.margin == 0.03  # fewer than 500 pairs
@@ -205,13 +213,13 @@ def test_what_cannot_be_asked_is_one_line(
 
 def test_the_feature_space_is_that_of_the_reference(digits: np.ndarray, here: Path) -> None:
     answer = harmless(digits[:N], digits[:N] // 2 * 2, 0.02, reference="mnist5k", pairs="order")
-    assert answer.scores is not None and answer.checks[0].name == "share in digits features"
+    assert answer.scores is not None and answer.checks[0].check == "share in digits features"
     assert [space.features for space in answer.scores.spaces] == ["digits"]
 
 
 def test_prompts_of_one_image_are_said_to_be_none(digits: np.ndarray, here: Path) -> None:
     answer = harmless(digits[:N], digits[:N] // 2 * 2, 0.02, range(N), pairs="order", features="digits")
-    assert answer.notes == ("every prompt has one image, so images are the units of intervals",)
+    assert answer.notes[0] == "every group has one image, so images are the units of intervals"
 
 
 def test_a_single_destroyed_image_is_the_first_of_the_worst_pairs(digits: np.ndarray, here: Path) -> None:
@@ -224,15 +232,39 @@ def test_a_single_destroyed_image_is_the_first_of_the_worst_pairs(digits: np.nda
     assert all(0 <= share <= 1 for _, share in answer.worst)
 
 
-def test_images_of_the_same_seeds_out_of_order_are_noted_where_harm_hides_that(digits: np.ndarray, here: Path) -> None:
+def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarray, here: Path) -> None:
     after = digits[: N - 1] // 2 * 2
     after[::20] = 255 - after[::20]
+    for other, pairs in ((after, "auto"), ((0.85 * np.roll(digits[:N], 3, axis=0)).astype(np.uint8), "order")):
+        with pytest.raises(ValueError, match="hold the same images in another order"):
+            harmless(digits[:N], other, 0.05, features="digits", pairs=pairs)
+    assert harmless(digits[:N], digits[N : 2 * N], 0.05, features="digits").verdict == "not decided"
 
-    answer = harmless(digits[:N], after, 0.05, features="digits")
 
-    assert any("if both come from the same seeds, pair them" in note for note in answer.notes)
-    other = harmless(digits[:N], digits[N : 2 * N], 0.05, features="digits")
-    assert not any("pair them" in note for note in other.notes)
+def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(here / "before", digits[:N])
+    save(here / "after", digits[:N])
+    (here / "link").symlink_to("before")
+    for other in ("before", "link"):
+        with pytest.raises(ValueError, match="they are one folder or file; name two"):
+            run("none", "before", other, "--margin", "0.02")
+    assert run("none", "before", "after", "--margin", "0.002", "--out", "out") == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["sentence"], found["unchanged"]) == ("harmless: 300 of 300 pairs are identical", N)
+    some = digits[:N].copy()
+    some[:30] //= 2
+    notes = harmless(digits[:N], some, 0.05, features="digits", pairs="order").notes
+    assert "270 of 300 pairs are identical" in notes and "300 pairs can show 1.6 % at best" in notes
+
+
+def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> None:
+    rng = np.random.default_rng(0)
+    for size, verdict in ((1, "harmless"), (4, "harmful")):
+        noisy = np.clip(digits[:N] + rng.integers(-size, size + 1, digits[:N].shape), 0, 255).astype(np.uint8)
+        checks = {
+            check.check: check for check in harmless(digits[:N], noisy, 0.05, pairs="order", features="digits").checks
+        }
+        assert checks["more grain"].verdict == verdict and checks["more grain"].unit == "grey levels"
 
 
 def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
@@ -241,7 +273,7 @@ def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
                      features="digits")  # fmt: skip
 
     assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)
-    assert twice.notes == ("300 images of before are copies of others, or have some; they count as one",)
+    assert twice.notes[0] == "every image of before stands there several times; they count as one"
 
 
 def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.ndarray, here: Path) -> None:
@@ -251,8 +283,8 @@ def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.nda
     sizes = harmless(digits[:N], large, 0.05, pairs="order", features="digits")
 
     assert "images are 32x32 before and 64x64 after, so fine noise is not compared" in sizes.notes
-    given = harmless(rows, rows, 0.05, pairs="order")
-    assert given.notes == ("features are given, so fine noise of pixels is not compared",)
+    given = harmless(rows, rows + 1e-3, 0.05, pairs="order")
+    assert given.notes[0] == "features are given, so fine noise of pixels is not compared"
 
 
 def test_a_class_that_is_surely_lost_is_not_hidden_by_one_that_may_be(here: Path) -> None:
@@ -262,16 +294,18 @@ def test_a_class_that_is_surely_lost_is_not_hidden_by_one_that_may_be(here: Path
     was = np.concatenate([np.zeros(50, int), np.ones(200, int), others])  # 50 zeros are lost for sure
     now = np.concatenate([others[:250], np.ones(140, int), others[140:]])  # 200 ones are lost, and 140 are new
 
-    def images(digits: np.ndarray) -> np.ndarray:
+    def images(digits: np.ndarray, part: slice) -> np.ndarray:
         out = np.empty((len(digits), *pixels.shape[1:]), np.uint8)
         for digit in range(10):
-            out[digits == digit] = np.resize(pixels[labels == digit], (int((digits == digit).sum()), *pixels.shape[1:]))
+            out[digits == digit] = np.resize(
+                pixels[labels == digit][part], (int((digits == digit).sum()), *pixels.shape[1:])
+            )
         return out
 
-    before, after = images(was), images(now)
+    before, after = images(was, slice(250)), images(now, slice(250, 500))
     answer = harmless(before, after, 0.02, pairs="order", features="digits")
 
-    (check,) = (check for check in answer.checks if "class" in check.name)
+    (check,) = (check for check in answer.checks if "class" in check.check)
     assert check.verdict == "harmful" and check.low > 0.02
 
 
@@ -286,11 +320,12 @@ def test_the_answer_of_a_test_suite_does_not_depend_on_assert_statements(digits:
 def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> None:
     first = module.Check("share in natural features", 0.001, 0, 0.01, 0.02, "harmless")
     crops = module.Check("share in crops, natural features", 0.019, 0.01, 0.025, 0.02, "not decided")
-    answer = module.Harmless("a", "b", 0.02, (first, crops), 600, 600, "names", None, ())
+    answer = module.Harmless("a", "b", 0.02, "natural", (first, crops), 600, 600, 0, 0.0079, "names", None, ())
 
-    assert "but share in crops, natural features is up to 2.5 %; 600 pairs" in answer.sentence
+    assert "but share in crops, natural features is up to 2.5 %; 600 pairs, each" in answer.sentence
     wide = replace(answer, checks=(replace(first, high=1.0, verdict="not decided"),))
-    assert wide.sentence.startswith("not decided: as if at most 100 % of the images were destroyed")
+    assert "not decided: with 95 % confidence, in features natural, no further" in wide.sentence
+    assert "replacing 100 % of the images" in wide.sentence
 
 
 def test_a_folder_of_the_name_none_is_not_passed_over(here: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from experiments.scoring import progress
-from experiments.scoring.ahead import PART, ahead
+from experiments.scoring.progress import PART, ahead
 
 
 @pytest.mark.parametrize("live", [True, False])

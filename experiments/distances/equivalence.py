@@ -1,4 +1,4 @@
-"""How much do images differ from those before a change, as the share of them that was as good as destroyed?
+"""How far are images from those before a change, as the share of them whose replacement can move them as far?
 
 With a Gaussian kernel k, images a_i before and b_i after the change, and the unit g(i) of pair i (its prompt, or i),
 
@@ -8,11 +8,13 @@ With a Gaussian kernel k, images a_i before and b_i after the change, and the un
 D is unbiased for MMD^2 between the laws before and after (Gretton et al. 2012, J. Mach. Learn. Res. 13, 723), also
 where a_i and b_i share their noise, since no pair meets itself. If a share s of the images, picked at random, is
 replaced by anything at all, the laws differ by s (mu - nu), so that MMD^2 <= s^2 C with C = 1 + mean k(a_i, a_j). That
-makes sqrt(D / C) a share without a unit. By the triangle inequality root MMD, with this kernel, to any third law
-changes by at most s sqrt(C). Images that are picked since they are alike, such as a class, give up to 2 s^2.
+makes sqrt(D / C) a share without a unit: the least share of which replacement can move the images as far. It bounds the
+distance from the share, not the share from the distance: of subtler damage more images count the same. By the triangle
+inequality root MMD, with this kernel, to any third law changes by at most s sqrt(C). Images that are picked since they
+are alike, such as a class, give up to 2 s^2.
 
-Student's interval of D is too short where few units do the harm, and a unit that is destroyed alone is in no h_ij. So
-the upper end of the share is at least that for X destroyed units by the law of Poisson, where X is the number of units
+Student's interval of D is too short where few units do the harm, and a unit that is replaced alone is in no h_ij. So
+the upper end of the share is at least that for X replaced units by the law of Poisson, where X is the number of units
 that do the harm, (sum |u|)^2 / sum u^2 of their sums u of r_i, and at least SEEN units.
 """
 
@@ -22,13 +24,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from experiments.distances import copies
 from experiments.distances.copies import Groups
 from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import LEVEL
 from experiments.distances.kernels import Gaussian, across, median_distance, sums
+from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
-HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"
-SEEN = 4.75  # destroyed units of all, of which two or more, which D shows, are in 95 % of all sets
+SEEN = 4.75  # replaced units of all, of which two or more, which D shows, are in 95 % of all sets
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Harm:
     Args:
         distance: D, with what each unit adds to it.
         of_units: (G,) the sum of r_i over each unit: prompts, or pairs without prompts.
-        scale: C, so that a share s of destroyed images gives at most s^2 C.
+        scale: C, so that a share s of replaced images gives at most s^2 C.
         n: pairs of images.
     """
 
@@ -71,9 +74,14 @@ class Harm:
 
     @property
     def shares(self) -> tuple[float, float, float]:
-        """The share of images that is as good as destroyed, and the ends of its interval."""
+        """The least share of images whose replacement can move them as far, and the ends of its interval."""
         low = math.sqrt(max(self.value - self.half, 0.0) / self.scale)
         return math.sqrt(self.value / self.scale), low, float(self._high(np.array([1.0]))[0])
+
+    @property
+    def at_best(self) -> float:
+        """The smallest share that so many units can show."""
+        return min(SEEN / self.n_units, 1.0)
 
     def _high(self, times: Array) -> Array:
         """The upper end of the share if there were so many times as many units, and D the same."""
@@ -121,6 +129,31 @@ def harm(before: Array, after: Array, units: Groups | None = None) -> Harm:
     sizes = np.bincount(units)
     rows = of_before.rows + of_after.rows - first - second + _within(kernel, before, after, units, sizes)
     return Harm.of(rows / (len(before) - sizes[units]), units, 1 + of_before.mean)
+
+
+FAR = 4  # standard errors
+
+
+def in_another_order(before: Array, after: Array, paired: bool) -> bool:
+    """Whether most images after are one of those before, but at another place: both are nearest to each other.
+
+    Of independent sets that is one half, whatever the dimension (0.35 to 0.39 of digits, where some images are near to
+    many). Of digits in a wrong order it is 1.0 with 0.85 of the contrast, 0.56 to 0.76 with half of it; of right pairs
+    up to 0.1.
+    """
+    there, back = np.zeros(len(after), np.intp), np.zeros(len(before), np.intp)
+    near, nearest = np.full(len(after), np.inf), np.full(len(before), np.inf)
+    for rows, columns, squares in copies.squares(after, before):
+        at = squares.argmin(axis=1)
+        found = squares[np.arange(len(rows)), at]
+        there[rows], near[rows] = np.where(found < near[rows], columns[at], there[rows]), np.minimum(found, near[rows])
+        at = squares.argmin(axis=0)
+        found = squares[at, np.arange(len(columns))]
+        closer = found < nearest[columns]
+        back[columns], nearest[columns] = np.where(closer, rows[at], back[columns]), np.minimum(found, nearest[columns])
+    places = np.arange(len(after))
+    mutual = (back[there] == places) & ((there != places) | (not paired))
+    return bool(mutual.mean() > 0.5 + FAR * (0.25 / len(after)) ** 0.5)
 
 
 def _within(kernel: Gaussian, before: Array, after: Array, units: Groups, sizes: Groups) -> Array:

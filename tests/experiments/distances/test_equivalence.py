@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.distances.harm import HARMFUL, HARMLESS, SEEN, UNDECIDED, harm
+from experiments.distances.equivalence import HARMFUL, HARMLESS, SEEN, UNDECIDED, harm
 from experiments.distances.kernels import median_distance
 
 

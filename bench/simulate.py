@@ -1,0 +1,193 @@
+"""How often do intervals hold and verdicts err? Simulations through the functions that make a report.
+
+    python -m bench.simulate [sweeps|interactions|score|groups|harmless|copies ...] [--runs 1000]
+
+Prints the tables of docs/statistics.md, docs/score.md and docs/harmless.md. In a sweep each image adds noise of size 1,
+half of it the initial noise that all settings share; networks differ by `spread` standard errors over the images of one
+network. With fewer than five networks the truth is that of these networks, else that of networks in general.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffusion_core import load
+from experiments import compare
+from experiments.distances import copies as duplicates
+from experiments.distances.distance import Array, Distance
+from experiments.distances.equivalence import harm
+from experiments.distances.intervals import ENOUGH_NETWORKS
+from experiments.own.features import extract
+from experiments.run.compare import BestSet, Interaction, Row, Side, against_first
+from experiments.run.contrasts import Judge, best_set_rows
+from reports.schema import HARMLESS
+
+N = 60  # images per network
+IMAGES = (1 / N) ** 0.5  # standard error of a difference over the images of one network
+ROW: Row = {"features": "f", "n_samples": N, "n_reference": 9, "precision": 0.6, "recall": 0.6, "run_id": "r", "fd": 1}
+Rng = np.random.Generator
+
+
+def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, noisy: bool) -> tuple[list[Side], Array]:
+    """Settings with these distances, and the distance of each with these networks. `noisy`: one in ten differs more."""
+    sd = np.full(len(true), spread / 2**0.5 * IMAGES)
+    sd[1 : len(true) if noisy else 0 : 10] *= 5
+    own = np.array(true)[:, None] + sd[:, None] * rng.standard_normal((len(true), networks))
+    shared, sides = rng.standard_normal((networks, N)) * 0.5**0.5, list[Side]()
+    for place, values in enumerate(own):
+        noise = shared + rng.standard_normal((networks, N)) * 0.5**0.5
+        each = {seed: {"mmd": Distance(values[seed] + x.mean(), x - x.mean())} for seed, x in enumerate(noise)}
+        sides.append(Side(f"s{place}", "g", None, networks, dict.fromkeys(range(networks), ROW), each))
+    return sides, own.mean(axis=1)
+
+
+def of_sweep(rng: Rng, networks: int, comparisons: int, spread: float, noisy: bool) -> list[float]:
+    """Of settings that are equal: the share of intervals that hold, any verdict, and the best setting in its set."""
+    sides, own = settings(rng, networks, [0.0] * (comparisons + 1), spread, noisy)
+    true = own if networks < ENOUGH_NETWORKS else np.zeros(len(own))
+    contrasts = [*against_first("setting", sides)]
+    judge = Judge.of(contrasts, [])
+    found = [judge.found[id(one)][1] for one in contrasts]
+    differences = true[1:] - true[0]
+    holds = [one.low <= value <= one.high for one, value in zip(found, differences, strict=True)]
+    wrong = any(one.clear and one.difference * value <= 0 for one, value in zip(found, differences, strict=True))
+    rows = list(best_set_rows([*contrasts, BestSet(sides)], judge))
+    return [float(np.mean(holds)), float(wrong), float(rows[int(true.argmin())]["in_set"])]
+
+
+def sweeps(runs: int) -> Iterator[Sequence[Any]]:
+    yield "networks", "comparisons", "spread", "intervals hold", "any wrong verdict", "best setting in its set"
+    for networks in (2, 3, 5, 8):
+        for comparisons in (1, 6, 30):
+            for spread, noisy in ((0, False), (3, False), (3, True)):
+                rng = np.random.default_rng([networks, comparisons, spread, noisy])
+                found = [of_sweep(rng, networks, comparisons, spread, noisy) for _ in range(runs)]
+                name = f"{spread}, one in ten five times as much" if noisy else spread
+                yield networks, comparisons, name, *100 * np.mean(found, axis=0)
+
+
+def interactions(runs: int) -> Iterator[Sequence[Any]]:
+    yield "networks", "interactions", "spread", "intervals hold", "any wrong verdict"
+    for networks in (2, 5):
+        for number in (1, 6):
+            for spread in (0, 3):
+                rng, found = np.random.default_rng([networks, number, spread]), []
+                for _ in range(runs):
+                    sides, own = settings(rng, networks, [0.0] * (2 * number + 2), spread, False)
+                    pairs = list(zip(sides[::2], sides[1::2], strict=True))
+                    asked = [Interaction(pair, pairs[0]) for pair in pairs[1:]]
+                    effects = own[::2] - own[1::2] if networks < ENOUGH_NETWORKS else np.zeros(len(pairs))
+                    judge = Judge.of(asked, [])
+                    each = [
+                        (judge.found[id(one)][1], x) for one, x in zip(asked, effects[1:] - effects[0], strict=True)
+                    ]
+                    wrong = any(one.clear and one.difference * x <= 0 for one, x in each)
+                    found.append([np.mean([one.low <= x <= one.high for one, x in each]), wrong])
+                yield networks, number, spread, *100 * np.mean(found, axis=0)
+
+
+def score(runs: int) -> Iterator[Sequence[Any]]:
+    """One pair of sets, b a little further than a; real images are drawn anew each time, or are always the same."""
+    yield "real images", "sets", "MMD", "FD", "KD"
+    for anew in (True, False):
+        for pairs in ("order", "none"):
+            rng, found = np.random.default_rng(anew), list[list[Any]]()
+            fixed = rng.normal(size=(300, 8))
+            for _ in range(runs):
+                a = 1.2 * rng.normal(size=(200, 8))
+                b = a + 0.2 * rng.normal(size=a.shape) if pairs == "order" else 1.22 * rng.normal(size=a.shape)
+                contrast = compare(rng.normal(size=fixed.shape) if anew else fixed, a, b, pairs=pairs).differences
+                found.append([contrast["set 2"][name] for name in ("mmd", "fd", "kd")])
+            held = []
+            for each in zip(*found, strict=True):
+                truth = np.mean([one.difference for one in each])
+                held.append(100 * np.mean([one.low <= truth <= one.high for one in each]))
+            yield "drawn anew" if anew else "fixed", "pairs" if pairs == "order" else "no pairs", *held
+
+
+def groups(runs: int) -> Iterator[Sequence[Any]]:
+    """`score --groups`: two sets with the law of the real images, whose prompts are clusters."""
+    yield "prompts of 8 images", "MMD ×1000 of such a set", "its standard error", "intervals of the difference hold"
+    rng = np.random.default_rng(0)
+
+    def drawn(prompts: int, each: int) -> Array:
+        return (rng.normal(size=(prompts, 1, 8)) + 0.3 * rng.normal(size=(prompts, each, 8))).reshape(-1, 8)
+
+    real = drawn(2000, 1)
+    for prompts in (20, 50):
+        names, values, held = np.arange(8 * prompts) // 8, list[float](), 0
+        for _ in range(runs):
+            found = compare(real, drawn(prompts, 8), drawn(prompts, 8), pairs="none", groups=names.tolist())
+            values.append(1000 * found.values["set 1"]["mmd"].value)
+            held += found.difference.low <= 0 <= found.difference.high
+        yield prompts, np.mean(values), np.std(values) / runs**0.5, 100 * held / runs
+
+
+def harmless(runs: int) -> Iterator[Sequence[Any]]:
+    """Changes planted in 5,000 digits, of which pairs are drawn; the margin is the true share of what is drawn."""
+    yield "change", "units", "true share, %", "called harmless at it, %", "with none changed, margin 2 %"
+    pixels = load("mnist5k").pixels[:, 0].numpy()
+    rng = np.random.default_rng(0)
+    labels, order = load("mnist5k").labels.numpy(), rng.permutation(len(pixels))
+
+    def features(images: Array) -> Array:
+        made = torch.from_numpy(np.ascontiguousarray(images.clip(0, 255).astype(np.uint8)))[:, None]
+        return extract("digits", made)[0].numpy().astype(np.float64)
+
+    def replaced(share: float, value: Any) -> Array:
+        changed, places = pixels.astype(float), order[: round(share * len(pixels))]
+        changed[places] = value(changed[places])
+        return changed
+
+    lost = pixels.copy()
+    lost[labels == 7] = pixels[labels != 7][: int((labels == 7).sum())]
+    changes = {
+        "2 % grey": replaced(0.02, lambda x: 128), "3 % inverted": replaced(0.03, lambda x: 255 - x),
+        "3 % one image": replaced(0.03, lambda x: x[:1]), "class 7 lost": lost, "contrast x 0.92": pixels * 0.92,
+        "noise of 12 grey levels": pixels + rng.normal(0, 12, pixels.shape),
+    }  # fmt: skip
+    before = features(pixels)
+    whole = order.reshape(-1, 5)  # batches of five that fail together
+    for name, changed in changes.items():
+        after = features(changed)
+        for n, batched in ((300, False), (500, False), (500, True)):
+            found, same = [], 0
+            for _ in range(runs):
+                places = whole[rng.integers(len(whole), size=n // 5)].ravel() if batched else rng.integers(5000, size=n)
+                units = np.arange(n) // 5 if batched else None
+                found.append(harm(before[places], after[places], units))
+                same += name == "2 % grey" and harm(before[places], before[places], units).verdict(0.02) == HARMLESS
+            share = float(np.sqrt(max(np.mean([one.distance.value for one in found]), 0) / found[0].scale))
+            called = 100 * np.mean([one.verdict(share) == HARMLESS for one in found])
+            unit = f"{n} pairs in batches of 5" if batched else f"{n} pairs"
+            yield name, unit, 100 * share, called, 100 * same / runs if name == "2 % grey" else ""
+
+
+def copies(runs: int) -> Iterator[Sequence[Any]]:
+    """How often more copies are found: sets with an equal share of copies, and one that repeats one image."""
+    yield "images", "natural share", "equal sets", "one image with 3 %", "with 5 %", "with 10 %"
+    rng = np.random.default_rng(0)
+    for n in (400, 1000):
+        for natural in (0.0, 0.05, 0.2):
+            cells = []
+            for added in (0.0, 0.03, 0.05, 0.1):
+                drawn = rng.binomial(n, [natural + added, natural], (10 * runs, 2))
+                found = [duplicates.more(own, n, other, n)[1] > duplicates.LIMIT for own, other in drawn]
+                cells.append(100 * np.mean(found))
+            yield n, natural, *cells
+
+
+TABLES = {each.__name__: each for each in (sweeps, interactions, score, groups, harmless, copies)}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="*", default=[*TABLES], choices=[*TABLES])
+    parser.add_argument("--runs", type=int, default=1000)
+    given = parser.parse_args()
+    for table in given.tables:
+        for at, cells in enumerate(TABLES[table](given.runs)):
+            line = " | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells)
+            print(f"| {line} |" + "\n|" * (at == 0) + " --- |" * len(cells) * (at == 0), flush=True)

@@ -1,0 +1,193 @@
+"""Sets of images as sides of comparisons, like the settings of an experiment, and their rows in one feature space."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.distances import copies
+from experiments.distances.copies import Groups
+from experiments.distances.distance import Distance
+from experiments.distances.intervals import LEVEL, of_one
+from experiments.distances.real import Real, precision_recall
+from experiments.run.compare import BestSet, Comparison, Row, Side, against_first
+from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, summary
+from experiments.scoring.progress import Step, steps
+from reports.schema import BETTER, JUDGE, METRICS, NO_DIFFERENCE, NO_VERDICT, WORSE
+
+NAME, COPIES = "score", "copies"  # of the experiment; kind and metric of a contrast
+FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
+REPEATS = (10, 4)  # of the floor, up to that and above
+QUALITY_IMAGES = 10_000  # of each set, for precision and recall
+KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
+Features = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Which images of a set are copies: the group (n,) of each with its copies, and how many are of real images."""
+
+    groups: Groups
+    of_real: int = 0
+
+    def share(self, most: int | None = None) -> tuple[int, int]:
+        """How many images repeat an earlier one, and of how many."""
+        first = _first(self.groups, len(self.groups) if most is None else most)
+        return copies.repeats(first), len(first)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The rows of one feature space, by the name of their table.
+
+    Args:
+        found: the copies among the real images, and in each set.
+    """
+
+    features: str
+    dimension: int
+    tables: Mapping[str, Sequence[Row]]
+    found: Sequence[Copies]
+
+    def judged(self) -> list[Row]:
+        """Each set against the first, in the metric that decides."""
+        return [row for row in self.tables["contrasts.csv"] if row["metric"] == JUDGE]
+
+
+def in_space(
+    shared: Row, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
+    grains: Sequence[float | None], prompts: Sequence[Groups] | None = None,
+) -> Space:  # fmt: skip
+    """All rows in one feature space. `shared`: the columns that they share.
+
+    `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
+    the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals, and do not meet in MMD.
+    """
+    sides, found, repeats = list[Side](), list[Copies](), REPEATS[real.shape[1] > FEW_REPEATS]
+    with steps(1 + 3 * len(sets) + repeats) as step:
+        step("distances between the real images")
+        known = Real.of(real.astype(np.float64), most=KERNEL_IMAGES)
+        against, near = known.whole(most=KERNEL_IMAGES), copies.tolerance(known.features)
+        found.append(_copies(known.features, near))
+        for name, rows in zip(names, sets, strict=True):
+            step(f"copies in {name}")
+            found.append(_copies(rows.astype(np.float64), near, known.features))
+        of_real, *units = _units(found, paired, prompts)
+        for place, (name, rows, own, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
+            features = rows.astype(np.float64)
+            step(f"distances of {name}")
+            distances = against.distances(features, own)
+            if of_real is not None:
+                distances = {metric: _real_units(one, of_real) for metric, one in distances.items()}
+            step(f"precision and recall of {name}")
+            quality = precision_recall(features[:QUALITY_IMAGES], known.features[:QUALITY_IMAGES])
+            row = shared | _row(f"set-{place}", name, distances, quality, grain)
+            own_sample = {"paired": paired, "given": True}
+            sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, **own_sample))
+        floors = _floors(shared, known, len(sets[0]), repeats, step)
+    comparisons: list[Comparison] = [*against_first("set", sides), *([BestSet(sides)] if sides[2:] else [])]
+    judge = Judge.of(comparisons, floors)
+    of_copies = list(_copies_rows(shared, found, names))
+    tables = {
+        "table.csv": [side.rows[None] for side in sides],
+        "contrasts.csv": [*_with_copies(contrast_rows(comparisons, judge), of_copies), *of_copies],
+        "best_sets.csv": list(best_set_rows(comparisons, judge)),
+        "floors.csv": floors,
+        "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
+    }
+    return Space(shared["features"], real.shape[1], tables, found)
+
+
+def _row(place: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], grain: object) -> Row:
+    values = {metric: distances[metric].value for metric in METRICS}
+    ses = {f"{metric}_se": distances[metric].se for metric in METRICS if metric != "fd"}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return values | ses | dict(zip(("precision", "recall"), quality, strict=True)) | {
+        "setting": name, "status": "ok", "grain": grain, "samples_id": place, "run_id": place, "finished_at": now,
+    }  # fmt: skip
+
+
+def _interval(side: Side, metric: str) -> Row:
+    one = of_one(side.distances[None][metric])
+    where = {"features": side.rows[None]["features"], "setting": side.label, "metric": metric}
+    return where | {"value": one.difference, "low": one.low, "high": one.high}
+
+
+# --- copies ---
+
+
+def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Copies:
+    """The copies among the first images of a set, and of the first real ones; later images count as no copies."""
+    first = own[:KERNEL_IMAGES]
+    groups = copies.groups(first, near)
+    alone = groups.max() + 1 + np.arange(len(own) - len(first))
+    of_real = 0 if real is None else int(copies.copied(first, real[:KERNEL_IMAGES], near).sum())
+    return Copies(np.concatenate([groups, alone]), of_real)
+
+
+def _units(found: Sequence[Copies], paired: bool, prompts: Sequence[Groups] | None) -> list[Groups | None]:
+    """The units of intervals of the real images and of each set: prompts, and copies where all images have as many."""
+    of_real, *units = (copies.units(each.groups) for each in found)
+    if paired:
+        whole = [one for one in units if one is not None]
+        units = [reduce(copies.joined, whole) if len(whole) == len(units) else None] * len(units)
+    if prompts is not None:
+        units = [each if own is None else copies.joined(own, each) for own, each in zip(units, prompts, strict=True)]
+    return [of_real, *units]
+
+
+def _real_units(distance: Distance, units: Groups) -> Distance:
+    return distance.of_groups(np.arange(len(distance.own)), _first(units, len(distance.real)))
+
+
+def _first(groups: Groups, n: int) -> Groups:
+    """The groups of the first n images, numbered without gaps."""
+    return np.asarray(np.unique(groups[:n], return_inverse=True)[1], dtype=np.intp)
+
+
+def _copies_rows(shared: Row, found: Sequence[Copies], names: Sequence[str]) -> Iterator[Row]:
+    """The share of copies of each set beyond that of the first set, and of that beyond as many real images."""
+    _, first, *_ = shares = [each.share() for each in found]
+    others = [(shared["data"], found[0].share(first[1])), *[(names[0], first)] * (len(names) - 1)]
+    for name, (own, n), (other, (theirs, m)) in zip(names, shares[1:], others, strict=True):
+        difference, low, high = copies.more(own, n, theirs, m)
+        word = WORSE if low > copies.LIMIT else BETTER if high < -copies.LIMIT else NO_DIFFERENCE
+        yield shared | {
+            "kind": COPIES, "mode": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
+            "value_b": theirs / m, "difference": difference, "low": low, "high": high, "level": LEVEL,
+            "interval": "Newcombe's, over images", "clear": word != NO_DIFFERENCE, "n_networks": 1, "verdict": word,
+        }  # fmt: skip
+
+
+def _with_copies(rows: Iterator[Row], found: Sequence[Row]) -> Iterator[Row]:
+    """Contrasts in which a set that repeats its images is worse, also if no distance says so, and never better."""
+    more = {(row["a"], row["b"]): row for row in found if row["verdict"] == WORSE}
+    for row in rows:
+        own = more.get((row["a"], row["b"]))
+        if own and row["verdict"] == NO_DIFFERENCE:
+            row |= {"verdict": WORSE}
+        elif own and row["verdict"] == BETTER:
+            row |= {"verdict": NO_VERDICT, "no_verdict": f"nearer, with {100 * own['difference']:.1f} % more copies"}
+        yield row
+
+
+# --- real images ---
+
+
+def _floors(shared: Row, known: Real, n: int, repeats: int, step: Step) -> list[Row]:
+    """The score of n real images against the others, or of half of them if there are not so many."""
+
+    def draws() -> Iterator[int]:
+        for draw in range(1, repeats + 1):
+            step(f"score of real images, {draw} of {repeats}")
+            yield draw
+
+    total = len(known.features)
+    n = min(n, total // 2)
+    counts = {"n_samples": n, "n_reference": total - n, "repeats": repeats}
+    kept = {name: shared[name] for name in ("data", "features")} | counts
+    scores = known.floor(n, draws(), QUALITY_IMAGES)
+    return [kept | {"metric": metric} | summary(values) for metric, values in scores.items()]
