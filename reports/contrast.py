@@ -148,7 +148,7 @@ def cost(row: pd.Series) -> Slot:
 
 def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
     """Networks and images, what they could have detected, and what one more network would show."""
-    networks, images = number(row["n_networks"], 0), number(row["n_samples"], 0)
+    count, images = number(row["n_networks"], 0), number(row["n_samples"], 0)
     each = alone(result, row)
     notes = ["each dot is a network"] if len(each) > 1 else []
     if not missing(row["detectable"]):
@@ -160,10 +160,10 @@ def evidence(result: Result, row: pd.Series, axis: Axis) -> Slot:
     elif not missing(row["n_to_settle"]):
         notes.append(f"{number(row['n_to_settle'], 0)} images each would detect it")
     if not missing(row["holds_for"]):
-        notes.append(f"holds for {'this network' if row['holds_for'] == 1 else f'these {networks} networks'}")
+        notes.append(f"holds for {networks(row)}")
     bars = [Bar.dot(axis, SCALES[JUDGE] * value, row["verdict"]) for value in each["difference"]]
     zero = axis.place(0) if bars else None
-    return Slot("Networks × images", f"{networks} × {images}", notes, bars, zero, role="evidence")
+    return Slot("Networks × images", f"{count} × {images}", notes, bars, zero, role="evidence")
 
 
 def slots(result: Result, row: pd.Series, said: pd.Series) -> list[Slot]:
@@ -190,12 +190,17 @@ def alone(result: Result, row: pd.Series) -> pd.DataFrame:
 
 
 def word(row: pd.Series) -> str:
-    """A verdict as a figure shows it: with few networks it is about these; what a correction took is said."""
-    these = not missing(row["holds_for"]) and row["verdict"] in (BETTER, WORSE)
+    """A verdict as a figure shows it, with the correction that took one."""
     if row["verdict"] == NO_DIFFERENCE and row["low"] * row["high"] > 0 and row["n_compared"] > 1:
         return f"{NO_DIFFERENCE}, after correction for {number(row['n_compared'], 0)}"
-    what = "this network" if row["holds_for"] == 1 else f"these {number(row['holds_for'], 0)} networks"
-    return f"{row['verdict']}, for {what}" if these else str(row["verdict"])
+    return str(row["verdict"])
+
+
+def networks(row: pd.Series) -> str:
+    """How many networks a verdict is about: "5 networks" in general, or "these 2 networks"."""
+    if missing(row["holds_for"]):
+        return plural(row["n_networks"], "network")
+    return "this network" if row["holds_for"] == 1 else f"these {number(row['holds_for'], 0)} networks"
 
 
 def _values(row: pd.Series) -> list[float]:
@@ -217,15 +222,15 @@ def figure(title: str, families: Mapping[str, Sequence[tuple[pd.Series, str, str
     axis, out = Axis.over([*dots, *(value for row in rows for value in _values(row))]), []
     for heading, family in families.items():
         references = {against for _, _, against in family}
-        networks = {plural(row["n_networks"], "network") for row, _, _ in family}
+        which = {networks(row) for row, _, _ in family}
         images = {number(row["n_samples"], 0) for row, _, _ in family}
-        one = len(networks) == len(images) == 1
+        one = len(which) == len(images) == 1
         evidence = [f"against {next(iter(references))}"] if len(references) == 1 else []
-        evidence += [f"{next(iter(networks))} × {next(iter(images))} images"] if one else []
+        evidence += [f"{next(iter(which))} × {next(iter(images))} images"] if one else []
         lines = []
         for row, label, against in family:
             label += f" against {against}" if len(references) > 1 else ""
-            label += "" if one else f", {plural(row['n_networks'], 'network')} × {number(row['n_samples'], 0)}"
+            label += "" if one else f", {networks(row)} × {number(row['n_samples'], 0)}"
             text, interval = difference(row)
             bar = Bar.of(axis, _values(row), row["verdict"], SCALES[JUDGE] * alone(result, row)["difference"])
             lines.append(Line(label, bar, text, interval, word(row)))
