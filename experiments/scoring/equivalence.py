@@ -209,7 +209,8 @@ def harmless(
             checks += [one for one in grain if isinstance(one, Check)]
             notes += [one for one in grain if isinstance(one, str)]
     best, what = found[0].at_best, "pairs" if paired else "images of each"
-    notes.append(f"{n_units:,} {what if n_units == n else 'groups'} can show {_percent(best)} % at best")
+    if best > margin:
+        notes.append(f"{n_units:,} {what if n_units == n else 'groups'} can show {_percent(best)} % at best: take more")
     if 0 < unchanged < n:
         notes.append(f"{unchanged:,} of {n:,} pairs are identical")
     scores = None
