@@ -124,13 +124,16 @@ class Beta(Study):
         for eta in (0.0, 1.0):
             yield Setting(f"eta {eta:g}", ladder, Euler(eta), PRIMARY)
         yield Setting("eta 0", ladder, Euler(0.0), CONTROL, draw=1)
-        if self.only_primary:
-            return
-        for text in self.solvers:
-            solver, budget = sampler(text), ladder.n_steps
-            yield Setting(text, ladder.within(budget, solver), solver, "solvers", budget=budget)
-        if not self.explore_seeds:
-            return
+        if not self.only_primary:
+            for text in self.solvers:
+                solver, budget = sampler(text), ladder.n_steps
+                yield Setting(text, ladder.within(budget, solver), solver, "solvers", budget=budget)
+            if self.explore_seeds:
+                yield from self._exploration()
+
+    def _exploration(self) -> Iterator[Setting]:
+        """All settings with fewer images and networks: at equal alpha, on one ladder, on shorter and on other ones."""
+        ladder = self.ladder
         few: dict[str, Any] = {"n": min(self.explore_samples, self.n_samples), "networks": self.explore_seeds}
         for eta in (0.0, 1.0):
             yield Setting(f"eta {eta:g}", ladder, Euler(eta), "final-denoise", final_denoise=True, **few)

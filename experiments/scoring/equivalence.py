@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -156,12 +156,7 @@ def harmless(
         ValueError: as in `compare`; the margin is no share; groups do not suit the images; both sets are one folder or
             file; pairs are in another order.
     """
-    if margin is not None and not 0 < margin < 1:
-        raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
-    if crops < 0:
-        raise ValueError(f"crops={crops}: it must be 0 or more")
-    if all(isinstance(one, str | Path) for one in (before, after)) and _same_place(str(before), str(after)):
-        raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
+    _check_arguments(before, after, margin, crops)
     store = store if isinstance(store, Cache) else Cache(Path(store))
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
@@ -171,56 +166,35 @@ def harmless(
     of_sets = compare.prompts_of(inputs, pairing, groups)
     prompts = of_sets[0] if of_sets else None
     n_units = n if prompts is None else int(prompts.max()) + 1
-    notes = [pairing.note] if pairing.note else []
-    if n_units == n and prompts is not None:
-        notes.append("every group has one image, so images are the units of intervals")
-    if n < FEW:
-        notes.append(f"{n} images of each set are few: below {FEW} the test errs more often than it says")
     margin = margin or (PAIRED if paired and n_units >= ENOUGH else ALONE)
-    checks, found = list[Check](), list[Harm]()
-    for space, file in compare.weights_of(spaces, feature_weights).items():
-        described, (old, new) = _described(inputs, chosen, Extractor(space, file, where), store)
-        groups_of = [copies.groups(each, copies.tolerance(old)) for each in (old, new)]
-        own = copies.units(groups_of[0])  # every image twice: then both are one
-        units = prompts if own is None else own if prompts is None else copies.joined(own, prompts)
-        found.append(harm(old, new, units))
-        if not checks:
-            unchanged = int((described[0].digests == described[1].digests).sum()) if paired else 0
-            apart = np.square(new - old).sum(axis=1)
-            if in_another_order(old, new, paired):
-                raise ValueError(
-                    f"{inputs[0].name} and {inputs[1].name} hold the same images in another order: most are nearer to "
-                    "another one's partner; pair them by --pairs names, or bring both into one order for --pairs order"
-                )
-            notes += [f"every image of {inputs[0].name} stands there several times; they count as one"][
-                : own is not None
-            ]
-        checks.append(_share(f"share in {space} features", found[-1], margin))
-        if crops:
-            _, (first, second) = _described(*_crops_of(inputs, chosen, crops), Extractor(space, file, where), store)
-            each = (np.arange(n) if prompts is None else prompts).repeat(crops)
-            checks.append(_share(f"share in crops, {space} features", harm(first, second, each), margin))
-        more = (int(groups_of[0].max()) - int(groups_of[1].max())) / n
-        checks.append(_limited("more copies", more, None, None, margin))
-        if space == "digits":
-            checks.append(_classes(described, file, prompts, margin, paired))
-        if len(found) == 1:
-            grain = list(_grain(inputs, described, chosen))
-            checks += [one for one in grain if isinstance(one, Check)]
-            notes += [one for one in grain if isinstance(one, str)]
-    best, what = found[0].at_best, "pairs" if paired else "images of each"
-    if best > margin:
-        notes.append(f"{n_units:,} {what if n_units == n else 'groups'} can show {_percent(best)} % at best: take more")
-    if 0 < unchanged < n:
-        notes.append(f"{unchanged:,} of {n:,} pairs are identical")
-    scores = None
-    if len(given) > 2:
+    files = compare.weights_of(spaces, feature_weights)
+    found = [
+        _measured(inputs, pairing, prompts, Extractor(space, file, where), store, margin, crops)
+        for space, file in files.items()
+    ]
+    first, best = found[0], found[0].harm.at_best
+    unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
+    grain = list(_grain(inputs, first.described, chosen))
+    checks = [*first.checks, *(one for one in grain if isinstance(one, Check))]
+    checks += [check for one in found[1:] for check in one.checks]
+    what = ("pairs" if paired else "images of each") if n_units == n else "groups"
+    facts = {
+        pairing.note or "": bool(pairing.note),
+        "every group has one image, so images are the units of intervals": prompts is not None and n_units == n,
+        f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
+        f"every image of {inputs[0].name} stands there several times; they count as one": first.repeated,
+        **{one: True for one in grain if isinstance(one, str)},
+        f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin,
+        f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
+    }
+    notes, scores = [note for note, holds in facts.items() if holds], None
+    if reference is not None:
         scores = compare.measured(opened, features, pairing, feature_weights, where, store, groups)
         notes += [note for note in scores.notes if note not in notes]
-    largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
-    total = float(apart.sum()) or 1.0
-    worst = tuple((_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
-    needed = found[0].needed(margin) if checks[0].verdict == UNDECIDED else None
+    largest = np.argsort(-first.apart, kind="stable")[: WORST if paired else 0]
+    total = float(first.apart.sum()) or 1.0
+    worst = tuple((_name(inputs[0], chosen[0][at]), float(first.apart[at] / total)) for at in largest)
+    needed = first.harm.needed(margin) if checks[0].verdict == UNDECIDED else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], tuple(checks), n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, tuple(notes), tuple(inputs), tuple(order[largest] for order in chosen),
@@ -258,6 +232,53 @@ def answer(found: Harmless) -> Answer:
     summary = said | {"checks": checks, "worst": [list(pair) for pair in found.worst], "notes": found.notes}
     question = f"Is {found.after} as good as {found.before}?"
     return Answer(NAME, question, tables, drawn, said, summary, found.notes, (), STATUS[found.verdict])
+
+
+class Measured(NamedTuple):
+    """Both sets in one feature space: what their distance is, what else must hold, and how far apart each pair is."""
+
+    harm: Harm
+    checks: list[Check]
+    described: Sequence[Described]
+    apart: Array
+    repeated: bool
+
+
+def _check_arguments(before: Source, after: Source, margin: float | None, crops: int) -> None:
+    if margin is not None and not 0 < margin < 1:
+        raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
+    if crops < 0:
+        raise ValueError(f"crops={crops}: it must be 0 or more")
+    if all(isinstance(one, str | Path) for one in (before, after)) and _same_place(str(before), str(after)):
+        raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
+
+
+def _measured(
+    inputs: Sequence[Input], pairing: Pairing, prompts: Groups | None, extractor: Extractor, store: Cache,
+    margin: float, crops: int,
+) -> Measured:  # fmt: skip
+    """ValueError if the pairs are in another order."""
+    n, paired, space = len(pairing.chosen[0]), pairing.by != "none", extractor.name
+    described, (old, new) = _described(inputs, pairing.chosen, extractor, store)
+    if in_another_order(old, new, paired):
+        raise ValueError(
+            f"{inputs[0].name} and {inputs[1].name} hold the same images in another order: most are nearer to another "
+            "one's partner; pair them by --pairs names, or bring both into one order for --pairs order"
+        )
+    groups_of = [copies.groups(each, copies.tolerance(old)) for each in (old, new)]
+    repeats = copies.units(groups_of[0])  # every image twice: then both are one
+    units = prompts if repeats is None else repeats if prompts is None else copies.joined(repeats, prompts)
+    found = harm(old, new, units)
+    checks = [_share(f"share in {space} features", found, margin)]
+    if crops:
+        _, (first, second) = _described(*_crops_of(inputs, pairing.chosen, crops), extractor, store)
+        each = (np.arange(n) if prompts is None else prompts).repeat(crops)
+        checks.append(_share(f"share in crops, {space} features", harm(first, second, each), margin))
+    more = (int(groups_of[0].max()) - int(groups_of[1].max())) / n
+    checks.append(_limited("more copies", more, None, None, margin))
+    if space == "digits":
+        checks.append(_classes(described, extractor.weights, prompts, margin, paired))
+    return Measured(found, checks, described, np.square(new - old).sum(axis=1), repeats is not None)
 
 
 # --- checks ---
