@@ -3,21 +3,18 @@
 import os
 import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 DARKEST = 16  # a set whose largest value is no more has another range: 0 and 1, or four bits
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # that are read, by Pillow's names
-LABELS_OF = {"images": "labels", "x_train": "y_train", "x": "y", "arr_0": "arr_1"}  # arrays; images in this order
-UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)  # by zipfile
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")  # that are read, by Pillow's names
+UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)  # what numpy raises for broken files
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -52,12 +49,20 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
 
 def image_files(folder: Path) -> list[str]:
     """The relative paths of all files below a folder, in order, without hidden ones. ValueError if there are none."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
-    files = sorted(_files(folder))
+    files = list[str]()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=stop):
+        inside = Path(place).relative_to(folder)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [(inside / name).as_posix() for name in names if not name.startswith(".")]
     if not files:
         raise ValueError(f"there are no images below {folder}")
-    return files
+    return sorted(files)
 
 
 def _numbered(names: Sequence[str]) -> Labels:
@@ -68,37 +73,18 @@ def _numbered(names: Sequence[str]) -> Labels:
     return np.array([places[name] for name in names], dtype=np.int64)
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """The files below a folder as relative paths with slashes, without hidden ones."""
-
-    def stop(error: OSError) -> None:
-        raise ValueError(f"{folder} cannot be listed ({error})") from error
-
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=stop):
-        inside = Path(place)
-        if inside.is_symlink() and any(parent.samefile(inside) for parent in inside.parents):
-            raise ValueError(f"{inside.relative_to(folder)} is a link to a folder that it lies in; remove it")
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from ((inside / name).relative_to(folder).as_posix() for name in files if not name.startswith("."))
-
-
 def read_image(folder: Path, file: str) -> Image.Image:
     """An image file as RGB, rotated according to its EXIF data, with transparent pixels over black.
 
     Raises:
-        ValueError: it is no image of at most 8 bits a channel, it is too large, or it holds several images.
+        ValueError: it is no image of at most 8 bits a channel, it is cut or too large, or it holds several images.
     """
-    if not (folder / file).is_file():  # a broken link, or a pipe, which would never end
-        raise ValueError(f"{file} is not a file; remove it")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit of `_unsuitable` is stricter
-            with Image.open(folder / file, formats=FORMATS) as opened:
-                if not (why := _unsuitable(opened)):
-                    ImageOps.exif_transpose(opened, in_place=True)
-                    opaque = opened.mode in ("RGB", "L") and "transparency" not in opened.info
-                    image = opened.convert("RGB" if opaque else "RGBA")
-                    _check_whole(folder / file, opened.format)
+        with Image.open(folder / file, formats=FORMATS) as opened:
+            if not (why := _unsuitable(opened)):
+                ImageOps.exif_transpose(opened, in_place=True)
+                opaque = opened.mode in ("RGB", "L") and "transparency" not in opened.info
+                image = opened.convert("RGB" if opaque else "RGBA")
     except BROKEN as error:
         raise ValueError(
             f"{file} cannot be read as an image ({error}). Every file must be one of {', '.join(FORMATS)}; move others "
@@ -109,26 +95,13 @@ def read_image(folder: Path, file: str) -> Image.Image:
     return image if opaque else Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
 
 
-def _check_whole(path: Path, kind: str | None) -> None:
-    """Raises ValueError for a JPEG that was cut and closed again: Pillow fills the rest with grey, without a word."""
-    if kind != "JPEG":
-        return
-    try:
-        simplejpeg.decode_jpeg(path.read_bytes(), "GRAY", fastdct=True, min_height=1, min_width=1, strict=True)
-    except ValueError as error:
-        if "premature end" in str(error):
-            raise ValueError("a part of its data is missing") from None
-
-
 def _unsuitable(image: Image.Image) -> str:
     """Why an image file, of which only the header was read, is refused; empty if it is not."""
     if max(image.size) > LARGEST_SIDE:
         return f"is {image.width}x{image.height}; the limit is {LARGEST_SIDE}x{LARGEST_SIDE}. Reduce it first"
     if (n_frames := getattr(image, "n_frames", 1)) > 1:
         return f"has {n_frames} images; save each of them as a file"
-    tiles = getattr(image, "tile", [])
-    largest = [more[1] for name, *_, more in tiles if name.startswith("ppm") and isinstance(more, tuple)]
-    if image.mode.startswith(("I", "F")) or ";16" in str(tiles) or max(largest, default=0) > 255:
+    if image.mode.startswith(("I", "F")) or ";16" in str(getattr(image, "tile", "")):
         return "has more than 8 bits a channel; convert it to 8 bits first"
     return ""
 
@@ -143,30 +116,26 @@ def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
     if height > side:
         images = images[..., 0] if images.shape[3:] == (1,) else images
         images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
-    for label in (LABELS_OF.get(key), *LABELS_OF.values()):
-        if label in arrays:
-            return images, labels_of(label, arrays[label], n)
-    if unused := [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]:
+    unused = [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]
+    if unused and "labels" not in arrays:
         warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
-    return images, np.zeros(n, dtype=np.int64)
+    return images, labels_among(arrays, n)
 
 
 def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
-    """The name of the one array that holds images, and the images, (n, H, W) or (n, H, W, C).
+    """The name of the array that holds images, `images` or the only one, and the images, (n, H, W) or (n, H, W, C).
 
     Raises:
         ValueError: there is none, there are several, it is empty, its images are not along the first axis, or its
             pixels are not 0 to 255.
     """
-    named = [key for key in LABELS_OF if key in arrays]
-    labels = [LABELS_OF[key] for key in named if key != "images" and LABELS_OF[key] in arrays]  # they may be images too
-    keys = [key for key in [*named, *labels] or arrays if _fits(arrays[key])]
-    if not keys or (named and keys[0] != named[0]):
+    keys = [key for key in (["images"] if "images" in arrays else arrays) if _fits(arrays[key])]
+    if not keys:
         described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
         floats = any(array.dtype.kind == "f" and array.ndim > 1 for array in arrays.values())
         raise ValueError(
             f"no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3, and "
-            f"are called {(*named, 'images')[0]!r}; it has {'; '.join(described) or 'no arrays'}"
+            f"are called 'images'; it has {'; '.join(described) or 'no arrays'}"
             f"{'. Floats are latents:FILE or points:FILE' * floats}"
         )
     if len(keys) > 1:
@@ -192,24 +161,21 @@ def check_range(largest: int, what: str) -> None:
         )
 
 
-def labels_of(name: str, labels: NDArray[Any], n: int) -> Labels:
-    """An array of labels as int64 (n,): whole numbers as they are; the place of a 1 in a row; texts in sorted order.
+def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:
+    """The array `labels` as int64 (n,): whole numbers as they are, texts in sorted order. Without it: zeros (n,).
 
     Raises:
         ValueError: anything else.
     """
-    numbers = labels.dtype.kind in "buif"
-    if numbers and labels.ndim == 2 and labels.shape[1] > 1:
-        one_hot = ((labels == 1).sum(axis=1) == 1) & ((labels != 0).sum(axis=1) == 1)
-        labels = labels.argmax(axis=1) if one_hot.all() else labels
-    if labels.size == n and labels.shape[:1] == (n,):
-        if labels.dtype.kind in "US":
-            return _numbered(labels.reshape(n).astype(str).tolist())
-        if numbers and ((labels >= 0) & (labels < 2**31) & (labels == np.floor(labels))).all():
-            return labels.reshape(n).astype(np.int64)
+    labels = arrays.get("labels", np.zeros(n, dtype=np.int64))
+    if labels.size == n and labels.dtype.kind in "US":
+        return _numbered(labels.reshape(n).astype(str).tolist())
+    whole = labels.dtype.kind in "buif" and (labels >= 0) & (labels < 2**31) & (labels == np.floor(labels))
+    if labels.size == n and np.all(whole):
+        return labels.reshape(n).astype(np.int64)
     raise ValueError(
-        f"its array {name!r} is {labels.dtype} {labels.shape}; labels of {n} images are whole numbers from 0 or texts, "
-        f"({n},), or one-hot, ({n}, k). Rename it if it holds none"
+        f"its array 'labels' is {labels.dtype} {labels.shape}; labels of {n} images are whole numbers from 0 or texts, "
+        f"({n},). Rename it if it holds none"
     )
 
 
@@ -219,18 +185,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise ValueError(f"no such file: {path}")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is not a .npz file, as numpy.savez writes it")
-    arrays: dict[str, NDArray[Any]] = {}
-    key = ""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            for key in archive.files:
-                if key in arrays:
-                    raise ValueError("it is there twice")
-                arrays[key] = np.asarray(archive[key])  # a file that is no array, as bytes
+            return {key: np.asarray(archive[key]) for key in archive.files}
     except UNREADABLE as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"the array {key!r} of {path} cannot be read ({reason})") from error
-    return arrays
+        raise ValueError(f"{path} cannot be read ({error})") from error
 
 
 def _fits(array: NDArray[Any]) -> bool:

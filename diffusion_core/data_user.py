@@ -75,7 +75,7 @@ def read(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     read_files = read_folder if data.kind.startswith("folder") else read_npz
     try:
         images, labels = read_files(Path(data.path).expanduser(), data.side)
-    except (ValueError, OSError, RuntimeError) as error:  # also a path that is too long, or ~NAME without a user
+    except (ValueError, OSError) as error:
         raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(images))
     return _channels_first(images[order]), torch.from_numpy(labels[order])

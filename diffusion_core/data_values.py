@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffusion_core.data_files import UNREADABLE, labels_of, read_arrays
+from diffusion_core.data_files import UNREADABLE, labels_among, read_arrays
 from diffusion_core.data_set import LATENTS, POINTS, Values
 from diffusion_core.data_user import fingerprint, random_order
 
@@ -45,7 +45,7 @@ def read(name: str) -> Values:
     try:
         values, labels = _read(Path(of.path).expanduser())
         _check(of.kind, values)
-    except (ValueError, *UNREADABLE) as error:
+    except UNREADABLE as error:
         raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(values))
     tensor, classes = torch.from_numpy(values[order].astype(np.float32)), torch.from_numpy(labels[order])
@@ -84,8 +84,7 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.int64]]:
     found = [key for key, array in arrays.items() if array.dtype.kind == "f" and array.ndim > 1]
     if len(found) != 1:
         raise ValueError(f"{path} must have one array of floats (n, ...); it has {', '.join(found) or 'none'}")
-    n = len(arrays[found[0]])
-    return arrays[found[0]], labels_of("labels", arrays["labels"], n) if "labels" in arrays else np.zeros(n, np.int64)
+    return arrays[found[0]], labels_among(arrays, len(arrays[found[0]]))
 
 
 def _check(kind: str, values: NDArray[Any]) -> None:

@@ -32,7 +32,7 @@ from experiments.run.study import GPU, SMOKE, Hidden, Of, Say, names, shown
 if TYPE_CHECKING:
     from experiments.run.tables import Made, Result
 
-Library = Literal["torch", "diffusers", "k-diffusion", "json"]
+Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
 RACE = ", race"  # the end of the group of a race
 FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
@@ -111,7 +111,7 @@ class Tune(Ladders):
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
-    """Code to write besides settings.json, which is json: torch, diffusers, k-diffusion."""
+    """Code to write besides settings.json, which is json: torch, diffusers."""
     race_samples: Hidden[int] = 166  # images per network in the race
 
     def __post_init__(self) -> None:

@@ -4,7 +4,6 @@ import base64
 import io
 import os
 import re
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
@@ -20,7 +19,7 @@ from PIL import Image
 from reports import figures
 from reports.page import Figure, Line, Page
 from reports.pages import early
-from reports.results import Result, read
+from reports.results import read
 from reports.schema import NO_DIFFERENCE
 
 PAGES = (
@@ -45,21 +44,16 @@ WORD = r"(?<![\w/:.-])([Ii])mage(?=s?(?![\w/:=-]|\.\w))"  # in a sentence, not i
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
 
 
-class PictureError(ValueError):
-    """A file that should be shown is no picture."""
-
-
 def read_page(folder: Path) -> Page:
     """The page on the result in a folder. Nothing is written.
 
     Raises:
         FileNotFoundError: there is no run.json.
-        ValueError: a file is not as the run wrote it, this version has no page for the experiment, or a table was
-            edited so that no page can be made of it.
+        ValueError: a file cannot be read, or this version has no page for the experiment.
     """
     result = read(folder)
     make = early.page if "early" in result.info else page_of(result.info["experiment"]).page
-    with _blaming_edits(result), figures.style():
+    with figures.style():
         page: Page = make(result)
         return of_points(page) if result.features == "values" else page
 
@@ -91,24 +85,6 @@ def page_of(experiment: str) -> ModuleType:
             "report.html beside it stays as it was written"
         )
     return import_module(f"{__package__}.pages.{experiment}")
-
-
-@contextmanager
-def _blaming_edits(result: Result) -> Iterator[None]:
-    """An error in the block is a ValueError if a table was edited, so that no page can be made of it."""
-    try:
-        yield
-    except OSError:
-        raise
-    except Exception as error:
-        if result.info.get("files"):  # the tables are as the run wrote them, so this is a bug here
-            raise
-        at = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(at.filename).name}, line {at.lineno}"
-        raise ValueError(
-            f"{result.folder}: no page can be made of its tables: {type(error).__name__}: {error} ({place}). Was a "
-            "table edited? Run the command again; finished results are in the store"
-        ) from error
 
 
 def write_page(folder: Path, page: Page) -> None:
@@ -195,7 +171,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             image.load()
             yield image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PictureError(f"{path}: no picture: {error}") from None
+        raise ValueError(f"{path}: no picture: {error}") from None
 
 
 def data_uri(content: bytes) -> str:

@@ -3,10 +3,9 @@
 A missing number is NaN, a missing flag NA, a missing text "".
 """
 
-import hashlib
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from reports.schema import FLAGS, JUDGE, TABLES, TEXTS, content, needed
 
 SCHEMA = 2  # version of the format of a result folder
 RUN_KEYS = {"experiment": str, "question": str, "command": str}
-ADVICE = "Run the command again; finished results are in the store"
 
 
 @dataclass(frozen=True)
@@ -67,19 +65,9 @@ def read(folder: Path) -> Result:
 
     Raises:
         FileNotFoundError: there is no run.json.
-        ValueError: a file is not as the run wrote it, or cannot be read. The message names it.
+        ValueError: a file cannot be read, or lacks a column. The message names it.
     """
     info = _read_info(folder / "run.json")
-    files = info.get("files", {})
-    found = digests(folder, files)
-    for name, digest in files.items():
-        if name not in found:
-            raise ValueError(f"{name}: no such file in {folder}, but the run wrote one (`files` in run.json)")
-        if found[name] != digest:
-            raise ValueError(
-                f"{name}: it is not as the run wrote it (`files` in run.json): it is incomplete, or it was edited. "
-                f"{ADVICE}. To report on an edited table, remove its entry from `files`, and `digest`"
-            )
     tables = {name.removesuffix(".csv"): _table(folder / name, columns) for name, columns in TABLES.items()}
     spaces = sorted({*tables["table"]["features"], *tables["contrasts"]["features"]} - {""})
     if len(spaces) > 1:
@@ -90,35 +78,15 @@ def read(folder: Path) -> Result:
     return Result(folder, info, tables)
 
 
-def digests(folder: Path, names: Iterable[str] = TABLES) -> dict[str, str]:
-    """The SHA-256 of each table of a result folder, for `files` in run.json."""
-    tables = {name: content(folder / name) for name in names if Path(name).name == name}
-    return {name: hashlib.sha256(table).hexdigest() for name, table in tables.items() if table is not None}
-
-
-def sealed(info: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of run.json with a SHA-256 of it, so that an edited question, note or option is noticed too."""
-    read = json.loads(json.dumps(info))  # as a reader sees it: a key that is a number is a text
-    return {**info, "digest": _digest(read)}
-
-
-def _digest(info: Mapping[str, Any]) -> str:
-    rest = {name: value for name, value in info.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The CSV at `path`, which must have `columns`. Without the file: no rows."""
-    text = content(path)
-    if text is None:
-        frame = pd.DataFrame(columns=needed(columns), dtype=str)
-    else:
-        try:
-            frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
-        except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError, OverflowError) as error:
-            raise ValueError(f"{path.name}: not a CSV file: {error}") from None
-        if absent := [name for name in needed(columns) if name not in frame]:
-            raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
+    try:
+        text = f"{','.join(needed(columns))}\n".encode() if (found := content(path)) is None else found
+        frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
+    except (ValueError, OverflowError, OSError, EOFError) as error:
+        raise ValueError(f"{path.name}: not a CSV file: {error}") from None
+    if absent := [name for name in needed(columns) if name not in frame]:
+        raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
     for name in columns:
         column = name.removesuffix("?")
         frame[column] = _typed(path.name, column, frame[column] if column in frame else pd.Series("", frame.index))
@@ -152,13 +120,9 @@ def _read_info(path: Path) -> dict[str, Any]:
     for key, kind in RUN_KEYS.items():
         if not isinstance(info.get(key), kind):
             raise ValueError(f"run.json: {key}={info.get(key)!r}: must be a string")
-    for key, type_ in {"files": dict, "versions": dict, "notes": list}.items():
+    for key, type_ in {"versions": dict, "notes": list}.items():
         if not isinstance(info.get(key) or type_(), type_):
             raise ValueError(f"run.json: {key}={info[key]!r}: must be a JSON {'array' if type_ is list else 'object'}")
-    if info.get("digest") not in (None, _digest(info)):
-        raise ValueError(
-            f"run.json: it is not as the run wrote it (`digest`). {ADVICE}. To report on an edited one, remove `digest`"
-        )
     if info.get("schema") != SCHEMA:
-        raise ValueError(f"run.json: schema={info.get('schema')!r}: this version reads {SCHEMA}. {ADVICE}")
+        raise ValueError(f"run.json: schema={info.get('schema')!r}: this version reads {SCHEMA}; run the command again")
     return {name: value for name, value in info.items() if value is not None}

@@ -76,10 +76,7 @@ class Sampler:
 
     @property
     def exports(self) -> Mapping[str, str]:
-        """How it is written elsewhere: the function of k-diffusion, the scheduler of diffusers.
-
-        For "torch" it is one step in Python, see export/torch_loop.py.
-        """
+        """How it is written elsewhere: for "torch" one step in Python (export/torch_loop.py); diffusers' scheduler."""
         return {}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:

@@ -102,7 +102,7 @@ class EulerChurn(Churn):
 
     @property
     def exports(self) -> dict[str, str]:
-        return {"torch": "x = x + (after - now) * eps(x, i)", "k-diffusion": "sample_euler"}
+        return {"torch": "x = x + (after - now) * eps(x, i)"}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):
@@ -125,11 +125,7 @@ class Heun(Churn):
 
     @property
     def exports(self) -> dict[str, str]:
-        return {
-            "torch": HEUN_STEP,
-            "k-diffusion": "sample_heun",
-            "diffusers": "HeunDiscreteScheduler",
-        }
+        return {"torch": HEUN_STEP, "diffusers": "HeunDiscreteScheduler"}
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)

@@ -40,8 +40,7 @@ class DPMpp2M(Sampler):
 
     @property
     def exports(self) -> dict[str, str]:
-        scheduler = "DPMSolverMultistepScheduler"
-        return {"torch": STEP, "k-diffusion": "sample_dpmpp_2m", "diffusers": scheduler}
+        return {"torch": STEP, "diffusers": "DPMSolverMultistepScheduler"}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         return _dpmpp_2m(eps, x, sigmas, noise, eta=0.0)
@@ -68,8 +67,7 @@ class DPMpp2MSDE(Sampler):
 
     @property
     def exports(self) -> dict[str, str]:
-        names = {"torch": STEP, "k-diffusion": "sample_dpmpp_2m_sde"}
-        return names | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta == 1 else {})
+        return {"torch": STEP} | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta == 1 else {})
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         return _dpmpp_2m(eps, x, sigmas, noise, self.eta)

@@ -1,20 +1,17 @@
-"""Writes the recommended settings of `tune`: settings.json, and code to paste, which is run before it is written."""
+"""Writes the recommended settings of `tune`: settings.json, and code to paste. The torch code is run before that."""
 
-from collections.abc import Callable, Iterable, Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from experiments.export import network
-from experiments.export.libraries import diffusers, k_diffusion
+from experiments.export.diffusers_loop import diffusers_loop
 from experiments.export.settings_file import FORMAT
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
-from experiments.export.verify import Mismatch, check_with_diffusers, difference
+from experiments.export.verify import difference
 from experiments.own.behaviour import is_random
 from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
@@ -25,12 +22,7 @@ from experiments.run.study import Say
 from experiments.run.tables import Made
 from reports.schema import JUDGE
 
-EXPORTS: dict[str, Callable[[Target], str]] = {  # library -> its code
-    "torch": torch_loop,
-    "diffusers": diffusers,
-    "k-diffusion": k_diffusion,
-}
-RUN = ("torch", "diffusers")  # libraries whose code is run before it is written
+EXPORTS: dict[str, Callable[[Target], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}  # library -> its code
 
 
 def write_settings(
@@ -43,8 +35,8 @@ def write_settings(
         say: tells the user.
         libraries: the keys of EXPORTS to write code for; None for all that can express the setting.
 
-    Note: code that fails or gives other images than the measured sampler is left out. settings.json and the terminal
-        say why. Code that cannot be compared is marked.
+    Note: torch code that fails or gives other images than the measured sampler is left out. settings.json and the
+        terminal say why. Code that is not compared is marked.
     """
     groups = dict[str, list[Row]]()
     for row in sets:
@@ -59,11 +51,11 @@ def write_settings(
         wanted = [library for library in EXPORTS if libraries is None or library in libraries]
         network_file = made.files[run].network
         model = run.network.load(network_file)
-        code, failed = _exports(directory, run, model, data_of(run.network.data), wanted)
+        code = _exports(directory, run, model, data_of(run.network.data), wanted)
         entries.append(entry | code)
         runs.append(run)
         for library, why in code["no_exports"].items():
-            if library in failed or libraries is not None:
+            if library == "torch" or libraries is not None:
                 say(f"no code for {library}, {run.setting.label}: {why}")
     for library, why in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
         say(f"code for {library} is not compared with the measured sampler: {why}")
@@ -104,46 +96,35 @@ def _entry(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
     }
 
 
-def _exports(
-    directory: Path, run: Run, model: Model, data: DataSet, libraries: Iterable[str]
-) -> tuple[dict[str, Any], set[str]]:
-    """Writes the code for each library that can express the setting.
-
-    Returns what settings.json says about it, and the libraries whose code was run and failed.
-    """
+def _exports(directory: Path, run: Run, model: Model, data: DataSet, libraries: Sequence[str]) -> dict[str, Any]:
+    """Writes the code for each library that can express the setting. Returns what settings.json says about it."""
     one = run.setting
     title = " ".join(f"{one.label}: {one.budget} network evaluations per image".split())  # one line
     if run.machine.precision != "fp32":
         title += f"; scored with the network under {run.machine.precision} autocast, which is not used here"
     target = Target(title, one.sampler, run.sigmas, one.final_denoise, model, data)
     written, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
-    failed = set[str]()
     for library in libraries:
         try:
             code = EXPORTS[library](target)
             if why := _cannot_check(library, model):
                 unchecked[library], (first, rest) = why, code.split("\n", 1)
                 code = f"{first}\n# Not compared with the sampler that was measured: {why}.\n{rest}"
-            elif library == "torch":
+            else:
                 error = difference(code, run, model)
-            elif library == "diffusers":
-                check_with_diffusers(code, target, torch.device(run.machine.device))
         except Unsupported as reason:
             missing[library] = str(reason)
-            failed |= {library} if isinstance(reason, Mismatch) else set()
             continue
         (directory / "export").mkdir(exist_ok=True)
         written[library] = f"export/{one.budget}-evaluations-{library}.py"
         write_text(directory / written[library], code)
     own = {"model_sigmas": list(target.sigmas), "model_times": list(target.times), "model_shift": target.shift}
     own |= network.settings(target)
-    return own | {"exports": written, "no_exports": missing, "not_compared": unchecked, "difference": error}, failed
+    return own | {"exports": written, "no_exports": missing, "not_compared": unchecked, "difference": error}
 
 
 def _cannot_check(library: str, model: Model) -> str:
     """Why the images of a library's code cannot be compared with ours; empty if they can."""
-    if library not in RUN:
+    if library != "torch":
         return f"{library} is not run here"
-    if is_random(model):
-        return "the network is random (random = True)"
-    return "" if library == "torch" or find_spec("diffusers") else "diffusers is not installed"
+    return "the network is random (random = True)" if is_random(model) else ""

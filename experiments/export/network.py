@@ -104,12 +104,6 @@ def facts(target: Target) -> list[str]:
     return lines
 
 
-def left_to_user(target: Target) -> str:
-    """Lines of a header, for code that does not call the network itself: what the user's own call must add."""
-    noise, *told = header(target).splitlines(keepends=True)
-    return noise + "".join(f"# Left to you. {line.removeprefix('# ')}" for line in told)
-
-
 def number_format(target: Target) -> str | None:
     """The network's number format, such as "float16"; None if it is not known."""
     if target.own is None or target.own.dtype is None:

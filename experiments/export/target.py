@@ -2,7 +2,6 @@
 
 import textwrap
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
@@ -102,21 +101,10 @@ class Target:
         etas = self.sampler.etas(self.ladder)
         return (*etas, *etas[-1:]) if self.to_zero else etas
 
-    @property
-    def parts(self) -> list[tuple[float, tuple[float, ...]]]:
-        """Euler's steps in stretches of one eta: (eta, levels of the stretch in units of the network's images)."""
-        parts: list[tuple[float, tuple[float, ...]]] = []
-        for eta, pair in zip(self.etas, pairwise(self.sigmas), strict=True):
-            if parts and parts[-1][0] == eta:
-                parts[-1] = (eta, (*parts[-1][1], pair[1]))
-            else:
-                parts.append((eta, pair))
-        return parts
-
-    def called(self, library: str, otherwise: str = "") -> str:
+    def called(self, library: str, otherwise: str) -> str:
         """What a library calls the sampler, see `Sampler.exports`. Raises Unsupported if it has none."""
         if library not in self.sampler.exports:
-            raise Unsupported(otherwise or f"{library} has no {self.sampler.label}")
+            raise Unsupported(otherwise)
         return self.sampler.exports[library]
 
     @property

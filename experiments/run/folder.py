@@ -28,7 +28,6 @@ from experiments.run.compare import Row
 from experiments.run.hardware import describe
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import write_report
-from reports.results import digests, sealed
 from reports.schema import TABLES, written
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
@@ -117,13 +116,12 @@ def write_tables(folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Ma
 
 
 def write(folder: Path, info: Mapping[str, Any]) -> Page:
-    """Writes run.json, which seals the tables, and the report. Returns its page.
+    """Writes run.json and the report. Returns its page.
 
     `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes, wall_seconds.
     """
     rules = {"level": LEVEL, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
-    whole = {"schema": 2} | origin() | dict(info) | {"statistics": rules, "files": digests(folder)}
-    write_json(folder / "run.json", sealed(whole))
+    write_json(folder / "run.json", {"schema": 2} | origin() | dict(info) | {"statistics": rules})
     return write_report(folder)
 
 

@@ -1,10 +1,7 @@
 """Files of a user's images that are refused, each with what to do."""
 
-import io
-import os
 import re
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -30,9 +27,10 @@ def oblong(path: Path) -> str:
     return f"folder:{path}"
 
 
-def broken(path: Path, keep: int) -> str:
-    save(path / "a.png", RGB[0])
-    (path / "a.png").write_bytes((path / "a.png").read_bytes()[:keep])
+def cut(path: Path, ending: str) -> str:
+    """A file of which the last quarter is missing."""
+    save(file := path / f"a.{ending}", RGB[0])
+    file.write_bytes((whole := file.read_bytes())[: len(whole) * 3 // 4])
     return f"folder:{path}"
 
 
@@ -85,65 +83,6 @@ def deep_rgb(path: Path) -> str:
     return png(path, 8, 16, 2, bytes(8 * (1 + 8 * 6)))
 
 
-def deep_ppm(path: Path) -> str:
-    (path / "a.ppm").write_bytes(b"P6 8 8 65535\n" + bytes(8 * 8 * 6))
-    return f"folder:{path}"
-
-
-def loop(path: Path) -> str:
-    save(path / "a" / "1.png", GREY[0])
-    (path / "a" / "back").symlink_to(path)
-    return f"folder:{path}"
-
-
-def pipe(path: Path) -> str:
-    os.mkfifo(path / "a.png")  # reading it would wait for ever
-    return f"folder:{path}"
-
-
-def circle(path: Path) -> str:
-    (path / "a.png").symlink_to(path / "b.png")
-    (path / "b.png").symlink_to(path / "a.png")
-    return f"folder:{path}"
-
-
-def boasting(path: Path) -> str:
-    """An array of four images whose header says that it has a terabyte."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (2**30, 32, 32)})
-    with zipfile.ZipFile(path / "x.npz", "w") as archive:
-        archive.writestr("images.npy", buffer.getvalue() + RGB.tobytes())
-    return f"npz:{path / 'x.npz'}"
-
-
-def twice(path: Path) -> str:
-    with zipfile.ZipFile(path / "x.npz", "w") as archive:
-        for name in ("images", "images.npy"):
-            buffer = io.BytesIO()
-            np.save(buffer, GREY)
-            archive.writestr(name, buffer.getvalue())
-    return f"npz:{path / 'x.npz'}"
-
-
-def encrypted(path: Path) -> str:
-    """A file whose members are marked as encrypted."""
-    name = npz(path, images=GREY)
-    content = bytearray((path / "x.npz").read_bytes())
-    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(mark) + flags] |= 1
-    (path / "x.npz").write_bytes(content)
-    return name
-
-
-def damaged(path: Path) -> str:
-    """A file with one wrong byte among the pixels."""
-    name = npz(path, images=np.tile(GREY, (100, 1, 1)))
-    content = bytearray((path / "x.npz").read_bytes())
-    content[100_000] ^= 1
-    (path / "x.npz").write_bytes(content)
-    return name
-
-
 def dark(path: Path) -> str:
     """Images of four bits, as files."""
     for index, pixels in enumerate(GREY):
@@ -154,64 +93,43 @@ def dark(path: Path) -> str:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (pipe, "a.png is not a file"),
-        (lambda path: npz(path, weights=GREY, masks=GREY), "weights, masks could all be the images; call one 'images'"),
-        (circle, "a.png is not a file"),
-        (lambda path: png(path, 30_000, 1, 0), "a.png cannot be read as an image (Image size (900000000 pixels)"),
-        (lambda path: png(path, 9_000, 1, 0), "a.png is 9000x9000; the limit is 8192x8192"),
-        (lambda path: npz(path, images=GREY[:2], x_train=GREY), "images, x_train could all be the images; call one"),
-        (lambda path: npz(path, x=GREY, y=GREY), "x, y could all be the images; call one 'images'"),
-        (lambda path: npz(path, images=GREY // 128), "the largest value of 'images' is 1, but pixels are 0 to 255"),
-        (lambda path: npz(path, images=GREY // 16), "the largest value of 'images' is 15, but pixels are 0 to 255"),
-        (dark, "is 15, but pixels are 0 to 255; multiply them by 17"),
-        (lambda path: npz(path, images=GREY.transpose(1, 2, 0)), "(28, 28, 4): the first axis must number the images"),
-        (lambda path: npz(path, images=RGB.transpose(1, 2, 0, 3)), "(32, 32, 4, 3): the first axis must number the"),
-        (twice, "the array 'images' of "),
-        (lambda path: npz(path, images=GREY[:1], labels=np.array(3)), "its array 'labels' is int64 (); labels of 1"),
-        (lambda path: "folder:~nobody-of-this-name", "Could not determine home directory"),
-        (lambda path: f"npz:{path}/{'x' * 5000}", "File name too long"),
-        (boasting, "the array 'images' of "),
-        (encrypted, "cannot be read (File 'images.npy' is encrypted"),
-        (damaged, "the array 'images' of "),
         (lambda path: f"folder:{path / 'no'}", "no is not a folder"),
         (lambda path: f"folder:{path}", "there are no images below "),
         (mixed, "one square size, but c/b.png is 28x28 and c/d.png is 32x32; crop or resize the files first"),
         (oblong, "one square size, but a.png is 28x20; crop or resize"),
-        (lambda path: broken(path, 5), "a.png cannot be read as an image (cannot identify image file"),
-        (lambda path: broken(path, 500), "a.png cannot be read as an image ("),
-        (deep, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
-        (lambda path: f"npz:{path / 'no.npz'}", "no such file: "),
-        (no_archive, "x.npz is not a .npz file, as numpy.savez writes it"),
-        (objects, "the array 'labels' of "),
         (beside, "c.png lies beside the folder a; move it into the folder of its class"),
         (no_image, "a/labels.csv cannot be read as an image (cannot identify image file"),
-        (no_image, "Every file must be one of PNG, JPEG, BMP, WEBP, GIF, TIFF, PPM; move others elsewhere, or begin"),
+        (no_image, "Every file must be one of PNG, JPEG, BMP, WEBP, GIF, TIFF; move others elsewhere, or begin their"),
+        (lambda path: cut(path, "png"), "a.png cannot be read as an image ("),
+        (lambda path: cut(path, "jpg"), "a.jpg cannot be read as an image (image file is truncated"),
         (film, "a.gif has 4 images; save each of them as a file"),
+        (deep, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
         (deep_rgb, "a.png has more than 8 bits a channel; convert it to 8 bits first"),
-        (deep_ppm, "a.ppm has more than 8 bits a channel; convert it to 8 bits first"),
-        (loop, "a/back is a link to a folder that it lies in; remove it"),
+        (lambda path: png(path, 30_000, 1, 0), "a.png cannot be read as an image (Image size (900000000 pixels)"),
+        (lambda path: png(path, 9_000, 1, 0), "a.png is 9000x9000; the limit is 8192x8192"),
+        (dark, "is 15, but pixels are 0 to 255; multiply them by 17"),
+        (lambda path: f"npz:{path / 'no.npz'}", "no such file: "),
+        (no_archive, "x.npz is not a .npz file, as numpy.savez writes it"),
+        (objects, "x.npz cannot be read (Object arrays cannot be loaded"),
+        (lambda path: npz(path, weights=GREY, masks=GREY), "weights, masks could all be the images; call one 'images'"),
         (lambda path: npz(path, images=GREY / 255, masks=GREY), "are called 'images'; it has images: float64 (4, 28,"),
-        (lambda path: npz(path, x_train=GREY / 255, x=GREY), "are called 'x_train'; it has x_train: float64 (4, 28,"),
-        (lambda path: npz(path, images=GREY, labels=np.arange(3)), "its array 'labels' is int64 (3,); labels of 4"),
-        (lambda path: npz(path, images=GREY, labels=np.arange(4) + 0.5), "are whole numbers from 0 or texts, (4,)"),
-        (lambda path: npz(path, images=GREY, labels=np.arange(4) - 1), "are whole numbers from 0 or texts, (4,)"),
-        (lambda path: npz(path, images=GREY, y=np.full(4, np.nan)), "its array 'y' is float64 (4,); labels of 4"),
-        (lambda path: npz(path, images=GREY, labels=np.ones((4, 3))), "or one-hot, (4, k). Rename it if it holds"),
-        (lambda path: npz(path, images=GREY, labels=np.full(4, 2**63, "u8")), "'labels' is uint64"),
         (lambda path: npz(path, x=RGB[..., :2]), "it has x: uint8 (4, 32, 32, 2)"),
         (npz, "it has no arrays"),
         (lambda path: npz(path, x=GREY[:0]), "its array 'x' has no images; at least one is needed"),
         (lambda path: npz(path, x=GREY[:, :20]), "images must be square, but those of 'x' are 28x20; crop or pad"),
+        (lambda path: npz(path, images=GREY.transpose(1, 2, 0)), "(28, 28, 4): the first axis must number the images"),
+        (lambda path: npz(path, images=GREY // 128), "the largest value of 'images' is 1, but pixels are 0 to 255"),
         (lambda path: npz(path, x=GREY * 0), "images that are all alike have no scale"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(3)), "its array 'labels' is int64 (3,); labels of 4"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(4) + 0.5), "are whole numbers from 0 or texts, (4,)"),
+        (lambda path: npz(path, images=GREY, labels=np.arange(4) - 1), "are whole numbers from 0 or texts, (4,)"),
+        (lambda path: npz(path, images=GREY, labels=np.eye(4)), "is float64 (4, 4); labels of 4 images are whole"),
     ],
     ids=[
-        "pipe", "several", "circle", "bomb", "large", "two-names", "labels-alike", "binary", "four-bits",
-        "four-bits-files", "last-axis", "last-axis-rgb", "twice", "no-dimension",
-        "no-user", "too-long", "boasting", "encrypted", "damaged", "no-folder", "no-images",
-        "mixed", "oblong", "no-header", "truncated", "16-bit", "no-file", "no-archive",
-        "objects", "beside", "no-image", "formats", "film", "deep-rgb", "deep-ppm", "loop", "float-images",
-        "float-x_train", "short", "fractions", "negative", "nan", "no-one-hot", "huge", "channels",
-        "no-arrays", "empty", "oblong-array", "flat",
+        "no-folder", "no-images", "mixed", "oblong", "beside", "no-image", "formats", "truncated", "truncated-jpeg",
+        "film", "16-bit", "deep-rgb", "bomb", "large", "four-bits", "no-file", "no-archive", "objects", "several",
+        "float-images", "channels", "no-arrays", "empty", "oblong-array", "last-axis", "binary", "flat", "short",
+        "fractions", "negative", "one-hot",
     ],
 )  # fmt: skip
 def test_bad_data_are_named(make: Callable[[Path], str], message: str, tmp_path: Path) -> None:
@@ -219,25 +137,6 @@ def test_bad_data_are_named(make: Callable[[Path], str], message: str, tmp_path:
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         load(name)
     assert str(caught.value).startswith(f"data={name!r}: ")
-
-
-@pytest.mark.parametrize("content", [b"P1 1 1 0", b"P2 1 1 15 15", b"P3 1 1 255 255 255 255", b"P6 1 1 100 ddd"])
-def test_ppm_of_at_most_8_bits_is_read(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "a.ppm").write_bytes(content)
-    assert (np.asarray(read_image(tmp_path, "a.ppm")) == 255).all()
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
-@pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_that_was_cut_and_closed_again_is_refused(mode: str, progressive: bool, tmp_path: Path) -> None:
-    """Pillow fills the rest with grey, and says nothing."""
-    path, noise = tmp_path / "a.jpg", np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    Image.fromarray(noise).convert(mode).save(path, progressive=progressive)
-    assert read_image(tmp_path, "a.jpg").size == (64, 64)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) * 3 // 5] + b"\xff\xd9")
-    with pytest.raises(ValueError, match=r"a\.jpg cannot be read as an image \(a part of its data is missing\)"):
-        read_image(tmp_path, "a.jpg")
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])

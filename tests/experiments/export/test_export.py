@@ -1,18 +1,13 @@
 """Every export is run, with the same noise, against the library that it is for, and gives our images."""
 
-import sys
-import types
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from bench.published_samplers import k_dpmpp_2m, k_euler, k_euler_ancestral, k_heun
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
-from diffusion_core.conformance.impulses import Draws
 from diffusion_core.data_set import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
@@ -33,7 +28,7 @@ from diffusion_core.samplers import (
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
 from experiments.export import network, verify
-from experiments.export.libraries import diffusers, k_diffusion
+from experiments.export.diffusers_loop import diffusers_loop
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.export.verify import as_users_call, run
@@ -138,12 +133,11 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
     ("make", "sampler", "name", "message"),
     [
         (torch_loop, Accelerated(), "vp eps", r"no loop is written for accelerated"),
-        (k_diffusion, RESTART, "vp eps", "k-diffusion has no restart"),
-        (diffusers, Euler(0.5), "vp eps", r"diffusers has no scheduler for euler\(eta=0.5\) at given levels"),
-        (diffusers, Heun(**CHURN), "vp eps", "diffusers evaluates the network before it adds the churn"),
-        *((diffusers, Euler(0.0), name, "diffusers' schedulers need a network with a table of times")
+        (diffusers_loop, Euler(0.5), "vp eps", r"diffusers has no scheduler for euler\(eta=0.5\) at given levels"),
+        (diffusers_loop, Heun(**CHURN), "vp eps", "diffusers evaluates the network before it adds the churn"),
+        *((diffusers_loop, Euler(0.0), name, "diffusers' schedulers need a network with a table of times")
           for name in ("ours", "edm x0", "flow", "vp v, cosine, side")),
-        (diffusers, Euler(0.0), "vp whole", r"those of your network are rounded \(whole=True\); use the torch"),
+        (diffusers_loop, Euler(0.0), "vp whole", r"those of your network are rounded \(whole=True\); use the torch"),
     ],
 )  # fmt: skip
 def test_what_a_library_cannot_express_is_said(
@@ -157,16 +151,14 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
                  null_label=5)  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [torch_loop, k_diffusion])
-def test_labels_guidance_and_the_size_of_the_images_are_said(make: Callable[[Target], str]) -> None:
-    one = target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL))
-    own = "" if make is torch_loop else "Left to you. "
-    assert make(one).splitlines()[2:5] == [
+def test_labels_guidance_and_the_size_of_the_images_are_said() -> None:
+    code = torch_loop(target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL)))
+    assert code.splitlines()[2:5] == [
         "# Noise: 1 x 6 x 6 per image",
-        f"# {own}Labels: image i has label i % 3",
-        f"# {own}Guidance: classifier-free, scale 2; label 5 is no label",
+        "# Labels: image i has label i % 3",
+        "# Guidance: classifier-free, scale 2; label 5 is no label",
     ]
-    assert "torch.randn(16, 1, 6, 6)" in make(one)
+    assert "torch.randn(16, 1, 6, 6)" in code
 
 
 @pytest.mark.parametrize(
@@ -205,64 +197,10 @@ def test_the_index_of_the_first_image_decides_the_labels() -> None:
     assert torch.equal(one, again) and not torch.allclose(one, other)
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# k-diffusion needs packages that pin an old numpy, so its functions are those of bench/published_samplers.py, from the
-# papers' formulas.
-# They take a step to 0 for one of the steps. What they draw here is our noise.
-
-KSampling = dict[str, Callable[..., Tensor]]
+DIFFUSERS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
 
-def k_sampling(noise: Callable[[], Tensor]) -> KSampling:
-    def drawing(function: Callable[..., Tensor], own: str = "") -> Callable[..., Tensor]:
-        """`own`: the argument that k-diffusion needs to draw noise that is not its own."""
-
-        def sampled(model: Any, x: Tensor, sigmas: Tensor, **options: Any) -> Tensor:
-            draw = options.pop(own) if own else noise
-            with Draws(lambda shape: draw()):
-                return function(lambda x, sigma: model(x, torch.full((len(x),), sigma)), x, sigmas, **options)
-
-        return sampled
-
-    return {
-        "sample_euler": drawing(k_euler),
-        "sample_heun": drawing(k_heun),
-        "sample_euler_ancestral": drawing(k_euler_ancestral, "noise_sampler"),
-        "sample_dpmpp_2m": drawing(k_dpmpp_2m),
-        "sample_dpmpp_2m_sde": drawing(k_dpmpp_2m, "noise_sampler"),
-    }
-
-
-def denoiser(model: Model, back: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    """The clean image in the network's own units, as k-diffusion calls networks."""
-    scale = getattr(model, "scale", 1.0)
-    return lambda x, sigma: x - sigma.view(-1, 1, 1, 1) * model(back(x), sigma / scale)
-
-
-@pairs(SAMPLERS, ["ours", "vp eps", "edm x0"])
-@ends
-def test_k_diffusion_gives_our_images(
-    name: str, sampler: Sampler, to_zero: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = MODELS[name]
-    _, noise, back = users(model)
-    package, module = types.ModuleType("k_diffusion"), types.ModuleType("k_diffusion.sampling")
-    vars(module).update(k_sampling(noise))
-    package.sampling = module  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "k_diffusion", package)
-    monkeypatch.setitem(sys.modules, "k_diffusion.sampling", module)
-    images = back(run(k_diffusion(target(sampler, model, to_zero)))(denoiser(model, back), noise))
-    torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
-
-
-# ------------------------------------------------------------------------------------------------------------ diffusers
-
-
-def check_with_diffusers(code: str, one: Target) -> None:
-    verify.check_with_diffusers(code, one, torch.device("cpu"))
-
-
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@DIFFUSERS
 @pytest.mark.parametrize(
     "sampler", [Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()], ids=lambda sampler: sampler.name
 )
@@ -277,20 +215,15 @@ def test_diffusers_gives_our_images(
 
     config = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=theirs, clip_sample=True)
     model = adapters.vp(net, IMAGES, predicts=predicts, time=adapters.from_abar(config.alphas_cumprod))
-    code = diffusers(one := target(sampler, model, to_zero))
+    code = diffusers_loop(target(sampler, model, to_zero))
     theirs_net, noise, back = users(model)
-    with monkeypatch.context() as patch:
-        for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
-            patch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
-        images = back(run(code)(theirs_net, config.config, noise))
+    for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
+        monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
+    images = back(run(code)(theirs_net, config.config, noise))
     torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
-    check_with_diffusers(code, one)
-    with pytest.raises(Unsupported, match="the installed diffusers fails: "):
-        check_with_diffusers("import diffusers.of_the_future", one)
-    with pytest.raises(Unsupported, match="the installed diffusers gives other images, by"):
-        check_with_diffusers(code.replace("torch.tensor(TIMES)", "0.5 * torch.tensor(TIMES)"), one)
 
 
+@DIFFUSERS
 @pytest.mark.parametrize("sampler", [Euler(0.0), DPMpp2M()], ids=["z of its own", "z is x"])
 @pytest.mark.parametrize(
     "model",
@@ -302,4 +235,8 @@ def test_diffusers_gives_our_images(
 )
 def test_diffusers_code_calls_the_network_as_the_adapter_does(model: Model, sampler: Sampler) -> None:
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
-    check_with_diffusers(diffusers(one := target(sampler, model)), one)
+    from diffusers import DDPMScheduler
+
+    theirs_net, noise, back = users(model)
+    images = back(run(diffusers_loop(target(sampler, model)))(theirs_net, DDPMScheduler().config, noise))
+    torch.testing.assert_close(images, ours(sampler, model), rtol=0, atol=1e-3)
