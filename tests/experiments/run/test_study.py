@@ -314,7 +314,7 @@ def test_an_interaction_is_in_the_table_and_on_the_page(tmp_path: Path) -> None:
     assert (row.value_a, row.value_b, row.difference) == pytest.approx((late, early, late - early))
     assert row.low < row.difference < row.high and (row.n_networks, row.holds_for) == (2, 2)
     effects = [f"eta 1 against eta 0 ({group})" for group in ("3 steps", "2 steps")]
-    assert "All but those of interactions and of the control hold at" in (tmp_path / "out" / "report.md").read_text()
+    assert "corrects the verdicts on 2 exploratory comparisons, 5 %" in (tmp_path / "out" / "report.md").read_text()
     assert [row.a, row.b] == effects and done.page and all(text in done.page.also for text in effects)
 
 
