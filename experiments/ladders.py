@@ -102,6 +102,6 @@ class Ladders(Study):
         for here in budgets:
             if first in here:
                 yield from against_first("setting", [*here.values()])
-            yield BestSet([*here.values()])
+                yield BestSet([*here.values()])
         for again in of.get((CONTROL, None), {}).values():
             yield from (control(again, here[again.label]) for here in budgets[-1:] if again.label in here)

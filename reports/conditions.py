@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from reports.contrast import control, one_more, rate
-from reports.formats import difference, listed, metric_name, missing, percent, plural, scaled
+from reports.formats import capital, difference, listed, metric_name, missing, percent, plural, scaled
 from reports.page import Code
 from reports.results import Result
 from reports.schema import CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT, content
@@ -30,7 +30,7 @@ def conditions(result: Result, row: pd.Series | None, *terms: str, more: Conditi
     """The rows of the fold. `row` is the contrast of the verdict; `terms` are what TERMS explains."""
     terms = tuple(term for term in terms if term != "Grain" or result.features != "values")  # which points have not
     rows: Conditions = [*_control(result), *(more or [])]
-    if row is not None and not missing(row["detectable"]):
+    if row is not None and not missing(row["detectable"]) and row["verdict"] != NO_VERDICT:
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result)]
     rows += [*_not_run(result), *(_meaning(term, result.features) for term in terms)]
@@ -97,8 +97,10 @@ def _intervals(result: Result) -> Conditions:
     sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["n_compared"].max()
     families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
     if families:
-        text += f" Holm's method corrects the verdicts on {listed(families)}, 5 % in all for each family; headline and "
-        text += "control are families of one."
+        text += f" Holm's method corrects the verdicts on {listed(families)}, 5 % in all for each family."
+        names = {"primary": "the comparison that was chosen beforehand", "control": "the control"}
+        if alone := [name for kind, name in names.items() if (rows["kind"] == kind).any()]:
+            text += f" {capital(listed(alone))} {'is a family' if len(alone) == 1 else 'are families'} of one."
     few = rows["holds_for"].max()
     if not missing(few):
         text += " Those over images hold for the networks of this run; others may differ."

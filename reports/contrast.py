@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.formats import SCALES, difference, metric_name, missing, number, percent, plural, scaled, true
+from reports.formats import SCALES, correction, difference, metric_name, missing, number, percent, plural, scaled, true
 from reports.page import Axis, Bar, Family, Figure, Line, Slot
 from reports.results import Result
 from reports.schema import (
@@ -72,10 +72,12 @@ def _pooled(result: Result, row: pd.Series, metric: str) -> pd.Series | None:
 
 
 def control(result: Result) -> pd.Series | None:
-    """The A/A control in the metric that decides."""
+    """The A/A control in the metric that decides; of several that with the largest difference for its noise."""
     rows = result.over_networks()
     rows = rows[rows["kind"] == CONTROL]
-    return rows.iloc[0] if len(rows) else None
+    judged = rows[rows["verdict"] != NO_VERDICT]
+    rows = judged if len(judged) else rows
+    return rows.loc[rows["p_value"].fillna(1).idxmin()] if len(rows) else None
 
 
 def failed(result: Result) -> bool:
@@ -189,13 +191,6 @@ def alone(result: Result, row: pd.Series) -> pd.DataFrame:
     return rows if len(rows) > 1 else rows.iloc[:0]
 
 
-def word(row: pd.Series) -> str:
-    """A verdict as a figure shows it, with the correction that took one."""
-    if row["verdict"] == NO_DIFFERENCE and row["low"] * row["high"] > 0 and row["n_compared"] > 1:
-        return f"{NO_DIFFERENCE}, after correction for {number(row['n_compared'], 0)}"
-    return str(row["verdict"])
-
-
 def networks(row: pd.Series) -> str:
     """How many networks a verdict is about: "5 networks" in general, or "these 2 networks"."""
     if missing(row["holds_for"]):
@@ -233,7 +228,7 @@ def figure(title: str, families: Mapping[str, Sequence[tuple[pd.Series, str, str
             label += "" if one else f", {networks(row)} × {number(row['n_samples'], 0)}"
             text, interval = difference(row)
             bar = Bar.of(axis, _values(row), row["verdict"], SCALES[JUDGE] * alone(result, row)["difference"])
-            lines.append(Line(label, bar, text, interval, word(row)))
+            lines.append(Line(label, bar, text, interval, row["verdict"] + correction(row)))
         if lines:
             out.append(Family(heading, "; ".join(evidence), lines))
     count = max(row["n_compared"] for row in rows)

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from reports.schema import NO_DIFFERENCE
+
 NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall"}
 SCALES = {"mmd": 1000.0, "kd": 1000.0}
 MOST_DIGITS = 6
@@ -53,6 +55,13 @@ def difference(row: pd.Series, sign: int = 1) -> tuple[str, str]:
     """A difference and its interval as texts, for instance ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
     texts = [scaled(row["metric"], sign * row[name]) for name in ("difference", "low", "high")]
     return texts[0], "" if missing(row["low"]) else " to ".join(texts[1:][::sign])
+
+
+def correction(row: pd.Series) -> str:
+    """What stands behind "no difference detected" of a contrast whose interval alone excludes 0."""
+    if row["verdict"] != NO_DIFFERENCE or row["low"] * row["high"] <= 0 or row["n_compared"] <= 1:
+        return ""
+    return f", after correction for {number(row['n_compared'], 0)}"
 
 
 def percent(share: float) -> str:

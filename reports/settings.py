@@ -6,7 +6,18 @@ from datetime import date
 
 import pandas as pd
 
-from reports.formats import difference, duration, listed, metric_name, missing, number, percent, plural, scaled
+from reports.formats import (
+    correction,
+    difference,
+    duration,
+    listed,
+    metric_name,
+    missing,
+    number,
+    percent,
+    plural,
+    scaled,
+)
 from reports.page import Column, Picture, Row, Source, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, WORSE
@@ -117,7 +128,8 @@ def compared(found: pd.Series, *, flip: bool = False, against: bool = False) -> 
     text, interval = difference(found, -1 if flip else 1)
     text += f" ({interval})" if interval else ""
     text += f" from {found['a' if flip else 'b']}" if against else ""
-    return text, OPPOSITE.get(found["verdict"], found["verdict"]) if flip else found["verdict"]
+    word = OPPOSITE.get(found["verdict"], found["verdict"]) if flip else found["verdict"]
+    return text, word + correction(found)
 
 
 def table_row(row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "") -> Row:

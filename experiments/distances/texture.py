@@ -60,6 +60,10 @@ class RealTexture:
         """The noise of real images whose mean texture is `value`, in data standard deviations; 0 to 1."""
         return float(np.interp(value, self.mean, LEVELS))
 
+    def more_noise(self, change: float) -> float:
+        """The noise that changes the mean texture of clean real images by so much; 0 if they become smoother."""
+        return self.noise_level(float(self.mean[0]) + change)
+
     def grain(self, pixels: Tensor, left: float) -> float:
         """The noise level of samples, uint8 (n, C, H, W), minus `left`.
 

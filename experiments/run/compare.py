@@ -146,6 +146,6 @@ def repeated(again: Side, sides: Iterable[Side]) -> Side | None:
 
 def control(again: Side, setting: Side) -> Contrast:
     """The A/A control: a setting against itself, with other noise or with retrained networks."""
-    networks = [{row.get("model_id") for row in side.rows.values()} for side in (again, setting)]
+    networks = [[side.rows[seed].get("model_id") for seed in _shared((again, setting))] for side in (again, setting)]
     what, group = (RETRAINED, RETRAINED) if networks[0] != networks[1] else ("other noise", CONTROL)
     return Contrast(CONTROL, replace(again, label=f"{setting.label}, {what}", group=group, paired=False), setting)

@@ -205,8 +205,9 @@ def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> f
 
 
 def own_training(sides: Sequence[Side]) -> bool:
-    """Whether these settings have networks of their own."""
-    return len({next(iter(side.rows.values())).get("model_id") for side in sides if side.rows}) > 1
+    """Whether these settings have networks of their own, among those of which all succeeded."""
+    shared = [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
+    return any(len({side.rows[seed].get("model_id") for side in sides}) > 1 for seed in shared)
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
@@ -246,7 +247,10 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     """
     for one in comparisons:
         if isinstance(one, BestSet) and len(sides := [side for side in one.sides if side.whole]) > 1:
-            yield from _set_rows(sides, judge)
+            rows = _set_rows(sides, judge)
+            if sides[0] is not one.sides[0]:  # nothing was compared with the default
+                rows = [row | {"recommended": False} for row in rows]
+            yield from rows
 
 
 def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:

@@ -165,14 +165,14 @@ def harmless(
     n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
     of_sets = compare.prompts_of(inputs, pairing, groups)
     prompts = of_sets[0] if of_sets else None
-    n_units = n if prompts is None else int(prompts.max()) + 1
-    margin = margin or (PAIRED if paired and n_units >= ENOUGH else ALONE)
+    n_prompts = n if prompts is None else int(prompts.max()) + 1
+    margin = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
     files = compare.weights_of(spaces, feature_weights)
     found = [
         _measured(inputs, pairing, prompts, Extractor(space, file, where), store, margin, crops)
         for space, file in files.items()
     ]
-    first, best = found[0], found[0].harm.at_best
+    first, best, n_units = found[0], found[0].harm.at_best, found[0].harm.n_units
     unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
     grain = list(_grain(inputs, first.described, chosen))
     checks = [*first.checks, *(one for one in grain if isinstance(one, Check))]
@@ -180,11 +180,11 @@ def harmless(
     what = ("pairs" if paired else "images of each") if n_units == n else "groups"
     facts = {
         pairing.note or "": bool(pairing.note),
-        "every group has one image, so images are the units of intervals": prompts is not None and n_units == n,
+        "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
         f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
         f"every image of {inputs[0].name} stands there several times; they count as one": first.repeated,
         **{one: True for one in grain if isinstance(one, str)},
-        f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin,
+        f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin and unchanged < n,
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
     notes, scores = [note for note, holds in facts.items() if holds], None
@@ -194,7 +194,7 @@ def harmless(
     largest = np.argsort(-first.apart, kind="stable")[: WORST if paired else 0]
     total = float(first.apart.sum()) or 1.0
     worst = tuple((_name(inputs[0], chosen[0][at]), float(first.apart[at] / total)) for at in largest)
-    needed = first.harm.needed(margin) if checks[0].verdict == UNDECIDED else None
+    needed = first.harm.needed(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], tuple(checks), n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, tuple(notes), tuple(inputs), tuple(order[largest] for order in chosen),
@@ -324,8 +324,8 @@ def _grain(inputs: Sequence[Input], described: Sequence[Described], chosen: Sequ
         yield f"images are {sizes[0]} before and {sizes[1]} after, so fine noise is not compared"
     else:
         curve, std = real_texture(first, chosen[0])
-        before, after = (std * curve.noise_level(float(one.texture.mean())) for one in described)
-        yield _limited("more grain", after - before, None, None, GRAIN, "grey levels")
+        before, after = (float(one.texture.mean()) for one in described)
+        yield _limited("more grain", std * curve.more_noise(after - before), None, None, GRAIN, "grey levels")
 
 
 # --- images ---

@@ -28,15 +28,19 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Copies:
-    """Which images of a set are copies: the group (n,) of each with its copies, and how many are of real images."""
+    """Which images of a set are copies: the group (n,) of each with its copies.
+
+    Copies are looked for among the first `searched` images, of which `of_real` are copies of real ones.
+    """
 
     groups: Groups
+    searched: int
     of_real: int = 0
 
     def share(self, most: int | None = None) -> tuple[int, int]:
-        """How many images repeat an earlier one, and of how many."""
-        first = _first(self.groups, len(self.groups) if most is None else most)
-        return copies.repeats(first), len(first)
+        """How many images repeat an earlier one, and of how many that were searched."""
+        n = self.searched if most is None else min(most, self.searched)
+        return (0 if copies.units(self.groups) is not None else copies.repeats(_first(self.groups, n))), n
 
 
 @dataclass(frozen=True)
@@ -88,9 +92,14 @@ def in_space(
             own_sample = {"paired": paired, "given": True}
             sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, **own_sample))
         floors = _floors(shared, known, len(sets[0]), repeats, step)
-    comparisons: list[Comparison] = [*against_first("set", sides), *([BestSet(sides)] if sides[2:] else [])]
-    judge = Judge.of(comparisons, floors)
     of_copies = list(_copies_rows(shared, found, names))
+    repeating = {
+        row["a"] for row in of_copies if row["verdict"] == WORSE
+    }  # which are not the best, whatever they score
+    whole = [side for side in sides if side.label not in repeating]
+    comparisons: list[Comparison] = [*against_first("set", sides)]
+    comparisons += [BestSet(whole)] if sides[2:] and whole[1:] and sides[0] in whole else []
+    judge = Judge.of(comparisons, floors)
     tables = {
         "table.csv": [side.rows[None] for side in sides],
         "contrasts.csv": [*_with_copies(contrast_rows(comparisons, judge), of_copies), *of_copies],
@@ -120,12 +129,17 @@ def _interval(side: Side, metric: str) -> Row:
 
 
 def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Copies:
-    """The copies among the first images of a set, and of the first real ones; later images count as no copies."""
+    """The copies among the first images of a set, and of the first real ones.
+
+    In a larger set every image may stand twice: that is found by equal images, not by near ones.
+    """
     first = own[:KERNEL_IMAGES]
+    of_real = 0 if real is None else int(copies.copied(first, real[:KERNEL_IMAGES], near).sum())
+    if len(own) > len(first) and copies.units(equal := copies.groups(own, 0.0)) is not None:
+        return Copies(equal, len(first), of_real)
     groups = copies.groups(first, near)
     alone = groups.max() + 1 + np.arange(len(own) - len(first))
-    of_real = 0 if real is None else int(copies.copied(first, real[:KERNEL_IMAGES], near).sum())
-    return Copies(np.concatenate([groups, alone]), of_real)
+    return Copies(np.concatenate([groups, alone]), len(first), of_real)
 
 
 def _units(found: Sequence[Copies], paired: bool, prompts: Sequence[Groups] | None) -> list[Groups | None]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports import contrast, figures, settings
 from reports.conditions import conditions
-from reports.formats import capital, difference, listed, metric_name, missing, number, plural, scaled, true
+from reports.formats import capital, correction, difference, listed, metric_name, missing, number, plural, scaled, true
 from reports.page import Figure, Page, Row, Sheet, Slot, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, NO_VERDICT, WORSE
@@ -40,7 +40,7 @@ def page(result: Result) -> Page:
     said = contrast.spoken(result, row)
     lead, verdict = contrast.failure(result) if contrast.failed(result) else answer(result, row, said)
     metric = said["metric"]
-    best = shown["b"] if row["verdict"] == WORSE else shown["a"]
+    best = {BETTER: shown["a"], WORSE: shown["b"]}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
     lines = figure(result, rows, row["nfe_a"])
     quality = result.runs[result.runs["mode"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
@@ -106,14 +106,14 @@ def on_other_levels(result: Result, rows: pd.DataFrame, every: pd.DataFrame) -> 
         for _, row in fewer.iterrows():
             texts.append(
                 f"{row['a']} with {row['nfe_a']:.0f} evaluations has {scaled(JUDGE, row['value_a'])}, {row['b']} with "
-                f"{row['nfe_b']:.0f} on the first ladder {scaled(JUDGE, row['value_b'])} ({_change(row)})."
+                f"{row['nfe_b']:.0f} on the first ladder {scaled(JUDGE, row['value_b'])}: difference {_change(row)}."
             )
     return " ".join(texts)
 
 
 def _change(row: pd.Series) -> str:
     change, interval = difference(row)
-    return f"{change} ({interval}; {row['verdict']})"
+    return f"{change} ({interval}; {row['verdict']}{correction(row)})"
 
 
 def figure(result: Result, rows: pd.DataFrame, nfe: float) -> Figure | None:
@@ -132,7 +132,7 @@ def figure(result: Result, rows: pd.DataFrame, nfe: float) -> Figure | None:
 
 
 def settings_tables(
-    result: Result, rows: pd.DataFrame, every: pd.DataFrame, best: pd.Series
+    result: Result, rows: pd.DataFrame, every: pd.DataFrame, best: pd.Series | None
 ) -> tuple[list[Table], str]:
     """A table per number of images, since only equal numbers are compared."""
     once = every.drop_duplicates(["n_samples", "setting", "sampler", "nfe", "final_denoise"])
@@ -148,7 +148,7 @@ def settings_tables(
         if len(a) or len(b):
             change, verdict = settings.compared((a if len(a) else b).iloc[0], flip=not len(a), against=True)
         name = row["setting"] + (" + denoising" if true(row["final_denoise"]) else "")
-        recommended = row["n_samples"] == best["n_samples"] and row["setting"] == best["setting"]
+        recommended = best is not None and row["n_samples"] == best["n_samples"] and row["setting"] == best["setting"]
         return settings.table_row(row, change, verdict, recommended, name)
 
     tables = []

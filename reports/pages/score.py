@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.conditions import conditions
-from reports.formats import SCALES, difference, metric_name, number, scaled
+from reports.formats import SCALES, correction, difference, metric_name, number, scaled
 from reports.page import Axis, Bar, Column, Figure, Page, Row, Slot, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
@@ -63,10 +63,18 @@ def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFr
         words[WORSE] = ("No.", f"{more}{row['b']} and {row['a']}: ")
         words[NO_VERDICT] = ("No verdict.", more)
     lead, what = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
-    text = f"{what}{contrast.size(result, said)}."
+    text = f"{what}{contrast.size(result, said)}{correction(row)}."
     rest = contrasts[contrasts["a"] != row["a"]]
-    for verdict, what in ((BETTER, "closer too"), (WORSE, "farther"), (NO_DIFFERENCE, "no difference detected")):
-        if names := list(rest.loc[rest["verdict"] == verdict, "a"]):
+    clear = rest["clear"].fillna(False).astype(bool)
+    others = {
+        "closer too": rest["verdict"] == BETTER,
+        "farther": (rest["verdict"] == WORSE) & clear,
+        "more copies": (rest["verdict"] == WORSE) & ~clear,
+        "closer, with more copies": rest["verdict"] == NO_VERDICT,
+        NO_DIFFERENCE: rest["verdict"] == NO_DIFFERENCE,
+    }
+    for what, which in others.items():
+        if names := list(rest.loc[which, "a"]):
             text += f" {settings.names(names)}: {what}."
     return lead, text
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.conditions import Conditions, conditions
-from reports.formats import capital, difference, listed, metric_name, missing, number, plural, scaled, true
+from reports.formats import capital, correction, difference, listed, metric_name, missing, number, plural, scaled, true
 from reports.page import Figure, Page, Row, Table
 from reports.results import Result
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT
@@ -77,6 +77,9 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
     source, question = settings.source(result), result.info["question"]
     if not groups:
         text = "Fewer than two settings succeeded with every network."
+        if contrast.failed(result):
+            lead, text = contrast.failure(result)
+            return Page(source, question, lead, text, failed=True, conditions=conditions(result, None, *TERMS))
         also = " ".join(interactions(result, []))
         text = "No setting is compared with the first of its group." if also else text
         return Page(source, question, "No verdict.", text, also=also, conditions=conditions(result, None, *TERMS))
@@ -120,7 +123,8 @@ def read(result: Result) -> list[Group]:
         winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
         tied = [name for name, inside in zip(members["setting"], members["in_set"], strict=True) if true(inside)]
         why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not missing(text)), "")
-        why = "" if (own["verdict"] != "no verdict").any() else why
+        undecided = len(members) > 0 and members["in_set"].isna().all()  # as where networks of their own are few
+        why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
         groups.append(Group(mode, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
     return groups
 
@@ -140,17 +144,27 @@ def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
     if group.winner is None:
         change, interval = difference(nearest)
         name = metric_name(JUDGE, result.features)
-        if nearest["verdict"] == BETTER:
-            text = f"{nearest['a']} scores lower in {name} (difference {change}; {interval}), with more fine noise."
-            return f"Keep {group.baseline}.", text
+        if len(better := group.contrasts[group.contrasts["verdict"] == BETTER]):
+            change, interval = difference(better.iloc[0])
+            text = f"{better.iloc[0]['a']} scores lower in {name} (difference {change}; {interval}), "
+            return f"Keep {group.baseline}.", f"{text}{_not_recommended(result, group, better.iloc[0])}."
         return (
             f"Keep {group.baseline}.",
-            f"No other setting is detectably better; for {nearest['a']} {name} differs by {change} ({interval}).",
+            f"No other setting is detectably better; for {nearest['a']} {name} differs by {change} ({interval})"
+            f"{correction(nearest)}.",
         )
     said = contrast.spoken(result, group.winner)
     where = "" if missing(group.budget) else f"{place}, "
     size = contrast.size(result, said, "falls")
     return f"{words.use.format(group.use)}{_tie(group)}.", f"{capital(where)}{size}."
+
+
+def _not_recommended(result: Result, group: Group, better: pd.Series) -> str:
+    """Why a setting that is better than the default is not recommended."""
+    usual = max(float(result.info.get("statistics", {}).get("grainy", 0.01)), group.row(group.baseline)["grain"])
+    if group.row(better["a"])["grain"] > usual:
+        return "with more fine noise"
+    return f"but the lowest score, that of {group.contrasts.iloc[0]['a']}, is not detectably lower than the default's"
 
 
 def _tie(group: Group) -> str:
@@ -204,7 +218,7 @@ def interactions(result: Result, groups: Sequence[Group]) -> list[str]:
         (change, interval), found = difference(row), scaled(JUDGE, row["detectable"])
         size = f"{'better' if row['difference'] < 0 else 'worse'} by {scaled(JUDGE, abs(row['difference']))}"
         says = {
-            NO_DIFFERENCE: f"{NO_DIFFERENCE} ({change}; {interval}; can detect {found})",
+            NO_DIFFERENCE: f"{NO_DIFFERENCE}{correction(row)} ({change}; {interval}; can detect {found})",
             NO_VERDICT: f"no verdict, {row['no_verdict']}",
         }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
         first, second = (scaled(JUDGE, row[f"value_{side}"]) for side in "ab")

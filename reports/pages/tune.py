@@ -9,7 +9,7 @@ from reports.page import Code, Page
 from reports.pages import sweep
 from reports.pages.sweep import Group
 from reports.results import Result
-from reports.schema import JUDGE
+from reports.schema import BETTER, JUDGE
 
 RACE = ", race"  # the end of a race's mode
 SETTINGS = "settings.json"
@@ -22,7 +22,9 @@ def page(result: Result) -> Page:
     confirmed = replace(result, tables={**result.tables, "table": result.table[~race]})
     page = sweep.page(confirmed, WORDS, headline)
     groups = sweep.read(confirmed)
-    if groups and not page.failed and not (group := headline(groups)).why and group.winner is None:
+    kept_back = groups and not page.failed and not headline(groups).why and headline(groups).winner is None
+    if kept_back and not (headline(groups).contrasts["verdict"] == BETTER).any():
+        group = headline(groups)
         page = replace(page, lead=f"Keep your default, {group.baseline}.", verdict=kept(confirmed, group))
     short = [str(note) for note in result.info.get("notes", []) if str(note).startswith("the time is ")]
     if not groups and short:

@@ -45,6 +45,20 @@ def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
     assert page.pictures[-1].title == ("After" if "Use" in lead else "Next") and len(page.answer.split()) <= 25
 
 
+@pytest.mark.parametrize(("others", "why"), [
+    ({"x": GRAINY}, "x scores lower in MMD ×1000 (difference −6.0; −7.0 to −5.0), with more fine noise."),
+    ({"x": (7.0, "no difference detected", 0.0, False), "y": BETTER},
+     "y scores lower in MMD ×1000 (difference −4.0; −5.0 to −3.0), but the lowest score, that of x, is not detectably "
+     "lower than the default's."),
+])  # fmt: skip
+@pytest.mark.parametrize("experiment", ["sweep", "tune"])
+def test_the_default_is_kept_though_another_setting_is_better(
+    sweep: Make, experiment: str, others: Any, why: str
+) -> None:
+    page = read_page(sweep({"16 evaluations": {"base": BASE, **others}}, experiment, use="base"))
+    assert (page.lead, page.verdict) == ("Keep base.", why)
+
+
 def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> None:
     tie = {"base": BASE, "x": TIED, "y": (8.2, "no difference detected", 0, True)}
     nothing, new = {"base": BASE, "x": (8, "no verdict", 0, False)}, {"base": BASE, "x": NOT}

@@ -112,9 +112,14 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     known = {text for value in numbers(name).values() for text in value.split(" to ")}
     known |= {f"{value:.3f}" for value in runs.groupby("setting")["grain"].mean()} | {"1000", "95", "0"}
     known |= {f"{runs['images_seen'].max():,.0f}", str(day.day), str(day.year), f"{seconds / 60:.0f}"}
-    known |= {shown(100 * (1 - INFOS[name].get("computed", 1)))}  # was stored before
+    known |= {f"{100 * (1 - INFOS[name].get('computed', 1)):.3g}"}  # was stored before
     again = table(name, "contrasts").query("kind == 'control' and metric == 'mmd' and train_seed.isna()").iloc[0]
     known |= {shown(1000 * again[key]) for key in ("difference", "low", "high")} | {f"{1 / again['p_value']:.0f}"}
+    others = table(name, "contrasts").query("kind == 'other-levels' and metric == 'mmd' and train_seed.isna()")
+    known |= {
+        shown(1000 * value) for key in ("value_a", "value_b", "difference", "low", "high") for value in others[key]
+    }
+    known |= {f"{value:.0f}" for key in ("nfe_a", "nfe_b", "n_compared") for value in others[key]}
     known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", row["a"] + row["b"])}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
     assert len(tokens) > 25 and {*tokens} - known == set()

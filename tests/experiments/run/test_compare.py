@@ -221,6 +221,22 @@ def test_after_a_failed_control_no_comparison_has_a_verdict() -> None:
     assert {row["no_verdict"] for row in sets} == {"the control failed"} and not any(row["recommended"] for row in sets)
 
 
+def test_a_failed_run_makes_no_network_another_one() -> None:
+    """Whose first row then is of another seed."""
+    first = side("a", 0.8, networks=5)
+    fewer = side("b", 0.2, networks=5)
+    fewer = replace(fewer, rows={seed: row for seed, row in fewer.rows.items() if seed})
+    (row,) = pooled(contrast_rows([Contrast("primary", fewer, first)], FLOORS)).values()
+    assert row["verdict"] == "better" and row["n_networks"] == 4
+    assert control(replace(first, rows=fewer.rows), first).a.label == "a, other noise"
+
+
+def test_nothing_is_recommended_if_a_run_of_the_default_failed() -> None:
+    sides = [side("a", 0.9, networks=1, planned=2), side("b", 0.5), side("c", 0.0)]
+    rows = best_set_rows([*against_first("setting", sides), BestSet(sides)], FLOORS)
+    assert [row["setting"] for row in rows] == ["b", "c"] and not any(row["recommended"] for row in rows)
+
+
 def test_the_same_samples_under_two_names_are_one_comparison() -> None:
     rows = {label: side(label, value, samples_id=label) for label, value in zip("abc", (0.5, 0.0, 0.6), strict=True)}
     again = {label: replace(one, group="h") for label, one in rows.items()}

@@ -79,9 +79,21 @@ def test_a_set_nearer_than_real_images_is_a_finding() -> None:
     assert not any(score(rng.normal(size=(100, 4)), rng.normal(size=(100, 4))).warnings for _ in range(10))
 
 
-def test_copies_are_looked_for_among_as_many_images_as_kernels_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_a_share_of_the_images_that_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(13)
-    real, a = rng.normal(size=(100, 16)), np.tile(rng.normal(size=(50, 16)), (2, 1))
+    real, once = rng.normal(size=(100, 16)), rng.normal(size=(100, 16))
+    some = np.where(rng.random((100, 1)) < 0.5, once[:1], once)
     monkeypatch.setattr(sides, "KERNEL_IMAGES", 60)
-    found = score(real, a).spaces[0].found[1]
-    assert len(found.groups) == 100 and 0 < found.share()[0] <= 30
+    repeated, n = score(real, some).spaces[0].found[1].share()
+    assert n == 60 and 20 < repeated < 40
+    assert score(real, np.tile(once, (2, 1))).spaces[0].found[1].share() == (0, 60)  # every image twice is no collapse
+
+
+def test_a_set_that_repeats_images_is_not_the_best() -> None:
+    rng = np.random.default_rng(14)
+    real, a, b, c = rng.normal(size=(4, 300, 16))
+    a, b = 1.3 * a, 1.2 * b
+    c[:60] = c[0]
+    found = compare(real, a, b, c)
+    assert found.differences["set 3"]["copies"].verdict == "worse"
+    assert "set 3" not in found.best and "set 2" in found.best
