@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from mixture import Mixture
 from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
 from diffusion_core.data_set import Images
-from diffusion_core.exact import Empirical, GaussianDenoiser, Mixture
+from diffusion_core.exact import Empirical, GaussianDenoiser
 from experiments.own.alternatives import RANGES, Alternative, alternatives
 from experiments.own.batch import Batch
 from experiments.own.behaviour import behaviour
@@ -40,12 +41,12 @@ def gaussian(x0: Tensor) -> Mixture:
     variances = sizes.square() / len(flat)
     rest = (variances[RANK:].sum() / (flat.shape[1] - RANK)).clamp(min=0.05**2)
     parts = (flat.mean(dim=0), directions[:RANK].T, (variances[:RANK] - rest).clamp(min=0), rest.sqrt())
-    return Mixture(torch.ones(1).double(), *(part[None] for part in parts)).float()
+    return Mixture(torch.ones(1).double(), *(part[None] for part in parts))
 
 
 OF_CLASS = [gaussian(CLEAN[DATA.labels == label]) for label in range(10)]
 PARTS = [torch.cat([getattr(each, part) for each in OF_CLASS]) for part in ("means", "bases", "variances", "stds")]
-EXACT = Mixture(torch.full((10,), 0.1), *PARTS)  # as good as a trained network
+EXACT = Mixture(torch.full((10,), 0.1).double(), *PARTS)  # as good as a trained network
 INNER = Empirical(WHOLE.standardised()[:40, :, 2:30, 2:30])
 OF_CLASS.append(EXACT)  # that of no class
 MEAN = CLEAN.flatten(1).mean(dim=0)
