@@ -50,7 +50,6 @@ SAMPLERS: "Catalogue[type[Sampler]]" = Catalogue("diffusion_core.samplers", {
     "euler": "euler.Euler",  # DDIM at eta 0, DDPM at eta 1
     "euler-within": "euler.EulerWithin",
     "euler-split": "euler.EulerSplit",
-    "euler-corrected": "euler.EulerCorrected",
     "euler-churn": "churn.EulerChurn",
     "heun": "churn.Heun",
     "dpm++2m": "multistep.DPMpp2M",

@@ -50,8 +50,6 @@ class CheckSampler:
     """The order of convergence that it should have. A lower one is then an error."""
     reference: Annotated[str | None, tyro.conf.arg(metavar="SAMPLER", help_behavior_hint="(default: none)")] = None
     """A sampler that should give the same law for all numbers of steps. It finds errors that vanish with more steps."""
-    data: Literal["gaussian", "mixture"] = "gaussian"
-    """mixture: a rare mode (10 %), by Monte Carlo. It takes longer."""
     budgets: Annotated[
         tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 8 to 500)")
     ] = ()

@@ -17,7 +17,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from diffusion_core.conformance import GAUSSIAN, MIXTURE, SamplerFunction, Verdict, check
+from diffusion_core.conformance import SamplerFunction, Verdict, check
 from experiments.own.samplers import named
 from experiments.terminal import Terminal, is_live
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NAME = "check_sampler"
 T = TypeVar("T")
-DATA = {"gaussian": GAUSSIAN, "mixture": MIXTURE}
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,8 @@ def _checked(
     name: str, sampler: SamplerFunction, order: int | None, reference: SamplerFunction | None, options: "CheckSampler",
     progress: Callable[[float], None],
 ) -> Verdict:  # fmt: skip
-    data, budgets = DATA[options.data], options.budgets or None
     try:
-        return check(sampler, order, reference, data=data, budgets=budgets, progress=progress)
+        return check(sampler, order, reference, budgets=options.budgets or None, progress=progress)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a sampler of the user's may raise anything
@@ -183,7 +181,7 @@ def rows(name: str, verdict: Verdict) -> list[dict[str, Any]]:
         {
             "sampler": name, "n_steps": law.n_steps, "data_std": float(std), "ratio": _finite(law.std[at] / std),
             "mean_error": _finite((law.mean[at] - verdict.oracle.mean) / std),
-            "ratio_se": _finite(law.std_error[at] / std), "rare": None if law.rare is None else _finite(law.rare[at]),
+            "ratio_se": _finite(law.std_error[at] / std),
         }
         for law in verdict.laws for at, std in enumerate(true)
     ]  # fmt: skip

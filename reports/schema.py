@@ -43,7 +43,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "densities.csv": "train_noise sigma density",
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
             note link""",
-        "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se rare",
+        "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
         "harms.csv": "a b check value low high limit verdict truth? unit? decided_by?",
         "worst_pairs.csv": "place pair share",
         "policies.csv": "sampler group kind factor limit_ratio seconds note link",

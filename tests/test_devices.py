@@ -18,7 +18,7 @@ from diffusion_core import NOISE_DISTRIBUTIONS, SAMPLERS, adapters, build, load,
 from diffusion_core.adapters import CosineVP, LinearVP, LogSigma, Sigma, linear_betas
 from diffusion_core.exact.empirical import Empirical
 from diffusion_core.exact.gaussian import GaussianDenoiser
-from diffusion_core.exact.mixture import Mixture
+from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import NAMES, PARAMETERISATIONS
 from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler
 from diffusion_core.schedules import alpha_beta_ladder
@@ -94,15 +94,10 @@ class OfOthers(nn.Module):
         return self.layer(z) + shift + (0 if labels is None else self.classes(labels).view(-1, 1, 1, 1))
 
 
-def mixture() -> Mixture:
-    means, bases = torch.zeros(2, 1024), torch.eye(1024)[:, :3].expand(2, -1, -1)
-    return Mixture(torch.full((2,), 0.5), means, bases, torch.ones(2, 3), torch.ones(2))
-
-
 DIGITS = load("mnist5k")
 EXACT: dict[str, Callable[[], Any]] = {
     "gaussian": GaussianDenoiser,
-    "mixture": lambda: mixture().to(META),
+    "mixture": lambda: TiedMixture.standard(1024).to(META),
     "empirical": lambda: Empirical(DIGITS.standardised()[:5]).to(META),
 }
 ADAPTERS: dict[str, Callable[[nn.Module], nn.Module]] = {

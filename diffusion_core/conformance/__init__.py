@@ -5,7 +5,7 @@ assert_converges(sampler, order=2)          # for a test suite
 
 oracle.py     exact predictions for VE, VP and flow matching
 behaviour.py  row by row, as its generator says, and the same in each call
-impulses.py   the law of the result, exactly, or by Monte Carlo
+impulses.py   the law of the result, exactly; by Monte Carlo where it is not affine in its noise
 verdict.py    from laws at several numbers of steps to a verdict
 policy/       stochastic steps with a log-probability
 wrappers.py   samplers of other signatures: ours, diffusers, k-diffusion, smalldiffusion, a step of flow matching
@@ -14,14 +14,13 @@ wrappers.py   samplers of other signatures: ours, diffusers, k-diffusion, smalld
 from diffusion_core.conformance import wrappers
 from diffusion_core.conformance.checking import assert_converges, check
 from diffusion_core.conformance.impulses import Law, SamplerFunction
-from diffusion_core.conformance.oracle import GAUSSIAN, MIXTURE, Oracle
+from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
 from diffusion_core.conformance.policy import PolicyVerdict, assert_policy, check_policy
 from diffusion_core.conformance.verdict import BUDGETS, Verdict
 
 __all__ = [
     "BUDGETS",
     "GAUSSIAN",
-    "MIXTURE",
     "Law",
     "Oracle",
     "PolicyVerdict",

@@ -18,7 +18,6 @@ from diffusion_core.conformance.impulses import (
     by_impulses,
     by_monte_carlo,
     checked,
-    z_scores,
 )
 from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
 from diffusion_core.conformance.verdict import (
@@ -33,9 +32,7 @@ from diffusion_core.conformance.verdict import (
     judge,
 )
 
-CROSS_CHECK, N_CROSS, N_DRAWN = 50, 10_000, 100_000  # steps and samples of the cross-check; samples of Monte Carlo
-SUSPECT = 5.0  # standard errors, between impulses and Monte Carlo or between a sampler and its reference
-CONTRARY = 50.0  # standard errors between impulses and Monte Carlo, beyond which neither is believed
+N_DRAWN = 100_000  # samples of Monte Carlo
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
 
 
@@ -56,16 +53,16 @@ def check(
             (B, 1, 1, D), and the samples have its shape. Its own noise must come from torch's normal draws. If it has
             an argument `generator`, it is also called with one, and with a list of one per sample if it takes that.
         order: the order of convergence that the sampler should have, in mean and standard deviation.
-        reference: a sampler that should have the same law at each number of steps. Impulses measure it if they measured
-            the sampler and suit both; otherwise Monte Carlo does, with the same seed.
-        data: `GAUSSIAN`, which is exact, or `MIXTURE`, which takes Monte Carlo.
+        reference: a sampler that should have the same law at each number of steps.
+        data: its directions are independent.
         budgets: numbers of steps; they must hold a chain of verdict.py, such as 50, 100 and 200. By default those of
             verdict.py, and then each from 4 to 40, and some that are drawn at random, always the same.
         seed: of Monte Carlo.
         progress: called with the share of the work that is done.
 
     Raises:
-        ValueError: the sampler or the reference returns something other than samples; the budgets do not suffice.
+        ValueError: the sampler or the reference returns something other than samples; impulses cannot measure both of
+            them; the budgets do not suffice.
     """
     fewest = min(budgets or BUDGETS)
 
@@ -109,7 +106,7 @@ def _all_inputs(sampler: SamplerFunction, data: Oracle, n_steps: int) -> Callabl
     """From noise to all inputs of the network, and the samples."""
 
     def inputs(noise: Tensor) -> Tensor:
-        oracle = _Recorded(data.stds, data.means, data.weights)
+        oracle = _Recorded(data.stds, data.mean)
         samples = sampler(oracle, n_steps, noise)
         return torch.cat([x.double().flatten() for x in (*oracle.inputs, samples)])
 
@@ -121,103 +118,80 @@ def _converging(
     budgets: Sequence[int] | None, seed: int, progress: Callable[[float], None],
 ) -> Verdict:  # fmt: skip
     """The verdict on the sampler's law. Arguments as in `check`."""
-    laws, why = _exact(sampler, data, sorted(set(budgets or BUDGETS)), seed, progress)
-    if why is None:
-        verdict = judge(laws, data, order, "impulses", exact=True)
-        if (verdict.kind == "undecided" or falling(verdict)) and budgets is None:
-            with suppress(Exception):  # it cannot do so many: the verdict is about the fewer ones
-                more, _ = by_impulses(sampler, data, MORE, 2 * MORE)
-                again = judge([*laws, more], data, order, "impulses", exact=True)
-                verdict = again if np.isfinite(more.std).all() else verdict
-    else:
-        laws = _drawn(sampler, data, sorted(set(budgets or DRAWN_BUDGETS)), seed, progress)
-        verdict = judge(laws, data, order, f"Monte Carlo, because {why}", exact=False)
-        if verdict.right and isinstance(why, SuspectError):
-            text = f"undecided: Monte Carlo finds it right, but {why}, so its samples may depend on each other."
-            verdict = replace(verdict, kind="undecided", sentence=text)
+    try:
+        laws = _exact(sampler, data, sorted(set(budgets or BUDGETS)), progress)
+    except NotAffineError as why:
+        if reference:
+            raise ValueError(f"reference: impulses compare exact laws, but not the sampler's: {why}") from why
+        return _drawn(sampler, order, data, sorted(set(budgets or DRAWN_BUDGETS)), seed, progress, why)
+    verdict = judge(laws, data, order, "impulses", exact=True)
+    if (verdict.kind == "undecided" or falling(verdict)) and budgets is None:
+        with suppress(Exception):  # it cannot do so many: the verdict is about the fewer ones
+            more, _ = by_impulses(sampler, data, MORE, 2 * MORE)
+            again = judge([*laws, more], data, order, "impulses", exact=True)
+            verdict = again if np.isfinite(more.std).all() else verdict
     if budgets is None and verdict.kind in ("right", "order lost", "undecided"):
-        verdict = irregular(verdict, _more_steps(sampler, data, seed, drawn=why is not None))
-    if reference and verdict.kind in ("right", "undecided"):
-        return _compared(verdict, reference, seed, drawn=why is not None)
-    return verdict
+        verdict = irregular(verdict, _more_steps(sampler, data))
+    return _compared(verdict, reference) if reference and verdict.kind in ("right", "undecided") else verdict
 
 
-def _more_steps(sampler: SamplerFunction, data: Oracle, seed: int, drawn: bool) -> list[Law]:
+def _more_steps(sampler: SamplerFunction, data: Oracle) -> list[Law]:
     """The laws at each of the usual numbers of steps and at some others, if it can do so few."""
     laws, n_draws = list[Law](), 2.0
-    for n_steps in EVERY if drawn else (*EVERY, *RANDOM):
+    for n_steps in (*EVERY, *RANDOM):
         with suppress(Exception):
-            if drawn:
-                laws.append(by_monte_carlo(sampler, data, n_steps, N_CROSS, seed))
-            else:
-                law, taken = by_impulses(sampler, data, n_steps, int(n_draws * n_steps) + 2)
-                laws.append(law)
-                n_draws = taken / n_steps
+            law, taken = by_impulses(sampler, data, n_steps, int(n_draws * n_steps) + 2)
+            laws.append(law)
+            n_draws = taken / n_steps
     return laws
 
 
 def _exact(
-    sampler: SamplerFunction, data: Oracle, budgets: Sequence[int], seed: int, progress: Callable[[float], None]
-) -> tuple[list[Law], NotAffineError | None]:
-    """The exact laws; else why impulses cannot measure them."""
-    if len(data.means) > 1:
-        return [], NotAffineError("the data is a mixture")
-    laws, n_draws = list[Law](), 2.0 * budgets[0]
-    try:
-        for n_steps in budgets:
-            law, taken = by_impulses(sampler, data, n_steps, int(n_draws) + 2)
-            laws.append(law)
-            n_draws = taken / n_steps * budgets[min(len(laws), len(budgets) - 1)]
-            progress(sum(budgets[: len(laws)]) / sum(budgets))
-    except NotAffineError as error:
-        return [], error
-    return laws, _hidden_noise(sampler, data, laws, seed)
-
-
-def _drawn(
-    sampler: SamplerFunction, data: Oracle, budgets: Sequence[int], seed: int, progress: Callable[[float], None]
+    sampler: SamplerFunction, data: Oracle, budgets: Sequence[int], progress: Callable[[float], None]
 ) -> list[Law]:
-    """The laws by Monte Carlo."""
-    laws = list[Law]()
+    """The exact laws. NotAffineError if impulses cannot measure them."""
+    laws, n_draws = list[Law](), 2.0 * budgets[0]
     for n_steps in budgets:
-        laws.append(by_monte_carlo(sampler, data, n_steps, N_DRAWN, seed))
+        law, taken = by_impulses(sampler, data, n_steps, int(n_draws) + 2)
+        laws.append(law)
+        n_draws = taken / n_steps * budgets[min(len(laws), len(budgets) - 1)]
         progress(sum(budgets[: len(laws)]) / sum(budgets))
     return laws
 
 
-def _hidden_noise(sampler: SamplerFunction, data: Oracle, laws: Sequence[Law], seed: int) -> NotAffineError | None:
-    """Why impulses cannot be believed: a Monte Carlo run disagrees, as where noise is drawn again from a seed."""
-    exact = min(laws, key=lambda law: abs(law.n_steps - CROSS_CHECK))
-    if not np.isfinite(exact.std).all():
-        return None
-    drawn = by_monte_carlo(sampler, data, exact.n_steps, N_CROSS, seed)
-    z = np.abs(z_scores(exact, drawn)).max()
-    kind = NotAffineError if z < CONTRARY else SuspectError
-    return None if z < SUSPECT else kind(f"impulses and Monte Carlo differ by {z:.0f} standard errors")
+def _drawn(
+    sampler: SamplerFunction, order: int | None, data: Oracle, budgets: Sequence[int], seed: int,
+    progress: Callable[[float], None], why: NotAffineError,
+) -> Verdict:  # fmt: skip
+    """The verdict by Monte Carlo, where impulses cannot measure the sampler, and `why`."""
+    laws = list[Law]()
+    for n_steps in budgets:
+        laws.append(by_monte_carlo(sampler, data, n_steps, N_DRAWN, seed))
+        progress(sum(budgets[: len(laws)]) / sum(budgets))
+    verdict = judge(laws, data, order, f"Monte Carlo, because {why}", exact=False)
+    if verdict.right and isinstance(why, SuspectError):
+        text = f"undecided: Monte Carlo finds it right, but {why}, so its samples may depend on each other."
+        return replace(verdict, kind="undecided", sentence=text)
+    return verdict
 
 
-def _compared(verdict: Verdict, reference: SamplerFunction, seed: int, drawn: bool) -> Verdict:
-    """The verdict, or "unlike its reference" if the laws at some number of steps differ.
-
-    `drawn`: the verdict's laws are from Monte Carlo. Then those of the reference are too, with the same seed.
-    """
+def _compared(verdict: Verdict, reference: SamplerFunction) -> Verdict:
+    """The verdict, or "unlike its reference" if the laws at some number of steps differ. ValueError as in `check`."""
 
     def named(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
         return checked(reference(denoiser, n_steps, noise), noise.shape, n_steps, "reference")
 
-    data, budgets = verdict.oracle, [law.n_steps for law in verdict.laws]
-    laws, why = ([], NotAffineError()) if drawn else _exact(named, data, budgets, seed, lambda share: None)
-    if why is not None:
-        laws = _drawn(named, data, budgets, seed, lambda share: None)
-    units = np.tile(data.true_stds.numpy(), 2)
+    try:
+        laws = _exact(named, verdict.oracle, [law.n_steps for law in verdict.laws], lambda share: None)
+    except NotAffineError as why:
+        raise ValueError(f"reference: impulses compare exact laws, but not the reference's: {why}") from why
+    units = np.tile(verdict.oracle.true_stds.numpy(), 2)
     for law, other in zip(verdict.laws, laws, strict=True):
         gaps = np.abs(np.concatenate([law.std - other.std, law.mean - other.mean])) / units
-        errors = np.hypot(*(np.concatenate([one.std_error, one.mean_error]) / units for one in (law, other)))
-        beyond = gaps - ALIKE - SUSPECT * errors
+        share = 100 * gaps.max()
         if np.isfinite(law.std).all() != np.isfinite(other.std).all():
             how = "only one of them gives finite samples"
-        elif beyond.max() > 0:
-            share = 100 * gaps[beyond.argmax()]
+        elif gaps.max() > ALIKE:
             how = f"their laws differ by {share:.1f} % of a standard deviation, though its limit is not wrong"
         else:
             continue

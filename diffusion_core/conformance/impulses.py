@@ -35,8 +35,7 @@ class SuspectError(NotAffineError):
 class Law:
     """Mean and standard deviation of the result after `n_steps`, (D,) each, and their standard errors (0: exact).
 
-    `rare` is the share of the samples in the rare mode of mixture data, (D,); `correlation` is the largest between two
-    directions, by Monte Carlo less 5 standard errors.
+    `correlation` is the largest between two directions, by Monte Carlo less 5 standard errors.
     """
 
     n_steps: int
@@ -44,7 +43,6 @@ class Law:
     std: np.ndarray
     mean_error: np.ndarray
     std_error: np.ndarray
-    rare: np.ndarray | None = None
     correlation: float = 0.0
 
 
@@ -155,24 +153,14 @@ def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n: in
     variance = centred.square().sum(dim=0) / (n - 1)
     kurtosis = centred.pow(4).mean(dim=0) / variance.clamp(min=1e-300).square()
     std_error = variance.sqrt() * ((kurtosis - 1).clamp(min=0) / (4 * n)).sqrt()
-    rare = None
-    if len(oracle.means) > 1:  # beyond the middle between the modes, to which no tail reaches
-        rare = (x > sum(oracle.means) / 2).double().mean(dim=0).numpy()
     errors = (variance / n).sqrt().numpy(), std_error.numpy()
     correlation = max(_correlation(centred.T @ centred / (n - 1), variance.sqrt()) - 5 / math.sqrt(n), 0.0)
-    return Law(n_steps, mean.numpy(), variance.sqrt().numpy(), *errors, rare, correlation)
+    return Law(n_steps, mean.numpy(), variance.sqrt().numpy(), *errors, correlation)
 
 
 def _correlation(covariance: Tensor, std: Tensor) -> float:
     """The largest correlation between two directions, whose covariances these are (those of one are not read)."""
     return float((covariance / std.outer(std)).fill_diagonal_(0.0).abs().nan_to_num(0.0, 0.0).max())
-
-
-def z_scores(exact: Law, drawn: Law) -> np.ndarray:
-    """How far a Monte Carlo law is from the exact one, in standard errors: of the means, then of the deviations."""
-    n = (drawn.std / drawn.mean_error.clip(min=1e-300)) ** 2
-    mean = (drawn.mean - exact.mean) / (exact.std / np.sqrt(n) + 1e-6)
-    return np.concatenate([mean, (drawn.std - exact.std) / (exact.std / np.sqrt(2 * n) + 1e-6)])
 
 
 def checked(out: object, shape: torch.Size, n_steps: int, name: str = "sampler") -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 
 from diffusion_core.conformance.behaviour import Behaviour
 from diffusion_core.conformance.impulses import Law
-from diffusion_core.conformance.oracle import RARE, Oracle
+from diffusion_core.conformance.oracle import Oracle
 
 Chain = tuple[int, int, int]
 BUDGETS = (8, 10, 25, 28, 50, 60, 100, 125, 140, 200, 250, 280, 400, 500)
@@ -77,7 +77,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Fit:
-    """The errors of standard deviations, means and shares of the rare mode in the wide directions, and their limit."""
+    """The errors of standard deviations and means in the wide directions, and their limit."""
 
     errors: dict[int, np.ndarray]
     stds: np.ndarray  # of the data in these directions
@@ -131,7 +131,7 @@ def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exac
         )
     ratios, means = nothing.copy(), nothing.copy()
     shown = np.where(fit.limitless, math.nan, limit)
-    ratios[wide], means[wide] = 1 + shown[: fit.n], shown[fit.n : 2 * fit.n]
+    ratios[wide], means[wide] = 1 + shown[: fit.n], shown[fit.n :]
     return Verdict(kind, text, found, tuple(ratios.tolist()), tuple(means.tolist()), left, tuple(laws), oracle, how)
 
 
@@ -139,11 +139,7 @@ def _errors(law: Law, oracle: Oracle, wide: np.ndarray) -> tuple[np.ndarray, np.
     """The errors as in `_Fit`, and their standard errors."""
     true = oracle.true_stds.numpy()[wide]
     errors = [law.std[wide] / true - 1, (law.mean[wide] - oracle.mean) / true]
-    ses = [law.std_error[wide] / true, law.mean_error[wide] / true]
-    if law.rare is not None:
-        errors.append(law.rare[wide] - RARE)
-        ses.append(ses[1] * math.sqrt(RARE * (1 - RARE)))
-    return np.concatenate(errors), np.concatenate(ses)
+    return np.concatenate(errors), np.concatenate([law.std_error[wide] / true, law.mean_error[wide] / true])
 
 
 def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> tuple[float | None, Chain]:
@@ -246,10 +242,8 @@ def _wrong_limit(fit: _Fit, at: int) -> str:
         )
     if kind == 0:
         return f"wrong limit: with more steps its standard deviation tends to {1 + value:.3f} of the true one, {where}."
-    if kind == 1:
-        hint = " Does it start at too low a noise level?" if np.abs(fit.limit[: fit.n]).max() < TOLERANCE else ""
-        return f"wrong limit: with more steps its mean is off by {value:.3f} standard deviations, {where}.{hint}"
-    return f"wrong limit: with more steps the rare mode has a share of {RARE + value:.3f} instead of {RARE:g}."
+    hint = " Does it start at too low a noise level?" if np.abs(fit.limit[: fit.n]).max() < TOLERANCE else ""
+    return f"wrong limit: with more steps its mean is off by {value:.3f} standard deviations, {where}.{hint}"
 
 
 def irregular(verdict: Verdict, others: Sequence[Law]) -> Verdict:
@@ -264,7 +258,7 @@ def irregular(verdict: Verdict, others: Sequence[Law]) -> Verdict:
     elif found := _outlier({n: errors for n, errors in new.items() if np.isfinite(errors).all()}):
         steps, gap = found
         text = f"{IRREGULAR}: with {steps} steps it is {100 * gap:.1f} % of a standard deviation from its neighbours."
-    elif verdict.how == "impulses" and (found := _irregular(known | far, verdict.order)) and found[1] > SURPRISE:
+    elif (found := _irregular(known | far, verdict.order)) and found[1] > SURPRISE:
         steps, text = found[0], _off_the_curve(*found)
     else:
         return verdict

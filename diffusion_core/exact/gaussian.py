@@ -1,8 +1,8 @@
 """Exact denoisers of Gaussian data: the conditional mean in closed form, as ground truth for samplers.
 
-`mixture.py` has mixtures of Gaussians; `empirical.py` has the data set itself as the distribution. All exact denoisers
-satisfy eps = -sigma grad log p_sigma(x) and x - sigma eps = E[x0 | x] (Robbins 1956, Efron 2011). p_sigma is the
-density of the data plus noise of standard deviation sigma.
+`tied_mixture.py` has mixtures of Gaussians; `empirical.py` has the data set itself as the distribution. All exact
+denoisers satisfy eps = -sigma grad log p_sigma(x) and x - sigma eps = E[x0 | x] (Robbins 1956, Efron 2011). p_sigma is
+the density of the data plus noise of standard deviation sigma.
 """
 
 from dataclasses import dataclass
@@ -46,12 +46,8 @@ class FlatDenoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The exact eps of x (B, C, H, W) or (B, d) at sigma (B,) above 0, like x. ValueError if d != dim."""
-        with computing_in("fp32", x.device):
-            return self.flat_eps(*self.flattened(x, sigma)).view_as(x).to(x.dtype)
-
-    def flattened(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, ...) as (B, dim) and sigma (B,) as (B, 1), in the dtype of the buffers."""
         flat, dtype = x.flatten(1), next(self.buffers()).dtype
         if flat.shape[1] != self.dim:
             raise ValueError(f"x: images of {flat.shape[1]} values, but the distribution is of {self.dim}")
-        return flat.to(dtype), sigma.to(dtype)[:, None]
+        with computing_in("fp32", x.device):
+            return self.flat_eps(flat.to(dtype), sigma.to(dtype)[:, None]).view_as(x).to(x.dtype)

@@ -4,8 +4,7 @@
 
 The span of U (d, R) is that of the first R principal components of the images. The centres of the Gaussians lie in it,
 and all directions outside have the same variance s^2. So one evaluation takes two products with U, and beyond these
-only R numbers per Gaussian: hundreds of Gaussians cost little more than one. `mixture.py` has Gaussians with
-covariances of their own.
+only R numbers per Gaussian: hundreds of Gaussians cost little more than one.
 """
 
 import math

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffusion_core.samplers.base import Sampler
     from diffusion_core.samplers.checked import Model, denoise, follow
     from diffusion_core.samplers.churn import Churn, EulerChurn, Heun
-    from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerCorrected, EulerSplit, EulerWithin
+    from diffusion_core.samplers.euler import AlphaBeta, Euler, EulerSplit, EulerWithin
     from diffusion_core.samplers.kadkhodaie_simoncelli import KadkhodaieSimoncelli
     from diffusion_core.samplers.multistep import Accelerated, DPMpp2M, DPMpp2MSDE
     from diffusion_core.samplers.restart import Interval, Restart
@@ -27,7 +27,6 @@ __getattr__ = lazily("diffusion_core.samplers", {  # imported when they are aske
     "DPMpp2MSDE": "multistep.DPMpp2MSDE",
     "Euler": "euler.Euler",
     "EulerChurn": "churn.EulerChurn",
-    "EulerCorrected": "euler.EulerCorrected",
     "EulerSplit": "euler.EulerSplit",
     "EulerWithin": "euler.EulerWithin",
     "Heun": "churn.Heun",
@@ -51,7 +50,6 @@ __all__ = [
     "DPMpp2MSDE",
     "Euler",
     "EulerChurn",
-    "EulerCorrected",
     "EulerSplit",
     "EulerWithin",
     "Heun",

@@ -1,4 +1,4 @@
-"""Other readings of the same network, one line each: what is probably wrong if one of them fits better.
+"""Other readings of the same network: what to check if one of them fits better.
 
 To let `check` look for a further mistake, add a line here and a row to the table of wrong adapters in its test.
 """
@@ -40,10 +40,9 @@ RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))  # values of black and of white 
 RETURNS = {"vp": ("eps", "x0", "v"), "edm": ("x0", "eps"), "flow": ("velocity", "x0", "eps")}  # as users name them
 TRAINING_STEPS = 1000  # of a discrete VP process, and the factor of times that count to 1000
 FEWEST_STEPS = 50  # of a table that other tables are compared with
-SCALED, SHIFTED = 0.05, 0.02  # a time that is a little wrong: by a factor, or by a share of its range
+SHIFTED = 0.02  # a time that is a little wrong, as a share of its range
 LATENT_SCALES = (0.18215, 0.13025)  # of Stable Diffusion's latents, and of SDXL's
 PADDED = 4  # rows by which data sets of 28x28 are padded
-STEPS = (1, 2, 4)  # pixels by which images are moved
 TURNS = {  # quarter turns to the left, and whether mirrored left to right before
     (1, False): "turned left by 90 degrees",
     (2, False): "turned by 180 degrees",
@@ -53,7 +52,6 @@ TURNS = {  # quarter turns to the left, and whether mirrored left to right befor
     (1, True): "transposed",
     (3, True): "transposed along the second diagonal",
 }
-NEGATIVE = "black and white may be exchanged: it fits better on negative images"
 Change = Callable[[Tensor], Tensor]
 
 
@@ -63,11 +61,15 @@ def _same(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another reading of a model: what is probably wrong if it fits better, and how to read the model so."""
+    """Another reading of a model: what may be wrong, what to write instead, and the model read so."""
 
-    kind: str  # what is read in another way
-    says: str
+    kind: str
+    instead: str
     read: Callable[[Any], Model]
+
+    @property
+    def says(self) -> str:
+        return f"check its {self.kind}: it fits {self.instead} better"
 
 
 class Around(nn.Module):
@@ -94,65 +96,50 @@ def around(model: Model, **changes: Change) -> Model:
 def alternatives(model: Model, images: DataSet) -> Iterator[Alternative]:
     """All readings of a model that are tried."""
     yield from _of_adapter(model) if isinstance(model, Adapter) else _of_function(images)
-    negative = partial(around, output=torch.neg)
-    yield Alternative("sign", "its output may have the wrong sign: its negative fits better", negative)
+    yield Alternative("sign", "the negative", partial(around, output=torch.neg))
     if not isinstance(images, Images):
         return
     transposed = partial(around, images=partial(torch.transpose, dim0=2, dim1=3))
-    yield Alternative("orientation", "its input may be transposed, and its output not", transposed)
+    yield Alternative("orientation", "transposed input with the same output", transposed)
     for (quarters, mirrored), name in TURNS.items():
         there = partial(_turned, quarters=quarters, mirrored=mirrored)
         back = there if mirrored else partial(_turned, quarters=-quarters, mirrored=False)  # a mirror is its inverse
-        says = f"its images may be turned or mirrored: it fits better if they are {name}"
-        yield Alternative("orientation", says, partial(around, images=there, output=back))
-    for step, down, right in product(STEPS, (-1, 0, 1), (-1, 0, 1)):
-        shift = (step * down, step * right)
-        if any(shift):
-            there, back = (partial(torch.roll, shifts=by, dims=(2, 3)) for by in (shift, (-shift[0], -shift[1])))
-            says = f"its images may be shifted: it fits better if they are moved {_direction(*shift)}"
-            yield Alternative("position", says, partial(around, images=there, output=back))
+        yield Alternative("orientation", f"images {name}", partial(around, images=there, output=back))
 
 
 def _of_adapter(model: Adapter) -> Iterator[Alternative]:
     """Readings of the network under another convention, or with another time."""
     now, mine = model.convention, model.convention.predicts.removesuffix(" to data")
 
-    def under(kind: str, says: str, **changes: Any) -> Alternative:
-        return Alternative(kind, says, partial(_under, changes))
+    def under(kind: str, instead: str, **changes: Any) -> Alternative:
+        return Alternative(kind, instead, partial(_under, changes))
 
     for pixels in sorted({*RANGES} - {now.pixels}) if isinstance(model.data, Images) else ():
-        says = f"the images' range may be wrong: it fits pixels={pixels} better than {now.pixels}"
-        yield under("range", says, pixels=pixels)
+        yield under("range", f"pixels={pixels}", pixels=pixels)
     for predicts in sorted({*RETURNS[now.process]} - {mine}):
-        says = f"its output may be read wrongly: it fits predicts={predicts!r} better than {mine!r}"
-        yield under("prediction", says, predicts=predicts)
+        yield under("prediction", f"predicts={predicts!r}", predicts=predicts)
     if isinstance(table := now.time, TableTime):
         for neighbour in _neighbours(table):
-            says = f"its table may be off by one: it fits first={neighbour.first} better than first={table.first}"
-            yield under("time", says, time=neighbour)
+            yield under("time", f"first={neighbour.first}", time=neighbour)
     if isinstance(now.time, FlowTime):
         other = FlowTime(1 - now.time.data_at)
-        says = f"its time may run the other way: it fits data_at={other.data_at} better"
-        yield under("time", says, time=other)
-    for spelt, change in _told(model):
-        says = f"its time may be told wrongly: it fits better as lambda z, t: net(z, {spelt})"
-        yield Alternative("time", says, partial(around, time=change))
+        yield under("time", f"data_at={other.data_at}", time=other)
+    for told, change in _told(model):
+        yield Alternative("time", f"net(z, {told})", partial(around, time=change))
     for name, time in _times(now).items():
-        says = f"its time may be another one, such as that of its own scheduler: it fits time={name} better"
-        yield under("time", says, time=time)
-    for process, spelt, time in _processes(now):
+        yield under("time", f"time={name}", time=time)
+    for process, more, time in _processes(now):
         for predicts in RETURNS[process]:
-            says = f"it may be of another process: {process}(predicts={predicts!r}{spelt} fits better"
-            yield under("process", says, process=process, time=time, predicts=predicts)
+            instead = f"{process}(predicts={predicts!r}{more}"
+            yield under("process", instead, process=process, time=time, predicts=predicts)
     if isinstance(model.data, Images):
-        yield Alternative("black and white", NEGATIVE, _inverted)
+        yield Alternative("black and white", "negative images", _inverted)
         smaller = model.data.shape[1] - PADDED
         if now.side is None and border_is_constant(model.data, PADDED // 2):
-            yield under("size", f"its images may be smaller: it fits side={smaller} better", side=smaller)
+            yield under("size", f"side={smaller}", side=smaller)
         return
     for factor in (*LATENT_SCALES, *(1 / scale for scale in LATENT_SCALES), 1 / model.scale, 0.5 / model.scale):
-        says = f"its input may be scaled: it fits better if it gets {factor:.5g} times the numbers of the file"
-        yield Alternative("scale", says, partial(_scaled, factor))
+        yield Alternative("scale", f"{factor:.5g} times the numbers of the file", partial(_scaled, factor))
 
 
 def _of_function(images: DataSet) -> Iterator[Alternative]:
@@ -161,34 +148,32 @@ def _of_function(images: DataSet) -> Iterator[Alternative]:
     for now, then in permutations(ranges, 2):
         (a, b), (scale, shift) = units(now, images), units(then, images)
         convert = partial(_linear, factor=scale / a, offset=(shift - b) / a)
-        says = f"it fits better if the network sees {list(then)} where it now sees {list(now)}"
         read = partial(around, images=convert, time=partial(torch.mul, other=scale / a))
-        yield Alternative("range", f"the images' range may be wrong: {says}", read)
+        yield Alternative("range", f"{list(then)} where its network now sees {list(now)}", read)
     for predicts, pixels in product(("x0", "v"), ranges):
         whose = f"images in {list(pixels)}" if isinstance(images, Images) else "the numbers of the file"
-        says = f"its output may be read wrongly: it fits better as {predicts} of {whose}"
-        yield Alternative("prediction", says, partial(_predicting, predicts, *units(pixels, images)))
-    says = "its output may be read wrongly: it fits better as the clean image in standard deviations of the data"
-    yield Alternative("prediction", says, partial(_predicting, "x0", 1.0, 0.0))
+        read = partial(_predicting, predicts, *units(pixels, images))
+        yield Alternative("prediction", f"{predicts} of {whose}", read)
+    clean = partial(_predicting, "x0", 1.0, 0.0)
+    yield Alternative("prediction", "the clean image in standard deviations of the data", clean)
     makes: dict[str, Callable[..., Adapter]] = {"vp": vp, "edm": edm, "flow": flow}
     for (process, make), pixels in product(makes.items(), ranges):
         for predicts in RETURNS[process]:
             for at in ({"data_at": 0}, {"data_at": 1}) if process == "flow" else ({},):
                 options = ({"pixels": pixels} if isinstance(images, Images) else {}) | {"predicts": predicts, **at}
                 spelt = ", ".join(f"{name}={value!r}" for name, value in options.items())
-                says = f"it may be a network that needs an adapter: adapters.{process}(net, data, {spelt}) fits better"
-                yield Alternative("adapter", says, partial(make, data=images, **options))
+                read = partial(make, data=images, **options)
+                yield Alternative("adapter", f"adapters.{process}(net, data, {spelt})", read)
     scale, shift = units(RANGES[0], images)
     for factor in (scale, 1 / scale, 0.5, 2.0):
-        says = f"its sigma may be in other units: it fits better as model(x, {factor:.3g} * sigma)"
-        yield Alternative("units of sigma", says, partial(around, time=partial(torch.mul, other=factor)))
+        read = partial(around, time=partial(torch.mul, other=factor))
+        yield Alternative("units of sigma", f"model(x, {factor:.3g} * sigma)", read)
     if not isinstance(images, Images):
         convert, time = partial(_linear, factor=scale, offset=shift), partial(torch.mul, other=scale)
-        says = "it fits better if it sees the numbers of the file"
-        yield Alternative("scale", f"its input may be scaled: {says}", partial(around, images=convert, time=time))
+        yield Alternative("scale", "the numbers of the file", partial(around, images=convert, time=time))
         return
     negative = partial(_linear, factor=-1.0, offset=(255 - 2 * images.mean) / images.std)
-    yield Alternative("black and white", NEGATIVE, partial(around, images=negative, output=torch.neg))
+    yield Alternative("black and white", "negative images", partial(around, images=negative, output=torch.neg))
 
 
 def _times(now: Convention) -> dict[str, Time]:
@@ -202,10 +187,15 @@ def _times(now: Convention) -> dict[str, Time]:
         times |= {"LinearVP()": LinearVP(), "CosineVP()": CosineVP()}
         if n >= FEWEST_STEPS:
             spelt = "" if n == TRAINING_STEPS else f"{n}, {0.1 / n:g}, {20 / n:g}"
-            tables = {f"linear_betas({spelt})": linear_betas(n, 0.1 / n, 20 / n)}
-            tables["from_betas(...) of a cosine schedule"] = from_betas(_cosine_betas(n))
-            tables["from_betas(...) of a sigmoid schedule"] = from_betas(_sigmoid_betas(n))
-            tables["from_betas(...) of Stable Diffusion's scaled linear schedule"] = from_betas(_scaled_linear_betas(n))
+            cosine = [math.cos(math.pi / 2 * (i / n + 0.008) / 1.008) ** 2 for i in range(n + 1)]  # 2102.09672, Eq. 17
+            sigmoid = [math.tanh(1.5) - math.tanh((6 * i / n - 3) / 2) for i in range(n + 1)]  # 2301.10972, Algorithm 1
+            roots = torch.linspace(math.sqrt(0.85 / n), math.sqrt(12 / n), n, dtype=torch.float64)  # 2112.10752
+            tables = {
+                f"linear_betas({spelt})": linear_betas(n, 0.1 / n, 20 / n),
+                "from_betas(...) of a cosine schedule": _from_abar(cosine),
+                "from_betas(...) of a sigmoid schedule": _from_abar(sigmoid),
+                "from_betas(...) of Stable Diffusion's scaled linear schedule": from_betas(roots.square().tolist()),
+            }
             times |= {name: replace(table, sigmas=new.sigmas) if table else new for name, new in tables.items()}
     return {name: time for name, time in times.items() if time != now.time}
 
@@ -232,8 +222,6 @@ def _told(model: Adapter) -> Iterator[tuple[str, Change]]:
         return lambda t: (factor * t + offset).clamp(first, last).to(t.dtype)
 
     yield f"{first + last} - t", within(-1, first + last)
-    for factor in (1 - SCALED, 1 + SCALED):
-        yield f"{factor:g} * t", within(factor, 0)
     for offset in (-SHIFTED * (last - first), SHIFTED * (last - first)):
         yield f"t {'+' if offset > 0 else '-'} {abs(offset):.3g}", within(1, offset)
     if isinstance(time, FlowTime):
@@ -277,32 +265,9 @@ def _inverted(model: Adapter) -> Model:
     return around(model.with_convention(pixels=(-high, -low)), images=torch.neg, output=torch.neg)
 
 
-def _cosine_betas(n: int) -> list[float]:
-    """The variances per step of Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17."""
-    return _clipped([math.cos(math.pi / 2 * (i / n + 0.008) / 1.008) ** 2 for i in range(n + 1)])
-
-
-def _sigmoid_betas(n: int) -> list[float]:
-    """The variances per step of the sigmoid schedule from -3 to 3 (Chen 2023, arXiv 2301.10972, Algorithm 1)."""
-    return _clipped([math.tanh(1.5) - math.tanh((6 * i / n - 3) / 2) for i in range(n + 1)])
-
-
-def _clipped(abar: list[float]) -> list[float]:
-    """The variances per step of abar up to a factor, clipped at 0.999 as by Nichol & Dhariwal."""
-    return [min(1 - after / before, 0.999) for before, after in pairwise(abar)]
-
-
-def _scaled_linear_betas(n: int) -> list[float]:
-    """The variances per step of Rombach et al. 2022, arXiv 2112.10752: linear in their square roots."""
-    roots = torch.linspace(math.sqrt(0.85 / n), math.sqrt(12 / n), n, dtype=torch.float64)
-    betas: list[float] = roots.square().tolist()
-    return betas
-
-
-def _direction(down: int, right: int) -> str:
-    words = [f"{abs(down)} {'down' if down > 0 else 'up'}"] * (down != 0)
-    words += [f"{abs(right)} to the {'right' if right > 0 else 'left'}"] * (right != 0)
-    return " and ".join(words) + " (in pixels)"
+def _from_abar(abar: list[float]) -> TableTime:
+    """The table of abar up to a factor, with variances per step clipped at 0.999 as by Nichol & Dhariwal 2021."""
+    return from_betas([min(1 - after / before, 0.999) for before, after in pairwise(abar)])
 
 
 def _turned(x: Tensor, quarters: int, mirrored: bool) -> Tensor:

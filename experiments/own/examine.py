@@ -5,7 +5,7 @@ been wrapped wrongly, and then every result about it would be wrong without an e
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -114,10 +114,8 @@ def examine(model: Model, images: DataSet, device: str, progress: Told = silent)
     trained = WELL_TRAINED.get(images.name, [None] * len(SIGMAS))
     columns = (SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, readings.known.tolist())
     levels = [Level(*row) for row in zip(*columns, strict=True)]
-    tried = list(alternatives(model, images))
-    cause = _better_reading(readings, tried, levels) or better_labels(model, images, device)
-    kinds = [*dict.fromkeys(reading.kind for reading in tried), "labels"]
-    doubts = [*_doubts(levels, cause, kinds), *doubtful_labels(guided, images, device)]
+    cause = _better_reading(readings, list(alternatives(model, images))) or better_labels(model, images, device)
+    doubts = [*_doubts(levels, cause), *doubtful_labels(guided, images, device)]
     if (n := len(images)) < FEWEST:
         doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     first = slice(None, None, batch.shape[1])
@@ -132,27 +130,20 @@ def _chosen(model: Model, images: DataSet) -> Tensor:
     return (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
 
 
-def _better_reading(readings: Readings, tried: Sequence[Alternative], levels: Sequence[Level]) -> str | None:
+def _better_reading(readings: Readings, tried: Sequence[Alternative]) -> str | None:
     """What to say about the best other reading, if one is clearly better."""
     best = readings.best(tried)
     if best is None:
         return None
-    says, doubtful = best.way.says, readings.doubtful(best)
-    gains = readings.gains(best)
-    smaller = gains > min(gains.max().item(), math.sqrt(gains.max().item()))  # most of the gain, in its logarithm
-    smaller |= gains == gains.max()
-    still = f", but still doubtful at sigma {_span(_at(levels, doubtful))}" if doubtful.any() else ""
-    where, times = _span(_at(levels, smaller)), gains[smaller].log().mean().exp().item()
-    by = f"{_times(times)} times" if times >= 2 else f"{100 * (1 - 1 / times):.0f} %"
-    return f"{says}; the error at sigma {where} is then {by} smaller{still}"
+    return best.way.says + (", but some errors stay doubtful" if readings.doubtful(best).any() else "")
 
 
-def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str]) -> Iterator[str]:
-    """Doubts about the error as a function of sigma, with its cause, if known, else the kinds that were `tried`."""
+def _doubts(levels: Sequence[Level], cause: str | None) -> Iterator[str]:
+    """Doubts about the error as a function of sigma, with its cause, if known."""
     doubtful = [level for level in levels if level.doubtful]
     if doubtful:
         ratio = max(level.ratio for level in doubtful)
-        why = cause or f"is it trained, and on data like these? No other reading fits (tried: {', '.join(tried)})"
+        why = cause or "is it trained, and on data like these? No other reading fits"
         yield f"error at sigma {_span(doubtful)} up to {_times(ratio)} times the best linear predictor's: {why}"
     elif cause:
         yield cause
@@ -162,10 +153,6 @@ def _doubts(levels: Sequence[Level], cause: str | None, tried: Iterable[str]) ->
         if levels[index + 1].known and levels[index - 1].known and ratios[index] > BUMP * expected:
             times = _times(ratios[index] / expected)
             yield f"error at sigma {level.sigma:.2g} is {times} times what its neighbours suggest"
-
-
-def _at(levels: Sequence[Level], where: Tensor) -> list[Level]:
-    return [level for level, chosen in zip(levels, where.tolist(), strict=True) if chosen]
 
 
 def _times(ratio: float) -> str:

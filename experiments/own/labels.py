@@ -1,7 +1,6 @@
 """Whether the labels of an adapter's network mean what they should: those of the classes, and that of no class."""
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 
 import torch
@@ -15,7 +14,6 @@ from experiments.own.batch import Batch
 CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
 SIGMA, GAIN = 5.0, 0.1  # where a label tells most, and the share of the error that another must save
 ALIKE = 0.1  # two labels are one if their errors differ by less than this share of what those of two classes differ
-SHOWN = 3  # classes that are named
 SURE = 2.0  # standard errors by which a difference on the same images and noise is no accident
 
 
@@ -24,7 +22,7 @@ def better_labels(model: Model, images: DataSet, device: str) -> str | None:
     classes = _classes(model, images)
     if not classes:
         return None
-    assert isinstance(model, Adapter) and model.convention.n_classes is not None
+    assert isinstance(model, Adapter)
     batch, errors = _errors(model, images, classes, device)
     best = {}  # class -> the label under which it is denoised clearly better than under its own
     for row, label in enumerate(classes):
@@ -32,17 +30,11 @@ def better_labels(model: Model, images: DataSet, device: str) -> str | None:
         other = int(mine.mean(dim=1).argmin())
         if _clear(mine[row] - mine[other], mine[row]):
             best[label] = classes[other]
-    n = model.convention.n_classes
-    shifts = Counter((other - label) % n for label, other in best.items())
-    if best and (shift := shifts.most_common(1)[0])[1] > len(classes) / 2:
-        by = shift[0] if shift[0] <= n / 2 else shift[0] - n
-        return f"its labels may be shifted: it denoises images of most classes better under their label {by:+d}"
     if best:
-        wrong = [f"images of class {label} under label {other}" for label, other in best.items()]
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        return f"its labels may be mixed up: it denoises {', '.join(wrong[:SHOWN])}{more} better than under their own"
+        wrong = ", ".join(f"{other} for class {label}" for label, other in best.items())
+        return f"check its labels: it fits label {wrong} better"
     same = bool((errors == errors[0]).all())
-    return "its labels change nothing: every label gives the same error" if same else None
+    return "check its labels: they change nothing" if same else None
 
 
 def doubtful_labels(model: Model, images: DataSet, device: str) -> Iterator[str]:

@@ -62,15 +62,6 @@ class Readings:
         thanks = self._gain(reading.errors, self.batch.errors(nothing)).nanmean() > 0
         return self._better(reading, self.errors) and bool(thanks)
 
-    def gains(self, reading: Reading) -> Tensor:
-        """How many times smaller the error is in a reading (levels,): where it is clearly smaller, else 1.
-
-        If it is clearly smaller at no level alone, all have their mean.
-        """
-        gain = self._gain(reading.errors, self.errors)
-        alone = _clear(gain)
-        return torch.where(alone, gain.mean(dim=1), 0).exp() if alone.any() else gain.nanmean().exp().expand(len(gain))
-
     def _ranked(self, choices: Sequence[Alternative]) -> list[Reading]:
         """The best readings by their errors, which are smaller than the model's: best first."""
 

@@ -91,7 +91,7 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
     said = ended.stdout
     assert ended.status == 1 and "verdict: 1 doubt; usable" in said
     assert "note: it replaces the check of " in said
-    assert "doubt: error at sigma" in said and "it fits pixels=(-0.5, 0.5) better than (-1.0, 1.0)" in said
+    assert "doubt: error at sigma" in said and "check its range: it fits pixels=(-0.5, 0.5) better" in said
     assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
     ended = checked("useless")
     assert ended.status == 1 and "verdict: of no use: its error is doubtful at 10 of 10 levels" in ended.stdout
@@ -155,7 +155,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
         "a ladder begins at sigma 900, but the network knows no level above 571",
     ]
     (doubt,) = said("wrong")
-    assert doubt.startswith("python:test_check:wrong: error at sigma") and "range may be wrong" in doubt
+    assert doubt.startswith("python:test_check:wrong: error at sigma") and "check its range" in doubt
     see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
     with pytest.MonkeyPatch.context() as patch:

@@ -48,8 +48,8 @@ def test_check_tells_right_latents_from_wrong_ones(here: Path) -> None:
     with Image.open(here / "runs/check/check.png") as picture:
         assert picture.size == (10 * 32 * 2, 3 * 32 * 2 + 14), "images, not latents"
     for name, says in (
-        ("unscaled", "its input may be scaled: it fits better if it gets 0.18215 times the numbers of the file"),
-        ("wrong", "it fits predicts='eps' better than 'x0'"),
+        ("unscaled", "check its scale: it fits 0.18215 times the numbers of the file better"),
+        ("wrong", "check its prediction: it fits predicts='eps' better"),
     ):
         assert says in asked(name, "check").stdout
     ended = asked("bare", "check")

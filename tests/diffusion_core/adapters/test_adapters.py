@@ -7,13 +7,14 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from mixture import Mixture
 from times import level_of
 from torch import Tensor, nn
 
 from diffusion_core import Euler, adapters, sample
 from diffusion_core.adapters import Convention
 from diffusion_core.data_set import Images, Values
-from diffusion_core.exact import Empirical, Mixture
+from diffusion_core.exact import Empirical
 from diffusion_core.samplers.sampling import at_samples
 from diffusion_core.schedules import geometric
 

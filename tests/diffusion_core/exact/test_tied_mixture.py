@@ -1,10 +1,13 @@
 """The denoiser against the mixture with covariances of their own; and the fit against a distribution that is known."""
 
+import copy
+
 import pytest
 import torch
+from mixture import Mixture
 
-from diffusion_core.exact import Mixture
 from diffusion_core.exact.tied_mixture import TiedMixture, probabilities
+from diffusion_core.samplers.sampling import model_device
 
 DIM, RANK, N = 12, 5, 4
 
@@ -31,6 +34,21 @@ def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: 
     x = mixture.sample(13, generator) + sigma[:, None] * torch.randn(13, DIM, generator=generator)
     eps = tied(x.to(dtype), sigma.to(dtype))
     torch.testing.assert_close(eps.double(), mixture(x, sigma), rtol=error, atol=error)
+
+
+def test_exact_denoisers_ignore_autocast_keep_the_dtype_of_x_and_name_a_wrong_size() -> None:
+    law, x, sigma = pair()[0], torch.randn(4, 3, 2, 2), torch.full((4,), 0.5)
+    expected, single = law(x, sigma), copy.deepcopy(law).float()
+    assert expected.dtype == torch.float32
+    exact = single(x, sigma)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(single(x, sigma), exact) and torch.equal(law(x, sigma), expected)
+    with pytest.raises(ValueError, match="x: images of 4 values, but the distribution is of 12"):
+        law(x[:, :1], sigma)
+
+
+def test_samplers_find_the_device_of_a_model_with_buffers_only() -> None:
+    assert model_device(TiedMixture.standard(4).to("meta")).type == "meta"
 
 
 def test_the_fit_denoises_as_the_distribution_that_the_images_are_from() -> None:

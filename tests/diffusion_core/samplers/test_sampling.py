@@ -31,7 +31,7 @@ def recording(sizes: list[int]) -> Model:
 @pytest.mark.parametrize(("eta", "ratio"), [(0.0, 0.9735), (1.0, 0.9496), (2.0, 0.8412)])
 def test_reference_ratios_on_the_fixed_ladder(eta: float, ratio: float) -> None:
     sigmas = tuple(30 * 0.9**step for step in range(67))
-    law, _ = by_impulses(wrappers.ours(Euler(eta), lambda n: sigmas), Oracle((1.0,), (0.0,)), 66, 66)
+    law, _ = by_impulses(wrappers.ours(Euler(eta), lambda n: sigmas), Oracle((1.0,), 0.0), 66, 66)
     assert law.std[0] / math.sqrt(1 + sigmas[-1] ** 2) == pytest.approx(ratio, abs=5e-5)
 
 

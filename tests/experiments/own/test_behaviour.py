@@ -106,13 +106,13 @@ WRONG: dict[str, tuple[Any, str]] = {
     "integers": (lambda x, sigma: torch.zeros_like(x, dtype=torch.int32), "it returned torch.int32"),
     "infinity": (lambda x, sigma: x / 0, "it returned NaN or infinity"),
     "value": (lambda x, sigma: int("a"), "model: it failed on 8 images of shape .*: ValueError: invalid literal"),
-    "lines": (lambda x, sigma: exec("raise OSError('a\\n  b')"), "OSError: a b. It was called"),
+    "lines": (lambda x, sigma: exec("raise OSError('a\\n  b')"), "OSError: a b$"),
     "parameters": (Raising("state_dict"), "model: KeyError: 'state_dict'"),
     "attributes": (Raising("random"), "model: KeyError: 'random'"),
     "error": (lambda x, sigma: 1 / 0, "it failed on 8 images of shape .*: ZeroDivisionError: division by zero"),
-    "no words": (raises, r"KeyError in test_.*, line \d+. It was called as model\(x, sigma\) with x \(8, "),
+    "no words": (raises, r"KeyError in test_.*, line \d+$"),
     "exit": (lambda x, sigma: sys.exit(0), "it failed on 8 images of shape .*: SystemExit: 0"),
-    "exit of a network": (adapters.vp(lambda z, t: sys.exit(3), IMAGES), r"SystemExit: 3\. It was called as net"),
+    "exit of a network": (adapters.vp(lambda z, t: sys.exit(3), IMAGES), "SystemExit: 3$"),
 }
 
 
@@ -120,46 +120,6 @@ WRONG: dict[str, tuple[Any, str]] = {
 def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         known(model)
-
-
-class Looked(nn.Module):
-    """It looks time and labels up in tables, as many networks do."""
-
-    def __init__(self, n_labels: int = 0) -> None:
-        super().__init__()
-        self.times = nn.Embedding(1000, 1)
-        self.labels = nn.Embedding(n_labels, 1) if n_labels else None
-
-    def forward(self, z: Tensor, t: Tensor, labels: Any = None) -> Tensor:
-        if self.labels and t.dtype != torch.int64:
-            raise AssertionError
-        gain = self.times(t) + (self.labels(labels) if self.labels else 0)
-        return z * gain.view(-1, 1, 1, 1)
-
-
-WHOLE = adapters.linear_betas(whole=True)
-CLASSES: dict[str, Any] = {"labels": "balanced", "n_classes": 10}
-
-
-@pytest.mark.parametrize(
-    ("n_labels", "options", "message"),
-    [
-        (0, {}, r"RuntimeError: .* called as net\(z, time\) with z \(8, 1, 32, 32\) float32 and time \(8,\) float32: "
-                r"its time must be whole, as in time=adapters.linear_betas\(whole=True\)$"),
-        (11, CLASSES, r"AssertionError in test_behaviour.py, line \d+\. It was called as .* its time must be whole"),
-        (11, {"time": WHOLE}, r"time \(8,\) int64; for a network with labels, the adapters have labels=$"),
-        (11, {"time": WHOLE, "side": 28, "guidance": 2.0, "null_label": 11, **CLASSES},
-         r"IndexError: .* called as net\(z, time, labels\) with z \(16, 1, 28, 28\) float32 and time \(16,\) int64 and "
-         r"labels 0 to 9 and null_label 11: does its table of labels have them\?$"),
-        (3, {"time": WHOLE, "labels": 3}, r"and label 3: does its table of labels have them\?$"),
-    ],
-    ids=["times", "asserted times", "no labels", "null label", "one label"],
-)  # fmt: skip
-def test_an_error_of_a_network_is_said_with_how_it_was_called(
-    n_labels: int, options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        known(adapters.vp(Looked(n_labels), IMAGES, **options))
 
 
 def test_a_model_that_says_it_is_random_is_taken() -> None:

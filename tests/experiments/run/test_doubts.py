@@ -13,7 +13,7 @@ from run_spine import imported
 from diffusion_core import adapters, load
 from diffusion_core.data import resolve
 from diffusion_core.noise import LogNormal, Uniform
-from diffusion_core.samplers import Euler, EulerCorrected, Heun, KadkhodaieSimoncelli, Sampler
+from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli, Sampler
 from experiments.beta import Beta
 from experiments.run import doubts as module
 from experiments.run.cache import Cache
@@ -148,7 +148,6 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
         f"heun(s_churn=1) asks the network for sigma {1.25 * high:.3g}, beyond its ladder, but the network knows no "
         f"level above {high:.3g}"
     ]
-    assert said(EulerCorrected(shift=0.01, s_max=1.0))[0].endswith(f"the network knows no level below {low:.3g}")
     assert said(Euler(0.0), 2 * high)[-1].startswith(f"a ladder begins at sigma {2 * high:.3g}, but the network knows")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from torch import Tensor
 
-from diffusion_core.samplers import Euler, EulerChurn, EulerCorrected, Heun, Interval, Restart, Sampler
+from diffusion_core.samplers import Euler, EulerChurn, Heun, Interval, Restart, Sampler
 from diffusion_core.samplers.base import Eps, Noise
 from diffusion_core.schedules import karras
 from experiments.run.levels import unknown, unknown_levels
@@ -29,8 +29,6 @@ class Raising(Sampler):
         (Heun(s_churn=1.0), (0.2, 5.0 * (1 + 1 / 8))),
         (EulerChurn(s_churn=1.0, s_max=4.0), (0.2, 5.0)),
         (Restart((Interval(0.3, 2.0),)), (0.2, 5.0)),
-        (EulerCorrected(shift=1.1), (0.2, 5.5)),
-        (EulerCorrected(shift=0.5, s_max=1.0), (LADDER[-2] / 2, 5.0)),
         (Raising(), (0.2, 7.5)),
     ],
     ids=lambda value: getattr(value, "name", None),
