@@ -17,8 +17,8 @@ from experiments.export.torch_loop import torch_loop
 from experiments.own.alternatives import Around
 from experiments.own.form import shape_of
 from experiments.own.user_code import told
-from experiments.run.plan import Run
-from experiments.run.steps import draw
+from experiments.run.runs import Run
+from experiments.run.stages import draw
 
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data

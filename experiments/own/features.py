@@ -4,8 +4,8 @@
         return my_network(pixels)   # a tensor or an array (n, d) of finite numbers
 
 A user's function may be an instance that can be called, such as a network, which is then set to evaluation. An
-image must have the same features in any batch. The identity is a hash of the source of the module. What that imports or
-reads, such as weights, is met by the spot check of features that are stored.
+image must have the same features in any batch. The identity is a hash of the text of the module and of what it imports
+from its folder. What that reads, such as weights, is met by the spot check of what is stored.
 """
 
 import hashlib
@@ -37,12 +37,12 @@ def dimension(name: str, pixels: Tensor) -> int:
 def features_id(name: str, weights: Path | None = None) -> str:
     """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
 
-    For python:MODULE:FUNCTION the source of the module stands for the weights. Arguments and errors as `weights_file`.
+    For python:MODULE:FUNCTION the text of its code stands for the weights. Arguments and errors as `weights_file`.
     """
     if name.startswith(PYTHON):
         if weights is not None:
             raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
-        return content(name)
+        return modules.content(name.removeprefix(PYTHON), PYTHON)
     with weights_file(name, weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -112,13 +112,6 @@ def _users(name: str) -> Callable[[Tensor], list[Tensor]]:
 
 
 # --- a function of the user's ---
-
-
-def content(name: str) -> str:
-    """First 12 hex digits of the SHA-256 of the source of the module. ValueError as in `modules.source_file`."""
-    place = name.removeprefix(PYTHON)
-    source = modules.source_file(place, PYTHON).read_bytes()
-    return hashlib.sha256(source + modules.names(place, PYTHON)[1].encode()).hexdigest()[:12]
 
 
 def load(name: str) -> Any:
