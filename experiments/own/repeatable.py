@@ -87,7 +87,7 @@ def check_noise(law: NoiseDistribution, stratified: bool, batch: int) -> None:
             raise ValueError(f"{what}: it must draw all random numbers from the generator that it is given")
         if not ((low < first) & (first < high)).all():
             raise ValueError(f"{what}: its levels must be finite, above {low:g} and below {high:g}")
-    density = _by_element(f"{what}: log_density", law.log_density, torch.linspace(-3, 3, batch).double())
+    density = _by_element(f"{what}: log_density", law.log_density, torch.linspace(-3, 2, batch).double())
     if density.isnan().any() or density.isposinf().any():
         raise ValueError(f"{what}: its log density must be no NaN and not infinite")
 

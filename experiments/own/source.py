@@ -14,7 +14,7 @@ from typing import Any
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
 HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
-TEXTS: dict[str, str] = {}  # root module of a user's -> hash
+TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
 
 
 def import_own(path: Path) -> ModuleType:
@@ -56,19 +56,21 @@ def text_hash(module: str) -> str:
 
     It is taken once per process. ValueError if there is no file.
     """
-    root = module.partition(".")[0]
-    if root not in TEXTS:
-        loaded, files = sys.modules.get(root), set[Path]()
-        for folder in getattr(loaded, "__path__", ()):
-            files |= {*Path(folder).rglob("*.py")}
-        if not files and loaded and (file := _file(loaded)):
-            _add_imports(file, files)
-        if not files:
-            raise ValueError(f"{module}: its source file was not found, so what it defines has no identity; {HOW}")
-        top = min(files, key=lambda path: len(path.parts)).parent
-        hashes = {str(path.relative_to(top)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-        TEXTS[root] = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:12]
-    return TEXTS[root]
+    package, files = module.partition(".")[0], set[Path]()
+    if known := TEXTS.get(package) or TEXTS.get(module):
+        return known
+    folders = getattr(sys.modules.get(package), "__path__", ())
+    for folder in folders:
+        files |= {*Path(folder).rglob("*.py")}
+    if not files and module in sys.modules and (file := _file(sys.modules[module])):
+        _add_imports(file, files)
+    if not files:
+        raise ValueError(f"{module}: its source file was not found, so what it defines has no identity; {HOW}")
+    top = min(files, key=lambda path: len(path.parts)).parent
+    hashes = {str(path.relative_to(top)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    name = package if folders else module
+    TEXTS[name] = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:12]
+    return TEXTS[name]
 
 
 def _add_imports(file: Path, files: set[Path]) -> None:

@@ -43,14 +43,14 @@ def canonical(config: Any, name: str = "config") -> Any:
     if not is_dataclass(kind):
         shown = " ".join(f"{config!r:.80}".split())
         raise ValueError(f"{name}={shown}: its type is {kind.__name__}; {RULE}")
-    if not is_ours(kind):
-        _check_user_class(config)
     out = {"class": class_id(kind)}
     for part in identity_fields(config):
         value = getattr(config, part.name)
         out[part.name] = canonical(value, part.name if name == "config" else f"{name}.{part.name}")
         if (entry := _replaced(part, value)) is not None:
             out[f"{part.name} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
+    if not is_ours(kind):
+        _check_user_class(config)
     return out
 
 

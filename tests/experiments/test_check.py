@@ -20,10 +20,10 @@ from experiments.own import external
 from experiments.own.behaviour import behaviour
 from experiments.run import dry_run, steps, timings
 from experiments.run.cache import Cache
-from experiments.run.doubts import doubts
-from experiments.run.foreign import Foreign
+from experiments.run.setup_warnings import check_setup
+from experiments.run.networks import Pretrained
 from experiments.run.machine import Machine
-from experiments.run.plan import Reference, Run, planned
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.sweep import OneSetting
 
@@ -69,8 +69,8 @@ def checked(name: str, *arguments: str) -> Ended:
     return typed("check", "--network", f"python:test_check:{name}", *arguments)
 
 
-def foreign(name: str, data: str = "mnist5k") -> Foreign:
-    return Foreign.of(f"python:test_check:{name}", resolve(data), None, Machine())
+def foreign(name: str, data: str = "mnist5k") -> Pretrained:
+    return Pretrained.of(f"python:test_check:{name}", resolve(data), None, Machine())
 
 
 def run(name: str, ladder: Ladder, n: int = 40, batch: int = 0) -> Run:

@@ -13,8 +13,8 @@ from smoke import typed
 from experiments import __main__ as program
 from experiments.command_line import STUDIES, parse
 from experiments.run import folder
-from experiments.run.doubts import check_command
-from experiments.run.foreign import Foreign
+from experiments.run.setup_warnings import check_command
+from experiments.run.networks import Pretrained
 from experiments.run.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPa
     for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
         monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
         assert folder.command() == f"{prog} run --law 'log-normal(0, 1)'"
-        assert check_command(Foreign("python:m:x")) == f"{prog} check --network python:m:x"
+        assert check_command(Pretrained("python:m:x")) == f"{prog} check --network python:m:x"
 
 
 HELPS = f"""

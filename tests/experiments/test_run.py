@@ -13,7 +13,7 @@ from studies import plan
 
 from diffusion_core.data import load
 from diffusion_core.exact import Empirical
-from experiments.run import steps
+from experiments.run import stages
 from experiments.sweep import OneSetting
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
@@ -87,7 +87,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
     plan = smoke(tmp_path, *EXACT, "--dry-run").summary
     assert plan["dry_run"] and plan["samples"] == {"unique": 3, "left": 3} and plan["evaluations"] == 3 * 40 * 4
     assert not (tmp_path / "out").exists() and not (tmp_path / "store").exists()
-    original, made = steps._sampled, [0]
+    original, made = stages._sampled, [0]
 
     def sampled(*arguments: Any) -> Any:
         made[0] += 1

@@ -14,7 +14,7 @@ from studies import plan
 import experiments
 from diffusion_core.samplers import Euler
 from experiments.run.identity import identity
-from experiments.run.plan import Run
+from experiments.run.runs import Run
 from experiments.sweep import read
 
 
@@ -97,7 +97,7 @@ def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path) 
     file = written(tmp_path, change + FILE)
     code = (
         f"from pathlib import Path; from experiments.sweep import read; read(Path({str(file)!r}));"
-        "from experiments.run.networks import Trained; from experiments.run.identity import has_own_code;"
-        "print(has_own_code(Trained()))"
+        "from experiments.run.networks import Trained; from experiments.run.identity import uses_user_code;"
+        "print(uses_user_code(Trained()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"

@@ -17,7 +17,7 @@ from experiments.export import export, verify
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
-from experiments.run.plan import Reference, Run
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.run.tables import Files, Made
 

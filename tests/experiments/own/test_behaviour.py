@@ -185,7 +185,7 @@ def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monke
             sys.modules.pop(name, None)
         for cached in (foreign._loaded, foreign._content):  # as in a new process
             cached.cache_clear()
-        return foreign.Foreign.of("python:network_xyz:eps", "mnist5k", None, Machine()).content
+        return foreign.Pretrained.of("python:network_xyz:eps", "mnist5k", None, Machine()).content
 
     known = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
     assert known[0] == known[3] and len(set(known)) == 3

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from run_spine import data, silent
 
-from experiments.run import steps
-from experiments.run.answer import Answer, _spread, answer
+from experiments.run import stages
+from experiments.run.experiment import Answer, _spread, answer
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.options import Options
 from experiments.run.plan import planned
-from experiments.run.tables import Made
+from experiments.run.tables import RunResults
 from experiments.run.time_limit import Pace
 from experiments.tune import RACE, Tune
 
@@ -72,7 +72,7 @@ def made(tmp_path: Path) -> Made:
     study, cache = tune(), Cache(tmp_path / "store")
     runs = planned(study, study.settings(), Machine(), Machine())
     for run in runs:
-        steps.score(run, cache, silent)
+        stages.score(run, cache, silent)
     return Made.of("tune", runs, cache, {})
 
 
@@ -95,7 +95,7 @@ def test_with_less_time_fewer_are_confirmed_on_fewer_images(
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that each sampling moves on by a second, and nothing else."""
-    seconds, honest = [0.0], steps._sampled
+    seconds, honest = [0.0], stages._sampled
 
     def sampled(*arguments: Any) -> Any:
         seconds[0] += 1
@@ -126,7 +126,7 @@ def test_a_short_time_leaves_out_settings_spread_evenly_and_says_which(
 def test_a_setting_that_fails_leaves_the_race(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    honest = steps._sampled
+    honest = stages._sampled
 
     def fails(run: Any, *arguments: Any) -> Any:
         if run.setting.label == "karras, dpm++2m":

@@ -11,12 +11,12 @@ from run_spine import N, data, exact, reference, run, trained
 from diffusion_core.noise import LogNormal, LogUniform
 from diffusion_core.samplers import Euler, Heun, Interval, Restart, Sampler
 from experiments.run.cache import Cache
-from experiments.run.doubts import doubts
-from experiments.run.foreign import Foreign
+from experiments.run.setup_warnings import check_setup
+from experiments.run.networks import Pretrained
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Trained
-from experiments.run.plan import Reference, Run, check_plan, planned
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
 from experiments.run.study import Study
 
@@ -41,10 +41,10 @@ OTHERS: dict[str, Any] = {  # of each field
     "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "group": "x", "final_denoise": True, "budget": 7, "n": 70,
     "networks": 7, "draw": 7, "retrained": True, "impossible": "x", "training": {"lr": 7.0}, "features": "natural",
     "features_id": "x", "weights": Path("x"), "batch": 7, "p_mean": 0.7, "p_std": 0.7, "data": "mnist",
-    "decoder": Foreign("python:module:function"), "most": 7,
+    "decoder": Pretrained("python:module:function"), "most": 7,
 }  # fmt: skip
 CONFIGS = [
-    Trained(), Exact(), Foreign("python:module:function"), Machine(), Ladder("karras"), AlphaBetaLadder(0.1, 0.3),
+    Trained(), Exact(), Pretrained("python:module:function"), Machine(), Ladder("karras"), AlphaBetaLadder(0.1, 0.3),
     Reference("mnist5k", "digits", "0"), LogNormal(), Setting("a", Ladder(), Euler(1.0)),
 ]  # fmt: skip
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import answer as answering
 from experiments.run import folder, steps
-from experiments.run.answer import Answer, answer
+from experiments.run.experiment import StudyResult, answer
 from experiments.run.options import Options
 from experiments.run.setting import Ladder, Setting
 from experiments.run.study import CONTROL, Study

@@ -17,7 +17,7 @@ from experiments.own import features
 from experiments.run import execute, work
 from experiments.run.artifact import CacheError, locked
 from experiments.run.cache import Cache
-from experiments.run.plan import Run
+from experiments.run.runs import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12: there may be other threads
 

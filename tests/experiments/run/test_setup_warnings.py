@@ -17,12 +17,12 @@ from diffusion_core.samplers import Euler, EulerCorrected, Heun, KadkhodaieSimon
 from experiments.beta import Beta
 from experiments.run import doubts as module
 from experiments.run.cache import Cache
-from experiments.run.doubts import check_command
-from experiments.run.foreign import Foreign
-from experiments.run.hardware import busy
+from experiments.run.setup_warnings import check_command
+from experiments.run.networks import Pretrained
+from experiments.run.machine import busy_note
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
-from experiments.run.plan import Reference, Run, planned
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 
 FOUR = Ladder(n_steps=4)
@@ -141,7 +141,7 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "examine", lambda *_: SimpleNamespace(doubts=[]))
 
     def said(sampler: Sampler, high: float = high) -> list[str]:
-        return doubts([run(ladder=Ladder("karras", 4, high, low), sampler=sampler, network=Foreign("python:a:b", "0"))])
+        return doubts([run(ladder=Ladder("karras", 4, high, low), sampler=sampler, network=Pretrained("python:a:b", "0"))])
 
     assert said(Euler(0.0)) == said(Heun(s_churn=1.0, s_max=high / 2)) == []
     assert said(Heun(s_churn=1.0)) == [
@@ -155,13 +155,13 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("config", "more"),
     [
-        (Foreign("python:a:b"), "python:a:b"),
-        (Foreign("diffusers:my net", label=3), "'diffusers:my net' --label 3"),
-        (Foreign("python:a:b", data="folder:x@home@0123"), "python:a:b --data folder:x@home"),
+        (Pretrained("python:a:b"), "python:a:b"),
+        (Pretrained("diffusers:my net", label=3), "'diffusers:my net' --label 3"),
+        (Pretrained("python:a:b", data="folder:x@home@0123"), "python:a:b --data folder:x@home"),
     ],
     ids=["plain", "label", "data"],
 )
-def test_the_command_that_shows_more_reads_the_network_in_the_same_way(config: Foreign, more: str) -> None:
+def test_the_command_that_shows_more_reads_the_network_in_the_same_way(config: Pretrained, more: str) -> None:
     assert check_command(config) == f"python -m experiments check --network {more}"
 
 
@@ -197,7 +197,7 @@ def test_a_model_that_does_not_answer_alike_is_refused_before_it_is_sampled(
     start = "import torch\nfrom diffusion_core import GaussianDenoiser\nexact = GaussianDenoiser()\n"
     imported(folder, mine=start + model + "\n")
     with pytest.raises(ValueError, match=message):
-        doubts([run(network=Foreign("python:mine_xyz:eps"))])
+        doubts([run(network=Pretrained("python:mine_xyz:eps"))])
 
 
 @pytest.mark.parametrize(("load", "threads", "said"), [(9.0, 2, True), (9.0, 1, False), (0.5, 2, False)])

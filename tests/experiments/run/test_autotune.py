@@ -14,13 +14,13 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import Euler
 from diffusion_core.training import Step
 from experiments.run import calibration, timings
-from experiments.run.answer import answer
+from experiments.run.experiment import answer
 from experiments.run.cache import Cache
 from experiments.run.calibration import Machines, best_sampling, best_training, chosen
 from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.options import Options
-from experiments.run.plan import Run
+from experiments.run.runs import Run
 from experiments.run.timings import SAMPLING, TRAINING, Mode, Subject, Timing
 from experiments.sweep import OneSetting
 

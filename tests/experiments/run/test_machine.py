@@ -11,7 +11,7 @@ import torch
 
 from experiments.run.asked import check_given
 from experiments.run.cache import Cache
-from experiments.run.hardware import BusyClock, cores, describe, device_name
+from experiments.run.machine import BusyClock, cores, describe, device_name
 from experiments.run.machine import Machine
 from experiments.run.options import Options
 from experiments.sweep import OneSetting
