@@ -74,7 +74,7 @@ def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int,
     except Exception:
         return
     with of_user(what):
-        check_repeatable(what, samples, few=3, hint="; all random numbers must come from noise()")
+        check_repeatable(what, samples, tolerance=1e-4, few=3, hint="; all random numbers must come from noise()")
 
 
 def check_noise(law: NoiseDistribution, stratified: bool, batch: int) -> None:

@@ -20,9 +20,8 @@ from experiments.own import external
 from experiments.own.behaviour import behaviour
 from experiments.run import dry_run, steps, timings
 from experiments.run.cache import Cache
-from experiments.run.setup_warnings import check_setup
-from experiments.run.networks import Pretrained
 from experiments.run.machine import Machine
+from experiments.run.networks import Pretrained
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.sweep import OneSetting

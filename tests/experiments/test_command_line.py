@@ -13,8 +13,8 @@ from smoke import typed
 from experiments import __main__ as program
 from experiments.command_line import STUDIES, parse
 from experiments.run import folder
-from experiments.run.setup_warnings import check_command
 from experiments.run.networks import Pretrained
+from experiments.run.setup_warnings import check_command
 from experiments.run.study import Study
 
 ROOT = Path(__file__).parents[2]

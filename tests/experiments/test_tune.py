@@ -19,7 +19,6 @@ from experiments.run.compare import BestSet, Contrast
 from experiments.run.machine import Machine
 from experiments.run.runs import Run
 from experiments.run.setting import Ladder, Setting
-from experiments.run.tables import RunResults
 from experiments.tune import AGAIN, FRESH, Tune, exactly, read_setting
 from reports.render import read_page
 

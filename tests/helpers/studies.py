@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from experiments.run.compare import BestSet, Contrast, Side
 from experiments.run.cache import Cache
+from experiments.run.compare import BestSet, Contrast, Side
 from experiments.run.options import Options
 from experiments.run.plan import Planner
 from experiments.run.runs import OTHER, Run

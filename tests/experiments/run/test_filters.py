@@ -25,7 +25,9 @@ PLANNED = plan(replace(Beta(**Beta.presets["smoke"]), seeds=3, etas=(0.0, 1.0, 9
 )
 def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds: Callable[[Run], bool]) -> None:
     found = filter_runs(PLANNED, conditions)
-    assert found and found == [run for run in PLANNED if not (run.impossible and "n_steps=4" in conditions) and holds(run)]
+    assert found and found == [
+        run for run in PLANNED if not (run.impossible and "n_steps=4" in conditions) and holds(run)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,12 @@ def test_the_text_of_a_file_and_of_what_it_imports_from_its_folder_counts(folder
     (folder / "near_xyz.py").write_text("def f():\n    from far_xyz import A\n    return A\n")
     text = "import json\nfrom near_xyz import f\n" + MINE
     ids = [identity(imported(folder, mine=text).Mine())]
-    for name, change in (("other", "B = 1"), ("far", "A = 2"), ("near", "def f(): return 3"), ("mine", text + "# edited")):
+    for name, change in (
+        ("other", "B = 1"),
+        ("far", "A = 2"),
+        ("near", "def f(): return 3"),
+        ("mine", text + "# edited"),
+    ):
         (folder / f"{name}_xyz.py").write_text(change)
         ids.append(identity(imported(folder, mine=text if name != "mine" else change).Mine()))
     assert ids[0] == ids[1] and len(set(ids)) == 4

@@ -13,10 +13,9 @@ from run_acting import FORK, QUIET, Acting, command
 from run_spine import data, exact, files, run, score, silent, trained, warned
 
 from diffusion_core.samplers import Euler, Heun
-from experiments.own import features
-from experiments.run import execute, work
-from experiments.run.artifact import CacheError, locked
-from experiments.run.cache import Cache
+from experiments.run import runner
+from experiments.run.cache import Cache, CacheError
+from experiments.run.runner import ExecutionResult, Runner
 from experiments.run.runs import Run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12: there may be other threads
@@ -28,8 +27,8 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
 
 
-def executed(runs: list[Run], cache: Cache, **how: Any) -> execute.Worked:
-    return execute.execute(runs, cache, QUIET, **how)
+def executed(runs: list[Run], cache: Cache, workers: int = 1) -> ExecutionResult:
+    return Runner(cache, QUIET, workers).run(runs)
 
 
 def test_a_failure_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
@@ -44,10 +43,11 @@ def test_a_failure_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
     }
     assert Path(tries).read_text() == "x" and files(cache)["scores"] == 2
     assert executed(bad[:1], Cache(cache.root)).failed and Path(tries).read_text() == "xx"  # another command
-    assert not list(cache.root.glob(".notes-*"))
 
 
-def test_a_network_that_fails_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_does_not_fit_into_memory_is_tried_once_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries = list[int]()
 
     def fails(*arguments: Any) -> None:
@@ -59,22 +59,18 @@ def test_a_network_that_fails_is_trained_once(tmp_path: Path, monkeypatch: pytes
     runs = [run(Euler(eta), network) for eta in (0.0, 0.5, 1.0)] + [run()]
     ended = executed(runs, Cache(tmp_path))
     assert set(ended.failed) == {one.score_id for one in runs[:3]} and len(tries) == 1
-    assert set(ended.failed.values()) == {"MemoryError: too large; memory ran out: take a smaller --batch-size"}
+    assert set(ended.failed.values()) == {"MemoryError: too large; out of memory, reduce --batch-size"}
 
 
 def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+    """Also one that a library has swallowed."""
     ended = executed([run(), run(Acting("interrupts")), run(Heun())], Cache(tmp_path))
     assert ended.interrupted and files(Cache(tmp_path))["scores"] == 1
-    assert not executed([run(), run(Heun())], Cache(tmp_path)).interrupted
-
-
-def test_an_interrupt_that_a_library_swallowed_ends_it_too(tmp_path: Path) -> None:
-    work.INTERRUPT.set()
+    runner.INTERRUPT.set()
     try:
-        assert executed([run(), run(Heun())], Cache(tmp_path)).interrupted
+        assert executed([run(), run(Heun())], Cache(tmp_path / "other")).interrupted
     finally:
-        work.INTERRUPT.clear()
-    assert files(Cache(tmp_path)) == {"references": 1}
+        runner.INTERRUPT.clear()
 
 
 def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,30 +78,24 @@ def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.Monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(CacheError, match="no space left"):
+    with pytest.raises(CacheError, match="No space left"):
         executed([run()], Cache(tmp_path))
-    with pytest.raises(CacheError, match="no folder"):
-        (tmp_path / "file").touch()
-        executed([run()], Cache(tmp_path / "file"))
+
+
+def test_nothing_is_begun_after_the_time(tmp_path: Path) -> None:
+    ended = Runner(Cache(tmp_path), QUIET).run([run()], until=time.time() - 1)
+    assert ended == ExecutionResult({}) and not files(Cache(tmp_path)).get("scores")
 
 
 def test_what_is_missing_is_counted(tmp_path: Path) -> None:
     runs = [run(Euler(eta), trained()) for eta in (0.0, 1.0)] + [run(Euler(9.0))]
-    left = execute.missing(runs, Cache(tmp_path))
+    left = runner.missing(runs, Cache(tmp_path))
     assert {kind: len(paths) for kind, paths in left.items()} == {
         "networks": 1, "references": 1, "samples": 2, "scores": 2,
     }  # fmt: skip
     assert sum(left["networks"].values()) == trained().cost and sum(left["samples"].values()) == 2 * 2 * 40
     executed([run()], Cache(tmp_path))
-    assert not any(execute.missing([run()], Cache(tmp_path)).values())
-
-
-def test_a_plan_without_identity_is_refused_before_any_work(tmp_path: Path) -> None:
-    bad = run(Euler(0.0))
-    object.__setattr__(bad.setting.sampler, "eta", [0.0])
-    with pytest.raises(ValueError, match=r"eta=\[0.0\]: its type is list"):
-        executed([run(), bad], Cache(tmp_path))
-    assert not files(Cache(tmp_path))
+    assert not any(runner.missing([run()], Cache(tmp_path)).values())
 
 
 def plan() -> list[Run]:
@@ -117,40 +107,35 @@ def test_two_processes_give_what_one_gives(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Spawned, as by the command, and with the classes of a user."""
-    tries = str(tmp_path / "tries")
-    bad = run(Acting("fails", tries))
-    runs = [bad, *plan(), run(Acting("fails", tries), label="again")]
+    bad = run(Acting("fails", str(tmp_path / "tries")))
     one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
-    assert executed(plan(), one) == execute.Worked({}, evaluations=trained().cost + 6 * 2 * 40)
-    ended = executed(runs, two, workers=2)
+    assert executed(plan(), one) == ExecutionResult({}, evaluations=trained().cost + 6 * 2 * 40)
+    ended = executed([bad, *plan()], two, workers=2)
     assert list(ended.failed) == [bad.score_id] and "KeyError" in ended.failed[bad.score_id]
-    assert Path(tries).read_text() == "x" and not warned(caplog)
+    assert not warned(caplog)
     monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
-    two.path("samples", plan()[0]).write_bytes(b"damaged")
+    for kind in ("samples", "scores"):
+        path = two.path(kind, plan()[0] if kind == "samples" else plan()[0].scored)
+        path.write_bytes(b"damaged") if kind == "samples" else path.unlink()
     assert not executed(plan(), Cache(two.root), workers=2).failed
-    assert ["it is damaged" in text for text in warned(caplog)] == [True]  # a warning of a worker
+    assert ["it is made again" in text for text in warned(caplog)] == [True]  # a warning of two workers, shown once
     assert [score(each, two) for each in plan()] == [score(each, one) for each in plan()]
-    assert files(two) == files(one)
-    assert not list(two.root.glob("*/*.lock")) and not list(two.root.glob(".notes-*"))
+    assert files(two) == files(one) and not list(two.root.glob("*/*.lock"))
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked")
 def test_the_others_do_the_work_of_a_killed_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that kills all of them is a row."""
     runs = [run(Acting("dies once", str(tmp_path / "died"))), *(run(Euler(eta)) for eta in (0.0, 0.5))]
     cache = Cache(tmp_path / "cache")
-    assert executed(runs, cache, workers=2) == execute.Worked({}, evaluations=3 * 2 * 40)
-    assert warned(caplog) == ["a worker ended with status -9"] and (tmp_path / "died").exists()
-    assert files(cache)["scores"] == 3
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("forked")
-def test_a_run_that_kills_all_workers_is_a_row(tmp_path: Path) -> None:
-    runs = [run(), run(Acting("dies"))]
-    ended = executed(runs, Cache(tmp_path), workers=2)
-    assert ended.failed[runs[1].score_id].startswith("a worker ended with status -9; perhaps memory")
-    assert set(ended.failed) <= {one.score_id for one in runs}
+    assert executed(runs, cache, workers=2) == ExecutionResult({}, evaluations=3 * 2 * 40)
+    assert warned(caplog) == ["a worker ended with status -9 (out of memory? reduce --workers)"]
+    assert (tmp_path / "died").exists() and files(cache)["scores"] == 3
+    bad = run(Acting("dies"))
+    ended = executed([*runs, bad], cache, workers=2)
+    assert ended.failed == {bad.score_id: "no worker has made it: they were killed, or its code was edited since this "
+                                          "command began"}  # fmt: skip
 
 
 def pids(where: Path, n: int) -> list[psutil.Process]:
@@ -176,64 +161,12 @@ def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> 
     assert len(gone) == 2 and not alive and process.exitcode == (-signal.SIGKILL if how == signal.SIGKILL else 0)
 
 
-def test_locks_of_killed_processes_go_and_held_ones_stay(tmp_path: Path) -> None:
-    cache = Cache(tmp_path)
-    free, held = (tmp_path / "scores" / f"{name}.lock" for name in ("free", "held"))
-    with locked(held.with_suffix(".safetensors")):
-        free.touch()
-        assert not execute.execute([run()], cache, QUIET).failed
-        assert held.exists() and not free.exists()
-
-
-def test_a_warning_of_two_workers_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
-    said = set[str]()
-    assert work.noted(({"a": "b"}, ["x", "y"]), said) == {"a": "b"} and work.noted(({}, ["y", "z"]), said) == {}
-    assert warned(caplog) == ["x", "y", "z"]
-
-
-def test_the_features_of_real_images_are_counted_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So their time does not spoil the pace of what follows."""
-    order, told, honest, opened = list[str](), list[Any](), execute.shown, features.opened
-
-    def said(console: Any, text: Any, state: Any) -> Any:
-        told.append(text)
-        return QUIET.status("")
-
-    def counting(*given: Any) -> Any:
-        layers = opened(*given)
-
-        def layers_of(batch: Any) -> Any:
-            order.append(told[-1]())
-            return layers(batch)
-
-        return layers_of
-
-    def shown(*given: Any) -> Any:
-        order.append("the rest")
-        return honest(*given)
-
-    monkeypatch.setattr(features, "usual_batch", lambda name: 30)
-    monkeypatch.setattr(features, "opened", counting)
-    monkeypatch.setattr(execute, "said", said)
-    monkeypatch.setattr(execute, "shown", shown)
-    assert not execute.execute([run()], Cache(tmp_path), QUIET).failed
-    counted = [f"features of real images: {n} of 120" for n in (0, 30, 60, 90)]
-    assert order[:5] == [*counted, "the rest"]
-
-
-def test_progress_says_how_far_it_is(tmp_path: Path) -> None:
-    cache, texts = Cache(tmp_path), list[str]()
-    left = execute.missing([run()], cache)
-
-    def said(console: Any, text: Any, state: Any) -> Any:
-        texts.append(text)
-        return QUIET.status("")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "said", said)
-        with execute.shown(left, QUIET, lambda: 0.0) as begin:
-            begin(run(label="any"))
-            (text,) = texts
-            assert text() == "0 of 3 files made; seed 0, all: any"  # type: ignore[operator]
-            work.work([run()], cache, silent)
-            assert text().startswith("3 of 3 files made")  # type: ignore[operator]
+def test_progress_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, texts = Cache(tmp_path), list[Any]()
+    left = runner.missing([run()], cache)
+    monkeypatch.setattr(runner, "said", lambda console, text, state: texts.append(text) or QUIET.status(""))
+    with runner.show_progress(left, cache, QUIET, lambda: 0.0, float("inf")) as show:
+        show("seed 0, all: any")
+        assert texts[0]() == "0 of 3 files made; seed 0, all: any"
+        runner.work([run()], cache, silent)
+        assert texts[0]().startswith("3 of 3 files made")
