@@ -21,10 +21,10 @@ from experiments.distances.features import extractor, weights_file
 from experiments.distances.features_base import check_pixels
 from experiments.distances.spaces import FEATURES, PYTHON, check_features
 from experiments.own import modules
+from experiments.own.repeatable import check_repeatable
 from experiments.own.user_code import of_user
 from experiments.terminal import Told, silent
 
-CHECKED = 25  # images that are tried in one batch: as many as a run takes at a time
 ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
 
 
@@ -139,11 +139,7 @@ def rows(name: str, function: Any, pixels: Tensor) -> Tensor:
     return out
 
 
-def check_batches(name: str, function: Any, pixels: Tensor) -> None:
-    """Raises ValueError if the first of some images has other features alone than with the others."""
-    together, alone = rows(name, function, pixels)[:1], rows(name, function, pixels[:1])
-    if together.shape != alone.shape or (together - alone).norm() > ALIKE * alone.norm():
-        raise ValueError(
-            f"features {name}: an image has other features in a batch of {len(pixels)} than alone; they must not "
-            "depend on the batch"
-        )
+def check_features_repeatable(name: str, pixels: Tensor) -> None:
+    """Raises ValueError if features of a user's depend on more than their image, as `check_repeatable` asks."""
+    function = load(name)
+    check_repeatable(f"features {name}", lambda which: rows(name, function, pixels[which]), len(pixels), ALIKE)

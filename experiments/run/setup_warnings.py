@@ -14,15 +14,15 @@ from experiments.edge import program
 from experiments.own import external
 from experiments.own.behaviour import check_batch, is_random
 from experiments.own.examine import examine
-from experiments.own.features import dimension
+from experiments.own.features import check_features_repeatable, dimension
 from experiments.own.memory import halve_until_it_fits
-from experiments.own.repeatable import N_INPUTS, check_noise, check_repeatable, check_sampler, check_weighting
+from experiments.own.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 from experiments.run.cache import Cache
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import cores
 from experiments.run.networks import Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
-from experiments.run.stages import features_of, real_samples
+from experiments.run.stages import real_samples
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
@@ -91,9 +91,7 @@ def _of_runs(runs: Sequence[Run], cache: Cache) -> Iterator[str]:
     for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
         check_sampler(run.setting.sampler, run.sigmas, run.network.shape)
     if reference.foreign:
-        images = real_samples(reference, slice(N_INPUTS))
-        what = f"features {reference.features}"
-        check_repeatable(what, lambda which: features_of(reference, images[which]), len(images), tolerance=0.01)
+        check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         same = [run for run in runs if run.network == network]
         asked = dict.fromkeys((run.setting.sampler, run.sigmas) for run in same)

@@ -21,7 +21,7 @@ from diffusion_core.data_files import Pixels, check_range
 from diffusion_core.networks.small import SIDE
 from experiments.distances.spaces import PYTHON
 from experiments.distances.texture import RealTexture, texture
-from experiments.own.features import CHECKED, check_batches, features_id, load, opened, usual_batch
+from experiments.own.features import check_features_repeatable, features_id, opened, usual_batch
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.spot_check import check_same, sample_indices
 from experiments.scoring.inputs import ImageSet
@@ -118,7 +118,7 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
             step(f"{name} features of {images.name}")
             suited, largest = suit(pixels, name, images.name), max(largest, int(pixels.max()))
             if not checked:
-                check_batches(name, load(name), suited[:CHECKED])
+                check_features_repeatable(name, suited)
                 checked = True
             for place, row in zip(places, layers(suited)[0], strict=True):
                 features[place] = row

@@ -12,7 +12,7 @@ from smoke import typed
 
 from experiments import __main__ as program
 from experiments.command_line import STUDIES, parse
-from experiments.run import folder
+from experiments.run import result_folder
 from experiments.run.networks import Pretrained
 from experiments.run.setup_warnings import check_command
 from experiments.run.study import Study
@@ -83,8 +83,8 @@ def test_help_says_what_was_typed(
 def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
         monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
-        assert folder.command() == f"{prog} run --law 'log-normal(0, 1)'"
-        assert check_command(Pretrained("python:m:x")) == f"{prog} check --network python:m:x"
+        assert result_folder.command() == f"{prog} run --law 'log-normal(0, 1)'"
+        assert check_command(Pretrained(source="python:m:x")) == f"{prog} check --network python:m:x"
 
 
 HELPS = f"""

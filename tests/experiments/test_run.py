@@ -87,7 +87,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
     plan = smoke(tmp_path, *EXACT, "--dry-run").summary
     assert plan["dry_run"] and plan["samples"] == {"unique": 3, "left": 3} and plan["evaluations"] == 3 * 40 * 4
     assert not (tmp_path / "out").exists() and not (tmp_path / "store").exists()
-    original, made = stages._sampled, [0]
+    original, made = stages._sample, [0]
 
     def sampled(*arguments: Any) -> Any:
         made[0] += 1
@@ -95,7 +95,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(steps, "_sampled", sampled)
+    monkeypatch.setattr(stages, "_sample", sampled)
     stopped = smoke(tmp_path, *EXACT, status=130)
     assert stopped.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
     assert stopped.summary["interrupted"] and stopped.summary["report"] is stopped.summary["verdict"] is None
