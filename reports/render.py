@@ -19,7 +19,6 @@ from PIL import Image
 
 from reports import figures
 from reports.page import Figure, Line, Page
-from reports.pages import early
 from reports.results import Result, read
 from reports.schema import NO_DIFFERENCE
 
@@ -58,7 +57,7 @@ def read_page(folder: Path) -> Page:
             edited so that no page can be made of it.
     """
     result = read(folder)
-    make = early.page if "early" in result.info else page_of(result.info["experiment"]).page
+    make = page_of(result.info["experiment"]).page
     with _blaming_edits(result), figures.style():
         page: Page = make(result)
         return of_points(page) if result.features == "values" else page

@@ -69,11 +69,11 @@ def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int,
         *_, last = follow(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
         return last.clone()
 
-    try:
-        samples(torch.arange(N_INPUTS))
-    except Exception:
-        return
     with of_user(what):
+        try:
+            samples(torch.arange(N_INPUTS))
+        except Exception:
+            return
         check_repeatable(what, samples, tolerance=1e-4, few=3, hint="; all random numbers must come from noise()")
 
 

@@ -129,7 +129,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
 
 
 def test_code_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.run.answer.answer", lambda *arguments: sys.exit(0))
+    monkeypatch.setattr("experiments.run.experiment.answer", lambda *arguments: sys.exit(0))
     ended = typed("run")
     assert ended.status == 2 and "error: code of yours calls sys.exit(0), which would end the run" in ended.stderr
 

@@ -107,7 +107,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
         "experiment", "rows", "failed", "interrupted", "table", "verdict", "report", "seconds", "evaluations",
     }  # fmt: skip
     assert done.summary["table"] == str(done.out / "table.csv") and Path(done.summary["report"]).is_file()
-    part = smoke(tmp_path, *EXACT, "--only", "setting == 'eta 1'", out="part")
+    part = smoke(tmp_path, *EXACT, "--only", "setting=eta 1", out="part")
     assert list(part.rows()["setting"]) == ["eta 1"] and part.summary["evaluations"] == 0
     assert "a part of the experiment was run, 1 of 3 runs" in part.stdout
     monkeypatch.setattr("experiments.terminal.Terminal.is_terminal", True)

@@ -90,7 +90,7 @@ REFUSED = {
     "n_samples=20: it must be between 40 and 1666": last("Mine(), n=20)"),
     "settings(): number 1 is 1; it must be a Setting": settings("yield 1"),
     "settings: there are none": settings("return []"),
-    "settings(): TypeError: 'NoneType' object is not iterable": settings("return None"),
+    "settings(): TypeError: Value after * must be an iterable": settings("return None"),
     "settings(): line 18: KeyError: 'x'": settings("raise KeyError('x')"),
     "Setting.__init__() got an unexpected keyword argument 'mode'": last("Mine(), mode='a')"),
     # the file and its study
@@ -129,9 +129,11 @@ def test_a_file_that_does_not_do_says_what_is_missing_before_anything_is_made(me
 @pytest.mark.usefixtures("drawn")
 def test_a_sampler_that_fails_is_a_failed_row(tmp_path: Path) -> None:
     written(tmp_path, stepping("x + (torch.set_default_dtype(torch.float64) or 0)"))
+    assert "sampler mine: it changes torch's default dtype" in run(tmp_path, "--network", "exact", status=2).stderr
+    written(tmp_path, stepping("x + {}['a']"))
     done = run(tmp_path, "--network", "exact", status=1)
     table = done.rows().set_index("setting")
-    assert "sampler mine: it changes torch's default dtype" in table.loc["mine", "error"]
+    assert "sampler mine: KeyError: 'a'" in table.loc["mine", "error"]
     assert set(table.loc["euler", "status"]) == {"ok"} and set(done.rows("contrasts")["kind"]) == {"control"}
 
 

@@ -77,7 +77,7 @@ def rewritten(path: Path, **config: Any) -> Path:
     """The same weights under another config, in a file beside it."""
     with safe_open(path, framework="pt") as file:
         known = json.loads(file.metadata()["config"])
-    text = json.dumps(known | {"config": known["config"] | config})
+    text = json.dumps(known | config)
     save_file(load_file(path), path.with_name("other.safetensors"), metadata={"config": text})
     return path.with_name("other.safetensors")
 
