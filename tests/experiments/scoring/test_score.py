@@ -229,7 +229,7 @@ def test_files_of_weights_are_those_of_the_spaces_that_are_named(folders: Path) 
 def test_a_folder_of_others_is_left_alone(command: Path) -> None:
     (command / "out").mkdir()
     (command / "out/table.csv").write_text("mine")
-    with pytest.raises(ValueError, match=r"it holds table\.csv, which no run wrote"):
+    with pytest.raises(ValueError, match=r"it contains table\.csv, which Sigmabench did not write"):
         _run(["score", "real", "a", "--out", "out"])
     with pytest.raises(ValueError, match="sets: none is given"):
         _run(["score", "real"])
