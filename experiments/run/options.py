@@ -113,12 +113,11 @@ class Options(Result, Running, Cluster):
                     path.encode()  # as reports will
                 except (RuntimeError, UnicodeEncodeError) as error:  # ~NAME, but there is no such user; no text
                     raise ValueError(f"{name}={path!r}: {error}") from None
-        if self.compile and self.no_compile:
-            raise ValueError("compile, no_compile: give one of them")
+        for pair in (("workers", "ray_address"), ("compile", "no_compile")):
+            if all(getattr(self, name) for name in pair):
+                raise ValueError(f"{', '.join(pair)}: give one of them")
         if self.workers is not None:
             check_range("workers", self.workers, 1)
-        if self.workers is not None and self.ray_address is not None:
-            raise ValueError("workers, ray_address: give one of them; workers are on this machine, Ray is for clusters")
         if self.gpus_per_run is not None:
             if not self.gpus_per_run > 0:
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")

@@ -40,6 +40,7 @@ OUT_OF_MEMORY = "; out of memory, reduce --batch-size"
 KILLED = " (out of memory? reduce --workers)"
 Failed = dict[str, str]  # score_id -> why it failed
 Files = Mapping[str, Mapping[Path, float]]  # by kind, with the network evaluations that making them takes
+Share = tuple[Sequence[Run], Sequence[Run]]  # checks and runs of a worker
 OnNetwork = Callable[[Sequence[Run], Failed], None]
 Stage = Callable[[Run, Cache, Advance], object]
 Cluster = Callable[[Sequence[Run], Sequence[Run], Cache, float, Path | None], Failed]  # runs, checks, until, logs
@@ -103,14 +104,16 @@ class Runner:
                 else:
                     self._real_images(runs, show)
                 if workers > 1:
-                    failed = in_processes(runs, checks, cache, workers, made, until=until, logs=self.logs)
+                    failed = in_processes(share(runs, checks, workers), cache, made, until=until, logs=self.logs)
                     failed |= lost_runs(runs, cache, failed, until)
                 elif not cluster:
                     advance, done = count_in(made, 0), list[Run]()
                     for run in checks:
                         spot_check(run, cache, advance)
                     if together > 1:  # a failure is met again below
-                        in_processes(first_of_networks(runs), [], cache, together, made, stage=network, until=until)
+                        in_processes(
+                            share(first_of_networks(runs), [], together), cache, made, stage=network, until=until
+                        )
                     for part in by_network(runs) if on_network else [list(runs)]:
                         failed |= work(part, cache, advance, show, until=until, logs=self.logs)
                         done += part
@@ -226,22 +229,22 @@ class WorkerTask:
         return failed, [record.getMessage() for record in handler.buffer if record.levelno >= logging.WARNING]
 
 
-def share(runs: Sequence[Run], checks: Sequence[Run], n: int) -> list[tuple[Sequence[Run], Sequence[Run]]]:
+def share(runs: Sequence[Run], checks: Sequence[Run], n: int) -> list[Share]:
     """The checks and the runs of each of n workers: different checks, and all runs in a different order."""
     starts = [number * len(runs) // n for number in range(n)]
     return [(checks[number::n], [*runs[start:], *runs[:start]]) for number, start in enumerate(starts)]
 
 
 def in_processes(
-    runs: Sequence[Run], checks: Sequence[Run], cache: Cache, n: int, made: Any, *, stage: Stage = stages.score,
-    until: float = math.inf, logs: Path | None = None,
+    shares: Sequence[Share], cache: Cache, made: Any, *, stage: Stage = stages.score, until: float = math.inf,
+    logs: Path | None = None,
 ) -> Failed:  # fmt: skip
-    """The same loop in n processes, which end with this one. `made`: of each process, the evaluations."""
+    """The same loop in a process for each share, which ends with this one. `made`: of each process, the evaluations."""
     context, cards, failed = multiprocessing.get_context("spawn"), visible_cards(), Failed()
     own = getattr(sys.modules.get(OWN), "__file__", None)
     processes, warnings = dict[Any, Any](), set[str]()
     try:
-        for number, part in enumerate(share(runs, checks, n)):
+        for number, part in enumerate(shares):
             task = WorkerTask(pickle.dumps(part), cache.shared, stage, until, logs)
             receiver, sender = context.Pipe(duplex=False)
             card = cards[number % len(cards)] if cards else ""
