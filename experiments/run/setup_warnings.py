@@ -54,6 +54,8 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
         )
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         found += [*external.notes(network.source), *external.remarks(network.untrained())]
+        if getattr(network.untrained(), "takes_index", False):
+            found.append("the network is given the index of each sample: intervals hold for these prompts")
     return [*dict.fromkeys(found)]
 
 

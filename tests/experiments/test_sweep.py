@@ -13,12 +13,14 @@ from studies import plan
 
 import experiments
 from diffusion_core.samplers import Euler
+from experiments.own.source import TEXTS
 from experiments.run.identity import identity
 from experiments.run.runs import Run
 from experiments.sweep import read
 
 
 def planned(folder: Path, text: str) -> list[Run]:
+    TEXTS.clear()  # as a new process
     study = read(written(folder, text))
     return plan(study(**study.presets["smoke"]))
 
@@ -78,6 +80,7 @@ def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch() -> Non
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
     text = FILE.replace("import Euler, Heun, Sampler", "import Sampler").replace("Mine()", "Euler(0.0)")
     text = text.replace("class Mine(Sampler):", "class Euler(Sampler):\n    eta: float = 0.0")
+    text = text.replace("return Euler(0.0).planned_nfe(sigmas)", "return 2")
     found: list[Any] = []
     for edited in (text, text.replace('return "mine"', 'return "yours"')):
         found.append(identity(planned(tmp_path, edited)[-1].setting.sampler))
