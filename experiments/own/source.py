@@ -21,7 +21,10 @@ def import_own(path: Path) -> ModuleType:
     """Imports a user's sweep file, FILE.py, which may import modules next to it."""
     if (folder := str(path.resolve().parent)) not in sys.path:
         sys.path.append(folder)
-    return import_text(OWN, path)
+    module = import_text(OWN, path)
+    TEXTS.pop(OWN, None)
+    text_hash(OWN)  # now: later it may have been edited
+    return module
 
 
 def import_text(name: str, path: Path) -> ModuleType:

@@ -132,7 +132,7 @@ def test_a_ray_that_is_not_there_is_one_line_and_keeps_the_last_result(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     before = {path: path.read_bytes() for path in (whole / "out").rglob("*.*") if path.is_file()}
-    ended = typed(*words(whole / "out", whole / "store", "--ray-address", "127.0.0.1:9"))
+    ended = typed(*words(whole / "out", whole / "store", "--ray-address", "127.0.0.1:9", "--n-samples", "140"))
     assert ended.refused("Ray is not installed; pip install -e '.[cluster]' brings it"), ended
     assert {path: path.read_bytes() for path in before} == before
 
@@ -184,7 +184,7 @@ def test_values_are_the_same_with_one_process_and_two_workers(tmp_path: Path) ->
     shutil.copy(made[0], tmp_path / "two" / "store" / "networks")
     smoke(tmp_path / "two", "beta", "--precision", "fp32", "--workers", "2")
     rows = table(first.out)
-    assert len(rows) == 30 and {"mmd", "fd", "kd", "precision", "recall", "grain", "train_loss"} <= set(rows)
+    assert len(rows) == 42 and {"mmd", "fd", "kd", "precision", "recall", "grain", "train_loss"} <= set(rows)
     for name in ("table", "contrasts", "best_sets", "floors"):
         again = table(tmp_path / "two" / "out", name)
         pd.testing.assert_frame_equal(again, table(first.out, name), check_exact=True)
