@@ -1,13 +1,12 @@
 """Sampling speed: the network `small` with the same weights in our loop and in the loops of other projects.
 
 All loops sample one batch of our default size. The other loops run in fp32, as in their examples. Ours runs in fp32 and
-bf16, eager and compiled, and as runs do by default on this machine, with the batch that they choose. Each result also
-has the share of the time outside the network (on CPUs only, where a clock inside the run can measure it), the FLOP/s of
-the whole run, and the ratio of these to the roof: the FLOP/s of a matrix product in the same precision and process.
+bf16, eager and compiled, and in the precision that short runs choose on this machine. Each result also has the share of
+the time outside the network (on CPUs only, where a clock inside the run can measure it), the FLOP/s of the whole run,
+and the ratio of these to the roof: the FLOP/s of a matrix product in the same precision and process.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,11 +17,11 @@ from bench.measure import SHAPE, Clocked, chosen, flop_per_image, network, roof
 from bench.peers import PEERS, Peer
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import Compiled, can_compile
-from diffusion_core.precision import computing_in
+from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Euler, Model, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
-from experiments.run.timings import forward, interleaved
+from experiments.run.autotune import SAMPLING, ComputeMode, forward, interleaved
 
 N_STEPS, ROUNDS = 12, 7
 MODES = {
@@ -73,11 +72,10 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def bench_sampling_by_default(time_sampling: Callable[..., None], eta: float, device: str) -> None:
-    mode = chosen(device)[0].mode
-    model = Compiled(network(device), mode.batch) if mode.compiled else network(device)
-    notes = {"who": f"ours by default, eta {eta:g}", "ours": True, "default": True, "compiled": mode.compiled}
-    loop = partial(draw, eta=eta, n=mode.batch, batch=mode.batch, device=device)
-    time_sampling(loop, model, mode.precision, mode.batch, **notes)
+    precision, batch = chosen(device).sampling.precision, default_batch(device)
+    notes = {"who": f"ours by default, eta {eta:g}", "ours": True, "default": True}
+    loop = partial(draw, eta=eta, n=batch, batch=batch, device=device)
+    time_sampling(loop, network(device), precision, batch, **notes)
 
 
 def draw(model: Model, eta: float, n: int, batch: int, device: str, n_steps: int = N_STEPS) -> torch.Tensor:
@@ -86,19 +84,15 @@ def draw(model: Model, eta: float, n: int, batch: int, device: str, n_steps: int
 
 
 def bench_default_is_within_a_tenth_of_the_best(device: str) -> None:
-    """The default against all modes, forward passes interleaved in one run. The choice was made in an earlier run."""
-    mode = chosen(device)[0].mode
-    ways = [(precision, compiled) for precision, compiled in MODES.values() if not compiled or can_compile(device)]
-    runs = {}
-    for batch in {default_batch(device), 2 * default_batch(device), mode.batch}:
-        for precision, compiled in ways:
-            other = replace(mode, precision=precision, compiled=compiled, batch=batch)
-            model = Compiled(network(device), batch) if compiled else network(device)
-            runs[other] = forward(model, SHAPE, device, other)
-    least = {other: seconds / other.batch for other, seconds in interleaved(runs).items()}
+    """The default against other precisions and batches, forward passes interleaved. It was chosen in an earlier run."""
+    machine, usual = chosen(device).sampling, default_batch(device)
+    modes = [ComputeMode(SAMPLING, n, machine.threads, name) for n in (usual, 2 * usual) for name in PRECISIONS]
+    seconds = interleaved({mode: forward(network(device), SHAPE, device, mode) for mode in modes})
+    least = {mode: seconds[mode] / mode.batch for mode in seconds}
     best = min(least, key=least.__getitem__)
-    print({f"{m.precision}{', compiled' * m.compiled}, {m.batch}": round(1 / seconds) for m, seconds in least.items()})
-    assert least[mode] <= 1.1 * least[best], f"default {mode}, best {best}"
+    print({f"{mode.precision}, {mode.batch}": round(1 / least[mode]) for mode in least})
+    default = ComputeMode(SAMPLING, usual, machine.threads, machine.precision)
+    assert least[default] <= 1.1 * least[best], f"default {default}, best {best}"
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)

@@ -50,7 +50,7 @@ def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: 
     images = torch.randn(1024, 1, 1, 1, generator=generator).expand(1024, *SHAPE).contiguous().to(device)
     model = network(device).train()
     default = who == "ours by default"
-    precision = chosen(device)[1].mode.precision if default else "bf16" if "bf16" in who else "fp32"
+    precision = chosen(device).training.precision if default else "bf16" if "bf16" in who else "fp32"
     losses = plain(model, images) if who.startswith("plain") else ours(model, images, precision)
     first = torch.stack(list(itertools.islice(losses, 5))).mean()
     last = clock(

@@ -16,6 +16,7 @@ from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Euler, Model, follow, sample
+from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
 from diffusion_core.training import train
@@ -103,6 +104,7 @@ def main(device: str = "cuda") -> int:
         return 2
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
     print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(LADDER) - 1} steps, eta 1")
+    print(f"batch of runs, unless --batch-size says otherwise: {default_batch(device)}")
     all_well = True
     for what in CHECKS:
         if CHECKS[what] is compiled_against_eager and not can_compile(device):

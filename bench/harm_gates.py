@@ -27,7 +27,7 @@ from diffusion_core import LogNormal, build, load, train
 from diffusion_core.samplers import Euler, Heun, sample
 from experiments import Ladder, harmless
 from experiments.own.features import extract
-from experiments.run import folder
+from experiments.run import result_folder
 from experiments.scoring.equivalence import Harmless
 
 STEPS, SEED = 66, 0
@@ -94,16 +94,16 @@ def main(out: Path, n: int) -> None:
         answer = harmless(before, after, margin, reference="mnist5k", pairs=pairs, features="digits")
         rows += _rows(name, truth, answer, _psnr(before, after), _ssim(before, after))
         print(f"{time.time() - start:4.0f} s  {name}: {answer.sentence}", flush=True)
-    with folder.held(out):
-        folder.clear(out)
-        folder.write_rows(out / "harms.csv", rows)
+    with result_folder.held(out):
+        result_folder.clear(out)
+        result_folder.write_rows(out / "harms.csv", rows)
         question = f"Which gate errs on {len(changes)} planted changes?"
         info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
         finished = {
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": f"python -m bench.harm_gates {out}",
         }
-        folder.write(out, info | finished | {"wall_seconds": round(time.time() - start, 1)})
+        result_folder.write(out, info | finished | {"wall_seconds": round(time.time() - start, 1)})
 
 
 def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Tools of the benchmarks: a network that costs nothing, a network with a clock, the roof, peak memory."""
 
 import time
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,18 +9,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
-from diffusion_core.networks.compiled import can_compile
 from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
+from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
-from experiments.run.calibration import best_sampling, best_training
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
-from experiments.run.timings import Subject, Timing, timings
 
 SHAPE = (1, 32, 32)
 TRAINING_BATCH = 64
-LONG_RUN = 700_000  # evaluations of one network, as in the quickstart
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -66,15 +62,10 @@ def network(device: str, seed: int = 0) -> nn.Module:
 
 
 @cache
-def chosen(device: str) -> tuple[Timing, Timing]:
-    """The modes of sampling and training that a long run of one network chooses by default on this machine."""
-    machine, cache = Machine.resolve(device), Cache(Path("runs/store"))
-    trained = Trained(batch_size=TRAINING_BATCH, machine=machine)
-    subject = Subject.of(trained, machine)
-    measured = timings(subject, trained, cache, print)
-    if can_compile(device):
-        measured += timings(replace(subject, compiled=True), trained, cache, print, measured)
-    return best_sampling(measured, LONG_RUN), best_training(measured, subject.threads, 1, 0)
+def chosen(device: str) -> MachineChoice:
+    """The machines on which a run of one network is sampled and trained by default here."""
+    machine = Machine.resolve(device)
+    return autotune(Trained(batch_size=TRAINING_BATCH, machine=machine), machine, Cache(Path("runs/store")), 1, print)
 
 
 @cache

@@ -14,8 +14,8 @@ from diffusion_core.catalogue import lazily
 if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
     from experiments.check import check_network
-    from experiments.run.answer import answer
     from experiments.run.compare import BestSet, Contrast, Interaction, against_first, control, interactions
+    from experiments.run.experiment import answer
     from experiments.run.options import Options
     from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
     from experiments.run.study import Study
@@ -33,7 +33,7 @@ _own = lazily("experiments", {  # imported when they are asked for, so that --he
     "Setting": "run.setting.Setting",
     "Study": "run.study.Study",
     "against_first": "run.compare.against_first",
-    "answer": "run.answer.answer",
+    "answer": "run.experiment.answer",
     "assert_harmless": "scoring.equivalence.assert_harmless",
     "check_network": "check.check_network",
     "compare": "scoring.compare.compare",

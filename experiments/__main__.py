@@ -56,7 +56,7 @@ def _run(arguments: list[str]) -> int:
         hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*names, *OTHERS])}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
     study, options, folder = command_line.parse(name, rest, program())
-    answering = _imported("experiments.run.answer")
+    answering = _imported("experiments.run.experiment")
     try:
         return int(answering.answer(study, options, folder, began).status)
     except SystemExit as error:

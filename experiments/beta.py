@@ -22,8 +22,9 @@ from diffusion_core.schedules import SCHEDULES
 from experiments.export.settings_file import ladder_from
 from experiments.own.names import SYNONYMS, sampler
 from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, Side, against_first, control
+from experiments.run.options import names, shown
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, Hidden, Of, Study, names, shown
+from experiments.run.study import GPU, SMOKE, Hidden, Of, Study
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
 OTHERS = "Noise schedules on which fresh noise and DPM++ 2M without it are compared too: {names}."

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from experiments.run.options import Device
-from experiments.run.study import shown
+from experiments.run.options import Device, shown
 from experiments.terminal import Terminal, Told, said, silent
 
 if TYPE_CHECKING:
@@ -83,9 +82,7 @@ def main(options: Check) -> "CheckResult":
     from experiments.own.check_shown import picture, show
     from experiments.own.files import read_json, write_json
     from experiments.own.form import decoded, has_decode
-    from experiments.run.foreign import check_file
-    from experiments.run.hardware import busy, check_threads, use_threads
-    from experiments.run.machine import Machine
+    from experiments.run.machine import Machine, busy_note, use_threads
 
     out = options.out.absolute()  # wherever the model's code goes
     image, numbers = (out / name for name in FILES)
@@ -94,17 +91,15 @@ def main(options: Check) -> "CheckResult":
             f"out={str(options.out)!r}: it holds {image.name}, which no check wrote; choose another folder"
         )
     replaced = read_json(numbers).get("model") if numbers.exists() else None
-    check_threads(options.threads)
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
     use_threads(machine.threads)
-    check_file(options.network)
     name = external.describe(options.network, options.label)
     images = load(options.data, root=options.data_root)
     model = external.load_foreign(options.network, images, options.label, device)
     shares = [0.0]
     text = f"checking {name}; other readings of it tried: "
-    if note := busy(machine.threads):
+    if note := busy_note(machine.threads):
         print(f"note: {note}")
     with said(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
         result = check_network(model, images, device, shares.append)

@@ -21,8 +21,9 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from experiments.own.names import SYNONYMS, sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, against_first, control
+from experiments.run.options import names
 from experiments.run.setting import Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, Of, Study, names
+from experiments.run.study import GPU, SMOKE, Of, Study
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."

@@ -20,11 +20,12 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.own.names import law
 from experiments.run.compare import CONTROL, Row
+from experiments.run.options import names
 from experiments.run.setting import Ladder, Setting
-from experiments.run.study import GPU, SMOKE, Hidden, Study, names
+from experiments.run.study import GPU, SMOKE, Hidden, Study
 
 if TYPE_CHECKING:
-    from experiments.run.tables import Made
+    from experiments.run.tables import RunResults
 
 LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
 
@@ -116,9 +117,9 @@ class NoiseLevels(Study):
             if number == 0:  # settings differ in their network, so the control does too
                 yield Setting(label, ladder, Euler(self.etas[0]), CONTROL, training, retrained=True)
 
-    def more(self, made: "Made") -> Mapping[str, Sequence[Row]]:
+    def more(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
         """The held-out error of each network, and the noise distributions of training."""
         from experiments.run.error_curve import curves, densities
 
-        networks = dict.fromkeys(run.network for run in made.files if run.setting.group != CONTROL)
-        return {"curves.csv": curves(networks, made.cache), "densities.csv": densities(networks)}
+        networks = dict.fromkeys(run.network for run in results.files if run.setting.group != CONTROL)
+        return {"curves.csv": curves(networks, results.cache), "densities.csv": densities(networks)}

@@ -123,7 +123,7 @@ def write(
     out: Path, policies: Sequence[Policy], verdicts: Sequence[PolicyVerdict], seconds: Sequence[float],
     wall_seconds: float, n_listed: int,
 ) -> None:  # fmt: skip
-    """Writes a result folder, which is held (see run/folder.py), after so many seconds. The list had `n_listed`."""
+    """Writes a result folder, which is held (run/result_folder.py), after so many seconds. The list had `n_listed`."""
     both = [*zip(policies, verdicts, strict=True)]
     tables: dict[str, list[dict[str, Any]]] = {
         "policies.csv": [

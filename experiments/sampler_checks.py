@@ -105,7 +105,7 @@ def in_turn(
     """
     out = place.absolute()  # wherever code of the user's goes
     if out.exists():
-        from experiments.run.folder import earlier  # it imports pandas and more: else only after the verdict
+        from experiments.run.result_folder import earlier  # it imports pandas and more: else only after the verdict
 
         earlier(place)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
@@ -130,7 +130,7 @@ def in_turn(
     if failure and not verdicts:
         raise failure
     shown(verdicts, seconds)
-    from experiments.run.folder import held
+    from experiments.run.result_folder import held
 
     with held(out):
         written(verdicts, seconds)
@@ -199,7 +199,7 @@ def write(
     out: Path, entries: Sequence[Entry], verdicts: Sequence[Verdict], seconds: Sequence[float], wall_seconds: float,
     n_listed: int,
 ) -> None:  # fmt: skip
-    """Writes a result folder, which is held (see run/folder.py), after so many seconds. The list had `n_listed`."""
+    """Writes a result folder, which is held (run/result_folder.py), after so many seconds. The list had `n_listed`."""
     verdict_rows = [
         {
             "sampler": entry.sampler, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
@@ -223,16 +223,16 @@ def write_result(
 
     ValueError if the folder has what no run wrote.
     """
-    from experiments.run import folder
+    from experiments.run import result_folder
 
-    folder.clear(out)
+    result_folder.clear(out)
     for file, lines in tables.items():
-        folder.write_rows(out / file, lines)
+        result_folder.write_rows(out / file, lines)
     packages = {name.partition(":")[0] for name in names} & {"diffusers", "smalldiffusion"}
-    versions = folder.origin(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
+    versions = result_folder.origin(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
     info = {"experiment": experiment, "preset": "", "question": question, "notes": [], "versions": versions}
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
+    result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
 
 
 def _finite(value: float) -> float | None:

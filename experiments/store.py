@@ -16,8 +16,8 @@ from experiments.terminal import Terminal
 class Stored:
     """Shows how much of each kind a store holds.
 
-    A store holds what runs share: networks, samples and scores, each a file named by the hash of its config, whose
-    checksum is verified when it is read. Any of them may be deleted: what a command needs is made again.
+    A store holds what runs share: networks, samples and scores, each a file named by the hash of its config. Any of
+    them may be deleted: what a command needs is made again.
     """
 
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")

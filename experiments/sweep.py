@@ -37,9 +37,9 @@ from experiments.edge import program
 from experiments.own.names import SYNONYMS, law, sampler
 from experiments.own.source import OWN, import_own
 from experiments.own.user_code import of_user
-from experiments.run.options import Options
+from experiments.run.options import Options, one_name, shown
 from experiments.run.setting import Setting, read_ladder
-from experiments.run.study import Study, one_name, shown
+from experiments.run.study import Study
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
@@ -142,7 +142,6 @@ def _checked(what: str, study: type[Study]) -> type[Study]:
     if taken := sorted({field.name for field in fields(study)} & {field.name for field in fields(Options)}):
         raise ValueError(f"{what}: {taken[0]} is an option of all experiments; give the field another name")
     study.presets = {**Study.presets, **presets}
-    for name, values in study.presets.items():
-        with of_user(f"{what}: preset {name}"):
-            study(**values).check()
+    for values in study.presets.values():
+        study(**values).check()
     return study

@@ -11,7 +11,7 @@ default is recommended, else the default, and exported so that it can be pasted 
 
 import math
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,18 +25,17 @@ from diffusion_core.schedules import SCHEDULES
 from experiments.ladders import LADDERS, Ladders
 from experiments.own.names import sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, control
-from experiments.run.levels import unknown_levels
+from experiments.run.options import names, shown
 from experiments.run.setting import Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, Hidden, Of, Say, names, shown
+from experiments.run.study import GPU, SMOKE, Hidden, Of, Say
 
 if TYPE_CHECKING:
-    from experiments.run.tables import Made, Result
+    from experiments.run.tables import ResultTables, RunResults
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
 RACE = ", race"  # the end of the group of a race
 FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
-HANDFUL = 5  # settings, without which a race makes no sense
 FINALISTS = 6  # at most, per budget, besides the defaults
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
@@ -106,8 +105,8 @@ class Tune(Ladders):
     ] = None
     """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
     time: Annotated[str | None, shown("TIME", "no limit")] = None
-    """Be ready after this time, such as 10min: fewer real images, settings in the race and finalists, as needed. What
-    is left out is said, and what is too short is refused."""
+    """Stop after this time, such as 10min: the race begins nothing after 60 % of it, and the confirmation nothing after
+    its end. The report lists what did not run."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
@@ -154,9 +153,10 @@ class Tune(Ladders):
 
     @cached_property
     def _adapter(self) -> Any:
-        from experiments.run.foreign import adapter_of
+        from diffusion_core.data import resolve
+        from experiments.run.networks import adapter_of
 
-        return adapter_of(self)
+        return adapter_of(self.network, resolve(self.data), self.label) if ":" in self.network else None
 
     def ladder(self, text: str, n_steps: int) -> tuple[Ladder, bool]:
         high, low = min(self.sigma_max, self.known[1]), max(self.sigma_min, self.known[0])
@@ -179,6 +179,8 @@ class Tune(Ladders):
 
     def settings(self) -> Iterator[Setting]:
         """The race. Churn raises no level above the highest that the network knows."""
+        from experiments.run.setup_warnings import unknown_levels
+
         for budget in self.budgets:
             raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
             for text, label in self.candidates:
@@ -196,65 +198,31 @@ class Tune(Ladders):
                     n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=why,
                 )  # fmt: skip
 
-    def shortest(self) -> Iterator[Setting]:
-        """A race of a handful, and the confirmation of one of them and of the defaults, on as many images."""
-        for budget in self.budgets:
-            raced = [one for one in self.settings() if one.budget == budget and not one.impossible][:HANDFUL]
-            yield from raced
-            for one in raced[: len(self.defaults) + 1]:
-                yield replace(one, group=one.group.removesuffix(RACE), draw=self._draw(FRESH))
-
-    def then(self, made: "Made", room: float, say: Say) -> Iterator[Setting]:
-        """The best of each race and the defaults, on images that no race saw; as many as there is room for."""
-        best = dict[str, list[Side]]()  # by race, the best first
-        for (group, _), sides in made.sides.items():
-            ran = sorted((side for side in sides.values() if side.whole), key=_value)
-            if late := [f"“{side.label}”" for side in sides.values() if not side.whole and not _failed(made, side)]:
-                say(f"the time is short, {group}: {len(ran)} of {len(sides)} settings run; left out: {', '.join(late)}")
-            if failed := [f"“{side.label}”" for side in sides.values() if _failed(made, side)]:
-                say(f"{group}: left out, since a run failed: {', '.join(failed)}")
-            if ran:
-                best[group] = ran[:FINALISTS]
-        if not best:
-            return
-        raced = (f"{sum(side.whole for side in sides.values())} in {group}" for (group, _), sides in made.sides.items())
-        say(f"settings: {'; '.join(raced)}; {', '.join(str(len(kept)) for kept in best.values())} are kept")
-        n, images = max(map(len, best.values())), self.n_samples
-        chosen = self._confirmed(made, best, n, images)
-        while n > 1 and self._cost(chosen, made) > room:
-            n -= 1
-            chosen = self._confirmed(made, best, n, images)
-        if n < max(map(len, best.values())):
-            say(f"the time is nearly up: {n} of {max(map(len, best.values()))} finalists are confirmed")
-        if (cost := self._cost(chosen, made)) > room:
-            images = max(int(images * max(room, 0) / cost), min(self.race_samples, images))
-            say(f"the time is nearly up: {images:,} images per network and setting")
-            chosen = self._confirmed(made, best, n, images)
-        yield from chosen
-
-    def _confirmed(self, made: "Made", best: Mapping[str, Sequence[Side]], n: int, images: int) -> list[Setting]:
-        """The first n of each race and the defaults, with so many images; then the A/A control of the last group.
+    def then(self, results: "RunResults", say: Say) -> Iterator[Setting]:
+        """The best of each race and the defaults, on images that no race saw; the A/A control of the last group.
 
         The default comes first, then the best: if the time is up too soon, these are compared.
         """
-        out, group = list[Setting](), ""
         first, *others = (f"{ladder}, {label}" for ladder, label in self.defaults)
-        for group, sides in best.items():
-            there = next(there for (name, _), there in made.sides.items() if name == group)
-            for label in dict.fromkeys([first, *(side.label for side in sides[:n]), *others]):
-                if label in there and there[label].rows:
-                    one = made.find(there[label]).setting
-                    out.append(replace(one, group=group.removesuffix(RACE), n=images, draw=self._draw(FRESH)))
-        again = next(one for one in out if one.group == group.removesuffix(RACE))
-        return [*out, replace(again, group=CONTROL, budget=None, draw=self._draw(1))]
+        again: Setting | None = None
+        for (group, _), sides in results.sides.items():
+            ran = sorted((side for side in sides.values() if side.whole), key=_value)
+            failed = [label for label, side in sides.items() if _failed(results, side)]
+            late = [label for label, side in sides.items() if not side.whole and label not in failed]
+            say(f"{group}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
+            for why, labels in (("the time was up", late), ("a run failed", failed)):
+                if labels:
+                    say(f"{group}: left out, since {why}: {', '.join(f'“{label}”' for label in labels)}")
+            kept = dict.fromkeys([first, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
+            chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
+            fresh: dict[str, Any] = {"group": group.removesuffix(RACE), "n": self.n_samples, "draw": self._draw(FRESH)}
+            yield from (replace(setting, **fresh) for setting in chosen)
+            again = replace(chosen[0], **fresh) if chosen else again
+        if again:
+            yield replace(again, group=CONTROL, budget=None, draw=self._draw(1))
 
     def _draw(self, number: int) -> int:
         return self.search_seed * AGAIN + number
-
-    def _cost(self, settings: Iterable[Setting], made: "Made") -> float:
-        """Network evaluations of sampling these."""
-        networks = len({run.network for run in made.files})
-        return sum((one.n or 0) * (one.budget or self.budgets[-1]) for one in settings) * networks
 
     def compare(self, of: Of) -> Iterator[Comparison]:
         """The finalists against what is used without tuning; the set of the best; then single knobs, in the race."""
@@ -288,29 +256,29 @@ class Tune(Ladders):
             same = [side for side in raced if parts[side.label][knob] == best[knob]]
             yield from (Contrast(kind, side, same[0]) for side in same[1:])
 
-    def more(self, made: "Made") -> Mapping[str, Sequence[Row]]:
+    def more(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
         """The race."""
         from reports.schema import JUDGE
 
         confirmed = {
-            (run.setting.budget, run.setting.label) for run in made.runs if not run.setting.group.endswith(RACE)
+            (run.setting.budget, run.setting.label) for run in results.runs if not run.setting.group.endswith(RACE)
         }
         return {
             "race.csv": [
                 {"mode": group, "setting": side.label, "budget": budget, "metric": JUDGE, "value": _value(side)}
                 | {"n_samples": min(self.race_samples, self.n_samples), "left": (budget, side.label) in confirmed}
-                for (group, budget), sides in made.sides.items()
+                for (group, budget), sides in results.sides.items()
                 if group.endswith(RACE)
                 for side in sides.values()
                 if side.whole
             ]
         }
 
-    def finish(self, folder: Path, made: "Made", result: "Result", say: Say) -> None:
+    def finish(self, folder: Path, results: "RunResults", tables: "ResultTables", say: Say) -> None:
         """Writes settings.json, and code to paste."""
         from experiments.export.export import write_settings
 
-        write_settings(folder, made, result.tables.get("best_sets.csv", ()), say, self.export)
+        write_settings(folder, results, tables.tables.get("best_sets.csv", ()), say, self.export)
 
 
 def read_setting(option: str, text: str) -> tuple[str, str]:
@@ -341,13 +309,13 @@ def _to_zero(ladder: str) -> str:
 
 def _value(side: Side) -> float:
     """The mean of the metric that decides, over networks."""
-    from reports.schema import JUDGE  # it imports scipy
+    from reports.schema import JUDGE
 
     values = [float(row[JUDGE]) for row in side.rows.values()]
     return sum(values) / len(values)
 
 
-def _failed(made: "Made", side: Side) -> bool:
+def _failed(results: "RunResults", side: Side) -> bool:
     place = (side.group, side.budget, side.label)
-    same = (run for run in made.runs if (run.setting.group, run.setting.budget, run.setting.label) == place)
-    return any(run.score_id in made.failed for run in same)
+    same = (run for run in results.runs if (run.setting.group, run.setting.budget, run.setting.label) == place)
+    return any(run.score_id in results.failed for run in same)

@@ -18,7 +18,6 @@ from PIL import Image
 
 from reports import figures
 from reports.page import Figure, Line, Page
-from reports.pages import early
 from reports.results import read
 from reports.schema import NO_DIFFERENCE
 
@@ -52,7 +51,7 @@ def read_page(folder: Path) -> Page:
         ValueError: a file cannot be read, or this version has no page for the experiment.
     """
     result = read(folder)
-    make = early.page if "early" in result.info else page_of(result.info["experiment"]).page
+    make = page_of(result.info["experiment"]).page
     with figures.style():
         page: Page = make(result)
         return of_points(page) if result.features == "values" else page

@@ -77,7 +77,7 @@ def test_one_module_of_experiments_knows_reports_but_for_types_and_the_words_of_
     assert not uses["reports.schema"]  # so that anyone may import it
     others = {name: used - {"reports.schema"} for name, used in uses.items()}
     known = {name for name in others if any(use.split(".")[0] == "reports" for use in others[name])}
-    assert {name for name in known if name.startswith("experiments")} == {"experiments.run.folder"}
+    assert {name for name in known if name.startswith("experiments")} == {"experiments.run.result_folder"}
 
 
 def test_layers_of_experiments_point_one_way() -> None:

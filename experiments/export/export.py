@@ -17,16 +17,16 @@ from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of
-from experiments.run.plan import Run
+from experiments.run.runs import Run
 from experiments.run.study import Say
-from experiments.run.tables import Made
+from experiments.run.tables import RunResults
 from reports.schema import JUDGE
 
 EXPORTS: dict[str, Callable[[Target], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}  # library -> its code
 
 
 def write_settings(
-    directory: Path, made: Made, sets: Sequence[Row], say: Say, libraries: Sequence[str] | None = None
+    directory: Path, results: RunResults, sets: Sequence[Row], say: Say, libraries: Sequence[str] | None = None
 ) -> None:
     """Writes settings.json and export/: the recommended setting at each budget.
 
@@ -46,10 +46,10 @@ def write_settings(
     for name, rows in recommended.items():
         best = next(row for row in rows if row["recommended"])
         members = [row for row in rows if row["in_set"]] if best["in_set"] else []
-        run = next(run for run in made.files if (run.setting.group, run.setting.label) == (name, best["setting"]))
+        run = next(run for run in results.files if (run.setting.group, run.setting.label) == (name, best["setting"]))
         entry = _entry(run, best, [row["setting"] for row in members if row is not best])
         wanted = [library for library in EXPORTS if libraries is None or library in libraries]
-        network_file = made.files[run].network
+        network_file = results.files[run].network
         model = run.network.load(network_file)
         code = _exports(directory, run, model, data_of(run.network.data), wanted)
         entries.append(entry | code)

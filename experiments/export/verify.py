@@ -14,8 +14,8 @@ from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.export.target import Unsupported
 from experiments.own.alternatives import Around
 from experiments.own.user_code import told
-from experiments.run.plan import Run
-from experiments.run.steps import draw
+from experiments.run.runs import Run
+from experiments.run.stages import draw
 
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data

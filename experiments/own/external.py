@@ -61,13 +61,13 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
 def fingerprint(source: str) -> str:
     """The first 12 hex digits of a SHA-256 of the files that determine the model. It stays the same in a moved folder.
 
-    Those of a folder are the weight and config files that are read, with their names. For `python:` it is the module's
-    source file, with the attribute's name, but *not* what the module loads or imports. ValueError for an unknown
-    spelling or a missing model.
+    Those of a folder are the weight and config files that are read, with their names. For `python:` it is the text of
+    the module and of what it imports from its folder (source.py), with the attribute's name, but *not* what it reads.
+    ValueError for an unknown spelling or a missing model.
     """
     kind, rest, root = _split(source)
     if kind == "python":
-        return _digest({modules.names(rest, PYTHON)[1]: modules.source_file(rest, PYTHON)})
+        return modules.content(rest, PYTHON)
     if kind == "checkpoint":
         config = _checkpoint_config(root)  # behaviour.py hashes the weights; the file also says when it was made
         text = json.dumps([config[name] for name in NAMED])
@@ -101,7 +101,7 @@ def notes(source: str) -> list[str]:
     kind, rest, root = _split(source)
     if kind == "python":
         modules.names(rest, PYTHON)
-        return ["it is known by its source file, its parameters and its outputs on a fixed batch"]
+        return ["it is known by the text of its code, its parameters and its outputs on a fixed batch"]
     if kind == "diffusers":
         return diffusers_unet.notes(root)
     return [f"it was trained on {_checkpoint_config(root)['data']}, in standard deviations of that data set"]
@@ -188,7 +188,7 @@ def _checkpoint_config(root: Path) -> Config:
     """The config of a network trained here, from the header of its file."""
     try:
         with safe_open(_checkpoint_file(root), framework="pt") as file:
-            config = json.loads((file.metadata() or {})["config"])["config"]
+            config = json.loads((file.metadata() or {})["config"])
     except (SafetensorError, OSError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint:{root}: it is no network of a store ({type(error).__name__})") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), str) for name in NAMED):

@@ -4,8 +4,8 @@
         return my_network(pixels)   # a tensor or an array (n, d) of finite numbers
 
 A user's function may be an instance that can be called, such as a network, which is then set to evaluation. An
-image must have the same features in any batch. The identity is a hash of the source of the module. What that imports or
-reads, such as weights, is met by the spot check of features that are stored.
+image must have the same features in any batch. The identity is a hash of the text of the module and of what it imports
+from its folder. What that reads, such as weights, is met by the spot check of what is stored.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from experiments.distances.features import extractor, weights_file
 from experiments.distances.features_base import check_pixels
 from experiments.distances.spaces import FEATURES, PYTHON, check_features
 from experiments.own import modules
+from experiments.own.repeatable import check_repeatable
 from experiments.own.user_code import of_user
 from experiments.terminal import Told, silent
 
-CHECKED = 25  # images that are tried in one batch: as many as a run takes at a time
 ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
 
 
@@ -37,12 +37,12 @@ def dimension(name: str, pixels: Tensor) -> int:
 def features_id(name: str, weights: Path | None = None) -> str:
     """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
 
-    For python:MODULE:FUNCTION the source of the module stands for the weights. Arguments and errors as `weights_file`.
+    For python:MODULE:FUNCTION the text of its code stands for the weights. Arguments and errors as `weights_file`.
     """
     if name.startswith(PYTHON):
         if weights is not None:
             raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
-        return content(name)
+        return modules.content(name.removeprefix(PYTHON), PYTHON)
     with weights_file(name, weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -114,13 +114,6 @@ def _users(name: str) -> Callable[[Tensor], list[Tensor]]:
 # --- a function of the user's ---
 
 
-def content(name: str) -> str:
-    """First 12 hex digits of the SHA-256 of the source of the module. ValueError as in `modules.source_file`."""
-    place = name.removeprefix(PYTHON)
-    source = modules.source_file(place, PYTHON).read_bytes()
-    return hashlib.sha256(source + modules.names(place, PYTHON)[1].encode()).hexdigest()[:12]
-
-
 def load(name: str) -> Any:
     """The function. ValueError as in `modules.function`."""
     function = modules.function(name.removeprefix(PYTHON), PYTHON, of="features ")
@@ -146,11 +139,7 @@ def rows(name: str, function: Any, pixels: Tensor) -> Tensor:
     return out
 
 
-def check_batches(name: str, function: Any, pixels: Tensor) -> None:
-    """Raises ValueError if the first of some images has other features alone than with the others."""
-    together, alone = rows(name, function, pixels)[:1], rows(name, function, pixels[:1])
-    if together.shape != alone.shape or (together - alone).norm() > ALIKE * alone.norm():
-        raise ValueError(
-            f"features {name}: an image has other features in a batch of {len(pixels)} than alone; they must not "
-            "depend on the batch"
-        )
+def check_features_repeatable(name: str, pixels: Tensor) -> None:
+    """Raises ValueError if features of a user's depend on more than their image, as `check_repeatable` asks."""
+    function = load(name)
+    check_repeatable(f"features {name}", lambda which: rows(name, function, pixels[which]), len(pixels), ALIKE)

@@ -3,12 +3,14 @@
 `prefix` is what stands before it where it was typed, such as "python:"; messages repeat it.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
+from experiments.own.source import import_text, text_hash
 from experiments.own.user_code import of_user, told
 
 
@@ -59,9 +61,9 @@ def function(place: str, prefix: str = "", *, of: str = "") -> Any:
         ValueError: as in `source_file`; importing it failed; it has no such attribute, or one that cannot be called.
     """
     module, attribute = names(place, prefix)
-    source_file(place, prefix)
+    file = source_file(place, prefix)
     with of_user(f"{of}{prefix}{place}: importing {module} failed", ValueError):
-        imported = importlib.import_module(module)
+        imported = sys.modules.get(module) or import_text(module, file)
         exists = hasattr(imported, attribute)
     if not exists:
         raise ValueError(f"{prefix}{place}: module {module} has no attribute {attribute!r}")
@@ -72,6 +74,13 @@ def function(place: str, prefix: str = "", *, of: str = "") -> Any:
             "can be called"
         )
     return value
+
+
+def content(place: str, prefix: str = "") -> str:
+    """The first 12 hex digits of a SHA-256 of the function's name and of the text of its code. Errors as `function`."""
+    function(place, prefix)  # it is imported before it is hashed: what runs is not newer than its hash
+    module, attribute = names(place, prefix)
+    return hashlib.sha256(f"{attribute} {text_hash(module)}".encode()).hexdigest()[:12]
 
 
 def _meant(module: str, attribute: str, prefix: str) -> str:

@@ -9,14 +9,12 @@ from scipy import stats
 
 from experiments.distances.intervals import ENOUGH_NETWORKS, LEVEL, POWER
 from experiments.own.memory import halve_until_it_fits
-from experiments.own.user_code import of_user
-from experiments.run.artifact import header_of
+from experiments.run.autotune import SAMPLING, ComputeMode, forward, timed
 from experiments.run.cache import Cache
-from experiments.run.execute import missing, needed
-from experiments.run.identity import has_own_code
+from experiments.run.identity import uses_user_code
 from experiments.run.networks import TRAIN_COST
-from experiments.run.plan import Run
-from experiments.run.timings import SAMPLING, Mode, forward, timed
+from experiments.run.runner import missing, needed
+from experiments.run.runs import Run
 from experiments.terminal import duration, plural
 from reports.schema import JUDGE
 
@@ -70,9 +68,8 @@ def detectable(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
     networks = len({run.network.seed for run in alike})
     known = list[float]()
     for run in runs:
-        _, facts = header_of(cache.path("scores", run.scored))
-        if f"{JUDGE}_se" in facts:
-            known.append(facts[f"{JUDGE}_se"] * math.sqrt(run.n))
+        if not run.impossible and (score := cache.read("scores", run.scored)):
+            known.append(score.facts[f"{JUDGE}_se"] * math.sqrt(run.n))
     features = first.reference.features
     if not known and features not in TYPICAL_SE:
         return None
@@ -96,15 +93,14 @@ def detectable(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
 
 def pace(runs: Sequence[Run]) -> float | None:
     """Network evaluations per second, timed on one batch; None if what is sampled is exact."""
-    run = next((run for run in runs if not run.impossible and (run.network.cost or has_own_code(run.network))), None)
+    run = next((run for run in runs if not run.impossible and (run.network.cost or uses_user_code(run.network))), None)
     if run is None:
         return None
     network: Any = run.network
     model, machine, shape = network.untrained(), run.machine, run.network.shape
 
     def per_second(n: int) -> float:
-        mode = Mode(SAMPLING, n, machine.threads, machine.precision)
+        mode = ComputeMode(SAMPLING, n, machine.threads, machine.precision)
         return n / timed(forward(model, shape, machine.device, mode), machine.threads)
 
-    with of_user("network"):
-        return halve_until_it_fits(run.batch_size, per_second)[0]
+    return halve_until_it_fits(run.batch_size, per_second)[0]

@@ -11,7 +11,7 @@ from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
-from experiments.run.cache import Cache, Made
+from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import Network, Trained, data_of
@@ -42,13 +42,13 @@ class Curve:
         """
         weights = self.network.made(cache, lambda evaluations: None)
 
-        def make() -> Made:
+        def make() -> TensorsAndFacts:
             self.network.machine.pin()
             model = self.network.load(weights)
             errors = torch.stack([self._errors(model, sigma, index) for index, sigma in enumerate(self.sigmas)])
             return {"errors": errors}, {}
 
-        errors = cache.cached("curves", self, make, [weights]).tensors["errors"]
+        errors = cache.cached("curves", self, make).tensors["errors"]
         return [
             {"sigma": sigma, "relative_error": each.mean().item(), "n_images": len(each)}
             | {"se": (each.std() / len(each) ** 0.5).item()}

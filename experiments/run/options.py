@@ -2,20 +2,36 @@
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from diffusion_core.fields import check_fields, check_range, one_of
-from experiments.run.study import shown
 
 if TYPE_CHECKING:
     from experiments.run.machine import Machine
 
 PRECISIONS = ("auto", "fp32", "bf16")
 Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def shown(metavar: str, default: str) -> Any:
+    """How --help shows an option that is None unless given: its placeholder and its default."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+def one_name(what: str, known: Iterable[str], default: str | None = None) -> Any:
+    """How --help shows an option that takes a name; `default` if it is None unless given."""
+    hint = default and f"(default: {default})"
+    return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(known)), help_behavior_hint=hint)
+
+
+def names(what: str, known: Iterable[str]) -> Any:
+    """How --help shows an option that takes several names."""
+    return tyro.conf.arg(metavar="[NAME [NAME ...]]", help=what.format(names=", ".join(known)))
 
 
 @dataclass(frozen=True)
@@ -42,13 +58,20 @@ class Running:
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
     ] = "auto"
-    """auto: the faster one, eager or compiled, as timed on this machine once; the command machine shows the times."""
+    """auto: the faster one, as timed on this machine once; the command machine shows the times."""
     threads: Annotated[int | None, shown("N", "one per core; a worker's share with --workers")] = None
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False
     """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
-    only: Annotated[str | None, shown("CONDITION", "everything")] = None
-    """Run a part: a condition on the columns of table.csv, such as 'mode == "same-ladder" and seed == 1'."""
+    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[KEY=VALUE ...]", help_behavior_hint="(default: all)")] = ()
+    """Part to run, by the columns of table.csv that are known before: --only seed=1,2 section=control."""
+    fresh: bool = False
+    """Make all that this command needs anew, and replace what is stored."""
+    compile: bool = False
+    """Compile the network for sampling: about a minute per network, then 1.1 to 2 times faster. Without this option
+    --precision auto does so where sampling takes more than ten minutes, if there is a compiler."""
+    no_compile: bool = False
+    """Never compile."""
     json: bool = False
     """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
 
@@ -90,10 +113,11 @@ class Options(Result, Running, Cluster):
                     path.encode()  # as reports will
                 except (RuntimeError, UnicodeEncodeError) as error:  # ~NAME, but there is no such user; no text
                     raise ValueError(f"{name}={path!r}: {error}") from None
+        for pair in (("workers", "ray_address"), ("compile", "no_compile")):
+            if all(getattr(self, name) for name in pair):
+                raise ValueError(f"{', '.join(pair)}: give one of them")
         if self.workers is not None:
             check_range("workers", self.workers, 1)
-        if self.workers is not None and self.ray_address is not None:
-            raise ValueError("workers, ray_address: give one of them; workers are on this machine, Ray is for clusters")
         if self.gpus_per_run is not None:
             if not self.gpus_per_run > 0:
                 raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
@@ -107,8 +131,7 @@ class Options(Result, Running, Cluster):
 
     def machine(self) -> "Machine":
         """The machine in plain fp32, or in the precision that is given."""
-        from experiments.run.hardware import cores
-        from experiments.run.machine import Machine
+        from experiments.run.machine import Machine, cores
 
         threads = self.threads
         if threads is None and (self.workers or self.ray_address):  # several runs at a time

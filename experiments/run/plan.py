@@ -1,232 +1,115 @@
-"""The runs of a study: each setting with each network."""
+"""The plan of a study: its settings, each with each of its networks. It is made once per command."""
 
-import inspect
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from diffusion_core.data import check_name, resolve
+from diffusion_core import data_user
+from diffusion_core.data import resolve
 from diffusion_core.data_set import Images, Values
-from diffusion_core.fields import check_fields, check_range, one_of
+from diffusion_core.fields import one_of
 from diffusion_core.networks.build import TRUNKS
+from diffusion_core.networks.compiled import can_compile
 from diffusion_core.networks.small import SIDE
-from diffusion_core.samplers.sampling import default_batch
-from diffusion_core.schedules.sigma import check_ladder
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.distances.spaces import PYTHON, check_features, suited
+from experiments.distances.spaces import suited
 from experiments.own import external, form
 from experiments.own.features import features_id
 from experiments.own.user_code import of_user
-from experiments.run.compare import CONTROL, Row
-from experiments.run.folder import is_formula
-from experiments.run.foreign import Foreign
-from experiments.run.identity import LABEL, LATER, check_distinct, has_own_code, identity
+from experiments.run.autotune import MachineChoice, autotune
+from experiments.run.cache import Cache
+from experiments.run.compare import CONTROL
+from experiments.run.identity import identity, uses_user_code
 from experiments.run.machine import Machine
-from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Trained, data_of
+from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrained, Trained, data_of
+from experiments.run.options import Options
+from experiments.run.result_folder import is_formula
+from experiments.run.runs import OTHER, VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import Study
+from experiments.terminal import duration
 
-OTHER = 10_000  # added to a seed for other noise, or for another network
-OF_SAMPLERS = ("alpha", "beta", "eta", "s_churn", "mu", "beta_ks")  # columns that a sampler may fill
-VALUES = "values"  # the feature space of floats: their own values
-MOST_DECODED = 10_000  # latents of the data that are decoded to compare samples with
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The real images that samples are compared with, in one feature space."""
-
-    data: str  # images or points; latents only if `decoder` says what they show
-    features: str  # see distances/spaces.py; VALUES for samples that are floats
-    features_id: str  # hash of the extractor's weights
-    weights: Path | None = field(default=None, metadata=LABEL)  # their file; None for the extractor's own
-    decoder: Foreign | None = field(default=None, metadata=LATER)  # the network that decodes them
-    most: int | None = field(default=None, metadata=LATER)  # of the images, the first; None for all
-
-    def __post_init__(self) -> None:
-        check_name(self.data)
-        if self.features != VALUES:
-            check_features(self.features)
-
-    @property
-    def n(self) -> int:
-        """How many real images there are."""
-        return min(len(data_of(self.data)), self.most or sys.maxsize)
-
-    @property
-    def foreign(self) -> bool:
-        """Whether the features come from a user's code."""
-        return self.features.startswith(PYTHON)
+WORTH_COMPILING = 600.0  # seconds of sampling
+MAX_DECODED = 10_000  # latents of the data that are decoded to compare samples with
 
 
 @dataclass(frozen=True)
-class Run:
-    """A setting with one network and n images. Its identity is that of its samples; `score_id` that of its row."""
+class Planner:
+    """The network, the real images and the machines of a study: all that its settings share. Files are read once."""
 
-    setting: Setting
+    study: Study
     network: Network
-    n: int
-    machine: Machine
-    reference: Reference = field(metadata=LABEL)
-    batch: int = 0  # samples per network evaluation; 0 for the machine's default
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_range("batch", self.batch, 0)
-
-    @property
-    def seed(self) -> int:
-        """Runs with the same seed start from the same noise."""
-        return self.network.seed + OTHER * self.setting.draw
-
-    @property
-    def number(self) -> int:
-        """Which network of its setting it has, as a training seed: retrained ones share the numbers of the others."""
-        return self.network.seed - OTHER * self.setting.retrained
-
-    @property
-    def batch_size(self) -> int:
-        return min(self.batch or default_batch(self.machine.device, self.machine.threads), self.n)
-
-    @cached_property
-    def sigmas(self) -> tuple[float, ...]:
-        return self.setting.ladder.sigmas()
-
-    @cached_property
-    def nfe(self) -> int:
-        """Planned network evaluations per image. Tables have the counted number."""
-        return self.setting.sampler.planned_nfe(self.sigmas) + self.setting.final_denoise
-
-    @cached_property
-    def impossible(self) -> str:
-        """Why it cannot be run, such as an eta that is too large for the ladder; "" if it can."""
-        if self.setting.impossible:
-            return self.setting.impossible
-        try:
-            if has_own_code(ladder := self.setting.ladder):
-                with of_user(f"ladder {ladder.name}"):
-                    if not isinstance(self.sigmas, tuple):
-                        raise ValueError(f"sigmas: ladder {ladder.name} gave no tuple, but {self.sigmas!r:.80}")
-                    check_ladder(self.sigmas)
-            nfe, budget = self.nfe, self.setting.budget
-        except ValueError as error:
-            return str(error)
-        if self.n < MIN_SAMPLES:
-            return f"n_samples={self.n}: it must be at least {MIN_SAMPLES}"
-        over = budget is not None and nfe > budget
-        return f"{self.setting.sampler.name} takes {nfe} evaluations, above the budget of {budget}" if over else ""
-
-    @cached_property
-    def samples_id(self) -> str:
-        return identity(self)
-
-    @property
-    def scored(self) -> tuple[Any, ...]:
-        """What its score follows from."""
-        return (self, self.reference)
-
-    @cached_property
-    def score_id(self) -> str:
-        return identity(self.scored)
-
-    def row(self) -> Row:
-        """The columns of table.csv that are known before the run."""
-        setting, sampler, ladder = self.setting, self.setting.sampler, self.setting.ladder
-        values: Row = {"mode": setting.group, "setting": setting.label, "budget": setting.budget}
-        values |= {"schedule": ladder.name, "sampler": sampler.name, "train_seed": self.network.seed}
-        if self.impossible:
-            with suppress(ValueError):  # a ladder of a user's
-                values["n_steps"] = len(self.sigmas) - 1
-            return values | {"eta": getattr(sampler, "eta", None), "status": "infeasible", "error": self.impossible}
-        values |= {
-            "data": self.network.data,
-            "sigma_max": self.sigmas[0] if has_own_code(ladder) else ladder.sigma_max,
-            "sigma_min": self.sigmas[-1] if has_own_code(ladder) else ladder.sigma_min,
-            "n_steps": len(self.sigmas) - 1,
-            "final_denoise": setting.final_denoise,
-            "n_samples": self.n,
-            "sample_seed": self.seed,
-            "features": self.reference.features,
-            "features_id": self.reference.features_id,
-            "precision_mode": self.machine.precision,
-            "compiled": self.machine.compiled,
-            "threads": self.machine.threads,
-            "model_id": identity(self.network),
-            "samples_id": self.samples_id,
-            "run_id": self.score_id,
-        }
-        with of_user(f"row() of {sampler.name}", ValueError):
-            own = dict(sampler.row(self.sigmas))
-            if others := sorted(map(str, own.keys() - {*OF_SAMPLERS})):
-                raise ValueError(f"it has {others[0]!r}; a sampler's own columns are {', '.join(OF_SAMPLERS)}")
-        return values | self.network.row() | own
-
-
-class Names(NamedTuple):
-    """The data of a study under names that hold their content. All files are read for these: once per command."""
-
-    data: str
-    images: str | None
+    reference: Reference
+    machine: Machine  # of sampling
+    note: str = ""  # why this machine
+    seconds: float = 0.0  # of an evaluation of one image, if compilation may be chosen
 
     @classmethod
-    def of(cls, study: Study) -> "Names":
-        return cls(resolve(study.data), study.images and resolve(study.images))
+    def of(cls, study: Study, options: Options, cache: Cache, say: Callable[[str], object]) -> "Planner":
+        """Loads data and network, and times the network if the precision is to be chosen."""
+        data, images = resolve(study.data), study.images and resolve(study.images)
+        plain = options.machine()
+        network = make_network(study, data, plain)
+        choice = MachineChoice(plain, plain)
+        if options.given_precision == "auto" and not isinstance(network, Exact):
+            together = 1 if options.alone else study.seeds
+            choice = autotune(network, plain, cache, together, say)
+        machine = replace(choice.sampling, compiled=options.compile)
+        if isinstance(network, Pretrained):
+            network = make_network(study, data, choice.sampling) if choice.sampling != plain else network
+        elif isinstance(network, Trained):
+            network = replace(network, machine=choice.training)
+        else:  # what is exact has its own machine, in fp32
+            machine = network.machine
+        may = isinstance(network, Trained) and not (options.compile or options.no_compile)
+        seconds = choice.seconds if may and can_compile(machine.device) else 0.0
+        return cls(study, network, _reference(study, data, images, network), machine, choice.why, seconds)
+
+    def compiled_if_long(self, runs: Sequence[Run]) -> "Planner":
+        """The same with compiled sampling, if that of all runs takes more than ten minutes. Compilation takes one."""
+        samplings = {run.samples_id: run for run in runs if not run.impossible}
+        seconds = self.seconds * sum(run.n * run.nfe for run in samplings.values())
+        if seconds <= WORTH_COMPILING:
+            return self
+        note = f"{self.note}; compiled, since sampling would take {duration(seconds)}"
+        return replace(self, machine=replace(self.machine, compiled=True), note=note)
+
+    def plan(self, settings: Iterable[Setting]) -> list[Run]:
+        """The runs of some settings, network by network.
+
+        Raises:
+            ValueError: settings, or options of the study, that do not suit each other or their data.
+        """
+        settings, study, runs = list(settings), self.study, list[Run]()
+        check_settings(settings)
+        most = self.reference.n // 3
+        for number in range(study.seeds) if isinstance(self.network, Trained) else range(1):
+            for setting in settings:
+                if setting.networks is not None and number >= setting.networks:
+                    continue
+                n = setting.n or study.n_samples
+                if not MIN_SAMPLES <= n <= most:
+                    raise ValueError(
+                        f"n_samples={n}: it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}, "
+                        "a third of its images: as many are set aside for the floor, and intervals hold only for a "
+                        "reference larger than that"
+                    )
+                network = _trained_as(setting, self.network, study.first_seed + number)
+                runs.append(Run(setting, network, n, self.machine, self.reference, study.batch_size))
+        _check_runs(runs)
+        return runs
 
 
-def planned(
-    study: Study,
-    settings: Iterable[Setting],
-    training: Machine,
-    sampling: Machine,
-    batch: int = 0,
-    names: Names | None = None,
-) -> list[Run]:
-    """The runs of some settings: every one with each of its networks.
-
-    Args:
-        training, sampling: the machines of networks that are trained here, and of everything else.
-        batch: samples per network evaluation; 0 for the machine's default.
-        names: of its data, if they are known.
-
-    Raises:
-        ValueError: settings, or options of the study, that do not suit each other or their data.
-    """
-    names, settings = names or Names.of(study), list(settings)
-    check_settings(settings)
-    network = _network(study, names.data, training, sampling)
-    reference = _reference(study, names, network)
-    most = reference.n // 3
-    numbers = range(study.seeds) if isinstance(network, Trained) else range(1)
-    machine = network.machine if isinstance(network, Exact) else sampling  # what is exact has its own, in fp32
-    runs = list[Run]()
-    for number in numbers:
-        for one in settings:
-            if one.networks is not None and number >= one.networks:
-                continue
-            n = one.n or study.n_samples
-            if not MIN_SAMPLES <= n <= most:
-                raise ValueError(
-                    f"n_samples={n}: it must be between {MIN_SAMPLES} and {most} for data={reference.data!r}, a third "
-                    "of its images: as many are set aside for the floor, and intervals hold only for a reference "
-                    "larger than that"
-                )
-            own = _trained_as(one, network, study.first_seed + number)
-            runs.append(Run(one, own, n, machine, reference, study.batch_size or batch))
-    return runs
-
-
-def _reference(study: Study, names: Names, network: Network) -> Reference:
+def _reference(study: Study, data: str, images: str | None, network: Network) -> Reference:
     """What samples are compared with: the data, or --images, or latents of the data as the network decodes them."""
-    if study.images is not None and not isinstance(network, Foreign):
+    if study.images is not None and not isinstance(network, Pretrained):
         raise ValueError(f"images={study.images!r}: only a network from elsewhere decodes its samples; use --data")
-    real = data_of(names.images or names.data)
+    real = data_of(images or data)
     latents = isinstance(real, Values) and not real.are_points
-    if isinstance(network, Foreign) and (shown := network.shown) and not latents:
+    if isinstance(network, Pretrained) and (shown := network.decoded_shape) and not latents:
         form.check_size(shown, real)
     if isinstance(real, Values) and real.are_points:
         if study.features not in (None, VALUES):
@@ -235,22 +118,22 @@ def _reference(study: Study, names: Names, network: Network) -> Reference:
     features = study.features or suited(real.name)
     decoder, most = None, None
     if latents:
-        if study.images is not None or not isinstance(network, Foreign):
+        if study.images is not None or not isinstance(network, Pretrained):
             what = "--images must be images" if study.images else "--network must be one that decodes them"
             raise ValueError(f"data={real.name!r}: {what}; latents alone cannot be compared")
-        decoder, most = network, MOST_DECODED if len(real) > MOST_DECODED else None
+        decoder, most = network, MAX_DECODED if len(real) > MAX_DECODED else None
     content = features_id(features, study.feature_weights)
     return Reference(real.name, features, content, study.feature_weights, decoder, most)
 
 
-def _network(study: Study, data: str, training: Machine, sampling: Machine) -> Network:
+def make_network(study: Study, data: str, machine: Machine) -> Network:
     """The network that the option --network names; a trained one is the first."""
     if study.label is not None and ":" not in study.network:
         raise ValueError(f"label={study.label}: it needs --network diffusers:FOLDER")
     if study.network == "exact":
-        return Exact(data, study.held_out, machine=replace(sampling, precision="fp32", compiled=False))
+        return Exact(data, held_out=study.held_out, machine=replace(machine, precision="fp32", compiled=False))
     if ":" in study.network:
-        return Foreign.of(study.network, data, study.label, sampling)
+        return Pretrained.of(study.network, data, study.label, machine)
     one_of("network", study.network, (*TRUNKS, "exact", *external.SPELLINGS))
     images = data_of(data)
     if isinstance(images, Values) and not images.are_points:
@@ -270,7 +153,7 @@ def _network(study: Study, data: str, training: Machine, sampling: Machine) -> N
         recipe = OF_POINTS if study.recipe == "fast" else recipe
     if (name == "mlp") != isinstance(images, Values):
         raise ValueError(f"network={name!r}: mlp is for points and others are for images, but the data are {data!r}")
-    return Trained(data, name, held_out=held_out, machine=training, **budget, **recipe)
+    return Trained(data, network=name, held_out=held_out, machine=machine, **budget, **recipe)
 
 
 def _trained_as(one: Setting, network: Network, seed: int) -> Network:
@@ -286,8 +169,7 @@ def _trained_as(one: Setting, network: Network, seed: int) -> Network:
             f"training={fixed[0]!r} of {one.label!r}: all settings of a study share it, since they are scored against "
             "the same images; use --data, --seeds and the other options"
         )
-    with of_user(f"training of {one.label!r}"):
-        return replace(network, seed=seed + OTHER * one.retrained, **one.training)
+    return replace(network, seed=seed + OTHER * one.retrained, **one.training)
 
 
 def check_settings(settings: Sequence[Setting]) -> None:
@@ -301,8 +183,6 @@ def check_settings(settings: Sequence[Setting]) -> None:
                 raise ValueError(f"{name}={text!r}: it must be a text that can be printed in a line")
             if is_formula(text):
                 raise ValueError(f"{name}={text!r}: a spreadsheet would calculate it; begin it with another character")
-        for what, value in {"sampler": one.sampler, "noise": one.training.get("noise")}.items():
-            _check_name(f"name of the {what} of {one.label!r}", value)
         if one.group == CONTROL and not (one.draw or one.retrained):
             raise ValueError(f"group={one.group!r} of {one.label!r}: the A/A control of a setting is called so")
     keys = [(one.group, one.budget, " ".join(one.label.split())) for one in settings]
@@ -310,27 +190,69 @@ def check_settings(settings: Sequence[Setting]) -> None:
         raise ValueError(f"settings(): {twice[2]!r} of {twice[0]!r} more than once; labels of one group must differ")
 
 
-def _check_name(what: str, value: Any) -> None:
-    """Raises ValueError for a name that is no text, or an empty one."""
-    if inspect.getattr_static(value, "name", None) is None:
-        return
-    with of_user(what, ValueError):
-        name = value.name
-    if not isinstance(name, str) or not name.strip():
-        raise ValueError(f"{what}: {name!r}: it must be a text that is not empty")
-
-
-def check_plan(runs: Iterable[Run]) -> None:
-    """Raises ValueError for runs that have no identity, or share one though they differ, or cannot be planned."""
-    runs = list(runs)
-    check_distinct(runs)
-    for parts in ((run.network for run in runs), (run.reference for run in runs)):
-        check_distinct(dict.fromkeys(parts))
+def _check_runs(runs: Iterable[Run]) -> None:
+    """Raises ValueError for runs that have no identity, whose cost is no number, or whose ladder changes."""
     for run in runs:
-        with of_user(f"planned_nfe of {run.setting.label}"):  # a ValueError is why a run is impossible
-            planned = 0 if run.impossible else run.nfe
+        identity(run.scored)
+        planned = 0 if run.impossible else run.nfe
         if type(planned) is not int:
             raise ValueError(f"planned_nfe of {run.setting.label} is {planned!r}; it must be a whole number")
     for ladder in dict.fromkeys(run.setting.ladder for run in runs if not run.impossible):
-        if has_own_code(ladder) and ladder.sigmas() != ladder.sigmas():
+        if uses_user_code(ladder) and ladder.sigmas() != ladder.sigmas():
             raise ValueError(f"ladder {ladder.name}: called twice, its schedule gave other levels")
+
+
+def collect_settings(study: Study) -> list[Setting]:
+    """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
+    settings = take_settings("settings()", study, study.settings)
+    if type(study).compare is not Study.compare or len(settings) < 2:
+        return settings
+    if any(not isinstance(one, Setting) or one.group == CONTROL for one in settings):
+        return settings
+    trained = any(one.training for one in settings)
+    return [*settings, replace(settings[0], group=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
+
+
+def take_settings(what: str, study: Study, method: Callable[[], Iterable[Setting]]) -> list[Setting]:
+    """What a method of a user's yields. ValueError, with the line, if it fails."""
+    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
+    with of_user(what, file=file and Path(file)):
+        return [*method()]
+
+
+def check_options(study: Study, options: Options, out: Path) -> None:
+    """Raises ValueError for options that do not suit the network, or a result folder among the images."""
+    if not study.trains and (typed := sorted(options.given & {*study.of_training})):
+        raise ValueError(f"{', '.join(typed)}: only for training; remove it, or --network")
+    if options.machine().device == "mps" and (study.network == "exact" or (study.trains and study.recipe == "fast")):
+        why = "it has no float64, which --recipe fast and --network exact need"
+        raise ValueError(f"device='mps': {why}; use --recipe plain, or --device cpu")
+    images = data_user.parse(study.data)
+    if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
+        raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")
+
+
+def check_baselines(study: Study, runs: Sequence[Run]) -> None:
+    """Raises ValueError if a setting with which all others of its group would be compared cannot be run."""
+    if type(study).compare is not Study.compare:
+        return
+    for pair in study.interactions:
+        if len(pair) != 2 or {*pair} - {run.setting.label for run in runs}:
+            raise ValueError(f"interactions: {pair!r}: it must be a pair of labels of settings()")
+    first: dict[Any, Run] = {}
+    for run in runs:
+        first.setdefault((run.setting.group, run.setting.budget), run)
+    for run in runs:
+        one, base = run.setting, first[run.setting.group, run.setting.budget]
+        if one.group != CONTROL and (one.n, one.networks, one.draw) != (
+            base.setting.n, base.setting.networks, base.setting.draw
+        ):  # fmt: skip
+            raise ValueError(
+                f"{one.label!r} and {base.setting.label!r} of {one.group!r} cannot be compared: n, networks and draw "
+                "must be equal in a group, since images are compared one by one"
+            )
+        if base.impossible and one != base.setting:
+            raise ValueError(
+                f"{base.setting.label!r} is the first setting of {one.group!r}, so all others are compared with it, "
+                f"but it cannot be run: {base.impossible}"
+            )

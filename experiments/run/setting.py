@@ -9,7 +9,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from experiments.own import names
-from experiments.run.identity import LABEL, registered
+from experiments.run.identity import NOT_IDENTITY, registered
 
 
 @dataclass(frozen=True)
@@ -115,18 +115,18 @@ class Setting:
         impossible: why it is not run, if its sampler and ladder do not say so themselves.
     """
 
-    label: str = field(metadata=LABEL)
+    label: str = field(metadata=NOT_IDENTITY)
     ladder: Ladder | AlphaBetaLadder
     sampler: Sampler
-    group: str = field(default="all", metadata=LABEL)
-    training: Mapping[str, Any] = field(default_factory=dict, metadata=LABEL, hash=False)  # it is in the network
+    group: str = field(default="all", metadata=NOT_IDENTITY)
+    training: Mapping[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)  # it is in the network
     final_denoise: bool = False
-    budget: int | None = field(default=None, metadata=LABEL)
-    n: int | None = field(default=None, metadata=LABEL)  # it is in the run
-    networks: int | None = field(default=None, metadata=LABEL)
+    budget: int | None = field(default=None, metadata=NOT_IDENTITY)
+    n: int | None = field(default=None, metadata=NOT_IDENTITY)  # it is in the run
+    networks: int | None = field(default=None, metadata=NOT_IDENTITY)
     draw: int = 0
-    retrained: bool = field(default=False, metadata=LABEL)  # it is in the network
-    impossible: str = field(default="", metadata=LABEL)
+    retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
+    impossible: str = field(default="", metadata=NOT_IDENTITY)
 
     def __post_init__(self) -> None:
         check_fields(self)

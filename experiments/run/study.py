@@ -12,7 +12,7 @@ experiments that ship are such classes. This module imports no torch, so that --
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -32,10 +32,11 @@ from experiments.run.compare import (
     interactions,
     repeated,
 )
+from experiments.run.options import shown
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
-    from experiments.run.tables import Made, Result
+    from experiments.run.tables import ResultTables, RunResults
 
 T = TypeVar("T")
 Say = Callable[[str], object]
@@ -44,22 +45,6 @@ Of = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (group, budget) -> l
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
-
-
-def shown(metavar: str, default: str) -> Any:
-    """How --help shows an option that is None unless given: its placeholder and its default."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-
-
-def one_name(what: str, known: Iterable[str], default: str | None = None) -> Any:
-    """How --help shows an option that takes a name; `default` if it is None unless given."""
-    hint = default and f"(default: {default})"
-    return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(known)), help_behavior_hint=hint)
-
-
-def names(what: str, known: Iterable[str]) -> Any:
-    """How --help shows an option that takes several names."""
-    return tyro.conf.arg(metavar="[NAME [NAME ...]]", help=what.format(names=", ".join(known)))
 
 
 def check_list(name: str, values: Sequence[Any]) -> None:
@@ -149,29 +134,20 @@ class Study:
             if (setting := repeated(again, others)) is not None:
                 yield control(again, setting)
 
-    def then(self, made: "Made", room: float, say: Say) -> Iterator[Setting]:
-        """What is run besides when all settings are measured, because of what came out.
-
-        Args:
-            room: network evaluations for which there is time, see `limit`.
-            say: tells the user.
-        """
+    def then(self, results: "RunResults", say: Say) -> Iterator[Setting]:
+        """What is run besides when all settings are measured, because of what came out."""
         yield from ()
 
-    def more(self, made: "Made") -> Mapping[str, Sequence[Row]]:
+    def more(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
         """Further tables of its report, by the name of their file."""
         return {}
 
-    def finish(self, folder: Path, made: "Made", result: "Result", say: Say) -> None:
+    def finish(self, folder: Path, results: "RunResults", tables: "ResultTables", say: Say) -> None:
         """Writes further files, and tells the user about them."""
-
-    def shortest(self) -> Iterator[Setting]:
-        """The least of `settings` and `then` that makes sense, if the time is short, see `limit`."""
-        yield from self.settings()
 
     @property
     def limit(self) -> float:
-        """The seconds after which the report is to be ready."""
+        """Seconds after which nothing is begun any more; the settings begin nothing after 60 % of them."""
         return math.inf
 
     @property
@@ -200,6 +176,7 @@ class Study:
 
         The former to six significant digits, all of which names of ladders show; the latter to four decimals.
         """
-        from experiments.run.foreign import scale_of
+        from diffusion_core.data import resolve
+        from experiments.run.networks import data_std
 
-        return scale_of(self)
+        return data_std(self.network, resolve(self.data), self.label)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.run.study import shown
+from experiments.run.options import shown
 from experiments.terminal import Terminal
 
 HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
@@ -92,8 +92,8 @@ def main(options: Score) -> int:
     out = options.out.absolute()  # wherever code of the user's goes
     _check(options, out)
     from experiments.run.cache import Cache
-    from experiments.run.conclusion import show
-    from experiments.run.folder import earlier, held
+    from experiments.run.result_folder import earlier, held
+    from experiments.run.summary import show
     from experiments.scoring import compare, equivalence
 
     earlier(options.out)  # raises ValueError if others wrote there

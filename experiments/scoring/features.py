@@ -21,10 +21,9 @@ from diffusion_core.data_files import Pixels, check_range
 from diffusion_core.networks.small import SIDE
 from experiments.distances.spaces import PYTHON
 from experiments.distances.texture import RealTexture, texture
-from experiments.own.features import CHECKED, check_batches, features_id, load, opened, usual_batch
-from experiments.run.artifact import Artifact
-from experiments.run.believe import choose, compare
-from experiments.run.cache import Cache, Made
+from experiments.own.features import check_features_repeatable, features_id, opened, usual_batch
+from experiments.run.cache import Cache, TensorsAndFacts
+from experiments.run.spot_check import check_same, sample_indices
 from experiments.scoring.inputs import ImageSet
 from experiments.scoring.progress import ahead, steps
 
@@ -79,23 +78,22 @@ class Measured:
 
 
 def describe(images: ImageSet, extractor: Extractor, store: Cache) -> Described:
-    """Features and texture of all images, from the store if a check of a few shows that they still hold.
+    """Features and texture of all images, from the store if a few, computed again, are as they are there.
 
     ValueError, which names the image, if one cannot be read or does not suit the extractor.
     """
     config = Measured(images.content, extractor.name, features_id(extractor.name, extractor.weights))
 
-    def make() -> Made:
+    def make() -> TensorsAndFacts:
         described = _measured(images, range(images.n), extractor)
         return {name: torch.from_numpy(value) for name, value in vars(described).items()}, {}
 
-    def check(stored: Artifact) -> None:
-        chosen = choose(images.n, 1)
+    if (stored := store.read("features", config)) is not None:
+        chosen = sample_indices(images.n, 1)
         again = torch.from_numpy(_measured(images, chosen, extractor).features)
-        maker = {f"features {config.features}": {"features": config.features, "features_id": config.features_id}}
-        compare(f"features of {images.name}, computed again,", again, stored.tensors["features"][chosen], maker)
-
-    file = store.cached("features", config, make, check=check)
+        what, remedy = f"features {config.features}", "name another --store"
+        check_same(what, images.name, again, stored.tensors["features"][chosen], remedy=remedy)
+    file = stored or store.cached("features", config, make)
     return Described(**{name: tensor.numpy() for name, tensor in file.tensors.items()})
 
 
@@ -120,7 +118,7 @@ def _measured(images: ImageSet, chosen: Sequence[int], extractor: Extractor) -> 
             step(f"{name} features of {images.name}")
             suited, largest = suit(pixels, name, images.name), max(largest, int(pixels.max()))
             if not checked:
-                check_batches(name, load(name), suited[:CHECKED])
+                check_features_repeatable(name, suited)
                 checked = True
             for place, row in zip(places, layers(suited)[0], strict=True):
                 features[place] = row

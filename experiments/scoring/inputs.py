@@ -7,6 +7,7 @@ also an array. Images come in the order of their files or of their array, and ar
 
 import csv
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +21,8 @@ from diffusion_core import data
 from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
 from diffusion_core.data_set import Images
 from experiments.own.files import read_json
-from experiments.run.artifact import header_of, stored
-from experiments.run.cache import Cache
-from experiments.run.identity import of_plain
+from experiments.run.cache import Cache, read_header, read_tensors
+from experiments.run.identity import identity_of_json
 from experiments.scoring.progress import ahead, steps
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
@@ -212,8 +212,8 @@ def _samples(name: str, seeds: Mapping[str, str], store: Cache) -> ImageSet:
                 f"the store {store.root} has no samples {identity}; run their command again, or name another one with "
                 "--store"
             )
-        content, (config, _) = stored(path), header_of(path)
-        if of_plain(config) != identity or "samples" not in content:
+        content, (config, _) = read_tensors(path), read_header(path)
+        if identity_of_json(json.loads(config)) != identity or "samples" not in content:
             raise ValueError(f"{path} does not hold samples {identity}; remove it, and run their command again")
         samples = content["samples"]
         if samples.is_floating_point():

@@ -10,9 +10,9 @@ from studies import contrasts, pairs, plan
 
 from diffusion_core.samplers import Euler
 from experiments.beta import Beta
-from experiments.run.doubts import impossible
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.setting import Ladder
+from experiments.run.setup_warnings import impossible_note
 
 
 def preset(name: str, **options: Any) -> Beta:
@@ -97,7 +97,7 @@ def test_impossible_eta_is_listed_not_run() -> None:
     absent = [run for run in runs if run.impossible]
     assert len(absent) == 2 and {run.row()["status"] for run in absent} == {"infeasible"}
     assert "between 0 and 1/sqrt(1 - r^2) = 1.016" in absent[0].impossible
-    told = impossible(runs)  # one setting, on two networks
+    told = impossible_note(runs)  # one setting, on two networks
     assert told.startswith("1 setting is infeasible and not run: 'eta 9' of 'same-ladder' (eta=9.0: at sigma'/sigma = ")
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from smoke import Ended, typed
+from studies import plan
 from times import level_of
 from torch import Tensor
 
@@ -18,13 +19,13 @@ from diffusion_core.data import resolve
 from diffusion_core.exact import Empirical
 from experiments.own import external
 from experiments.own.behaviour import behaviour
-from experiments.run import dry_run, steps, timings
+from experiments.run import autotune, dry_run, stages
 from experiments.run.cache import Cache
-from experiments.run.doubts import doubts
-from experiments.run.foreign import Foreign
 from experiments.run.machine import Machine
-from experiments.run.plan import Reference, Run, planned
+from experiments.run.networks import Pretrained
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
+from experiments.run.setup_warnings import check_setup
 from experiments.sweep import OneSetting
 
 DATA = load("mnist5k")
@@ -69,8 +70,8 @@ def checked(name: str, *arguments: str) -> Ended:
     return typed("check", "--network", f"python:test_check:{name}", *arguments)
 
 
-def foreign(name: str, data: str = "mnist5k") -> Foreign:
-    return Foreign.of(f"python:test_check:{name}", resolve(data), None, Machine())
+def foreign(name: str, data: str = "mnist5k") -> Pretrained:
+    return Pretrained.of(f"python:test_check:{name}", resolve(data), None, Machine())
 
 
 def run(name: str, ladder: Ladder, n: int = 40, batch: int = 0) -> Run:
@@ -139,15 +140,15 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
     with pytest.raises(
         ValueError, match="images of 48x48, but networks that are trained here take 32x32; other sizes need"
     ):
-        planned(study, study.settings(), Machine(), Machine())
+        plan(study)
     study = replace(study, network="python:test_check:any_size")
-    (one,) = planned(study, study.settings(), Machine(), Machine())
+    (one,) = plan(study)
     assert one.network.data.startswith(data + "@") and one.network.shape == (1, 48, 48)
 
 
 def test_doubts_are_said_before_a_run(here: Path) -> None:
     def said(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
-        return doubts([run(name, Ladder("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
+        return check_setup([run(name, Ladder("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
 
     assert said("right") == []
     assert said("right", 900.0, 0.03) == [
@@ -159,7 +160,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
     see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.run.doubts.examine", lambda *_: pytest.fail("it was asked twice"))
+        patch.setattr("experiments.run.setup_warnings.examine", lambda *_: pytest.fail("it was asked twice"))
         assert said("wrong") == [doubt]
 
 
@@ -167,15 +168,15 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
 def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
     expected = 25.5 * (torch.arange(70) % 10).view(-1, 1)
     for batch in (7, 32, LIMIT):
-        file = steps.sample(run("labelled", Ladder(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
+        file = stages.sample(run("labelled", Ladder(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
         assert (file.tensors["samples"].float().flatten(1) - expected).abs().max() <= 0.6
 
 
 def test_a_network_with_labels_can_be_timed(here: Path) -> None:
     rate = dry_run.pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
     assert rate is not None and rate > 0
-    mode = timings.Mode(timings.SAMPLING, LIMIT, 1)
-    result = timings.forward(labelled, DATA.shape, "cpu", mode)()
+    mode = autotune.ComputeMode(autotune.SAMPLING, LIMIT, 1)
+    result = autotune.forward(labelled, DATA.shape, "cpu", mode)()
     assert isinstance(result, Tensor) and result.shape == (LIMIT, 1, 32, 32)
 
 

@@ -117,7 +117,7 @@ def test_a_list_that_ends_early_keeps_what_is_finished(
 def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path) -> None:
     (folder / "theirs").mkdir()
     (folder / "theirs/verdicts.csv").write_text("mine")
-    with pytest.raises(ValueError, match=r"it holds verdicts\.csv, which no run wrote; choose another folder"):
+    with pytest.raises(ValueError, match=r"it contains verdicts\.csv, which Sigmabench did not write; choose another"):
         run("my_samplers:raises", *FEW, "--out", "theirs")  # before any work
     assert (folder / "theirs/verdicts.csv").read_text() == "mine"
     run("my_samplers:right", *FEW, "--out", "mine")

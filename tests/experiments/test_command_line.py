@@ -12,9 +12,9 @@ from smoke import typed
 
 from experiments import __main__ as program
 from experiments.command_line import STUDIES, parse
-from experiments.run import folder
-from experiments.run.doubts import check_command
-from experiments.run.foreign import Foreign
+from experiments.run import result_folder
+from experiments.run.networks import Pretrained
+from experiments.run.setup_warnings import check_command
 from experiments.run.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -83,8 +83,8 @@ def test_help_says_what_was_typed(
 def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
         monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
-        assert folder.command() == f"{prog} run --law 'log-normal(0, 1)'"
-        assert check_command(Foreign("python:m:x")) == f"{prog} check --network python:m:x"
+        assert result_folder.command() == f"{prog} run --law 'log-normal(0, 1)'"
+        assert check_command(Pretrained(source="python:m:x")) == f"{prog} check --network python:m:x"
 
 
 HELPS = f"""
@@ -129,7 +129,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
 
 
 def test_code_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.run.answer.answer", lambda *arguments: sys.exit(0))
+    monkeypatch.setattr("experiments.run.experiment.answer", lambda *arguments: sys.exit(0))
     ended = typed("run")
     assert ended.status == 2 and "error: code of yours calls sys.exit(0), which would end the run" in ended.stderr
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from smoke import Ended, known_images, typed
 
 from diffusion_core import load
-from experiments.run.foreign import adapter_of
-from experiments.tune import Tune
+from diffusion_core.data import resolve
+from experiments.run.networks import adapter_of
 
 SETTINGS = ("--settings", "karras, heun", "--ladders", "karras", "--samplers", "--etas", "0", "1")
 
@@ -81,7 +81,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
     (path,) = (here / "tuned/export").glob("*-torch.py")
     code: dict[str, Any] = {}
     exec(path.read_text(), code)
-    adapter = adapter_of(Tune(network="python:latent_pair:right", data=f"latents:{latent_pair.FILE}"))
+    adapter = adapter_of("python:latent_pair:right", resolve(f"latents:{latent_pair.FILE}"), None)
     assert adapter is not None and adapter.decoder is not None
     latents = code["sample"](adapter.net, lambda: torch.randn(16, *latent_pair.SHAPE))
     assert adapter.decoder(latents).float().std() > 40, "images of digits"

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,9 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
 
 def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
-    monkeypatch.setattr(networks, "train", lambda model, x0, *rest, **more: seen.append(x0))
-    Trained(held_out=4000).training()
+    step = SimpleNamespace(images_seen=64, loss=torch.tensor(1.0))
+    monkeypatch.setattr(networks, "train", lambda model, x0, *rest, **more: [seen.append(x0) or step])
+    Trained(held_out=4000)._train(lambda evaluations: None)
     torch.testing.assert_close(seen[0], data_of("mnist5k").standardised()[:1000])
 
 

@@ -13,7 +13,7 @@ from studies import plan
 
 from diffusion_core.data import load
 from diffusion_core.exact import Empirical
-from experiments.run import steps
+from experiments.run import stages
 from experiments.sweep import OneSetting
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
@@ -87,7 +87,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
     plan = smoke(tmp_path, *EXACT, "--dry-run").summary
     assert plan["dry_run"] and plan["samples"] == {"unique": 3, "left": 3} and plan["evaluations"] == 3 * 40 * 4
     assert not (tmp_path / "out").exists() and not (tmp_path / "store").exists()
-    original, made = steps._sampled, [0]
+    original, made = stages._sample, [0]
 
     def sampled(*arguments: Any) -> Any:
         made[0] += 1
@@ -95,7 +95,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    monkeypatch.setattr(steps, "_sampled", sampled)
+    monkeypatch.setattr(stages, "_sample", sampled)
     stopped = smoke(tmp_path, *EXACT, status=130)
     assert stopped.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
     assert stopped.summary["interrupted"] and stopped.summary["report"] is stopped.summary["verdict"] is None
@@ -107,7 +107,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
         "experiment", "rows", "failed", "interrupted", "table", "verdict", "report", "seconds", "evaluations",
     }  # fmt: skip
     assert done.summary["table"] == str(done.out / "table.csv") and Path(done.summary["report"]).is_file()
-    part = smoke(tmp_path, *EXACT, "--only", "setting == 'eta 1'", out="part")
+    part = smoke(tmp_path, *EXACT, "--only", "setting=eta 1", out="part")
     assert list(part.rows()["setting"]) == ["eta 1"] and part.summary["evaluations"] == 0
     assert "a part of the experiment was run, 1 of 3 runs" in part.stdout
     monkeypatch.setattr("experiments.terminal.Terminal.is_terminal", True)

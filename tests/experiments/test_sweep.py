@@ -13,12 +13,14 @@ from studies import plan
 
 import experiments
 from diffusion_core.samplers import Euler
+from experiments.own.source import TEXTS
 from experiments.run.identity import identity
-from experiments.run.plan import Run
+from experiments.run.runs import Run
 from experiments.sweep import read
 
 
 def planned(folder: Path, text: str) -> list[Run]:
+    TEXTS.clear()  # as a new process
     study = read(written(folder, text))
     return plan(study(**study.presets["smoke"]))
 
@@ -78,6 +80,7 @@ def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch() -> Non
 def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_before(tmp_path: Path) -> None:
     text = FILE.replace("import Euler, Heun, Sampler", "import Sampler").replace("Mine()", "Euler(0.0)")
     text = text.replace("class Mine(Sampler):", "class Euler(Sampler):\n    eta: float = 0.0")
+    text = text.replace("return Euler(0.0).planned_nfe(sigmas)", "return 2")
     found: list[Any] = []
     for edited in (text, text.replace('return "mine"', 'return "yours"')):
         found.append(identity(planned(tmp_path, edited)[-1].setting.sampler))
@@ -97,7 +100,7 @@ def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path) 
     file = written(tmp_path, change + FILE)
     code = (
         f"from pathlib import Path; from experiments.sweep import read; read(Path({str(file)!r}));"
-        "from experiments.run.networks import Trained; from experiments.run.identity import has_own_code;"
-        "print(has_own_code(Trained()))"
+        "from experiments.run.networks import Trained; from experiments.run.identity import uses_user_code;"
+        "print(uses_user_code(Trained()))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"

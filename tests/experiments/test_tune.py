@@ -16,10 +16,9 @@ from experiments.beta import Beta
 from experiments.own.names import sampler
 from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast
-from experiments.run.machine import Machine
-from experiments.run.plan import Run, planned
+from experiments.run.runs import Run
 from experiments.run.setting import Ladder, Setting
-from experiments.run.tables import Made
+from experiments.run.tables import RunResults
 from experiments.tune import AGAIN, FRESH, Tune, exactly, read_setting
 from reports.render import read_page
 
@@ -59,18 +58,18 @@ def labels(runs: Iterable[Run]) -> list[str]:
     return [*dict.fromkeys(run.setting.label for run in runs)]
 
 
-def raced(study: Tune, value: Any = lambda run: 0.0, failed: dict[str, str] | None = None) -> Made:
+def raced(study: Tune, value: Any = lambda run: 0.0, failed: dict[str, str] | None = None) -> RunResults:
     """A race that is over, with this MMD of each run."""
     runs = plan(study)
     done = [run for run in runs if not run.impossible and run.score_id not in (failed or {})]
-    made = Made("tune", runs, dict.fromkeys(done), {run: run.row() for run in done}, Cache(Path()), failed or {})  # type: ignore[arg-type]
+    made = RunResults("tune", runs, dict.fromkeys(done), {run: run.row() for run in done}, Cache(Path()), failed or {})  # type: ignore[arg-type]
     vars(made)["sides"] = sides(done, value)
     return made
 
 
-def confirmed(study: Tune, made: Made, room: float = math.inf) -> tuple[list[Setting], list[str]]:
+def confirmed(study: Tune, made: RunResults) -> tuple[list[Setting], list[str]]:
     said = list[str]()
-    return [*study.then(made, room, said.append)], said
+    return [*study.then(made, said.append)], said
 
 
 def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
@@ -179,7 +178,7 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
     assert "6 are kept" in said[0]
     assert {(one.group, one.draw, one.n, one.budget) for one in final} == {("8 evaluations", FRESH, 500, 8)}
     assert (control.label, control.group, control.draw, control.budget) == (names[0], "control", 1, None)
-    runs = planned(study, chosen, Machine(), Machine())
+    runs = plan(study, *chosen)
     assert not {run.seed for run in runs} & {run.seed for run in made.runs}
     found = [*study.compare({**made.sides, **sides(runs)})]
     tuned = [one for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
@@ -194,18 +193,6 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
         assert OF.split(one.a.label)[one.kind == "sampler"] != OF.split(one.b.label)[one.kind == "sampler"]
         assert OF.split(one.a.label)[one.kind == "ladder"] == best[one.kind == "ladder"]
     assert {one.kind for one in knobs} == {"sampler"}  # no other ladder has this sampler
-
-
-def test_little_time_confirms_fewer_settings_then_fewer_images_and_says_so() -> None:
-    study = tune()
-    made = raced(study, lambda run: labels(plan(study)).index(run.setting.label))
-    per_setting = 500 * 8
-    chosen, said = confirmed(study, made, 5 * per_setting)
-    assert len(chosen) == 5 and {one.n for one in chosen} == {500}  # four, and the A/A control
-    assert "the time is nearly up: 4 of 6 finalists are confirmed" in said
-    chosen, said = confirmed(study, made, 1.5 * per_setting)
-    assert {one.n for one in chosen} == {250} and any("250 images" in text for text in said)
-    assert confirmed(study, raced(study, failed={run.score_id: "x" for run in made.runs}))[0] == []
 
 
 def test_another_search_uses_other_images() -> None:
@@ -228,7 +215,7 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
         "Far from real images: FD " in whole.stdout.partition("caveat: ")[2].splitlines()[0]
     )  # a network that is hardly trained
     assert "Far from real images" in report and (whole.out / "settings.json").exists()
-    monkeypatch.setattr("experiments.run.folder.write_report", read_page)  # nothing is drawn
+    monkeypatch.setattr("experiments.run.result_folder.write_report", read_page)  # nothing is drawn
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0
     assert race.equals(again.rows("race"))

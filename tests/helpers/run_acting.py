@@ -14,10 +14,10 @@ from torch import Tensor
 
 from diffusion_core.samplers import Sampler
 from experiments.run.cache import Cache
-from experiments.run.execute import execute
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
-from experiments.run.plan import Reference, Run
+from experiments.run.runner import Runner
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.terminal import Terminal
 
@@ -65,5 +65,5 @@ def command(root: str, where: str, data: str) -> None:
     multiprocessing.get_context = lambda name: FORK  # type: ignore[assignment, misc, return-value]
     reference = Reference(data, "digits", "")
     setting = Setting("any", Ladder(n_steps=2), Acting("sleeps", where))
-    runs = [Run(setting, Exact(data, seed=seed), 40, Machine(), reference) for seed in (0, 1)]
-    execute(runs, Cache(Path(root)), QUIET, workers=2)
+    runs = [Run(setting, Exact(data, seed), 40, Machine(), reference) for seed in (0, 1)]
+    Runner(Cache(Path(root)), QUIET, workers=2).run(runs)

@@ -18,11 +18,12 @@ from user_images import few_digits
 
 from diffusion_core.samplers import Euler, Sampler
 from experiments.own.features import features_id
-from experiments.run import foreign, steps
+from experiments.own.source import TEXTS
+from experiments.run import networks, stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network, Trained
-from experiments.run.plan import Reference, Run
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 
 N = 40
@@ -37,7 +38,7 @@ def data() -> str:
 
 
 def exact(seed: int = 0) -> Exact:
-    return Exact(data(), seed=seed)
+    return Exact(data(), seed)
 
 
 def trained(seed: int = 0, **options: Any) -> Trained:
@@ -59,7 +60,7 @@ def silent(evaluations: float) -> None:
 
 def score(run: Run, cache: Cache) -> dict[str, Any]:
     """The facts of a run's score that do not depend on when it was made."""
-    return {name: value for name, value in steps.score(run, cache, silent).facts.items() if name != "finished_at"}
+    return {name: value for name, value in stages.score(run, cache, silent).facts.items() if name != "finished_at"}
 
 
 def files(cache: Cache) -> dict[str, int]:
@@ -79,8 +80,8 @@ def user_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     """As if a new process began: a user's modules are imported anew."""
     importlib.invalidate_caches()
-    for cached in (foreign._loaded, foreign._content):
-        cached.cache_clear()
+    networks.load_pretrained.cache_clear()
+    TEXTS.clear()
     for name in [name for name in sys.modules if "_xyz" in name]:
         del sys.modules[name]
 

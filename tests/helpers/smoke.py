@@ -17,16 +17,16 @@ import pytest
 
 from experiments import __main__ as program
 from experiments.own.features import features_id
-from experiments.run import steps
+from experiments.run import stages
 from experiments.run.cache import Cache
-from experiments.run.plan import Reference
+from experiments.run.runs import Reference
 
 
 @cache
 def _real_images() -> Path:
     folder = Path(mkdtemp(prefix="real-images-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    steps.reference(Reference("mnist5k", "digits", features_id("digits")), Cache(folder))
+    stages.reference(Reference("mnist5k", "digits", features_id("digits")), Cache(folder))
     return folder
 
 

@@ -1,15 +1,21 @@
 """The plan of a study, and its comparisons as if every possible run had been made."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
+from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast, Side
-from experiments.run.machine import Machine
-from experiments.run.plan import OTHER, Run, planned
+from experiments.run.options import Options
+from experiments.run.plan import Planner
+from experiments.run.runs import OTHER, Run
+from experiments.run.setting import Setting
 from experiments.run.study import Of, Study
 
 
-def plan(study: Study) -> list[Run]:
-    return planned(study, study.settings(), Machine(), Machine())
+def plan(study: Study, *settings: Setting) -> list[Run]:
+    """The runs of a study, or of other settings of it, in plain fp32 on one thread."""
+    options = Options(device="cpu", precision="fp32", threads=1)
+    return Planner.of(study, options, Cache(Path("nowhere")), print).plan(settings or study.settings())
 
 
 def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) -> Of:

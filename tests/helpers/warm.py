@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(
     [
-        *(f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "sweep", "run.answer")),
+        *(f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "sweep", "run.experiment")),
         "reports",
     ]
 )

@@ -11,7 +11,7 @@ from experiments.own.names import law, sampler
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
-from experiments.run.plan import Reference, Run
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting, read_ladder
 
 few = st.sampled_from([0.0, 0.5, 1.0])

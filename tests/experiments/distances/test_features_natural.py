@@ -16,11 +16,11 @@ from diffusion_core.samplers import Euler
 from experiments.distances.features_natural import weights_file
 from experiments.distances.real import Real
 from experiments.own.features import dimension, extract, features_id
-from experiments.run import steps
+from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
-from experiments.run.plan import Reference, Run
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 
 pytestmark = pytest.mark.slow
@@ -97,6 +97,6 @@ def test_colour_samples_are_scored(tmp_path: Path) -> None:
     data = resolve(f"npz:{tmp_path / 'x.npz'}")
     real = Reference(data, "natural", features_id("natural"))
     run = Run(Setting("x", Ladder(n_steps=2), Euler(0.0)), Exact(data), 40, Machine(), real)
-    facts = steps.score(run, Cache(tmp_path / "store"), lambda evaluations: None).facts
+    facts = stages.score(run, Cache(tmp_path / "store"), lambda evaluations: None).facts
     assert facts["n_reference"] == 80
     assert abs(facts["kd"]) < 5 * facts["kd_se"]  # the exact denoiser gives real images

@@ -17,9 +17,9 @@ from experiments.export import export, verify
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
-from experiments.run.plan import Reference, Run
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
-from experiments.run.tables import Files, Made
+from experiments.run.tables import RunFiles, RunResults
 
 IMAGES = Images("mine", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2), 40.0, 70.0)
 GOOD = "import torch\n\ndef sample(net, noise):\n    return torch.zeros(8, 1, 8, 8)\n"
@@ -56,8 +56,8 @@ ROW = {"mode": "6 evaluations", "setting": "a", "budget": 6, "recommended": True
 def write(folder: Path, rows: list[dict[str, Any]], runs: list[Run], libraries: list[str] | None = None) -> str:
     """What the terminal says when the settings of these rows of best_sets.csv are written."""
     said = list[str]()
-    files = {run: Files(None, None, None) for run in runs}  # type: ignore[arg-type]
-    made = Made("tune", runs, files, {}, Cache(folder / "store"), {})
+    files = {run: RunFiles(None, None, None) for run in runs}  # type: ignore[arg-type]
+    made = RunResults("tune", runs, files, {}, Cache(folder / "store"), {})
     export.write_settings(folder, made, rows, said.append, libraries)
     return "\n".join(said)
 

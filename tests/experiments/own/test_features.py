@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.own.features import CHECKED, check_batches, dimension, extract, features_id, load
-from experiments.run.plan import Reference
+from experiments.own.features import check_features_repeatable, dimension, extract, features_id
+from experiments.own.source import TEXTS
+from experiments.run.runs import Reference
 
 SOURCE = """
 import torch
@@ -47,6 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     yield tmp_path
     sys.modules.pop("my_features", None)
+    TEXTS.clear()
 
 
 def test_its_rows_are_the_features(folder: Path) -> None:
@@ -54,13 +56,14 @@ def test_its_rows_are_the_features(folder: Path) -> None:
     torch.testing.assert_close(means, PIXELS.float().mean(dim=(2, 3)) + 1)
     assert logits is None
     assert dimension("python:my_features:halves", PIXELS) == 5
-    check_batches("halves", load("python:my_features:halves"), PIXELS[:CHECKED])
+    check_features_repeatable("python:my_features:halves", PIXELS[:25])
 
 
 def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:
     Reference("mnist5k", "python:my_features:means", "0" * 12)
     ids = {features_id(f"python:my_features:{name}") for name in ("means", "means", "flat")}
     (folder / "my_features.py").write_text(SOURCE + "\n# another scale\n")
+    TEXTS.clear()  # as a new process
     assert len(ids | {features_id("python:my_features:means")}) == 3
     with pytest.raises(ValueError, match=r"feature_weights='w.pt': python:my_features:means reads its own weights"):
         features_id("python:my_features:means", Path("w.pt"))
@@ -72,7 +75,7 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
         ("flat", "features python:my_features:flat: it returned (32,) for pixels (2, 1, 4, 4); it must be (n, d)"),
         ("broken", "features python:my_features:broken: KeyError: 'layer4'"),
         ("infinite", "features python:my_features:infinite: the row of image 0 of a batch has a number that is not"),
-        ("centred", "an image has other features in a batch of 25 than alone; they must not depend on the batch"),
+        ("centred", "when the batch was smaller; it must depend on its own input only"),
         ("missing", "python:my_features:missing: module my_features has no attribute 'missing'"),
         ("torch", "python:my_features:torch: torch is a module, but it must be a function"),
     ],
@@ -80,4 +83,4 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
 def test_what_does_not_suit_is_refused(name: str, message: str, folder: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         extract(f"python:my_features:{name}", PIXELS[:2])
-        check_batches(name, load(f"python:my_features:{name}"), PIXELS[:CHECKED])
+        check_features_repeatable(f"python:my_features:{name}", PIXELS[:25])

@@ -14,7 +14,7 @@ from experiments.run import dry_run
 from experiments.run.cache import Cache
 from experiments.run.dry_run import TYPICAL_SE, detectable
 from experiments.run.networks import TRAIN_COST
-from experiments.run.plan import Run
+from experiments.run.runs import Run
 
 N = 500
 

@@ -9,28 +9,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.run.asked import check_given
-from experiments.run.cache import Cache
-from experiments.run.hardware import BusyClock, cores, describe, device_name
-from experiments.run.machine import Machine
+from experiments.run.machine import CpuUsage, Machine, cores, describe_machine, device_name
 from experiments.run.options import Options
+from experiments.run.plan import check_options
 from experiments.sweep import OneSetting
 
 
 def test_own_work_is_not_others() -> None:
-    clock = BusyClock(wall=10.0, all_cores=50.0, own=20.0)
-    assert BusyClock(wall=14.0, all_cores=57.0, own=27.0).others_since(clock) == 0.0
-    assert BusyClock(wall=14.0, all_cores=59.0, own=25.0).others_since(clock) == 1.0
-    assert BusyClock(wall=14.0, all_cores=50.0, own=21.0).others_since(clock) == 0.0  # coarse clocks may disagree
+    clock = CpuUsage(wall=10.0, all_cores=50.0, own=20.0)
+    assert CpuUsage(wall=14.0, all_cores=57.0, own=27.0).others_since(clock) == 0.0
+    assert CpuUsage(wall=14.0, all_cores=59.0, own=25.0).others_since(clock) == 1.0
+    assert CpuUsage(wall=14.0, all_cores=50.0, own=21.0).others_since(clock) == 0.0  # coarse clocks may disagree
 
 
 @pytest.mark.slow
 def test_another_process_is_seen() -> None:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        before = BusyClock.now()
+        before = CpuUsage.now()
         time.sleep(1)
-        assert BusyClock.now().others_since(before) > 0.3
+        assert CpuUsage.now().others_since(before) > 0.3
     finally:
         busy.kill()
         busy.wait()
@@ -47,9 +45,9 @@ def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pyt
     assert (options.given_precision, Options().given_precision) == ("fp32", "auto")
     for study in (OneSetting(), OneSetting(network="exact", recipe="plain")):
         with pytest.raises(ValueError, match="it has no float64, which --recipe fast and --network exact need"):
-            check_given(study, options, tmp_path / "out", Cache(tmp_path))
-    check_given(OneSetting(recipe="plain"), options, tmp_path / "out", Cache(tmp_path))
+            check_options(study, options, tmp_path / "out")
+    check_options(OneSetting(recipe="plain"), options, tmp_path / "out")
 
 
 def test_the_machine_has_a_name() -> None:
-    assert device_name("cpu") and device_name("cpu") in describe() and "cores" in describe()
+    assert device_name("cpu") and device_name("cpu") in describe_machine() and "cores" in describe_machine()

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from experiments.run.folder import Page
+    from experiments.run.result_folder import Page
 
 WORKS = "Everything works. So small a run shows only that: read its numbers as examples."
 

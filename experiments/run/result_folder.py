@@ -6,7 +6,6 @@ This is the one module of experiments/ that knows reports/: which tables a page 
 import csv
 import fcntl
 import io
-import math
 import platform
 import re
 import shlex
@@ -18,26 +17,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 
 from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, POWER
 from experiments.edge import program
 from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
-from experiments.run.hardware import describe
+from experiments.run.images import FEW
+from experiments.run.machine import describe_machine
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import write_report
 from reports.schema import TABLES, written
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
-SHOWN = 16  # images in a picture
-SIDE = math.isqrt(SHOWN)
-FEW = 4  # images in a strip, a small picture
-LARGEST = 64  # side of an image in a picture
-SHADES = 16  # of its pixels, per channel
-FORMER = ("films.csv", "histograms.csv", "losses.csv", "levels.csv")  # tables of older versions
 SINGLE = ("run.json", "settings.json", "report.html", "report.md")
+PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
@@ -67,27 +61,15 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def earlier(folder: Path) -> list[Path]:
-    """The results of an earlier run in a folder. ValueError if no run wrote them."""
-    tables = dict.fromkeys((*TABLES, *FORMER))
-    names = (*tables, *(f"{name}.gz" for name in tables), *SINGLE)
-    files = [path for name in names if (path := folder / name).exists()]
-    files += [
-        path for part, kind in PARTS.items() for path in (folder / part).glob(kind) if part != "images" or _ours(path)
-    ]
+    """The results of an earlier run in a folder. ValueError if it holds such files, but no run wrote them."""
+    names = (*TABLES, *(f"{name}.gz" for name in TABLES), *SINGLE)
+    files = [path for name in names if (path := folder / name).is_file()]
+    files += [path for part, kind in PARTS.items() for path in (folder / part).glob(kind) if path.is_file()]
+    files = [path for path in files if path.parent.name != "images" or re.fullmatch(PICTURE, path.stem)]
     if files and not (folder / MARK).exists():
         found = files[0].relative_to(folder)
-        raise ValueError(f"out={str(folder)!r}: it holds {found}, which no run wrote; choose another folder")
-    if inside := next((path for path in files if path.is_dir()), None):
-        raise ValueError(f"out={str(folder)!r}: {inside.name} is a folder there; choose another folder")
+        raise ValueError(f"out={str(folder)!r}: it contains {found}, which Sigmabench did not write; choose another")
     return files
-
-
-def _ours(picture: Path) -> bool:
-    """Whether a picture has a name that a run or `score` gives, or an older version gave, and is not a user's own."""
-    return (
-        re.fullmatch(rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?|[0-9a-f]{{12}}-(film|denoised)", picture.stem)
-        is not None
-    )
 
 
 def clear(folder: Path) -> None:
@@ -150,35 +132,6 @@ def is_formula(text: str) -> bool:
     return False
 
 
-def square(images: torch.Tensor) -> Image.Image:
-    """The first 16 of images uint8 (n, C, H, W) in a square."""
-    return tiled(_first(images, SHOWN).unflatten(0, (SIDE, SIDE)))
-
-
-def strip(images: torch.Tensor) -> Image.Image:
-    """The first 4 of images uint8 (n, C, H, W) in a row, in 16 shades per channel, so that its file is small."""
-    step = 255 // (SHADES - 1)
-    nearest = (_first(images, FEW).int() + step // 2) // step * step
-    return tiled(nearest.to(torch.uint8)[None])
-
-
-def _first(images: torch.Tensor, n: int) -> torch.Tensor:
-    """The first n images, black where there are fewer, reduced to LARGEST pixels per side."""
-    tiles = torch.zeros(n, *images.shape[1:], dtype=torch.uint8)
-    tiles[: len(images)] = images[:n]
-    height, width = (min(side, LARGEST) for side in images.shape[2:])
-    if (height, width) == images.shape[2:]:
-        return tiles
-    return torch.nn.functional.adaptive_avg_pool2d(tiles.float(), (height, width)).round().to(torch.uint8)
-
-
-def tiled(tiles: torch.Tensor) -> Image.Image:
-    """One picture of tiles uint8 (rows, columns, C, H, W), grey (C = 1) or RGB (C = 3)."""
-    rows, columns, channels, height, width = tiles.shape
-    whole = tiles.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
-    return Image.fromarray(whole.squeeze(2).numpy())
-
-
 def command() -> str:
     """The command line of this process."""
     return shlex.join([*program().split(), *sys.argv[1:]])
@@ -189,7 +142,7 @@ def origin(packages: Iterable[str] = VERSIONS) -> dict[str, Any]:
     commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain")
     versions = {"python": platform.python_version()} | {package: version(package) for package in packages}
     dirty = None if changes is None else bool(changes)  # both are None outside a checkout
-    return {"command": command(), "commit": commit, "dirty": dirty, "versions": versions, "machine": describe()}
+    return {"command": command(), "commit": commit, "dirty": dirty, "versions": versions, "machine": describe_machine()}
 
 
 def _git(*arguments: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Warnings about set-ups that run without an error but may mislead. They are made before anything is trained."""
+"""What is checked and warned about before the first run: set-ups that may mislead, user code that is not repeatable."""
 
 import math
 import shlex
@@ -12,34 +12,32 @@ from diffusion_core.samplers import Sampler
 from experiments.distances.spaces import FEATURES, is_digits
 from experiments.edge import program
 from experiments.own import external
-from experiments.own.behaviour import behaviour, check_batch, is_random
+from experiments.own.behaviour import check_batch, is_random
 from experiments.own.examine import examine
-from experiments.own.features import dimension
+from experiments.own.features import check_features_repeatable, dimension
 from experiments.own.memory import halve_until_it_fits
-from experiments.own.user_code import of_user
-from experiments.run.believe import rehearse
+from experiments.own.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 from experiments.run.cache import Cache
-from experiments.run.foreign import Foreign
-from experiments.run.hardware import cores
-from experiments.run.identity import has_own_code
-from experiments.run.levels import unknown
-from experiments.run.networks import Trained, data_of
-from experiments.run.plan import VALUES, Reference, Run
-from experiments.run.steps import real_samples
+from experiments.run.identity import uses_user_code
+from experiments.run.machine import cores
+from experiments.run.networks import Pretrained, Trained, data_of
+from experiments.run.runs import VALUES, Reference, Run
+from experiments.run.stages import real_samples
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
 DROWNED = 3.0  # data standard deviations: noise alone then has 95 % of the std of noisy images
 VISIBLE = 0.2  # standard deviation of left-over noise that shows in an image
 RARE = 1e-6  # density of a noise level in training, relative to the highest density
+ROUNDING = 1e-4  # of a level, relative: names show six digits
 
 
-def doubts(runs: Sequence[Run], cache: Cache) -> list[str]:
-    """The warnings about some runs that are possible, each once."""
+def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
+    """The warnings about possible runs, each once. ValueError for a user's code that is not repeatable."""
     return list(dict.fromkeys(_of_runs(runs, cache)))
 
 
-def remarks(runs: Sequence[Run]) -> list[str]:
+def setup_notes(runs: Sequence[Run]) -> list[str]:
     """What readers of the numbers should know, each once."""
     found, reference = list[str](), runs[0].reference
     smallest = min(run.n for run in runs)
@@ -54,7 +52,7 @@ def remarks(runs: Sequence[Run]) -> list[str]:
             f"samples are compared with {reference.n:,} decoded latents of the data, so what the autoencoder itself "
             "loses is not seen; name real images with --images"
         )
-    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
+    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         found += [*external.notes(network.source), *external.remarks(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):
             found.append("the network is given the index of each sample: intervals hold for these prompts")
@@ -67,7 +65,7 @@ def _dimension(reference: Reference) -> int:
     return known or dimension(reference.features, real_samples(reference, slice(1)))
 
 
-def impossible(runs: Sequence[Run]) -> str:
+def impossible_note(runs: Sequence[Run]) -> str:
     """How many settings are not run, as sampler and ladder do not suit each other, with an example; "" if none."""
     why = {(run.setting.group, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
     if not why:
@@ -87,13 +85,16 @@ def _of_runs(runs: Sequence[Run], cache: Cache) -> Iterator[str]:
         )
     yield from _of_data(data_of(reference.data))
     for trained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
-        trained.asked()  # refuses what training would, at once
+        check_noise(trained.noise, trained.stratified, trained.batch_size)
+        check_weighting(trained.weighting, trained.batch_size)
     for run in runs:
         yield from _of_ladder(run)
     yield from _of_equal_settings(runs)
-    for run in {(run.setting.sampler, run.sigmas): run for run in runs if has_own_code(run.setting.sampler)}.values():
-        rehearse(run.setting.sampler, run.sigmas, run.network.shape)
-    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Foreign)):
+    for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
+        check_sampler(run.setting.sampler, run.sigmas, run.network.shape)
+    if reference.foreign:
+        check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
+    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         same = [run for run in runs if run.network == network]
         asked = dict.fromkeys((run.setting.sampler, run.sigmas) for run in same)
         yield from _of_network(network, list(asked), max(run.batch_size for run in same), cache)
@@ -139,7 +140,7 @@ def _of_data(data: DataSet) -> Iterator[str]:
 
 
 def _of_network(
-    config: Foreign, asked: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int, cache: Cache
+    config: Pretrained, asked: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int, cache: Cache
 ) -> Iterator[str]:
     """What `check` doubts about a network from elsewhere, asked once, and levels that it does not know.
 
@@ -148,7 +149,6 @@ def _of_network(
     """
     images, device, network = data_of(config.data), config.machine.device, config.untrained()
     config.machine.pin()
-    before = behaviour(network, images, device)
     if not is_random(network):
         halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
     if config.shape == images.shape:
@@ -156,28 +156,24 @@ def _of_network(
         yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in known.facts["doubts"])
     else:
         yield f"{config.name}: it is not checked, since the latents that it works on are not known: --data latents:FILE"
-    if behaviour(network, images, device) != before:
-        raise ValueError(
-            f"network: {config.name} answers differently after more calls; it must not keep what it was asked"
-        )
     if isinstance(network, Adapter):
         low, high = min(min(filter(None, sigmas)) for _, sigmas in asked), max(sigmas[0] for _, sigmas in asked)
         for words, level in (("goes down to", low), ("begins at", high)):
-            if why := unknown(level, network.span):
+            if why := unknown_level(level, network.span):
                 yield f"a ladder {words} sigma {level:.3g}, but {why}"
         levels = [(level, sampler.name) for sampler, sigmas in asked for level in sampler.asked(sigmas)]
         for level, name in (min(levels), max(levels)):
-            if not low <= level <= high and (why := unknown(level, network.span)):
+            if not low <= level <= high and (why := unknown_level(level, network.span)):
                 yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
 
 
-def check_command(config: Foreign) -> str:
+def check_command(config: Pretrained) -> str:
     """The command that shows more about a network from elsewhere."""
     words = ["--network", config.source]
     if config.label is not None:
         words += ["--label", str(config.label)]
     data = config.data.rpartition("@")[0] or config.data  # as typed, without the hash of the files
-    if data != Foreign.data:
+    if data != Pretrained.data:
         words += ["--data", data]
     return shlex.join([*program().split(), "check", *words])
 
@@ -195,9 +191,7 @@ def _of_ladder(run: Run) -> Iterator[str]:
             f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or denoise"
             " at its end (final_denoise)"
         )
-    with of_user(f"doubts() of {run.setting.sampler.name}", ValueError):
-        found = [*run.setting.sampler.doubts(sigmas)]
-    yield from found
+    yield from run.setting.sampler.doubts(sigmas)
     if isinstance(run.network, Trained):
         noise = run.network.noise
         usual = float(noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
@@ -210,3 +204,19 @@ def _of_ladder(run: Run) -> Iterator[str]:
                     f"a ladder {name} at sigma {sigma:.3g}, a level that training under {noise.name} practically "
                     "never sees"
                 )
+
+
+def unknown_level(level: float, span: tuple[float, float]) -> str:
+    """Why a network that knows the levels of `span` should not be asked for this one; empty if it knows it."""
+    least, most = span
+    if level < least * (1 - ROUNDING):
+        return f"the network knows no level below {least:.3g}"
+    if level > most * (1 + ROUNDING):
+        return f"the network knows no level above {most:.3g}"
+    return ""
+
+
+def unknown_levels(sampler: Sampler, ladder: tuple[float, ...], span: tuple[float, float]) -> str:
+    """Why a network that knows the levels of `span` cannot be sampled like this; empty if it can."""
+    whys = [f"sigma {sigma:.3g}: {why}" for sigma in sampler.asked(ladder) if (why := unknown_level(sigma, span))]
+    return "; ".join(whys)

@@ -1,6 +1,7 @@
-"""Set-ups that may mislead are said, and the usual ones are not; a network that answers unlike is refused."""
+"""Set-ups that may mislead are said, and the usual ones are not."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -8,22 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run_spine import imported
+from studies import plan
+from torch import Tensor
 
 from diffusion_core import adapters, load
 from diffusion_core.data import resolve
 from diffusion_core.noise import LogNormal, Uniform
-from diffusion_core.samplers import Euler, Heun, KadkhodaieSimoncelli, Sampler
+from diffusion_core.samplers import Euler, EulerChurn, Heun, KadkhodaieSimoncelli, Sampler
+from diffusion_core.schedules import karras
 from experiments.beta import Beta
-from experiments.run import doubts as module
+from experiments.run import setup_warnings as module
 from experiments.run.cache import Cache
-from experiments.run.doubts import check_command
-from experiments.run.foreign import Foreign
-from experiments.run.hardware import busy
-from experiments.run.machine import Machine
-from experiments.run.networks import Trained
-from experiments.run.plan import Reference, Run, planned
+from experiments.run.machine import Machine, busy_note
+from experiments.run.networks import Pretrained, Trained
+from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
+from experiments.run.setup_warnings import check_command
 
 FOUR = Ladder(n_steps=4)
 
@@ -44,7 +45,7 @@ def run(
 def doubts(runs: list[Run]) -> list[str]:
     """With a store of their own."""
     with TemporaryDirectory() as folder:
-        return module.doubts(runs, Cache(Path(folder)))
+        return module.check_setup(runs, Cache(Path(folder)))
 
 
 def noisy(low: float, high: float) -> Trained:
@@ -54,7 +55,7 @@ def noisy(low: float, high: float) -> Trained:
 @pytest.mark.parametrize("preset", ["smoke", "laptop"])
 def test_the_presets_give_no_doubt(preset: str) -> None:
     study = Beta(**Beta.presets[preset])
-    assert doubts([one for one in planned(study, study.settings(), Machine(), Machine()) if not one.impossible]) == []
+    assert doubts([one for one in plan(study) if not one.impossible]) == []
 
 
 @pytest.mark.parametrize(
@@ -137,11 +138,13 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
     betas = adapters.from_betas([0.01 * step for step in range(1, 21)])
     network = adapters.vp(lambda z, time: z, load("mnist5k"), time=betas)
     low, high = network.span
-    monkeypatch.setattr(Foreign, "untrained", lambda self: network)
+    monkeypatch.setattr(Pretrained, "untrained", lambda self: network)
     monkeypatch.setattr(module, "examine", lambda *_: SimpleNamespace(doubts=[]))
 
     def said(sampler: Sampler, high: float = high) -> list[str]:
-        return doubts([run(ladder=Ladder("karras", 4, high, low), sampler=sampler, network=Foreign("python:a:b", "0"))])
+        return doubts(
+            [run(ladder=Ladder("karras", 4, high, low), sampler=sampler, network=Pretrained(source="python:a:b"))]
+        )
 
     assert said(Euler(0.0)) == said(Heun(s_churn=1.0, s_max=high / 2)) == []
     assert said(Heun(s_churn=1.0)) == [
@@ -154,53 +157,46 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("config", "more"),
     [
-        (Foreign("python:a:b"), "python:a:b"),
-        (Foreign("diffusers:my net", label=3), "'diffusers:my net' --label 3"),
-        (Foreign("python:a:b", data="folder:x@home@0123"), "python:a:b --data folder:x@home"),
+        (Pretrained(source="python:a:b"), "python:a:b"),
+        (Pretrained(source="diffusers:my net", label=3), "'diffusers:my net' --label 3"),
+        (Pretrained("folder:x@home@0123", source="python:a:b"), "python:a:b --data folder:x@home"),
     ],
     ids=["plain", "label", "data"],
 )
-def test_the_command_that_shows_more_reads_the_network_in_the_same_way(config: Foreign, more: str) -> None:
+def test_the_command_that_shows_more_reads_the_network_in_the_same_way(config: Pretrained, more: str) -> None:
     assert check_command(config) == f"python -m experiments check --network {more}"
-
-
-CLOCK = """import time
-calls = []
-def eps(x, sigma):
-    calls.append(time.monotonic())
-    time.sleep(0.001)
-    return exact(x, sigma) * (1 + (calls[-1] > calls[0] + 0.05))"""
-UNSTEADY = {
-    "20 calls": (
-        "calls = []\ndef eps(x, sigma):\n    calls.append(1)\n    return exact(x, sigma) * (1 + (len(calls) > 20))",
-        "answers differently after more calls",
-    ),
-    "clock": (CLOCK, "after more calls|asked the same twice|depends on the other images"),  # whichever is asked then
-    "cache": (
-        "kept = {}\ndef eps(x, sigma): return kept.setdefault((x.shape, float(sigma[0])), exact(x, sigma))",
-        "depends on the other images .* keep answers to earlier questions",
-    ),
-    "batches": ("def eps(x, sigma): return exact(x, sigma) * (1 + (len(x) > 8))", "depends on the other images"),
-    "numpy": (
-        "def eps(x, sigma):\n    if len(x) > 8: x.numpy()[:] *= 0.9\n    return exact(x, sigma)",
-        "changed x in place",
-    ),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("model", "message"), UNSTEADY.values(), ids=UNSTEADY)
-def test_a_model_that_does_not_answer_alike_is_refused_before_it_is_sampled(
-    folder: Path, model: str, message: str
-) -> None:
-    start = "import torch\nfrom diffusion_core import GaussianDenoiser\nexact = GaussianDenoiser()\n"
-    imported(folder, mine=start + model + "\n")
-    with pytest.raises(ValueError, match=message):
-        doubts([run(network=Foreign("python:mine_xyz:eps"))])
 
 
 @pytest.mark.parametrize(("load", "threads", "said"), [(9.0, 2, True), (9.0, 1, False), (0.5, 2, False)])
 def test_a_busy_machine_is_said(load: float, threads: int, said: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr("os.cpu_count", lambda: 4)
-    assert ("load 9.0 on 4 cores): --threads 1" in busy(threads)) == said
+    assert ("load 9.0 on 4 cores): --threads 1" in busy_note(threads)) == said
+
+
+LADDER = karras(8, 5.0, 0.2)
+
+
+@dataclass(frozen=True)
+class Raising(Sampler):
+    """A sampler from outside, which asks for levels above its ladder and declares nothing."""
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        return Euler().run(lambda x, sigma: eps(x, 1.5 * sigma), x, sigmas, noise)
+
+
+def test_levels_beyond_those_known_are_named() -> None:
+    assert Raising().asked(LADDER) == pytest.approx((0.2, 7.5))
+    assert module.unknown_level(5.0, (0.2, 5.0 - 1e-6)) == "" == module.unknown_level(0.2, (0.2, 5.0))
+    assert module.unknown_levels(Heun(s_churn=1.0), LADDER, (0.3, 5.2)) == (
+        "sigma 0.2: the network knows no level below 0.3; sigma 5.62: the network knows no level above 5.2"
+    )
+
+
+@pytest.mark.parametrize("sampler", [Heun(s_churn=1.0), EulerChurn(s_churn=2.0, s_min=0.3), Heun(s_churn=1e3)])
+@pytest.mark.parametrize("most", [5.0, 5.2])
+def test_churn_raises_no_level_above_the_known_ones(sampler: Sampler, most: float) -> None:
+    capped = sampler.below(most, LADDER)
+    span = (0.1, most)
+    assert module.unknown_levels(sampler, LADDER, span) and not module.unknown_levels(capped, LADDER, span)
+    assert capped.asked(LADDER)[1] > LADDER[1] and capped.s_churn == sampler.s_churn  # type: ignore[attr-defined]

@@ -2,15 +2,16 @@
 
 import importlib.util
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from run_spine import exact, files, run, score
 
 from diffusion_core.samplers import Euler
-from experiments.run import execute
 from experiments.run.cache import Cache
-from experiments.run.cluster import on_ray
+from experiments.run.ray_runner import on_ray
+from experiments.run.runner import ExecutionResult, Runner
 from experiments.terminal import Terminal
 
 QUIET = Terminal()
@@ -25,8 +26,8 @@ def test_ray_gives_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its workers wait until other tests leave a core
     runs = [run(Euler(eta), exact(seed)) for seed in (0, 1) for eta in (0.0, 0.5)]
     one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
-    ended = [execute.execute(runs, one, QUIET), execute.execute(runs, two, QUIET, ray_address="local")]
-    assert ended == [execute.Worked({}, evaluations=4 * 2 * 40)] * 2
+    ended = [Runner(one, QUIET).run(runs), Runner(two, QUIET, cluster=partial(on_ray, "local", 1.0)).run(runs)]
+    assert ended == [ExecutionResult({}, evaluations=4 * 2 * 40)] * 2
     assert files(one) == files(two) and not list(two.root.glob("*/*.lock"))
     assert [score(each, two) for each in runs] == [score(each, one) for each in runs]
 
@@ -34,4 +35,4 @@ def test_ray_gives_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.Mo
 def test_without_ray_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match="Ray is not installed"):
-        on_ray([run()], Cache(tmp_path), "local", 1.0)
+        on_ray("local", 1.0, [run()], [], Cache(tmp_path), 0.0, None)

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from experiments.run.conclusion import show, show_failures
+from experiments.run.summary import show, show_failures
 from reports.page import Page, Slot
 
 PAGE = Page(

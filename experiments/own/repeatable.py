@@ -1,0 +1,115 @@
+"""Is a function repeatable: the same rows when it is called twice, in another order, and for a few of them alone?
+
+Asked before the first run of a user's network, sampler, features, weighting and noise law alike. What fails here would
+make results depend on chance, on earlier calls, or on the batch size.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.noise import NoiseDistribution
+from diffusion_core.samplers import Sampler, follow
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.weightings import WEIGHTINGS
+from experiments.own.user_code import of_user
+
+SQUARABLE = (1e-18, 1e18)  # levels whose squares are float32
+N_LEVELS = 10_000  # that are drawn from a noise distribution
+N_INPUTS, SEED = 16, 20_262
+NEEDS = "it must depend on its own input only, not on chance, earlier calls, its place or the rest of the batch"
+
+
+def check_repeatable(
+    what: str,
+    function: Callable[[Tensor], Tensor],
+    n: int = N_INPUTS,
+    tolerance: float = 1e-3,
+    few: int = N_INPUTS,
+    hint: str = "",
+) -> Tensor:
+    """function(0, ..., n - 1), the rows (n, ...) of n inputs.
+
+    Args:
+        function: the rows of the inputs with these indices, in their order.
+        tolerance: largest relative difference of a row between batches, by rounding.
+        few: at most so many inputs alone; fewer than n, at least one.
+
+    Raises:
+        ValueError: rows differ.
+    """
+    every = torch.arange(n)
+    order = (every ^ 1).clamp(max=n - 1)  # neighbours change places, which in batches for networks have equal levels
+    rows, again = function(every), function(every)
+    if rows.shape != again.shape or not torch.equal(rows.nan_to_num(), again.nan_to_num()):
+        raise ValueError(f"{what}: called twice with the same input, the output changed; {NEEDS}{hint}")
+    for part, how in ((order, "the batch was reordered"), (order[: min(few, max(n // 2, 1))], "the batch was smaller")):
+        some, known = function(part).nan_to_num().double(), rows[part.to(rows.device)].nan_to_num().double()
+        if some.shape != known.shape:
+            raise ValueError(f"{what}: {len(part)} inputs gave {tuple(some.shape)}, not {tuple(known.shape)}")
+        size = known.reshape(len(part), -1).norm(dim=1) + torch.finfo(torch.float32).tiny
+        change = ((some - known).reshape(len(part), -1).norm(dim=1) / size).max()
+        if change > tolerance:
+            raise ValueError(f"{what}: the output for an input changed by {change:.2g} when {how}; {NEEDS}{hint}")
+    return rows
+
+
+def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]) -> None:
+    """Raises ValueError unless samples of an exact denoiser are the same again, in another order and alone.
+
+    A sampler that fails is let through: its runs say why.
+    """
+    what = f"sampler {sampler.name}"
+
+    @torch.no_grad()
+    def samples(which: Tensor) -> Tensor:
+        noise = BlockNoise(SEED, which.tolist(), shape, torch.device("cpu"))
+        *_, last = follow(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
+        return last.clone()
+
+    with of_user(what):
+        try:
+            samples(torch.arange(N_INPUTS))
+        except Exception:
+            return
+        check_repeatable(what, samples, tolerance=1e-4, few=3, hint="; all random numbers must come from noise()")
+
+
+def check_noise(law: NoiseDistribution, stratified: bool, batch: int) -> None:
+    """Raises ValueError unless a noise distribution draws levels from its generator only, and has a density."""
+    what, (low, high) = f"noise {law.name}", SQUARABLE
+    for n in (batch, N_LEVELS):
+        first, again = (law.sample(n, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
+        _check_form(f"{what}: sample", first, n, torch.float32)
+        if not torch.equal(first, again):
+            raise ValueError(f"{what}: it must draw all random numbers from the generator that it is given")
+        if not ((low < first) & (first < high)).all():
+            raise ValueError(f"{what}: its levels must be finite, above {low:g} and below {high:g}")
+    density = _by_element(f"{what}: log_density", law.log_density, torch.linspace(-3, 2, batch).double())
+    if density.isnan().any() or density.isposinf().any():
+        raise ValueError(f"{what}: its log density must be no NaN and not infinite")
+
+
+def check_weighting(name: str, batch: int) -> None:
+    """Raises ValueError unless the weights of the loss at levels from 0.01 to 100 are weights, each of its level."""
+    what = f"weighting {name}"
+    weights = _by_element(what, WEIGHTINGS[name], torch.logspace(-2, 2, batch))
+    if not (weights.isfinite() & (weights >= 0)).all() or not weights.any():
+        raise ValueError(f"{what}: its weights must be finite, at least 0, and not all 0")
+
+
+def _by_element(what: str, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def values(which: Tensor) -> Tensor:
+        out = function(x[which])
+        _check_form(what, out, len(which), x.dtype)
+        return out
+
+    return check_repeatable(what, values, len(x), tolerance=1e-5)
+
+
+def _check_form(what: str, value: object, n: int, kind: torch.dtype) -> None:
+    if not isinstance(value, Tensor) or (value.shape, value.dtype) != ((n,), kind):
+        form = f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{what} gave {form}; it must give a tensor ({n},) {kind}")

@@ -1,0 +1,181 @@
+"""fp32 or bf16, and networks side by side or one after another: from one timing of a few seconds, kept in the store.
+
+Plain fp32 is left only for what is clearly faster. The choice is part of the identity of results, so it depends on what
+is remembered and on the options, not on what is left to do. `python -m experiments machine` shows and renews it.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch.utils.benchmark import Timer
+
+from diffusion_core.noise import LogNormal
+from diffusion_core.precision import PRECISIONS, computing_in
+from diffusion_core.samplers import Model
+from diffusion_core.samplers.sampling import at_samples, default_batch
+from diffusion_core.training import train
+from experiments.own.memory import free, keep_freed
+from experiments.run.cache import Cache, TensorsAndFacts
+from experiments.run.machine import Machine, cores, device_name, use_threads
+from experiments.run.networks import Network, Trained
+
+SAMPLING, TRAINING = "sampling", "training"
+ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
+HOPELESS = 3.0  # a mode that takes so many times the first mode's thread seconds per image is timed once
+MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
+CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16 to 1.24 times slower (bench/LOG.md)
+LONG = 20.0  # seconds per network from which trainings side by side repay the start of their processes
+
+
+@dataclass(frozen=True)
+class ComputeMode:
+    """A way to compute. `batch`: images per forward pass or training step."""
+
+    stage: str
+    batch: int
+    threads: int
+    precision: str = "fp32"
+
+
+@dataclass(frozen=True)
+class BenchmarkKey:
+    """What is timed: a network on a machine. `network`: a name that tells it apart."""
+
+    network: str
+    shape: tuple[int, ...]
+    machine: Machine
+    training_batch: int  # 0 if it is not trained here
+    processor: str
+    cores: int = field(default_factory=cores)
+    isa_limit: str = field(default_factory=lambda: os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
+
+    @classmethod
+    def of(cls, network: Any, machine: Machine) -> "BenchmarkKey":
+        trained = isinstance(network, Trained)
+        name = f"{network.network} {network.parameterisation}" if trained else f"{network.name} {network.content}"
+        batch = network.batch_size if trained else 0
+        return cls(name, network.shape, machine, batch, device_name(machine.device))
+
+    def modes(self, stage: str) -> list[ComputeMode]:
+        """The modes that are timed, the plain one first."""
+        device, threads = self.machine.device, self.machine.threads
+        if stage == SAMPLING:
+            return [ComputeMode(stage, default_batch(device, threads), threads, name) for name in PRECISIONS]
+        fewer = sorted({threads, 1}, reverse=True) if device == "cpu" else [threads]
+        return [ComputeMode(stage, self.training_batch, n, name) for n in fewer for name in PRECISIONS]
+
+
+@dataclass(frozen=True)
+class MachineChoice:
+    """The machines of training and of everything else, and why."""
+
+    training: Machine
+    sampling: Machine
+    why: str = ""
+    seconds: float = 0.0  # of sampling, per image and evaluation
+
+
+def autotune(
+    network: Network, plain: Machine, cache: Cache, n_networks: int, say: Callable[[str], object]
+) -> MachineChoice:
+    """The machines for a network that is not exact. `n_networks`: trained side by side at most; 1 for never."""
+    seconds = timings(network, plain, cache, say)
+    forwards, steps = (
+        {mode: n for mode, n in seconds.items() if mode.stage == stage} for stage in (SAMPLING, TRAINING)
+    )
+    if not forwards or (isinstance(network, Trained) and not steps):
+        return MachineChoice(plain, plain, "this machine could not be timed, so everything is in plain fp32")
+    best = _best(forwards, lambda mode: forwards[mode])
+    sampling = training = replace(plain, precision=best.precision)
+    per_image = forwards[best] / best.batch
+    why = [_in_words(best, forwards)]
+    if isinstance(network, Trained):
+        slow = network.images_seen / network.batch_size * next(iter(steps.values())) >= LONG
+        allowed = {mode: n for mode, n in steps.items() if mode.threads == plain.threads or (n_networks > 1 and slow)}
+        side = CONTENTION / plain.threads
+        best = _best(allowed, lambda mode: steps[mode] * (side * mode.threads if mode.threads < plain.threads else 1))
+        training = replace(plain, precision=best.precision, threads=best.threads)
+        why.append(_in_words(best, steps))
+    return MachineChoice(training, sampling, f"timed on this machine: {'; '.join(why)}", per_image)
+
+
+def _best(seconds: Mapping[ComputeMode, float], cost: Callable[[ComputeMode], float]) -> ComputeMode:
+    """The cheapest mode; the first, which is the plain one, unless another is clearly cheaper."""
+    plain, best = next(iter(seconds)), min(seconds, key=cost)
+    return best if cost(best) <= MARGIN * cost(plain) else plain
+
+
+def _in_words(best: ComputeMode, seconds: Mapping[ComputeMode, float]) -> str:
+    plain, rate = next(iter(seconds)), best.batch / seconds[best]
+    rates = f"{rate:,.0f} images/s"
+    if (at_a_time := plain.threads // best.threads) > 1:
+        rates = f"{at_a_time} networks at a time, about {rate * at_a_time / CONTENTION:,.0f} images/s together"
+    if best != plain:
+        rates += f" against {plain.batch / seconds[plain]:,.0f} in plain fp32"
+    return f"{best.stage} in {best.precision} ({rates})"
+
+
+def timings(network: Any, machine: Machine, cache: Cache, say: Callable[[str], object]) -> dict[ComputeMode, float]:
+    """The seconds of a forward pass and a training step in each mode, remembered or measured now."""
+    key = BenchmarkKey.of(network, machine)
+
+    def make() -> TensorsAndFacts:
+        say(f"timing the network {key.network} on this machine, once")
+        keep_freed()  # as in runs
+        with torch.random.fork_rng(devices=[]):
+            model = network.untrained()
+            runs = {mode: forward(model, key.shape, machine.device, mode) for mode in key.modes(SAMPLING)}
+            seconds = interleaved(runs)
+            if key.training_batch:
+                seconds |= interleaved({mode: _step(network, mode) for mode in key.modes(TRAINING)})
+        use_threads(machine.threads)
+        return {}, {"timings": [{"mode": vars(mode), "seconds": time} for mode, time in seconds.items()]}
+
+    stored = cache.cached("timings", key, make).facts["timings"]
+    return {ComputeMode(**each["mode"]): each["seconds"] for each in stored}
+
+
+def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
+    """The least seconds of each run, in rounds that time one after the other; {} if the first, the plain one, fails."""
+    least: dict[ComputeMode, float] = {}
+    for number in range(ROUNDS):
+        for mode, run in runs.items():
+            first = next(iter(runs))
+            if number and (mode not in least or least[mode] * mode.threads > HOPELESS * least[first] * first.threads):
+                continue
+            try:
+                least[mode] = min(timed(run, mode.threads), least.get(mode, float("inf")))
+            except (MemoryError, RuntimeError):
+                least.pop(mode, None)
+                free()
+                if mode == first:
+                    return {}
+    return least
+
+
+def timed(run: Callable[[], object], threads: int) -> float:
+    """The seconds of one run, after a warm-up."""
+    return Timer("run()", globals={"run": run}, num_threads=threads).timeit(1).median
+
+
+def forward(model: Model, shape: tuple[int, ...], device: str, mode: ComputeMode) -> Callable[[], object]:
+    """A function that evaluates the model once, as sampling does, on one batch of images of this shape."""
+    x, sigma = torch.randn(mode.batch, *shape, device=device), torch.ones(mode.batch, device=device)
+    model = at_samples(model, torch.arange(mode.batch, device=device))
+
+    def run() -> object:
+        with torch.no_grad(), computing_in(mode.precision, device):
+            return model(x, sigma)
+
+    return run
+
+
+def _step(network: Trained, mode: ComputeMode) -> Callable[[], object]:
+    images = torch.randn(4 * mode.batch, *network.shape, device=network.machine.device)
+    model = network.untrained()
+    model.fit(images)
+    steps = train(model, images, LogNormal(), n_images=10**12, batch_size=mode.batch, precision=mode.precision)
+    return lambda: next(steps)

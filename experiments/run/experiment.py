@@ -1,0 +1,244 @@
+"""From a question to its report: plans the runs, makes what is missing, writes the result folder, says the verdict."""
+
+import json
+import math
+import os
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.own.user_code import of_user
+from experiments.run import dry_run, result_folder, summary
+from experiments.run.cache import Cache
+from experiments.run.compare import Contrast, Row
+from experiments.run.filters import filter_runs
+from experiments.run.machine import busy_note
+from experiments.run.options import Options
+from experiments.run.plan import (
+    Planner,
+    check_baselines,
+    check_options,
+    check_settings,
+    collect_settings,
+    take_settings,
+)
+from experiments.run.ray_runner import on_ray
+from experiments.run.result_folder import Page
+from experiments.run.runner import ExecutionResult, Failed, Runner, needed
+from experiments.run.runs import Run
+from experiments.run.setup_warnings import check_setup, impossible_note, setup_notes
+from experiments.run.study import Study
+from experiments.run.tables import RunResults, tabulate
+from experiments.terminal import Terminal, said
+
+FIRST = 0.6  # of the time limit: after it no setting is begun, so that follow-up settings have the rest
+SOON = 20.0  # seconds between lines that say what a network has scored
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What came out, and the page on it. `interrupted`: the table has the finished rows only, and there is no page."""
+
+    folder: Path
+    rows: Sequence[Row] = ()
+    page: Page | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def report(self) -> Path | None:
+        """The path of the page."""
+        return self.folder / "report.html" if self.page else None
+
+    @property
+    def status(self) -> int:
+        """The exit status of a command: 0 if every run succeeded, else 1."""
+        return int(bool(self.failed))
+
+
+def answer(
+    study: Study,
+    options: Options = Options(),  # noqa: B008  # it is frozen
+    name: str = "",
+    began: float | None = None,
+) -> StudyResult:
+    """Makes what is missing and writes the result folder with its report; prints the verdict and where it lies.
+
+    The last line on stdout is JSON for machines, except on a terminal without --json.
+
+    Args:
+        name: of the result folder; by default that of the report's page.
+        began: the time at which the command began; by default now.
+
+    Raises:
+        ValueError: options that do not suit each other, settings that cannot be planned, code of the user's that fails,
+            stored samples that are not those that the code gives now.
+        CacheError: the cache cannot be read or written.
+    """
+    study.check()
+    out = options.directory(name or study.page)
+    check_options(study, options, out)
+    if options.data_root is not None:
+        os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
+    return _Command(study, options, out, began or time.time()).run()
+
+
+@dataclass
+class _Command:
+    """One command: a study, its options, its result folder, and what is said on the way."""
+
+    study: Study
+    options: Options
+    out: Path
+    began: float
+    console: Terminal = field(default_factory=Terminal)
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        options = self.options
+        self.cache = Cache(options.store)
+        self.runner = Runner(self.cache, self.console, options.workers or 1)
+        if options.ray_address is not None:
+            self.runner.cluster = partial(on_ray, options.ray_address, options.gpus_per_run or 1.0)
+
+    def run(self) -> StudyResult:
+        study, options, console = self.study, self.options, self.console
+        with said(console, lambda: "loading data, features and networks"):
+            settings = collect_settings(study)
+            check_settings(settings)
+            planner = Planner.of(study, options, self.cache, console.print)
+            every = planner.plan(settings)
+            if (compiled := planner.compiled_if_long(every)) is not planner:
+                planner, every = compiled, compiled.plan(settings)
+            check_baselines(study, every)
+            runs = filter_runs(every, options.only) if options.only else every
+        if all(run.impossible for run in runs):
+            raise ValueError(runs[0].impossible if runs else "settings: there are none")
+        if text := impossible_note(runs):
+            console.print(f"note: {text}", style="yellow")
+        if options.dry_run:
+            plan = dry_run.show(runs, self.cache, options.workers or 1, study.uncounted, console.print)
+            print(json.dumps({"experiment": study.page, "dry_run": True} | plan), flush=True)
+            return StudyResult(self.out)
+        if options.fresh:
+            self.cache.start_fresh()
+        with result_folder.held(self.out):
+            self.check(planner, runs, len(every))
+            self.runner.logs = result_folder.logs(self.out)
+            results, execution = self.execute(planner, runs)
+            rows, page = [*results.rows.values()], None
+            if execution.interrupted:
+                result_folder.clear(self.out)  # of an earlier run, whose report would not fit the table
+                result_folder.write_rows(self.out / "table.csv", rows)
+            else:
+                page = self.write(results, execution)
+            done = StudyResult(self.out, rows, page, results.failed, execution.interrupted)
+            self.conclude(done, len(results.runs), execution.evaluations)
+        if execution.interrupted:
+            raise KeyboardInterrupt
+        return done
+
+    def say(self, text: str) -> None:
+        """Says something that readers of the numbers should know too."""
+        self.notes.append(text)
+        self.console.print(text)
+
+    def check(self, planner: Planner, runs: Sequence[Run], n_planned: int) -> None:
+        """Checks the network and the settings, and says what readers of the numbers should know."""
+        possible, options = [run for run in runs if not run.impossible], self.options
+        with said(self.console, lambda: "checking the network and the settings"):
+            warnings, notes = check_setup(possible, self.cache), [*self.study.notes, *setup_notes(possible)]
+        if options.only:
+            asked = shlex.join(["--only", *options.only])
+            notes.append(f"a part of the experiment was run, {len(runs)} of {n_planned} runs: {asked}")
+        notes += [planner.note] if planner.note else []
+        now = busy_note(runs[0].machine.threads)  # only on the terminal: it may end soon
+        self.print_notes([*notes, *([now] if now else [])], warnings)
+        self.notes += [*notes, *warnings]
+
+    def print_notes(self, notes: Iterable[str], warnings: Iterable[str]) -> None:
+        for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
+            self.console.print(f"{kind}: {text}", style="yellow")
+
+    def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
+        """What the runs gave, with follow-up settings. Of a study with a time limit, some may not have begun."""
+        study, cache, limit = self.study, self.cache, self.study.limit
+        limited = limit < math.inf
+        on_network = None if limited else partial(self.print_network, runs, {"at": time.time()})
+        first = self.runner.run(_baselines_first(runs) if limited else runs, self.began + FIRST * limit, on_network)
+        results = RunResults.of(study.page, runs, cache, first.failed)
+        if first.interrupted or self.options.only:
+            return results, first
+        more = take_settings("then()", study, lambda: study.then(results, self.say))
+        check_settings([*dict.fromkeys(run.setting for run in runs), *more])
+        if not (further := planner.plan(more)):
+            return results, first
+        then = self.runner.run(further, self.began + limit)
+        failed = {**first.failed, **then.failed}
+        results = RunResults.of(study.page, [*runs, *further], cache, failed)
+        if late := [run for run in further if run not in results.rows]:
+            self.say(f"the time was up: {len(late)} of {len(further)} runs of the last settings were not begun")
+        return results, ExecutionResult(failed, then.interrupted, first.evaluations + then.evaluations)
+
+    def print_network(self, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed) -> None:
+        """Says after a network, but not after the last, what it scored: FD of both sides of the first comparison."""
+        n, planned = (len({run.number for run in part if not run.impossible}) for part in (done, runs))
+        if n == planned or time.time() - last["at"] < SOON:
+            return
+        text = f"{n} of {planned} networks done"
+        with suppress(Exception):  # compare() of a user's study may need all networks
+            sides = RunResults.of(self.study.page, done, self.cache, failed).sides
+            first = next(pair for pair in self.study.compare(sides) if isinstance(pair, Contrast))
+            seed = first.seeds[-1]
+            text += "; FD " + ", ".join(f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in (first.b, first.a))
+        self.console.print(f"{text}; no verdict before all {planned}")
+        last["at"] = time.time()
+
+    def write(self, results: RunResults, execution: ExecutionResult) -> Page:
+        """Writes the result folder. Returns its page."""
+        study = self.study
+        with said(self.console, lambda: "intervals, figures and the report"):
+            with of_user("compare()"):
+                comparisons = list(study.compare(results.sides))
+            tables = tabulate(results, comparisons, study.more(results))
+            result_folder.clear(self.out)
+            result_folder.write_tables(self.out, tables.tables, tables.pictures)
+        notes, warnings = results.autoencoder_notes, results.warnings
+        self.print_notes(notes, warnings)
+        study.finish(self.out, results, tables, self.console.print)
+        every = sum(sum(paths.values()) for paths in needed(list(results.files), self.cache).values())
+        info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
+        info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
+        info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
+        return result_folder.write(self.out, info | {"wall_seconds": round(time.time() - self.began, 1)})
+
+    def conclude(self, done: StudyResult, planned: int, evaluations: float) -> None:
+        """Prints the verdict, where the result lies, how to continue, and what failed; for machines, a line of JSON."""
+        rows, console, options = done.rows, self.console, self.options
+        table, report = options.shown(done.folder / "table.csv"), done.report and options.shown(done.report)
+        failed = sum(row["status"] == "failed" for row in rows)
+        console.print(f"{len(rows)} rows, {failed} failed: {table}")
+        if done.page and done.report and report:
+            summary.show(done.page, done.report, report, not failed and options.preset == "smoke", console)
+        else:
+            left = f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {result_folder.command()}"
+            console.print(left)
+        summary.show_failures(rows, done.folder / "logs", console)
+        if options.json or not console.is_terminal:
+            out = {"experiment": self.study.page, "rows": len(rows), "failed": failed, "interrupted": done.interrupted}
+            out |= {"table": table, "verdict": done.page and done.page.answer, "report": report}
+            out |= {"seconds": round(time.time() - self.began, 3), "evaluations": round(evaluations)}
+            print(json.dumps(out), flush=True)
+
+
+def _baselines_first(runs: Sequence[Run]) -> list[Run]:
+    """The runs setting by setting: the first of each group, with which others are compared, then spread evenly."""
+    settings = [*dict.fromkeys(run.setting for run in runs)]
+    first = {(one.group, one.budget): one for one in settings[::-1]}
+    places = {one: (one not in first.values(), f"{number:016b}"[::-1]) for number, one in enumerate(settings)}
+    return sorted(runs, key=lambda run: places[run.setting])

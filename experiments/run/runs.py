@@ -1,0 +1,153 @@
+"""A run: a setting with one network and n images, and the real images that its samples are compared with."""
+
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from diffusion_core.data import check_name
+from diffusion_core.fields import check_fields, check_range
+from diffusion_core.samplers.sampling import default_batch
+from diffusion_core.schedules.sigma import check_ladder
+from experiments.distances.intervals import MIN_SAMPLES
+from experiments.distances.spaces import PYTHON, check_features
+from experiments.run.compare import Row
+from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
+from experiments.run.machine import Machine
+from experiments.run.networks import Network, Pretrained, data_of
+from experiments.run.setting import Setting
+
+OTHER = 10_000  # added to a seed for other noise, or for another network
+OF_SAMPLERS = ("alpha", "beta", "eta", "s_churn", "mu", "beta_ks")  # columns that a sampler may fill
+VALUES = "values"  # the feature space of floats: their own values
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The real images that samples are compared with, in one feature space."""
+
+    data: str  # images or points; latents only if `decoder` says what they show
+    features: str  # see distances/spaces.py; VALUES for samples that are floats
+    features_id: str  # hash of the extractor's weights
+    weights: Path | None = field(default=None, metadata=NOT_IDENTITY)  # their file; None for the extractor's own
+    decoder: Pretrained | None = field(default=None, metadata=OMIT_IF_NONE)  # the network that decodes them
+    most: int | None = field(default=None, metadata=OMIT_IF_NONE)  # of the images, the first; None for all
+
+    def __post_init__(self) -> None:
+        check_name(self.data)
+        if self.features != VALUES:
+            check_features(self.features)
+
+    @property
+    def n(self) -> int:
+        """How many real images there are."""
+        return min(len(data_of(self.data)), self.most or sys.maxsize)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the features come from a user's code."""
+        return self.features.startswith(PYTHON)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A setting with one network and n images. Its identity is that of its samples; `score_id` that of its row."""
+
+    setting: Setting
+    network: Network
+    n: int
+    machine: Machine
+    reference: Reference = field(metadata=NOT_IDENTITY)
+    batch: int = 0  # samples per network evaluation; 0 for the machine's default
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_range("batch", self.batch, 0)
+
+    @property
+    def seed(self) -> int:
+        """Runs with the same seed start from the same noise."""
+        return self.network.seed + OTHER * self.setting.draw
+
+    @property
+    def number(self) -> int:
+        """Which network of its setting it has, as a training seed: retrained ones share the numbers of the others."""
+        return self.network.seed - OTHER * self.setting.retrained
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.batch or default_batch(self.machine.device, self.machine.threads), self.n)
+
+    @cached_property
+    def sigmas(self) -> tuple[float, ...]:
+        return self.setting.ladder.sigmas()
+
+    @cached_property
+    def nfe(self) -> int:
+        """Planned network evaluations per image. Tables have the counted number."""
+        return self.setting.sampler.planned_nfe(self.sigmas) + self.setting.final_denoise
+
+    @cached_property
+    def impossible(self) -> str:
+        """Why it cannot be run, such as an eta that is too large for the ladder; "" if it can."""
+        if self.setting.impossible:
+            return self.setting.impossible
+        try:
+            if uses_user_code(ladder := self.setting.ladder):
+                if not isinstance(self.sigmas, tuple):
+                    raise ValueError(f"sigmas: ladder {ladder.name} gave no tuple, but {self.sigmas!r:.80}")
+                check_ladder(self.sigmas)
+            nfe, budget = self.nfe, self.setting.budget
+        except ValueError as error:
+            return str(error)
+        if self.n < MIN_SAMPLES:
+            return f"n_samples={self.n}: it must be at least {MIN_SAMPLES}"
+        over = budget is not None and nfe > budget
+        return f"{self.setting.sampler.name} takes {nfe} evaluations, above the budget of {budget}" if over else ""
+
+    @cached_property
+    def samples_id(self) -> str:
+        return identity(self)
+
+    @property
+    def scored(self) -> tuple[Any, ...]:
+        """What its score follows from."""
+        return self, self.reference
+
+    @cached_property
+    def score_id(self) -> str:
+        return identity(self.scored)
+
+    def row(self) -> Row:
+        """The columns of table.csv that are known before the run."""
+        setting, sampler, ladder = self.setting, self.setting.sampler, self.setting.ladder
+        values: Row = {"mode": setting.group, "setting": setting.label, "budget": setting.budget}
+        values |= {"schedule": ladder.name, "sampler": sampler.name, "train_seed": self.network.seed}
+        if self.impossible:
+            with suppress(ValueError):  # a ladder of a user's
+                values["n_steps"] = len(self.sigmas) - 1
+            return values | {"eta": getattr(sampler, "eta", None), "status": "infeasible", "error": self.impossible}
+        values |= {
+            "data": self.network.data,
+            "sigma_max": self.sigmas[0] if uses_user_code(ladder) else ladder.sigma_max,
+            "sigma_min": self.sigmas[-1] if uses_user_code(ladder) else ladder.sigma_min,
+            "n_steps": len(self.sigmas) - 1,
+            "final_denoise": setting.final_denoise,
+            "n_samples": self.n,
+            "sample_seed": self.seed,
+            "features": self.reference.features,
+            "features_id": self.reference.features_id,
+            "precision_mode": self.machine.precision,
+            "compiled": self.machine.compiled,
+            "threads": self.machine.threads,
+            "model_id": identity(self.network),
+            "samples_id": self.samples_id,
+            "run_id": self.score_id,
+        }
+        own = dict(sampler.row(self.sigmas))
+        if others := sorted(map(str, own.keys() - {*OF_SAMPLERS})):
+            known = ", ".join(OF_SAMPLERS)
+            raise ValueError(f"row() of {sampler.name}: it has {others[0]!r}; a sampler's own columns are {known}")
+        return values | self.network.row() | own

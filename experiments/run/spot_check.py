@@ -1,0 +1,99 @@
+"""The spot check: once per command, 8 to 16 stored samples of each network and sampler are drawn again.
+
+An identity cannot foresee all that changes a result: a table that a user's code reads, a version of a library. The
+score of one of these runs is computed again too. A difference is an error: only the user knows whether the old results
+or the new code are wrong.
+"""
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from experiments.own.behaviour import is_random
+from experiments.run.cache import Cache
+from experiments.run.networks import Advance, data_of
+from experiments.run.runs import Run
+from experiments.run.stages import decode, draw, measure, ready
+from reports.schema import METRICS
+
+FEWEST, MOST, SHARE = 8, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
+MEDIAN, LARGEST = {"fp32": 0.002, "bf16": 0.05}, {"fp32": 0.05, "bf16": 0.5}  # by rounding, of a sample's deviation
+SCORES = 1e-3  # of a distance and its standard error, by rounding
+REMEDY = "add --fresh, or name another --store"
+
+
+class StaleError(ValueError):
+    """What is stored is not what the code gives now."""
+
+
+def choose_runs(runs: Iterable[Run], cache: Cache, seen: set[Any]) -> list[Run]:
+    """Stored runs, at random, with each network and each class of samplers that is not in `seen`; it is added."""
+    possible = {run.samples_id: run for run in runs if not run.impossible}
+    stored, chosen = [run for run in possible.values() if cache.has("samples", run)], list[Run]()
+    for run in random.SystemRandom().sample(stored, len(stored)):
+        if not seen.issuperset(parts := {run.network, type(run.setting.sampler)}):
+            seen |= parts
+            chosen.append(run)
+    return chosen
+
+
+def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
+    """Raises StaleError if some samples of a run, drawn again, differ from the stored ones by more than rounding."""
+    network = run.network.made(cache, advance)
+    loaded, stored = run.network.load(network), cache.read("samples", run)
+    if stored is None or is_random(loaded):  # no two runs of it can be compared
+        return
+    run.machine.pin()
+    chosen = sample_indices(run.n, len(data_of(run.network.data).labels.unique()))
+    again = decode(run, draw(run, ready(loaded, run, len(chosen)), chosen, len(chosen)))
+    check_same("samples", run.setting.label, again, stored.tensors["samples"][chosen], run.machine.precision)
+
+
+def check_score(run: Run, cache: Cache) -> None:
+    """Raises StaleError if the distances of a run, measured again from its stored samples, differ from the stored."""
+    files = cache.read("samples", run), cache.read("references", run.reference), cache.read("scores", run.scored)
+    samples, real, stored = files
+    if samples is None or real is None or stored is None:
+        return
+    _, facts = measure(run, samples, real)
+    for name in METRICS:
+        known = stored.facts[name]
+        if (change := abs(facts[name] - known)) > SCORES * (abs(known) + facts.get(f"{name}_se", 0.0)):
+            raise StaleError(_message(name.upper(), run.setting.label, change, REMEDY))
+
+
+def check_same(
+    what: str, of: str, again: Tensor, stored: Tensor, precision: str = "fp32", remedy: str = REMEDY
+) -> None:
+    """Raises StaleError if what `of` gives now differs from what is stored by more than rounding."""
+    change = difference(again, stored)
+    if change.max() > LARGEST[precision] or change.median() > MEDIAN[precision]:
+        raise StaleError(_message(what, of, float(change.max()), remedy))
+
+
+def _message(what: str, of: str, change: float, remedy: str) -> str:
+    return f"stored {what} of {of} differ from what {of} gives now by {change:.1g}; {remedy}"
+
+
+def difference(a: Tensor, b: Tensor) -> Tensor:
+    """How much each sample (n, ...) of a and b differs, relative to the standard deviation of b's."""
+    if a.shape != b.shape:
+        return torch.full((len(a),), torch.inf, dtype=torch.float64)
+    a, b = a.double().flatten(1), b.double().flatten(1)
+    size = (b - b.mean(dim=0)).square().mean().sqrt() if len(b) > 1 else b.square().mean().sqrt()
+    return ((a - b).square().mean(dim=1).sqrt() / size.clamp(min=1e-12)).nan_to_num(torch.inf)
+
+
+def sample_indices(n: int, n_classes: int) -> list[int]:
+    """8 to 16 of n indices: one near a random place in each part, and evenly over the labels i mod n_classes."""
+    chance = random.SystemRandom()  # whatever a user's code seeds
+    n_classes = n_classes if n_classes <= n else 1
+    chosen, parts = set(), min(max(n // SHARE, FEWEST), MOST, n)
+    for label, part in enumerate(chance.sample(range(parts), parts), start=chance.randrange(n_classes)):
+        place = int((part + chance.random()) * n / parts)
+        index = place - (place - label) % n_classes
+        chosen.add(index if index >= 0 else index + n_classes)
+    return sorted(index for index in chosen if index < n)

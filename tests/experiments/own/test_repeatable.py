@@ -1,0 +1,146 @@
+"""Whatever is a user's must depend on its own input only: asked twice, in another order, and for a few alone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from diffusion_core import GaussianDenoiser, load
+from diffusion_core.noise import NoiseDistribution
+from diffusion_core.samplers import Sampler
+from diffusion_core.weightings import WEIGHTINGS
+from experiments.own.behaviour import check_batch
+from experiments.own.repeatable import check_noise, check_repeatable, check_sampler, check_weighting
+
+EXACT, CALLS, KEPT = GaussianDenoiser(), [0], dict[Any, Tensor]()
+
+
+def remembers(x: Tensor) -> Tensor:
+    CALLS[0] += 1
+    return x * (1 + 0.01 * CALLS[0])
+
+
+def keeps(x: Tensor) -> Tensor:
+    return KEPT.setdefault((x.shape, float(x.square().mean()) > 1), x)
+
+
+def by_place(x: Tensor) -> Tensor:
+    return x * (1 + 0.05 * torch.arange(len(x)).view(-1, *[1] * (x.ndim - 1)) / len(x))
+
+
+FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "chance": lambda x: x + 0.3 * torch.randn_like(x),
+    "earlier calls": remembers,
+    "kept answers": keeps,
+    "the rest of the batch": lambda x: x - 0.5 * x.mean(dim=0),
+    "statistics of the batch": lambda x: x / x.std(),
+    "its place": by_place,
+    "the size of the batch": lambda x: x * (1.1 if len(x) > 8 else 1),
+    "dropout": nn.Dropout(0.5).train(),
+    "BatchNorm": nn.BatchNorm2d(1).train(),
+}
+SAYS = r"(the output changed|the output for an input changed by .* when the batch was (reordered|smaller))"
+
+
+@dataclass(frozen=True)
+class Own(Sampler):
+    """Euler with a fault at each step."""
+
+    fault: str = ""
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        for sigma, after in pairwise(sigmas):
+            x = FAULTS[self.fault](x + (after - sigma) * eps(x, sigma))
+            yield x
+
+
+@dataclass(frozen=True)
+class Law(NoiseDistribution):
+    """A noise distribution with a fault in its density, or none."""
+
+    fault: str = ""
+    own: str = ""
+    name = "mine"  # type: ignore[assignment]
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        levels = torch.rand(n, generator=None if self.own == "draws" else generator).exp()
+        return {"column": levels.view(-1, 1), "zero": levels * 0, "double": levels.double()}.get(self.own, levels)
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        density = -log_sigma.square() * (torch.nan if self.own == "nan" else 1)
+        return FAULTS[self.fault](density) if self.fault else density
+
+
+def _network(fault: str) -> None:
+    check_batch(lambda x, sigma: EXACT(FAULTS[fault](x), sigma), load("mnist5k"), "cpu", 16)
+
+
+def _sampler(fault: str) -> None:
+    check_sampler(Own(fault), (5.0, 1.0, 0.1), (1, 8, 8))
+
+
+def _features(fault: str) -> None:
+    images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    check_repeatable("features", lambda which: FAULTS[fault](images[which]), len(images), tolerance=0.01)
+
+
+def _noise(fault: str) -> None:
+    check_noise(Law(fault), False, 16)
+
+
+def _weighting(fault: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WEIGHTINGS, "mine", FAULTS[fault])
+        check_weighting("mine", 16)
+
+
+KINDS = {"model": _network, "sampler": _sampler, "features": _features, "noise": _noise, "weighting": _weighting}
+OF_IMAGES = ("BatchNorm", "kept answers")  # faults that take no numbers
+CASES = [
+    (kind, fault)
+    for kind in KINDS
+    for fault in FAULTS
+    if kind in ("model", "sampler", "features") or fault not in OF_IMAGES
+]
+
+
+@pytest.mark.parametrize(("kind", "fault"), CASES)
+def test_what_depends_on_more_than_its_input_is_refused(kind: str, fault: str) -> None:
+    CALLS[0] = 0
+    KEPT.clear()
+    with pytest.raises(ValueError, match=f"{kind}.*{SAYS}"), torch.no_grad():
+        KINDS[kind](fault)
+
+
+def test_what_depends_on_its_input_only_passes() -> None:
+    FAULTS["none"] = lambda x: x.abs() + 1
+    try:
+        for check in KINDS.values():
+            check("none")
+    finally:
+        del FAULTS["none"]
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [("draws", "all random numbers from the generator"), ("column", r"sample gave \(16, 1\) .*; it must give a tensor"),
+     ("zero", "above 1e-18"), ("double", "torch.float64"), ("nan", "its log density must be no NaN")],
+)  # fmt: skip
+def test_a_noise_distribution_gives_levels_and_a_density(own: str, says: str) -> None:
+    with pytest.raises(ValueError, match=f"noise mine.*{says}"):
+        check_noise(Law(own=own), False, 16)
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [(lambda s: s.view(-1, 1), r"gave \(16, 1\)"), (lambda s: 1.0, "gave float"), (torch.neg, "finite, at least 0"),
+     (torch.zeros_like, "not all 0")],
+)  # fmt: skip
+def test_weights_are_weights(weights: Any, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WEIGHTINGS, "mine", weights)
+    with pytest.raises(ValueError, match=f"weighting mine.*{says}"):
+        check_weighting("mine", 16)

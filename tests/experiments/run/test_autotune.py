@@ -1,0 +1,163 @@
+"""Precision and threads: chosen by one timing, with a margin, the same for the same command; compiled where it pays."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from run_spine import data, exact, run, trained
+
+from diffusion_core.training import Step
+from experiments.run import autotune, plan
+from experiments.run.autotune import SAMPLING, TRAINING, BenchmarkKey, ComputeMode, MachineChoice
+from experiments.run.cache import Cache
+from experiments.run.machine import Machine
+from experiments.run.networks import RECIPES, Network, Trained
+from experiments.run.options import Options
+from experiments.run.plan import Planner
+from experiments.run.setting import Ladder, Setting
+from experiments.sweep import OneSetting
+
+T = 2  # threads
+PLAIN = Machine(threads=T)
+BF16, SIDE = replace(PLAIN, precision="bf16"), replace(PLAIN, precision="bf16", threads=1)
+
+
+def measured(
+    bf16: float = 0.012, step16: float = 0.030, one_thread: float = 0.032, step: float = 0.040
+) -> dict[ComputeMode, float]:
+    return {
+        ComputeMode(SAMPLING, 128, T): 0.020, ComputeMode(SAMPLING, 128, T, "bf16"): bf16,
+        ComputeMode(TRAINING, 64, T): step, ComputeMode(TRAINING, 64, T, "bf16"): step16,
+        ComputeMode(TRAINING, 64, 1): 0.080, ComputeMode(TRAINING, 64, 1, "bf16"): one_thread,
+    }  # fmt: skip
+
+
+def choice(
+    seconds: dict[ComputeMode, float], monkeypatch: pytest.MonkeyPatch, n: int = 5, network: Network | None = None
+) -> MachineChoice:
+    monkeypatch.setattr(autotune, "timings", lambda *_: seconds)
+    return autotune.autotune(network or trained(images_seen=200_000), PLAIN, Cache(Path("nowhere")), n, print)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sampling", "training", "networks"),
+    [
+        (measured(), BF16, SIDE, 5),  # 0.032 * 1.25 for two networks, against 2 * 0.030
+        (measured(bf16=0.0191), PLAIN, SIDE, 5),  # 4.5 % may be noise
+        (measured(bf16=0.030), PLAIN, SIDE, 5),
+        (measured(one_thread=0.049), BF16, BF16, 5),
+        (measured(), BF16, BF16, 1),  # a single one would wait for nobody
+        (measured(step=0.004, step16=0.003, one_thread=0.0032), BF16, BF16, 5),  # too short for processes of their own
+    ],
+)
+def test_what_needs_clearly_less_time_is_taken(
+    seconds: Any, sampling: Machine, training: Machine, networks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = choice(seconds, monkeypatch, networks)
+    assert (found.sampling, found.training) == (sampling, training) and found.why.startswith("timed on this machine: ")
+
+
+def test_the_choice_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks side by side are said to be as fast as they are together."""
+    assert choice(measured(), monkeypatch).why == (
+        "timed on this machine: sampling in bf16 (10,667 images/s against 6,400 in plain fp32); training in bf16 "
+        "(2 networks at a time, about 3,200 images/s together against 1,600 in plain fp32)"
+    )
+    assert "could not be timed" in choice({}, monkeypatch).why
+
+
+@pytest.mark.parametrize(
+    ("minutes", "typed", "compiler", "compiled"),
+    [(11, {}, True, True), (9, {}, True, False), (11, {}, False, False), (11, {"no_compile": True}, True, False),
+     (1, {"compile": True}, True, True), (11, {"precision": "fp32"}, True, False)],
+)  # fmt: skip
+def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
+    minutes: float, typed: dict[str, Any], compiler: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
+    found = MachineChoice(PLAIN, PLAIN, "timed", seconds=minutes * 60 / (2 * 40 * 8))
+    monkeypatch.setattr(plan, "autotune", lambda *_: found)
+    monkeypatch.setattr(plan, "can_compile", lambda device: compiler)
+    study = OneSetting(data=data(), n_samples=40, seeds=2, n_steps=8, recipe="plain")
+    planner = Planner.of(study, Options(device="cpu", **{"threads": 1} | typed), Cache(Path("nowhere")), print)
+    planner = planner.compiled_if_long(planner.plan(study.settings()))
+    assert planner.machine.compiled == compiled and ("compiled" in planner.note) == (compiled and not typed)
+
+
+def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "autotune", lambda *_: pytest.fail("it was timed"))
+    study = OneSetting(data=data(), n_samples=40, recipe="plain")
+    monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
+    typed = Options(store=tmp_path, precision="bf16", threads=1)
+    assert Planner.of(study, typed, Cache(tmp_path), print).machine.precision == "bf16"
+    monkeypatch.setenv("SIGMABENCH_PRECISION", "fp32")
+    assert Planner.of(study, Options(store=tmp_path, threads=1), Cache(tmp_path), print).machine.precision == "fp32"
+    monkeypatch.setenv("SIGMABENCH_PRECISION", "fp8")
+    with pytest.raises(ValueError, match="SIGMABENCH_PRECISION='fp8': it must be one of auto, fp32, bf16"):
+        Options().machine()
+
+
+def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autotune, "interleaved", lambda runs: dict.fromkeys(runs, 0.5))
+    network, said = trained(batch_size=4), list[str]()
+    for machine in (Machine(), Machine(), Machine(threads=2)):
+        found = autotune.timings(network, machine, Cache(tmp_path), said.append)
+        assert set(found.values()) == {0.5} and len(found) == 4 * machine.threads - 2 * (machine.threads - 1)
+    assert said == ["timing the network small preconditioned on this machine, once"] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
+    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autotune, "ROUNDS", 1)
+    config, before = Trained(data(), batch_size=4, **RECIPES[recipe]), torch.get_rng_state()
+    key = BenchmarkKey.of(config, Machine())
+    found = autotune.timings(config, Machine(), Cache(tmp_path), print)
+    assert [*found] == [*key.modes(SAMPLING), *key.modes(TRAINING)] and all(each > 0 for each in found.values())
+    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 1
+    assert isinstance(autotune._step(config, ComputeMode(TRAINING, 4, 1))(), Step)
+
+
+def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hopeless is told by thread seconds per image: one thread may take longer, if others have one of their own."""
+    modes = {
+        "plain": ComputeMode(SAMPLING, 1, 4),
+        "slow": ComputeMode(SAMPLING, 1, 4, "bf16"),
+        "one thread": ComputeMode(SAMPLING, 1, 1),
+        "hopeless": ComputeMode(SAMPLING, 2, 4),
+        "fails": ComputeMode(SAMPLING, 3, 4),
+        "fails later": ComputeMode(SAMPLING, 4, 4),
+    }
+    seconds, calls = dict(zip(modes, (1.0, 1.4, 6.0, 9.0, 0.1, 1.1), strict=True)), dict.fromkeys(modes, 0)
+
+    class Clock:
+        def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int) -> None:
+            self.name = globals["run"]()
+            assert num_threads == modes[self.name].threads
+
+        def timeit(self, number: int) -> Any:
+            calls[self.name] += 1
+            if self.name == "fails" or (self.name == "fails later" and calls[self.name] > 3):
+                raise RuntimeError("out of memory")
+            return SimpleNamespace(median=seconds[self.name] + 0.1 / calls[self.name])
+
+    monkeypatch.setattr(autotune, "Timer", Clock)
+    found = autotune.interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
+    times = autotune.ROUNDS
+    expected = {"plain": times, "slow": times, "one thread": times, "hopeless": 1, "fails": 1, "fails later": 4}
+    assert calls == expected
+    kept = ("plain", "slow", "one thread", "hopeless")
+    assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in kept}
+
+
+def test_what_is_exact_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "autotune", lambda *_: pytest.fail("it was timed"))
+    study = OneSetting(data=data(), n_samples=40, network="exact")
+    planner = Planner.of(study, Options(device="cpu", threads=1), Cache(Path("nowhere")), print)
+    (one,) = planner.plan([Setting("a", Ladder(n_steps=2), run().setting.sampler)])
+    assert one.machine == Machine() == exact().machine

@@ -1,0 +1,45 @@
+"""`--only` takes a part of a plan by the columns of its runs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from studies import plan
+
+from experiments.beta import Beta
+from experiments.run.filters import filter_runs
+from experiments.run.runs import Run
+
+PLANNED = plan(replace(Beta(**Beta.presets["smoke"]), seeds=3, etas=(0.0, 1.0, 9.0)))
+
+
+@pytest.mark.parametrize(
+    ("conditions", "holds"),
+    [
+        (["seed=1", "section=same-ladder"], lambda run: run.network.seed == 1 and run.setting.group == "same-ladder"),
+        (["mode=pareto,control"], lambda run: run.setting.group in ("pareto", "control")),
+        (["seed=0,2"], lambda run: run.network.seed in (0, 2)),
+        (["setting=linear, eta 0"], lambda run: run.setting.label == "linear, eta 0"),  # one value with a comma
+        (["n_steps=4", "sampler=euler(eta=0)"], lambda run: len(run.sigmas) == 5 and run.row().get("eta") == 0),
+    ],
+)
+def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds: Callable[[Run], bool]) -> None:
+    found = filter_runs(PLANNED, conditions)
+    assert found and found == [
+        run for run in PLANNED if not (run.impossible and "n_steps=4" in conditions) and holds(run)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        (["section=same-lader"], "write COLUMN=VALUE, as in --only seed=1 section=control; section is primary"),
+        (["moed=control"], "columns: seed, section"),
+        (["seed"], "write COLUMN=VALUE"),
+        (["seed=1,9"], "seed is 0, 1, 2"),
+        (["eta=9", "section=same-ladder"], "it holds for none of"),  # such runs are impossible
+    ],
+)
+def test_a_condition_that_does_not_do_says_what_would(conditions: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=f"only=.*{message}"):
+        filter_runs(PLANNED, conditions)

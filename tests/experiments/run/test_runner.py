@@ -1,0 +1,172 @@
+"""The loop: a failure is a row and is tried once; workers give what one process gives; nothing finished is lost."""
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from run_acting import FORK, QUIET, Acting, command
+from run_spine import data, exact, files, run, score, silent, trained, warned
+
+from diffusion_core.samplers import Euler, Heun
+from experiments.run import runner
+from experiments.run.cache import Cache, CacheError
+from experiments.run.runner import ExecutionResult, Runner
+from experiments.run.runs import Run
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12: there may be other threads
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forked instead of spawned, which spares them seconds of imports."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
+
+
+def executed(runs: list[Run], cache: Cache, workers: int = 1) -> ExecutionResult:
+    return Runner(cache, QUIET, workers).run(runs)
+
+
+def test_a_failure_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+    tries = str(tmp_path / "tries")
+    bad = [run(Acting("fails", tries)), run(Acting("fails", tries), label="twice"), run(Acting("exits"))]
+    good, impossible = [run(), run(Heun())], run(Euler(9.0))
+    cache = Cache(tmp_path / "cache")
+    ended = executed([*bad, impossible, *good], cache)
+    assert not ended.interrupted and ended.failed == {
+        bad[0].score_id: f"sampler {bad[0].setting.sampler.name}: KeyError: 'no such thing'",
+        bad[2].score_id: f"sampler {bad[2].setting.sampler.name}: SystemExit: 3",
+    }
+    assert Path(tries).read_text() == "x" and files(cache)["scores"] == 2
+    assert executed(bad[:1], Cache(cache.root)).failed and Path(tries).read_text() == "xx"  # another command
+
+
+def test_a_network_that_does_not_fit_into_memory_is_tried_once_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = list[int]()
+
+    def fails(*arguments: Any) -> None:
+        tries.append(1)
+        raise MemoryError("too large")
+
+    network = trained()
+    monkeypatch.setattr(type(network), "_train", fails)
+    runs = [run(Euler(eta), network) for eta in (0.0, 0.5, 1.0)] + [run()]
+    ended = executed(runs, Cache(tmp_path))
+    assert set(ended.failed) == {one.score_id for one in runs[:3]} and len(tries) == 1
+    assert set(ended.failed.values()) == {"MemoryError: too large; out of memory, reduce --batch-size"}
+
+
+def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+    """Also one that a library has swallowed."""
+    ended = executed([run(), run(Acting("interrupts")), run(Heun())], Cache(tmp_path))
+    assert ended.interrupted and files(Cache(tmp_path))["scores"] == 1
+    runner.INTERRUPT.set()
+    try:
+        assert executed([run(), run(Heun())], Cache(tmp_path / "other")).interrupted
+    finally:
+        runner.INTERRUPT.clear()
+
+
+def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(CacheError, match="No space left"):
+        executed([run()], Cache(tmp_path))
+
+
+def test_nothing_is_begun_after_the_time(tmp_path: Path) -> None:
+    ended = Runner(Cache(tmp_path), QUIET).run([run()], until=time.time() - 1)
+    assert ended == ExecutionResult({}) and not files(Cache(tmp_path)).get("scores")
+
+
+def test_what_is_missing_is_counted(tmp_path: Path) -> None:
+    runs = [run(Euler(eta), trained()) for eta in (0.0, 1.0)] + [run(Euler(9.0))]
+    left = runner.missing(runs, Cache(tmp_path))
+    assert {kind: len(paths) for kind, paths in left.items()} == {
+        "networks": 1, "references": 1, "samples": 2, "scores": 2,
+    }  # fmt: skip
+    assert sum(left["networks"].values()) == trained().cost and sum(left["samples"].values()) == 2 * 2 * 40
+    executed([run()], Cache(tmp_path))
+    assert not any(runner.missing([run()], Cache(tmp_path)).values())
+
+
+def plan() -> list[Run]:
+    return [run(Euler(eta), network) for network in (trained(), exact()) for eta in (0.0, 0.5, 1.0)]
+
+
+@pytest.mark.slow(12)
+def test_two_processes_give_what_one_gives(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spawned, as by the command, and with the classes of a user."""
+    bad = run(Acting("fails", str(tmp_path / "tries")))
+    one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
+    assert executed(plan(), one) == ExecutionResult({}, evaluations=trained().cost + 6 * 2 * 40)
+    ended = executed([bad, *plan()], two, workers=2)
+    assert list(ended.failed) == [bad.score_id] and "KeyError" in ended.failed[bad.score_id]
+    assert not warned(caplog)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
+    for kind in ("samples", "scores"):
+        path = two.path(kind, plan()[0] if kind == "samples" else plan()[0].scored)
+        path.write_bytes(b"damaged") if kind == "samples" else path.unlink()
+    assert not executed(plan(), Cache(two.root), workers=2).failed
+    assert ["it is made again" in text for text in warned(caplog)] == [True]  # a warning of two workers, shown once
+    assert [score(each, two) for each in plan()] == [score(each, one) for each in plan()]
+    assert files(two) == files(one) and not list(two.root.glob("*/*.lock"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked")
+def test_the_others_do_the_work_of_a_killed_worker(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A run that kills all of them is a row."""
+    runs = [run(Acting("dies once", str(tmp_path / "died"))), *(run(Euler(eta)) for eta in (0.0, 0.5))]
+    cache = Cache(tmp_path / "cache")
+    assert executed(runs, cache, workers=2) == ExecutionResult({}, evaluations=3 * 2 * 40)
+    assert warned(caplog) == ["a worker ended with status -9 (out of memory? reduce --workers)"]
+    assert (tmp_path / "died").exists() and files(cache)["scores"] == 3
+    bad = run(Acting("dies"))
+    ended = executed([*runs, bad], cache, workers=2)
+    assert ended.failed == {bad.score_id: "no worker has made it: they were killed, or its code was edited since this "
+                                          "command began"}  # fmt: skip
+
+
+def pids(where: Path, n: int) -> list[psutil.Process]:
+    """The processes that have left their number there, once there are n."""
+    until = time.monotonic() + 60
+    while len(list(where.iterdir())) < n and time.monotonic() < until:
+        time.sleep(0.02)
+    return [psutil.Process(int(path.name)) for path in where.iterdir()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> None:
+    where = tmp_path / "pids"
+    where.mkdir()
+    process = FORK.Process(target=command, args=(str(tmp_path / "cache"), str(where), data()))
+    process.start()
+    assert process.pid is not None
+    workers = pids(where, 2)
+    os.kill(process.pid, how)
+    process.join(10)
+    gone, alive = psutil.wait_procs(workers, 10)
+    assert len(gone) == 2 and not alive and process.exitcode == (-signal.SIGKILL if how == signal.SIGKILL else 0)
+
+
+def test_progress_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, texts = Cache(tmp_path), list[Any]()
+    left = runner.missing([run()], cache)
+    monkeypatch.setattr(runner, "said", lambda console, text, state: texts.append(text) or QUIET.status(""))
+    with runner.show_progress(left, cache, QUIET, lambda: 0.0, float("inf")) as show:
+        show("seed 0, all: any")
+        assert texts[0]() == "0 of 3 files made; seed 0, all: any"
+        runner.work([run()], cache, silent)
+        assert texts[0]().startswith("3 of 3 files made")

@@ -1,0 +1,93 @@
+"""The spot check: stored samples that the code no longer gives, and scores, are an error; rounding is none."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from run_acting import QUIET
+from run_spine import exact, imported, reference, run, silent
+
+from diffusion_core.samplers import Euler, Heun
+from experiments.run import stages
+from experiments.run.cache import Cache
+from experiments.run.machine import Machine
+from experiments.run.runner import Runner
+from experiments.run.runs import Run
+from experiments.run.setting import Ladder, Setting
+from experiments.run.spot_check import StaleError, check_same, choose_runs, sample_indices
+
+TABLE = """
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from diffusion_core.samplers import Sampler
+@dataclass(frozen=True)
+class Mine(Sampler):
+    name = "mine"
+    def run(self, eps, x, sigmas, noise):
+        gain = float(Path(__file__).with_name("table.txt").read_text())
+        for sigma, after in pairwise(sigmas):
+            x = x + gain * (after - sigma) * eps(x, sigma)
+            yield x
+"""
+
+
+def test_an_edited_table_is_an_error_and_fresh_repairs_it(folder: Path) -> None:
+    """No text that is hashed changes."""
+    (folder / "table.txt").write_text("1")
+    setting = Setting("karras", Ladder(n_steps=2), imported(folder, table=TABLE).Mine())
+    own, cache = Run(setting, exact(), 40, Machine(), reference()), Cache(folder / "store")
+    for _ in range(2):
+        assert not Runner(Cache(cache.root), QUIET).run([own]).failed
+    (folder / "table.txt").write_text("1.004")
+    says = r"stored samples of karras differ from what karras gives now by .*; add --fresh, or name another --store"
+    with pytest.raises(StaleError, match=says):
+        Runner(Cache(cache.root), QUIET).run([own])
+    cache.start_fresh()
+    assert not Runner(cache, QUIET).run([own]).failed and not Runner(Cache(cache.root), QUIET).run([own]).failed
+
+
+def test_a_score_that_is_measured_otherwise_now_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by another library of features."""
+    Runner(Cache(tmp_path), QUIET).run([run()])
+    honest = stages.features_of
+    monkeypatch.setattr(stages, "features_of", lambda *given: honest(*given) * 1.1)
+    with pytest.raises(StaleError, match=r"stored MMD of euler\(eta=0\)"):
+        Runner(Cache(tmp_path), QUIET).run([run()])
+
+
+def test_one_run_of_each_network_and_class_of_samplers_is_checked_once(tmp_path: Path) -> None:
+    cache, seen = Cache(tmp_path), set[Any]()
+    runs = [run(Euler(eta), exact(seed)) for seed in (0, 1) for eta in (0.0, 1.0)] + [run(Heun())]
+    assert not choose_runs(runs, cache, seen)
+    for each in runs:
+        stages.sample(each, cache, silent)
+    chosen = choose_runs(runs, cache, seen)
+    assert {each.network for each in chosen} == {exact(0), exact(1)} and 2 <= len(chosen) <= 3
+    assert {type(each.setting.sampler) for each in chosen} == {Euler, Heun} and not choose_runs(runs, cache, seen)
+
+
+@pytest.mark.parametrize(
+    ("change", "one", "precision", "stale"),
+    [(0.0, 0.0, "fp32", False), (1e-4, 0.0, "fp32", False), (0.01, 0.0, "fp32", True), (0.01, 0.0, "bf16", False),
+     (0.0, 0.2, "fp32", True), (0.0, float("nan"), "bf16", True)],
+)  # fmt: skip
+def test_more_than_rounding_is_a_difference(change: float, one: float, precision: str, stale: bool) -> None:
+    """Of half of the samples, or more of a single one."""
+    stored = torch.randn(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    again = stored + change
+    again[7] += one
+    if not stale:
+        check_same("samples", "x", again, stored, precision)
+        return
+    with pytest.raises(StaleError):
+        check_same("samples", "x", again, stored, precision)
+
+
+@pytest.mark.parametrize(("n", "n_classes"), [(40, 10), (1000, 10), (10, 1), (3, 10)])
+def test_samples_are_chosen_all_over(n: int, n_classes: int) -> None:
+    for _ in range(20):
+        chosen = sample_indices(n, n_classes)
+        assert chosen == sorted(set(chosen)) and chosen[0] >= 0 and chosen[-1] < n
+        assert len(chosen) >= min(n, 6) // 2 and (n < 20 or chosen[-1] - chosen[0] > n / 2)
