@@ -74,7 +74,7 @@ def _kinds(cls: type) -> dict[str, Any]:
         return {}
 
 
-def _checked(kind: Any, value: Any) -> Any:
+def _checked(kind: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch per kind of type
     """`value` as a value of this type. Raises TypeError if it is none."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):

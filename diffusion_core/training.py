@@ -37,7 +37,7 @@ class Step:
     gradient: torch.Tensor
 
 
-def train(
+def train(  # noqa: PLR0913  # the options of training, by keyword
     model: nn.Module,
     images: torch.Tensor,
     noise: NoiseDistribution,
@@ -115,7 +115,7 @@ def train(
     )
 
 
-def optimise(
+def optimise(  # noqa: PLR0913  # the options of training, by keyword
     model: nn.Module,
     draw: Callable[[int], Batch],
     *,

@@ -69,7 +69,7 @@ def check_network(model: "Model", data: "DataSet", device: str = "cpu", progress
     return examine(model, data, device, progress)
 
 
-def main(options: Check) -> "CheckResult":
+def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from its options to its last line
     """Prints the table and the doubts, and writes the picture and the numbers.
 
     Raises:

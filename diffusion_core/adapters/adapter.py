@@ -68,7 +68,7 @@ class Convention:
     guidance_to: float = math.inf  # Kynkaanniemi et al. 2024, arXiv 2404.07724
     null_label: int | None = None  # the label of "no class", which none of the samples has
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: C901, PLR0912  # one rule per field
         check_fields(self)
         if self.process not in SIGNAL:
             raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")

@@ -62,7 +62,7 @@ class Small(nn.Module):
 
     positions: ClassVar[int] = SIDE**2  # of a channel in x
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the sizes of the network
         self,
         channels: int,
         inputs: int,  # channels of x

@@ -18,7 +18,7 @@ from diffusion_core.schedules.sigma import alpha_beta_ladder
 CUDA_BATCH = 32 * BLOCK
 
 
-def generate_samples(
+def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     model: Model,
     sigma: float = 30.0,
     sigma_min: float = 0.03,
@@ -79,7 +79,7 @@ def generate_samples(
 
 
 @torch.no_grad()
-def sample(
+def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of sampling, by keyword
     model: Model,
     sigmas: tuple[float, ...],
     sampler: Sampler,

@@ -107,7 +107,7 @@ def alternatives(model: Model, images: DataSet) -> Iterator[Alternative]:
         yield Alternative("orientation", f"images {name}", partial(around, images=there, output=back))
 
 
-def _of_adapter(model: Adapter) -> Iterator[Alternative]:
+def _of_adapter(model: Adapter) -> Iterator[Alternative]:  # noqa: C901  # one branch per reading
     """Readings of the network under another convention, or with another time."""
     now, mine = model.convention, model.convention.predicts.removesuffix(" to data")
 

@@ -102,7 +102,7 @@ class Options(Result, Running, Cluster):
     given: frozenset[str] = frozenset()
     home: Path = field(default_factory=Path.cwd)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: C901  # one rule per option
         check_fields(self)
         for name in ("out", "data_root", "store"):
             if path := str(getattr(self, name) or ""):

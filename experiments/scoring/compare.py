@@ -84,7 +84,7 @@ def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] =
     return tuple(replace(source, name=name) for source, name in zip(inputs, numbered, strict=True))
 
 
-def measured(
+def measured(  # noqa: PLR0913  # the options of the command
     inputs: Sequence[Input], features: str | Sequence[str] | None, pairing: Pairing, feature_weights: Weights,
     device: str, kept: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
 ) -> Scores:  # fmt: skip

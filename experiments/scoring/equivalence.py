@@ -135,7 +135,7 @@ class Harmless:
         return "\n".join([self.sentence, *lines, *(f"note: {note}" for note in self.notes)])
 
 
-def harmless(
+def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     before: Source, after: Source, margin: float | None = None, groups: GroupsOf = None, *,
     reference: Source | None = None, features: str | tuple[str, ...] | None = None, pairs: Pairs = "auto",
     feature_weights: compare.Weights = None, device: str = "auto", store: Cache | Path | str = "runs/store",

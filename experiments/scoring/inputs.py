@@ -68,7 +68,7 @@ Input = ImageSet | FeatureSet
 Source = str | Path | NDArray[Any] | torch.Tensor
 
 
-def open_input(source: Source, store: Cache, name: str = "") -> Input:
+def open_input(source: Source, store: Cache, name: str = "") -> Input:  # noqa: C901  # one branch per kind of input
     """The images or features that a user names; `name` is that of an array. Samples of this project lie in the store.
 
     ValueError, which names the file, if there is no such thing, or if it holds no images.

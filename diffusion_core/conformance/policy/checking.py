@@ -21,7 +21,7 @@ SHAPE = (4, 3, 5)  # of an image; the last dimension runs over the directions of
 UNKNOWN_MEAN = {"log_prob: wrong mean", "log_prob: not Gaussian", "replay"}  # after these a gradient says nothing more
 
 
-def check_policy(
+def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     step: Callable[..., Any], *, noise: str | None = None, levels: Levels = uniform,
     replayed_by: Callable[..., Any] | None = None, replay_levels: Levels | None = None, accept: Sequence[str] = (),
     n_steps: int = 10, shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float32, law: bool = True,
@@ -90,7 +90,7 @@ def checked(levels: Levels, name: str, other_length: bool = False) -> Levels:
     return called
 
 
-def _checked(
+def _checked(  # noqa: PLR0913  # the options of the check, by keyword
     step: Step, trainer: Step, noise: str | None, levels: Levels, theirs: Levels, n_steps: int,
     shape: tuple[int, ...], dtype: torch.dtype, seed: int,
 ) -> PolicyVerdict:  # fmt: skip
