@@ -113,7 +113,7 @@ def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> 
     fd = differences["fd"].difference
     shared, first = {"a": name, "b": f"Euler, eta 1, {STEPS} steps", "truth": truth}, answer.checks[0]
     rows = [shared | vars(replace(first, verdict=answer.verdict)) | {"check": "share"}]
-    rows[0] |= {"decided_by": answer.decisive.check}
+    rows[0] |= {"decided_by": "share" if answer.decisive is first else answer.decisive.check}
     for gate, value in zip(GATES, (psnr, ssim, abs(fd)), strict=True):
         limit, side = GATES[gate]
         passes = value >= limit if side > 0 else value < limit

@@ -149,8 +149,8 @@ def _gates(result: Result, rows: pd.DataFrame) -> Page:
             row = rows[(rows["a"] == change) & (rows["check"] == gate)].iloc[0]
             marks.append(f"{number(row['value'], 2)} {'passes' if row['verdict'] == 'harmless' else 'fails'}")
         cells.append(Row(change, [truth, interval, *marks]))
-    heads = [Column("By construction"), Column("As far as replacing", "wide"), Column("Limit", "n", "limit ")]
-    heads += [Column("Verdict"), Column("Decided by", "wide", "decided by ")]
+    heads = [Column("Truth"), Column("As far as replacing", "verdicts"), Column("Limit", "n", "limit ")]
+    heads += [Column("Verdict", "verdicts"), Column("Decided by", "verdicts", "decided by ")]
     heads += [Column(gate, before=f"{gate} ") for gate in gates[1:]]
     limits = rows.drop_duplicates("check").set_index("check")["limit"]
     said = ", ".join(f"{gate} {number(limits[gate], 2)}" for gate in gates[1:])
