@@ -18,7 +18,7 @@ LIMITS = {
     "lines of tests": 17_000,
     "classes outside tests": 202,
     "files outside tests": 200,
-    "words of docs": 40_610,
+    "words of docs": 40_830,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
