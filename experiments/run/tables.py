@@ -107,7 +107,8 @@ class RunResults:
                 what = f"samples of {run.setting.label!r} are nearer to the data than other real images would be"
                 found.append(f"{what} ({size}): are they copies of it?")
                 break
-        for run, files in self.files.items() if any(uses_user_code(run.setting) for run in self.files) else ():
+        compared = self.files if any(uses_user_code(run.setting) for run in self.files) else {}
+        for run, files in compared.items():
             digest = hashlib.sha256(files.samples.tensors["samples"].numpy().tobytes()).digest()
             other = first.setdefault(digest, run)
             if other.samples_id != run.samples_id and uses_user_code(run.setting):

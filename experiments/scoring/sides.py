@@ -40,7 +40,8 @@ class Copies:
     def share(self, most: int | None = None) -> tuple[int, int]:
         """How many images repeat an earlier one, and of how many that were searched."""
         n = self.searched if most is None else min(most, self.searched)
-        return (0 if copies.units(self.groups) is not None else copies.repeats(_first(self.groups, n))), n
+        first = _first(self.groups, n)
+        return (0 if copies.units(self.groups) is not None else n - int(first.max()) - 1), n
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,8 @@ def in_space(
             sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, **own_sample))
         floors = _floors(shared, known, len(sets[0]), repeats, step)
     of_copies = list(_copies_rows(shared, found, names))
-    repeating = {
-        row["a"] for row in of_copies if row["verdict"] == WORSE
-    }  # which are not the best, whatever they score
-    whole = [side for side in sides if side.label not in repeating]
+    repeating = {row["a"] for row in of_copies if row["verdict"] == WORSE}
+    whole = [side for side in sides if side.label not in repeating]  # only these may be best, whatever others score
     comparisons: list[Comparison] = [*against_first("set", sides)]
     comparisons += [BestSet(whole)] if sides[2:] and whole[1:] and sides[0] in whole else []
     judge = Judge.of(comparisons, floors)

@@ -101,7 +101,9 @@ def on_other_levels(result: Result, rows: pd.DataFrame, every: pd.DataFrame) -> 
         noise = here[(here["eta_a"] == 1) & (here["eta_b"] == 0)]
         each = [f"{row['nfe_a']:.0f} evaluations by {_change(row)}" for _, row in noise.iterrows()]
         if each:
-            texts.append(f"On the {ladder} ladder fresh noise changes {name} with {listed(each)}.")
+            one = noise.iloc[0]
+            whose = "" if missing(one["holds_for"]) else f", for {contrast.networks(one)},"
+            texts.append(f"On the {ladder} ladder{whose} fresh noise changes {name} with {listed(each)}.")
         fewer = here[here["nfe_a"] < here["nfe_b"]].nsmallest(1, "value_a")
         for _, row in fewer.iterrows():
             texts.append(

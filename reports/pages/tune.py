@@ -22,9 +22,8 @@ def page(result: Result) -> Page:
     confirmed = replace(result, tables={**result.tables, "table": result.table[~race]})
     page = sweep.page(confirmed, WORDS, headline)
     groups = sweep.read(confirmed)
-    kept_back = groups and not page.failed and not headline(groups).why and headline(groups).winner is None
-    if kept_back and not (headline(groups).contrasts["verdict"] == BETTER).any():
-        group = headline(groups)
+    group = headline(groups) if groups and not page.failed else None
+    if group and not group.why and not (group.contrasts["verdict"] == BETTER).any():
         page = replace(page, lead=f"Keep your default, {group.baseline}.", verdict=kept(confirmed, group))
     short = [str(note) for note in result.info.get("notes", []) if str(note).startswith("the time is ")]
     if not groups and short:
