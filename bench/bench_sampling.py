@@ -17,10 +17,10 @@ from bench.measure import SHAPE, Clocked, chosen, flop_per_image, network, roof
 from bench.peers import PEERS, Peer
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import Compiled, can_compile
-from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Euler, Model, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
+from diffusion_core.tensors import PRECISIONS, computing_in
 from experiments.run.autotune import SAMPLING, ComputeMode, forward, interleaved
 
 N_STEPS, ROUNDS = 12, 7

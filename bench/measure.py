@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
-from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
+from diffusion_core.tensors import computing_in
 from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine

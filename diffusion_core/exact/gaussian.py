@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from diffusion_core.fields import check_range
-from diffusion_core.precision import computing_in
+from diffusion_core.tensors import computing_in
+from diffusion_core.validation import check_range
 
 
 @dataclass(frozen=True)

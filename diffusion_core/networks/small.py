@@ -1,4 +1,4 @@
-"""The trunk `small`, for CPUs."""
+"""The trunks for CPUs: `small` for images, `mlp` for vectors."""
 
 from typing import ClassVar
 
@@ -104,14 +104,14 @@ class Small(nn.Module):
             whole = block(whole, embedding)
         coarse = whole.view(coarse.shape).permute(0, 3, 1, 2)
         patches = self.after(patches + functional.interpolate(self.up(coarse), scale_factor=2), embedding)
-        guide = unpatched(self.from_patches(functional.relu(patches, inplace=True)))
+        guide = unpatch(self.from_patches(functional.relu(patches, inplace=True)))
         scale = 1 + self.scale(embedding)[:, :, None, None]
         pixels = torch.addcmul(guide, self.from_pixels(x), scale)
         pixels = self.refine(functional.relu(pixels)).add_(pixels)
         return functional.pixel_shuffle(self.head(functional.relu(pixels, inplace=True)), 2)
 
 
-def unpatched(patches: torch.Tensor) -> torch.Tensor:
+def unpatch(patches: torch.Tensor) -> torch.Tensor:
     """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W), with the C channels of a pixel adjacent in memory.
 
     `pixel_shuffle` keeps the channels of a patch together instead, and copies number by number.
@@ -120,3 +120,25 @@ def unpatched(patches: torch.Tensor) -> torch.Tensor:
     split = patches.permute(0, 2, 3, 1).reshape(n, height, width, PATCH, PATCH, channels // PATCH**2)
     pixels = split.transpose(2, 3).reshape(n, height * PATCH, width * PATCH, channels // PATCH**2)
     return pixels.permute(0, 3, 1, 2)
+
+
+class Mlp(nn.Module):
+    """Residual blocks of a vector, each with scale and shift that depend on sigma: 0.5 million parameters."""
+
+    positions: ClassVar[int] = 1  # of a channel in x
+
+    def __init__(self, channels: int, inputs: int, width: int = 128, n_blocks: int = 4, embedding: int = 128) -> None:
+        super().__init__()
+        self.embed = Embedding(embedding)
+        self.enter = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList([VectorBlock(width, 2 * width, embedding) for _ in range(n_blocks)])
+        self.leave = zeroed(nn.Linear(width, channels))
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """F (B, channels) for x (B, inputs), given condition (B,) = ln(sigma) / 4. ValueError for images."""
+        if x.ndim != 2:
+            raise ValueError(f"x: {tuple(x.shape)}, but this network takes vectors (B, d)")
+        embedding, h = self.embed(condition), self.enter(x)
+        for block in self.blocks:
+            h = block(h, embedding)
+        return self.leave(functional.silu(h))

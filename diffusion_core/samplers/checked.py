@@ -1,19 +1,22 @@
-"""One batch along a ladder, with every output of the model and of the sampler checked."""
+"""One batch along a ladder, with every output of the model and of the sampler checked, and the model's mode."""
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
-from diffusion_core.errors import NotFiniteError
-from diffusion_core.samplers.base import Noise, Sampler
-from diffusion_core.samplers.counting import MAX_EVALUATIONS
+from diffusion_core.samplers.base import MAX_EVALUATIONS, Noise, Sampler
 from diffusion_core.schedules.sigma import MAX_STEPS, check_ladder
+from diffusion_core.validation import NotFiniteError
 
-Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `at_samples` in sampling.py
+Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `bind_index` in sampling.py
 
 
-def follow(
+def checked_steps(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
 ) -> Iterator[Tensor]:
     """Yields x after each step of a sampler along a ladder, and checks every output of the model and the sampler.
@@ -42,8 +45,8 @@ def follow(
         eps.step, eps.calls = eps.step + 1, 0
         if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
             raise ValueError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(state)}; it must "
-                f"yield x, {_described(x)}"
+                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_describe(state)}; it must "
+                f"yield x, {_describe(x)}"
             )
         if eps.step > n_steps and sampler.follows_ladder:
             raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
@@ -128,11 +131,11 @@ class CheckedModel:
         return eps
 
 
-def name_the_fault(
+def locate_nan(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, final_denoise: bool
 ) -> None:
     """Samples a batch whose result is not finite again, and raises NotFiniteError with the first step that is not."""
-    *_, x = follow(model, sampler, sigmas, x, noise)
+    *_, x = checked_steps(model, sampler, sigmas, x, noise)
     if final_denoise:
         denoise(model, x, sigmas[-1], len(sigmas) - 1)
     raise NotFiniteError(
@@ -146,7 +149,38 @@ def _changes(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
     return f"a tensor of shape {tuple(value.shape)}, {value.dtype}, on {value.device}"
+
+
+def warn_of_training_mode(model: Model) -> None:
+    """Warns the caller of `sample` if the model is in training mode where it matters, and not meant to be random."""
+    changed = changed_by_training_mode(model)
+    if changed and getattr(model, "random", False) is not True:
+        more = f"and {len(changed) - 1} more are" if len(changed) > 1 else "is"
+        warnings.warn(
+            f"model: {changed[0]} {more} in training mode, which changes the samples; call .eval() on the model. If it "
+            "is meant to be random, give it an attribute random = True",
+            stacklevel=4,  # the caller of `sample`, behind the wrapper of no_grad
+        )
+
+
+def changed_by_training_mode(model: Model) -> list[str]:
+    """The modules of a model whose output differs in training mode, in which they are, such as "net.1 (Dropout)".
+
+    Modules that a function calls are not seen.
+    """
+    modules = model.named_modules() if isinstance(model, nn.Module) else iter(())
+    return [
+        f"{name or 'it'} ({type(module).__name__})"
+        for name, module in modules
+        if module.training
+        and (
+            isinstance(module, _BatchNorm | nn.RReLU)
+            or (isinstance(module, _InstanceNorm) and module.track_running_stats)
+            or (isinstance(module, _DropoutNd) and module.p > 0)
+            or (isinstance(module, nn.MultiheadAttention | nn.RNNBase) and module.dropout > 0)
+        )
+    ]

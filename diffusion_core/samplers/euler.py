@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
 from diffusion_core.schedules.sigma import alpha_beta_ratio
+from diffusion_core.validation import check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,7 @@ class Euler(Ancestral):
 
 
 @dataclass(frozen=True)
-class EulerWithin(Ancestral):
+class EulerInInterval(Ancestral):
     """`Euler` that adds noise only at steps that start at a sigma with s_min <= sigma <= s_max.
 
     Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, which adds noise before the step.
@@ -120,7 +120,7 @@ class EulerWithin(Ancestral):
 
 
 @dataclass(frozen=True)
-class EulerSplit(Ancestral):
+class EulerTwoPart(Ancestral):
     """`Euler` with eta_above at steps that start above the level `split`, and eta_below at all other steps.
 
     Args:

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.validation import check_range
 
 
 @dataclass(frozen=True)

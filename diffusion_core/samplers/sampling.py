@@ -7,13 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Sampler
-from diffusion_core.samplers.checked import Model, denoise, follow, name_the_fault
+from diffusion_core.samplers.checked import Model, checked_steps, denoise, locate_nan, warn_of_training_mode
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
-from diffusion_core.samplers.training_mode import warn_of_training_mode
 from diffusion_core.schedules.sigma import alpha_beta_ladder
+from diffusion_core.validation import check_range
 
 CUDA_BATCH = 32 * BLOCK
 
@@ -37,7 +36,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     """Draws samples with the alpha/beta rule: starts from pure noise and steps while sigma > sigma_min.
 
     Args:
-        model: eps = model(x, sigma) with sigma (B,), see the docstring of `diffusion_core` and `at_samples`.
+        model: eps = model(x, sigma) with sigma (B,), see the docstring of `diffusion_core` and `bind_index`.
         sigma: the first noise level, in data standard deviations.
         sigma_min: sampling stops at the first noise level that is not above sigma_min.
         alpha: share of the estimated noise removed per step, in (0, 1].
@@ -134,8 +133,8 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
         begin, noise = beginning(batch)
-        on_batch = at_samples(model, torch.tensor(batch, device=place))
-        steps = follow(on_batch, sampler, sigmas, begin, noise, at_once=False)
+        on_batch = bind_index(model, torch.tensor(batch, device=place))
+        steps = checked_steps(on_batch, sampler, sigmas, begin, noise, at_once=False)
         for step, x in enumerate(itertools.chain([begin], steps)):
             if trajectory:
                 kept[step] = x
@@ -144,14 +143,14 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
         if final_denoise:
             x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            name_the_fault(on_batch, sampler, sigmas, *beginning(batch), final_denoise)
+            locate_nan(on_batch, sampler, sigmas, *beginning(batch), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(len(batch))
     return out if trajectory else out[0]
 
 
-def at_samples(model: Model, index: Tensor) -> Model:
+def bind_index(model: Model, index: Tensor) -> Model:
     """The model for the samples with these indices (B,), as eps = model(x, sigma) on the whole batch.
 
     A model whose result depends on the sample, for example because each has its own label, has an attribute

@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_core import stable_targets
+from diffusion_core import training
 from diffusion_core.exact import Empirical
-from diffusion_core.stable_targets import StableTargets
-from diffusion_core.training import train
+from diffusion_core.training import StableTargets, train
 
 N = 20
 
@@ -35,7 +34,7 @@ def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images() -> Non
 
 def test_of_many_images_those_that_are_visited_together_count(monkeypatch: pytest.MonkeyPatch) -> None:
     """At low noise only the own image can have made x. So the target is the noise, if that image is in the block."""
-    monkeypatch.setattr(stable_targets, "BLOCK", 8)
+    monkeypatch.setattr(training, "BLOCK", 8)
     targets, order = StableTargets(images(), above=0.01), torch.empty(0, dtype=torch.long)
     for _ in range(20):
         while len(order) < targets.ahead(3):

@@ -201,8 +201,8 @@ def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
         ({"batch_size": 0}, "batch_size=0"),
         ({"lr": 0.0}, "lr=0"),
         ({"ema_decay": 1.0}, "ema_decay=1"),
-        ({"weighting": "none"}, "weighting='none': must be one of unit-eps, karras"),
-        ({"precision": "fp8"}, "precision='fp8': must be one of fp32, bf16"),
+        ({"weighting": "none"}, "weighting='none': it must be one of unit-eps, karras"),
+        ({"precision": "fp8"}, "precision='fp8': it must be one of fp32, bf16"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

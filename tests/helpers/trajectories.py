@@ -8,7 +8,7 @@ import torch
 from short_runs import Noise
 from torch import Tensor, nn
 
-from diffusion_core.samplers import Sampler, follow
+from diffusion_core.samplers import Sampler, checked_steps
 
 SHAPE = (3, 1, 8, 8)
 N = 20
@@ -43,7 +43,7 @@ def start(sigma: float, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def ours(sampler: Sampler, sigmas: tuple[float, ...], dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    return [x.clone() for x in follow(TINY, sampler, sigmas, start(sigmas[0], dtype), replayed(dtype))]
+    return [x.clone() for x in checked_steps(TINY, sampler, sigmas, start(sigmas[0], dtype), replayed(dtype))]
 
 
 def compare(

@@ -54,7 +54,7 @@ class Endless(Sampler):
     ids=["counted", "said", "broken", "endless", "endless evaluations"],
 )
 def test_cost_is_said_or_counted(sampler: Any, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_core.samplers.counting.MAX_STEPS", 200)
+    monkeypatch.setattr("diffusion_core.samplers.base.MAX_STEPS", 200)
     assert sampler.planned_nfe(LADDER) == expected
 
 

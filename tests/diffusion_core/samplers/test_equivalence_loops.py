@@ -12,7 +12,16 @@ import torch
 from trajectories import SHAPE, TINY, N, compare, ours, replayed, start
 
 from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.samplers import Euler, EulerSplit, Heun, Interval, KadkhodaieSimoncelli, Restart, Sampler, follow
+from diffusion_core.samplers import (
+    Euler,
+    EulerTwoPart,
+    Heun,
+    Interval,
+    KadkhodaieSimoncelli,
+    Restart,
+    Sampler,
+    checked_steps,
+)
 from diffusion_core.schedules import geometric, karras
 
 
@@ -23,7 +32,7 @@ def slope(x: np.ndarray, sigma: float) -> np.ndarray:
 @pytest.mark.parametrize(
     ("sampler", "above", "below", "s_noise"),
     [(Euler(1.3), 1.3, 1.3, 1.0),
-     (EulerSplit(1.3, 0.4, split=1.0, s_noise=0.97), 1.3, 0.4, 0.97)],
+     (EulerTwoPart(1.3, 0.4, split=1.0, s_noise=0.97), 1.3, 0.4, 0.97)],
     ids=str,
 )  # fmt: skip
 def test_euler_is_k_diffusions_ancestral_step(sampler: Sampler, above: float, below: float, s_noise: float) -> None:
@@ -93,6 +102,6 @@ def test_kadkhodaie_simoncelli_is_their_algorithm_1(beta_ks: float) -> None:
         x = x + h * d + (gamma * noise().numpy() if beta_ks < 1 else 0)
         out.append(x)
     sampler, fresh = KadkhodaieSimoncelli(beta_ks), replayed(torch.float64, (1, *SHAPE[1:]))
-    run = follow(GaussianDenoiser(std=0.0), sampler, (10.0, 0.1), first, fresh)
+    run = checked_steps(GaussianDenoiser(std=0.0), sampler, (10.0, 0.1), first, fresh)
     mine = [x.clone() for x in run]
     compare(f"KadkhodaieSimoncelli(beta_ks={beta_ks:g})", "numpy: their Algorithm 1", mine, out)

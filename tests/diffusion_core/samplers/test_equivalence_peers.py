@@ -18,7 +18,7 @@ from trajectories import TABLE, TINY, N, compare, ours, replayed, start
 
 from diffusion_core.samplers import Accelerated, DPMpp2M, DPMpp2MSDE, Euler, EulerChurn, Heun, Sampler
 from diffusion_core.schedules import ddpm, geometric, karras
-from diffusion_core.schedules.vp import leading, linspace, trailing
+from diffusion_core.schedules.process_time import leading, linspace, trailing
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

@@ -11,10 +11,10 @@ import torch
 from short_runs import EXACT, LADDER, forbidden, start
 from torch import Tensor
 
-from diffusion_core.errors import NotFiniteError
-from diffusion_core.samplers import AlphaBeta, Euler, Sampler, follow, sample
+from diffusion_core.samplers import AlphaBeta, Euler, Sampler, checked_steps, sample
 from diffusion_core.samplers.base import Eps
 from diffusion_core.schedules import alpha_beta_ladder
+from diffusion_core.validation import NotFiniteError
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Returns(Euler):
 
 
 def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
-    mine, euler = (list(follow(EXACT, s, LADDER, start(), forbidden))[-1] for s in (Mine(), Euler()))
+    mine, euler = (list(checked_steps(EXACT, s, LADDER, start(), forbidden))[-1] for s in (Mine(), Euler()))
     torch.testing.assert_close(mine, euler)
     options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
     for trajectory in (False, True):

@@ -16,8 +16,8 @@ from diffusion_core.samplers import (
     DPMpp2MSDE,
     Euler,
     EulerChurn,
-    EulerSplit,
-    EulerWithin,
+    EulerInInterval,
+    EulerTwoPart,
     Heun,
     Interval,
     Model,
@@ -27,16 +27,20 @@ from diffusion_core.samplers import (
 )
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
-from experiments.export import network, verify
-from experiments.export.diffusers_loop import diffusers_loop
-from experiments.export.target import Target, Unsupported
-from experiments.export.torch_loop import torch_loop
-from experiments.export.verify import as_users_call, run
+from experiments.export.export import N_IMAGES, as_users_call, run_code
+from experiments.export.loops import diffusers_loop, torch_loop
+from experiments.export.target import ExportTarget, UnsupportedError
 
 SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
 SIGMAS = karras(6, 20.0, 0.05)
 CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at three of six levels
-EULER: list[Sampler] = [Euler(0.0), Euler(0.5), Euler(1.0), EulerSplit(1.0, 0.3, 1.0, 0.98), EulerWithin(0.8, 0.2, 5.0)]
+EULER: list[Sampler] = [
+    Euler(0.0),
+    Euler(0.5),
+    Euler(1.0),
+    EulerTwoPart(1.0, 0.3, 1.0, 0.98),
+    EulerInInterval(0.8, 0.2, 5.0),
+]
 SAMPLERS: list[Sampler] = [
     *EULER, Heun(), Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7)
 ]  # fmt: skip
@@ -105,25 +109,23 @@ def pairs(samplers: list[Sampler], names: Iterable[str]) -> pytest.MarkDecorator
 ends = pytest.mark.parametrize("to_zero", [False, True], ids=["", "ending at 0"])
 
 
-def target(sampler: Sampler, model: Model, to_zero: bool = False) -> Target:
-    return Target("test", sampler, SIGMAS, to_zero, model, IMAGES)
+def target(sampler: Sampler, model: Model, to_zero: bool = False) -> ExportTarget:
+    return ExportTarget("test", sampler, SIGMAS, to_zero, model, IMAGES)
 
 
 def ours(sampler: Sampler, model: Model, to_zero: bool = False) -> Tensor:
-    return sample(
-        model, SIGMAS, sampler, n_samples=verify.N_IMAGES, shape=IMAGES.shape, seed=SEED, final_denoise=to_zero
-    )
+    return sample(model, SIGMAS, sampler, n_samples=N_IMAGES, shape=IMAGES.shape, seed=SEED, final_denoise=to_zero)
 
 
 def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
-    return as_users_call(model, BlockNoise(SEED, range(verify.N_IMAGES), IMAGES.shape, torch.device("cpu")))
+    return as_users_call(model, BlockNoise(SEED, range(N_IMAGES), IMAGES.shape, torch.device("cpu")))
 
 
 @pairs([*SAMPLERS, RESTART], MODELS)
 @ends
 def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: bool) -> None:
     theirs_net, noise, back = users(model := MODELS[name])
-    images = back(run(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
+    images = back(run_code(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
     edge = (SIDE - images.shape[-1]) // 2
     inner = ours(sampler, model, to_zero)[..., edge : SIDE - edge, edge : SIDE - edge]
     torch.testing.assert_close(images, inner, rtol=0, atol=1e-4)
@@ -141,9 +143,9 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
     ],
 )  # fmt: skip
 def test_what_a_library_cannot_express_is_said(
-    make: Callable[[Target], str], sampler: Sampler, name: str, message: str
+    make: Callable[[ExportTarget], str], sampler: Sampler, name: str, message: str
 ) -> None:
-    with pytest.raises(Unsupported, match=message):
+    with pytest.raises(UnsupportedError, match=message):
         make(target(sampler, MODELS[name]))
 
 
@@ -174,24 +176,24 @@ def test_the_last_line_is_a_call_that_works(name: str, unit: str) -> None:
     code = torch_loop(target(Euler(0.0), MODELS[name]))
     call, comment = code.splitlines()[-1].removeprefix("# images = ").split("  # ")
     assert comment == unit
-    images = eval(call, {"sample": run(code), "net": users(MODELS[name])[0], "torch": torch})
+    images = eval(call, {"sample": run_code(code), "net": users(MODELS[name])[0], "torch": torch})
     assert images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
 
 
 def test_settings_have_fields_for_what_the_network_is_told() -> None:
     half = adapters.Adapter(Format().half(), IMAGES, ALL)
-    assert network.settings(target(Euler(0.0), half)) == {
+    assert target(Euler(0.0), half).settings().items() >= {
         "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
         "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16", "model_guidance_from": 0.0,
         "model_guidance_to": None,
-    }  # fmt: skip
-    ours = network.settings(target(Euler(0.0), MODELS["ours"]))
+    }.items()  # fmt: skip
+    ours = target(Euler(0.0), MODELS["ours"]).settings()
     assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None
 
 
 def test_the_index_of_the_first_image_decides_the_labels() -> None:
     model = adapters.flow(net, IMAGES, labels="balanced", n_classes=3)
-    sampled = run(torch_loop(target(Euler(0.0), model)))
+    sampled = run_code(torch_loop(target(Euler(0.0), model)))
     noise = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     one, other, again = (sampled(net, lambda: noise, first=first) for first in (0, 1, 3))
     assert torch.equal(one, again) and not torch.allclose(one, other)
@@ -219,7 +221,7 @@ def test_diffusers_gives_our_images(
     theirs_net, noise, back = users(model)
     for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
         monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
-    images = back(run(code)(theirs_net, config.config, noise))
+    images = back(run_code(code)(theirs_net, config.config, noise))
     torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
 
 
@@ -238,5 +240,5 @@ def test_diffusers_code_calls_the_network_as_the_adapter_does(model: Model, samp
     from diffusers import DDPMScheduler
 
     theirs_net, noise, back = users(model)
-    images = back(run(diffusers_loop(target(sampler, model)))(theirs_net, DDPMScheduler().config, noise))
+    images = back(run_code(diffusers_loop(target(sampler, model)))(theirs_net, DDPMScheduler().config, noise))
     torch.testing.assert_close(images, ours(sampler, model), rtol=0, atol=1e-3)

@@ -13,7 +13,7 @@ from torch import Tensor
 from diffusion_core import adapters
 from diffusion_core.data_set import Images
 from diffusion_core.samplers import Euler, Model
-from experiments.export import export, verify
+from experiments.export import export
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
@@ -136,9 +136,9 @@ def test_code_is_compared_where_it_can_be(written: Written) -> None:
 
 
 def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "TOLERANCE", 0.0)
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
     model = adapters.edm(coarse, IMAGES)
-    code = export.torch_loop(export.Target("", RUN.setting.sampler, RUN.sigmas, False, model, IMAGES))
-    assert verify.difference(code, RUN, model) > 0
-    with pytest.raises(verify.Unsupported, match="the code gives other images, by"):
-        verify.difference(code.replace("ETA = 0.0", "ETA = 0.5"), RUN, model)
+    code = export.torch_loop(export.ExportTarget("", RUN.setting.sampler, RUN.sigmas, False, model, IMAGES))
+    assert export.difference(code, RUN, model) > 0
+    with pytest.raises(export.UnsupportedError, match="the code gives other images, by"):
+        export.difference(code.replace("ETA = 0.0", "ETA = 0.5"), RUN, model)
