@@ -101,6 +101,7 @@ def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[floa
     import torch
 
     from diffusion_core.samplers.seeded_noise import BlockNoise
+    from diffusion_core.tensors import broadcast_like
 
     levels, most = list[float](), max(MAX_STEPS, 10 * len(sigmas))
 
@@ -109,7 +110,7 @@ def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[floa
         levels.extend(level.tolist() if isinstance(sigma, torch.Tensor) else [sigma] * len(x))
         if len(levels) > most:
             raise ValueError("it does not end")
-        return x * (level / (1 + level**2)).view(-1, *[1] * (x.ndim - 1))
+        return x * broadcast_like(x, level / (1 + level**2))
 
     noise = BlockNoise(0, range(1), (1, 32, 32), torch.device("cpu"))
     try:

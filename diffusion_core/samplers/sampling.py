@@ -124,7 +124,7 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=place)
 
-    def beginning(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
+    def initial_noise(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
         noise = BlockNoise(seed, batch, shape, place)
         return noise() * sigmas[0], noise
 
@@ -132,7 +132,7 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     for start in range(0, n_samples, size):
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
-        begin, noise = beginning(batch)
+        begin, noise = initial_noise(batch)
         on_batch = bind_index(model, torch.tensor(batch, device=place))
         steps = checked_steps(on_batch, sampler, sigmas, begin, noise, at_once=False)
         for step, x in enumerate(itertools.chain([begin], steps)):
@@ -143,7 +143,7 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
         if final_denoise:
             x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            locate_nan(on_batch, sampler, sigmas, *beginning(batch), final_denoise)
+            locate_nan(on_batch, sampler, sigmas, *initial_noise(batch), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(len(batch))
@@ -161,9 +161,8 @@ def bind_index(model: Model, index: Tensor) -> Model:
 
 def model_device(model: Model) -> torch.device:
     """The device of the model's parameters, else of its buffers, else the CPU."""
-    tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else iter(())
-    first = next(tensors, None)
-    return torch.device("cpu") if first is None else first.device
+    tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else ()
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def default_batch(device: str, threads: int | None = None) -> int:
