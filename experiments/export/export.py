@@ -3,7 +3,7 @@
 The torch code is run before it is written, as its user would run it, with our noise, and its images compared with ours.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,17 +53,21 @@ def write_settings(
     """
     sections = dict[str, list[Row]]()
     for row in sets:
-        sections.setdefault(row["mode"], []).append(row)
+        sections.setdefault(row["section"], []).append(row)
     entries, missing, whose = list[dict[str, Any]](), dict[str, str](), dict[str, Any]()
     for section, rows in sections.items():
         best = next((row for row in rows if row["recommended"]), None)
         if best is None:
             missing[section] = next((row["no_verdict"] for row in rows if row["no_verdict"]), "")
             continue
-        run = next(run for run in results.files if (run.setting.group, run.setting.label) == (section, best["setting"]))
+        run = next(
+            run for run in results.files if (run.setting.section, run.setting.label) == (section, best["setting"])
+        )
         ties = [row["setting"] for row in rows if best["in_set"] and row["in_set"] and row is not best]
         model = run.network.load(results.files[run].network)
-        entry = _setting(run, best, ties) | _write_code(directory, run, model, libraries or [*EXPORTS])
+        entry = _setting(run, best, ties) | _write_code(
+            directory, run, model, EXPORTS if libraries is None else libraries
+        )
         for library, why in entry["no_exports"].items():
             if library == "torch" or libraries is not None:
                 say(f"no code for {library}, {run.setting.label}: {why}")
@@ -102,7 +106,7 @@ def _setting(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
     }
 
 
-def _write_code(directory: Path, run: Run, model: Model, libraries: Sequence[str]) -> dict[str, Any]:
+def _write_code(directory: Path, run: Run, model: Model, libraries: Iterable[str]) -> dict[str, Any]:
     """Writes the code for each library that can express the setting. Returns what settings.json says about it."""
     setting = run.setting
     title = " ".join(f"{setting.label}: {setting.budget} network evaluations per image".split())  # one line
