@@ -37,34 +37,29 @@ def checked_steps(
         sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
     eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
     steps = sampler.run(eps, x, sigmas, noise)
+    who = f"sampler {sampler.name}"
     if not isinstance(steps, Iterator):
-        raise ValueError(f"sampler {sampler.name}: run() returned {type(steps).__name__}; it must yield x at each step")
+        raise ValueError(f"{who}: run() returned {type(steps).__name__}; it must yield x at each step")
     version, late = _changes(x), False
     for state in steps:
         late |= eps.step == 0 and state is x and not x.is_inference() and _changes(x) == version
         eps.step, eps.calls = eps.step + 1, 0
         if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
-            raise ValueError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_describe(state)}; it must "
-                f"yield x, {_describe(x)}"
-            )
+            yielded = f"at step {eps.step} of {n_steps} it yielded {_describe(state)}"
+            raise ValueError(f"{who}: {yielded}; it must yield x, {_describe(x)}")
         if eps.step > n_steps and sampler.follows_ladder:
-            raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
+            raise ValueError(f"{who}: it took more than the {n_steps} steps that its ladder has")
         if eps.step > max(n_steps, MAX_STEPS):
-            raise ValueError(f"sampler {sampler.name}: it took more than {MAX_STEPS:,} steps, or does not end")
+            raise ValueError(f"{who}: it took more than {MAX_STEPS:,} steps, or does not end")
         if at_once and not torch.isfinite(state).all():
-            raise NotFiniteError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded NaN or infinity, though the model "
-                "returned neither"
-            )
+            yielded = f"at step {eps.step} of {n_steps} it yielded NaN or infinity"
+            raise NotFiniteError(f"{who}: {yielded}, though the model returned neither")
         last = eps.step >= n_steps or not sampler.follows_ladder
         yield state.clone() if last else state  # what the sampler does after its last yield must not change the result
     if late and eps.calls:
-        raise ValueError(
-            f"sampler {sampler.name}: it yields x before each step, so its last step is lost; it must yield x after it"
-        )
+        raise ValueError(f"{who}: it yields x before each step, so its last step is lost; it must yield x after it")
     if eps.step == 0 or (eps.step < n_steps and sampler.follows_ladder):
-        raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
+        raise ValueError(f"{who}: it took {eps.step} of the {n_steps} steps that its ladder has")
 
 
 def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bool = True) -> Tensor:
@@ -101,33 +96,25 @@ class CheckedModel:
         elif sigma.numel() in (1, len(x)):
             levels = sigma.flatten().expand(len(x))
         else:
-            raise ValueError(
-                f"sampler: it called eps with sigma of shape {tuple(sigma.shape)} for {len(x)} images; it must be one "
-                f"level, or ({len(x)},)"
-            )
+            what = f"sigma of shape {tuple(sigma.shape)} for {len(x)} images"
+            raise ValueError(f"sampler: it called eps with {what}; it must be one level, or ({len(x)},)")
         inputs = [part.clone() if part.is_inference() else part for part in (x, levels)]
-        watched = {"x": inputs[0], "sigma": inputs[1]}
-        before = {name: _changes(part) for name, part in watched.items()}
+        versions = [_changes(part) for part in inputs]
         eps = self.model(*inputs)
         if not isinstance(eps, Tensor) or eps.shape != x.shape:
             returned = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
-            raise ValueError(
-                f"model: it returned {returned} at step {self.step} for x of shape {tuple(x.shape)}; "
-                "eps must have the shape of x"
-            )
-        for name, part in watched.items():
-            if _changes(part) != before[name]:
-                raise ValueError(
-                    f"model: it changed {name} in place at step {self.step}; it must leave its input as it is"
-                )
+            what = f"{returned} at step {self.step} for x of shape {tuple(x.shape)}"
+            raise ValueError(f"model: it returned {what}; eps must have the shape of x")
+        for name, part, version in zip(("x", "sigma"), inputs, versions, strict=True):
+            if _changes(part) != version:
+                what = f"{name} in place at step {self.step}"
+                raise ValueError(f"model: it changed {what}; it must leave its input as it is")
         if not eps.is_floating_point():
             raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
         eps = eps.to(x.dtype, copy=True)  # the model may answer in the same memory again
         if self.at_once and not (finite := torch.isfinite(eps).flatten(1).all(dim=1)).all():
-            raise NotFiniteError(
-                f"model: it returned NaN or infinity at step {self.step}, sigma={levels[~finite][0].item():.6g}; "
-                "eps must be finite"
-            )
+            where = f"at step {self.step}, sigma={levels[~finite][0].item():.6g}"
+            raise NotFiniteError(f"model: it returned NaN or infinity {where}; eps must be finite")
         return eps
 
 

@@ -54,20 +54,17 @@ def write_settings(
     sections = dict[str, list[Row]]()
     for row in sets:
         sections.setdefault(row["section"], []).append(row)
+    wanted = EXPORTS if libraries is None else libraries
     entries, missing, whose = list[dict[str, Any]](), dict[str, str](), dict[str, Any]()
     for section, rows in sections.items():
         best = next((row for row in rows if row["recommended"]), None)
         if best is None:
             missing[section] = next((row["no_verdict"] for row in rows if row["no_verdict"]), "")
             continue
-        run = next(
-            run for run in results.files if (run.setting.section, run.setting.label) == (section, best["setting"])
-        )
+        run = next(r for r in results.files if (r.setting.section, r.setting.label) == (section, best["setting"]))
         ties = [row["setting"] for row in rows if best["in_set"] and row["in_set"] and row is not best]
         model = run.network.load(results.files[run].network)
-        entry = _setting(run, best, ties) | _write_code(
-            directory, run, model, EXPORTS if libraries is None else libraries
-        )
+        entry = _setting(run, best, ties) | _write_code(directory, run, model, wanted)
         for library, why in entry["no_exports"].items():
             if library == "torch" or libraries is not None:
                 say(f"no code for {library}, {run.setting.label}: {why}")
