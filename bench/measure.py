@@ -62,7 +62,7 @@ def network(device: str, seed: int = 0) -> nn.Module:
 
 
 @cache
-def chosen(device: str) -> MachineChoice:
+def machine_choice(device: str) -> MachineChoice:
     """The machines on which a run of one network is sampled and trained by default here."""
     machine = Machine.resolve(device)
     return autotune(Trained(batch_size=TRAINING_BATCH, machine=machine), machine, Cache(Path("runs/store")), 1, print)

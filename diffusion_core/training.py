@@ -20,7 +20,7 @@ BLOCK = 5_000  # images that a stable target is the mean over
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One finished step: its number from 1, images seen so far, learning rate, and two 0-d tensors, not synchronised.
 
     `gradient` is the norm of the loss's gradient before it is clipped.
@@ -48,7 +48,7 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
     stable_above: float = math.inf,
     precision: str = "fp32",
     seed: int = 0,
-) -> Iterator[Step]:
+) -> Iterator[TrainingStep]:
     """Trains model in place and yields each step. When the generator ends, model holds the averaged (EMA) weights.
 
     AdamW without weight decay, linear warm-up, then linear decay to zero, gradients clipped to norm 1. The same
@@ -122,7 +122,7 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
         optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(averages, weights, 1 - min(ema_decay, step / (step + 9)))
-        yield Step(step, min(step * batch_size, n_images), loss.detach(), current, gradient)
+        yield TrainingStep(step, min(step * batch_size, n_images), loss.detach(), current, gradient)
     model.eval()
     with torch.no_grad():
         torch._foreach_copy_(weights, averages)

@@ -98,7 +98,7 @@ class ExportTarget:
         return tuple(self.adapter.times(torch.tensor(above, dtype=torch.float64)).tolist()) if self.adapter else above
 
     @property
-    def guided_from(self) -> tuple[float, float]:
+    def guided_levels(self) -> tuple[float, float]:
         """The lowest and the highest level with guidance, in units of the network's images."""
         low, high = self.convention.interval
         return self.data_scale * low, self.data_scale * high
@@ -158,7 +158,7 @@ class ExportTarget:
                 f"out = torch.lerp(without, with_label, {convention.guidance!r})  # classifier-free guidance",
             ]
             if convention.interval != (0, math.inf):
-                ends = "{!r} <= {} <= {!r}".format(*self.guided_from[:1], level, *self.guided_from[1:])
+                ends = "{!r} <= {} <= {!r}".format(*self.guided_levels[:1], level, *self.guided_levels[1:])
                 two = [f"if {ends.replace('inf', 'math.inf')}:", *textwrap.indent("\n".join(two), "    ").split("\n")]
                 two += ["else:", f"    out = {out}"]
             lines, out = lines + two, "out"
@@ -187,7 +187,7 @@ class ExportTarget:
         elif convention.labels is not None:
             lines.append(f"Labels: every image has label {convention.labels}")
         if convention.guidance != 1:
-            ends = " from sigma {:.6g} to {:.6g} in these units".format(*self.guided_from)
+            ends = " from sigma {:.6g} to {:.6g} in these units".format(*self.guided_levels)
             where = "" if convention.interval == (0, math.inf) else ends
             scale = f"scale {convention.guidance:g}{where}"
             lines.append(f"Guidance: classifier-free, {scale}; label {convention.null_label} is no label")

@@ -14,7 +14,7 @@ from diffusion_core import training
 from diffusion_core.exact import Empirical
 from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.noise import LogNormal, LogUniform
-from diffusion_core.training import WEIGHTINGS, StableTargets, Step, lr_factor, train
+from diffusion_core.training import WEIGHTINGS, StableTargets, TrainingStep, lr_factor, train
 
 
 class Recorder(nn.Module):
@@ -49,7 +49,7 @@ def smooth(side: int = 32) -> Tensor:
     return (images - images.mean()) / images.std()
 
 
-def run(model: nn.Module, images: Tensor, **changes: Any) -> list[Step]:
+def run(model: nn.Module, images: Tensor, **changes: Any) -> list[TrainingStep]:
     options: dict[str, Any] = {"noise": LogNormal(), "n_images": 256, "batch_size": 16, "warmup_images": 32, **changes}
     return list(train(model, images, **options))
 

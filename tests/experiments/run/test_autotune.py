@@ -9,7 +9,7 @@ import pytest
 import torch
 from run_spine import data, exact, run, trained
 
-from diffusion_core.training import Step
+from diffusion_core.training import TrainingStep
 from experiments.run import autotune, plan
 from experiments.run.autotune import SAMPLING, TRAINING, BenchmarkKey, ComputeMode, MachineChoice
 from experiments.run.cache import Cache
