@@ -126,8 +126,9 @@ def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -
     [
         (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "model: it returned torch.int64 at step 0"),
         (lambda x, sigma: None, "model: it returned NoneType at step 0"),
+        (lambda x, sigma: x[..., 0], r"model: it returned shape \(3, 1, 4\) at step 0 for x of shape \(3, 1, 4, 4\)"),
     ],
-    ids=["integers", "nothing"],
+    ids=["integers", "nothing", "shape"],
 )
 def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -160,6 +161,11 @@ def test_the_original_rule_refuses_another_ladder() -> None:
         drawn(EXACT, rule)
     with pytest.raises(ValueError, match=r"beta=0.5: with alpha=0.1 it must be below"):
         AlphaBeta(0.1, 0.5)
+
+
+def test_what_is_no_ladder_is_refused() -> None:
+    with pytest.raises(ValueError, match="sigmas"):
+        next(checked_steps(EXACT, Euler(), (1.0, 2.0), start(), forbidden))
 
 
 def test_a_subclass_has_a_name_of_its_own() -> None:

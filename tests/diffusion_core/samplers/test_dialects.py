@@ -50,24 +50,18 @@ def test_a_step_to_zero_adds_no_noise_whatever_eta_is(eta: float) -> None:
     assert dialects.alpha_beta(8.0, 0.0, eta) == (1.0, 0.0)
 
 
-def test_no_noise_in_the_other_dialects() -> None:
-    assert dialects.mu_from_alpha(0.1, 0.9) == 0
-    assert dialects.beta_ks_from_alpha(0.1, 0.9) == pytest.approx(1)
-    assert dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
+def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
+    """gam = 1: sigma' = sigma^mu ((1 - alpha) sigma)^(1 - mu); Kadkhodaie & Simoncelli: r = 1 - beta_ks alpha.
 
-
-def test_mu_and_beta_ks_are_the_papers_splits_of_the_step() -> None:
-    """gam = 1: sigma' = sigma^mu ((1 - alpha) sigma)^(1 - mu); Kadkhodaie & Simoncelli: r = 1 - beta_ks alpha."""
+    Churn is the same chain shifted by half a step: noise up to sigma (1 + gamma), then Euler down by 1 - alpha.
+    """
     alpha, ratio = 0.2, 0.9
     assert (1 - alpha) ** (1 - dialects.mu_from_alpha(alpha, ratio)) == pytest.approx(ratio, rel=1e-12)
     assert 1 - dialects.beta_ks_from_alpha(alpha, ratio) * alpha == pytest.approx(ratio, rel=1e-12)
-
-
-def test_churn_is_the_same_chain_shifted_by_half_a_step() -> None:
-    """Noise up to sigma (1 + gamma), then Euler down by 1 - alpha: the levels after the noise form one ladder."""
-    alpha, beta = 0.1, 0.3
-    gamma = dialects.s_churn_from_beta(alpha, beta, 1)
-    assert (1 - alpha) * (1 + gamma) == pytest.approx(math.hypot(1 - alpha, beta), rel=1e-12)
+    gamma = dialects.s_churn_from_beta(0.1, 0.3, 1)
+    assert 0.9 * (1 + gamma) == pytest.approx(math.hypot(0.9, 0.3), rel=1e-12)
+    no_noise = dialects.mu_from_alpha(0.1, 0.9), dialects.beta_ks_from_alpha(0.1, 0.9)
+    assert no_noise == (0, pytest.approx(1)) and dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
 
 
 RATIO = LADDER[1] / LADDER[0]  # of every step

@@ -127,31 +127,6 @@ def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
     assert len(sigmas) == sampler.planned_nfe((*LADDER, 0.0))
 
 
-@by_name
-def test_nan_names_step_and_sigma(sampler: Sampler) -> None:
-    """So does infinity: test_sampling.py."""
-    seen: list[float] = []
-
-    def broken(x: Tensor, sigma: Tensor) -> Tensor:
-        seen.append(sigma[0].item())
-        return torch.full_like(x, math.nan) if len(seen) == 5 else EXACT(x, sigma)
-
-    with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step \d+, sigma=") as caught:
-        list(checked_steps(broken, sampler, LADDER, start(), Noise()))
-    made, step = [0], 0  # evaluations after each step
-    for _ in checked_steps(lambda x, sigma: made.append(1) or EXACT(x, sigma), sampler, LADDER, start(), Noise()):
-        step += sum(made) < 5
-    assert f"at step {step}, sigma={seen[4]:.6g};" in str(caught.value)
-
-
-@by_name
-def test_wrong_shapes_and_ladders_are_named_at_once(sampler: Sampler) -> None:
-    with pytest.raises(ValueError, match=r"model: it returned shape \(2, 1, 4\) at step 0 for x of shape"):
-        next(checked_steps(lambda x, sigma: x[..., 0], sampler, LADDER, start(), Noise()))
-    with pytest.raises(ValueError, match="sigmas"):
-        list(checked_steps(EXACT, sampler, (1.0, 2.0), start(), Noise()))
-
-
 @pytest.mark.parametrize("kind", [EulerChurn, Heun])
 def test_s_churn_raises_the_level_up_to_a_limit(kind: type[Heun | EulerChurn]) -> None:
     n_steps, largest = 40, math.sqrt(2) - 1
