@@ -86,7 +86,7 @@ class Tune(Ladders):
     single: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
-            name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/models.md)"
+            name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/tune.md)"
         ),
     ] = (
         "vp(end=0), ddim",
