@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.behaviour import takes_generator
 from diffusion_core.conformance.impulses import SamplerFunction
+from diffusion_core.conformance.independence import takes_generator
 from diffusion_core.conformance.oracle import Oracle
 from diffusion_core.samplers import Sampler, follow
 from diffusion_core.schedules import karras

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from experiments import check_sampler, policy_checks, sampler_checks
+from experiments import check_sampler
+from experiments.conformance_report import read_list
 from experiments.own.files import read_json
 from reports.render import read_page
 
@@ -138,8 +139,8 @@ def test_what_cannot_be_checked_is_one_line(arguments: tuple[str, ...], message:
 def test_the_published_table_is_of_the_published_list(monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(__file__).parents[2]
     monkeypatch.chdir(root)
-    entries = sampler_checks.listed(root / "bench/published_policies.toml", "policy", policy_checks.Policy)
+    entries = read_list(root / "bench/published_policies.toml", "policy")
     for entry in entries:
-        entry.checked()
+        entry.prepare()
     (published,) = (root / "reports/published/policies").glob("policies.csv*")
     assert list(pd.read_csv(published)["sampler"]) == [entry.title for entry in entries]

@@ -172,8 +172,8 @@ bug(
 bug("gradient right on average", "gradient", changed(flow_grpo, lambda y, m, s, t, u: uneven(y, m, s)))
 bug("log_prob in float16", "log_prob: rounded", changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s).half()))
 bug("sign of log_prob", "log_prob: not Gaussian", changed(flow_grpo, lambda y, m, s, t, u: -density(y, m, s)))
-bug("a generator of its own", "same noise at every call", seeds(lambda: torch.Generator().manual_seed(0)))
-bug("sets a seed if there is none", "same noise at every call", seeds(lambda: torch.manual_seed(0)))
+bug("a generator of its own", "ignores its generator", seeds(lambda: torch.Generator().manual_seed(0)))
+bug("sets a seed if there is none", "ignores its generator", seeds(lambda: torch.manual_seed(0)))
 bug("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, u, g: m + (s * draw(x, g)).bfloat16()))
 bug(
     "noise image by image", "shape of the noise",
@@ -189,15 +189,15 @@ bug(
     called(lambda x, t, u, v, g, x_next, a: euler_maruyama(x, t, u, v, a**2 * t / (1 - t), g, x_next)),
 )  # fmt: skip
 bug(
-    "generator ignored (diffusers#13678)", "generator ignored",
+    "generator ignored (diffusers#13678)", "ignores its generator",
     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, None, x_next, a)),
 )  # fmt: skip
 bug(
-    "sets the global seed", "global seed touched",
+    "sets the global seed", "touches the global generator",
     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, seeded(g), x_next, a)),
 )  # fmt: skip
 bug(
-    "first generator for the whole batch (diffusers#6222)", ALONE,
+    "first generator for the whole batch (diffusers#6222)", "ignores its generator",
     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g[0] if isinstance(g, list) else g, x_next, a)),
 )  # fmt: skip
 bug(

@@ -15,10 +15,10 @@ from short_runs import variance_of_euler
 from torch import Tensor
 
 from diffusion_core.conformance import Oracle, assert_converges, check, wrappers
-from diffusion_core.conformance.behaviour import takes_generator
-from diffusion_core.conformance.impulses import Law, NotAffineError, by_impulses
+from diffusion_core.conformance.independence import takes_generator
+from diffusion_core.conformance.impulses import SampleMoments, NotAffineError, by_impulses
 from diffusion_core.conformance.oracle import GAUSSIAN
-from diffusion_core.conformance.verdict import judge
+from diffusion_core.conformance.convergence import judge
 from diffusion_core.samplers import (
     SAMPLERS,
     Accelerated,
@@ -151,7 +151,7 @@ OUTSIDE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
+    monkeypatch.setattr("diffusion_core.conformance.impulses.N_DRAWN", 10_000)
     sampler, why = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
     assert verdict.how.startswith("Monte Carlo, because ") and why in verdict.how
@@ -165,7 +165,7 @@ def test_noise_that_is_drawn_again_from_a_seed_is_one_impulse() -> None:
 
 def test_an_order_that_was_not_measured_is_said() -> None:
     none, budgets = np.zeros(5), (25, 50, 100)
-    laws = [Law(n_steps, none + 0.5, GAUSSIAN.true_stds.numpy(), none, none) for n_steps in budgets]
+    laws = [SampleMoments(n_steps, none + 0.5, GAUSSIAN.true_stds.numpy(), none, none) for n_steps in budgets]
     verdict = judge(laws, GAUSSIAN, 2, "Monte Carlo", exact=False)
     assert verdict.right and "converges to the data's (order 2 was not measured), to within" in verdict.sentence
 
@@ -182,7 +182,7 @@ def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdic
         return x.clamp(-1, 1) if n_steps > 500 else x
 
     verdict = check(slow, data=COARSE)
-    assert verdict.kind == "undecided" and verdict.how == "impulses" and verdict.laws[-1].n_steps == 500
+    assert verdict.kind == "undecided" and verdict.how == "impulses" and verdict.moments[-1].n_steps == 500
 
 
 @pytest.mark.parametrize("a", [1.0, 0.6, 0.0])

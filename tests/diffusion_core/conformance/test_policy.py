@@ -31,9 +31,11 @@ def test_a_planted_bug_is_named_and_nothing_else_is_wrong(name):
 
     verdict = check_policy(step, **options)
 
-    found = {remark.name for remark in verdict.errors}
+    found = {finding.name for finding in verdict.errors}
     assert expected in found
-    assert found <= {expected} | LAWS | ({"global seed touched"} if expected == "generator ignored" else set())
+    assert found <= {expected} | LAWS | (
+        {"touches the global generator"} if expected == "ignores its generator" else set()
+    )
     assert not verdict.right
 
 
@@ -86,7 +88,7 @@ def test_what_is_accepted_is_no_error_but_said():
     verdict = check_policy(step, **options, accept=["variance", "mean"])
 
     assert verdict.right
-    assert next(str(remark) for remark in verdict.remarks if remark.accepted).startswith(f"accepted: {name}: ")
+    assert next(str(finding) for finding in verdict.findings if finding.accepted).startswith(f"accepted: {name}: ")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ def test_noise_on_a_part_of_the_elements_is_not_checked_and_that_is_said():
     verdict = check_policy(step, law=False)
 
     assert verdict.sentence == "right: nothing is wrong, but log_prob was not checked."
-    assert "no step gives noise to every element" in str(verdict.remarks)
+    assert "no step gives noise to every element" in str(verdict.findings)
 
 
 def test_a_step_for_float32_alone_may_be_accepted():
