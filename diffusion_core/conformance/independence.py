@@ -79,7 +79,7 @@ def find_dependence(
         whole = call_with_draws(function, x, slice(None), 1)
         noisy = noisy or not same(call_with_draws(function, x, slice(None), 2), whole)
         if same(call_with_draws(function, x, slice(None), 1, seed=2), whole) and (  # otherwise it has other randomness
-            fault := compare_batches(function, x, tolerance)
+            fault := compare_batches(function, x, whole, tolerance)
         ):
             yield fault
             return
@@ -100,9 +100,8 @@ def find_dependence(
         yield "no generator", "its signature names no generator: only torch's global seed repeats a sample."
 
 
-def compare_batches(function: Function, x: Tensor, tolerance: float = SAME) -> Fault | None:
-    """The fault if a row alone differs from the same row in the whole batch, with the same draws."""
-    whole = call_with_draws(function, x, slice(None), 1)
+def compare_batches(function: Function, x: Tensor, whole: Tensor, tolerance: float = SAME) -> Fault | None:
+    """The fault if a row alone differs from the same row in the `whole` batch, with the same draws."""
     for rows in (slice(FEW), *(slice(at, at + 1) for at in range(FEW))):
         part = call_with_draws(function, x, rows, 1)
         if not allclose(part, whole[rows], tolerance):
@@ -141,8 +140,3 @@ def _generator_faults(
         if not same(together, torch.cat(alone)):
             text = "of a list of generators, one per sample, it does not use each for its sample."
             yield "ignores its generator", text
-
-
-def ignores_noise(function: Function, x: Tensor) -> bool:
-    """Whether its result is the same for any x."""
-    return torch.equal(*(call_seeded(function, x[at : at + FEW], 1) for at in (0, FEW)))

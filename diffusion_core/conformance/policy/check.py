@@ -13,7 +13,7 @@ from torch import Tensor
 from diffusion_core.conformance.check import check
 from diffusion_core.conformance.convergence import Verdict
 from diffusion_core.conformance.impulses import NotAffineError
-from diffusion_core.conformance.independence import MANY, NOTES, compare_batches, find_dependence
+from diffusion_core.conformance.independence import MANY, NOTES, call_with_draws, compare_batches, find_dependence
 from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
 from diffusion_core.conformance.policy.findings import ACCEPTABLE, FIRST, Finding, PolicyVerdict
 from diffusion_core.conformance.policy.log_prob import check_log_prob, check_reported, check_shape, fit_log_prob
@@ -72,16 +72,13 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
         transitions = [measure(own, *state(shape, pair, dtype, seed + at)) for at, pair in enumerate(pairs)]
         verdict = _check_step(own, trainer, transitions, levels, replayed)
         if not any(finding.check in FIRST for finding in verdict.errors):
-            more, checked = list[Finding](), list[str]()
             if noise:
-                checked.append("ODE")
-                more += _check_ode(own, transitions, noise)
+                verdict = verdict.adding(_check_ode(own, transitions, noise), "ODE")
             last = {n: float(measure(own, *state(shape, levels(n)[-2:], dtype, seed)).std.max()) for n in STEPS}
             if max(last.values()) > CLOSE:
                 text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
-                more.append(Finding("law", "noise at the last step", text, wrong=False))
-            findings, checked = [*verdict.findings, *more], [*verdict.checked, *checked]
-            verdict = replace(verdict, findings=tuple(findings), checked=tuple(checked), last_noise=last)
+                verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
+            verdict = replace(verdict, last_noise=last)
             verdict = _add_law(verdict, _check_law(own, levels)) if law else verdict
     return verdict.accepting(tuple(accept))
 
@@ -114,8 +111,8 @@ def _check_step(
 ) -> PolicyVerdict:
     """All checks but the ODE and the law."""
     noisy = [transition for transition in transitions if transition.noisy]
-    found = [*_check_ends(step, transitions), *_check_draws(transitions)]
-    independence = [] if found else [*_check_independence(step, _middle(noisy or transitions))]
+    found, some = [*_check_ends(step, transitions), *_check_draws(transitions)], noisy or transitions
+    independence = [] if found else [*_check_independence(step, some[len(some) // 2])]
     found += [finding for finding in independence if finding.check in FIRST]
     if found:
         return PolicyVerdict(tuple(found), FIRST)
@@ -140,10 +137,6 @@ def _check_step(
                 places = dict.fromkeys((0, len(noisy) // 2, len(noisy) - 1))
                 found += [finding for at in places for finding in check_gradient(trainer, noisy[at])][:1]
     return PolicyVerdict(tuple(found), tuple(checked), factor=factor)
-
-
-def _middle(transitions: Sequence[Transition]) -> Transition:
-    return transitions[len(transitions) // 2]
 
 
 def _check_ends(step: PolicyStep, transitions: Sequence[Transition]) -> Iterator[Finding]:
@@ -182,7 +175,7 @@ def _check_independence(step: PolicyStep, transition: Transition) -> Iterator[Fi
     for name, text in find_dependence(x_next, x, step.takes_generator, per_row=True, tolerance=SAME):
         yield Finding(checks.get(name, "generator"), name, text, wrong=name not in NOTES)
     with suppress(NotAffineError, RuntimeError):  # `check_shape` says what is wrong
-        if compare_batches(log_prob, x, SAME):
+        if compare_batches(log_prob, x, call_with_draws(log_prob, x, slice(None), 1), SAME):
             yield Finding("batch", "depends on its batch", "log_prob of an image differs alone and in a batch.")
 
 
@@ -218,10 +211,10 @@ def _add_law(verdict: PolicyVerdict, law: Verdict) -> PolicyVerdict:
     true = GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
     at = {one.n_steps: one.std[:-1] / true for one in law.moments}
     ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at}
-    findings = verdict.findings
+    verdict = replace(verdict.adding((), "law"), ratios=ratios, law=law)
     if not law.right:
         worst = max((ratio for ratio in law.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
         how = " Too much noise." if worst > 1.01 else " Too little noise." if worst < 0.99 else ""
         text = law.sentence.partition(": ")[2] + how
-        findings += (Finding("law", law.kind, text, wrong=law.kind != "undecided"),)
-    return replace(verdict, findings=findings, checked=(*verdict.checked, "law"), ratios=ratios, law=law)
+        return verdict.adding([Finding("law", law.kind, text, wrong=law.kind != "undecided")])
+    return verdict

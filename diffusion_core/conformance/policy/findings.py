@@ -1,5 +1,6 @@
 """What is found of a policy's step."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from diffusion_core.conformance.convergence import Verdict
@@ -102,6 +103,10 @@ class PolicyVerdict:
         if findings:
             return "accepted" if any(finding.accepted for finding in findings) else "note"
         return "right" if check in self.checked else "not checked"
+
+    def adding(self, findings: Iterable[Finding], *checked: str) -> "PolicyVerdict":
+        """The same with more findings, and the checks that they are of."""
+        return replace(self, findings=(*self.findings, *findings), checked=(*self.checked, *checked))
 
     def accepting(self, words: tuple[str, ...]) -> "PolicyVerdict":
         """The same, where what these keys of `ACCEPTABLE` name is no error."""
