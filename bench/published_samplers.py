@@ -110,43 +110,33 @@ def k_dpmpp_sde(model, x, sigmas, eta=1.0):
     return x
 
 
-def k_dpmpp_2m(model, x, sigmas, eta=0.0, s_noise=1.0, kind="midpoint"):
-    """DPM-Solver++(2M) and its SDE form; `kind` is its solver_type."""
-    before, h_before = None, 0.0
-    for sigma, after in pairwise(sigmas.tolist()):
-        denoised = model(x, sigma)
-        if after == 0:
-            return denoised
-        h = math.log(sigma / after)
-        part = -math.expm1(-h * (1 + eta))
-        x = after / sigma * math.exp(-h * eta) * x + part * denoised
-        if before is not None:
-            weight = part / 2 if kind == "midpoint" else 1 - part / (h * (1 + eta))
-            x = x + weight * h / h_before * (denoised - before)
-        x = x + s_noise * after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
-        before, h_before = denoised, h
-    return x
-
-
-def k_dpmpp_3m_sde(model, x, sigmas, eta=1.0):
-    one, two, h_one, h_two = None, None, 0.0, 0.0
+def k_dpmpp_2m(model, x, sigmas, eta=0.0, s_noise=1.0, kind="midpoint", order=2):
+    """DPM-Solver++(2M) and its SDE form, `kind` being its solver_type; of order 3 it is 3M."""
+    past = []  # the estimates of earlier steps and their h, the latest first
     for sigma, after in pairwise(sigmas.tolist()):
         denoised = model(x, sigma)
         if after == 0:
             return denoised
         h = math.log(sigma / after)
         whole = h * (1 + eta)
-        x = math.exp(-whole) * x - math.expm1(-whole) * denoised
-        phi_2 = math.expm1(-whole) / whole + 1
-        if two is not None:
-            r0, r1 = h_one / h, h_two / h
-            near, far = (denoised - one) / r0, (one - two) / r1
-            x = x + phi_2 * (near + (near - far) * r0 / (r0 + r1)) - (phi_2 / whole - 0.5) * (near - far) / (r0 + r1)
-        elif one is not None:
-            x = x + phi_2 * (denoised - one) * h / h_one
-        x = x + after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
-        one, two, h_one, h_two = denoised, one, h, h_one
+        part = -math.expm1(-whole)
+        phi_2 = part / 2 if kind == "midpoint" else 1 - part / whole
+        x = math.exp(-whole) * x + part * denoised
+        if past:
+            one, h_one = past[0]
+            near = (denoised - one) * h / h_one
+            if order == 3 and len(past) == 2:
+                two, h_two = past[1]
+                curve = (near - (one - two) * h / h_two) * h / (h_one + h_two)
+                x = x - (phi_2 / whole - 0.5) * curve
+                near = near + curve * h_one / h
+            x = x + phi_2 * near
+        x = x + s_noise * after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
+        past = [(denoised, h), *past[:1]]
     return x
+
+
+k_dpmpp_3m_sde = partial(k_dpmpp_2m, eta=1.0, kind="heun", order=3)
 
 
 def k_lcm(model, x, sigmas):

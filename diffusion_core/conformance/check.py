@@ -137,7 +137,7 @@ def _measure(
             raise
         moments.append(measured)
         per_step = taken / n_steps
-        progress(sum(one.n_steps for one in moments) / total)
+        progress(sum(known.n_steps for known in moments) / total)
     return moments
 
 
@@ -164,7 +164,7 @@ def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
         return impulses.check_samples(reference(denoiser, n_steps, noise), noise.shape, n_steps, "reference")
 
     try:
-        others = _measure(named, verdict.oracle, [one.n_steps for one in verdict.moments])
+        others = _measure(named, verdict.oracle, [measured.n_steps for measured in verdict.moments])
     except NotAffineError as why:
         raise ValueError(f"reference: impulses compare exact laws, but not the reference's: {why}") from why
     units = np.tile(verdict.oracle.true_stds.numpy(), 2)

@@ -108,8 +108,8 @@ class _ConvergenceFit:
 def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
     """The verdict on what was measured. `order` is the declared order, if any. ValueError without a chain of steps."""
     wide = oracle.true_stds.numpy() > NARROW
-    measured = {one.n_steps: _errors(one, oracle, wide) for one in moments}
-    errors = {n_steps: values for n_steps, (values, _) in measured.items()}
+    both = {measured.n_steps: _errors(measured, oracle, wide) for measured in moments}
+    errors = {n_steps: values for n_steps, (values, _) in both.items()}
     chains = [chain for chain in CHAINS if {*chain} <= {*errors}]
     if not chains:
         known = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
@@ -120,13 +120,14 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, h
         least = min(n for n in errors if not np.isfinite(errors[n]).all())
         return verdict.becomes("wrong limit", f"with {least} steps its samples are not finite.")
     found, along = _order(errors, chains) if exact else (None, chains[0])
-    standard_errors = None if exact else np.max([others for _, others in measured.values()], axis=0)
+    standard_errors = None if exact else np.max([uncertain for _, uncertain in both.values()], axis=0)
     limit, unsure = _limit(errors, chains, found or order or 1, standard_errors)
     bound = np.minimum(unsure, _shrinking(errors, chains)) if exact else unsure
-    left, stds = _left_over(moments, oracle, chains[0]) if exact and not wide.all() else None, oracle.true_stds.numpy()
-    fit = _ConvergenceFit(errors, stds[wide], chains, found, along, limit, unsure, bound, left, exact)
+    left = _left_over(_extra_variance(moments, oracle), chains[0]) if exact and not wide.all() else None
+    stds = oracle.true_stds.numpy()[wide]
+    fit = _ConvergenceFit(errors, stds, chains, found, along, limit, unsure, bound, left, exact)
     kind, text = _kind(fit, order)
-    linked = max(moments, key=lambda one: one.correlation)
+    linked = max(moments, key=lambda measured: measured.correlation)
     if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
         kind, text = "correlated pixels", (
             f"with {linked.n_steps} steps two directions of its samples have a correlation of "
@@ -187,20 +188,23 @@ def _shrinking(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> np.nda
 
 def is_falling(verdict: Verdict) -> bool:
     """Whether the noise that is left over falls so fast with the steps that more steps may leave none."""
-    narrow = int(np.argmin(verdict.oracle.stds))
-    true = verdict.oracle.stds[narrow]
-    last = [one for one in verdict.moments if one.n_steps in (250, 500)]
-    left = [math.sqrt(max(one.std[narrow] ** 2 - true**2, 0)) for one in last]
+    extra = _extra_variance(verdict.moments, verdict.oracle)
+    left = [math.sqrt(max(extra[n], 0)) for n in (250, 500) if n in extra]
     return verdict.kind == "noise left over" and len(left) == 2 and left[1] < FALLING * left[0]
 
 
-def _left_over(moments: Sequence[SampleMoments], oracle: Oracle, chain: Chain) -> float:
-    """Standard deviation of the noise at the end, beyond the narrowest direction, in the limit of many steps."""
+def _extra_variance(moments: Sequence[SampleMoments], oracle: Oracle) -> dict[int, float]:
+    """Variance beyond that of the data in its narrowest direction, by the number of steps."""
     narrow = int(np.argmin(oracle.stds))
-    low, middle, high = (next(one.std[narrow] ** 2 for one in moments if one.n_steps == n) for n in chain)
+    return {measured.n_steps: float(measured.std[narrow] ** 2 - oracle.stds[narrow] ** 2) for measured in moments}
+
+
+def _left_over(extra: dict[int, float], chain: Chain) -> float:
+    """Standard deviation of the noise at the end in the limit of many steps, from `_extra_variance`."""
+    low, middle, high = (extra[n] for n in chain)
     first, second = low - middle, middle - high
     shrink = second / first if 0 < second < first else 0.0
-    return math.sqrt(max(high - second * shrink / (1 - shrink) - oracle.stds[narrow] ** 2, 0.0))
+    return math.sqrt(max(high - second * shrink / (1 - shrink), 0.0))
 
 
 def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
@@ -252,7 +256,8 @@ def find_irregular(verdict: Verdict, others: Sequence[SampleMoments]) -> Verdict
     """The verdict, or "irregular in the number of steps" if one of `others` is far from those next to it."""
     wide = verdict.oracle.true_stds.numpy() > NARROW
     known, new = (
-        {one.n_steps: _errors(one, verdict.oracle, wide)[0] for one in moments} for moments in (verdict.moments, others)
+        {measured.n_steps: _errors(measured, verdict.oracle, wide)[0] for measured in moments}
+        for moments in (verdict.moments, others)
     )
     far = {n: errors for n, errors in new.items() if n not in EVERY}
     if broken := [n for n, errors in new.items() if n > min(EVERY) and not np.isfinite(errors).all()]:
@@ -264,8 +269,9 @@ def find_irregular(verdict: Verdict, others: Sequence[SampleMoments]) -> Verdict
         steps, text = found[0], OFF_THE_CURVE.format(found[0], 100 * found[1])
     else:
         return verdict
-    moments = (*verdict.moments, *(one for one in others if one.n_steps == steps and steps not in known))
-    return replace(verdict.becomes(IRREGULAR, text), moments=tuple(sorted(moments, key=lambda one: one.n_steps)))
+    added = [measured for measured in others if measured.n_steps == steps and steps not in known]
+    moments = sorted([*verdict.moments, *added], key=lambda measured: measured.n_steps)
+    return replace(verdict.becomes(IRREGULAR, text), moments=tuple(moments))
 
 
 def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:

@@ -209,7 +209,7 @@ def _check_law(step: PolicyStep, levels: Levels) -> Verdict:
 def _add_law(verdict: PolicyVerdict, law: Verdict) -> PolicyVerdict:
     """The verdict with that on the law of the samples."""
     true = GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
-    at = {one.n_steps: one.std[:-1] / true for one in law.moments}
+    at = {measured.n_steps: measured.std[:-1] / true for measured in law.moments}
     ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at}
     verdict = replace(verdict.adding((), "law"), ratios=ratios, law=law)
     if not law.right:

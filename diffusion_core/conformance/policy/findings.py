@@ -112,4 +112,5 @@ class PolicyVerdict:
         """The same, where what these keys of `ACCEPTABLE` name is no error."""
         names = {name for word in words for name in ACCEPTABLE[word]}
         findings = [replace(finding, accepted=finding.name in names) for finding in self.findings]
-        return replace(self, findings=tuple(sorted(findings, key=lambda one: (one.accepted, not one.wrong))))
+        findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
+        return replace(self, findings=tuple(findings))
