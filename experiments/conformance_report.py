@@ -58,7 +58,7 @@ class Entry:
                 if isinstance(value, str) or not isinstance(value, Sequence):
                     raise ValueError(f"accept must be a list of words, and it is {value!r}")
             elif value is not None and not isinstance(value, int if name == "order" else str):
-                raise ValueError(f"{name} must be {'a number' if name == 'order' else 'text'}, and it is {value!r}")
+                raise ValueError(f"{name} must be {'a number' if name == 'order' else 'a text'}, and it is {value!r}")
 
     @property
     def title(self) -> str:

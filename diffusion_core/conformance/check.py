@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -46,19 +47,14 @@ def check(
         ValueError: the sampler or the reference returns something other than samples; impulses cannot measure both of
             them; the budgets do not suffice.
     """
-    fewest = min(budgets or BUDGETS)
-
-    def few(noise: Tensor, **given: object) -> Tensor:
-        return impulses.check_samples(sampler(data, fewest, noise, **given), noise.shape, fewest)
-
+    fewest, with_generator = min(budgets or BUDGETS), independence.takes_generator(sampler)
+    sampler = _validate(sampler, "sampler")
+    few = partial(sampler, data, fewest)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(independence.MANY, 1, 1, len(data.stds), dtype=torch.float64, generator=generator)
-        faults = (
-            fault
-            for fault in independence.find_dependence(few, noise, independence.takes_generator(sampler))
-            if fault[0] not in independence.NOTES
-        )
+        found = independence.find_dependence(few, noise, with_generator)
+        faults = (fault for fault in found if fault[0] not in independence.NOTES)
         if fault := next(faults, None) or _ignored_noise(sampler, data, fewest, noise):
             kind, text = fault  # its law is not measured: it is no function of its noise
             unknown = (math.nan,) * len(data.stds)
@@ -69,6 +65,20 @@ def check(
             text = "after all other calls the same noise and seed give other samples than before."
             return verdict.becomes("not reproducible", text)
         return verdict
+
+
+def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
+    """The same sampler. It raises ValueError with its name if it returns something other than samples."""
+
+    def validated(denoiser: Oracle, n_steps: int, noise: Tensor, **given: object) -> Tensor:
+        out = sampler(denoiser, n_steps, noise, **given)
+        if not isinstance(out, Tensor) or out.shape != noise.shape:
+            returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+            must = f"it must return {tuple(noise.shape)}"
+            raise ValueError(f"{name}: it returned {returned} with n_steps={n_steps}; {must}")
+        return out
+
+    return validated
 
 
 def assert_converges(sampler: SamplerFunction, order: int | None = None, **options: object) -> None:
@@ -159,12 +169,10 @@ def _sample(
 
 def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
     """The verdict, or "unlike its reference" if the laws at some number of steps differ. ValueError as in `check`."""
-
-    def named(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
-        return impulses.check_samples(reference(denoiser, n_steps, noise), noise.shape, n_steps, "reference")
-
     try:
-        others = _measure(named, verdict.oracle, [measured.n_steps for measured in verdict.moments])
+        others = _measure(
+            _validate(reference, "reference"), verdict.oracle, [measured.n_steps for measured in verdict.moments]
+        )
     except NotAffineError as why:
         raise ValueError(f"reference: impulses compare exact laws, but not the reference's: {why}") from why
     units = np.tile(verdict.oracle.true_stds.numpy(), 2)

@@ -25,7 +25,7 @@ def right(denoiser, n_steps, noise, size=1.0):
 def flow(x, t, dt, v):
     return x + dt * v
 
-def nan(denoiser, n_steps, noise):
+def empty(denoiser, n_steps, noise):
     return noise * float("nan")
 
 def raises(denoiser, n_steps, noise, *_):
@@ -183,9 +183,9 @@ def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
 ) -> None:
     assert run("mine:pairs", "--out", "one") == 1 and "0.1" not in capsys.readouterr().out
     assert "**Depends on its batch.**" in (folder / "one/report.md").read_text()
-    assert run("mine:nan", *FEW, "--out", "nan") == 1
+    assert run("mine:empty", *FEW, "--out", "empty") == 1
     assert capsys.readouterr().out.startswith("wrong limit: with 50 steps its samples are not finite.")
-    rows = (folder / "nan/budgets.csv").read_text().splitlines()
+    rows = (folder / "empty/budgets.csv").read_text().splitlines()
     assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])
     assert run("--policy", "mine:ode", "--out", "ode") == 0
     assert read_page(folder / "ode").answer == "Yes. Nothing is wrong in what was checked, but log_prob was not."
