@@ -169,10 +169,9 @@ def _sample(
 
 def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
     """The verdict, or "unlike its reference" if the laws at some number of steps differ. ValueError as in `check`."""
+    budgets = [measured.n_steps for measured in verdict.moments]
     try:
-        others = _measure(
-            _validate(reference, "reference"), verdict.oracle, [measured.n_steps for measured in verdict.moments]
-        )
+        others = _measure(_validate(reference, "reference"), verdict.oracle, budgets)
     except NotAffineError as why:
         raise ValueError(f"reference: impulses compare exact laws, but not the reference's: {why}") from why
     units = np.tile(verdict.oracle.true_stds.numpy(), 2)
