@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from diffusion_core.conformance.check import check
-from diffusion_core.conformance.convergence import Verdict
 from diffusion_core.conformance.impulses import NotAffineError
 from diffusion_core.conformance.independence import MANY, NOTES, call_with_draws, compare_batches, find_dependence
 from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
@@ -79,7 +78,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
                 text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
                 verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
             verdict = replace(verdict, last_noise=last)
-            verdict = _add_law(verdict, _check_law(own, levels)) if law else verdict
+            verdict = _check_law(verdict, own, levels) if law else verdict
     return verdict.accepting(tuple(accept))
 
 
@@ -194,8 +193,8 @@ def _check_ode(step: PolicyStep, transitions: Sequence[Transition], noise: str) 
             return
 
 
-def _check_law(step: PolicyStep, levels: Levels) -> Verdict:
-    """Whether the samples tend to the law of the data; the noise of a step is a normal draw like any other."""
+def _check_law(verdict: PolicyVerdict, step: PolicyStep, levels: Levels) -> PolicyVerdict:
+    """With that on the law of the samples; the noise of a step is a normal draw like any other."""
 
     def sampler(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
         x = noise
@@ -203,18 +202,13 @@ def _check_law(step: PolicyStep, levels: Levels) -> Verdict:
             x = step(x, t, after, denoiser.velocity(x, t)).x.to(x.dtype)
         return x
 
-    return check(sampler)
-
-
-def _add_law(verdict: PolicyVerdict, law: Verdict) -> PolicyVerdict:
-    """The verdict with that on the law of the samples."""
-    true = GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
+    law, true = check(sampler), GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
     at = {measured.n_steps: measured.std[:-1] / true for measured in law.moments}
     ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at}
     verdict = replace(verdict.adding((), "law"), ratios=ratios, law=law)
-    if not law.right:
-        worst = max((ratio for ratio in law.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
-        how = " Too much noise." if worst > 1.01 else " Too little noise." if worst < 0.99 else ""
-        text = law.sentence.partition(": ")[2] + how
-        return verdict.adding([Finding("law", law.kind, text, wrong=law.kind != "undecided")])
-    return verdict
+    if law.right:
+        return verdict
+    worst = max((ratio for ratio in law.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
+    how = " Too much noise." if worst > 1.01 else " Too little noise." if worst < 0.99 else ""
+    text = law.sentence.partition(": ")[2] + how
+    return verdict.adding([Finding("law", law.kind, text, wrong=law.kind != "undecided")])
