@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from diffusion_core.conformance.policy import CHECKS, PolicyVerdict, check_policy
+from experiments.console import Terminal
 from experiments.own import modules
 from experiments.own.samplers import called
 from experiments.own.user_code import of_user
 from experiments.sampler_checks import farthest, in_turn, listed, write_result
-from experiments.terminal import Terminal
 
 if TYPE_CHECKING:
     from experiments.check_sampler import CheckSampler

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance import SamplerFunction, Verdict, check
+from experiments.console import Terminal, is_live
 from experiments.own.samplers import named
-from experiments.terminal import Terminal, is_live
 
 if TYPE_CHECKING:
     from experiments.check_sampler import CheckSampler
@@ -105,9 +105,11 @@ def in_turn(
     """
     out = place.absolute()  # wherever code of the user's goes
     if out.exists():
-        from experiments.run.result_folder import earlier  # it imports pandas and more: else only after the verdict
+        from experiments.run.result_folder import (
+            existing_results,  # it imports pandas and more: else only after the verdict
+        )
 
-        earlier(place)  # raises ValueError if others wrote there
+        existing_results(place)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds, console = list[T](), list[float](), Terminal()
     failure: BaseException | None = None
@@ -130,9 +132,9 @@ def in_turn(
     if failure and not verdicts:
         raise failure
     shown(verdicts, seconds)
-    from experiments.run.result_folder import held
+    from experiments.run.result_folder import lock_folder
 
-    with held(out):
+    with lock_folder(out):
         written(verdicts, seconds)
     print(f"report:  {place / 'report.html'}")
     if not sys.stdout.isatty():
@@ -225,11 +227,11 @@ def write_result(
     """
     from experiments.run import result_folder
 
-    result_folder.clear(out)
+    result_folder.remove_results(out)
     for file, lines in tables.items():
         result_folder.write_rows(out / file, lines)
     packages = {name.partition(":")[0] for name in names} & {"diffusers", "smalldiffusion"}
-    versions = result_folder.origin(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
+    versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
     info = {"experiment": experiment, "preset": "", "question": question, "notes": [], "versions": versions}
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})

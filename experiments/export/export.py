@@ -12,13 +12,13 @@ from experiments.export.settings_file import FORMAT
 from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.export.verify import difference
-from experiments.own.behaviour import is_random
 from experiments.own.files import write_json, write_text
+from experiments.own.fingerprint import is_random
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of
 from experiments.run.runs import Run
-from experiments.run.study import Say
+from experiments.run.study import Notify
 from experiments.run.tables import RunResults
 from reports.schema import JUDGE
 
@@ -26,7 +26,7 @@ EXPORTS: dict[str, Callable[[Target], str]] = {"torch": torch_loop, "diffusers":
 
 
 def write_settings(
-    directory: Path, results: RunResults, sets: Sequence[Row], say: Say, libraries: Sequence[str] | None = None
+    directory: Path, results: RunResults, sets: Sequence[Row], say: Notify, libraries: Sequence[str] | None = None
 ) -> None:
     """Writes settings.json and export/: the recommended setting at each budget.
 

@@ -110,7 +110,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
     part = smoke(tmp_path, *EXACT, "--only", "setting=eta 1", out="part")
     assert list(part.rows()["setting"]) == ["eta 1"] and part.summary["evaluations"] == 0
     assert "a part of the experiment was run, 1 of 3 runs" in part.stdout
-    monkeypatch.setattr("experiments.terminal.Terminal.is_terminal", True)
+    monkeypatch.setattr("experiments.console.Terminal.is_terminal", True)
     for more, last in (([], False), (["--json"], True)):
         text = smoke(tmp_path, *EXACT, *more).stdout.splitlines()[-1]
         assert text.startswith("{") == last and (not last or json.loads(text)["rows"] == 3)

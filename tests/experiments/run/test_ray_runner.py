@@ -9,10 +9,10 @@ import pytest
 from run_spine import exact, files, run, score
 
 from diffusion_core.samplers import Euler
+from experiments.console import Terminal
 from experiments.run.cache import Cache
 from experiments.run.ray_runner import on_ray
 from experiments.run.runner import ExecutionResult, Runner
-from experiments.terminal import Terminal
 
 QUIET = Terminal()
 QUIET.quiet = True
