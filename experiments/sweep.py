@@ -126,10 +126,11 @@ def read_study(path: Path) -> type[Study]:
 def _checked(what: str, study: type[Study]) -> type[Study]:
     """The study, with the presets of all. ValueError unless its class is one that can be run."""
     name, presets, parameters = study.__name__, study.presets, study.__dict__.get("__dataclass_params__")
-    if old := next((old for old in RENAMED if hasattr(study, old)), None):
-        raise ValueError(f"{what}: {old} of class {name}: it is called {RENAMED[old]} now")
     if parameters is None or not parameters.frozen:
         raise ValueError(f"{what}: write @dataclass(frozen=True) above class {name}, so that its fields count")
+    options = {field.name for field in fields(study)}
+    if old := next((old for old in RENAMED if hasattr(study, old) and old not in options), None):
+        raise ValueError(f"{what}: {old} of class {name}: it is called {RENAMED[old]} now")
     if not (isinstance(getattr(study, "question", None), str) and study.question.strip()):
         raise ValueError(f"{what}: class {name} needs a question, the title of its report")
     if study.settings is Study.settings:
@@ -138,7 +139,7 @@ def _checked(what: str, study: type[Study]) -> type[Study]:
         raise ValueError(f"{what}: presets must be a dict of names and dicts of options")
     if unknown := sorted(map(str, presets.keys() - Study.presets.keys())):
         raise ValueError(f"{what}: presets has {unknown[0]!r}; its names are {', '.join(Study.presets)}")
-    if common := sorted({field.name for field in fields(study)} & {field.name for field in fields(Options)}):
+    if common := sorted(options & {field.name for field in fields(Options)}):
         raise ValueError(f"{what}: {common[0]} is an option of all experiments; give the field another name")
     study.presets = {**Study.presets, **presets}
     for values in study.presets.values():

@@ -248,9 +248,9 @@ def check_comparisons(study: Study, runs: Sequence[Run]) -> None:
     for first, setting in ((same[0], run.setting) for same in sections.values() for run in same):
         base = first.setting
         if (setting.n, setting.networks, setting.draw) != (base.n, base.networks, base.draw):
-            pair = f"{setting.label!r} and {base.label!r} of {setting.section!r}"
+            both = f"{setting.label!r} and {base.label!r} of {setting.section!r}"
             why = "n, networks and draw must be equal in a section, since images are compared one by one"
-            raise ValueError(f"{pair} cannot be compared: {why}")
+            raise ValueError(f"{both} cannot be compared: {why}")
         if first.impossible and setting != base:
             what = f"{base.label!r} is the first setting of {setting.section!r}, so all others are compared with it"
             raise ValueError(f"{what}, but it cannot be run: {first.impossible}")

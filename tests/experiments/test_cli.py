@@ -158,4 +158,4 @@ def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: p
     assert (options.store, options.data_root) == (tmp_path / "kept", Path.home() / "data")
     assert chosen.store == Path("/b/f")
     assert [one.directory(name) for one in (options, chosen)] == [tmp_path / "runs/run-laptop", tmp_path / "mine"]
-    assert [options.shown(path) for path in (tmp_path / "a/b", "/c")] == ["a/b", "/c"]
+    assert [options.relative(path) for path in (tmp_path / "a/b", "/c")] == ["a/b", "/c"]

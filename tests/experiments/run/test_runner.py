@@ -164,7 +164,7 @@ def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> 
 def test_progress_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, texts = Cache(tmp_path), list[Any]()
     left = runner.missing_files([run()], cache)
-    monkeypatch.setattr(runner, "said", lambda console, text, state: texts.append(text) or QUIET.status(""))
+    monkeypatch.setattr(runner, "status_line", lambda console, text, state: texts.append(text) or QUIET.status(""))
     with runner.show_progress(left, cache, QUIET, [0.0], float("inf")) as show:
         show("seed 0, all: any")
         assert texts[0]() == "0 of 3 files made; seed 0, all: any"
