@@ -81,13 +81,8 @@ class Runner:
     def run(self, runs: Sequence[Run], until: float = math.inf, on_network: OnNetwork | None = None) -> ExecutionResult:
         """Makes the scores of all runs; none is begun after the time `until`. Stored samples are spot-checked first.
 
-        Args:
-            on_network: called after each network with the runs that are done, if it is in this process.
-
-        Raises:
-            StaleError: what is stored is not what the code gives now.
-            ValueError: a Ray cluster that does not answer.
-            CacheError: the cache cannot be read or written.
+        `on_network` is called after each network with the runs that are done, if it is in this process. StaleError if
+        what is stored is not what the code gives now; CacheError; ValueError if a Ray cluster does not answer.
         """
         cache, missing, first = self.cache, missing_files(runs, self.cache), not self.checked
         checks, idle = choose_runs(runs, cache, self.checked), not any(missing.values())

@@ -105,11 +105,7 @@ class Study:
     )
 
     def check(self) -> None:
-        """Stores equal values as the same, see `check_fields`.
-
-        Raises:
-            ValueError: a value of another type or range; in a list, two that look the same in a table.
-        """
+        """Stores equal values as the same. ValueError for one of another type or range, or two that look the same."""
         check_fields(self)
         for name, low, high in (("seeds", 1, 1_000), ("n_samples", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
             check_range(name, getattr(self, name), low, high)
