@@ -45,11 +45,12 @@ def run_main(run: Callable[[], int]) -> int:
         INTERRUPT.clear()
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a job in the background of a shell
         with signal_handler(_interrupt, signal.SIGTERM, *([] if ignored else [signal.SIGINT])):
-            status = run()
+            try:
+                status = run()
+            except SystemExit as error:  # of the parser of the command line, after --help or a wrong argument
+                status = error.code if isinstance(error.code, int) else 1
         sys.stdout.flush()
         return status
-    except SystemExit as error:  # of the parser of the command line, after --help or a wrong argument
-        return error.code if isinstance(error.code, int) else 1
     except ValueError as error:
         return _print_error(f"error: {error}", 2)
     except KeyboardInterrupt:
