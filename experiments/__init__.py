@@ -9,7 +9,7 @@ from experiments import check_network                      # the errors and the 
 from typing import TYPE_CHECKING
 
 import diffusion_core
-from diffusion_core.catalogue import lazily
+from diffusion_core.registry import lazy_exports
 
 if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
@@ -23,17 +23,16 @@ if TYPE_CHECKING:
     from experiments.scoring.equivalence import assert_harmless, harmless
 
 OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep files
-PLACES = {  # imported when they are asked for, so that --help appears at once
-    "check": ("check_network",),
-    "run.compare": ("BestSet", "Contrast", "Interaction", "against_first", "control", "interactions"),
-    "run.experiment": ("run_study",),
-    "run.options": ("Options",),
-    "run.setting": ("AlphaBetaLadder", "Ladder", "Setting"),
-    "run.study": ("Study",),
-    "scoring.compare": ("compare", "score"),
-    "scoring.equivalence": ("assert_harmless", "harmless"),
-}
-_own = lazily("experiments", {name: f"{module}.{name}" for module, names in PLACES.items() for name in names})
+_own = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
+    "check": "check_network",
+    "run.compare": "BestSet Contrast Interaction against_first control interactions",
+    "run.experiment": "run_study",
+    "run.options": "Options",
+    "run.setting": "AlphaBetaLadder Ladder Setting",
+    "run.study": "Study",
+    "scoring.compare": "compare score",
+    "scoring.equivalence": "assert_harmless harmless",
+})  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
