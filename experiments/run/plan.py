@@ -85,11 +85,8 @@ class Planner:
                     continue
                 n = setting.n or study.n_samples
                 if not MIN_SAMPLES <= n <= most:
-                    raise ValueError(
-                        f"n_samples={n}: it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}, "
-                        "a third of its images: as many are set aside for the floor, and intervals hold only for a "
-                        "reference larger than that"
-                    )
+                    what = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
+                    raise ValueError(f"n_samples={n}: {what}, a third of its images; as many are the floor")
                 network = _network_of(setting, self.network, study.first_seed + number)
                 runs.append(Run(setting, network, n, self.machine, self.reference, study.batch_size))
         _check_runs(runs)
@@ -136,10 +133,8 @@ def make_network(study: Study, data: str, machine: Machine) -> Network:
         name = "mlp" if name == "small" else name
         recipe = OF_POINTS if study.recipe == "fast" else recipe
     if isinstance(images, Images) and (side := images.shape[1]) != SIDE:
-        raise ValueError(
-            f"data={data!r}: images of {side}x{side}, but networks that are trained here take {SIDE}x{SIDE}; other "
-            "sizes need --network KIND:WHERE"
-        )
+        why = f"images of {side}x{side}, but networks that are trained here take {SIDE}x{SIDE}"
+        raise ValueError(f"data={data!r}: {why}; other sizes need --network KIND:WHERE")
     if (name == "mlp") != isinstance(images, Values):
         raise ValueError(f"network={name!r}: mlp is for points and others are for images, but the data are {data!r}")
     budget: dict[str, Any] = {"images_seen": study.train_images, "warmup_images": study.warmup_images}
@@ -157,10 +152,8 @@ def _network_of(setting: Setting, network: Network, seed: int) -> Network:
     if unknown := sorted(map(str, training.keys() - {part.name for part in fields(Trained)})):
         raise ValueError(f"training of {label!r}: Trained has no {', '.join(unknown)}")
     if fixed := sorted({"data", "machine", "seed"} & training.keys()):
-        raise ValueError(
-            f"training={fixed[0]!r} of {label!r}: all settings of a study share it, since they are scored against "
-            "the same images; use --data, --seeds and the other options"
-        )
+        why = "all settings of a study share it; use --data, --seeds and the other options"
+        raise ValueError(f"training={fixed[0]!r} of {label!r}: {why}")
     return replace(network, seed=seed + OTHER * setting.retrained, **training)
 
 

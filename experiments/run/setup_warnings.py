@@ -59,15 +59,11 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
     smallest = min(run.n for run in runs)
     d = data_of(reference.data).shape[0] if reference.features == VALUES else _dimension(reference)
     if smallest <= d:
-        found.append(
-            f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
-            "so FD compares only runs of equally many samples; MMD and KD have no such limit"
-        )
+        what = f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular"
+        found.append(f"{what}, so FD compares only runs of equally many samples; MMD and KD have no such limit")
     if reference.decoder is not None:
-        found.append(
-            f"samples are compared with {reference.n:,} decoded latents of the data, so what the autoencoder itself "
-            "loses is not seen; name real images with --images"
-        )
+        what = f"samples are compared with {reference.n:,} decoded latents of the data"
+        found.append(f"{what}, so what the autoencoder itself loses is not seen; name real images with --images")
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         found += [*external.notes(network.source), *external.remarks(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):
@@ -106,10 +102,8 @@ def _equal_settings(runs: Sequence[Run]) -> list[str]:
         return []
     section, a, b = next(iter(pairs))
     further = f" (one of {len(pairs)} such pairs)" if len(pairs) > 1 else ""
-    return [
-        f"{a!r} and {b!r} of {section!r} are one setting under two names{further}: network, levels and "
-        "sampler are equal, so comparing them says nothing"
-    ]
+    what = f"{a!r} and {b!r} of {section!r} are one setting under two names{further}"
+    return [f"{what}: network, levels and sampler are equal, so comparing them says nothing"]
 
 
 def _data_warnings(reference: Reference) -> Iterator[str]:
@@ -125,10 +119,8 @@ def _data_warnings(reference: Reference) -> Iterator[str]:
     numbers = data.pixels if isinstance(data, Images) else data.standardised()
     distinct = len({row.tobytes() for row in numbers.flatten(1).numpy()})
     if distinct < FEW_IMAGES:
-        yield (
-            f"data={data.name!r}: only {distinct} different images; networks can learn them by heart, and distances "
-            "to so few say little"
-        )
+        why = "networks may memorise them, and distances to so few are unreliable"
+        yield f"data={data.name!r}: only {distinct} different images; {why}"
     elif distinct < (1 - MANY_REPEATS) * len(data):
         yield f"data={data.name!r}: {len(data) - distinct} of {len(data)} images are copies of others"
 
@@ -176,15 +168,11 @@ def _ladder_warnings(run: Run) -> Iterator[str]:
     """Warnings about a ladder: a start below pure noise, noise that stays, and levels that training hardly saw."""
     sigmas = run.sigmas
     if sigmas[0] < DROWNED:
-        yield (
-            f"a ladder begins at sigma {sigmas[0]:.3g}, where images still show in the noise, but sampling begins with "
-            "noise alone; begin it higher"
-        )
+        why = "where images still show in the noise, but sampling begins with noise alone; begin it higher"
+        yield f"a ladder begins at sigma {sigmas[0]:.3g}, {why}"
     if sigmas[-1] > VISIBLE and not run.setting.final_denoise:
-        yield (
-            f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or denoise"
-            " at its end (final_denoise)"
-        )
+        why = "so this much noise stays in its samples; end it lower or denoise at its end (final_denoise)"
+        yield f"a ladder ends at sigma {sigmas[-1]:.3g}, {why}"
     yield from run.setting.sampler.doubts(sigmas)
     if not isinstance(run.network, Trained):
         return
@@ -193,9 +181,8 @@ def _ladder_warnings(run: Run) -> Iterator[str]:
     for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):
         level = torch.tensor([sigma], dtype=torch.float64).log()
         if sigma > 0 and float(noise.log_density(level)[0]) < highest + math.log(RARE):
-            yield (
-                f"a ladder {name} at sigma {sigma:.3g}, a level that training under {noise.name} practically never sees"
-            )
+            why = f"a level that training under {noise.name} practically never sees"
+            yield f"a ladder {name} at sigma {sigma:.3g}, {why}"
 
 
 def unknown_level(level: float, span: tuple[float, float]) -> str:
