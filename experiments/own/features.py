@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from experiments.console import ProgressCallback, silent
 from experiments.distances.features import extractor, weights_file
 from experiments.distances.features_base import check_pixels
 from experiments.distances.spaces import FEATURES, PYTHON, check_features
 from experiments.own import modules
 from experiments.own.repeatable import check_repeatable
 from experiments.own.user_code import of_user
-from experiments.terminal import Told, silent
 
 ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
 
@@ -48,7 +48,7 @@ def features_id(name: str, weights: Path | None = None) -> str:
 
 
 def extract(
-    name: str, pixels: Tensor, *, weights: Path | None = None, after_batch: Told = silent
+    name: str, pixels: Tensor, *, weights: Path | None = None, after_batch: ProgressCallback = silent
 ) -> tuple[Tensor, Tensor | None]:
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 

@@ -87,9 +87,19 @@ def check_noise(law: NoiseDistribution, stratified: bool, batch: int) -> None:
             raise ValueError(f"{what}: it must draw all random numbers from the generator that it is given")
         if not ((low < first) & (first < high)).all():
             raise ValueError(f"{what}: its levels must be finite, above {low:g} and below {high:g}")
+    levels = first.sort().values
+    other = law.sample(N_LEVELS, torch.Generator().manual_seed(SEED + 1), stratified).sort().values
+    if stratified and not ((levels[:-1] <= other[1:]) & (other[:-1] <= levels[1:])).all():  # neighbours overlap
+        raise ValueError(f"{what}: stratified=True must give one level from each of n equally probable parts")
     density = _by_element(f"{what}: log_density", law.log_density, torch.linspace(-3, 2, batch).double())
     if density.isnan().any() or density.isposinf().any():
         raise ValueError(f"{what}: its log density must be no NaN and not infinite")
+    (low, high), width = levels[[0, -1]].double().log().tolist(), float((levels[-1] / levels[0]).log())
+    x = torch.cat([torch.linspace(-20, 20, N_LEVELS), torch.linspace(low - width, high + width, N_LEVELS)])
+    x = x.double().sort().values
+    total = float(torch.trapezoid(law.log_density(x).exp(), x))
+    if not abs(total - 1) < 0.02:  # steps of a density add up to less
+        raise ValueError(f"{what}: its density of ln sigma integrates to {total:.3g}; it must be 1")
 
 
 def check_weighting(name: str, batch: int) -> None:

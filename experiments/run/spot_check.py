@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.own.behaviour import is_random
+from experiments.own.fingerprint import is_random
 from experiments.run.cache import Cache
 from experiments.run.networks import Advance, data_of
 from experiments.run.runs import Run
@@ -42,7 +42,7 @@ def choose_runs(runs: Iterable[Run], cache: Cache, seen: set[Any]) -> list[Run]:
 
 def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
     """Raises StaleError if some samples of a run, drawn again, differ from the stored ones by more than rounding."""
-    network = run.network.made(cache, advance)
+    network = run.network.artifact(cache, advance)
     loaded, stored = run.network.load(network), cache.read("samples", run)
     if stored is None or is_random(loaded):  # no two runs of it can be compared
         return

@@ -23,6 +23,7 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers import sample as draw_with
 from diffusion_core.samplers.sampling import bind_index
 from diffusion_core.tensors import computing_in
+from experiments.console import ProgressCallback, silent
 from experiments.distances.distance import Distance, packed, unpacked
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.real import Against, Real, precision_recall
@@ -34,7 +35,6 @@ from experiments.run.cache import Artifact, Cache, TensorsAndFacts
 from experiments.run.machine import SHARED_ABOVE, CpuUsage, Machine, device_name, pin_scores
 from experiments.run.networks import Advance, Pretrained, data_of
 from experiments.run.runs import VALUES, Reference, Run
-from experiments.terminal import Told, silent
 
 REPEATS = 20  # of the floor
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
     """The samples of a run, and its counted evaluations and seconds."""
-    network = run.network.made(cache, advance)
+    network = run.network.artifact(cache, advance)
     return cache.cached("samples", run, lambda: _sample(run, network, advance, cache.shared_device))
 
 
@@ -163,12 +163,12 @@ class RealImages:
     texture: RealTexture | None  # None for points
 
 
-def reference(config: Reference, cache: Cache, after_batch: Told = silent) -> Artifact:
+def reference(config: Reference, cache: Cache, after_batch: ProgressCallback = silent) -> Artifact:
     """The file of real images. `after_batch`: of features, with its number of images."""
     return cache.cached("references", config, lambda: _make_reference(config, after_batch))
 
 
-def features_of(config: Reference, samples: Tensor, after_batch: Told = silent) -> Tensor:
+def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallback = silent) -> Tensor:
     """Features float32 (n, d) of images uint8 (n, C, H, W). Floats (n, d) are their own."""
     data = data_of(config.data)
     if samples.is_floating_point() != (config.features == VALUES):
@@ -193,7 +193,7 @@ def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
     return data.values[which] if isinstance(data, Values) else data.standardised(which).flatten(1)
 
 
-def _make_reference(config: Reference, after_batch: Told) -> TensorsAndFacts:
+def _make_reference(config: Reference, after_batch: ProgressCallback) -> TensorsAndFacts:
     pin_scores()
     data, samples = data_of(config.data), real_samples(config, slice(config.n))
     features = features_of(config, samples, after_batch)

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from diffusion_core import adapters, load
 from diffusion_core.data_set import Values
-from experiments.own.behaviour import behaviour
 from experiments.own.examine import examine
+from experiments.own.fingerprint import network_fingerprint
 from experiments.own.form import check_decoded, check_size, clean, decoded, shape_of
 
 DIGITS = load("mnist5k")
@@ -68,8 +68,8 @@ def test_what_a_network_shows_is_images_or_points(out: Tensor) -> None:
 
 
 def test_what_samples_show_is_a_part_of_what_a_network_is() -> None:
-    one, other = (behaviour(Model(grey=grey), LATENTS, "cpu") for grey in (7, 8))
-    assert one != other and one == behaviour(Model(), LATENTS, "cpu")
+    one, other = (network_fingerprint(Model(grey=grey), LATENTS, "cpu") for grey in (7, 8))
+    assert one != other and one == network_fingerprint(Model(), LATENTS, "cpu")
 
 
 class Wrong(Model):
@@ -92,11 +92,11 @@ class Wrong(Model):
 )
 def test_a_decode_that_depends_on_more_than_its_latent_is_refused(how: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        behaviour(Wrong(how), LATENTS, "cpu")
+        network_fingerprint(Wrong(how), LATENTS, "cpu")
     if how == "chance":
         model = Wrong(how)
         model.random = True  # type: ignore[attr-defined]
-        assert behaviour(model, LATENTS, "cpu") == behaviour(model, LATENTS, "cpu")
+        assert network_fingerprint(model, LATENTS, "cpu") == network_fingerprint(model, LATENTS, "cpu")
 
 
 def test_what_is_compared_has_one_size() -> None:

@@ -36,7 +36,7 @@ def test_a_score_is_the_distance_of_the_drawn_images_from_the_real_ones(
     network, cache = trained(1, held_out=20), Cache(tmp_path)
     own = run(sampler, network, 3, final_denoise=last, draw=1)
     facts, stored = score(own, cache), stages.sample(own, cache, silent)
-    model, images = network.load(network.made(cache, silent)), data_of(data())
+    model, images = network.load(network.artifact(cache, silent)), data_of(data())
     how: dict[str, Any] = {"shape": (1, 32, 32), "batch_size": 64, "final_denoise": last, "n_samples": N}
     x = draw(model, own.sigmas, sampler, seed=10_001, **how)
     assert torch.equal(stored.tensors["samples"], images.to_pixels(x)) and stored.facts["nfe"] == nfe
@@ -126,7 +126,7 @@ def test_scores_are_known(tmp_path: Path) -> None:
     """If one of these changes, a formula has changed: raise SCHEMA of identity.py, and write the new values here."""
     network, cache = trained(images_seen=640), Cache(tmp_path)
     known = {"mmd": 0.654378, "mmd_se": 0.0135947, "kd": 17.2697, "fd": 241.210, "grain": 0.97, "train_loss": 0.753377}
-    facts = score(run(Heun(), network, 4), cache) | dict(network.made(cache, silent).facts)
+    facts = score(run(Heun(), network, 4), cache) | dict(network.artifact(cache, silent).facts)
     assert SCHEMA == 5 and {name: facts[name] for name in known} == pytest.approx(known, rel=1e-4)
 
 

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
-from experiments.edge import drop_output
+from experiments.entrypoint import discard_stdout
 
-Told = Callable[[float], object]  # called with how much is done: a share, or the number since the last call
+ProgressCallback = Callable[[float], object]  # called with how much is done: a share, or the number since the last call
 PERIOD, ALIVE = 4.0, 60.0  # seconds between lines that say what is done, where it changes and where it does not
 
 
@@ -29,7 +29,7 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """The reader, such as `| head`, has ended: what follows is not printed."""
         self.quiet = True
-        drop_output()
+        discard_stdout()
         raise KeyboardInterrupt
 
 
@@ -42,7 +42,7 @@ def silent(done: float) -> None:
     """Says nothing about how much is done."""
 
 
-class _Now:
+class _StatusLine:
     """What a text is each time that it is drawn."""
 
     def __init__(self, text: Callable[[], str]) -> None:
@@ -53,32 +53,32 @@ class _Now:
 
 
 @contextmanager
-def said(console: Console, text: Callable[[], str], state: Callable[[], object] | None = None) -> Iterator[None]:
+def status_line(console: Console, text: Callable[[], str], state: Callable[[], object] | None = None) -> Iterator[None]:
     """While the block runs, the text is shown: live where that is possible, else as a line where something changed.
 
     Args:
         state: what changed if it differs; by default the text.
     """
     if is_live(console):
-        with console.status(_Now(text)):
+        with console.status(_StatusLine(text)):
             yield
         return
     ended, state = threading.Event(), state or text
 
-    def speak() -> None:
+    def print_changes() -> None:
         last, at = None, 0.0
         while not ended.wait(PERIOD):
             if (now := state()) != last or time.monotonic() - at >= ALIVE:
                 last, at = now, time.monotonic()
                 console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
 
-    speaker = threading.Thread(target=speak, daemon=True)
-    speaker.start()
+    printer = threading.Thread(target=print_changes, daemon=True)
+    printer.start()
     try:
         yield
     finally:
         ended.set()
-        speaker.join()
+        printer.join()
 
 
 def duration(seconds: float) -> str:
