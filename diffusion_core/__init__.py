@@ -20,7 +20,7 @@ from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS, lazily
 
 if TYPE_CHECKING:
     from diffusion_core import adapters
-    from diffusion_core.data import load
+    from diffusion_core.data.load import load
     from diffusion_core.exact import GaussianDenoiser
     from diffusion_core.networks import build
     from diffusion_core.noise import LogNormal, LogUniform
@@ -40,7 +40,7 @@ __getattr__ = lazily("diffusion_core", {  # imported when they are asked for: mo
     "generate_samples": "samplers.generate_samples",
     "geometric": "schedules.geometric",
     "karras": "schedules.karras",
-    "load": "data.load",
+    "load": "data.load.load",
     "sample": "samplers.sample",
     "train": "training.train",
 })  # fmt: skip

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from diffusion_core.adapters.times import FlowTime, Time, is_ddpm_table
 from diffusion_core.broadcast import along
-from diffusion_core.data_set import DataSet, Images, Values
+from diffusion_core.data.dataset import DataSet, Images, Values
 from diffusion_core.fields import check_fields, check_range
 
 Range = tuple[float, float]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 from diffusion_core.samplers import Model
 from experiments.export import network
 from experiments.export.diffusers_loop import diffusers_loop

@@ -2,7 +2,7 @@
 
 import math
 
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from experiments.export.target import Target
 from experiments.own.diffusers_unet import Unet
 

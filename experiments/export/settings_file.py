@@ -80,7 +80,7 @@ def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
 
 def names_of(study: Study) -> tuple[str, str]:
     """The network of a study, as tables call it, and its data set with its fingerprint."""
-    from diffusion_core.data import resolve
+    from diffusion_core.data.load import resolve
     from experiments.own import external
 
     elsewhere = ":" in study.network

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from diffusion_core.adapters import Adapter, Convention, Sigma
-from diffusion_core.data_set import DataSet, Images
+from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.samplers import Model, Sampler
 from experiments.own.form import shape_of
 

@@ -33,7 +33,7 @@ from diffusion_core.adapters import (
     vp,
 )
 from diffusion_core.broadcast import along
-from diffusion_core.data_set import DataSet, Images
+from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.samplers import Model
 
 RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))  # values of black and of white that networks are trained on

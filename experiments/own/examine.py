@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.broadcast import along
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 from experiments.own.alternatives import Alternative, alternatives

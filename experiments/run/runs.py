@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.data import check_name
+from diffusion_core.data.load import check_name
 from diffusion_core.fields import check_fields, check_range
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
+from experiments.distances.feature_spaces import PYTHON, check_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.distances.spaces import PYTHON, check_features
 from experiments.run.compare import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine

@@ -7,14 +7,14 @@ from collections.abc import Hashable, Iterator, Sequence
 import torch
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data_set import DataSet, Images
+from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.samplers import Sampler
-from experiments.distances.spaces import FEATURES, is_digits
+from experiments.distances.feature_spaces import FEATURES, unsuited_features
 from experiments.edge import program
 from experiments.own import external
 from experiments.own.behaviour import check_batch, is_random
 from experiments.own.examine import examine
-from experiments.own.features import check_features_repeatable, dimension
+from experiments.own.features import check_features_repeatable, dimension, dominant_feature
 from experiments.own.memory import halve_until_it_fits
 from experiments.own.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 from experiments.run.cache import Cache
@@ -78,11 +78,7 @@ def impossible_note(runs: Sequence[Run]) -> str:
 
 def _of_runs(runs: Sequence[Run], cache: Cache) -> Iterator[str]:
     reference = runs[0].reference
-    if reference.features == "digits" and not is_digits(reference.data):
-        yield (
-            f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
-            f"data={reference.data!r}; use --features natural"
-        )
+    yield from filter(None, [unsuited_features(reference.features, reference.data)])
     yield from _of_data(data_of(reference.data))
     for trained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
         check_noise(trained.noise, trained.stratified, trained.batch_size)
@@ -93,7 +89,8 @@ def _of_runs(runs: Sequence[Run], cache: Cache) -> Iterator[str]:
     for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
         check_sampler(run.setting.sampler, run.sigmas, run.network.shape)
     if reference.foreign:
-        check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
+        rows = check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
+        yield from (f"{reference.features}: {text}" for text in filter(None, [dominant_feature(rows.numpy())]))
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         same = [run for run in runs if run.network == network]
         asked = dict.fromkeys((run.setting.sampler, run.sigmas) for run in same)

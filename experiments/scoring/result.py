@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.run.compare import Row
 from experiments.scoring.inputs import Input
-from experiments.scoring.sides import COPIES, Space
+from experiments.scoring.sides import COPIES, SpaceResult
 from reports.schema import JUDGE
 
 PAIRS = {
@@ -42,7 +42,7 @@ class Scores:
     n_real: int
     n: int
     pairs: str
-    spaces: tuple[Space, ...]
+    spaces: tuple[SpaceResult, ...]
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from user_images import GREY, RGB, npz, save
 
-from diffusion_core.data import load
-from diffusion_core.data_files import read_image
+from diffusion_core.data.load import load
+from diffusion_core.data.readers import read_image
 
 
 def mixed(path: Path) -> str:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from user_images import GREY, RGB, npz, save
 
-from diffusion_core.data import load, resolve
-from diffusion_core.data_user import random_order
+from diffusion_core.data.load import load, random_order, resolve
 
 
 def in_file_order(values: torch.Tensor) -> torch.Tensor:

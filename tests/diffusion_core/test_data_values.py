@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_core.data import load, resolve
-from diffusion_core.data_set import Values
-from diffusion_core.data_user import random_order
+from diffusion_core.data.dataset import Values
+from diffusion_core.data.load import load, random_order, resolve
 
 RNG = np.random.default_rng(0)
 LATENTS = (3 + 2 * RNG.normal(size=(40, 4, 3, 3))).astype(np.float32)

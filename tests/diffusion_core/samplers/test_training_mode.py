@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core import adapters, generate_samples
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.samplers.training_mode import changed_by_training_mode
 
 DATA = Images("mine", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), 40.0, 70.0)

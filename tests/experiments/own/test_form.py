@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.data_set import Values
+from diffusion_core.data.dataset import Values
 from experiments.own.behaviour import behaviour
 from experiments.own.examine import examine
 from experiments.own.form import check_decoded, check_size, clean, decoded, shape_of

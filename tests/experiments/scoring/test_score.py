@@ -16,7 +16,7 @@ from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
 from experiments.distances.features import WEIGHTS
-from experiments.distances.real import METRICS
+from experiments.distances.reference import METRICS
 from experiments.own.features import features_id
 from experiments.own.files import read_json, write_json
 from experiments.run.cache import Cache

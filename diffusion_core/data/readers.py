@@ -1,9 +1,14 @@
-"""The files of a user's data: folders of images, and .npz files (see data_user.py, data_values.py)."""
+"""The one reader of images and arrays: folders of image files, .npz and .npy files; for data sets and for `score`.
 
+Every file below a folder that is not hidden must be one image, or all are refused; labels must be labels. Transparent
+pixels are laid over black, the colour of the padding, and photos are turned as their EXIF data say.
+"""
+
+import math
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +21,15 @@ LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")  # that are read, by Pillow's names
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)  # what numpy raises for broken files
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
+ROUNDED = 1e-3  # of the standard deviation, by which numbers may change in float32
+TURNED = 0x0112  # the EXIF entry of the orientation; 1 is upright
+TRAITS = ("JPEG", "transparent", "turned", "coloured")  # what is recorded of each image
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+Traits = NDArray[np.bool_]  # (4,) of an image, or (n, 4)
+
+
+# --- image files ---
 
 
 def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
@@ -35,15 +47,19 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
         warnings.warn(
             f"the classes of {folder} are the folders in it, not those below, such as {below[0]}", stacklevel=2
         )
-    images, sizes = list[Pixels](), dict[tuple[int, int], str]()
+    images, traits, sizes = list[Pixels](), list[Traits](), dict[tuple[int, int], str]()
     for file in files:
-        image = read_image(folder, file)
-        sizes.setdefault(image.size, file)
-        if len(sizes) > 1 or image.width != image.height:
+        image, own = read_image(folder, file)
+        height, width, _ = image.shape
+        sizes.setdefault((width, height), file)
+        if len(sizes) > 1 or width != height:
             shown = " and ".join(f"{name} is {width}x{height}" for (width, height), name in sizes.items())
             raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
-        images.append(_shrunk(image, side))
+        images.append(reduce_image(image, side))
+        traits.append(own)
     check_range(max(int(image.max()) for image in images), str(folder))
+    for note in describe_traits(np.stack(traits), str(folder)):
+        warnings.warn(note, stacklevel=2)
     return np.stack(images), _numbered(classes or [""] * len(files))
 
 
@@ -65,16 +81,8 @@ def image_files(folder: Path) -> list[str]:
     return sorted(files)
 
 
-def _numbered(names: Sequence[str]) -> Labels:
-    """The place (n,) of each name in sorted order. It warns if a name is another number."""
-    places = {name: index for index, name in enumerate(sorted(set(names)))}
-    if other := [f"{name} is {index}" for name, index in places.items() if name.isdecimal() and int(name) != index]:
-        warnings.warn(f"classes are numbered from 0 in the order of their names: {', '.join(other[:3])}", stacklevel=2)
-    return np.array([places[name] for name in names], dtype=np.int64)
-
-
-def read_image(folder: Path, file: str) -> Image.Image:
-    """An image file as RGB, rotated according to its EXIF data, with transparent pixels over black.
+def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
+    """An image file as RGB (H, W, 3), and which of `TRAITS` it has.
 
     Raises:
         ValueError: it is no image of at most 8 bits a channel, it is cut or too large, or it holds several images.
@@ -82,6 +90,7 @@ def read_image(folder: Path, file: str) -> Image.Image:
     try:
         with Image.open(folder / file, formats=FORMATS) as opened:
             if not (why := _unsuitable(opened)):
+                jpeg, turned = opened.format == "JPEG", opened.getexif().get(TURNED, 1) in range(2, 9)
                 ImageOps.exif_transpose(opened, in_place=True)
                 opaque = opened.mode in ("RGB", "L") and "transparency" not in opened.info
                 image = opened.convert("RGB" if opaque else "RGBA")
@@ -92,7 +101,27 @@ def read_image(folder: Path, file: str) -> Image.Image:
         ) from error
     if why:
         raise ValueError(f"{file} {why}")
-    return image if opaque else Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
+    transparent = not opaque and int(np.asarray(image)[..., 3].min()) < 255
+    if not opaque:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
+    pixels = np.asarray(image)
+    return pixels, np.array([jpeg, transparent, turned, is_coloured(pixels)])
+
+
+def is_coloured(pixels: Pixels) -> bool:
+    """Whether the channels of an image (H, W) or (H, W, C) differ anywhere."""
+    return pixels.ndim == 3 and bool((pixels != pixels[..., :1]).any())
+
+
+def describe_traits(traits: Traits, name: str) -> Iterator[str]:
+    """What was done to some images of a set that its numbers do not show, a sentence each; `traits`: (n, 4)."""
+    n, (_, transparent, turned, coloured) = len(traits), traits.sum(axis=0)
+    if transparent:
+        yield f"{transparent:,} of {n:,} images of {name} have transparent pixels, which are laid over black"
+    if turned:
+        yield f"{turned:,} of {n:,} images of {name} were turned as their EXIF data say"
+    if 0 < coloured < n / 2:
+        yield f"{coloured:,} of {n:,} images of {name} have colours among grey ones; are they meant to be there?"
 
 
 def _unsuitable(image: Image.Image) -> str:
@@ -106,8 +135,40 @@ def _unsuitable(image: Image.Image) -> str:
     return ""
 
 
+def reduce_image(image: Pixels, side: int) -> Pixels:
+    """An image (H, H) or (H, H, C), reduced to `side` if it is larger."""
+    if len(image) <= side:
+        return image
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
+
+
+# --- arrays ---
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file, or the one of a .npy file, which stays on the disk. Nothing is unpickled.
+
+    ValueError for anything else.
+    """
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    if path.suffix not in (".npy", ".npz"):
+        raise ValueError(f"{path} is neither .npy nor .npz, as numpy writes them")
+    if zipfile.is_zipfile(path) != (path.suffix == ".npz"):
+        raise ValueError(f"{path} is not a {path.suffix} file, as numpy.save{'z' * (path.suffix == '.npz')} writes it")
+    try:
+        if path.suffix == ".npy":
+            return {"array": np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))}
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: np.asarray(arrays[key]) for key in arrays.files}
+    except UNREADABLE as error:
+        # of a .npy file numpy's words advise loading it without protection
+        why = "it is no array of numbers that numpy.save wrote" if path.suffix == ".npy" else error
+        raise ValueError(f"{path} cannot be read ({why})") from error
+
+
 def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
-    """The images of a .npz file as (n, H, H) or (n, H, H, C), and its labels or zeros (n,)."""
+    """The images of a file of arrays as (n, H, H) or (n, H, H, C), and its labels or zeros (n,)."""
     arrays = read_arrays(path)
     key, images = images_among(arrays)
     n, height, width = images.shape[:3]
@@ -115,11 +176,38 @@ def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
         raise ValueError(f"images must be square, but those of {key!r} are {width}x{height}; crop or pad them first")
     if height > side:
         images = images[..., 0] if images.shape[3:] == (1,) else images
-        images = np.stack([_shrunk(Image.fromarray(image), side) for image in np.ascontiguousarray(images)])
+        images = np.stack([reduce_image(image, side) for image in np.ascontiguousarray(images)])
     unused = [other for other, array in arrays.items() if array.shape[:1] == (n,) and array.ndim < 3]
     if unused and "labels" not in arrays:
         warnings.warn(f"{path} has no labels; if {' or '.join(unused)} is them, call it 'labels'", stacklevel=2)
     return images, labels_among(arrays, n)
+
+
+def read_values(path: Path, points: bool) -> tuple[NDArray[np.float32], Labels]:
+    """The one array of floats in a file, (n, ...), or (n, d) of points; and its labels or zeros (n,)."""
+    arrays = read_arrays(path)
+    found = [key for key, array in arrays.items() if array.dtype.kind == "f" and array.ndim > 1]
+    if len(found) != 1 and path.suffix == ".npz":
+        raise ValueError(f"{path} must have one array of floats (n, ...); it has {', '.join(found) or 'none'}")
+    values = arrays[found[0] if found else next(iter(arrays))]
+    _check_values(values, points)
+    return values.astype(np.float32), labels_among(arrays, len(values))
+
+
+def _check_values(values: NDArray[Any], points: bool) -> None:
+    """Raises ValueError unless they are floats of the right form, which float32 can hold."""
+    given = f"{values.dtype} {values.shape}"
+    if values.dtype.kind != "f" or values.ndim < 2 or values.size == 0 or (points and values.ndim != 2):
+        form = "(n, d), a row for each point" if points else "(n, ...), such as (n, 4, 32, 32)"
+        raise ValueError(f"it holds {given}, but {'points' if points else 'latents'} are floats {form}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"it holds {given} with NaN or infinity")
+    with np.errstate(over="ignore", invalid="ignore"):
+        std, change = values.std(dtype=np.float64), np.abs(values - values.astype(np.float32)).max()
+    if not (0 < std < math.inf and change <= ROUNDED * std):
+        raise ValueError("its numbers are all alike in float32; subtract their mean, and divide by a scale")
+    if points and (constant := np.flatnonzero(np.ptp(values, axis=0) == 0)).size:
+        raise ValueError(f"coordinate {constant[0]} is the same in all points; leave it out")
 
 
 def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
@@ -129,7 +217,7 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
         ValueError: there is none, there are several, it is empty, its images are not along the first axis, or its
             pixels are not 0 to 255.
     """
-    keys = [key for key in (["images"] if "images" in arrays else arrays) if _fits(arrays[key])]
+    keys = [key for key in (["images"] if "images" in arrays else arrays) if _holds_images(arrays[key])]
     if not keys:
         described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
         floats = any(array.dtype.kind == "f" and array.ndim > 1 for array in arrays.values())
@@ -151,6 +239,12 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
         )
     check_range(int(images.max()), repr(key))
     return key, images
+
+
+def _holds_images(array: NDArray[Any]) -> bool:
+    """Whether an array has the dtype and shape of images."""
+    channels = array.shape[3:] + array.shape[1:2]
+    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
 
 
 def check_range(largest: int, what: str) -> None:
@@ -179,27 +273,9 @@ def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:
     )
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a .npz file, else ValueError. Nothing is unpickled: Python objects are refused."""
-    if not path.is_file():
-        raise ValueError(f"no such file: {path}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a .npz file, as numpy.savez writes it")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: np.asarray(archive[key]) for key in archive.files}
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read ({error})") from error
-
-
-def _fits(array: NDArray[Any]) -> bool:
-    """Whether an array has the dtype and shape of images."""
-    channels = array.shape[3:] + array.shape[1:2]
-    return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
-
-
-def _shrunk(image: Image.Image, side: int) -> Pixels:
-    """An image as an array, reduced to `side` if it is larger."""
-    if image.width > side:
-        image = image.resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(image)
+def _numbered(names: Sequence[str]) -> Labels:
+    """The place (n,) of each name in sorted order. It warns if a name is another number."""
+    places = {name: index for index, name in enumerate(sorted(set(names)))}
+    if other := [f"{name} is {index}" for name, index in places.items() if name.isdecimal() and int(name) != index]:
+        warnings.warn(f"classes are numbered from 0 in the order of their names: {', '.join(other[:3])}", stacklevel=2)
+    return np.array([places[name] for name in names], dtype=np.int64)
