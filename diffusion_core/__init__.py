@@ -7,7 +7,7 @@
     training.py  the training loop, a generator
     exact/       denoisers in closed form, as ground truth
     adapters/    other people's networks behind the model contract: vp, edm, flow
-    data.py      images and their standardisation
+    data/        images, latents and points, by name or from files
 
 The model contract used everywhere: `eps = model(x, sigma)` with x float (B, C, H, W) and sigma float (B,) in standard
 deviations of the data. eps has the shape of x and estimates the unit noise in x = x0 + sigma * noise. The estimate of

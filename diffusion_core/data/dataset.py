@@ -104,10 +104,7 @@ class Images(DataSet):
 
 @dataclass(frozen=True)
 class Values(DataSet):
-    """Latents of an autoencoder (n, ...), or points (n, d): floats, in the units of the network that learns them.
-
-    They are standardised as a whole, since a network's noise is the same in all channels.
-    """
+    """Latents of an autoencoder (n, ...), or points (n, d), standardised as a whole, since noise is that of all."""
 
     name: str
     values: torch.Tensor  # float32

@@ -8,12 +8,11 @@ A name may carry a fingerprint, `folder:PATH@0123456789ab`: a hash of the number
 changes a run's identity when the files change. Without a fingerprint the name means the current content of the files.
 
 Images must be square and of one size. Larger ones are reduced with Pillow's bicubic filter, which widens with the
-reduction, so it does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222, compare such filters). Smaller images are
-padded with zeros. Images are grey if red, green and blue agree at every pixel of every image, else RGB.
+reduction, so it does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222). Smaller ones are padded with zeros. Images
+are grey if red, green and blue agree at every pixel of every image, else RGB.
 
-A user's data come in a random order, always the same (`random_order`), because files are often sorted by class. Then
-the first and the last images have all classes. This matters where some images stand for the whole data set: held-out
-images, the references of precision and recall, and the images that `check` denoises. Labels move with their images.
+A user's data come in a random order, always the same, because files are often sorted by class: held-out images, the
+references of precision and recall, and the images that `check` denoises stand for the whole. Labels move along.
 
 A data set is standardised with one mean and one standard deviation over all numbers of its training split, so that
 sigma is always in data standard deviations.
@@ -49,23 +48,16 @@ class DataUnavailableError(ValueError):
 
 
 class UserData(NamedTuple):
-    """A name of a user's data: its kind is folder or npz, with a size if one is given, or latents or points.
+    """The parts of a name of a user's data."""
 
-    `side` is the size of the images as they are used.
-    """
-
-    kind: str
+    kind: str  # folder or npz, with a size if one is given; latents or points
     path: str
     fingerprint: str | None
-    side: int
+    side: int  # of images as they are used
 
 
 def parse(name: str) -> UserData | None:
-    """The parts of a name of a user's own data; None for any other name. Reads no file.
-
-    Raises:
-        ValueError: a size out of range.
-    """
+    """The parts of a name of a user's own data; None for any other name. ValueError for a size out of range."""
     match = re.fullmatch(r"((?:folder|npz)(\d*)|latents|points):(.+?)(?:@([0-9a-f]{12}))?", name)
     if match is None:
         return None
@@ -91,13 +83,9 @@ def _split(name: str) -> tuple[str, str | None]:
 
 
 def resolve(name: str, root: str | Path | None = None) -> str:
-    """The name that identifies the images: KIND:PATH@FINGERPRINT for a user's files, NAME for a named data set.
+    """The name that identifies the images, with their fingerprint, unless it is the one in `KNOWN`; errors as `load`.
 
-    If the files of a named data set do not have the fingerprint in `KNOWN`, it is NAME@FINGERPRINT. A resolved name
-    resolves to itself. All files are read for this.
-
-    Raises:
-        ValueError, DataUnavailableError: as in `load`.
+    A resolved name resolves to itself. All files are read for this.
     """
     data, (plain, _) = load(name, root=root), _split(name)
     known = fingerprint(data.numbers, data.labels)
@@ -167,19 +155,13 @@ def fingerprint(numbers: torch.Tensor, labels: torch.Tensor) -> str:
 
 
 def random_order(n: int) -> NDArray[np.intp]:
-    """The order (n,) in which n images of a user are used: image `order[i]` of the files becomes image i.
-
-    It sorts the raw output of the generator PCG64, which numpy guarantees to be the same on all machines and in all
-    versions, as its own permutations are not.
-    """
+    """The order (n,) in which n images of a user are used: image `order[i]` of the files becomes image i."""
+    # numpy guarantees that the raw output is the same on all machines and in all versions; permutations are not
     return np.random.PCG64(ORDER_SEED).random_raw(n).argsort(kind="stable")
 
 
 def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels uint8 (n, C, H, H), or values float32 (n, ...), and labels int64 (n,), in `random_order`.
-
-    Before that, the order is that of the relative paths in a folder, or that of the array in a file.
-    """
+    """Pixels uint8 (n, C, H, H), or values float32 (n, ...), and labels int64 (n,), in `random_order`."""
     path = Path(user.path).expanduser()
     try:
         if of_values := f"{user.kind}:" in (LATENTS, POINTS):
@@ -191,7 +173,7 @@ def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
         raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(numbers))
     tensor, classes = torch.from_numpy(numbers[order]), torch.from_numpy(labels[order])
-    return (tensor if of_values else _to_side(_channels_first(tensor.numpy()), user.side)), classes
+    return (tensor if of_values else _pad(_channels_first(tensor.numpy()), user.side)), classes
 
 
 def _channels_first(images: Pixels) -> torch.Tensor:
@@ -203,7 +185,7 @@ def _channels_first(images: Pixels) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, 3, 1)))
 
 
-def _to_side(pixels: torch.Tensor, side: int) -> torch.Tensor:
+def _pad(pixels: torch.Tensor, side: int) -> torch.Tensor:
     """Pixels (n, C, H, W) padded symmetrically with zeros to side x side."""
     rows, columns = side - pixels.shape[2], side - pixels.shape[3]
     return pad(pixels, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
@@ -226,7 +208,7 @@ def _unlike(kind: str, values: torch.Tensor, std: float) -> str:
 def _read_named(name: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 (n, C, 32, 32) and labels int64 (n,)."""
     pixels, labels = _LOADERS[name](root, train)
-    return _to_side(pixels, SIDE), labels
+    return _pad(pixels, SIDE), labels
 
 
 def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -246,15 +228,7 @@ def _mnist5k_file() -> np.ndarray:
 
 
 def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """A data set of torchvision, downloaded if it is missing.
-
-    Args:
-        kind: its class there.
-        by_hand: the files to download otherwise.
-
-    Raises:
-        DataUnavailableError: as in `load`.
-    """
+    """A data set of torchvision, of class `kind` there, downloaded if it is missing; `by_hand`: which files to get."""
     from torchvision import datasets
 
     try:

@@ -35,8 +35,7 @@ Traits = NDArray[np.bool_]  # (4,) of an image, or (n, 4)
 def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
     """The images (n, H, H, 3) below a folder, by relative path, and their labels (n,). Links are followed.
 
-    The label is the index of the first-level folder in sorted order; without such folders all labels are 0. Names that
-    begin with a dot are left out.
+    The label is the index of the first-level folder in sorted order; without such folders all labels are 0.
     """
     files = image_files(folder)
     classes = [file.partition("/")[0] for file in files if "/" in file]
@@ -84,8 +83,7 @@ def image_files(folder: Path) -> list[str]:
 def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
     """An image file as RGB (H, W, 3), and which of `TRAITS` it has.
 
-    Raises:
-        ValueError: it is no image of at most 8 bits a channel, it is cut or too large, or it holds several images.
+    ValueError if it is no image of at most 8 bits a channel, is cut or too large, or holds several images.
     """
     try:
         with Image.open(folder / file, formats=FORMATS) as opened:
@@ -213,9 +211,7 @@ def _check_values(values: NDArray[Any], points: bool) -> None:
 def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
     """The name of the array that holds images, `images` or the only one, and the images, (n, H, W) or (n, H, W, C).
 
-    Raises:
-        ValueError: there is none, there are several, it is empty, its images are not along the first axis, or its
-            pixels are not 0 to 255.
+    ValueError if there is none, or several, if it is empty, or if its axes or its pixels are others.
     """
     keys = [key for key in (["images"] if "images" in arrays else arrays) if _holds_images(arrays[key])]
     if not keys:
@@ -256,11 +252,7 @@ def check_range(largest: int, what: str) -> None:
 
 
 def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:
-    """The array `labels` as int64 (n,): whole numbers as they are, texts in sorted order. Without it: zeros (n,).
-
-    Raises:
-        ValueError: anything else.
-    """
+    """The array `labels` as int64 (n,): whole numbers as they are, texts in sorted order. Without it: zeros (n,)."""
     labels = arrays.get("labels", np.zeros(n, dtype=np.int64))
     if labels.size == n and labels.dtype.kind in "US":
         return _numbered(labels.reshape(n).astype(str).tolist())

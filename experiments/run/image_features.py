@@ -1,4 +1,6 @@
-"""Where a set of images becomes features: one stage for sweeps and `score`, stored under the content of the images.
+"""Where a set of images becomes features, for sweeps and `score`, which keeps them under the content of the images.
+
+A sweep computes features on the threads of a run and keeps them under its config, so the two do not share files.
 
 Every extractor resizes images itself, as torch-fidelity's do (inception-v3-compat to 299x299 as TensorFlow 1 did). Only
 `digits` gets all images as 32x32, like the data sets here: smaller ones are padded, larger ones reduced. Images of
@@ -122,20 +124,17 @@ class ImageFeatures:
 
 @dataclass(frozen=True)
 class FeatureKey:
-    """What stored features are of: images and a feature space, by their contents, and the kind of device."""
+    """What stored features are of: images and a feature space, by their contents."""
 
     images: str
     features: str
     features_id: str
-    device: str
-    as_rgb: bool
     version: int = 3  # of what is stored
 
 
 def feature_key(images: ImageSet, space: FeatureSpace) -> FeatureKey:
     """What features of these images are stored under. ValueError as in `features_id`."""
-    as_rgb, device = images.given or not space.name.startswith(PYTHON), torch.device(space.device).type
-    return FeatureKey(images.content, space.name, features_id(space.name, space.weights), device, as_rgb)
+    return FeatureKey(images.content, space.name, features_id(space.name, space.weights))
 
 
 def stored_features(images: ImageSet, space: FeatureSpace, store: Cache, after_batch: Told = silent) -> ImageFeatures:

@@ -29,7 +29,7 @@ class Reference:
     """The real images that samples are compared with, in one feature space."""
 
     data: str  # images or points; latents only if `decoder` says what they show
-    features: str  # see distances/spaces.py; VALUES for samples that are floats
+    features: str  # see distances/feature_spaces.py; VALUES for samples that are floats
     features_id: str  # hash of the extractor's weights
     weights: Path | None = field(default=None, metadata=NOT_IDENTITY)  # their file; None for the extractor's own
     decoder: Pretrained | None = field(default=None, metadata=OMIT_IF_NONE)  # the network that decodes them

@@ -30,7 +30,7 @@ from experiments.distances.texture import RealTexture
 from experiments.own.form import check_decoded, check_size
 from experiments.own.user_code import of_user
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
-from experiments.run.image_features import FeatureSpace, ImageSet, compute_features, stored_features
+from experiments.run.image_features import FeatureSpace, ImageSet, compute_features
 from experiments.run.machine import SHARED_ABOVE, CpuUsage, Machine, device_name, pin_scores
 from experiments.run.networks import Advance, Pretrained, data_of
 from experiments.run.runs import VALUES, Reference, Run
@@ -165,11 +165,11 @@ class RealImages:
 
 def reference(config: Reference, cache: Cache, after_batch: Told = silent) -> Artifact:
     """The file of real images. `after_batch`: of features, with its number of images."""
-    return cache.cached("references", config, lambda: _make_reference(config, cache, after_batch))
+    return cache.cached("references", config, lambda: _make_reference(config, after_batch))
 
 
-def features_of(config: Reference, samples: Tensor, store: Cache | None = None, after_batch: Told = silent) -> Tensor:
-    """Features float32 (n, d) of images uint8 (n, C, H, W), kept in `store` if one is given. Floats are their own."""
+def features_of(config: Reference, samples: Tensor, after_batch: Told = silent) -> Tensor:
+    """Features float32 (n, d) of images uint8 (n, C, H, W). Floats (n, d) are their own."""
     data = data_of(config.data)
     if samples.is_floating_point() != (config.features == VALUES):
         raise ValueError(f"features={config.features!r}: floats need {VALUES!r}, images a feature space of images")
@@ -182,9 +182,7 @@ def features_of(config: Reference, samples: Tensor, store: Cache | None = None, 
         check_size(tuple(samples.shape[1:]), data)
     images = ImageSet.of_array(config.data, samples.permute(0, 2, 3, 1).numpy(), given=False)
     space = FeatureSpace(config.features, config.weights)
-    if store is None:
-        return torch.from_numpy(compute_features(images, range(images.n), space, after_batch).features)
-    return torch.from_numpy(stored_features(images, space, store, after_batch).features)
+    return torch.from_numpy(compute_features(images, range(images.n), space, after_batch).features)
 
 
 def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
@@ -197,10 +195,10 @@ def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
     return data.values[which] if isinstance(data, Values) else data.standardised(which).flatten(1)
 
 
-def _make_reference(config: Reference, cache: Cache, after_batch: Told) -> TensorsAndFacts:
+def _make_reference(config: Reference, after_batch: Told) -> TensorsAndFacts:
     pin_scores()
     data, samples = data_of(config.data), real_samples(config, slice(config.n))
-    features = features_of(config, samples, cache, after_batch)
+    features = features_of(config, samples, after_batch)
     if mostly_equal(features.numpy()):
         raise ValueError(
             f"data={config.data!r}: for more than half of the pairs of images the features are equal; leave out the "

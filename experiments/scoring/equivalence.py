@@ -9,15 +9,16 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from scipy import stats
 from scipy.stats import qmc
 
-from diffusion_core.data.readers import Pixels, Traits, describe_traits
+from diffusion_core.data.readers import Pixels, Traits
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.duplicates import Groups
@@ -172,16 +173,13 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     prompts = of_sets[0] if of_sets else None
     n_prompts = n if prompts is None else int(prompts.max()) + 1
     margin = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
-    checks, said, first = list[EquivalenceCheck](), list[str](), None
+    rows, spaced = list[EquivalenceCheck | str](), list[EquivalenceInputs]()
     for name, file in compare.weights_of(spaces, feature_weights).items():
-        sets = _measure(inputs, pairing, prompts, FeatureSpace(name, file, where), store)
-        for row in (row for check in CHECKS for row in check(sets, margin, crops, first is None)):
-            if isinstance(row, str):
-                said.append(row)
-            else:
-                checks.append(row)
-        first = first or sets
-    assert first is not None
+        sets = EquivalenceInputs(inputs, pairing, prompts, FeatureSpace(name, file, where), store, margin, crops)
+        sets.check_order()
+        rows += [row for check in (CHECKS if spaced else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
+        spaced.append(sets)
+    checks, first = tuple(row for row in rows if isinstance(row, EquivalenceCheck)), spaced[0]
     best, n_units = first.test.at_best, first.test.n_units
     unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
     what = ("pairs" if paired else "images of each") if n_units == n else "groups"
@@ -190,8 +188,8 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         **dict.fromkeys(notes, True),
         "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
         f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
-        f"every image of {inputs[0].name} stands there several times; they count as one": first.repeated,
-        **dict.fromkeys(said, True),
+        f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
+        **{row: True for row in rows if isinstance(row, str)},
         f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin and unchanged < n,
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
@@ -199,12 +197,13 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     if reference is not None:
         scores = compare.measured(opened, features, pairing, feature_weights, where, store, groups)
         found += [note for note in scores.notes if note not in found]
-    largest = np.argsort(-first.apart, kind="stable")[: WORST if paired else 0]
-    total = float(first.apart.sum()) or 1.0
-    worst = tuple((_name(inputs[0], chosen[0][at]), float(first.apart[at] / total)) for at in largest)
+    apart = np.square(first.features[1] - first.features[0]).sum(axis=1)
+    largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
+    total = float(apart.sum()) or 1.0
+    worst = tuple((_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
     needed = first.test.needed(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
     return Harmless(
-        inputs[0].name, inputs[1].name, margin, spaces[0], tuple(checks), n, n_units, unchanged, best, pairing.by,
+        inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, tuple(found), tuple(inputs), tuple(order[largest] for order in chosen),
     )  # fmt: skip
 
@@ -244,59 +243,53 @@ def answer(found: Harmless) -> Answer:
 # --- the two sets in one feature space ---
 
 
-class EquivalenceInputs(NamedTuple):
-    """Both sets in one feature space, image by image in the order of `pairing`.
-
-    `features`: float64 (n, d) before and after; `prompts`: (n,) of each pair, if there are any; `units`: those of
-    intervals, prompts or copies; `repeated`: every image before stands there several times.
-    """
+@dataclass(frozen=True)
+class EquivalenceInputs:
+    """Both sets in one feature space, image by image in the order of `pairing`; `prompts`: (n,) of each pair."""
 
     images: Sequence[Input]
     pairing: Pairing
     prompts: Groups | None
     space: FeatureSpace
     store: Cache
-    described: Sequence[ImageFeatures]
-    features: tuple[Array, Array]
-    copies: tuple[Groups, Groups]
-    units: Groups | None
-    test: EquivalenceTest
-    repeated: bool
+    margin: float
+    crops: int
+
+    @cached_property
+    def described(self) -> Sequence[ImageFeatures]:
+        return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
+
+    @cached_property
+    def features(self) -> list[Array]:
+        """Float64 (n, d), before and after."""
+        return [each.features.astype(np.float64) for each in self.described]
+
+    @cached_property
+    def copies(self) -> list[Groups]:
+        """Which images are copies of each other, before and after."""
+        near = duplicates.tolerance(self.features[0])
+        return [duplicates.groups(each, near) for each in self.features]
 
     @property
-    def apart(self) -> Array:
-        """The squared distance of each pair, (n,)."""
-        return np.asarray(np.square(self.features[1] - self.features[0]).sum(axis=1))
+    def repeats(self) -> Groups | None:
+        """The copies before, if every image stands there several times: then they count as one."""
+        return duplicates.units(self.copies[0])
 
+    @cached_property
+    def test(self) -> EquivalenceTest:
+        units = self.repeats if self.prompts is None else self.prompts
+        if self.repeats is not None and self.prompts is not None:
+            units = duplicates.merge_duplicates(self.repeats, self.prompts)
+        return compare_laws(*self.features, units)
 
-def _measure(
-    inputs: Sequence[Input], pairing: Pairing, prompts: Groups | None, space: FeatureSpace, store: Cache
-) -> EquivalenceInputs:
-    """ValueError if the pairs are in another order."""
-    described, (old, new) = _features(inputs, pairing.chosen, space, store)
-    if in_another_order(old, new, pairing.by != "none"):
-        raise ValueError(
-            f"{inputs[0].name} and {inputs[1].name} hold the same images in another order: most are nearer to another "
-            "one's partner; pair them by --pairs names, or bring both into one order for --pairs order"
-        )
-    near = duplicates.tolerance(old)
-    copies = duplicates.groups(old, near), duplicates.groups(new, near)
-    repeats = duplicates.units(copies[0])  # every image twice: then both are one
-    units = repeats if prompts is None else prompts
-    if repeats is not None and prompts is not None:
-        units = duplicates.merge_duplicates(repeats, prompts)
-    test, both = compare_laws(old, new, units), (old, new)
-    return EquivalenceInputs(
-        inputs, pairing, prompts, space, store, described, both, copies, units, test, repeats is not None
-    )
-
-
-def _features(
-    inputs: Sequence[Input], chosen: Sequence[Groups], space: FeatureSpace, store: Cache
-) -> tuple[list[ImageFeatures], tuple[Array, Array]]:
-    """What is measured of the images before and after, and their features in float64."""
-    both = compare.measure_sets(inputs, chosen, space, store)
-    return both, (both[0].features.astype(np.float64), both[1].features.astype(np.float64))
+    def check_order(self) -> None:
+        """ValueError if the pairs are in another order."""
+        if in_another_order(*self.features, self.pairing.by != "none"):
+            raise ValueError(
+                f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
+                "nearer to another one's partner; pair them by --pairs names, or bring both into one order for --pairs "
+                "order"
+            )
 
 
 # --- checks: each gives rows, or a sentence why there is none ---
@@ -304,34 +297,36 @@ def _features(
 Rows = Iterator[EquivalenceCheck | str]
 
 
-def _share(sets: EquivalenceInputs, margin: float, crops: int, first: bool) -> Rows:
+def _share(sets: EquivalenceInputs) -> Rows:
     name = f"share in {sets.space.name} features"
-    yield EquivalenceCheck(name, *sets.test.shares, margin, sets.test.verdict(margin))
+    yield EquivalenceCheck(name, *sets.test.shares, sets.margin, sets.test.verdict(sets.margin))
 
 
-def _crops(sets: EquivalenceInputs, margin: float, crops: int, first: bool) -> Rows:
+def _crops(sets: EquivalenceInputs) -> Rows:
     """The same of crops in full resolution."""
-    if crops:
-        parts, n = [cut_crops(images, crops) for images in sets.images], len(sets.pairing.chosen[0])
+    if (crops := sets.crops) > 0:
         chosen = [(order[:, None] * crops + np.arange(crops)).ravel() for order in sets.pairing.chosen]
-        units = (np.arange(n) if sets.prompts is None else sets.prompts).repeat(crops)
-        test = compare_laws(*_features(parts, chosen, sets.space, sets.store)[1], units)
+        parts = compare.measure_sets(
+            [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store
+        )
+        units = np.arange(len(sets.pairing.chosen[0])) if sets.prompts is None else sets.prompts
+        test = compare_laws(*(part.features.astype(np.float64) for part in parts), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
-        yield EquivalenceCheck(name, *test.shares, margin, test.verdict(margin))
+        yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
 
 
-def _copies(sets: EquivalenceInputs, margin: float, crops: int, first: bool) -> Rows:
+def _copies(sets: EquivalenceInputs) -> Rows:
     before, after = (int(groups.max()) for groups in sets.copies)
-    yield _limit("more copies", (before - after) / len(sets.copies[0]), margin)
+    yield _limit("more copies", (before - after) / len(sets.copies[0]), sets.margin)
 
 
-def _classes(sets: EquivalenceInputs, margin: float, crops: int, first: bool) -> Rows:
+def _classes(sets: EquivalenceInputs) -> Rows:
     """The class whose share changes most: it may by the margin, beyond what chance does."""
     if sets.space.name != "digits":
         return
     file = weights_file("digits", sets.space.weights)
     found = [digit_logits(torch.from_numpy(each.features), file).argmax(dim=1).numpy() for each in sets.described]
-    rows = [_limit("class shares", 0.0, margin, (0.0, 0.0))]  # if none changes
+    rows = [_limit("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
     for digit in range(CLASSES):
         is_it = [(classes == digit).astype(np.float64) for classes in found]
         change = is_it[1] - is_it[0]
@@ -341,15 +336,17 @@ def _classes(sets: EquivalenceInputs, margin: float, crops: int, first: bool) ->
         spread = terms.se if paired else math.sqrt(sum(each.var() / len(each) for each in is_it))
         half = float(stats.t.ppf(1 - (1 - LEVEL) / 2 / CLASSES, len(terms.own) - 1)) * spread
         value = abs(terms.value)
-        rows.append(_limit(f"share of class {digit}", value, margin, (max(value - half, 0.0), value + half)))
+        rows.append(_limit(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
     yield max(rows, key=lambda row: (row.low or 0, row.value))
 
 
-def _grain(sets: EquivalenceInputs, margin: float, crops: int, first: bool) -> Rows:
-    """Fine noise beyond that before, in grey levels of 255; it is one for all feature spaces."""
+def _features(sets: EquivalenceInputs) -> Rows:
+    yield from warnings.of_features(sets.images, sets.described, sets.space.name, sets.space.weights)
+
+
+def _grain(sets: EquivalenceInputs) -> Rows:
+    """Fine noise beyond that before, in grey levels of 255."""
     before, (old, new) = sets.images[0], sets.described
-    if not first:
-        return
     if not isinstance(before, ImageSet):
         yield "features are given, so fine noise of pixels is not compared"
     elif old.size is None or min(old.size) < 2 or new.size != old.size:
@@ -361,16 +358,13 @@ def _grain(sets: EquivalenceInputs, margin: float, crops: int, first: bool) -> R
         yield _limit("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
 
 
-def _files(sets: EquivalenceInputs, margin: float, crops: int, first: bool) -> Rows:
-    """What the numbers of images and features do not show, as notes."""
-    if first:
-        yield from warnings.of_files(sets.images, sets.described)
-        for images, each in zip(sets.images, sets.described, strict=True):
-            yield from describe_traits(each.traits, images.name)
-    yield from warnings.of_features(sets.images, sets.described, sets.space.name, sets.space.weights)
+def _files(sets: EquivalenceInputs) -> Rows:
+    yield from warnings.of_files(sets.images, sets.described)
+    yield from warnings.traits(sets.images, sets.described)
 
 
-CHECKS = (_share, _crops, _copies, _classes, _grain, _files)
+CHECKS = (_share, _crops, _copies, _classes, _features)  # in each feature space
+IMAGE_CHECKS = (_grain, _files)  # once
 
 
 def _limit(

@@ -22,7 +22,7 @@ from experiments.distances import features as extractors
 from experiments.distances.distance import Distance
 from experiments.distances.features import FEATURES, WEIGHTS, weights_file
 from experiments.distances.reference import FixedReference, ReferenceSet
-from experiments.own.features import dimension, extract, features_id, opened
+from experiments.own.features import dimension, extract, features_id, open_extractor
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
 
@@ -98,7 +98,7 @@ def test_inception_features_give_torch_fidelitys_kid(
     pixels = torch.cat([digits.pixels[:4], 255 - digits.pixels[4:8]])  # far apart, so that KD does not cancel
     rgb = pixels.expand(-1, 3, -1, -1)
     colour, logits = extract("inception-v3-compat", rgb, weights=inception)
-    network = opened("inception-v3-compat", inception)
+    network = open_extractor("inception-v3-compat", inception)
     halves = [network(half)[0] for half in pixels.split(4)]  # as theirs
     assert (colour.shape, colour.dtype, logits) == ((8, 2048), torch.float32, None)
     assert colour.std(dim=0).mean() > 0.01

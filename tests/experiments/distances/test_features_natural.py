@@ -13,7 +13,7 @@ from torchvision.transforms.functional import gaussian_blur
 from diffusion_core.data.dataset import Images
 from diffusion_core.data.load import resolve
 from diffusion_core.samplers import Euler
-from experiments.distances.features_natural import weights_file
+from experiments.distances.features import weights_file
 from experiments.distances.reference import ReferenceSet
 from experiments.own.features import dimension, extract, features_id
 from experiments.run import stages
@@ -52,7 +52,7 @@ def test_the_network_is_the_packages_own(digits: Images, features: torch.Tensor)
     from efficientnet_lite_pytorch import EfficientNet
 
     model = EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(weights_file(), weights_only=True))
+    model.load_state_dict(torch.load(weights_file("natural"), weights_only=True))
     taken: list[torch.Tensor] = []
     model._blocks[14].register_forward_hook(lambda _module, _inputs, output: taken.append(output))
     enlarged = torch.nn.functional.interpolate(digits.pixels[:8].float(), size=(64, 64), mode="bilinear")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the reference, which is always computed on one thread, is made on the way."""
-    noted, honest, distances = list[int](), stages.extract, FixedReference.distances
+    noted, honest, distances = list[int](), stages.compute_features, FixedReference.distances
 
     def noting(*arguments: Any, **how: Any) -> Any:
         noted.append(torch.get_num_threads())
@@ -66,7 +67,7 @@ def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(
         noted.append(torch.get_num_threads())
         return distances(self, features)
 
-    monkeypatch.setattr(stages, "extract", noting)
+    monkeypatch.setattr(stages, "compute_features", noting)
     monkeypatch.setattr(FixedReference, "distances", measured)
     score(replace(run(), machine=Machine(threads=2)), Cache(tmp_path))
     assert noted == [1, 2, 1]  # the reference's features, the samples' features, their distances
@@ -76,7 +77,8 @@ def test_real_images_without_a_scale_and_distances_that_are_not_finite_are_refus
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "extract", lambda name, pixels, **how: (torch.ones(len(pixels), 8), None))
+        equal = lambda images, *_: SimpleNamespace(features=np.ones((images.n, 8), np.float32))  # noqa: E731
+        patch.setattr(stages, "compute_features", equal)
         with pytest.raises(ValueError, match="for more than half of the pairs of images the features are equal"):
             score(run(), Cache(tmp_path / "equal"))
     nothing = Distance(float("nan"), np.zeros(N))
