@@ -162,18 +162,18 @@ def random_order(n: int) -> NDArray[np.intp]:
 
 def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 (n, C, H, H), or values float32 (n, ...), and labels int64 (n,), in `random_order`."""
-    path = Path(user.path).expanduser()
+    path, kind = Path(user.path).expanduser(), user.kind
     try:
-        if of_values := f"{user.kind}:" in (LATENTS, POINTS):
-            numbers, labels = read_values(path, points=f"{user.kind}:" == POINTS)
+        if f"{kind}:" in (LATENTS, POINTS):
+            values, labels = read_values(path, points=f"{kind}:" == POINTS)
+            numbers = torch.from_numpy(values)
         else:
-            read_images = read_folder if user.kind.startswith("folder") else read_npz
-            numbers, labels = read_images(path, user.side)
+            images, labels = (read_folder if kind.startswith("folder") else read_npz)(path, user.side)
+            numbers = _pad(_channels_first(images), user.side)
     except UNREADABLE as error:
         raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(numbers))
-    tensor, classes = torch.from_numpy(numbers[order]), torch.from_numpy(labels[order])
-    return (tensor if of_values else _pad(_channels_first(tensor.numpy()), user.side)), classes
+    return numbers[order], torch.from_numpy(labels[order])
 
 
 def _channels_first(images: Pixels) -> torch.Tensor:

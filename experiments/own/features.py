@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from experiments.distances.distance import Array
 from experiments.distances.feature_spaces import FEATURES, PYTHON, check_features
 from experiments.distances.features import check_pixels, extractor, weights_file
 from experiments.own import modules
@@ -142,7 +142,7 @@ def check_features_repeatable(name: str, pixels: Tensor) -> Tensor:
     return check_repeatable(f"features {name}", rows, len(pixels), ALIKE_BF16 if rounded else ALIKE, of_means=rounded)
 
 
-def dominant_feature(features: Array) -> str:
+def dominant_feature(features: NDArray[np.float32]) -> str:
     """A warning if one of features (n, d) varies so much more than all others that it decides alone; else ""."""
     variances = features.var(axis=0, dtype=np.float64)
     largest, total = int(variances.argmax()), float(variances.sum())

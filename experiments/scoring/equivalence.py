@@ -260,9 +260,9 @@ class EquivalenceInputs:
         return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
 
     @cached_property
-    def features(self) -> list[Array]:
+    def features(self) -> tuple[Array, Array]:
         """Float64 (n, d), before and after."""
-        return [each.features.astype(np.float64) for each in self.described]
+        return _float64(self.described)
 
     @cached_property
     def copies(self) -> list[Groups]:
@@ -310,7 +310,7 @@ def _crops(sets: EquivalenceInputs) -> Rows:
             [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store
         )
         units = np.arange(len(sets.pairing.chosen[0])) if sets.prompts is None else sets.prompts
-        test = compare_laws(*(part.features.astype(np.float64) for part in parts), units.repeat(crops))
+        test = compare_laws(*_float64(parts), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
 
@@ -365,6 +365,11 @@ def _files(sets: EquivalenceInputs) -> Rows:
 
 CHECKS = (_share, _crops, _copies, _classes, _features)  # in each feature space
 IMAGE_CHECKS = (_grain, _files)  # once
+
+
+def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
+    before, after = (each.features.astype(np.float64) for each in described)
+    return before, after
 
 
 def _limit(
