@@ -102,7 +102,7 @@ def measured(  # noqa: PLR0913  # the options of the command
     notes = dict.fromkeys([*filter(None, [pairing.note]), *of_groups])
     if left_out:
         notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
-    shared: Row = {"experiment": NAME, "mode": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
+    shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
     shared["n_reference"] = real.n
     for space, file in files.items():
         described = measure_sets(inputs, chosen, FeatureSpace(space, file, where), kept)

@@ -170,7 +170,7 @@ def _copies_rows(shared: Row, found: Sequence[Duplicates], names: Sequence[str])
         difference, low, high = duplicates.more(own, n, theirs, m)
         word = WORSE if low > duplicates.LIMIT else BETTER if high < -duplicates.LIMIT else NO_DIFFERENCE
         yield shared | {
-            "kind": COPIES, "mode": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
+            "kind": COPIES, "section": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
             "value_b": theirs / m, "difference": difference, "low": low, "high": high, "level": LEVEL,
             "interval": "Newcombe's, over images", "clear": word != NO_DIFFERENCE, "n_networks": 1, "verdict": word,
         }  # fmt: skip
