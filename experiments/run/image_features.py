@@ -39,25 +39,16 @@ Y = TypeVar("Y")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that are read when they are needed.
+    """Images that are read when they are needed."""
 
-    Args:
-        name: what the user called them.
-        n: how many there are.
-        content: a hash of all that they hold.
-        load: image i as uint8 (H, W) or (H, W, C), and which of `TRAITS` it has.
-        names: of each image, where it has one: the path of its file without suffix, or its seed and number.
-        data: the name of the data set that they are, else empty.
-        given: whether a user brought them: the range of pixels is checked then, and features of the user's see grey
-            images as RGB, since other sets may have colours.
-    """
-
-    name: str
+    name: str  # what the user called them
     n: int
-    content: str
-    load: Callable[[int], tuple[Pixels, Traits]]
-    names: tuple[str, ...] | None = None
-    data: str = ""
+    content: str  # a hash of all that they hold
+    load: Callable[[int], tuple[Pixels, Traits]]  # image i as uint8 (H, W) or (H, W, C), and which of `TRAITS` it has
+    names: tuple[str, ...] | None = None  # of each image: the path of its file without suffix, or its seed and number
+    data: str = ""  # the name of the data set that they are
+    # whether a user brought them: then their range is checked, and features of the user's see grey images as RGB, since
+    # other sets may have colours
     given: bool = True
 
     @classmethod
@@ -89,21 +80,13 @@ class FeatureSpace:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What is measured of the images of a set.
+    """What is measured of the images of a set."""
 
-    Args:
-        features: float32 (n, d).
-        texture: float64 (n,), see distances/texture.py; NaN for images that are too small.
-        sizes: (n, 2) height and width.
-        digests: int64 (n,), of pixels: those of equal images are equal.
-        traits: bool (n, 4), which of `TRAITS` each image has.
-    """
-
-    features: NDArray[np.float32]
-    texture: NDArray[np.float64]
-    sizes: NDArray[np.int64]
-    digests: NDArray[np.int64]
-    traits: Traits
+    features: NDArray[np.float32]  # (n, d)
+    texture: NDArray[np.float64]  # (n,), see distances/texture.py; NaN for images that are too small
+    sizes: NDArray[np.int64]  # (n, 2) height and width
+    digests: NDArray[np.int64]  # (n,), of pixels: those of equal images are equal
+    traits: Traits  # (n, 4)
 
     @classmethod
     def of_rows(cls, features: NDArray[np.float32]) -> "ImageFeatures":

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from diffusion_core.data.load import random_order
+from experiments.distances.distance import renumber
 from experiments.distances.duplicates import Groups
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
@@ -175,9 +176,7 @@ def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tup
         return None, []
     paired = pairing.by != "none"
     found = [groups_of(sets[0], groups)] * len(sets) if paired else [groups_of(images, groups) for images in sets]
-    prompts = [
-        np.unique(own[order], return_inverse=True)[1] for (own, _), order in zip(found, pairing.chosen, strict=True)
-    ]
+    prompts = [renumber(own[order]) for (own, _), order in zip(found, pairing.chosen, strict=True)]
     return prompts, [*dict.fromkeys(note for _, note in found if note)]
 
 

@@ -68,40 +68,26 @@ class EquivalenceCheck:
 
 @dataclass(frozen=True)
 class Harmless:
-    """The answer; `print` shows it.
+    """The answer; `print` shows it."""
 
-    Args:
-        before, after: the names of the sets.
-        margin: the share of images of which replacement may move a set as far as the change does.
-        features: the feature space that decides.
-        checks: what must hold; the first decides.
-        n, n_units: pairs of images, and prompts, or pairs where there are none.
-        unchanged: pairs of equal images.
-        at_best: the smallest share that so many can show.
-        pairs: how they are paired: names, order or none.
-        needed: pairs of images that would decide, if they do not and a number would.
-        worst: the pairs that are furthest apart, the name of each and its share of the sum of squared distances.
-        scores: the distances of both to reference images, if these were given.
-        notes: what a reader should know, a sentence each.
-        inputs, shown: the images, and of each set the places of the worst pairs.
-    """
-
-    before: str
+    before: str  # the names of the sets
     after: str
-    margin: float
-    features: str
-    checks: tuple[EquivalenceCheck, ...]
-    n: int
-    n_units: int
-    unchanged: int
-    at_best: float
-    pairs: str
-    needed: int | None
-    worst: tuple[tuple[str, float], ...]
-    scores: Scores | None = None
-    notes: tuple[str, ...] = ()
+    margin: float  # the share of images of which replacement may move a set as far as the change does
+    features: str  # the feature space that decides
+    checks: tuple[EquivalenceCheck, ...]  # what must hold; the first decides
+    n: int  # pairs of images
+    n_units: int  # prompts, or pairs where there are none
+    unchanged: int  # pairs of equal images
+    at_best: float  # the smallest share that so many can show
+    pairs: str  # how they are paired: names, order or none
+    needed: int | None  # pairs of images that would decide, if they do not and a number would
+    worst: tuple[
+        tuple[str, float], ...
+    ]  # the pairs furthest apart, and their shares of all squared distances
+    scores: Scores | None = None  # the distances of both to reference images, if these were given
+    notes: tuple[str, ...] = ()  # what a reader should know, a sentence each
     inputs: tuple[Input, ...] = ()
-    shown: tuple[Groups, ...] = ()
+    shown: tuple[Groups, ...] = ()  # of each set the places of the worst pairs
 
     @property
     def verdict(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from experiments.distances.distance import renumber
 from experiments.distances.duplicates import Groups
 from experiments.scoring.inputs import Input
 
@@ -27,7 +28,7 @@ def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[
     prompts, note = _prompts(images, groups)
     if len(set(prompts)) < 2:
         raise ValueError(f"groups: all images of {images.name} have one prompt, so their spread is unknown")
-    return np.asarray(np.unique(np.array(prompts, dtype=str), return_inverse=True)[1], dtype=np.intp), note
+    return renumber(np.array(prompts, dtype=str)), note
 
 
 def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[list[str], str]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.distances import duplicates
-from experiments.distances.distance import Distance
+from experiments.distances.distance import Distance, renumber
 from experiments.distances.duplicates import Groups
 from experiments.distances.intervals import LEVEL, of_one
 from experiments.distances.reference import ReferenceSet, precision_recall
@@ -40,7 +40,7 @@ class Duplicates:
     def share(self, most: int | None = None) -> tuple[int, int]:
         """How many images repeat an earlier one, and of how many that were searched."""
         n = self.searched if most is None else min(most, self.searched)
-        first = _first(self.groups, n)
+        first = renumber(self.groups[:n])
         return (0 if duplicates.units(self.groups) is not None else n - int(first.max()) - 1), n
 
 
@@ -154,12 +154,7 @@ def _units(found: Sequence[Duplicates], paired: bool, prompts: Sequence[Groups] 
 
 
 def _real_units(distance: Distance, units: Groups) -> Distance:
-    return distance.of_groups(np.arange(len(distance.own)), _first(units, len(distance.real)))
-
-
-def _first(groups: Groups, n: int) -> Groups:
-    """The groups of the first n images, numbered without gaps."""
-    return np.asarray(np.unique(groups[:n], return_inverse=True)[1], dtype=np.intp)
+    return distance.of_groups(np.arange(len(distance.own)), renumber(units[: len(distance.real)]))
 
 
 def _copies_rows(shared: Row, found: Sequence[Duplicates], names: Sequence[str]) -> Iterator[Row]:
