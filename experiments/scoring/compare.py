@@ -106,12 +106,12 @@ def measured(  # noqa: PLR0913  # the options of the command
     shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
     shared["n_reference"] = real.n
     for space, file in files.items():
-        described = measure_sets(inputs, chosen, FeatureSpace(space, file, where), kept)
+        described = measure_sets(inputs, chosen, in_use := FeatureSpace(space, file, where), kept)
         own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
         rows, names = [each.features for each in described], [each.name for each in sets]
         grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
         spaces.append(in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
-        doubts |= dict.fromkeys(warnings.doubts(inputs, described, spaces[-1], file))
+        doubts |= dict.fromkeys(warnings.doubts(inputs, described, spaces[-1], in_use))
         notes |= dict.fromkeys(warnings.remarks(inputs, described, spaces[-1].dimension))
     return Scores(
         real.name, real.n, len(chosen[1]), pairing.by, tuple(spaces), tuple(notes), tuple(doubts), tuple(inputs),

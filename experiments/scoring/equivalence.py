@@ -81,9 +81,7 @@ class Harmless:
     at_best: float  # the smallest share that so many can show
     pairs: str  # how they are paired: names, order or none
     needed: int | None  # pairs of images that would decide, if they do not and a number would
-    worst: tuple[
-        tuple[str, float], ...
-    ]  # the pairs furthest apart, and their shares of all squared distances
+    worst: tuple[tuple[str, float], ...]  # the pairs furthest apart, and their shares of all squared distances
     scores: Scores | None = None  # the distances of both to reference images, if these were given
     notes: tuple[str, ...] = ()  # what a reader should know, a sentence each
     inputs: tuple[Input, ...] = ()
@@ -175,7 +173,9 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
         f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
         f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
-        **{row: True for row in rows if isinstance(row, str)},
+        **dict.fromkeys([row for row in rows if isinstance(row, str)], True),
+        **dict.fromkeys(warnings.of_inputs(inputs, first.described, first.space), True),
+        **dict.fromkeys(warnings.traits(inputs, first.described), True),
         f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin and unchanged < n,
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
@@ -326,10 +326,6 @@ def _classes(sets: EquivalenceInputs) -> Rows:
     yield max(rows, key=lambda row: (row.low or 0, row.value))
 
 
-def _features(sets: EquivalenceInputs) -> Rows:
-    yield from warnings.of_features(sets.images, sets.described, sets.space.name, sets.space.weights)
-
-
 def _grain(sets: EquivalenceInputs) -> Rows:
     """Fine noise beyond that before, in grey levels of 255."""
     before, (old, new) = sets.images[0], sets.described
@@ -344,13 +340,7 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         yield _limit("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
 
 
-def _files(sets: EquivalenceInputs) -> Rows:
-    yield from warnings.of_files(sets.images, sets.described)
-    yield from warnings.traits(sets.images, sets.described)
-
-
-CHECKS = (_share, _crops, _copies, _classes, _features)  # in each feature space
-IMAGE_CHECKS = (_grain, _files)  # once
+CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_grain,)  # in each feature space, and once
 
 
 def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
