@@ -32,6 +32,7 @@ from experiments.run.machine import cores
 from experiments.terminal import Told, silent
 
 SMALL = 64 * 64 * 3  # bytes of an image, below which one thread reads as fast as several, and leaves the cores alone
+VERSION = 3  # of what is stored
 PART = 8  # items that a thread takes at once: handing over single ones costs as much as reading a small image
 X = TypeVar("X")
 Y = TypeVar("Y")
@@ -105,19 +106,9 @@ class ImageFeatures:
         return ImageFeatures(*(values[indices] for values in vars(self).values()))
 
 
-@dataclass(frozen=True)
-class FeatureKey:
-    """What stored features are of: images and a feature space, by their contents."""
-
-    images: str
-    features: str
-    features_id: str
-    version: int = 3  # of what is stored
-
-
-def feature_key(images: ImageSet, space: FeatureSpace) -> FeatureKey:
-    """What features of these images are stored under. ValueError as in `features_id`."""
-    return FeatureKey(images.content, space.name, features_id(space.name, space.weights))
+def feature_key(images: ImageSet, space: FeatureSpace) -> tuple[str, str, str, int]:
+    """What features of images are stored under: both, by their contents. ValueError as in `features_id`."""
+    return images.content, space.name, features_id(space.name, space.weights), VERSION
 
 
 def stored_features(images: ImageSet, space: FeatureSpace, store: Cache, after_batch: Told = silent) -> ImageFeatures:
