@@ -173,7 +173,8 @@ def _stack(same: list[tuple[int, Pixels, Traits]]) -> tuple[list[int], Tensor, T
     places, images, traits = zip(*same, strict=True)
     stacked = np.stack(images)
     stacked = stacked[..., None] if stacked.ndim == 3 else stacked
-    return list(places), torch.from_numpy(np.ascontiguousarray(np.moveaxis(stacked, 3, 1))), np.stack(traits)
+    pixels = torch.from_numpy(np.moveaxis(stacked, 3, 1))  # of other strides a convolution rounds differently
+    return list(places), pixels.clone(memory_format=torch.contiguous_format), np.stack(traits)
 
 
 def prefetch(work: Callable[[X], Y], items: Sequence[X], most: int = 4) -> Iterator[Y]:

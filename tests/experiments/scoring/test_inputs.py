@@ -12,8 +12,17 @@ import torch
 from PIL import Image
 from user_images import save
 
+from experiments.own.features import extract
 from experiments.run.cache import Cache
-from experiments.run.image_features import PART, ImageSet, batches, prefetch, prepare_pixels
+from experiments.run.image_features import (
+    PART,
+    FeatureSpace,
+    ImageSet,
+    batches,
+    compute_features,
+    prefetch,
+    prepare_pixels,
+)
 from experiments.run.machine import Machine
 from experiments.scoring.compare import compare, open_all, spaces_of
 from experiments.scoring.inputs import FeatureSet, open_input
@@ -128,6 +137,14 @@ def test_arrays_hold_the_same_images(make: Callable[[Path], object], tmp_path: P
     assert (np.stack(pixels(make(tmp_path / "x"), tmp_path / "store")) == RGB).all()
     known = {open_input(source, Cache(tmp_path)).content for source in (RGB, npy(RGB)(tmp_path / "y"))}  # type: ignore[union-attr]
     assert len(known) == 1
+
+
+def test_features_are_those_that_the_extractor_gives_to_the_last_bit() -> None:
+    """Whichever axes the images have: a sweep, and `score` of its data set or of its files, compare the same numbers."""
+    pixels = torch.from_numpy(GREY)[:, None].repeat(1, 1, 2, 2)[:, :, :32, :32].contiguous()
+    for array in (pixels[:, 0].numpy(), pixels.permute(0, 2, 3, 1).numpy()):
+        found = compute_features(ImageSet.of_array("x", array), range(40), FeatureSpace("digits")).features
+        assert (found == extract("digits", pixels)[0].numpy()).all()
 
 
 def test_content_is_that_of_the_images(tmp_path: Path) -> None:
