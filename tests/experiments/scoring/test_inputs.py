@@ -140,7 +140,7 @@ def test_arrays_hold_the_same_images(make: Callable[[Path], object], tmp_path: P
 
 
 def test_features_are_those_that_the_extractor_gives_to_the_last_bit() -> None:
-    """Whichever axes the images have: a sweep, and `score` of its data set or of its files, compare the same numbers."""
+    """Whichever axes the images have: a sweep, and `score` of its data set or its files, compare the same numbers."""
     pixels = torch.from_numpy(GREY)[:, None].repeat(1, 1, 2, 2)[:, :, :32, :32].contiguous()
     for array in (pixels[:, 0].numpy(), pixels.permute(0, 2, 3, 1).numpy()):
         found = compute_features(ImageSet.of_array("x", array), range(40), FeatureSpace("digits")).features
