@@ -9,10 +9,10 @@ from typing import Any
 
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.data.load import parse, resolve
-from diffusion_core.fields import one_of
-from diffusion_core.networks.build import TRUNKS
+from diffusion_core.networks import TRUNKS
 from diffusion_core.networks.compiled import can_compile
 from diffusion_core.networks.small import SIDE
+from diffusion_core.validation import one_of
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.own import external, form
