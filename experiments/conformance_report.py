@@ -19,9 +19,9 @@ from rich.table import Table
 
 from diffusion_core.conformance import check, check_policy
 from diffusion_core.conformance.policy import CHECKS
+from experiments.console import Terminal, is_live
 from experiments.own import modules, samplers
 from experiments.own.user_code import of_user
-from experiments.console import Terminal, is_live
 
 Row = dict[str, Any]
 Check = Callable[[Callable[[float], None]], Any]  # it receives what to call with the share of its work, gives a verdict
@@ -132,7 +132,9 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
     began, out, console = time.time(), place.absolute(), Terminal()  # wherever code of the user's goes
     checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
     if out.exists():
-        from experiments.run.result_folder import existing_results  # it imports pandas and more: otherwise after the verdict
+        from experiments.run.result_folder import (
+            existing_results,  # it imports pandas and more: otherwise after the verdict
+        )
 
         existing_results(place)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
