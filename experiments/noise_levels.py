@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own.names import law
+from experiments.own.parsing import parse_noise
 from experiments.run.compare import CONTROL, Row
 from experiments.run.options import names
 from experiments.run.setting import Ladder, Setting
@@ -105,7 +105,7 @@ class NoiseLevels(Study):
                     noise,
                     *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual),
                 ]
-                own = {"noise": law(noise, self.data_std), "weighting": weighting}
+                own = {"noise": parse_noise(noise, self.data_std), "weighting": weighting}
                 out[", ".join(changes)] = own | {"parameterisation": parameterisation}
         return out
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from diffusion_core.conformance.policy import CHECKS, PolicyVerdict, check_policy
-from experiments.own import modules
-from experiments.own.samplers import called
-from experiments.own.user_code import of_user
+from experiments.own import imports
+from experiments.own.imports import of_user
+from experiments.own.sampler_specs import called
 from experiments.sampler_checks import farthest, in_turn, listed, write_result
 from experiments.terminal import Terminal
 
@@ -105,7 +105,7 @@ def main(options: "CheckSampler") -> list[PolicyVerdict]:
 def named(place: str) -> Callable[..., Any]:
     """The function at my_file:function or my_file:function(option=value). ValueError if there is none."""
     name, options = called(place, place)
-    found: Callable[..., Any] = modules.function(name)
+    found: Callable[..., Any] = imports.load_object(name)
     return partial(found, **options) if options else found
 
 

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance import SamplerFunction, Verdict, check
-from experiments.own.samplers import named
+from experiments.own.sampler_specs import named
 from experiments.terminal import Terminal, is_live
 
 if TYPE_CHECKING:

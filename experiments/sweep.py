@@ -34,9 +34,9 @@ from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAM
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.edge import program
-from experiments.own.names import SYNONYMS, law, sampler
+from experiments.own.imports import of_user
+from experiments.own.parsing import SYNONYMS, parse_noise, parse_sampler
 from experiments.own.source import OWN, import_own
-from experiments.own.user_code import of_user
 from experiments.run.options import Options, one_name, shown
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study
@@ -85,9 +85,9 @@ class OneSetting(Study):
     def settings(self) -> Iterator[Setting]:
         training: dict[str, Any] = {name: value for name in TRAINING if (value := getattr(self, name)) is not None}
         if "law" in training:
-            training["noise"] = law(training.pop("law"), self.data_std)
+            training["noise"] = parse_noise(training.pop("law"), self.data_std)
         ladder, final = read_ladder(self.ladder, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
-        one, last = sampler(self.sampler), final or self.final_denoise
+        one, last = parse_sampler(self.sampler), final or self.final_denoise
         label = f"{self.ladder}, {one.name}"
         yield Setting(label, ladder, one, self.ladder, training if self.trains else {}, final_denoise=last)
 

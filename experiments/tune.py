@@ -23,7 +23,7 @@ from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
 from experiments.ladders import LADDERS, Ladders
-from experiments.own.names import sampler
+from experiments.own.parsing import parse_sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, control
 from experiments.run.options import names, shown
 from experiments.run.setting import Ladder, Setting, read_ladder
@@ -184,7 +184,7 @@ class Tune(Ladders):
         for budget in self.budgets:
             raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
             for text, label in self.candidates:
-                one = self.labels.get(label) or sampler(label)
+                one = self.labels.get(label) or parse_sampler(label)
                 levels, final = self.ladder(text, budget)
                 name, ladder = f"{text}, {label}", exactly(budget, levels, one, final)
                 why = "" if ladder else f"{label}: no ladder takes exactly {budget} evaluations"

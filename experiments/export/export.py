@@ -13,7 +13,7 @@ from experiments.export.target import Target, Unsupported
 from experiments.export.torch_loop import torch_loop
 from experiments.export.verify import difference
 from experiments.own.behaviour import is_random
-from experiments.own.files import write_json, write_text
+from experiments.own.json_io import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.fields import check_fields
-from experiments.own import names
+from experiments.own import parsing
 from experiments.run.setting import Ladder, read_ladder
 from experiments.run.study import Study
 
@@ -67,7 +67,7 @@ def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
     ):
         raise ValueError(f"its sigmas are not the levels of its ladder, {entry.ladder}; were they changed?")
     if not entry.sampler.startswith("restart("):  # its name cannot be read back
-        nfe = names.sampler(entry.sampler).planned_nfe(levels) + entry.ending_at_0
+        nfe = parsing.parse_sampler(entry.sampler).planned_nfe(levels) + entry.ending_at_0
         if nfe != budget:
             raise ValueError(f"its budget is {budget}, but {entry.sampler} takes {nfe} evaluations; was it changed?")
     network, data = names_of(study)

@@ -12,8 +12,8 @@ from diffusion_core.adapters import Adapter
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.export.target import Unsupported
-from experiments.own.alternatives import Around
-from experiments.own.user_code import told
+from experiments.own.conventions import WrappedModel
+from experiments.own.imports import told
 from experiments.run.runs import Run
 from experiments.run.stages import draw
 
@@ -35,7 +35,7 @@ def difference(code: str, measured: Run, model: Model) -> float:
 
     def ours(off: float) -> Tensor:
         """Our images if the network reads x with this relative error, as rounding may change it."""
-        around = Around(model, images=partial(torch.mul, other=1 + off))
+        around = WrappedModel(model, images=partial(torch.mul, other=1 + off))
         x = draw(measured, around, range(N_IMAGES), N_IMAGES)
         return model.inner(x) if isinstance(model, Adapter) else x
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from experiments.distances.features import extractor, weights_file
 from experiments.distances.features_base import check_pixels
 from experiments.distances.spaces import FEATURES, PYTHON, check_features
-from experiments.own import modules
+from experiments.own import imports
+from experiments.own.imports import of_user
 from experiments.own.repeatable import check_repeatable
-from experiments.own.user_code import of_user
 from experiments.terminal import Told, silent
 
 ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
@@ -42,7 +42,7 @@ def features_id(name: str, weights: Path | None = None) -> str:
     if name.startswith(PYTHON):
         if weights is not None:
             raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
-        return modules.content(name.removeprefix(PYTHON), PYTHON)
+        return imports.code_hash(name.removeprefix(PYTHON), PYTHON)
     with weights_file(name, weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -115,8 +115,8 @@ def _users(name: str) -> Callable[[Tensor], list[Tensor]]:
 
 
 def load(name: str) -> Any:
-    """The function. ValueError as in `modules.function`."""
-    function = modules.function(name.removeprefix(PYTHON), PYTHON, of="features ")
+    """The function. ValueError as in `imports.load_object`."""
+    function = imports.load_object(name.removeprefix(PYTHON), PYTHON, of="features ")
     return function.eval() if isinstance(function, nn.Module) else function
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.own.user_code import of_user
+from experiments.own.imports import of_user
 from experiments.run import dry_run, result_folder, summary
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row

@@ -16,9 +16,9 @@ from diffusion_core.networks.compiled import can_compile
 from diffusion_core.networks.small import SIDE
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.spaces import suited
-from experiments.own import external, form
+from experiments.own import external, network_io
 from experiments.own.features import features_id
-from experiments.own.user_code import of_user
+from experiments.own.imports import of_user
 from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.compare import CONTROL
@@ -110,7 +110,7 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
     real = data_of(images or data)
     latents = isinstance(real, Values) and not real.are_points
     if isinstance(network, Pretrained) and (shown := network.decoded_shape) and not latents:
-        form.check_size(shown, real)
+        network_io.check_size(shown, real)
     if isinstance(real, Values) and real.are_points:
         if study.features not in (None, VALUES):
             raise ValueError(f"features={study.features!r}: points are compared as they are; leave it out")

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.edge import INTERRUPT
+from experiments.own.imports import told
 from experiments.own.memory import out_of_memory
 from experiments.own.source import OWN, TEXTS, import_own
-from experiments.own.user_code import told
 from experiments.run import stages
 from experiments.run.cache import PAUSE, Cache, CacheError, LockedError
 from experiments.run.machine import visible_cards

@@ -13,7 +13,7 @@ from experiments.distances.spaces import FEATURES, is_digits
 from experiments.edge import program
 from experiments.own import external
 from experiments.own.behaviour import check_batch, is_random
-from experiments.own.examine import examine
+from experiments.own.denoising_check import check_denoising
 from experiments.own.features import check_features_repeatable, dimension
 from experiments.own.memory import halve_until_it_fits
 from experiments.own.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
@@ -152,7 +152,9 @@ def _of_network(
     if not is_random(network):
         halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
     if config.shape == images.shape:
-        known = cache.cached("checks", config, lambda: ({}, {"doubts": examine(network, images, device).doubts}))
+        known = cache.cached(
+            "checks", config, lambda: ({}, {"doubts": check_denoising(network, images, device).doubts})
+        )
         yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in known.facts["doubts"])
     else:
         yield f"{config.name}: it is not checked, since the latents that it works on are not known: --data latents:FILE"

@@ -28,8 +28,8 @@ from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.real import Against, Real, precision_recall
 from experiments.distances.texture import RealTexture
 from experiments.own.features import extract
-from experiments.own.form import check_decoded, check_size
-from experiments.own.user_code import of_user
+from experiments.own.imports import of_user
+from experiments.own.network_io import check_decoded, check_size
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
 from experiments.run.machine import SHARED_ABOVE, CpuUsage, Machine, device_name, pin_scores
 from experiments.run.networks import Advance, Pretrained, data_of

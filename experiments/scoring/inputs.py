@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from diffusion_core import data
 from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
 from diffusion_core.data_set import Images
-from experiments.own.files import read_json
+from experiments.own.json_io import read_json
 from experiments.run.cache import Cache, read_header, read_tensors
 from experiments.run.identity import identity_of_json
 from experiments.scoring.progress import ahead, steps

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments import check_sampler, policy_checks, sampler_checks
-from experiments.own.files import read_json
+from experiments.own.json_io import read_json
 from reports.render import read_page
 
 MINE = """

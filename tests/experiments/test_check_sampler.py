@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from experiments import check_sampler, sampler_checks
-from experiments.own.files import read_json
-from experiments.own.samplers import named
+from experiments.own.json_io import read_json
+from experiments.own.sampler_specs import named
 
 MINE = """
 def right(denoiser, n_steps, noise, size=1.0):

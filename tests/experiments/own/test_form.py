@@ -10,7 +10,7 @@ from diffusion_core import adapters, load
 from diffusion_core.data_set import Values
 from experiments.own.behaviour import behaviour
 from experiments.own.examine import examine
-from experiments.own.form import check_decoded, check_size, clean, decoded, shape_of
+from experiments.own.network_io import check_decoded, check_size, clean, decoded, shape_of
 
 DIGITS = load("mnist5k")
 LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.0)

@@ -18,7 +18,7 @@ from experiments.__main__ import _run
 from experiments.distances.features import WEIGHTS
 from experiments.distances.real import METRICS
 from experiments.own.features import features_id
-from experiments.own.files import read_json, write_json
+from experiments.own.json_io import read_json, write_json
 from experiments.run.cache import Cache
 from experiments.run.result_folder import write_report
 from experiments.run.setting import Ladder
