@@ -171,8 +171,9 @@ def _usual_times(convention: adapters.Convention, n: int) -> dict[str, Time]:
         "from_betas(...) of a sigmoid schedule": _from_abar(sigmoid),
         "from_betas(...) of Stable Diffusion's scaled linear schedule": adapters.from_betas(roots.square().tolist()),
     }
-    as_now = {"whole": now.whole, "first": now.first} if isinstance(now, TableTime) else {}
-    return times | {name: replace(table, **as_now) for name, table in tables.items()}
+    if isinstance(now, TableTime):
+        tables = {name: replace(now, sigmas=table.sigmas) for name, table in tables.items()}
+    return times | tables
 
 
 def _from_abar(abar: list[float]) -> TableTime:
@@ -235,8 +236,9 @@ def _label_shifts(model: Adapter) -> Rows:
 
 
 def _sizes(model: Adapter) -> Rows:
-    if not model.edge and adapters.border_is_constant(model.data, PADDED // 2):
-        side = model.data.shape[1] - PADDED
+    data = model.data
+    if isinstance(data, Images) and not model.edge and adapters.border_is_constant(data, PADDED // 2):
+        side = data.shape[1] - PADDED
         yield f"side={side}", under(side=side)
 
 

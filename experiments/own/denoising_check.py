@@ -47,7 +47,7 @@ LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken o
 GAIN, GUIDANCE, FITTED = 0.03, 0.2, 16  # differences from 1 below which they are not tried; images to solve them on
 SIGMAS_SQUARED = torch.tensor(SIGMAS, dtype=torch.float64).square()
 UNTRAINED = "is it trained, and on data like these?"
-FLAT, LARGEST_X0 = 0.7, 0.1  # an error of x0 that does not fall below FLAT of the one above it, if it is no larger
+FLAT, LARGEST_X0 = 0.5, 0.1  # an error of x0 that does not fall below FLAT of the one above it, if it is no larger
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Told =
     columns = (SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, known.tolist())
     levels = [Level(*row) for row in zip(*columns, strict=True)]
     doubts = list(_bumps(levels))
-    if isinstance(plain, Adapter):
+    if isinstance(model, Adapter) and isinstance(plain, Adapter):
         labels, about_labels = check_labels(model, images, device)
         search = Search(plain, batch, levels, errors, progress)
         doubts = [*search.doubts(labels), *doubts, *about_labels]
@@ -206,10 +206,11 @@ class Search:
             yield _doubtful(self.levels, cause)
         if limited.any():
             sigmas, of_x0 = _span(limited), (now.mean * SIGMAS_SQUARED)[limited].mean()
-            end = min(sigma for sigma, fine in zip(SIGMAS, now.mean <= self.limits, strict=True) if fine)
+            fine = [sigma for sigma, fits in zip(SIGMAS, now.mean <= self.limits, strict=True) if fits]
+            end = min(fine, default=SIGMAS[0])
             yield (
-                f"it predicts x0, with an error of {of_x0:.2g} at sigma {sigmas}: in eps that is {of_x0:.2g} / sigma^2, "
-                f"which is of no use; end ladders at sigma {end:.2g}, with a last step to 0 (end=0)"
+                f"it predicts x0, with an error of {of_x0:.2g} at sigma {sigmas}: in eps that is {of_x0:.2g} / sigma^2 "
+                f"and of no use there; end ladders at sigma {end:.2g}, with a last step to 0 (end=0)"
             )
 
     def cause(self, labels: Mapping[int, int]) -> Candidate | None:
@@ -224,7 +225,7 @@ class Search:
         ranked = self._rank([row for row in rows if row not in sizes], FIRST_LOOK, 0)
         best = self._decide(sorted(ranked[:FINALISTS], key=rows.index))
         if best is None or self.doubtful(best).any():  # last, since a border that is denoised exactly always helps
-            best = self._decide([*sizes, *filter(None, [best and best.way])])
+            best = self._decide([*sizes, *([best.way] if best and best.way else [])])
         if best is None and by_label:  # labels of few classes change too few images to be clear in all of them
             best = self._read(by_label[0])
         if best and best.way:
@@ -240,7 +241,7 @@ class Search:
         return best
 
     def _solved(self, model: Adapter) -> Iterator[Hypothesis]:
-        """Hypotheses whose number is solved, since eps is affine in the output: the gain, and guidance in the network."""
+        """Hypotheses whose number is solved, since eps is affine in the output: gain; guidance in the network."""
         eps, silent = self.batch.eps(model, FITTED), self.batch.eps(_silent(model), FITTED)
         gain = self.batch.blend(silent, eps)
         if gain > 0 and abs(gain - 1) > GAIN:

@@ -79,7 +79,7 @@ def load_object(place: str, prefix: str = "", *, of: str = "") -> Any:
 
 
 def code_hash(place: str, prefix: str = "") -> str:
-    """The first 12 hex digits of a SHA-256 of the function's name and of the text of its code. Errors as in `load_object`."""
+    """The first 12 hex digits of a SHA-256 of the name and the text of the code. Errors as in `load_object`."""
     load_object(place, prefix)  # it is imported before it is hashed: what runs is not newer than its hash
     module, attribute = split_name(place, prefix)
     return hashlib.sha256(f"{attribute} {text_hash(module)}".encode()).hexdigest()[:12]

@@ -50,8 +50,8 @@ def check_labels(model: Adapter, images: DataSet, device: str) -> tuple[dict[int
     nearest = int(distances.argmin())
     wrong = (errors.sum(dim=0) - own) / (len(classes) - 1)
     if distances[nearest] < ALIKE * between:
-        label = f"null_label={convention.null_label}"
-        doubts.append(f"{label} behaves like class {classes[nearest]}, not like the label of no class")
+        null_label = f"null_label={convention.null_label}"
+        doubts.append(f"{null_label} behaves like class {classes[nearest]}, not like the label of no class")
     elif _is_clear(null - wrong, wrong):
         doubts.append(
             f"null_label={convention.null_label} denoises images worse than the labels of other classes do: is it the "

@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion_core import adapters, load
 from diffusion_core.data_set import Values
 from experiments.own.behaviour import behaviour
-from experiments.own.examine import examine
+from experiments.own.denoising_check import check_denoising
 from experiments.own.network_io import check_decoded, check_size, clean, decoded, shape_of
 
 DIGITS = load("mnist5k")
@@ -110,4 +110,4 @@ def test_what_is_compared_has_one_size() -> None:
 
 def test_a_network_whose_latents_are_not_known_is_not_checked() -> None:
     with pytest.raises(ValueError, match=r"its x has shape \(4, 2, 2\), .*cannot be checked: .*--data latents:FILE"):
-        examine(Model(), DIGITS, "cpu")
+        check_denoising(Model(), DIGITS, "cpu")
