@@ -39,12 +39,10 @@ class WrappedModel(nn.Module):
         self.takes_index = getattr(net, "takes_index", False)
 
     def forward(self, images: Tensor, time: Tensor, *labels: Tensor, **index: Tensor) -> Tensor:
-        changed = [self._changed("images", images), self._changed("time", time)]
-        changed += [self._changed("labels", label) for label in labels]
-        return self._changed("output", self.net(*changed, **index))
-
-    def _changed(self, name: str, value: Tensor) -> Tensor:
-        return self.changes[name](value) if name in self.changes else value
+        names = ("images", "time", "labels", "output")
+        there, when, which, back = (self.changes.get(name, nn.Identity()) for name in names)
+        output: Tensor = back(self.net(there(images), when(time), *map(which, labels), **index))
+        return output
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,8 @@ def hypotheses(model: Adapter) -> list[Hypothesis]:
     """All hypotheses about an adapter that differ from what it is. Of equals the first is named."""
     tables = HYPOTHESES | (OF_IMAGES if isinstance(model.data, Images) else OF_VALUES)
     rows = [Hypothesis(kind, *row) for kind, table in tables.items() for row in table(model)]
-
-    def parts(adapter: Adapter) -> tuple[object, ...]:
-        return adapter.net, adapter.convention, adapter.scale
-
-    return [row for row in rows if parts(row.read(model)) != parts(model)]
+    present = model.net, model.convention, model.scale
+    return [row for row in rows if ((new := row.read(model)).net, new.convention, new.scale) != present]
 
 
 def under(**changes: Any) -> Read:
@@ -106,10 +101,7 @@ def relabelled(labels: Mapping[int, int]) -> Read:
     """The network with other labels for some."""
 
     def change(given: Tensor) -> Tensor:
-        new = given.clone()
-        for label, other in labels.items():
-            new[given == label] = other
-        return new
+        return given.clone().cpu().apply_(lambda label: labels.get(label, label)).to(given.device)
 
     return around(labels=change)
 

@@ -94,10 +94,8 @@ class CheckResult:
     @property
     def usable(self) -> tuple[float, float] | None:
         """The smallest and largest of the tried sigmas in the longest row of levels without doubt; None if short."""
-        runs = [
-            list(run) for fine, run in groupby(self.levels, lambda level: level.known and not level.doubtful) if fine
-        ]
-        longest = [level.sigma for level in max(runs, key=len, default=[])]
+        runs = groupby(self.levels, lambda level: level.known and not level.doubtful)
+        longest = max(([level.sigma for level in run] for fine, run in runs if fine), key=len, default=[])
         needed = min(FEWEST_LEVELS, sum(level.known for level in self.levels))
         return (min(longest), max(longest)) if longest and len(longest) >= needed else None
 
@@ -122,11 +120,15 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Told =
     plain = model.with_convention(guidance=1.0) if isinstance(model, Adapter) else model
     batch = NoisyBatch(images, _choose(model, images), SIGMAS, device)
     eps = batch.eps(plain)
-    errors, linear, known = batch.errors(eps), linear_errors(images, SIGMAS), _known(plain)
-    times = plain.times(torch.tensor(SIGMAS)).tolist() if isinstance(plain, Adapter) else [None] * len(SIGMAS)
-    trained = WELL_TRAINED.get(images.name, [None] * len(SIGMAS))
-    columns = (SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, known.tolist())
-    levels = [Level(*row) for row in zip(*columns, strict=True)]
+    errors, unknown = batch.errors(eps), [None] * len(SIGMAS)
+    times = plain.times(torch.tensor(SIGMAS)).tolist() if isinstance(plain, Adapter) else unknown
+    columns = (
+        errors.mean(dim=1).tolist(),
+        linear_errors(images, SIGMAS),
+        WELL_TRAINED.get(images.name, unknown),
+        times,
+    )
+    levels = [Level(*row) for row in zip(SIGMAS, *columns, _known(plain).tolist(), strict=True)]
     doubts = list(_bumps(levels))
     if isinstance(model, Adapter) and isinstance(plain, Adapter):
         labels, about_labels = check_labels(model, images, device)
@@ -178,12 +180,9 @@ class Candidate:
 
 
 class Search:
-    """Which hypothesis fits better than the model as it is, on the same images and noise.
+    """Which hypothesis fits better than the model as it is, whose `levels` and `errors` (levels, images) are known.
 
-    Args:
-        levels: of the model as it is.
-        errors: of the model as it is (levels, images).
-        progress: called with the share of the work that is done.
+    All are read on the same images and noise. `progress` is called with the share of the work that is done.
     """
 
     def __init__(
@@ -282,7 +281,7 @@ class Search:
         return errors
 
     def doubtful(self, candidate: Candidate) -> Tensor:
-        """The levels (levels,) whose error is doubtful, but for those that a prediction of x0 explains."""
+        """The levels (levels,) with a doubtful error, but for those that a prediction of x0 explains."""
         return (candidate.mean > self.limits) & ~candidate.limited
 
     def _helps(self, candidate: Candidate) -> bool:

@@ -138,8 +138,9 @@ def counted_from_1(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
 
 
 def with_error_of_x0(x: Tensor, sigma: Tensor) -> Tensor:
-    """As a network whose x0 is off by 0.1 at all levels."""
-    return EXACT(x, sigma) + 0.1 / sigma.view(-1, 1, 1, 1)
+    """As a network whose x0 has an error of 0.1 at all levels, unrelated to its input."""
+    error = 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    return EXACT(x, sigma) + error / sigma.view(-1, 1, 1, 1)
 
 
 def doubts(model: Any) -> str:
