@@ -37,11 +37,11 @@ def beta() -> plt.Figure:
     titles = {"beta-digits": "5,000 digits", "beta-mnist": "60,000 digits", "beta-fashion": "Fashion-MNIST"}
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for ax, (report, title) in zip(axes, titles.items(), strict=True):
-        rows = read(report, "table").groupby(["mode", "setting", "nfe"], as_index=False)["fd"].mean()
+        rows = read(report, "table").groupby(["section", "setting", "nfe"], as_index=False)["fd"].mean()
         for color, eta in zip(COLORS, (0, 0.5, 1), strict=False):
-            line = rows[(rows["mode"] == "pareto") & (rows["setting"] == f"eta {eta}")]
+            line = rows[(rows["section"] == "pareto") & (rows["setting"] == f"eta {eta}")]
             ax.plot(line["nfe"], line["fd"], "o-", color=color, label=f"eta {eta}")
-        line = rows[rows["mode"] == "same-alpha"]
+        line = rows[rows["section"] == "same-alpha"]
         ax.plot(line["nfe"], line["fd"], "s--", color=COLORS[4], label="beta 0 to 0.35, alpha 0.1")
         for row in line.itertuples():
             ax.annotate(str(row.setting).removeprefix("beta "), (row.nfe, row.fd), (4, 4), textcoords="offset points")
@@ -144,7 +144,7 @@ def training() -> plt.Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.4), layout="constrained", sharey=True)
     for ax, (report, features) in zip(axes, {"laptop": "digits", "natural": "natural"}.items(), strict=True):
         rows = read(f"noise_levels-{report}", "contrasts")
-        chosen = (rows["kind"] == "setting") & rows["train_seed"].isna() & (rows["mode"] == "eta 1")
+        chosen = (rows["kind"] == "setting") & rows["train_seed"].isna() & (rows["section"] == "eta 1")
         rows = rows[chosen & (rows["metric"] == "fd")].sort_values("a", ascending=False)
         half = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
         ax.errorbar(rows["difference"], rows["a"], xerr=half, fmt="D", color=COLORS[0], markersize=4)

@@ -20,7 +20,7 @@ EVERY, HOLD = 3, 12  # steps between frames; frames for which the last one stays
 
 
 def main(run: Path) -> None:
-    table = pd.read_csv(run / "table.csv").query("mode == 'primary'")
+    table = pd.read_csv(run / "table.csv").query("section == 'primary'")
     data = load(table["data"].iloc[0])
     file = run.parent / "store" / "networks" / f"{table['model_id'].iloc[0]}.safetensors"
     model = load_foreign(f"checkpoint:{file}", data, None, "cpu")

@@ -28,7 +28,7 @@ from experiments.run.study import GPU, SMOKE, Hidden, Of, Study
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
 OTHERS = "Noise schedules on which fresh noise and DPM++ 2M without it are compared too: {names}."
-OTHER = "other-levels"  # group of settings on them
+OTHER = "other-levels"  # section of settings on them
 OTHER_SAMPLERS = {"eta 0": "ddim", "eta 1": "ddpm", "dpm++2m": "dpm++2m"}  # the first is the baseline
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations: {names}."
@@ -84,7 +84,7 @@ class Beta(Study):
     """Values of eta on these ladders. 0 is always added."""
     other_ladders: Annotated[tuple[str, ...], names(OTHERS, SCHEDULES)] = ("linear",)
     other_steps: Hidden[tuple[int, ...]] = (8, 16, STEPS)  # lengths of these
-    alpha: Hidden[float] = 0.1  # in group same-alpha
+    alpha: Hidden[float] = 0.1  # in section same-alpha
 
     def check(self) -> None:
         super().check()
@@ -161,15 +161,15 @@ class Beta(Study):
             yield Contrast(PRIMARY, primary["eta 1"], primary["eta 0"])
             for again in of.get((CONTROL, None), {}).values():
                 yield control(again, primary["eta 0"])
-        for (group, _), sides in of.items():
-            if group == "solvers" and "eta 1" in primary:
-                yield from (Contrast(group, primary["eta 1"], solver) for solver in sides.values())
-            elif group == "final-denoise" and len(sides) == 2:
-                yield Contrast(group, sides["eta 1"], sides["eta 0"])
-            elif group in ("same-alpha", "same-ladder", "pareto"):
-                yield from against_first(group, [*sides.values()])
+        for (section, _), sides in of.items():
+            if section == "solvers" and "eta 1" in primary:
+                yield from (Contrast(section, primary["eta 1"], solver) for solver in sides.values())
+            elif section == "final-denoise" and len(sides) == 2:
+                yield Contrast(section, sides["eta 1"], sides["eta 0"])
+            elif section in ("same-alpha", "same-ladder", "pareto"):
+                yield from against_first(section, [*sides.values()])
                 yield BestSet([*sides.values()])
-            elif group == OTHER:
+            elif section == OTHER:
                 yield from self._on_other_levels(sides, of.get(("same-ladder", None), {}).get("eta 1"))
 
     def _on_other_levels(self, sides: Mapping[str, Side], noisy: Side | None) -> Iterator[Contrast]:

@@ -89,7 +89,7 @@ class Ladders(Study):
                 for label, one in self.labels.items():
                     yield self._setting(text, label, one, budget)
         first = self._setting(self.ladders[0], *next(iter(self.labels.items())), self.budgets[-1])
-        yield replace(first, group=CONTROL, budget=None, draw=1)
+        yield replace(first, section=CONTROL, budget=None, draw=1)
 
     def _setting(self, text: str, label: str, one: Sampler, budget: int) -> Setting:
         ladder, final = self.ladder(text, budget)

@@ -121,5 +121,5 @@ class NoiseLevels(Study):
         """The held-out error of each network, and the noise distributions of training."""
         from experiments.run.error_curve import curves, densities
 
-        networks = dict.fromkeys(run.network for run in results.files if run.setting.group != CONTROL)
+        networks = dict.fromkeys(run.network for run in results.files if run.setting.section != CONTROL)
         return {"curves.csv": curves(networks, results.cache), "densities.csv": densities(networks)}

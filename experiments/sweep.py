@@ -19,9 +19,9 @@ FILE.py has a class like those of the experiments that ship, such as beta.py:
         def settings(self):
             for eta in self.etas:
                 for schedule in ("geometric", "karras"):
-                    yield Setting(schedule, Ladder(schedule, n_steps=16), Euler(eta), group=f"eta {eta:g}")
+                    yield Setting(schedule, Ladder(schedule, n_steps=16), Euler(eta), section=f"eta {eta:g}")
 
-Its fields are options. In each group, every setting is compared with the first, unless it has its own `compare`.
+Its fields are options. In each section, every setting is compared with the first, unless it has its own `compare`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
-RACE = ", race"  # the end of the group of a race
+RACE = "race"  # section of the settings that race, at each budget
 FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
 FINALISTS = 6  # at most, per budget, besides the defaults
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
@@ -135,11 +135,13 @@ class Tune(Ladders):
     @property
     def notes(self) -> Sequence[str]:
         """Which settings do not take part in the race, and why: one text per reason and race."""
-        absent: dict[tuple[str, str], list[str]] = {}
+        absent: dict[tuple[int | None, str], list[str]] = {}
         for one in self.settings():
             if one.impossible:
-                absent.setdefault((one.group.removesuffix(RACE), one.impossible), []).append(f"“{one.label}”")
-        return [f"not run: {', '.join(labels)}, {where}: {why}" for (where, why), labels in absent.items()]
+                absent.setdefault((one.budget, one.impossible), []).append(f"“{one.label}”")
+        return [
+            f"not run: {', '.join(labels)}, {budget} evaluations: {why}" for (budget, why), labels in absent.items()
+        ]
 
     @cached_property
     def known(self) -> tuple[float, float]:
@@ -194,32 +196,33 @@ class Tune(Ladders):
                     why = unknown_levels(one, ladder.sigmas(), self.known)
                     why = why or ("" if first == name else f"it is the same as “{first}”")
                 yield Setting(
-                    name, ladder or levels, one, f"{budget} evaluations{RACE}", final_denoise=final, budget=budget,
+                    name, ladder or levels, one, RACE, final_denoise=final, budget=budget,
                     n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=why,
                 )  # fmt: skip
 
     def then(self, results: "RunResults", say: Say) -> Iterator[Setting]:
-        """The best of each race and the defaults, on images that no race saw; the A/A control of the last group.
+        """The best of each race and the defaults, on images that no race saw; the A/A control of the last section.
 
         The default comes first, then the best: if the time is up too soon, these are compared.
         """
         first, *others = (f"{ladder}, {label}" for ladder, label in self.defaults)
         again: Setting | None = None
-        for (group, _), sides in results.sides.items():
+        for (_, budget), sides in results.sides.items():
+            section = f"{budget} evaluations"
             ran = sorted((side for side in sides.values() if side.whole), key=_value)
             failed = [label for label, side in sides.items() if _failed(results, side)]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
-            say(f"{group}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
+            say(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
             for why, labels in (("the time was up", late), ("a run failed", failed)):
                 if labels:
-                    say(f"{group}: left out, since {why}: {', '.join(f'“{label}”' for label in labels)}")
+                    say(f"{section}: left out, since {why}: {', '.join(f'“{label}”' for label in labels)}")
             kept = dict.fromkeys([first, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
             chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
-            fresh: dict[str, Any] = {"group": group.removesuffix(RACE), "n": self.n_samples, "draw": self._draw(FRESH)}
+            fresh: dict[str, Any] = {"section": section, "n": self.n_samples, "draw": self._draw(FRESH)}
             yield from (replace(setting, **fresh) for setting in chosen)
             again = replace(chosen[0], **fresh) if chosen else again
         if again:
-            yield replace(again, group=CONTROL, budget=None, draw=self._draw(1))
+            yield replace(again, section=CONTROL, budget=None, draw=self._draw(1))
 
     def _draw(self, number: int) -> int:
         return self.search_seed * AGAIN + number
@@ -227,8 +230,8 @@ class Tune(Ladders):
     def compare(self, of: Of) -> Iterator[Comparison]:
         """The finalists against what is used without tuning; the set of the best; then single knobs, in the race."""
         last: Mapping[str, Side] = {}
-        for (group, budget), sides in of.items():
-            if group == CONTROL or group.endswith(RACE):
+        for (section, budget), sides in of.items():
+            if section in (CONTROL, RACE):
                 continue
             last = sides
             names = (f"{ladder}, {label}" for ladder, label in self.defaults)
@@ -237,7 +240,7 @@ class Tune(Ladders):
                 others = [side for side in sides.values() if side is not first]
                 yield from (Contrast("tuned", side, first) for side in others)
                 yield BestSet([first, *others])
-            raced = [side for side in of.get((f"{group}{RACE}", budget), {}).values() if side.whole]
+            raced = [side for side in of.get((RACE, budget), {}).values() if side.whole]
             if raced:
                 yield from self._knobs(raced)
         for again in of.get((CONTROL, None), {}).values():
@@ -260,15 +263,13 @@ class Tune(Ladders):
         """The race."""
         from reports.schema import JUDGE
 
-        confirmed = {
-            (run.setting.budget, run.setting.label) for run in results.runs if not run.setting.group.endswith(RACE)
-        }
+        confirmed = {(run.setting.budget, run.setting.label) for run in results.runs if run.setting.section != RACE}
         return {
             "race.csv": [
-                {"mode": group, "setting": side.label, "budget": budget, "metric": JUDGE, "value": _value(side)}
+                {"section": RACE, "setting": side.label, "budget": budget, "metric": JUDGE, "value": _value(side)}
                 | {"n_samples": min(self.race_samples, self.n_samples), "left": (budget, side.label) in confirmed}
-                for (group, budget), sides in results.sides.items()
-                if group.endswith(RACE)
+                for (section, budget), sides in results.sides.items()
+                if section == RACE
                 for side in sides.values()
                 if side.whole
             ]
@@ -316,6 +317,6 @@ def _value(side: Side) -> float:
 
 
 def _failed(results: "RunResults", side: Side) -> bool:
-    place = (side.group, side.budget, side.label)
-    same = (run for run in results.runs if (run.setting.group, run.setting.budget, run.setting.label) == place)
+    place = (side.section, side.budget, side.label)
+    same = (run for run in results.runs if (run.setting.section, run.setting.budget, run.setting.label) == place)
     return any(run.score_id in results.failed for run in same)

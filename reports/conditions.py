@@ -109,9 +109,9 @@ def _intervals(result: Result) -> Conditions:
 
 def _not_run(result: Result) -> Conditions:
     """The settings that could not be run, and why."""
-    rows = result.table[result.table["status"] == "infeasible"].drop_duplicates(["mode", "setting"])
+    rows = result.table[result.table["status"] == "infeasible"].drop_duplicates(["section", "setting"])
     reasons = [
-        f"{names(f'{row.setting} ({row.mode})' for row in same.itertuples())}: {why}."
+        f"{names(f'{row.setting} ({row.section})' for row in same.itertuples())}: {why}."
         for why, same in rows.groupby("error", sort=False)
     ]
     return [("Not run", " ".join(reasons))] if reasons else []

@@ -93,7 +93,7 @@ def unusual(result: Result) -> list[str]:
         return []
     change, interval = difference(again)
     text = f"The control differs by {change} ({interval}): a difference this large occurs in {rate(again)} controls"
-    return [text + "." + " The baseline's networks may be unlucky ones." * (again["mode"] == RETRAINED)]
+    return [text + "." + " The baseline's networks may be unlucky ones." * (again["section"] == RETRAINED)]
 
 
 def rate(again: pd.Series) -> str:
@@ -105,7 +105,9 @@ def failure(result: Result) -> tuple[str, str]:
     """The verdict if the control failed: what differs from itself, and by how much."""
     again = control(result)
     assert again is not None
-    what = "the same training from other seeds" if again["mode"] == RETRAINED else "the same setting with other noise"
+    what = (
+        "the same training from other seeds" if again["section"] == RETRAINED else "the same setting with other noise"
+    )
     change, interval = difference(again)
     name = metric_name(JUDGE, result.features)
     text = f"The control failed: {what} differs by {change} ({interval}) in {name}; chance does that in {rate(again)} "

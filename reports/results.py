@@ -39,7 +39,7 @@ class Result:
     @property
     def runs(self) -> pd.DataFrame:
         """The runs that succeeded, without those of the A/A control."""
-        return self.table[(self.table["status"] == "ok") & (self.table["mode"] != "control")]
+        return self.table[(self.table["status"] == "ok") & (self.table["section"] != "control")]
 
     def over_networks(self, metric: str = JUDGE) -> pd.DataFrame:
         """The contrasts over all networks in one metric."""
@@ -48,7 +48,7 @@ class Result:
 
     def like(self, contrast: pd.Series, metric: str = JUDGE) -> pd.DataFrame:
         """The rows of a contrast in one metric: those of single networks, then that over networks."""
-        rows, same = self.contrasts, ["kind", "mode", "a", "b", "n_samples"]
+        rows, same = self.contrasts, ["kind", "section", "a", "b", "n_samples"]
         alike = (rows[same] == contrast[same]).all(axis=1) & (rows["metric"] == metric)
         for name in ("budget", "nfe_a", "final_denoise"):
             alike &= rows[name].isna() if pd.isna(contrast[name]) else rows[name].eq(contrast[name]).fillna(False)

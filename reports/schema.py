@@ -10,8 +10,8 @@ METRICS = ("mmd", "kd", "fd")
 JUDGE = METRICS[0]  # the metric that decides
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
-CONTROL = "control"  # the mode and the kind of contrast of the A/A control
-RETRAINED = "retrained"  # its mode if its networks were trained once more
+CONTROL = "control"  # the section and the kind of contrast of the A/A control
+RETRAINED = "retrained"  # its section if its networks were trained once more
 CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
 EXPLORATION, INTERACTIONS = "exploration", "interactions"  # families of comparisons, which share one correction
 
@@ -19,22 +19,22 @@ EXPLORATION, INTERACTIONS = "exploration", "interactions"  # families of compari
 TABLES: dict[str, tuple[str, ...]] = {
     name: tuple(columns.split())
     for name, columns in {
-        "table.csv": """experiment mode setting budget status error
+        "table.csv": """experiment section setting budget status error
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
             sample_seed network images_seen trained_by? train_seconds? train_loss? features features_id? mmd mmd_se?
             fd kd kd_se precision recall grain? grain_se? seconds batch_size retries? device precision_mode compiled
             threads shared_device model_id? samples_id run_id finished_at""",
-        "contrasts.csv": """experiment? kind mode budget metric a b
+        "contrasts.csv": """experiment? kind section budget metric a b
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
             p_value? p_adjusted? family? n_compared? detectable? n_to_settle? minutes_to_settle?
             networks_to_settle? new_network_low? new_network_high? no_verdict? verdict""",
-        "best_sets.csv": """mode budget setting metric value fd difference low high level in_set best
+        "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
-        "race.csv": "n_samples mode budget setting metric value left",
+        "race.csv": "n_samples section budget setting metric value left",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric difference low high verdict",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
@@ -51,7 +51,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "policy_checks.csv": "sampler check verdict sentence",
     }.items()
 }
-TEXTS = """experiment mode setting status error data run_id model_id samples_id finished_at train_noise weighting
+TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by network train_seed schedule sampler sample_seed device precision_mode features
     features_id kind metric a b interval family verdict no_verdict group sentence how note link check truth unit
     decided_by pair run_id_a run_id_b""".split()

@@ -25,7 +25,15 @@ from reports.schema import BETTER, JUDGE, WORSE
 ROWS = 25  # of all tables of a page, and of its figure
 FAR, VERY_FAR = 10, 40  # floors of 500 images above the floor
 FEW_IMAGES = 500
-KEYS = ["mode", "budget", "n_samples", "setting", "sampler", "nfe", "final_denoise"]  # these name a setting in a table
+KEYS = [
+    "section",
+    "budget",
+    "n_samples",
+    "setting",
+    "sampler",
+    "nfe",
+    "final_denoise",
+]  # these name a setting in a table
 OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
 COLUMNS = (
     Column("Evaluations", "n", after=" evaluations"),

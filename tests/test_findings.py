@@ -47,14 +47,14 @@ def over_networks(differences: pd.Series) -> list[float]:
 
 def fewer_evaluations() -> np.ndarray:
     """(1, 3) MMD of 16 evaluations with noise minus 66 without, on 5,000 digits."""
-    rows = read("beta-digits", "table").query("mode == 'pareto'")
+    rows = read("beta-digits", "table").query("section == 'pareto'")
     wide = 1000 * rows.pivot_table(index="train_seed", columns=["setting", "nfe"], values="mmd")
     return np.array([over_networks(wide["eta 1", 16] - wide["eta 0", 66])])
 
 
 def noise_on_the_linear_ladder() -> np.ndarray:
     """(3, 3) MMD of eta 1 minus eta 0 on the linear ladder, with 8, 16 and 32 evaluations."""
-    rows = read("ladders-laptop", "table").query("status == 'ok' and mode != 'control'")
+    rows = read("ladders-laptop", "table").query("status == 'ok' and section != 'control'")
     wide = 1000 * rows.pivot_table(index=["budget", "train_seed"], columns="setting", values="mmd")
     found = (wide["linear, eta 1"] - wide["linear, eta 0"]).groupby("budget")
     return np.array([over_networks(each) for _, each in found])
@@ -81,7 +81,7 @@ def shares() -> dict[str, list[Sequence[float]]]:
     removed = []
     for report in ("beta-digits", "beta-mnist", "beta-fashion"):
         rows, floors = read(report, "table"), read(report, "floors").set_index(["metric", "n_samples"])["mean"]
-        wide = rows[rows["mode"] == "primary"].pivot_table(index="train_seed", columns="setting", values="fd")
+        wide = rows[rows["section"] == "primary"].pivot_table(index="train_seed", columns="setting", values="fd")
         removed.append(over_networks((wide["eta 0"] - wide["eta 1"]) / (wide["eta 0"] - floors["fd", 1500])))
     steps = []
     chosen = "metric == 'fd' and n_steps == 66 and setting == 'eta 1' and part == 'whole' and train_seed.isna()"

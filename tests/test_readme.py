@@ -132,7 +132,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "speed" / "figures" / "differences.svg").is_file()
     table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")
     modes = {"primary", "control", "solvers", "final-denoise", "same-alpha", "same-ladder", "pareto", "other-levels"}
-    assert set(table["mode"]) == modes
+    assert set(table["section"]) == modes
     assert (table["status"] == "ok").all()
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert "\n# Does a network trained on wider noise levels want more noise put back?\n" in report

@@ -38,15 +38,15 @@ def write_settings(
     Note: torch code that fails or gives other images than the measured sampler is left out. settings.json and the
         terminal say why. Code that is not compared is marked.
     """
-    groups = dict[str, list[Row]]()
+    sections = dict[str, list[Row]]()
     for row in sets:
-        groups.setdefault(row["mode"], []).append(row)
-    recommended = {name: rows for name, rows in groups.items() if any(row["recommended"] for row in rows)}
+        sections.setdefault(row["section"], []).append(row)
+    recommended = {name: rows for name, rows in sections.items() if any(row["recommended"] for row in rows)}
     entries, runs = list[dict[str, Any]](), list[Run]()
     for name, rows in recommended.items():
         best = next(row for row in rows if row["recommended"])
         members = [row for row in rows if row["in_set"]] if best["in_set"] else []
-        run = next(run for run in results.files if (run.setting.group, run.setting.label) == (name, best["setting"]))
+        run = next(run for run in results.files if (run.setting.section, run.setting.label) == (name, best["setting"]))
         entry = _entry(run, best, [row["setting"] for row in members if row is not best])
         wanted = [library for library in EXPORTS if libraries is None or library in libraries]
         network_file = results.files[run].network
@@ -61,10 +61,10 @@ def write_settings(
         say(f"code for {library} is not compared with the measured sampler: {why}")
     missing = {
         name: next((row["no_verdict"] for row in rows if row["no_verdict"]), "")
-        for name, rows in groups.items()
+        for name, rows in sections.items()
         if name not in recommended
     }
-    if missing or not groups:
+    if missing or not sections:
         what = f"no setting for {', '.join(missing)} in settings.json" if entries else "no settings.json and no code"
         say(f"{what}: {'; '.join(dict.fromkeys(missing.values())) or 'no two settings succeeded'}")
     if entries:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from experiments.run.setting import Setting
 
 Row = dict[str, Any]
-PRIMARY = "primary"  # a group, and a kind of contrast, as CONTROL is
+PRIMARY = "primary"  # a section, and a kind of contrast, as CONTROL is
 ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 
@@ -32,7 +32,7 @@ class Side:
     """
 
     label: str
-    group: str
+    section: str
     budget: int | None
     planned: int
     rows: Mapping[Any, Row]
@@ -44,7 +44,7 @@ class Side:
     @property
     def place(self) -> tuple[str, int | None]:
         """What it is compared within."""
-        return self.group, self.budget
+        return self.section, self.budget
 
     @property
     def whole(self) -> bool:
@@ -87,7 +87,7 @@ class Interaction:
 
     def __post_init__(self) -> None:
         if not all(isinstance(pair, tuple) and [*map(type, pair)] == [Side, Side] for pair in (self.a, self.b)):
-            raise ValueError("Interaction: it takes two pairs of settings, (of[group, None][label], ...)")
+            raise ValueError("Interaction: it takes two pairs of settings, (of[section, None][label], ...)")
 
     @property
     def sides(self) -> Sequence[Side]:
@@ -109,7 +109,7 @@ def _shared(sides: Sequence[Side]) -> list[int | None]:
 
 @dataclass(frozen=True)
 class BestSet:
-    """Which of these settings cannot be told from the best? They are of one group and budget."""
+    """Which of these settings cannot be told from the best? They are of one section and budget."""
 
     sides: Sequence[Side]
     kind: ClassVar[str] = "best set"
@@ -127,15 +127,15 @@ def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
         yield Contrast(kind, side, sides[0])
 
 
-def interactions(a: str, b: str, groups: Iterable[Mapping[str, Side]]) -> Iterator[Interaction]:
-    """Whether the effect of label a against label b differs between groups: each group against the first with both."""
-    both = [(sides[a], sides[b]) for sides in groups if a in sides and b in sides]
+def interactions(a: str, b: str, sections: Iterable[Mapping[str, Side]]) -> Iterator[Interaction]:
+    """Whether the effect of label a against label b differs between sections: each against the first with both."""
+    both = [(sides[a], sides[b]) for sides in sections if a in sides and b in sides]
     yield from (Interaction(pair, both[0]) for pair in both[1:])
 
 
 def named(a: "Side | Setting", b: "Side | Setting") -> str:
-    """Two settings by label and group, since groups may share labels."""
-    return f"{a.label!r}{'' if a.group == b.group else f' of {a.group!r}'} and {b.label!r} of {b.group!r}"
+    """Two settings by label and section, since sections may share labels."""
+    return f"{a.label!r}{'' if a.section == b.section else f' of {a.section!r}'} and {b.label!r} of {b.section!r}"
 
 
 def repeated(again: Side, sides: Iterable[Side]) -> Side | None:
@@ -147,5 +147,5 @@ def repeated(again: Side, sides: Iterable[Side]) -> Side | None:
 def control(again: Side, setting: Side) -> Contrast:
     """The A/A control: a setting against itself, with other noise or with retrained networks."""
     networks = [[side.rows[seed].get("model_id") for seed in _shared((again, setting))] for side in (again, setting)]
-    what, group = (RETRAINED, RETRAINED) if networks[0] != networks[1] else ("other noise", CONTROL)
-    return Contrast(CONTROL, replace(again, label=f"{setting.label}, {what}", group=group, paired=False), setting)
+    what, section = (RETRAINED, RETRAINED) if networks[0] != networks[1] else ("other noise", CONTROL)
+    return Contrast(CONTROL, replace(again, label=f"{setting.label}, {what}", section=section, paired=False), setting)

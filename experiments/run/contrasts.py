@@ -108,7 +108,7 @@ def _samples(one: Judged) -> object:
 
 
 def _name(side: Side) -> object:
-    return side.group, side.budget, side.label
+    return side.section, side.budget, side.label
 
 
 def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -220,11 +220,11 @@ def _shared(one: Contrast | Interaction) -> Row:
     first, *others = rows = [side.rows[one.seeds[0]] for side in one.sides]
     out: Row = {"kind": one.kind, "n_planned": one.sides[0].planned}
     if isinstance(one, Contrast):
-        out |= {"mode": one.a.group, "budget": one.a.budget, "a": one.a.label, "b": one.b.label}
+        out |= {"section": one.a.section, "budget": one.a.budget, "a": one.a.label, "b": one.b.label}
         for side, row in zip("ab", rows, strict=True):
             out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
     else:
-        out |= {"mode": one.kind, "a": _effect(*one.a), "b": _effect(*one.b)}
+        out |= {"section": one.kind, "a": _effect(*one.a), "b": _effect(*one.b)}
     out |= {name: first.get(name) for name in ONE}
     same = {name: first.get(name) for name in IF_SAME if all(row.get(name) == first.get(name) for row in others)}
     return out | dict.fromkeys(IF_SAME) | same
@@ -232,7 +232,7 @@ def _shared(one: Contrast | Interaction) -> Row:
 
 def _effect(a: Side, b: Side) -> str:
     """The difference of two settings in words."""
-    return f"{a.label}{'' if a.group == b.group else f' ({a.group})'} against {b.label} ({b.group})"
+    return f"{a.label}{'' if a.section == b.section else f' ({a.section})'} against {b.label} ({b.section})"
 
 
 # --- best_sets.csv ---
@@ -263,7 +263,7 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
         why, own = judge.of_sides([side], seeds) or judge.of_sides(sides, seeds), found[side.label]
         out.append(
             {name: side.rows[seeds[0]].get(name) for name in columns}
-            | {"mode": side.group, "budget": side.budget, "setting": side.label, "metric": JUDGE, "level": LEVEL}
+            | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": JUDGE, "level": LEVEL}
             | {"value": _score(side), "fd": _mean(side, "fd"), "n_networks": len(seeds)}
             | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
             | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}

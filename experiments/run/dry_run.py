@@ -63,7 +63,7 @@ def detectable(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
     if first is None:
         return None
     alike = [
-        run for run in runs if (run.setting.group, run.setting.label) == (first.setting.group, first.setting.label)
+        run for run in runs if (run.setting.section, run.setting.label) == (first.setting.section, first.setting.label)
     ]
     networks = len({run.network.seed for run in alike})
     known = list[float]()
@@ -77,7 +77,7 @@ def detectable(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
     freedom = networks - 1 if networks >= ENOUGH_NETWORKS else first.n * networks - 1
     quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
     size = float(quantiles * math.sqrt(2 / (first.n * networks)) * of_one_image)
-    same = {run.network for run in runs if run.setting.group == first.setting.group and run.seed == first.seed}
+    same = {run.network for run in runs if run.setting.section == first.setting.section and run.seed == first.seed}
     at_best, remark = "at best ", "the spread between networks is not known yet"
     if networks < ENOUGH_NETWORKS and len(same) > 1:
         remark = f"settings with networks of their own get a verdict from {ENOUGH_NETWORKS} networks on"

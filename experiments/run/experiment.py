@@ -237,8 +237,8 @@ class _Command:
 
 
 def _baselines_first(runs: Sequence[Run]) -> list[Run]:
-    """The runs setting by setting: the first of each group, with which others are compared, then spread evenly."""
+    """The runs setting by setting: the first of each section, with which others are compared, then spread evenly."""
     settings = [*dict.fromkeys(run.setting for run in runs)]
-    first = {(one.group, one.budget): one for one in settings[::-1]}
+    first = {(one.section, one.budget): one for one in settings[::-1]}
     places = {one: (one not in first.values(), f"{number:016b}"[::-1]) for number, one in enumerate(settings)}
     return sorted(runs, key=lambda run: places[run.setting])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from experiments.run.runs import Run
 
-COLUMNS = {"seed": "train_seed", "section": "mode", "group": "mode"}  # what may be typed for a column of table.csv
+COLUMNS = {"seed": "train_seed"}  # what may be typed for a column of table.csv
 
 
 def filter_runs(planned: Sequence[Run], conditions: Sequence[str]) -> list[Run]:

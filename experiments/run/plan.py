@@ -177,17 +177,17 @@ def check_settings(settings: Sequence[Setting]) -> None:
     for number, one in enumerate(settings):
         if not isinstance(one, Setting):
             raise ValueError(f"settings(): number {number + 1} is {one!r}; it must be a Setting")
-        for name in ("label", "group"):
+        for name in ("label", "section"):
             text = getattr(one, name)
             if not (text.strip() and text.isprintable()):
                 raise ValueError(f"{name}={text!r}: it must be a text that can be printed in a line")
             if is_formula(text):
                 raise ValueError(f"{name}={text!r}: a spreadsheet would calculate it; begin it with another character")
-        if one.group == CONTROL and not (one.draw or one.retrained):
-            raise ValueError(f"group={one.group!r} of {one.label!r}: the A/A control of a setting is called so")
-    keys = [(one.group, one.budget, " ".join(one.label.split())) for one in settings]
+        if one.section == CONTROL and not (one.draw or one.retrained):
+            raise ValueError(f"section={one.section!r} of {one.label!r}: the A/A control of a setting is called so")
+    keys = [(one.section, one.budget, " ".join(one.label.split())) for one in settings]
     if twice := next((key for key, count in Counter(keys).items() if count > 1), None):
-        raise ValueError(f"settings(): {twice[2]!r} of {twice[0]!r} more than once; labels of one group must differ")
+        raise ValueError(f"settings(): {twice[2]!r} of {twice[0]!r} more than once; labels of one section must differ")
 
 
 def _check_runs(runs: Iterable[Run]) -> None:
@@ -207,10 +207,10 @@ def collect_settings(study: Study) -> list[Setting]:
     settings = take_settings("settings()", study, study.settings)
     if type(study).compare is not Study.compare or len(settings) < 2:
         return settings
-    if any(not isinstance(one, Setting) or one.group == CONTROL for one in settings):
+    if any(not isinstance(one, Setting) or one.section == CONTROL for one in settings):
         return settings
     trained = any(one.training for one in settings)
-    return [*settings, replace(settings[0], group=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
+    return [*settings, replace(settings[0], section=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
 
 
 def take_settings(what: str, study: Study, method: Callable[[], Iterable[Setting]]) -> list[Setting]:
@@ -233,7 +233,7 @@ def check_options(study: Study, options: Options, out: Path) -> None:
 
 
 def check_baselines(study: Study, runs: Sequence[Run]) -> None:
-    """Raises ValueError if a setting with which all others of its group would be compared cannot be run."""
+    """Raises ValueError if a setting with which all others of its section would be compared cannot be run."""
     if type(study).compare is not Study.compare:
         return
     for pair in study.interactions:
@@ -241,18 +241,18 @@ def check_baselines(study: Study, runs: Sequence[Run]) -> None:
             raise ValueError(f"interactions: {pair!r}: it must be a pair of labels of settings()")
     first: dict[Any, Run] = {}
     for run in runs:
-        first.setdefault((run.setting.group, run.setting.budget), run)
+        first.setdefault((run.setting.section, run.setting.budget), run)
     for run in runs:
-        one, base = run.setting, first[run.setting.group, run.setting.budget]
-        if one.group != CONTROL and (one.n, one.networks, one.draw) != (
+        one, base = run.setting, first[run.setting.section, run.setting.budget]
+        if one.section != CONTROL and (one.n, one.networks, one.draw) != (
             base.setting.n, base.setting.networks, base.setting.draw
         ):  # fmt: skip
             raise ValueError(
-                f"{one.label!r} and {base.setting.label!r} of {one.group!r} cannot be compared: n, networks and draw "
-                "must be equal in a group, since images are compared one by one"
+                f"{one.label!r} and {base.setting.label!r} of {one.section!r} cannot be compared: n, networks and draw "
+                "must be equal in a section, since images are compared one by one"
             )
         if base.impossible and one != base.setting:
             raise ValueError(
-                f"{base.setting.label!r} is the first setting of {one.group!r}, so all others are compared with it, "
+                f"{base.setting.label!r} is the first setting of {one.section!r}, so all others are compared with it, "
                 f"but it cannot be run: {base.impossible}"
             )

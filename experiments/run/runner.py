@@ -157,7 +157,7 @@ def work(
     todo, failed, waited = deque({run.score_id: run for run in runs if not run.impossible}.values()), Failed(), 0
     while todo and time.time() < until:
         run = todo.popleft()
-        show(f"seed {run.network.seed}, {run.setting.group}: {run.setting.label}")
+        show(f"seed {run.network.seed}, {run.setting.section}: {run.setting.label}")
         try:
             cache.waits = False
             stage(run, cache, advance)

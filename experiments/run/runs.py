@@ -123,7 +123,7 @@ class Run:
     def row(self) -> Row:
         """The columns of table.csv that are known before the run."""
         setting, sampler, ladder = self.setting, self.setting.sampler, self.setting.ladder
-        values: Row = {"mode": setting.group, "setting": setting.label, "budget": setting.budget}
+        values: Row = {"section": setting.section, "setting": setting.label, "budget": setting.budget}
         values |= {"schedule": ladder.name, "sampler": sampler.name, "train_seed": self.network.seed}
         if self.impossible:
             with suppress(ValueError):  # a ladder of a user's

@@ -101,7 +101,7 @@ class AlphaBetaLadder:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. Settings of one group and budget are compared with each other.
+    """One setting. Settings of one section and budget are compared with each other.
 
     Args:
         label: its name in tables and reports.
@@ -118,7 +118,7 @@ class Setting:
     label: str = field(metadata=NOT_IDENTITY)
     ladder: Ladder | AlphaBetaLadder
     sampler: Sampler
-    group: str = field(default="all", metadata=NOT_IDENTITY)
+    section: str = field(default="all", metadata=NOT_IDENTITY)
     training: Mapping[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)  # it is in the network
     final_denoise: bool = False
     budget: int | None = field(default=None, metadata=NOT_IDENTITY)

@@ -67,11 +67,11 @@ def _dimension(reference: Reference) -> int:
 
 def impossible_note(runs: Sequence[Run]) -> str:
     """How many settings are not run, as sampler and ladder do not suit each other, with an example; "" if none."""
-    why = {(run.setting.group, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
+    why = {(run.setting.section, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
     if not why:
         return ""
     first = next(iter(why.values()))
-    example = f"{first.setting.label!r} of {first.setting.group!r}"
+    example = f"{first.setting.label!r} of {first.setting.section!r}"
     many = "1 setting is" if len(why) == 1 else f"{len(why)} settings are"
     return f"{many} infeasible and not run: {example}{', ...' * (len(why) > 1)} ({first.impossible})"
 
@@ -104,7 +104,7 @@ def _of_runs(runs: Sequence[Run], cache: Cache) -> Iterator[str]:
 
 
 def _of_equal_settings(runs: Sequence[Run]) -> Iterator[str]:
-    """A warning if settings of one group are one setting under two names, such as karras and karras(rho=7).
+    """A warning if settings of one section are one setting under two names, such as karras and karras(rho=7).
 
     They are if network, sampler and final denoising are equal, and the levels of their ladders to six digits.
     """
@@ -112,14 +112,14 @@ def _of_equal_settings(runs: Sequence[Run]) -> Iterator[str]:
     pairs: dict[tuple[str, str, str], None] = {}
     for run in runs:
         one, levels = run.setting, tuple(f"{sigma:.5e}" for sigma in run.sigmas)
-        key = (one.group, run.network, one.sampler, one.final_denoise, one.draw, levels)
+        key = (one.section, run.network, one.sampler, one.final_denoise, one.draw, levels)
         if (other := first.setdefault(key, run).setting).label != one.label:
-            pairs[one.group, other.label, one.label] = None
+            pairs[one.section, other.label, one.label] = None
     if pairs:
-        (group, a, b), *more = pairs
+        (section, a, b), *more = pairs
         further = f" (one of {len(pairs)} such pairs)" if more else ""
         yield (
-            f"{a!r} and {b!r} of {group!r} are one setting under two names{further}: network, levels and "
+            f"{a!r} and {b!r} of {section!r} are one setting under two names{further}: network, levels and "
             "sampler are equal, so comparing them says nothing"
         )
 

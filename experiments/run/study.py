@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Say = Callable[[str], object]
 Hidden = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
-Of = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (group, budget) -> label -> side
+Of = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (section, budget) -> label -> side
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
@@ -67,7 +67,7 @@ class Study:
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Sequence[str]] = ()  # arguments to show
     uncounted: ClassVar[str] = ""  # what a dry run does not count
-    interactions: ClassVar[Sequence[tuple[str, str]]] = ()  # labels (a, b): does a against b differ between groups?
+    interactions: ClassVar[Sequence[tuple[str, str]]] = ()  # labels (a, b): does a against b differ between sections?
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
@@ -122,15 +122,15 @@ class Study:
         raise NotImplementedError
 
     def compare(self, of: Of) -> Iterator[Comparison]:
-        """In each group every setting against the first, and the set of the best; interactions; the A/A control."""
-        for (group, _), sides in of.items():
-            if group != CONTROL and len(sides) > 1:
+        """In each section every setting against the first, and the set of the best; interactions; the A/A control."""
+        for (section, _), sides in of.items():
+            if section != CONTROL and len(sides) > 1:
                 yield from against_first("setting", [*sides.values()])
                 yield BestSet([*sides.values()])
         for a, b in self.interactions:
-            yield from interactions(a, b, (sides for (group, _), sides in of.items() if group != CONTROL))
+            yield from interactions(a, b, (sides for (section, _), sides in of.items() if section != CONTROL))
         for again in of.get((CONTROL, None), {}).values():
-            others = (side for (group, _), sides in of.items() if group != CONTROL for side in sides.values())
+            others = (side for (section, _), sides in of.items() if section != CONTROL for side in sides.values())
             if (setting := repeated(again, others)) is not None:
                 yield control(again, setting)
 

@@ -34,10 +34,10 @@ def show(page: "Page", report: Path, place: str, works: bool, console: Console) 
 
 def show_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Console) -> None:
     """Prints what failed, one line per setting and message, with the log that has the traceback, and what to do."""
-    broken: dict[tuple[str, str], dict[str, None]] = {}  # (group and setting, message) -> runs
+    broken: dict[tuple[str, str], dict[str, None]] = {}  # (section and setting, message) -> runs
     for row in rows:
         if row["status"] == "failed":
-            broken.setdefault((f"{row['mode']}: {row['setting']}", row["error"]), {})[row["run_id"]] = None
+            broken.setdefault((f"{row['section']}: {row['setting']}", row["error"]), {})[row["run_id"]] = None
     for (name, message), runs in broken.items():
         count = f" ({len(runs)} runs)" if len(runs) > 1 else ""
         log = logs / f"{next(iter(runs))}.log"

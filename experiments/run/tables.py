@@ -64,21 +64,21 @@ class RunResults:
         runs: dict[tuple[str, int | None, str], list[Run]] = {}
         for run in self.runs:
             if not run.impossible:
-                runs.setdefault((run.setting.group, run.setting.budget, run.setting.label), []).append(run)
-        for (group, budget, label), same in runs.items():
+                runs.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
+        for (section, budget, label), same in runs.items():
             one = same[0].setting
             what = (one.ladder, one.sampler, one.final_denoise, one.training, same[0].n)
             there = {run.number: run for run in same if run in self.files}
             rows = {seed: self.rows[run] for seed, run in there.items()}
             distances = {seed: unpacked(self.files[run].score.tensors) for seed, run in there.items()}
-            out.setdefault((group, budget), {})[label] = Side(
-                label, group, budget, len(same), rows, distances, what=what
+            out.setdefault((section, budget), {})[label] = Side(
+                label, section, budget, len(same), rows, distances, what=what
             )
         return out
 
     def find(self, side: Side) -> Run:
         """The first run of a setting that was made."""
-        same = (run for run in self.files if (run.setting.group, run.setting.budget) == side.place)
+        same = (run for run in self.files if (run.setting.section, run.setting.budget) == side.place)
         return next(run for run in same if run.setting.label == side.label)
 
     @cached_property

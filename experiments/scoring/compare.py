@@ -99,7 +99,7 @@ def measured(  # noqa: PLR0913  # the options of the command
     notes = dict.fromkeys([pairing.note] if pairing.note else [])
     if left_out:
         notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
-    shared: Row = {"experiment": NAME, "mode": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
+    shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
     shared["n_reference"] = real.n
     for space, file in files.items():
         extractor = Extractor(space, file, where)

@@ -193,7 +193,7 @@ def _samples_of_result(folder: Path) -> dict[str, str]:
         rows = [row for row in csv.DictReader(file) if row.get("status") == "ok" and row.get("samples_id")]
     if not rows:
         raise ValueError("its table.csv has no run that succeeded")
-    settings = {(row.get("mode"), row.get("setting"), row.get("budget")): row["samples_id"] for row in rows}
+    settings = {(row.get("section"), row.get("setting"), row.get("budget")): row["samples_id"] for row in rows}
     if len(settings) > 1:
         raise ValueError(
             f"it has {len(settings)} settings; name the samples of one, such as {SAMPLES}{rows[0]['samples_id']} (the "

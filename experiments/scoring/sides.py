@@ -169,7 +169,7 @@ def _copies_rows(shared: Row, found: Sequence[Copies], names: Sequence[str]) -> 
         difference, low, high = copies.more(own, n, theirs, m)
         word = WORSE if low > copies.LIMIT else BETTER if high < -copies.LIMIT else NO_DIFFERENCE
         yield shared | {
-            "kind": COPIES, "mode": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
+            "kind": COPIES, "section": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
             "value_b": theirs / m, "difference": difference, "low": low, "high": high, "level": LEVEL,
             "interval": "Newcombe's, over images", "clear": word != NO_DIFFERENCE, "n_networks": 1, "verdict": word,
         }  # fmt: skip

@@ -31,20 +31,22 @@ def page(result: Result) -> Page:
     primary = rows[rows["kind"] == "primary"]
     source = settings.source(result)
     if primary.empty:
-        runs = result.table[result.table["mode"] == "primary"]
+        runs = result.table[result.table["section"] == "primary"]
         text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
         return Page(source, QUESTION, "No verdict.", text, conditions=conditions(result, None, *TERMS))
     row = primary.iloc[0]
     every = settings.rows(result)
-    shown = {side: every[(every["mode"] == "primary") & (every["setting"] == row[side])].iloc[0] for side in ("b", "a")}
+    shown = {
+        side: every[(every["section"] == "primary") & (every["setting"] == row[side])].iloc[0] for side in ("b", "a")
+    }
     said = contrast.spoken(result, row)
     lead, verdict = contrast.failure(result) if contrast.failed(result) else answer(result, row, said)
     metric = said["metric"]
     best = {BETTER: shown["a"], WORSE: shown["b"]}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
     lines = figure(result, rows, row["nfe_a"])
-    quality = result.runs[result.runs["mode"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
-    line = quality["setting"].where(quality["mode"] == "pareto", "beta at equal alpha")
+    quality = result.runs[result.runs["section"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
+    line = quality["setting"].where(quality["section"] == "pareto", "beta at equal alpha")
     name = metric_name("fd", result.features)
     papers = [figures.quality(quality.assign(noise=line), "noise", "fd", name)] if len(quality) else []
     return Page(
@@ -96,7 +98,7 @@ def on_other_levels(result: Result, rows: pd.DataFrame, every: pd.DataFrame) -> 
     """Whether the answer hangs on the ladder: what noise does on others, and what a solver reaches without it."""
     own = rows[(rows["kind"] == OTHER) & (rows["verdict"] != NO_VERDICT)]
     name, texts = metric_name(JUDGE, result.features), list[str]()
-    for ladder, members in every[every["mode"] == OTHER].groupby("schedule", sort=False):
+    for ladder, members in every[every["section"] == OTHER].groupby("schedule", sort=False):
         here = own[own["a"].isin(members["setting"])]
         noise = here[(here["eta_a"] == 1) & (here["eta_b"] == 0)]
         each = [f"{row['nfe_a']:.0f} evaluations by {_change(row)}" for _, row in noise.iterrows()]
@@ -164,7 +166,7 @@ def settings_tables(
 
 def sheet(every: pd.DataFrame) -> Sheet | None:
     """Quality against evaluations: four samples and the score for each eta on ladders of several lengths."""
-    ladders = every[every["mode"].isin(["pareto", "same-ladder"])].drop_duplicates(["setting", "nfe"])
+    ladders = every[every["section"].isin(["pareto", "same-ladder"])].drop_duplicates(["setting", "nfe"])
     costs = sorted(ladders["nfe"].unique())
     if len(costs) < 2:
         return None

@@ -27,7 +27,7 @@ class Group:
         why: why there is no verdict.
     """
 
-    mode: str
+    section: str
     budget: float
     baseline: str
     rows: pd.DataFrame
@@ -38,9 +38,9 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What it is called: its mode, with its budget if that is not in it."""
+        """What it is called: its section, with its budget if that is not in it."""
         budget = "" if missing(self.budget) else f"{self.budget:.0f} evaluations"
-        return self.mode if budget in ("", self.mode) else f"{self.mode}, {budget}"
+        return self.section if budget in ("", self.section) else f"{self.section}, {budget}"
 
     @property
     def use(self) -> str:
@@ -108,9 +108,9 @@ def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]],
 def read(result: Result) -> list[Group]:
     """The groups in the order of the table."""
     every, contrasts, sets, groups = settings.rows(result), result.over_networks(), result.best_sets, []
-    for (mode, budget), rows in every.groupby(["mode", "budget"], sort=False, dropna=False):
-        members = sets[(sets["mode"] == mode) & _same(sets["budget"], budget)]
-        own = contrasts[(contrasts["mode"] == mode) & _same(contrasts["budget"], budget)]
+    for (section, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
+        members = sets[(sets["section"] == section) & _same(sets["budget"], budget)]
+        own = contrasts[(contrasts["section"] == section) & _same(contrasts["budget"], budget)]
         named = own[own["kind"].isin(KINDS)]
         first = named["b"].iloc[0] if len(named) else rows["setting"].iloc[0]
         own = own[(own["b"] == first) & (own["kind"] != "control")].sort_values("value_a", kind="stable")
@@ -125,7 +125,7 @@ def read(result: Result) -> list[Group]:
         why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not missing(text)), "")
         undecided = len(members) > 0 and members["in_set"].isna().all()  # as where networks of their own are few
         why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
-        groups.append(Group(mode, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
+        groups.append(Group(section, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
     return groups
 
 

@@ -11,14 +11,14 @@ from reports.pages.sweep import Group
 from reports.results import Result
 from reports.schema import BETTER, JUDGE
 
-RACE = ", race"  # the end of a race's mode
+RACE = "race"  # section of the settings that race
 SETTINGS = "settings.json"
 WORDS = sweep.Words(place="with {}", title="How the finalists differ from your default")
 
 
 def page(result: Result) -> Page:
     """The headline is on the smallest number of evaluations with a detectable gain, else on the largest."""
-    race = result.table["mode"].str.endswith(RACE)
+    race = result.table["section"] == RACE
     confirmed = replace(result, tables={**result.tables, "table": result.table[~race]})
     page = sweep.page(confirmed, WORDS, headline)
     groups = sweep.read(confirmed)
@@ -31,7 +31,7 @@ def page(result: Result) -> Page:
         page = replace(page, verdict=f"{capital(why)}. The same command goes on from what is stored.")
     raced = ""
     if len(result.race):
-        raced = f"{plural(len(result.race.drop_duplicates(['mode', 'setting'])), 'setting')} raced on "
+        raced = f"{plural(len(result.race.drop_duplicates(['budget', 'setting'])), 'setting')} raced on "
         raced += (
             f"{number(result.race['n_samples'].min(), 0)} images each; the tables show the best, confirmed on other "
         )

@@ -53,8 +53,8 @@ CASES = {
         (["--out", "~nobody-of-this-name/x"], "error: out='~nobody-of-this-name/x': Could not determine home"),
         (["--out", "/dev/null/x"], "error: out='/dev/null/x': nothing can be written there: Not a directory"),
         (
-            ["--only", "mode=x"],
-            "error: only='mode=x': write COLUMN=VALUE, as in --only seed=1 section=control; mode is",
+            ["--only", "section=x"],
+            "error: only='section=x': write COLUMN=VALUE, as in --only seed=1 section=control; section is",
         ),
         (["--features", "digit"], "error: features='digit': it must be one of"),
     ],

@@ -37,7 +37,7 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
     study = preset(name, data="mnist5k", n_samples=min(n_samples, 1_000))  # mnist would be downloaded
     assert preset(name).n_samples == n_samples
     primary, control = contrasts(study)[:2]
-    assert (primary.kind, control.kind, control.a.group) == ("primary", "control", "control")
+    assert (primary.kind, control.kind, control.a.section) == ("primary", "control", "control")
     assert len(pairs(primary)) == len(pairs(control)) == 5
     assert {run.n for pair in pairs(control) for run in pair} == {study.n_samples}
     for a, b in pairs(primary):
@@ -86,7 +86,7 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
 @pytest.mark.parametrize(("n_samples", "explored"), [(1500, 250), (200, 200)])
 def test_all_settings_but_the_primary_contrast_get_fewer_images(n_samples: int, explored: int) -> None:
     study = preset("laptop", n_samples=n_samples)
-    sizes = {run.setting.group: run.n for run in plan(study)}
+    sizes = {run.setting.section: run.n for run in plan(study)}
     assert {sizes.pop(group) for group in ("primary", "control", "solvers")} == {n_samples}
     assert set(sizes.values()) == {explored}
     assert f"{'250 to 1,500' if n_samples > 250 else '200'} samples per" in study.size

@@ -58,10 +58,10 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path) -
     known_images(tmp_path / "store")
     done = run(tmp_path)
     table: pd.DataFrame = done.rows()
-    assert list(table["mode"]) == ["all", "all", "control"]  # the first is also the A/A control
+    assert list(table["section"]) == ["all", "all", "control"]  # the first is also the A/A control
     assert (done.summary["experiment"], done.summary["failed"], len(table)) == ("sweep", 0, done.summary["rows"])
     assert done.summary["evaluations"] == plan["evaluations"]
-    by_name = table[table["mode"] == "all"].set_index("sampler")
+    by_name = table[table["section"] == "all"].set_index("sampler")
     assert by_name.loc["mine", "kd"] == by_name.loc["euler(eta=0)", "kd"]
     assert "\n# Does it run?\n" in done.report and set(done.rows("contrasts")["kind"]) == {"setting", "control"}
 

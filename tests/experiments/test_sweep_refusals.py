@@ -81,10 +81,10 @@ REFUSED = {
         "interactions = [('mine', 'nope')]"
     ),
     "interactions: 'mine': it must be a pair of labels": study("interactions = ('mine', 'euler')"),
-    "group='': it must be a text that can be printed": last("Mine(), group='')"),
-    "group='control' of 'mine': the A/A control of a setting is called so": last("Mine(), 'control')"),
+    "section='': it must be a text that can be printed": last("Mine(), section='')"),
+    "section='control' of 'mine': the A/A control of a setting is called so": last("Mine(), 'control')"),
     r"label='a\x1b[2J': it must be a text that can be printed in a": FILE.replace('"mine", L', r'"a\x1b[2J", L'),
-    "settings(): 'euler' of 'all' more than once; labels of one group": FILE.replace('"mine", L', '"euler ", L'),
+    "settings(): 'euler' of 'all' more than once; labels of one section": FILE.replace('"mine", L', '"euler ", L'),
     "'mine' and 'euler' of 'all' cannot be compared: n, networks and draw must be": last("Mine(), n=50)"),
     "'mine' and 'euler' of 'all' cannot be compared: n, networks and draw must": last("Mine(), draw=1)"),
     "n_samples=20: it must be between 40 and 1666": last("Mine(), n=20)"),

@@ -176,14 +176,14 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
     names = [one.label for one in final]
     assert names == ["vp, eta 0", *order[:-7:-1], "vp, eta 1"], "the default and the best first, if the time is up"
     assert "6 are kept" in said[0]
-    assert {(one.group, one.draw, one.n, one.budget) for one in final} == {("8 evaluations", FRESH, 500, 8)}
-    assert (control.label, control.group, control.draw, control.budget) == (names[0], "control", 1, None)
+    assert {(one.section, one.draw, one.n, one.budget) for one in final} == {("8 evaluations", FRESH, 500, 8)}
+    assert (control.label, control.section, control.draw, control.budget) == (names[0], "control", 1, None)
     runs = plan(study, *chosen)
     assert not {run.seed for run in runs} & {run.seed for run in made.runs}
     found = [*study.compare({**made.sides, **sides(runs)})]
     tuned = [one for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
     assert [(one.a.label, one.b.label) for one in tuned] == [(name, names[0]) for name in names[1:]]
-    assert [one.sides[0].group for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
+    assert [one.sides[0].section for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
     assert [one.a.label for one in found if isinstance(one, Contrast) and one.kind == "control"] == [
         "vp, eta 0, other noise"
     ]
@@ -244,13 +244,13 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     assert verdict.startswith(f"Use {entry['setting']}") == better and verdict.startswith("Keep ") != better
     assert all("def sample(net, noise):" in (done.out / f"report.{kind}").read_text() for kind in ("md", "html"))
     best, table = done.rows("best_sets"), done.rows()
-    assert set(best["mode"]) == {"6 evaluations"} and list(best.loc[best["recommended"], "setting"]) == [
+    assert set(best["section"]) == {"6 evaluations"} and list(best.loc[best["recommended"], "setting"]) == [
         entry["setting"]
     ]
-    race = table[table["mode"].str.endswith("race")]
+    race = table[table["section"] == "race"]
     assert not set(race["sample_seed"]) & set(table.drop(race.index)["sample_seed"])
     on_it = Beta(setting=done.out / "settings.json", network=network, n_steps=6)  # its ladder replaces the geometric
-    ladders = {run.setting.group: run.setting.ladder for run in plan(on_it)}
+    ladders = {run.setting.section: run.setting.ladder for run in plan(on_it)}
     assert {ladders[group] for group in ("primary", "same-ladder", "final-denoise", "control")} == {on_it.ladder}
     assert (on_it.ladder.name.partition("(")[0], on_it.ladder.n_steps) == (entry["ladder"].partition("(")[0], 6)
     assert [on_it.ladder.sigma_max, on_it.ladder.sigma_min] == [entry["sigma_max"], entry["sigma_min"]]

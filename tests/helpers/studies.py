@@ -23,10 +23,10 @@ def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) ->
     found: dict[tuple[str, int | None], dict[str, Side]] = {}
     for run in (run for run in runs if not run.impossible):
         one = run.setting
-        group = found.setdefault((one.group, one.budget), {})
+        group = found.setdefault((one.section, one.budget), {})
         rows = dict(group[one.label].rows) if one.label in group else {}
         rows[run.network.seed - OTHER * one.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
-        group[one.label] = Side(one.label, one.group, one.budget, len(rows), rows, {})
+        group[one.label] = Side(one.label, one.section, one.budget, len(rows), rows, {})
     return found
 
 

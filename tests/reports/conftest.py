@@ -29,7 +29,7 @@ def id_of(setting: str) -> str:
 
 def runs_of(mode: str, setting: str, mmd: float, **values: Any) -> Rows:
     """A row of table.csv per network. `mmd` is times 1000, and FD is the same number."""
-    row = COMMON | {"mode": mode, "setting": setting, "status": "ok", "sampler": "euler", "eta": 0, "nfe": 66,
+    row = COMMON | {"section": mode, "setting": setting, "status": "ok", "sampler": "euler", "eta": 0, "nfe": 66,
         "grain": 0.0, "mmd": mmd / 1000, "fd": mmd, "samples_id": id_of(setting),
         "finished_at": "2026-11-20T10:00+00:00"}  # fmt: skip
     return [row | {"train_seed": seed, "run_id": f"{mode}{setting}{seed}"} | values for seed in range(3)]
@@ -42,7 +42,7 @@ def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, 
     names = ("value_a", "value_b", "difference", "low", "high")
     ends = (before + change, before, change, change - half, change + half)
     row = COMMON | {name: end / scale for name, end in zip(names, ends, strict=True)} | {
-        "kind": kind, "mode": mode, "metric": metric, "a": a, "b": b, "n_networks": 3, "n_planned": 3, "nfe_a": 66,
+        "kind": kind, "section": mode, "metric": metric, "a": a, "b": b, "n_networks": 3, "n_planned": 3, "nfe_a": 66,
         "nfe_b": 66, "clear": abs(change) > half, "interval": "t over networks", "se": half / 2 / scale,
         "detectable": 2 / scale, "verdict": verdict, "level": 0.95, "n_compared": 1,
         "p_value": 1e-6 if abs(change) > half else 0.5,
@@ -85,7 +85,7 @@ def beta(folder: Make) -> Make:
         table = runs_of("primary", b, before, grain=grain.get(b, 0))
         table += runs_of("primary", a, before + change, eta=1, grain=grain.get(a, 0))
         table += runs_of("same-ladder", "eta 0.5", 11, eta=0.5, grain=grain.get("eta 0.5", 0))
-        table += [COMMON | {"mode": "primary", "status": "failed", "run_id": f"f{at}"} for at in range(failed)]
+        table += [COMMON | {"section": "primary", "status": "failed", "run_id": f"f{at}"} for at in range(failed)]
         table += runs_of("control", f"{b} again", before)
         contrasts = compared("primary", "primary", a, b, change, verdict, before=before, **values)
         contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
@@ -111,7 +111,7 @@ def sweep(folder: Make) -> Make:
             budget = {"budget": float(group.split()[0])} if group[:1].isdigit() else {}
             for name, (mmd, verdict, grain, tied) in settings.items():
                 table += runs_of(group, name, mmd, grain=grain, **budget)
-                sets.append(COMMON | {"mode": group, "setting": name, "metric": "mmd", "in_set": tied} | budget)
+                sets.append(COMMON | {"section": group, "setting": name, "metric": "mmd", "in_set": tied} | budget)
                 sets[-1] |= {"recommended": name == use} if use else {}
                 if name != first:
                     known = {"before": before, **budget, **values}

@@ -49,7 +49,7 @@ def test_a_row_is_flagged_by_its_caveat_or_the_reason_why_it_cannot_be_read(rows
     assert "⚑ Fine noise in the samples of x (grain 0.020)." in rows["three"] and "(no report yet)" in rows["three"]
     assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
     assert "The control failed" in rows["two &lt;b&gt;"] and '<small class="flag">' in rows["two &lt;b&gt;"]
-    assert "⚑ table.csv: missing columns: mode, setting" in rows["five"]
+    assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
     with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
         write_index(tmp_path / "deep" / "one" / "images")
 

@@ -99,7 +99,7 @@ def test_slots_figure_and_table_show_the_same_numbers(folder: Make, beta: Make) 
     assert lines[0] == ("eta 1", "−8.0", "−9.0 to −7.0", "better") and lines[1][3] == "no difference detected"
     rows = page.tables[0].rows
     assert [(row.name, row.best) for row in rows] == [("eta 1", True), ("eta 0.5", False), ("eta 0", False)]
-    page = read_page(folder("run", {"experiment": "beta"}, table=[{"mode": "primary", "status": "failed"}]))
+    page = read_page(folder("run", {"experiment": "beta"}, table=[{"section": "primary", "status": "failed"}]))
     assert page.answer == "No verdict. 0 of 1 primary run succeeded." and not page.slots
 
 

@@ -60,16 +60,16 @@ def headline(name: str) -> pd.DataFrame:
     if ASKS[name] == "beta":
         assert row["kind"] == "primary"
     else:
-        runs = runs.query("status == 'ok' and mode != 'control'").drop_duplicates(["mode", "setting", "run_id"])
-        judged = judged[judged["b"] == judged["mode"].map(runs.groupby("mode")["setting"].first())]
-        ends = judged.groupby("mode")[["budget", "value_b"]].first()
+        runs = runs.query("status == 'ok' and section != 'control'").drop_duplicates(["section", "setting", "run_id"])
+        judged = judged[judged["b"] == judged["section"].map(runs.groupby("section")["setting"].first())]
+        ends = judged.groupby("section")[["budget", "value_b"]].first()
         mode = ends["budget"].idxmax() if ASKS[name] == "ladders" else ends["value_b"].idxmin()
-        own = judged[judged["mode"] == mode].sort_values("value_a")
-        grain = own["a"].map(runs[runs["mode"] == mode].groupby("setting")["grain"].mean())
+        own = judged[judged["section"] == mode].sort_values("value_a")
+        grain = own["a"].map(runs[runs["section"] == mode].groupby("setting")["grain"].mean())
         better = own["verdict"] == "better"
         clean = better & ~(grain > INFOS[name].get("statistics", {}).get("grainy", 0.01))
         row = next(own[which] for which in (clean, better, own["verdict"] != "") if which.any()).iloc[0]
-    keys = ["kind", "mode", "a", "b", "nfe_a"]
+    keys = ["kind", "section", "a", "b", "nfe_a"]
     return pooled[(pooled[keys] == row[keys]).all(axis=1)].set_index("metric").loc[["mmd", "fd"]]
 
 
@@ -107,7 +107,7 @@ def test_the_first_screen_equals_the_tables(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in COMPARED if ASKS[name] == "beta"])
 def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) -> None:
-    runs, row = table(name, "table").query("mode == 'primary'"), headline(name).loc["mmd"]
+    runs, row = table(name, "table").query("section == 'primary'"), headline(name).loc["mmd"]
     day, seconds = datetime.fromisoformat(table(name, "table")["finished_at"].max()), INFOS[name].get("wall_seconds", 0)
     known = {text for value in numbers(name).values() for text in value.split(" to ")}
     known |= {f"{value:.3f}" for value in runs.groupby("setting")["grain"].mean()} | {"1000", "95", "0"}

@@ -46,10 +46,10 @@ class Brought(Exact):
 
 
 RUN = Run(
-    Setting("a", Ladder("karras", 6), Euler(0.0), group="6 evaluations", budget=6), Brought(), 132, Machine(),
+    Setting("a", Ladder("karras", 6), Euler(0.0), section="6 evaluations", budget=6), Brought(), 132, Machine(),
     Reference("mnist5k", "digits", ""),
 )  # fmt: skip
-ROW = {"mode": "6 evaluations", "setting": "a", "budget": 6, "recommended": True, "in_set": True, "value": 0.1,
+ROW = {"section": "6 evaluations", "setting": "a", "budget": 6, "recommended": True, "in_set": True, "value": 0.1,
        "fd": 1.0, "n_networks": 1, "no_verdict": None}  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
         model: Model = Brought.model, code: str | None = None, more: str = "", libraries: list[str] | None = None
     ) -> tuple[dict[str, Any], str]:
         """`code`: what is made for torch, instead of the loop; `more`: a group without images."""
-        nothing = ROW | {"mode": more, "recommended": False, "in_set": None, "no_verdict": "no images"}
+        nothing = ROW | {"section": more, "recommended": False, "in_set": None, "no_verdict": "no images"}
         monkeypatch.setattr(export, "data_of", lambda *_: IMAGES)
         monkeypatch.setattr(Brought, "model", model)
         if code is not None:
@@ -86,7 +86,7 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
 
 
 def test_why_there_is_no_setting_is_said(tmp_path: Path) -> None:
-    rows = [{"mode": "6 evaluations", "recommended": False, "no_verdict": "no images"} for _ in range(2)]
+    rows = [{"section": "6 evaluations", "recommended": False, "no_verdict": "no images"} for _ in range(2)]
     assert write(tmp_path, rows, []) == "no settings.json and no code: no images"
     assert not (tmp_path / "settings.json").exists()
 

@@ -40,7 +40,9 @@ def best_set_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]
     return list(contrasts.best_set_rows(comparisons, Judge.of(comparisons, floors)))
 
 
-def side(label: str, value: float, networks: int = 2, planned: int | None = None, group: str = "g", **row: Any) -> Side:
+def side(
+    label: str, value: float, networks: int = 2, planned: int | None = None, section: str = "g", **row: Any
+) -> Side:
     """A setting with exactly this distance, to which each image adds noise of size 1."""
     rng = np.random.default_rng(sum(label.encode()))
     rows, distances = {}, {}
@@ -49,7 +51,7 @@ def side(label: str, value: float, networks: int = 2, planned: int | None = None
         known = {name: Distance(value, terms - terms.mean()) for name in METRICS}
         rows[seed] = ROW | {"run_id": f"{label}{seed}", "model_id": f"m{seed}", "nfe": 8, "fd": known["fd"].value} | row
         distances[seed] = known
-    return Side(label, group, None, networks if planned is None else planned, rows, distances)
+    return Side(label, section, None, networks if planned is None else planned, rows, distances)
 
 
 def pooled(rows: list[dict[str, Any]], metric: str = "mmd") -> dict[tuple[str, str], dict[str, Any]]:
@@ -130,7 +132,7 @@ def crossed(networks: int = 5, **row: Any) -> list[dict[str, Side]]:
     values = {"narrow": {"x": 0.8, "y": 0.7}, "wide": {"x": 0.9, "y": 0.4}}
     out = list[dict[str, Side]]()
     for group, known in values.items():
-        own = {label: side(label + group, value, networks, group=group, model_id=group, **row)
+        own = {label: side(label + group, value, networks, section=group, model_id=group, **row)
                for label, value in known.items()}  # fmt: skip
         out.append({label: replace(one, label=label) for label, one in own.items()})
     return out
@@ -239,7 +241,7 @@ def test_nothing_is_recommended_if_a_run_of_the_default_failed() -> None:
 
 def test_the_same_samples_under_two_names_are_one_comparison() -> None:
     rows = {label: side(label, value, samples_id=label) for label, value in zip("abc", (0.5, 0.0, 0.6), strict=True)}
-    again = {label: replace(one, group="h") for label, one in rows.items()}
+    again = {label: replace(one, section="h") for label, one in rows.items()}
     everything = [*against_first("setting", [*rows.values()]), *against_first("setting", [again["a"], again["b"]])]
     found = [row for row in contrast_rows(everything, FLOORS) if "verdict" in row and row["metric"] == "mmd"]
     assert [(row["a"], row["n_compared"], row["family"]) for row in found] == [

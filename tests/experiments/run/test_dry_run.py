@@ -25,7 +25,9 @@ def runs(networks: int, retrained: bool = False) -> list[Run]:
     out = [spine.run(Euler(eta), spine.trained(seed), n=N, label=f"eta {eta:g}") for seed in seeds for eta in (0, 1.0)]
     if retrained:
         out += [spine.run(Euler(0.0), spine.trained(seed, lr=1e-3), n=N, label="lr") for seed in seeds]
-    again = [spine.run(Euler(0.0), spine.trained(seed), n=N, label="eta 0", group="control", draw=1) for seed in seeds]
+    again = [
+        spine.run(Euler(0.0), spine.trained(seed), n=N, label="eta 0", section="control", draw=1) for seed in seeds
+    ]
     return out + again
 
 

@@ -46,19 +46,19 @@ def test_the_best_go_on_to_other_images(tmp_path: Path, capsys: pytest.CaptureFi
     """Again, it costs nothing. A part of it is run alone."""
     done = asked(tmp_path, tune())
     rows = pd.DataFrame(done.rows)
-    raced, final = (rows[rows["mode"] == mode] for mode in (GROUP + RACE, GROUP))
+    raced, final = (rows[rows["section"] == mode] for mode in (RACE, GROUP))
     best = set(raced.sort_values("mmd")["setting"][:6])
     assert len(raced) == 8 and best <= set(final["setting"]) <= best | {"karras, eta 0", "karras, eta 1"}
     assert set(raced["sample_seed"]) == {0} and set(final["sample_seed"]) == {20_000}
     race = pd.read_csv(tmp_path / "out" / "race.csv")
     assert set(race[race["left"]]["setting"]) == set(final["setting"]) and len(race) == 8
-    assert (rows["mode"] == "control").sum() == 1 and set(rows["status"]) == {"ok"}
+    assert (rows["section"] == "control").sum() == 1 and set(rows["status"]) == {"ok"}
     assert last(capsys)[1]["evaluations"] == len(rows) * 2 * 40
     before = (tmp_path / "out" / "table.csv").read_bytes()
     asked(tmp_path, tune())
     assert last(capsys)[1]["evaluations"] == 0 and (tmp_path / "out" / "table.csv").read_bytes() == before
     part = asked(tmp_path, tune(), only=("setting=karras, eta 0",))
-    assert [row["mode"] for row in part.rows] == [GROUP + RACE]
+    assert [row["section"] for row in part.rows] == [RACE]
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def test_after_the_time_nothing_begins_and_what_is_left_out_is_named(
     """The race has 60 % of it. The defaults come first, then settings spread evenly."""
     done = asked(tmp_path, tune(time="10s"))
     order = [run.setting.label for run in _baselines_first(plan(tune()))]
-    modes = (GROUP + RACE, GROUP, "control")
-    raced, final, again = ([row["setting"] for row in done.rows if row["mode"] == mode] for mode in modes)
+    modes = (RACE, GROUP, "control")
+    raced, final, again = ([row["setting"] for row in done.rows if row["section"] == mode] for mode in modes)
     assert set(raced) == set(order[:6]) and len(final) == 4 and not again
     out, said = last(capsys)
-    assert f"{GROUP + RACE}: left out, since the time was up: “" in out and said["failed"] == 0
+    assert f"{GROUP}: left out, since the time was up: “" in out and said["failed"] == 0
     assert all(f"“{label}”" in out for label in order[6:])
     assert "the time was up: 3 of 7 runs of the last settings were not begun" in out
 
@@ -104,6 +104,6 @@ def test_a_setting_that_fails_leaves_the_race(
 
     monkeypatch.setattr(stages, "_sample", fails)
     done = asked(tmp_path, tune())
-    bad = [(row["mode"], row["status"]) for row in done.rows if row["setting"] == "karras, dpm++2m"]
-    assert bad == [(GROUP + RACE, "failed")] and done.status == 1
-    assert f"{GROUP + RACE}: left out, since a run failed: “karras, dpm++2m”" in capsys.readouterr().out
+    bad = [(row["section"], row["status"]) for row in done.rows if row["setting"] == "karras, dpm++2m"]
+    assert bad == [(RACE, "failed")] and done.status == 1
+    assert f"{GROUP}: left out, since a run failed: “karras, dpm++2m”" in capsys.readouterr().out

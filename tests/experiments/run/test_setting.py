@@ -37,7 +37,7 @@ OTHERS: dict[str, Any] = {  # of each field
     "ema_decay": 0.5, "seed": 7, "machine": Machine(threads=7), "device": "cuda", "precision": "bf16", "compiled": True,
     "threads": 7, "torch_minor": "0.0", "source": "python:a:b", "content": "x", "name": "x", "label": 7, "n_steps": 7,
     "sigma_max": 7.0, "sigma_min": 0.7, "schedule": "karras", "options": (("rho", 5.0),), "alpha": 0.7, "beta": 0.17,
-    "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "group": "x", "final_denoise": True, "budget": 7, "n": 70,
+    "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "section": "x", "final_denoise": True, "budget": 7, "n": 70,
     "networks": 7, "draw": 7, "retrained": True, "impossible": "x", "training": {"lr": 7.0}, "features": "natural",
     "features_id": "x", "weights": Path("x"), "batch": 7, "p_mean": 0.7, "p_std": 0.7, "data": "mnist",
     "decoder": Pretrained(source="python:module:function"), "most": 7,
@@ -59,7 +59,7 @@ def test_identity_changes_with_every_field_that_changes_a_result(config: Any) ->
 
 def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
     plain = run()
-    assert plain.samples_id == run(label="other", group="b", budget=9, networks=2).samples_id
+    assert plain.samples_id == run(label="other", section="b", budget=9, networks=2).samples_id
     assert plain.samples_id != replace(plain, batch=7).samples_id
     others = [run(draw=1), run(final_denoise=True), run(n=41), run(n_steps=3), run(Heun()), run(network=exact(1))]
     assert len({one.samples_id for one in (plain, *others)}) == 7
@@ -76,10 +76,10 @@ def test_identity_is_known() -> None:
 
 @pytest.mark.parametrize("network", [exact(1), trained(1)], ids=["exact", "trained"])
 def test_a_row_says_what_is_run(network: Any) -> None:
-    one = run(Euler(0.5), network, 4, label="mine", group="any", final_denoise=True, draw=1, budget=8)
+    one = run(Euler(0.5), network, 4, label="mine", section="any", final_denoise=True, draw=1, budget=8)
     row = one.row()
     expected = {
-        "mode": "any", "setting": "mine", "budget": 8, "schedule": "geometric", "sampler": "euler(eta=0.5)",
+        "section": "any", "setting": "mine", "budget": 8, "schedule": "geometric", "sampler": "euler(eta=0.5)",
         "train_seed": 1, "data": data(), "sigma_max": 30.0, "sigma_min": 0.03, "n_steps": 4, "final_denoise": True,
         "n_samples": N, "sample_seed": 10_001, "features": "digits", "features_id": reference().features_id,
         "precision_mode": "fp32", "compiled": False, "threads": 1, "model_id": identity(network),
@@ -263,7 +263,7 @@ def test_each_setting_is_run_with_each_of_its_networks() -> None:
         ([A, A], {}, "'a' of 'all' more than once"),
         ([replace(A, label="a\nb")], {}, r"label='a\\nb': it must be a text that can be printed"),
         ([replace(A, label=" ")], {}, "label=' '"),
-        ([replace(A, group="control")], {}, "group='control'"),
+        ([replace(A, section="control")], {}, "section='control'"),
         ([replace(A, training={"lrr": 1.0})], {}, "training of 'a': Trained has no lrr"),
         ([replace(A, training={"seed": 1})], {}, "training='seed' of 'a': all settings of a study share it"),
         ([replace(A, training={"lr": -1.0})], {}, "lr=-1.0"),

@@ -91,7 +91,7 @@ KARRAS = Ladder("karras", 4)
         ({"final_denoise": True}, False),
         ({"draw": 1}, False),
         ({"network": Trained(noise=LogNormal(0.0))}, False),
-        ({"group": "another"}, False),
+        ({"section": "another"}, False),
     ],
     ids=["equal", "equal levels", "other levels", "sampler", "denoised", "noise", "network", "group"],
 )

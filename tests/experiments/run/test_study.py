@@ -52,17 +52,17 @@ class Grouped(Mine):
     besides: str = ""
 
     def settings(self) -> Iterator[Setting]:
-        yield Setting("alone", Ladder(n_steps=2), Euler(0.3), group="one")
+        yield Setting("alone", Ladder(n_steps=2), Euler(0.3), section="one")
         for eta in self.etas:
-            yield Setting(f"eta {eta:g}", Ladder(n_steps=2), Euler(eta), group="two")
+            yield Setting(f"eta {eta:g}", Ladder(n_steps=2), Euler(eta), section="two")
         for power in (1.0, 2.0) if self.besides == "blind" else ():
-            yield Setting(f"blind {power:g}", Ladder(n_steps=2), Blind(power), group="two")
+            yield Setting(f"blind {power:g}", Ladder(n_steps=2), Blind(power), section="two")
         if self.besides == "a control":
-            yield Setting("again", Ladder(n_steps=2), Euler(1.0), group=CONTROL, draw=1)
+            yield Setting("again", Ladder(n_steps=2), Euler(1.0), section=CONTROL, draw=1)
 
     def then(self, results: Any, say: Any) -> Iterator[Setting]:
         if self.besides == "repeats":
-            yield Setting("eta 1", Ladder(n_steps=2), Euler(1.0), group="two")
+            yield Setting("eta 1", Ladder(n_steps=2), Euler(1.0), section="two")
 
     def more(self, results: Any) -> Any:
         return {self.besides: []} if ".csv" in self.besides else {}
@@ -200,7 +200,7 @@ def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = asked(tmp_path, mine(seeds=1, broken=True))
-    rows = table(tmp_path).set_index(["mode", "setting"])
+    rows = table(tmp_path).set_index(["section", "setting"])
     failed = rows.loc[("all", "broken")]
     assert found.status == 1 and failed["status"] == "failed" and (rows["status"] == "ok").sum() == 3
     assert failed["error"] == "sampler broken: RuntimeError: broken by its author" and pd.isna(failed["fd"])
@@ -279,14 +279,14 @@ def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, se
     of_control = contrasts[(contrasts["kind"] == CONTROL) & (contrasts["metric"] == "mmd")]
     (one,) = of_control[of_control["verdict"].notna()].itertuples()
     assert (one.a, one.b) == (f"{setting}, other noise", setting)
-    again = rows["mode"] == CONTROL
+    again = rows["section"] == CONTROL
     assert one.value_a == rows[again]["mmd"].item()
     assert one.value_b == rows[~again & (rows["setting"] == setting)]["mmd"].item()
 
 
 def test_a_part_without_the_setting_of_the_control_has_none(tmp_path: Path) -> None:
-    asked(tmp_path, grouped(), only=("mode=two,control",))
-    assert set(table(tmp_path, "contrasts")["kind"]) == {"setting"} and CONTROL in set(table(tmp_path)["mode"])
+    asked(tmp_path, grouped(), only=("section=two,control",))
+    assert set(table(tmp_path, "contrasts")["kind"]) == {"setting"} and CONTROL in set(table(tmp_path)["section"])
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,10 @@ def test_what_a_study_adds_must_be_new_and_known(besides: str, says: str, tmp_pa
 @pytest.mark.slow
 def test_an_interaction_is_in_the_table_and_on_the_page(tmp_path: Path) -> None:
     done = asked(tmp_path, Crossed(**vars(mine())))
-    rows, contrasts = table(tmp_path).set_index(["mode", "setting", "train_seed"])["mmd"], table(tmp_path, "contrasts")
+    rows, contrasts = (
+        table(tmp_path).set_index(["section", "setting", "train_seed"])["mmd"],
+        table(tmp_path, "contrasts"),
+    )
     (row,) = contrasts.query("kind == 'interaction' and metric == 'mmd' and train_seed != train_seed").itertuples()
     late, early = (
         np.mean([rows[group, "eta 1", seed] - rows[group, "eta 0", seed] for seed in (1, 2)])
@@ -367,7 +370,7 @@ def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
     query = ("section=control", "seed=1")
     found = asked(tmp_path, mine(sigma_min=1.0), only=query)
     doubt = "a ladder ends at sigma 1, so this much noise stays in its samples"
-    assert [row["mode"] for row in found.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
+    assert [row["section"] for row in found.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
     report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
     assert f"a part of the experiment was run, 1 of 6 runs: --only {shlex.join(query)}" in report
     assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])

@@ -76,7 +76,7 @@ def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path) -> None
     """One line per setting and message; a run without a log has none."""
     (tmp_path / "r1.log").write_text("Traceback")
     rows = [
-        {"run_id": run, "status": status, "mode": "all", "setting": setting, "error": error}
+        {"run_id": run, "status": status, "section": "all", "setting": setting, "error": error}
         for run, status, setting, error in [
             ("r1", "failed", "broken", "RuntimeError: [no] gain"),
             ("r2", "failed", "broken", "RuntimeError: [no] gain"),

@@ -245,7 +245,7 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
         return store.cached("samples", Ladder(n_steps=number), lambda: ({"samples": samples}, {})).path.stem
 
     ids = [stored(1, digits[:60]), stored(2, digits[60:120])]
-    rows = [{"status": "ok", "mode": "run", "setting": "x", "budget": "", "samples_id": name, "sample_seed": seed}
+    rows = [{"status": "ok", "section": "run", "setting": "x", "budget": "", "samples_id": name, "sample_seed": seed}
             for seed, name in enumerate(ids)]  # fmt: skip
     for name, setting in (("one", "x"), ("two", "y")):
         (tmp_path / name).mkdir()
