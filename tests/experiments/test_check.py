@@ -15,7 +15,7 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
-from diffusion_core.data import resolve
+from diffusion_core.data.load import resolve
 from diffusion_core.exact import Empirical
 from experiments.own import external
 from experiments.own.fingerprint import network_fingerprint
@@ -160,7 +160,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
     see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.run.setup_warnings.examine", lambda *_: pytest.fail("it was asked twice"))
+        patch.setattr("experiments.run.setup_warnings.check_denoising", lambda *_: pytest.fail("it was asked twice"))
         assert said("wrong") == [doubt]
 
 
