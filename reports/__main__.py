@@ -8,7 +8,7 @@ from experiments.edge import guarded, importing, no_empty_words
 def run() -> int:
     """Reads the command line and writes a report. Returns the exit status."""
     with importing():
-        from reports.command_line import command
+        from reports.cli import command
     return command([*no_empty_words(sys.argv[1:])], "python -m reports")
 
 

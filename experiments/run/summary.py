@@ -49,20 +49,19 @@ def show_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Consol
 
 
 def _panel(page: "Page", works: bool, place: Text) -> Panel:
-    slots = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    slots.add_column()
-    slots.add_column(justify="right", style="bold")
-    slots.add_column()
-    for slot in page.slots:
-        notes = [*(words for _, words in slot.legend), *slot.notes]
-        slots.add_row(Text(slot.label), Text(slot.value), Text("; ".join(notes)))
+    key_figures = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    key_figures.add_column()
+    key_figures.add_column(justify="right", style="bold")
+    key_figures.add_column()
+    for figure in page.key_figures:
+        key_figures.add_row(Text(figure.label), Text(figure.value), Text("; ".join(figure.notes)))
     doubtful = page.failed and not works
     lead = (f"{page.lead} " if page.lead else "", "bold white on red" if doubtful else "bold green")
     parts = [Text(WORKS, "bold green")] if works else []
     parts.append(Text.assemble(lead, (page.verdict, "bold")))
     parts += [Text(page.also)] if page.also else []
-    parts += [Text(page.caveat, "yellow")] if page.caveat else []
+    parts += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
     where = Text.assemble("report: ", place, overflow="fold")
     border = "red" if doubtful else "blue"
-    body = Group(*parts, slots, where)
+    body = Group(*parts, key_figures, where)
     return Panel(body, title=Text(page.question), title_align="left", border_style=border, padding=(1, 2))

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pandas as pd
 
 from reports import settings
-from reports.conditions import origin
+from reports.details import describe_origin
 from reports.formats import missing, number, plural
-from reports.page import Axis, Bar, Column, Family, Figure, Line, Page, Row, Slot, Source, Table
-from reports.results import Result
+from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
+from reports.results import LoadedResult
 from reports.schema import WORSE
 
 RATIOS = Axis((0.45, 1.15))  # of standard deviations; one beyond is drawn at the edge, and its number says where it is
@@ -35,7 +35,7 @@ TERMS = [
 ]  # fmt: skip
 
 
-def page(result: Result) -> Page:
+def page(result: LoadedResult) -> Page:
     policies = result.policies.copy()
     steps = result.policy_steps.assign(n_steps=result.policy_steps["n_steps"].astype(int)).set_index(
         ["sampler", "n_steps"]
@@ -44,14 +44,14 @@ def page(result: Result) -> Page:
     policies["off"] = [abs(_worst(steps, name, counts[0]) - 1) if counts else 0.0 for name in policies["sampler"]]
     policies = policies.sort_values("off", kind="stable", na_position="last")
     files = sorted(path.name for path in result.folder.glob("*.csv*"))
-    conditions = [*TERMS, ("Measured", f"{number(policies['seconds'].sum(), 0)} s of CPU."), *origin(result.info)]
-    source = settings.source(result, "exact velocity on Gaussian data", plural(len(policies), "step"))
+    details = [*TERMS, ("Measured", f"{number(policies['seconds'].sum(), 0)} s of CPU."), *describe_origin(result.info)]
+    source = settings.describe_source(result, "exact velocity on Gaussian data", plural(len(policies), "step"))
     make = _one if len(policies) == 1 else _many
     made = make(result, policies, steps, counts)
-    return replace(made, source=source, question=result.info["question"], conditions=[*conditions, ("Files", files)])
+    return replace(made, source=source, question=result.info["question"], details=[*details, ("Files", files)])
 
 
-def _one(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: list[int]) -> Page:
+def _one(result: LoadedResult, policies: pd.DataFrame, steps: pd.DataFrame, counts: list[int]) -> Page:
     """One step: every check with what it says, and its ratio by the number of steps."""
     row, checks = policies.iloc[0], result.policy_checks
     wrong = checks[checks["verdict"] == "wrong"]
@@ -64,12 +64,14 @@ def _one(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: li
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
     says = f"the mean over {round(1 / share)} dimensions" if is_mean else "1: the sum over dimensions"
-    slots = [Slot("log_prob ÷ log density", factor, [says])]
+    key_figures = [KeyFigure("log_prob ÷ log density", factor, [says])]
     figures = []
     if counts:
         few, last = _worst(steps, row["sampler"], counts[0]), steps["last_noise"].iloc[0]
-        slots.append(Slot(f"Ratio with {counts[0]} steps", number(few, 3), [f"1 is right; last noise {last:.3f}"]))
-        slots.append(Slot("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"]))
+        key_figures.append(
+            KeyFigure(f"Ratio with {counts[0]} steps", number(few, 3), [f"1 is right; last noise {last:.3f}"])
+        )
+        key_figures.append(KeyFigure("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"]))
         lines = []
         for n in counts:
             low, high = (RATIOS.place(steps.loc[(row["sampler"], n), name]) for name in ("ratio_low", "ratio_high"))
@@ -78,10 +80,10 @@ def _one(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: li
         figures.append(_figure(f"{NOTE}, lowest and highest of four directions.", "By number of steps", lines))
     cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
     table = Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)
-    return Page(Source(), "", *answer, slots=slots, figures=figures, tables=[table], noun="check", order="")
+    return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, tables=[table], noun="check", order="")
 
 
-def _many(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: list[int]) -> Page:
+def _many(result: LoadedResult, policies: pd.DataFrame, steps: pd.DataFrame, counts: list[int]) -> Page:
     """Several steps: the law of each, and every check."""
     wrong = policies[policies["kind"] != "right"]
     limits = int((wrong["kind"] == "wrong limit").sum())
@@ -91,10 +93,12 @@ def _many(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: l
     if not others and not policies["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
     share, off = 100 * len(wrong) / len(policies), 100 * policies["off"].dropna()
-    slots = [Slot("Not right", f"{len(wrong)} of {len(policies)}", lengths=[("before", 100), (WORSE, share)])]
+    key_figures = [
+        KeyFigure("Not right", f"{len(wrong)} of {len(policies)}", lengths=[("before", 100), (WORSE, share)])
+    ]
     if counts:
         note = f"median error of the standard deviation; {off.min():.0f} to {off.max():.0f} %"
-        slots.append(Slot(f"With {counts[0]} steps", f"{off.median():.0f} %", [note]))
+        key_figures.append(KeyFigure(f"With {counts[0]} steps", f"{off.median():.0f} %", [note]))
     lines = []
     for _, row in policies.iterrows():
         known = [("open", _worst(steps, row["sampler"], n)) for n in counts[:1]]
@@ -123,7 +127,7 @@ def _many(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: l
     heads = [Column(check, "mid", f"{check} ") for check in checks]
     tables.append(Table("Every check", heads, found))
     return Page(
-        Source(), "", f"{len(policies) - len(wrong)} of {len(policies)} are.", " ".join(parts), slots=slots,
+        Source(), "", f"{len(policies) - len(wrong)} of {len(policies)} are.", " ".join(parts), key_figures=key_figures,
         figures=figures, tables=tables if counts else tables[1:], noun="step",
         note="What each check says is in policy_checks.csv.",
     )  # fmt: skip
@@ -131,8 +135,8 @@ def _many(result: Result, policies: pd.DataFrame, steps: pd.DataFrame, counts: l
 
 def _figure(note: str, title: str, lines: list[Line]) -> Figure:
     ends = "too narrow", "too wide"
-    families = [Family(title, "", lines)]
-    return Figure("The law of the samples", note, families, RATIOS, RATIOS.place(1), ends, TICKS, long=True)
+    sections = [FigureSection(title, "", lines)]
+    return Figure("The law of the samples", note, sections, RATIOS, RATIOS.place(1), ends, TICKS, long=True)
 
 
 def _worst(steps: pd.DataFrame, name: str, n_steps: int) -> float:

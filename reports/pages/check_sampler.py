@@ -6,10 +6,10 @@ from dataclasses import replace
 import pandas as pd
 
 from reports import settings
-from reports.conditions import origin
+from reports.details import describe_origin
 from reports.formats import capital, missing, number, plural
-from reports.page import Axis, Bar, Family, Figure, Line, Page, Slot, Source
-from reports.results import Result
+from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line, Page, Source
+from reports.results import LoadedResult
 from reports.schema import WORSE
 
 RATIOS = Axis((0.35, 1.65))  # of standard deviations; one beyond is drawn at the edge, and its number says where it is
@@ -55,7 +55,7 @@ TERMS = [
 ]  # fmt: skip
 
 
-def page(result: Result) -> Page:
+def page(result: LoadedResult) -> Page:
     verdicts, budgets = result.verdicts, result.budgets
     wide = budgets[(budgets["data_std"] > WIDE) & budgets["ratio"].notna()]
     worst = wide.groupby(["sampler", "n_steps"], sort=False)["ratio"].agg(farthest)
@@ -64,9 +64,9 @@ def page(result: Result) -> Page:
     how = ", ".join(f"{plural(n, 'sampler')} by {name}" for name, n in verdicts["how"].value_counts().items())
     cpu = f"{how}; {number(verdicts['seconds'].sum(), 0)} s of CPU."
     files = sorted(path.name for path in result.folder.glob("*.csv*"))
-    source = settings.source(result, "exact network on Gaussian data", plural(len(verdicts), "sampler"))
-    conditions = [*TERMS, ("Measured", cpu), *origin(result.info), ("Files", files)]
-    return replace(made, source=source, question=result.info["question"], noun="sampler", conditions=conditions)
+    source = settings.describe_source(result, "exact network on Gaussian data", plural(len(verdicts), "sampler"))
+    details = [*TERMS, ("Measured", cpu), *describe_origin(result.info), ("Files", files)]
+    return replace(made, source=source, question=result.info["question"], noun="sampler", details=details)
 
 
 def farthest(ratios: pd.Series) -> float:
@@ -90,33 +90,37 @@ def _many(verdicts: pd.DataFrame, worst: pd.Series) -> Page:
     rest = f"{', '.join(parts)}." if parts else ""
     share = 100 * len(wrong) / len(verdicts)
     kinds = [f"{n} {kind}" for kind, n in count.items()]
-    slots = [
-        Slot(
+    key_figures = [
+        KeyFigure(
             "Not right", f"{len(wrong)} of {len(verdicts)}", kinds[:4],
             lengths=[("before", 100), (WORSE, share)],
         ),
-        Slot(
+        KeyFigure(
             "Limit off by more than 5 %", str(far), ["of the standard deviation"],
             lengths=[("before", 100), (WORSE, 100 * far / len(verdicts))],
         ),
     ]  # fmt: skip
     if errors:
         median = number(float(pd.Series(errors).median()), 0)
-        slots.append(Slot(f"Right ones, with {FEW} steps", f"{median} %", ["median error of the standard deviation"]))
+        key_figures.append(
+            KeyFigure(f"Right ones, with {FEW} steps", f"{median} %", ["median error of the standard deviation"])
+        )
     figures = [_wrong(wrong.assign(off=off), worst)] if len(wrong) else []
     figures += [_right(verdicts, errors)] if errors else []
-    return Page(Source(), "", lead, rest or "All tend to the data with more steps.", slots=slots, figures=figures)
+    return Page(
+        Source(), "", lead, rest or "All tend to the data with more steps.", key_figures=key_figures, figures=figures
+    )
 
 
 def _wrong(wrong: pd.DataFrame, worst: pd.Series) -> Figure:
-    families = []
+    sections = []
     for kind, title in WRONG.items():
         rows = wrong[wrong["kind"] == kind].sort_values("off", ascending=False, kind="stable")
         if len(rows):
-            families.append(Family(title, str(len(rows)), [_line(row, worst) for _, row in rows.iterrows()]))
+            sections.append(FigureSection(title, str(len(rows)), [_line(row, worst) for _, row in rows.iterrows()]))
     note = f"{NOTE}. Open: {FEW} steps. Grey: {MANY} steps. Diamond and number: the limit. At the edge: beyond."
     return Figure(
-        "The samplers that are not right", note, families, RATIOS, RATIOS.place(1), ("too narrow", "too wide"),
+        "The samplers that are not right", note, sections, RATIOS, RATIOS.place(1), ("too narrow", "too wide"),
         TICKS, long=True,
     )  # fmt: skip
 
@@ -145,7 +149,7 @@ def _right(verdicts: pd.DataFrame, errors: dict[str, float]) -> Figure:
     note = "Error of the standard deviation in per cent. A dot per sampler; 0.1 % or less is at the left edge."
     ticks = [(ERRORS.place(tick), f"{tick:g} %") for tick in (0.1, 1, 10, 50)]
     title = f"The right ones: how far with {FEW} steps?"
-    return Figure(title, note, [Family("By source", "", lines)], ERRORS, 0, (), ticks, long=True)
+    return Figure(title, note, [FigureSection("By source", "", lines)], ERRORS, 0, (), ticks, long=True)
 
 
 def _one(row: pd.Series, wide: pd.DataFrame) -> Page:
@@ -154,9 +158,11 @@ def _one(row: pd.Series, wide: pd.DataFrame) -> Page:
     steps = wide.groupby("n_steps")
     far = {n: farthest(rows["ratio"]) for n, rows in steps}
     declared = [] if missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
-    slots = [Slot("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"])]
-    slots += [Slot(f"Ratio with {n} steps", number(far[n], 3), ["1 is right"]) for n in (FEW, MANY) if n in far]
-    slots.append(Slot("Order of convergence", number(row["order"], 1) or "not measured", declared))
+    key_figures = [KeyFigure("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"])]
+    key_figures += [
+        KeyFigure(f"Ratio with {n} steps", number(far[n], 3), ["1 is right"]) for n in (FEW, MANY) if n in far
+    ]
+    key_figures.append(KeyFigure("Order of convergence", number(row["order"], 1) or "not measured", declared))
     lines = []
     for n, rows in steps:
         marks = (*(("speck", RATIOS.place(ratio)) for ratio in rows["ratio"]), ("diamond", RATIOS.place(far[n])))
@@ -164,11 +170,11 @@ def _one(row: pd.Series, wide: pd.DataFrame) -> Page:
         lines.append(Line(plural(float(n), "step"), Bar("", min(places), max(places), marks), number(far[n], 3)))
     figure = Figure(
         "The way to the limit", f"{NOTE}, a dot per direction. Diamond: the one that is farthest from 1.",
-        [Family("By number of steps", "", lines)], RATIOS, RATIOS.place(1), ("too narrow", "too wide"),
+        [FigureSection("By number of steps", "", lines)], RATIOS, RATIOS.place(1), ("too narrow", "too wide"),
         TICKS,
     )  # fmt: skip
     answer = f"{capital(row['kind'])}.", f"{capital(verdict)}."
-    return Page(Source(), "", *answer, slots=slots, figures=[figure] if lines else [])
+    return Page(Source(), "", *answer, key_figures=key_figures, figures=[figure] if lines else [])
 
 
 def short(sampler: str) -> str:
