@@ -163,7 +163,7 @@ def show_values(result: LoadedResult, row: pd.Series, sides: str = "before → a
     marks = {"before": (row["value_b"], row["b"]), row["verdict"]: (row["value_a"], row["a"])}
     notes = []
     if floor is not None:
-        marks = {"real": (floor["mean"], f"real {result.unit}s"), **marks}
+        marks = {"real": (floor["mean"], "real"), **marks}
         notes = [f"real {result.unit}s {scaled(metric, floor['mean'])}"]
     scale = SCALES.get(metric, 1)
     axis = Axis.over(scale * value for value, _ in marks.values())

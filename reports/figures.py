@@ -23,6 +23,7 @@ ROW = 8.5 / POINTS  # of a line of text
 LETTERS = 30  # of a line of a label
 COLORS = {BETTER: "#0a62a6", WORSE: "#b04800"}
 GREY = "#7d7a72"
+EQUAL_ALPHA = "beta at equal alpha"
 MARKS: dict[str, dict[str, Any]] = {  # kind of mark -> how it differs from a dot of the line's colour
     "open": {"color": GREY, "markerfacecolor": "white"},
     "grey": {"color": GREY},
@@ -56,26 +57,25 @@ def style() -> Any:
 
 def differences(figure: Figure) -> Plot:
     """The figure of a page as a forest plot, with a legend of its marks."""
-    names, headings, at, canvas = dict[float, str](), set[float](), 0.0, Canvas()
+    canvas, at, labels = Canvas(), 0.0, list[tuple[float, str, str]]()
     ax = canvas.subplots()
     for section in figure.sections:
         for title, line in [(section.title, None), *((line.label, line) for line in section.lines)]:
             rows = wrap(title.replace("\u200b", ""), LETTERS) or [""]
-            at += len(rows) / 2
-            names[at] = "\n".join(rows)
-            if line is None:
-                headings.add(at)
-            else:
+            weight = "normal" if line else "bold"
+            labels += [(at + row + 0.5, text, weight) for row, text in enumerate(rows)]  # each a text of its own
+            middle = at + len(rows) / 2
+            if line:
                 color = COLORS.get(line.bar.look, GREY)
-                ax.plot([line.bar.low, line.bar.high], [at, at], color=color)
+                ax.plot([line.bar.low, line.bar.high], [middle, middle], color=color)
                 for kind, place in line.bar.marks:
-                    ax.plot(place, at, **_mark(kind or line.bar.look, color))
-            at += len(rows) / 2 + 0.4
+                    ax.plot(place, middle, **_mark(kind or line.bar.look, color))
+            at += len(rows) + 0.4
     ax.axvline(figure.zero, color="black", linewidth=0.6, zorder=0)
     ax.set_xticks([place for place, _ in figure.ticks], [text for _, text in figure.ticks])
-    ax.set_yticks(list(names), list(names.values()))
-    for label, bold in zip(ax.get_yticklabels(), names, strict=True):
-        label.set_fontweight("bold" if bold in headings else "normal")
+    ax.set_yticks([place for place, _, _ in labels], [text for _, text, _ in labels])
+    for label, (_, _, weight) in zip(ax.get_yticklabels(), labels, strict=True):
+        label.set_fontweight(weight)
     ax.set(xlim=(0, 100), ylim=(at, 0), xlabel=figure.label)
     ax.tick_params(axis="y", length=0)
     sns.despine(ax=ax, left=True)
@@ -94,10 +94,12 @@ def quality(rows: pd.DataFrame, name: str) -> Plot:
     """FD, called `name`, against evaluations: eta on ladders of several lengths, and beta at equal alpha."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
-    rows = rows.assign(noise=rows["setting"].where(rows["section"] == "pareto", "beta at equal alpha"))
+    rows = rows.assign(noise=rows["setting"].where(rows["section"] == "pareto", EQUAL_ALPHA))
+    etas, colors = sorted({*rows["noise"]} - {EQUAL_ALPHA}), sns.color_palette("colorblind")
+    palette = dict(zip(etas, colors, strict=False)) | {EQUAL_ALPHA: colors[4]}  # as in docs/figures.py
     sns.lineplot(
-        rows, x="nfe", y="fd", hue="noise", style="noise", markers=True, palette="colorblind", ax=ax,
-        errorbar=("pi", 100),
+        rows, x="nfe", y="fd", hue="noise", style="noise", hue_order=palette, style_order=palette, palette=palette,
+        markers=True, errorbar=("pi", 100), ax=ax,
     )  # fmt: skip
     ax.set(xscale="log", xlabel="network evaluations per image", ylabel=name, ylim=(0, None))
     plain_ticks(ax.xaxis, sorted(rows["nfe"].unique()))
