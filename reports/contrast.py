@@ -262,10 +262,10 @@ def draw_differences(
     small = " Small dot: one network." if dots else ""
     label, level = f"Difference in {metric_name(JUDGE, result.features)}", percent(rows[0]["level"])
     note = (
-        f"{label} with the {percent(rows[0]['level'])} interval of each comparison. Filled dot: better or worse{after}. "
+        f"{label} with the {level} interval of each comparison. Filled dot: better or worse{after}. "
         f"Hollow dot: {NO_DIFFERENCE}, or no verdict.{small}"
     )
     legend = [(BETTER, BETTER), (WORSE, WORSE), ("not", f"{NO_DIFFERENCE}, or no verdict")]
     legend += [("speck", "one network")] if dots else []
-    label += f", {percent(rows[0]['level'])} interval"
+    label += f", {level} interval"
     return Figure(title, note, drawn, axis, axis.place(0), ticks=axis.ticks, label=label, legend=legend)

@@ -21,8 +21,10 @@ from reports.results import read
 from reports.schema import NO_DIFFERENCE
 
 PAGES = {  # experiment -> module of its page
-    name: name for name in ("beta", "check_policy", "check_sampler", "harmless", "run", "score")
-} | dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep")
+    **{name: name for name in ("beta", "harmless", "run", "score")},
+    **dict.fromkeys(("check_policy", "check_sampler"), "conformance"),
+    **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
+}
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
