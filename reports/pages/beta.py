@@ -48,7 +48,7 @@ def page(result: LoadedResult) -> Page:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     runs = result.runs[result.runs["section"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
     made = compose_page(
-        result, row, answer(result, row), (before, "Before", f"{row['b']}, no fresh noise"),
+        result, row, phrase_verdict(result, row), (before, "Before", f"{row['b']}, no fresh noise"),
         (after, "After", f"{row['a']}, fresh noise"), (warnings, caveats), question=question,
         details=list_details(result, row, *TERMS),
         also="" if contrast.has_failed(result) else describe_other_levels(result, rows, every),
@@ -58,7 +58,7 @@ def page(result: LoadedResult) -> Page:
     return replace(made, key_figures=[_add_choice(result, figure) for figure in made.key_figures])
 
 
-def answer(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}."

@@ -35,7 +35,7 @@ def page(result: LoadedResult) -> Page:
     headline = contrast.headline_row(result, row)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
     return compose_page(
-        result, row, answer(result, row, contrasts), (before, "First set", before["setting"]),
+        result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
         (after, "Compared", after["setting"]), details=list_details(result, row, *TERMS),
         **parts, warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
         caveats=(), key_figures=key_figures(result, headline, len(rows), pairs),
@@ -54,7 +54,7 @@ def choose_contrast(contrasts: pd.DataFrame) -> pd.Series:
     return contrasts.loc[(contrasts["difference"] / contrasts["se"]).abs().fillna(0).idxmax()]
 
 
-def answer(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
     """The first words, and what the set does; then the others by their verdicts."""
     words = {BETTER: ("Yes.", f"{row['a']} lowers "), WORSE: ("No.", f"{row['a']} raises ")}
     copies = next((copies for _, copies in result.over_networks("copies").iterrows() if copies["a"] == row["a"]), None)

@@ -115,7 +115,7 @@ def page(result: LoadedResult) -> Page:
     figure, interactions = draw_figure(result, sections, texts), describe_interactions(result, sections)
     first = [("Interaction", len(_interactions(result))), ("Tied", len(result.best_sets))]
     return compose_page(
-        result, nearest, answer(result, section, texts), (section.row(section.baseline), "Before", section.baseline),
+        result, nearest, phrase_verdict(result, section, texts), (section.row(section.baseline), "Before", section.baseline),
         (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"]),
         ((), [*_passed_over(result, section), *_optimistic(result, section)]),
         also="" if failed else " ".join([*_elsewhere(result, sections, section, texts), *interactions]),
@@ -138,7 +138,8 @@ def compose_page(
         more: further warnings and caveats.
         parts: other fields of the page.
     """
-    failed, headline = contrast.has_failed(result), contrast.headline_row(result, row)
+    failed = contrast.has_failed(result)
+    headline = row if failed else contrast.headline_row(result, row)
     lead, sentence = contrast.explain_failure(result) if failed else verdict
     warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
     warnings += contrast.find_unusual_control(result) + contrast.find_disagreement(result, row)
@@ -199,7 +200,7 @@ def _same(column: pd.Series, value: float) -> pd.Series:
     return column.isna() if missing(value) else column == value
 
 
-def answer(result: LoadedResult, section: Section, texts: PageTexts) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
     name, keep = metric_name(JUDGE, result.features), f"{texts.keep.format(section.baseline)}."
     if section.why:
