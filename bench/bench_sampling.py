@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from bench.measure import SHAPE, Clocked, chosen, flop_per_image, network, roof
+from bench.measure import SHAPE, Clocked, flop_per_image, machine_choice, network, roof
 from bench.peers import PEERS, Peer
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import Compiled, can_compile
-from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Euler, Model, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
+from diffusion_core.tensors import PRECISIONS, computing_in
 from experiments.run.autotune import SAMPLING, ComputeMode, forward, interleaved
 
 N_STEPS, ROUNDS = 12, 7
@@ -72,7 +72,7 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def bench_sampling_by_default(time_sampling: Callable[..., None], eta: float, device: str) -> None:
-    precision, batch = chosen(device).sampling.precision, default_batch(device)
+    precision, batch = machine_choice(device).sampling.precision, default_batch(device)
     notes = {"who": f"ours by default, eta {eta:g}", "ours": True, "default": True}
     loop = partial(draw, eta=eta, n=batch, batch=batch, device=device)
     time_sampling(loop, network(device), precision, batch, **notes)
@@ -85,7 +85,7 @@ def draw(model: Model, eta: float, n: int, batch: int, device: str, n_steps: int
 
 def bench_default_is_within_a_tenth_of_the_best(device: str) -> None:
     """The default against other precisions and batches, forward passes interleaved. It was chosen in an earlier run."""
-    machine, usual = chosen(device).sampling, default_batch(device)
+    machine, usual = machine_choice(device).sampling, default_batch(device)
     modes = [ComputeMode(SAMPLING, n, machine.threads, name) for n in (usual, 2 * usual) for name in PRECISIONS]
     seconds = interleaved({mode: forward(network(device), SHAPE, device, mode) for mode in modes})
     least = {mode: seconds[mode] / mode.batch for mode in seconds}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from bench.measure import SHAPE, TRAINING_BATCH, chosen, flop_per_image, network
+from bench.measure import SHAPE, TRAINING_BATCH, flop_per_image, machine_choice, network
 from diffusion_core.noise import LogNormal
 from diffusion_core.training import train
 
@@ -50,7 +50,7 @@ def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: 
     images = torch.randn(1024, 1, 1, 1, generator=generator).expand(1024, *SHAPE).contiguous().to(device)
     model = network(device).train()
     default = who == "ours by default"
-    precision = chosen(device).training.precision if default else "bf16" if "bf16" in who else "fp32"
+    precision = machine_choice(device).training.precision if default else "bf16" if "bf16" in who else "fp32"
     losses = plain(model, images) if who.startswith("plain") else ours(model, images, precision)
     first = torch.stack(list(itertools.islice(losses, 5))).mean()
     last = clock(

@@ -14,11 +14,11 @@ from torch import Tensor
 from bench.measure import SHAPE, network
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
-from diffusion_core.precision import computing_in
-from diffusion_core.samplers import Euler, Model, follow, sample
+from diffusion_core.samplers import Euler, Model, checked_steps, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
+from diffusion_core.tensors import computing_in
 from diffusion_core.training import train
 
 LADDER, DDPM = geometric(66), Euler(1.0)
@@ -41,8 +41,8 @@ def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
 @torch.no_grad()
 def card_against_cpu(device: str) -> tuple[str, bool]:
     start = BlockNoise(0, range(64), SHAPE, torch.device("cpu"))() * LADDER[0]
-    *_, on_cpu = follow(network("cpu"), Euler(), LADDER, start.clone(), torch.empty)
-    *_, on_card = follow(network(device), Euler(), LADDER, start.clone().to(device), torch.empty)
+    *_, on_cpu = checked_steps(network("cpu"), Euler(), LADDER, start.clone(), torch.empty)
+    *_, on_card = checked_steps(network(device), Euler(), LADDER, start.clone().to(device), torch.empty)
     return difference(on_cpu, on_card, 1e-3)  # TF32 convolutions keep ten bits
 
 

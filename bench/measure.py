@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
-from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
+from diffusion_core.tensors import computing_in
 from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
@@ -62,7 +62,7 @@ def network(device: str, seed: int = 0) -> nn.Module:
 
 
 @cache
-def chosen(device: str) -> MachineChoice:
+def machine_choice(device: str) -> MachineChoice:
     """The machines on which a run of one network is sampled and trained by default here."""
     machine = Machine.resolve(device)
     return autotune(Trained(batch_size=TRAINING_BATCH, machine=machine), machine, Cache(Path("runs/store")), 1, print)

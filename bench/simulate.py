@@ -44,18 +44,22 @@ def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, nois
     return sides, own.mean(axis=1)
 
 
+def errors(judge: Judge, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
+    """The share of intervals that hold, and whether any verdict is wrong."""
+    intervals = [judge.found[id(contrast)][1] for contrast in asked]
+    holds = [each.low <= truth <= each.high for each, truth in zip(intervals, truths, strict=True)]
+    wrong = any(each.clear and each.difference * truth <= 0 for each, truth in zip(intervals, truths, strict=True))
+    return float(np.mean(holds)), wrong
+
+
 def of_sweep(rng: Rng, networks: int, comparisons: int, spread: float, noisy: bool) -> list[float]:
     """Of settings that are equal: the share of intervals that hold, any verdict, and the best setting in its set."""
     sides, own = settings(rng, networks, [0.0] * (comparisons + 1), spread, noisy)
     true = own if networks < ENOUGH_NETWORKS else np.zeros(len(own))
     contrasts = [*against_first("setting", sides)]
     judge = Judge.of(contrasts, [])
-    found = [judge.found[id(one)][1] for one in contrasts]
-    differences = true[1:] - true[0]
-    holds = [one.low <= value <= one.high for one, value in zip(found, differences, strict=True)]
-    wrong = any(one.clear and one.difference * value <= 0 for one, value in zip(found, differences, strict=True))
     rows = list(best_set_rows([*contrasts, BestSet(sides)], judge))
-    return [float(np.mean(holds)), float(wrong), float(rows[int(true.argmin())]["in_set"])]
+    return [*errors(judge, contrasts, true[1:] - true[0]), float(rows[int(true.argmin())]["in_set"])]
 
 
 def sweeps(runs: int) -> Iterator[Sequence[Any]]:
@@ -80,12 +84,7 @@ def interactions(runs: int) -> Iterator[Sequence[Any]]:
                     pairs = list(zip(sides[::2], sides[1::2], strict=True))
                     asked = [Interaction(pair, pairs[0]) for pair in pairs[1:]]
                     effects = own[::2] - own[1::2] if networks < ENOUGH_NETWORKS else np.zeros(len(pairs))
-                    judge = Judge.of(asked, [])
-                    each = [
-                        (judge.found[id(one)][1], x) for one, x in zip(asked, effects[1:] - effects[0], strict=True)
-                    ]
-                    wrong = any(one.clear and one.difference * x <= 0 for one, x in each)
-                    found.append([np.mean([one.low <= x <= one.high for one, x in each]), wrong])
+                    found.append(errors(Judge.of(asked, []), asked, effects[1:] - effects[0]))
                 yield networks, number, spread, *100 * np.mean(found, axis=0)
 
 

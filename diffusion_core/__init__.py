@@ -16,7 +16,7 @@ the clean images is `denoised = x - sigma * eps`. Any callable that keeps this c
 
 from typing import TYPE_CHECKING
 
-from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS, lazily
+from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS, lazy_exports
 
 if TYPE_CHECKING:
     from diffusion_core import adapters
@@ -28,39 +28,12 @@ if TYPE_CHECKING:
     from diffusion_core.schedules import SCHEDULES, geometric, karras
     from diffusion_core.training import train
 
-__getattr__ = lazily("diffusion_core", {  # imported when they are asked for: most of them import torch
-    "Euler": "samplers.Euler",
-    "GaussianDenoiser": "exact.GaussianDenoiser",
-    "Heun": "samplers.Heun",
-    "LogNormal": "noise.LogNormal",
-    "LogUniform": "noise.LogUniform",
-    "SCHEDULES": "schedules.SCHEDULES",
-    "Sampler": "samplers.Sampler",
-    "build": "networks.build",
-    "generate_samples": "samplers.generate_samples",
-    "geometric": "schedules.geometric",
-    "karras": "schedules.karras",
-    "load": "data.load",
-    "sample": "samplers.sample",
-    "train": "training.train",
+__getattr__ = lazy_exports("diffusion_core", {  # imported when they are asked for: most of them import torch
+    "data": "load",
+    "exact": "GaussianDenoiser",
+    "networks": "build",
+    "noise": "LogNormal LogUniform",
+    "samplers": "Euler Heun Sampler generate_samples sample",
+    "schedules": "SCHEDULES geometric karras",
+    "training": "train",
 })  # fmt: skip
-
-__all__ = [
-    "NOISE_DISTRIBUTIONS",
-    "SAMPLERS",
-    "SCHEDULES",
-    "Euler",
-    "GaussianDenoiser",
-    "Heun",
-    "LogNormal",
-    "LogUniform",
-    "Sampler",
-    "adapters",
-    "build",
-    "generate_samples",
-    "geometric",
-    "karras",
-    "load",
-    "sample",
-    "train",
-]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from diffusion_core.fields import check_fields
+from diffusion_core.validation import check_fields
 
 
 class DataSet:

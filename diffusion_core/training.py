@@ -1,30 +1,26 @@
 """Denoising score matching as a generator: it yields after every step, so the caller decides what to log."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from diffusion_core.broadcast import along
-from diffusion_core.errors import NotFiniteError
-from diffusion_core.fields import check_positive, check_range
+from diffusion_core.exact import Empirical
 from diffusion_core.networks.parameterisations import Parameterised
 from diffusion_core.noise.sigma import NoiseDistribution
-from diffusion_core.precision import PRECISIONS, computing_in
-from diffusion_core.stable_targets import StableTargets
+from diffusion_core.tensors import PRECISIONS, broadcast_like, computing_in
+from diffusion_core.validation import NotFiniteError, check_positive, check_range, check_share, one_of
 from diffusion_core.weightings import WEIGHTINGS
 
 ADAM_BETAS = (0.9, 0.99)
 CHECK_EVERY = 50  # steps between checks of the loss on an accelerator, where each check waits for the device
-
-
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # x, sigma, target eps
+BLOCK = 5_000  # images that a stable target is the mean over
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """One finished step: its number from 1, images seen so far, learning rate, and two 0-d tensors, not synchronised.
 
     `gradient` is the norm of the loss's gradient before it is clipped.
@@ -32,14 +28,14 @@ class Step:
 
     step: int
     images_seen: int
-    loss: torch.Tensor
+    loss: Tensor
     lr: float
-    gradient: torch.Tensor
+    gradient: Tensor
 
 
-def train(  # noqa: PLR0913  # the options of training, by keyword
+def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one loop
     model: nn.Module,
-    images: torch.Tensor,
+    images: Tensor,
     noise: NoiseDistribution,
     *,
     n_images: int,
@@ -52,7 +48,7 @@ def train(  # noqa: PLR0913  # the options of training, by keyword
     stable_above: float = math.inf,
     precision: str = "fp32",
     seed: int = 0,
-) -> Iterator[Step]:
+) -> Iterator[TrainingStep]:
     """Trains model in place and yields each step. When the generator ends, model holds the averaged (EMA) weights.
 
     AdamW without weight decay, linear warm-up, then linear decay to zero, gradients clipped to norm 1. The same
@@ -85,71 +81,31 @@ def train(  # noqa: PLR0913  # the options of training, by keyword
         raise ValueError("images: there are 0 images to train on; training needs at least one")
     if not stable_above > 0:
         raise ValueError(f"stable_above={stable_above}: must be positive; inf for no stable targets")
+    check_range("n_images", n_images, 1)
+    check_range("batch_size", batch_size, 1)
+    check_positive("lr", lr)
+    check_share("ema_decay", ema_decay)
+    one_of("weighting", weighting, WEIGHTINGS)
+    one_of("precision", precision, PRECISIONS)
+    if isinstance(model, Parameterised) and model.needs_fit:
+        raise ValueError("model: call model.fit(images) first; this parameterisation also learns without gradients")
     device = images.device
     generator = torch.Generator(device).manual_seed(seed)
     order = torch.empty(0, dtype=torch.long, device=device)
     targets = StableTargets(images, stable_above)
-
-    def draw(n: int) -> Batch:
-        nonlocal order
-        while len(order) < targets.ahead(n):
-            order = torch.cat([order, torch.randperm(len(images), generator=generator, device=device)])
-        x0 = images[order[:n]]
-        sigma = noise.sample(n, generator, stratified)
-        eps = torch.randn(x0.shape, generator=generator, device=device)
-        x = x0 + along(x0, sigma) * eps
-        eps, order = targets(x, sigma, eps, order), order[n:]
-        return x, sigma, eps
-
-    yield from optimise(
-        model,
-        draw,
-        n_images=n_images,
-        batch_size=batch_size,
-        lr=lr,
-        warmup_images=warmup_images,
-        ema_decay=ema_decay,
-        weighting=weighting,
-        precision=precision,
-        device=device,
-    )
-
-
-def optimise(  # noqa: PLR0913  # the options of training, by keyword
-    model: nn.Module,
-    draw: Callable[[int], Batch],
-    *,
-    n_images: int,
-    batch_size: int,
-    lr: float,
-    warmup_images: int,
-    ema_decay: float,
-    weighting: str,
-    precision: str,
-    device: torch.device,
-) -> Iterator[Step]:
-    """The optimisation of `train` on any inputs. `draw(n)` returns x (n, C, H, W), sigma (n,) and the target eps.
-
-    Other arguments, result and errors are as in `train`.
-    """
-    check_range("n_images", n_images, 1)
-    check_range("batch_size", batch_size, 1)
-    check_positive("lr", lr)
-    if not 0 <= ema_decay < 1:
-        raise ValueError(f"ema_decay={ema_decay}: must lie in [0, 1)")
-    for name, value, known in (("weighting", weighting, WEIGHTINGS), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise ValueError(f"{name}={value!r}: must be one of {', '.join(known)}")
-    if isinstance(model, Parameterised) and model.needs_fit:
-        raise ValueError("model: call model.fit(images) first; this parameterisation also learns without gradients")
     n_steps = math.ceil(n_images / batch_size)
-    weights: list[torch.Tensor] = [p for p in model.parameters() if p.requires_grad]
+    weights: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
     averages = [p.detach().clone() for p in weights]
     optimizer = torch.optim.AdamW(weights, lr, ADAM_BETAS, weight_decay=0.0, fused=True)
     model.train()
     for step in range(1, n_steps + 1):
         n = min(batch_size, n_images - (step - 1) * batch_size)
-        x, sigma, eps = draw(n)
+        while len(order) < targets.ahead(n):
+            order = torch.cat([order, torch.randperm(len(images), generator=generator, device=device)])
+        x0, sigma = images[order[:n]], noise.sample(n, generator, stratified)
+        eps = torch.randn(x0.shape, generator=generator, device=device)
+        x = x0 + broadcast_like(x0, sigma) * eps
+        eps, order = targets(x, sigma, eps, order), order[n:]
         with computing_in(precision, device):
             estimate = model(x, sigma)
         loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=tuple(range(1, x.ndim)))).mean()
@@ -166,7 +122,7 @@ def optimise(  # noqa: PLR0913  # the options of training, by keyword
         optimizer.step()
         with torch.no_grad():
             torch._foreach_lerp_(averages, weights, 1 - min(ema_decay, step / (step + 9)))
-        yield Step(step, min(step * batch_size, n_images), loss.detach(), current, gradient)
+        yield TrainingStep(step, min(step * batch_size, n_images), loss.detach(), current, gradient)
     model.eval()
     with torch.no_grad():
         torch._foreach_copy_(weights, averages)
@@ -176,3 +132,47 @@ def lr_factor(step: int, n_steps: int, warmup_steps: float) -> float:
     """The learning rate at a step (1 to n_steps) over its largest: a linear rise, a linear fall to 0 at n_steps + 1."""
     warmup_steps = max(1.0, min(warmup_steps, n_steps / 2))
     return min(step / warmup_steps, (n_steps + 1 - step) / (n_steps + 1 - warmup_steps))
+
+
+class StableTargets:
+    """Stable targets: above a noise level the target eps is the expected noise given x, which varies less.
+
+    The expectation is over all training images, equally likely, if they are at most 5,000. Of more, it is over a block:
+    the 5,000 that training visits one after another, the image of x among them. Then targets have a bias towards that
+    image, which falls with the number of images. A block that holds the end of one epoch and the start of the next may
+    hold an image twice, which then has twice the weight. At low noise levels only one image can have made x, and the
+    target would be the same.
+
+    Args:
+        images: standardised training images (n, C, H, W).
+        above: the noise level, in data standard deviations; inf for no level.
+
+    Source: Xu, Tong & Jaakkola 2023, arXiv 2302.00670 (they draw other images for every batch).
+    Note: a block needs the order of its images before they are visited. So of more than 5,000 images the order of the
+        second epoch is drawn earlier than without stable targets. From there on the same seed gives other images, noise
+        and noise levels than without.
+    """
+
+    def __init__(self, images: Tensor, above: float) -> None:
+        self.images, self.above = images, above
+        self.left: float = math.inf  # images of the block that are not visited yet
+        if above < math.inf and len(images) <= BLOCK:
+            self.exact = Empirical(images)
+        elif above < math.inf:
+            self.left = 0
+
+    def ahead(self, n: int) -> int:
+        """How many images of the order must be known to visit the next n."""
+        return n if n <= self.left else max(n, BLOCK)
+
+    def __call__(self, x: Tensor, sigma: Tensor, eps: Tensor, order: Tensor) -> Tensor:
+        """The targets (n, C, H, W) for x at sigma (n,), where x has the images[order[:n]] and the noise eps."""
+        if self.above == math.inf:
+            return eps
+        n = len(x)
+        if n > self.left:
+            self.left = self.ahead(n)
+            self.exact = Empirical(self.images[order[: int(self.left)]])
+        self.left -= n
+        rows = (sigma > self.above).nonzero().squeeze(1)
+        return eps.index_copy(0, rows, self.exact(x[rows], sigma[rows]))

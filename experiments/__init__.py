@@ -9,7 +9,7 @@ from experiments import check_network                   # the errors and the dou
 from typing import TYPE_CHECKING
 
 import diffusion_core
-from diffusion_core.catalogue import lazily
+from diffusion_core.registry import lazy_exports
 
 if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
@@ -23,24 +23,15 @@ if TYPE_CHECKING:
     from experiments.scoring.equivalence import assert_harmless, harmless
 
 OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep files
-_own = lazily("experiments", {  # imported when they are asked for, so that --help appears at once
-    "AlphaBetaLadder": "run.setting.AlphaBetaLadder",
-    "BestSet": "run.compare.BestSet",
-    "Contrast": "run.compare.Contrast",
-    "Interaction": "run.compare.Interaction",
-    "Ladder": "run.setting.Ladder",
-    "Options": "run.options.Options",
-    "Setting": "run.setting.Setting",
-    "Study": "run.study.Study",
-    "against_first": "run.compare.against_first",
-    "answer": "run.experiment.answer",
-    "assert_harmless": "scoring.equivalence.assert_harmless",
-    "check_network": "check.check_network",
-    "compare": "scoring.compare.compare",
-    "control": "run.compare.control",
-    "harmless": "scoring.equivalence.harmless",
-    "interactions": "run.compare.interactions",
-    "score": "scoring.compare.score",
+_own = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
+    "check": "check_network",
+    "run.compare": "BestSet Contrast Interaction against_first control interactions",
+    "run.experiment": "answer",
+    "run.options": "Options",
+    "run.setting": "AlphaBetaLadder Ladder Setting",
+    "run.study": "Study",
+    "scoring.compare": "compare score",
+    "scoring.equivalence": "assert_harmless harmless",
 })  # fmt: skip
 
 

@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from diffusion_core.catalogue import SAMPLERS
-from diffusion_core.fields import check_range
+from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
+from diffusion_core.validation import check_range
 from experiments.export.settings_file import ladder_from
 from experiments.own.names import SYNONYMS, sampler
 from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, Side, against_first, control

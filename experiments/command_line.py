@@ -13,11 +13,11 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from diffusion_core.catalogue import Catalogue
+from diffusion_core.registry import LazyRegistry
 from experiments.run.options import Cluster, Options, Result, Running
 from experiments.run.study import Study
 
-STUDIES: Catalogue[type[Study]] = Catalogue("experiments", {
+STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
     "beta": "beta.Beta",
     "ladders": "ladders.Ladders",
     "noise_levels": "noise_levels.NoiseLevels",

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
-from diffusion_core.catalogue import SAMPLERS
-from diffusion_core.fields import check_range
+from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
+from diffusion_core.validation import check_range
 from experiments.own.names import SYNONYMS, sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, against_first, control
 from experiments.run.options import names

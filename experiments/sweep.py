@@ -30,7 +30,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
+from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.edge import program

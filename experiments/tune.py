@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
+from diffusion_core.validation import check_range
 from experiments.ladders import LADDERS, Ladders
 from experiments.own.names import sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, control

@@ -12,8 +12,8 @@ import pytest
 import tyro
 import warm
 
-from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, SAMPLERS
 from diffusion_core.networks import PARAMETERISATIONS
+from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments import check, check_sampler, machine, store

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core.adapters.times import FlowTime, Time, is_ddpm_table
-from diffusion_core.broadcast import along
 from diffusion_core.data_set import DataSet, Images, Values
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.tensors import broadcast_like
+from diffusion_core.validation import check_fields, check_range
 
 Range = tuple[float, float]
 Labels = int | Literal["balanced"] | None
@@ -205,14 +205,14 @@ class Adapter(nn.Module):
         """
         theirs = self.scale * sigma.double()  # float64, because neighbouring times may differ by less than float32
         signal, (low, high) = SIGNAL[self.convention.process](theirs), self.convention.interval
-        s, n = (along(x, part.to(x.dtype)) for part in (signal, signal * theirs))
+        s, n = (broadcast_like(x, part.to(x.dtype)) for part in (signal, signal * theirs))
         inner, guided = self.inner(x), None if (low, high) == (0, math.inf) else (low <= sigma) & (sigma <= high)
         out = self.outputs(self._scaled(inner, s), self.times(sigma), index, guided)[:, : x.shape[1]]
         z = self._scaled(inner, s)  # again, because the network may have changed the first in place
         eps = PREDICTIONS[self.convention.predicts](out.to(x.dtype), z, s, n)
         if self.edge == 0:
             return eps
-        whole = (x - self.background) / along(x, sigma.to(x.dtype))
+        whole = (x - self.background) / broadcast_like(x, sigma.to(x.dtype))
         self.inner(whole).copy_(eps)
         return whole
 
@@ -263,7 +263,9 @@ class Adapter(nn.Module):
         with_class, without = both.chunk(2)
         if guided is None or guided.all():
             return torch.lerp(without, with_class, self.convention.guidance)
-        return torch.where(along(z, guided), torch.lerp(without, with_class, self.convention.guidance), with_class)
+        return torch.where(
+            broadcast_like(z, guided), torch.lerp(without, with_class, self.convention.guidance), with_class
+        )
 
     def _asked(self, *inputs: Tensor) -> Tensor:
         out = self.net(*inputs)

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import as_type, check_fields, check_range
-from diffusion_core.schedules.vp import N_TABLE, check_vp, ddpm_table
+from diffusion_core.schedules.process_time import N_TABLE, check_vp, ddpm_table
+from diffusion_core.validation import as_type, check_fields, check_range
 
 ALL = (0.0, math.inf)
 

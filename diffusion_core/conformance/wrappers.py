@@ -15,7 +15,7 @@ from torch import Tensor
 from diffusion_core.conformance.impulses import SamplerFunction
 from diffusion_core.conformance.independence import takes_generator
 from diffusion_core.conformance.oracle import Oracle
-from diffusion_core.samplers import Sampler, follow
+from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.schedules import karras
 
 # of ladders here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
@@ -50,7 +50,7 @@ def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = ladder) ->
             return torch.randn(noise.shape, dtype=noise.dtype, generator=generator)
 
         sigmas = tuple(levels(n_steps))
-        *_, x = follow(denoiser.eps, sampler, sigmas, noise * sigmas[0], draw)
+        *_, x = checked_steps(denoiser.eps, sampler, sigmas, noise * sigmas[0], draw)
         return x
 
     return run

@@ -2,5 +2,3 @@
 
 from diffusion_core.exact.empirical import Empirical
 from diffusion_core.exact.gaussian import GaussianDenoiser
-
-__all__ = ["Empirical", "GaussianDenoiser"]

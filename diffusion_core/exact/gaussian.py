@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from diffusion_core.fields import check_range
-from diffusion_core.precision import computing_in
+from diffusion_core.tensors import broadcast_like, computing_in
+from diffusion_core.validation import check_range
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class GaussianDenoiser:
         check_range("std", self.std, 0)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        sigma = sigma.view(-1, *[1] * (x.ndim - 1))
+        sigma = broadcast_like(x, sigma)
         return (x - self.mean) * (sigma / (self.std**2 + sigma**2))
 
 

@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from diffusion_core.networks.layers import Embedding, zeroed
-from diffusion_core.networks.small import SIDE
+from diffusion_core.networks.small import SIDE, Embedding, zeroed
 
 N_GROUPS = 8
 

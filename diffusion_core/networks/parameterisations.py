@@ -17,9 +17,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from diffusion_core.broadcast import along
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks.small import SIDE
+from diffusion_core.tensors import broadcast_like
 
 
 class Parameterised(nn.Module):
@@ -65,7 +65,7 @@ class Preconditioned(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        sigma = along(x, sigma.to(x.dtype))
+        sigma = broadcast_like(x, sigma.to(x.dtype))
         scale = (1 + sigma.square()).rsqrt()
         return x * (sigma * scale.square()) - self.trunk_output(x, sigma) * scale
 
@@ -109,7 +109,7 @@ class Eps(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        return self.trunk_output(x, along(x, sigma.to(x.dtype)))
+        return self.trunk_output(x, broadcast_like(x, sigma.to(x.dtype)))
 
 
 class X0(Parameterised):
@@ -122,5 +122,5 @@ class X0(Parameterised):
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        sigma = along(x, sigma.to(x.dtype))
+        sigma = broadcast_like(x, sigma.to(x.dtype))
         return (x - self.trunk_output(x, sigma)) / sigma

@@ -1,15 +1,46 @@
-"""The trunk `small`, for CPUs."""
+"""The trunks for CPUs: `small` for images, `mlp` for vectors; and the layers that all trunks share."""
 
-from typing import ClassVar
+import math
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from diffusion_core.networks.layers import Embedding, zeroed
-
 SIDE = 32  # of an image in pixels, and of all data sets whose name has no other
 PATCH = 4  # side of a patch
+N_FREQUENCIES = 16  # of the Fourier features of ln(sigma) / 4
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
+
+class Embedding(nn.Sequential):
+    """Fourier features of ln(sigma) / 4, then two linear layers, each followed by SiLU.
+
+    The frequencies are geometric, from 1 to 16 radians per unit of ln(sigma) / 4. Over sigma = 0.004..160, which is 2.6
+    units, the lowest frequency turns by less than half a circle and the highest by nearly seven circles.
+
+    Source: sines and cosines of geometric frequencies: Vaswani et al. 2017, arXiv 1706.03762, Section 3.5.
+    """
+
+    frequencies: torch.Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.register_buffer("frequencies", torch.logspace(0, math.log10(16), N_FREQUENCIES), persistent=False)
+
+    def forward(self, condition: torch.Tensor) -> torch.Tensor:
+        """The embedding (B, width) of condition (B,) = ln(sigma) / 4."""
+        angles = condition[:, None] * self.frequencies
+        embedding: torch.Tensor = super().forward(torch.cat([angles.cos(), angles.sin()], dim=1))
+        return embedding
+
+
+def zeroed(layer: Layer) -> Layer:
+    """The layer with weight and bias set to zero, so that its output starts at 0."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class PatchBlock(nn.Module):
@@ -104,14 +135,14 @@ class Small(nn.Module):
             whole = block(whole, embedding)
         coarse = whole.view(coarse.shape).permute(0, 3, 1, 2)
         patches = self.after(patches + functional.interpolate(self.up(coarse), scale_factor=2), embedding)
-        guide = unpatched(self.from_patches(functional.relu(patches, inplace=True)))
+        guide = unpatch(self.from_patches(functional.relu(patches, inplace=True)))
         scale = 1 + self.scale(embedding)[:, :, None, None]
         pixels = torch.addcmul(guide, self.from_pixels(x), scale)
         pixels = self.refine(functional.relu(pixels)).add_(pixels)
         return functional.pixel_shuffle(self.head(functional.relu(pixels, inplace=True)), 2)
 
 
-def unpatched(patches: torch.Tensor) -> torch.Tensor:
+def unpatch(patches: torch.Tensor) -> torch.Tensor:
     """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W), with the C channels of a pixel adjacent in memory.
 
     `pixel_shuffle` keeps the channels of a patch together instead, and copies number by number.
@@ -120,3 +151,25 @@ def unpatched(patches: torch.Tensor) -> torch.Tensor:
     split = patches.permute(0, 2, 3, 1).reshape(n, height, width, PATCH, PATCH, channels // PATCH**2)
     pixels = split.transpose(2, 3).reshape(n, height * PATCH, width * PATCH, channels // PATCH**2)
     return pixels.permute(0, 3, 1, 2)
+
+
+class Mlp(nn.Module):
+    """Residual blocks of a vector, each with scale and shift that depend on sigma: 0.5 million parameters."""
+
+    positions: ClassVar[int] = 1  # of a channel in x
+
+    def __init__(self, channels: int, inputs: int, width: int = 128, n_blocks: int = 4, embedding: int = 128) -> None:
+        super().__init__()
+        self.embed = Embedding(embedding)
+        self.enter = nn.Linear(inputs, width)
+        self.blocks = nn.ModuleList([VectorBlock(width, 2 * width, embedding) for _ in range(n_blocks)])
+        self.leave = zeroed(nn.Linear(width, channels))
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """F (B, channels) for x (B, inputs), given condition (B,) = ln(sigma) / 4. ValueError for images."""
+        if x.ndim != 2:
+            raise ValueError(f"x: {tuple(x.shape)}, but this network takes vectors (B, d)")
+        embedding, h = self.embed(condition), self.enter(x)
+        for block in self.blocks:
+            h = block(h, embedding)
+        return self.leave(functional.silu(h))

@@ -2,10 +2,9 @@
 
 `sigma.py` has distributions given by a density of sigma. `process_time.py` has distributions that are uniform in the
 time of a process. To add a distribution, write a dataclass in one of these files or in a new one, and add one line to
-`NOISE_DISTRIBUTIONS` of `catalogue.py`.
+`NOISE_DISTRIBUTIONS` of `registry.py`.
 """
 
-from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, ON_PIXELS
 from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
 from diffusion_core.noise.sigma import (
     LogLogistic,
@@ -16,19 +15,4 @@ from diffusion_core.noise.sigma import (
     Uniform,
     logit_normal,
 )
-
-__all__ = [
-    "DDPM",
-    "NOISE_DISTRIBUTIONS",
-    "ON_PIXELS",
-    "VP",
-    "Cosine",
-    "CosineInterpolated",
-    "LogLogistic",
-    "LogNormal",
-    "LogUniform",
-    "NoiseDistribution",
-    "SplitLogNormal",
-    "Uniform",
-    "logit_normal",
-]
+from diffusion_core.registry import NOISE_DISTRIBUTIONS

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_positive
 from diffusion_core.noise.sigma import NoiseDistribution, uniforms
+from diffusion_core.schedules.process_time import DATA_STD, N_TABLE, check_vp, ddpm_table
 from diffusion_core.schedules.sigma import check_ends
-from diffusion_core.schedules.vp import DATA_STD, N_TABLE, check_vp, ddpm_table
+from diffusion_core.validation import check_positive, check_share
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ class VP(NoiseDistribution):
 
     def __post_init__(self) -> None:
         check_vp(self.vp_beta_d, self.vp_beta_min, self.data_std)
-        if not 0 <= self.vp_time_min < 1:
-            raise ValueError(f"vp_time_min={self.vp_time_min}: it must be at least 0 and below 1")
+        check_share("vp_time_min", self.vp_time_min)
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         time = self.vp_time_min + (1 - self.vp_time_min) * uniforms(n, generator, stratified)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_positive, check_range
 from diffusion_core.schedules.sigma import check_ends
+from diffusion_core.validation import check_positive, check_range
 
 
 @dataclass(frozen=True)

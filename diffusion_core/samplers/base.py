@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from diffusion_core.schedules.sigma import MAX_STEPS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     Noise = Callable[[], Tensor]  # returns fresh unit noise in the shape of x, a new tensor at each call
 else:  # without torch they are only names
     Eps = Noise = Callable
+
+MAX_EVALUATIONS = 1_000  # of a step: a sampler that takes more, or more than MAX_STEPS steps, is taken for endless
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,11 @@ class Sampler:
         Raises:
             ValueError: the sampler's parameters do not suit the ladder.
         """
-        from diffusion_core.samplers.counting import evaluated_levels  # it needs torch
-
-        return len(evaluated_levels(self, sigmas))
+        return len(_evaluated_levels(self, sigmas))
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
         """The smallest level above 0 and the largest that the ladder has or a run of it asks a network for."""
-        from diffusion_core.samplers.counting import evaluated_levels
-
-        levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)) if sigma > 0]
+        levels = [sigma for sigma in (*sigmas, *_evaluated_levels(self, sigmas)) if sigma > 0]
         return min(levels), max(levels)
 
     def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
@@ -89,3 +90,36 @@ class Sampler:
             noise: draws unit noise (B, C, H, W). It must not be called at a step with beta = 0.
         """
         raise NotImplementedError  # a subclass has it
+
+
+@lru_cache(maxsize=10_000)
+def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+    """The level of each evaluation, in order, while the sampler draws one image from the exact denoiser of N(0, I).
+
+    A sampler that fails there, or does not end, has one per step: it is planned, and its run fails with its message.
+    """
+    import torch
+
+    from diffusion_core.samplers.seeded_noise import BlockNoise
+    from diffusion_core.tensors import broadcast_like
+
+    levels, most = list[float](), max(MAX_STEPS, 10 * len(sigmas))
+
+    def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
+        level = torch.as_tensor(sigma).flatten().expand(len(x))
+        levels.extend(level.tolist() if isinstance(sigma, torch.Tensor) else [sigma] * len(x))
+        if len(levels) > most:
+            raise ValueError("it does not end")
+        return x * broadcast_like(x, level / (1 + level**2))
+
+    noise = BlockNoise(0, range(1), (1, 32, 32), torch.device("cpu"))
+    try:
+        with torch.no_grad():
+            for step, _ in enumerate(sampler.run(eps, noise() * sigmas[0], sigmas, noise)):
+                if step > most:
+                    raise ValueError("it does not end")
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a user's sampler may raise anything
+        return sigmas[:-1]
+    return tuple(levels)

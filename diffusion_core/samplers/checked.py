@@ -1,19 +1,22 @@
-"""One batch along a ladder, with every output of the model and of the sampler checked."""
+"""One batch along a ladder, with every output of the model and of the sampler checked, and the model's mode."""
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
-from diffusion_core.errors import NotFiniteError
-from diffusion_core.samplers.base import Noise, Sampler
-from diffusion_core.samplers.counting import MAX_EVALUATIONS
+from diffusion_core.samplers.base import MAX_EVALUATIONS, Noise, Sampler
 from diffusion_core.schedules.sigma import MAX_STEPS, check_ladder
+from diffusion_core.validation import NotFiniteError
 
-Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `at_samples` in sampling.py
+Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `bind_index` in sampling.py
 
 
-def follow(
+def checked_steps(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
 ) -> Iterator[Tensor]:
     """Yields x after each step of a sampler along a ladder, and checks every output of the model and the sampler.
@@ -34,34 +37,29 @@ def follow(
         sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
     eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
     steps = sampler.run(eps, x, sigmas, noise)
+    who = f"sampler {sampler.name}"
     if not isinstance(steps, Iterator):
-        raise ValueError(f"sampler {sampler.name}: run() returned {type(steps).__name__}; it must yield x at each step")
+        raise ValueError(f"{who}: run() returned {type(steps).__name__}; it must yield x at each step")
     version, late = _changes(x), False
     for state in steps:
         late |= eps.step == 0 and state is x and not x.is_inference() and _changes(x) == version
         eps.step, eps.calls = eps.step + 1, 0
         if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
-            raise ValueError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded {_described(state)}; it must "
-                f"yield x, {_described(x)}"
-            )
+            yielded = f"at step {eps.step} of {n_steps} it yielded {_describe(state)}"
+            raise ValueError(f"{who}: {yielded}; it must yield x, {_describe(x)}")
         if eps.step > n_steps and sampler.follows_ladder:
-            raise ValueError(f"sampler {sampler.name}: it took more than the {n_steps} steps that its ladder has")
+            raise ValueError(f"{who}: it took more than the {n_steps} steps that its ladder has")
         if eps.step > max(n_steps, MAX_STEPS):
-            raise ValueError(f"sampler {sampler.name}: it took more than {MAX_STEPS:,} steps, or does not end")
+            raise ValueError(f"{who}: it took more than {MAX_STEPS:,} steps, or does not end")
         if at_once and not torch.isfinite(state).all():
-            raise NotFiniteError(
-                f"sampler {sampler.name}: at step {eps.step} of {n_steps} it yielded NaN or infinity, though the model "
-                "returned neither"
-            )
+            yielded = f"at step {eps.step} of {n_steps} it yielded NaN or infinity"
+            raise NotFiniteError(f"{who}: {yielded}, though the model returned neither")
         last = eps.step >= n_steps or not sampler.follows_ladder
         yield state.clone() if last else state  # what the sampler does after its last yield must not change the result
     if late and eps.calls:
-        raise ValueError(
-            f"sampler {sampler.name}: it yields x before each step, so its last step is lost; it must yield x after it"
-        )
+        raise ValueError(f"{who}: it yields x before each step, so its last step is lost; it must yield x after it")
     if eps.step == 0 or (eps.step < n_steps and sampler.follows_ladder):
-        raise ValueError(f"sampler {sampler.name}: it took {eps.step} of the {n_steps} steps that its ladder has")
+        raise ValueError(f"{who}: it took {eps.step} of the {n_steps} steps that its ladder has")
 
 
 def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bool = True) -> Tensor:
@@ -98,41 +96,33 @@ class CheckedModel:
         elif sigma.numel() in (1, len(x)):
             levels = sigma.flatten().expand(len(x))
         else:
-            raise ValueError(
-                f"sampler: it called eps with sigma of shape {tuple(sigma.shape)} for {len(x)} images; it must be one "
-                f"level, or ({len(x)},)"
-            )
+            what = f"sigma of shape {tuple(sigma.shape)} for {len(x)} images"
+            raise ValueError(f"sampler: it called eps with {what}; it must be one level, or ({len(x)},)")
         inputs = [part.clone() if part.is_inference() else part for part in (x, levels)]
-        watched = {"x": inputs[0], "sigma": inputs[1]}
-        before = {name: _changes(part) for name, part in watched.items()}
+        versions = [_changes(part) for part in inputs]
         eps = self.model(*inputs)
         if not isinstance(eps, Tensor) or eps.shape != x.shape:
             returned = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
-            raise ValueError(
-                f"model: it returned {returned} at step {self.step} for x of shape {tuple(x.shape)}; "
-                "eps must have the shape of x"
-            )
-        for name, part in watched.items():
-            if _changes(part) != before[name]:
-                raise ValueError(
-                    f"model: it changed {name} in place at step {self.step}; it must leave its input as it is"
-                )
+            what = f"{returned} at step {self.step} for x of shape {tuple(x.shape)}"
+            raise ValueError(f"model: it returned {what}; eps must have the shape of x")
+        for name, part, version in zip(("x", "sigma"), inputs, versions, strict=True):
+            if _changes(part) != version:
+                what = f"{name} in place at step {self.step}"
+                raise ValueError(f"model: it changed {what}; it must leave its input as it is")
         if not eps.is_floating_point():
             raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
         eps = eps.to(x.dtype, copy=True)  # the model may answer in the same memory again
         if self.at_once and not (finite := torch.isfinite(eps).flatten(1).all(dim=1)).all():
-            raise NotFiniteError(
-                f"model: it returned NaN or infinity at step {self.step}, sigma={levels[~finite][0].item():.6g}; "
-                "eps must be finite"
-            )
+            where = f"at step {self.step}, sigma={levels[~finite][0].item():.6g}"
+            raise NotFiniteError(f"model: it returned NaN or infinity {where}; eps must be finite")
         return eps
 
 
-def name_the_fault(
+def locate_nan(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, final_denoise: bool
 ) -> None:
     """Samples a batch whose result is not finite again, and raises NotFiniteError with the first step that is not."""
-    *_, x = follow(model, sampler, sigmas, x, noise)
+    *_, x = checked_steps(model, sampler, sigmas, x, noise)
     if final_denoise:
         denoise(model, x, sigmas[-1], len(sigmas) - 1)
     raise NotFiniteError(
@@ -146,7 +136,38 @@ def _changes(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     if not isinstance(value, Tensor):
         return type(value).__name__
     return f"a tensor of shape {tuple(value.shape)}, {value.dtype}, on {value.device}"
+
+
+def warn_of_training_mode(model: Model) -> None:
+    """Warns the caller of `sample` if the model is in training mode where it matters, and not meant to be random."""
+    changed = changed_by_training_mode(model)
+    if changed and getattr(model, "random", False) is not True:
+        more = f"and {len(changed) - 1} more are" if len(changed) > 1 else "is"
+        warnings.warn(
+            f"model: {changed[0]} {more} in training mode, which changes the samples; call .eval() on the model. If it "
+            "is meant to be random, give it an attribute random = True",
+            stacklevel=4,  # the caller of `sample`, behind the wrapper of no_grad
+        )
+
+
+def changed_by_training_mode(model: Model) -> list[str]:
+    """The modules of a model whose output differs in training mode, in which they are, such as "net.1 (Dropout)".
+
+    Modules that a function calls are not seen.
+    """
+    modules = model.named_modules() if isinstance(model, nn.Module) else iter(())
+    return [
+        f"{name or 'it'} ({type(module).__name__})"
+        for name, module in modules
+        if module.training
+        and (
+            isinstance(module, _BatchNorm | nn.RReLU)
+            or (isinstance(module, _InstanceNorm) and module.track_running_stats)
+            or (isinstance(module, _DropoutNd) and module.p > 0)
+            or (isinstance(module, nn.MultiheadAttention | nn.RNNBase) and module.dropout > 0)
+        )
+    ]

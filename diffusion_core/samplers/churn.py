@@ -8,14 +8,11 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from diffusion_core.fields import check_range
-from diffusion_core.samplers.base import Sampler
+from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.validation import check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from diffusion_core.samplers.base import Eps, Noise
-
 
 MAX_GAMMA = math.sqrt(2) - 1
 HEUN_STEP = """\

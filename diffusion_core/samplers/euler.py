@@ -18,16 +18,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from diffusion_core.fields import check_range
-from diffusion_core.samplers.base import Sampler
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
 from diffusion_core.schedules.sigma import alpha_beta_ratio
+from diffusion_core.validation import check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from diffusion_core.samplers.base import Eps, Noise
-
 
 STEP = """\
 up = {eta} * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of the fresh noise
@@ -99,7 +96,7 @@ class Euler(Ancestral):
 
 
 @dataclass(frozen=True)
-class EulerWithin(Ancestral):
+class EulerInInterval(Ancestral):
     """`Euler` that adds noise only at steps that start at a sigma with s_min <= sigma <= s_max.
 
     Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, which adds noise before the step.
@@ -120,7 +117,7 @@ class EulerWithin(Ancestral):
 
 
 @dataclass(frozen=True)
-class EulerSplit(Ancestral):
+class EulerTwoPart(Ancestral):
     """`Euler` with eta_above at steps that start above the level `split`, and eta_below at all other steps.
 
     Args:
@@ -146,11 +143,11 @@ class EulerSplit(Ancestral):
 
 
 @dataclass(frozen=True)
-class AlphaBeta(Sampler):
+class AlphaBeta(Ancestral):
     """The alpha/beta rule: alpha and beta are the same at every step, and they define the ladder.
 
     The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other the noise in x would not match sigma, so
-    `planned_nfe` raises ValueError.
+    `steps` raises ValueError.
     """
 
     alpha: float = 0.1
@@ -160,11 +157,13 @@ class AlphaBeta(Sampler):
     def __post_init__(self) -> None:
         alpha_beta_ratio(self.alpha, self.beta)
 
-    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
-        eta = eta_from_beta(self.beta, alpha_beta_ratio(self.alpha, self.beta))
-        return dialects(self.alpha, self.beta, sigmas) | {"eta": eta}
+    def eta_at(self, sigma: float) -> float:
+        return eta_from_beta(self.beta, alpha_beta_ratio(self.alpha, self.beta))
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+        return dialects(self.alpha, self.beta, sigmas) | {"eta": self.eta_at(sigmas[0])}
+
+    def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
         ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0 when alpha = 1 and beta = 0
         for sigma, sigma_next in pairwise(sigmas):
             if ratio > 0 and not math.isclose(sigma_next / sigma, ratio, rel_tol=1e-9):
@@ -172,11 +171,4 @@ class AlphaBeta(Sampler):
                     f"sigmas: a step goes from {sigma:.6g} to {sigma_next:.6g}, but alpha={self.alpha} and "
                     f"beta={self.beta} multiply sigma by {ratio:.6g}; take the levels of alpha_beta_ladder"
                 )
-        return len(sigmas) - 1
-
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        for sigma in sigmas[:-1]:
-            x.add_(eps(x, sigma), alpha=-self.alpha * sigma)
-            if self.beta > 0:
-                x.add_(noise(), alpha=self.beta * sigma)
-            yield x
+        return [(sigma, self.alpha, self.beta) for sigma in sigmas[:-1]]

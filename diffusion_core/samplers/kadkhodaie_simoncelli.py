@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.tensors import broadcast_like
+from diffusion_core.validation import check_range
 
 
 @dataclass(frozen=True)
@@ -69,16 +70,12 @@ class KadkhodaieSimoncelli(Sampler):
             estimate, alpha = eps(x, level), self.alpha(step)
             keep = 1 - self.beta_ks * alpha
             measured = level * estimate.flatten(1).square().mean(dim=1).sqrt()
-            _add(x, estimate, torch.where(active, -alpha * level, 0))
+            x.addcmul_(estimate, broadcast_like(x, torch.where(active, -alpha * level, 0)))
             if self.beta_ks < 1:
-                _add(x, noise(), torch.where(active, math.sqrt(keep**2 - (1 - alpha) ** 2) * measured, 0))
+                size = torch.where(active, math.sqrt(keep**2 - (1 - alpha) ** 2) * measured, 0)
+                x.addcmul_(noise(), broadcast_like(x, size))
             active &= measured > sigmas[-1]
             level = torch.where(active, keep * measured, level)
             yield x
             if not active.any():
                 return
-
-
-def _add(x: Tensor, change: Tensor, factors: Tensor) -> None:
-    """Adds `change`, multiplied by one factor per sample, to x in place."""
-    x.addcmul_(change, factors.view(-1, *[1] * (x.ndim - 1)))

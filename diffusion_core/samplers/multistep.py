@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_positive, check_range
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.validation import check_positive, check_range, check_share
 
 STEP = """\
 denoised = x - now * eps(x, i)
@@ -35,19 +35,34 @@ class DPMpp2M(Sampler):
     Note: a step to sigma = 0 returns denoised.
     """
 
+    eta = 0.0  # a field of `DPMpp2MSDE`
     label: ClassVar[str] = "dpm++2m"
     order: ClassVar[int] = 2
 
     @property
     def exports(self) -> dict[str, str]:
-        return {"torch": STEP, "diffusers": "DPMSolverMultistepScheduler"}
+        return {"torch": STEP} | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta in (0, 1) else {})
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        return _dpmpp_2m(eps, x, sigmas, noise, eta=0.0)
+        denoised, previous = torch.empty_like(x), torch.empty_like(x)
+        log_previous = 0.0
+        for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+            ratio = sigma_next / sigma
+            keep = ratio ** (1 + self.eta)
+            torch.add(x, eps(x, sigma), alpha=-sigma, out=denoised)
+            x.lerp_(denoised, 1 - keep)
+            if step > 0 and sigma_next > 0:
+                extrapolated = (1 - keep) * math.log(ratio) / (2 * log_previous)
+                x.add_(denoised, alpha=extrapolated).sub_(previous, alpha=extrapolated)
+            if self.eta > 0 and sigma_next > 0:
+                x.add_(noise(), alpha=sigma_next * math.sqrt(1 - ratio ** (2 * self.eta)))
+            if sigma_next > 0:
+                denoised, previous, log_previous = previous, denoised, math.log(ratio)
+            yield x
 
 
 @dataclass(frozen=True)
-class DPMpp2MSDE(Sampler):
+class DPMpp2MSDE(DPMpp2M):
     """SDE-DPM-Solver++(2M), midpoint form, on the diffusion SDE with `eta` times the noise of DDPM.
 
     With c = (sigma' / sigma)^(1 + eta) and D as in `DPMpp2M`:
@@ -60,35 +75,9 @@ class DPMpp2MSDE(Sampler):
 
     eta: float = 1.0
     label: ClassVar[str] = "dpm++2m-sde"
-    order: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_range("eta", self.eta, 0)
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": STEP} | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta == 1 else {})
-
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        return _dpmpp_2m(eps, x, sigmas, noise, self.eta)
-
-
-def _dpmpp_2m(eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise, eta: float) -> Iterator[Tensor]:
-    denoised, previous = torch.empty_like(x), torch.empty_like(x)
-    log_previous = 0.0
-    for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-        ratio = sigma_next / sigma
-        keep = ratio ** (1 + eta)
-        torch.add(x, eps(x, sigma), alpha=-sigma, out=denoised)
-        x.lerp_(denoised, 1 - keep)
-        if step > 0 and sigma_next > 0:
-            extrapolated = (1 - keep) * math.log(ratio) / (2 * log_previous)
-            x.add_(denoised, alpha=extrapolated).sub_(previous, alpha=extrapolated)
-        if eta > 0 and sigma_next > 0:
-            x.add_(noise(), alpha=sigma_next * math.sqrt(1 - ratio ** (2 * eta)))
-        if sigma_next > 0:
-            denoised, previous, log_previous = previous, denoised, math.log(ratio)
-        yield x
 
 
 @dataclass(frozen=True)
@@ -110,8 +99,7 @@ class Accelerated(Sampler):
 
     def __post_init__(self) -> None:
         check_positive("gam", self.gam)
-        if not 0 <= self.mu < 1:
-            raise ValueError(f"mu={self.mu}: it must be at least 0 and below 1")
+        check_share("mu", self.mu)
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps: of the last step, of this step

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
-from diffusion_core.fields import check_range
-from diffusion_core.samplers.base import Sampler
+from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.samplers.churn import HEUN_STEP, Heun, heun_step
 from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
+from diffusion_core.validation import check_range
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from diffusion_core.samplers.base import Eps, Noise
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from diffusion_core.fields import check_range
 from diffusion_core.samplers.base import Sampler
-from diffusion_core.samplers.checked import Model, denoise, follow, name_the_fault
+from diffusion_core.samplers.checked import Model, checked_steps, denoise, locate_nan, warn_of_training_mode
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
-from diffusion_core.samplers.training_mode import warn_of_training_mode
 from diffusion_core.schedules.sigma import alpha_beta_ladder
+from diffusion_core.validation import check_range
 
 CUDA_BATCH = 32 * BLOCK
 
@@ -37,7 +36,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     """Draws samples with the alpha/beta rule: starts from pure noise and steps while sigma > sigma_min.
 
     Args:
-        model: eps = model(x, sigma) with sigma (B,), see the docstring of `diffusion_core` and `at_samples`.
+        model: eps = model(x, sigma) with sigma (B,), see the docstring of `diffusion_core` and `bind_index`.
         sigma: the first noise level, in data standard deviations.
         sigma_min: sampling stops at the first noise level that is not above sigma_min.
         alpha: share of the estimated noise removed per step, in (0, 1].
@@ -125,7 +124,7 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
     out = torch.empty(len(levels), n_samples, *shape, device=place)
 
-    def beginning(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
+    def initial_noise(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
         noise = BlockNoise(seed, batch, shape, place)
         return noise() * sigmas[0], noise
 
@@ -133,9 +132,9 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     for start in range(0, n_samples, size):
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
-        begin, noise = beginning(batch)
-        on_batch = at_samples(model, torch.tensor(batch, device=place))
-        steps = follow(on_batch, sampler, sigmas, begin, noise, at_once=False)
+        begin, noise = initial_noise(batch)
+        on_batch = bind_index(model, torch.tensor(batch, device=place))
+        steps = checked_steps(on_batch, sampler, sigmas, begin, noise, at_once=False)
         for step, x in enumerate(itertools.chain([begin], steps)):
             if trajectory:
                 kept[step] = x
@@ -144,14 +143,14 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
         if final_denoise:
             x = denoise(on_batch, x, sigmas[-1], step, at_once=False)
         if not torch.isfinite(x).all():
-            name_the_fault(on_batch, sampler, sigmas, *beginning(batch), final_denoise)
+            locate_nan(on_batch, sampler, sigmas, *initial_noise(batch), final_denoise)
         kept[-1] = x
         if after_batch:
             after_batch(len(batch))
     return out if trajectory else out[0]
 
 
-def at_samples(model: Model, index: Tensor) -> Model:
+def bind_index(model: Model, index: Tensor) -> Model:
     """The model for the samples with these indices (B,), as eps = model(x, sigma) on the whole batch.
 
     A model whose result depends on the sample, for example because each has its own label, has an attribute
@@ -162,9 +161,8 @@ def at_samples(model: Model, index: Tensor) -> Model:
 
 def model_device(model: Model) -> torch.device:
     """The device of the model's parameters, else of its buffers, else the CPU."""
-    tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else iter(())
-    first = next(tensors, None)
-    return torch.device("cpu") if first is None else first.device
+    tensors = itertools.chain(model.parameters(), model.buffers()) if isinstance(model, torch.nn.Module) else ()
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def default_batch(device: str, threads: int | None = None) -> int:

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Callable
 
-from diffusion_core.fields import check_positive, check_range
+from diffusion_core.validation import check_positive, check_range
 
 MAX_STEPS = 100_000  # of a ladder, and of any sampler
 

@@ -37,7 +37,7 @@ from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 from torchvision.models import VGG16_Weights
 
-from diffusion_core.fields import one_of
+from diffusion_core.validation import one_of
 from experiments.distances import features_natural
 from experiments.distances.features_base import OwnExtractor
 from experiments.distances.spaces import FEATURES

@@ -1,6 +1,6 @@
 """The feature spaces by name. Nothing is imported but rules, so that --help appears at once."""
 
-from diffusion_core.fields import one_of
+from diffusion_core.validation import one_of
 
 DIGITS = ("mnist5k", "mnist")  # data sets that the extractor `digits` is made for
 FEATURES = {  # feature space -> its dimension; see features.py

@@ -1,28 +1,41 @@
-"""Writes the recommended settings of `tune`: settings.json, and code to paste. The torch code is run before that."""
+"""Writes the recommended settings of `tune`: settings.json, and code to paste.
 
-from collections.abc import Callable, Sequence
+The torch code is run before it is written, as its user would run it, with our noise, and its images compared with ours.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.data_set import DataSet
+import torch
+from torch import Tensor
+
+from diffusion_core.adapters import Adapter
 from diffusion_core.samplers import Model
-from experiments.export import network
-from experiments.export.diffusers_loop import diffusers_loop
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from experiments.export.loops import diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
-from experiments.export.target import Target, Unsupported
-from experiments.export.torch_loop import torch_loop
-from experiments.export.verify import difference
+from experiments.export.target import ExportTarget, UnsupportedError
+from experiments.own.alternatives import Around
 from experiments.own.behaviour import is_random
 from experiments.own.files import write_json, write_text
+from experiments.own.user_code import told
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of
 from experiments.run.runs import Run
+from experiments.run.stages import draw
 from experiments.run.study import Say
 from experiments.run.tables import RunResults
 from reports.schema import JUDGE
 
-EXPORTS: dict[str, Callable[[Target], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}  # library -> its code
+EXPORTS: dict[str, Callable[[ExportTarget], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}
+N_IMAGES = 8  # that code is checked on
+TOLERANCE = 1e-3  # in standard deviations of the data
+ROUNDED = 2**-22  # relative change of x, about what another order of the operations gives in float32
+MARGIN, MOST = 10, 0.1  # the tolerance for a network that rounds more: times what ROUNDED changes, but at most MOST
 
 
 def write_settings(
@@ -41,40 +54,34 @@ def write_settings(
     sections = dict[str, list[Row]]()
     for row in sets:
         sections.setdefault(row["section"], []).append(row)
-    recommended = {name: rows for name, rows in sections.items() if any(row["recommended"] for row in rows)}
-    entries, runs = list[dict[str, Any]](), list[Run]()
-    for name, rows in recommended.items():
-        best = next(row for row in rows if row["recommended"])
-        members = [row for row in rows if row["in_set"]] if best["in_set"] else []
-        run = next(run for run in results.files if (run.setting.section, run.setting.label) == (name, best["setting"]))
-        entry = _entry(run, best, [row["setting"] for row in members if row is not best])
-        wanted = [library for library in EXPORTS if libraries is None or library in libraries]
-        network_file = results.files[run].network
-        model = run.network.load(network_file)
-        code = _exports(directory, run, model, data_of(run.network.data), wanted)
-        entries.append(entry | code)
-        runs.append(run)
-        for library, why in code["no_exports"].items():
+    wanted = EXPORTS if libraries is None else libraries
+    entries, missing, whose = list[dict[str, Any]](), dict[str, str](), dict[str, Any]()
+    for section, rows in sections.items():
+        best = next((row for row in rows if row["recommended"]), None)
+        if best is None:
+            missing[section] = next((row["no_verdict"] for row in rows if row["no_verdict"]), "")
+            continue
+        run = next(r for r in results.files if (r.setting.section, r.setting.label) == (section, best["setting"]))
+        ties = [row["setting"] for row in rows if best["in_set"] and row["in_set"] and row is not best]
+        model = run.network.load(results.files[run].network)
+        entry = _setting(run, best, ties) | _write_code(directory, run, model, wanted)
+        for library, why in entry["no_exports"].items():
             if library == "torch" or libraries is not None:
                 say(f"no code for {library}, {run.setting.label}: {why}")
+        entries.append(entry)
+        network = run.network
+        whose = whose or {"network": network.row()["network"], "model_id": identity(network), "data": network.data}
     for library, why in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
         say(f"code for {library} is not compared with the measured sampler: {why}")
-    missing = {
-        name: next((row["no_verdict"] for row in rows if row["no_verdict"]), "")
-        for name, rows in sections.items()
-        if name not in recommended
-    }
     if missing or not sections:
         what = f"no setting for {', '.join(missing)} in settings.json" if entries else "no settings.json and no code"
         say(f"{what}: {'; '.join(dict.fromkeys(missing.values())) or 'no two settings succeeded'}")
     if entries:
-        first = runs[0].network
-        whose = {"network": first.row()["network"], "model_id": identity(first), "data": first.data}
         write_json(directory / "settings.json", {"format": FORMAT} | whose | {"settings": entries})
         say(f"settings to use: {directory / 'settings.json'}, code: {directory / 'export'}")
 
 
-def _entry(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
+def _setting(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
     ladder = run.setting.ladder
     return {
         "budget": row["budget"],
@@ -96,35 +103,83 @@ def _entry(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
     }
 
 
-def _exports(directory: Path, run: Run, model: Model, data: DataSet, libraries: Sequence[str]) -> dict[str, Any]:
+def _write_code(directory: Path, run: Run, model: Model, libraries: Iterable[str]) -> dict[str, Any]:
     """Writes the code for each library that can express the setting. Returns what settings.json says about it."""
-    one = run.setting
-    title = " ".join(f"{one.label}: {one.budget} network evaluations per image".split())  # one line
+    setting = run.setting
+    title = " ".join(f"{setting.label}: {setting.budget} network evaluations per image".split())  # one line
     if run.machine.precision != "fp32":
         title += f"; scored with the network under {run.machine.precision} autocast, which is not used here"
-    target = Target(title, one.sampler, run.sigmas, one.final_denoise, model, data)
+    data = data_of(run.network.data)
+    target = ExportTarget(title, setting.sampler, run.sigmas, setting.final_denoise, model, data)
     written, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
-    for library in libraries:
+    for library in (library for library in EXPORTS if library in libraries):
         try:
             code = EXPORTS[library](target)
-            if why := _cannot_check(library, model):
-                unchecked[library], (first, rest) = why, code.split("\n", 1)
-                code = f"{first}\n# Not compared with the sampler that was measured: {why}.\n{rest}"
+            if library != "torch":
+                unchecked[library] = f"{library} is not run here"
+            elif is_random(model):
+                unchecked[library] = "the network is random (random = True)"
             else:
                 error = difference(code, run, model)
-        except Unsupported as reason:
+        except UnsupportedError as reason:
             missing[library] = str(reason)
             continue
+        if library in unchecked:
+            first, rest = code.split("\n", 1)
+            code = f"{first}\n# Not compared with the sampler that was measured: {unchecked[library]}.\n{rest}"
         (directory / "export").mkdir(exist_ok=True)
-        written[library] = f"export/{one.budget}-evaluations-{library}.py"
+        written[library] = f"export/{setting.budget}-evaluations-{library}.py"
         write_text(directory / written[library], code)
-    own = {"model_sigmas": list(target.sigmas), "model_times": list(target.times), "model_shift": target.shift}
-    own |= network.settings(target)
-    return own | {"exports": written, "no_exports": missing, "not_compared": unchecked, "difference": error}
+    about = {"exports": written, "no_exports": missing, "not_compared": unchecked, "difference": error}
+    return target.settings() | about
 
 
-def _cannot_check(library: str, model: Model) -> str:
-    """Why the images of a library's code cannot be compared with ours; empty if they can."""
-    if library != "torch":
-        return f"{library} is not run here"
-    return "the network is random (random = True)" if is_random(model) else ""
+def difference(code: str, measured: Run, model: Model) -> float:
+    """How far the images of the torch code are from ours, for the same noise, in standard deviations of the data.
+
+    It is the largest difference of a pixel, as the median over images: rounding grows in a few images, and wrong code
+    shows in all. Both are in fp32, as the code is run, whatever the setting was measured in.
+
+    Raises UnsupportedError if the code fails, or if the difference is above TOLERANCE and above what rounding explains.
+    """
+    measured = replace(measured, machine=replace(measured.machine, precision="fp32", compiled=False))
+
+    def apart(theirs: Tensor) -> float:
+        return float((images - theirs).abs().flatten(1).amax(dim=1).median())
+
+    def ours(off: float) -> Tensor:
+        """Our images if the network reads x with this relative error, as rounding may change it."""
+        around = Around(model, images=partial(torch.mul, other=1 + off))
+        x = draw(measured, around, range(N_IMAGES), N_IMAGES)
+        return model.inner(x) if isinstance(model, Adapter) else x
+
+    try:
+        block = BlockNoise(
+            measured.seed, range(N_IMAGES), measured.network.shape, torch.device(measured.machine.device)
+        )
+        net, noise, back = as_users_call(model, block)
+        images = ours(0.0)
+        error = apart(back(run_code(code)(net, noise)))
+        fits = error <= TOLERANCE or error <= min(MARGIN * apart(ours(ROUNDED)), MOST)
+    except Exception as reason:  # of a network that we do not know
+        raise UnsupportedError(f"the code fails here: {told(reason)}") from None
+    if not fits:
+        raise UnsupportedError(f"the code gives other images, by {error:.2g} standard deviations of the data")
+    return error
+
+
+def run_code(code: str) -> Callable[..., Tensor]:
+    """The function `sample` that our own text defines."""
+    defined: dict[str, Any] = {}
+    exec(code, defined)
+    sample: Callable[..., Tensor] = defined["sample"]
+    return sample
+
+
+def as_users_call(
+    model: Model, noise: BlockNoise
+) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
+    """The network as the user has it; our noise for its images; and its images in our units."""
+    if not isinstance(model, Adapter):
+        return model, noise, lambda x: x
+    return model.net, lambda: model.inner(noise()), lambda x: (x - model.shift) / model.scale

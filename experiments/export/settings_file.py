@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.fields import check_fields
+from diffusion_core.validation import check_fields
 from experiments.own import names
 from experiments.run.setting import Ladder, read_ladder
 from experiments.run.study import Study
@@ -14,7 +14,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class SettingRow:
     """A recommended setting, as far as it is read back."""
 
     budget: int  # network evaluations per image
@@ -53,24 +53,23 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
 def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']}, but this version reads {FORMAT}")
-    entries = [Entry(**{field.name: entry[field.name] for field in fields(Entry)}) for entry in content["settings"]]
-    known = sorted(entry.budget for entry in entries)
+    names_of_fields = [field.name for field in fields(SettingRow)]
+    rows = [SettingRow(**{name: row[name] for name in names_of_fields}) for row in content["settings"]]
+    known = sorted(row.budget for row in rows)
     budget = max(known, default=0) if budget is None else budget
     if known.count(budget) != 1:
         several = "no setting" if budget not in known else "more than one setting"
         raise ValueError(f"it has {several} for n_steps={budget}; it has settings for {known} evaluations")
-    entry = next(entry for entry in entries if entry.budget == budget)
-    ladder, _ = read_ladder(entry.ladder, entry.n_steps, study.data_std, entry.sigma_max, entry.sigma_min)
+    row = next(row for row in rows if row.budget == budget)
+    ladder, _ = read_ladder(row.ladder, row.n_steps, study.data_std, row.sigma_max, row.sigma_min)
     levels = ladder.sigmas()
-    if len(levels) != len(entry.sigmas) or any(
-        abs(a / b - 1) > 1e-6 for a, b in zip(entry.sigmas, levels, strict=True)
-    ):
-        raise ValueError(f"its sigmas are not the levels of its ladder, {entry.ladder}; were they changed?")
-    if not entry.sampler.startswith("restart("):  # its name cannot be read back
-        nfe = names.sampler(entry.sampler).planned_nfe(levels) + entry.ending_at_0
+    if len(levels) != len(row.sigmas) or any(abs(a / b - 1) > 1e-6 for a, b in zip(row.sigmas, levels, strict=True)):
+        raise ValueError(f"its sigmas are not the levels of its ladder, {row.ladder}; were they changed?")
+    if not row.sampler.startswith("restart("):  # its name cannot be read back
+        nfe = names.sampler(row.sampler).planned_nfe(levels) + row.ending_at_0
         if nfe != budget:
-            raise ValueError(f"its budget is {budget}, but {entry.sampler} takes {nfe} evaluations; was it changed?")
-    network, data = names_of(study)
+            raise ValueError(f"its budget is {budget}, but {row.sampler} takes {nfe} evaluations; was it changed?")
+    network, data = network_and_data(study)
     if content["network"] != network:
         raise ValueError(f"its network is {content['network']!r}, but this run samples from {network!r}")
     if content["data"].rpartition("@")[2] != data.rpartition("@")[2]:  # the fingerprint of a user's data
@@ -78,10 +77,10 @@ def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
     return replace(ladder, n_steps=budget)
 
 
-def names_of(study: Study) -> tuple[str, str]:
+def network_and_data(study: Study) -> tuple[str, str]:
     """The network of a study, as tables call it, and its data set with its fingerprint."""
-    from diffusion_core.data import resolve
+    from diffusion_core.data import resolve  # these need torch
     from experiments.own import external
 
-    elsewhere = ":" in study.network
-    return external.describe(study.network, study.label) if elsewhere else study.network, resolve(study.data)
+    foreign = ":" in study.network
+    return external.describe(study.network, study.label) if foreign else study.network, resolve(study.data)

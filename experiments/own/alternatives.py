@@ -32,9 +32,9 @@ from diffusion_core.adapters import (
     units,
     vp,
 )
-from diffusion_core.broadcast import along
 from diffusion_core.data_set import DataSet, Images
 from diffusion_core.samplers import Model
+from diffusion_core.tensors import broadcast_like
 
 RANGES = ((-1.0, 1.0), (0.0, 1.0), (-0.5, 0.5))  # values of black and of white that networks are trained on
 RETURNS = {"vp": ("eps", "x0", "v"), "edm": ("x0", "eps"), "flow": ("velocity", "x0", "eps")}  # as users name them
@@ -283,7 +283,7 @@ def _predicting(predicts: str, scale: float, shift: float, model: Model) -> Mode
     convert = PREDICTIONS[predicts]
 
     def eps(x: Tensor, sigma: Tensor, **index: Tensor) -> Tensor:
-        theirs = scale * along(x, sigma)
+        theirs = scale * broadcast_like(x, sigma)
         s = (1 + theirs.square()).rsqrt()
         return convert(model(x, sigma, **index), (scale * x + shift) * s, s, theirs * s)
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_core.broadcast import along
 from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
-from diffusion_core.samplers.sampling import at_samples
+from diffusion_core.samplers.sampling import bind_index
+from diffusion_core.tensors import broadcast_like
 from experiments.own.memory import halve_until_it_fits
 
 SEED = 20_263
@@ -26,7 +26,7 @@ class Batch:
         generator = torch.Generator().manual_seed(SEED)
         self.noise = torch.randn(self.x0.shape, generator=generator).to(device)
         self.sigma = torch.tensor(sigmas, device=device).repeat_interleave(n)
-        self.x = self.x0 + along(self.x0, self.sigma) * self.noise
+        self.x = self.x0 + broadcast_like(self.x0, self.sigma) * self.noise
         self.index = self.labels.repeat(len(sigmas)).to(device)  # balanced labels of these are the images' own
 
     @torch.no_grad()
@@ -36,7 +36,7 @@ class Batch:
         def outputs(at_once: int) -> Tensor:
             parts = (part[self._first(n)].split(at_once) for part in (self.x, self.sigma, self.index))
             return torch.cat(
-                [CheckedModel(at_samples(model, index))(x, sigma) for x, sigma, index in zip(*parts, strict=True)]
+                [CheckedModel(bind_index(model, index))(x, sigma) for x, sigma, index in zip(*parts, strict=True)]
             )
 
         eps, tried = halve_until_it_fits(self.at_once, outputs)

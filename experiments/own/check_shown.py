@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from rich.table import Table
 from torch import Tensor
 
-from diffusion_core.broadcast import along
+from diffusion_core.tensors import broadcast_like
 from experiments.own.best_linear import SLACK, WORSE
 from experiments.own.examine import NEARLY, CheckResult
 from experiments.terminal import Terminal
@@ -52,7 +52,7 @@ def picture(result: CheckResult, shown: Callable[[Tensor], Tensor]) -> Image.Ima
 
     `shown`: what x shows; None if these are points.
     """
-    sigmas = along(result.noisy, torch.tensor([level.sigma for level in result.levels]))
+    sigmas = broadcast_like(result.noisy, torch.tensor([level.sigma for level in result.levels]))
     rows = [shown(row) for row in (result.clean, result.noisy * (1 + sigmas.square()).rsqrt(), result.denoised)]
     if rows[0].ndim != 4:
         return None

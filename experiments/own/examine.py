@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.broadcast import along
 from diffusion_core.data_set import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
+from diffusion_core.tensors import broadcast_like
 from experiments.own.alternatives import Alternative, alternatives
 from experiments.own.batch import Batch
 from experiments.own.best_linear import FEWEST, limit, linear_errors
@@ -119,7 +119,7 @@ def examine(model: Model, images: DataSet, device: str, progress: Told = silent)
     if (n := len(images)) < FEWEST:
         doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     first = slice(None, None, batch.shape[1])
-    denoised = batch.x - along(batch.x, batch.sigma) * eps
+    denoised = batch.x - broadcast_like(batch.x, batch.sigma) * eps
     return CheckResult(levels, doubts, batch.x0[first].cpu(), batch.x[first].cpu(), denoised[first].cpu())
 
 

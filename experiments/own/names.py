@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffusion_core.catalogue import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
-from diffusion_core.fields import as_type, one_of
+from diffusion_core.registry import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
+from diffusion_core.validation import as_type, one_of
 
 if TYPE_CHECKING:
     from diffusion_core.noise import NoiseDistribution

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import NoiseDistribution
-from diffusion_core.samplers import Sampler, follow
+from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.own.user_code import of_user
@@ -66,7 +66,7 @@ def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int,
     @torch.no_grad()
     def samples(which: Tensor) -> Tensor:
         noise = BlockNoise(SEED, which.tolist(), shape, torch.device("cpu"))
-        *_, last = follow(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
+        *_, last = checked_steps(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
         return last.clone()
 
     with of_user(what):

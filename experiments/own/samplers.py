@@ -19,9 +19,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from diffusion_core.catalogue import SAMPLERS
 from diffusion_core.conformance import SamplerFunction, wrappers
-from diffusion_core.fields import one_of
+from diffusion_core.registry import SAMPLERS
+from diffusion_core.validation import one_of
 from experiments.own import modules, names
 
 OWN = "module:function"

@@ -13,9 +13,9 @@ import torch
 from torch.utils.benchmark import Timer
 
 from diffusion_core.noise import LogNormal
-from diffusion_core.precision import PRECISIONS, computing_in
 from diffusion_core.samplers import Model
-from diffusion_core.samplers.sampling import at_samples, default_batch
+from diffusion_core.samplers.sampling import bind_index, default_batch
+from diffusion_core.tensors import PRECISIONS, computing_in
 from diffusion_core.training import train
 from experiments.own.memory import free, keep_freed
 from experiments.run.cache import Cache, TensorsAndFacts
@@ -164,7 +164,7 @@ def timed(run: Callable[[], object], threads: int) -> float:
 def forward(model: Model, shape: tuple[int, ...], device: str, mode: ComputeMode) -> Callable[[], object]:
     """A function that evaluates the model once, as sampling does, on one batch of images of this shape."""
     x, sigma = torch.randn(mode.batch, *shape, device=device), torch.ones(mode.batch, device=device)
-    model = at_samples(model, torch.arange(mode.batch, device=device))
+    model = bind_index(model, torch.arange(mode.batch, device=device))
 
     def run() -> object:
         with torch.no_grad(), computing_in(mode.precision, device):

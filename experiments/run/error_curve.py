@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from diffusion_core.noise import NoiseDistribution
-from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
+from diffusion_core.tensors import computing_in
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.compare import Row
 from experiments.run.identity import identity

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from diffusion_core.fields import check_fields, check_range, one_of
+from diffusion_core.validation import check_fields, check_range, one_of
 
 if TYPE_CHECKING:
     from experiments.run.machine import Machine

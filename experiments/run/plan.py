@@ -10,10 +10,10 @@ from typing import Any
 from diffusion_core import data_user
 from diffusion_core.data import resolve
 from diffusion_core.data_set import Images, Values
-from diffusion_core.fields import one_of
-from diffusion_core.networks.build import TRUNKS
+from diffusion_core.networks import TRUNKS
 from diffusion_core.networks.compiled import can_compile
 from diffusion_core.networks.small import SIDE
+from diffusion_core.validation import one_of
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.spaces import suited
 from experiments.own import external, form

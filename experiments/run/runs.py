@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.data import check_name
-from diffusion_core.fields import check_fields, check_range
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
+from diffusion_core.validation import check_fields, check_range
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.spaces import PYTHON, check_features
 from experiments.run.compare import Row

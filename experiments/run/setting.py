@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
-from diffusion_core.fields import check_fields, check_range, one_of
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
+from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.own import names
 from experiments.run.identity import NOT_IDENTITY, registered
 

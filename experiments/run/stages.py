@@ -19,10 +19,10 @@ from torch import Tensor
 
 from diffusion_core.data_set import Images, Values
 from diffusion_core.networks.compiled import Compiled, can_compile
-from diffusion_core.precision import computing_in
 from diffusion_core.samplers import Model
 from diffusion_core.samplers import sample as draw_with
-from diffusion_core.samplers.sampling import at_samples
+from diffusion_core.samplers.sampling import bind_index
+from diffusion_core.tensors import computing_in
 from experiments.distances.distance import Distance, packed, unpacked
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.real import Against, Real, precision_recall
@@ -136,7 +136,7 @@ def _compiled(model: Model, batch_size: int, machine: Machine) -> Model:
 def _warm(model: Model, batch_size: int, shape: tuple[int, ...], device: str) -> None:
     x = torch.zeros(batch_size, *shape, device=device)
     with torch.no_grad():
-        at_samples(model, torch.arange(batch_size, device=device))(x, torch.ones(batch_size, device=device))
+        bind_index(model, torch.arange(batch_size, device=device))(x, torch.ones(batch_size, device=device))
 
 
 def _synchronise(device: str) -> None:

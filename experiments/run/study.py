@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.validation import check_fields, check_range
 from experiments.run.compare import (
     CONTROL,
     BestSet,

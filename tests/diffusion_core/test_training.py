@@ -1,4 +1,4 @@
-"""The training loop: determinism, the order of images, the averages of the weights, the schedule, and its errors."""
+"""The training loop: determinism, the order of images, averages, the schedule, stable targets, and its errors."""
 
 import copy
 import math
@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from diffusion_core import training
+from diffusion_core.exact import Empirical
 from diffusion_core.networks import PARAMETERISATIONS, build
 from diffusion_core.noise import LogNormal, LogUniform
-from diffusion_core.training import WEIGHTINGS, Step, lr_factor, train
+from diffusion_core.training import WEIGHTINGS, StableTargets, TrainingStep, lr_factor, train
 
 
 class Recorder(nn.Module):
@@ -47,7 +49,7 @@ def smooth(side: int = 32) -> Tensor:
     return (images - images.mean()) / images.std()
 
 
-def run(model: nn.Module, images: Tensor, **changes: Any) -> list[Step]:
+def run(model: nn.Module, images: Tensor, **changes: Any) -> list[TrainingStep]:
     options: dict[str, Any] = {"noise": LogNormal(), "n_images": 256, "batch_size": 16, "warmup_images": 32, **changes}
     return list(train(model, images, **options))
 
@@ -201,8 +203,9 @@ def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
         ({"batch_size": 0}, "batch_size=0"),
         ({"lr": 0.0}, "lr=0"),
         ({"ema_decay": 1.0}, "ema_decay=1"),
-        ({"weighting": "none"}, "weighting='none': must be one of unit-eps, karras"),
-        ({"precision": "fp8"}, "precision='fp8': must be one of fp32, bf16"),
+        ({"weighting": "none"}, "weighting='none': it must be one of unit-eps, karras"),
+        ({"precision": "fp8"}, "precision='fp8': it must be one of fp32, bf16"),
+        *(({"stable_above": above}, "stable_above") for above in (0.0, -1.0, math.nan)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -210,3 +213,47 @@ def test_bad_argument_is_named(changes: dict[str, Any], message: str) -> None:
     images = changes.pop("images", numbered(4))
     with pytest.raises(ValueError, match=message):
         run(Recorder(), images, **changes)
+
+
+def images(n: int = 20) -> Tensor:
+    return torch.randn(n, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+
+
+def batch(x0: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(1))
+    return x0 + sigma.view(-1, 1, 1, 1) * eps, eps
+
+
+def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images() -> None:
+    sigma = torch.tensor([0.5, 1.0, 3.0, 30.0])
+    x, eps = batch(images()[:4], sigma)
+    targets = StableTargets(images(), above=1.0)(x, sigma, eps, torch.arange(4))
+    torch.testing.assert_close(targets[2:], Empirical(images())(x[2:], sigma[2:]))
+    assert torch.equal(targets[:2], eps[:2])
+    assert not torch.isclose(targets[2:], eps[2:]).all()
+
+
+def test_of_many_images_those_that_are_visited_together_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At low noise only the own image can have made x. So the target is the noise, if that image is in the block."""
+    monkeypatch.setattr(training, "BLOCK", 8)
+    targets, order = StableTargets(images(), above=0.01), torch.empty(0, dtype=torch.long)
+    for _ in range(20):
+        while len(order) < targets.ahead(3):
+            order = torch.cat([order, torch.randperm(20)])
+        sigma = torch.full((3,), 0.02)
+        x, eps = batch(images()[order[:3]], sigma)
+        torch.testing.assert_close(targets(x, sigma, eps, order), eps, rtol=1e-3, atol=1e-3)
+        assert len(targets.exact.points) == 8
+        order = order[3:]
+
+
+def test_training_visits_the_same_images_and_levels_and_its_loss_falls() -> None:
+    """The loss of the same network on the same x falls by the variance of the targets."""
+
+    def losses(above: float) -> list[float]:
+        law = LogUniform(2.0, 2.0001)
+        options = {"noise": law, "n_images": 64, "batch_size": 8, "lr": 1e-12, "stable_above": above}
+        return [step.loss.item() for step in run(Recorder(0.0), images(), **options)]
+
+    plain, stable = losses(math.inf), losses(1.0)
+    assert sum(stable) < 0.9 * sum(plain)

@@ -11,7 +11,7 @@ import pytest
 from smoke import smoke
 from studies import plan, sides
 
-from diffusion_core.samplers import SAMPLERS, EulerSplit, Heun
+from diffusion_core.samplers import SAMPLERS, EulerTwoPart, Heun
 from experiments.beta import Beta
 from experiments.own.names import sampler
 from experiments.run.cache import Cache
@@ -112,7 +112,7 @@ def test_a_typed_setting_is_a_ladder_and_a_sampler() -> None:
     typed = "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0), euler-split(1, 0, 0.5)"
     (run,) = (run for run in plan(tune(single=(typed,))) if run.setting.label == typed)
     assert run.setting.ladder == Ladder("karras", 7, 20.0, 0.05, (("rho", 5.0),)) and run.setting.final_denoise
-    assert run.setting.sampler == EulerSplit(1.0, 0.0, 0.5) and run.nfe == 8
+    assert run.setting.sampler == EulerTwoPart(1.0, 0.0, 0.5) and run.nfe == 8
 
 
 def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from diffusion_core import LogNormal, adapters, load, train
 from diffusion_core.data_set import Values
-from diffusion_core.networks.layers import Embedding
 from diffusion_core.networks.parameterisations import Preconditioned
-from diffusion_core.networks.small import PatchBlock
+from diffusion_core.networks.small import Embedding, PatchBlock
 
 FILE, SHAPE = "latents.npz", (4, 8, 8)
 AUTOENCODER_STEPS, IMAGES_SEEN = 250, 50_000

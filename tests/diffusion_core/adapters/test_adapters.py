@@ -15,7 +15,7 @@ from diffusion_core import Euler, adapters, sample
 from diffusion_core.adapters import Convention
 from diffusion_core.data_set import Images, Values
 from diffusion_core.exact import Empirical
-from diffusion_core.samplers.sampling import at_samples
+from diffusion_core.samplers.sampling import bind_index
 from diffusion_core.schedules import geometric
 
 SIDE, MEAN, STD = 4, 40.0, 70.0  # mean and std in pixel values
@@ -297,7 +297,7 @@ def test_balanced_labels_need_the_samples_indices() -> None:
     with pytest.raises(ValueError, match="2 images need 2 sample indices, got none"):
         model(x, sigma)
     with pytest.raises(ValueError, match="2 images need 2 sample indices, got 3"):
-        at_samples(model, torch.arange(3))(x, sigma)
+        bind_index(model, torch.arange(3))(x, sigma)
 
 
 def test_guidance_is_the_formula_of_ho_and_salimans() -> None:

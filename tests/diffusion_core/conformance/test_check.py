@@ -23,7 +23,7 @@ from diffusion_core.samplers import (
     Accelerated,
     Euler,
     EulerChurn,
-    EulerSplit,
+    EulerTwoPart,
     Heun,
     Interval,
     KadkhodaieSimoncelli,
@@ -34,7 +34,7 @@ from diffusion_core.samplers import (
 FEW = (28, 50, 60, 100, 140, 200)
 MANY = (28, 125, 250, 500)
 COARSE = Oracle(stds=(2.0, 1.0, 0.5, 0.01), mean=0.5)  # few steps suffice for it
-NOISY = [Euler(0.5), Euler(1.0), EulerSplit(1.0, 0.5), EulerChurn(10.0), Heun(20.0), Accelerated(1.0, 0.5)]
+NOISY = [Euler(0.5), Euler(1.0), EulerTwoPart(1.0, 0.5), EulerChurn(10.0), Heun(20.0), Accelerated(1.0, 0.5)]
 CONVERGES = [make() for name, make in SAMPLERS.items() if name not in ("restart", "kadkhodaie-simoncelli")] + NOISY
 ORDERS = [*((sampler, sampler.order) for sampler in CONVERGES), (Accelerated(1.5), 2)]  # 3/2 is Adams and Bashforth's
 DDIM, DDPM = partial(planted.ancestral, eta=0.0), planted.ancestral

@@ -9,9 +9,9 @@ from random_weights import filled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_core.broadcast import along
 from diffusion_core.networks import NAMES, PARAMETERISATIONS, build
-from diffusion_core.networks.small import PATCH, unpatched
+from diffusion_core.networks.small import PATCH, unpatch
+from diffusion_core.tensors import broadcast_like
 
 every_network = pytest.mark.parametrize("name", NAMES)
 every_parameterisation = pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
@@ -20,7 +20,7 @@ every_parameterisation = pytest.mark.parametrize("parameterisation", PARAMETERIS
 def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tensor]:
     sigma = torch.logspace(-2, 2, n)
     x = torch.randn(n, channels, *[] if name == "mlp" else [32, 32], generator=torch.Generator().manual_seed(1))
-    return x * along(x, sigma), sigma
+    return x * broadcast_like(x, sigma), sigma
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ def inputs(n: int, channels: int = 1, name: str = "small") -> tuple[Tensor, Tens
 @every_network
 def test_the_output_of_an_untrained_trunk_is_0(name: str, parameterisation: str, channels: int) -> None:
     model, (x, sigma) = build(name, channels, parameterisation), inputs(4, channels, name)
-    assert not model.trunk_output(x, along(x, sigma)).any() and model(x, sigma).dtype == torch.float32
+    assert not model.trunk_output(x, broadcast_like(x, sigma)).any() and model(x, sigma).dtype == torch.float32
 
 
 @every_parameterisation
@@ -44,7 +44,7 @@ def test_each_image_is_denoised_by_itself_at_its_own_sigma(name: str, parameteri
             model.trunk(torch.cat([x] * model.n_inputs, dim=1), (factor * sigma).log() / 4) for factor in (1, 2)
         )
     assert together.shape == x.shape
-    rounding = along(x, sigma).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
+    rounding = broadcast_like(x, sigma).clamp(max=1) if parameterisation == "x0" else 1  # of F, amplified by 1 / sigma
     torch.testing.assert_close(rounding * together, rounding * alone, rtol=1e-4, atol=1e-5)
     assert ((at_twice_the_sigma - out).abs().flatten(1).amax(dim=1) > 1e-3).all()
 
@@ -108,9 +108,9 @@ def test_a_seed_draws_the_same_weights_in_every_parameterisation(name: str) -> N
          "x: images are 16x16 pixels; .* takes 32x32"),
         (lambda: build("paper")(torch.zeros(1, 1, 24, 32), torch.ones(1)), "24x32 pixels; .* sides that divide by 16"),
         (lambda: build("mlp")(torch.zeros(1, 1, 32, 32), torch.ones(1)), r"this network takes vectors \(B, d\)"),
-        (lambda: build("big"), "network='big': unknown network; the names are small, paper, mlp"),
+        (lambda: build("big"), "network='big': it must be one of small, paper, mlp"),
         (lambda: build("small", parameterisation="v"),
-         "parameterisation='v': must be one of preconditioned, eps, x0, mixture-input"),
+         "parameterisation='v': it must be one of preconditioned, eps, x0, mixture-input"),
     ],
 )  # fmt: skip
 def test_what_a_network_does_not_take_is_named(make: Callable[[], object], message: str) -> None:
@@ -122,9 +122,9 @@ def test_paper_takes_images_that_are_not_square() -> None:
     assert filled("paper")(torch.zeros(2, 1, 16, 48), torch.ones(2)).shape == (2, 1, 16, 48)
 
 
-def test_unpatched_puts_every_patch_where_it_was() -> None:
+def test_unpatch_puts_every_patch_where_it_was() -> None:
     """It undoes `pixel_unshuffle` once the channels of each pixel are moved behind it."""
     pixels = torch.randn(2, 3, 8, 12)
     patches = nn.functional.pixel_unshuffle(pixels, PATCH)  # channel c, then row and column within the patch
     by_pixel = patches.unflatten(1, (3, PATCH**2)).transpose(1, 2).flatten(1, 2)
-    assert torch.equal(unpatched(by_pixel), pixels)
+    assert torch.equal(unpatch(by_pixel), pixels)

@@ -1,17 +1,178 @@
-"""A model leaves its input as it is, and sampling works in torch.inference_mode(), where changes are not counted."""
+"""A sampler or model of one's own: what it yields is what counts, what is wrong with it is named, and its cost."""
 
-from collections.abc import Callable
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from short_runs import EXACT, LADDER
-from torch import Tensor
+from short_runs import EXACT, LADDER, forbidden, start
+from torch import Tensor, nn
 
-from diffusion_core.samplers import SAMPLERS, Euler, KadkhodaieSimoncelli, Sampler, sample
+from diffusion_core import adapters
+from diffusion_core.data_set import Images
+from diffusion_core.samplers import (
+    SAMPLERS,
+    AlphaBeta,
+    Euler,
+    KadkhodaieSimoncelli,
+    Sampler,
+    checked,
+    checked_steps,
+    sample,
+)
+from diffusion_core.samplers.base import Eps
+from diffusion_core.samplers.checked import changed_by_training_mode
+from diffusion_core.schedules import alpha_beta_ladder
+from diffusion_core.validation import NotFiniteError
 
 
-def drawn(model: Callable[..., Tensor], sampler: Sampler, n: int = 3) -> Tensor:
+def drawn(model: Callable[..., Tensor], sampler: Sampler = Euler(), n: int = 3) -> Tensor:  # noqa: B008
     return sample(model, LADDER, sampler, n_samples=n, shape=(1, 4, 4))
+
+
+@dataclass(frozen=True)
+class Mine(Sampler):
+    """Euler that yields what `change` makes of its x, at each step but those in `skip`.
+
+    It calls eps with the level that `level` makes of x and sigma, `evaluations` times a step.
+    """
+
+    change: Callable[[Tensor], object] = torch.clone
+    skip: tuple[int, ...] = ()
+    more: int = 0
+    level: Callable[[Tensor, float], Any] = lambda x, sigma: sigma
+    evaluations: int = 1
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], draw: Callable[[], Tensor]) -> Iterator[Any]:
+        for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+            for _ in range(self.evaluations):
+                slope = eps(x, self.level(x, sigma))
+            x = x + (sigma_next - sigma) * slope
+            if step not in self.skip:
+                yield self.change(x)
+        for _ in range(self.more):
+            yield x
+
+
+class Early(Euler):
+    """Yields x before each step."""
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        for sigma, after in pairwise(sigmas):
+            yield x
+            x = x + (after - sigma) * eps(x, sigma)
+
+
+class Returns(Euler):
+    def run(self, *arguments: Any) -> Any:
+        return None
+
+
+def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
+    mine, euler = (list(checked_steps(EXACT, s, LADDER, start(), forbidden))[-1] for s in (Mine(), Euler()))
+    torch.testing.assert_close(mine, euler)
+    options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
+    for trajectory in (False, True):
+        mine, euler = (sample(EXACT, LADDER, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
+        torch.testing.assert_close(mine, euler, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (3, 1, 1, 1)], ids=str)
+def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
+    mine = Mine(level=lambda x, sigma: torch.full((len(x), *shape[1:]) if 3 in shape else shape, sigma))
+    watched: list[tuple[int, ...]] = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        watched.append(tuple(sigma.shape))
+        return EXACT(x, sigma)
+
+    x, expected = (drawn(model, s) for s in (mine, Mine()))
+    torch.testing.assert_close(x, expected)
+    assert set(watched) == {(3,)}
+    assert mine.asked(LADDER) == pytest.approx((LADDER[-1], LADDER[0])) and mine.planned_nfe(LADDER) == 8
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (Mine(evaluations=1001), "sampler: step 1 took more than 1,000 evaluations, or does not end; it must yield x"),
+        (
+            Mine(level=lambda x, sigma: torch.full((2,), sigma)),
+            r"it called eps with sigma of shape \(2,\) for 3 images; it must be one level, or \(3,\)",
+        ),
+        (Mine(lambda x: x * math.nan), "sampler Mine.*: at step 1 of 8 it yielded NaN or infinity, though the model"),
+        (Mine(lambda x: x[:1]), r"at step 1 of 8 it yielded a tensor of shape \(1, 1, 4, 4\).* must yield x, "),
+        (Mine(torch.Tensor.half), "at step 1 of 8 it yielded .*float16"),
+        (Mine(lambda x: None), "at step 1 of 8 it yielded NoneType"),
+        (Mine(skip=(3,)), "it took 7 of the 8 steps that its ladder has"),
+        (Mine(skip=tuple(range(8))), "it took 0 of the 8 steps that its ladder has"),
+        (Mine(more=1), "it took more than the 8 steps that its ladder has"),
+        (Early(), r"sampler Early\(eta=0\): it yields x before each step, so its last step is lost"),
+        (Returns(), r"sampler Returns\(eta=0\): run\(\) returned NoneType; it must yield x"),
+    ],
+    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "none", "too many", "early", "return"],
+)
+def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        drawn(EXACT, sampler)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "model: it returned torch.int64 at step 0"),
+        (lambda x, sigma: None, "model: it returned NoneType at step 0"),
+        (lambda x, sigma: x[..., 0], r"model: it returned shape \(3, 1, 4\) at step 0 for x of shape \(3, 1, 4, 4\)"),
+    ],
+    ids=["integers", "nothing", "shape"],
+)
+def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        drawn(model)
+
+
+def test_a_model_in_another_precision_is_converted() -> None:
+    narrow, expected = drawn(lambda x, sigma: EXACT(x, sigma).bfloat16()), drawn(EXACT)
+    assert narrow.dtype == torch.float32
+    torch.testing.assert_close(narrow, expected, rtol=0.05, atol=0.05)
+
+
+def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> None:
+    calls: list[int] = []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        calls.append(1)
+        return EXACT(x, sigma) * (math.nan if len(calls) == 3 else 1.0)
+
+    with pytest.raises(
+        NotFiniteError, match=r"not when they were drawn again .* must return the same for the same input"
+    ):
+        drawn(model)
+
+
+def test_the_original_rule_refuses_another_ladder() -> None:
+    rule = AlphaBeta(0.1, 0.3)
+    assert rule.planned_nfe(alpha_beta_ladder(0.1, 0.3)) == 132
+    with pytest.raises(ValueError, match=r"from 10 to 5.62341, but alpha=0.1 and beta=0.3 multiply sigma by 0.948"):
+        drawn(EXACT, rule)
+    with pytest.raises(ValueError, match=r"beta=0.5: with alpha=0.1 it must be below"):
+        AlphaBeta(0.1, 0.5)
+
+
+def test_what_is_no_ladder_is_refused() -> None:
+    with pytest.raises(ValueError, match="sigmas"):
+        next(checked_steps(EXACT, Euler(), (1.0, 2.0), start(), forbidden))
+
+
+def test_a_subclass_has_a_name_of_its_own() -> None:
+    class Better(Euler):
+        pass
+
+    assert Better(1.0).name == "Better(eta=1)" and Euler(1.0).name == "euler(eta=1)"
 
 
 CHANGES = {"x": lambda x, sigma: EXACT(x.mul_(0.5), sigma), "sigma": lambda x, sigma: EXACT(x, sigma.log_().exp())}
@@ -20,9 +181,14 @@ CHANGES = {"x": lambda x, sigma: EXACT(x.mul_(0.5), sigma), "sigma": lambda x, s
 @pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("sampler", [Euler(), KadkhodaieSimoncelli()], ids=["one level", "a level per sample"])
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_model_that_changes_its_input_is_named(name: str, sampler: Sampler, n: int) -> None:
+def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(
+    name: str, sampler: Sampler, n: int
+) -> None:
     with pytest.raises(ValueError, match=f"model: it changed {name} in place at step 0; it must leave its input as it"):
         drawn(CHANGES[name], sampler, n)
+    tidy = (lambda x, sigma: EXACT(x * 0.5, sigma)) if name == "x" else (lambda x, sigma: EXACT(x, sigma.log().exp()))
+    with torch.inference_mode():
+        assert torch.equal(drawn(CHANGES[name], sampler, n), drawn(tidy, sampler, n))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -34,9 +200,106 @@ def test_samples_are_the_same_in_inference_mode(name: str) -> None:
         assert torch.equal(drawn(EXACT, sampler), expected)
 
 
-@pytest.mark.parametrize("sampler", [Euler(), KadkhodaieSimoncelli()], ids=["one level", "a level per sample"])
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_model_that_changes_its_input_does_no_harm_in_inference_mode(name: str, sampler: Sampler) -> None:
-    tidy = (lambda x, sigma: EXACT(x * 0.5, sigma)) if name == "x" else (lambda x, sigma: EXACT(x, sigma.log().exp()))
-    with torch.inference_mode():
-        assert torch.equal(drawn(CHANGES[name], sampler), drawn(tidy, sampler))
+@dataclass(frozen=True)
+class Twice(Sampler):
+    """Two evaluations per step, the second in a batch of two. It does not say its cost."""
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
+            guess = torch.cat([x, x + (sigma_next - sigma) * eps(x, sigma)])
+            levels = torch.tensor([sigma, sigma_next]).repeat_interleave(len(x))
+            first, second = eps(guess, levels).chunk(2)
+            x = x + (sigma_next - sigma) * (first + second) / 2
+            yield x
+
+
+class Broken(Twice):
+    def run(self, *arguments: Any) -> Iterator[Tensor]:
+        raise KeyError("x")
+
+
+@dataclass(frozen=True)
+class Endless(Sampler):
+    """It yields x for ever, with or without an evaluation."""
+
+    evaluates: bool = False
+    follows_ladder: ClassVar[bool] = False
+
+    def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
+        while True:
+            if self.evaluates:
+                eps(x, sigmas[0])
+            yield x
+
+
+@pytest.mark.parametrize(
+    ("sampler", "expected"),
+    [(Twice(), 24), (Euler(0.5), 8), (Broken(), 8), (Endless(), 8), (Endless(True), 8)],
+    ids=["counted", "said", "broken", "endless", "endless evaluations"],
+)
+def test_cost_is_said_or_counted(sampler: Any, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("diffusion_core.samplers.base.MAX_STEPS", 200)
+    assert sampler.planned_nfe(LADDER) == expected
+
+
+def test_a_sampler_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checked, "MAX_STEPS", 50)
+    with pytest.raises(ValueError, match=r"^sampler Endless.*: it took more than 50 steps, or does not end"):
+        drawn(EXACT, Endless())
+
+
+DATA = Images("mine", torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2), 40.0, 70.0)
+
+
+class Network(nn.Module):
+    """Two layers with another module between them."""
+
+    def __init__(self, between: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(1, 2, 1), between, nn.Conv2d(2, 1, 1))
+
+    def forward(self, z: Tensor, time: Tensor) -> Tensor:
+        out: Tensor = self.layers(z)
+        return out
+
+
+@pytest.mark.parametrize("between", [nn.Dropout(0.5), nn.BatchNorm2d(2)], ids=lambda module: type(module).__name__)
+@pytest.mark.parametrize("wrap", [lambda net: net, lambda net: adapters.vp(net, DATA)], ids=["bare", "adapter"])
+def test_it_is_said_until_eval_is_called(between: nn.Module, wrap: type[nn.Module]) -> None:
+    model = wrap(Network(between).train())
+    kind = type(between).__name__
+    with pytest.warns(UserWarning, match=rf"model: (net\.)?layers\.1 \({kind}\) is in training mode.*call \.eval\(\)"):
+        drawn(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(drawn(model.eval()), drawn(model))
+
+
+def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_one_that_is_meant_to_be_random() -> None:
+    wrapped = adapters.vp(Network(nn.Dropout(0.5)).eval(), DATA)
+    random = adapters.vp(Network(nn.Dropout(0.5)).train(), DATA)
+    random.random = True  # type: ignore[assignment]  # as docs/models.md says
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert wrapped.training and torch.equal(drawn(wrapped), drawn(wrapped))
+        drawn(random)
+
+
+@pytest.mark.parametrize(
+    ("module", "found"),
+    [
+        (nn.Dropout(0.0), []),
+        (nn.GroupNorm(1, 2), []),
+        (nn.InstanceNorm2d(2), []),
+        (nn.InstanceNorm2d(2, track_running_stats=True), ["it (InstanceNorm2d)"]),
+        (nn.MultiheadAttention(2, 1), []),
+        (nn.MultiheadAttention(2, 1, dropout=0.1), ["it (MultiheadAttention)"]),
+        (nn.Sequential(nn.AlphaDropout(), nn.RReLU()), ["0 (AlphaDropout)", "1 (RReLU)"]),
+        (lambda x, sigma: x, []),
+    ],
+    ids=lambda value: str(value) if isinstance(value, list) else type(value).__name__,
+)
+def test_only_what_training_mode_changes_is_found(module: nn.Module, found: list[str]) -> None:
+    assert changed_by_training_mode(module) == found
+    if isinstance(module, nn.Module):
+        assert changed_by_training_mode(module.eval()) == []

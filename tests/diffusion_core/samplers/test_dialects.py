@@ -1,10 +1,13 @@
-"""The dialect conversions against numbers worked out by hand, their inverses, and the rules they translate."""
+"""One noise in several notations: numbers worked out by hand, inverses, and the same chain by other samplers."""
 
 import math
 
 import pytest
+import torch
+from short_runs import EXACT, LADDER, Noise, start
 
-from diffusion_core.samplers import dialects
+from diffusion_core.samplers import Accelerated, Euler, EulerChurn, Sampler, checked_steps, dialects
+from diffusion_core.samplers.dialects import eta_from_beta
 
 
 @pytest.mark.parametrize(
@@ -47,21 +50,51 @@ def test_a_step_to_zero_adds_no_noise_whatever_eta_is(eta: float) -> None:
     assert dialects.alpha_beta(8.0, 0.0, eta) == (1.0, 0.0)
 
 
-def test_no_noise_in_the_other_dialects() -> None:
-    assert dialects.mu_from_alpha(0.1, 0.9) == 0
-    assert dialects.beta_ks_from_alpha(0.1, 0.9) == pytest.approx(1)
-    assert dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
+def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
+    """gam = 1: sigma' = sigma^mu ((1 - alpha) sigma)^(1 - mu); Kadkhodaie & Simoncelli: r = 1 - beta_ks alpha.
 
-
-def test_mu_and_beta_ks_are_the_papers_splits_of_the_step() -> None:
-    """gam = 1: sigma' = sigma^mu ((1 - alpha) sigma)^(1 - mu); Kadkhodaie & Simoncelli: r = 1 - beta_ks alpha."""
+    Churn is the same chain shifted by half a step: noise up to sigma (1 + gamma), then Euler down by 1 - alpha.
+    """
     alpha, ratio = 0.2, 0.9
     assert (1 - alpha) ** (1 - dialects.mu_from_alpha(alpha, ratio)) == pytest.approx(ratio, rel=1e-12)
     assert 1 - dialects.beta_ks_from_alpha(alpha, ratio) * alpha == pytest.approx(ratio, rel=1e-12)
+    gamma = dialects.s_churn_from_beta(0.1, 0.3, 1)
+    assert 0.9 * (1 + gamma) == pytest.approx(math.hypot(0.9, 0.3), rel=1e-12)
+    no_noise = dialects.mu_from_alpha(0.1, 0.9), dialects.beta_ks_from_alpha(0.1, 0.9)
+    assert no_noise == (0, pytest.approx(1)) and dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
 
 
-def test_churn_is_the_same_chain_shifted_by_half_a_step() -> None:
-    """Noise up to sigma (1 + gamma), then Euler down by 1 - alpha: the levels after the noise form one ladder."""
-    alpha, beta = 0.1, 0.3
-    gamma = dialects.s_churn_from_beta(alpha, beta, 1)
-    assert (1 - alpha) * (1 + gamma) == pytest.approx(math.hypot(1 - alpha, beta), rel=1e-12)
+RATIO = LADDER[1] / LADDER[0]  # of every step
+
+
+def euler(down: float) -> Euler:
+    """Steps from sigma down to down * sigma, from where fresh noise leads up to the next level, RATIO * sigma."""
+    return Euler(eta_from_beta(math.sqrt(RATIO**2 - down**2), RATIO))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "steps"),
+    [
+        (Accelerated(gam=1.0, mu=0.4), euler(RATIO ** (1 / 0.6))),  # Permenter & Yuan 2024, arXiv 2306.04848
+        (Accelerated(gam=1.0), Euler()),
+        (EulerChurn(), Euler()),
+    ],
+    ids=["mu", "no-mu", "no-churn"],
+)
+def test_one_chain_in_two_dialects(sampler: Sampler, steps: Sampler) -> None:
+    pairs = zip(*(checked_steps(EXACT, each, LADDER, start(), Noise()) for each in (sampler, steps)), strict=True)
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
+    """From raised level to raised level (Karras et al. 2022, arXiv 2206.00364, Algorithm 2); the last adds none."""
+    churn, noise = EulerChurn(s_churn=2.0), Noise()
+    *_, ours = checked_steps(EXACT, churn, LADDER, start(), Noise())
+    gain = churn.gain(len(LADDER) - 1)
+    raised = tuple(gain * sigma for sigma in LADDER[:-1])
+    x = start() + math.sqrt(raised[0] ** 2 - LADDER[0] ** 2) * noise()
+    for sampler, levels in ((euler(RATIO / gain), raised), (Euler(), (raised[-1], LADDER[-1]))):
+        *_, x = checked_steps(EXACT, sampler, levels, x, noise)
+    torch.testing.assert_close(ours, x, rtol=1e-10, atol=1e-12)
+    assert noise.calls == len(LADDER) - 1

@@ -1,4 +1,4 @@
-"""The samplers: counted cost, noise only where it is asked for, and errors."""
+"""The samplers: counted cost, noise only where it is asked for, each sampler's own rule, and errors."""
 
 import math
 from collections.abc import Callable
@@ -17,24 +17,24 @@ from diffusion_core.samplers import (
     DPMpp2MSDE,
     Euler,
     EulerChurn,
-    EulerSplit,
-    EulerWithin,
+    EulerInInterval,
+    EulerTwoPart,
     Heun,
     Interval,
     KadkhodaieSimoncelli,
     Restart,
     Sampler,
-    follow,
+    checked_steps,
 )
-from diffusion_core.schedules import geometric, karras
+from diffusion_core.schedules import karras
 
 RATIO = LADDER[1] / LADDER[0]
 RESTARTS = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
-WITHIN = EulerWithin(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 3.16, 1.78, 1 and 0.56
+WITHIN = EulerInInterval(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 3.16, 1.78, 1 and 0.56
 DETERMINISTIC: list[Sampler] = [
     Euler(),
-    EulerWithin(1.0, s_min=11.0),
-    EulerSplit(1.0, 0.0, split=11.0),
+    EulerInInterval(1.0, s_min=11.0),
+    EulerTwoPart(1.0, 0.0, split=11.0),
     EulerChurn(),
     EulerChurn(s_churn=9.0, s_max=0.05),
     Heun(),
@@ -48,7 +48,7 @@ DETERMINISTIC: list[Sampler] = [
 NOISY: list[Sampler] = [
     Euler(0.8),
     WITHIN,
-    EulerSplit(0.3, 0.8, split=1.0, s_noise=0.9),
+    EulerTwoPart(0.3, 0.8, split=1.0, s_noise=0.9),
     EulerChurn(s_churn=2.0),
     Heun(s_churn=2.0, s_min=0.05, s_max=50.0, s_noise=1.003),
     DPMpp2MSDE(),
@@ -71,7 +71,7 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
         return GaussianDenoiser(std=0.0)(x, sigma)
 
     x = torch.full((2, 1, 4, 4), LADDER[0], dtype=torch.float64)
-    n_steps = len(list(follow(model, sampler, LADDER, x, Noise())))
+    n_steps = len(list(checked_steps(model, sampler, LADDER, x, Noise())))
     measured = sampler == KadkhodaieSimoncelli()  # 16 pixels of fresh noise have a size of their own
     assert len(calls) == pytest.approx(sampler.planned_nfe(LADDER), abs=3 * measured)
     assert n_steps == len(LADDER) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
@@ -79,7 +79,7 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
 
 @pytest.mark.parametrize("sampler", [*DETERMINISTIC, AlphaBeta(1 - RATIO, 0.0)], ids=lambda sampler: sampler.name)
 def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
-    *_, end = follow(EXACT, sampler, LADDER, start(), forbidden)
+    *_, end = checked_steps(EXACT, sampler, LADDER, start(), forbidden)
     assert torch.isfinite(end).all()
 
 
@@ -88,8 +88,8 @@ def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
 )
 def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler) -> None:
     noise = Noise()
-    end = list(follow(EXACT, sampler, LADDER, start(), noise))[-1].clone()
-    other = list(follow(EXACT, sampler, LADDER, start(), Noise(seed=1)))[-1]
+    end = list(checked_steps(EXACT, sampler, LADDER, start(), noise))[-1].clone()
+    other = list(checked_steps(EXACT, sampler, LADDER, start(), Noise(seed=1)))[-1]
     assert not torch.allclose(end, other)
     expected = {RESTARTS: 3, WITHIN: 4}.get(sampler, len(LADDER) - 1)
     assert noise.calls == expected or isinstance(sampler, KadkhodaieSimoncelli)
@@ -98,7 +98,7 @@ def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler
 @by_name
 def test_x_is_updated_in_place(sampler: Sampler) -> None:
     x = start()
-    *states, last = follow(EXACT, sampler, LADDER, x, Noise())
+    *states, last = checked_steps(EXACT, sampler, LADDER, x, Noise())
     assert last is not x and torch.equal(last, x)  # later changes of x do not count
     assert all(y is x for y in states) or not sampler.follows_ladder
 
@@ -107,15 +107,8 @@ def test_x_is_updated_in_place(sampler: Sampler) -> None:
 def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler) -> None:
     out = torch.empty(2, 1, 4, 4, dtype=torch.float64)
     models = (EXACT, lambda x, sigma: out.copy_(EXACT(x, sigma)))
-    (*_, fresh), (*_, reused) = (follow(model, sampler, LADDER, start(), Noise()) for model in models)
+    (*_, fresh), (*_, reused) = (checked_steps(model, sampler, LADDER, start(), Noise()) for model in models)
     assert torch.equal(fresh, reused)
-
-
-@by_name
-def test_short_ladders(sampler: Sampler) -> None:
-    for n_steps in (1, 2):
-        *_, end = follow(EXACT, sampler, geometric(n_steps, 10.0, 0.1), start(), Noise())
-        assert torch.isfinite(end).all()
 
 
 @pytest.mark.parametrize(
@@ -129,34 +122,9 @@ def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
         sigmas.append(sigma[0].item())
         return EXACT(x, sigma)
 
-    *_, end = follow(model, sampler, (*LADDER, 0.0), start(), Noise())
+    *_, end = checked_steps(model, sampler, (*LADDER, 0.0), start(), Noise())
     assert torch.isfinite(end).all() and min(sigmas) > 0
     assert len(sigmas) == sampler.planned_nfe((*LADDER, 0.0))
-
-
-@by_name
-def test_nan_names_step_and_sigma(sampler: Sampler) -> None:
-    """So does infinity: test_sampling.py."""
-    seen: list[float] = []
-
-    def broken(x: Tensor, sigma: Tensor) -> Tensor:
-        seen.append(sigma[0].item())
-        return torch.full_like(x, math.nan) if len(seen) == 5 else EXACT(x, sigma)
-
-    with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step \d+, sigma=") as caught:
-        list(follow(broken, sampler, LADDER, start(), Noise()))
-    made, step = [0], 0  # evaluations after each step
-    for _ in follow(lambda x, sigma: made.append(1) or EXACT(x, sigma), sampler, LADDER, start(), Noise()):
-        step += sum(made) < 5
-    assert f"at step {step}, sigma={seen[4]:.6g};" in str(caught.value)
-
-
-@by_name
-def test_wrong_shapes_and_ladders_are_named_at_once(sampler: Sampler) -> None:
-    with pytest.raises(ValueError, match=r"model: it returned shape \(2, 1, 4\) at step 0 for x of shape"):
-        next(follow(lambda x, sigma: x[..., 0], sampler, LADDER, start(), Noise()))
-    with pytest.raises(ValueError, match="sigmas"):
-        list(follow(EXACT, sampler, (1.0, 2.0), start(), Noise()))
 
 
 @pytest.mark.parametrize("kind", [EulerChurn, Heun])
@@ -175,7 +143,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
     [
         (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
         (lambda: Euler(math.nan), "eta=nan"),
-        (lambda: list(follow(EXACT, Euler(3.0), LADDER, start(), Noise())), "eta=3.0: at sigma'/sigma"),
+        (lambda: list(checked_steps(EXACT, Euler(3.0), LADDER, start(), Noise())), "eta=3.0: at sigma'/sigma"),
         (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0"),
         (lambda: EulerChurn(s_noise=math.inf), "s_noise=inf"),
         (lambda: Heun(s_min=2.0, s_max=1.0), "s_min=2.0: .* at most s_max=1.0"),
@@ -192,7 +160,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
         (lambda: KadkhodaieSimoncelli(beta_ks=0.0), "beta_ks=0.0: it must be above 0 and at most 1"),
         (lambda: KadkhodaieSimoncelli(alpha_0=1.5), "alpha_0=1.5"),
         (lambda: KadkhodaieSimoncelli(max_steps=0), "max_steps=0"),
-        (lambda: EulerWithin(s_min=2, s_max=1), "s_min=2: it must be at least 0 and at most s_max=1"),
+        (lambda: EulerInInterval(s_min=2, s_max=1), "s_min=2: it must be at least 0 and at most s_max=1"),
     ],
 )
 def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:
@@ -203,11 +171,11 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> N
 @pytest.mark.parametrize(
     ("sampler", "n_steps"),
     [
-        (EulerWithin(1.15, s_min=5.0), 8),  # its eta is too large for the last, long steps, where none is added
-        (EulerWithin(1.15, s_max=0.2), None),
-        (EulerWithin(1.15), None),
-        (EulerSplit(1.15, 0.0, split=5.0), 8),
-        (EulerSplit(1.15, 1.15), None),
+        (EulerInInterval(1.15, s_min=5.0), 8),  # its eta is too large for the last, long steps, where none is added
+        (EulerInInterval(1.15, s_max=0.2), None),
+        (EulerInInterval(1.15), None),
+        (EulerTwoPart(1.15, 0.0, split=5.0), 8),
+        (EulerTwoPart(1.15, 1.15), None),
         (Euler(1.15), None),
     ],
     ids=lambda value: getattr(value, "name", value),
@@ -215,8 +183,57 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> N
 def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_steps: int | None) -> None:
     ladder, x, nothing = karras(8), start(), lambda x, sigma: torch.zeros_like(x)
     if n_steps is not None:
-        assert sampler.planned_nfe(ladder) == n_steps == len(list(follow(EXACT, sampler, ladder, x, Noise())))
+        assert sampler.planned_nfe(ladder) == n_steps == len(list(checked_steps(EXACT, sampler, ladder, x, Noise())))
         return
     for refused in (lambda: sampler.planned_nfe(ladder), lambda: list(sampler.run(nothing, x, ladder, Noise()))):
         with pytest.raises(ValueError, match=r"eta=1\.15: at sigma'/sigma = .* it must be between 0 and"):
             refused()
+
+
+def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
+    *_, inside = checked_steps(EXACT, EulerInInterval(0.8, s_min=LADDER[5], s_max=LADDER[2]), LADDER, start(), Noise())
+    x, noise = start(), Noise()
+    for eta, part in ((0.0, LADDER[:3]), (0.8, LADDER[2:7]), (0.0, LADDER[6:])):
+        *_, x = checked_steps(EXACT, Euler(eta), part, x, noise)
+    assert torch.equal(inside, x)
+    (*_, first), (*_, second) = (
+        checked_steps(EXACT, s, LADDER, start(), Noise()) for s in (EulerInInterval(0.8), Euler(0.8))
+    )
+    assert torch.equal(first, second)
+
+
+def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
+    point = GaussianDenoiser(std=0.0)
+    together = start(3) * torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64).view(-1, 1, 1, 1)
+    alone = together[:1].clone()
+    sampler = KadkhodaieSimoncelli(beta_ks=1.0)
+    n_together, n_alone = (len(list(checked_steps(point, sampler, LADDER, x, forbidden))) for x in (together, alone))
+    assert n_alone < n_together, "the batch goes on for its noisiest sample"
+    torch.testing.assert_close(together[:1], alone, rtol=1e-12, atol=0)
+
+
+def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
+    """The next level is (1 - beta_ks alpha_t) of what was measured, each sample's own, until that sample stops."""
+    levels, sizes = [], []
+
+    def model(x: Tensor, sigma: Tensor) -> Tensor:
+        eps = GaussianDenoiser(std=0.05)(x, sigma)
+        levels.append(sigma.clone())
+        sizes.append(eps.square().mean(dim=(1, 2, 3)).sqrt())
+        return eps
+
+    sampler, x = KadkhodaieSimoncelli(alpha_0=0.05), start(2)
+    x[1] *= 2  # noisier than it is said to be
+    list(checked_steps(model, sampler, LADDER, x, Noise()))
+    for step, (before, size, after) in enumerate(zip(levels, sizes, levels[1:], strict=False)):
+        alpha = 0.05 * (step + 1) / (1 + 0.05 * step)
+        aimed_at = torch.where(before * size > LADDER[-1], (1 - 0.5 * alpha) * before * size, before)
+        torch.testing.assert_close(after, aimed_at, rtol=1e-12, atol=0)
+    assert levels[0].tolist() == [LADDER[0]] * 2 and levels[1][1] > 1.5 * levels[1][0] and len(levels) > 10
+
+
+def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
+    """A model that reports ever more noise would never stop by itself."""
+    sampler = KadkhodaieSimoncelli(max_steps=7)
+    assert len(list(checked_steps(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, LADDER, start(), Noise()))) == 7
+    assert sampler.planned_nfe(LADDER) == 7

@@ -8,23 +8,27 @@ from functools import partial
 import numpy as np
 import pytest
 
-from diffusion_core.schedules import (
-    OWN_ENDS,
-    SCHEDULES,
-    alpha_beta_ladder,
-    alpha_beta_ratio,
-    check_ladder,
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES
+from diffusion_core.schedules.process_time import (
+    Spacing,
     cosine,
     ddpm,
     ddpm_table,
     flow,
+    leading,
+    linspace,
+    trailing,
+    vp,
+)
+from diffusion_core.schedules.sigma import (
+    alpha_beta_ladder,
+    alpha_beta_ratio,
+    check_ladder,
     geometric,
     karras,
     linear,
     polyexponential,
-    vp,
 )
-from diffusion_core.schedules.vp import Spacing, leading, linspace, trailing
 
 LADDERS = {name: make for name, make in SCHEDULES.items() if name not in OWN_ENDS} | {  # a new one is tested too
     "karras-rho-0.01": lambda *ends: karras(*ends, rho=0.01),

@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data_set import Images
-from diffusion_core.samplers import Euler, follow
+from diffusion_core.samplers import Euler, checked_steps
 from diffusion_core.schedules import ddpm_table
 from experiments.own.external import describe, fingerprint, load_foreign, notes
 
@@ -86,7 +86,7 @@ def ours(folder: Path, sigmas: tuple[float, ...], start: Tensor, label: int | No
     x = ((start - SHIFT) / SCALE).float()
     with torch.no_grad():
         sigmas = tuple(sigma / SCALE for sigma in sigmas)
-        steps = follow(loaded(folder, label), Euler(), sigmas, x, lambda: x.new_zeros(()))
+        steps = checked_steps(loaded(folder, label), Euler(), sigmas, x, lambda: x.new_zeros(()))
         visited = [x.double(), *(x.double() for x in steps)]
     return torch.stack(visited) * SCALE + SHIFT
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from run_spine import data, exact, run, trained
 
-from diffusion_core.training import Step
+from diffusion_core.training import TrainingStep
 from experiments.run import autotune, plan
 from experiments.run.autotune import SAMPLING, TRAINING, BenchmarkKey, ComputeMode, MachineChoice
 from experiments.run.cache import Cache
@@ -120,7 +120,7 @@ def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
     found = autotune.timings(config, Machine(), Cache(tmp_path), print)
     assert [*found] == [*key.modes(SAMPLING), *key.modes(TRAINING)] and all(each > 0 for each in found.values())
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 1
-    assert isinstance(autotune._step(config, ComputeMode(TRAINING, 4, 1))(), Step)
+    assert isinstance(autotune._step(config, ComputeMode(TRAINING, 4, 1))(), TrainingStep)
 
 
 def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:

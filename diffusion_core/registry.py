@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Catalogue(Mapping[str, T], Generic[T]):
+class LazyRegistry(Mapping[str, T], Generic[T]):
     """Name -> class or function. It is given name -> "module.attribute", with modules of `package`."""
 
     def __init__(self, package: str, places: Mapping[str, str]) -> None:
@@ -34,22 +34,22 @@ class Catalogue(Mapping[str, T], Generic[T]):
         return len(self._places)
 
 
-def lazily(module: str, places: Mapping[str, str]) -> Callable[[str], object]:
-    """The function `__getattr__` of a module that imports what it exports only when it is asked for."""
-    exported = Catalogue[object](module, places)
+def lazy_exports(package: str, names: Mapping[str, str]) -> Callable[[str], object]:
+    """The `__getattr__` of a package that imports what it exports only when it is asked for: module -> its names."""
+    exported = LazyRegistry[object](package, {n: f"{module}.{n}" for module, ns in names.items() for n in ns.split()})
 
     def get(name: str) -> object:
         if name in exported:
             return exported[name]
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get
 
 
-SAMPLERS: "Catalogue[type[Sampler]]" = Catalogue("diffusion_core.samplers", {
+SAMPLERS: "LazyRegistry[type[Sampler]]" = LazyRegistry("diffusion_core.samplers", {
     "euler": "euler.Euler",  # DDIM at eta 0, DDPM at eta 1
-    "euler-within": "euler.EulerWithin",
-    "euler-split": "euler.EulerSplit",
+    "euler-within": "euler.EulerInInterval",
+    "euler-split": "euler.EulerTwoPart",
     "euler-churn": "churn.EulerChurn",
     "heun": "churn.Heun",
     "dpm++2m": "multistep.DPMpp2M",
@@ -58,7 +58,7 @@ SAMPLERS: "Catalogue[type[Sampler]]" = Catalogue("diffusion_core.samplers", {
     "restart": "restart.Restart",
     "kadkhodaie-simoncelli": "kadkhodaie_simoncelli.KadkhodaieSimoncelli",
 })  # fmt: skip
-NOISE_DISTRIBUTIONS: "Catalogue[Callable[..., NoiseDistribution]]" = Catalogue("diffusion_core.noise", {
+NOISE_DISTRIBUTIONS: "LazyRegistry[Callable[..., NoiseDistribution]]" = LazyRegistry("diffusion_core.noise", {
     "log-normal": "sigma.LogNormal",
     "log-uniform": "sigma.LogUniform",
     "uniform": "sigma.Uniform",
@@ -71,7 +71,7 @@ NOISE_DISTRIBUTIONS: "Catalogue[Callable[..., NoiseDistribution]]" = Catalogue("
     "ddpm": "process_time.DDPM",
 })  # fmt: skip
 ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]; by default they get the data's standard deviation there
-PARAMETERISATIONS: "Catalogue[type[Parameterised]]" = Catalogue("diffusion_core.networks", {
+PARAMETERISATIONS: "LazyRegistry[type[Parameterised]]" = LazyRegistry("diffusion_core.networks", {
     "preconditioned": "parameterisations.Preconditioned",
     "eps": "parameterisations.Eps",
     "x0": "parameterisations.X0",

@@ -1,10 +1,16 @@
-"""The precision in which networks compute."""
+"""What all networks need: a number per sample in the shape of the sample, and the precision in which they compute."""
 
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 PRECISIONS = ("fp32", "bf16")
+
+
+def broadcast_like(x: Tensor, values: Tensor) -> Tensor:
+    """`values` (B,) with as many dimensions as x (B, ...), so that they can be multiplied with it."""
+    return values.view(-1, *[1] * (x.ndim - 1))
 
 
 def computing_in(precision: str, device: torch.device | str) -> AbstractContextManager[object]:

@@ -1,4 +1,4 @@
-"""The values of a dataclass, checked by the types of its fields: one rule for all configs and parameters."""
+"""The rules for values: a dataclass is checked by the types of its fields, a number by its range."""
 
 import difflib
 import math
@@ -12,6 +12,10 @@ from numbers import Real
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 RULES = {bool: "True or False", int: "a whole number", float: "a number", str: "a text", types.NoneType: "None"}
+
+
+class NotFiniteError(ValueError):
+    """A loss, or the output of a model or a sampler, is NaN or infinity: once so, always so. Do not retry."""
 
 
 def check_fields(config: Any) -> None:
@@ -48,6 +52,12 @@ def check_range(name: str, value: float, least: float, most: float = math.inf) -
         if most == math.inf:
             rule = "finite" if math.inf in (-least, value) else f"at least {least:,}"
         raise ValueError(f"{name}={value}: it must be {rule}")
+
+
+def check_share(name: str, value: float) -> None:
+    """Raises ValueError unless 0 <= value < 1."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value}: it must be at least 0 and below 1")
 
 
 def check_positive(name: str, value: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from diffusion_core.fields import check_fields, check_range
+from diffusion_core.validation import check_fields, check_range
 
 
 class Many(IntEnum):

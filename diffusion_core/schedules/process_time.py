@@ -1,9 +1,9 @@
-"""Noise schedules and constants of the variance-preserving processes: VP, cosine and discrete DDPM.
+"""Noise schedules with even steps in the time of a process, and its constants: VP, cosine, discrete DDPM and flows.
 
-These processes are defined on data in [-1, 1]: x_vp = sqrt(abar) x0 + sqrt(1 - abar) noise. Their noise level in units
-of that data is sqrt(1 / abar - 1). Here sigma is in data standard deviations: that level divided by `data_std`, the
-standard deviation of the data in [-1, 1] (about 0.5 for CIFAR-10, 0.55 for padded MNIST). Every function raises
-ValueError for a constant outside its range.
+These processes are defined on data in [-1, 1]: x_vp = sqrt(abar) x0 + sqrt(1 - abar) noise, with a noise level in units
+of that data of sqrt(1 / abar - 1); a flow has (1 - t) x0 + t noise, with t / (1 - t). Here sigma is in data standard
+deviations: that level divided by `data_std`, the standard deviation of the data in [-1, 1] (about 0.5 for CIFAR-10,
+0.55 for padded MNIST). Every function raises ValueError for a constant outside its range.
 """
 
 import itertools
@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable
 from functools import cache
 
-from diffusion_core.fields import check_positive, check_range
 from diffusion_core.schedules.sigma import MAX_STEPS, between, check_ends, check_ladder
+from diffusion_core.validation import check_positive, check_range, check_share
 
 DATA_STD = 0.5
 N_TABLE = 1000
+SIGNAL = 1e-3  # share of the image in the first level of a flow: sigma would be infinite at t = 1
 
 
 def vp(
@@ -69,8 +70,7 @@ def cosine(
     Note: even steps in t are even steps in the angle of the cosine. The paper clips its discrete rate at 0.999; this is
         not needed here because sigma_max is given.
     """
-    if not 0 <= offset < 1:
-        raise ValueError(f"offset={offset}: it must be at least 0 and below 1")
+    check_share("offset", offset)
     check_positive("data_std", data_std)
     check_ends(sigma_max, sigma_min)
     first = math.pi / 2 * offset / (1 + offset)
@@ -174,8 +174,38 @@ def ddpm_with(spacing: Spacing) -> Schedule:
     return levels
 
 
+def flow(
+    n_steps: int, sigma_max: float, sigma_min: float, *, shift: float = 1.0, data_std: float = DATA_STD
+) -> tuple[float, ...]:
+    """The ladder of a flow's Euler loop, t = 1, 1 - 1/n, ..., 1/n with n = n_steps + 1; its last step, to 0, follows.
+
+    Args:
+        sigma_max, sigma_min: ignored: n sets the ends.
+        shift: s in t -> s t / (1 + (s - 1) t), above 0; above 1 it takes more steps at high noise.
+        data_std: see the top of this file.
+
+    Source: Esser et al. 2024, arXiv 2403.03206, Eq. 23; diffusers' FlowMatchEulerDiscreteScheduler.
+    Note: the first level has t = 0.999, since sigma is infinite at 1.
+    """
+    check_positive("shift", shift)
+    check_positive("data_std", data_std)
+    even = [1 - step / (n_steps + 1) for step in range(1, n_steps + 1)]
+    times = [1 - SIGNAL, *(shift * t / (1 + (shift - 1) * t) for t in even)]
+    sigmas = tuple(t / (1 - t) / data_std for t in times)
+    check_ladder(sigmas)
+    return sigmas
+
+
 def check_vp(vp_beta_d: float, vp_beta_min: float, data_std: float) -> None:
     """Raises ValueError unless vp_beta_d > 0, vp_beta_min >= 0 and data_std > 0."""
     check_positive("vp_beta_d", vp_beta_d)
     check_range("vp_beta_min", vp_beta_min, 0)
     check_positive("data_std", data_std)
+
+
+OWN_ENDS: dict[str, Schedule] = {  # first and last level come from a table or a process, not from the caller
+    "flow": flow,
+    "ddpm-linspace": ddpm_with(linspace),
+    "ddpm-leading": ddpm_with(leading),
+    "ddpm-trailing": ddpm_with(trailing),
+}

@@ -1,0 +1,244 @@
+"""Every export is run, with the same noise, against the library that it is for, and gives our images."""
+
+from collections.abc import Callable, Iterable
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion_core import adapters
+from diffusion_core.adapters import Convention
+from diffusion_core.data_set import Images
+from diffusion_core.exact import GaussianDenoiser
+from diffusion_core.samplers import (
+    Accelerated,
+    DPMpp2M,
+    DPMpp2MSDE,
+    Euler,
+    EulerChurn,
+    EulerInInterval,
+    EulerTwoPart,
+    Heun,
+    Interval,
+    Model,
+    Restart,
+    Sampler,
+    sample,
+)
+from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.schedules import karras
+from experiments.export.export import N_IMAGES, as_users_call, run_code
+from experiments.export.loops import diffusers_loop, torch_loop
+from experiments.export.target import ExportTarget, UnsupportedError
+
+SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
+SIGMAS = karras(6, 20.0, 0.05)
+CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at three of six levels
+EULER: list[Sampler] = [
+    Euler(0.0),
+    Euler(0.5),
+    Euler(1.0),
+    EulerTwoPart(1.0, 0.3, 1.0, 0.98),
+    EulerInInterval(0.8, 0.2, 5.0),
+]
+SAMPLERS: list[Sampler] = [
+    *EULER, Heun(), Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7)
+]  # fmt: skip
+RESTART = Restart((Interval(0.2, 2.0, 2, 2),))
+IMAGES = Images("mine", torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
+
+
+def net(z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:
+    """Some smooth function: nothing here depends on what is learned."""
+    out = torch.tanh(z) + torch.cos(0.01 * time.float()).view(-1, 1, 1, 1)
+    return out + 0.1 * labels[0].view(-1, 1, 1, 1) if labels else out
+
+
+def in_place(z: Tensor, time: Tensor) -> Tensor:
+    out = net(z, time)
+    z.mul_(0.5)
+    return out
+
+
+def indexed(x: Tensor, sigma: Tensor, index: Tensor) -> Tensor:
+    return torch.tanh(x) + 0.1 * (index % 4).view(-1, 1, 1, 1)
+
+
+indexed.takes_index = True  # type: ignore[attr-defined]
+
+
+class Format(torch.nn.Module):
+    """A network that accepts its own number format only, and rounds little enough to be compared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, z: Tensor, time: Tensor, *labels: Tensor) -> Tensor:
+        assert z.dtype == self.one.dtype
+        assert time.dtype == (torch.float64 if z.dtype == torch.float64 else torch.float32)
+        return (z > 0).to(z.dtype) - 0.5 + (0.1 * labels[0].view(-1, 1, 1, 1).to(z.dtype) if labels else 0)
+
+
+MODELS: dict[str, Model] = {
+    "ours": GaussianDenoiser(),
+    "vp eps": adapters.vp(net, IMAGES),
+    "vp v, cosine, side": adapters.vp(net, IMAGES, predicts="v", time=adapters.CosineVP(), pixels=(0, 1), side=6),
+    "vp whole": adapters.vp(net, IMAGES, time=adapters.linear_betas(whole=True)),
+    "edm x0": adapters.edm(net, IMAGES, pixels=(-0.5, 0.5)),
+    "flow": adapters.flow(net, IMAGES, labels="balanced", n_classes=3),
+    "flow, data at 1": adapters.flow(net, IMAGES, data_at=1),
+    "one label": adapters.flow(net, IMAGES, labels=2),
+    "guided": adapters.flow(net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
+    "guided, balanced": adapters.edm(net, IMAGES, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
+    "in place": adapters.edm(in_place, IMAGES, predicts="eps"),
+    "half": adapters.vp(Format().half(), IMAGES),
+    "guided, half": adapters.vp(Format().half(), IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
+    "double": adapters.edm(Format().double(), IMAGES),
+    "index": indexed,
+}
+
+
+def pairs(samplers: list[Sampler], names: Iterable[str]) -> pytest.MarkDecorator:
+    """Each sampler with one network, and each network with two samplers: one of its noise, one of two evaluations."""
+    chosen = [(name, sampler) for name in names for sampler in (Euler(0.5), Heun())]
+    chosen += [("vp eps", sampler) for sampler in samplers if ("vp eps", sampler) not in chosen]
+    return pytest.mark.parametrize(("name", "sampler"), chosen, ids=lambda value: getattr(value, "name", value))
+
+
+ends = pytest.mark.parametrize("to_zero", [False, True], ids=["", "ending at 0"])
+
+
+def target(sampler: Sampler, model: Model, to_zero: bool = False) -> ExportTarget:
+    return ExportTarget("test", sampler, SIGMAS, to_zero, model, IMAGES)
+
+
+def ours(sampler: Sampler, model: Model, to_zero: bool = False) -> Tensor:
+    return sample(model, SIGMAS, sampler, n_samples=N_IMAGES, shape=IMAGES.shape, seed=SEED, final_denoise=to_zero)
+
+
+def users(model: Model) -> tuple[Callable[..., Tensor], Callable[[], Tensor], Callable[[Tensor], Tensor]]:
+    return as_users_call(model, BlockNoise(SEED, range(N_IMAGES), IMAGES.shape, torch.device("cpu")))
+
+
+@pairs([*SAMPLERS, RESTART], MODELS)
+@ends
+def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: bool) -> None:
+    theirs_net, noise, back = users(model := MODELS[name])
+    images = back(run_code(torch_loop(target(sampler, model, to_zero)))(theirs_net, noise))
+    edge = (SIDE - images.shape[-1]) // 2
+    inner = ours(sampler, model, to_zero)[..., edge : SIDE - edge, edge : SIDE - edge]
+    torch.testing.assert_close(images, inner, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("make", "sampler", "name", "message"),
+    [
+        (torch_loop, Accelerated(), "vp eps", r"no loop is written for accelerated"),
+        (diffusers_loop, Euler(0.5), "vp eps", r"diffusers has no scheduler for euler\(eta=0.5\) at given levels"),
+        (diffusers_loop, Heun(**CHURN), "vp eps", "diffusers evaluates the network before it adds the churn"),
+        *((diffusers_loop, Euler(0.0), name, "diffusers' schedulers need a network with a table of times")
+          for name in ("ours", "edm x0", "flow", "vp v, cosine, side")),
+        (diffusers_loop, Euler(0.0), "vp whole", r"those of your network are rounded \(whole=True\); use the torch"),
+    ],
+)  # fmt: skip
+def test_what_a_library_cannot_express_is_said(
+    make: Callable[[ExportTarget], str], sampler: Sampler, name: str, message: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        make(target(sampler, MODELS[name]))
+
+
+ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanced", n_classes=3, guidance=2.0,
+                 null_label=5)  # fmt: skip
+
+
+def test_labels_guidance_and_the_size_of_the_images_are_said() -> None:
+    code = torch_loop(target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL)))
+    assert code.splitlines()[2:5] == [
+        "# Noise: 1 x 6 x 6 per image",
+        "# Labels: image i has label i % 3",
+        "# Guidance: classifier-free, scale 2; label 5 is no label",
+    ]
+    assert "torch.randn(16, 1, 6, 6)" in code
+
+
+@pytest.mark.parametrize(
+    ("name", "unit"),
+    [
+        ("vp v, cosine, side", "from 0 (black) to 1 (white)"),
+        ("flow", "from -1 (black) to 1 (white)"),
+        ("ours", "in standard deviations of the data"),
+        ("index", "in standard deviations of the data"),
+    ],
+)
+def test_the_last_line_is_a_call_that_works(name: str, unit: str) -> None:
+    code = torch_loop(target(Euler(0.0), MODELS[name]))
+    call, comment = code.splitlines()[-1].removeprefix("# images = ").split("  # ")
+    assert comment == unit
+    images = eval(call, {"sample": run_code(code), "net": users(MODELS[name])[0], "torch": torch})
+    assert images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
+
+
+def test_settings_have_fields_for_what_the_network_is_told() -> None:
+    half = adapters.Adapter(Format().half(), IMAGES, ALL)
+    assert target(Euler(0.0), half).settings().items() >= {
+        "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
+        "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16", "model_guidance_from": 0.0,
+        "model_guidance_to": None,
+    }.items()  # fmt: skip
+    ours = target(Euler(0.0), MODELS["ours"]).settings()
+    assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None
+
+
+def test_the_index_of_the_first_image_decides_the_labels() -> None:
+    model = adapters.flow(net, IMAGES, labels="balanced", n_classes=3)
+    sampled = run_code(torch_loop(target(Euler(0.0), model)))
+    noise = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    one, other, again = (sampled(net, lambda: noise, first=first) for first in (0, 1, 3))
+    assert torch.equal(one, again) and not torch.allclose(one, other)
+
+
+DIFFUSERS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+
+
+@DIFFUSERS
+@pytest.mark.parametrize(
+    "sampler", [Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()], ids=lambda sampler: sampler.name
+)
+@ends
+@pytest.mark.parametrize(("predicts", "theirs"), [("eps", "epsilon"), ("v", "v_prediction")])
+def test_diffusers_gives_our_images(
+    predicts: str, theirs: str, to_zero: bool, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+    from diffusers import DDPMScheduler
+    from diffusers.schedulers import scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete
+
+    config = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=theirs, clip_sample=True)
+    model = adapters.vp(net, IMAGES, predicts=predicts, time=adapters.from_abar(config.alphas_cumprod))
+    code = diffusers_loop(target(sampler, model, to_zero))
+    theirs_net, noise, back = users(model)
+    for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
+        monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
+    images = back(run_code(code)(theirs_net, config.config, noise))
+    torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
+
+
+@DIFFUSERS
+@pytest.mark.parametrize("sampler", [Euler(0.0), DPMpp2M()], ids=["z of its own", "z is x"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        adapters.vp(Format().half(), IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
+        adapters.vp(in_place, IMAGES),
+    ],
+    ids=["labels, guidance and number format", "in place"],
+)
+def test_diffusers_code_calls_the_network_as_the_adapter_does(model: Model, sampler: Sampler) -> None:
+    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+    from diffusers import DDPMScheduler
+
+    theirs_net, noise, back = users(model)
+    images = back(run_code(diffusers_loop(target(sampler, model)))(theirs_net, DDPMScheduler().config, noise))
+    torch.testing.assert_close(images, ours(sampler, model), rtol=0, atol=1e-3)
