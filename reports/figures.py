@@ -95,8 +95,9 @@ def quality(rows: pd.DataFrame, name: str) -> Plot:
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
     rows = rows.assign(noise=rows["setting"].where(rows["section"] == "pareto", EQUAL_ALPHA))
-    etas, colors = sorted({*rows["noise"]} - {EQUAL_ALPHA}), sns.color_palette("colorblind")
-    palette = dict(zip(etas, colors, strict=False)) | {EQUAL_ALPHA: colors[4]}  # as in docs/figures.py
+    etas = sorted({*rows["noise"]} - {EQUAL_ALPHA})
+    colors = sns.color_palette("colorblind", max(5, len(etas)))  # as in docs/figures.py
+    palette = dict(zip(etas, colors, strict=False)) | dict.fromkeys({*rows["noise"]} & {EQUAL_ALPHA}, colors[4])
     sns.lineplot(
         rows, x="nfe", y="fd", hue="noise", style="noise", hue_order=palette, style_order=palette, palette=palette,
         markers=True, errorbar=("pi", 100), ax=ax,

@@ -114,9 +114,10 @@ def page(result: LoadedResult) -> Page:
     tables, note = settings_tables(result, sections, texts)
     figure, interactions = draw_figure(result, sections, texts), describe_interactions(result, sections)
     first = [("Interaction", len(_interactions(result))), ("Tied", len(result.best_sets))]
+    before = (section.row(section.baseline), "Before", section.baseline)
+    after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
     return compose_page(
-        result, nearest, phrase_verdict(result, section, texts), (section.row(section.baseline), "Before", section.baseline),
-        (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"]),
+        result, nearest, phrase_verdict(result, section, texts), before, after,
         ((), [*_passed_over(result, section), *_optimistic(result, section)]),
         also="" if failed else " ".join([*_elsewhere(result, sections, section, texts), *interactions]),
         figures=[figure] if figure else [], plot=plot_errors(result), codes=codes, tables=tables,
@@ -170,9 +171,7 @@ def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
 
 def read_sections(result: LoadedResult) -> list[Section]:
     """The sections in the order of the table."""
-    every, contrasts, sets, sections = (
-        settings.summarise_settings(result), result.over_networks(), result.best_sets, list[Section](),
-    )  # fmt: skip
+    every, contrasts, sets, sections = settings.summarise_settings(result), result.over_networks(), result.best_sets, []
     for (name, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
         here = [(table["section"] == name) & _same(table["budget"], budget) for table in (sets, contrasts)]
         members, own = sets[here[0]], contrasts[here[1]]
