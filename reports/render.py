@@ -4,11 +4,8 @@ import base64
 import io
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -38,9 +35,13 @@ def read_page(folder: Path) -> Page:
         ValueError: a file cannot be read, or this version has no page for the experiment.
     """
     result = read(folder)
-    make = page_of(result.info["experiment"]).page
+    if (name := result.info["experiment"]) not in PAGES:  # a file names no module
+        raise ValueError(
+            f"run.json: experiment={name!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
+            "report.html beside it stays as it was written"
+        )
     with figures.style():
-        page: Page = make(result)
+        page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
         return page
 
 
@@ -49,16 +50,6 @@ def write_report(folder: Path) -> Page:
     page = read_page(folder)
     write_page(folder, page)
     return page
-
-
-def page_of(experiment: str) -> ModuleType:
-    """The module of an experiment's page; never one that a file names. ValueError if there is none."""
-    if experiment not in PAGES:
-        raise ValueError(
-            f"run.json: experiment={experiment!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
-            "report.html beside it stays as it was written"
-        )
-    return import_module(f"{__package__}.pages.{PAGES[experiment]}")
 
 
 def write_page(folder: Path, page: Page) -> None:
@@ -126,29 +117,24 @@ def draw_line(line: Line, figure: Figure) -> str:
 
 def read_picture(path: Path) -> tuple[str, int]:
     """A PNG as a link that holds it, with fewer shades, and its shown width: a whole multiple of its own."""
-    with _open_picture(path) as image:
-        width = image.width * max(1, 256 // image.width)
-        buffer, most = io.BytesIO(), SHADES - 1
-        image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
-    return make_data_uri(buffer.getvalue()), width
+    image, buffer, most = _read_image(path), io.BytesIO(), SHADES - 1
+    image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
+    return _data_uri(buffer.getvalue()), image.width * max(1, 256 // image.width)
 
 
 def read_strip(path: Path) -> tuple[str, int, int]:
     """Four samples in a row as a link that holds them, their width and their height."""
-    with _open_picture(path) as image:
-        return make_data_uri(path.read_bytes()), image.width, image.height
+    return _data_uri(path.read_bytes()), *_read_image(path).size
 
 
-@contextmanager
-def _open_picture(path: Path) -> Iterator[Image.Image]:
+def _read_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            yield image
+            return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: no picture: {error}") from None
 
 
-def make_data_uri(content: bytes) -> str:
-    """A PNG as a link that holds it."""
+def _data_uri(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

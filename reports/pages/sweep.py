@@ -23,7 +23,7 @@ TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
 SETTINGS = "settings.json"
 Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
 GIVE = {  # parameterisation -> the advice, if it is all that differs from the baseline's training
-    "mixture-input": "Give the network the mixture's denoised {unit} as a second input",
+    "mixture-input": "Give the network the mixture's denoised {unit} as a second input"
 }
 
 
@@ -118,7 +118,7 @@ def page(result: LoadedResult) -> Page:
     after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
     return compose_page(
         result, nearest, phrase_verdict(result, section, texts), before, after,
-        ((), [*_passed_over(result, section), *_optimistic(result, section)]),
+        ((), _more_caveats(result, section)),
         also="" if failed else " ".join([*_elsewhere(result, sections, section, texts), *interactions]),
         figures=[figure] if figure else [], plot=plot_errors(result), codes=codes, tables=tables,
         note=_describe_race(result) + note,
@@ -173,8 +173,8 @@ def read_sections(result: LoadedResult) -> list[Section]:
     """The sections in the order of the table."""
     every, contrasts, sets, sections = settings.summarise_settings(result), result.over_networks(), result.best_sets, []
     for (name, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
-        here = [(table["section"] == name) & _same(table["budget"], budget) for table in (sets, contrasts)]
-        members, own = sets[here[0]], contrasts[here[1]]
+        alike = [(table["section"] == name) & table["budget"].isin([budget]) for table in (sets, contrasts)]
+        members, own = sets[alike[0]], contrasts[alike[1]]
         named = own[own["kind"].isin(KINDS)]
         first = named["b"].iloc[0] if len(named) else rows["setting"].iloc[0]
         own = own[(own["b"] == first) & (own["kind"] != CONTROL)].sort_values("value_a", kind="stable")
@@ -193,10 +193,6 @@ def read_sections(result: LoadedResult) -> list[Section]:
         title = name if words in ("", name) else f"{name}, {words}"
         sections.append(Section(title, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
     return sections
-
-
-def _same(column: pd.Series, value: float) -> pd.Series:
-    return column.isna() if missing(value) else column == value
 
 
 def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> tuple[str, str]:
@@ -242,20 +238,16 @@ def _grainier(section: Section) -> list[str]:
     return [name for name in lowest if section.winner is not None and name != section.winner["a"]]
 
 
-def _passed_over(result: LoadedResult, section: Section) -> list[str]:
-    """A caveat on a setting that is not recommended since its samples hold fine noise."""
-    name, grain = metric_name(JUDGE, result.features), settings.format_grain
-    return [
-        f"{lowest} has a lower {name}, but fine noise in its samples (grain {grain(section.row(lowest))})."
-        for lowest in _grainier(section)
-    ]
-
-
-def _optimistic(result: LoadedResult, section: Section) -> list[str]:
-    """That a gain was chosen among several, unless it was confirmed on other noise, as that of a race is."""
-    if section.winner is None or len(section.rows) < 3 or len(result.race):
-        return []
-    return [f"Lowest of {len(section.rows)} settings on the same networks: the size of its gain is optimistic."]
+def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
+    """What was passed over for its fine noise; and that a gain was chosen among several, unless it was confirmed."""
+    name, grain, texts = metric_name(JUDGE, result.features), settings.format_grain, list[str]()
+    for lowest in _grainier(section):
+        size = grain(section.row(lowest))
+        texts.append(f"{lowest} has a lower {name}, but fine noise in its samples (grain {size}).")
+    if section.winner is not None and len(section.rows) > 2 and not len(result.race):  # finalists have other noise
+        count = len(section.rows)
+        texts.append(f"Lowest of {count} settings on the same networks: the size of its gain is optimistic.")
+    return texts
 
 
 def _elsewhere(

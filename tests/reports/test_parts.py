@@ -10,10 +10,7 @@ from reports.render import read_page, write_report
 
 Make = Callable[..., Path]
 SAME, FD = "With the same 66 evaluations, fresh noise", "lowers FD from 7.6 to 5.0 (difference −2.6; −3.6 to −1.6)."
-FAILED, UNCLEAR = (
-    {"control": 3.0, "control_verdict": "failed"},
-    {"change": -0.5, "verdict": "no difference detected"},
-)
+FAILED, UNCLEAR = ({"control": 3.0, "control_verdict": "failed"}, {"change": -0.5, "verdict": "no difference detected"})
 
 
 @pytest.mark.parametrize(("values", "lead", "verdict"), [
