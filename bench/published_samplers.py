@@ -8,12 +8,14 @@ model(x, sigma) is the denoised x; its own package needs others that pin an old 
 """
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bench import published_policies
 from diffusion_core.conformance import Oracle
 from diffusion_core.conformance.wrappers import ladder
 
@@ -31,22 +33,19 @@ def churned(x, sigma, n, s_churn=0.0, s_tmin=0.0, s_tmax=math.inf, s_noise=1.0):
     return (x + math.sqrt(hat**2 - sigma**2) * s_noise * torch.randn_like(x), hat) if gamma > 0 else (x, sigma)
 
 
-def k_euler(model, x, sigmas, **churn):
-    for sigma, after in pairwise(sigmas.tolist()):
-        x, hat = churned(x, sigma, len(sigmas) - 1, **churn)
-        x = x + (after - hat) * (x - model(x, hat)) / hat
-    return x
-
-
-def k_heun(model, x, sigmas, **churn):
+def k_heun(model, x, sigmas, corrected=True, **churn):
+    """Karras et al., Algorithm 2; without the correction it is Euler's step."""
     for sigma, after in pairwise(sigmas.tolist()):
         x, hat = churned(x, sigma, len(sigmas) - 1, **churn)
         slope = (x - model(x, hat)) / hat
-        if after > 0:
+        if corrected and after > 0:
             guess = x + (after - hat) * slope
             slope = (slope + (guess - model(guess, after)) / after) / 2
         x = x + (after - hat) * slope
     return x
+
+
+k_euler = partial(k_heun, corrected=False)
 
 
 def k_dpm_2(model, x, sigmas, eta=0.0):
@@ -111,43 +110,33 @@ def k_dpmpp_sde(model, x, sigmas, eta=1.0):
     return x
 
 
-def k_dpmpp_2m(model, x, sigmas, eta=0.0, s_noise=1.0, kind="midpoint"):
-    """DPM-Solver++(2M) and its SDE form; `kind` is its solver_type."""
-    before, h_before = None, 0.0
-    for sigma, after in pairwise(sigmas.tolist()):
-        denoised = model(x, sigma)
-        if after == 0:
-            return denoised
-        h = math.log(sigma / after)
-        part = -math.expm1(-h * (1 + eta))
-        x = after / sigma * math.exp(-h * eta) * x + part * denoised
-        if before is not None:
-            weight = part / 2 if kind == "midpoint" else 1 - part / (h * (1 + eta))
-            x = x + weight * h / h_before * (denoised - before)
-        x = x + s_noise * after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
-        before, h_before = denoised, h
-    return x
-
-
-def k_dpmpp_3m_sde(model, x, sigmas, eta=1.0):
-    one, two, h_one, h_two = None, None, 0.0, 0.0
+def k_dpmpp_2m(model, x, sigmas, eta=0.0, s_noise=1.0, kind="midpoint", order=2):
+    """DPM-Solver++(2M) and its SDE form, `kind` being its solver_type; of order 3 it is 3M."""
+    past = []  # the estimates of earlier steps and their h, the latest first
     for sigma, after in pairwise(sigmas.tolist()):
         denoised = model(x, sigma)
         if after == 0:
             return denoised
         h = math.log(sigma / after)
         whole = h * (1 + eta)
-        x = math.exp(-whole) * x - math.expm1(-whole) * denoised
-        phi_2 = math.expm1(-whole) / whole + 1
-        if two is not None:
-            r0, r1 = h_one / h, h_two / h
-            near, far = (denoised - one) / r0, (one - two) / r1
-            x = x + phi_2 * (near + (near - far) * r0 / (r0 + r1)) - (phi_2 / whole - 0.5) * (near - far) / (r0 + r1)
-        elif one is not None:
-            x = x + phi_2 * (denoised - one) * h / h_one
-        x = x + after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
-        one, two, h_one, h_two = denoised, one, h, h_one
+        part = -math.expm1(-whole)
+        phi_2 = part / 2 if kind == "midpoint" else 1 - part / whole
+        x = math.exp(-whole) * x + part * denoised
+        if past:
+            one, h_one = past[0]
+            near = (denoised - one) * h / h_one
+            if order == 3 and len(past) == 2:
+                two, h_two = past[1]
+                curve = (near - (one - two) * h / h_two) * h / (h_one + h_two)
+                x = x - (phi_2 / whole - 0.5) * curve
+                near = near + curve * h_one / h
+            x = x + phi_2 * near
+        x = x + s_noise * after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
+        past = [(denoised, h), *past[:1]]
     return x
+
+
+k_dpmpp_3m_sde = partial(k_dpmpp_2m, eta=1.0, kind="heun", order=3)
 
 
 def k_lcm(model, x, sigmas):
@@ -174,35 +163,26 @@ def flow_euler(x, t, dt, v):
 
 
 def flow_grpo(x, t, dt, v, a=0.7, drift=1.0):
-    """Liu et al. 2025, arXiv 2505.05470, Eq. 9; the first t is held at the second, where a^2 t / (1 - t) is finite.
-
-    drift 0 leaves out the compensation of the noise, as in keras-io/zea#551 before it was mended.
-    """
-    held = t.clamp(max=1 + dt)
-    square = a**2 * t / (1 - held)
-    return x + (v + drift * square / (2 * t) * (x + (1 - t) * v)) * dt + (-dt * square).sqrt() * torch.randn_like(x)
+    """drift 0 leaves out the compensation of the noise, as in keras-io/zea#551 before it was mended."""
+    x_next, _, mean, _ = published_policies.flow_grpo(x, t, t + dt, v, noise_level=a)
+    return x_next - (1 - drift) * (mean - x - dt * v)
 
 
 def dance_grpo(x, t, dt, v, eta=0.3):
-    """Xue et al. 2025, arXiv 2505.07818: constant noise eta, drift v + eta^2 / 2 times the score."""
-    score = -(x + (1 - t) * v) / t
-    return x + dt * (v - eta**2 / 2 * score) + eta * (-dt).sqrt() * torch.randn_like(x)
+    return published_policies.dance_grpo(x, t, t + dt, v, noise_level=eta)[0]
 
 
 def cps(x, t, dt, v, c=0.5):
-    """Wang & Yu 2025, arXiv 2509.05952: the clean image, and t' of noise, of which sin(c pi / 2) is fresh."""
-    after, angle = t + dt, c * math.pi / 2
-    return (1 - after) * (x - t * v) + after * (
-        math.cos(angle) * (x + (1 - t) * v) + math.sin(angle) * torch.randn_like(x)
-    )
+    return published_policies.cps(x, t, t + dt, v, noise_level=c)[0]
 
 
 def eta_flow(x, t, dt, v, eta=1.0):
     """The ancestral step of sigma = t / (1 - t): CPS with sin(c pi / 2) = sigma_up / sigma_next."""
-    after = t + dt
-    ratio = after / (1 - after) * (1 - t) / t  # sigma' / sigma; 0 at t = 1
-    up = eta * (1 - ratio**2).clamp(min=0).sqrt()
-    return (1 - after) * (x - t * v) + after * ((1 - up**2).sqrt() * (x + (1 - t) * v) + up * torch.randn_like(x))
+    return published_policies.ddim(x, t, t + dt, v, noise_level=eta)[0]
+
+
+def sit_sde(x, t, dt, v, scale=1.0):
+    return published_policies.sit_linear(x, t, t + dt, v, noise_level=scale)[0]
 
 
 def flow_ancestral(x, t, dt, v, eta=1.0):
@@ -212,34 +192,18 @@ def flow_ancestral(x, t, dt, v, eta=1.0):
     return x + ((after**2 - up**2).clamp(min=0).sqrt() - t) * v + up * torch.randn_like(x)
 
 
-def sit_sde(x, t, dt, v, scale=1.0):
-    """Ma et al. 2024, arXiv 2401.08740 (SiT): reverse SDE with w(t) = scale t, Euler-Maruyama."""
-    score = -(x + (1 - t) * v) / t
-    return x + dt * (v - scale * t / 2 * score) + (-dt * scale * t).sqrt() * torch.randn_like(x)
-
-
-def flow_heun(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+def runge_kutta(denoiser: Oracle, n_steps: int, noise: Tensor, nodes, weights) -> Tensor:
+    """Each stage starts from the slope of the one before, at t + node dt."""
     x = noise
     for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
-        v = denoiser.velocity(x, t)
-        second = denoiser.velocity(x + (after - t) * v, after)
-        x = x + (after - t) * (v + second) / 2
+        dt, slope, mean = after - t, 0.0, 0.0
+        for node, weight in zip(nodes, weights, strict=True):
+            slope = denoiser.velocity(x + node * dt * slope, t + node * dt)
+            mean = mean + weight * slope
+        x = x + dt * mean
     return x
 
 
-def flow_midpoint(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
-    x = noise
-    for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
-        x = x + (after - t) * denoiser.velocity(x + (after - t) / 2 * denoiser.velocity(x, t), (t + after) / 2)
-    return x
-
-
-def flow_rk4(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
-    x = noise
-    for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
-        dt, middle = after - t, (t + after) / 2
-        one = denoiser.velocity(x, t)
-        two = denoiser.velocity(x + dt / 2 * one, middle)
-        three = denoiser.velocity(x + dt / 2 * two, middle)
-        x = x + dt / 6 * (one + 2 * two + 2 * three + denoiser.velocity(x + dt * three, after))
-    return x
+flow_heun = partial(runge_kutta, nodes=(0, 1), weights=(1 / 2, 1 / 2))
+flow_midpoint = partial(runge_kutta, nodes=(0, 1 / 2), weights=(0, 1))
+flow_rk4 = partial(runge_kutta, nodes=(0, 1 / 2, 1 / 2, 1), weights=(1 / 6, 1 / 3, 1 / 3, 1 / 6))

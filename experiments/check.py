@@ -17,7 +17,7 @@ from experiments.console import ProgressCallback, Terminal, silent, status_line
 from experiments.run.options import Device, option_help
 
 if TYPE_CHECKING:
-    from diffusion_core.data_set import DataSet
+    from diffusion_core.data.dataset import DataSet
     from diffusion_core.samplers import Model
     from experiments.own.examine import CheckResult
 
@@ -78,8 +78,8 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
         ValueError: there is no such device here, or the model cannot be used at all, see `external.load_foreign` and
             `behaviour`.
     """
-    from diffusion_core.data import load
-    from diffusion_core.data_set import Images
+    from diffusion_core.data.dataset import Images
+    from diffusion_core.data.load import load
     from experiments.own import external
     from experiments.own.check_shown import picture, show
     from experiments.own.files import read_json, write_json

@@ -5,7 +5,6 @@ Prints the verdict and a table by number of steps, and writes a report. Exit sta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -76,11 +75,27 @@ class CheckSampler:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Checks the samplers. Returns 0 if all are right, else 1. tyro ends the program on --help."""
+    """Checks the samplers. Returns 0 if all are right, else 1. tyro ends the program on --help.
+
+    Raises:
+        ValueError: a sampler cannot be found, or returns no samples.
+        SystemExit: it was interrupted after the first verdict.
+    """
     options = tyro.cli(CheckSampler, prog=prog, description=HELP, args=list(arguments))
+    kind, typed = ("policy", (options.policy,)) if options.policy else ("sampler", options.samplers)
     of_policies = ("noise", "replay", "levels", "replay_levels", "accept")
-    for name in ("samplers", "order", "reference", "budgets") if options.policy else of_policies:
+    for name in ("samplers", "order", "reference", "budgets") if kind == "policy" else of_policies:
         if getattr(options, name):
-            raise ValueError(f"{name}: it {'cannot be combined with' if options.policy else 'needs'} --policy")
-    module = import_module(f"experiments.{'policy' if options.policy else 'sampler'}_checks")  # it imports torch
-    return int(not all(verdict.right for verdict in module.main(options)))
+            raise ValueError(f"{name}: it {'cannot be combined with' if kind == 'policy' else 'needs'} --policy")
+    if not typed:
+        raise ValueError("samplers: none is given; --help shows how they are spelt")
+    for name, number in (("order", options.order), *(("budgets", steps) for steps in options.budgets)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name}={number}: it must be at least 1")
+    from experiments.conformance_report import FIELDS, Entry, read_list, run_checks  # it imports torch
+
+    if len(typed) == 1 and typed[0].endswith(".toml"):
+        entries = read_list(Path(typed[0]), kind)
+    else:
+        entries = [Entry(kind, name, {field: getattr(options, field) for field in FIELDS[kind]}) for name in typed]
+    return int(not all(verdict.right for verdict in run_checks(options.out, entries, options.budgets)))

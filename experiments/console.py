@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.text import Text
@@ -36,6 +37,30 @@ class Terminal(Console):
 def is_live(console: Console) -> bool:
     """Whether a line can be redrawn on it."""
     return console.is_terminal and not console.is_dumb_terminal
+
+
+@contextmanager
+def progress_bar(total: float) -> Iterator[Callable[[str], None]]:
+    """Calls of what this yields begin the next of `total` steps, and say which it is.
+
+    It shows a line in a terminal, or in a notebook that has ipywidgets; elsewhere nothing.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Terminal()
+    share, what_is_done = TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(), share, TimeRemainingColumn(), what_is_done)  # the text last: it may be long
+    shown = is_live(console) or (console.is_jupyter and find_spec("ipywidgets") is not None)  # else rich only warns
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        line = progress.add_task("", total=total)
+        begun = False
+
+        def step(what: str) -> None:
+            nonlocal begun
+            progress.update(line, description=what, advance=int(begun))
+            begun = True
+
+        yield step
 
 
 def silent(done: float) -> None:

@@ -147,7 +147,7 @@ class Tune(Ladders):
 
     @cached_property
     def _adapter(self) -> Any:
-        from diffusion_core.data import resolve
+        from diffusion_core.data.load import resolve
         from experiments.run.networks import adapter_of
 
         return adapter_of(self.network, resolve(self.data), self.label) if ":" in self.network else None

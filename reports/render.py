@@ -21,18 +21,9 @@ from reports.page import Figure, Line, Page
 from reports.results import read
 from reports.schema import NO_DIFFERENCE
 
-PAGES = (
-    "beta",
-    "check_policy",
-    "check_sampler",
-    "harmless",
-    "ladders",
-    "noise_levels",
-    "run",
-    "score",
-    "sweep",
-    "tune",
-)
+PAGES = {  # experiment -> module of its page
+    name: name for name in ("beta", "harmless", "ladders", "noise_levels", "run", "score", "sweep", "tune")
+} | dict.fromkeys(("check_policy", "check_sampler"), "conformance")
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 PLACES = (  # what is said of pictures, and of plots of points
@@ -83,7 +74,7 @@ def page_of(experiment: str) -> ModuleType:
             f"run.json: experiment={experiment!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
             "report.html beside it stays as it was written"
         )
-    return import_module(f"{__package__}.pages.{experiment}")
+    return import_module(f"{__package__}.pages.{PAGES[experiment]}")
 
 
 def write_page(folder: Path, page: Page) -> None:

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from diffusion_core.conformance.oracle import Oracle
 
 SamplerFunction = Callable[[Oracle, int, Tensor], Tensor]  # samples = sampler(denoiser, n_steps, noise)
+N_DRAWN = 100_000  # samples of Monte Carlo
 TESTS = 2  # rows with normal draws
 AFFINE = 1e-3  # largest difference between these rows and the impulses' prediction, in standard deviations
 
@@ -32,7 +33,7 @@ class SuspectError(NotAffineError):
 
 
 @dataclass(frozen=True)
-class Law:
+class SampleMoments:
     """Mean and standard deviation of the result after `n_steps`, (D,) each, and their standard errors (0: exact).
 
     `correlation` is the largest between two directions, by Monte Carlo less 5 standard errors.
@@ -46,7 +47,7 @@ class Law:
     correlation: float = 0.0
 
 
-class Draws(TorchFunctionMode):
+class PatchedNormal(TorchFunctionMode):
     """Inside it, torch's normal draws return `answer(shape)`, scaled as asked: randn, randn_like, normal, normal_.
 
     `repeats`: one that is drawn again from the same state of its generator, as in Brownian trees, has the same answer.
@@ -72,7 +73,7 @@ class Draws(TorchFunctionMode):
         return out.copy_(answer.to(out.device) * scale["std"] + scale["mean"])
 
 
-def answered(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
+def answer_draw(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
     """What a draw of this shape returns, from draws in the shape `rows` of the samples.
 
     Either is drawn for each sample: values in its shape, once or several times, or one number, by draw(True).
@@ -90,7 +91,7 @@ def answered(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size
     raise SuspectError(f"it draws noise of shape {tuple(shape)}, which is not one draw per sample")
 
 
-class _Rows:
+class _ImpulseRows:
     """The answers to the draws: an impulse in each row, normal numbers in the last `TESTS`."""
 
     def __init__(self, n_draws: int, n_directions: int) -> None:
@@ -101,7 +102,7 @@ class _Rows:
         self.tests = torch.randn(n_draws, TESTS, 1, 1, n_directions, dtype=torch.float64, generator=generator)
 
     def __call__(self, shape: torch.Size) -> Tensor:
-        return answered(self.draw, shape, self.shape)
+        return answer_draw(self.draw, shape, self.shape)
 
     def draw(self, shared: bool) -> Tensor:
         """The next draw, in the shape of the samples; `shared` gives all directions of a sample the same number."""
@@ -117,16 +118,15 @@ class _Rows:
 
 
 @torch.no_grad()
-def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws: int) -> tuple[Law, int]:
+def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws: int) -> tuple[SampleMoments, int]:
     """The exact law and the number of draws, from one run, or from two if it takes more draws than `n_draws`.
 
     Raises:
         NotAffineError: the result is not affine in the draws, or has randomness that is not torch's normal draws.
-        ValueError: the sampler returned something other than samples in the shape of its noise.
     """
-    rows = _Rows(n_draws, len(oracle.stds))
-    with Draws(rows, repeats=True):
-        out = checked(sampler(oracle, n_steps, rows(rows.shape).clone()), rows.shape, n_steps)
+    rows = _ImpulseRows(n_draws, len(oracle.stds))
+    with PatchedNormal(rows, repeats=True):
+        out = sampler(oracle, n_steps, rows(rows.shape).clone())
     if rows.taken > n_draws:
         return by_impulses(sampler, oracle, n_steps, rows.taken)
     out = out.double().reshape(len(out), -1)
@@ -139,33 +139,25 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
         )
     none, std, shared = np.zeros(len(oracle.stds)), used.square().sum(dim=0).sqrt(), used[rows.shared]
     correlation = _correlation(shared.T @ shared, std)
-    return Law(n_steps, mean.numpy(), std.numpy(), none, none, correlation=correlation), rows.taken
+    return SampleMoments(n_steps, mean.numpy(), std.numpy(), none, none, correlation=correlation), rows.taken
 
 
 @torch.no_grad()
-def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n: int, seed: int) -> Law:
-    """The law of n samples, with standard errors. It seeds torch. Errors as above."""
+def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, seed: int) -> SampleMoments:
+    """The law of `N_DRAWN` samples, with standard errors. It seeds torch."""
     torch.manual_seed(seed)
+    n = N_DRAWN
     noise = torch.randn(n, 1, 1, len(oracle.stds), dtype=torch.float64)
-    out = checked(sampler(oracle, n_steps, noise), noise.shape, n_steps)
-    x = out.double().reshape(n, -1)
+    x = sampler(oracle, n_steps, noise).double().reshape(n, -1)
     mean, centred = x.mean(dim=0), x - x.mean(dim=0)
     variance = centred.square().sum(dim=0) / (n - 1)
     kurtosis = centred.pow(4).mean(dim=0) / variance.clamp(min=1e-300).square()
     std_error = variance.sqrt() * ((kurtosis - 1).clamp(min=0) / (4 * n)).sqrt()
     errors = (variance / n).sqrt().numpy(), std_error.numpy()
     correlation = max(_correlation(centred.T @ centred / (n - 1), variance.sqrt()) - 5 / math.sqrt(n), 0.0)
-    return Law(n_steps, mean.numpy(), variance.sqrt().numpy(), *errors, correlation)
+    return SampleMoments(n_steps, mean.numpy(), variance.sqrt().numpy(), *errors, correlation)
 
 
 def _correlation(covariance: Tensor, std: Tensor) -> float:
     """The largest correlation between two directions, whose covariances these are (those of one are not read)."""
     return float((covariance / std.outer(std)).fill_diagonal_(0.0).abs().nan_to_num(0.0, 0.0).max())
-
-
-def checked(out: object, shape: torch.Size, n_steps: int, name: str = "sampler") -> Tensor:
-    """The samples that a sampler returned. ValueError with its name if they are none, or of another shape."""
-    if not isinstance(out, Tensor) or out.shape != shape:
-        returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-        raise ValueError(f"{name}: it returned {returned} with n_steps={n_steps}; it must return {tuple(shape)}")
-    return out

@@ -6,13 +6,14 @@ from copy import deepcopy
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.behaviour import takes_generator
 from diffusion_core.conformance.impulses import SamplerFunction
+from diffusion_core.conformance.independence import takes_generator
 from diffusion_core.conformance.oracle import Oracle
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.schedules import karras
@@ -26,8 +27,10 @@ def ladder(n_steps: int) -> tuple[float, ...]:
     return (*karras(max(n_steps - 1, 1), SIGMA_MAX, SIGMA_MIN), 0.0) if n_steps > 1 else (SIGMA_MAX, 0.0)
 
 
-def _handing_on(function: Callable[..., Any], options: dict[str, Any], run: Callable[..., Tensor]) -> SamplerFunction:
-    """run(denoiser, n_steps, noise, options) as a sampler; it hands on a generator if `function` takes one."""
+def _pass_generator(
+    function: Callable[..., Any], options: dict[str, Any], run: Callable[..., Tensor]
+) -> SamplerFunction:
+    """run(denoiser, n_steps, noise, options) as a sampler; with a generator if `function` takes one."""
     if "generator" in options or not takes_generator(function):
         return lambda denoiser, n_steps, noise: run(denoiser, n_steps, noise, options)
 
@@ -60,13 +63,11 @@ def k_diffusion(function: Callable[..., Tensor], **options: Any) -> SamplerFunct
         sigmas = torch.tensor(ladder(n_steps), dtype=noise.dtype)
         return function(lambda x, sigma, **_: denoiser.denoised(x, sigma), noise * sigmas[0], sigmas, **options)
 
-    return _handing_on(function, options, run)
+    return _pass_generator(function, options, run)
 
 
 def smalldiffusion(schedule: Any, **options: Any) -> SamplerFunction:
     """smalldiffusion's `samples` on one of its schedules, with its options gam and mu."""
-    from types import SimpleNamespace
-
     samples = import_module("smalldiffusion").samples
 
     def run(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
@@ -97,7 +98,7 @@ def flow_step(step: Callable[..., Tensor], data_at: int = 0) -> SamplerFunction:
             x = step(x, t, after - t, velocity, **options)
         return x
 
-    return _handing_on(step, {}, run)
+    return _pass_generator(step, {}, run)
 
 
 def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
@@ -132,7 +133,7 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
             x = scheduler.step(predict(denoiser, asked, float(t)), t, x, return_dict=False, **step)[0]
         return x.to(noise.dtype)
 
-    return _handing_on(kind.step, step, run)
+    return _pass_generator(kind.step, step, run)
 
 
 def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import broadcast_like

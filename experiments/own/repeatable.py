@@ -29,6 +29,7 @@ def check_repeatable(
     tolerance: float = 1e-3,
     few: int = N_INPUTS,
     hint: str = "",
+    of_means: bool = False,
 ) -> Tensor:
     """function(0, ..., n - 1), the rows (n, ...) of n inputs.
 
@@ -36,6 +37,7 @@ def check_repeatable(
         function: the rows of the inputs with these indices, in their order.
         tolerance: largest relative difference of a row between batches, by rounding.
         few: at most so many inputs alone; fewer than n, at least one.
+        of_means: whether means over the rows are compared.
 
     Raises:
         ValueError: rows differ.
@@ -49,8 +51,10 @@ def check_repeatable(
         some, known = function(part).nan_to_num().double(), rows[part.to(rows.device)].nan_to_num().double()
         if some.shape != known.shape:
             raise ValueError(f"{what}: {len(part)} inputs gave {tuple(some.shape)}, not {tuple(known.shape)}")
-        size = known.reshape(len(part), -1).norm(dim=1) + torch.finfo(torch.float32).tiny
-        change = ((some - known).reshape(len(part), -1).norm(dim=1) / size).max()
+        if of_means:
+            some, known = some.mean(dim=0, keepdim=True), known.mean(dim=0, keepdim=True)
+        size = known.reshape(len(known), -1).norm(dim=1) + torch.finfo(torch.float32).tiny
+        change = ((some - known).reshape(len(known), -1).norm(dim=1) / size).max()
         if change > tolerance:
             raise ValueError(f"{what}: the output for an input changed by {change:.2g} when {how}; {NEEDS}{hint}")
     return rows

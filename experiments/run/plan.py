@@ -7,16 +7,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from diffusion_core import data_user
-from diffusion_core.data import resolve
-from diffusion_core.data_set import Images, Values
+from diffusion_core.data.dataset import Images, Values
+from diffusion_core.data.load import parse, resolve
 from diffusion_core.networks import TRUNKS
 from diffusion_core.networks.compiled import can_compile
 from diffusion_core.networks.small import SIDE
 from diffusion_core.validation import one_of
 from experiments.console import duration
+from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.distances.spaces import suited
 from experiments.own import external, form
 from experiments.own.features import features_id
 from experiments.own.user_code import of_user
@@ -110,7 +109,7 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
     if latents and (study.images is not None or not pretrained):
         what = "--images must be images" if study.images else "--network must be one that decodes them"
         raise ValueError(f"data={real.name!r}: {what}; latents alone cannot be compared")
-    features = study.features or suited(real.name)
+    features = study.features or default_features(real.name)
     most = MAX_DECODED if latents and len(real) > MAX_DECODED else None
     content = features_id(features, study.feature_weights)
     return Reference(real.name, features, content, study.feature_weights, pretrained if latents else None, most)
@@ -184,7 +183,7 @@ def check_options(study: Study, options: Options, out: Path) -> None:
     if options.machine().device == "mps" and (study.network == "exact" or (study.trains and study.recipe == "fast")):
         why = "it has no float64, which --recipe fast and --network exact need"
         raise ValueError(f"device='mps': {why}; use --recipe plain, or --device cpu")
-    images = data_user.parse(study.data)
+    images = parse(study.data)
     if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
         raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")
 

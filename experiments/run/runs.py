@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.data import check_name
+from diffusion_core.data.load import check_name
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
 from diffusion_core.validation import check_fields, check_range
+from experiments.distances.feature_spaces import PYTHON, check_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.distances.spaces import PYTHON, check_features
 from experiments.run.compare import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine
@@ -31,7 +31,7 @@ class Reference:
     """The real images that samples are compared with, in one feature space."""
 
     data: str  # images or points; latents only if `decoder` says what they show
-    features: str  # see distances/spaces.py; VALUES for samples that are floats
+    features: str  # see distances/feature_spaces.py; VALUES for samples that are floats
     features_id: str  # hash of the extractor's weights
     weights: Path | None = field(default=None, metadata=NOT_IDENTITY)  # their file; None for the extractor's own
     decoder: Pretrained | None = field(default=None, metadata=OMIT_IF_NONE)  # the network that decodes them

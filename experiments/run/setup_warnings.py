@@ -7,13 +7,13 @@ from collections.abc import Hashable, Iterator, Sequence
 import torch
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Sampler
-from experiments.distances.spaces import FEATURES, is_digits
+from experiments.distances.feature_spaces import FEATURES, unsuited_features
 from experiments.entrypoint import program_name
 from experiments.own import external
 from experiments.own.examine import examine
-from experiments.own.features import check_features_repeatable, dimension
+from experiments.own.features import check_features_repeatable, dimension, dominant_feature
 from experiments.own.fingerprint import check_batch, is_random
 from experiments.own.memory import halve_until_it_fits
 from experiments.own.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
@@ -44,7 +44,9 @@ def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
         check_sampler(run.setting.sampler, run.sigmas, run.network.shape)
     if reference.foreign:
-        check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
+        features = check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
+        if text := dominant_feature(features.numpy()):
+            found.append(f"{reference.features}: {text}")
     for pretrained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         found += _network_warnings(pretrained, [run for run in runs if run.network == pretrained], cache)
     threads = max(run.machine.threads for run in runs)
@@ -109,11 +111,8 @@ def _equal_settings(runs: Sequence[Run]) -> list[str]:
 def _data_warnings(reference: Reference) -> Iterator[str]:
     """Warnings about features that do not suit the data, its range, and how many different images it holds."""
     data = data_of(reference.data)
-    if reference.features == "digits" and not is_digits(reference.data):
-        yield (
-            f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
-            f"data={reference.data!r}; use --features natural"
-        )
+    if text := unsuited_features(reference.features, reference.data):
+        yield text
     if isinstance(data, Images) and int(data.pixels.max()) <= 1:
         yield f"data={data.name!r}: no pixel is above 1; if they are scaled to 0..1, multiply them by 255 first"
     numbers = data.pixels if isinstance(data, Images) else data.standardised()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from experiments.own.fingerprint import is_random
 from experiments.run.cache import Cache
+from experiments.run.image_features import FeatureSpace, ImageSet, compute_features, feature_key
 from experiments.run.networks import Advance, data_of
 from experiments.run.runs import Run
 from experiments.run.stages import decode, draw, measure, ready
@@ -63,6 +64,16 @@ def check_score(run: Run, cache: Cache) -> None:
         known = stored.facts[name]
         if (change := abs(facts[name] - known)) > SCORES * (abs(known) + facts.get(f"{name}_se", 0.0)):
             raise StaleError(_message(name.upper(), run.setting.label, change, REMEDY))
+
+
+def check_features(images: ImageSet, space: FeatureSpace, cache: Cache) -> None:
+    """Raises StaleError if features of some images, computed again, differ from the stored ones."""
+    if (stored := cache.read("features", feature_key(images, space))) is None:
+        return
+    chosen = sample_indices(images.n, 1)
+    again = torch.from_numpy(compute_features(images, chosen, space).features)
+    what, remedy = f"features {space.name}", "name another --store"
+    check_same(what, images.name, again, stored.tensors["features"][chosen], remedy=remedy)
 
 
 def check_same(

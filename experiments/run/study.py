@@ -172,7 +172,7 @@ class Study:
 
         The former to six significant digits, all of which names of ladders show; the latter to four decimals.
         """
-        from diffusion_core.data import resolve
+        from diffusion_core.data.load import resolve
         from experiments.run.networks import data_std
 
         return data_std(self.network, resolve(self.data), self.label)

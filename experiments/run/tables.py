@@ -7,9 +7,9 @@ from functools import cached_property
 
 from PIL import Image
 
-from diffusion_core.data_set import Values
+from diffusion_core.data.dataset import Values
 from experiments.distances.distance import unpacked
-from experiments.distances.real import QUALITY
+from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
 from experiments.run.compare import BestSet, Comparison, Row, Side, SidesBySection, name_both

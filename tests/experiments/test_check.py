@@ -15,7 +15,7 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
-from diffusion_core.data import resolve
+from diffusion_core.data.load import resolve
 from diffusion_core.exact import Empirical
 from experiments.own import external
 from experiments.own.fingerprint import network_fingerprint

@@ -1,28 +1,34 @@
-"""`check-sampler`: the verdict first, exit status, names of samplers, lists, errors in one line, the result folder."""
+"""`check-sampler` of samplers and of policies: verdict, exit status, names, lists, errors in one line, the report."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from experiments import check_sampler, sampler_checks
+from experiments import check_sampler
+from experiments.conformance_report import read_list
 from experiments.own.files import read_json
 from experiments.own.samplers import named
+from reports.render import read_page
 
 MINE = """
+import torch
+
 def right(denoiser, n_steps, noise, size=1.0):
     x, sigmas = noise * 160.0, [160.0 * (0.004 / 160) ** (i / (n_steps - 1)) for i in range(n_steps)] + [0.0]
     for sigma, after in zip(sigmas, sigmas[1:]):
         x = x + (after - sigma) * size * denoiser.eps(x, sigma)
     return x
 
-def step(x, t, dt, v):
+def flow(x, t, dt, v):
     return x + dt * v
 
-def raises(denoiser, n_steps, noise):
+def empty(denoiser, n_steps, noise):
+    return noise * float("nan")
+
+def raises(denoiser, n_steps, noise, *_):
     raise KeyError("sigma")
 
 def interrupted(denoiser, n_steps, noise):
@@ -31,15 +37,34 @@ def interrupted(denoiser, n_steps, noise):
 def pairs(denoiser, n_steps, noise):
     return right(denoiser, n_steps, noise - noise.mean(0))
 
+def step(x, t, t_next, velocity, generator=None, x_next=None, noise_level=0.3, forgotten=1.0):
+    dt = t - t_next
+    mean = x - dt * (velocity + noise_level**2 / (2 * t) * (x + (1 - t) * velocity))
+    std = noise_level * dt.sqrt()
+    if x_next is None:
+        x_next = mean + std * torch.randn(x.shape, generator=generator)
+    log_prob = -((x_next - mean) ** 2) / (2 * (std / forgotten) ** 2) - (std / forgotten).log() - 0.9189385
+    return x_next, log_prob.sum(dim=(1, 2, 3)), mean, std
+
+def no_root(x, t, t_next, velocity, **options):
+    return step(x, t, t_next, velocity, forgotten=(t - t_next).sqrt(), **options)
+
+def levels(n):
+    return torch.linspace(1, 0, n + 1)
+
+def ode(x, t, t_next, velocity):
+    return x + (t_next - t) * velocity, None
+
 number = 3
 """
-FEW = ["--budgets", "50", "100", "200"]
+FEW = ("--budgets", "50", "100", "200")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a file of samplers in it."""
-    (tmp_path / "my_samplers.py").write_text(MINE)
+    """The current folder, with a file of samplers and steps in it."""
+    (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
@@ -49,23 +74,25 @@ def run(*arguments: str) -> int:
     return check_sampler.command([*arguments], "check-sampler")
 
 
+def write_list(folder: Path, kind: str, *tables: dict[str, Any]) -> None:
+    parts = [(f"[[{kind}]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())) for table in tables]
+    (folder / "list.toml").write_text("\n".join(line for part in parts for line in part) or f"{kind} = []")
+
+
 def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("flow-step:my_samplers:step", "--order", "1", *FEW) == 0
+    assert run("flow-step:mine:flow", "--order", "1", *FEW) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("right: with more steps its law converges to the data's, with order 1.0 from 50 to 200 ")
     assert any(line.split("│")[1:2] == ["   100 "] for line in out), "a row per number of steps"
-    assert json.loads(out[-1]) == {
-        "check-sampler": {"flow-step:my_samplers:step": "right"},
-        "out": "runs/check-sampler",
-    }
+    assert json.loads(out[-1]) == {"check-sampler": {"flow-step:mine:flow": "right"}, "out": "runs/check-sampler"}
     assert out[-2] == "report:  runs/check-sampler/report.html"
     made = folder / "runs/check-sampler"
     assert (made / "report.html").is_file()
     info = read_json(made / "run.json")
     assert (info["experiment"], info["preset"]) == ("check_sampler", "")
-    assert info["question"] == "Is flow-step:my_samplers:step right?" and info["wall_seconds"] > 0
+    assert info["question"] == "Is flow-step:mine:flow right?" and info["wall_seconds"] > 0 and info["finished_at"]
     assert {*info["versions"]} == {"python", "sigmabench", "torch", "numpy"}
-    assert {path.name for path in made.glob("*.csv")} == {"verdicts.csv", "budgets.csv"} and info["finished_at"]
+    assert {path.name for path in made.glob("*.csv")} == {"verdicts.csv", "budgets.csv"}
     rows = pd.read_csv(made / "budgets.csv")
     assert len(rows) == 15 and rows.loc[rows["data_std"] > 0.1, "ratio"].between(0.9, 1).all()
     assert (rows["ratio_se"] == 0).all()
@@ -73,63 +100,133 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
     assert (verdict["kind"], verdict["declared"]) == ("right", 1) and out[0] == verdict["sentence"]
 
 
+def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--policy", "mine:step(forgotten=0.5)", "--noise", "noise_level", "--levels", "mine:levels") == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "log_prob: wrong std: its std is 2 times that of the noise drawn."
+    assert any("│ log_prob" in line and "wrong" in line for line in out)
+    assert json.loads(out[-1])["check-sampler"] == {"mine:step(forgotten=0.5), levels": "log_prob: wrong std"}
+    made = folder / "runs/check-sampler"
+    assert {path.name for path in made.glob("*.csv")} == {"policies.csv", "policy_steps.csv", "policy_checks.csv"}
+    checks = pd.read_csv(made / "policy_checks.csv", index_col="check")
+    assert checks.loc["log_prob", "verdict"] == "wrong" and checks.loc["ODE", "verdict"] == "right"
+    page = read_page(made)
+    assert page.answer == "No. log_prob: wrong std: its std is 2 times that of the noise drawn."
+    assert page.slots[0].value == "1" and page.slots[-1].value.startswith("0.0")
+
+
 def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (folder / "mine.toml").write_text(
-        '[[sampler]]\nname = "my_samplers:right"\ngroup = "Mine"\nnote = "Euler"\n'
-        '[[sampler]]\nname = "my_samplers:right(size=0.9)"\ngroup = "Mine"\nlink = "https://example.org"\n'
+    mine = {"name": "mine:right", "group": "Mine", "note": "Euler"}
+    write_list(
+        folder, "sampler", mine, {"name": "mine:right(size=0.9)", "group": "Mine", "link": "https://example.org"}
     )
-    assert run("mine.toml", "--out", "many", *FEW) == 1
+    assert run("list.toml", "--out", "many", *FEW) == 1
     out = capsys.readouterr().out
     assert out.startswith("1 of 2 samplers are right.\n") and "right(size=0.9): wrong limit: with more steps" in out
     assert read_json(folder / "many/run.json")["question"] == "Do these 2 samplers converge to the data?"
     table = pd.read_csv(folder / "many/verdicts.csv", keep_default_na=False)
-    columns = ["sampler", "group", "kind", "note", "link"]
-    assert table[columns].to_numpy().tolist() == [
-        ["my_samplers:right", "Mine", "right", "Euler", ""],
-        ["my_samplers:right(size=0.9)", "Mine", "wrong limit", "", "https://example.org"],
+    assert table[["sampler", "group", "kind", "note", "link"]].to_numpy().tolist() == [
+        ["mine:right", "Mine", "right", "Euler", ""],
+        ["mine:right(size=0.9)", "Mine", "wrong limit", "", "https://example.org"],
     ]
     assert (folder / "many/report.html").is_file()
 
 
-@pytest.mark.parametrize(("last", "error"), [("interrupted", SystemExit), ("raises", ValueError)])
-def test_a_list_that_ends_early_keeps_what_is_finished(
-    last: str, error: type[BaseException], folder: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.slow
+def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_replay(
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ("pairs", "right", last, "right(size=0.9)")
-    (folder / "mine.toml").write_text("".join(f'[[sampler]]\nname = "my_samplers:{name}"\n' for name in names))
+    again = {"name": "mine:step", "replay": "mine:step(forgotten=0.5)"}
+    write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
+    assert run("--policy", "list.toml", "--out", "many") == 1
+    out = capsys.readouterr().out
+    assert out.startswith("1 of 3 steps are right.\nmine:step: right: ") and "It lacks sqrt(t - t_next)." in out
+    assert "mine:step, step(forgotten=0.5): replay: " in out
+    page = read_page(folder / "many")
+    assert page.lead == "1 of 3 are." and "2 fail a check." in page.verdict
+    labels = [line.label.replace("\u200b", "") for line in page.figures[0].lines]
+    assert [row.name for row in page.tables[1].rows] == labels and len(labels) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "last", "error", "first", "question"),
+    [
+        ("sampler", ("pairs", "right"), "interrupted", SystemExit, "1 of 2 samplers are", "first 2 of 4 samplers"),
+        ("sampler", ("pairs", "right"), "raises", ValueError, "1 of 2 samplers are", "first 2 of 4 samplers"),
+        ("policy", ("no_root",), "raises", ValueError, "0 of 1 steps are", "first 1 of 3 steps"),
+    ],
+)  # fmt: skip
+def test_a_list_that_ends_early_keeps_what_is_finished(
+    kind: str, names: Any, last: str, error: Any, first: str, question: str, folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    write_list(folder, kind, *({"name": f"mine:{name}"} for name in (*names, last, "step")))
+    arguments = ("list.toml", *FEW) if kind == "sampler" else ("--policy", "list.toml")
     with pytest.raises(error) as raised:
-        run("mine.toml", *FEW)
+        run(*arguments)
     assert last != "interrupted" or raised.value.args == (130,)
     captured = capsys.readouterr()
-    assert "1 of 2 samplers are right." in captured.out and "only the first 2 of 4 samplers" in captured.err
-    kinds = pd.read_csv(folder / "runs/check-sampler/verdicts.csv")["kind"]
-    assert [*kinds] == ["depends on its batch", "right"]
-    assert "first 2 of 4" in (folder / "runs/check-sampler/report.md").read_text()
+    assert first in captured.out and f"only the {question}" in captured.err
+    made = folder / "runs/check-sampler"
+    assert question in read_json(made / "run.json")["question"]
+    table = pd.read_csv(made / ("verdicts.csv" if kind == "sampler" else "policies.csv"))
+    assert [*table["sampler"]] == [f"mine:{name}" for name in names]
     with pytest.raises((KeyboardInterrupt, ValueError)):
-        run(f"my_samplers:{last}", *FEW, "--out", "none")
+        run(f"mine:{last}", *FEW, "--out", "none")
     assert not (folder / "none").exists()
-    assert run("my_samplers:pairs", "--out", "one") == 1 and "0.1" not in capsys.readouterr().out, "it has no table"
+
+
+def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("mine:pairs", "--out", "one") == 1 and "0.1" not in capsys.readouterr().out
     assert "**Depends on its batch.**" in (folder / "one/report.md").read_text()
+    assert run("mine:empty", *FEW, "--out", "empty") == 1
+    assert capsys.readouterr().out.startswith("wrong limit: with 50 steps its samples are not finite.")
+    rows = (folder / "empty/budgets.csv").read_text().splitlines()
+    assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])
+    assert run("--policy", "mine:ode", "--out", "ode") == 0
+    assert read_page(folder / "ode").answer == "Yes. Nothing is wrong in what was checked, but log_prob was not."
 
 
 def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path) -> None:
     (folder / "theirs").mkdir()
     (folder / "theirs/verdicts.csv").write_text("mine")
     with pytest.raises(ValueError, match=r"it contains verdicts\.csv, which Sigmabench did not write; choose another"):
-        run("my_samplers:raises", *FEW, "--out", "theirs")  # before any work
+        run("mine:raises", *FEW, "--out", "theirs")  # before any work
     assert (folder / "theirs/verdicts.csv").read_text() == "mine"
-    run("my_samplers:right", *FEW, "--out", "mine")
-    (folder / "mine/best_sets.csv").write_text("left over")
-    run("flow-step:my_samplers:step", *FEW, "--out", "mine")
-    assert list(pd.read_csv(folder / "mine/verdicts.csv")["sampler"]) == ["flow-step:my_samplers:step"]
-    assert not (folder / "mine/best_sets.csv").exists()
+    run("mine:right", *FEW, "--out", "ours")
+    (folder / "ours/best_sets.csv").write_text("left over")
+    run("flow-step:mine:flow", *FEW, "--out", "ours")
+    assert list(pd.read_csv(folder / "ours/verdicts.csv")["sampler"]) == ["flow-step:mine:flow"]
+    assert not (folder / "ours/best_sets.csv").exists()
 
 
 def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
-    assert run("flow-step:my_samplers:step", "--reference", "my_samplers:right", *FEW) == 1
-    assert run("my_samplers:right", "--reference", "my_samplers:right(size=1.0)", *FEW) == 0
+    assert run("flow-step:mine:flow", "--reference", "mine:right", *FEW) == 1
+    assert run("mine:right", "--reference", "mine:right(size=1.0)", *FEW) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "tables", "message"),
+    [
+        ("policy", [], "it lists no"),
+        ("policy", [{"name": 7}], "name must be a text, and it is 7"),
+        ("policy", [{"name": "mine:step", "replay": 5}], "replay must be a text, and it is 5"),
+        ("policy", [{"name": "mine:step", "accept": "mean"}], "accept must be a list of words, and it is 'mean'"),
+        ("policy", [{"name": "mine:step"}] * 2, "mine:step is listed twice"),
+        ("sampler", [{"name": "mine:right", "order": "1"}], "order must be a number, and it is '1'"),
+        ("sampler", [{"name": "mine:right", "noise": "x"}], "noise: no such field; there are group, link, name, note"),
+    ],
+)
+def test_a_list_with_a_wrong_field_is_refused_before_the_work(
+    kind: str, tables: Any, message: str, folder: Path
+) -> None:
+    write_list(folder, kind, *tables)
+    with pytest.raises(ValueError, match=f"list.toml: .*{message}"):
+        run(*(["--policy"] if kind == "policy" else []), "list.toml")
 
 
 @pytest.mark.parametrize(
@@ -137,18 +234,25 @@ def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
     [
         ((), "samplers: none is given"),
         (("hoin",), r"sampler='hoin': it must be one of .*module:function"),
-        (("my_samplers.py:right",), "my_samplers.py: this is a file, not a module; did you mean my_samplers:right"),
-        (("my_samplers:absent",), "my_samplers:absent: module my_samplers has no attribute 'absent'"),
-        (("my_samplers:number",), "my_samplers:number: number is a int, but it must be a function"),
+        (("mine.py:right",), "mine.py: this is a file, not a module; did you mean mine:right"),
+        (("mine:absent",), "mine:absent: module mine has no attribute 'absent'"),
+        (("mine:number",), "mine:number: number is a int, but it must be a function"),
         (("no_such_module:f",), "no_such_module: there is no module file of this name"),
-        (("my_samplers:right(1)",), r"my_samplers:right\(1\): its options must read like my_samplers:right\(option"),
-        (("my_samplers:raises", *FEW), "my_samplers:raises: it raised KeyError: 'sigma'"),
-        (("my_samplers:right", "--budgets", "3", "4"), r"my_samplers:right: budgets=\[3, 4\]: they need N, 2N and 4N"),
-        (("my_samplers:right", "--order", "0"), "order=0: it must be at least 1"),
-        (("my_samplers:right", "--budgets", "50", "-1"), "budgets=-1: it must be at least 1"),
+        (("mine:right(1)",), r"mine:right\(1\): its options must read like mine:right\(option"),
+        (("mine:raises", *FEW), "mine:raises: KeyError: 'sigma'"),
+        (("mine:right", "--budgets", "3", "4"), r"mine:right: budgets=\[3, 4\]: they need N, 2N and 4N"),
+        (("mine:right", "--order", "0"), "order=0: it must be at least 1"),
+        (("mine:right", "--budgets", "50", "-1"), "budgets=-1: it must be at least 1"),
         (("absent.toml",), "absent.toml: no list of "),
         (("kadkhodaie-simoncelli",), "it follows no ladder, so it has no number of steps to vary"),
         (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
+        (("--policy", "mine:absent"), "module mine has no attribute 'absent'"),
+        (("--policy", "mine:raises"), "mine:raises: KeyError: 'sigma'"),
+        (("--policy", "mine:step", "--levels", "mine:raises"), "mine:step, raises: TypeError"),
+        (("euler", "--policy", "mine:step"), "samplers: it cannot be combined with --policy"),
+        (("--policy", "mine:step", "--order", "2"), "order: it cannot be combined with --policy"),
+        (("euler", "--noise", "noise_level"), "noise: it needs --policy"),
+        (("--policy", "absent.toml"), "absent.toml: no list of "),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(arguments: tuple[str, ...], message: str, folder: Path) -> None:
@@ -163,25 +267,17 @@ def test_names_carry_options_and_the_order_that_is_declared() -> None:
     assert named("heun(s_churn=10)")[1] == 2 and named("ddpm")[1] == 1
 
 
-def test_every_entry_of_the_published_list_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("kind", "published"), [("sampler", "samplers/verdicts"), ("policy", "policies/policies")])
+def test_every_entry_of_a_published_list_can_be_named_and_is_in_its_table(
+    kind: str, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for package in ("diffusers", "smalldiffusion"):
         pytest.importorskip(package, reason=f"{package} is not installed (extra `peers`)")
-    root = Path(__file__).parents[2]
-    monkeypatch.chdir(root)
-    entries = sampler_checks.listed(root / "bench" / "published_samplers.toml", "sampler", sampler_checks.Entry)
-    samplers: list[Callable[..., Any]] = [named(entry.sampler)[0] for entry in entries]
-    assert len(samplers) >= 60 and len({entry.sampler for entry in entries}) == len(entries)
-    (published,) = (root / "reports" / "published" / "samplers").glob("verdicts.csv*")  # it may be compressed
-    table = pd.read_csv(published)
-    assert list(table["sampler"]) == [entry.sampler for entry in entries], "the published table is of this list"
-
-
-def test_samples_that_are_not_finite_get_a_verdict_and_a_report(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "empty.py").write_text("def sampler(denoiser, n_steps, noise):\n    return noise * float('nan')\n")
-    assert run("empty:sampler", *FEW) == 1
-    out = capsys.readouterr().out
-    assert out.startswith("wrong limit: with 50 steps its samples are not finite.") and "report: " in out
-    rows = (folder / "runs/check-sampler/budgets.csv").read_text().splitlines()
-    assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])
+    monkeypatch.chdir(ROOT)
+    place, _, file = published.partition("/")
+    entries = read_list(ROOT / f"bench/published_{place}.toml", kind)
+    for entry in entries:
+        entry.prepare()
+    (path,) = (ROOT / "reports/published" / place).glob(f"{file}.csv*")  # it may be compressed
+    assert list(pd.read_csv(path)["sampler"]) == [entry.title for entry in entries]
+    assert len(entries) >= {"sampler": 60, "policy": 10}[kind]

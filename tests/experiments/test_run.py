@@ -11,7 +11,7 @@ import pytest
 from smoke import smoke
 from studies import plan
 
-from diffusion_core.data import load
+from diffusion_core.data.load import load
 from diffusion_core.exact import Empirical
 from experiments.run import stages
 from experiments.sweep import OneSetting

@@ -1,6 +1,7 @@
 """Home-made samplers with the mistakes that people make, one per name."""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -11,14 +12,22 @@ from diffusion_core.conformance.wrappers import ladder
 from diffusion_core.schedules import karras
 
 
-def ancestral(denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "", eta: float = 1.0) -> Tensor:
+def ancestral(
+    denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "", eta: float = 1.0,
+    draw: Callable[[], Tensor] | None = None,
+) -> Tensor:  # fmt: skip
     """DDPM at eta 1, DDIM at eta 0, along Karras levels to 0; `bug` names what is wrong with it."""
-    sigmas = ladder(n_steps)
+    sigmas, draw = ladder(n_steps), draw or (lambda: torch.randn_like(noise))
+    if bug == "the same noise at each step":
+        again = draw()
+        draw = lambda: again  # noqa: E731
     if bug == "a missing last step":
         sigmas = karras(n_steps, 160.0, 0.03)  # and x is returned as it is there
     x = noise * sigmas[0]
     for sigma, after in pairwise(sigmas):
         up = eta * after * math.sqrt(1 - (after / sigma) ** 2)
+        if bug == "twice the noise":  # as far as it can be made up for: right with many steps
+            up = min(2 * up, after)
         down = math.sqrt(after**2 - up**2)
         asked = {"a level that is wrong by one": after or sigma, "levels 1 % low": 0.99 * sigma}.get(bug, sigma)
         if bug == "noise without compensation of the drift":
@@ -26,7 +35,7 @@ def ancestral(denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "", eta:
         if bug == "up and down exchanged":
             up, down = down, up
         scale = {"variance for standard deviation": up**2, "noise scaled by the wrong sigma": up * sigma / (after or 1)}
-        x = x + (down - sigma) * denoiser.eps(x, asked) + scale.get(bug, up) * torch.randn_like(x)
+        x = x + (down - sigma) * denoiser.eps(x, asked) + scale.get(bug, up) * draw()
     return x + 0.01 * torch.randn_like(x) if bug == "noise after the last step" else x
 
 

@@ -13,11 +13,7 @@ import torch
 from bench.published_policies import cps, dance_grpo, density, draw, euler_maruyama, finish, flow_grpo, kept, wide
 from diffusion_core.conformance.policy.steps import uniform
 
-BUGS: dict[str, tuple[Callable[..., Any], str, dict[str, Any]]] = {}
-
-
-def bug(name, expected, step, **options):
-    BUGS[name] = step, expected, {"noise": "noise_level", "law": False} | options
+Step = Callable[..., Any]
 
 
 def changed(base, log_prob=None, std=None, mean=None):
@@ -84,16 +80,14 @@ def antithetic(x, generator):
     return torch.cat([half, -half])[: len(x)]
 
 
-def own_terms(mean, x, u, v, t, times):
-    """The mean with the compensation of the noise that many times."""
-    euler = wide(x, v)[0] + (u - t) * wide(x, v)[1]
-    return euler + times * (mean - euler)
-
-
 def compensated(times):
+    """Flow-GRPO with the compensation of the noise that many times."""
+
     def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
         _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
-        return finish(x, own_terms(mean, x, u, v, t, times), std, generator, x_next)
+        y, w = wide(x, v)
+        euler = y + (u - t) * w
+        return finish(x, euler + times * (mean - euler), std, generator, x_next)
 
     return step
 
@@ -127,110 +121,83 @@ def uneven(y, m, s):
     return density(y, torch.cat([m[:, :2].detach(), 2 * m[:, 2:] - m[:, 2:].detach()], dim=1), s)
 
 
+def log_prob(base, make):
+    return changed(base, lambda y, m, s, t, u: make(y, m, s))
+
+
 STD, NORMALISER = "log_prob: wrong std", "log_prob: normaliser"
-ALONE, LEFT = "depends on its batch", "noise left over"
-bug("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held))
-bug("KL std lacks sqrt(dt)", "reported std", changed(dance_grpo, std=lambda y, m, s, t, u: s / (t - u) ** 0.5))
-bug("KL std holds t at 0.99 (UniRL#38)", "reported std", changed(flow_grpo, std=held))
-bug("KL std is the variance", "reported std", changed(flow_grpo, std=lambda y, m, s, t, u: s**2))
-bug("reported mean lacks a term", "reported mean", changed(flow_grpo, mean=lambda y, m, s, t, u: m + 0.1 * s))
-bug("14 points replayed on 15 (verl-omni#279)", "replay", flow_grpo, n_steps=13, replay_levels=lambda n: uniform(n + 1))
-bug(
-    "whole timesteps in the replay (Flow-Factory#61)", "replay", flow_grpo, levels=lambda n: uniform(n, 3.0),
-    replay_levels=whole,
-)  # fmt: skip
-bug("replay draws anew", "replay", called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g, None, a)))
-bug(
-    "normaliser dropped (verl-omni#209)", NORMALISER,
-    changed(flow_grpo, lambda y, m, s, t, u: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1)),
-)  # fmt: skip
-bug("sign of log std", NORMALISER, changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s) + 2 * s.log()))
-bug(
-    "CPS not divided by the variance (NeMo-RL#3408)", "log_prob: not divided by the variance",
-    changed(cps, lambda y, m, s, t, u: -((y - m) ** 2).flatten(1).mean(1)),
-)  # fmt: skip
-bug("std lacks sqrt(dt)", STD, changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s / (t - u) ** 0.5)))
-bug(
-    "std is at least 0.17 (Diffusion-Planner#50)", STD,
-    changed(dance_grpo, lambda y, m, s, t, u: density(y, m, s.clamp(min=0.17))),
-)  # fmt: skip
-bug("variance in place of std", STD, changed(dance_grpo, lambda y, m, s, t, u: density(y, m, s**2)))
-bug("std of the next step", STD, changed(flow_grpo, next_std))
-bug("drawn with twice the variance", STD, twice)
-bug("around another mean", "log_prob: wrong mean", changed(flow_grpo, lambda y, m, s, t, u: density(y, m + 0.3 * s, s)))
-bug("one log_prob for the batch", "log_prob: shape", changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s).mean()))
-bug(
-    "mean over channels, sum over pixels", "log_prob: factor",
-    changed(flow_grpo, lambda y, m, s, t, u: 15 * density(y, m, s)),
-)  # fmt: skip
-bug("network detached", "gradient", changed(flow_grpo, lambda y, m, s, t, u: density(y, m.detach(), s)))
-bug(
-    "detached from the middle",
-    "gradient",
-    changed(dance_grpo, lambda y, m, s, t, u: density(y, m if t > 0.5 else m.detach(), s)),
-)
-bug("gradient right on average", "gradient", changed(flow_grpo, lambda y, m, s, t, u: uneven(y, m, s)))
-bug("log_prob in float16", "log_prob: rounded", changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s).half()))
-bug("sign of log_prob", "log_prob: not Gaussian", changed(flow_grpo, lambda y, m, s, t, u: -density(y, m, s)))
-bug("a generator of its own", "same noise at every call", seeds(lambda: torch.Generator().manual_seed(0)))
-bug("sets a seed if there is none", "same noise at every call", seeds(lambda: torch.manual_seed(0)))
-bug("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, u, g: m + (s * draw(x, g)).bfloat16()))
-bug(
-    "noise image by image", "shape of the noise",
-    drawn(lambda m, s, x, u, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x])),
-)  # fmt: skip
-bug("under no_grad", "gradient", torch.no_grad()(changed(flow_grpo)))
-bug(
-    "0/0 at the last step", "not finite at the last step, t_next = 0",
-    changed(cps, lambda y, m, s, t, u: density(y, m, s)),
-)  # fmt: skip
-bug(
-    "infinite noise at t = 1", "not finite at the first step, t = 1",
-    called(lambda x, t, u, v, g, x_next, a: euler_maruyama(x, t, u, v, a**2 * t / (1 - t), g, x_next)),
-)  # fmt: skip
-bug(
-    "generator ignored (diffusers#13678)", "generator ignored",
-    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, None, x_next, a)),
-)  # fmt: skip
-bug(
-    "sets the global seed", "global seed touched",
-    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, seeded(g), x_next, a)),
-)  # fmt: skip
-bug(
-    "first generator for the whole batch (diffusers#6222)", ALONE,
-    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g[0] if isinstance(g, list) else g, x_next, a)),
-)  # fmt: skip
-bug(
-    "scaled by the batch's maximum", ALONE,
-    called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v * (1 + 1e-3 * x.abs().amax()), g, x_next, a)),
-)  # fmt: skip
-bug(
-    "log_prob centred over the batch", ALONE,
-    changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s) - density(y, m, s).mean()),
-)  # fmt: skip
-bug(
-    "noise for five images",
-    ALONE,
-    drawn(lambda m, s, x, u, g: m + s * torch.randn(5, *x.shape[1:], generator=g)[: len(x)]),
-)
-bug("one noise for all images", "one noise for all", drawn(lambda m, s, x, u, g: m + s * draw(x[:1], g)))
-bug("antithetic pairs", "not a Gaussian step", drawn(lambda m, s, x, u, g: m + s * antithetic(x, g)))
-bug(
-    "one number for all pixels", "shape of the noise",
-    drawn(lambda m, s, x, u, g: m + s * torch.randn(len(x), 1, 1, 1, generator=g)),
-)  # fmt: skip
-bug("clipped", "not a Gaussian step", drawn(lambda m, s, x, u, g: (m + s * draw(x, g)).clamp(-1, 1)))
-bug(
-    "noise from numpy", "other randomness",
-    drawn(lambda m, s, x, u, g: m + s * torch.from_numpy(np.random.default_rng().standard_normal(x.shape)).float()),
-)  # fmt: skip
-bug("changes x in place", "changes its input", in_place)
-bug(
-    "CPS: sine and cosine exchanged", "not the ODE at noise 0",
-    called(lambda x, t, u, v, g, x_next, a: kept(x, t, u, v, math.sin(a * math.pi / 2) ** 2, g, x_next)),
-)  # fmt: skip
-bug("log_prob before rounding (Flow-Factory#61)", "replay in bfloat16", unrounded)
-bug("computed in bfloat16", "computed in bfloat16", low)
-bug("noise not compensated (zea#551)", "wrong limit", compensated(0), law=True)
-bug("compensated twice", "wrong limit", compensated(2), law=True)
-bug("noise after the last step", LEFT, late, law=True)
+ALONE, LEFT, IGNORED = "depends on its batch", "noise left over", "ignores its generator"
+LAW = {"law": True}
+TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
+    ("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held)),
+    ("KL std lacks sqrt(dt)", "reported std", changed(dance_grpo, std=lambda y, m, s, t, u: s / (t - u) ** 0.5)),
+    ("KL std holds t at 0.99 (UniRL#38)", "reported std", changed(flow_grpo, std=held)),
+    ("KL std is the variance", "reported std", changed(flow_grpo, std=lambda y, m, s, t, u: s**2)),
+    ("reported mean lacks a term", "reported mean", changed(flow_grpo, mean=lambda y, m, s, t, u: m + 0.1 * s)),
+    ("14 points replayed on 15 (verl-omni#279)", "replay", flow_grpo,
+     {"n_steps": 13, "replay_levels": lambda n: uniform(n + 1)}),
+    ("whole timesteps in the replay (Flow-Factory#61)", "replay", flow_grpo,
+     {"levels": lambda n: uniform(n, 3.0), "replay_levels": whole}),
+    ("replay draws anew", "replay", called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g, None, a))),
+    ("normaliser dropped (verl-omni#209)", NORMALISER,
+     log_prob(flow_grpo, lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),
+    ("sign of log std", NORMALISER, log_prob(flow_grpo, lambda y, m, s: density(y, m, s) + 2 * s.log())),
+    ("CPS not divided by the variance (NeMo-RL#3408)", "log_prob: not divided by the variance",
+     log_prob(cps, lambda y, m, s: -((y - m) ** 2).flatten(1).mean(1))),
+    ("std lacks sqrt(dt)", STD, changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s / (t - u) ** 0.5))),
+    ("std is at least 0.17 (Diffusion-Planner#50)", STD,
+     log_prob(dance_grpo, lambda y, m, s: density(y, m, s.clamp(min=0.17)))),
+    ("variance in place of std", STD, log_prob(dance_grpo, lambda y, m, s: density(y, m, s**2))),
+    ("std of the next step", STD, changed(flow_grpo, next_std)),
+    ("drawn with twice the variance", STD, twice),
+    ("around another mean", "log_prob: wrong mean", log_prob(flow_grpo, lambda y, m, s: density(y, m + 0.3 * s, s))),
+    ("one log_prob for the batch", "log_prob: shape", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).mean())),
+    ("mean over channels, sum over pixels", "log_prob: factor",
+     log_prob(flow_grpo, lambda y, m, s: 15 * density(y, m, s))),
+    ("network detached", "gradient", log_prob(flow_grpo, lambda y, m, s: density(y, m.detach(), s))),
+    ("detached from the middle", "gradient",
+     changed(dance_grpo, lambda y, m, s, t, u: density(y, m if t > 0.5 else m.detach(), s))),
+    ("gradient right on average", "gradient", log_prob(flow_grpo, uneven)),
+    ("log_prob in float16", "log_prob: rounded", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).half())),
+    ("sign of log_prob", "log_prob: not Gaussian", log_prob(flow_grpo, lambda y, m, s: -density(y, m, s))),
+    ("a generator of its own", IGNORED, seeds(lambda: torch.Generator().manual_seed(0))),
+    ("sets a seed if there is none", IGNORED, seeds(lambda: torch.manual_seed(0))),
+    ("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, u, g: m + (s * draw(x, g)).bfloat16())),
+    ("noise image by image", "shape of the noise",
+     drawn(lambda m, s, x, u, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x]))),
+    ("under no_grad", "gradient", torch.no_grad()(changed(flow_grpo))),
+    ("0/0 at the last step", "not finite at the last step, t_next = 0", log_prob(cps, density)),
+    ("infinite noise at t = 1", "not finite at the first step, t = 1",
+     called(lambda x, t, u, v, g, x_next, a: euler_maruyama(x, t, u, v, a**2 * t / (1 - t), g, x_next))),
+    ("generator ignored (diffusers#13678)", IGNORED,
+     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, None, x_next, a))),
+    ("sets the global seed", "touches the global generator",
+     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, seeded(g), x_next, a))),
+    ("first generator for the whole batch (diffusers#6222)", IGNORED,
+     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g[0] if isinstance(g, list) else g, x_next, a))),
+    ("scaled by the batch's maximum", ALONE,
+     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v * (1 + 1e-3 * x.abs().amax()), g, x_next, a))),
+    ("log_prob centred over the batch", ALONE,
+     log_prob(flow_grpo, lambda y, m, s: density(y, m, s) - density(y, m, s).mean())),
+    ("noise for five images", ALONE,
+     drawn(lambda m, s, x, u, g: m + s * torch.randn(5, *x.shape[1:], generator=g)[: len(x)])),
+    ("one noise for all images", "one noise for all", drawn(lambda m, s, x, u, g: m + s * draw(x[:1], g))),
+    ("antithetic pairs", "not a Gaussian step", drawn(lambda m, s, x, u, g: m + s * antithetic(x, g))),
+    ("one number for all pixels", "shape of the noise",
+     drawn(lambda m, s, x, u, g: m + s * torch.randn(len(x), 1, 1, 1, generator=g))),
+    ("clipped", "not a Gaussian step", drawn(lambda m, s, x, u, g: (m + s * draw(x, g)).clamp(-1, 1))),
+    ("noise from numpy", "other randomness",
+     drawn(lambda m, s, x, u, g: m + s * torch.from_numpy(np.random.default_rng().normal(size=x.shape)).float())),
+    ("changes x in place", "changes its input", in_place),
+    ("CPS: sine and cosine exchanged", "not the ODE at noise 0",
+     called(lambda x, t, u, v, g, x_next, a: kept(x, t, u, v, math.sin(a * math.pi / 2) ** 2, g, x_next))),
+    ("log_prob before rounding (Flow-Factory#61)", "replay in bfloat16", unrounded),
+    ("computed in bfloat16", "computed in bfloat16", low),
+    ("noise not compensated (zea#551)", "wrong limit", compensated(0), LAW),
+    ("compensated twice", "wrong limit", compensated(2), LAW),
+    ("noise after the last step", LEFT, late, LAW),
+]  # fmt: skip
+BUGS: dict[str, tuple[Step, str, dict[str, Any]]] = {
+    name: (step, expected, {"noise": "noise_level", "law": False} | dict(*options))
+    for name, expected, step, *options in TABLE
+}

@@ -6,17 +6,18 @@ x_next = m + sum_k c_k z_k has the mean m and the standard deviation s = sqrt(su
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.impulses import Draws, NotAffineError
+from diffusion_core.conformance.impulses import NotAffineError, PatchedNormal
 from diffusion_core.conformance.oracle import GAUSSIAN
 
 Levels = Callable[[int], Tensor]  # levels(n_steps): (n_steps + 1,) times, falling
+Point = tuple[Tensor, Tensor, Tensor, Tensor]  # x, t, t_next, velocity
 STORED = ("x_next", "prev_sample")  # names of the argument for a stored sample
 CLOSE = 1e-3  # relative: two numbers that are the same but for rounding
 EPS = 2.0**-23  # of float32
@@ -31,7 +32,7 @@ def uniform(n_steps: int, shift: float = 1.0) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Out:
+class StepOutput:
     """What a step returned."""
 
     x: Tensor
@@ -40,7 +41,7 @@ class Out:
     std: Tensor | None = None
 
 
-class Step:
+class PolicyStep:
     """A step, called by the names of its arguments.
 
     Raises:
@@ -48,29 +49,27 @@ class Step:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.names = function, set(inspect.signature(function).parameters)
-        self.stored = next((name for name in STORED if name in self.names), None)
-        self.seeded = "generator" in self.names
+        names = inspect.signature(function).parameters
+        self.function, self.takes_generator = function, "generator" in names
+        self.stored = next((name for name in STORED if name in names), None)
 
-    def __call__(self, *at: Tensor, x_next: Tensor | None = None, generator: Any = None, **options: Any) -> Out:
+    def __call__(self, *at: Tensor, x_next: Tensor | None = None, **options: Any) -> StepOutput:
         if x_next is not None and self.stored:
             options[self.stored] = x_next
-        if generator is not None:
-            options["generator"] = generator
         out = self.function(*at, **options)
         if not isinstance(out, (tuple, list)) or not 2 <= len(out) <= 4 or not isinstance(out[0], Tensor):
             raise ValueError(f"it returned {type(out).__name__}; it must return (x_next, log_prob[, mean, std])")
         if out[0].shape != at[0].shape:
             raise ValueError(f"its x_next has shape {tuple(out[0].shape)}; that of x is {tuple(at[0].shape)}")
-        return Out(*out)
+        return StepOutput(*out)
 
-    def fed(self, z: Tensor | None, *at: Tensor) -> Out:
+    def call_with(self, z: Tensor | None, *at: Tensor) -> StepOutput:
         """With the rows of z (K, B, ...) as its normal draws, one after another; None answers all by zeros."""
-        with Draws(_Feed(z, at[0].shape)):
+        with PatchedNormal(ReplayNoise(z, at[0].shape)):
             return self(*at)
 
 
-class _Feed:
+class ReplayNoise:
     """Answers to torch's normal draws, and how many rows were taken."""
 
     def __init__(self, z: Tensor | None, batch: torch.Size) -> None:
@@ -94,20 +93,15 @@ class _Feed:
 class Transition:
     """x_next = mean + std z at `at` = (x, t, t_next, velocity), per element (B, ...) in float64, as it is really drawn.
 
-    `shares` (n_draws, B, ...) is each draw's coefficient over std. `strange` is why it is not that, if it is not: a
+    `shares` (n_draws, B, ...) is each draw's coefficient over std. `anomaly` is why it is not that, if it is not: a
     name and a sentence.
     """
 
-    at: tuple[Tensor, Tensor, Tensor, Tensor]
+    at: Point
     mean: Tensor
     std: Tensor
     shares: Tensor
-    strange: tuple[str, str] | None = None
-
-    @property
-    def n_draws(self) -> int:
-        """The number of normal draws per element."""
-        return len(self.shares)
+    anomaly: tuple[str, str] | None = None
 
     @property
     def noisy(self) -> bool:
@@ -125,8 +119,8 @@ class Transition:
         return self.mean[0].numel()
 
 
-def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) -> tuple[Tensor, ...]:
-    """(x, t, t_next, velocity): `ROWS` copies of an image from the law at t: rows differ by their noise alone."""
+def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) -> Point:
+    """`ROWS` copies of an image from the law at t: rows differ by their noise alone."""
     generator, (t, after) = torch.Generator().manual_seed(seed), times
     x0 = GAUSSIAN.mean + torch.tensor(GAUSSIAN.stds) * torch.randn(1, *shape, generator=generator)
     x = ((1 - t) * x0 + t * torch.randn(x0.shape, generator=generator)).to(dtype)
@@ -134,54 +128,43 @@ def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) 
     return x, t, after, GAUSSIAN.velocity(x, t)
 
 
-def transitions(step: Step, times: Tensor, shape: tuple[int, ...], dtype: torch.dtype, seed: int) -> list[Transition]:
-    """What the step draws at every pair of times, each from another image."""
-    return [measure(step, *state(shape, times[i : i + 2], dtype, seed + i)) for i in range(len(times) - 1)]
-
-
-def measure(step: Step, *at: Tensor) -> Transition:
+def measure(step: PolicyStep, *at: Tensor) -> Transition:
     """Mean and standard deviation by impulses: no noise, 1 in one draw at a time, and twice a random draw as a test."""
-    before, feed = [value.clone() for value in at], _Feed(None, at[0].shape)
-    with Draws(feed):
+    before, replayed = [value.clone() for value in at], ReplayNoise(None, at[0].shape)
+    with PatchedNormal(replayed):
         mean = step(*at).x.double()
-    n_draws, nothing = math.ceil(feed.taken / len(mean)), torch.zeros_like(mean)
+    n_draws, nothing = math.ceil(replayed.taken / len(mean)), torch.zeros_like(mean)
+    impulses = torch.eye(n_draws, dtype=torch.float64).view(n_draws, n_draws, *[1] * mean.ndim)
+    z = torch.randn(n_draws, *mean.shape, generator=torch.Generator().manual_seed(0))
+    z = z.bfloat16().double()  # the step may draw in any dtype
     try:
-        units = [step.fed(_one(i, n_draws, mean.shape), *at).x.double() - mean for i in range(n_draws)]
-        z = torch.randn(n_draws, *mean.shape, generator=torch.Generator().manual_seed(0))
-        z = z.bfloat16().double()  # the step may draw in any dtype
-        test, again = (step.fed(z, *at).x.double() for _ in range(2))
+        draws = (impulse.expand(n_draws, *mean.shape) for impulse in impulses)
+        units = [step.call_with(draw, *at).x.double() - mean for draw in draws]
+        test, again = (step.call_with(z, *at).x.double() for _ in range(2))
     except NotAffineError as error:
-        return Transition(_intact(at, before), mean, nothing, nothing[:0], ("shape of the noise", f"{error}."))
-    std = sum((unit.square() for unit in units), nothing).sqrt()
-    guess = mean + sum((unit * draw for unit, draw in zip(units, z, strict=True)), nothing)
+        return Transition(_restore(at, before), mean, nothing, nothing[:0], ("shape of the noise", f"{error}."))
+    coefficients = torch.stack([nothing, *units])[1:]
+    std, guess = coefficients.square().sum(0).sqrt(), mean + (coefficients * z).sum(0)
     gap = (test - guess).abs() - CLOSE * std - 1e-5 * (1 + guess.abs())
-    half = 2.0**-8 * sum(((unit * draw).abs() for unit, draw in zip(units, z, strict=True)), nothing)
-    strange = None
+    anomaly = None
     if any(not torch.equal(value, old) for value, old in zip(at, before, strict=True)):
-        strange = "changes its input", "it changes x, t or the velocity in place."
+        anomaly = "changes its input", "it changes x, t or the velocity in place."
     elif not torch.isfinite(test).all():
         pass  # the check of the ends says so
     elif not torch.equal(test, again):
-        strange = "other randomness", "with the same normal draws of torch it returns another x_next."
+        anomaly = "other randomness", "with the same normal draws of torch it returns another x_next."
     elif float(std.max()) > NOISE and torch.equal(test[0], test[1]):
-        strange = "one noise for all", "all images of a batch get the same noise."
-    elif (gap > half).any():
-        strange = "not a Gaussian step", "x_next is not, element by element, a mean plus multiples of its normal draws."
+        anomaly = "one noise for all", "all images of a batch get the same noise."
+    elif (gap > 2.0**-8 * (coefficients * z).abs().sum(0)).any():
+        anomaly = "not a Gaussian step", "x_next is not, element by element, a mean plus multiples of its normal draws."
     elif (gap > 0).any():
-        strange = "rounded noise", "the noise is rounded, as in bfloat16: draw and scale it in float32."
-    return Transition(_intact(at, before), mean, std, torch.stack([nothing, *units])[1:] / std, strange)
+        anomaly = "rounded noise", "the noise is rounded, as in bfloat16: draw and scale it in float32."
+    return Transition(_restore(at, before), mean, std, coefficients / std, anomaly)
 
 
-def _intact(at: Sequence[Tensor], before: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _restore(at: tuple[Tensor, ...], before: list[Tensor]) -> Point:
     """The arguments as they were before the step saw them."""
     for value, old in zip(at, before, strict=True):
         value.copy_(old)
     x, t, after, velocity = at
     return x, t, after, velocity
-
-
-def _one(at: int, n_draws: int, shape: torch.Size) -> Tensor:
-    """(n_draws, *shape) answers: 1 in one draw, else 0."""
-    z = torch.zeros(n_draws, *shape, dtype=torch.float64)
-    z[at] = 1.0
-    return z

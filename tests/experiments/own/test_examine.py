@@ -17,7 +17,7 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.exact import Empirical, GaussianDenoiser
 from experiments.own.alternatives import RANGES, Alternative, alternatives
 from experiments.own.batch import Batch

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from itertools import count, pairwise
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,24 +13,18 @@ import torch
 from torch import Tensor
 
 from diffusion_core.conformance import Oracle, Verdict, check, wrappers
-from diffusion_core.conformance.behaviour import MANY, fault, takes_generator
-from diffusion_core.conformance.impulses import Law
+from diffusion_core.conformance.convergence import RANDOM, _outlier, judge
+from diffusion_core.conformance.impulses import SampleMoments
+from diffusion_core.conformance.independence import MANY, NOTES, find_dependence, takes_generator
 from diffusion_core.conformance.oracle import GAUSSIAN
-from diffusion_core.conformance.verdict import RANDOM, _outlier, judge
-from diffusion_core.conformance.wrappers import ladder
 from diffusion_core.samplers import Euler
 
 FEW = (25, 50, 100)
 ddim: Callable[[Oracle, int, Tensor], Tensor] = partial(planted.ancestral, eta=0.0)
 
 
-def ddpm(denoiser: Oracle, n_steps: int, noise: Tensor, generator: Any = None, draw: Any = None) -> Tensor:
-    draw = draw or (lambda: torch.randn(noise.shape, generator=generator, dtype=noise.dtype))
-    x = noise * ladder(n_steps)[0]
-    for sigma, after in pairwise(ladder(n_steps)):
-        up = after * math.sqrt(1 - (after / sigma) ** 2)
-        x = x + (math.sqrt(after**2 - up**2) - sigma) * denoiser.eps(x, sigma) + up * draw()
-    return x
+def ddpm(d: Oracle, n: int, z: Tensor, generator: Any = None, draw: Any = None) -> Tensor:
+    return planted.ancestral(d, n, z, draw=draw or partial(torch.randn, z.shape, generator=generator, dtype=z.dtype))
 
 
 def own(seed: int) -> torch.Generator:
@@ -90,7 +84,7 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
+    monkeypatch.setattr("diffusion_core.conformance.impulses.N_DRAWN", 10_000)
     sampler, kind, words = FAULTS[name]
     verdict = check(sampler, budgets=FEW)
     assert verdict.kind == kind and verdict.sentence.startswith(f"{kind}: ") and words in verdict.sentence
@@ -117,8 +111,11 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
     noise, sampler = torch.randn(MANY, 1, 1, 5, dtype=torch.float64, generator=own(0)), RIGHT[name]
     assert takes_generator(sampler) == (name not in ("no generator", "noise drawn again"))
     with torch.random.fork_rng(devices=[]):
-        assert fault(partial(sampler, GAUSSIAN, 8), noise, takes_generator(sampler)) is None
-    assert name != "DDPM" or check(sampler).right
+        faults = find_dependence(partial(sampler, GAUSSIAN, 8), noise, takes_generator(sampler))
+        assert {kind for kind, _ in faults} <= {*NOTES}
+    if name in ("DDPM", "noise drawn again"):
+        verdict = check(sampler, budgets=None if name == "DDPM" else FEW)
+        assert verdict.right and verdict.how == "impulses", "noise that is drawn again is one impulse"
 
 
 @pytest.mark.slow
@@ -126,7 +123,7 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
 def test_one_wrong_number_of_steps_is_found(wrong: int) -> None:
     verdict = check(lambda d, n, z: ddim(d, n, z) * (1.2 if n == wrong else 1))
     assert verdict.kind == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence
-    assert wrong in [law.n_steps for law in verdict.laws]
+    assert wrong in [law.n_steps for law in verdict.moments]
 
 
 @pytest.mark.slow
@@ -146,8 +143,8 @@ def test_a_change_of_method_is_no_outlier_and_too_few_steps_are_left_out() -> No
 def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("diffusion_core.conformance.checking.N_DRAWN", 10_000)
-    monkeypatch.setattr("diffusion_core.conformance.verdict.DRAWN_TOLERANCE", 0.2)
+    monkeypatch.setattr("diffusion_core.conformance.impulses.N_DRAWN", 10_000)
+    monkeypatch.setattr("diffusion_core.conformance.convergence.DRAWN_TOLERANCE", 0.2)
     verdict = check(lambda d, n, z: ddim(d, n, z) + 1e-9 * torch.randn(5, len(z)).T.reshape(z.shape), budgets=FEW)
     assert verdict.sentence.startswith("undecided: Monte Carlo finds it right, but it draws noise of shape")
     assert "not one draw per sample" in verdict.sentence
@@ -156,7 +153,9 @@ def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_
 def judged(ratios: dict[int, float]) -> Verdict:
     """The verdict on ratios in the direction 0.2, by number of steps."""
     none, true = np.zeros(5), GAUSSIAN.true_stds.numpy()
-    laws = [Law(n, none + 0.5, true * np.array([1, 1, 1, ratio, 1]), none, none) for n, ratio in ratios.items()]
+    laws = [
+        SampleMoments(n, none + 0.5, true * np.array([1, 1, 1, ratio, 1]), none, none) for n, ratio in ratios.items()
+    ]
     return judge(laws, GAUSSIAN, None, "impulses", exact=True)
 
 
@@ -175,7 +174,7 @@ def test_noise_that_falls_with_the_steps_is_asked_for_1000_steps() -> None:
         return ddim(d, n, z) + max(left, least) * torch.randn_like(z)
 
     verdict = check(fixed_large)
-    assert verdict.laws[-1].n_steps == 1000 and verdict.kind != "noise left over", verdict.sentence
+    assert verdict.moments[-1].n_steps == 1000 and verdict.kind != "noise left over", verdict.sentence
     assert check(partial(fixed_large, least=0.02)).kind == "noise left over"
 
 

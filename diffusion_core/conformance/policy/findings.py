@@ -1,8 +1,9 @@
 """What is found of a policy's step."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from diffusion_core.conformance.verdict import Verdict
+from diffusion_core.conformance.convergence import Verdict
 
 CHECKS = {  # what must hold
     "ends": "everything is finite at t = 1 and at t_next = 0",
@@ -17,7 +18,7 @@ CHECKS = {  # what must hold
     "law": "with more steps the samples have the law of the data",
 }
 FIRST = ("ends", "batch", "draws")  # what they find sets off the others
-ACCEPTABLE = {  # a word for `accept` -> the remarks that may be meant so
+ACCEPTABLE = {  # a word for `accept` -> the findings that may be meant so
     "mean": ("mean",),
     "normaliser": ("log_prob: normaliser",),
     "variance": ("log_prob: not divided by the variance",),
@@ -26,14 +27,14 @@ ACCEPTABLE = {  # a word for `accept` -> the remarks that may be meant so
 
 
 @dataclass(frozen=True)
-class Remark:
+class Finding:
     """What a check found.
 
     Args:
         check: a key of `CHECKS`.
         name: what it is, in a few words.
         text: the sentences that say so, with numbers.
-        wrong: whether it is an error; else a user should know it.
+        wrong: whether it is an error; otherwise a user should know it.
         accepted: whether it was declared to be meant so.
     """
 
@@ -53,7 +54,7 @@ class PolicyVerdict:
     """What `check_policy` says of a step.
 
     Args:
-        remarks: what was found, errors first.
+        findings: what was found, errors first.
         checked: the keys of `CHECKS` that were tried.
         ratios: lowest and highest standard deviation of the samples over that of the data, over the directions, by the
             number of steps; they are exact.
@@ -62,7 +63,7 @@ class PolicyVerdict:
         law: the verdict on the samples; None if it was not measured.
     """
 
-    remarks: tuple[Remark, ...] = ()
+    findings: tuple[Finding, ...] = ()
     checked: tuple[str, ...] = ()
     ratios: dict[int, tuple[float, float]] = field(default_factory=dict)
     last_noise: dict[int, float] = field(default_factory=dict)
@@ -70,9 +71,9 @@ class PolicyVerdict:
     law: Verdict | None = None
 
     @property
-    def errors(self) -> tuple[Remark, ...]:
-        """The remarks that are errors."""
-        return tuple(remark for remark in self.remarks if remark.wrong and not remark.accepted)
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings that are errors."""
+        return tuple(finding for finding in self.findings if finding.wrong and not finding.accepted)
 
     @property
     def right(self) -> bool:
@@ -82,20 +83,34 @@ class PolicyVerdict:
     @property
     def kind(self) -> str:
         """ "right", or the names of the errors."""
-        return "; ".join(dict.fromkeys(remark.name for remark in self.errors)) or "right"
+        return "; ".join(dict.fromkeys(finding.name for finding in self.errors)) or "right"
 
     @property
     def sentence(self) -> str:
         """The verdict in words, a line per error."""
         if not self.right:
             return "\n".join(map(str, self.errors))
-        parts = ["log_prob is that of the noise it draws"] * ("log_prob" in self.checked)
-        parts = ["it samples the data"] * (self.law is not None and self.law.right) + parts
+        parts = ["it samples the data"] * (self.law is not None and self.law.right)
+        parts += ["log_prob is that of the noise it draws"] * ("log_prob" in self.checked)
         but = "" if "log_prob" in self.checked else ", but log_prob was not checked"
         return f"right: {' and '.join(parts) or 'nothing is wrong'}{but}."
+
+    def outcome(self, check: str) -> str:
+        """Of one of `CHECKS`: "right", "wrong", "accepted", "note" or "not checked"."""
+        findings = [finding for finding in self.findings if finding.check == check]
+        if any(finding in self.errors for finding in findings):
+            return "wrong"
+        if findings:
+            return "accepted" if any(finding.accepted for finding in findings) else "note"
+        return "right" if check in self.checked else "not checked"
+
+    def adding(self, findings: Iterable[Finding], *checked: str) -> "PolicyVerdict":
+        """The same with more findings, and the checks that they are of."""
+        return replace(self, findings=(*self.findings, *findings), checked=(*self.checked, *checked))
 
     def accepting(self, words: tuple[str, ...]) -> "PolicyVerdict":
         """The same, where what these keys of `ACCEPTABLE` name is no error."""
         names = {name for word in words for name in ACCEPTABLE[word]}
-        remarks = [replace(remark, accepted=remark.name in names) for remark in self.remarks]
-        return replace(self, remarks=tuple(sorted(remarks, key=lambda one: (one.accepted, not one.wrong))))
+        findings = [replace(finding, accepted=finding.name in names) for finding in self.findings]
+        findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
+        return replace(self, findings=tuple(findings))

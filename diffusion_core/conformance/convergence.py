@@ -1,4 +1,4 @@
-"""From laws at several numbers of steps to a verdict: does the law converge to that of the data, and how fast?
+"""From moments at several numbers of steps to a verdict: does the law converge to that of the data, and how fast?
 
 y(n) are the errors of mean and standard deviation after n steps, in standard deviations of the data. Along a chain
 of n, 2n and 4n steps the order is p = log2 |y(n) - y(2n)| / |y(2n) - y(4n)|, and the limit is
@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from diffusion_core.conformance.behaviour import Behaviour
-from diffusion_core.conformance.impulses import Law
+from diffusion_core.conformance.impulses import SampleMoments
+from diffusion_core.conformance.independence import Dependence
 from diffusion_core.conformance.oracle import Oracle
 
 Chain = tuple[int, int, int]
@@ -36,9 +36,13 @@ CERTAIN = 3.0  # standard errors
 
 Kind = Literal[
     "right", "wrong limit", "order lost", "irregular in the number of steps", "noise left over", "correlated pixels",
-    "unlike its reference", "undecided", Behaviour,
+    "unlike its reference", "undecided", Dependence,
 ]  # fmt: skip
 IRREGULAR: Kind = "irregular in the number of steps"
+OFF_THE_CURVE = (
+    "it converges along divisors of 1,000, but with {} steps it is {:.1f} % of a standard deviation away from that "
+    "curve."
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Verdict:
             changes more with each doubling of the steps.
         mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN likewise.
         left_over: standard deviation of the noise that is left at the end, in that limit; None if not measured.
-        laws: what was measured at each number of steps.
+        moments: what was measured at each number of steps.
         oracle: the data.
         how: "impulses", which are exact, or "Monte Carlo" with the reason.
     """
@@ -65,7 +69,7 @@ class Verdict:
     ratios: tuple[float, ...]
     mean_errors: tuple[float, ...]
     left_over: float | None
-    laws: tuple[Law, ...]
+    moments: tuple[SampleMoments, ...]
     oracle: Oracle
     how: str
 
@@ -74,9 +78,13 @@ class Verdict:
         """Whether the sampler passed."""
         return self.kind == "right"
 
+    def becomes(self, kind: Kind, text: str) -> "Verdict":
+        """The same measurements with another verdict."""
+        return replace(self, kind=kind, sentence=f"{kind}: {text}")
+
 
 @dataclass(frozen=True)
-class _Fit:
+class _ConvergenceFit:
     """The errors of standard deviations and means in the wide directions, and their limit."""
 
     errors: dict[int, np.ndarray]
@@ -91,55 +99,53 @@ class _Fit:
     exact: bool
 
     @property
-    def n(self) -> int:
-        return len(self.stds)
-
-    @property
     def limitless(self) -> np.ndarray:
         """Which errors, measured exactly, the second doubling of the steps changes more than the first, and much."""
         low, middle, high = (self.errors[n] for n in self.chains[0])
         return self.exact & (np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE))
 
 
-def judge(laws: Sequence[Law], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
-    """The verdict on these laws. `order` is the declared order, if any. ValueError if they hold no chain of steps."""
-    wide = np.array([std > NARROW for std in oracle.stds])
-    measured = {law.n_steps: _errors(law, oracle, wide) for law in laws}
-    errors = {n_steps: values for n_steps, (values, _) in measured.items()}
-    chains = [chain for chain in CHAINS if set(chain) <= set(errors)]
+def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
+    """The verdict on what was measured. `order` is the declared order, if any. ValueError without a chain of steps."""
+    wide = oracle.true_stds.numpy() > NARROW
+    both = {measured.n_steps: _errors(measured, oracle, wide) for measured in moments}
+    errors = {n_steps: values for n_steps, (values, _) in both.items()}
+    chains = [chain for chain in CHAINS if {*chain} <= {*errors}]
     if not chains:
         known = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
         raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
-    nothing = np.full(len(oracle.stds), math.nan)
+    unknown = np.full(len(wide), math.nan)
+    verdict = Verdict("undecided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, how)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         least = min(n for n in errors if not np.isfinite(errors[n]).all())
-        text = f"wrong limit: with {least} steps its samples are not finite."
-        return Verdict("wrong limit", text, None, (*nothing,), (*nothing,), None, tuple(laws), oracle, how)
+        return verdict.becomes("wrong limit", f"with {least} steps its samples are not finite.")
     found, along = _order(errors, chains) if exact else (None, chains[0])
-    se = None if exact else np.max([ses for _, ses in measured.values()], axis=0)
-    limit, unsure = _limit(errors, chains, found or order or 1, se)
+    standard_errors = None if exact else np.max([uncertain for _, uncertain in both.values()], axis=0)
+    limit, unsure = _limit(errors, chains, found or order or 1, standard_errors)
     bound = np.minimum(unsure, _shrinking(errors, chains)) if exact else unsure
-    left = _left_over(laws, oracle, chains[0]) if exact and not wide.all() else None
-    fit = _Fit(errors, oracle.true_stds.numpy()[wide], chains, found, along, limit, unsure, bound, left, exact)
+    left = _left_over(_extra_variance(moments, oracle), chains[0]) if exact and not wide.all() else None
+    stds = oracle.true_stds.numpy()[wide]
+    fit = _ConvergenceFit(errors, stds, chains, found, along, limit, unsure, bound, left, exact)
     kind, text = _kind(fit, order)
-    linked = max(laws, key=lambda law: law.correlation)
+    linked = max(moments, key=lambda measured: measured.correlation)
     if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
-        kind = "correlated pixels"
-        text = (
-            f"{kind}: with {linked.n_steps} steps two directions of its samples have a correlation of "
+        kind, text = "correlated pixels", (
+            f"with {linked.n_steps} steps two directions of its samples have a correlation of "
             f"{linked.correlation:.2f}; those of the data have none. Does one random number serve several pixels?"
-        )
-    ratios, means = nothing.copy(), nothing.copy()
-    shown = np.where(fit.limitless, math.nan, limit)
-    ratios[wide], means[wide] = 1 + shown[: fit.n], shown[fit.n :]
-    return Verdict(kind, text, found, tuple(ratios.tolist()), tuple(means.tolist()), left, tuple(laws), oracle, how)
+        )  # fmt: skip
+    ratios, means = unknown.copy(), unknown.copy()
+    ratios[wide], means[wide] = np.split(np.where(fit.limitless, math.nan, limit), 2)
+    return replace(
+        verdict.becomes(kind, text), order=found, ratios=tuple((1 + ratios).tolist()),
+        mean_errors=tuple(means.tolist()), left_over=left,
+    )  # fmt: skip
 
 
-def _errors(law: Law, oracle: Oracle, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The errors as in `_Fit`, and their standard errors."""
+def _errors(moments: SampleMoments, oracle: Oracle, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The errors as in `_ConvergenceFit`, and their standard errors."""
     true = oracle.true_stds.numpy()[wide]
-    errors = [law.std[wide] / true - 1, (law.mean[wide] - oracle.mean) / true]
-    return np.concatenate(errors), np.concatenate([law.std_error[wide] / true, law.mean_error[wide] / true])
+    errors = [moments.std[wide] / true - 1, (moments.mean[wide] - oracle.mean) / true]
+    return np.concatenate(errors), np.concatenate([moments.std_error[wide] / true, moments.mean_error[wide] / true])
 
 
 def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> tuple[float | None, Chain]:
@@ -180,97 +186,92 @@ def _shrinking(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> np.nda
     return np.where((first > second) & (second > third), 2 * third, math.inf)
 
 
-def falling(verdict: Verdict) -> bool:
+def is_falling(verdict: Verdict) -> bool:
     """Whether the noise that is left over falls so fast with the steps that more steps may leave none."""
-    narrow = int(np.argmin(verdict.oracle.stds))
-    true = verdict.oracle.stds[narrow]
-    left = [math.sqrt(max(law.std[narrow] ** 2 - true**2, 0)) for law in verdict.laws if law.n_steps in (250, 500)]
+    extra = _extra_variance(verdict.moments, verdict.oracle)
+    left = [math.sqrt(max(extra[n], 0)) for n in (250, 500) if n in extra]
     return verdict.kind == "noise left over" and len(left) == 2 and left[1] < FALLING * left[0]
 
 
-def _left_over(laws: Sequence[Law], oracle: Oracle, chain: Chain) -> float:
-    """Standard deviation of the noise at the end, beyond the narrowest direction, in the limit of many steps."""
+def _extra_variance(moments: Sequence[SampleMoments], oracle: Oracle) -> dict[int, float]:
+    """Variance beyond that of the data in its narrowest direction, by the number of steps."""
     narrow = int(np.argmin(oracle.stds))
-    low, middle, high = (next(law.std[narrow] ** 2 for law in laws if law.n_steps == n) for n in chain)
+    return {measured.n_steps: float(measured.std[narrow] ** 2 - oracle.stds[narrow] ** 2) for measured in moments}
+
+
+def _left_over(extra: dict[int, float], chain: Chain) -> float:
+    """Standard deviation of the noise at the end in the limit of many steps, from `_extra_variance`."""
+    low, middle, high = (extra[n] for n in chain)
     first, second = low - middle, middle - high
     shrink = second / first if 0 < second < first else 0.0
-    return math.sqrt(max(high - second * shrink / (1 - shrink) - oracle.stds[narrow] ** 2, 0.0))
+    return math.sqrt(max(high - second * shrink / (1 - shrink), 0.0))
 
 
-def _kind(fit: _Fit, order: int | None) -> tuple[Kind, str]:
-    """What is wrong, the worst first, and the sentence that says it."""
+def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
+    """What is wrong, the worst first, and what shows it."""
     tolerance, left = TOLERANCE if fit.exact else DRAWN_TOLERANCE, fit.left_over or 0.0
     added = np.zeros_like(fit.limit)  # what noise that is left over adds
-    added[: fit.n] = np.sqrt(1 + (left / fit.stds) ** 2) - 1
+    added[: len(fit.stds)] = np.sqrt(1 + (left / fit.stds) ** 2) - 1
     if left > LEFT_OVER and (np.abs(fit.limit - added) <= tolerance + fit.unsure).all():
-        return "noise left over", f"noise left over: its samples end with noise of standard deviation {left:.3g}."
-    beyond = np.abs(fit.limit) - fit.unsure
-    if (beyond > tolerance).any():
+        return "noise left over", f"its samples end with noise of standard deviation {left:.3g}."
+    if (np.abs(fit.limit) - fit.unsure > tolerance).any():
         return "wrong limit", _wrong_limit(fit, int(np.abs(fit.limit).argmax()))
-    if fit.exact and (irregular := _irregular(fit.errors, fit.order)) is not None:
-        return IRREGULAR, _off_the_curve(*irregular)
+    if fit.exact and (found := _off_curve(fit.errors, fit.order)):
+        return IRREGULAR, OFF_THE_CURVE.format(found[0], 100 * found[1])
     worst = int((np.abs(fit.limit) + fit.bound).argmax())
     if abs(fit.limit[worst]) + fit.bound[worst] > tolerance:
         return "undecided", (
-            f"undecided: its limit is {100 * abs(fit.limit[worst]):.1f} % of a standard deviation from the data, give "
+            f"its limit is {100 * abs(fit.limit[worst]):.1f} % of a standard deviation from the data, give "
             f"or take {100 * fit.bound[worst]:.1f} %; more {'steps' if fit.exact else 'samples'} would decide."
         )
     if order is not None and fit.order is not None and fit.order < order - SAME_ORDER:
-        return "order lost", f"order lost: its limit is right, but its order is {fit.order:.1f} instead of {order}."
+        return "order lost", f"its limit is right, but its order is {fit.order:.1f} instead of {order}."
     few = min(fit.errors, key=lambda n: (abs(n - 28), n))
-    ratios = 1 + fit.errors[few][: fit.n]
+    ratios = 1 + fit.errors[few][: len(fit.stds)]
     low, _, high = fit.along
     speed = "" if order is None else f" (order {order} was not measured)"
     if fit.order is not None:
         speed = f", with order {fit.order:.1f} from {low} to {high:,} steps"
     size = max(np.abs(fit.limit).max(), 1e-3)
     return "right", (
-        f"right: with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "
+        f"with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "
         f"steps its standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."
     )
 
 
-def _wrong_limit(fit: _Fit, at: int) -> str:
-    kind, direction = divmod(at, fit.n)
+def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
+    kind, direction = divmod(at, len(fit.stds))
     where, value = f"where the data's is {fit.stds[direction]:.3g}", fit.limit[at]
     if kind == 0 and fit.limitless[at]:
         ratios = ", ".join(f"{1 + fit.errors[n][at]:.3f}" for n in fit.chains[0])
         steps = ", ".join(map(str, fit.chains[0]))
-        return (
-            f"wrong limit: it shows no limit. With {steps} steps its standard deviation is {ratios} of the true one, "
-            f"{where}."
-        )
+        return f"it shows no limit. With {steps} steps its standard deviation is {ratios} of the true one, {where}."
     if kind == 0:
-        return f"wrong limit: with more steps its standard deviation tends to {1 + value:.3f} of the true one, {where}."
-    hint = " Does it start at too low a noise level?" if np.abs(fit.limit[: fit.n]).max() < TOLERANCE else ""
-    return f"wrong limit: with more steps its mean is off by {value:.3f} standard deviations, {where}.{hint}"
+        return f"with more steps its standard deviation tends to {1 + value:.3f} of the true one, {where}."
+    hint = " Does it start at too low a noise level?" if np.abs(fit.limit[: len(fit.stds)]).max() < TOLERANCE else ""
+    return f"with more steps its mean is off by {value:.3f} standard deviations, {where}.{hint}"
 
 
-def irregular(verdict: Verdict, others: Sequence[Law]) -> Verdict:
+def find_irregular(verdict: Verdict, others: Sequence[SampleMoments]) -> Verdict:
     """The verdict, or "irregular in the number of steps" if one of `others` is far from those next to it."""
-    wide = np.array([std > NARROW for std in verdict.oracle.stds])
+    wide = verdict.oracle.true_stds.numpy() > NARROW
     known, new = (
-        {law.n_steps: _errors(law, verdict.oracle, wide)[0] for law in laws} for laws in (verdict.laws, others)
+        {measured.n_steps: _errors(measured, verdict.oracle, wide)[0] for measured in moments}
+        for moments in (verdict.moments, others)
     )
     far = {n: errors for n, errors in new.items() if n not in EVERY}
     if broken := [n for n, errors in new.items() if n > min(EVERY) and not np.isfinite(errors).all()]:
-        steps, text = broken[0], f"{IRREGULAR}: with {broken[0]} steps its samples are not finite."
+        steps, text = broken[0], f"with {broken[0]} steps its samples are not finite."
     elif found := _outlier({n: errors for n, errors in new.items() if np.isfinite(errors).all()}):
         steps, gap = found
-        text = f"{IRREGULAR}: with {steps} steps it is {100 * gap:.1f} % of a standard deviation from its neighbours."
-    elif (found := _irregular(known | far, verdict.order)) and found[1] > SURPRISE:
-        steps, text = found[0], _off_the_curve(*found)
+        text = f"with {steps} steps it is {100 * gap:.1f} % of a standard deviation from its neighbours."
+    elif (found := _off_curve(known | far, verdict.order)) and found[1] > SURPRISE:
+        steps, text = found[0], OFF_THE_CURVE.format(found[0], 100 * found[1])
     else:
         return verdict
-    laws = (*verdict.laws, *(law for law in others if law.n_steps == steps and steps not in known))
-    return replace(verdict, kind=IRREGULAR, sentence=text, laws=tuple(sorted(laws, key=lambda law: law.n_steps)))
-
-
-def _off_the_curve(n_steps: int, gap: float) -> str:
-    return (
-        f"{IRREGULAR}: it converges along divisors of 1,000, but with {n_steps} steps it is {100 * gap:.1f} % of a "
-        "standard deviation away from that curve."
-    )
+    added = [measured for measured in others if measured.n_steps == steps and steps not in known]
+    moments = sorted([*verdict.moments, *added], key=lambda measured: measured.n_steps)
+    return replace(verdict.becomes(IRREGULAR, text), moments=tuple(moments))
 
 
 def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:
@@ -291,7 +292,7 @@ def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:
     return (worst := max(over, key=over.__getitem__), gaps[worst]) if over else None
 
 
-def _irregular(errors: dict[int, np.ndarray], order: float | None) -> tuple[int, float] | None:
+def _off_curve(errors: dict[int, np.ndarray], order: float | None) -> tuple[int, float] | None:
     """The number of steps that is farthest from a smooth curve through the divisors of 1,000, if it is far."""
     power, worst = order or 1.0, None
     regular = [n for n in errors if 1000 % n == 0]

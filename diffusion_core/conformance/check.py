@@ -1,0 +1,187 @@
+"""Is a sampler right? Exact predictions, exact moments at many numbers of steps, a verdict."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance import convergence, impulses, independence
+from diffusion_core.conformance.convergence import BUDGETS, Verdict, judge
+from diffusion_core.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
+from diffusion_core.conformance.independence import FEW, allclose, call_seeded
+from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
+
+ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
+Progress = Callable[[float], None]  # it receives the share of the work that is done
+
+
+def check(
+    sampler: SamplerFunction,
+    order: int | None = None,
+    reference: SamplerFunction | None = None,
+    *,
+    data: Oracle = GAUSSIAN,
+    budgets: Sequence[int] | None = None,
+    seed: int = 0,
+    progress: Progress = lambda share: None,
+) -> Verdict:
+    """Whether a sampler is a function of its noise, and converges to the data's law when its network is exact.
+
+    Args:
+        sampler: samples = sampler(denoiser, n_steps, noise). The denoiser is an `Oracle`, noise is unit noise
+            (B, 1, 1, D), and the samples have its shape. Its own noise must come from torch's normal draws. If it has
+            an argument `generator`, it is also called with one, and with a list of one per sample if it takes that.
+        order: the order of convergence that the sampler should have, in mean and standard deviation.
+        reference: a sampler that should have the same law at each number of steps.
+        data: its directions are independent.
+        budgets: numbers of steps; they must hold a chain of convergence.py, such as 50, 100 and 200. By default those
+            of convergence.py, and then each from 4 to 40, and some that are drawn at random, always the same.
+        seed: of Monte Carlo.
+        progress: called with the share of the work that is done.
+
+    Raises:
+        ValueError: the sampler or the reference returns something other than samples; impulses cannot measure both of
+            them; the budgets do not suffice.
+    """
+    fewest, with_generator = min(budgets or BUDGETS), independence.takes_generator(sampler)
+    sampler = _validate(sampler, "sampler")
+    few = partial(sampler, data, fewest)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(independence.MANY, 1, 1, len(data.stds), dtype=torch.float64, generator=generator)
+        found = independence.find_dependence(few, noise, with_generator)
+        faults = (fault for fault in found if fault[0] not in independence.NOTES)
+        if fault := next(faults, None) or _ignored_noise(sampler, data, fewest, noise):
+            kind, text = fault  # its law is not measured: it is no function of its noise
+            unknown = (math.nan,) * len(data.stds)
+            return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
+        first = call_seeded(few, noise[:FEW], 1)
+        verdict = _converge(sampler, order, reference, data, budgets, seed, progress)
+        if not allclose(call_seeded(few, noise[:FEW], 1), first):
+            text = "after all other calls the same noise and seed give other samples than before."
+            return verdict.becomes("not reproducible", text)
+        return verdict
+
+
+def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
+    """The same sampler. It raises ValueError with its name if it returns something other than samples."""
+
+    def validated(denoiser: Oracle, n_steps: int, noise: Tensor, **given: object) -> Tensor:
+        out = sampler(denoiser, n_steps, noise, **given)
+        if not isinstance(out, Tensor) or out.shape != noise.shape:
+            returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+            must = f"it must return {tuple(noise.shape)}"
+            raise ValueError(f"{name}: it returned {returned} with n_steps={n_steps}; {must}")
+        return out
+
+    return validated
+
+
+def assert_converges(sampler: SamplerFunction, order: int | None = None, **options: object) -> None:
+    """Raises AssertionError with the verdict unless the sampler is right. For test suites; arguments as `check`."""
+    verdict = check(sampler, order, **options)  # type: ignore[arg-type]  # they are those of `check`
+    assert verdict.right, verdict.sentence
+
+
+@dataclass(frozen=True)
+class _RecordingOracle(Oracle):
+    """An oracle that keeps its inputs."""
+
+    inputs: list[Tensor] = field(default_factory=list)
+
+    def _estimates(self, x: Tensor, *levels: Level) -> tuple[Tensor, Tensor]:
+        self.inputs.append(x.clone())
+        return super()._estimates(x, *levels)
+
+
+def _ignored_noise(sampler: SamplerFunction, data: Oracle, n_steps: int, noise: Tensor) -> independence.Fault | None:
+    """The fault if neither the inputs of the network nor the samples depend on the noise."""
+
+    def inputs_and_samples(noise: Tensor) -> Tensor:
+        oracle = _RecordingOracle(data.stds, data.mean)
+        samples = sampler(oracle, n_steps, noise)
+        return torch.cat([x.double().flatten() for x in (*oracle.inputs, samples)])
+
+    results = [call_seeded(inputs_and_samples, part, 1) for part in (noise[:FEW], noise[FEW : 2 * FEW])]
+    return ("ignores its noise", "the noise that it is given changes nothing.") if torch.equal(*results) else None
+
+
+def _converge(
+    sampler: SamplerFunction, order: int | None, reference: SamplerFunction | None, data: Oracle,
+    budgets: Sequence[int] | None, seed: int, progress: Progress,
+) -> Verdict:  # fmt: skip
+    """The verdict on the sampler's law."""
+    try:
+        moments = _measure(sampler, data, sorted({*(budgets or BUDGETS)}), progress)
+    except NotAffineError as why:
+        if reference:
+            raise ValueError(f"reference: impulses compare exact laws, but not the sampler's: {why}") from why
+        return _sample(sampler, order, data, sorted({*(budgets or convergence.DRAWN_BUDGETS)}), seed, progress, why)
+    verdict = judge(moments, data, order, "impulses", exact=True)
+    if budgets is None and (verdict.kind == "undecided" or convergence.is_falling(verdict)):
+        more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not do so many
+        if more and np.isfinite(more[0].std).all():
+            verdict = judge([*moments, *more], data, order, "impulses", exact=True)
+    if budgets is None and verdict.kind in ("right", "order lost", "undecided"):
+        others = _measure(sampler, data, (*convergence.EVERY, *convergence.RANDOM), skip_errors=True)
+        verdict = convergence.find_irregular(verdict, others)
+    return _compare(verdict, reference) if reference and verdict.kind in ("right", "undecided") else verdict
+
+
+def _measure(
+    sampler: SamplerFunction, data: Oracle, budgets: Iterable[int], progress: Progress = lambda share: None,
+    skip_errors: bool = False,
+) -> list[SampleMoments]:  # fmt: skip
+    """The exact moments. NotAffineError if impulses cannot measure them, unless those numbers of steps are skipped."""
+    moments, per_step, total = list[SampleMoments](), 2.0, sum(budgets)
+    for n_steps in budgets:
+        try:
+            measured, taken = by_impulses(sampler, data, n_steps, int(per_step * n_steps) + 2)
+        except Exception:
+            if skip_errors:
+                continue
+            raise
+        moments.append(measured)
+        per_step = taken / n_steps
+        progress(sum(known.n_steps for known in moments) / total)
+    return moments
+
+
+def _sample(
+    sampler: SamplerFunction, order: int | None, data: Oracle, budgets: Sequence[int], seed: int, progress: Progress,
+    why: NotAffineError,
+) -> Verdict:  # fmt: skip
+    """The verdict by Monte Carlo, where impulses cannot measure the sampler, and `why`."""
+    moments = list[SampleMoments]()
+    for n_steps in budgets:
+        moments.append(impulses.by_monte_carlo(sampler, data, n_steps, seed))
+        progress(sum(budgets[: len(moments)]) / sum(budgets))
+    verdict = judge(moments, data, order, f"Monte Carlo, because {why}", exact=False)
+    if isinstance(why, impulses.SuspectError) and verdict.right:
+        text = f"Monte Carlo finds it right, but {why}, so its samples may depend on each other."
+        return verdict.becomes("undecided", text)
+    return verdict
+
+
+def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
+    """The verdict, or "unlike its reference" if the laws at some number of steps differ. ValueError as in `check`."""
+    budgets = [measured.n_steps for measured in verdict.moments]
+    try:
+        others = _measure(_validate(reference, "reference"), verdict.oracle, budgets)
+    except NotAffineError as why:
+        raise ValueError(f"reference: impulses compare exact laws, but not the reference's: {why}") from why
+    units = np.tile(verdict.oracle.true_stds.numpy(), 2)
+    for own, other in zip(verdict.moments, others, strict=True):
+        gap = (np.abs(np.concatenate([own.std - other.std, own.mean - other.mean])) / units).max()
+        if np.isfinite(own.std).all() != np.isfinite(other.std).all():
+            how = "only one of them gives finite samples"
+        elif gap > ALIKE:
+            how = f"their laws differ by {100 * gap:.1f} % of a standard deviation, though its limit is not wrong"
+        else:
+            continue
+        return verdict.becomes("unlike its reference", f"with {own.n_steps} steps {how}.")
+    return verdict

@@ -1,0 +1,214 @@
+"""All checks of a policy's step, and what they find."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance.check import check
+from diffusion_core.conformance.impulses import NotAffineError
+from diffusion_core.conformance.independence import MANY, NOTES, call_with_draws, compare_batches, find_dependence
+from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
+from diffusion_core.conformance.policy.findings import ACCEPTABLE, FIRST, Finding, PolicyVerdict
+from diffusion_core.conformance.policy.log_prob import check_log_prob, check_reported, check_shape, fit_log_prob
+from diffusion_core.conformance.policy.replay import check_gradient, check_replay
+from diffusion_core.conformance.policy.steps import CLOSE, Levels, PolicyStep, Transition, measure, state, uniform
+
+STEPS = (10, 28, 50)  # at which the law is reported
+EULER = 1e-4  # largest difference from the Euler step
+SAME = 1e-5  # of the largest value: a row that is alone may differ from itself in a batch, by another order of sums
+SHAPE = (4, 3, 5)  # of an image; the last dimension runs over the directions of the data
+UNKNOWN_MEAN = {"log_prob: wrong mean", "log_prob: not Gaussian", "replay"}  # after these a gradient says nothing more
+
+
+def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
+    step: Callable[..., Any], *, noise: str | None = None, levels: Levels = uniform,
+    replayed_by: Callable[..., Any] | None = None, replay_levels: Levels | None = None, accept: Sequence[str] = (),
+    n_steps: int = 10, shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float32, law: bool = True,
+    seed: int = 0,
+) -> PolicyVerdict:  # fmt: skip
+    """Whether a stochastic step of a flow model samples the data, and whether its log_prob belongs to its noise.
+
+    Args:
+        step: x_next, log_prob[, mean, std] = step(x, t, t_next, velocity, ...), where x = (1 - t) x0 + t z, t falls,
+            t and t_next are tensors (), and velocity is z - x0. Optional arguments, used if it has them: generator,
+            and x_next or prev_sample, a stored sample whose log_prob is asked for.
+        noise: the name of its argument that sets the noise, 0 being the ODE; None does not check that.
+        levels: levels(n_steps) gives its n_steps + 1 times.
+        replayed_by, replay_levels: the step and the levels of the trainer, if they are not those of the sampler.
+        accept: what is meant so, of `ACCEPTABLE`.
+        n_steps: number of steps of the schedule at which the step is checked.
+        shape, dtype: of an image; the last dimension must be 5.
+        law: whether to measure the law of the samples, which takes about a second more.
+        seed: of the images that the step is checked at.
+
+    Raises:
+        ValueError: the step does not return what it should, or an argument is none of those above.
+    """
+    accept = [accept] if isinstance(accept, str) else accept
+    for word in accept:
+        if word not in ACCEPTABLE:
+            raise ValueError(f"accept={word!r}: there are {', '.join(ACCEPTABLE)}")
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype={dtype}: it must be float32 or float64; bfloat16 is always tried too")
+    if shape[-1:] != SHAPE[-1:]:
+        raise ValueError(f"shape={shape}: its last dimension must be {SHAPE[-1]}")
+    own, trainer = PolicyStep(step), PolicyStep(replayed_by or step)
+    if replayed_by and trainer.stored is None:
+        raise ValueError("replayed_by: its signature names no x_next or prev_sample, the stored sample")
+    replayed = _check_levels(replay_levels or levels, "replay_levels", other_length=replay_levels is not None)
+    levels = _check_levels(levels, "levels")
+    # a compiled step is run without its compiler, which would hide its draws
+    eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad(), eager:
+        times = levels(n_steps)
+        pairs = [times[at : at + 2] for at in range(len(times) - 1)]
+        transitions = [measure(own, *state(shape, pair, dtype, seed + at)) for at, pair in enumerate(pairs)]
+        verdict = _check_step(own, trainer, transitions, levels, replayed)
+        if not any(finding.check in FIRST for finding in verdict.errors):
+            if noise:
+                verdict = verdict.adding(_check_ode(own, transitions, noise), "ODE")
+            last = {n: float(measure(own, *state(shape, levels(n)[-2:], dtype, seed)).std.max()) for n in STEPS}
+            if max(last.values()) > CLOSE:
+                text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
+                verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
+            verdict = replace(verdict, last_noise=last)
+            verdict = _check_law(verdict, own, levels) if law else verdict
+    return verdict.accepting(tuple(accept))
+
+
+def assert_policy(step: Callable[..., Any], **options: Any) -> None:
+    """Raises AssertionError with what is wrong unless the step is right. For tests; arguments as `check_policy`."""
+    verdict = check_policy(step, **options)
+    assert verdict.right, verdict.sentence
+
+
+def _check_levels(levels: Levels, name: str, other_length: bool = False) -> Levels:
+    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 times that fall, from 1 to 0.
+
+    `other_length`: there may be more or fewer, as in a trainer that is wrong.
+    """
+
+    def checked(n_steps: int) -> Tensor:
+        times = torch.as_tensor(levels(n_steps), dtype=torch.float64)
+        if not other_length and times.shape != (n_steps + 1,):
+            raise ValueError(f"{name}({n_steps}): it must return {n_steps + 1} times, not shape {tuple(times.shape)}")
+        if times.ndim != 1 or len(times) < 2 or not ((times[:-1] > times[1:]).all() and 0 <= times[-1] < times[0] <= 1):
+            raise ValueError(f"{name}({n_steps}): they must be n_steps + 1 times that fall, between 1 and 0")
+        return times
+
+    return checked
+
+
+def _check_step(
+    step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], levels: Levels, replayed: Levels
+) -> PolicyVerdict:
+    """All checks but the ODE and the law."""
+    noisy = [transition for transition in transitions if transition.noisy]
+    found, some = [*_check_ends(step, transitions), *_check_draws(transitions)], noisy or transitions
+    independence = [] if found else [*_check_independence(step, some[len(some) // 2])]
+    found += [finding for finding in independence if finding.check in FIRST]
+    if found:
+        return PolicyVerdict(tuple(found), FIRST)
+    if not noisy:
+        text = "no step gives noise to every element: log_prob was not checked."
+        return PolicyVerdict((Finding("log_prob", "no noise", text, wrong=False),), FIRST)
+    checked, factor = [*FIRST, "generator", "log_prob"], None
+    shapes = [*check_shape(step, noisy[0])]
+    found = independence + shapes
+    if not shapes:
+        checked.append("reported")
+        factor, of_log_prob = check_log_prob(fit_log_prob(step, noisy))
+        found += [*of_log_prob, *check_reported(step, noisy)]
+        if trainer.stored is None:
+            text = "its signature names no x_next or prev_sample: log_prob of a stored sample was not checked."
+            found.append(Finding("replay", "no replay", text, wrong=False))
+        elif factor is not None:
+            checked += ["replay", "gradient"]
+            is_density = not any(finding.wrong for finding in of_log_prob)
+            found += check_replay(step, trainer, transitions, levels, replayed, factor, is_density)
+            if not UNKNOWN_MEAN & {finding.name for finding in found}:
+                places = dict.fromkeys((0, len(noisy) // 2, len(noisy) - 1))
+                found += [finding for at in places for finding in check_gradient(trainer, noisy[at])][:1]
+    return PolicyVerdict(tuple(found), tuple(checked), factor=factor)
+
+
+def _check_ends(step: PolicyStep, transitions: Sequence[Transition]) -> Iterator[Finding]:
+    """Whether everything is finite where t is 1 and where t_next is 0."""
+    ends = (transitions[0], "first step, t = {0:.3g}"), (transitions[-1], "last step, t_next = {1:.3g}")
+    for transition, where in ends:
+        out = vars(step(*transition.at))
+        if bad := [name for name, y in out.items() if y is not None and not torch.isfinite(torch.as_tensor(y)).all()]:
+            names = " and ".join("x_next" if name == "x" else name for name in bad)
+            where = where.format(float(transition.at[1]), float(transition.at[2]))
+            text = f"{names} not finite (the noise drawn has std {float(transition.std.max()):.3g})."
+            yield Finding("ends", f"not finite at the {where}", text)
+
+
+def _check_draws(transitions: Sequence[Transition]) -> list[Finding]:
+    """Whether x_next is drawn as it should be, at all steps."""
+    for at, transition in enumerate(transitions):
+        if transition.anomaly:
+            name, text = transition.anomaly
+            return [Finding("draws", name, f"at step {at + 1} {text}" if at else text)]
+    return []
+
+
+def _check_independence(step: PolicyStep, transition: Transition) -> Iterator[Finding]:
+    """Whether images are independent of each other, x_next and log_prob, and the generator decides them."""
+    x, t, after, _ = transition.at
+    x = (x[:1] + torch.randn(MANY, *x.shape[1:], generator=torch.Generator().manual_seed(3))).to(x.dtype)
+
+    def x_next(x: Tensor, **given: Any) -> Tensor:
+        return step(x, t, after, GAUSSIAN.velocity(x, t), **given).x
+
+    def log_prob(x: Tensor) -> Tensor:
+        return torch.as_tensor(step(x, t, after, GAUSSIAN.velocity(x, t)).log_prob).view(len(x))
+
+    checks = {"depends on its batch": "batch", "not reproducible": "draws"}
+    for name, text in find_dependence(x_next, x, step.takes_generator, per_row=True, tolerance=SAME):
+        yield Finding(checks.get(name, "generator"), name, text, wrong=name not in NOTES)
+    with suppress(NotAffineError, RuntimeError):  # `check_shape` says what is wrong
+        if compare_batches(log_prob, x, call_with_draws(log_prob, x, slice(None), 1), SAME):
+            yield Finding("batch", "depends on its batch", "log_prob of an image differs alone and in a batch.")
+
+
+def _check_ode(step: PolicyStep, transitions: Sequence[Transition], noise: str) -> Iterator[Finding]:
+    """Whether the step is x + (t_next - t) v where its argument `noise` is 0."""
+    quiet: dict[str, Any] = {noise: 0.0}
+    for at, transition in enumerate(transitions):
+        x, *_, v = transition.at
+        try:
+            gap = float((step(*transition.at, **quiet).x - (x - transition.dt * v)).abs().max())
+            bad = "" if gap <= EULER else f"step {at + 1} is {gap:.2g} away from x + (t_next - t) v"
+        except (ArithmeticError, ValueError, RuntimeError) as error:
+            bad = f"step {at + 1} raises {type(error).__name__}: {error}"
+        if bad:
+            yield Finding("ODE", "not the ODE at noise 0", f"with {noise}=0 {bad}.")
+            return
+
+
+def _check_law(verdict: PolicyVerdict, step: PolicyStep, levels: Levels) -> PolicyVerdict:
+    """With that on the law of the samples; the noise of a step is a normal draw like any other."""
+
+    def sampler(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
+        x = noise
+        for t, after in pairwise(levels(n_steps)):
+            x = step(x, t, after, denoiser.velocity(x, t)).x.to(x.dtype)
+        return x
+
+    law, true = check(sampler), GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
+    at = {measured.n_steps: measured.std[:-1] / true for measured in law.moments}
+    ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at}
+    verdict = replace(verdict.adding((), "law"), ratios=ratios, law=law)
+    if law.right:
+        return verdict
+    worst = max((ratio for ratio in law.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
+    how = " Too much noise." if worst > 1.01 else " Too little noise." if worst < 0.99 else ""
+    text = law.sentence.partition(": ")[2] + how
+    return verdict.adding([Finding("law", law.kind, text, wrong=law.kind != "undecided")])

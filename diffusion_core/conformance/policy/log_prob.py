@@ -1,0 +1,188 @@
+"""log_prob, and the mean and std that are returned, against what is really drawn.
+
+With x_next = m + s z a log density is c - kappa |z|^2 / 2. Summed over D dimensions it has kappa = 1 and
+c = -D (log s + log sqrt(2 pi)); averaged, both are divided by D. Five rows, z = 0, 1, -1, r and -r, give kappa, c, the
+odd part (it has another mean) and the rest (it is no Gaussian). If kappa is not 1, its own standard deviation is
+s / sqrt(kappa).
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffusion_core.conformance.policy.findings import Finding
+from diffusion_core.conformance.policy.steps import CLOSE, EPS, PolicyStep, Transition
+
+HALF_LOG_2PI = math.log(2 * math.pi) / 2
+SAME = 0.01  # relative: a number that is explained
+
+
+def fit_parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float, float, float, float]:
+    """kappa, c, odd part and rest of log_prob(z) from five rows z, which have the shape of `like`.
+
+    Both errors are in units of kappa sqrt(D).
+    """
+    dims = like[0].numel()
+    r = torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1))
+    r = r.bfloat16().double()  # exact in any dtype
+    zero, one = torch.zeros_like(r), torch.ones_like(r)
+    at_zero, up, down, there, back = log_prob(torch.stack([zero, one, -one, r, -r])).double().tolist()
+    kappa = (2 * at_zero - up - down) / dims
+    odd = max(abs(up - down), abs(there - back)) / 2
+    rest = abs((there + back) / 2 - at_zero + kappa * float(r.square().sum()) / 2)
+    scale = max(abs(kappa), 1e-12) * math.sqrt(dims)
+    return kappa, at_zero, odd / scale, rest / scale / math.sqrt(dims)
+
+
+def check_shape(step: PolicyStep, transition: Transition) -> Iterator[Finding]:
+    """Whether log_prob is one number per image."""
+    n = len(transition.mean)
+    out = step.call_with(torch.zeros_like(transition.shares), *transition.at).log_prob
+    if not isinstance(out, Tensor) or out.shape != (n,):
+        shape = f"of shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+        yield Finding("log_prob", "log_prob: shape", f"it is {shape}; it must be one number per image, ({n},).")
+    elif out.dtype in (torch.float16, torch.bfloat16):
+        text = f"it is {str(out.dtype).removeprefix('torch.')}, whose rounding moves every ratio: return float32."
+        yield Finding("log_prob", "log_prob: rounded", text)
+
+
+class LogProbFits(NamedTuple):
+    """The parabolas of the steps with noise, a column each, with log std of the noise, t - t_next, and a tolerance."""
+
+    kappa: Tensor
+    c: Tensor
+    odd: Tensor
+    rest: Tensor
+    log_std: Tensor
+    dt: Tensor
+    tolerance: Tensor
+    dims: int
+
+
+def fit_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> LogProbFits:
+    """log_prob at all steps with noise."""
+
+    def fit(transition: Transition) -> tuple[float, ...]:
+        def log_prob(z: Tensor) -> Tensor:
+            return step.call_with(z * transition.shares, *transition.at).log_prob
+
+        tolerance = CLOSE + 64 * EPS * float(transition.at[0].abs().max() / transition.std.min())
+        parabola = fit_parabola(log_prob, transition.mean)
+        return *parabola, float(transition.std.log().mean()), transition.dt, tolerance
+
+    columns = torch.tensor([fit(transition) for transition in noisy], dtype=torch.float64).T
+    return LogProbFits._make([*columns, noisy[0].dims])
+
+
+def check_log_prob(fits: LogProbFits) -> tuple[float | None, list[Finding]]:
+    """The factor of log_prob over the log density, None if it is none, and what is wrong with it."""
+    whole, mean = 1.0, 1 / fits.dims
+    factor = min((whole, mean), key=lambda f: float((fits.kappa.abs() / f).log().abs().median()))
+    is_parabola = bool((fits.rest <= 10 * fits.tolerance).all())
+    if not is_parabola or (fits.kappa <= 0).any():
+        text = "as a function of x_next it is not that of a Gaussian."
+        if is_parabola and (fits.kappa < 0).all():
+            text = "it is lowest, not highest, near the mean: its square has the wrong sign."
+        elif is_parabola and not fits.kappa.any():
+            text = "it does not depend on x_next."
+        return None, [Finding("log_prob", "log_prob: not Gaussian", text)]
+    if (fits.odd > 10 * fits.tolerance).any():
+        far = float(fits.odd.max()) / math.sqrt(fits.dims)
+        text = f"it is highest at least {far:.2g} standard deviations per dimension from the mean of x_next."
+        return None, [Finding("log_prob", "log_prob: wrong mean", text)]
+    if ((fits.kappa / factor - 1).abs() > 2 * fits.tolerance).any():
+        factor, name, text = _wrong_kappa(fits)
+        return factor, [Finding("log_prob", name, text)]
+    found = [*_normaliser(fits, factor)]
+    if factor == mean < whole:
+        text = f"log_prob is the mean over {fits.dims} dimensions: a ratio is the {fits.dims}th root of the density's."
+        found.append(Finding("log_prob", "mean", text, wrong=False))
+    return factor, found
+
+
+def _normaliser(fits: LogProbFits, factor: float) -> Iterator[Finding]:
+    """What is missing in the constant of log_prob."""
+    log_s = fits.log_std
+    gap = fits.c / (factor * fits.dims) + log_s + HALF_LOG_2PI
+    if (gap.abs() <= 5 * fits.tolerance).all():
+        return
+    known = {
+        "all of it is missing": log_s + HALF_LOG_2PI,
+        "-log std is missing": log_s,
+        "-log sqrt(2 pi) is missing": torch.full_like(log_s, HALF_LOG_2PI),
+        "log std has the wrong sign": 2 * log_s,
+    }
+    why = next((why for why, gone in known.items() if ((gap - gone).abs() < SAME).all()), "")
+    why = why or f"off by {span(gap)} per dimension"
+    text = f"{why}. Ratios under the same std do not change, but it is no log density."
+    yield Finding("log_prob", "log_prob: normaliser", text)
+
+
+def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
+    """Names a log_prob whose curvature is not that of the density: kappa = factor (std of the noise / its std)^2."""
+    s, factors = fits.log_std.exp(), (1.0, 1 / fits.dims)
+    for factor in factors:
+        for name, kappa in (("-(x_next - mean)^2", 2 * s**2), ("-(x_next - mean)^2 / 2", s**2)):
+            if ((fits.kappa / factor / kappa - 1).abs() < SAME).all():
+                text = f"it is {name}: a step's gradient has {span(kappa)} times its weight."
+                return factor, "log_prob: not divided by the variance", text
+
+    def misfit(factor: float) -> float:
+        """How far the constant is from that of a Gaussian with the std that kappa implies."""
+        own = fits.log_std - (fits.kappa / factor).log() / 2
+        return float((fits.c / (factor * fits.dims) + own + HALF_LOG_2PI).abs().median())
+
+    factor = min(factors, key=misfit)
+    if misfit(factor) > SAME and fits.kappa.std(correction=0) < CLOSE * fits.kappa.mean():
+        value = float(fits.kappa.mean())
+        shares = f"sum over {fits.dims} dimensions: 1, mean: {1 / fits.dims:.4g}"
+        text = f"its square has {value:.4g} times the weight of that of the log density ({shares})."
+        return value, "log_prob: factor", text
+    ratio = (factor / fits.kappa).sqrt()  # its std over that of the noise
+    known = {
+        " It lacks sqrt(t - t_next).": fits.dt**-0.5,
+        " It is the variance.": s,
+        " It has sqrt(t - t_next) twice.": fits.dt**0.5,
+    }
+    why = next((why for why, wrong in known.items() if ((ratio / wrong - 1).abs() < SAME).all()), "")
+    off = (ratio - 1).abs() > fits.tolerance
+    why = why or ("" if off.all() else f" At {int(off.sum())} of {len(off)} steps.")
+    return factor, "log_prob: wrong std", f"its std is {span(ratio)} times that of the noise drawn.{why}"
+
+
+def check_reported(step: PolicyStep, noisy: Sequence[Transition]) -> Iterator[Finding]:
+    """Whether the mean and std that the step returns are those of x_next."""
+    pairs = [(step.call_with(None, *transition.at), transition) for transition in noisy]
+    dt = torch.tensor([transition.dt for transition in noisy], dtype=torch.float64)
+    tolerance = 2 * CLOSE + 64 * EPS / min(float(transition.std.min()) for transition in noisy)
+    if all(out.std is not None for out, _ in pairs):
+        ratios = [torch.as_tensor(out.std).double() / transition.std for out, transition in pairs]
+        ratio = torch.stack([_farthest(values, 1.0) for values in ratios])
+        if (bad := ~((ratio - 1).abs() <= tolerance)).any():
+            lacks = ((ratio * dt.sqrt() - 1).abs() < SAME).all()
+            text = (
+                f"{span(ratio)} times that of the noise, wrong at {int(bad.sum())} of {len(ratio)} steps: a KL divided "
+                f"by its square is {span(ratio[bad] ** -2)} times the true one."
+                f"{' It lacks sqrt(t - t_next).' if lacks else ''}"
+            )
+            yield Finding("reported", "reported std", text)
+    if all(out.mean is not None for out, _ in pairs):
+        gaps = [(torch.as_tensor(out.mean).double() - true.mean) / true.std for out, true in pairs]
+        gap = torch.stack([_farthest(values, 0.0).abs() for values in gaps]).max()
+        if not gap <= tolerance:
+            text = f"up to {float(gap):.2g} standard deviations from that of x_next."
+            yield Finding("reported", "reported mean", text)
+
+
+def _farthest(values: Tensor, right: float) -> Tensor:
+    flat = values.flatten()
+    return flat[(flat - right).abs().argmax()]
+
+
+def span(values: Tensor) -> str:
+    """The lowest and the highest value."""
+    low, high = f"{float(values.min()):.3g}", f"{float(values.max()):.3g}"
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,295 @@
+"""What `check-sampler` does with its list: checks one after the other, verdicts as rows, tables and a result folder."""
+
+import json
+import math
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from diffusion_core.conformance import check, check_policy
+from diffusion_core.conformance.policy import CHECKS
+from experiments.console import Terminal, is_live
+from experiments.own import modules, samplers
+from experiments.own.user_code import of_user
+
+Row = dict[str, Any]
+Check = Callable[[Callable[[float], None]], Any]  # it receives what to call with the share of its work, gives a verdict
+FIELDS = {"sampler": ("order", "reference"), "policy": ("noise", "replay", "levels", "replay_levels", "accept")}
+NOUN = {"sampler": "samplers", "policy": "steps"}
+QUESTIONS = {  # about one, about many
+    "sampler": ("Is {} right?", "Do {} samplers converge to the data?"),
+    "policy": ("Is {} right as a policy?", "Are {} steps right as policies?"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A sampler or a policy's step of a list.
+
+    Args:
+        kind: sampler or policy.
+        name: as on the command line.
+        options: as on the command line; the keys are `FIELDS`.
+        group: a heading of the table, such as the package that it comes from.
+        note, link: what is documented or known about it, in a sentence, and where.
+    """
+
+    kind: str
+    name: str
+    options: Row = field(default_factory=dict)
+    group: str = ""
+    note: str = ""
+    link: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in {"name": self.name, **self.options}.items():  # of a list, which may hold anything
+            if name == "accept":
+                if isinstance(value, str) or not isinstance(value, Sequence):
+                    raise ValueError(f"accept must be a list of words, and it is {value!r}")
+            elif value is not None and not isinstance(value, int if name == "order" else str):
+                raise ValueError(f"{name} must be {'a number' if name == 'order' else 'a text'}, and it is {value!r}")
+
+    @property
+    def title(self) -> str:
+        """Its name, and those of the levels and of the replay if it has some of its own."""
+        places = (self.options.get(name) for name in ("levels", "replay", "replay_levels"))
+        return ", ".join([self.name, *(place.rpartition(":")[2] for place in places if place)])
+
+    def prepare(self, budgets: Sequence[int] = ()) -> Check:
+        """The check. ValueError if a function cannot be found."""
+        options = {name: value for name, value in self.options.items() if value}
+        if self.kind == "policy":
+            options |= {name: _function(options[name]) for name in options.keys() - {"noise", "accept"}}
+            if "replay" in options:
+                options["replayed_by"] = options.pop("replay")
+            of_policy = partial(check_policy, _function(self.name), **options)
+            return lambda progress: self._run(of_policy)
+        sampler, declared = samplers.named(self.name)
+        if "reference" in options:
+            options["reference"], _ = samplers.named(options["reference"])
+        options = {"order": declared, "budgets": budgets or None} | options
+        return lambda progress: self._run(partial(check, sampler, progress=progress, **options))
+
+    def _run(self, check: Callable[[], Any]) -> Any:
+        """Its verdict. What it raises becomes a ValueError of one line that begins with the title."""
+        try:
+            with of_user(self.title):
+                return check()
+        except ValueError as error:
+            text = " ".join(str(error).split()).removeprefix(f"{self.title}: ")
+            raise ValueError(f"{self.title}: {text}") from error
+
+
+def _function(place: str) -> Callable[..., Any]:
+    """The function at my_file:function or my_file:function(option=value). ValueError if there is none."""
+    name, options = samplers.called(place, place)
+    found: Callable[..., Any] = modules.function(name)
+    return partial(found, **options) if options else found
+
+
+def read_list(path: Path, kind: str) -> list[Entry]:
+    """The tables [[kind]] of a TOML file. ValueError if it is no such file."""
+    known = {"name", *FIELDS[kind], "group", "note", "link"}
+    try:
+        entries = []
+        for table in tomllib.loads(path.read_text(encoding="utf-8"))[kind]:
+            if unknown := sorted(table.keys() - known):
+                raise ValueError(f"{unknown[0]}: no such field; there are {', '.join(sorted(known))}")
+            options = {name: table.pop(name) for name in FIELDS[kind] if name in table}
+            entries.append(Entry(kind, options=options, **table))
+        titles = [entry.title for entry in entries]
+        if twice := [title for title in titles if titles.count(title) > 1]:
+            raise ValueError(f"{twice[0]} is listed twice")
+        if not titles:
+            raise ValueError(f"it lists no [[{kind}]]")
+        return entries
+    except (OSError, tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no list of [[{kind}]]: {error}") from error
+
+
+def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = ()) -> list[Any]:
+    """Makes the checks, shows and writes the verdicts, of the finished ones where one fails or is interrupted.
+
+    Args:
+        place: the folder of the result, as it was typed.
+        budgets: as of `check`.
+
+    Raises:
+        ValueError: a check failed, or others wrote into the folder.
+        SystemExit: it was interrupted after the first verdict.
+    """
+    began, out, console = time.time(), place.absolute(), Terminal()  # wherever code of the user's goes
+    checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
+    if out.exists():
+        from experiments.run.result_folder import (
+            existing_results,  # it imports pandas and more: otherwise after the verdict
+        )
+
+        existing_results(place)  # raises ValueError if others wrote there
+    torch.set_num_threads(1)  # the tensors are tiny
+    verdicts, seconds = list[Any](), list[float]()
+    failure: BaseException | None = None
+    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
+        line = bar.add_task("", total=len(entries))
+        for at, (entry, check) in enumerate(zip(entries, checks, strict=True)):
+            start = time.process_time()
+
+            def progress(share: float, at: int = at, name: str = entry.title) -> None:
+                bar.update(line, completed=at + share, description=name)
+
+            progress(0.0)
+            try:
+                verdicts.append(check(progress))
+            except (KeyboardInterrupt, ValueError) as error:
+                failure = error
+                break
+            seconds.append(time.process_time() - start)
+    if failure and not verdicts:
+        raise failure
+    done = entries[: len(verdicts)]
+    if len(entries) == 1:
+        show(entries[0], verdicts[0], seconds[0])
+    else:
+        show_all(done, verdicts)
+    write(out, done, verdicts, seconds, time.time() - began, len(entries))
+    print(f"report:  {place / 'report.html'}")
+    if not sys.stdout.isatty():
+        kinds = {entry.title: verdict.kind for entry, verdict in zip(done, verdicts, strict=True)}
+        print(json.dumps({"check-sampler": kinds, "out": str(place)}))
+    if failure:
+        print(f"the report has only the first {len(done)} of {len(entries)} {NOUN[entries[0].kind]}", file=sys.stderr)
+        raise SystemExit(130) if isinstance(failure, KeyboardInterrupt) else failure
+    return verdicts
+
+
+def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:
+    """The rows of each file: one per sampler; one per number of steps and direction."""
+    rows = [
+        {
+            "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
+            "declared": entry.options.get("order"), "order": verdict.order, "left_over": verdict.left_over,
+            "how": verdict.how, "limit_ratio": _farthest(verdict.ratios, 1.0),
+            "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": taken, "note": entry.note,
+            "link": entry.link,
+        }
+        for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
+    ]  # fmt: skip
+    budgets = [
+        {
+            "sampler": entry.title, "n_steps": moments.n_steps, "data_std": float(std),
+            "ratio": _finite(moments.std[at] / std), "mean_error": _finite((moments.mean[at] - data.mean) / std),
+            "ratio_se": _finite(moments.std_error[at] / std),
+        }
+        for entry, verdict in zip(entries, verdicts, strict=True) for data in (verdict.oracle,)
+        for moments in verdict.moments for at, std in enumerate(data.true_stds.numpy())
+    ]  # fmt: skip
+    return {"verdicts.csv": rows, "budgets.csv": budgets}
+
+
+def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:
+    """The rows of each file: one per step; one per number of steps; one per check."""
+    both = [*zip(entries, verdicts, strict=True)]
+    rows = [
+        {
+            "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "factor": verdict.factor,
+            "limit_ratio": _farthest(verdict.law.ratios, 1.0) if verdict.law else None, "seconds": taken,
+            "note": entry.note, "link": entry.link,
+        }
+        for (entry, verdict), taken in zip(both, seconds, strict=True)
+    ]  # fmt: skip
+    steps = [
+        {"sampler": entry.title, "n_steps": n, "ratio_low": low, "ratio_high": high, "last_noise": of.last_noise[n]}
+        for entry, of in both for n, (low, high) in of.ratios.items()
+    ]  # fmt: skip
+    checks = [
+        {
+            "sampler": entry.title, "check": check, "verdict": verdict.outcome(check),
+            "sentence": " ".join(str(finding) for finding in verdict.findings if finding.check == check),
+        }
+        for entry, verdict in both for check in CHECKS
+    ]  # fmt: skip
+    return {"policies.csv": rows, "policy_steps.csv": steps, "policy_checks.csv": checks}
+
+
+def write(  # what is known when it ends
+    out: Path, entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float], wall_seconds: float,
+    n_listed: int,
+) -> None:  # fmt: skip
+    """Writes the tables, run.json and the report. The list had `n_listed`. ValueError if others wrote there."""
+    from experiments.run import result_folder
+
+    which = f"these {n_listed}" if n_listed == len(entries) else f"the first {len(entries)} of {n_listed}"
+    kind, many = entries[0].kind, n_listed > 1
+    question = QUESTIONS[kind][many].format(which if many else entries[0].title)
+    packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
+    with result_folder.lock_folder(out):
+        result_folder.remove_results(out)
+        tables = policy_tables if kind == "policy" else sampler_tables
+        for file, rows in tables(entries, verdicts, seconds).items():
+            result_folder.write_rows(out / file, rows)
+        versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
+        info = {"experiment": f"check_{kind}", "preset": "", "question": question, "notes": [], "versions": versions}
+        finished = datetime.now(UTC).isoformat(timespec="seconds")
+        result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
+
+
+def _finite(value: float) -> float | None:
+    """The value for a table, which lacks what is not finite."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _farthest(values: Sequence[float], right: float) -> float | None:
+    """The value that is farthest from what it should be, if there is one."""
+    return max(filter(math.isfinite, values), key=lambda value: abs(value - right), default=None)
+
+
+def show(entry: Entry, verdict: Any, seconds: float) -> None:
+    """The verdict on one sampler or step, and its table."""
+    console = Terminal()
+    console.print(verdict.sentence, style="green" if verdict.right else "bold red")
+    table = Table(title=entry.title, title_justify="left", caption_justify="left", caption=f"{seconds:.1f} s of CPU.")
+    if entry.kind == "policy":
+        for finding in verdict.findings:
+            if finding not in verdict.errors:
+                console.print(str(finding))
+        for head in ("check", "outcome", "whether"):
+            table.add_column(head)
+        for check, claim in CHECKS.items():
+            outcome = verdict.outcome(check)
+            table.add_row(check, outcome, claim, style={"wrong": "red", "not checked": "dim"}.get(outcome, ""))
+        console.print(table, soft_wrap=False)
+        for n_steps, (low, high) in verdict.ratios.items():
+            console.print(f"with {n_steps} steps the standard deviations are {low:.3f} to {high:.3f} of the true ones")
+    elif verdict.moments:
+        table.caption = f"Standard deviation over the true one, by direction. By {verdict.how}; {table.caption}"
+        stds = verdict.oracle.true_stds.numpy()
+        for head in ("steps", *(f"std {std:.3g}" for std in stds), "mean error", "worst"):
+            table.add_column(head, justify="right")
+        for moments in verdict.moments:
+            ratios, means = moments.std / stds, np.abs(moments.mean - verdict.oracle.mean) / stds
+            mean = means[stds > 0.1].max()
+            worst = max(np.abs(ratios[stds > 0.1] - 1).max(), mean)
+            cells = [*(f"{ratio:.3f}" for ratio in ratios), f"{mean:.3f}", f"{100 * worst:.1f} %"]
+            table.add_row(f"{moments.n_steps}", *cells)
+        console.print(table, soft_wrap=False)
+
+
+def show_all(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:
+    """How many are right, and a line for each."""
+    console, n_right = Terminal(), sum(verdict.right for verdict in verdicts)
+    console.print(f"{n_right} of {len(verdicts)} {NOUN[entries[0].kind]} are right.", style="bold")
+    for entry, verdict in zip(entries, verdicts, strict=True):
+        text = " ".join(verdict.sentence.splitlines())
+        console.print(f"{entry.title}: {text}", style="" if verdict.right else "red")

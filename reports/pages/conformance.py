@@ -1,0 +1,279 @@
+"""The pages of `check-sampler`: are samplers, or the steps of a policy, right if their network is exact?"""
+
+import re
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from reports import settings
+from reports.conditions import origin
+from reports.formats import capital, missing, number, plural
+from reports.page import Axis, Bar, Column, Family, Figure, Line, Page, Row, Slot, Source, Table
+from reports.results import Result
+from reports.schema import WORSE
+
+ERRORS = Axis((-1.0, 1.8), log=True)  # per cent: 0.1 to 63
+WIDE = 0.1  # directions of a smaller standard deviation only show noise that is left over
+WRONG = (  # kinds of verdicts on samplers, the worst first
+    "wrong limit", "noise left over", "correlated pixels", "depends on its batch", "ignores its generator",
+    "touches the global generator", "ignores its noise", "not reproducible", "irregular in the number of steps",
+    "order lost", "unlike its reference", "undecided",
+)  # fmt: skip
+CELLS = {"right": "✓", "wrong": "wrong", "note": "note", "accepted": "accepted", "not checked": "–"}
+LETTERS = 46  # of a name
+NOTE = "Standard deviation of the samples ÷ that of the data"
+OF_SAMPLERS = [
+    ("Wrong limit", "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on "
+     "purpose."),
+    ("Noise left over", "Standard deviation of the noise at the end, as where a ladder ends above 0."),
+    ("Irregular", "It converges along divisors of 1,000, but is far from that curve for some other numbers of steps."),
+]  # fmt: skip
+OF_STEPS = [
+    ("log_prob", "Mean and standard deviation of x_next are measured by impulses; log_prob must be the log density of "
+     "that Gaussian, summed or averaged over the dimensions."),
+    ("Replay", "log_prob of the stored x_next must be what it was when x_next was drawn, in float32 and in bfloat16."),
+    ("Gradient", "log_prob must differentiate through the velocity as that density does."),
+    ("ODE", "Without noise it must be the Euler step."),
+    ("Last noise", "Standard deviation of the noise that the last step adds. It stays in the samples."),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the pages of samplers and of steps share.
+
+    Args:
+        noun: sampler or step.
+        rows: one per sampler or step, with its kind, limit_ratio and seconds.
+        ratios: (sampler, n_steps) -> lowest and highest ratio over the wide directions.
+        axis, ticks: of ratios; one beyond is drawn at the edge, and its number says where it is.
+        few, many: numbers of steps that are drawn.
+    """
+
+    noun: str
+    rows: pd.DataFrame
+    ratios: dict[tuple[str, int], tuple[float, float]]
+    axis: Axis
+    ticks: tuple[float, ...]
+    few: int
+    many: int
+
+    def worst(self, name: str, n_steps: int) -> float:
+        """The ratio that is farthest from 1, NaN if it was not measured."""
+        return max(self.ratios.get((name, n_steps), (float("nan"),)), key=lambda ratio: abs(ratio - 1))
+
+    def span(self, name: str, n_steps: int) -> str:
+        """The lowest and the highest ratio, if they were measured."""
+        return "–".join(f"{ratio:.3f}" for ratio in self.ratios.get((name, n_steps), ()))
+
+    def line(self, row: pd.Series, bad: bool, digits: int, word: str) -> Line:
+        """A line: the ratio with few steps, with many, and in the limit."""
+        known = {"open": self.worst(row["sampler"], self.few), "grey": self.worst(row["sampler"], self.many)}
+        known["diamond"] = row["limit_ratio"]
+        marks = tuple((kind, self.axis.place(value)) for kind, value in known.items() if not missing(value))
+        places = [place for _, place in marks] or [self.axis.place(1)]
+        bar = Bar(WORSE if bad else "", min(places), max(places), marks)
+        label = re.sub(r"([(_=])", "\\1\u200b", short(row["sampler"]))  # where a line may break
+        return Line(label, bar, number(row["limit_ratio"], digits) or "none", "", word)
+
+    def figure(self, title: str, note: str, families: list[Family]) -> Figure:
+        """Lines on the axis of ratios."""
+        ticks, ends = [(self.axis.place(tick), number(tick)) for tick in self.ticks], ("too narrow", "too wide")
+        return Figure(title, f"{NOTE}{note}", families, self.axis, self.axis.place(1), ends, ticks, long=True)
+
+
+def page(result: Result) -> Page:
+    of_steps = result.info["experiment"] == "check_policy"
+    known = _of_policies(result) if of_steps else _of_samplers(result)
+    rows, noun = known.rows, known.noun
+    make = _one if len(rows) == 1 else _steps if of_steps else _samplers
+    cpu = f"{number(rows['seconds'].sum(), 0)} s of CPU."
+    if not of_steps:
+        cpu = f"{', '.join(f'{plural(n, noun)} by {how}' for how, n in rows['how'].value_counts().items())}; {cpu}"
+    terms = [
+        ("Exact network", f"The network is the conditional mean of Gaussian data, so every error is the {noun}'s."),
+        ("Ratio", f"{NOTE}, in the direction where it is farthest from 1. The data has independent directions of "
+         "standard deviation 2, 1, 0.5 and 0.2; one of 0.01 only shows noise."),
+        ("Right", "With more steps mean and standard deviations tend to those of the data, to within 1 %."),
+        ("Limit", "What the ratio tends to with more steps, extrapolated from chains of N, 2N and 4N steps."),
+        ("Batch, generator", "A sample must depend on its own noise and draws alone. The same generator must repeat "
+         "it, another must not, and the global one must be left alone. Otherwise its law is not measured."),
+        *(OF_STEPS if of_steps else OF_SAMPLERS),
+        ("Impulses", f"The {noun} gets zeros for its draws, and 1 in one draw at a time: mean and variance are exact."),
+    ]  # fmt: skip
+    files = sorted(path.name for path in result.folder.glob("*.csv*"))
+    conditions = [*terms, ("Measured", cpu), *origin(result.info), ("Files", files)]
+    source = settings.source(result, "exact network on Gaussian data", plural(len(rows), noun))
+    return replace(make(result, known), source=source, question=result.info["question"], conditions=conditions)
+
+
+def _of_samplers(result: Result) -> Measured:
+    wide = result.budgets[(result.budgets["data_std"] > WIDE) & result.budgets["ratio"].notna()]
+    groups = wide.groupby(["sampler", "n_steps"], sort=False)["ratio"]
+    ratios = {(name, int(n)): (low, high) for (name, n), low, high in groups.agg(["min", "max"]).itertuples()}
+    ticks = (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6)
+    return Measured("sampler", result.verdicts, ratios, Axis((0.35, 1.65)), ticks, 28, 400)
+
+
+def _of_policies(result: Result) -> Measured:
+    columns = result.policy_steps[["sampler", "n_steps", "ratio_low", "ratio_high"]]
+    ratios = {(name, int(n)): (low, high) for name, n, low, high in columns.itertuples(index=False)}
+    counts = sorted({n for _, n in ratios}) or [0]
+    ticks = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
+    known = Measured("step", result.policies, ratios, Axis((0.45, 1.15)), ticks, counts[0], counts[-1])
+    off = pd.Series([abs(known.worst(name, known.few) - 1) for name in result.policies["sampler"]])
+    rows = result.policies.assign(off=off.to_numpy()).sort_values("off", kind="stable", na_position="last")
+    return replace(known, rows=rows)
+
+
+def _not_right(rows: pd.DataFrame, notes: list[str]) -> Slot:
+    wrong = int((rows["kind"] != "right").sum())
+    lengths = [("before", 100), (WORSE, 100 * wrong / len(rows))]
+    return Slot("Not right", f"{wrong} of {len(rows)}", notes, lengths=lengths)
+
+
+def _samplers(result: Result, known: Measured) -> Page:
+    """Several samplers: a line for each that is not right, and a strip of dots per library for the right ones."""
+    rows = known.rows
+    right, off = rows["kind"] == "right", (rows["limit_ratio"] - 1).abs()
+    wrong = rows[~right].assign(off=off)
+    far = int((wrong["off"] > 0.05).sum())
+    errors = {name: 100 * abs(known.worst(name, known.few) - 1) for name in rows.loc[right, "sampler"]}
+    errors = {name: error for name, error in errors.items() if not missing(error)}
+    count = wrong["kind"].value_counts()
+    some, unknown = (int(count.get(kind, 0)) for kind in ("irregular in the number of steps", "undecided"))
+    parts = [f"{len(wrong) - some - unknown} do not"] if len(wrong) > some + unknown else []
+    parts += [f"{some} only for some numbers of steps"] if some else []
+    parts += [f"{unknown} is undecided" if unknown == 1 else f"{unknown} are undecided"] if unknown else []
+    rest = f"{', '.join(parts)}." if parts else "All tend to the data with more steps."
+    lengths = [("before", 100), (WORSE, 100 * far / len(rows))]
+    slots = [
+        _not_right(rows, [f"{n} {kind}" for kind, n in count.items()][:4]),
+        Slot("Limit off by more than 5 %", str(far), ["of the standard deviation"], lengths=lengths),
+    ]
+    if errors:
+        median = number(float(pd.Series(errors).median()), 0)
+        note = "median error of the standard deviation"
+        slots.append(Slot(f"Right ones, with {known.few} steps", f"{median} %", [note]))
+    families = []
+    for kind in WRONG:
+        some_rows = wrong[wrong["kind"] == kind].sort_values("off", ascending=False, kind="stable")
+        lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in some_rows.iterrows()]
+        families += [Family(capital(kind), str(len(lines)), lines)] if lines else []
+    note = f". Open: {known.few} steps. Grey: {known.many} steps. Diamond and number: the limit. At the edge: beyond."
+    figures = [known.figure("The samplers that are not right", note, families)] if families else []
+    figures += [_right(known, errors)] if errors else []
+    return Page(Source(), "", f"{right.sum()} of {len(rows)} do.", rest, slots=slots, figures=figures, noun="sampler")
+
+
+def _word(row: pd.Series) -> str:
+    """What is said of a sampler that is not right, or its source."""
+    if row["kind"] == "noise left over":
+        return f"noise {number(row['left_over'], 3)}"
+    if row["kind"] == "wrong limit" and abs(row["limit_mean_error"]) > abs(row["limit_ratio"] - 1):
+        return f"mean off by {number(row['limit_mean_error'], 2)}"
+    return row["group"].split(",")[0].replace("Samplers of this package", "Sigmabench").replace(" and others", "")
+
+
+def _right(known: Measured, errors: dict[str, float]) -> Figure:
+    lines = []
+    for group, rows in known.rows.groupby(known.rows["group"].replace("", "Samplers"), sort=False):
+        right = rows.loc[rows["kind"] == "right", "sampler"]
+        marks = tuple(("speck", ERRORS.place(errors[name])) for name in right if name in errors)
+        lines.append(Line(str(group).split(",")[0], Bar("", 0, 0, marks), str(len(right)), "", f"of {len(rows)} right"))
+    note = "Error of the standard deviation in per cent. A dot per sampler; 0.1 % or less is at the left edge."
+    ticks = [(ERRORS.place(tick), f"{tick:g} %") for tick in (0.1, 1, 10, 50)]
+    title = f"The right ones: how far with {known.few} steps?"
+    return Figure(title, note, [Family("By source", "", lines)], ERRORS, 0, (), ticks, long=True)
+
+
+def _one(result: Result, known: Measured) -> Page:
+    """One sampler or step: what is wrong with it, and its ratios by the number of steps."""
+    row, lines = known.rows.iloc[0], []
+    slots = [Slot("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"])]
+    for (name, n_steps), ratios in known.ratios.items():
+        if n_steps in (known.few, known.many):
+            slots.append(Slot(f"Ratio with {n_steps} steps", number(known.worst(name, n_steps), 3), ["1 is right"]))
+        low, high = (known.axis.place(ratio) for ratio in ratios)
+        bar = Bar("", low, high, (("speck", low), ("speck", high)))
+        lines.append(Line(plural(float(n_steps), "step"), bar, known.span(name, n_steps)))
+    families, note = [Family("By number of steps", "", lines)], ", lowest and highest of four directions."
+    figures = [known.figure("The way to the limit", note, families)] if lines else []
+    if known.noun == "sampler":
+        verdict = row["sentence"].removeprefix(f"{row['kind']}: ").partition(";")[0].rstrip(".")
+        declared = [] if missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
+        slots.append(Slot("Order of convergence", number(row["order"], 1) or "not measured", declared))
+        answer = f"{capital(row['kind'])}.", f"{capital(verdict)}."
+        return Page(Source(), "", *answer, slots=slots, figures=figures, noun="sampler")
+    share, checks = row["factor"], result.policy_checks
+    is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
+    factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
+    meaning = f"the mean over {round(1 / share)} dimensions" if is_mean else "1: the sum over dimensions"
+    slots.insert(0, Slot("log_prob ÷ log density", factor, [meaning]))
+    if lines:
+        last = f"{result.policy_steps['last_noise'].iloc[0]:.3f}"
+        slots.append(Slot("Noise of the last step", last, [f"with {known.few} steps"]))
+    unchecked = ", but log_prob was not" if missing(share) else ""
+    answer = "Yes.", f"Nothing is wrong in what was checked{unchecked}."
+    if len(wrong := checks[checks["verdict"] == "wrong"]):
+        more = f" {plural(len(wrong) - 1, 'more check')} found something." if len(wrong) > 1 else ""
+        answer = "No.", f"{wrong['sentence'].iloc[0]}{more}"
+    cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
+    tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
+    return Page(Source(), "", *answer, slots=slots, figures=figures, tables=tables, noun="check", order="")
+
+
+def _steps(result: Result, known: Measured) -> Page:
+    """Several steps: the law of each, and every check."""
+    policies, few, many = known.rows, known.few, known.many
+    wrong = policies[policies["kind"] != "right"]
+    limits = int((wrong["kind"] == "wrong limit").sum())
+    parts = [f"The samples of {limits} do not tend to the data."] if limits else []
+    others = len(wrong) - limits
+    parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
+    if not others and not policies["factor"].isna().any():
+        parts.append("The log_prob of all is that of the noise they draw.")
+    slots, figures, tables = [_not_right(policies, [])], [], []
+    if known.ratios:
+        off = 100 * policies["off"].dropna()
+        note = f"median error of the standard deviation; {off.min():.0f} to {off.max():.0f} %"
+        slots.append(Slot(f"With {few} steps", f"{off.median():.0f} %", [note]))
+        words = policies["kind"].replace("right", "")
+        lines = [known.line(row, bool(words[at]), 3, words[at]) for at, row in policies.iterrows()]
+        lines = [line for line in lines if line.bar.marks]
+        marks = f"Open: {few} steps. Grey: {many}. Diamond and number: the limit."
+        note = f", exactly, where it is farthest from 1. {marks}"
+        figures.append(known.figure("The law of the samples", note, [Family("Closest first", "", lines)]))
+        tables.append(_laws(result, known))
+    outcomes = result.policy_checks.pivot(index="sampler", columns="check", values="verdict")
+    checks = [*dict.fromkeys(result.policy_checks["check"])]
+    heads = [Column(check, "mid", f"{check} ") for check in checks]
+    found = [Row(short(name), [CELLS[outcomes.loc[name, check]] for check in checks]) for name in policies["sampler"]]
+    tables.append(Table("Every check", heads, found))
+    answer = f"{len(policies) - len(wrong)} of {len(policies)} are.", " ".join(parts)
+    note = "What each check says is in policy_checks.csv."
+    return Page(Source(), "", *answer, slots=slots, figures=figures, tables=tables, noun="step", note=note)
+
+
+def _laws(result: Result, known: Measured) -> Table:
+    """The ratios of each step, and the noise of its last step, by the number of steps."""
+    counts, rows = sorted({n for _, n in known.ratios}), []
+    noise = {(name, int(n)): f"{last:.3f}" for name, n, last in
+             result.policy_steps[["sampler", "n_steps", "last_noise"]].itertuples(index=False)}  # fmt: skip
+    for _, row in known.rows.iterrows():
+        name = row["sampler"]
+        cells = [*(known.span(name, n) for n in counts), number(row["limit_ratio"], 3)]
+        rows.append(Row(short(name), [*cells, *(noise.get((name, n), "") for n in counts)]))
+    columns = [*(Column(f"{n} steps", "n", after=f" with {n} steps") for n in counts), Column("Limit", "n", "limit ")]
+    columns += [Column(f"Last noise, {n}", "n few", f"last noise with {n} steps ") for n in counts]
+    title = f"{NOTE}, exactly: lowest and highest of four directions; noise of the last step"
+    return Table(title, columns, rows)
+
+
+def short(name: str) -> str:
+    """The name without its library or file, cut after some letters."""
+    place, bracket, options = name.partition("(")
+    text = (place.rpartition(":")[2] + bracket + options).replace("Scheduler", "")
+    if len(text) > LETTERS:
+        text = text[:LETTERS].rsplit(",", 1)[0] + ", …)" if "," in text[:LETTERS] else f"{text[: LETTERS - 1]}…"
+    return text
