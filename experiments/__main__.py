@@ -26,7 +26,7 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
     ),
     "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
-    "report": ("reports.command_line", "writes the report of a finished run again: report DIR"),
+    "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }
 RENAMED = {"--model": "--network", "--model-label": "--label", "ladders --n-steps": "--budgets"}  # since 0.1.0
 

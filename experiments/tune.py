@@ -28,14 +28,13 @@ from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row,
 from experiments.run.options import names_option, option_help
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
-from reports.schema import JUDGE
+from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
     from experiments.run.tables import ResultTables, RunResults
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
-RACE = "race"  # section of the settings that race, at each budget
 FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
 FINALISTS = 6  # at most, per budget, besides the defaults
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning

@@ -8,7 +8,7 @@ from experiments.entrypoint import exit_on_interrupt, reject_empty_arguments, ru
 def run() -> int:
     """Reads the command line and writes a report. Returns the exit status."""
     with exit_on_interrupt():
-        from reports.command_line import command
+        from reports.cli import command
     return command([*reject_empty_arguments(sys.argv[1:])], "python -m reports")
 
 

@@ -1,32 +1,51 @@
-"""Figures for papers by seaborn, and the SVG files of them: the same drawing gives the same bytes."""
+"""Figures by seaborn, as wide as a column of a paper, and their SVG files: the same figure gives the same bytes."""
 
 import io
 import re
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Any
 
 import matplotlib.style
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports import page
 from reports.formats import short
+from reports.page import Figure, Plot
 from reports.schema import BETTER, WORSE
 
-WIDTH = 8.0  # inches
+POINTS = 72  # of an inch
+WIDTH = 252 / POINTS  # inches
+ROW = 8.5 / POINTS  # of a line of text
+LETTERS = 30  # of a line of a label
 COLORS = {BETTER: "#0a62a6", WORSE: "#b04800"}
 GREY = "#7d7a72"
+EQUAL_ALPHA = "beta at equal alpha"
+MARKS: dict[str, dict[str, Any]] = {  # kind of mark -> how it differs from a dot of the line's colour
+    "open": {"color": GREY, "markerfacecolor": "white"},
+    "grey": {"color": GREY},
+    "diamond": {"marker": "D", "markersize": 3.5},
+    "speck": {"color": GREY, "markersize": 2, "alpha": 0.7},
+    "not": {"color": GREY, "markerfacecolor": "white"},
+}
 STYLE = {
     "svg.hashsalt": "sigmabench",
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name may have dollars
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.title_fontsize": 6.5,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1,
+    "lines.markersize": 4,
     "legend.frameon": False,
-    "legend.title_fontsize": 9,
     "figure.constrained_layout.use": True,
 }
 
@@ -36,42 +55,59 @@ def style() -> Any:
     return matplotlib.style.context([sns.axes_style("ticks"), STYLE])
 
 
-def differences(figure: page.Figure) -> page.Drawing:
-    """The figure of a page as a forest plot."""
-    lines = figure.lines
-    canvas = Canvas(figsize=(WIDTH, 0.24 * (len(lines) + len(figure.families)) + 0.7))
-    ax, at, names = canvas.subplots(), 0, dict[int, str]()
-    for family in figure.families:
-        names[at] = f"{family.title}:"
-        at += 1
-        for line in family.lines:
-            color = COLORS.get(line.word, GREY)
-            ax.plot([line.bar.low, line.bar.high], [at, at], color=color, linewidth=1.6)
-            fill = color if line.word in COLORS else "white"
-            for _, place in line.bar.marks:
-                ax.plot(place, at, "o", color=color, markerfacecolor=fill, markersize=5)
-            names[at] = line.label
-            at += 1
-    ax.axvline(figure.zero, color="black", linewidth=0.8, zorder=0)
+def differences(figure: Figure) -> Plot:
+    """The figure of a page as a forest plot, with a legend of its marks."""
+    canvas, at, labels = Canvas(), 0.0, list[tuple[float, str, str]]()
+    ax = canvas.subplots()
+    for section in figure.sections:
+        for title, line in [(section.title, None), *((line.label, line) for line in section.lines)]:
+            rows = wrap(title.replace("\u200b", ""), LETTERS) or [""]
+            weight = "normal" if line else "bold"
+            labels += [(at + row + 0.5, text, weight) for row, text in enumerate(rows)]  # each a text of its own
+            middle = at + len(rows) / 2
+            if line:
+                color = COLORS.get(line.bar.look, GREY)
+                ax.plot([line.bar.low, line.bar.high], [middle, middle], color=color)
+                for kind, place in line.bar.marks:
+                    ax.plot(place, middle, **_mark(kind or line.bar.look, color))
+            at += len(rows) + 0.4
+    ax.axvline(figure.zero, color="black", linewidth=0.6, zorder=0)
     ax.set_xticks([place for place, _ in figure.ticks], [text for _, text in figure.ticks])
-    ax.set_yticks(list(names), list(names.values()))
-    ax.set(xlim=(0, 100), ylim=(at - 0.4, -0.6), xlabel=figure.note.partition(".")[0])
+    ax.set_yticks([place for place, _, _ in labels], [text for _, text, _ in labels])
+    for label, (_, _, weight) in zip(ax.get_yticklabels(), labels, strict=True):
+        label.set_fontweight(weight)
+    ax.set(xlim=(0, 100), ylim=(at, 0), xlabel=figure.label)
     ax.tick_params(axis="y", length=0)
     sns.despine(ax=ax, left=True)
-    return page.Drawing("differences", figure.title, figure.note, canvas)
+    handles = [Line2D([], [], label=words, **_mark(kind, COLORS.get(kind, "black"))) for kind, words in figure.legend]
+    if handles:
+        canvas.legend(handles=handles, loc="outside lower center", ncols=2)
+    canvas.set_size_inches(WIDTH, ROW * (at + 5 + 1.4 * ((len(handles) + 1) // 2)))
+    return Plot("differences", figure.title, figure.note, canvas)
 
 
-def quality(rows: pd.DataFrame, hue: str, metric: str, name: str) -> page.Drawing:
-    """A metric against evaluations, mean over networks, a line per value of `hue`."""
-    canvas = Canvas(figsize=(WIDTH, 3.4))
+def _mark(kind: str, color: str) -> dict[str, Any]:
+    return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
+
+
+def quality(rows: pd.DataFrame, name: str) -> Plot:
+    """FD, called `name`, against evaluations: eta on ladders of several lengths, and beta at equal alpha."""
+    canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
-    means = rows.groupby([hue, "nfe"], as_index=False, sort=False)[metric].mean()
-    sns.lineplot(means, x="nfe", y=metric, hue=hue, style=hue, markers=True, palette="colorblind", ax=ax)
-    ax.set(xscale="log", xlabel="network evaluations per image", ylabel=name, ylim=(min(0, means[metric].min()), None))
-    plain_ticks(ax.xaxis, sorted(means["nfe"].unique()))
-    sns.move_legend(ax, "center left", bbox_to_anchor=(1, 0.5))
+    rows = rows.assign(noise=rows["setting"].where(rows["section"] == "pareto", EQUAL_ALPHA))
+    etas = sorted({*rows["noise"]} - {EQUAL_ALPHA})
+    colors = sns.color_palette("colorblind", max(5, len(etas)))  # as in docs/figures.py
+    palette = dict(zip(etas, colors, strict=False)) | dict.fromkeys({*rows["noise"]} & {EQUAL_ALPHA}, colors[4])
+    sns.lineplot(
+        rows, x="nfe", y="fd", hue="noise", style="noise", hue_order=palette, style_order=palette, palette=palette,
+        markers=True, errorbar=("pi", 100), ax=ax,
+    )  # fmt: skip
+    ax.set(xscale="log", xlabel="network evaluations per image", ylabel=name, ylim=(0, None))
+    plain_ticks(ax.xaxis, sorted(rows["nfe"].unique()))
+    sns.move_legend(ax, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None)
     sns.despine(ax=ax)
-    return page.Drawing("quality", "", "", canvas)
+    networks = "The mean of the networks; the band is from the lowest to the highest one."
+    return Plot("quality", "Quality against evaluations", networks, canvas)
 
 
 def errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
@@ -84,25 +120,21 @@ def errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
     usual = curves[curves["setting"] == curves["setting"].iloc[0]].set_index("sigma")["relative_error"]
     ratio = curves.assign(ratio=curves["relative_error"] / curves["sigma"].map(usual))
     peak = densities.groupby("train_noise")["density"].transform("max")
-    canvas = Canvas(figsize=(WIDTH, 5.2))
-    above, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
     order = list(ratio["setting"].unique())
+    canvas = Canvas(figsize=(WIDTH, 3.2 + 1.3 * ROW * len(order)))
+    above, below = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
     colors = dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
     first = ratio.drop_duplicates("train_noise").set_index("train_noise")["setting"].map(colors).to_dict()
     sns.lineplot(ratio, x="sigma", y="ratio", hue="setting", style="setting", palette=colors, ax=above)
     known = densities.assign(density=densities["density"] / peak)
     known = known[known["train_noise"].isin(first)]
     sns.lineplot(known, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
-    above.set(
-        xscale="log",
-        yscale="log",
-        ylabel=f"error, ratio to\n{order[0]}",
-        xlim=(ratio["sigma"].min(), ratio["sigma"].max()),
-    )
+    ends = ratio["sigma"].min(), ratio["sigma"].max()
+    above.set(xscale="log", yscale="log", ylabel=f"error, ratio to\n{order[0]}", xlim=ends)
     below.set(ylabel="density in\ntraining", xlabel="noise level sigma", ylim=(0, None))
     plain_ticks(above.yaxis)
     plain_ticks(below.xaxis)
-    sns.move_legend(above, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None)
+    sns.move_legend(above, "lower left", bbox_to_anchor=(0, 1), title=None)
     sns.despine(canvas)
     return canvas
 

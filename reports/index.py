@@ -1,79 +1,70 @@
 """`python -m reports index FOLDER`: one page on all results below FOLDER, a row each, grouped by question."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reports.page import Page, Slot, Source
-from reports.render import picture, read_page, write_template
+from reports.page import KeyFigure, Page, Source
+from reports.render import PAGES, read_page, read_picture, write_template
+from reports.results import read_info
 
 NAME = "index.html"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A result folder: its page, or what its own report.md says if this version makes no page of it."""
+class IndexRow:
+    """A result folder and its page. `archived`: it was made by a command that is gone; its page is empty."""
 
     folder: str
     link: str
     page: Page
     error: str = ""
     thumbnail: str = ""
+    archived: bool = False
 
     @property
-    def effect(self) -> Slot | None:
-        """The slot of the difference; none if the control failed."""
-        return None if self.page.failed else self._slot("effect")
+    def effect(self) -> KeyFigure | None:
+        """The key figure of the difference; none if the control failed."""
+        return None if self.page.failed else self._find("effect")
 
     @property
     def evidence(self) -> str:
         """Networks × images."""
-        slot = self._slot("evidence")
-        return slot.value if slot else ""
+        figure = self._find("evidence")
+        return figure.value if figure else ""
 
-    def _slot(self, role: str) -> Slot | None:
-        return next((slot for slot in self.page.slots if slot.role == role), None)
+    def _find(self, role: str) -> KeyFigure | None:
+        return next((figure for figure in self.page.key_figures if figure.role == role), None)
 
 
 def write_index(folder: Path) -> Path:
-    """The path of index.html in `folder`, after writing it. It links to the reports below `folder`.
+    """The path of index.html in `folder`, after writing it: links to the reports below it, archived results folded.
 
     Raises:
         FileNotFoundError: there is no result folder below `folder`.
     """
-    found = sorted(path.parent for path in folder.rglob("run.json"))
-    if not found:
+    paths = sorted(path.parent for path in folder.rglob("run.json"))
+    if not paths:
         raise FileNotFoundError(f"{folder}: no result folder below it; a result folder has a run.json")
-    groups: dict[str, list[Entry]] = {}
-    for path in found:
-        one = entry(path, folder)
-        groups.setdefault(one.page.question, []).append(one)
-    return write_template(folder / NAME, "index.html", {"groups": groups, "count": len(found)})
+    rows = [index_row(path, folder) for path in paths]
+    groups: dict[str, list[IndexRow]] = {}
+    for row in rows:
+        if not row.archived:
+            groups.setdefault(row.page.question, []).append(row)
+    values = {"groups": groups, "archived": [row for row in rows if row.archived], "count": len(rows)}
+    return write_template(folder / NAME, "index.html", values)
 
 
-def entry(path: Path, root: Path) -> Entry:
-    """What the index says of one result folder below `root`."""
-    where = path.relative_to(root).as_posix()
-    link = f"{where}/report.html" if (path / "report.html").is_file() else ""
+def index_row(path: Path, root: Path) -> IndexRow:
+    """What the index shows of one result folder below `root`."""
+    folder = path.relative_to(root).as_posix()
+    link = f"{folder}/report.html" if (path / "report.html").is_file() else ""
     try:
+        info = read_info(path / "run.json")
+        if info["experiment"] not in PAGES:
+            about = Source([info["experiment"], f"commit {info.get('commit', 'unknown')}"])
+            return IndexRow(folder, link or f"{folder}/", Page(about, info["question"], "", ""), archived=True)
         page = read_page(path)
     except (OSError, ValueError) as error:
-        page = written(path / "report.md")
-        return Entry(where, link, page, "" if page.verdict else str(error))
-    shown = [path / "images" / f"{one.name}.png" for one in page.pictures[-1:]]
-    thumbnails = [picture(file)[0] for file in shown]
-    return Entry(where, link, page, thumbnail=thumbnails[0] if thumbnails else "")
-
-
-def written(report: Path) -> Page:
-    """The question and the first sentences of a report that an earlier version wrote."""
-    lines = list(_lines(report))
-    question = next((line[2:] for line in lines if line.startswith("# ")), "Cannot be read")
-    source = next((line.strip("*").split(" · ")[1:] for line in lines if line.startswith("*Sigmabench")), [])
-    verdict = next((line for line in lines if line[:1] not in "#*>|!-<" or line.startswith("**")), "")
-    return Page(Source(source), question, "", verdict.replace("**", ""))
-
-
-def _lines(report: Path) -> Iterator[str]:
-    text = report.read_text(encoding="utf-8") if report.is_file() else ""
-    yield from (line.replace("\\", "") for line in text.splitlines() if line.strip())
+        return IndexRow(folder, link, Page(Source(), "Cannot be read", "", ""), str(error))
+    thumbnails = [read_picture(path / "images" / f"{picture.name}.png")[0] for picture in page.pictures[-1:]]
+    return IndexRow(folder, link, page, thumbnail=thumbnails[0] if thumbnails else "")

@@ -1,12 +1,12 @@
 """The one page that answers every question, as a value: templates/ draws it as HTML and Markdown.
 
-From top to bottom: source, question, verdict, caveat, slots, pictures, figures of differences, at most one extra
-(a sheet of samples, a drawing or code), tables, conditions. Every part but the first three may be absent.
+From top to bottom: source, question, verdict, caveats, key figures, pictures, figures of differences, at most one extra
+(a grid of samples, a plot or code), tables, details. Every part but the first three may be absent.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from reports.formats import number
@@ -25,10 +25,10 @@ class Axis:
     @classmethod
     def over(cls, values: Iterable[float], zero: bool = True) -> "Axis":
         """A linear axis for some values, with 0."""
-        known = [value for value in values if math.isfinite(value)] + [0.0] * zero
-        low, high = min(known), max(known)
-        room = (high - low) * MARGIN or 1.0
-        return cls((low - room, high + room))
+        finite = [value for value in values if math.isfinite(value)] + [0.0] * zero
+        low, high = min(finite), max(finite)
+        margin = (high - low) * MARGIN or 1.0
+        return cls((low - margin, high + margin))
 
     def place(self, value: float) -> float:
         """The place of a value; at the edge if it is beyond."""
@@ -60,7 +60,7 @@ class Bar:
     def of(cls, axis: Axis, values: Sequence[float], verdict: str, specks: Iterable[float] = ()) -> "Bar":
         """The bar of a difference and the ends of its interval, with a small dot for each of its networks."""
         at, low, high = (axis.place(value if math.isfinite(value) else values[0]) for value in values)
-        return cls(verdict, low, high, (*(("speck", axis.place(one)) for one in specks), ("", at)))
+        return cls(verdict, low, high, (*(("speck", axis.place(speck)) for speck in specks), ("", at)))
 
     @classmethod
     def dot(cls, axis: Axis, value: float, kind: str) -> "Bar":
@@ -89,10 +89,11 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Slot:
+class KeyFigure:
     """A number set large, with a drawing: bars and a zero on one axis, or lengths in per cent.
 
-    `role`: "effect" or "evidence", which the index shows.
+    `legend`: (class of a mark, what it is), shown only where it is drawn. `role`: "effect" or "evidence", which the
+    index shows.
     """
 
     label: str
@@ -100,19 +101,19 @@ class Slot:
     notes: Sequence[str] = ()
     bars: Sequence[Bar] = ()
     zero: float | None = None
-    legend: Sequence[tuple[str, str]] = ()  # class of a mark, what it is
+    legend: Sequence[tuple[str, str]] = ()
     lengths: Sequence[tuple[str, float]] = ()
     role: str = ""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Sixteen images, images/`name`.png; `says` is its score."""
+    """Sixteen images, images/`name`.png; `score` is its score as text."""
 
     name: str
     title: str
     label: str
-    says: str
+    score: str
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Family:
+class FigureSection:
     """Lines under one heading."""
 
     title: str
@@ -137,20 +138,25 @@ class Family:
 
 @dataclass(frozen=True)
 class Figure:
-    """Lines on one axis, drawn as HTML. `ends` are the words beside its zero."""
+    """Lines on one axis, drawn as HTML.
+
+    `ends`: the words beside its zero. `label`, `legend`: of the axis and the marks, where it is a plot for papers.
+    """
 
     title: str
     note: str
-    families: Sequence[Family]
+    sections: Sequence[FigureSection]
     axis: Axis
     zero: float
     ends: Sequence[str] = ("better", "worse")
     ticks: Sequence[tuple[float, str]] = ()
-    long: bool = False  # its labels are long
+    long: bool = False  # the labels of its lines are long
+    label: str = ""
+    legend: Sequence[tuple[str, str]] = ()
 
     @property
     def lines(self) -> list[Line]:
-        return [line for family in self.families for line in family.lines]
+        return [line for section in self.sections for line in section.lines]
 
 
 @dataclass(frozen=True)
@@ -183,19 +189,19 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class SampleGrid:
     """Samples in a grid, (images/`name`-4.png, what is below), None where there are none."""
 
     title: str
     note: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[tuple[str, str] | None]]]
-    unit: str = ""  # of the columns, said behind the first one
+    unit: str = ""  # of the columns, behind the first one
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure by seaborn, figures/`name`.svg, which is a part of the page too. `figure` is matplotlib's."""
+class Plot:
+    """A figure by seaborn, which is figures/`name`.svg too. `figure` is matplotlib's."""
 
     name: str
     title: str
@@ -219,13 +225,14 @@ class Page:
         lead: the first words of the verdict, for instance "Yes.".
         failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
         also: what holds elsewhere, for instance at other numbers of evaluations.
-        caveat: one line about the settings that are shown.
+        metric: one line on the metric of the first screen.
+        warnings: caveats that may change the verdict, the worst first.
+        caveats: the other ones, which are normal.
         aside: what the pictures show.
         noun: what the rows of the tables are.
         order: how they are ordered, behind that word.
         note: on the tables.
-        conditions: (term, text), (term, Code) or (term, files).
-        papers: figures for papers, which are files only.
+        details: (term, text), (term, Code) or (term, files).
     """
 
     source: Source
@@ -234,20 +241,21 @@ class Page:
     verdict: str
     failed: bool = False
     also: str = ""
-    caveat: str = ""
-    slots: Sequence[Slot] = ()
+    metric: str = ""
+    warnings: Sequence[str] = ()
+    caveats: Sequence[str] = ()
+    key_figures: Sequence[KeyFigure] = ()
     pictures: Sequence[Picture] = ()
     aside: str = ""
     figures: Sequence[Figure] = ()
-    sheet: Sheet | None = None
-    drawing: Drawing | None = None
+    grid: SampleGrid | None = None
+    plot: Plot | None = None
     codes: Sequence[Code] = ()
     tables: Sequence[Table] = ()
     noun: str = "setting"
     order: str = ", best first"
     note: str = ""
-    conditions: Sequence[tuple[str, Any]] = ()
-    papers: Sequence[Drawing] = field(default=(), compare=False)
+    details: Sequence[tuple[str, Any]] = ()
 
     @property
     def answer(self) -> str:
@@ -257,15 +265,15 @@ class Page:
     @property
     def text(self) -> list[str]:
         """The first screen as lines, for a terminal."""
-        slots = []
-        for slot in self.slots:
-            notes = "; ".join([*(words for _, words in slot.legend), *slot.notes])
-            slots.append(f"  {slot.label}: {slot.value}" + (f" ({notes})" if notes else ""))
-        also = [f"also: {self.also}"] if self.also else []
-        return [f"verdict: {self.answer}", *also, *([f"caveat: {self.caveat}"] if self.caveat else []), *slots]
+        lines = [f"verdict: {self.answer}", *([f"also: {self.also}"] if self.also else [])]
+        lines += [f"warning: {text}" for text in self.warnings] + [f"caveat: {text}" for text in self.caveats]
+        for figure in self.key_figures:
+            notes = f" ({'; '.join(figure.notes)})" if figure.notes else ""
+            lines.append(f"  {figure.label}: {figure.value}{notes}")
+        return lines
 
     @property
     def strips(self) -> list[str]:
-        """The names of all samples in tables and in the sheet."""
-        sheet = [cell[0] for _, cells in self.sheet.rows for cell in cells if cell] if self.sheet else []
-        return sorted({*(row.strip for table in self.tables for row in table.rows), *sheet} - {""})
+        """The names of all samples in tables and in the grid."""
+        grid = [cell[0] for _, cells in self.grid.rows for cell in cells if cell] if self.grid else []
+        return sorted({*(row.strip for table in self.tables for row in table.rows), *grid} - {""})

@@ -10,7 +10,7 @@ from reports.schema import TABLES, content
 LARGE, LARGER = 4_000, 50_000  # bytes of a table that is compressed; the latter of table.csv
 
 
-def publish(folder: Path, out: Path) -> Path:
+def publish_result(folder: Path, out: Path) -> Path:
     """The path of OUT/report.html, after copying tables, the pictures of the page and exports there, and writing it.
 
     Raises:

@@ -4,12 +4,8 @@ import base64
 import io
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,15 +18,12 @@ from reports.results import read
 from reports.schema import NO_DIFFERENCE
 
 PAGES = {  # experiment -> module of its page
-    name: name for name in ("beta", "harmless", "ladders", "noise_levels", "run", "score", "sweep", "tune")
-} | dict.fromkeys(("check_policy", "check_sampler"), "conformance")
+    **{name: name for name in ("beta", "harmless", "run", "score")},
+    **dict.fromkeys(("check_policy", "check_sampler"), "conformance"),
+    **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
+}
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
-PLACES = (  # what is said of pictures, and of plots of points
-    "Same place, same initial noise: compare them one by one.",
-    "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.",
-)
-WORD = r"(?<![\w/:.-])([Ii])mage(?=s?(?![\w/:=-]|\.\w))"  # in a sentence, not in an option or the name of a file
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
 
 
@@ -42,22 +35,14 @@ def read_page(folder: Path) -> Page:
         ValueError: a file cannot be read, or this version has no page for the experiment.
     """
     result = read(folder)
-    make = page_of(result.info["experiment"]).page
+    if (name := result.info["experiment"]) not in PAGES:  # a file names no module
+        raise ValueError(
+            f"run.json: experiment={name!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
+            "report.html beside it stays as it was written"
+        )
     with figures.style():
-        page: Page = make(result)
-        return of_points(page) if result.features == "values" else page
-
-
-def of_points(part: Any) -> Any:
-    """A part of a page whose samples are points: it says so where it would say images."""
-    if isinstance(part, str):
-        part = part.replace("Four samples", "Samples").replace(*PLACES)
-        return re.sub(WORD, lambda word: "Point" if word[1] == "I" else "point", part)
-    if is_dataclass(part) and not isinstance(part, type):
-        return replace(part, **{each.name: of_points(getattr(part, each.name)) for each in fields(part) if each.init})
-    if type(part) in (list, tuple):
-        return type(part)(map(of_points, part))
-    return {name: of_points(value) for name, value in part.items()} if isinstance(part, dict) else part
+        page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
+        return page
 
 
 def write_report(folder: Path) -> Page:
@@ -67,16 +52,6 @@ def write_report(folder: Path) -> Page:
     return page
 
 
-def page_of(experiment: str) -> ModuleType:
-    """The module of an experiment's page; never one that a file names. ValueError if there is none."""
-    if experiment not in PAGES:
-        raise ValueError(
-            f"run.json: experiment={experiment!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
-            "report.html beside it stays as it was written"
-        )
-    return import_module(f"{__package__}.pages.{PAGES[experiment]}")
-
-
 def write_page(folder: Path, page: Page) -> None:
     """Writes a page and its figures; figures of an earlier report are removed."""
     place = folder / "figures"
@@ -84,16 +59,16 @@ def write_page(folder: Path, page: Page) -> None:
     for stale in place.glob("*.svg"):
         stale.unlink()
     with figures.style():
-        drawings = [figures.differences(figure) for figure in page.figures[:1]]
-        drawings += [*page.papers, *([page.drawing] if page.drawing else [])]
-        texts = {one.name: figures.svg(one.figure) for one in drawings}
+        plots = [figures.differences(figure) for figure in page.figures[:1]]
+        plots += [page.plot] if page.plot else []
+        texts = {plot.name: figures.svg(plot.figure) for plot in plots}
     for name, text in texts.items():
         (place / f"{name}.svg").write_text(text, encoding="utf-8")
     images = folder / "images"
     embedded = {
-        "pictures": {one.name: picture(images / f"{one.name}.png") for one in page.pictures},
-        "strips": {name: strip(path) for name in page.strips if (path := images / f"{name}-4.png").is_file()},
-        "drawing": Markup(texts[page.drawing.name].partition("?>")[2]) if page.drawing else "",
+        "pictures": {shown.name: read_picture(images / f"{shown.name}.png") for shown in page.pictures},
+        "strips": {name: read_strip(path) for name in page.strips if (path := images / f"{name}-4.png").is_file()},
+        "drawing": Markup(texts[page.plot.name].partition("?>")[2]) if page.plot else "",
     }
     write_template(folder / "report.md", "page.md", {"p": page, "strips": embedded["strips"]})
     write_template(folder / "report.html", "page.html", {"p": page, **embedded})
@@ -106,19 +81,20 @@ def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=html, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"md": markdown, "drawn": drawn, "link": lambda name: f"[{markdown(name)}]({name})"}
+    environment.filters |= {"md": escape_markdown, "drawn": draw_line}
+    environment.filters["link"] = lambda name: f"[{escape_markdown(name)}]({name})"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
     temporary.write_text(environment.get_template(template).render(values), encoding="utf-8")
     return temporary.replace(path)
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """`text` on one line, with every special character of Markdown and HTML escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", " ".join(text.split()))
 
 
-def drawn(line: Line, figure: Figure) -> str:
+def draw_line(line: Line, figure: Figure) -> str:
     """A line of a figure in characters, for Markdown, where a mark is ●, or ○ if it is no verdict."""
 
     def column(place: float) -> int:
@@ -132,38 +108,33 @@ def drawn(line: Line, figure: Figure) -> str:
     for kind, place in line.bar.marks:
         looks = {"open": "○", "grey": "•", "diamond": "◆"}
         characters[column(place)] = looks.get(kind, "○" if line.bar.look == "not" else "●")
-    labels = [" ".join(one.label.replace(BREAK, "").split()) for one in (line, *figure.lines)]
+    labels = [" ".join(other.label.replace(BREAK, "").split()) for other in (line, *figure.lines)]
     label, width = labels[0], max(map(len, labels))
     word = line.word if line.word not in ("better", "worse", NO_DIFFERENCE) else ""
     interval = f" ({line.interval})" if line.interval else ""
     return f"{label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()
 
 
-def picture(path: Path) -> tuple[str, int]:
+def read_picture(path: Path) -> tuple[str, int]:
     """A PNG as a link that holds it, with fewer shades, and its shown width: a whole multiple of its own."""
-    with _opened(path) as image:
-        width = image.width * max(1, 256 // image.width)
-        buffer, most = io.BytesIO(), SHADES - 1
-        image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
-    return data_uri(buffer.getvalue()), width
+    image, buffer, most = _read_image(path), io.BytesIO(), SHADES - 1
+    image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
+    return _data_uri(buffer.getvalue()), image.width * max(1, 256 // image.width)
 
 
-def strip(path: Path) -> tuple[str, int, int]:
+def read_strip(path: Path) -> tuple[str, int, int]:
     """Four samples in a row as a link that holds them, their width and their height."""
-    with _opened(path) as image:
-        return data_uri(path.read_bytes()), image.width, image.height
+    return _data_uri(path.read_bytes()), *_read_image(path).size
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _read_image(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            yield image
+            return image
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: no picture: {error}") from None
 
 
-def data_uri(content: bytes) -> str:
-    """A PNG as a link that holds it."""
+def _data_uri(content: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -12,14 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from reports.schema import FLAGS, JUDGE, TABLES, TEXTS, content, needed
+from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, content, needed
 
 SCHEMA = 2  # version of the format of a result folder
-RUN_KEYS = {"experiment": str, "question": str, "command": str}
+RUN_KEYS = ("experiment", "question", "command")
+RULES = {"enough_networks": 5, "grainy": 0.01, "power": 0.8}  # of results that do not say theirs
 
 
 @dataclass(frozen=True)
-class Result:
+class LoadedResult:
     """A result in memory: `info` is run.json, and the table NAME.csv is `result.NAME`."""
 
     folder: Path
@@ -37,9 +38,18 @@ class Result:
         return next((name for name in self.table["features"] if name), "")
 
     @property
+    def unit(self) -> str:
+        """What a sample is: an image, or a point."""
+        return "point" if self.features == "values" else "image"
+
+    def rule(self, name: str) -> float:
+        """A number of the statistics by which verdicts were made, such as the limit of grain."""
+        return float(self.info.get("statistics", {}).get(name, RULES[name]))
+
+    @property
     def runs(self) -> pd.DataFrame:
         """The runs that succeeded, without those of the A/A control."""
-        return self.table[(self.table["status"] == "ok") & (self.table["section"] != "control")]
+        return self.table[(self.table["status"] == "ok") & (self.table["section"] != CONTROL)]
 
     def over_networks(self, metric: str = JUDGE) -> pd.DataFrame:
         """The contrasts over all networks in one metric."""
@@ -60,22 +70,24 @@ class Result:
         return rows.loc[(rows["n_samples"] - n_samples).abs().idxmin()] if len(rows) else None
 
 
-def read(folder: Path) -> Result:
+def read(folder: Path) -> LoadedResult:
     """The result in a folder. Only run.json must exist.
 
     Raises:
         FileNotFoundError: there is no run.json.
         ValueError: a file cannot be read, or lacks a column. The message names it.
     """
-    info = _read_info(folder / "run.json")
+    info = read_info(folder / "run.json")
     tables = {name.removesuffix(".csv"): _table(folder / name, columns) for name, columns in TABLES.items()}
+    if len(tables["race"]):  # its runs are no result: race.csv has them, and the best were run again
+        tables["table"] = tables["table"][tables["table"]["section"] != RACE]
     spaces = sorted({*tables["table"]["features"], *tables["contrasts"]["features"]} - {""})
     if len(spaces) > 1:
         raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")
     for name in tables["table"]["samples_id"]:
         if name != Path(name).name:  # pictures are named so
             raise ValueError(f"table.csv: samples_id={name!r}: it must be the name of a file in images/")
-    return Result(folder, info, tables)
+    return LoadedResult(folder, info, tables)
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -108,7 +120,8 @@ def _typed(file: str, name: str, texts: pd.Series) -> pd.Series:
     return values
 
 
-def _read_info(path: Path) -> dict[str, Any]:
+def read_info(path: Path) -> dict[str, Any]:
+    """The content of run.json, without what is null. Errors as in `read`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a result folder has one")
     try:
@@ -117,8 +130,8 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise ValueError(f"run.json: not JSON: {error}") from None
     if not isinstance(info, dict):
         raise ValueError("run.json: it must be an object")
-    for key, kind in RUN_KEYS.items():
-        if not isinstance(info.get(key), kind):
+    for key in RUN_KEYS:
+        if not isinstance(info.get(key), str):
             raise ValueError(f"run.json: {key}={info.get(key)!r}: must be a string")
     for key, type_ in {"versions": dict, "notes": list}.items():
         if not isinstance(info.get(key) or type_(), type_):

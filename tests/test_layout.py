@@ -103,7 +103,7 @@ def test_layers_of_experiments_point_one_way() -> None:
     [
         ("diffusion_core", "experiments reports pandas seaborn tyro"),
         ("reports.__main__", "torch numpy pandas seaborn tyro"),
-        ("experiments.check, experiments.check_sampler, reports.command_line", "torch numpy pandas scipy matplotlib"),
+        ("experiments.check, experiments.check_sampler, reports.cli", "torch numpy pandas scipy matplotlib"),
         ("experiments.scoring.command", "torch pandas scipy"),
         *((f"experiments.{name}", "torch numpy pandas scipy") for name in QUESTIONS),
     ],

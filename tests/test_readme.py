@@ -57,8 +57,8 @@ PARSED: dict[str, type] = {
     "check": check.Check,
     "check-sampler": check_sampler.CheckSampler,
     "score": Score,
-    "machine": machine.Options,
-    "store": store.Stored,
+    "machine": machine.MachineOptions,
+    "store": store.StoreOptions,
 }
 
 

@@ -20,7 +20,7 @@ MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
 GRAINY = 0.01  # grain (texture.py) that a report mentions: about ten times what 500 real images differ by
-FIXED, SAMPLED = "what each image adds", "what each image adds, and each real image"  # how an interval is made
+FIXED, SAMPLED = "what each sample adds", "what each sample adds, and each real one"  # how an interval is made
 
 
 @dataclass(frozen=True)

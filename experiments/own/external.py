@@ -69,14 +69,14 @@ def fingerprint(source: str) -> str:
     if kind == "python":
         return imports.code_hash(rest, PYTHON)
     if kind == "checkpoint":
-        config = _checkpoint_config(root)  # behaviour.py hashes the weights; the file also says when it was made
+        config = _checkpoint_config(root)  # fingerprint.py hashes the weights; the file also says when it was made
         text = json.dumps([config[name] for name in NAMED])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
     return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
 
 
 def known_by(files: str, shown: str) -> str:
-    """The fingerprint of a network: a hash of those of its files and of its behaviour (behaviour.py)."""
+    """The fingerprint of a network: a hash of those of its files and of its behaviour (fingerprint.py)."""
     return hashlib.sha256(f"{files} {shown}".encode()).hexdigest()[:12]
 
 

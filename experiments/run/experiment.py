@@ -211,6 +211,7 @@ class _Command:
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
         info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
+        info["runs_not_begun"] = len(results.runs) - len(results.rows)
         return result_folder.write(self.out, info | {"wall_seconds": round(time.time() - self.began, 1)})
 
     def print_result(self, result: StudyResult, planned: int, evaluations: float) -> None:

@@ -49,16 +49,19 @@ def print_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Conso
 
 
 def _panel(page: "Page", smoke: bool, link: Text) -> Panel:
-    slots = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    for style in ("", "bold", ""):
-        slots.add_column(justify="right" if style else "left", style=style)
-    for slot in page.slots:
-        notes = [*(words for _, words in slot.legend), *slot.notes]
-        slots.add_row(Text(slot.label), Text(slot.value), Text("; ".join(notes)))
-    warn = page.failed and not smoke
-    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if warn else "bold green")
-    lines = [Text(WORKS, "bold green")] if smoke else []
-    lines += [Text.assemble(lead, (page.verdict, "bold"))]
-    lines += [Text(text, style) for text, style in ((page.also, ""), (page.caveat, "yellow")) if text]
-    body, border = Group(*lines, slots, Text.assemble("report: ", link, overflow="fold")), "red" if warn else "blue"
+    key_figures = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    key_figures.add_column()
+    key_figures.add_column(justify="right", style="bold")
+    key_figures.add_column()
+    for figure in page.key_figures:
+        key_figures.add_row(Text(figure.label), Text(figure.value), Text("; ".join(figure.notes)))
+    doubtful = page.failed and not smoke
+    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if doubtful else "bold green")
+    parts = [Text(WORKS, "bold green")] if smoke else []
+    parts.append(Text.assemble(lead, (page.verdict, "bold")))
+    parts += [Text(page.also)] if page.also else []
+    parts += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
+    where = Text.assemble("report: ", link, overflow="fold")
+    border = "red" if doubtful else "blue"
+    body = Group(*parts, key_figures, where)
     return Panel(body, title=Text(page.question), title_align="left", border_style=border, padding=(1, 2))

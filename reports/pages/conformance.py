@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports import settings
-from reports.conditions import origin
+from reports.details import describe_origin
 from reports.formats import capital, missing, number, plural
-from reports.page import Axis, Bar, Column, Family, Figure, Line, Page, Row, Slot, Source, Table
-from reports.results import Result
+from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
+from reports.results import LoadedResult
 from reports.schema import WORSE
 
 ERRORS = Axis((-1.0, 1.8), log=True)  # per cent: 0.1 to 63
@@ -76,13 +76,17 @@ class Measured:
         label = re.sub(r"([(_=])", "\\1\u200b", short(row["sampler"]))  # where a line may break
         return Line(label, bar, number(row["limit_ratio"], digits) or "none", "", word)
 
-    def figure(self, title: str, note: str, families: list[Family]) -> Figure:
-        """Lines on the axis of ratios."""
+    def figure(self, title: str, note: str, sections: list[FigureSection], single: bool = False) -> Figure:
+        """Lines on the axis of ratios. `single`: of one sampler or step, by its number of steps."""
         ticks, ends = [(self.axis.place(tick), number(tick)) for tick in self.ticks], ("too narrow", "too wide")
-        return Figure(title, f"{NOTE}{note}", families, self.axis, self.axis.place(1), ends, ticks, long=True)
+        limits = [("open", f"{self.few} steps"), ("grey", f"{self.many} steps"), ("diamond", "the limit")]
+        return Figure(
+            title, f"{NOTE}{note}", sections, self.axis, self.axis.place(1), ends, ticks, long=True, label=NOTE,
+            legend=[("speck", "lowest and highest direction")] if single else limits,
+        )  # fmt: skip
 
 
-def page(result: Result) -> Page:
+def page(result: LoadedResult) -> Page:
     of_steps = result.info["experiment"] == "check_policy"
     known = _of_policies(result) if of_steps else _of_samplers(result)
     rows, noun = known.rows, known.noun
@@ -102,12 +106,12 @@ def page(result: Result) -> Page:
         ("Impulses", f"The {noun} gets zeros for its draws, and 1 in one draw at a time: mean and variance are exact."),
     ]  # fmt: skip
     files = sorted(path.name for path in result.folder.glob("*.csv*"))
-    conditions = [*terms, ("Measured", cpu), *origin(result.info), ("Files", files)]
-    source = settings.source(result, "exact network on Gaussian data", plural(len(rows), noun))
-    return replace(make(result, known), source=source, question=result.info["question"], conditions=conditions)
+    details = [*terms, ("Measured", cpu), *describe_origin(result.info), ("Files", files)]
+    source = settings.describe_source(result, "exact network on Gaussian data", plural(len(rows), noun))
+    return replace(make(result, known), source=source, question=result.info["question"], details=details)
 
 
-def _of_samplers(result: Result) -> Measured:
+def _of_samplers(result: LoadedResult) -> Measured:
     wide = result.budgets[(result.budgets["data_std"] > WIDE) & result.budgets["ratio"].notna()]
     groups = wide.groupby(["sampler", "n_steps"], sort=False)["ratio"]
     ratios = {(name, int(n)): (low, high) for (name, n), low, high in groups.agg(["min", "max"]).itertuples()}
@@ -115,7 +119,7 @@ def _of_samplers(result: Result) -> Measured:
     return Measured("sampler", result.verdicts, ratios, Axis((0.35, 1.65)), ticks, 28, 400)
 
 
-def _of_policies(result: Result) -> Measured:
+def _of_policies(result: LoadedResult) -> Measured:
     columns = result.policy_steps[["sampler", "n_steps", "ratio_low", "ratio_high"]]
     ratios = {(name, int(n)): (low, high) for name, n, low, high in columns.itertuples(index=False)}
     counts = sorted({n for _, n in ratios}) or [0]
@@ -126,13 +130,13 @@ def _of_policies(result: Result) -> Measured:
     return replace(known, rows=rows)
 
 
-def _not_right(rows: pd.DataFrame, notes: list[str]) -> Slot:
+def _not_right(rows: pd.DataFrame, notes: list[str]) -> KeyFigure:
     wrong = int((rows["kind"] != "right").sum())
     lengths = [("before", 100), (WORSE, 100 * wrong / len(rows))]
-    return Slot("Not right", f"{wrong} of {len(rows)}", notes, lengths=lengths)
+    return KeyFigure("Not right", f"{wrong} of {len(rows)}", notes, lengths=lengths)
 
 
-def _samplers(result: Result, known: Measured) -> Page:
+def _samplers(result: LoadedResult, known: Measured) -> Page:
     """Several samplers: a line for each that is not right, and a strip of dots per library for the right ones."""
     rows = known.rows
     right, off = rows["kind"] == "right", (rows["limit_ratio"] - 1).abs()
@@ -147,23 +151,24 @@ def _samplers(result: Result, known: Measured) -> Page:
     parts += [f"{unknown} is undecided" if unknown == 1 else f"{unknown} are undecided"] if unknown else []
     rest = f"{', '.join(parts)}." if parts else "All tend to the data with more steps."
     lengths = [("before", 100), (WORSE, 100 * far / len(rows))]
-    slots = [
+    key_figures = [
         _not_right(rows, [f"{n} {kind}" for kind, n in count.items()][:4]),
-        Slot("Limit off by more than 5 %", str(far), ["of the standard deviation"], lengths=lengths),
+        KeyFigure("Limit off by more than 5 %", str(far), ["of the standard deviation"], lengths=lengths),
     ]
     if errors:
         median = number(float(pd.Series(errors).median()), 0)
         note = "median error of the standard deviation"
-        slots.append(Slot(f"Right ones, with {known.few} steps", f"{median} %", [note]))
-    families = []
+        key_figures.append(KeyFigure(f"Right ones, with {known.few} steps", f"{median} %", [note]))
+    sections = []
     for kind in WRONG:
         some_rows = wrong[wrong["kind"] == kind].sort_values("off", ascending=False, kind="stable")
         lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in some_rows.iterrows()]
-        families += [Family(capital(kind), str(len(lines)), lines)] if lines else []
+        sections += [FigureSection(capital(kind), str(len(lines)), lines)] if lines else []
     note = f". Open: {known.few} steps. Grey: {known.many} steps. Diamond and number: the limit. At the edge: beyond."
-    figures = [known.figure("The samplers that are not right", note, families)] if families else []
+    figures = [known.figure("The samplers that are not right", note, sections)] if sections else []
     figures += [_right(known, errors)] if errors else []
-    return Page(Source(), "", f"{right.sum()} of {len(rows)} do.", rest, slots=slots, figures=figures, noun="sampler")
+    lead = f"{right.sum()} of {len(rows)} do."
+    return Page(Source(), "", lead, rest, key_figures=key_figures, figures=figures, noun="sampler")
 
 
 def _word(row: pd.Series) -> str:
@@ -184,35 +189,37 @@ def _right(known: Measured, errors: dict[str, float]) -> Figure:
     note = "Error of the standard deviation in per cent. A dot per sampler; 0.1 % or less is at the left edge."
     ticks = [(ERRORS.place(tick), f"{tick:g} %") for tick in (0.1, 1, 10, 50)]
     title = f"The right ones: how far with {known.few} steps?"
-    return Figure(title, note, [Family("By source", "", lines)], ERRORS, 0, (), ticks, long=True)
+    return Figure(title, note, [FigureSection("By source", "", lines)], ERRORS, 0, (), ticks, long=True)
 
 
-def _one(result: Result, known: Measured) -> Page:
+def _one(result: LoadedResult, known: Measured) -> Page:
     """One sampler or step: what is wrong with it, and its ratios by the number of steps."""
     row, lines = known.rows.iloc[0], []
-    slots = [Slot("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"])]
+    key_figures = [KeyFigure("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"])]
     for (name, n_steps), ratios in known.ratios.items():
         if n_steps in (known.few, known.many):
-            slots.append(Slot(f"Ratio with {n_steps} steps", number(known.worst(name, n_steps), 3), ["1 is right"]))
+            worst = number(known.worst(name, n_steps), 3)
+            key_figures.append(KeyFigure(f"Ratio with {n_steps} steps", worst, ["1 is right"]))
         low, high = (known.axis.place(ratio) for ratio in ratios)
         bar = Bar("", low, high, (("speck", low), ("speck", high)))
         lines.append(Line(plural(float(n_steps), "step"), bar, known.span(name, n_steps)))
-    families, note = [Family("By number of steps", "", lines)], ", lowest and highest of four directions."
-    figures = [known.figure("The way to the limit", note, families)] if lines else []
+    sections, note = [FigureSection("By number of steps", "", lines)], ", lowest and highest of four directions."
+    figures = [known.figure("The way to the limit", note, sections, single=True)] if lines else []
     if known.noun == "sampler":
-        verdict = row["sentence"].removeprefix(f"{row['kind']}: ").partition(";")[0].rstrip(".")
         declared = [] if missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
-        slots.append(Slot("Order of convergence", number(row["order"], 1) or "not measured", declared))
-        answer = f"{capital(row['kind'])}.", f"{capital(verdict)}."
-        return Page(Source(), "", *answer, slots=slots, figures=figures, noun="sampler")
+        order = number(row["order"], 1) or "not measured"
+        key_figures.append(KeyFigure("Order of convergence", order, declared))
+        return Page(
+            Source(), "", "", capital(row["sentence"]), key_figures=key_figures, figures=figures, noun="sampler"
+        )
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
     meaning = f"the mean over {round(1 / share)} dimensions" if is_mean else "1: the sum over dimensions"
-    slots.insert(0, Slot("log_prob ÷ log density", factor, [meaning]))
+    key_figures.insert(0, KeyFigure("log_prob ÷ log density", factor, [meaning]))
     if lines:
         last = f"{result.policy_steps['last_noise'].iloc[0]:.3f}"
-        slots.append(Slot("Noise of the last step", last, [f"with {known.few} steps"]))
+        key_figures.append(KeyFigure("Noise of the last step", last, [f"with {known.few} steps"]))
     unchecked = ", but log_prob was not" if missing(share) else ""
     answer = "Yes.", f"Nothing is wrong in what was checked{unchecked}."
     if len(wrong := checks[checks["verdict"] == "wrong"]):
@@ -220,10 +227,10 @@ def _one(result: Result, known: Measured) -> Page:
         answer = "No.", f"{wrong['sentence'].iloc[0]}{more}"
     cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
     tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
-    return Page(Source(), "", *answer, slots=slots, figures=figures, tables=tables, noun="check", order="")
+    return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, tables=tables, noun="check", order="")
 
 
-def _steps(result: Result, known: Measured) -> Page:
+def _steps(result: LoadedResult, known: Measured) -> Page:
     """Several steps: the law of each, and every check."""
     policies, few, many = known.rows, known.few, known.many
     wrong = policies[policies["kind"] != "right"]
@@ -233,17 +240,17 @@ def _steps(result: Result, known: Measured) -> Page:
     parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
     if not others and not policies["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
-    slots, figures, tables = [_not_right(policies, [])], [], []
+    key_figures, figures, tables = [_not_right(policies, [])], [], []
     if known.ratios:
         off = 100 * policies["off"].dropna()
         note = f"median error of the standard deviation; {off.min():.0f} to {off.max():.0f} %"
-        slots.append(Slot(f"With {few} steps", f"{off.median():.0f} %", [note]))
+        key_figures.append(KeyFigure(f"With {few} steps", f"{off.median():.0f} %", [note]))
         words = policies["kind"].replace("right", "")
         lines = [known.line(row, bool(words[at]), 3, words[at]) for at, row in policies.iterrows()]
         lines = [line for line in lines if line.bar.marks]
         marks = f"Open: {few} steps. Grey: {many}. Diamond and number: the limit."
         note = f", exactly, where it is farthest from 1. {marks}"
-        figures.append(known.figure("The law of the samples", note, [Family("Closest first", "", lines)]))
+        figures.append(known.figure("The law of the samples", note, [FigureSection("Closest first", "", lines)]))
         tables.append(_laws(result, known))
     outcomes = result.policy_checks.pivot(index="sampler", columns="check", values="verdict")
     checks = [*dict.fromkeys(result.policy_checks["check"])]
@@ -252,10 +259,10 @@ def _steps(result: Result, known: Measured) -> Page:
     tables.append(Table("Every check", heads, found))
     answer = f"{len(policies) - len(wrong)} of {len(policies)} are.", " ".join(parts)
     note = "What each check says is in policy_checks.csv."
-    return Page(Source(), "", *answer, slots=slots, figures=figures, tables=tables, noun="step", note=note)
+    return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, tables=tables, noun="step", note=note)
 
 
-def _laws(result: Result, known: Measured) -> Table:
+def _laws(result: LoadedResult, known: Measured) -> Table:
     """The ratios of each step, and the noise of its last step, by the number of steps."""
     counts, rows = sorted({n for _, n in known.ratios}), []
     noise = {(name, int(n)): f"{last:.3f}" for name, n, last in

@@ -1,50 +1,55 @@
 """The page of `run`: how good is one setting?"""
 
 from reports import settings
-from reports.conditions import conditions
+from reports.details import list_details
 from reports.formats import SCALES, metric_name, number, plural, scaled
-from reports.page import Axis, Bar, Page, Slot
-from reports.results import Result
+from reports.page import Axis, Bar, KeyFigure, Page
+from reports.results import LoadedResult
 from reports.schema import JUDGE
 
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
 
 
-def page(result: Result) -> Page:
-    source, question = settings.source(result), result.info["question"]
+def page(result: LoadedResult) -> Page:
+    source, question = settings.describe_source(result), result.info["question"]
+    details = list_details(result, None, *TERMS)
     if not len(result.runs):
-        return Page(source, question, "No score.", "No run succeeded.", conditions=conditions(result, None, *TERMS))
-    row, runs = settings.rows(result).iloc[0], result.runs
-    floor = result.floor("fd", row["n_samples"])
-    name = metric_name("fd", result.features)
-    real = "" if floor is None else f"; real images have {scaled('fd', floor['mean'])}"
-    slots = [_ruler(result, metric) for metric in ("fd", JUDGE)]
-    slots.append(Slot("Evaluations per image", number(row["nfe"], 0), [f"{row['sampler']}"]))
+        return Page(source, question, "No score.", "No run succeeded.", details=details)
+    rows, runs = settings.summarise_settings(result), result.runs
+    row, floor, name = rows.iloc[0], result.floor("fd", rows["n_samples"].iloc[0]), metric_name("fd", result.features)
+    real = "" if floor is None else f"; real {result.unit}s have {scaled('fd', floor['mean'])}"
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
-    slots.append(Slot("Networks × images", evidence, ["nothing is compared"], role="evidence"))
+    key_figures = [
+        *(show_score(result, metric, list(runs[metric]), row["n_samples"]) for metric in ("fd", JUDGE)),
+        KeyFigure("Evaluations per image", number(row["nfe"], 0), [f"{row['sampler']}"]),
+        KeyFigure(f"Networks × {result.unit}s", evidence, ["nothing is compared"], role="evidence"),
+    ]
+    warnings, caveats = settings.find_caveats(result, [row])
+    table = settings.make_table(settings.count_images(result, row), result, rows, settings.table_row)
     return Page(
         source, question, "", f"{row['setting']} has {name} {scaled('fd', row['fd'])}{real}.",
-        caveat=" ".join(settings.caveats(result, [row])), slots=slots,
-        pictures=settings.pictures(result, "fd", (row, "Samples", row["setting"])),
-        tables=[settings.table(
-            f"{number(row['n_samples'], 0)} images from each of {plural(row['networks'], 'network')}", result,
-            settings.rows(result), settings.table_row,
-        )],
+        warnings=warnings, caveats=caveats, key_figures=key_figures,
+        pictures=settings.show_pictures(result, "fd", (row, "Samples", row["setting"])), tables=[table],
         note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
-        conditions=conditions(result, None, *TERMS),
+        details=details,
     )  # fmt: skip
 
 
-def _ruler(result: Result, metric: str) -> Slot:
-    """The score of each network next to that of real images."""
-    values, scale = result.runs[metric], SCALES.get(metric, 1)
-    floor = result.floor(metric, result.runs["n_samples"].iloc[0])
-    marks = [("not", scale * value) for value in values]
-    marks += [("real", scale * floor["mean"])] if floor is not None else []
-    axis = Axis.over(value for _, value in marks)
-    bars = [Bar.dot(axis, value, kind) for kind, value in marks]
-    legend = [("real", f"real {scaled(metric, floor['mean'])}")] if floor is not None else []
-    return Slot(
-        metric_name(metric, result.features), scaled(metric, values.mean()), ["mean; each dot is a network"]
-        if len(values) > 1 else [], bars, axis.place(0), legend,
-    )  # fmt: skip
+def show_score(
+    result: LoadedResult, metric: str, values: list[float], n_samples: float, ends: tuple[float, float] | None = None
+) -> KeyFigure:
+    """The mean score of some networks, or one score with the `ends` of its interval, next to that of real images."""
+    floor, scale, mean = result.floor(metric, n_samples), SCALES.get(metric, 1), sum(values) / len(values)
+    marks = [scale * value for value in (*values, *(ends or ()), *([] if floor is None else [floor["mean"]]))]
+    axis, notes = Axis.over(marks), ["mean over networks"] * (len(values) > 1)
+    bars = [Bar.dot(axis, scale * value, "not") for value in values]
+    legend = [("not", "a network")] * (len(values) > 1)
+    if ends:
+        bars = [Bar.of(axis, [scale * value for value in (mean, *ends)], "")]
+        notes = [f"95 % interval {scaled(metric, ends[0])} to {scaled(metric, ends[1])}"]
+    if floor is not None:
+        bars.append(Bar.dot(axis, scale * floor["mean"], "real"))
+        legend.append(("real", f"real {result.unit}s"))
+        notes.append(f"{plural(floor['n_samples'], f'real {result.unit}')}: {scaled(metric, floor['mean'])}")
+    name = metric_name(metric, result.features)
+    return KeyFigure(name, scaled(metric, mean), notes, bars, axis.place(0), legend)

@@ -6,44 +6,45 @@ from typing import Any
 import pandas as pd
 
 from reports import contrast, settings
-from reports.conditions import conditions
+from reports.details import list_details
 from reports.formats import SCALES, correction, difference, metric_name, number, scaled
-from reports.page import Axis, Bar, Column, Figure, Page, Row, Slot, Table
-from reports.results import Result
+from reports.page import Axis, Column, Figure, KeyFigure, Page, Row, Table
+from reports.pages.run import show_score
+from reports.pages.sweep import compose_page
+from reports.results import LoadedResult
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
 TERMS = ("MMD ×1000", "FD", "Grain")
 PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not paired"}
 
 
-def page(result: Result) -> Page:
-    rows, contrasts = settings.rows(result), result.over_networks()
+def page(result: LoadedResult) -> Page:
+    facts: dict[str, Any] = result.info.get("score", {})
+    rows, contrasts = settings.summarise_settings(result), result.over_networks()
     n, n_real = (number(result.table[name].iloc[0], 0) for name in ("n_samples", "n_reference"))
-    source = settings.source(result, f"{result.table['data'].iloc[0]}, {n_real} images", f"{result.features} features")
-    warnings = [f"{text}." for text in _facts(result).get("warnings", [])]  # which begin with names of sets
-    base = Page(
-        source, result.info["question"], "", "", caveat=" ".join(warnings), noun="set",
-        tables=[*tables(result, rows, contrasts, n), *spaces(result)],
-        note="Kernel distance, precision and recall are in table.csv, their intervals in scores.csv.",
-    )  # fmt: skip
+    data = f"{result.table['data'].iloc[0]}, {n_real} images"
+    warnings = [f"{text}." for text in facts.get("warnings", [])]  # which begin with names of sets
+    parts: dict[str, Any] = {
+        "source": settings.describe_source(result, data, f"{result.features} features"), "noun": "set",
+        "tables": [make_table(result, rows, contrasts, n), *compare_spaces(result)],
+        "note": "Kernel distance, precision and recall are in table.csv, their intervals in scores.csv.",
+    }  # fmt: skip
     if contrasts.empty:
-        return _one(result, base, rows.iloc[0])
-    row = headline(contrasts)
-    said = contrast.spoken(result, row)
-    lead, verdict = answer(result, row, said, contrasts)
+        return _single_page(result, rows.iloc[0], parts | {"warnings": warnings})
+    row, pairs = choose_contrast(contrasts), PAIRS.get(facts.get("pairs", ""), "")
+    headline = contrast.headline_row(result, row)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
-    texts = [*warnings, *contrast.disagreement(result, row), *_elsewhere(result, contrasts)]
-    return replace(
-        base, lead=lead, verdict=verdict, caveat=" ".join(texts), slots=slots(result, row, said, len(rows)),
-        pictures=settings.pictures(
-            result, said["metric"], (before, "First set", before["setting"]), (after, "Compared", after["setting"])
-        ),
-        aside="Images of one name are at the same place." if _facts(result).get("pairs") == "names" else "",
-        figures=[figure(result, contrasts, n)], conditions=conditions(result, row, *TERMS),
+    return compose_page(
+        result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
+        (after, "Compared", after["setting"]), details=list_details(result, row, *TERMS),
+        **parts, warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
+        caveats=(), key_figures=key_figures(result, headline, len(rows), pairs),
+        aside="Images of one name are at the same place." if facts.get("pairs") == "names" else "",
+        figures=[draw_figure(result, contrasts, f"Sets of {n} images", pairs)],
     )  # fmt: skip
 
 
-def headline(contrasts: pd.DataFrame) -> pd.Series:
+def choose_contrast(contrasts: pd.DataFrame) -> pd.Series:
     """The contrast of the verdict: of the better set with the lowest score; without one, the clearest difference."""
     better = contrasts[contrasts["verdict"] == BETTER]
     if len(better):
@@ -53,17 +54,18 @@ def headline(contrasts: pd.DataFrame) -> pd.Series:
     return contrasts.loc[(contrasts["difference"] / contrasts["se"]).abs().fillna(0).idxmax()]
 
 
-def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame) -> tuple[str, str]:
     """The first words, and what the set does; then the others by their verdicts."""
     words = {BETTER: ("Yes.", f"{row['a']} lowers "), WORSE: ("No.", f"{row['a']} raises ")}
-    copies = next((one for _, one in result.over_networks("copies").iterrows() if one["a"] == row["a"]), None)
+    copies = next((copies for _, copies in result.over_networks("copies").iterrows() if copies["a"] == row["a"]), None)
     if copies is not None and copies["verdict"] == WORSE and row["verdict"] != BETTER:
         ends = " to ".join(number(100 * copies[end]) for end in ("low", "high"))
         more = f"{row['a']} repeats images: {number(100 * copies['difference'])} % more copies ({ends}). "
         words[WORSE] = ("No.", f"{more}{row['b']} and {row['a']}: ")
         words[NO_VERDICT] = ("No verdict.", more)
     lead, what = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
-    text = f"{what}{contrast.size(result, said)}{correction(row)}."
+    change = contrast.format_change(result, contrast.headline_row(result, row))
+    text = f"{what}{change}{correction(row)}."
     rest = contrasts[contrasts["a"] != row["a"]]
     clear = rest["clear"].fillna(False).astype(bool)
     others = {
@@ -75,47 +77,43 @@ def answer(result: Result, row: pd.Series, said: pd.Series, contrasts: pd.DataFr
     }
     for what, which in others.items():
         if names := list(rest.loc[which, "a"]):
-            text += f" {settings.names(names)}: {what}."
+            text += f" {settings.list_names(names)}: {what}."
     return lead, text
 
 
-def slots(result: Result, row: pd.Series, said: pd.Series, sets: int) -> list[Slot]:
-    axis = Axis.over([SCALES[JUDGE] * row[name] for name in ("difference", "low", "high")])
-    facts = _facts(result)
-    notes = [
-        f"can detect {scaled(JUDGE, row['detectable'])} in {metric_name(JUDGE, result.features)}",
-        PAIRS.get(facts.get("pairs", ""), ""),
-    ]
-    evidence = Slot(
-        "Sets × images", f"{sets} × {number(row['n_samples'], 0)}", [note for note in notes if note], role="evidence"
-    )
-    change = contrast.before_after(result, said, f"{row['b']} → {row['a']}")
-    return [contrast.effect(result, row, axis), change, evidence]
+def key_figures(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[KeyFigure]:
+    """The effect, the scores of both sets, and the evidence."""
+    axis = Axis.over([SCALES.get(row["metric"], 1) * row[name] for name in ("difference", "low", "high")])
+    power = f"can detect {scaled(row['metric'], row['detectable'])} in {metric_name(row['metric'], result.features)}"
+    value = f"{sets} × {number(row['n_samples'], 0)}"
+    evidence = KeyFigure("Sets × images", value, [power, *([pairs] if pairs else [])], role="evidence")
+    values = contrast.show_values(result, row, f"{row['b']} → {row['a']}")
+    return [contrast.show_effect(result, row, axis), values, evidence]
 
 
-def figure(result: Result, contrasts: pd.DataFrame, n: str) -> Figure:
+def draw_figure(result: LoadedResult, contrasts: pd.DataFrame, title: str, pairs: str) -> Figure:
+    """The difference of every set from the first one."""
     first = contrasts["b"].iloc[0]
     rows = [(row, row["a"], first) for _, row in contrasts.sort_values("value_a").head(settings.ROWS).iterrows()]
-    made = contrast.figure(f"How the sets differ from {first}", {f"Sets of {n} images": rows}, result)
-    assert made is not None
-    family = replace(made.families[0], evidence=PAIRS.get(_facts(result).get("pairs", ""), ""))
-    return replace(made, families=[family])
+    figure = contrast.draw_differences(f"How the sets differ from {first}", {title: rows}, result)
+    assert figure is not None
+    return replace(figure, sections=[replace(figure.sections[0], evidence=pairs)])
 
 
-def tables(result: Result, rows: pd.DataFrame, contrasts: pd.DataFrame, n: str) -> list[Table]:
+def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame, n: str) -> Table:
     """All sets, best first."""
 
-    def made(row: pd.Series) -> Row:
-        found = contrasts[contrasts["a"] == row["setting"]]
-        if found.empty:
+    def make_row(row: pd.Series) -> Row:
+        own = contrasts[contrasts["a"] == row["setting"]]
+        if own.empty:
             return settings.table_row(row, "", "" if contrasts.empty else "baseline")
-        return settings.table_row(row, *settings.compared(found.iloc[0]))
+        return settings.table_row(row, *settings.format_comparison(own.iloc[0]))
 
     against = "" if contrasts.empty else f", against {contrasts['b'].iloc[0]}"
-    return [settings.table(f"{n} images per set{against}", result, rows.nsmallest(settings.ROWS, JUDGE), made)]
+    return settings.make_table(f"{n} images per set{against}", result, rows.nsmallest(settings.ROWS, JUDGE), make_row)
 
 
-def spaces(result: Result) -> list[Table]:
+def compare_spaces(result: LoadedResult) -> list[Table]:
     """The deciding distance in each feature space, if there are several: one network alone may misrank."""
     judged = result.scores[result.scores["metric"] == JUDGE]
     names = list(dict.fromkeys(judged["features"]))
@@ -132,44 +130,29 @@ def spaces(result: Result) -> list[Table]:
     return [Table(title, [Column(name, "wide", f"{name} ") for name in names], rows)]
 
 
-def _elsewhere(result: Result, contrasts: pd.DataFrame) -> list[str]:
+def _elsewhere(result: LoadedResult, contrasts: pd.DataFrame) -> list[str]:
     """What other feature spaces say, where it is another verdict than that of the first one."""
-    known, texts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True)), []
+    verdicts, texts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True)), []
     rows = result.spaces[result.spaces["features"] != result.features]
     for _, row in rows[rows["verdict"].isin([BETTER, WORSE])].iterrows():
-        if row["verdict"] != known[row["a"]]:
+        if row["verdict"] != verdicts[row["a"]]:
             change, interval = difference(row)
             texts.append(f"In {row['features']} features {row['a']} is {row['verdict']}: {change} ({interval}).")
     return texts
 
 
-def _one(result: Result, base: Page, row: pd.Series) -> Page:
+def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) -> Page:
     """The page on a single set: its distances next to those of real images."""
-    known = result.scores[result.scores["features"] == result.features].set_index("metric")
-    made = []
-    for metric in (JUDGE, "fd"):
-        value, low, high = (known.loc[metric, name] for name in ("value", "low", "high"))
-        floor, scale = result.floor(metric, row["n_samples"]), SCALES.get(metric, 1)
-        marks = [value, low, high, *([floor["mean"]] if floor is not None else [])]
-        axis = Axis.over(scale * mark for mark in marks)
-        bars, legend = [Bar.of(axis, [scale * mark for mark in (value, low, high)], "")], list[tuple[str, str]]()
-        if floor is not None:
-            bars.append(Bar.dot(axis, scale * floor["mean"], "real"))
-            legend.append(("real", f"{number(floor['n_samples'], 0)} real images: {scaled(metric, floor['mean'])}"))
-        interval = f"95 % interval {scaled(metric, low)} to {scaled(metric, high)}"
-        name = metric_name(metric, result.features)
-        made.append(Slot(name, scaled(metric, value), [interval], bars, axis.place(0), legend))
-    made.append(Slot("Images", number(row["n_samples"], 0), ["nothing is compared"]))
-    judge, notes = made[0], ", ".join(made[0].notes)
-    real = "".join(f"; {words}" for _, words in judge.legend)
-    return replace(
-        base, verdict=f"{row['setting']} has {judge.label} {judge.value} ({notes}){real}.", slots=made,
-        pictures=settings.pictures(result, JUDGE, (row, "Set", row["setting"])),
-        conditions=conditions(result, None, *TERMS),
+    scores = result.scores[result.scores["features"] == result.features].set_index("metric")
+    figures = [
+        show_score(result, metric, [scores.loc[metric, "value"]], row["n_samples"],
+                   (scores.loc[metric, "low"], scores.loc[metric, "high"]))
+        for metric in (JUDGE, "fd")
+    ]  # fmt: skip
+    judge, images = figures[0], KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
+    notes = "; ".join([f"({judge.notes[0]})", *judge.notes[1:]])
+    return Page(
+        question=result.info["question"], lead="", verdict=f"{row['setting']} has {judge.label} {judge.value} {notes}.",
+        key_figures=[*figures, images], pictures=settings.show_pictures(result, JUDGE, (row, "Set", row["setting"])),
+        details=list_details(result, None, *TERMS), **parts,
     )  # fmt: skip
-
-
-def _facts(result: Result) -> dict[str, Any]:
-    """What run.json says besides the tables."""
-    facts: dict[str, Any] = result.info.get("score", {})
-    return facts

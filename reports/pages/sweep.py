@@ -1,25 +1,35 @@
-"""The page on settings that are compared with the first of their group: of `sweep`, and the base of its relatives."""
+"""The page on settings that are compared with the first of their section: `sweep`, `ladders`, `noise_levels`, `tune`.
 
+`compose_page` is the base of all pages on one contrast.
+"""
+
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from reports import contrast, settings
-from reports.conditions import Conditions, conditions
-from reports.formats import capital, correction, difference, listed, metric_name, missing, number, plural, scaled, true
-from reports.page import Figure, Page, Row, Table
-from reports.results import Result
-from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT
+from reports import contrast, figures, settings
+from reports.details import list_details
+from reports.formats import capital, correction, difference, listed, metric_name, missing, plural, scaled, true
+from reports.page import Code, Figure, Page, Plot, Row, Table
+from reports.results import LoadedResult
+from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 
-KINDS = ("setting", "tuned")  # contrasts of settings with the first of their group
+KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
 INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
+SETTINGS = "settings.json"
+Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
+GIVE = {  # parameterisation -> the advice, if it is all that differs from the baseline's training
+    "mixture-input": "Give the network the mixture's denoised {unit} as a second input"
+}
 
 
 @dataclass(frozen=True)
-class Group:
-    """The settings of one group and budget: their rows, their contrasts with the baseline, the lowest score first.
+class Section:
+    """The settings of one section and budget: their rows, their contrasts with the baseline, the lowest score first.
 
     Args:
         tied: the setting of the lowest score, and all settings that cannot be told from it.
@@ -27,7 +37,7 @@ class Group:
         why: why there is no verdict.
     """
 
-    section: str
+    name: str
     budget: float
     baseline: str
     rows: pd.DataFrame
@@ -35,12 +45,6 @@ class Group:
     tied: Sequence[str]
     winner: pd.Series | None
     why: str
-
-    @property
-    def name(self) -> str:
-        """What it is called: its section, with its budget if that is not in it."""
-        budget = "" if missing(self.budget) else f"{self.budget:.0f} evaluations"
-        return self.section if budget in ("", self.section) else f"{self.section}, {budget}"
 
     @property
     def use(self) -> str:
@@ -52,68 +56,128 @@ class Group:
         """The contrast that the headline is about: of the recommended setting, or else of the lowest score."""
         return self.winner if self.winner is not None else self.contrasts.iloc[0]
 
+    @property
+    def better(self) -> pd.DataFrame:
+        """The contrasts of settings that are better than the baseline."""
+        return self.contrasts[self.contrasts["verdict"] == BETTER]
+
     def row(self, setting: str) -> pd.Series:
         """The row of a setting."""
         return self.rows[self.rows["setting"] == setting].iloc[0]
 
 
+def smallest_gain(sections: Sequence[Section]) -> Section:
+    """The smallest budget with a detectable gain, otherwise the largest budget."""
+    gains = [section for section in sections if section.winner is not None]
+    return min(gains, key=lambda section: section.budget) if gains else largest(sections)
+
+
+def largest(sections: Sequence[Section]) -> Section:
+    """The largest budget."""
+    return max(sections, key=lambda section: section.budget)
+
+
+def best_baseline(sections: Sequence[Section]) -> Section:
+    """The section, such as a sampler, with which the baseline scores best."""
+    return min(sections, key=lambda section: section.contrasts["value_b"].iloc[0])
+
+
 @dataclass(frozen=True)
-class Words:
-    """What a page says: `use` with a setting is the advice, `place` with a group where it holds."""
+class PageTexts:
+    """What a page says: `use` or `keep` with a setting, `place` with a section where that holds.
 
-    use: str = "Use {}"
-    place: str = "{}"
-    title: str = "How the settings differ"
-
-
-def page(result: Result, words: Words = Words(), chosen: Callable[[list[Group]], Group] | None = None) -> Page:
-    """The page.
-
-    Args:
-        words: its own.
-        chosen: picks the group of the headline; by default the first.
+    `choose` picks the section of the headline.
     """
-    groups = read(result)
-    source, question = settings.source(result), result.info["question"]
-    if not groups:
-        text = "Fewer than two settings succeeded with every network."
-        if contrast.failed(result):
-            lead, text = contrast.failure(result)
-            return Page(source, question, lead, text, failed=True, conditions=conditions(result, None, *TERMS))
-        also = " ".join(interactions(result, []))
-        text = "No setting is compared with the first of its group." if also else text
-        return Page(source, question, "No verdict.", text, also=also, conditions=conditions(result, None, *TERMS))
-    group = (chosen or (lambda every: every[0]))(groups)
-    nearest, failed = group.nearest, contrast.failed(result)
-    tables, note = settings_tables(result, groups, words)
-    said = contrast.spoken(result, nearest)
-    before, after = group.row(group.baseline), group.row(nearest["a"])
-    lines = figure(result, groups, words)
-    texts = contrast.disagreement(result, nearest) + settings.caveats(result, [before, after])
-    texts = [*contrast.unusual(result), *texts, *_passed_over(result, group), *_optimistic(result, group)]
-    after_title = "After" if group.winner is not None else "Next"
-    return Page(
-        source, question, *answer(result, group, words), failed=failed, tables=tables, note=note,
-        conditions=conditions(result, nearest, *TERMS, more=_means(result)),
-        also="" if failed else " ".join([*_elsewhere(groups, group, words), *interactions(result, groups)]),
-        caveat=" ".join(texts),
-        slots=contrast.slots(result, nearest, said),
-        pictures=settings.pictures(
-            result, said["metric"], (before, "Before", group.baseline), (after, after_title, nearest["a"])
-        ),
-        aside="Same place, same initial noise: compare them one by one.", figures=[lines] if lines else [],
+
+    title: str = "How the settings differ"
+    place: str = "{}"
+    use: str = "Use {}"
+    keep: str = "Keep {}"
+    choose: Callable[[Sequence[Section]], Section] = lambda sections: sections[0]
+
+
+TEXTS = {  # experiment -> its texts
+    "sweep": PageTexts(),
+    "ladders": PageTexts("How ladders and samplers differ", "with {}", choose=largest),
+    "noise_levels": PageTexts("How the trainings differ", "sampled with {}", "Train with {}", choose=best_baseline),
+    "tune": PageTexts("How the finalists differ from your default", "with {}", keep="Keep your default, {}",
+                      choose=smallest_gain),
+}  # fmt: skip
+
+
+def page(result: LoadedResult) -> Page:
+    texts, sections, codes = TEXTS[result.info["experiment"]], read_sections(result), read_codes(result)
+    if not sections:
+        return _empty_page(result, codes)
+    section = texts.choose(sections)
+    nearest, failed = section.nearest, contrast.has_failed(result)
+    tables, note = settings_tables(result, sections, texts)
+    figure, interactions = draw_figure(result, sections, texts), describe_interactions(result, sections)
+    first = [("Interaction", len(_interactions(result))), ("Tied", len(result.best_sets))]
+    before = (section.row(section.baseline), "Before", section.baseline)
+    after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
+    return compose_page(
+        result, nearest, phrase_verdict(result, section, texts), before, after,
+        ((), _more_caveats(result, section)),
+        also="" if failed else " ".join([*_elsewhere(result, sections, section, texts), *interactions]),
+        figures=[figure] if figure else [], plot=plot_errors(result), codes=codes, tables=tables,
+        note=_describe_race(result) + note,
+        details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
     )  # fmt: skip
 
 
-def read(result: Result) -> list[Group]:
-    """The groups in the order of the table."""
-    every, contrasts, sets, groups = settings.rows(result), result.over_networks(), result.best_sets, []
-    for (section, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
-        members = sets[(sets["section"] == section) & _same(sets["budget"], budget)]
-        own = contrasts[(contrasts["section"] == section) & _same(contrasts["budget"], budget)]
+def compose_page(
+    result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
+    more: tuple[Sequence[str], Sequence[str]] = ((), ()), **parts: Any,
+) -> Page:  # fmt: skip
+    """A page on one contrast.
+
+    Args:
+        row: the contrast, in the metric that decides.
+        verdict: the first words and the sentence; those of a failed control replace them.
+        before, after: its settings.
+        more: further warnings and caveats.
+        parts: other fields of the page.
+    """
+    failed = contrast.has_failed(result)
+    headline = row if failed else contrast.headline_row(result, row)
+    lead, sentence = contrast.explain_failure(result) if failed else verdict
+    warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
+    warnings += contrast.find_unusual_control(result) + contrast.find_disagreement(result, row)
+    known: dict[str, Any] = {
+        "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
+        "verdict": sentence, "failed": failed, "metric": contrast.explain_metric(result, headline["metric"]),
+        "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
+        "key_figures": contrast.key_figures(result, headline),
+        "pictures": settings.show_pictures(result, headline["metric"], before, after),
+        "aside": "Same place, same initial noise: compare them one by one." if result.unit == "image" else
+        "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.",
+    }  # fmt: skip
+    return Page(**known | parts)
+
+
+def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
+    """The page if nothing is compared with the first of its section."""
+    source, question = settings.describe_source(result), result.info["question"]
+    details = list_details(result, None, *TERMS)
+    if contrast.has_failed(result):
+        return Page(source, question, *contrast.explain_failure(result), failed=True, details=details)
+    also, text = " ".join(describe_interactions(result, [])), "Fewer than two settings succeeded with every network."
+    if left := result.info.get("runs_not_begun"):
+        text = f"The time was up: {plural(left, 'run')} were not begun. The same command continues from what is stored."
+    text = "No setting is compared with the first of its section." if also else text
+    return Page(source, question, "No verdict.", text, also=also, codes=codes, details=details)
+
+
+def read_sections(result: LoadedResult) -> list[Section]:
+    """The sections in the order of the table."""
+    every, contrasts, sets, sections = settings.summarise_settings(result), result.over_networks(), result.best_sets, []
+    for (name, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
+        alike = [(table["section"] == name) & table["budget"].isin([budget]) for table in (sets, contrasts)]
+        members, own = sets[alike[0]], contrasts[alike[1]]
         named = own[own["kind"].isin(KINDS)]
         first = named["b"].iloc[0] if len(named) else rows["setting"].iloc[0]
-        own = own[(own["b"] == first) & (own["kind"] != "control")].sort_values("value_a", kind="stable")
+        own = own[(own["b"] == first) & (own["kind"] != CONTROL)].sort_values("value_a", kind="stable")
         if len(rows) < 2 or len(own) == 0:
             continue
         better = own[own["verdict"] == BETTER]
@@ -121,160 +185,198 @@ def read(result: Result) -> list[Group]:
         if members["recommended"].isna().all():  # compare() of a user's study made no set
             advised = list(better["a"])[:1]
         winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
-        tied = [name for name, inside in zip(members["setting"], members["in_set"], strict=True) if true(inside)]
+        tied = [setting for setting, inside in zip(members["setting"], members["in_set"], strict=True) if true(inside)]
         why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not missing(text)), "")
         undecided = len(members) > 0 and members["in_set"].isna().all()  # as where networks of their own are few
         why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
-        groups.append(Group(section, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
-    return groups
+        words = "" if missing(budget) else f"{budget:.0f} evaluations"
+        title = name if words in ("", name) else f"{name}, {words}"
+        sections.append(Section(title, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
+    return sections
 
 
-def _same(column: pd.Series, value: float) -> pd.Series:
-    return column.isna() if missing(value) else column == value
-
-
-def answer(result: Result, group: Group, words: Words) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
-    if contrast.failed(result):
-        return contrast.failure(result)
-    if group.why:
-        return "No verdict.", f"{capital(group.why)}."
-    nearest = group.nearest
-    place = words.place.format(group.name)
-    if group.winner is None:
-        change, interval = difference(nearest)
-        name = metric_name(JUDGE, result.features)
-        if len(better := group.contrasts[group.contrasts["verdict"] == BETTER]):
-            change, interval = difference(better.iloc[0])
-            text = f"{better.iloc[0]['a']} scores lower in {name} (difference {change}; {interval}), "
-            return f"Keep {group.baseline}.", f"{text}{_not_recommended(result, group, better.iloc[0])}."
-        return (
-            f"Keep {group.baseline}.",
-            f"No other setting is detectably better; for {nearest['a']} {name} differs by {change} ({interval})"
-            f"{correction(nearest)}.",
-        )
-    said = contrast.spoken(result, group.winner)
-    where = "" if missing(group.budget) else f"{place}, "
-    size = contrast.size(result, said, "falls")
-    return f"{words.use.format(group.use)}{_tie(group)}.", f"{capital(where)}{size}."
+    name, keep = metric_name(JUDGE, result.features), f"{texts.keep.format(section.baseline)}."
+    if section.why:
+        return "No verdict.", f"{capital(section.why)}."
+    if section.winner is not None:
+        where = "" if missing(section.budget) else f"{texts.place.format(section.name)}, "
+        size = contrast.format_change(result, contrast.headline_row(result, section.winner), "falls")
+        return f"{advise(result, section, texts)}.", f"{capital(where)}{size}."
+    if len(section.better):
+        row = section.better.iloc[0]
+        change, interval = difference(row)
+        text = f"{row['a']} scores lower in {name} (difference {change}; {interval}), "
+        return keep, f"{text}{_explain_not_recommended(result, section, row)}."
+    row = section.nearest
+    change, interval = difference(row)
+    text = f"No other setting is detectably better; for {row['a']} {name} differs by {change} ({interval})"
+    return keep, f"{text}{correction(row)}."
 
 
-def _not_recommended(result: Result, group: Group, better: pd.Series) -> str:
+def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
+    """What to do: use the recommended setting, and with how many it is tied."""
+    use, first = (section.row(setting) for setting in (section.use, section.baseline))
+    changed = [name for name in settings.TRAINING if use[name] != first[name]]
+    text = GIVE.get(use["parameterisation"], "") if changed == ["parameterisation"] else ""
+    text = text.format(unit=result.unit) or texts.use.format(section.use)
+    tied = f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else ""
+    return text + tied
+
+
+def _explain_not_recommended(result: LoadedResult, section: Section, better: pd.Series) -> str:
     """Why a setting that is better than the default is not recommended."""
-    usual = max(float(result.info.get("statistics", {}).get("grainy", 0.01)), group.row(group.baseline)["grain"])
-    if group.row(better["a"])["grain"] > usual:
+    if section.row(better["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
         return "with more fine noise"
-    return f"but the lowest score, that of {group.contrasts.iloc[0]['a']}, is not detectably lower than the default's"
+    return f"but the lowest score, that of {section.contrasts.iloc[0]['a']}, is not detectably lower than the default's"
 
 
-def _tie(group: Group) -> str:
-    """How many settings cannot be told from the best, if the recommended one is among them."""
-    return f" (tied with {plural(len(group.tied) - 1, 'other')})" if group.use in group.tied else ""
-
-
-def _grainier(group: Group) -> list[str]:
+def _grainier(section: Section) -> list[str]:
     """The setting of the lowest score, if it is better than the default, but another one is recommended."""
-    better = list(group.contrasts.loc[group.contrasts["verdict"] == BETTER, "a"][:1])
-    return [name for name in better if group.winner is not None and name != group.winner["a"]]
+    lowest = list(section.better["a"][:1])
+    return [name for name in lowest if section.winner is not None and name != section.winner["a"]]
 
 
-def _passed_over(result: Result, group: Group) -> list[str]:
-    """What is said of a setting that is not recommended since its samples hold fine noise."""
-    name = metric_name(JUDGE, result.features)
-    return [
-        f"{lowest} has a lower {name}, but fine noise in its samples (grain {settings.grain(group.row(lowest))})."
-        for lowest in _grainier(group)
-    ]
+def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
+    """What was passed over for its fine noise; and that a gain was chosen among several, unless it was confirmed."""
+    name, grain, texts = metric_name(JUDGE, result.features), settings.format_grain, list[str]()
+    for lowest in _grainier(section):
+        size = grain(section.row(lowest))
+        texts.append(f"{lowest} has a lower {name}, but fine noise in its samples (grain {size}).")
+    if section.winner is not None and len(section.rows) > 2 and not len(result.race):  # finalists have other noise
+        count = len(section.rows)
+        texts.append(f"Lowest of {count} settings on the same networks: the size of its gain is optimistic.")
+    return texts
 
 
-def _optimistic(result: Result, group: Group) -> list[str]:
-    """That a gain was chosen among several, unless it was confirmed on other noise, as that of a race is."""
-    if group.winner is None or len(group.rows) < 3 or len(result.race):
-        return []
-    return [f"Lowest of {len(group.rows)} settings on the same networks: the size of its gain is optimistic."]
+def _elsewhere(
+    result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts
+) -> list[str]:  # fmt: skip
+    """What holds in the other sections."""
+    places: dict[str, list[str]] = {}
+    for section in (section for section in sections if section is not headline):
+        text = "no verdict" if section.why else f"keep {section.baseline}"
+        if section.winner is not None:
+            use = advise(result, section, texts)
+            text = f"{use[:1].lower()}{use[1:]}"
+            text += "".join(f"; {lowest} scores lower, with fine noise" for lowest in _grainier(section))
+        places.setdefault(text, []).append(texts.place.format(section.name))
+    return [capital(f"{listed(names)}: {text}.") for text, names in places.items()][:4]
 
 
-def _elsewhere(groups: Sequence[Group], group: Group, words: Words) -> list[str]:
-    """What holds in the other groups."""
-    said: dict[str, list[str]] = {}
-    for one in (each for each in groups if each is not group):
-        text = "no verdict" if one.why else f"keep {one.baseline}"
-        if one.winner is not None:
-            use = words.use.format(one.use)
-            text = f"{use[:1].lower()}{use[1:]}{_tie(one)}"
-            text += "".join(f"; {lowest} scores lower, with fine noise" for lowest in _grainier(one))
-        said.setdefault(text, []).append(words.place.format(one.name))
-    return [capital(f"{listed(places)}: {text}.") for text, places in said.items()][:4]
-
-
-def interactions(result: Result, groups: Sequence[Group]) -> list[str]:
-    """Whether effects differ: a sentence per interaction; or that it is not tested, if groups have the same effects."""
-    rows, name = _effects(result), metric_name(JUDGE, result.features)
-    effects = [(label, one.baseline) for one in groups for label in one.contrasts["a"]]
+def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> list[str]:
+    """Whether effects differ, a sentence each; or that it is not tested, if sections have the same effects."""
+    rows, name = _interactions(result), metric_name(JUDGE, result.features)
+    effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if not len(rows) and result.info["experiment"] == "sweep" and len({*effects}) < len(effects):
-        return ["Whether an effect differs between groups is not tested."]
+        return ["Whether an effect differs between sections is not tested."]
     texts = []
     for _, row in rows.head(MOST).iterrows():
-        (change, interval), found = difference(row), scaled(JUDGE, row["detectable"])
+        (change, interval), power = difference(row), scaled(JUDGE, row["detectable"])
         size = f"{'better' if row['difference'] < 0 else 'worse'} by {scaled(JUDGE, abs(row['difference']))}"
-        says = {
-            NO_DIFFERENCE: f"{NO_DIFFERENCE}{correction(row)} ({change}; {interval}; can detect {found})",
+        outcome = {
+            NO_DIFFERENCE: f"{NO_DIFFERENCE}{correction(row)} ({change}; {interval}; can detect {power})",
             NO_VERDICT: f"no verdict, {row['no_verdict']}",
         }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
         first, second = (scaled(JUDGE, row[f"value_{side}"]) for side in "ab")
-        texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {says}.")
+        texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {outcome}.")
     left = len(rows) - len(texts)
     return texts + ([f"{plural(left, 'other interaction')} in contrasts.csv."] if left else [])
 
 
-def _effects(result: Result) -> pd.DataFrame:
+def _interactions(result: LoadedResult) -> pd.DataFrame:
     rows = result.over_networks()
     return rows[rows["kind"] == INTERACTION]
 
 
-def _means(result: Result) -> Conditions:
-    rows: Conditions = []
-    if len(_effects(result)):
-        text = "The difference of two differences, image by image on each network. Below 0 the first is better."
-        rows.append(("Interaction", text))
-    if len(result.best_sets):
-        text = "The settings that cannot be told from that of the lowest score, with 95 % confidence for all."
-        rows.append(("Tied", text))
-    return rows
-
-
-def figure(result: Result, groups: Sequence[Group], words: Words) -> Figure | None:
-    """The differences from the baseline in every group."""
-    sizes, _ = settings.rooms([len(one.contrasts) for one in groups])
-    families = {
-        capital(words.place.format(one.name)): [
-            (row, row["a"], one.baseline) for _, row in one.contrasts.head(size).iterrows()
+def draw_figure(result: LoadedResult, sections: Sequence[Section], texts: PageTexts) -> Figure | None:
+    """The differences from the baseline in every section."""
+    sizes, _ = settings.allot_rows([len(section.contrasts) for section in sections])
+    parts = {
+        capital(texts.place.format(section.name)): [
+            (row, row["a"], section.baseline) for _, row in section.contrasts.head(size).iterrows()
         ]
-        for one, size in zip(groups, sizes, strict=True)
+        for section, size in zip(sections, sizes, strict=True)
     }
-    return contrast.figure(words.title, families, result)
+    return contrast.draw_differences(texts.title, parts, result)
 
 
-def settings_tables(result: Result, groups: Sequence[Group], words: Words) -> tuple[list[Table], str]:
-    """A table per group, best first, and what stands below them."""
-    sizes, note = settings.rooms([len(one.rows) for one in groups])
-    tables = [_table(result, one, size, words) for one, size in zip(groups, sizes, strict=True)]
+def settings_tables(
+    result: LoadedResult, sections: Sequence[Section], texts: PageTexts
+) -> tuple[list[Table], str]:  # fmt: skip
+    """A table per section, best first, and what stands below them."""
+    sizes, note = settings.allot_rows([len(section.rows) for section in sections])
+    tables = [_table(result, section, size, texts) for section, size in zip(sections, sizes, strict=True)]
     return tables, f"{note}Kernel distance, precision, recall and single runs are in table.csv."
 
 
-def _table(result: Result, group: Group, size: int, words: Words) -> Table:
-    def made(row: pd.Series) -> Row:
-        found, name = group.contrasts[group.contrasts["a"] == row["setting"]], row["setting"]
-        change, verdict = "", "baseline" if name == group.baseline else ""
-        if len(found):
-            change, verdict = settings.compared(found.iloc[0])
-        verdict = ", ".join(filter(None, [verdict, "tied" if name in group.tied else ""]))
-        return settings.table_row(row, change, verdict, name == group.use and not group.why)
+def _table(result: LoadedResult, section: Section, size: int, texts: PageTexts) -> Table:
+    def make_row(row: pd.Series) -> Row:
+        rows, name = section.contrasts[section.contrasts["a"] == row["setting"]], row["setting"]
+        change, verdict = "", "baseline" if name == section.baseline else ""
+        if len(rows):
+            change, verdict = settings.format_comparison(rows.iloc[0])
+        verdict = ", ".join(filter(None, [verdict, "tied" if name in section.tied else ""]))
+        return settings.table_row(row, change, verdict, name == section.use and not section.why)
 
-    rows = group.rows.sort_values(JUDGE, kind="stable")
-    best, use = rows[JUDGE].rank(method="first"), rows["setting"] == group.use
+    rows = section.rows.sort_values(JUDGE, kind="stable")
+    best, use = rows[JUDGE].rank(method="first"), rows["setting"] == section.use
     shown = rows[(best <= size - (use & (best > size)).sum()) | use]
-    one = rows.iloc[0]
-    title = f"{words.place.format(group.name)}: {number(one['n_samples'], 0)} images from each of "
-    title += f"{plural(one['networks'], 'network')}, against {group.baseline}"
-    return settings.table(capital(title), result, shown, made)
+    title = f"{texts.place.format(section.name)}: {settings.count_images(result, rows.iloc[0])}"
+    return settings.make_table(capital(f"{title}, against {section.baseline}"), result, shown, make_row)
+
+
+# --- extras ---
+
+
+def plot_errors(result: LoadedResult) -> Plot | None:
+    """The error on held-out images at each noise level, if it was measured."""
+    curves = result.curves
+    if not len(curves) or not len(result.densities):
+        return None
+    name = curves["train_noise"].copy()
+    for column in ("weighting", "parameterisation"):
+        usual = curves[column].iloc[0]
+        name += curves[column].map(lambda value, usual=usual: "" if value == usual else f", {value}")
+    means = curves.assign(setting=name).groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)
+    means = means["relative_error"].mean()
+    text = (
+        f"Below 1 a setting denoises better than {means['setting'].iloc[0]} at that level. Means over "
+        f"{plural(curves['train_seed'].nunique(), 'network')}, on {plural(curves['n_images'].iloc[0], result.unit)} "
+        "that training did not see, with the same noise for all. Below: how densely training visits the levels."
+    )
+    return Plot("errors", "Error at each noise level", text, figures.errors(pd.DataFrame(means), result.densities))
+
+
+def _describe_race(result: LoadedResult) -> str:
+    """How many settings raced, and where they are."""
+    race = result.race
+    if not len(race):
+        return ""
+    count, n = plural(len(race.drop_duplicates(["budget", "setting"])), "setting"), race["n_samples"].min()
+    return (
+        f"{count} raced on {plural(n, result.unit)} each; the tables show the best, confirmed on other {result.unit}s. "
+        "race.csv has all. "
+    )
+
+
+def read_codes(result: LoadedResult) -> list[Code]:
+    """What can be pasted, from settings.json. Each says whether it was compared with the samples that were measured."""
+    path = result.folder / SETTINGS
+    if not path.is_file():
+        return []
+    codes = []
+    try:
+        for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
+            title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
+            for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):
+                inside = result.folder / "export" / file.rpartition("/")[2]  # never a file of another folder
+                why = setting.get("not_compared", {}).get(library)
+                note = f" (not compared with our samples: {why})" if why else ""
+                codes.append(Code(f"{title}: {library}{note}", inside.read_text(encoding="utf-8")))
+            for library, why in sorted(setting.get("no_exports", {}).items()):
+                codes.append(Code(f"{title}: no code for {library}", f"# {why}"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{SETTINGS}: it is not as the run wrote it: {type(error).__name__}: {error}") from None
+    return codes

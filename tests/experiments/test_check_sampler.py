@@ -112,7 +112,7 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     assert checks.loc["log_prob", "verdict"] == "wrong" and checks.loc["ODE", "verdict"] == "right"
     page = read_page(made)
     assert page.answer == "No. log_prob: wrong std: its std is 2 times that of the noise drawn."
-    assert page.slots[0].value == "1" and page.slots[-1].value.startswith("0.0")
+    assert page.key_figures[0].value == "1" and page.key_figures[-1].value.startswith("0.0")
 
 
 def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(

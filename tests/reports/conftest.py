@@ -32,7 +32,7 @@ def runs_of(mode: str, setting: str, mmd: float, **values: Any) -> Rows:
     row = COMMON | {"section": mode, "setting": setting, "status": "ok", "sampler": "euler", "eta": 0, "nfe": 66,
         "grain": 0.0, "mmd": mmd / 1000, "fd": mmd, "samples_id": id_of(setting),
         "finished_at": "2026-11-20T10:00+00:00"}  # fmt: skip
-    return [row | {"train_seed": seed, "run_id": f"{mode}{setting}{seed}"} | values for seed in range(3)]
+    return [row | {"train_seed": seed, "run_id": f"{mode}{setting}{seed}"} | values for seed in range(5)]
 
 
 def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, **values: Any) -> Rows:
@@ -42,12 +42,12 @@ def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, 
     names = ("value_a", "value_b", "difference", "low", "high")
     ends = (before + change, before, change, change - half, change + half)
     row = COMMON | {name: end / scale for name, end in zip(names, ends, strict=True)} | {
-        "kind": kind, "section": mode, "metric": metric, "a": a, "b": b, "n_networks": 3, "n_planned": 3, "nfe_a": 66,
+        "kind": kind, "section": mode, "metric": metric, "a": a, "b": b, "n_networks": 5, "n_planned": 5, "nfe_a": 66,
         "nfe_b": 66, "clear": abs(change) > half, "interval": "t over networks", "se": half / 2 / scale,
         "detectable": 2 / scale, "verdict": verdict, "level": 0.95, "n_compared": 1,
         "p_value": 1e-6 if abs(change) > half else 0.5,
     } | values  # fmt: skip
-    return [row, *(row | {"n_networks": 1, "verdict": "", "train_seed": seed} for seed in range(3))]
+    return [row, *(row | {"n_networks": 1, "verdict": "", "train_seed": seed} for seed in range(5))]
 
 
 def floors(n: int = 500, fd: float = 1.4) -> Rows:
@@ -117,7 +117,7 @@ def sweep(folder: Make) -> Make:
                     known = {"before": before, **budget, **values}
                     contrasts += compared("setting", group, name, first, mmd - before, verdict, **known)
         tables = {"table": table, "contrasts": contrasts, "best_sets": sets, "floors": floors(fd=0.0)}
-        return folder(experiment, info, [id_of(row["setting"]) for row in table[::3]], **tables)
+        return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables)
 
     return write
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reports.page import Axis, Bar, Page, Row, Sheet, Slot, Table
+from reports.page import Axis, Bar, KeyFigure, Page, Row, SampleGrid, Source, Table
 
 
 def test_an_axis_goes_through_0_and_beyond_its_values_and_ends_at_its_edges() -> None:
@@ -37,10 +37,17 @@ def test_a_bar_without_an_interval_is_a_dot_and_only_verdicts_have_colours() -> 
 
 
 def test_the_first_screen_as_text_and_the_names_of_all_strips() -> None:
-    slots = [Slot("Effect", "−2", ["95 %"], legend=[("real", "real 1")])]
-    rest = {"sheet": Sheet("", "", ["8"], [("eta 0", [("s2", "1.0"), None])]),
+    figures = [KeyFigure("Effect", "−2", ["95 %"], legend=[("real", "only where it is drawn")])]
+    rest = {"grid": SampleGrid("", "", ["8"], [("eta 0", [("s2", "1.0"), None])]),
             "tables": [Table("", (), [Row("a", [], "s1"), Row("b", []), Row("c", [], "s1")])]}  # fmt: skip
-    page = Page((), "Which?", "Yes.", "It helps.", also="So elsewhere.", caveat="Far.", slots=slots, **rest)
-    screen = ["verdict: Yes. It helps.", "also: So elsewhere.", "caveat: Far.", "  Effect: −2 (real 1; 95 %)"]
+    page = Page(Source(), "Which?", "Yes.", "It helps.", also="So elsewhere.", warnings=["Far."], caveats=["Grain."],
+                key_figures=figures, **rest)  # fmt: skip
+    screen = [
+        "verdict: Yes. It helps.",
+        "also: So elsewhere.",
+        "warning: Far.",
+        "caveat: Grain.",
+        "  Effect: −2 (95 %)",
+    ]
     assert page.text == screen
-    assert page.strips == ["s1", "s2"] and Page((), "", "", "None.").text == ["verdict: None."]
+    assert page.strips == ["s1", "s2"] and Page(Source(), "", "", "None.").text == ["verdict: None."]

@@ -1,7 +1,8 @@
-"""Reading and checking the files of a result folder."""
+"""Reading and checking the files of a result folder: a damaged one gives one error that names it, no half report."""
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports.render import read_page
+from experiments.entrypoint import run_main
+from reports.__main__ import run
+from reports.render import read_page, write_report
 from reports.results import read
 
 Make = Callable[..., Path]
@@ -26,8 +29,8 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> 
     result = read(directory := beta())
     assert result.features == "digits" and result.table["train_seed"].iloc[0] == "0"
     assert (result.table["mmd"].dtype, result.table["final_denoise"].dtype) == ("float64", "boolean")
-    assert len(result.runs) == 9 and len(result.over_networks()) == 3 and result.race.empty
-    assert [len(result.like(result.over_networks().iloc[0], metric)) for metric in ("mmd", "fd", "kd")] == [4, 4, 0]
+    assert len(result.runs) == 15 and len(result.over_networks()) == 3 and result.race.empty
+    assert [len(result.like(result.over_networks().iloc[0], metric)) for metric in ("mmd", "fd", "kd")] == [6, 6, 0]
     assert result.floor("fd", 9)["mean"] == 1.4 and result.floor("kd", 500) is None
     path = directory / "table.csv"
     (directory / "table.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
@@ -85,3 +88,30 @@ def test_an_experiment_without_a_page_is_refused(beta: Make) -> None:
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"experiment": "../beta"}))
     with pytest.raises(ValueError, match=r"experiment='../beta': this version has no page for it, only for beta, "):
         read_page(directory)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["cut", "a text"])
+@pytest.mark.parametrize("name", ["real", "-4"])
+def test_a_damaged_picture_is_named_in_one_line_and_the_old_report_stays(beta: Make, name: str, cut: bool) -> None:
+    write_report(directory := beta())
+    before = {end: (directory / f"report.{end}").read_bytes() for end in ("html", "md")}
+    path = max((directory / "images").glob(f"*{name}.png"))
+    path.write_bytes(path.read_bytes()[:40] if cut else b"<svg/>")
+    with pytest.raises(ValueError, match=rf"^{path}: no picture: [^\n]+$"):
+        write_report(directory)
+    assert {end: (directory / f"report.{end}").read_bytes() for end in before} == before
+    assert not list(directory.glob(".*"))
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    ("bench none.json", "none.json: no such file; `pytest --benchmark"), ("index .", ".: no result folder below it"),
+    (".", "run.json: no such file; a result folder has one"), ("publish . .", ".: it exists; choose a new folder"),
+])  # fmt: skip
+def test_what_is_not_there_is_one_line_and_status_2(
+    arguments: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["reports", *arguments.split()])
+    assert run_main(run) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {line}") and error.count("\n") == 1

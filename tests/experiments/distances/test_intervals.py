@@ -20,7 +20,7 @@ def test_two_networks_by_hand() -> None:
     freedom = 19 * (0.09 + 0.16) ** 2 / (0.09**2 + 0.16**2)
     assert freedom == pytest.approx(35.24, abs=0.01)
     assert estimate.high - 2 == pytest.approx(2.0296 * 0.25, abs=2e-4)
-    assert (estimate.interval, estimate.holds_for) == ("what each image adds", 2)
+    assert (estimate.interval, estimate.holds_for) == ("what each sample adds", 2)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
     assert (general.interval, general.holds_for) == ("t over 5 networks", None)
     assert general.se == pytest.approx(np.sqrt(2.5 / 5))
     few = of_pairs([made(value, 0.5) for value in alike[:4]])
-    assert (few.holds_for, few.interval) == (4, "what each image adds") and few.se == pytest.approx(0.5 / 2)
+    assert (few.holds_for, few.interval) == (4, "what each sample adds") and few.se == pytest.approx(0.5 / 2)
 
 
 def test_a_control_with_the_same_networks_is_over_images_whatever_their_number() -> None:
     pairs = [made(value, 0.5) for value in (1.0, 2.0, 0.0, 3.0, -1.0)]
     found = of_pairs(pairs, over_images=True)
-    assert (found.interval, found.holds_for) == ("what each image adds", 5) and found.se == pytest.approx(0.5 / 5**0.5)
+    assert (found.interval, found.holds_for) == ("what each sample adds", 5) and found.se == pytest.approx(0.5 / 5**0.5)
 
 
 def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict() -> None:
@@ -81,7 +81,7 @@ def test_pairs_are_used_where_there_are_any() -> None:
 
 def test_an_interval_over_a_sample_of_real_images_says_so() -> None:
     estimate = of_one(Distance(1.0, np.ones(50), np.ones(9)))
-    assert estimate.interval == "what each image adds, and each real image"
+    assert estimate.interval == "what each sample adds, and each real one"
     assert estimate.high - 1 == pytest.approx(2.306 * np.sqrt(1 / 49 + 1 / 8), rel=1e-3)  # 8 degrees of freedom
 
 

@@ -204,7 +204,7 @@ def control_of(values: Sequence[float], model: str = "m", networks: int = 5) -> 
 
 def test_a_control_is_over_images_if_its_networks_are_the_same_and_else_over_networks() -> None:
     same, retrained = control_of([0.01, -0.01, 0, 0, 0.02]), control_of([0.1, 0.3, 0.2, 0.25, 0.15], "again")
-    assert (same["interval"], same["verdict"], same["family"]) == ("what each image adds", "passed", "control")
+    assert (same["interval"], same["verdict"], same["family"]) == ("what each sample adds", "passed", "control")
     assert (retrained["interval"], retrained["verdict"]) == ("t over 5 networks", "unusual")
     assert control_of([0.1, 0.101, 0.099, 0.1, 0.1], "again")["verdict"] == "failed"
     assert "5 networks" in control_of([0.1, 0.101], "again", networks=2)["no_verdict"]

@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from experiments.run.summary import print_failures, print_page
-from reports.page import Page, Slot
+from reports.page import KeyFigure, Page, Source
 
 PAGE = Page(
-    ("Sigmabench",), "Does fresh noise help?", "Yes.", "FD from 15.6 to 11.9 (difference −3.7; −4.8 to −2.5).",
-    also="With 8 evaluations: keep eta 0.", caveat="Far from real images.",
-    slots=(
-        Slot("Effect on MMD ×1000", "−12.1", ("95 % interval −14.0 to −10.2",)),
-        Slot("FD, before → after", "15.6 → 11.9", legend=(("real", "real 0.9"), ("before", "eta 0"))),
+    Source(), "Does fresh noise help?", "Yes.", "FD from 15.6 to 11.9 (difference −3.7; −4.8 to −2.5).",
+    also="With 8 evaluations: keep eta 0.", warnings=["Far from real images."], caveats=["Fine noise."],
+    key_figures=(
+        KeyFigure("Effect on MMD ×1000", "−12.1", ("95 % interval −14.0 to −10.2",)),
+        KeyFigure("FD, before → after", "15.6 → 11.9", ("real images 0.9",), legend=(("before", "eta 0"),)),
     ),
 )  # fmt: skip
 FAILED = replace(PAGE, lead="No verdict.", verdict="The control failed.", failed=True)
@@ -33,12 +33,13 @@ def test_lines_are_the_first_screen_in_its_order() -> None:
     assert shown(PAGE, terminal=False).splitlines() == [
         "verdict: Yes. FD from 15.6 to 11.9 (difference −3.7; −4.8 to −2.5).",
         "also: With 8 evaluations: keep eta 0.",
-        "caveat: Far from real images.",
+        "warning: Far from real images.",
+        "caveat: Fine noise.",
         "  Effect on MMD ×1000: −12.1 (95 % interval −14.0 to −10.2)",
-        "  FD, before → after: 15.6 → 11.9 (real 0.9; eta 0)",
+        "  FD, before → after: 15.6 → 11.9 (real images 0.9)",
         "report: runs/x/report.html",
     ]
-    bare = shown(replace(PAGE, also="", caveat="", slots=()), terminal=False).splitlines()
+    bare = shown(replace(PAGE, also="", warnings=(), caveats=(), key_figures=()), terminal=False).splitlines()
     assert [line.partition(":")[0] for line in bare] == ["verdict", "report"]
 
 
@@ -48,11 +49,12 @@ def test_a_panel_has_the_same_numbers() -> None:
     for words in (
         PAGE.answer,
         PAGE.also,
-        PAGE.caveat,
+        *PAGE.warnings,
+        *PAGE.caveats,
         "−12.1",
         "95 % interval −14.0 to −10.2",
         "15.6 → 11.9",
-        "real 0.9; eta 0",
+        "real images 0.9",
     ):
         assert words in text
     assert "report: runs/x/report.html" in text

@@ -3,18 +3,17 @@
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 
 import tyro
 
-Result = TypeVar("Result")
 Dir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
 
 
-def main(directory: Dir) -> None:
+def report(directory: Dir) -> None:
     """Write the report on a finished run: DIR/report.html, DIR/report.md and DIR/figures/*.svg.
 
     It reads run.json, table.csv and the other files of the run, if they exist. No run is repeated, so you can call it
@@ -28,9 +27,7 @@ def main(directory: Dir) -> None:
     """
     from reports.render import write_report
 
-    page = _tried(lambda: write_report(directory))
-    print("\n".join(page.text))
-    _say(directory)
+    _print_report(directory, write_report(directory).text)
 
 
 def bench(file: File, out: Path | None = None) -> None:
@@ -40,12 +37,10 @@ def bench(file: File, out: Path | None = None) -> None:
         file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
         out: folder of the report. The default is FILE without its suffix.
     """
-    from reports.speed import write_bench_report
+    from reports.benchmarks import write_bench_report
 
     folder = out or file.with_suffix("")
-    page = _tried(lambda: write_bench_report(file, folder))
-    print("\n".join(page.text))
-    _say(folder)
+    _print_report(folder, write_bench_report(file, folder).text)
 
 
 def index(folder: Folder) -> None:
@@ -56,7 +51,7 @@ def index(folder: Folder) -> None:
     """
     from reports.index import write_index
 
-    print(f"index: {_tried(lambda: write_index(folder))}")
+    print(f"index: {write_index(folder)}")
 
 
 def publish(directory: Dir, out: Out) -> None:
@@ -66,28 +61,25 @@ def publish(directory: Dir, out: Out) -> None:
         directory: a result folder.
         out: a folder that does not exist.
     """
-    from reports.publish import publish as publishing
+    from reports.publish import publish_result
 
-    _tried(lambda: publishing(directory, out))
-    _say(out)
-
-
-def _say(folder: Path) -> None:
-    print(f"report:  {folder / 'report.html'}\ntext:    {folder / 'report.md'}\nfigures: {folder / 'figures'}")
+    publish_result(directory, out)
+    _print_report(out)
 
 
-def _tried(write: Callable[[], Result]) -> Result:
-    try:
-        return write()
-    except OSError as error:
-        raise ValueError(str(error)) from error
+def _print_report(folder: Path, lines: Sequence[str] = ()) -> None:
+    print(*lines, f"report:  {folder / 'report.html'}", f"text:    {folder / 'report.md'}", sep="\n")
+    print(f"figures: {folder / 'figures'}")
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs: DIR, bench FILE, index FOLDER, or publish DIR OUT."""
-    others: dict[str, Callable[..., None]] = {one.__name__: one for one in (bench, index, publish)}
+    """Parses and runs: DIR, bench FILE, index FOLDER, or publish DIR OUT. ValueError if a file cannot be read."""
+    others: dict[str, Callable[..., Any]] = {"bench": bench, "index": index, "publish": publish}
     named = arguments[:1] if arguments and arguments[0] in others else []
-    function = others[named[0]] if named else main
+    function = others[named[0]] if named else report
     text = cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0].replace("python -m reports", prog)
-    tyro.cli(function, prog=" ".join([prog, *named]), description=text, args=list(arguments[len(named) :]))
+    try:
+        tyro.cli(function, prog=" ".join([prog, *named]), description=text, args=list(arguments[len(named) :]))
+    except OSError as error:
+        raise ValueError(str(error)) from error
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reports import speed
+from reports import benchmarks
 from reports.page import Page
 
 FILE = Path(__file__).parent / "bench.json"
@@ -26,7 +26,7 @@ def changed(tmp_path: Path) -> Read:
         content = json.loads(FILE.read_text())
         change(content)
         (tmp_path / "changed.json").write_text(json.dumps(content))
-        return speed.bench_page(*speed.read_benchmarks(tmp_path / "changed.json"))
+        return benchmarks.bench_page(*benchmarks.read_benchmarks(tmp_path / "changed.json"))
 
     return read
 
@@ -46,16 +46,16 @@ def only(**wanted: Any) -> Change:
 def test_loops_of_equal_precision_are_compared(changed: Read, change: Change, answer: str) -> None:
     made = changed(change)
     assert made.answer == answer and len(answer.split()) <= 25
-    slots = {slot.label: (slot.value, *slot.notes) for slot in made.slots}
-    assert ("Ours, fp32" in slots) == (answer == OURS) == bool(made.caveat)
+    slots = {figure.label: (figure.value, *figure.notes) for figure in made.key_figures}
+    assert ("Ours, fp32" in slots) == (answer == OURS) == bool(made.caveats)
     assert answer == NOTHING or slots["Ours, fp32"] == ("213", "images per second", "203 to 222 (3 rounds)")
 
 
 def test_figure_and_tables_put_fp32_first_and_leave_empty_what_was_not_measured(changed: Any, tmp_path: Path) -> None:
     made = changed(lambda content: content["benchmarks"][4]["extra_info"].update(default=True))
     [figure], (sampling, training) = made.figures, made.tables
-    assert [family.title for family in figure.families] == ["fp32", "bf16, compiled"]
-    lines = [(line.label, line.value, line.word, line.bar.look) for line in figure.families[0].lines]
+    assert [section.title for section in figure.sections] == ["fp32", "bf16, compiled"]
+    lines = [(line.label, line.value, line.word, line.bar.look) for line in figure.sections[0].lines]
     assert lines == [("ours, eta 0", "213", "ours", "better"), ("diffusers Euler", "205", "", "not")]
     names = ["ours, eta 1, bf16, compiled", "ours, eta 0, fp32", "diffusers Euler, fp32"]
     assert [(row.name, row.best) for row in sampling.rows] == list(zip(names, [False, True, False], strict=True))

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.conditions import origin
+from reports.details import describe_origin
 from reports.formats import missing, number, percent, plural, short
-from reports.page import Axis, Bar, Column, Family, Figure, Line, Page, Row, Slot, Source, Table
+from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.render import write_page
 from reports.schema import BETTER
 
@@ -73,56 +73,44 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
     """The page. What is compared has one precision and is compiled on both sides, or on neither."""
     rows = rows[rows["suite"].isin(SUITES)]
-    rows = rows.assign(mode=[_mode(row) for _, row in rows.iterrows()])
-    machine = info.get("machine_info", {})
-    day = str(info.get("datetime", ""))[:10]
-    source = Source([_machine(machine), "network small, images of 32x32"], day)
-    found = equal(rows)
+    rows = rows.assign(mode=[f"{row['precision']}{', compiled' * bool(row['compiled'])}" for _, row in rows.iterrows()])
+    machine, commit = info.get("machine_info", {}), info.get("commit_info", {})
+    pair, key_figures = find_pair(rows), list[KeyFigure]()
     verdict = ("", "Sampling and training were not measured.")
-    slots = []
-    if found is not None:
-        ours, other = found
+    if pair is not None:
+        ours, other = pair
         ratio = ours["images_per_second"] / other["images_per_second"]
-        verdict = (
-            f"{ratio:.2g} times as fast.",
-            f"In {ours['mode']}, {ours['suite']} makes {_rate(ours)} images per second, {other['who']} {_rate(other)}.",
-        )
+        text = f"In {ours['mode']}, {ours['suite']} makes {_rate(ours)} images per second, "
+        verdict = (f"{ratio:.2g} times as fast.", f"{text}{other['who']} {_rate(other)}.")
         axis = Axis.over([ours["images_per_second"], other["images_per_second"]])
-        slots = [
-            Slot(
-                f"{name}, {row['mode']}", _rate(row), ["images per second", _rounds(row)], [_bar(axis, row)],
-                axis.place(0),
-            )
-            for name, row in (("Ours", ours), (other["who"], other))
-        ]  # fmt: skip
-    usual = rows[(rows["suite"] == "sampling") & rows["ours"] & rows["default"].astype(bool)]
-    if len(usual):
-        one = usual.iloc[0]
-        slots.append(Slot("What runs do here", _rate(one), [f"images per second, {one['mode']}", _rounds(one)]))
-    outside = rows.loc[rows["ours"] & (rows["suite"] == "sampling"), "share_outside"].dropna()
-    if len(outside):
-        slots.append(Slot("Outside the network", percent(outside.max()), ["of the time of sampling, at most"]))
+        for name, row in (("Ours", ours), (other["who"], other)):
+            notes, bars = ["images per second", _rounds(row)], [_bar(axis, row)]
+            key_figures.append(KeyFigure(f"{name}, {row['mode']}", _rate(row), notes, bars, axis.place(0)))
+    sampling = rows[rows["ours"] & (rows["suite"] == "sampling")]
+    for _, row in sampling[sampling["default"].astype(bool)].head(1).iterrows():
+        notes = [f"images per second, {row['mode']}", _rounds(row)]
+        key_figures.append(KeyFigure("What runs do here", _rate(row), notes))
+    if len(outside := sampling["share_outside"].dropna()):
+        share = percent(outside.max())
+        key_figures.append(KeyFigure("Outside the network", share, ["of the time of sampling, at most"]))
     tables = [_table(rows[rows["suite"] == suite], title) for suite, title in SUITES.items()]
-    commit = info.get("commit_info", {})
-    versions = {
-        "torch": machine.get("torch"),
-        "python": machine.get("python_version"),
-        "pytest-benchmark": info.get("version"),
-    }
+    versions = {"torch": machine.get("torch"), "python": machine.get("python_version"),
+                "pytest-benchmark": info.get("version")}  # fmt: skip
     about = {
         "command": "pytest --benchmark --benchmark-json=FILE.json", "commit": commit.get("id"),
         "dirty": commit.get("dirty"), "machine": _machine(machine),
         "versions": {name: version for name, version in versions.items() if version},
     }  # fmt: skip
     return Page(
-        source, "How fast is the loop, next to others with the same network?", *verdict, slots=slots,
-        caveat="Holds for this machine." if found is not None else "",
-        figures=[_figure(rows)] if len(rows) else [], tables=[table for table in tables if table.rows], noun="loop",
-        note="Same weights, one process.", conditions=[*TERMS, *origin(about)],
+        Source([_machine(machine), "network small, images of 32x32"], str(info.get("datetime", ""))[:10]),
+        "How fast is the loop, next to others with the same network?", *verdict, key_figures=key_figures,
+        caveats=["Holds for this machine."] if pair is not None else [], figures=[_figure(rows)] if len(rows) else [],
+        tables=[table for table in tables if table.rows], noun="loop", note="Same weights, one process.",
+        details=[*TERMS, *describe_origin(about)],
     )  # fmt: skip
 
 
-def equal(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
+def find_pair(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
     """Our loop and the fastest other one in the same mode: of sampling if it was measured, in fp32 if it was."""
     for suite in SUITES:
         same = rows[rows["suite"] == suite]
@@ -139,16 +127,19 @@ def _figure(rows: pd.DataFrame) -> Figure:
     """Images per second of every loop of the first suite that was measured, grouped by mode; equal precision first."""
     suite = next(suite for suite in SUITES if suite in set(rows["suite"]))
     same = rows[rows["suite"] == suite]
-    axis, families = Axis.over([0.0, *same["fastest"].rdiv(same["median"]).mul(same["images_per_second"])]), []
+    axis, sections = Axis.over([0.0, *same["fastest"].rdiv(same["median"]).mul(same["images_per_second"])]), []
     for mode in sorted(same["mode"].unique(), key=lambda mode: (mode != "fp32", mode)):
         part = same[same["mode"] == mode].sort_values("images_per_second", ascending=False, kind="stable")
         lines = [
             Line(row["who"], _bar(axis, row), _rate(row), "", "ours" if row["ours"] else "")
             for _, row in part.iterrows()
         ]
-        families.append(Family(mode, "", lines))
+        sections.append(FigureSection(mode, "", lines))
     note = "Images per second, median and range of the rounds; higher is better. Filled: ours."
-    return Figure(f"{SUITES[suite]}, by precision", note, families, axis, axis.place(0), (), axis.ticks)
+    return Figure(
+        f"{SUITES[suite]}, by precision", note, sections, axis, axis.place(0), (), axis.ticks,
+        label="Images per second", legend=[(BETTER, "ours"), ("not", "others")],
+    )  # fmt: skip
 
 
 def _bar(axis: Axis, row: pd.Series) -> Bar:
@@ -173,10 +164,6 @@ def _table(rows: pd.DataFrame, title: str) -> Table:
     ]  # fmt: skip
     batch = f", batches of {number(rows['batch'].iloc[0], 0)}" if len(rows) else ""
     return Table(f"{title}{batch}", COLUMNS, made)
-
-
-def _mode(row: pd.Series) -> str:
-    return row["precision"] + (", compiled" if row["compiled"] else "")
 
 
 def _rate(row: pd.Series) -> str:
