@@ -35,7 +35,7 @@ def bench_score(benchmark: Any, folders: tuple[Path, Path], tmp_path: Path) -> N
 
     def run() -> float:
         store = Cache(tmp_path / str(next(stores)))  # a new one, so that features are computed
-        return score(*folders, features="natural", store=store).spaces[0].sides[0].values["fd"].difference
+        return score(*folders, features="natural", store=store).values["images"]["fd"].value
 
     fd = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
     benchmark.extra_info |= {"n_images": 2 * N, "threads": torch.get_num_threads(), "fd": fd}

@@ -16,9 +16,9 @@ import torch
 
 from diffusion_core import load
 from experiments import compare
-from experiments.distances import copies as duplicates
+from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
-from experiments.distances.equivalence import harm
+from experiments.distances.equivalence import compare_laws
 from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.own.features import extract
 from experiments.run.compare import BestSet, Interaction, Row, Side, against_first
@@ -157,8 +157,9 @@ def harmless(runs: int) -> Iterator[Sequence[Any]]:
             for _ in range(runs):
                 places = whole[rng.integers(len(whole), size=n // 5)].ravel() if batched else rng.integers(5000, size=n)
                 units = np.arange(n) // 5 if batched else None
-                found.append(harm(before[places], after[places], units))
-                same += name == "2 % grey" and harm(before[places], before[places], units).verdict(0.02) == HARMLESS
+                found.append(compare_laws(before[places], after[places], units))
+                if name == "2 % grey":
+                    same += compare_laws(before[places], before[places], units).verdict(0.02) == HARMLESS
             share = float(np.sqrt(max(np.mean([one.distance.value for one in found]), 0) / found[0].scale))
             called = 100 * np.mean([one.verdict(share) == HARMLESS for one in found])
             unit = f"{n} pairs in batches of 5" if batched else f"{n} pairs"

@@ -7,7 +7,7 @@
     training.py  the training loop, a generator
     exact/       denoisers in closed form, as ground truth
     adapters/    other people's networks behind the model contract: vp, edm, flow
-    data.py      images and their standardisation
+    data/        images, latents and points, by name or from files
 
 The model contract used everywhere: `eps = model(x, sigma)` with x float (B, C, H, W) and sigma float (B,) in standard
 deviations of the data. eps has the shape of x and estimates the unit noise in x = x0 + sigma * noise. The estimate of
@@ -20,7 +20,7 @@ from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS, lazy_exports
 
 if TYPE_CHECKING:
     from diffusion_core import adapters
-    from diffusion_core.data import load
+    from diffusion_core.data.load import load
     from diffusion_core.exact import GaussianDenoiser
     from diffusion_core.networks import build
     from diffusion_core.noise import LogNormal, LogUniform
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffusion_core.training import train
 
 __getattr__ = lazy_exports("diffusion_core", {  # imported when they are asked for: most of them import torch
-    "data": "load",
+    "data.load": "load",
     "exact": "GaussianDenoiser",
     "networks": "build",
     "noise": "LogNormal LogUniform",

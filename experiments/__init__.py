@@ -1,9 +1,9 @@
 """Experiments: one file per question; `python -m experiments NAME` runs it.
 
-from experiments import compare, score                  # images that you already have: see scoring/
-from experiments import harmless, assert_harmless       # before and after a change
-from experiments import Ladder, Setting, Study, answer  # a question of your own: see sweep.py
-from experiments import check_network                   # the errors and the doubts of a network
+from experiments import compare, score                     # images that you already have: see scoring/
+from experiments import harmless, assert_harmless          # before and after a change
+from experiments import Ladder, Setting, Study, run_study  # a question of your own: see sweep.py
+from experiments import check_network                      # the errors and the doubts of a network
 """
 
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
     from experiments.check import check_network
     from experiments.run.compare import BestSet, Contrast, Interaction, against_first, control, interactions
-    from experiments.run.experiment import answer
+    from experiments.run.experiment import run_study
     from experiments.run.options import Options
     from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
     from experiments.run.study import Study
@@ -26,7 +26,7 @@ OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep f
 _own = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
     "check": "check_network",
     "run.compare": "BestSet Contrast Interaction against_first control interactions",
-    "run.experiment": "answer",
+    "run.experiment": "run_study",
     "run.options": "Options",
     "run.setting": "AlphaBetaLadder Ladder Setting",
     "run.study": "Study",
@@ -40,26 +40,7 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
-    "AlphaBetaLadder",
-    "BestSet",
-    "Contrast",
-    "Euler",
-    "Heun",
-    "Interaction",
-    "Ladder",
-    "LogNormal",
-    "LogUniform",
-    "Options",
-    "Sampler",
-    "Setting",
-    "Study",
-    "against_first",
-    "answer",
-    "assert_harmless",
-    "check_network",
-    "compare",
-    "control",
-    "harmless",
-    "interactions",
-    "score",
-]
+    "AlphaBetaLadder", "BestSet", "Contrast", "Euler", "Heun", "Interaction", "Ladder", "LogNormal", "LogUniform",
+    "Options", "Sampler", "Setting", "Study", "against_first", "assert_harmless", "check_network", "compare", "control",
+    "harmless", "interactions", "run_study", "score",
+]  # fmt: skip

@@ -9,7 +9,7 @@ import time
 from importlib import import_module
 from types import ModuleType
 
-from experiments.edge import guarded, importing, no_empty_words, program
+from experiments.entrypoint import exit_on_interrupt, program_name, reject_empty_arguments, run_main
 
 OTHERS = {  # name -> module whose command(arguments, prog) returns the exit status, and title
     "check": (
@@ -33,54 +33,53 @@ RENAMED = {"--model": "--network", "--model-label": "--label", "ladders --n-step
 
 def main() -> int:
     """Parses the arguments and runs the command. Prints any error as one line. Returns the exit status."""
-    return guarded(lambda: _run([*no_empty_words(sys.argv[1:])]))
+    return run_main(lambda: _run([*reject_empty_arguments(sys.argv[1:])]))
 
 
 sigmabench = main  # the console command
 
 
 def _run(arguments: list[str]) -> int:
-    began, command_line = time.time(), _imported("experiments.command_line")
-    names = [*command_line.STUDIES, "sweep"]
+    began, cli = time.time(), _imported("experiments.cli")
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(overview(command_line))
+        print(overview(cli))
         return 0 if arguments else 2
     name, *rest = arguments
+    names = [*cli.STUDIES, "sweep", *OTHERS]
     for word in (word.partition("=")[0] for word in rest if name != "sweep"):  # whose fields have any name
         if new := RENAMED.get(word) or RENAMED.get(f"{name} {word}"):
             raise ValueError(f"{word}: it is called {new} now")
     if name in OTHERS:
-        return int(_imported(OTHERS[name][0]).command(rest, f"{program()} {name}"))
+        return int(_imported(OTHERS[name][0]).command(rest, f"{program_name()} {name}"))
     if name not in names:
-        close = _imported("difflib").get_close_matches(name, [*names, *OTHERS], 1)
-        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join([*names, *OTHERS])}"
+        close = _imported("difflib").get_close_matches(name, names, 1)
+        hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(names)}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
-    study, options, folder = command_line.parse(name, rest, program())
-    answering = _imported("experiments.run.experiment")
+    study, options, folder = cli.parse(name, rest, program_name())
+    experiment = _imported("experiments.run.experiment")
     try:
-        return int(answering.answer(study, options, folder, began).status)
+        return int(experiment.run_study(study, options, folder, began).status)
     except SystemExit as error:
         raise ValueError(f"code of yours calls sys.exit({error}), which would end the run; it must not") from error
 
 
 def _imported(name: str) -> ModuleType:
-    with importing():
+    with exit_on_interrupt():
         return import_module(name)
 
 
-def overview(command_line: ModuleType) -> str:
+def overview(cli: ModuleType) -> str:
     """The text of `--help`."""
-    titles = {name: study.question for name, study in command_line.STUDIES.items()} | {"sweep": command_line.SWEEP}
+    titles = {name: study.question for name, study in cli.STUDIES.items()} | {"sweep": cli.SWEEP}
     titles |= {name: title for name, (_, title) in OTHERS.items()}
-    lines = "\n".join(f"  {name:13} {title}" for name, title in titles.items())
-    prog = program()
+    lines, prog = "\n".join(f"  {name:13} {title}" for name, title in titles.items()), program_name()
     return f"""usage: {prog} NAME [options]
 
 Each experiment answers one question about the noise of a diffusion model with a report.
 
 {lines}
 
-{command_line.SYMBOLS}
+{cli.SYMBOLS}
 
 Start with:
   {prog} beta --preset smoke     about 20 seconds: does everything work here?

@@ -22,9 +22,9 @@ from diffusion_core.validation import check_range
 from experiments.export.settings_file import ladder_from
 from experiments.own.names import SYNONYMS, sampler
 from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, Side, against_first, control
-from experiments.run.options import names, shown
+from experiments.run.options import names_option, option_help
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, Hidden, Of, Study
+from experiments.run.study import GPU, SMOKE, HiddenOption, SidesBySection, Study
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
 OTHERS = "Noise schedules on which fresh noise and DPM++ 2M without it are compared too: {names}."
@@ -65,14 +65,14 @@ class Beta(Study):
     """The same of all other settings, at most --n-samples."""
     explore_seeds: int = 1
     """Networks from which all settings but the primary contrast are sampled: the first ones."""
-    solvers: Annotated[tuple[str, ...], names(SOLVERS, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    solvers: Annotated[tuple[str, ...], names_option(SOLVERS, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     only_primary: bool = False
     """Run the primary contrast and its A/A control only."""
-    n_steps: Annotated[int | None, shown("N", f"{STEPS}; with --setting its largest budget")] = None
+    n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
     """Steps of the primary contrast's ladder. With --setting: one of its budgets."""
-    sigma_min: Annotated[float | None, shown("SIGMA", f"{LOWEST}; with --setting its own")] = None
+    sigma_min: Annotated[float | None, option_help("SIGMA", f"{LOWEST}; with --setting its own")] = None
     """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
-    setting: Annotated[Path | None, shown("FILE", "none: geometric from 30 to --sigma-min")] = None
+    setting: Annotated[Path | None, option_help("FILE", "none: geometric from 30 to --sigma-min")] = None
     """settings.json of a tune run: compare on the ladder that it recommends, one step per evaluation of its budget."""
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)
     """Values of beta at fixed alpha = 0.1. 0 is always added."""
@@ -82,9 +82,9 @@ class Beta(Study):
     """Lengths of the ladders on which quality is compared with cost."""
     pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Values of eta on these ladders. 0 is always added."""
-    other_ladders: Annotated[tuple[str, ...], names(OTHERS, SCHEDULES)] = ("linear",)
-    other_steps: Hidden[tuple[int, ...]] = (8, 16, STEPS)  # lengths of these
-    alpha: Hidden[float] = 0.1  # in section same-alpha
+    other_ladders: Annotated[tuple[str, ...], names_option(OTHERS, SCHEDULES)] = ("linear",)
+    other_steps: HiddenOption[tuple[int, ...]] = (8, 16, STEPS)  # lengths of these
+    alpha: HiddenOption[float] = 0.1  # in section same-alpha
 
     def check(self) -> None:
         super().check()
@@ -103,7 +103,7 @@ class Beta(Study):
         """The ladder of the primary contrast."""
         if self.setting:
             return ladder_from(self.setting, self.n_steps, self)
-        n_steps, sigma_min = (STEPS if self.n_steps is None else self.n_steps), self.sigma_min
+        n_steps, sigma_min = STEPS if self.n_steps is None else self.n_steps, self.sigma_min
         return Ladder(n_steps=n_steps, sigma_min=LOWEST if sigma_min is None else sigma_min)
 
     @property
@@ -154,7 +154,7 @@ class Beta(Study):
                     within, own = other.within(n_steps - final, solver), {"budget": n_steps, **few}
                     yield Setting(f"{text}, {label}", within, solver, OTHER, final_denoise=final, **own)
 
-    def compare(self, of: Of) -> Iterator[Comparison]:
+    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The primary contrast and its A/A control, then the exploratory contrasts."""
         primary = of.get((PRIMARY, None), {})
         if len(primary) == 2:

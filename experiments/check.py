@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from experiments.run.options import Device, shown
-from experiments.terminal import Terminal, Told, said, silent
+from experiments.console import ProgressCallback, Terminal, silent, status_line
+from experiments.run.options import Device, option_help
 
 if TYPE_CHECKING:
-    from diffusion_core.data_set import DataSet
+    from diffusion_core.data.dataset import DataSet
     from diffusion_core.samplers import Model
     from experiments.own.examine import CheckResult
 
@@ -30,15 +30,15 @@ class Check:
 
     network: Annotated[str, tyro.conf.arg(metavar="KIND:WHERE")]
     """python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE."""
-    label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
+    label: Annotated[int | Literal["balanced"] | None, option_help("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
     """The data set that it was trained on, as in the experiments."""
-    data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
+    data_root: Annotated[Path | None, option_help("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
     """Where downloaded data sets lie."""
     device: Device = "auto"
     """auto: CUDA if there is a CUDA device. mps (Apple) is untested. It has no float64, which adapters need."""
-    threads: Annotated[int | None, shown("N", "one per core")] = None
+    threads: Annotated[int | None, option_help("N", "one per core")] = None
     """CPU threads."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check")
     """Folder of check.png and check.json."""
@@ -56,16 +56,18 @@ def command(arguments: Sequence[str], prog: str) -> int:
     return int(not result.usable or (options.fail_on_doubt and bool(result.doubts)))
 
 
-def check_network(model: "Model", data: "DataSet", device: str = "cpu", progress: Told = silent) -> "CheckResult":
+def check_network(
+    model: "Model", data: "DataSet", device: str = "cpu", progress: ProgressCallback = silent
+) -> "CheckResult":
     """The errors and the doubts of a model that keeps the contract, on the data that it was trained on.
 
     Raises:
         ValueError: the model cannot be used at all, see `behaviour`.
     """
-    from experiments.own.behaviour import behaviour
     from experiments.own.examine import examine
+    from experiments.own.fingerprint import network_fingerprint
 
-    behaviour(model, data, device)
+    network_fingerprint(model, data, device)
     return examine(model, data, device, progress)
 
 
@@ -76,8 +78,8 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
         ValueError: there is no such device here, or the model cannot be used at all, see `external.load_foreign` and
             `behaviour`.
     """
-    from diffusion_core.data import load
-    from diffusion_core.data_set import Images
+    from diffusion_core.data.dataset import Images
+    from diffusion_core.data.load import load
     from experiments.own import external
     from experiments.own.check_shown import picture, show
     from experiments.own.files import read_json, write_json
@@ -101,7 +103,7 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
     text = f"checking {name}; other readings of it tried: "
     if note := busy_note(machine.threads):
         print(f"note: {note}")
-    with said(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
+    with status_line(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
         result = check_network(model, images, device, shares.append)
     out.mkdir(parents=True, exist_ok=True)
     if replaced not in (None, name):

@@ -19,9 +19,9 @@ from rich.table import Table
 
 from diffusion_core.conformance import check, check_policy
 from diffusion_core.conformance.policy import CHECKS
+from experiments.console import Terminal, is_live
 from experiments.own import modules, samplers
 from experiments.own.user_code import of_user
-from experiments.terminal import Terminal, is_live
 
 Row = dict[str, Any]
 Check = Callable[[Callable[[float], None]], Any]  # it receives what to call with the share of its work, gives a verdict
@@ -132,9 +132,11 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
     began, out, console = time.time(), place.absolute(), Terminal()  # wherever code of the user's goes
     checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
     if out.exists():
-        from experiments.run.result_folder import earlier  # it imports pandas and more: otherwise after the verdict
+        from experiments.run.result_folder import (
+            existing_results,  # it imports pandas and more: otherwise after the verdict
+        )
 
-        earlier(place)  # raises ValueError if others wrote there
+        existing_results(place)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = list[Any](), list[float]()
     failure: BaseException | None = None
@@ -232,12 +234,12 @@ def write(  # what is known when it ends
     kind, many = entries[0].kind, n_listed > 1
     question = QUESTIONS[kind][many].format(which if many else entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
-    with result_folder.held(out):
-        result_folder.clear(out)
+    with result_folder.lock_folder(out):
+        result_folder.remove_results(out)
         tables = policy_tables if kind == "policy" else sampler_tables
         for file, rows in tables(entries, verdicts, seconds).items():
             result_folder.write_rows(out / file, rows)
-        versions = result_folder.origin(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
+        versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
         info = {"experiment": f"check_{kind}", "preset": "", "question": question, "notes": [], "versions": versions}
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})

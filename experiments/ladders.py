@@ -20,10 +20,10 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.own.names import SYNONYMS, sampler
-from experiments.run.compare import CONTROL, BestSet, Comparison, against_first, control
-from experiments.run.options import names
+from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
+from experiments.run.options import names_option
 from experiments.run.setting import Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, Of, Study
+from experiments.run.study import GPU, SMOKE, Study
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
@@ -56,12 +56,18 @@ class Ladders(Study):
         '--ladders geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m',
     )
 
-    ladders: Annotated[tuple[str, ...], names(LADDERS, SCHEDULES)] = ("geometric", "karras", "cosine", "vp", "linear")
+    ladders: Annotated[tuple[str, ...], names_option(LADDERS, SCHEDULES)] = (
+        "geometric",
+        "karras",
+        "cosine",
+        "vp",
+        "linear",
+    )
     budgets: tuple[int, ...] = (8, 16, 32)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
     etas: tuple[float, ...] = (0.0, 1.0)
     """Noise of the sampler euler: 0 is DDIM (beta = 0), 1 is DDPM."""
-    samplers: Annotated[tuple[str, ...], names(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    samplers: Annotated[tuple[str, ...], names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     sigma_max: float = 30.0
     """First level of all ladders but ddpm's, in standard deviations of the data."""
     sigma_min: float = 0.03
@@ -85,24 +91,23 @@ class Ladders(Study):
 
     def settings(self) -> Iterator[Setting]:
         for budget in self.budgets:
-            for text in self.ladders:
-                for label, one in self.labels.items():
-                    yield self._setting(text, label, one, budget)
-        first = self._setting(self.ladders[0], *next(iter(self.labels.items())), self.budgets[-1])
-        yield replace(first, section=CONTROL, budget=None, draw=1)
+            settings = [self._setting(text, *pair, budget) for text in self.ladders for pair in self.labels.items()]
+            yield from settings
+        yield replace(settings[0], section=CONTROL, budget=None, draw=1)
 
-    def _setting(self, text: str, label: str, one: Sampler, budget: int) -> Setting:
+    def _setting(self, text: str, label: str, solver: Sampler, budget: int) -> Setting:
         ladder, final = self.ladder(text, budget)
-        within = ladder.within(budget - final, one)
-        return Setting(f"{text}, {label}", within, one, f"{budget} evaluations", final_denoise=final, budget=budget)
+        within = ladder.within(budget - final, solver)
+        return Setting(f"{text}, {label}", within, solver, f"{budget} evaluations", final_denoise=final, budget=budget)
 
-    def compare(self, of: Of) -> Iterator[Comparison]:
+    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """At each budget: every setting against the first ladder with the first sampler, and the set of the best."""
         budgets = [of.get((f"{budget} evaluations", budget), {}) for budget in self.budgets]
         first = f"{self.ladders[0]}, {next(iter(self.labels))}"
-        for here in budgets:
-            if first in here:
-                yield from against_first("setting", [*here.values()])
-                yield BestSet([*here.values()])
+        for sides in budgets:
+            if first in sides:
+                yield from against_first("setting", [*sides.values()])
+                yield BestSet([*sides.values()])
         for again in of.get((CONTROL, None), {}).values():
-            yield from (control(again, here[again.label]) for here in budgets[-1:] if again.label in here)
+            if again.label in budgets[-1]:
+                yield control(again, budgets[-1][again.label])

@@ -6,20 +6,15 @@
 Runs with precision "auto" time their network once and remember the result (run/autotune.py).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.run.options import Device, shown
-
-if TYPE_CHECKING:
-    from experiments.run.cache import Cache
+from experiments.run.options import Device, option_help
 
 HELP = """How fast this machine computes, and what runs choose for that reason.
 
@@ -40,7 +35,7 @@ Examples:
 
 
 @dataclass(frozen=True)
-class Options:
+class MachineOptions:
     """What is shown or timed."""
 
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
@@ -51,7 +46,7 @@ class Options:
     """The network that --measure times if nothing is remembered."""
     device: Device = "auto"
     """The device on which --measure times that network."""
-    threads: Annotated[int | None, shown("N", "one per core")] = None
+    threads: Annotated[int | None, option_help("N", "one per core")] = None
     """CPU threads per run, for --measure."""
     json: bool = False
     """Print the timings as JSON."""
@@ -60,48 +55,34 @@ class Options:
 def command(arguments: Sequence[str], prog: str) -> int:
     """Shows the timings, or measures them again. Returns the exit status."""
     options = tyro.cli(
-        Options,
+        MachineOptions,
         prog=prog,
         description=HELP.replace("{prog}", prog),
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    from experiments.console import Terminal
+    from experiments.run.autotune import measure_again
     from experiments.run.cache import Cache, read_header
-    from experiments.terminal import Terminal
+    from experiments.run.machine import Machine
 
     console, cache = Terminal(), Cache(options.store.expanduser())
     if options.measure:
         with console.status("measuring, for some seconds"):
-            _measure(options, cache)
-    timings = [_timing(*read_header(path)) for path in sorted((cache.root / "timings").glob("*.safetensors"))]
+            measure_again(options.network, Machine.resolve(options.device, threads=options.threads), cache, print)
+    headers = [read_header(path) for path in sorted((cache.root / "timings").glob("*.safetensors"))]
+    timings = [json.loads(key) | facts for key, facts in headers]
     if options.json:
         print(json.dumps(timings))
         return 0
     if not timings:
         console.print(f"nothing is remembered in {cache.root} yet; --measure times this machine now")
     for timing in timings:
-        _show(timing, console)
+        _print_timing(timing, console)
     return 0
 
 
-def _timing(key: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What was timed, and the seconds of each mode, as one dict."""
-    return json.loads(key) | dict(facts)
-
-
-def _measure(options: Options, cache: Cache) -> None:
-    """Times a network that is trained here again."""
-    from experiments.run.autotune import BenchmarkKey, timings
-    from experiments.run.machine import Machine
-    from experiments.run.networks import RECIPES, Trained
-
-    machine = Machine.resolve(options.device, threads=options.threads)
-    network = Trained(network=options.network, machine=machine, **RECIPES["fast"])
-    cache.path("timings", BenchmarkKey.of(network, machine)).unlink(missing_ok=True)
-    timings(network, machine, cache, print)
-
-
-def _show(timing: Mapping[str, Any], console: Any) -> None:
+def _print_timing(timing: Mapping[str, Any], console: Any) -> None:
     """Prints what was timed, and a table of the modes."""
     from rich.table import Table
 

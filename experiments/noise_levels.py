@@ -20,9 +20,9 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.own.names import law
 from experiments.run.compare import CONTROL, Row
-from experiments.run.options import names
+from experiments.run.options import names_option
 from experiments.run.setting import Ladder, Setting
-from experiments.run.study import GPU, SMOKE, Hidden, Study
+from experiments.run.study import GPU, SMOKE, HiddenOption, Study
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults
@@ -61,20 +61,20 @@ class NoiseLevels(Study):
         "--weightings karras unit-eps --cross",
     )
 
-    laws: Annotated[tuple[str, ...], names(LAWS, NOISE_DISTRIBUTIONS)] = (
+    laws: Annotated[tuple[str, ...], names_option(LAWS, NOISE_DISTRIBUTIONS)] = (
         "log-normal",
         "log-logistic",
         "log-uniform",
         "vp",
     )
-    weightings: Annotated[tuple[str, ...], names("Weights of the loss: {names}.", WEIGHTINGS)] = (
+    weightings: Annotated[tuple[str, ...], names_option("Weights of the loss: {names}.", WEIGHTINGS)] = (
         "karras",
         "min-snr-1.25",
     )
     parameterisations: Annotated[
-        tuple[str, ...], names("Meaning of the network's output: {names}.", PARAMETERISATIONS)
+        tuple[str, ...], names_option("Meaning of the network's output: {names}.", PARAMETERISATIONS)
     ] = ("preconditioned",)
-    recipe: Hidden[Literal["fast", "plain"]] = "plain"  # the lists above vary what a recipe is made of
+    recipe: HiddenOption[Literal["fast", "plain"]] = "plain"  # the lists above vary what a recipe is made of
     cross: bool = False
     """Train every combination, instead of changing one thing at a time."""
     n_steps: int = 32
@@ -97,16 +97,13 @@ class NoiseLevels(Study):
     def training(self) -> dict[str, dict[str, Any]]:
         """Label -> what is special in its training. The first is the baseline."""
         axes = (self.laws, self.weightings, self.parameterisations)
-        first, out = tuple(axis[0] for axis in axes), dict[str, dict[str, Any]]()
-        for setting in itertools.product(*axes):
-            if self.cross or sum(a != b for a, b in zip(setting, first, strict=True)) <= 1:
-                noise, weighting, parameterisation = setting
-                changes = [
-                    noise,
-                    *(value for value, usual in zip(setting[1:], first[1:], strict=True) if value != usual),
-                ]
+        first, out = [axis[0] for axis in axes], dict[str, dict[str, Any]]()
+        for values in itertools.product(*axes):
+            noise, weighting, parameterisation = values
+            others = [value for value, usual in zip(values[1:], first[1:], strict=True) if value != usual]
+            if self.cross or len(others) + (noise != first[0]) <= 1:
                 own = {"noise": law(noise, self.data_std), "weighting": weighting}
-                out[", ".join(changes)] = own | {"parameterisation": parameterisation}
+                out[", ".join([noise, *others])] = own | {"parameterisation": parameterisation}
         return out
 
     def settings(self) -> Iterator[Setting]:
@@ -117,9 +114,9 @@ class NoiseLevels(Study):
             if number == 0:  # settings differ in their network, so the control does too
                 yield Setting(label, ladder, Euler(self.etas[0]), CONTROL, training, retrained=True)
 
-    def more(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
+    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
         """The held-out error of each network, and the noise distributions of training."""
-        from experiments.run.error_curve import curves, densities
+        from experiments.run.error_curve import curve_rows, density_rows
 
         networks = dict.fromkeys(run.network for run in results.files if run.setting.section != CONTROL)
-        return {"curves.csv": curves(networks, results.cache), "densities.csv": densities(networks)}
+        return {"curves.csv": curve_rows(networks, results.cache), "densities.csv": density_rows(networks)}

@@ -9,11 +9,11 @@ import tyro
 from rich.filesize import decimal
 from rich.table import Table
 
-from experiments.terminal import Terminal
+from experiments.console import Terminal
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoreOptions:
     """Shows how much of each kind a store holds.
 
     A store holds what runs share: networks, samples and scores, each a file named by the hash of its config. Any of
@@ -28,21 +28,18 @@ class Stored:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Parses the arguments and shows the store. Returns the exit status."""
-    options, console = tyro.cli(Stored, prog=prog, args=list(arguments)), Terminal()
-    root = options.store.expanduser()
-    kinds = {folder.name: sorted(folder.glob("*.safetensors")) for folder in sorted(root.glob("*")) if folder.is_dir()}
-    kinds = {name: files for name, files in kinds.items() if files}
-    if options.kind is not None and options.kind not in kinds:
-        there = ", ".join(kinds) or "no kinds"
-        raise ValueError(f"kind={options.kind!r}: there is none in {root}; there are {there}")
-    table = Table(title=f"store {root}", title_justify="left")
-    table.add_column("kind" if options.kind is None else "file")
-    for heading in ("number",) * (options.kind is None) + ("size",):
+    options, console = tyro.cli(StoreOptions, prog=prog, args=list(arguments)), Terminal()
+    root, kind = options.store.expanduser(), options.kind
+    files = {path.name: sorted(path.glob("*.safetensors")) for path in sorted(root.glob("*")) if path.is_dir()}
+    files = {name: paths for name, paths in files.items() if paths}
+    if kind is not None and kind not in files:
+        raise ValueError(f"kind={kind!r}: there is none in {root}; there are {', '.join(files) or 'no kinds'}")
+    table = Table("kind" if kind is None else "file", title=f"store {root}", title_justify="left")
+    for heading in ("number", "size") if kind is None else ("size",):
         table.add_column(heading, justify="right")
-    if options.kind is not None:
-        for path in kinds[options.kind]:
-            table.add_row(path.stem, decimal(path.stat().st_size))
-    for name, files in kinds.items() if options.kind is None else ():
-        table.add_row(name, f"{len(files):,}", decimal(sum(path.stat().st_size for path in files)))
-    console.print(table if kinds else f"store {root} holds nothing", soft_wrap=not kinds)
+    for path in files[kind] if kind is not None else ():
+        table.add_row(path.stem, decimal(path.stat().st_size))
+    for name, paths in files.items() if kind is None else ():
+        table.add_row(name, f"{len(paths):,}", decimal(sum(path.stat().st_size for path in paths)))
+    console.print(table if files else f"store {root} holds nothing", soft_wrap=not files)
     return 0

@@ -33,11 +33,11 @@ from typing import Annotated, Any, ClassVar
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.edge import program
+from experiments.entrypoint import program_name
 from experiments.own.names import SYNONYMS, law, sampler
 from experiments.own.source import OWN, import_own
 from experiments.own.user_code import of_user
-from experiments.run.options import Options, one_name, shown
+from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study
 
@@ -47,6 +47,7 @@ RECIPES = "that of --recipe"
 LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
+RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 OLD = "QUESTION is now its `question`, runs() its method settings(), PRESETS its `presets`"
 
 
@@ -64,21 +65,21 @@ class OneSetting(Study):
     )
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, *TRAINING)
 
-    law: Annotated[str | None, one_name(LAWS, NOISE_DISTRIBUTIONS, RECIPES)] = None
-    weighting: Annotated[str, one_name("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
-    parameterisation: Annotated[str | None, one_name(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
-    stable_above: Annotated[float | None, shown("SIGMA", RECIPES)] = None
+    law: Annotated[str | None, name_option(LAWS, NOISE_DISTRIBUTIONS, RECIPES)] = None
+    weighting: Annotated[str, name_option("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
+    parameterisation: Annotated[str | None, name_option(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
+    stable_above: Annotated[float | None, option_help("SIGMA", RECIPES)] = None
     """Noise level above which the target is the mean of the noises that could have made the image. inf: nowhere."""
-    stratified: Annotated[bool | None, shown("{True,False}", RECIPES)] = None
+    stratified: Annotated[bool | None, option_help("{True,False}", RECIPES)] = None
     """Spread the noise levels of a batch evenly over the noise distribution."""
-    ladder: Annotated[str, one_name(LADDERS, SCHEDULES)] = "geometric"
+    ladder: Annotated[str, name_option(LADDERS, SCHEDULES)] = "geometric"
     n_steps: int = 32
     """Steps of the ladder."""
     sigma_max: float = 30.0
     """First level, in standard deviations of the data."""
     sigma_min: float = 0.03
     """Last level."""
-    sampler: Annotated[str, one_name(KINDS, [*SAMPLERS, *SYNONYMS])] = "euler(eta=1)"
+    sampler: Annotated[str, name_option(KINDS, [*SAMPLERS, *SYNONYMS])] = "euler(eta=1)"
     final_denoise: bool = False
     """End with x - sigma*eps at the last level: one more evaluation."""
 
@@ -87,19 +88,19 @@ class OneSetting(Study):
         if "law" in training:
             training["noise"] = law(training.pop("law"), self.data_std)
         ladder, final = read_ladder(self.ladder, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
-        one, last = sampler(self.sampler), final or self.final_denoise
-        label = f"{self.ladder}, {one.name}"
-        yield Setting(label, ladder, one, self.ladder, training if self.trains else {}, final_denoise=last)
+        solver, last = sampler(self.sampler), final or self.final_denoise
+        label, training = f"{self.ladder}, {solver.name}", training if self.trains else {}
+        yield Setting(label, ladder, solver, self.ladder, training, final_denoise=last)
 
 
-def read(path: Path) -> type[Study]:
+def read_study(path: Path) -> type[Study]:
     """The study in FILE.py, which may import modules next to it.
 
     Raises:
         ValueError: there is no such file, its import fails, or it has not one study. The message names the line, if
             that is known.
     """
-    what = f"file={str(path)!r}"
+    what, see = f"file={str(path)!r}", f"see {program_name()} sweep --help"
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{what}: there is no such Python file")
     import_module("experiments.run.networks")  # so that its tables are known as we ship them, before FILE changes them
@@ -108,39 +109,38 @@ def read(path: Path) -> type[Study]:
             module = import_own(path)
     except ValueError as error:
         if "experiments.config" in str(error):  # where files of old imported Ladder from
-            why = f"{error}; write a class of the kind `class Mine(Study)`: {OLD}"
-            raise ValueError(f"{why}; see {program()} sweep --help") from None
+            raise ValueError(f"{error}; write a class of the kind `class Mine(Study)`: {OLD}; {see}") from None
         raise
     found = [
-        one
-        for one in vars(module).values()
-        if isinstance(one, type) and issubclass(one, Study) and one.__module__ == OWN and not one.__subclasses__()
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, Study) and kind.__module__ == OWN and not kind.__subclasses__()
     ]
     if len(found) != 1:
         many = f"{len(found)} studies" if found else "no class of the kind `class Mine(Study)`"
-        old = hasattr(module, "QUESTION") or hasattr(module, "runs")
-        hint = OLD if old else "one is needed"
-        raise ValueError(f"{what}: it has {many}; {hint}; see {program()} sweep --help")
+        hint = OLD if hasattr(module, "QUESTION") or hasattr(module, "runs") else "one is needed"
+        raise ValueError(f"{what}: it has {many}; {hint}; {see}")
     return _checked(what, found[0])
 
 
 def _checked(what: str, study: type[Study]) -> type[Study]:
-    parameters = study.__dict__.get("__dataclass_params__")
+    """The study, with the presets of all. ValueError unless its class is one that can be run."""
+    name, presets, parameters = study.__name__, study.presets, study.__dict__.get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
-        raise ValueError(
-            f"{what}: write @dataclass(frozen=True) above class {study.__name__}, so that its fields count"
-        )
+        raise ValueError(f"{what}: write @dataclass(frozen=True) above class {name}, so that its fields count")
+    options = {field.name for field in fields(study)}
+    if old := next((old for old in RENAMED if hasattr(study, old) and old not in options), None):
+        raise ValueError(f"{what}: {old} of class {name}: it is called {RENAMED[old]} now")
     if not (isinstance(getattr(study, "question", None), str) and study.question.strip()):
-        raise ValueError(f"{what}: class {study.__name__} needs a question, the title of its report")
+        raise ValueError(f"{what}: class {name} needs a question, the title of its report")
     if study.settings is Study.settings:
-        raise ValueError(f"{what}: class {study.__name__} needs a method settings(), which yields what to compare")
-    presets = study.presets
+        raise ValueError(f"{what}: class {name} needs a method settings(), which yields what to compare")
     if not isinstance(presets, Mapping) or not all(isinstance(values, Mapping) for values in presets.values()):
         raise ValueError(f"{what}: presets must be a dict of names and dicts of options")
     if unknown := sorted(map(str, presets.keys() - Study.presets.keys())):
         raise ValueError(f"{what}: presets has {unknown[0]!r}; its names are {', '.join(Study.presets)}")
-    if taken := sorted({field.name for field in fields(study)} & {field.name for field in fields(Options)}):
-        raise ValueError(f"{what}: {taken[0]} is an option of all experiments; give the field another name")
+    if common := sorted(options & {field.name for field in fields(Options)}):
+        raise ValueError(f"{what}: {common[0]} is an option of all experiments; give the field another name")
     study.presets = {**Study.presets, **presets}
     for values in study.presets.values():
         study(**values).check()

@@ -11,7 +11,7 @@ default is recommended, else the default, and exported so that it can be pasted 
 
 import math
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,11 +24,11 @@ from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.ladders import LADDERS, Ladders
 from experiments.own.names import sampler
-from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, control
-from experiments.run.options import names, shown
+from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, SidesBySection, control
+from experiments.run.options import names_option, option_help
 from experiments.run.setting import Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, Hidden, Of, Say
-from reports.schema import RACE
+from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
+from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
     from experiments.run.tables import ResultTables, RunResults
@@ -71,7 +71,9 @@ class Tune(Ladders):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch diffusers',
     )
 
-    ladders: Annotated[tuple[str, ...], names(LADDERS, SCHEDULES)] = (  # vp: even steps in time, as in DDIM and DDPM
+    ladders: Annotated[
+        tuple[str, ...], names_option(LADDERS, SCHEDULES)
+    ] = (  # vp: even steps in time, as in DDIM and DDPM
         "vp",
         "karras",
         "geometric",
@@ -101,17 +103,17 @@ class Tune(Ladders):
     sigma_max=20, sigma_min=0.05), heun(s_churn=1)'. With end=0 the last evaluation is a step to sigma 0. Without a
     value: none."""
     default: Annotated[
-        str | None, shown("TEXT", "DDIM on the first ladder; for a flow or DDPM's table, on its own levels")
+        str | None, option_help("TEXT", "DDIM on the first ladder; for a flow or DDPM's table, on its own levels")
     ] = None
     """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
-    time: Annotated[str | None, shown("TIME", "no limit")] = None
+    time: Annotated[str | None, option_help("TIME", "no limit")] = None
     """Stop after this time, such as 10min: the race begins nothing after 60 % of it, and the confirmation nothing after
     its end. The report lists what did not run."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
-    export: Annotated[tuple[Library, ...] | None, shown("LIBRARY [LIBRARY ...]", "all that apply")] = None
+    export: Annotated[tuple[Library, ...] | None, option_help("LIBRARY [LIBRARY ...]", "all that apply")] = None
     """Code to write besides settings.json, which is json: torch, diffusers."""
-    race_samples: Hidden[int] = 166  # images per network in the race
+    race_samples: HiddenOption[int] = 166  # images per network in the race
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "etas", tuple(sorted({*self.etas, *DEFAULT_ETAS})))
@@ -120,15 +122,14 @@ class Tune(Ladders):
         super().check()
         check_range("search_seed", self.search_seed, 0, 1_000_000)
         check_range("race_samples", self.race_samples, 1)
-        _ = self.limit
+        _ = self.time_limit
 
     @property
-    def limit(self) -> float:
+    def time_limit(self) -> float:
         """The seconds of --time. ValueError for a text that is no duration such as 10min."""
         if self.time is None:
             return math.inf
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", self.time.strip())
-        if not match:
+        if not (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", self.time.strip())):
             raise ValueError(f"time={self.time!r}: it must read like 90s, 10min or 2h")
         return float(match[1]) * UNITS[match[2]]
 
@@ -136,15 +137,22 @@ class Tune(Ladders):
     def notes(self) -> Sequence[str]:
         """Which settings do not take part in the race, and why: one text per reason and race."""
         absent: dict[tuple[int | None, str], list[str]] = {}
-        for one in self.settings():
-            if one.impossible:
-                absent.setdefault((one.budget, one.impossible), []).append(f"“{one.label}”")
+        for setting in self.settings():
+            if setting.impossible:
+                absent.setdefault((setting.budget, setting.impossible), []).append(f"“{setting.label}”")
         return [
             f"not run: {', '.join(labels)}, {budget} evaluations: {why}" for (budget, why), labels in absent.items()
         ]
 
     @cached_property
-    def known(self) -> tuple[float, float]:
+    def _adapter(self) -> Any:
+        from diffusion_core.data.load import resolve
+        from experiments.run.networks import adapter_of
+
+        return adapter_of(self.network, resolve(self.data), self.label) if ":" in self.network else None
+
+    @cached_property
+    def span(self) -> tuple[float, float]:
         """The lowest and the highest level that the network knows."""
         return self._adapter.span if self._adapter else (0.0, math.inf)
 
@@ -153,31 +161,24 @@ class Tune(Ladders):
         """The schedules of the loops that networks of this kind come with."""
         return self._adapter.usual if self._adapter else ()
 
-    @cached_property
-    def _adapter(self) -> Any:
-        from diffusion_core.data import resolve
-        from experiments.run.networks import adapter_of
-
-        return adapter_of(self.network, resolve(self.data), self.label) if ":" in self.network else None
-
     def ladder(self, text: str, n_steps: int) -> tuple[Ladder, bool]:
-        high, low = min(self.sigma_max, self.known[1]), max(self.sigma_min, self.known[0])
-        return read_ladder(text, n_steps, self.data_std, high, low)
+        low, high = self.span
+        return read_ladder(text, n_steps, self.data_std, min(self.sigma_max, high), max(self.sigma_min, low))
 
     @cached_property
-    def defaults(self) -> tuple[tuple[str, str], ...]:
+    def defaults(self) -> dict[str, tuple[str, str]]:
         """What is used without tuning, the user's own first: DDIM, then DDPM, on the first or usual ladder."""
         ladder = _to_zero(self.usual[0]) if self.usual else self.ladders[0]
         own = [read_setting("default", self.default)] if self.default else []
-        return (*own, *((ladder, f"eta {eta:g}") for eta in DEFAULT_ETAS))
+        return _by_label([*own, *((ladder, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
 
     @cached_property
-    def candidates(self) -> list[tuple[str, str]]:
-        """The settings that race, as ladder and sampler: the defaults, which need no tuning, lead."""
-        product = [(ladder, label) for ladder in self.ladders for label in self.labels]
-        own = [(_to_zero(ladder), label) for ladder in self.usual for label in self.labels]
+    def candidates(self) -> dict[str, tuple[str, str]]:
+        """The settings that race, by label, as ladder and sampler: the defaults, which need no tuning, lead."""
+        ladders = [*self.ladders, *map(_to_zero, self.usual)]
+        product = [(ladder, label) for ladder in ladders for label in self.labels]
         single = [read_setting("settings", text) for text in self.single]
-        return [*dict.fromkeys([*self.defaults, *product, *own, *single])]
+        return self.defaults | _by_label([*product, *single])
 
     def settings(self) -> Iterator[Setting]:
         """The race. Churn raises no level above the highest that the network knows."""
@@ -185,38 +186,38 @@ class Tune(Ladders):
 
         for budget in self.budgets:
             raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
-            for text, label in self.candidates:
-                one = self.labels.get(label) or sampler(label)
+            for name, (text, label) in self.candidates.items():
+                solver = self.labels.get(label) or sampler(label)
                 levels, final = self.ladder(text, budget)
-                name, ladder = f"{text}, {label}", exactly(budget, levels, one, final)
+                ladder = ladder_for_budget(budget, levels, solver, final)
                 why = "" if ladder else f"{label}: no ladder takes exactly {budget} evaluations"
                 if ladder:
-                    one = one.below(self.known[1], ladder.sigmas())
-                    first = raced.setdefault((ladder.sigmas(), one, final), name)
-                    why = unknown_levels(one, ladder.sigmas(), self.known)
+                    solver = solver.below(self.span[1], ladder.sigmas())
+                    first = raced.setdefault((ladder.sigmas(), solver, final), name)
+                    why = unknown_levels(solver, ladder.sigmas(), self.span)
                     why = why or ("" if first == name else f"it is the same as “{first}”")
                 yield Setting(
-                    name, ladder or levels, one, RACE, final_denoise=final, budget=budget,
+                    name, ladder or levels, solver, RACE, final_denoise=final, budget=budget,
                     n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=why,
                 )  # fmt: skip
 
-    def then(self, results: "RunResults", say: Say) -> Iterator[Setting]:
+    def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
         """The best of each race and the defaults, on images that no race saw; the A/A control of the last section.
 
         The default comes first, then the best: if the time is up too soon, these are compared.
         """
-        first, *others = (f"{ladder}, {label}" for ladder, label in self.defaults)
         again: Setting | None = None
         for (_, budget), sides in results.sides.items():
             section = f"{budget} evaluations"
-            ran = sorted((side for side in sides.values() if side.whole), key=_value)
-            failed = [label for label, side in sides.items() if _failed(results, side)]
+            ran = sorted((side for side in sides.values() if side.whole), key=_score)
+            failed = [label for label, side in sides.items() if _has_failed(results, side)]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
-            say(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
+            notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
             for why, labels in (("the time was up", late), ("a run failed", failed)):
                 if labels:
-                    say(f"{section}: left out, since {why}: {', '.join(f'“{label}”' for label in labels)}")
-            kept = dict.fromkeys([first, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
+                    notify(f"{section}: left out, since {why}: {', '.join(f'“{label}”' for label in labels)}")
+            default, *others = self.defaults
+            kept = dict.fromkeys([default, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
             chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
             fresh: dict[str, Any] = {"section": section, "n": self.n_samples, "draw": self._draw(FRESH)}
             yield from (replace(setting, **fresh) for setting in chosen)
@@ -227,15 +228,14 @@ class Tune(Ladders):
     def _draw(self, number: int) -> int:
         return self.search_seed * AGAIN + number
 
-    def compare(self, of: Of) -> Iterator[Comparison]:
+    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The finalists against what is used without tuning; the set of the best; then single knobs, in the race."""
         last: Mapping[str, Side] = {}
         for (section, budget), sides in of.items():
             if section in (CONTROL, RACE):
                 continue
             last = sides
-            names = (f"{ladder}, {label}" for ladder, label in self.defaults)
-            first = next((sides[name] for name in names if name in sides), None)
+            first = next((sides[name] for name in self.defaults if name in sides), None)
             if first:
                 others = [side for side in sides.values() if side is not first]
                 yield from (Contrast("tuned", side, first) for side in others)
@@ -253,33 +253,29 @@ class Tune(Ladders):
         Each is compared with the first of its kind. The best was chosen on these images, so it scores a little too well
         on them.
         """
-        parts = {f"{text}, {label}": (text, label) for text, label in self.candidates}
-        best = parts[min(raced, key=_value).label]
+        best = self.candidates[min(raced, key=_score).label]
         for kind, knob in (("sampler", 0), ("ladder", 1)):
-            same = [side for side in raced if parts[side.label][knob] == best[knob]]
-            yield from (Contrast(kind, side, same[0]) for side in same[1:])
+            first, *others = (side for side in raced if self.candidates[side.label][knob] == best[knob])
+            yield from (Contrast(kind, side, first) for side in others)
 
-    def more(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
+    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
         """The race."""
-        from reports.schema import JUDGE
-
         confirmed = {(run.setting.budget, run.setting.label) for run in results.runs if run.setting.section != RACE}
+        shared = {"section": RACE, "metric": JUDGE, "n_samples": min(self.race_samples, self.n_samples)}
+        sides = (side for (section, _), same in results.sides.items() if section == RACE for side in same.values())
         return {
             "race.csv": [
-                {"section": RACE, "setting": side.label, "budget": budget, "metric": JUDGE, "value": _value(side)}
-                | {"n_samples": min(self.race_samples, self.n_samples), "left": (budget, side.label) in confirmed}
-                for (section, budget), sides in results.sides.items()
-                if section == RACE
-                for side in sides.values()
-                if side.whole
+                {"setting": side.label, "budget": side.budget, "value": _score(side)}
+                | {"left": (side.budget, side.label) in confirmed} | shared
+                for side in sides if side.whole
             ]
-        }
+        }  # fmt: skip
 
-    def finish(self, folder: Path, results: "RunResults", tables: "ResultTables", say: Say) -> None:
+    def after_write(self, folder: Path, results: "RunResults", tables: "ResultTables", notify: Notify) -> None:
         """Writes settings.json, and code to paste."""
         from experiments.export.export import write_settings
 
-        write_settings(folder, results, tables.tables.get("best_sets.csv", ()), say, self.export)
+        write_settings(folder, results, tables.tables.get("best_sets.csv", ()), notify, self.export)
 
 
 def read_setting(option: str, text: str) -> tuple[str, str]:
@@ -291,16 +287,21 @@ def read_setting(option: str, text: str) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def exactly(budget: int, ladder: Ladder, one: Sampler, final: bool) -> Ladder | None:
+def ladder_for_budget(budget: int, ladder: Ladder, solver: Sampler, final: bool) -> Ladder | None:
     """The ladder of this schedule on which the sampler takes exactly `budget` evaluations, else None.
 
     `final`: whether the last evaluation is a step to 0, after the ladder.
     """
-    longest = ladder.within(budget - final, one)
+    longest = ladder.within(budget - final, solver)
     try:
-        return longest if one.planned_nfe(longest.sigmas()) + final == budget else None
+        return longest if solver.planned_nfe(longest.sigmas()) + final == budget else None
     except ValueError:  # it suits no ladder of this schedule
         return None
+
+
+def _by_label(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    """Settings by their labels, as ladder and sampler."""
+    return {f"{ladder}, {label}": (ladder, label) for ladder, label in pairs}
 
 
 def _to_zero(ladder: str) -> str:
@@ -308,15 +309,12 @@ def _to_zero(ladder: str) -> str:
     return f"{ladder[:-1]}, end=0)" if ladder.endswith(")") else f"{ladder}(end=0)"
 
 
-def _value(side: Side) -> float:
+def _score(side: Side) -> float:
     """The mean of the metric that decides, over networks."""
-    from reports.schema import JUDGE
-
     values = [float(row[JUDGE]) for row in side.rows.values()]
     return sum(values) / len(values)
 
 
-def _failed(results: "RunResults", side: Side) -> bool:
-    place = (side.section, side.budget, side.label)
-    same = (run for run in results.runs if (run.setting.section, run.setting.budget, run.setting.label) == place)
-    return any(run.score_id in results.failed for run in same)
+def _has_failed(results: "RunResults", side: Side) -> bool:
+    same = (run for run in results.runs if (run.setting.section, run.setting.budget) == side.place)
+    return any(run.score_id in results.failed for run in same if run.setting.label == side.label)

@@ -2,15 +2,15 @@
 
 import sys
 
-from experiments.edge import guarded, importing, no_empty_words
+from experiments.entrypoint import exit_on_interrupt, reject_empty_arguments, run_main
 
 
 def run() -> int:
     """Reads the command line and writes a report. Returns the exit status."""
-    with importing():
+    with exit_on_interrupt():
         from reports.cli import command
-    return command([*no_empty_words(sys.argv[1:])], "python -m reports")
+    return command([*reject_empty_arguments(sys.argv[1:])], "python -m reports")
 
 
 if __name__ == "__main__":
-    sys.exit(guarded(run))
+    sys.exit(run_main(run))

@@ -24,7 +24,7 @@ from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Samp
 from diffusion_core.schedules import alpha_beta_ladder
 from diffusion_core.training import WEIGHTINGS
 from experiments.distances import features
-from experiments.distances.spaces import FEATURES
+from experiments.distances.feature_spaces import FEATURES
 
 META = torch.device("meta")
 LADDER = (30.0, 3.0, 0.5, 0.03)

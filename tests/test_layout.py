@@ -11,8 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
-QUESTIONS = ("command_line", "beta", "ladders", "noise_levels", "sweep")
-LAYERS = (("edge", "terminal"), ("distances",), ("own",), ("run",))  # each may import those before it; then questions
+QUESTIONS = ("cli", "beta", "ladders", "noise_levels", "sweep")
+# each may import those before it; then questions
+LAYERS = (("entrypoint", "console"), ("distances",), ("own",), ("run",))
 
 
 def modules() -> dict[str, Path]:
@@ -56,10 +57,15 @@ def test_every_folder_is_looked_into() -> None:
     assert {"diffusion_core.samplers", "experiments.run", "reports.pages"} <= folders
 
 
-def test_imports_form_no_cycle() -> None:
+def test_imports_form_no_cycle_and_the_engine_has_at_most_nine_floors() -> None:
+    """Imports for types count, and sub-folders too."""
     packages = {name for name, path in modules().items() if path.name == "__init__.py"}
-    graph = {name: uses - packages for name, uses in imports(types=False).items() if name not in packages}
-    tuple(TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
+    graph = {name: uses - packages for name, uses in imports().items() if name not in packages}
+    floors = dict[str, int]()
+    for name in TopologicalSorter(graph).static_order():  # raises CycleError, which names the modules
+        if name.startswith("experiments.run."):
+            floors[name] = 1 + max((floors[use] for use in graph[name] if use in floors), default=0)
+    assert 1 < max(floors.values()) <= 9, max(floors, key=lambda name: floors[name])
 
 
 def test_the_core_stands_alone_and_reports_but_for_the_edge_of_a_program() -> None:
@@ -69,7 +75,7 @@ def test_the_core_stands_alone_and_reports_but_for_the_edge_of_a_program() -> No
         for use in uses
         if not name.startswith("experiments") and use.split(".")[0] != name.split(".")[0]
     }
-    assert found == {("reports.__main__", "experiments.edge")}
+    assert found == {("reports.__main__", "experiments.entrypoint")}
 
 
 def test_one_module_of_experiments_knows_reports_but_for_types_and_the_words_of_tables() -> None:

@@ -17,7 +17,7 @@ from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments import check, check_sampler, machine, store
-from experiments.command_line import STUDIES, parse
+from experiments.cli import STUDIES, parse
 from experiments.run.networks import RECIPES
 from experiments.scoring.command import Score
 

@@ -37,7 +37,7 @@ from diffusion_core.adapters.times import (
     from_betas,
     linear_betas,
 )
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 
 __all__ = [
     "PREDICTIONS",

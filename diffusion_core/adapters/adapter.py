@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core.adapters.times import FlowTime, Time, is_ddpm_table
-from diffusion_core.data_set import DataSet, Images, Values
+from diffusion_core.data.dataset import DataSet, Images, Values
 from diffusion_core.tensors import broadcast_like
 from diffusion_core.validation import check_fields, check_range
 

@@ -62,6 +62,11 @@ class Distance:
         return float((of_singles(self.own) + of_singles(self.real)) ** 0.5)
 
 
+def renumber(groups: NDArray[np.generic]) -> NDArray[np.intp]:
+    """Groups of any kind (n,) as numbers from 0 without gaps, in their sorted order."""
+    return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
+
+
 def _summed(terms: Array, groups: NDArray[np.integer]) -> Array:
     counts = np.bincount(groups)
     if len(counts) < 2:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.distances import copies
-from experiments.distances.copies import Groups
+from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
+from experiments.distances.duplicates import Groups
 from experiments.distances.intervals import LEVEL
 from experiments.distances.kernels import Gaussian, across, median_distance, sums
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
@@ -35,7 +35,7 @@ SEEN = 4.75  # replaced units of all, of which two or more, which D shows, are i
 
 
 @dataclass(frozen=True)
-class Harm:
+class EquivalenceTest:
     """The difference between images before and after a change.
 
     Args:
@@ -51,7 +51,7 @@ class Harm:
     n: int
 
     @classmethod
-    def of(cls, rows: Array, units: Groups, scale: float) -> "Harm":
+    def of(cls, rows: Array, units: Groups, scale: float) -> "EquivalenceTest":
         """From r_i (n,), and the number of each pair's unit (n,)."""
         value = float(rows.mean())
         distance = Distance(value, 2 * (rows - value)).of_groups(units)
@@ -107,7 +107,7 @@ class Harm:
         return math.ceil(self.n * times[decide.argmax()]) if decide.any() else None
 
 
-def harm(before: Array, after: Array, units: Groups | None = None) -> Harm:
+def compare_laws(before: Array, after: Array, units: Groups | None = None) -> EquivalenceTest:
     """The difference of features (n, d) before and after; rows at one place are a pair, which may share its noise.
 
     Args:
@@ -128,7 +128,7 @@ def harm(before: Array, after: Array, units: Groups | None = None) -> Harm:
     first, second = across({"": kernel}, before, after)[""]  # of k(a_i, b_j) over j, and over i
     sizes = np.bincount(units)
     rows = of_before.rows + of_after.rows - first - second + _within(kernel, before, after, units, sizes)
-    return Harm.of(rows / (len(before) - sizes[units]), units, 1 + of_before.mean)
+    return EquivalenceTest.of(rows / (len(before) - sizes[units]), units, 1 + of_before.mean)
 
 
 FAR = 4  # standard errors
@@ -143,7 +143,7 @@ def in_another_order(before: Array, after: Array, paired: bool) -> bool:
     """
     there, back = np.zeros(len(after), np.intp), np.zeros(len(before), np.intp)
     near, nearest = np.full(len(after), np.inf), np.full(len(before), np.inf)
-    for rows, columns, squares in copies.squares(after, before):
+    for rows, columns, squares in duplicates.squares(after, before):
         at = squares.argmin(axis=1)
         found = squares[np.arange(len(rows)), at]
         there[rows], near[rows] = np.where(found < near[rows], columns[at], there[rows]), np.minimum(found, near[rows])

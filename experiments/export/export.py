@@ -19,15 +19,15 @@ from experiments.export.loops import diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
 from experiments.export.target import ExportTarget, UnsupportedError
 from experiments.own.alternatives import Around
-from experiments.own.behaviour import is_random
 from experiments.own.files import write_json, write_text
+from experiments.own.fingerprint import is_random
 from experiments.own.user_code import told
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of
 from experiments.run.runs import Run
 from experiments.run.stages import draw
-from experiments.run.study import Say
+from experiments.run.study import Notify
 from experiments.run.tables import RunResults
 from reports.schema import JUDGE
 
@@ -39,7 +39,7 @@ MARGIN, MOST = 10, 0.1  # the tolerance for a network that rounds more: times wh
 
 
 def write_settings(
-    directory: Path, results: RunResults, sets: Sequence[Row], say: Say, libraries: Sequence[str] | None = None
+    directory: Path, results: RunResults, sets: Sequence[Row], say: Notify, libraries: Sequence[str] | None = None
 ) -> None:
     """Writes settings.json and export/: the recommended setting at each budget.
 

@@ -79,7 +79,7 @@ def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
 
 def network_and_data(study: Study) -> tuple[str, str]:
     """The network of a study, as tables call it, and its data set with its fingerprint."""
-    from diffusion_core.data import resolve  # these need torch
+    from diffusion_core.data.load import resolve  # these need torch
     from experiments.own import external
 
     foreign = ":" in study.network

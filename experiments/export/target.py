@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from diffusion_core.adapters import Adapter, Convention, Sigma
-from diffusion_core.data_set import DataSet, Images
+from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.samplers import Model, Sampler
 from experiments.own.diffusers_unet import Unet
 from experiments.own.form import shape_of

@@ -32,7 +32,7 @@ from diffusion_core.adapters import (
     units,
     vp,
 )
-from diffusion_core.data_set import DataSet, Images
+from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.samplers import Model
 from diffusion_core.tensors import broadcast_like
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import bind_index

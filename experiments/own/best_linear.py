@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 
 MOST = 2048  # images that it comes from
 FEWEST = 20  # images without which the covariance says nothing

@@ -8,9 +8,9 @@ from rich.table import Table
 from torch import Tensor
 
 from diffusion_core.tensors import broadcast_like
+from experiments.console import Terminal
 from experiments.own.best_linear import SLACK, WORSE
 from experiments.own.examine import NEARLY, CheckResult
-from experiments.terminal import Terminal
 
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"

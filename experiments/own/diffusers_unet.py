@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from experiments.own.files import read_json
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' names and ours

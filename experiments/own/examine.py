@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import broadcast_like
+from experiments.console import ProgressCallback, silent
 from experiments.own.alternatives import Alternative, alternatives
 from experiments.own.batch import Batch
 from experiments.own.best_linear import FEWEST, limit, linear_errors
@@ -24,7 +25,6 @@ from experiments.own.form import shape_of
 from experiments.own.labels import better_labels, doubtful_labels
 from experiments.own.readings import LEAST, Readings
 from experiments.own.user_code import of_user
-from experiments.terminal import Told, silent
 
 SIGMAS = geometric(9, 30.0, 0.03)
 # The error at SIGMAS of trained networks. Digits: a network `small` that saw 100,000 images of mnist, on 1,024 test
@@ -87,7 +87,7 @@ class CheckResult:
 
 
 @of_user("model", ValueError)
-def examine(model: Model, images: DataSet, device: str, progress: Told = silent) -> CheckResult:
+def examine(model: Model, images: DataSet, device: str, progress: ProgressCallback = silent) -> CheckResult:
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
 
     Args:

@@ -19,7 +19,7 @@ from torch import nn
 
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
-from diffusion_core.data_set import DataSet, Images
+from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.own import diffusers_unet, modules

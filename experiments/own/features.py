@@ -15,17 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from experiments.distances.features import extractor, weights_file
-from experiments.distances.features_base import check_pixels
-from experiments.distances.spaces import FEATURES, PYTHON, check_features
+from experiments.distances.feature_spaces import FEATURES, PYTHON, check_features
+from experiments.distances.features import check_pixels, extractor, weights_file
 from experiments.own import modules
 from experiments.own.repeatable import check_repeatable
 from experiments.own.user_code import of_user
-from experiments.terminal import Told, silent
 
-ALIKE = 0.01  # of the size of a row: by so much may it differ with the batch, by rounding
+ALIKE = 0.001  # of the size of a row: by so much may it differ with the batch, by rounding
+ALIKE_BF16 = 0.005  # of the mean row, where a row itself may differ by one unit in the last place, 0.8 %
+DOMINANT = 0.99  # of the variance of all features: one that has more decides alone
 
 
 def dimension(name: str, pixels: Tensor) -> int:
@@ -47,9 +48,7 @@ def features_id(name: str, weights: Path | None = None) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
-def extract(
-    name: str, pixels: Tensor, *, weights: Path | None = None, after_batch: Told = silent
-) -> tuple[Tensor, Tensor | None]:
+def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[Tensor, Tensor | None]:
     """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
 
     Args:
@@ -57,7 +56,6 @@ def extract(
         pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
             (n, 1, 32, 32).
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
-        after_batch: called with the number of images of each batch.
 
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
@@ -70,21 +68,17 @@ def extract(
     check_pixels(pixels, name)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
-    extractor = opened(name, weights)
-    parts = list[list[Tensor]]()
-    for batch in pixels.split(usual_batch(name)):
-        parts.append(extractor(batch))
-        after_batch(len(batch))
+    parts = map(open_extractor(name, weights), pixels.split(batch_size(name)))
     layers = [torch.cat(layer) for layer in zip(*parts, strict=True)]
     return layers[0], layers[1] if name == "digits" else None
 
 
-def usual_batch(name: str) -> int:
+def batch_size(name: str) -> int:
     """Images per batch on a CPU. All but `digits` work at 64x64 and above: small batches stay in the cache."""
     return 500 if name == "digits" else 25
 
 
-def opened(
+def open_extractor(
     name: str, weights: Path | None = None, device: torch.device | str = "cpu"
 ) -> Callable[[Tensor], list[Tensor]]:
     """The extractor as a function from a batch of pixels to its layers on the CPU. Arguments and errors as `extract`.
@@ -92,7 +86,11 @@ def opened(
     It loads its weights once, so it suits images that come bit by bit.
     """
     users = name.startswith(PYTHON)
-    network = _users(name) if users else extractor(name, weights_file(name, weights)).to(device)
+    if users:
+        function = load_function(name)
+        network: Callable[[Tensor], Any] = lambda batch: [feature_rows(name, function, batch.cpu())]  # noqa: E731
+    else:
+        network = extractor(name, weights_file(name, weights)).to(device)
 
     def layers(pixels: Tensor) -> list[Tensor]:
         check_pixels(pixels, name)
@@ -105,29 +103,22 @@ def opened(
     return layers
 
 
-def _users(name: str) -> Callable[[Tensor], list[Tensor]]:
-    """A user's function as an extractor with one layer."""
-    function = load(name)
-    return lambda batch: [rows(name, function, batch.cpu())]
-
-
 # --- a function of the user's ---
 
 
-def load(name: str) -> Any:
+def load_function(name: str) -> Any:
     """The function. ValueError as in `modules.function`."""
     function = modules.function(name.removeprefix(PYTHON), PYTHON, of="features ")
     return function.eval() if isinstance(function, nn.Module) else function
 
 
-def rows(name: str, function: Any, pixels: Tensor) -> Tensor:
+def feature_rows(name: str, function: Any, pixels: Tensor) -> Tensor:
     """What the function makes of uint8 pixels (n, C, H, W): float32 (n, d) on the CPU.
 
     ValueError if it raises an error, or if what it returns is not one row of finite numbers for each image.
     """
     with of_user(f"features {name}", ValueError):
-        returned = function(pixels.clone())
-        out = torch.as_tensor(returned).detach().float().cpu()
+        out = torch.as_tensor(function(pixels.clone())).detach().float().cpu()
     if out.ndim != 2 or len(out) != len(pixels) or out.shape[1] == 0:
         raise ValueError(
             f"features {name}: it returned {tuple(out.shape)} for pixels {tuple(pixels.shape)}; it must be (n, d), one "
@@ -139,7 +130,25 @@ def rows(name: str, function: Any, pixels: Tensor) -> Tensor:
     return out
 
 
-def check_features_repeatable(name: str, pixels: Tensor) -> None:
-    """Raises ValueError if features of a user's depend on more than their image, as `check_repeatable` asks."""
-    function = load(name)
-    check_repeatable(f"features {name}", lambda which: rows(name, function, pixels[which]), len(pixels), ALIKE)
+def check_features_repeatable(name: str, pixels: Tensor) -> Tensor:
+    """The rows of pixels (n, C, H, W). ValueError if features of a user's depend on more than their image.
+
+    Of features that are rounded to bf16, means over images are compared, which rounding hardly changes.
+    """
+    function = load_function(name)
+    first = feature_rows(name, function, pixels)
+    rounded = torch.equal(first.bfloat16().float(), first)
+    rows = lambda which: feature_rows(name, function, pixels[which])  # noqa: E731
+    return check_repeatable(f"features {name}", rows, len(pixels), ALIKE_BF16 if rounded else ALIKE, of_means=rounded)
+
+
+def dominant_feature(features: NDArray[np.float32]) -> str:
+    """A warning if one of features (n, d) varies so much more than all others that it decides alone; else ""."""
+    variances = features.var(axis=0, dtype=np.float64)
+    largest, total = int(variances.argmax()), float(variances.sum())
+    if len(variances) == 1 or variances[largest] <= DOMINANT * total:
+        return ""
+    return (
+        f"feature {largest} has {100 * variances[largest] / total:.4g} % of the variance of all {len(variances)}, "
+        "so it decides alone: divide each feature by its standard deviation over real images"
+    )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data_set import DataSet, Values
+from diffusion_core.data.dataset import DataSet, Values
 from diffusion_core.samplers import Model
 from experiments.own.user_code import of_user
 

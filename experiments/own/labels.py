@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data_set import DataSet
+from diffusion_core.data.dataset import DataSet
 from diffusion_core.samplers import Model
 from experiments.own.batch import Batch
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.samplers import Model
+from experiments.console import ProgressCallback, silent
 from experiments.own.alternatives import Alternative
 from experiments.own.batch import Batch
 from experiments.own.best_linear import limit
-from experiments.terminal import Told, silent
 
 LOOKS = ((2, 12), (8, 4))  # images per level of a look at readings, and how many of them stay for the next look
 SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
@@ -39,7 +39,7 @@ class Readings:
     """
 
     def __init__(
-        self, model: Model, batch: Batch, errors: Tensor, linear: Sequence[float], progress: Told = silent
+        self, model: Model, batch: Batch, errors: Tensor, linear: Sequence[float], progress: ProgressCallback = silent
     ) -> None:
         self.model, self.batch, self.known, self.progress = model, batch, known(model, batch.sigmas), progress
         self.unit = UNIT * torch.tensor(linear, dtype=torch.float64).clamp(min=LEAST).view(-1, 1)

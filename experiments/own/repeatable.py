@@ -29,6 +29,7 @@ def check_repeatable(
     tolerance: float = 1e-3,
     few: int = N_INPUTS,
     hint: str = "",
+    of_means: bool = False,
 ) -> Tensor:
     """function(0, ..., n - 1), the rows (n, ...) of n inputs.
 
@@ -36,6 +37,7 @@ def check_repeatable(
         function: the rows of the inputs with these indices, in their order.
         tolerance: largest relative difference of a row between batches, by rounding.
         few: at most so many inputs alone; fewer than n, at least one.
+        of_means: whether means over the rows are compared.
 
     Raises:
         ValueError: rows differ.
@@ -49,8 +51,10 @@ def check_repeatable(
         some, known = function(part).nan_to_num().double(), rows[part.to(rows.device)].nan_to_num().double()
         if some.shape != known.shape:
             raise ValueError(f"{what}: {len(part)} inputs gave {tuple(some.shape)}, not {tuple(known.shape)}")
-        size = known.reshape(len(part), -1).norm(dim=1) + torch.finfo(torch.float32).tiny
-        change = ((some - known).reshape(len(part), -1).norm(dim=1) / size).max()
+        if of_means:
+            some, known = some.mean(dim=0, keepdim=True), known.mean(dim=0, keepdim=True)
+        size = known.reshape(len(known), -1).norm(dim=1) + torch.finfo(torch.float32).tiny
+        change = ((some - known).reshape(len(known), -1).norm(dim=1) / size).max()
         if change > tolerance:
             raise ValueError(f"{what}: the output for an input changed by {change:.2g} when {how}; {NEEDS}{hint}")
     return rows
@@ -87,9 +91,19 @@ def check_noise(law: NoiseDistribution, stratified: bool, batch: int) -> None:
             raise ValueError(f"{what}: it must draw all random numbers from the generator that it is given")
         if not ((low < first) & (first < high)).all():
             raise ValueError(f"{what}: its levels must be finite, above {low:g} and below {high:g}")
+    levels = first.sort().values
+    other = law.sample(N_LEVELS, torch.Generator().manual_seed(SEED + 1), stratified).sort().values
+    if stratified and not ((levels[:-1] <= other[1:]) & (other[:-1] <= levels[1:])).all():  # neighbours overlap
+        raise ValueError(f"{what}: stratified=True must give one level from each of n equally probable parts")
     density = _by_element(f"{what}: log_density", law.log_density, torch.linspace(-3, 2, batch).double())
     if density.isnan().any() or density.isposinf().any():
         raise ValueError(f"{what}: its log density must be no NaN and not infinite")
+    (low, high), width = levels[[0, -1]].double().log().tolist(), float((levels[-1] / levels[0]).log())
+    x = torch.cat([torch.linspace(-20, 20, N_LEVELS), torch.linspace(low - width, high + width, N_LEVELS)])
+    x = x.double().sort().values
+    total = float(torch.trapezoid(law.log_density(x).exp(), x))
+    if not abs(total - 1) < 0.02:  # steps of a density add up to less
+        raise ValueError(f"{what}: its density of ln sigma integrates to {total:.3g}; it must be 1")
 
 
 def check_weighting(name: str, batch: int) -> None:

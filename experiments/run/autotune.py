@@ -20,7 +20,7 @@ from diffusion_core.training import train
 from experiments.own.memory import free, keep_freed
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.machine import Machine, cores, device_name, use_threads
-from experiments.run.networks import Network, Trained
+from experiments.run.networks import RECIPES, Network, Trained
 
 SAMPLING, TRAINING = "sampling", "training"
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
@@ -79,13 +79,11 @@ class MachineChoice:
 
 
 def autotune(
-    network: Network, plain: Machine, cache: Cache, n_networks: int, say: Callable[[str], object]
+    network: Network, plain: Machine, cache: Cache, n_networks: int, notify: Callable[[str], object]
 ) -> MachineChoice:
     """The machines for a network that is not exact. `n_networks`: trained side by side at most; 1 for never."""
-    seconds = timings(network, plain, cache, say)
-    forwards, steps = (
-        {mode: n for mode, n in seconds.items() if mode.stage == stage} for stage in (SAMPLING, TRAINING)
-    )
+    times = timings(network, plain, cache, notify).items()
+    forwards, steps = ({mode: n for mode, n in times if mode.stage == stage} for stage in (SAMPLING, TRAINING))
     if not forwards or (isinstance(network, Trained) and not steps):
         return MachineChoice(plain, plain, "this machine could not be timed, so everything is in plain fp32")
     best = _best(forwards, lambda mode: forwards[mode])
@@ -118,12 +116,12 @@ def _in_words(best: ComputeMode, seconds: Mapping[ComputeMode, float]) -> str:
     return f"{best.stage} in {best.precision} ({rates})"
 
 
-def timings(network: Any, machine: Machine, cache: Cache, say: Callable[[str], object]) -> dict[ComputeMode, float]:
+def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str], object]) -> dict[ComputeMode, float]:
     """The seconds of a forward pass and a training step in each mode, remembered or measured now."""
     key = BenchmarkKey.of(network, machine)
 
     def make() -> TensorsAndFacts:
-        say(f"timing the network {key.network} on this machine, once")
+        notify(f"timing the network {key.network} on this machine, once")
         keep_freed()  # as in runs
         with torch.random.fork_rng(devices=[]):
             model = network.untrained()
@@ -138,12 +136,19 @@ def timings(network: Any, machine: Machine, cache: Cache, say: Callable[[str], o
     return {ComputeMode(**each["mode"]): each["seconds"] for each in stored}
 
 
+def measure_again(name: str, plain: Machine, cache: Cache, notify: Callable[[str], object]) -> None:
+    """Times the network of this name, trained by the usual recipe, whether it was timed before or not."""
+    network = Trained(network=name, machine=plain, **RECIPES["fast"])
+    cache.path("timings", BenchmarkKey.of(network, plain)).unlink(missing_ok=True)
+    timings(network, plain, cache, notify)
+
+
 def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
     """The least seconds of each run, in rounds that time one after the other; {} if the first, the plain one, fails."""
     least: dict[ComputeMode, float] = {}
+    first = next(iter(runs))
     for number in range(ROUNDS):
         for mode, run in runs.items():
-            first = next(iter(runs))
             if number and (mode not in least or least[mode] * mode.threads > HOPELESS * least[first] * first.threads):
                 continue
             try:

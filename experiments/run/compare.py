@@ -13,7 +13,6 @@ from reports.schema import RETRAINED
 
 if TYPE_CHECKING:
     from experiments.distances.distance import Distance
-    from experiments.run.setting import Setting
 
 Row = dict[str, Any]
 PRIMARY = "primary"  # a section, and a kind of contrast, as CONTROL is
@@ -50,6 +49,9 @@ class Side:
     def whole(self) -> bool:
         """Whether no run of it failed."""
         return 0 < len(self.rows) == self.planned
+
+
+SidesBySection = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (section, budget) -> label -> side
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def interactions(a: str, b: str, sections: Iterable[Mapping[str, Side]]) -> Iter
     yield from (Interaction(pair, both[0]) for pair in both[1:])
 
 
-def named(a: "Side | Setting", b: "Side | Setting") -> str:
+def name_both(a: Any, b: Any) -> str:
     """Two settings by label and section, since sections may share labels."""
     return f"{a.label!r}{'' if a.section == b.section else f' of {a.section!r}'} and {b.label!r} of {b.section!r}"
 

@@ -16,8 +16,8 @@ import numpy as np
 from experiments.distances.distance import Array
 from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, Estimate, of_pairs, predicted, verdict
 from experiments.distances.multiple_comparisons import holm
-from experiments.distances.trust import MEASURES, no_images
-from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Interaction, Row, Side, named
+from experiments.distances.quality_gate import MEASURES, no_images
+from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Interaction, Row, Side, name_both
 from reports.schema import (
     CONTROL_FAILED,
     CONTROL_PASSED,
@@ -125,7 +125,7 @@ def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
             continue
         *_, other, first = images.values()
         why = "they have images from different networks or noise"
-        log.warning(f"{named(first, other)} are not compared: {why}")
+        log.warning(f"{name_both(first, other)} are not compared: {why}")
     return out
 
 
@@ -147,7 +147,9 @@ def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
 def _rows(one: Judged, why: str, judged: Estimate, of: Callable[[str], Estimate]) -> Iterator[Row]:
     """The rows of a comparison; `judged` is its corrected difference in the metric that decides, `of` gives others."""
     shared, seeds, paired = _shared(one), one.seeds, all(side.paired for side in one.sides)
-    word = NO_VERDICT if why else _of_control(judged) if one.kind == CONTROL else verdict(judged)
+    word = NO_VERDICT if why else verdict(judged)
+    if one.kind == CONTROL and not why:
+        word = CONTROL_FAILED if judged.p_value < BROKEN else CONTROL_UNUSUAL if judged.clear else CONTROL_PASSED
     for metric in METRICS:
         for seed, (a, b) in zip(seeds, one.pairs(metric), strict=True):
             if seed is None:  # sets of images, which no network of ours made
@@ -174,11 +176,6 @@ def _rows(one: Judged, why: str, judged: Estimate, of: Callable[[str], Estimate]
         if metric == JUDGE and not why and isinstance(one, Contrast):
             row |= to_settle(estimate, SMALLEST * value_b, one)
         yield shared | _numbers(metric, estimate) | row
-
-
-def _of_control(found: Estimate) -> str:
-    """The verdict on a setting against itself."""
-    return CONTROL_FAILED if found.p_value < BROKEN else CONTROL_UNUSUAL if found.clear else CONTROL_PASSED
 
 
 def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:

@@ -1,4 +1,4 @@
-"""A cached step: a network's squared error as a function of sigma, on images that its training did not see."""
+"""A cached stage: a network's squared error as a function of sigma, on images that its training did not see."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,79 +23,70 @@ DENSITY_POINTS = 201
 
 
 @dataclass(frozen=True)
-class Curve:
+class ErrorCurve:
     """The error of one network at `sigmas`, on the images that its training held out."""
 
     network: Trained
     sigmas: tuple[float, ...] = geometric(N_SIGMAS - 1, *SIGMA_RANGE)
     seed: int = 0  # of the noise: the same for all networks
 
-    def made(self, cache: Cache) -> list[Row]:
+    def rows(self, cache: Cache) -> list[Row]:
         """Rows sigma, relative_error, se, n_images, from the cache or measured now.
 
         relative_error is the mean of (1 + sigma^2) |eps - noise|^2 per pixel: the squared error of eps over the error
         of the best denoiser that knows only the variance of the data. So 1 means that nothing else was learnt. se is
-        the standard error of relative_error over images.
-
-        Raises:
-            ValueError: the network held out fewer than two images.
+        the standard error of relative_error over images. ValueError if the network held out fewer than two images.
         """
-        weights = self.network.made(cache, lambda evaluations: None)
+        weights = self.network.artifact(cache, lambda evaluations: None)
 
         def make() -> TensorsAndFacts:
             self.network.machine.pin()
             model = self.network.load(weights)
-            errors = torch.stack([self._errors(model, sigma, index) for index, sigma in enumerate(self.sigmas)])
-            return {"errors": errors}, {}
+            return {"errors": torch.stack([self._errors(model, *level) for level in enumerate(self.sigmas)])}, {}
 
-        errors = cache.cached("curves", self, make).tensors["errors"]
         return [
-            {"sigma": sigma, "relative_error": each.mean().item(), "n_images": len(each)}
-            | {"se": (each.std() / len(each) ** 0.5).item()}
-            for sigma, each in zip(self.sigmas, errors, strict=True)
+            {"sigma": sigma, "relative_error": errors.mean().item(), "n_images": len(errors)}
+            | {"se": (errors.std() / len(errors) ** 0.5).item()}
+            for sigma, errors in zip(self.sigmas, cache.cached("curves", self, make).tensors["errors"], strict=True)
         ]
 
     @torch.no_grad()
-    def _errors(self, model: Model, sigma: float, index: int) -> Tensor:
+    def _errors(self, model: Model, index: int, sigma: float) -> Tensor:
         """Relative errors (n,) at one level, with one draw of noise per image."""
         network, images = self.network, data_of(self.network.data)
         if network.held_out < 2:
             raise ValueError(f"held_out={network.held_out}: an error curve needs images that training did not see")
         x0 = images.standardised()[images.n_training(network.held_out) :][:MAX_IMAGES]
         noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(block_seed(self.seed, index)))
-        device, parts = network.machine.device, list[Tensor]()
+        device, errors = network.machine.device, list[Tensor]()
         for clean, unit in zip(x0.split(AT_ONCE), noise.split(AT_ONCE), strict=True):
             clean, unit = clean.to(device), unit.to(device)
             with computing_in(network.machine.precision, device):
                 eps = model(clean + sigma * unit, clean.new_full((len(clean),), sigma))
-            parts.append((eps.float() - unit).square().flatten(1).mean(dim=1).cpu())
-        return torch.cat(parts).double() * (1 + sigma**2)
+            errors.append((eps.float() - unit).square().flatten(1).mean(dim=1).cpu())
+        return torch.cat(errors).double() * (1 + sigma**2)
 
 
-def curves(networks: Iterable[Network], cache: Cache) -> list[Row]:
+def curve_rows(networks: Iterable[Network], cache: Cache) -> list[Row]:
     """Rows of curves.csv."""
     rows = list[Row]()
-    for network in networks:
-        assert isinstance(network, Trained)
+    for network in (network for network in networks if isinstance(network, Trained)):
         shared: Row = {"model_id": identity(network), "train_noise": network.noise.name, "train_seed": network.seed}
         shared |= {name: getattr(network, name) for name in ("weighting", "parameterisation", "images_seen")}
-        rows += [shared | point for point in Curve(network).made(cache)]
+        rows += [shared | point for point in ErrorCurve(network).rows(cache)]
     return rows
 
 
-def densities(networks: Iterable[Network]) -> list[Row]:
+def density_rows(networks: Iterable[Network]) -> list[Row]:
     """Rows of densities.csv: the noise distributions of training, as densities of ln sigma."""
-    sigmas, laws = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE), dict[NoiseDistribution, None]()
-    for network in networks:
-        assert isinstance(network, Trained)
-        laws[network.noise] = None
+    sigmas = geometric(DENSITY_POINTS - 1, *SIGMA_RANGE)
     return [
-        {"train_noise": law.name, "sigma": sigma, "density": value}
-        for law in laws
-        for sigma, value in zip(sigmas, density(law, sigmas), strict=True)
+        {"train_noise": noise.name, "sigma": sigma, "density": value}
+        for noise in dict.fromkeys(network.noise for network in networks if isinstance(network, Trained))
+        for sigma, value in zip(sigmas, density(noise, sigmas), strict=True)
     ]
 
 
-def density(law: NoiseDistribution, sigmas: tuple[float, ...]) -> list[float]:
+def density(noise: NoiseDistribution, sigmas: tuple[float, ...]) -> list[float]:
     """The noise distribution's density of ln sigma at each level."""
-    return law.log_density(torch.tensor(sigmas, dtype=torch.float64).log()).exp().tolist()
+    return noise.log_density(torch.tensor(sigmas, dtype=torch.float64).log()).exp().tolist()

@@ -12,29 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.console import Terminal, status_line
 from experiments.own.user_code import of_user
 from experiments.run import dry_run, result_folder, summary
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row
-from experiments.run.filters import filter_runs
 from experiments.run.machine import busy_note
 from experiments.run.options import Options
-from experiments.run.plan import (
-    Planner,
-    check_baselines,
-    check_options,
-    check_settings,
-    collect_settings,
-    take_settings,
-)
+from experiments.run.plan import Planner, call_user, check_comparisons, check_options, collect_settings
 from experiments.run.ray_runner import on_ray
 from experiments.run.result_folder import Page
-from experiments.run.runner import ExecutionResult, Failed, Runner, needed
-from experiments.run.runs import Run
+from experiments.run.runner import ExecutionResult, Failed, Runner, needed_files
+from experiments.run.runs import Run, filter_runs
 from experiments.run.setup_warnings import check_setup, impossible_note, setup_notes
 from experiments.run.study import Study
 from experiments.run.tables import RunResults, tabulate
-from experiments.terminal import Terminal, said
 
 FIRST = 0.6  # of the time limit: after it no setting is begun, so that follow-up settings have the rest
 SOON = 20.0  # seconds between lines that say what a network has scored
@@ -61,7 +53,7 @@ class StudyResult:
         return int(bool(self.failed))
 
 
-def answer(
+def run_study(
     study: Study,
     options: Options = Options(),  # noqa: B008  # it is frozen
     name: str = "",
@@ -107,83 +99,86 @@ class _Command:
             self.runner.cluster = partial(on_ray, options.ray_address, options.gpus_per_run or 1.0)
 
     def run(self) -> StudyResult:
-        study, options, console = self.study, self.options, self.console
-        with said(console, lambda: "loading data, features and networks"):
-            settings = collect_settings(study)
-            check_settings(settings)
-            planner = Planner.of(study, options, self.cache, console.print)
-            every = planner.plan(settings)
-            if (compiled := planner.compiled_if_long(every)) is not planner:
-                planner, every = compiled, compiled.plan(settings)
-            check_baselines(study, every)
-            runs = filter_runs(every, options.only) if options.only else every
+        planner, planned = self.plan()
+        runs = filter_runs(planned, self.options.only) if self.options.only else planned
         if all(run.impossible for run in runs):
             raise ValueError(runs[0].impossible if runs else "settings: there are none")
         if text := impossible_note(runs):
-            console.print(f"note: {text}", style="yellow")
-        if options.dry_run:
-            plan = dry_run.show(runs, self.cache, options.workers or 1, study.uncounted, console.print)
-            print(json.dumps({"experiment": study.page, "dry_run": True} | plan), flush=True)
+            self.console.print(f"note: {text}", style="yellow")
+        if self.options.dry_run:
+            workers, uncounted = self.options.workers or 1, self.study.uncounted
+            plan = dry_run.print_plan(runs, self.cache, workers, uncounted, self.console.print)
+            print(json.dumps({"experiment": self.study.page, "dry_run": True} | plan), flush=True)
             return StudyResult(self.out)
-        if options.fresh:
+        if self.options.fresh:
             self.cache.start_fresh()
-        with result_folder.held(self.out):
-            self.check(planner, runs, len(every))
-            self.runner.logs = result_folder.logs(self.out)
+        with result_folder.lock_folder(self.out):
+            self.check_setup(planner, runs, len(planned))
+            self.runner.logs = result_folder.empty_logs(self.out)
             results, execution = self.execute(planner, runs)
-            rows, page = [*results.rows.values()], None
+            page = None if execution.interrupted else self.write(results, execution)
             if execution.interrupted:
-                result_folder.clear(self.out)  # of an earlier run, whose report would not fit the table
-                result_folder.write_rows(self.out / "table.csv", rows)
-            else:
-                page = self.write(results, execution)
-            done = StudyResult(self.out, rows, page, results.failed, execution.interrupted)
-            self.conclude(done, len(results.runs), execution.evaluations)
+                result_folder.remove_results(self.out)  # of an earlier run, whose report would not fit the table
+                result_folder.write_rows(self.out / "table.csv", results.rows.values())
+            result = StudyResult(self.out, [*results.rows.values()], page, results.failed, execution.interrupted)
+            self.print_result(result, len(results.runs), execution.evaluations)
         if execution.interrupted:
             raise KeyboardInterrupt
-        return done
+        return result
 
-    def say(self, text: str) -> None:
+    def plan(self) -> tuple[Planner, list[Run]]:
+        """All runs but those of follow-up settings, whatever part is asked for."""
+        with status_line(self.console, lambda: "loading data, features and networks"):
+            settings = collect_settings(self.study)
+            planner = Planner.of(self.study, self.options, self.cache, self.console.print)
+            planned = planner.plan(settings)
+            if (compiled := planner.compiled_if_long(planned)) is not planner:
+                planner, planned = compiled, compiled.plan(settings)
+            check_comparisons(self.study, planned)
+        return planner, planned
+
+    def notify(self, text: str) -> None:
         """Says something that readers of the numbers should know too."""
         self.notes.append(text)
         self.console.print(text)
 
-    def check(self, planner: Planner, runs: Sequence[Run], n_planned: int) -> None:
-        """Checks the network and the settings, and says what readers of the numbers should know."""
-        possible, options = [run for run in runs if not run.impossible], self.options
-        with said(self.console, lambda: "checking the network and the settings"):
-            warnings, notes = check_setup(possible, self.cache), [*self.study.notes, *setup_notes(possible)]
-        if options.only:
-            asked = shlex.join(["--only", *options.only])
-            notes.append(f"a part of the experiment was run, {len(runs)} of {n_planned} runs: {asked}")
-        notes += [planner.note] if planner.note else []
-        now = busy_note(runs[0].machine.threads)  # only on the terminal: it may end soon
-        self.print_notes([*notes, *([now] if now else [])], warnings)
-        self.notes += [*notes, *warnings]
-
     def print_notes(self, notes: Iterable[str], warnings: Iterable[str]) -> None:
-        for kind, text in (*(("note", note) for note in notes), *(("warning", warning) for warning in warnings)):
-            self.console.print(f"{kind}: {text}", style="yellow")
+        for kind, texts in (("note", notes), ("warning", warnings)):
+            for text in texts:
+                self.console.print(f"{kind}: {text}", style="yellow")
+
+    def check_setup(self, planner: Planner, runs: Sequence[Run], n_planned: int) -> None:
+        """Checks the network and the settings, and says what readers of the numbers should know."""
+        possible, only = [run for run in runs if not run.impossible], self.options.only
+        with status_line(self.console, lambda: "checking the network and the settings"):
+            warnings, notes = check_setup(possible, self.cache), [*self.study.notes, *setup_notes(possible)]
+        if only:
+            part = f"{len(runs)} of {n_planned} runs: {shlex.join(['--only', *only])}"
+            notes.append(f"a part of the experiment was run, {part}")
+        notes += filter(None, [planner.note])
+        busy = busy_note(runs[0].machine.threads)  # only on the terminal: it may end soon
+        self.print_notes([*notes, *filter(None, [busy])], warnings)
+        self.notes += [*notes, *warnings]
 
     def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
         """What the runs gave, with follow-up settings. Of a study with a time limit, some may not have begun."""
-        study, cache, limit = self.study, self.cache, self.study.limit
-        limited = limit < math.inf
-        on_network = None if limited else partial(self.print_network, runs, {"at": time.time()})
-        first = self.runner.run(_baselines_first(runs) if limited else runs, self.began + FIRST * limit, on_network)
-        results = RunResults.of(study.page, runs, cache, first.failed)
+        study, limit = self.study, self.study.time_limit
+        if limit < math.inf:
+            first = self.runner.run(_baselines_first(runs), self.began + FIRST * limit)
+        else:
+            first = self.runner.run(runs, on_network=partial(self.print_network, runs, {"at": time.time()}))
+        results = RunResults.of(study.page, runs, self.cache, first.failed)
         if first.interrupted or self.options.only:
             return results, first
-        more = take_settings("then()", study, lambda: study.then(results, self.say))
-        check_settings([*dict.fromkeys(run.setting for run in runs), *more])
-        if not (further := planner.plan(more)):
+        settings = call_user("follow_up_settings()", study, lambda: study.follow_up_settings(results, self.notify))
+        if not (further := planner.plan(settings, runs)):
             return results, first
-        then = self.runner.run(further, self.began + limit)
-        failed = {**first.failed, **then.failed}
-        results = RunResults.of(study.page, [*runs, *further], cache, failed)
+        second = self.runner.run(further, self.began + limit)
+        failed, evaluations = {**first.failed, **second.failed}, first.evaluations + second.evaluations
+        results = RunResults.of(study.page, [*runs, *further], self.cache, failed)
         if late := [run for run in further if run not in results.rows]:
-            self.say(f"the time was up: {len(late)} of {len(further)} runs of the last settings were not begun")
-        return results, ExecutionResult(failed, then.interrupted, first.evaluations + then.evaluations)
+            self.notify(f"the time was up: {len(late)} of {len(further)} runs of the last settings were not begun")
+        return results, ExecutionResult(failed, second.interrupted, evaluations)
 
     def print_network(self, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed) -> None:
         """Says after a network, but not after the last, what it scored: FD of both sides of the first comparison."""
@@ -202,37 +197,39 @@ class _Command:
     def write(self, results: RunResults, execution: ExecutionResult) -> Page:
         """Writes the result folder. Returns its page."""
         study = self.study
-        with said(self.console, lambda: "intervals, figures and the report"):
+        with status_line(self.console, lambda: "intervals, figures and the report"):
             with of_user("compare()"):
                 comparisons = list(study.compare(results.sides))
-            tables = tabulate(results, comparisons, study.more(results))
-            result_folder.clear(self.out)
+            tables = tabulate(results, comparisons, study.extra_tables(results))
+            result_folder.remove_results(self.out)
             result_folder.write_tables(self.out, tables.tables, tables.pictures)
         notes, warnings = results.autoencoder_notes, results.warnings
         self.print_notes(notes, warnings)
-        study.finish(self.out, results, tables, self.console.print)
-        every = sum(sum(paths.values()) for paths in needed(list(results.files), self.cache).values())
+        study.after_write(self.out, results, tables, self.console.print)
+        files = needed_files(list(results.files), self.cache)
+        every = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
         info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)
         return result_folder.write(self.out, info | {"wall_seconds": round(time.time() - self.began, 1)})
 
-    def conclude(self, done: StudyResult, planned: int, evaluations: float) -> None:
+    def print_result(self, result: StudyResult, planned: int, evaluations: float) -> None:
         """Prints the verdict, where the result lies, how to continue, and what failed; for machines, a line of JSON."""
-        rows, console, options = done.rows, self.console, self.options
-        table, report = options.shown(done.folder / "table.csv"), done.report and options.shown(done.report)
+        rows, console, options, page = result.rows, self.console, self.options, result.page
+        table, report = (options.relative(result.folder / name) for name in ("table.csv", "report.html"))
         failed = sum(row["status"] == "failed" for row in rows)
         console.print(f"{len(rows)} rows, {failed} failed: {table}")
-        if done.page and done.report and report:
-            summary.show(done.page, done.report, report, not failed and options.preset == "smoke", console)
+        if page:
+            smoke = not failed and options.preset == "smoke"
+            summary.print_page(page, result.folder / "report.html", report, smoke, console)
         else:
-            left = f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {result_folder.command()}"
-            console.print(left)
-        summary.show_failures(rows, done.folder / "logs", console)
+            command = result_folder.command()
+            console.print(f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {command}")
+        summary.print_failures(rows, result.folder / "logs", console)
         if options.json or not console.is_terminal:
-            out = {"experiment": self.study.page, "rows": len(rows), "failed": failed, "interrupted": done.interrupted}
-            out |= {"table": table, "verdict": done.page and done.page.answer, "report": report}
+            out = {"experiment": self.study.page, "rows": len(rows), "failed": failed, "table": table}
+            out |= {"interrupted": result.interrupted, "verdict": page and page.answer, "report": page and report}
             out |= {"seconds": round(time.time() - self.began, 3), "evaluations": round(evaluations)}
             print(json.dumps(out), flush=True)
 
@@ -240,6 +237,8 @@ class _Command:
 def _baselines_first(runs: Sequence[Run]) -> list[Run]:
     """The runs setting by setting: the first of each section, with which others are compared, then spread evenly."""
     settings = [*dict.fromkeys(run.setting for run in runs)]
-    first = {(one.section, one.budget): one for one in settings[::-1]}
-    places = {one: (one not in first.values(), f"{number:016b}"[::-1]) for number, one in enumerate(settings)}
+    first = {(setting.section, setting.budget): setting for setting in settings[::-1]}
+    places = {
+        setting: (setting not in first.values(), f"{number:016b}"[::-1]) for number, setting in enumerate(settings)
+    }
     return sorted(runs, key=lambda run: places[run.setting])

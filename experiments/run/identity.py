@@ -27,7 +27,7 @@ def identity(config: Any) -> str:
 
 def identity_of_json(config: Any) -> str:
     """The identity of a canonical config, as in the header of a file."""
-    return _digest({"schema": SCHEMA, "config": config})
+    return hashlib.sha256(plain_json({"schema": SCHEMA, "config": config}).encode()).hexdigest()[:12]
 
 
 def canonical(config: Any, name: str = "config") -> Any:
@@ -43,7 +43,11 @@ def canonical(config: Any, name: str = "config") -> Any:
     if not is_dataclass(kind):
         shown = " ".join(f"{config!r:.80}".split())
         raise ValueError(f"{name}={shown}: its type is {kind.__name__}; {RULE}")
-    out = {"class": class_id(kind)}
+    out = {
+        "class": kind.__qualname__
+        if is_ours(kind)
+        else f"{kind.__module__}:{kind.__qualname__}@{text_hash(kind.__module__)}"
+    }
     for part in identity_fields(config):
         value = getattr(config, part.name)
         out[part.name] = canonical(value, part.name if name == "config" else f"{name}.{part.name}")
@@ -69,11 +73,6 @@ def _replaced(part: Field[Any], name: Any) -> Any:
     """What a user has put under this name into the table of a field; None for what we ship."""
     entry = part.metadata.get("table", {}).get(name)
     return None if entry is part.metadata.get("shipped", {}).get(name) else entry
-
-
-def class_id(kind: type) -> str:
-    """The name of a class; for a user's with its module and the hash of its text."""
-    return kind.__qualname__ if is_ours(kind) else f"{kind.__module__}:{kind.__qualname__}@{text_hash(kind.__module__)}"
 
 
 def uses_user_code(config: Any) -> bool:
@@ -104,10 +103,6 @@ def _check_user_class(value: Any) -> None:
         hash(value)
     except TypeError as error:
         raise ValueError(f"{name}: {error}; its fields must not change, so use a tuple instead of a list") from None
-
-
-def _digest(data: Any) -> str:
-    return hashlib.sha256(plain_json(data).encode()).hexdigest()[:12]
 
 
 def plain_json(data: Any) -> str:

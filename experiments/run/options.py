@@ -18,39 +18,39 @@ PRECISIONS = ("auto", "fp32", "bf16")
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def shown(metavar: str, default: str) -> Any:
+def option_help(metavar: str, default: str) -> Any:
     """How --help shows an option that is None unless given: its placeholder and its default."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
-def one_name(what: str, known: Iterable[str], default: str | None = None) -> Any:
+def name_option(what: str, known: Iterable[str], default: str | None = None) -> Any:
     """How --help shows an option that takes a name; `default` if it is None unless given."""
     hint = default and f"(default: {default})"
     return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(known)), help_behavior_hint=hint)
 
 
-def names(what: str, known: Iterable[str]) -> Any:
+def names_option(what: str, known: Iterable[str]) -> Any:
     """How --help shows an option that takes several names."""
     return tyro.conf.arg(metavar="[NAME [NAME ...]]", help=what.format(names=", ".join(known)))
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultOptions:
     """How large the run is, and where its result goes."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
     """smoke: 17 to 21 seconds on two cores; laptop: minutes on two CPU cores; gpu: the full size."""
-    out: Annotated[Path | None, shown("FOLDER", "runs/NAME-PRESET")] = None
+    out: Annotated[Path | None, option_help("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
 
 
 @dataclass(frozen=True)
-class Running:
+class RunOptions:
     """Where results and data lie, on which device, and which part is run."""
 
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
     """Folder where networks, samples and scores are kept; nothing in it is computed again. Machines may share it."""
-    data_root: Annotated[Path | None, shown("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
+    data_root: Annotated[Path | None, option_help("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
     """Where downloaded data sets lie."""
     device: Device = "auto"
     """auto: CUDA if there is a CUDA device. mps (Apple) is untested. It has no float64, which adapters and --recipe
@@ -59,7 +59,7 @@ class Running:
         Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
     ] = "auto"
     """auto: the faster one, as timed on this machine once; the command machine shows the times."""
-    threads: Annotated[int | None, shown("N", "one per core; a worker's share with --workers")] = None
+    threads: Annotated[int | None, option_help("N", "one per core; a worker's share with --workers")] = None
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False
     """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
@@ -77,57 +77,43 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterOptions:
     """Several runs at a time, on this machine or on a Ray cluster."""
 
-    workers: Annotated[int | None, shown("N", "one run after another, in this process")] = None
+    workers: Annotated[int | None, option_help("N", "one run after another, in this process")] = None
     """Runs at a time on this machine. Its cards are shared out evenly."""
-    ray_address: Annotated[str | None, shown("ADDRESS", "none")] = None
+    ray_address: Annotated[str | None, option_help("ADDRESS", "none")] = None
     """Run on a Ray cluster (pip install -e '.[cluster]'): auto, host:port or ray://host:port. All nodes need this
     package and see the store. local: a cluster on this machine."""
-    gpus_per_run: Annotated[float | None, shown("SHARE", "1")] = None
+    gpus_per_run: Annotated[float | None, option_help("SHARE", "1")] = None
     """With --ray-address: share of a card per run, such as 0.25 for four small networks on one card."""
 
 
 @dataclass(frozen=True)
-class Options(Result, Running, Cluster):
+class Options(ResultOptions, RunOptions, ClusterOptions):
     """All options above, and the names of all options that were typed, also of the study's.
 
     Relative paths start at `home`, the working folder of the command, even if a user's code later changes that.
-
-    Raises:
-        ValueError: options that do not go together, or a value outside its range.
+    ValueError for options that do not go together, or a value outside its range.
     """
 
     given: frozenset[str] = frozenset()
     home: Path = field(default_factory=Path.cwd)
 
-    def __post_init__(self) -> None:  # noqa: C901  # one rule per option
+    def __post_init__(self) -> None:
         check_fields(self)
         for name in ("out", "data_root", "store"):
-            if path := str(getattr(self, name) or ""):
-                if re.match(r"\w+:/", path):  # Path makes one slash of two
-                    raise ValueError(f"{name}={path!r}: it must be a folder; copy one that lies elsewhere")
-                try:
-                    object.__setattr__(self, name, self.home / Path(path).expanduser())
-                    path.encode()  # as reports will
-                except (RuntimeError, UnicodeEncodeError) as error:  # ~NAME, but there is no such user; no text
-                    raise ValueError(f"{name}={path!r}: {error}") from None
-        for pair in (("workers", "ray_address"), ("compile", "no_compile")):
-            if all(getattr(self, name) for name in pair):
-                raise ValueError(f"{', '.join(pair)}: give one of them")
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _absolute(name, str(path), self.home))
+        for first, second in (("workers", "ray_address"), ("compile", "no_compile")):
+            if getattr(self, first) and getattr(self, second):
+                raise ValueError(f"{first}, {second}: give one of them")
         if self.workers is not None:
             check_range("workers", self.workers, 1)
-        if self.gpus_per_run is not None:
-            if not self.gpus_per_run > 0:
-                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
-            if self.ray_address is None:
-                raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --ray-address")
-
-    @property
-    def alone(self) -> bool:
-        """Whether networks are never trained side by side, since it is said how many runs or threads there are."""
-        return self.threads is not None or self.workers is not None or self.ray_address is not None
+        if self.gpus_per_run is not None and not self.gpus_per_run > 0:
+            raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
+        if self.gpus_per_run is not None and self.ray_address is None:
+            raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --ray-address")
 
     def machine(self) -> "Machine":
         """The machine in plain fp32, or in the precision that is given."""
@@ -141,15 +127,25 @@ class Options(Result, Running, Cluster):
     @property
     def given_precision(self) -> str:
         """--precision, or what SIGMABENCH_PRECISION says in place of auto. Raises ValueError for an unknown name."""
-        said = os.environ.get("SIGMABENCH_PRECISION") or "auto"
-        one_of("SIGMABENCH_PRECISION", said, PRECISIONS)
-        said = "fp32" if (said, self.device) == ("auto", "mps") else said  # nothing else is tried there
-        return said if self.precision == "auto" else self.precision
+        usual = os.environ.get("SIGMABENCH_PRECISION") or "auto"
+        one_of("SIGMABENCH_PRECISION", usual, PRECISIONS)
+        usual = "fp32" if (usual, self.device) == ("auto", "mps") else usual  # nothing else is tried there
+        return usual if self.precision == "auto" else self.precision
 
     def directory(self, name: str) -> Path:
         """The result folder of experiment `name`."""
         return self.out or self.home / "runs" / f"{name}-{self.preset}"
 
-    def shown(self, path: Path | str) -> str:
+    def relative(self, path: Path | str) -> str:
         """A path as the terminal shows it: relative, if it lies in the working folder of the command."""
         return str(path).removeprefix(f"{self.home}{os.sep}")
+
+
+def _absolute(name: str, path: str, home: Path) -> Path:
+    if re.match(r"\w+:/", path):  # Path makes one slash of two
+        raise ValueError(f"{name}={path!r}: it must be a folder; copy one that lies elsewhere")
+    try:
+        path.encode()  # as reports will
+        return home / Path(path).expanduser()
+    except (RuntimeError, UnicodeEncodeError) as error:  # ~NAME, but there is no such user; no text
+        raise ValueError(f"{name}={path!r}: {error}") from None

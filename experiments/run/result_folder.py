@@ -20,7 +20,7 @@ from typing import Any
 from PIL import Image
 
 from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, POWER
-from experiments.edge import program
+from experiments.entrypoint import program_name
 from experiments.own.files import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.images import FEW
@@ -37,14 +37,13 @@ VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Makes a result folder, or takes that of an earlier run. Until the block ends no other command writes there.
 
-    ValueError if nothing can be written there, if it holds results that no run wrote, or if another command writes
-    there.
+    ValueError if nothing can be written there, if another command writes there, or as in `existing_results`.
     """
     name = f"out={str(folder)!r}"
-    earlier(folder)
+    existing_results(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         mark = (folder / MARK).open("a")
@@ -60,31 +59,31 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-def earlier(folder: Path) -> list[Path]:
+def existing_results(folder: Path) -> list[Path]:
     """The results of an earlier run in a folder. ValueError if it holds such files, but no run wrote them."""
     names = (*TABLES, *(f"{name}.gz" for name in TABLES), *SINGLE)
     files = [path for name in names if (path := folder / name).is_file()]
     files += [path for part, kind in PARTS.items() for path in (folder / part).glob(kind) if path.is_file()]
     files = [path for path in files if path.parent.name != "images" or re.fullmatch(PICTURE, path.stem)]
     if files and not (folder / MARK).exists():
-        found = files[0].relative_to(folder)
-        raise ValueError(f"out={str(folder)!r}: it contains {found}, which Sigmabench did not write; choose another")
+        name = files[0].relative_to(folder)
+        raise ValueError(f"out={str(folder)!r}: it contains {name}, which Sigmabench did not write; choose another")
     return files
 
 
-def clear(folder: Path) -> None:
+def remove_results(folder: Path) -> None:
     """Removes what an earlier run left there, so that a report never mixes two runs."""
-    for path in earlier(folder):
+    for path in existing_results(folder):
         path.unlink()
 
 
-def logs(folder: Path) -> Path:
+def empty_logs(folder: Path) -> Path:
     """The folder of the tracebacks of runs that fail, made empty."""
-    place = folder / "logs"
-    place.mkdir(exist_ok=True)
-    for path in place.glob("*.log"):
+    logs = folder / "logs"
+    logs.mkdir(exist_ok=True)
+    for path in logs.glob("*.log"):
         path.unlink()
-    return place
+    return logs
 
 
 def write_tables(folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Mapping[str, Image.Image]) -> None:
@@ -103,7 +102,7 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
     `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes, wall_seconds.
     """
     rules = {"level": LEVEL, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
-    write_json(folder / "run.json", {"schema": 2} | origin() | dict(info) | {"statistics": rules})
+    write_json(folder / "run.json", {"schema": 2} | provenance() | dict(info) | {"statistics": rules})
     return write_report(folder)
 
 
@@ -116,17 +115,16 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
     writer = csv.DictWriter(text, written(TABLES[path.name]), lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for row in rows:
-        formulas = {name: f"'{value}" for name, value in row.items() if isinstance(value, str) and is_formula(value)}
-        writer.writerow({**row, **formulas})
+        writer.writerow({name: f"'{value}" if is_formula(value) else value for name, value in row.items()})
     write_text(path, text.getvalue())
 
 
-def is_formula(text: str) -> bool:
-    """Whether a spreadsheet would calculate a text of a CSV file that is no number."""
-    if not text.startswith(("=", "+", "-", "@")):
+def is_formula(value: object) -> bool:
+    """Whether a value of a CSV file is a text, and no number, that a spreadsheet would calculate."""
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@")):
         return False
     try:
-        float(text)
+        float(value)
     except ValueError:
         return True
     return False
@@ -134,10 +132,10 @@ def is_formula(text: str) -> bool:
 
 def command() -> str:
     """The command line of this process."""
-    return shlex.join([*program().split(), *sys.argv[1:]])
+    return shlex.join([*program_name().split(), *sys.argv[1:]])
 
 
-def origin(packages: Iterable[str] = VERSIONS) -> dict[str, Any]:
+def provenance(packages: Iterable[str] = VERSIONS) -> dict[str, Any]:
     """The command, the code, and the machine that made the numbers, with the versions of Python and of packages."""
     commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain")
     versions = {"python": platform.python_version()} | {package: version(package) for package in packages}
@@ -147,7 +145,8 @@ def origin(packages: Iterable[str] = VERSIONS) -> dict[str, Any]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        here = Path(__file__).parent
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        where = Path(__file__).parent
+        done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
+    return done.stdout.strip()

@@ -19,14 +19,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from logging.handlers import BufferingHandler
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from experiments.edge import INTERRUPT
+from experiments.console import Terminal, duration, status_line
+from experiments.entrypoint import INTERRUPT
 from experiments.own.memory import out_of_memory
-from experiments.own.source import OWN, TEXTS, import_own
+from experiments.own.source import OWN, import_own
 from experiments.own.user_code import told
 from experiments.run import stages
 from experiments.run.cache import PAUSE, Cache, CacheError, LockedError
@@ -34,15 +36,15 @@ from experiments.run.machine import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.runs import Run
 from experiments.run.spot_check import check_score, choose_runs, spot_check
-from experiments.terminal import Terminal, duration, said
 
 OUT_OF_MEMORY = "; out of memory, reduce --batch-size"
 KILLED = " (out of memory? reduce --workers)"
+LOST = "no worker has made it: they were killed, or its code was edited since this command began"
 Failed = dict[str, str]  # score_id -> why it failed
 Files = Mapping[str, Mapping[Path, float]]  # by kind, with the network evaluations that making them takes
-Share = tuple[Sequence[Run], Sequence[Run]]  # checks and runs of a worker
 OnNetwork = Callable[[Sequence[Run], Failed], None]
 Stage = Callable[[Run, Cache, Advance], object]
+Task = Callable[[Cache, Advance], tuple[Failed, list[str]]]  # of a worker, see work_on_share
 Cluster = Callable[[Sequence[Run], Sequence[Run], Cache, float, Path | None], Failed]  # runs, checks, until, logs
 log = logging.getLogger(__name__)
 
@@ -79,77 +81,58 @@ class Runner:
     def run(self, runs: Sequence[Run], until: float = math.inf, on_network: OnNetwork | None = None) -> ExecutionResult:
         """Makes the scores of all runs; none is begun after the time `until`. Stored samples are spot-checked first.
 
-        Args:
-            on_network: called after each network with the runs that are done, if it is in this process.
-
-        Raises:
-            StaleError: what is stored is not what the code gives now.
-            ValueError: a Ray cluster that does not answer.
-            CacheError: the cache cannot be read or written.
+        `on_network` is called after each network with the runs that are done, if it is in this process. StaleError if
+        what is stored is not what the code gives now; CacheError; ValueError if a Ray cluster does not answer.
         """
-        cache, left, first = self.cache, missing(runs, self.cache), not self.checked
-        checks = choose_runs(runs, cache, self.checked)
-        workers = self.workers if any(left.values()) else 1  # to check a few samples takes less than to start processes
-        cluster = self.cluster if any(left.values()) else None
+        cache, missing, first = self.cache, missing_files(runs, self.cache), not self.checked
+        checks, idle = choose_runs(runs, cache, self.checked), not any(missing.values())
+        workers = 1 if idle else self.workers  # to check a few samples takes less than to start processes
+        cluster = None if idle else self.cluster
         cards = max(len(visible_cards()), 1) if runs[0].machine.device == "cuda" else 1
         cache.shared_device = workers > cards
-        together = 1 if workers > 1 or cluster else side_by_side(runs, cache)
-        made, failed = multiprocessing.RawArray("d", max(workers, together)), Failed()
+        together = 1 if workers > 1 or cluster else _trained_together(runs, cache)
+        made, failed, interrupted = multiprocessing.RawArray("d", max(workers, together)), Failed(), False
         try:
-            with show_progress(left, cache, self.console, lambda: sum(made), until) as show:
+            with show_progress(missing, cache, self.console, made, until) as show:
                 if first and checks:
                     check_score(min(checks, key=lambda run: run.n), cache)
                 if cluster:
                     failed = cluster(runs, checks, cache, until, self.logs)
                 else:
-                    self._real_images(runs, show)
+                    _real_images(runs, cache, show)
                 if workers > 1:
-                    failed = in_processes(share(runs, checks, workers), cache, made, until=until, logs=self.logs)
-                    failed |= lost_runs(runs, cache, failed, until)
+                    failed = in_processes(tasks(runs, checks, workers, stages.score, until, self.logs), cache, made)
+                    failed = lost_runs(runs, cache, until) | failed
                 elif not cluster:
-                    advance, done = count_in(made, 0), list[Run]()
-                    for run in checks:
-                        spot_check(run, cache, advance)
                     if together > 1:  # a failure is met again below
-                        in_processes(
-                            share(first_of_networks(runs), [], together), cache, made, stage=network, until=until
-                        )
-                    for part in by_network(runs) if on_network else [list(runs)]:
-                        failed |= work(part, cache, advance, show, until=until, logs=self.logs)
-                        done += part
-                        if on_network:
-                            on_network(done, failed)
+                        trained = _one_per_network(runs)
+                        in_processes(tasks(trained, [], together, _make_network, until, None), cache, made)
+                    failed = self._here(runs, checks, until, on_network, count_in(made, 0), show)
         except KeyboardInterrupt:
-            return ExecutionResult({}, True, _evaluations(left, cache))
-        return ExecutionResult(failed, False, _evaluations(left, cache))
+            failed, interrupted = {}, True
+        evaluations = sum(cost for files in missing.values() for path, cost in files.items() if cache.exists(path))
+        return ExecutionResult(failed, interrupted, evaluations)
 
-    def _real_images(self, runs: Sequence[Run], show: Callable[[str], None]) -> None:
-        """Makes the missing files of real images, which every score needs. A failure is met again by the runs."""
-        done = 0.0
-
-        def make(run: Run, cache: Cache, advance: Advance) -> None:
-            def after_batch(n: float) -> None:
-                nonlocal done
-                done += n
-                show(f"{done:,.0f} of {run.reference.n:,} real images")
-
-            stages.reference(run.reference, cache, after_batch)
-
-        for run in {run.reference: run for run in runs if not run.impossible}.values():
-            if not self.cache.has("references", run.reference):
-                work([run], self.cache, lambda n: None, stage=make)
+    def _here(
+        self, runs: Sequence[Run], checks: Sequence[Run], until: float, on_network: OnNetwork | None,
+        advance: Advance, show: Callable[[str], None],
+    ) -> Failed:  # fmt: skip
+        """The loop in this process, network by network if someone waits for each."""
+        for run in checks:
+            spot_check(run, self.cache, advance)
+        failed, done, numbers = Failed(), list[Run](), dict.fromkeys(run.number for run in runs)
+        for part in [[run for run in runs if run.number == number] for number in numbers] if on_network else [runs]:
+            failed |= work(part, self.cache, advance, show, until=until, logs=self.logs)
+            done += part
+            if on_network:
+                on_network(done, failed)
+        return failed
 
 
 def work(
-    runs: Sequence[Run],
-    cache: Cache,
-    advance: Advance,
-    show: Callable[[str], None] = lambda text: None,
-    *,
-    stage: Stage = stages.score,
-    until: float = math.inf,
-    logs: Path | None = None,
-) -> Failed:
+    runs: Sequence[Run], cache: Cache, advance: Advance, show: Callable[[str], None] = lambda text: None, *,
+    stage: Stage = stages.score, until: float = math.inf, logs: Path | None = None,
+) -> Failed:  # fmt: skip
     """Makes the scores of all runs, or another stage. A failure is the failure of a run; the others go on.
 
     KeyboardInterrupt and CacheError, such as a full disk, end it; what is finished is kept.
@@ -182,9 +165,25 @@ def work(
     return failed
 
 
-def network(run: Run, cache: Cache, advance: Advance) -> None:
-    """The stage that makes the network of a run."""
-    run.network.made(cache, advance)
+def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
+    run.network.artifact(cache, advance)
+
+
+def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
+    """Makes the missing files of real images, which every score needs. A failure is met again by the runs."""
+    done = 0.0
+
+    def stage(run: Run, cache: Cache, advance: Advance) -> None:
+        def after_batch(n: float) -> None:
+            nonlocal done
+            done += n
+            show(f"{done:,.0f} of {run.reference.n:,} real images")
+
+        stages.reference(run.reference, cache, after_batch)
+
+    for run in {run.reference: run for run in runs if not run.impossible}.values():
+        if not cache.has("references", run.reference):
+            work([run], cache, lambda n: None, stage=stage)
 
 
 def error_line(error: BaseException) -> str:
@@ -204,51 +203,40 @@ def count_in(made: MutableSequence[float], number: int) -> Advance:
 # --- processes ---
 
 
-@dataclass(frozen=True)
-class WorkerTask:
-    """What a worker needs: some checks and all runs, beginning elsewhere than the others, so that they rarely meet."""
-
-    runs: bytes
-    shared: tuple[Any, ...]
-    stage: Stage = stages.score
-    until: float = math.inf
-    logs: Path | None = None
-    texts: Mapping[str, str] = field(default_factory=dict)  # hashes of a user's code, where its files are not
-
-    def work(self, advance: Advance) -> tuple[Failed, list[str]]:
-        """Why runs failed, and warnings, which the command shows."""
-        handler, logger = BufferingHandler(sys.maxsize), logging.getLogger("experiments")
-        logger.addHandler(handler)
-        logger.propagate = False
-        TEXTS.update(self.texts)
-        cache = Cache(*self.shared)
-        checks, runs = pickle.loads(self.runs)
-        for run in checks:
-            spot_check(run, cache, advance)
-        failed = work(runs, cache, advance, stage=self.stage, until=self.until, logs=self.logs)
-        return failed, [record.getMessage() for record in handler.buffer if record.levelno >= logging.WARNING]
+def work_on_share(
+    runs: Sequence[Run], checks: Sequence[Run], stage: Stage, until: float, logs: Path | None, cache: Cache,
+    advance: Advance,
+) -> tuple[Failed, list[str]]:  # fmt: skip
+    """What a worker does: some checks, and all runs. Why runs failed, and warnings, which the command shows."""
+    handler, logger = BufferingHandler(sys.maxsize), logging.getLogger("experiments")
+    logger.addHandler(handler)
+    logger.propagate = False
+    for run in checks:
+        spot_check(run, cache, advance)
+    failed = work(runs, cache, advance, stage=stage, until=until, logs=logs)
+    return failed, [record.getMessage() for record in handler.buffer if record.levelno >= logging.WARNING]
 
 
-def share(runs: Sequence[Run], checks: Sequence[Run], n: int) -> list[Share]:
-    """The checks and the runs of each of n workers: different checks, and all runs in a different order."""
+def tasks(
+    runs: Sequence[Run], checks: Sequence[Run], n: int, stage: Stage, until: float, logs: Path | None
+) -> list[Task]:
+    """The tasks of n workers: all runs, from different starts so that they rarely meet; different checks."""
     starts = [number * len(runs) // n for number in range(n)]
-    return [(checks[number::n], [*runs[start:], *runs[:start]]) for number, start in enumerate(starts)]
+    parts = [([*runs[start:], *runs[:start]], checks[number::n]) for number, start in enumerate(starts)]
+    return [partial(work_on_share, part, own_checks, stage, until, logs) for part, own_checks in parts]
 
 
-def in_processes(
-    shares: Sequence[Share], cache: Cache, made: Any, *, stage: Stage = stages.score, until: float = math.inf,
-    logs: Path | None = None,
-) -> Failed:  # fmt: skip
-    """The same loop in a process for each share, which ends with this one. `made`: of each process, the evaluations."""
+def in_processes(todo: Sequence[Task], cache: Cache, made: Any) -> Failed:
+    """The same loop in a process for each task, which ends with this one. `made`: of each process, the evaluations."""
     context, cards, failed = multiprocessing.get_context("spawn"), visible_cards(), Failed()
     own = getattr(sys.modules.get(OWN), "__file__", None)
     processes, warnings = dict[Any, Any](), set[str]()
     try:
-        for number, part in enumerate(shares):
-            task = WorkerTask(pickle.dumps(part), cache.shared, stage, until, logs)
+        for number, task in enumerate(todo):
             receiver, sender = context.Pipe(duplex=False)
             card = cards[number % len(cards)] if cards else ""
-            process = context.Process(target=_worker, args=(task, own, card, made, number, sender), daemon=True)
+            arguments = (pickle.dumps(task), cache.shared, own, card, made, number, sender)
+            process = context.Process(target=_worker, args=arguments, daemon=True)
             process.start()
             sender.close()
             processes[receiver] = process
@@ -257,15 +245,15 @@ def in_processes(
             for ended in wait(waiting):
                 process = waiting.pop(ended)
                 try:
-                    answer: Any = ended.recv()  # type: ignore[union-attr, call-arg]
+                    report: Any = ended.recv()  # type: ignore[union-attr, call-arg]
                 except EOFError:  # it was killed: the other workers do its work
                     process.join()
                     killed = KILLED if process.exitcode == -signal.SIGKILL else ""
                     log.warning(f"a worker ended with status {process.exitcode}{killed}")
                     continue
-                if isinstance(answer, Exception):
-                    raise answer
-                failed |= show_warnings(answer, warnings)
+                if isinstance(report, Exception):
+                    raise report
+                failed |= show_warnings(report, warnings)
     finally:
         for process in processes.values():
             process.kill()
@@ -273,25 +261,24 @@ def in_processes(
     return failed
 
 
-def show_warnings(answer: tuple[Failed, list[str]], before: set[str]) -> Failed:
+def show_warnings(report: tuple[Failed, list[str]], before: set[str]) -> Failed:
     """Why runs failed in a worker. Its warnings are shown, unless they were shown before."""
-    for text in dict.fromkeys(answer[1]):
+    failed, texts = report
+    for text in dict.fromkeys(texts):
         if text not in before:
             log.warning("%s", text)
-    before |= set(answer[1])
-    return answer[0]
+    before.update(texts)
+    return failed
 
 
-def lost_runs(runs: Sequence[Run], cache: Cache, failed: Failed, until: float) -> Failed:
-    """The runs that no worker has made although there was time, and why."""
+def lost_runs(runs: Sequence[Run], cache: Cache, until: float) -> Failed:
+    """The runs that no worker has made although there was time, those that failed too, and why."""
     if time.time() >= until:
         return {}
-    todo = (run for run in runs if not run.impossible and run.score_id not in failed)
-    why = "no worker has made it: they were killed, or its code was edited since this command began"
-    return {run.score_id: why for run in todo if not cache.has("scores", run.scored)}
+    return {run.score_id: LOST for run in runs if not run.impossible and not cache.has("scores", run.scored)}
 
 
-def _worker(task: WorkerTask, own: str | None, card: str, made: Any, number: int, sender: Any) -> None:
+def _worker(task: bytes, shared: Any, own: str | None, card: str, made: Any, number: int, sender: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if card:
@@ -299,15 +286,14 @@ def _worker(task: WorkerTask, own: str | None, card: str, made: Any, number: int
     try:
         if own:
             import_own(Path(own))  # the classes of its settings
-        answer: Any = task.work(count_in(made, number))
+        report: Any = pickle.loads(task)(Cache(*shared), count_in(made, number))
     except BaseException as error:
-        answer = error if isinstance(error, CacheError) else ValueError(error_line(error))
-    sender.send(answer)
+        report = error if isinstance(error, CacheError) else ValueError(error_line(error))
+    sender.send(report)
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    if (parent := multiprocessing.parent_process()) is not None:
         wait([parent.sentinel])
         os._exit(1)
 
@@ -315,30 +301,21 @@ def _end_with_parent() -> None:
 # --- what is left, and how far it is ---
 
 
-def side_by_side(runs: Sequence[Run], cache: Cache) -> int:
-    """How many of the missing networks are trained at a time."""
-    absent = [run for run in first_of_networks(runs) if not cache.has("networks", run.network)]
-    if not absent:
-        return 1
-    return min(absent[0].machine.threads // absent[0].network.machine.threads, len(absent))
-
-
-def first_of_networks(runs: Sequence[Run]) -> list[Run]:
+def _one_per_network(runs: Sequence[Run]) -> list[Run]:
     """A run of each network that is trained here."""
     return [*{run.network: run for run in reversed(runs) if not run.impossible and run.network.cost}.values()][::-1]
 
 
-def by_network(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs of the first network, then those of the next."""
-    return [[run for run in runs if run.number == number] for number in dict.fromkeys(run.number for run in runs)]
+def _trained_together(runs: Sequence[Run], cache: Cache) -> int:
+    """How many of the missing networks are trained at a time."""
+    absent = [run for run in _one_per_network(runs) if not cache.has("networks", run.network)]
+    return min(absent[0].machine.threads // absent[0].network.machine.threads, len(absent)) if absent else 1
 
 
-def needed(runs: Sequence[Run], cache: Cache) -> Files:
+def needed_files(runs: Sequence[Run], cache: Cache) -> Files:
     """The files that runs need."""
     out: dict[str, dict[Path, float]] = {kind: {} for kind in ("networks", "references", "samples", "scores")}
-    for run in runs:
-        if run.impossible:
-            continue
+    for run in (run for run in runs if not run.impossible):
         out["references"][cache.path("references", run.reference)] = 0.0
         out["samples"][cache.path("samples", run)] = float(run.n * run.nfe)
         out["scores"][cache.path("scores", run.scored)] = 0.0
@@ -347,37 +324,30 @@ def needed(runs: Sequence[Run], cache: Cache) -> Files:
     return out
 
 
-def missing(runs: Sequence[Run], cache: Cache) -> Files:
+def missing_files(runs: Sequence[Run], cache: Cache) -> Files:
     """The files that runs need and that are not there."""
-    every = needed(runs, cache)
-    return {kind: {path: n for path, n in paths.items() if not cache.exists(path)} for kind, paths in every.items()}
-
-
-def _evaluations(left: Files, cache: Cache) -> float:
-    """Network evaluations of the files that were missing and are there now."""
-    return sum(cost for paths in left.values() for path, cost in paths.items() if cache.exists(path))
+    needed = needed_files(runs, cache)
+    return {kind: {path: n for path, n in paths.items() if not cache.exists(path)} for kind, paths in needed.items()}
 
 
 @contextmanager
 def show_progress(
-    left: Files, cache: Cache, console: Terminal, made: Callable[[], float], until: float
+    missing: Files, cache: Cache, console: Terminal, made: Sequence[float], until: float
 ) -> Iterator[Callable[[str], None]]:
     """Shows while the block runs how many files are made and how long the rest takes. Yields what says the present."""
-    start, cost = time.monotonic(), sum(sum(paths.values()) for paths in left.values())
-    paths, present = [path for kind in left.values() for path in kind], [""]
+    start, cost = time.monotonic(), sum(sum(paths.values()) for paths in missing.values())
+    paths, present = [path for kind in missing.values() for path in kind], deque([""], maxlen=1)
 
     def state() -> tuple[int, str]:
-        return sum(map(cache.exists, paths)), present[0]
+        return sum(map(cache.exists, paths)), present[-1]
 
     def text() -> str:
-        (done, what), rate = state(), made() / max(time.monotonic() - start, 1e-9)
-        known = rate >= 1 and made() >= cost / 100  # the start of processes is no pace
-        rest = min(max(cost - made(), 0) / rate if known else 0.0, max(until - time.time(), 0))
-        eta = f"; {duration(rest)} to go; {rate:,.0f} evaluations/s" if known else ""
+        (done, what), evaluations = state(), sum(made)
+        rate, eta = evaluations / max(time.monotonic() - start, 1e-9), ""
+        if rate >= 1 and evaluations >= cost / 100:  # the start of processes is no pace
+            seconds = max(min((cost - evaluations) / rate, until - time.time()), 0.0)
+            eta = f"; {duration(seconds)} to go; {rate:,.0f} evaluations/s"
         return f"{done} of {len(paths)} files made{eta}; {what}".removesuffix("; ")
 
-    def show(text: str) -> None:
-        present[0] = text
-
-    with said(console, text, state) if paths else nullcontext():
-        yield show
+    with status_line(console, text, state) if paths else nullcontext():
+        yield present.append

@@ -1,18 +1,19 @@
 """A run: a setting with one network and n images, and the real images that its samples are compared with."""
 
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.data import check_name
+from diffusion_core.data.load import check_name
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
 from diffusion_core.validation import check_fields, check_range
+from experiments.distances.feature_spaces import PYTHON, check_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.distances.spaces import PYTHON, check_features
 from experiments.run.compare import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine
@@ -21,6 +22,7 @@ from experiments.run.setting import Setting
 
 OTHER = 10_000  # added to a seed for other noise, or for another network
 OF_SAMPLERS = ("alpha", "beta", "eta", "s_churn", "mu", "beta_ks")  # columns that a sampler may fill
+COLUMNS = {"seed": "train_seed"}  # what may be typed for a column of table.csv
 VALUES = "values"  # the feature space of floats: their own values
 
 
@@ -29,7 +31,7 @@ class Reference:
     """The real images that samples are compared with, in one feature space."""
 
     data: str  # images or points; latents only if `decoder` says what they show
-    features: str  # see distances/spaces.py; VALUES for samples that are floats
+    features: str  # see distances/feature_spaces.py; VALUES for samples that are floats
     features_id: str  # hash of the extractor's weights
     weights: Path | None = field(default=None, metadata=NOT_IDENTITY)  # their file; None for the extractor's own
     decoder: Pretrained | None = field(default=None, metadata=OMIT_IF_NONE)  # the network that decodes them
@@ -122,32 +124,47 @@ class Run:
 
     def row(self) -> Row:
         """The columns of table.csv that are known before the run."""
-        setting, sampler, ladder = self.setting, self.setting.sampler, self.setting.ladder
+        setting, sampler, ladder, machine = self.setting, self.setting.sampler, self.setting.ladder, self.machine
         values: Row = {"section": setting.section, "setting": setting.label, "budget": setting.budget}
         values |= {"schedule": ladder.name, "sampler": sampler.name, "train_seed": self.network.seed}
         if self.impossible:
             with suppress(ValueError):  # a ladder of a user's
                 values["n_steps"] = len(self.sigmas) - 1
             return values | {"eta": getattr(sampler, "eta", None), "status": "infeasible", "error": self.impossible}
-        values |= {
-            "data": self.network.data,
-            "sigma_max": self.sigmas[0] if uses_user_code(ladder) else ladder.sigma_max,
-            "sigma_min": self.sigmas[-1] if uses_user_code(ladder) else ladder.sigma_min,
-            "n_steps": len(self.sigmas) - 1,
-            "final_denoise": setting.final_denoise,
-            "n_samples": self.n,
-            "sample_seed": self.seed,
-            "features": self.reference.features,
-            "features_id": self.reference.features_id,
-            "precision_mode": self.machine.precision,
-            "compiled": self.machine.compiled,
-            "threads": self.machine.threads,
-            "model_id": identity(self.network),
-            "samples_id": self.samples_id,
-            "run_id": self.score_id,
-        }
+        ends = (self.sigmas[0], self.sigmas[-1]) if uses_user_code(ladder) else (ladder.sigma_max, ladder.sigma_min)
+        values |= {"sigma_max": ends[0], "sigma_min": ends[1], "n_steps": len(self.sigmas) - 1}
+        values |= {"data": self.network.data, "n_samples": self.n, "sample_seed": self.seed}
+        values |= {"features": self.reference.features, "features_id": self.reference.features_id}
+        values |= {"final_denoise": setting.final_denoise, "precision_mode": machine.precision}
+        values |= {"compiled": machine.compiled, "threads": machine.threads, "model_id": identity(self.network)}
+        values |= {"samples_id": self.samples_id, "run_id": self.score_id}
         own = dict(sampler.row(self.sigmas))
         if others := sorted(map(str, own.keys() - {*OF_SAMPLERS})):
             known = ", ".join(OF_SAMPLERS)
             raise ValueError(f"row() of {sampler.name}: it has {others[0]!r}; a sampler's own columns are {known}")
         return values | self.network.row() | own
+
+
+def filter_runs(planned: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
+    """`--only`: the runs whose columns of table.csv have these values, COLUMN=VALUE or several values with commas.
+
+    ValueError for a column or a value that there is not, or if no run is left that is possible.
+    """
+    rows, chosen = [run.row() for run in planned], list(planned)
+    for condition in conditions:
+        name, _, value = (part.strip() for part in condition.partition("="))
+        texts = [_text(row.get(COLUMNS.get(name, name))) for row in rows]
+        wanted = {value} if value in texts else {part.strip() for part in value.split(",")}  # a value may have commas
+        if not value or not wanted <= {*texts}:
+            there, columns = ", ".join(dict.fromkeys(filter(None, texts))), ", ".join(dict.fromkeys(COLUMNS | rows[0]))
+            known = f"{name} is {there}" if there else f"columns: {columns}"
+            raise ValueError(f"only={condition!r}: write COLUMN=VALUE, as in --only seed=1 section=control; {known}")
+        same = {run for run, text in zip(planned, texts, strict=True) if text in wanted}
+        chosen = [run for run in chosen if run in same]
+    if all(run.impossible for run in chosen):
+        raise ValueError(f"only={' '.join(conditions)!r}: it holds for none of {len(rows)} planned runs")
+    return chosen
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)

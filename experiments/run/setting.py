@@ -63,15 +63,11 @@ def read_ladder(
 
     Args:
         n_steps: without the step to 0.
-        data_std: as in `names.law`.
+        data_std: as in `names.law`, whose errors are the same.
         sigma_max, sigma_min: unless the text has them.
-
-    Raises:
-        ValueError: an unknown name, or parameters that do not suit it.
     """
     name, options = names.schedule(text, data_std)
-    final = "end" in options
-    options.pop("end", None)
+    final = options.pop("end", None) is not None
     high, low = options.pop("sigma_max", sigma_max), options.pop("sigma_min", sigma_min)
     return Ladder(name, n_steps, high, low, tuple(options.items())), final
 
@@ -127,6 +123,11 @@ class Setting:
     draw: int = 0
     retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
     impossible: str = field(default="", metadata=NOT_IDENTITY)
+
+    def __new__(cls, *values: Any, **named: Any) -> "Setting":
+        if old := next((name for name in ("group", "mode") if name in named), None):
+            raise ValueError(f"Setting({old}=...): it is called section now")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         check_fields(self)

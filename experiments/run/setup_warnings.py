@@ -7,14 +7,14 @@ from collections.abc import Hashable, Iterator, Sequence
 import torch
 
 from diffusion_core.adapters import Adapter
-from diffusion_core.data_set import DataSet, Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Sampler
-from experiments.distances.spaces import FEATURES, is_digits
-from experiments.edge import program
+from experiments.distances.feature_spaces import FEATURES, unsuited_features
+from experiments.entrypoint import program_name
 from experiments.own import external
-from experiments.own.behaviour import check_batch, is_random
 from experiments.own.examine import examine
-from experiments.own.features import check_features_repeatable, dimension
+from experiments.own.features import check_features_repeatable, dimension, dominant_feature
+from experiments.own.fingerprint import check_batch, is_random
 from experiments.own.memory import halve_until_it_fits
 from experiments.own.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 from experiments.run.cache import Cache
@@ -34,7 +34,25 @@ ROUNDING = 1e-4  # of a level, relative: names show six digits
 
 def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     """The warnings about possible runs, each once. ValueError for a user's code that is not repeatable."""
-    return list(dict.fromkeys(_of_runs(runs, cache)))
+    reference = runs[0].reference
+    found = [*_data_warnings(reference)]
+    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
+        check_noise(network.noise, network.stratified, network.batch_size)
+        check_weighting(network.weighting, network.batch_size)
+    found += [text for run in runs for text in _ladder_warnings(run)]
+    found += _equal_settings(runs)
+    for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
+        check_sampler(run.setting.sampler, run.sigmas, run.network.shape)
+    if reference.foreign:
+        features = check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
+        if text := dominant_feature(features.numpy()):
+            found.append(f"{reference.features}: {text}")
+    for pretrained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
+        found += _network_warnings(pretrained, [run for run in runs if run.network == pretrained], cache)
+    threads = max(run.machine.threads for run in runs)
+    if threads > cores() and runs[0].machine.device == "cpu":
+        found.append(f"threads={threads} on {cores()} cores: runs are slower than with one thread per core")
+    return [*dict.fromkeys(found)]
 
 
 def setup_notes(runs: Sequence[Run]) -> list[str]:
@@ -43,15 +61,11 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
     smallest = min(run.n for run in runs)
     d = data_of(reference.data).shape[0] if reference.features == VALUES else _dimension(reference)
     if smallest <= d:
-        found.append(
-            f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular, "
-            "so FD compares only runs of equally many samples; MMD and KD have no such limit"
-        )
+        what = f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular"
+        found.append(f"{what}, so FD compares only runs of equally many samples; MMD and KD have no such limit")
     if reference.decoder is not None:
-        found.append(
-            f"samples are compared with {reference.n:,} decoded latents of the data, so what the autoencoder itself "
-            "loses is not seen; name real images with --images"
-        )
+        what = f"samples are compared with {reference.n:,} decoded latents of the data"
+        found.append(f"{what}, so what the autoencoder itself loses is not seen; name real images with --images")
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         found += [*external.notes(network.source), *external.remarks(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):
@@ -61,49 +75,20 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
 
 def _dimension(reference: Reference) -> int:
     """Of its features. Only for a user's an image is needed, which may have to be decoded."""
-    known = FEATURES.get(reference.features)
-    return known or dimension(reference.features, real_samples(reference, slice(1)))
+    return FEATURES.get(reference.features) or dimension(reference.features, real_samples(reference, slice(1)))
 
 
 def impossible_note(runs: Sequence[Run]) -> str:
     """How many settings are not run, as sampler and ladder do not suit each other, with an example; "" if none."""
-    why = {(run.setting.section, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
-    if not why:
+    infeasible = {(run.setting.section, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
+    if not infeasible:
         return ""
-    first = next(iter(why.values()))
-    example = f"{first.setting.label!r} of {first.setting.section!r}"
-    many = "1 setting is" if len(why) == 1 else f"{len(why)} settings are"
-    return f"{many} infeasible and not run: {example}{', ...' * (len(why) > 1)} ({first.impossible})"
+    first, n = next(iter(infeasible.values())), len(infeasible)
+    example = f"{first.setting.label!r} of {first.setting.section!r}{', ...' * (n > 1)} ({first.impossible})"
+    return f"{'1 setting is' if n == 1 else f'{n} settings are'} infeasible and not run: {example}"
 
 
-def _of_runs(runs: Sequence[Run], cache: Cache) -> Iterator[str]:
-    reference = runs[0].reference
-    if reference.features == "digits" and not is_digits(reference.data):
-        yield (
-            f"features='digits' were trained on MNIST and may not tell good images from bad ones of "
-            f"data={reference.data!r}; use --features natural"
-        )
-    yield from _of_data(data_of(reference.data))
-    for trained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
-        check_noise(trained.noise, trained.stratified, trained.batch_size)
-        check_weighting(trained.weighting, trained.batch_size)
-    for run in runs:
-        yield from _of_ladder(run)
-    yield from _of_equal_settings(runs)
-    for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
-        check_sampler(run.setting.sampler, run.sigmas, run.network.shape)
-    if reference.foreign:
-        check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
-    for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
-        same = [run for run in runs if run.network == network]
-        asked = dict.fromkeys((run.setting.sampler, run.sigmas) for run in same)
-        yield from _of_network(network, list(asked), max(run.batch_size for run in same), cache)
-    threads = max(run.machine.threads for run in runs)
-    if threads > cores() and runs[0].machine.device == "cpu":
-        yield f"threads={threads} on {cores()} cores: runs are slower than with one thread per core"
-
-
-def _of_equal_settings(runs: Sequence[Run]) -> Iterator[str]:
+def _equal_settings(runs: Sequence[Run]) -> list[str]:
     """A warning if settings of one section are one setting under two names, such as karras and karras(rho=7).
 
     They are if network, sampler and final denoising are equal, and the levels of their ladders to six digits.
@@ -111,60 +96,60 @@ def _of_equal_settings(runs: Sequence[Run]) -> Iterator[str]:
     first: dict[Hashable, Run] = {}
     pairs: dict[tuple[str, str, str], None] = {}
     for run in runs:
-        one, levels = run.setting, tuple(f"{sigma:.5e}" for sigma in run.sigmas)
-        key = (one.section, run.network, one.sampler, one.final_denoise, one.draw, levels)
-        if (other := first.setdefault(key, run).setting).label != one.label:
-            pairs[one.section, other.label, one.label] = None
-    if pairs:
-        (section, a, b), *more = pairs
-        further = f" (one of {len(pairs)} such pairs)" if more else ""
-        yield (
-            f"{a!r} and {b!r} of {section!r} are one setting under two names{further}: network, levels and "
-            "sampler are equal, so comparing them says nothing"
-        )
+        setting, levels = run.setting, tuple(f"{sigma:.5e}" for sigma in run.sigmas)
+        key = (setting.section, run.network, setting.sampler, setting.final_denoise, setting.draw, levels)
+        if (other := first.setdefault(key, run).setting).label != setting.label:
+            pairs[setting.section, other.label, setting.label] = None
+    if not pairs:
+        return []
+    section, a, b = next(iter(pairs))
+    further = f" (one of {len(pairs)} such pairs)" if len(pairs) > 1 else ""
+    what = f"{a!r} and {b!r} of {section!r} are one setting under two names{further}"
+    return [f"{what}: network, levels and sampler are equal, so comparing them says nothing"]
 
 
-def _of_data(data: DataSet) -> Iterator[str]:
-    """Warnings about a data set: its range, and how many different images it holds."""
+def _data_warnings(reference: Reference) -> Iterator[str]:
+    """Warnings about features that do not suit the data, its range, and how many different images it holds."""
+    data = data_of(reference.data)
+    if text := unsuited_features(reference.features, reference.data):
+        yield text
     if isinstance(data, Images) and int(data.pixels.max()) <= 1:
         yield f"data={data.name!r}: no pixel is above 1; if they are scaled to 0..1, multiply them by 255 first"
     numbers = data.pixels if isinstance(data, Images) else data.standardised()
     distinct = len({row.tobytes() for row in numbers.flatten(1).numpy()})
     if distinct < FEW_IMAGES:
-        yield (
-            f"data={data.name!r}: only {distinct} different images; networks can learn them by heart, and distances "
-            "to so few say little"
-        )
+        why = "networks may memorise them, and distances to so few are unreliable"
+        yield f"data={data.name!r}: only {distinct} different images; {why}"
     elif distinct < (1 - MANY_REPEATS) * len(data):
         yield f"data={data.name!r}: {len(data) - distinct} of {len(data)} images are copies of others"
 
 
-def _of_network(
-    config: Pretrained, asked: Sequence[tuple[Sampler, tuple[float, ...]]], batch: int, cache: Cache
-) -> Iterator[str]:
-    """What `check` doubts about a network from elsewhere, asked once, and levels that it does not know.
+def _network_warnings(config: Pretrained, runs: Sequence[Run], cache: Cache) -> Iterator[str]:
+    """What `check` doubts about a network from elsewhere, asked once, and levels of its runs that it does not know.
 
-    Raises:
-        ValueError: it answers differently in a batch as large as those of the runs, or after more calls.
+    ValueError if it answers differently in a batch as large as those of the runs, or after more calls.
     """
     images, device, network = data_of(config.data), config.machine.device, config.untrained()
     config.machine.pin()
     if not is_random(network):
+        batch = max(run.batch_size for run in runs)
         halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
     if config.shape == images.shape:
-        known = cache.cached("checks", config, lambda: ({}, {"doubts": examine(network, images, device).doubts}))
-        yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in known.facts["doubts"])
+        stored = cache.cached("checks", config, lambda: ({}, {"doubts": examine(network, images, device).doubts}))
+        yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in stored.facts["doubts"])
     else:
         yield f"{config.name}: it is not checked, since the latents that it works on are not known: --data latents:FILE"
-    if isinstance(network, Adapter):
-        low, high = min(min(filter(None, sigmas)) for _, sigmas in asked), max(sigmas[0] for _, sigmas in asked)
-        for words, level in (("goes down to", low), ("begins at", high)):
-            if why := unknown_level(level, network.span):
-                yield f"a ladder {words} sigma {level:.3g}, but {why}"
-        levels = [(level, sampler.name) for sampler, sigmas in asked for level in sampler.asked(sigmas)]
-        for level, name in (min(levels), max(levels)):
-            if not low <= level <= high and (why := unknown_level(level, network.span)):
-                yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
+    if not isinstance(network, Adapter):
+        return
+    low, high = min(min(filter(None, run.sigmas)) for run in runs), max(run.sigmas[0] for run in runs)
+    for words, level in (("goes down to", low), ("begins at", high)):
+        if why := unknown_level(level, network.span):
+            yield f"a ladder {words} sigma {level:.3g}, but {why}"
+    samplers = dict.fromkeys((run.setting.sampler, run.sigmas) for run in runs)
+    levels = [(level, sampler.name) for sampler, sigmas in samplers for level in sampler.asked(sigmas)]
+    for level, name in (min(levels), max(levels)):
+        if not low <= level <= high and (why := unknown_level(level, network.span)):
+            yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
 
 
 def check_command(config: Pretrained) -> str:
@@ -175,35 +160,28 @@ def check_command(config: Pretrained) -> str:
     data = config.data.rpartition("@")[0] or config.data  # as typed, without the hash of the files
     if data != Pretrained.data:
         words += ["--data", data]
-    return shlex.join([*program().split(), "check", *words])
+    return shlex.join([*program_name().split(), "check", *words])
 
 
-def _of_ladder(run: Run) -> Iterator[str]:
+def _ladder_warnings(run: Run) -> Iterator[str]:
     """Warnings about a ladder: a start below pure noise, noise that stays, and levels that training hardly saw."""
     sigmas = run.sigmas
     if sigmas[0] < DROWNED:
-        yield (
-            f"a ladder begins at sigma {sigmas[0]:.3g}, where images still show in the noise, but sampling begins with "
-            "noise alone; begin it higher"
-        )
+        why = "where images still show in the noise, but sampling begins with noise alone; begin it higher"
+        yield f"a ladder begins at sigma {sigmas[0]:.3g}, {why}"
     if sigmas[-1] > VISIBLE and not run.setting.final_denoise:
-        yield (
-            f"a ladder ends at sigma {sigmas[-1]:.3g}, so this much noise stays in its samples; end it lower or denoise"
-            " at its end (final_denoise)"
-        )
+        why = "so this much noise stays in its samples; end it lower or denoise at its end (final_denoise)"
+        yield f"a ladder ends at sigma {sigmas[-1]:.3g}, {why}"
     yield from run.setting.sampler.doubts(sigmas)
-    if isinstance(run.network, Trained):
-        noise = run.network.noise
-        usual = float(noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
-        for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):
-            if sigma <= 0:
-                continue
-            density = float(noise.log_density(torch.tensor([math.log(sigma)], dtype=torch.float64))[0])
-            if density < usual + math.log(RARE):
-                yield (
-                    f"a ladder {name} at sigma {sigma:.3g}, a level that training under {noise.name} practically "
-                    "never sees"
-                )
+    if not isinstance(run.network, Trained):
+        return
+    noise = run.network.noise
+    highest = float(noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
+    for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):
+        level = torch.tensor([sigma], dtype=torch.float64).log()
+        if sigma > 0 and float(noise.log_density(level)[0]) < highest + math.log(RARE):
+            why = f"a level that training under {noise.name} practically never sees"
+            yield f"a ladder {name} at sigma {sigma:.3g}, {why}"
 
 
 def unknown_level(level: float, span: tuple[float, float]) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.own.behaviour import is_random
+from experiments.own.fingerprint import is_random
 from experiments.run.cache import Cache
+from experiments.run.image_features import FeatureSpace, ImageSet, compute_features, feature_key
 from experiments.run.networks import Advance, data_of
 from experiments.run.runs import Run
 from experiments.run.stages import decode, draw, measure, ready
@@ -42,7 +43,7 @@ def choose_runs(runs: Iterable[Run], cache: Cache, seen: set[Any]) -> list[Run]:
 
 def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
     """Raises StaleError if some samples of a run, drawn again, differ from the stored ones by more than rounding."""
-    network = run.network.made(cache, advance)
+    network = run.network.artifact(cache, advance)
     loaded, stored = run.network.load(network), cache.read("samples", run)
     if stored is None or is_random(loaded):  # no two runs of it can be compared
         return
@@ -63,6 +64,16 @@ def check_score(run: Run, cache: Cache) -> None:
         known = stored.facts[name]
         if (change := abs(facts[name] - known)) > SCORES * (abs(known) + facts.get(f"{name}_se", 0.0)):
             raise StaleError(_message(name.upper(), run.setting.label, change, REMEDY))
+
+
+def check_features(images: ImageSet, space: FeatureSpace, cache: Cache) -> None:
+    """Raises StaleError if features of some images, computed again, differ from the stored ones."""
+    if (stored := cache.read("features", feature_key(images, space))) is None:
+        return
+    chosen = sample_indices(images.n, 1)
+    again = torch.from_numpy(compute_features(images, chosen, space).features)
+    what, remedy = f"features {space.name}", "name another --store"
+    check_same(what, images.name, again, stored.tensors["features"][chosen], remedy=remedy)
 
 
 def check_same(

@@ -17,24 +17,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_core.data_set import Images, Values
+from diffusion_core.data.dataset import Images, Values
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.samplers import Model
 from diffusion_core.samplers import sample as draw_with
 from diffusion_core.samplers.sampling import bind_index
 from diffusion_core.tensors import computing_in
+from experiments.console import ProgressCallback, silent
 from experiments.distances.distance import Distance, packed, unpacked
 from experiments.distances.kernels import Sums, mostly_equal
-from experiments.distances.real import Against, Real, precision_recall
+from experiments.distances.reference import FixedReference, ReferenceSet, precision_recall
 from experiments.distances.texture import RealTexture
-from experiments.own.features import extract
 from experiments.own.form import check_decoded, check_size
 from experiments.own.user_code import of_user
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
+from experiments.run.image_features import FeatureSpace, ImageSet, compute_features
 from experiments.run.machine import SHARED_ABOVE, CpuUsage, Machine, device_name, pin_scores
 from experiments.run.networks import Advance, Pretrained, data_of
 from experiments.run.runs import VALUES, Reference, Run
-from experiments.terminal import Told, silent
 
 REPEATS = 20  # of the floor
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
     """The samples of a run, and its counted evaluations and seconds."""
-    network = run.network.made(cache, advance)
+    network = run.network.artifact(cache, advance)
     return cache.cached("samples", run, lambda: _sample(run, network, advance, cache.shared_device))
 
 
@@ -158,17 +158,17 @@ def decode(run: Run, x: Tensor) -> Tensor:
 class RealImages:
     """The real images of a reference: their features, classes and texture."""
 
-    real: Real
+    real: ReferenceSet
     labels: Tensor
     texture: RealTexture | None  # None for points
 
 
-def reference(config: Reference, cache: Cache, after_batch: Told = silent) -> Artifact:
+def reference(config: Reference, cache: Cache, after_batch: ProgressCallback = silent) -> Artifact:
     """The file of real images. `after_batch`: of features, with its number of images."""
     return cache.cached("references", config, lambda: _make_reference(config, after_batch))
 
 
-def features_of(config: Reference, samples: Tensor, after_batch: Told = silent) -> Tensor:
+def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallback = silent) -> Tensor:
     """Features float32 (n, d) of images uint8 (n, C, H, W). Floats (n, d) are their own."""
     data = data_of(config.data)
     if samples.is_floating_point() != (config.features == VALUES):
@@ -180,7 +180,9 @@ def features_of(config: Reference, samples: Tensor, after_batch: Told = silent) 
         return data.features(samples)
     if config.decoder is None:
         check_size(tuple(samples.shape[1:]), data)
-    return extract(config.features, samples, weights=config.weights, after_batch=after_batch)[0]
+    images = ImageSet.of_array(config.data, samples.permute(0, 2, 3, 1).numpy(), given=False)
+    space = FeatureSpace(config.features, config.weights)
+    return torch.from_numpy(compute_features(images, range(images.n), space, after_batch).features)
 
 
 def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
@@ -193,7 +195,7 @@ def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
     return data.values[which] if isinstance(data, Values) else data.standardised(which).flatten(1)
 
 
-def _make_reference(config: Reference, after_batch: Told) -> TensorsAndFacts:
+def _make_reference(config: Reference, after_batch: ProgressCallback) -> TensorsAndFacts:
     pin_scores()
     data, samples = data_of(config.data), real_samples(config, slice(config.n))
     features = features_of(config, samples, after_batch)
@@ -202,7 +204,7 @@ def _make_reference(config: Reference, after_batch: Told) -> TensorsAndFacts:
             f"data={config.data!r}: for more than half of the pairs of images the features are equal; leave out the "
             f"copies, or take other features than {config.features}"
         )
-    real, curve = Real.of(features.double().numpy()), dict[str, Tensor]()
+    real, curve = ReferenceSet.of(features.double().numpy()), dict[str, Tensor]()
     if not samples.is_floating_point():
         texture = RealTexture.of(samples, data.std if isinstance(data, Images) else float(samples.double().std()))
         curve = {f"texture.{name}": torch.from_numpy(values) for name, values in vars(texture).items()}
@@ -218,13 +220,13 @@ def load_reference(file: Artifact) -> RealImages:
     tensors = file.tensors
     names = [name.removeprefix("sums.") for name in tensors if name.startswith("sums.")]
     sums = {name: Sums(tensors[f"sums.{name}"].numpy(), float(tensors[f"total.{name}"])) for name in names}
-    real = Real(tensors["features"].double().numpy(), float(tensors["width"]), sums)
+    real = ReferenceSet(tensors["features"].double().numpy(), float(tensors["width"]), sums)
     parts = [tensors[name].numpy() for part in ("mean", "spread") if (name := f"texture.{part}") in tensors]
     return RealImages(real, tensors["labels"], RealTexture(*parts) if parts else None)
 
 
 @lru_cache(maxsize=4)
-def _without(file: Artifact, n: int) -> Against:
+def _without(file: Artifact, n: int) -> FixedReference:
     """The real images that n samples are compared with."""
     real = load_reference(file).real
     return real.without(real.aside(n, draw=0))

@@ -26,22 +26,21 @@ from experiments.run.compare import (
     BestSet,
     Comparison,
     Row,
-    Side,
+    SidesBySection,
     against_first,
     control,
     interactions,
     repeated,
 )
-from experiments.run.options import shown
+from experiments.run.options import option_help
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
     from experiments.run.tables import ResultTables, RunResults
 
 T = TypeVar("T")
-Say = Callable[[str], object]
-Hidden = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
-Of = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (section, budget) -> label -> side
+Notify = Callable[[str], object]
+HiddenOption = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
@@ -73,13 +72,13 @@ class Study:
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
     """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. For a network of another
     image size: folder64:PATH or npz64:PATH. Latents of an autoencoder: latents:FILE.npy. Vectors: points:FILE.npy."""
-    images: Annotated[str | None, shown("NAME", "decoded latents of the data")] = None
+    images: Annotated[str | None, option_help("NAME", "decoded latents of the data")] = None
     """For latents: the real images that decoded samples are compared with, of the size that is decoded, such as
     folder256:PATH."""
     network: Annotated[str, tyro.conf.arg(metavar="NAME|KIND:WHERE")] = "small"
     """small (mlp for points) or paper (for GPUs): trained here. exact: the closed form for the training images. Trained
     elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE."""
-    label: Annotated[int | Literal["balanced"] | None, shown("CLASS|balanced", "none")] = None
+    label: Annotated[int | Literal["balanced"] | None, option_help("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
     train_images: int = 200_000
     """Images that each network sees in training, repeats counted."""
@@ -93,26 +92,23 @@ class Study:
     """Seed of the first network; the others have the seeds that follow. A repetition needs seeds of its own."""
     n_samples: int = 500
     """Images per network and setting. More images give narrower intervals."""
-    features: Annotated[str | None, shown("NAME", "digits for MNIST, else natural")] = None
+    features: Annotated[str | None, option_help("NAME", "digits for MNIST, else natural")] = None
     """Feature space of all distances: digits, natural, one of torch-fidelity's, or your own, python:MODULE:FUNCTION. In
     inception-v3-compat FD and KD are called FID and KID."""
-    feature_weights: Annotated[Path | None, shown("FILE", "downloaded if needed")] = None
+    feature_weights: Annotated[Path | None, option_help("FILE", "downloaded if needed")] = None
     """Weights of the feature extractor."""
     batch_size: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: the machine's)")] = 0
     """Samples per network evaluation; part of a run's identity. Lower it if memory runs out."""
-    warmup_images: Hidden[int] = 10_000
-    held_out: Hidden[int] = 0  # images at the end of the data set that training does not see; at most a tenth of them
+    warmup_images: HiddenOption[int] = 10_000
+    held_out: HiddenOption[int] = (
+        0  # images at the end of the data set that training does not see; at most a tenth of them
+    )
 
     def check(self) -> None:
-        """Stores equal values as the same, see `check_fields`.
-
-        Raises:
-            ValueError: a value of another type or range; in a list, two that look the same in a table.
-        """
+        """Stores equal values as the same. ValueError for one of another type or range, or two that look the same."""
         check_fields(self)
-        check_range("seeds", self.seeds, 1, 1_000)
-        check_range("n_samples", self.n_samples, 1, 1_000_000)
-        check_range("batch_size", self.batch_size, 0, 1_000_000)
+        for name, low, high in (("seeds", 1, 1_000), ("n_samples", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
+            check_range(name, getattr(self, name), low, high)
         for part in fields(self):
             if isinstance(value := getattr(self, part.name), tuple):
                 check_list(part.name, value)
@@ -121,32 +117,32 @@ class Study:
         """What is compared."""
         raise NotImplementedError
 
-    def compare(self, of: Of) -> Iterator[Comparison]:
+    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """In each section every setting against the first, and the set of the best; interactions; the A/A control."""
-        for (section, _), sides in of.items():
-            if section != CONTROL and len(sides) > 1:
-                yield from against_first("setting", [*sides.values()])
-                yield BestSet([*sides.values()])
+        sections = [[*sides.values()] for (section, _), sides in of.items() if section != CONTROL]
+        for sides in sections:
+            if len(sides) > 1:
+                yield from against_first("setting", sides)
+                yield BestSet(sides)
         for a, b in self.interactions:
             yield from interactions(a, b, (sides for (section, _), sides in of.items() if section != CONTROL))
         for again in of.get((CONTROL, None), {}).values():
-            others = (side for (section, _), sides in of.items() if section != CONTROL for side in sides.values())
-            if (setting := repeated(again, others)) is not None:
+            if (setting := repeated(again, (side for sides in sections for side in sides))) is not None:
                 yield control(again, setting)
 
-    def then(self, results: "RunResults", say: Say) -> Iterator[Setting]:
+    def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
         """What is run besides when all settings are measured, because of what came out."""
         yield from ()
 
-    def more(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
+    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
         """Further tables of its report, by the name of their file."""
         return {}
 
-    def finish(self, folder: Path, results: "RunResults", tables: "ResultTables", say: Say) -> None:
-        """Writes further files, and tells the user about them."""
+    def after_write(self, folder: Path, results: "RunResults", tables: "ResultTables", notify: Notify) -> None:
+        """Writes files that follow from the tables, and tells the user about them."""
 
     @property
-    def limit(self) -> float:
+    def time_limit(self) -> float:
         """Seconds after which nothing is begun any more; the settings begin nothing after 60 % of them."""
         return math.inf
 
@@ -154,6 +150,11 @@ class Study:
     def notes(self) -> Sequence[str]:
         """What the terminal and the report say besides."""
         return ()
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What run.json says of when its comparisons were chosen."""
+        return {"fixed_beforehand": False}
 
     @property
     def size(self) -> str:
@@ -165,18 +166,13 @@ class Study:
         """Whether its networks are trained here."""
         return self.network != "exact" and ":" not in self.network
 
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """What run.json says of when its comparisons were chosen."""
-        return {"fixed_beforehand": False}
-
     @cached_property
     def data_std(self) -> float:
         """The standard deviation of the data on the scale of the network's adapter, else in [-1, 1]; for vp and ddpm.
 
         The former to six significant digits, all of which names of ladders show; the latter to four decimals.
         """
-        from diffusion_core.data import resolve
+        from diffusion_core.data.load import resolve
         from experiments.run.networks import data_std
 
         return data_std(self.network, resolve(self.data), self.label)

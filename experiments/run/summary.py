@@ -16,52 +16,50 @@ if TYPE_CHECKING:
 WORKS = "Everything works. So small a run shows only that: read its numbers as examples."
 
 
-def show(page: "Page", report: Path, place: str, works: bool, console: Console) -> None:
+def print_page(page: "Page", report: Path, place: str, smoke: bool, console: Console) -> None:
     """Prints the first screen of a page: a panel on a terminal, plain lines elsewhere.
 
     Args:
         report: the path of its report.html, and `place`, as it is shown.
-        works: whether a run that asked only whether everything works has succeeded. Then it says so first.
+        smoke: whether a run that asked only whether everything works has succeeded. Then it says so first.
     """
     if console.is_terminal:
-        where = Text(place, f"bold link {report.absolute().as_uri()}")
-        console.print(_panel(page, works, where), soft_wrap=False)
+        link = Text(place, f"bold link {report.absolute().as_uri()}")
+        console.print(_panel(page, smoke, link), soft_wrap=False)
         return
-    for line in ([WORKS] if works else []) + page.text:
+    for line in ([WORKS] if smoke else []) + page.text:
         console.print(line)
     console.print(f"report: {place}", style="bold")
 
 
-def show_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Console) -> None:
+def print_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Console) -> None:
     """Prints what failed, one line per setting and message, with the log that has the traceback, and what to do."""
-    broken: dict[tuple[str, str], dict[str, None]] = {}  # (section and setting, message) -> runs
+    failed: dict[tuple[str, str], dict[str, None]] = {}  # (section and setting, message) -> runs
     for row in rows:
         if row["status"] == "failed":
-            broken.setdefault((f"{row['section']}: {row['setting']}", row["error"]), {})[row["run_id"]] = None
-    for (name, message), runs in broken.items():
+            failed.setdefault((f"{row['section']}: {row['setting']}", row["error"]), {})[row["run_id"]] = None
+    for (name, message), runs in failed.items():
         count = f" ({len(runs)} runs)" if len(runs) > 1 else ""
         log = logs / f"{next(iter(runs))}.log"
-        where = f"; traceback: {log}" if log.is_file() else ""
-        console.print(Text(f"failed: {name}{count}: {message}{where}", "red"))
-    if broken:
+        traceback = f"; traceback: {log}" if log.is_file() else ""
+        console.print(Text(f"failed: {name}{count}: {message}{traceback}", "red"))
+    if failed:
         text = "to do: repair the cause, then give the same command again; what is finished is not computed again"
         console.print(Text(text, "bold"))
 
 
-def _panel(page: "Page", works: bool, place: Text) -> Panel:
+def _panel(page: "Page", smoke: bool, link: Text) -> Panel:
     key_figures = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    key_figures.add_column()
-    key_figures.add_column(justify="right", style="bold")
-    key_figures.add_column()
+    for style in ("", "bold", ""):
+        key_figures.add_column(justify="right" if style else "left", style=style)
     for figure in page.key_figures:
         key_figures.add_row(Text(figure.label), Text(figure.value), Text("; ".join(figure.notes)))
-    doubtful = page.failed and not works
-    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if doubtful else "bold green")
-    parts = [Text(WORKS, "bold green")] if works else []
-    parts.append(Text.assemble(lead, (page.verdict, "bold")))
-    parts += [Text(page.also)] if page.also else []
-    parts += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
-    where = Text.assemble("report: ", place, overflow="fold")
-    border = "red" if doubtful else "blue"
-    body = Group(*parts, key_figures, where)
+    warn = page.failed and not smoke
+    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if warn else "bold green")
+    lines = [Text(WORKS, "bold green")] if smoke else []
+    lines += [Text.assemble(lead, (page.verdict, "bold"))]
+    lines += [Text(page.also)] if page.also else []
+    lines += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
+    body = Group(*lines, key_figures, Text.assemble("report: ", link, overflow="fold"))
+    border = "red" if warn else "blue"
     return Panel(body, title=Text(page.question), title_align="left", border_style=border, padding=(1, 2))

@@ -7,18 +7,17 @@ from functools import cached_property
 
 from PIL import Image
 
-from diffusion_core.data_set import Values
+from diffusion_core.data.dataset import Values
 from experiments.distances.distance import unpacked
-from experiments.distances.real import QUALITY
+from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
-from experiments.run.compare import BestSet, Comparison, Row, Side, named
+from experiments.run.compare import BestSet, Comparison, Row, Side, SidesBySection, name_both
 from experiments.run.contrasts import Judge, best_set_rows, comparable, contrast_rows, summary
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import Pretrained, data_of
 from experiments.run.runs import VALUES, Run
-from experiments.run.study import Of
 from reports.schema import METRICS, TABLES
 
 BELOW = 4  # standard errors, by which chance brings no MMD below 0
@@ -51,29 +50,32 @@ class RunResults:
     def of(cls, page: str, runs: Sequence[Run], cache: Cache, failed: Mapping[str, str]) -> "RunResults":
         """What is in the cache of some runs. `failed` says by score_id why some are not."""
         pin_scores()
-        files = dict[Run, RunFiles]()
+        files, rows = dict[Run, RunFiles](), dict[Run, Row]()
         for run in runs:
-            if not run.impossible and run.score_id not in failed and (found := _files(run, cache)):
-                files[run] = found
-        return cls(page, runs, files, _rows(page, runs, files, failed), cache, failed)
+            if not run.impossible and run.score_id not in failed and (stored := _read_files(run, cache)):
+                files[run] = stored
+            row = {"experiment": page, "status": "ok"} | run.row()
+            if run in files:
+                parts = (files[run].network, files[run].samples, files[run].score)
+                rows[run] = row | {name: value for part in parts if part for name, value in part.facts.items()}
+            elif run.impossible or run.score_id in failed:  # else it was not made, and has no row
+                rows[run] = row if run.impossible else row | {"status": "failed", "error": failed[run.score_id]}
+        return cls(page, runs, files, rows, cache, failed)
 
     @cached_property
-    def sides(self) -> Of:
+    def sides(self) -> SidesBySection:
         """The settings as they were measured, without impossible ones."""
         out: dict[tuple[str, int | None], dict[str, Side]] = {}
         runs: dict[tuple[str, int | None, str], list[Run]] = {}
-        for run in self.runs:
-            if not run.impossible:
-                runs.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
+        for run in (run for run in self.runs if not run.impossible):
+            runs.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
         for (section, budget, label), same in runs.items():
-            one = same[0].setting
-            what = (one.ladder, one.sampler, one.final_denoise, one.training, same[0].n)
-            there = {run.number: run for run in same if run in self.files}
-            rows = {seed: self.rows[run] for seed, run in there.items()}
-            distances = {seed: unpacked(self.files[run].score.tensors) for seed, run in there.items()}
-            out.setdefault((section, budget), {})[label] = Side(
-                label, section, budget, len(same), rows, distances, what=what
-            )
+            setting, made = same[0].setting, {run.number: run for run in same if run in self.files}
+            what = (setting.ladder, setting.sampler, setting.final_denoise, setting.training, same[0].n)
+            rows = {seed: self.rows[run] for seed, run in made.items()}
+            distances = {seed: unpacked(self.files[run].score.tensors) for seed, run in made.items()}
+            side = Side(label, section, budget, len(same), rows, distances, what=what)
+            out.setdefault((section, budget), {})[label] = side
         return out
 
     def find(self, side: Side) -> Run:
@@ -101,18 +103,18 @@ class RunResults:
     def warnings(self) -> list[str]:
         """Warnings if samples are nearer to the data than real images are, or settings that differ gave the same."""
         first, found = dict[bytes, Run](), list[str]()
-        for run, row in self.rows.items():
-            if row["status"] == "ok" and row["mmd"] < -BELOW * row["mmd_se"]:
-                size = f"MMD ×1000 {1000 * row['mmd']:.3g}, standard error {1000 * row['mmd_se']:.2g}"
-                what = f"samples of {run.setting.label!r} are nearer to the data than other real images would be"
-                found.append(f"{what} ({size}): are they copies of it?")
-                break
-        compared = self.files if any(uses_user_code(run.setting) for run in self.files) else {}
-        for run, files in compared.items():
+        scored = [(run, row) for run, row in self.rows.items() if row["status"] == "ok"]
+        for run, row in [(run, row) for run, row in scored if row["mmd"] < -BELOW * row["mmd_se"]][:1]:
+            size = f"MMD ×1000 {1000 * row['mmd']:.3g}, standard error {1000 * row['mmd_se']:.2g}"
+            what = f"samples of {run.setting.label!r} are nearer to the data than other real images would be"
+            found.append(f"{what} ({size}): are they copies of it?")
+        if not any(uses_user_code(run.setting) for run in self.files):
+            return found
+        for run, files in self.files.items():
             digest = hashlib.sha256(files.samples.tensors["samples"].numpy().tobytes()).digest()
             other = first.setdefault(digest, run)
             if other.samples_id != run.samples_id and uses_user_code(run.setting):
-                both = named(other.setting, run.setting)
+                both = name_both(other.setting, run.setting)
                 return [*found, f"{both} produced identical images; is the changed parameter used?"]
         return found
 
@@ -142,46 +144,30 @@ class ResultTables:
 def tabulate(
     results: RunResults, comparisons: Sequence[Comparison], extra: Mapping[str, Sequence[Row]]
 ) -> ResultTables:
-    """The tables and pictures of a study's runs, with what its `compare` and `more` gave."""
+    """The tables and pictures of a study's runs, with what its `compare` and `extra_tables` gave."""
     if others := [one for one in comparisons if not isinstance(one, Comparison)]:
         known = "Contrast(kind, a, b), Interaction(a, b) or BestSet(sides)"
         raise ValueError(f"compare(): {others[0]!r:.80}: it must yield {known}")
     comparisons = comparable(comparisons)
-    floors = results.floors
-    judge = Judge.of(comparisons, floors)
+    judge = Judge.of(comparisons, results.floors)
     tables = {
         "table.csv": [*results.rows.values()],
-        "floors.csv": floors,
+        "floors.csv": results.floors,
         "contrasts.csv": list(contrast_rows(comparisons, judge)),
     }
     if any(isinstance(one, BestSet) for one in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, judge))
     if wrong := [name for name in extra if name in tables or name not in TABLES]:
         known = ", ".join(sorted(TABLES.keys() - tables.keys()))
-        raise ValueError(f"more(): {wrong[0]!r}: it may give {known}")
+        raise ValueError(f"extra_tables(): {wrong[0]!r}: it may give {known}")
     return ResultTables({**tables, **extra}, results.pictures)
 
 
-def _files(run: Run, cache: Cache) -> RunFiles | None:
+def _read_files(run: Run, cache: Cache) -> RunFiles | None:
     score, samples = cache.read("scores", run.scored), cache.read("samples", run)
     if score is None or samples is None:
         return None
     return RunFiles(score, samples, cache.read("networks", run.network) if run.network.cost else None)
-
-
-def _rows(page: str, runs: Sequence[Run], files: Mapping[Run, RunFiles], failed: Mapping[str, str]) -> dict[Run, Row]:
-    """Rows of table.csv. Runs that neither failed nor were made have none."""
-    out: dict[Run, Row] = {}
-    for run in runs:
-        known = {"experiment": page, "status": "ok"} | run.row()
-        if run in files:
-            parts = (files[run].network, files[run].samples, files[run].score)
-            out[run] = known | {name: value for part in parts if part for name, value in part.facts.items()}
-        elif run.impossible:
-            out[run] = known
-        elif run.score_id in failed:
-            out[run] = known | {"status": "failed", "error": failed[run.score_id]}
-    return out
 
 
 def _pictures(files: Mapping[Run, RunFiles]) -> Iterator[tuple[str, Image.Image]]:
@@ -192,9 +178,9 @@ def _pictures(files: Mapping[Run, RunFiles]) -> Iterator[tuple[str, Image.Image]
     points = config.features == VALUES
     real = stages.real_samples(config, slice(images.SHOWN_POINTS if points else images.SHOWN))
     plots = images.Scatter.of(real) if points else images
-    for name, file in {run.samples_id: each.samples for run, each in files.items()}.items():
+    for name, file in {run.samples_id: stored.samples for run, stored in files.items()}.items():
         samples = file.tensors["samples"]  # one file at a time: all would not fit into memory
-        yield name, plots.square(samples)
-        yield f"{name}-{images.FEW}", plots.strip(samples)
-    yield "real", plots.square(real)
-    yield f"real-{images.FEW}", plots.strip(real)
+        yield name, plots.image_grid(samples)
+        yield f"{name}-{images.FEW}", plots.image_strip(samples)
+    yield "real", plots.image_grid(real)
+    yield f"real-{images.FEW}", plots.image_strip(real)

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.run.options import shown
-from experiments.terminal import Terminal
+from experiments.console import Terminal
+from experiments.run.options import option_help
 
 HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 
@@ -51,18 +51,18 @@ class Score:
     """Real images."""
     sets: Annotated[tuple[str, ...], tyro.conf.Positional, SETS] = ()
     """Sets of images. Each is compared with the first."""
-    features: Annotated[tuple[str, ...], shown("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
+    features: Annotated[tuple[str, ...], option_help("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
     """Feature spaces: digits, natural, torch-fidelity's, or your own, python:MODULE:FUNCTION. The first decides."""
     feature_weights: Annotated[
-        tuple[str, ...], shown("[NAME=]FILE", "downloaded if needed"), tyro.conf.UseAppendAction
+        tuple[str, ...], option_help("[NAME=]FILE", "downloaded if needed"), tyro.conf.UseAppendAction
     ] = ()
     """Weights of the feature extractor. With several feature spaces: NAME=FILE, once for each."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Images from the same noise: those of one name, or at one place. auto: names, if all sets have the same."""
-    margin: Annotated[float | None, shown("SHARE", "none: sets are only compared")] = None
+    margin: Annotated[float | None, option_help("SHARE", "none: sets are only compared")] = None
     """Is a change harmless? Of two sets, before and after it: are they no further apart than replacing this share of
     the images can move them?"""
-    groups: Annotated[str | None, shown("SPEC", "every image alone")] = None
+    groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
     """Images that can fail together, such as a prompt or a batch; each image alone without it. folder; a pattern of
     names, "{prompt}-{seed}.png"; or FILE.csv[:COLUMN]."""
     crops: int = 0
@@ -92,11 +92,11 @@ def main(options: Score) -> int:
     out = options.out.absolute()  # wherever code of the user's goes
     _check(options, out)
     from experiments.run.cache import Cache
-    from experiments.run.result_folder import earlier, held
-    from experiments.run.summary import show
+    from experiments.run.result_folder import existing_results, lock_folder
+    from experiments.run.summary import print_page
     from experiments.scoring import compare, equivalence
 
-    earlier(options.out)  # raises ValueError if others wrote there
+    existing_results(options.out)  # raises ValueError if others wrote there
     given: dict[str, Any] = {name: getattr(options, name) for name in ("pairs", "device", "groups")}
     given |= {"features": options.features or None, "feature_weights": _weights(options), "store": Cache(options.store)}
     if options.margin is None:
@@ -107,12 +107,12 @@ def main(options: Score) -> int:
         before, after = options.sets
         answer = equivalence.answer(equivalence.harmless(before, after, reference=reference, **given))
     console = Terminal()
-    with held(out):
+    with lock_folder(out):
         page = answer.write(out, time.time() - start)
         aside = [] if console.is_terminal else answer.aside  # a terminal shows it below the numbers
         for note in (*aside, *answer.notes):
             console.print(f"note: {note}")
-        show(page, out / "report.html", str(options.out / "report.html"), False, console)
+        print_page(page, out / "report.html", str(options.out / "report.html"), False, console)
     if options.json or not console.is_terminal:
         print(json.dumps({"experiment": answer.name, **answer.summary, "out": str(options.out)}))
     return answer.status if options.margin is not None or options.fail_if_worse else 0

@@ -8,23 +8,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from diffusion_core.data_user import random_order
-from experiments.distances.copies import Groups
+from diffusion_core.data.load import random_order
+from experiments.console import progress_bar
+from experiments.distances.distance import renumber
+from experiments.distances.duplicates import Groups
+from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
-from experiments.distances.spaces import suited
-from experiments.own.features import features_id
+from experiments.own.features import batch_size, features_id
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, stored_features
+from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
 from experiments.scoring.answer import Answer, pictures
-from experiments.scoring.features import Described, Extractor, describe, digest
-from experiments.scoring.groups import GroupsOf, units
-from experiments.scoring.inputs import FeatureSet, ImageSet, Input, Source, holds_no_set, open_input
+from experiments.scoring.groups import GroupsOf, groups_of
+from experiments.scoring.inputs import FeatureSet, Input, Source, holds_no_set, open_input
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores, with_limits
-from experiments.scoring.sides import NAME, Space, in_space
+from experiments.scoring.sides import NAME, SpaceResult, in_space
 from reports.schema import WORSE
 
 GIVEN = "your own"  # the feature space of features that the user computed
@@ -94,22 +98,20 @@ def measured(  # noqa: PLR0913  # the options of the command
     if real.n < MIN_SAMPLES:
         raise ValueError(f"{real.name}: {real.n} real images; at least {MIN_SAMPLES} are needed")
     chosen = [random_order(real.n), *pairing.chosen]
-    where, prompts = device_of(device), prompts_of(sets, pairing, groups)
-    spaces, doubts = list[Space](), dict[str, None]()
-    notes = dict.fromkeys([pairing.note] if pairing.note else [])
+    where, (prompts, of_groups) = device_of(device), prompts_of(sets, pairing, groups)
+    spaces, doubts = list[SpaceResult](), dict[str, None]()
+    notes = dict.fromkeys([*filter(None, [pairing.note]), *of_groups])
     if left_out:
         notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
     shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
     shared["n_reference"] = real.n
     for space, file in files.items():
-        extractor = Extractor(space, file, where)
-        described = [features_of(each, extractor, kept).at(order) for each, order in zip(inputs, chosen, strict=True)]
-        check_scale(inputs, described)
+        described = measure_sets(inputs, chosen, in_use := FeatureSpace(space, file, where), kept)
         own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
         rows, names = [each.features for each in described], [each.name for each in sets]
         grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
         spaces.append(in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
-        doubts |= dict.fromkeys(warnings.doubts(inputs, described, spaces[-1]))
+        doubts |= dict.fromkeys(warnings.doubts(inputs, described, spaces[-1], in_use))
         notes |= dict.fromkeys(warnings.remarks(inputs, described, spaces[-1].dimension))
     return Scores(
         real.name, real.n, len(chosen[1]), pairing.by, tuple(spaces), tuple(notes), tuple(doubts), tuple(inputs),
@@ -168,12 +170,14 @@ def device_of(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> list[Groups] | None:
-    """The prompt of each image of each set, in the order of the pairing; of pairs that of the first set."""
+def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tuple[list[Groups] | None, list[str]]:
+    """The prompt of each image of each set, in the order of the pairing; of pairs that of the first set. And notes."""
     if groups is None:
-        return None
-    own = [units(sets[0], groups)] * len(sets) if pairing.by != "none" else [units(one, groups) for one in sets]
-    return [np.unique(one[order], return_inverse=True)[1] for one, order in zip(own, pairing.chosen, strict=True)]
+        return None, []
+    paired = pairing.by != "none"
+    found = [groups_of(sets[0], groups)] * len(sets) if paired else [groups_of(images, groups) for images in sets]
+    prompts = [renumber(own[order]) for (own, _), order in zip(found, pairing.chosen, strict=True)]
+    return prompts, [*dict.fromkeys(note for _, note in found if note)]
 
 
 def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -187,7 +191,7 @@ def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> 
         return (GIVEN,)
     if not features:
         real = inputs[0]
-        return (suited(real.data) if isinstance(real, ImageSet) else "natural",)
+        return (default_features(real.data) if isinstance(real, ImageSet) else "natural",)
     spaces = (features,) if isinstance(features, str) else tuple(features)
     if len(set(spaces)) < len(spaces):
         raise ValueError(f"features={features!r}: one of them is given twice")
@@ -206,15 +210,25 @@ def weights_of(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
     return {space: None if (file := files.get(space)) is None else Path(file) for space in spaces}
 
 
-def features_of(source: Input, extractor: Extractor, store: Cache) -> Described:
-    """Features and texture of a set; of features that are given, these."""
-    if isinstance(source, FeatureSet):
-        content = np.array([digest(row.tobytes()) for row in source.features])
-        return Described(source.features, np.full(source.n, np.nan), np.zeros((source.n, 2), dtype=np.int64), content)
-    return describe(source, extractor, store)
+def measure_sets(
+    inputs: Sequence[Input], chosen: Sequence[NDArray[np.intp]], space: FeatureSpace, store: Cache
+) -> list[ImageFeatures]:
+    """Features and texture of some images of each set, comparable with those of the first; those given are taken."""
+    described = list[ImageFeatures]()
+    for images, order in zip(inputs, chosen, strict=True):
+        if isinstance(images, FeatureSet):
+            described.append(ImageFeatures.of_rows(images.features).at(order))
+            continue
+        check_features(images, space, store)
+        with progress_bar(images.n / batch_size(space.name)) as step:
+            what = f"{space.name} features of {images.name}"
+            step(what)
+            described.append(stored_features(images, space, store, lambda _: step(what)).at(order))  # noqa: B023
+    check_scale(inputs, described)
+    return described
 
 
-def check_scale(inputs: Sequence[Input], described: Sequence[Described]) -> None:
+def check_scale(inputs: Sequence[Input], described: Sequence[ImageFeatures]) -> None:
     """ValueError if the features of a set do not suit those of real images, or if these have no scale."""
     real = described[0].features
     for source, each in zip(inputs, described, strict=True):

@@ -1,36 +1,37 @@
 """Are images after a change the same, in law, as before, up to a margin? `score REFERENCE before after --margin 0.02`.
 
 MMD between before and after decides (distances/equivalence.py). Beside it, what that could miss has a limit of its own:
-fine noise, copies, and class shares where classes are known. All must hold. Images that fail together, such as those of
-one batch, are one unit: give batches as groups.
+fine noise, copies, and class shares where classes are known. Each is a row of `CHECKS`, and all must hold. Images that
+fail together, such as those of one batch, are one unit: give batches as groups.
 """
 
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.stats import qmc
 
-from experiments.distances import copies
-from experiments.distances.copies import Groups
+from diffusion_core.data.readers import Pixels, Traits
+from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
-from experiments.distances.equivalence import Harm, harm, in_another_order
-from experiments.distances.features import extractor, weights_file
+from experiments.distances.duplicates import Groups
+from experiments.distances.equivalence import EquivalenceTest, compare_laws, in_another_order
+from experiments.distances.features import digit_logits, weights_file
 from experiments.distances.intervals import LEVEL
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
-from experiments.scoring import compare
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
+from experiments.scoring import compare, warnings
 from experiments.scoring.answer import Answer, pictures
-from experiments.scoring.features import Described, Extractor, real_texture
 from experiments.scoring.groups import GroupsOf
-from experiments.scoring.inputs import ImageSet, Input, Source
+from experiments.scoring.inputs import Input, Source
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
@@ -46,7 +47,7 @@ STATUS = {HARMLESS: 0, HARMFUL: 1, UNDECIDED: 3}
 
 
 @dataclass(frozen=True)
-class Check:
+class EquivalenceCheck:
     """One thing that must hold, a row of harms.csv: its value with its interval (None without one), and its limit."""
 
     check: str
@@ -57,43 +58,34 @@ class Check:
     verdict: str
     unit: str = "share"
 
+    def __str__(self) -> str:
+        return f"  {self.check}: {self.value:.3g}, limit {self.limit:.3g}: {self.verdict}"
+
+    def show(self, value: float) -> str:
+        """A value of it with its unit."""
+        return f"{_percent(value)} %" if self.unit == "share" else f"{value:.2g} {self.unit}"
+
 
 @dataclass(frozen=True)
 class Harmless:
-    """The answer; `print` shows it.
+    """The answer; `print` shows it."""
 
-    Args:
-        before, after: the names of the sets.
-        margin: the share of images of which replacement may move a set as far as the change does.
-        features: the feature space that decides.
-        checks: what must hold; the first decides.
-        n, n_units: pairs of images, and prompts, or pairs where there are none.
-        unchanged: pairs of equal images.
-        at_best: the smallest share that so many can show.
-        pairs: how they are paired: names, order or none.
-        needed: pairs of images that would decide, if they do not and a number would.
-        worst: the pairs that are furthest apart, the name of each and its share of the sum of squared distances.
-        scores: the distances of both to reference images, if these were given.
-        notes: what a reader should know, a sentence each.
-        inputs, shown: the images, and of each set the places of the worst pairs.
-    """
-
-    before: str
+    before: str  # the names of the sets
     after: str
-    margin: float
-    features: str
-    checks: tuple[Check, ...]
-    n: int
-    n_units: int
-    unchanged: int
-    at_best: float
-    pairs: str
-    needed: int | None
-    worst: tuple[tuple[str, float], ...]
-    scores: Scores | None = None
-    notes: tuple[str, ...] = ()
+    margin: float  # the share of images of which replacement may move a set as far as the change does
+    features: str  # the feature space that decides
+    checks: tuple[EquivalenceCheck, ...]  # what must hold; the first decides
+    n: int  # pairs of images
+    n_units: int  # prompts, or pairs where there are none
+    unchanged: int  # pairs of equal images
+    at_best: float  # the smallest share that so many can show
+    pairs: str  # how they are paired: names, order or none
+    needed: int | None  # pairs of images that would decide, if they do not and a number would
+    worst: tuple[tuple[str, float], ...]  # the pairs furthest apart, and their shares of all squared distances
+    scores: Scores | None = None  # the distances of both to reference images, if these were given
+    notes: tuple[str, ...] = ()  # what a reader should know, a sentence each
     inputs: tuple[Input, ...] = ()
-    shown: tuple[Groups, ...] = ()
+    shown: tuple[Groups, ...] = ()  # of each set the places of the worst pairs
 
     @property
     def verdict(self) -> str:
@@ -102,7 +94,7 @@ class Harmless:
         return next((word for word in (HARMFUL, UNDECIDED) if word in verdicts), HARMLESS)
 
     @property
-    def decisive(self) -> Check:
+    def decisive(self) -> EquivalenceCheck:
         """The check that decided."""
         return next((check for check in self.checks if check.verdict == self.verdict), self.checks[0])
 
@@ -115,8 +107,7 @@ class Harmless:
         units = f" of {self.n_units:,} groups" if self.n_units < self.n else ", each image taken to fail alone"
         count = f"{self.n:,} {'images of each' if self.pairs == 'none' else 'pairs'}{units}"
         if decisive is not first and self.verdict == HARMFUL:
-            value, most = (_value(decisive, one) for one in (decisive.value, decisive.limit))
-            return f"{decisive.check} {value}, limit {most}; {count}"
+            return f"{decisive.check} {decisive.show(decisive.value)}, limit {decisive.show(decisive.limit)}; {count}"
         far, share = ("further", first.low) if self.verdict == HARMFUL else ("no further", first.high)
         bound = f"with 95 % confidence, in features {self.features}, {far} from before than replacing "
         bound += f"{_percent(share or 0)} % of the images can move them at most ({limit})"
@@ -131,8 +122,7 @@ class Harmless:
         return f"{self.verdict}: {self.reason}"
 
     def __str__(self) -> str:
-        lines = [f"  {one.check}: {one.value:.3g}, limit {one.limit:.3g}: {one.verdict}" for one in self.checks[1:]]
-        return "\n".join([self.sentence, *lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([self.sentence, *map(str, self.checks[1:]), *(f"note: {note}" for note in self.notes)])
 
 
 def harmless(  # noqa: PLR0913  # the options of the command, by keyword
@@ -147,7 +137,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         before, after: sets of images or features, as in `compare`.
         margin: the share of images of which replacement may move a set as far as the change does. Default: 0.02 with at
             least 500 pairs, or 500 groups if there are any; else 0.03.
-        groups: the prompt, or batch, of each image of `before`, see `units`: images that can fail together. Without
+        groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
             them each image is taken to fail alone.
         reference: real images; the distances of both to them are then measured too. They do not decide.
         crops: so many crops of 64x64 pixels of each image are compared too.
@@ -163,41 +153,44 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), compare.device_of(device)
     pairing = _paired(inputs, pairs, groups)
     n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
-    of_sets = compare.prompts_of(inputs, pairing, groups)
+    of_sets, notes = compare.prompts_of(inputs, pairing, groups)
     prompts = of_sets[0] if of_sets else None
     n_prompts = n if prompts is None else int(prompts.max()) + 1
     margin = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
-    files = compare.weights_of(spaces, feature_weights)
-    found = [
-        _measured(inputs, pairing, prompts, Extractor(space, file, where), store, margin, crops)
-        for space, file in files.items()
-    ]
-    first, best, n_units = found[0], found[0].harm.at_best, found[0].harm.n_units
+    rows, spaced = list[EquivalenceCheck | str](), list[EquivalenceInputs]()
+    for name, file in compare.weights_of(spaces, feature_weights).items():
+        sets = EquivalenceInputs(inputs, pairing, prompts, FeatureSpace(name, file, where), store, margin, crops)
+        sets.check_order()
+        rows += [row for check in (CHECKS if spaced else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
+        spaced.append(sets)
+    checks, first = tuple(row for row in rows if isinstance(row, EquivalenceCheck)), spaced[0]
+    best, n_units = first.test.at_best, first.test.n_units
     unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
-    grain = list(_grain(inputs, first.described, chosen))
-    checks = [*first.checks, *(one for one in grain if isinstance(one, Check))]
-    checks += [check for one in found[1:] for check in one.checks]
     what = ("pairs" if paired else "images of each") if n_units == n else "groups"
     facts = {
-        pairing.note or "": bool(pairing.note),
+        pairing.note: bool(pairing.note),
+        **dict.fromkeys(notes, True),
         "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
         f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
-        f"every image of {inputs[0].name} stands there several times; they count as one": first.repeated,
-        **{one: True for one in grain if isinstance(one, str)},
+        f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
+        **dict.fromkeys([row for row in rows if isinstance(row, str)], True),
+        **dict.fromkeys(warnings.of_inputs(inputs, first.described, first.space), True),
+        **dict.fromkeys(warnings.traits(inputs, first.described), True),
         f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin and unchanged < n,
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
-    notes, scores = [note for note, holds in facts.items() if holds], None
+    found, scores = [note for note, holds in facts.items() if holds], None
     if reference is not None:
         scores = compare.measured(opened, features, pairing, feature_weights, where, store, groups)
-        notes += [note for note in scores.notes if note not in notes]
-    largest = np.argsort(-first.apart, kind="stable")[: WORST if paired else 0]
-    total = float(first.apart.sum()) or 1.0
-    worst = tuple((_name(inputs[0], chosen[0][at]), float(first.apart[at] / total)) for at in largest)
-    needed = first.harm.needed(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
+        found += [note for note in scores.notes if note not in found]
+    apart = np.square(first.features[1] - first.features[0]).sum(axis=1)
+    largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
+    total = float(apart.sum()) or 1.0
+    worst = tuple((_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
+    needed = first.test.needed(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
     return Harmless(
-        inputs[0].name, inputs[1].name, margin, spaces[0], tuple(checks), n, n_units, unchanged, best, pairing.by,
-        needed, worst, scores, tuple(notes), tuple(inputs), tuple(order[largest] for order in chosen),
+        inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
+        needed, worst, scores, tuple(found), tuple(inputs), tuple(order[largest] for order in chosen),
     )  # fmt: skip
 
 
@@ -213,7 +206,7 @@ def answer(found: Harmless) -> Answer:
     names: Row = {"a": found.after, "b": found.before}
     scores = found.scores
     tables = {
-        "harms.csv": [names | vars(one) for one in found.checks],
+        "harms.csv": [names | vars(row) for row in found.checks],
         "worst_pairs.csv": [
             {"place": at + 1, "pair": name, "share": share} for at, (name, share) in enumerate(found.worst)
         ],
@@ -226,22 +219,169 @@ def answer(found: Harmless) -> Answer:
         if ending
     }
     said = {name: getattr(found, name) for name in FACTS}
-    checks = {
-        one.check: {name: value for name, value in vars(one).items() if value is not None} for one in found.checks
-    }
+    checks = {row.check: {name: value for name, value in vars(row).items() if value is not None}
+              for row in found.checks}  # fmt: skip
     summary = said | {"checks": checks, "worst": [list(pair) for pair in found.worst], "notes": found.notes}
     question = f"Is {found.after} as good as {found.before}?"
     return Answer(NAME, question, tables, drawn, said, summary, found.notes, (), STATUS[found.verdict])
 
 
-class Measured(NamedTuple):
-    """Both sets in one feature space: what their distance is, what else must hold, and how far apart each pair is."""
+# --- the two sets in one feature space ---
 
-    harm: Harm
-    checks: list[Check]
-    described: Sequence[Described]
-    apart: Array
-    repeated: bool
+
+@dataclass(frozen=True)
+class EquivalenceInputs:
+    """Both sets in one feature space, image by image in the order of `pairing`; `prompts`: (n,) of each pair."""
+
+    images: Sequence[Input]
+    pairing: Pairing
+    prompts: Groups | None
+    space: FeatureSpace
+    store: Cache
+    margin: float
+    crops: int
+
+    @cached_property
+    def described(self) -> Sequence[ImageFeatures]:
+        return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
+
+    @cached_property
+    def features(self) -> tuple[Array, Array]:
+        """Float64 (n, d), before and after."""
+        return _float64(self.described)
+
+    @cached_property
+    def copies(self) -> list[Groups]:
+        """Which images are copies of each other, before and after."""
+        near = duplicates.tolerance(self.features[0])
+        return [duplicates.groups(each, near) for each in self.features]
+
+    @property
+    def repeats(self) -> Groups | None:
+        """The copies before, if every image stands there several times: then they count as one."""
+        return duplicates.units(self.copies[0])
+
+    @cached_property
+    def test(self) -> EquivalenceTest:
+        units = self.repeats if self.prompts is None else self.prompts
+        if self.repeats is not None and self.prompts is not None:
+            units = duplicates.merge_duplicates(self.repeats, self.prompts)
+        return compare_laws(*self.features, units)
+
+    def check_order(self) -> None:
+        """ValueError if the pairs are in another order."""
+        if in_another_order(*self.features, self.pairing.by != "none"):
+            raise ValueError(
+                f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
+                "nearer to another one's partner; pair them by --pairs names, or bring both into one order for --pairs "
+                "order"
+            )
+
+
+# --- checks: each gives rows, or a sentence why there is none ---
+
+Rows = Iterator[EquivalenceCheck | str]
+
+
+def _share(sets: EquivalenceInputs) -> Rows:
+    name = f"share in {sets.space.name} features"
+    yield EquivalenceCheck(name, *sets.test.shares, sets.margin, sets.test.verdict(sets.margin))
+
+
+def _crops(sets: EquivalenceInputs) -> Rows:
+    """The same of crops in full resolution."""
+    if (crops := sets.crops) > 0:
+        chosen = [(order[:, None] * crops + np.arange(crops)).ravel() for order in sets.pairing.chosen]
+        parts = compare.measure_sets(
+            [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store
+        )
+        units = np.arange(len(sets.pairing.chosen[0])) if sets.prompts is None else sets.prompts
+        test = compare_laws(*_float64(parts), units.repeat(crops))
+        name = f"share in crops, {sets.space.name} features"
+        yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
+
+
+def _copies(sets: EquivalenceInputs) -> Rows:
+    before, after = (int(groups.max()) for groups in sets.copies)
+    yield _limit("more copies", (before - after) / len(sets.copies[0]), sets.margin)
+
+
+def _classes(sets: EquivalenceInputs) -> Rows:
+    """The class whose share changes most: it may by the margin, beyond what chance does."""
+    if sets.space.name != "digits":
+        return
+    file = weights_file("digits", sets.space.weights)
+    found = [digit_logits(torch.from_numpy(each.features), file).argmax(dim=1).numpy() for each in sets.described]
+    rows = [_limit("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
+    for digit in range(CLASSES):
+        is_it = [(classes == digit).astype(np.float64) for classes in found]
+        change = is_it[1] - is_it[0]
+        terms = Distance(float(change.mean()), change - change.mean())
+        terms = terms if sets.prompts is None else terms.of_groups(sets.prompts)
+        paired = sets.pairing.by != "none"
+        spread = terms.se if paired else math.sqrt(sum(each.var() / len(each) for each in is_it))
+        half = float(stats.t.ppf(1 - (1 - LEVEL) / 2 / CLASSES, len(terms.own) - 1)) * spread
+        value = abs(terms.value)
+        rows.append(_limit(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
+    yield max(rows, key=lambda row: (row.low or 0, row.value))
+
+
+def _grain(sets: EquivalenceInputs) -> Rows:
+    """Fine noise beyond that before, in grey levels of 255."""
+    before, (old, new) = sets.images[0], sets.described
+    if not isinstance(before, ImageSet):
+        yield "features are given, so fine noise of pixels is not compared"
+    elif old.size is None or min(old.size) < 2 or new.size != old.size:
+        sizes = ["several sizes" if each.size is None else "{1}x{0}".format(*each.size) for each in (old, new)]
+        yield f"images are {sizes[0]} before and {sizes[1]} after, so fine noise is not compared"
+    else:
+        curve, std = warnings.real_texture(before, sets.pairing.chosen[0])
+        change = float(new.texture.mean()) - float(old.texture.mean())
+        yield _limit("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
+
+
+CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_grain,)  # in each feature space, and once
+
+
+def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
+    before, after = (each.features.astype(np.float64) for each in described)
+    return before, after
+
+
+def _limit(
+    name: str, value: float, limit: float, ends: tuple[float, float] | None = None, unit: str = "share"
+) -> EquivalenceCheck:
+    """Harmful if it is surely above the limit; `ends`: of its interval."""
+    low, high = ends or (None, None)
+    verdict = HARMFUL if (value if low is None else low) > limit else HARMLESS
+    return EquivalenceCheck(name, value, low, high, limit, verdict, unit)
+
+
+def cut_crops(images: Input, crops: int) -> ImageSet:
+    """Crops at native resolution, `crops` of each image at the same places of all.
+
+    Places are those of Halton's sequence (1960). ValueError if they hold no images, or an image is smaller than a crop.
+    """
+    if not isinstance(images, ImageSet):
+        raise ValueError(f"crops={crops}: {images.name} holds features, no images")
+    places = qmc.Halton(2, scramble=False)
+    places.fast_forward(1)  # beyond the corner
+    shares = places.random(crops)
+
+    def load(index: int) -> tuple[Pixels, Traits]:
+        at, place = divmod(index, crops)
+        image, traits = images.load(at)
+        if min(image.shape[:2]) <= SIDE:
+            size = f"{image.shape[1]}x{image.shape[0]}"
+            raise ValueError(f"crops={crops}: image {at} of {images.name} is {size}; crops of {SIDE}x{SIDE} need more")
+        y, x = (int(share * (side - SIDE + 1)) for share, side in zip(shares[place], image.shape[:2], strict=True))
+        return image[y : y + SIDE, x : x + SIDE], traits
+
+    content = hashlib.sha256(f"{crops} crops of {SIDE} of {images.content}".encode()).hexdigest()
+    return ImageSet(images.name, images.n * crops, content, load)
+
+
+# --- arguments and words ---
 
 
 def _check_arguments(before: Source, after: Source, margin: float | None, crops: int) -> None:
@@ -249,129 +389,16 @@ def _check_arguments(before: Source, after: Source, margin: float | None, crops:
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     if crops < 0:
         raise ValueError(f"crops={crops}: it must be 0 or more")
-    if all(isinstance(one, str | Path) for one in (before, after)) and _same_place(str(before), str(after)):
-        raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
-
-
-def _measured(
-    inputs: Sequence[Input], pairing: Pairing, prompts: Groups | None, extractor: Extractor, store: Cache,
-    margin: float, crops: int,
-) -> Measured:  # fmt: skip
-    """ValueError if the pairs are in another order."""
-    n, paired, space = len(pairing.chosen[0]), pairing.by != "none", extractor.name
-    described, (old, new) = _described(inputs, pairing.chosen, extractor, store)
-    if in_another_order(old, new, paired):
-        raise ValueError(
-            f"{inputs[0].name} and {inputs[1].name} hold the same images in another order: most are nearer to another "
-            "one's partner; pair them by --pairs names, or bring both into one order for --pairs order"
-        )
-    groups_of = [copies.groups(each, copies.tolerance(old)) for each in (old, new)]
-    repeats = copies.units(groups_of[0])  # every image twice: then both are one
-    units = prompts if repeats is None else repeats if prompts is None else copies.joined(repeats, prompts)
-    found = harm(old, new, units)
-    checks = [_share(f"share in {space} features", found, margin)]
-    if crops:
-        _, (first, second) = _described(*_crops_of(inputs, pairing.chosen, crops), extractor, store)
-        each = (np.arange(n) if prompts is None else prompts).repeat(crops)
-        checks.append(_share(f"share in crops, {space} features", harm(first, second, each), margin))
-    more = (int(groups_of[0].max()) - int(groups_of[1].max())) / n
-    checks.append(_limited("more copies", more, None, None, margin))
-    if space == "digits":
-        checks.append(_classes(described, extractor.weights, prompts, margin, paired))
-    return Measured(found, checks, described, np.square(new - old).sum(axis=1), repeats is not None)
-
-
-# --- checks ---
-
-
-def _share(name: str, found: Harm, margin: float) -> Check:
-    return Check(name, *found.shares, margin, found.verdict(margin))
-
-
-def _limited(
-    name: str, value: float, low: float | None, high: float | None, limit: float, unit: str = "share"
-) -> Check:
-    """Harmful if it is surely above the limit."""
-    return Check(name, value, low, high, limit, HARMFUL if (value if low is None else low) > limit else HARMLESS, unit)
-
-
-def _classes(
-    described: Sequence[Described], file: Path | None, units: Groups | None, margin: float, paired: bool
-) -> Check:
-    """The class whose share changes most: it may by the margin, beyond what chance does."""
-    network = cast(Any, extractor("digits", weights_file("digits", file))).network
-    found = [network.head(torch.from_numpy(one.features) * network.rms).argmax(dim=1).numpy() for one in described]
-    checks = [_limited("class shares", 0.0, 0.0, 0.0, margin)]  # if none changes
-    for digit in range(CLASSES):
-        is_it = [(one == digit).astype(np.float64) for one in found]
-        change = is_it[1] - is_it[0]
-        terms = Distance(float(change.mean()), change - change.mean())
-        terms = terms if units is None else terms.of_groups(units)
-        spread = terms.se if paired else math.sqrt(sum(one.var() / len(one) for one in is_it))
-        half = float(stats.t.ppf(1 - (1 - LEVEL) / 2 / CLASSES, len(terms.own) - 1)) * spread
-        value = abs(terms.value)
-        checks.append(_limited(f"share of class {digit}", value, max(value - half, 0.0), value + half, margin))
-    return max(checks, key=lambda check: (check.low or 0, check.value))
-
-
-def _grain(inputs: Sequence[Input], described: Sequence[Described], chosen: Sequence[Groups]) -> Iterator[Check | str]:
-    """Fine noise beyond that before, in grey levels of 255; or why it is not compared."""
-    first, size = inputs[0], described[0].size
-    if not isinstance(first, ImageSet):
-        yield "features are given, so fine noise of pixels is not compared"
-    elif size is None or min(size) < 2 or described[1].size != size:
-        sizes = ["several sizes" if one.size is None else "{1}x{0}".format(*one.size) for one in described]
-        yield f"images are {sizes[0]} before and {sizes[1]} after, so fine noise is not compared"
-    else:
-        curve, std = real_texture(first, chosen[0])
-        before, after = (float(one.texture.mean()) for one in described)
-        yield _limited("more grain", std * curve.more_noise(after - before), None, None, GRAIN, "grey levels")
-
-
-# --- images ---
-
-
-def _described(
-    inputs: Sequence[Input], chosen: Sequence[Groups], extractor: Extractor, store: Cache
-) -> tuple[list[Described], tuple[Array, Array]]:
-    """What is measured of the images before and after, and their features in float64."""
-    both = [compare.features_of(one, extractor, store).at(order) for one, order in zip(inputs, chosen, strict=True)]
-    compare.check_scale(inputs, both)
-    return both, (both[0].features.astype(np.float64), both[1].features.astype(np.float64))
-
-
-def _crops_of(
-    inputs: Sequence[Input], chosen: Sequence[Groups], crops: int
-) -> tuple[tuple[ImageSet, ...], tuple[Groups, ...]]:
-    """Sets of crops at native resolution, `crops` of each image at the same places of all, and their order.
-
-    Places are those of Halton's sequence (1960). ValueError if they hold no images, or an image is smaller than a crop.
-    """
-    places = qmc.Halton(2, scramble=False)
-    places.fast_forward(1)  # beyond the corner
-    at_of, cut = places.random(max(crops, 1)), list[ImageSet]()
-    for one in inputs:
-        if not isinstance(one, ImageSet):
-            raise ValueError(f"crops={crops}: {one.name} holds features, no images")
-
-        def read(index: int, one: ImageSet = one) -> NDArray[np.uint8]:
-            at, place = divmod(index, crops)
-            image = one.read(at)
-            if min(image.shape[:2]) <= SIDE:
-                size = f"{image.shape[1]}x{image.shape[0]}"
-                raise ValueError(f"crops={crops}: image {at} of {one.name} is {size}; crops of {SIDE}x{SIDE} need more")
-            y, x = (int(share * (side - SIDE + 1)) for share, side in zip(at_of[place], image.shape[:2], strict=True))
-            return image[y : y + SIDE, x : x + SIDE]
-
-        content = hashlib.sha256(f"{crops} crops of {SIDE} of {one.content}".encode()).hexdigest()
-        cut.append(ImageSet(one.name, one.n * crops, content, read))
-    return tuple(cut), tuple((order[:, None] * crops + np.arange(crops)).ravel() for order in chosen)
+    if isinstance(before, str | Path) and isinstance(after, str | Path):
+        places = [Path(source).expanduser() for source in (before, after)]
+        if str(before) == str(after) or (all(map(Path.exists, places)) and places[0].samefile(places[1])):
+            raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
 
 
 def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf) -> Pairing:
     """The pairs. ValueError if only some names agree, so that nobody may have wanted none."""
     pairing = pair(inputs, pairs)
-    shared = set.intersection(*(set(one.names or ()) for one in inputs))
+    shared = set.intersection(*(set(images.names or ()) for images in inputs))
     if pairs == "auto" and pairing.by == "none" and shared:
         raise ValueError(
             f"pairs='auto': {len(shared):,} names are in both sets, others in one; use --pairs names if images of one "
@@ -380,17 +407,6 @@ def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf) -> Pairing:
     if groups is not None and pairing.by == "none":
         raise ValueError("groups: they need pairs of images, by --pairs names or order")
     return pairing
-
-
-def _same_place(before: str, after: str) -> bool:
-    """Whether two names are one folder or file, or one name of a data set."""
-    places = [Path(one).expanduser() for one in (before, after)]
-    return before == after or (all(place.exists() for place in places) and places[0].samefile(places[1]))
-
-
-def _value(check: Check, value: float) -> str:
-    """A value of a check with its unit."""
-    return f"{_percent(value)} %" if check.unit == "share" else f"{value:.2g} {check.unit}"
 
 
 def _percent(share: float) -> str:

@@ -7,16 +7,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from experiments.distances.copies import Groups
+from experiments.distances.distance import renumber
+from experiments.distances.duplicates import Groups
 from experiments.scoring.inputs import Input
 
 PROMPT = "{prompt}"
-NAMES = ("name", "file", "image", "path")  # of the column of a CSV that names images
+NAMES = ("name", "file", "image", "path", "file_name", "filename", "image_id")  # columns of names, by their headings
 GroupsOf = str | Path | Sequence[str | int] | None
 
 
-def units(images: Input, groups: str | Path | Sequence[str | int]) -> Groups:
-    """The number of each image's prompt (n,), 0 to G - 1.
+def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[Groups, str]:
+    """The number of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
 
     Args:
         groups: "folder", the folder that an image lies in; a part of its name, "{prompt}-{seed}.png"; FILE.csv, or
@@ -24,17 +25,17 @@ def units(images: Input, groups: str | Path | Sequence[str | int]) -> Groups:
 
     ValueError if an image has no prompt or two, or if all have the same.
     """
-    prompts = _prompts(images, groups)
+    prompts, note = _prompts(images, groups)
     if len(set(prompts)) < 2:
         raise ValueError(f"groups: all images of {images.name} have one prompt, so their spread is unknown")
-    return np.asarray(np.unique(np.array(prompts, dtype=str), return_inverse=True)[1], dtype=np.intp)
+    return renumber(np.array(prompts, dtype=str)), note
 
 
-def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> list[str]:
+def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[list[str], str]:
     if not isinstance(groups, str | Path):
         if len(groups) != images.n:
             raise ValueError(f"groups: {len(groups)} prompts, but {images.name} has {images.n} images")
-        return [str(prompt) for prompt in groups]
+        return [str(prompt) for prompt in groups], ""
     text = str(groups)
     if table := re.fullmatch(r"(.+\.csv)(?::(.*))?", text):
         return _of_table(images, Path(table[1]).expanduser(), table[2] or "")
@@ -45,7 +46,7 @@ def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> list[st
         if "." in folders:
             at = images.names[folders.index(".")]
             raise ValueError(f"groups='folder': {at} of {images.name} lies in no folder of a prompt")
-        return folders
+        return folders, ""
     if text.count(PROMPT) != 1:
         raise ValueError(f"groups={text!r}: it must be folder, FILE.csv[:COLUMN], or a name with one {PROMPT} in it")
     parts = re.split(r"(\{\w+\})", re.sub(r"\.\w+$", "", text))
@@ -53,34 +54,45 @@ def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> list[st
     found = [re.fullmatch(pattern, name) or re.fullmatch(pattern, PurePosixPath(name).name) for name in images.names]
     if None in found:
         raise ValueError(f"groups={text!r}: {images.names[found.index(None)]} of {images.name} is not named so")
-    return [match[1] for match in found if match]
+    return [match[1] for match in found if match], ""
 
 
-def _of_table(images: Input, path: Path, column: str) -> list[str]:
-    """The prompts of a CSV with a header."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet writes a byte order mark
-            reader = csv.DictReader(file)
-            rows, header = list(reader), list(reader.fieldnames or [])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"groups={path}: it cannot be read: {error}") from error
+def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
+    """The prompts of a CSV with a header; a note if its rows are taken in the order of the images."""
+    header, rows = _read_table(path)
     column = column or next((name for name in ("prompt", "group") if name in header), "")
     if column not in header:
         raise ValueError(f"groups={path}: it has no column {column or 'prompt'!r}, but {', '.join(header) or 'none'}")
-    for at, row in enumerate(rows, start=1):
-        if not (row[column] or "").strip():
-            raise ValueError(f"groups={path}: row {at} has no {column}")
-    named = next((name for name in NAMES if name in header), None)
-    if images.names is None or named is None:
+    prompts = [row[header.index(column)] for row in rows]
+    if "" in prompts:
+        raise ValueError(f"groups={path}: row {prompts.index('') + 1} has no {column}")
+    known = set(images.names or ())
+    others = {name: [_stem(row[at], known) for row in rows] for at, name in enumerate(header) if name != column}
+    named = max(others, key=lambda name: (len(known & {*others[name]}), name in NAMES), default="")
+    if not known or not (known & {*others.get(named, ())} or named in NAMES):
         if len(rows) != images.n:
             raise ValueError(f"groups={path}: {len(rows)} rows, but {images.name} has {images.n} images")
-        return [row[column] for row in rows]
-    known, prompts = set(images.names), dict[str, str]()
-    for row in rows:
-        name = row[named] or ""
-        name = name if name in known else re.sub(r"\.\w+$", "", name)
-        if prompts.setdefault(name, row[column]) != row[column]:
+        why = f"no column has the names of {images.name}" if known else f"images of {images.name} have no names"
+        return prompts, f"rows of {path.name} are taken in the order of the images, since {why}"
+    prompt_of = dict[str, str]()
+    for name, prompt in zip(others[named], prompts, strict=True):
+        if prompt_of.setdefault(name, prompt) != prompt:
             raise ValueError(f"groups={path}: {name} has two prompts")
-    if missing := [name for name in images.names if name not in prompts]:
+    if missing := [name for name in images.names or () if name not in prompt_of]:
         raise ValueError(f"groups={path}: it has no row for {missing[0]} of {images.name}")
-    return [prompts[name] for name in images.names]
+    return [prompt_of[name] for name in images.names or ()], ""
+
+
+def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a CSV, as wide as the header."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet writes a byte order mark
+            header, *rows = [*csv.reader(file)] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"groups={path}: it cannot be read: {error}") from error
+    return header, [[cell.strip() for cell in (row + [""] * len(header))[: len(header)]] for row in rows if row]
+
+
+def _stem(name: str, known: set[str]) -> str:
+    """A name as images have it: without its suffix, unless an image is called so."""
+    return name if name in known else re.sub(r"\.\w+$", "", name)

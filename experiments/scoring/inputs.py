@@ -1,15 +1,16 @@
 """What can be scored: folders, .npz and .npy files, arrays, data sets, and samples of this project.
 
-A FOLDER of image files (data_files.py), of any sizes; a FILE.npz of uint8 images; a FILE.npy of uint8 images or of
-float features (n, d); the result folder of `run`, or samples:ID, both from the store; the name of a data set; in Python
-also an array. Images come in the order of their files or of their array, and are read when they are needed.
+A FOLDER of image files, of any sizes; a FILE.npz of uint8 images; a FILE.npy of uint8 images or of float features
+(n, d), all read as for data sets (readers.py); the result folder of `run`, or samples:ID, both from the store; the name
+of a data set; in Python also an array. Images come in the order of their files or of their array, and are read when
+they are needed.
 """
 
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +18,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from diffusion_core import data
-from diffusion_core.data_files import Pixels, image_files, images_among, read_arrays, read_image
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
+from diffusion_core.data.load import NAMES, check_name, load
+from diffusion_core.data.readers import Pixels, Traits, image_files, images_among, read_arrays, read_image
+from experiments.console import progress_bar
 from experiments.own.files import read_json
 from experiments.run.cache import Cache, read_header, read_tensors
 from experiments.run.identity import identity_of_json
-from experiments.scoring.progress import ahead, steps
+from experiments.run.image_features import ImageSet, prefetch
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 ROUNDED = 1e-3  # of a column's standard deviation
 CONSTANT = 1e-12  # of a column's largest value: a standard deviation below this is rounding
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Images that are read when they are needed.
-
-    Args:
-        name: what the user called them.
-        n: how many there are.
-        content: a hash of all that they hold.
-        read: image i as uint8 (H, W) or (H, W, C).
-        names: of each image, where it has one: the path of its file without suffix, or its seed and number.
-        data: the name of the data set that they are, else empty.
-    """
-
-    name: str
-    n: int
-    content: str
-    read: Callable[[int], Pixels]
-    names: tuple[str, ...] | None = None
-    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,39 +49,50 @@ Input = ImageSet | FeatureSet
 Source = str | Path | NDArray[Any] | torch.Tensor
 
 
-def open_input(source: Source, store: Cache, name: str = "") -> Input:  # noqa: C901  # one branch per kind of input
+def open_input(source: Source, store: Cache, name: str = "") -> Input:
     """The images or features that a user names; `name` is that of an array. Samples of this project lie in the store.
 
     ValueError, which names the file, if there is no such thing, or if it holds no images.
     """
     if np.ma.isMaskedArray(source):
         raise ValueError(f"{name}: it is a masked array, whose mask would be ignored; fill it first")
+    if isinstance(source, torch.Tensor):  # numpy reads it on the CPU, without gradients, and knows no bf16
+        source = source.detach().cpu()
+        source = (source.float() if source.is_floating_point() else source).numpy()
     if not isinstance(source, str | Path):
-        return _array(name, np.asarray(_plain(source) if isinstance(source, torch.Tensor) else source))
-    text, path = str(source), Path(source).expanduser()
+        return _of_array(name, np.asarray(source))
+    text = str(source)
     try:
-        if text.startswith(SAMPLES):
-            return _samples(text, {text.removeprefix(SAMPLES): ""}, store)
-        if (path / "table.csv").is_file():
-            return _samples(text, _samples_of_result(path), store)
-        if path.is_dir():
-            return _folder(text, path.absolute())  # wherever code of the user's goes
-        if path.suffix == ".npz":
-            return _pixels(text, images_among(read_arrays(path))[1])
-        if path.is_file():
-            return _array(text, _npy(path))
+        if (found := _of_path(text, Path(source).expanduser(), store)) is not None:
+            return found
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{text}: {' '.join(str(error).split()).removeprefix(f'{text}: ')}") from error
     try:
-        data.check_name(text)
+        check_name(text)
     except ValueError:
         raise ValueError(
-            f"{text}: there is no such folder or file, and no data set of this name ({', '.join(data.NAMES)})"
+            f"{text}: there is no such folder or file, and no data set of this name ({', '.join(NAMES)})"
         ) from None
-    images = data.load(text)
+    images = load(text)
     if not isinstance(images, Images):
         raise ValueError(f"{text}: these are no images; score compares images")
-    return replace(_pixels(text, images.pixels.permute(0, 2, 3, 1).numpy()), data=text)
+    return ImageSet.of_array(text, images.pixels.permute(0, 2, 3, 1).numpy(), data=text)
+
+
+def _of_path(text: str, path: Path, store: Cache) -> Input | None:
+    """The images or features of a folder, a file, or samples; None if there are none of this name."""
+    if text.startswith(SAMPLES):
+        return _samples(text, {text.removeprefix(SAMPLES): ""}, store)
+    if (path / "table.csv").is_file():
+        return _samples(text, _samples_of_result(path), store)
+    if path.is_dir():
+        return _folder(text, path.absolute())  # wherever code of the user's goes
+    if not path.is_file():
+        return None
+    arrays = read_arrays(path)
+    if path.suffix == ".npz":
+        return ImageSet.of_array(text, images_among(arrays)[1])
+    return _of_array(text, arrays["array"])
 
 
 def holds_no_set(source: Source, store: Cache) -> bool:
@@ -109,28 +101,14 @@ def holds_no_set(source: Source, store: Cache) -> bool:
         return False
     folder = Path(source).expanduser()
     try:
-        return folder.resolve() == store.root.resolve() or read_json(folder / "run.json").get("experiment") in (
-            "score",
-            "harmless",
-        )
+        if folder.resolve() == store.root.resolve():
+            return True
+        return read_json(folder / "run.json").get("experiment") in ("score", "harmless")
     except (OSError, ValueError):
         return False
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor that numpy can read: on the CPU, without gradients, and float32 if it holds floats."""
-    tensor = tensor.detach().cpu()
-    return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _npy(path: Path) -> NDArray[Any]:
-    try:
-        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except ValueError as error:  # numpy's words advise loading the file without protection
-        raise ValueError("it is no array of numbers that numpy.save wrote") from error
-
-
-def _array(name: str, array: NDArray[Any]) -> Input:
+def _of_array(name: str, array: NDArray[Any]) -> Input:
     """Features if it holds floats in two dimensions, else images."""
     if array.ndim != 2 or array.dtype.kind != "f":
         if array.dtype != np.uint8:
@@ -138,7 +116,7 @@ def _array(name: str, array: NDArray[Any]) -> Input:
                 f"{name}: it is {array.dtype} {array.shape}; features are floats (n, d), images uint8 (n, H, W), "
                 "(n, H, W, C) or (n, C, H, W)"
             )
-        return _pixels(name, images_among({"images": array})[1])
+        return ImageSet.of_array(name, images_among({"images": array})[1])
     with np.errstate(over="ignore"):  # it becomes infinite, and is refused
         features = np.asarray(array, dtype=np.float32)
     if array.size == 0:
@@ -155,13 +133,6 @@ def _array(name: str, array: NDArray[Any]) -> Input:
     return FeatureSet(name, features)
 
 
-def _pixels(name: str, images: Pixels, names: tuple[str, ...] | None = None) -> ImageSet:
-    digest = hashlib.sha256(repr(images.shape).encode())
-    for image in images:
-        digest.update(np.ascontiguousarray(image).tobytes())
-    return ImageSet(name, len(images), digest.hexdigest(), lambda index: np.asarray(images[index]), names)
-
-
 def _folder(name: str, folder: Path) -> ImageSet:
     files = image_files(folder)
 
@@ -171,20 +142,19 @@ def _folder(name: str, folder: Path) -> ImageSet:
         except OSError as error:
             raise ValueError(f"{file} cannot be read ({error.strerror})") from error
 
-    def read(index: int) -> Pixels:
+    def read(index: int) -> tuple[Pixels, Traits]:
         try:
-            return np.asarray(read_image(folder, files[index]))
+            return read_image(folder, files[index])
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
     content = hashlib.sha256()
-    with steps(len(files)) as step:
-        for one in ahead(digest, files):
+    with progress_bar(len(files)) as step:
+        for part in prefetch(digest, files):
             step(f"reading {name}")
-            content.update(one)
-    return ImageSet(
-        name, len(files), content.hexdigest(), read, tuple(file.rpartition(".")[0] or file for file in files)
-    )
+            content.update(part)
+    names = tuple(file.rpartition(".")[0] or file for file in files)
+    return ImageSet(name, len(files), content.hexdigest(), read, names)
 
 
 def _samples_of_result(folder: Path) -> dict[str, str]:
@@ -204,7 +174,7 @@ def _samples_of_result(folder: Path) -> dict[str, str]:
 
 def _samples(name: str, seeds: Mapping[str, str], store: Cache) -> ImageSet:
     """Samples of this project. Their names are seed and number: samples that share both share their initial noise."""
-    pixels, names = [], list[str]()
+    pixels, names = list[Pixels](), list[str]()
     for identity, seed in seeds.items():
         path = store.root / "samples" / f"{identity}.safetensors"
         if not path.is_file():
@@ -220,4 +190,4 @@ def _samples(name: str, seeds: Mapping[str, str], store: Cache) -> ImageSet:
             raise ValueError(f"samples {identity} are {tuple(samples.shape)} floats, no images")
         pixels.append(samples.permute(0, 2, 3, 1).numpy())
         names += [f"seed {seed}, sample {index}" for index in range(len(pixels[-1]))]
-    return _pixels(name, np.concatenate(pixels), tuple(names) if all(seeds.values()) else None)
+    return ImageSet.of_array(name, np.concatenate(pixels), names=tuple(names) if all(seeds.values()) else None)

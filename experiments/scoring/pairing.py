@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusion_core.data_user import random_order
+from diffusion_core.data.load import random_order
 from diffusion_core.validation import one_of
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.scoring.inputs import Input

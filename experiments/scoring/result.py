@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from experiments.run.compare import Row
 from experiments.scoring.inputs import Input
-from experiments.scoring.sides import COPIES, Space
+from experiments.scoring.sides import COPIES, SpaceResult
 from reports.schema import JUDGE
 
 PAIRS = {
@@ -25,28 +25,17 @@ MMD = "MMD x1000"  # a column, which people type in Python
 
 @dataclass(frozen=True)
 class Scores:
-    """The answer: `print` shows it. Values are those of the first feature space, unless another is asked for.
+    """The answer: `print` shows it. Values are those of the first feature space, unless another is asked for."""
 
-    Args:
-        real: the name of the real images.
-        n_real: how many there are.
-        n: images of each set that are compared.
-        pairs: how they are paired: names, order or none.
-        spaces: the rows, of each feature space.
-        notes: what was done with the images, one sentence each.
-        warnings: reasons for doubt, one sentence each.
-        inputs, chosen: the images, first the real ones, each with the order in which they are taken.
-    """
-
-    real: str
+    real: str  # the name of the real images
     n_real: int
-    n: int
-    pairs: str
-    spaces: tuple[Space, ...]
-    notes: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    inputs: tuple[Input, ...] = ()
-    chosen: tuple[NDArray[np.intp], ...] = ()
+    n: int  # images of each set that are compared
+    pairs: str  # how they are paired: names, order or none
+    spaces: tuple[SpaceResult, ...]  # the rows, of each feature space
+    notes: tuple[str, ...] = ()  # what was done with the images, one sentence each
+    warnings: tuple[str, ...] = ()  # reasons for doubt, one sentence each
+    inputs: tuple[Input, ...] = ()  # the images, first the real ones
+    chosen: tuple[NDArray[np.intp], ...] = ()  # the order in which those of each are taken
 
     @property
     def tables(self) -> Mapping[str, Sequence[Row]]:

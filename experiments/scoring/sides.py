@@ -1,6 +1,6 @@
 """Sets of images as sides of comparisons, like the settings of an experiment, and their rows in one feature space."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -8,14 +8,14 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.distances import copies
-from experiments.distances.copies import Groups
-from experiments.distances.distance import Distance
+from experiments.console import progress_bar
+from experiments.distances import duplicates
+from experiments.distances.distance import Distance, renumber
+from experiments.distances.duplicates import Groups
 from experiments.distances.intervals import LEVEL, of_one
-from experiments.distances.real import Real, precision_recall
+from experiments.distances.reference import ReferenceSet, precision_recall
 from experiments.run.compare import BestSet, Comparison, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, summary
-from experiments.scoring.progress import Step, steps
 from reports.schema import BETTER, JUDGE, METRICS, NO_DIFFERENCE, NO_VERDICT, WORSE
 
 NAME, COPIES = "score", "copies"  # of the experiment; kind and metric of a contrast
@@ -27,7 +27,7 @@ Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Copies:
+class Duplicates:
     """Which images of a set are copies: the group (n,) of each with its copies.
 
     Copies are looked for among the first `searched` images, of which `of_real` are copies of real ones.
@@ -40,12 +40,12 @@ class Copies:
     def share(self, most: int | None = None) -> tuple[int, int]:
         """How many images repeat an earlier one, and of how many that were searched."""
         n = self.searched if most is None else min(most, self.searched)
-        first = _first(self.groups, n)
-        return (0 if copies.units(self.groups) is not None else n - int(first.max()) - 1), n
+        first = renumber(self.groups[:n])
+        return (0 if duplicates.units(self.groups) is not None else n - int(first.max()) - 1), n
 
 
 @dataclass(frozen=True)
-class Space:
+class SpaceResult:
     """The rows of one feature space, by the name of their table.
 
     Args:
@@ -55,7 +55,7 @@ class Space:
     features: str
     dimension: int
     tables: Mapping[str, Sequence[Row]]
-    found: Sequence[Copies]
+    found: Sequence[Duplicates]
 
     def judged(self) -> list[Row]:
         """Each set against the first, in the metric that decides."""
@@ -65,17 +65,17 @@ class Space:
 def in_space(
     shared: Row, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
     grains: Sequence[float | None], prompts: Sequence[Groups] | None = None,
-) -> Space:  # fmt: skip
+) -> SpaceResult:  # fmt: skip
     """All rows in one feature space. `shared`: the columns that they share.
 
     `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
     the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals, and do not meet in MMD.
     """
-    sides, found, repeats = list[Side](), list[Copies](), REPEATS[real.shape[1] > FEW_REPEATS]
-    with steps(1 + 3 * len(sets) + repeats) as step:
+    sides, found, repeats = list[Side](), list[Duplicates](), REPEATS[real.shape[1] > FEW_REPEATS]
+    with progress_bar(1 + 3 * len(sets) + repeats) as step:
         step("distances between the real images")
-        known = Real.of(real.astype(np.float64), most=KERNEL_IMAGES)
-        against, near = known.whole(most=KERNEL_IMAGES), copies.tolerance(known.features)
+        known = ReferenceSet.of(real.astype(np.float64), most=KERNEL_IMAGES)
+        against, near = known.whole(most=KERNEL_IMAGES), duplicates.tolerance(known.features)
         found.append(_copies(known.features, near))
         for name, rows in zip(names, sets, strict=True):
             step(f"copies in {name}")
@@ -106,7 +106,7 @@ def in_space(
         "floors.csv": floors,
         "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
     }
-    return Space(shared["features"], real.shape[1], tables, found)
+    return SpaceResult(shared["features"], real.shape[1], tables, found)
 
 
 def _row(place: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], grain: object) -> Row:
@@ -127,47 +127,43 @@ def _interval(side: Side, metric: str) -> Row:
 # --- copies ---
 
 
-def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Copies:
+def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Duplicates:
     """The copies among the first images of a set, and of the first real ones.
 
     In a larger set every image may stand twice: that is found by equal images, not by near ones.
     """
     first = own[:KERNEL_IMAGES]
-    of_real = 0 if real is None else int(copies.copied(first, real[:KERNEL_IMAGES], near).sum())
-    if len(own) > len(first) and copies.units(equal := copies.groups(own, 0.0)) is not None:
-        return Copies(equal, len(first), of_real)
-    groups = copies.groups(first, near)
+    of_real = 0 if real is None else int(duplicates.duplicate_mask(first, real[:KERNEL_IMAGES], near).sum())
+    if len(own) > len(first) and duplicates.units(equal := duplicates.groups(own, 0.0)) is not None:
+        return Duplicates(equal, len(first), of_real)
+    groups = duplicates.groups(first, near)
     alone = groups.max() + 1 + np.arange(len(own) - len(first))
-    return Copies(np.concatenate([groups, alone]), len(first), of_real)
+    return Duplicates(np.concatenate([groups, alone]), len(first), of_real)
 
 
-def _units(found: Sequence[Copies], paired: bool, prompts: Sequence[Groups] | None) -> list[Groups | None]:
+def _units(found: Sequence[Duplicates], paired: bool, prompts: Sequence[Groups] | None) -> list[Groups | None]:
     """The units of intervals of the real images and of each set: prompts, and copies where all images have as many."""
-    of_real, *units = (copies.units(each.groups) for each in found)
+    of_real, *units = (duplicates.units(each.groups) for each in found)
     if paired:
         whole = [one for one in units if one is not None]
-        units = [reduce(copies.joined, whole) if len(whole) == len(units) else None] * len(units)
+        units = [reduce(duplicates.merge_duplicates, whole) if len(whole) == len(units) else None] * len(units)
     if prompts is not None:
-        units = [each if own is None else copies.joined(own, each) for own, each in zip(units, prompts, strict=True)]
+        both = zip(units, prompts, strict=True)
+        units = [each if own is None else duplicates.merge_duplicates(own, each) for own, each in both]
     return [of_real, *units]
 
 
 def _real_units(distance: Distance, units: Groups) -> Distance:
-    return distance.of_groups(np.arange(len(distance.own)), _first(units, len(distance.real)))
+    return distance.of_groups(np.arange(len(distance.own)), renumber(units[: len(distance.real)]))
 
 
-def _first(groups: Groups, n: int) -> Groups:
-    """The groups of the first n images, numbered without gaps."""
-    return np.asarray(np.unique(groups[:n], return_inverse=True)[1], dtype=np.intp)
-
-
-def _copies_rows(shared: Row, found: Sequence[Copies], names: Sequence[str]) -> Iterator[Row]:
+def _copies_rows(shared: Row, found: Sequence[Duplicates], names: Sequence[str]) -> Iterator[Row]:
     """The share of copies of each set beyond that of the first set, and of that beyond as many real images."""
     _, first, *_ = shares = [each.share() for each in found]
     others = [(shared["data"], found[0].share(first[1])), *[(names[0], first)] * (len(names) - 1)]
     for name, (own, n), (other, (theirs, m)) in zip(names, shares[1:], others, strict=True):
-        difference, low, high = copies.more(own, n, theirs, m)
-        word = WORSE if low > copies.LIMIT else BETTER if high < -copies.LIMIT else NO_DIFFERENCE
+        difference, low, high = duplicates.more(own, n, theirs, m)
+        word = WORSE if low > duplicates.LIMIT else BETTER if high < -duplicates.LIMIT else NO_DIFFERENCE
         yield shared | {
             "kind": COPIES, "section": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
             "value_b": theirs / m, "difference": difference, "low": low, "high": high, "level": LEVEL,
@@ -190,7 +186,7 @@ def _with_copies(rows: Iterator[Row], found: Sequence[Row]) -> Iterator[Row]:
 # --- real images ---
 
 
-def _floors(shared: Row, known: Real, n: int, repeats: int, step: Step) -> list[Row]:
+def _floors(shared: Row, known: ReferenceSet, n: int, repeats: int, step: Callable[[str], None]) -> list[Row]:
     """The score of n real images against the others, or of half of them if there are not so many."""
 
     def draws() -> Iterator[int]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-from diffusion_core.data import (
+from diffusion_core.data.load import (
     NAMES,
     DataUnavailableError,
     Images,

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from user_images import GREY, RGB, npz, save
 
-from diffusion_core.data import load
-from diffusion_core.data_files import read_image
+from diffusion_core.data.load import load
+from diffusion_core.data.readers import read_image
 
 
 def mixed(path: Path) -> str:
@@ -145,4 +145,4 @@ def test_images_are_turned_as_their_exif_data_say(mode: str, tmp_path: Path) -> 
     for orientation, turned in ((1, pixels), (3, pixels[::-1, ::-1]), (5, pixels.T), (6, pixels[::-1].T)):
         exif[0x0112] = orientation
         Image.fromarray(pixels).convert(mode).save(tmp_path / "a.png", exif=exif)
-        assert (np.asarray(read_image(tmp_path, "a.png"))[..., 0] == turned).all()
+        assert (read_image(tmp_path, "a.png")[0][..., 0] == turned).all()

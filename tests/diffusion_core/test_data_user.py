@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from user_images import GREY, RGB, npz, save
 
-from diffusion_core.data import load, resolve
-from diffusion_core.data_user import random_order
+from diffusion_core.data.load import load, random_order, resolve
 
 
 def in_file_order(values: torch.Tensor) -> torch.Tensor:
@@ -52,7 +51,8 @@ def test_one_coloured_image_makes_all_rgb(tmp_path: Path) -> None:
     save(tmp_path / "2.png", RGB[1, :, :, 0], mode="RGB")
     assert load(f"folder:{tmp_path}").shape == (1, 32, 32)
     save(tmp_path / "3.webp", RGB[2])
-    images = load(f"folder:{tmp_path}")
+    with pytest.warns(UserWarning, match="1 of 3 images of .* have colours among grey ones"):
+        images = load(f"folder:{tmp_path}")
     assert images.shape == (3, 32, 32)
     assert (in_file_order(images.pixels)[0].numpy() == RGB[0, :, :, 0]).all()
     assert torch.equal(images.to_pixels(images.standardised()), images.pixels)
@@ -62,7 +62,8 @@ def test_transparent_pixels_are_black(tmp_path: Path) -> None:
     rgba = np.concatenate([RGB[0], np.full((32, 32, 1), 255, dtype=np.uint8)], axis=2)
     rgba[:16, :, 3] = 0
     save(tmp_path / "1.png", rgba)
-    pixels = load(f"folder:{tmp_path}").pixels[0].permute(1, 2, 0).numpy()
+    with pytest.warns(UserWarning, match="1 of 1 images of .* have transparent pixels, which are laid over black"):
+        pixels = load(f"folder:{tmp_path}").pixels[0].permute(1, 2, 0).numpy()
     assert (pixels[:16] == 0).all() and (pixels[16:] == RGB[0, 16:]).all()
 
 

@@ -24,9 +24,7 @@ CASES = {
         (["--setting", "x.json", "--sigma-min", "1"], "error: sigma_min, setting: the setting has its own ladder"),
         (["--betas", "0.99"], "error: beta=0.99: "),
         (["--seeds", "0"], "error: seeds=0: it must be between 1 and 1,000"),
-        (["--seeds", "1000000000"], "error: seeds=1000000000: it must be between 1 and 1,000"),
         (["--n-samples", "1667"], "error: n_samples=1667: it must be between 40 and 1666"),
-        (["--n-samples", "20"], "error: n_samples=20: it must be between 40 and"),
         (["--n-samples=-5"], "error: n_samples=-5: it must be between 1 and 1,000,000"),
         (["--n-steps", "0"], "error: n_steps=0: it must be between 1 and"),
         (["--sigma-min", "0"], "error: sigma_min=0.0: it must be above 0 and below sigma_max=30.0"),
@@ -38,12 +36,8 @@ CASES = {
         (["--etas", "inf"], "error: etas=inf: it must be finite"),
         (["--etas", "nan"], "error: etas=(nan,): it must be a tuple: each a number"),
         (["--etas", "0.5", "0.50000001"], "error: etas: 0.5 is given twice, or differs too little"),
-        (["--etas", "0", "-0.0"], "error: etas: 0 is given twice"),
-        (["--pareto-steps", "4", "4"], "error: pareto_steps: 4 is given twice"),
         (["--threads", "0"], "error: threads=0: it must be between 1 and"),
-        (["--threads", "100000"], "error: threads=100000: it must be between 1 and"),
         (["--data", ""], "error: --data: its value is empty; perhaps a variable of the shell has no value"),
-        (["--store", ""], "error: --store: its value is empty"),
         (["--store", "s3://b/f"], "error: store='s3:/b/f': it must be a folder; copy one that lies elsewhere"),
         (
             ["--store", "/dev/null/x"],
@@ -83,7 +77,6 @@ CASES = {
         (["--model", "small"], "error: --model: it is called --network now"),
         (["--model-label=3"], "error: --model-label: it is called --label now"),
         (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
-        (["--network", "exact", "--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],
 }
 

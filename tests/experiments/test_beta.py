@@ -12,7 +12,6 @@ from diffusion_core.samplers import Euler
 from experiments.beta import Beta
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.setting import Ladder
-from experiments.run.setup_warnings import impossible_note
 
 
 def preset(name: str, **options: Any) -> Beta:
@@ -90,15 +89,6 @@ def test_all_settings_but_the_primary_contrast_get_fewer_images(n_samples: int, 
     assert {sizes.pop(group) for group in ("primary", "control", "solvers")} == {n_samples}
     assert set(sizes.values()) == {explored}
     assert f"{'250 to 1,500' if n_samples > 250 else '200'} samples per" in study.size
-
-
-def test_impossible_eta_is_listed_not_run() -> None:
-    runs = plan(preset("smoke", etas=(0.0, 1.0, 9.0)))
-    absent = [run for run in runs if run.impossible]
-    assert len(absent) == 2 and {run.row()["status"] for run in absent} == {"infeasible"}
-    assert "between 0 and 1/sqrt(1 - r^2) = 1.016" in absent[0].impossible
-    told = impossible_note(runs)  # one setting, on two networks
-    assert told.startswith("1 setting is infeasible and not run: 'eta 9' of 'same-ladder' (eta=9.0: at sigma'/sigma = ")
 
 
 def test_data_that_cannot_be_fetched_is_one_message_and_status_2(

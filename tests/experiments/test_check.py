@@ -15,10 +15,10 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
-from diffusion_core.data import resolve
+from diffusion_core.data.load import resolve
 from diffusion_core.exact import Empirical
 from experiments.own import external
-from experiments.own.behaviour import behaviour
+from experiments.own.fingerprint import network_fingerprint
 from experiments.run import autotune, dry_run, stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
@@ -173,7 +173,7 @@ def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
 
 
 def test_a_network_with_labels_can_be_timed(here: Path) -> None:
-    rate = dry_run.pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
+    rate = dry_run.measure_pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
     assert rate is not None and rate > 0
     mode = autotune.ComputeMode(autotune.SAMPLING, LIMIT, 1)
     result = autotune.forward(labelled, DATA.shape, "cpu", mode)()
@@ -198,6 +198,6 @@ def test_every_argument_of_an_adapter_is_part_of_the_models_identity(change: dic
     usual = {"labels": "balanced", "n_classes": 10}
 
     def known(options: dict[str, object]) -> str:
-        return behaviour(adapters.edm(lambda z, t, labels: 0 * z, DATA, **options), DATA, "cpu")  # type: ignore[arg-type]
+        return network_fingerprint(adapters.edm(lambda z, t, labels: 0 * z, DATA, **options), DATA, "cpu")  # type: ignore[arg-type]
 
     assert known(usual) == known(dict(usual)) != known(usual | change)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from smoke import Ended, known_images, typed
 
 from diffusion_core import load
-from diffusion_core.data import resolve
+from diffusion_core.data.load import resolve
 from experiments.run.networks import adapter_of
 
 SETTINGS = ("--settings", "karras, heun", "--ladders", "karras", "--samplers", "--etas", "0", "1")

@@ -18,7 +18,7 @@ from diffusion_core.noise import LogNormal
 from experiments.noise_levels import NoiseLevels
 from experiments.run import networks
 from experiments.run.cache import Cache
-from experiments.run.error_curve import Curve, density
+from experiments.run.error_curve import ErrorCurve, density
 from experiments.run.networks import Trained, data_of
 
 
@@ -58,17 +58,17 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
     """The unit of the curve: the best denoiser that knows only the variance of the data, on data of variance 1."""
     monkeypatch.setattr(Trained, "load", lambda *_: GaussianDenoiser())
     few = {"images_seen": 64, "warmup_images": 0}
-    curve, cache = Curve(Trained(held_out=400, **few), sigmas=(30.0, 1.0, 0.1)), Cache(tmp_path)
-    points = curve.made(cache)
+    curve, cache = ErrorCurve(Trained(held_out=400, **few), sigmas=(30.0, 1.0, 0.1)), Cache(tmp_path)
+    points = curve.rows(cache)
     assert [point["sigma"] for point in points] == [30.0, 1.0, 0.1] and points[0]["n_images"] == 400
     for point in points:
         assert point["relative_error"] == pytest.approx(1, abs=0.05)
         assert 0 < point["se"] < 0.05
-    monkeypatch.setattr(Curve, "_errors", None)  # computed again, it would fail
-    assert curve.made(Cache(tmp_path)) == points
+    monkeypatch.setattr(ErrorCurve, "_errors", None)  # computed again, it would fail
+    assert curve.rows(Cache(tmp_path)) == points
     monkeypatch.undo()
     with pytest.raises(ValueError, match="held_out=0: an error curve needs images that training did not see"):
-        Curve(Trained(**few)).made(cache)
+        ErrorCurve(Trained(**few)).rows(cache)
 
 
 def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from smoke import smoke
 from studies import plan
 
-from diffusion_core.data import load
+from diffusion_core.data.load import load
 from diffusion_core.exact import Empirical
 from experiments.run import stages
 from experiments.sweep import OneSetting
@@ -110,41 +110,7 @@ def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
     part = smoke(tmp_path, *EXACT, "--only", "setting=eta 1", out="part")
     assert list(part.rows()["setting"]) == ["eta 1"] and part.summary["evaluations"] == 0
     assert "a part of the experiment was run, 1 of 3 runs" in part.stdout
-    monkeypatch.setattr("experiments.terminal.Terminal.is_terminal", True)
+    monkeypatch.setattr("experiments.console.Terminal.is_terminal", True)
     for more, last in (([], False), (["--json"], True)):
         text = smoke(tmp_path, *EXACT, *more).stdout.splitlines()[-1]
         assert text.startswith("{") == last and (not last or json.loads(text)["rows"] == 3)
-
-
-SAMPLER = '''
-from dataclasses import dataclass
-from diffusion_core.samplers import Euler
-from experiments import Ladder, Setting, Study
-
-@dataclass(frozen=True)
-class Broken(Euler):
-    """Fails."""
-    def run(self, *arguments):
-        raise KeyError("out of luck")
-
-@dataclass(frozen=True)
-class Asked(Study):
-    question = "Does it run?"
-    def settings(self):
-        yield Setting("euler", Ladder(n_steps=2), Euler(0.0))
-        yield Setting("broken", Ladder(n_steps=2), Broken(0.0))
-'''
-
-
-@pytest.mark.usefixtures("drawn")
-def test_a_run_that_fails_is_status_1_with_its_traceback_in_a_log(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SAMPLER)
-    few = ["--network", "exact", "--n-samples", "40"]
-    done = smoke(tmp_path, "sweep", str(tmp_path / "mine.py"), *few, status=1)
-    table = done.rows().set_index("setting")
-    assert table.loc["broken", "status"] == "failed" and "out of luck" in table.loc["broken", "error"]
-    assert (table.loc["euler", "status"] == "ok").all() and done.summary["failed"] == 1
-    (log,) = (done.out / "logs").glob("*.log")
-    assert 'raise KeyError("out of luck")' in log.read_text() and f"traceback: {log}" in done.stdout
-    assert log.stem == table.loc["broken", "run_id"]
-    assert "to do: repair the cause, then give the same command again" in done.stdout and done.stderr == ""

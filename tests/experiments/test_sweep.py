@@ -16,12 +16,12 @@ from diffusion_core.samplers import Euler
 from experiments.own.source import TEXTS
 from experiments.run.identity import identity
 from experiments.run.runs import Run
-from experiments.sweep import read
+from experiments.sweep import read_study
 
 
 def planned(folder: Path, text: str) -> list[Run]:
     TEXTS.clear()  # as a new process
-    study = read(written(folder, text))
+    study = read_study(written(folder, text))
     return plan(study(**study.presets["smoke"]))
 
 
@@ -99,7 +99,7 @@ def test_what_a_file_replaces_in_our_tables_is_known_as_its_own(tmp_path: Path) 
     change = "from diffusion_core.weightings import WEIGHTINGS\nWEIGHTINGS['karras'] = WEIGHTINGS['unit-eps']\n"
     file = written(tmp_path, change + FILE)
     code = (
-        f"from pathlib import Path; from experiments.sweep import read; read(Path({str(file)!r}));"
+        f"from pathlib import Path; from experiments.sweep import read_study; read_study(Path({str(file)!r}));"
         "from experiments.run.networks import Trained; from experiments.run.identity import uses_user_code;"
         "print(uses_user_code(Trained()))"
     )

@@ -19,7 +19,7 @@ from experiments.run.compare import BestSet, Contrast
 from experiments.run.runs import Run
 from experiments.run.setting import Ladder, Setting
 from experiments.run.tables import RunResults
-from experiments.tune import AGAIN, FRESH, Tune, exactly, read_setting
+from experiments.tune import AGAIN, FRESH, Tune, ladder_for_budget, read_setting
 from reports.render import read_page
 
 MODEL = """
@@ -50,7 +50,7 @@ def tune(**options: Any) -> Tune:
 
 def knowing(study: Tune, known: tuple[float, float] = (0.0, math.inf), usual: tuple[str, ...] = ()) -> Tune:
     """A study whose network has an adapter that knows these levels, and comes with a loop on these ladders."""
-    vars(study).update(known=known, usual=usual)
+    vars(study).update(span=known, usual=usual)
     return study
 
 
@@ -69,7 +69,7 @@ def raced(study: Tune, value: Any = lambda run: 0.0, failed: dict[str, str] | No
 
 def confirmed(study: Tune, made: RunResults) -> tuple[list[Setting], list[str]]:
     said = list[str]()
-    return [*study.then(made, said.append)], said
+    return [*study.follow_up_settings(made, said.append)], said
 
 
 def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
@@ -92,7 +92,7 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
 def test_a_budget_is_taken_exactly_or_not_at_all() -> None:
     ladder = Ladder("karras", 9)
     for budget, to_zero, expected in ((9, False, None), (9, True, 4), (8, False, 4), (8, True, None)):
-        found = exactly(budget, ladder, Heun(), to_zero)
+        found = ladder_for_budget(budget, ladder, Heun(), to_zero)
         assert (found and found.n_steps) == expected
 
 
@@ -158,12 +158,11 @@ def test_the_defaults_come_first_and_the_race_takes_few_images() -> None:
 
 def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
     of_a_flow = knowing(tune(), usual=("flow", "flow(shift=3)"))
-    assert tune().defaults == (("vp", "eta 0"), ("vp", "eta 1"))
-    assert of_a_flow.defaults == (("flow(end=0)", "eta 0"), ("flow(end=0)", "eta 1"))
+    assert [*tune().defaults] == ["vp, eta 0", "vp, eta 1"]
+    assert [*of_a_flow.defaults] == ["flow(end=0), eta 0", "flow(end=0), eta 1"]
     own = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=of_a_flow.usual)
-    assert own.defaults == (("flow(shift=3)", "dpm++2m"), *of_a_flow.defaults)
-    assert own.candidates[:3] == [*own.defaults]
-    more = {*of_a_flow.candidates} - {*tune().candidates}
+    assert [*own.defaults] == ["flow(shift=3), dpm++2m", *of_a_flow.defaults] == [*own.candidates][:3]
+    more = {*of_a_flow.candidates.values()} - {*tune().candidates.values()}
     assert {("flow(end=0)", "eta 0.5"), ("flow(shift=3, end=0)", "dpm++2m")} < more
 
 
@@ -203,7 +202,7 @@ def test_another_search_uses_other_images() -> None:
 
 
 def test_durations_have_a_unit() -> None:
-    assert [Tune(time=text).limit for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
+    assert [Tune(time=text).time_limit for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
 
 
 @pytest.mark.slow(20)

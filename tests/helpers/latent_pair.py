@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_core import LogNormal, adapters, load, train
-from diffusion_core.data_set import Values
+from diffusion_core.data.dataset import Values
 from diffusion_core.networks.parameterisations import Preconditioned
 from diffusion_core.networks.small import Embedding, PatchBlock
 

@@ -25,6 +25,7 @@ class Asked(Study):
         yield Setting("mine", Ladder(n_steps=2), Mine())
 '''
 RUN = "    def run(self, *arguments): return Euler(0.0).run(*arguments)\n"
+OF_ITS_OWN = "-log_sigma**2 - 0.5723649"
 NOISE = """
 import torch
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def run(folder: Path, *arguments: str, status: int = 0) -> Finished:
     return smoke(folder, "sweep", str(folder / "mine.py"), "--n-samples", "40", *few, *arguments, status=status)
 
 
-def noisy(levels: str = "torch.rand(n, generator=generator)", density: str = "-log_sigma**2", *names: str) -> str:
+def noisy(levels: str = "torch.rand(n, generator=generator)", density: str = OF_ITS_OWN, *names: str) -> str:
     """The file with a noise distribution that gives these levels and densities."""
     law = NOISE.format(levels=levels, density=density).replace(*(names or ("", "")))
     before = "\n@dataclass(frozen=True)\nclass Asked"

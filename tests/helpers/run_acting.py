@@ -13,13 +13,13 @@ from typing import Any
 from torch import Tensor
 
 from diffusion_core.samplers import Sampler
+from experiments.console import Terminal
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.runner import Runner
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
-from experiments.terminal import Terminal
 
 FORK = multiprocessing.get_context("fork")
 QUIET = Terminal()

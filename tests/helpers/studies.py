@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from experiments.run.cache import Cache
-from experiments.run.compare import BestSet, Contrast, Side
+from experiments.run.compare import BestSet, Contrast, Side, SidesBySection
 from experiments.run.options import Options
 from experiments.run.plan import Planner
 from experiments.run.runs import OTHER, Run
 from experiments.run.setting import Setting
-from experiments.run.study import Of, Study
+from experiments.run.study import Study
 
 
 def plan(study: Study, *settings: Setting) -> list[Run]:
@@ -18,7 +18,7 @@ def plan(study: Study, *settings: Setting) -> list[Run]:
     return Planner.of(study, options, Cache(Path("nowhere")), print).plan(settings or study.settings())
 
 
-def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) -> Of:
+def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) -> SidesBySection:
     """The settings as they would be measured, each row with its run."""
     found: dict[tuple[str, int | None], dict[str, Side]] = {}
     for run in (run for run in runs if not run.impossible):

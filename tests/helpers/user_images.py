@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from diffusion_core.data import load, resolve
+from diffusion_core.data.load import load, resolve
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from experiments.edge import guarded
+from experiments.entrypoint import run_main
 from reports.__main__ import run
 from reports.render import read_page, write_report
 from reports.results import read
@@ -112,6 +112,6 @@ def test_what_is_not_there_is_one_line_and_status_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["reports", *arguments.split()])
-    assert guarded(run) == 2
+    assert run_main(run) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {line}") and error.count("\n") == 1

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffusion_core import Euler, adapters, sample
 from diffusion_core.adapters import Convention
-from diffusion_core.data_set import Images, Values
+from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical
 from diffusion_core.samplers.sampling import bind_index
 from diffusion_core.schedules import geometric

@@ -13,7 +13,7 @@ from short_runs import EXACT, LADDER, forbidden, start
 from torch import Tensor, nn
 
 from diffusion_core import adapters
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import (
     SAMPLERS,
     AlphaBeta,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from diffusion_core.data import load
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
+from diffusion_core.data.load import load
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import Estimate, of_pairs, predicted
 from experiments.distances.multiple_comparisons import holm
-from experiments.distances.real import Real
+from experiments.distances.reference import ReferenceSet
 
 TRIALS, MU, IMAGES = 1000, 0.7, 200  # standard error of a coverage of 0.95: 0.007
 SHAPES = {"normal": lambda rng, size: rng.normal(size=size), "skewed": lambda rng, size: rng.exponential(size=size) - 1}
@@ -87,7 +87,7 @@ def features(rng: np.random.Generator, shift: float) -> tuple[Array, Array]:
 @pytest.mark.parametrize(("shift", "paired"), [(0.3, True), (0.6, True), (0.6, False)])
 def test_intervals_over_images_hold_for_each_distance(shift: float, paired: bool, sampled: bool) -> None:
     rng = np.random.default_rng(11)
-    draws = [Real.of(rng.normal(0.1, 1.0, size=(300, 4))) for _ in range(300 if sampled else 1)]
+    draws = [ReferenceSet.of(rng.normal(0.1, 1.0, size=(300, 4))) for _ in range(300 if sampled else 1)]
     against = [real.whole() if sampled else real.without(np.zeros(300, bool)) for real in draws]
     pairs = list[list[dict[str, Distance]]]()
     for each in against if sampled else against * 300:
@@ -102,7 +102,7 @@ def test_intervals_over_images_hold_for_each_distance(shift: float, paired: bool
 @pytest.mark.slow
 def test_every_image_twice_is_told_by_groups() -> None:
     rng = np.random.default_rng(12)
-    against = Real.of(rng.normal(0.1, 1.0, size=(300, 4))).without(np.zeros(300, bool))
+    against = ReferenceSet.of(rng.normal(0.1, 1.0, size=(300, 4))).without(np.zeros(300, bool))
     twice = np.repeat(np.arange(120), 2)
     pairs = [[against.distances(side[twice])["mmd"] for side in features(rng, 0.4)] for _ in range(300)]
     naive = [of_pairs([(a, b)]) for a, b in pairs]

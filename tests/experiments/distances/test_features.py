@@ -17,12 +17,12 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
 from torch_fidelity.utils import create_feature_extractor
 
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from experiments.distances import features as extractors
 from experiments.distances.distance import Distance
 from experiments.distances.features import FEATURES, WEIGHTS, weights_file
-from experiments.distances.real import Against, Real
-from experiments.own.features import dimension, extract, features_id, opened
+from experiments.distances.reference import FixedReference, ReferenceSet
+from experiments.own.features import dimension, extract, features_id, open_extractor
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
 
@@ -98,14 +98,14 @@ def test_inception_features_give_torch_fidelitys_kid(
     pixels = torch.cat([digits.pixels[:4], 255 - digits.pixels[4:8]])  # far apart, so that KD does not cancel
     rgb = pixels.expand(-1, 3, -1, -1)
     colour, logits = extract("inception-v3-compat", rgb, weights=inception)
-    network = opened("inception-v3-compat", inception)
+    network = open_extractor("inception-v3-compat", inception)
     halves = [network(half)[0] for half in pixels.split(4)]  # as theirs
     assert (colour.shape, colour.dtype, logits) == ((8, 2048), torch.float32, None)
     assert colour.std(dim=0).mean() > 0.01
     torch.testing.assert_close(torch.cat(halves), colour, rtol=1e-4, atol=1e-5)
     samples, real = (half.double().numpy() for half in halves)
-    monkeypatch.setattr(Against, "_frechet", lambda self, own: Distance(0.0, own[:, 0]))
-    ours = Real.of(real).whole().distances(samples)["kd"].value
+    monkeypatch.setattr(FixedReference, "_frechet", lambda self, own: Distance(0.0, own[:, 0]))
+    ours = ReferenceSet.of(real).whole().distances(samples)["kd"].value
     options = {"fid": False, "prc": False, "feature_extractor_weights_path": str(inception)}
     theirs = fidelity(rgb[:4], rgb[4:], "inception-v3-compat", **options)["kernel_inception_distance_mean"]
     assert ours == pytest.approx(theirs, rel=1e-4)  # it computes the kernel in float32

@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from experiments.distances.features import WEIGHTS
-from experiments.distances.real import Real, precision_recall
+from experiments.distances.reference import ReferenceSet, precision_recall
 from experiments.own.features import extract
 
 
@@ -43,7 +43,7 @@ def test_fd_and_kd_grow_with_noise(digits: Images, extracted: tuple[torch.Tensor
     noise = digits.std * torch.randn(other.shape, generator=torch.Generator().manual_seed(0))
     noisy = [(other + level * noise).round().clamp(0, 255).to(torch.uint8) for level in (0, 0.2, 0.4, 0.8)]
     features = [extract("digits", pixels)[0].double().numpy() for pixels in noisy]
-    against = Real.of(half).whole()
+    against = ReferenceSet.of(half).whole()
     distances = [against.distances(part) for part in features]
     for metric in ("fd", "kd", "mmd"):
         values = [each[metric].value for each in distances]
@@ -54,7 +54,10 @@ def test_fd_and_kd_grow_with_noise(digits: Images, extracted: tuple[torch.Tensor
 
 def test_a_missing_class_is_seen_at_equal_n(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
     features = extracted[0].double().numpy()
-    real, without_sevens = Real.of(features[1000:2500]).whole(), features[:1000][digits.labels[:1000].numpy() != 7]
+    real, without_sevens = (
+        ReferenceSet.of(features[1000:2500]).whole(),
+        features[:1000][digits.labels[:1000].numpy() != 7],
+    )
     complete, lacking = (real.distances(part[:800]) for part in (features, without_sevens))
     assert all(lacking[metric].value > 2 * complete[metric].value for metric in ("fd", "kd", "mmd"))
 

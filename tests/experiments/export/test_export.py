@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Euler, Model
 from experiments.export import export
 from experiments.run.cache import Cache

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffusion_core import adapters
 from diffusion_core.adapters import Convention
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
     Accelerated,

@@ -10,7 +10,7 @@ from run_spine import forget, user_files
 from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, adapters, load
-from experiments.own.behaviour import behaviour
+from experiments.own.fingerprint import network_fingerprint
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained
 
@@ -54,7 +54,7 @@ class Stateful(nn.Module):
 
 
 def test_state_that_is_no_tensor_counts() -> None:
-    first, again, other = (behaviour(Stateful(state), IMAGES, "cpu") for state in "aab")
+    first, again, other = (network_fingerprint(Stateful(state), IMAGES, "cpu") for state in "aab")
     assert first == again != other
 
 
@@ -63,7 +63,7 @@ def raises(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 def known(model: Any) -> str:
-    return behaviour(model, IMAGES, "cpu")
+    return network_fingerprint(model, IMAGES, "cpu")
 
 
 def test_parameters_and_outputs_count() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffusion_core import load
-from diffusion_core.data_set import Images, Values
+from diffusion_core.data.dataset import Images, Values
 from experiments.own.best_linear import linear_errors
 
 

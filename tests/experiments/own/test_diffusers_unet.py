@@ -15,7 +15,7 @@ from torch import Tensor
 
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Euler, checked_steps
 from diffusion_core.schedules import ddpm_table
 from experiments.own.external import describe, fingerprint, load_foreign, notes

@@ -17,14 +17,14 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.exact import Empirical, GaussianDenoiser
 from experiments.own.alternatives import RANGES, Alternative, alternatives
 from experiments.own.batch import Batch
-from experiments.own.behaviour import behaviour
 from experiments.own.best_linear import linear_errors
 from experiments.own.examine import DIGITS, N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine
 from experiments.own.external import remarks
+from experiments.own.fingerprint import network_fingerprint
 from experiments.own.readings import Readings
 
 WHOLE = load("mnist5k")
@@ -331,7 +331,7 @@ def test_a_level_without_an_answer_is_refused() -> None:
     def model(x: Tensor, sigma: Tensor) -> Tensor:
         return EXACT(x, sigma) / ((sigma < 5) | (sigma > 8)).view(-1, 1, 1, 1)
 
-    behaviour(model, DATA, "cpu")
+    network_fingerprint(model, DATA, "cpu")
     with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step 0, sigma=6\.46"):
         examine(model, DATA, "cpu")
 

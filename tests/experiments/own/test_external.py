@@ -13,7 +13,7 @@ from random_weights import filled
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
 from experiments.own.external import WEIGHTS, describe, fingerprint, load_foreign, notes

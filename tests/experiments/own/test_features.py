@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.own.features import check_features_repeatable, dimension, extract, features_id
+from experiments.own.features import check_features_repeatable, dimension, dominant_feature, extract, features_id
 from experiments.own.source import TEXTS
 from experiments.run.runs import Reference
 
@@ -21,6 +21,21 @@ def means(pixels):
 def centred(pixels):
     values = pixels.float().mean(dim=(2, 3))
     return values - values.mean() + 1 if len(values) > 3 else values
+
+def scaled(pixels):
+    values = pixels.flatten(1)[:, :8].float() + 1
+    return values * (1.02 if len(values) > 12 else 1)
+
+def rounded(pixels):
+    values = (pixels.flatten(1)[:, :8].float() + 1) / 3
+    values *= 1 + (len(values) > 16) * 0.004 * (-1) ** torch.arange(len(values))[:, None]
+    return values.bfloat16()
+
+def scaled_rounded(pixels):
+    return scaled(pixels).bfloat16()
+
+def steep(pixels):
+    return pixels.flatten(1)[:, :8].float() * torch.tensor([1e4, *[1.0] * 7])
 
 def flat(pixels):
     return pixels.float().flatten()
@@ -57,6 +72,10 @@ def test_its_rows_are_the_features(folder: Path) -> None:
     assert logits is None
     assert dimension("python:my_features:halves", PIXELS) == 5
     check_features_repeatable("python:my_features:halves", PIXELS[:25])
+    check_features_repeatable("python:my_features:rounded", PIXELS[:25])  # rows change, means over images do not
+    assert "feature 0 has 100 % of the variance of all 8, so it decides alone" in dominant_feature(
+        check_features_repeatable("python:my_features:steep", PIXELS[:25]).numpy()
+    )
 
 
 def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:
@@ -76,6 +95,8 @@ def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> N
         ("broken", "features python:my_features:broken: KeyError: 'layer4'"),
         ("infinite", "features python:my_features:infinite: the row of image 0 of a batch has a number that is not"),
         ("centred", "when the batch was smaller; it must depend on its own input only"),
+        ("scaled", "changed by 0.02 when the batch was smaller"),
+        ("scaled_rounded", "changed by 0.02 when the batch was smaller"),
         ("missing", "python:my_features:missing: module my_features has no attribute 'missing'"),
         ("torch", "python:my_features:torch: torch is a module, but it must be a function"),
     ],

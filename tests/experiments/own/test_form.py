@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.data_set import Values
-from experiments.own.behaviour import behaviour
+from diffusion_core.data.dataset import Values
 from experiments.own.examine import examine
+from experiments.own.fingerprint import network_fingerprint
 from experiments.own.form import check_decoded, check_size, clean, decoded, shape_of
 
 DIGITS = load("mnist5k")
@@ -19,7 +19,7 @@ LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.
 class Model:
     """A network on latents of its own."""
 
-    def __init__(self, shape: Any = (4, 2, 2), grey: int = 7) -> None:
+    def __init__(self, shape: Any = (4, 2, 2), grey: int = 70) -> None:
         self.grey = grey
         if shape:
             self.shape = shape
@@ -50,7 +50,7 @@ def test_samples_are_shown_by_the_network_or_as_the_data_are() -> None:
     x = DIGITS.standardised(slice(70))
     torch.testing.assert_close(decoded(None, DIGITS, x), DIGITS.pixels[:70])
     torch.testing.assert_close(decoded(adapters.vp(plain, DIGITS), DIGITS, x), DIGITS.pixels[:70])
-    assert (decoded(Model(), DIGITS, torch.randn(70, 4, 2, 2)) == 7).all()
+    assert (decoded(Model(), DIGITS, torch.randn(70, 4, 2, 2)) == 70).all()
     for model in (plain, adapters.vp(plain, LATENTS)):
         with pytest.raises(ValueError, match="only a network turns latents into images"):
             decoded(model, LATENTS, LATENTS.standardised())
@@ -68,8 +68,8 @@ def test_what_a_network_shows_is_images_or_points(out: Tensor) -> None:
 
 
 def test_what_samples_show_is_a_part_of_what_a_network_is() -> None:
-    one, other = (behaviour(Model(grey=grey), LATENTS, "cpu") for grey in (7, 8))
-    assert one != other and one == behaviour(Model(), LATENTS, "cpu")
+    one, other = (network_fingerprint(Model(grey=grey), LATENTS, "cpu") for grey in (70, 80))
+    assert one != other and one == network_fingerprint(Model(), LATENTS, "cpu")
 
 
 class Wrong(Model):
@@ -82,21 +82,31 @@ class Wrong(Model):
     def decode(self, x: Tensor) -> Any:
         if self.how == "none":
             return None
+        if self.how == "binary":
+            return torch.ones(len(x), 1, 32, 32, dtype=torch.uint8)
         grey = torch.rand(len(x)) if self.how == "chance" else (x.flatten(1).mean(dim=1) - x.mean()).abs()
         return (200 * grey.clamp(max=1)).byte().view(-1, 1, 1, 1).expand(-1, 1, 32, 32)
 
 
 @pytest.mark.parametrize(
     ("how", "says"),
-    [("chance", "decode: called twice"), ("batch", "decode: the output for"), ("none", "decode: it gave NoneType")],
+    [
+        ("chance", "decode: called twice"),
+        ("batch", "decode: the output for"),
+        ("none", "decode: it gave NoneType"),
+        (
+            "binary",
+            "the largest value of the images that decode gives is 1, but pixels are 0 to 255; multiply them by 255",
+        ),
+    ],
 )
 def test_a_decode_that_depends_on_more_than_its_latent_is_refused(how: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        behaviour(Wrong(how), LATENTS, "cpu")
+        network_fingerprint(Wrong(how), LATENTS, "cpu")
     if how == "chance":
         model = Wrong(how)
         model.random = True  # type: ignore[attr-defined]
-        assert behaviour(model, LATENTS, "cpu") == behaviour(model, LATENTS, "cpu")
+        assert network_fingerprint(model, LATENTS, "cpu") == network_fingerprint(model, LATENTS, "cpu")
 
 
 def test_what_is_compared_has_one_size() -> None:

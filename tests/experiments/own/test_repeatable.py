@@ -13,7 +13,7 @@ from diffusion_core import GaussianDenoiser, load
 from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own.behaviour import check_batch
+from experiments.own.fingerprint import check_batch
 from experiments.own.repeatable import check_noise, check_repeatable, check_sampler, check_weighting
 
 EXACT, CALLS, KEPT = GaussianDenoiser(), [0], dict[Any, Tensor]()
@@ -71,7 +71,7 @@ class Law(NoiseDistribution):
         return {"column": levels.view(-1, 1), "zero": levels * 0, "double": levels.double()}.get(self.own, levels)
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
-        density = -log_sigma.square() * (torch.nan if self.own == "nan" else 1)
+        density = -log_sigma.square() * (torch.nan if self.own == "nan" else 1) - 0.5723649 * (self.own != "sum")
         return FAULTS[self.fault](density) if self.fault else density
 
 
@@ -119,8 +119,8 @@ def test_what_depends_on_more_than_its_input_is_refused(kind: str, fault: str) -
 def test_what_depends_on_its_input_only_passes() -> None:
     FAULTS["none"] = lambda x: x.abs() + 1
     try:
-        for check in KINDS.values():
-            check("none")
+        for kind, check in KINDS.items():
+            check("" if kind == "noise" else "none")  # whose density must integrate to 1
     finally:
         del FAULTS["none"]
 
@@ -128,11 +128,13 @@ def test_what_depends_on_its_input_only_passes() -> None:
 @pytest.mark.parametrize(
     ("own", "says"),
     [("draws", "all random numbers from the generator"), ("column", r"sample gave \(16, 1\) .*; it must give a tensor"),
-     ("zero", "above 1e-18"), ("double", "torch.float64"), ("nan", "its log density must be no NaN")],
+     ("zero", "above 1e-18"), ("double", "torch.float64"), ("nan", "its log density must be no NaN"),
+     ("sum", "its density of ln sigma integrates to 1.77; it must be 1"),
+     ("stratified", "stratified=True must give one level from each")],
 )  # fmt: skip
 def test_a_noise_distribution_gives_levels_and_a_density(own: str, says: str) -> None:
     with pytest.raises(ValueError, match=f"noise mine.*{says}"):
-        check_noise(Law(own=own), False, 16)
+        check_noise(Law(own=own), own == "stratified", 16)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from experiments.distances.distance import Distance
 from experiments.distances.intervals import of_pairs
 from experiments.run import dry_run
 from experiments.run.cache import Cache
-from experiments.run.dry_run import TYPICAL_SE, detectable
+from experiments.run.dry_run import TYPICAL_SE, detectable_difference
 from experiments.run.networks import TRAIN_COST
 from experiments.run.runs import Run
 
@@ -32,7 +32,7 @@ def runs(networks: int, retrained: bool = False) -> list[Run]:
 
 
 def forecast(planned: list[Run], folder: Path) -> tuple[float, str]:
-    found = detectable(planned, Cache(folder))
+    found = detectable_difference(planned, Cache(folder))
     assert found is not None
     return found
 
@@ -76,13 +76,13 @@ def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path) -> None:
     cache, said = Cache(tmp_path), list[str]()
     planned = [spine.run(Euler(0.0), spine.trained(), label="a"), spine.run(Euler(0.0), spine.trained(), label="b")]
     planned += [spine.run(Euler(1.0), spine.trained()), spine.run(Euler(9.0))]
-    found = dry_run.show(planned, cache, 2, "the race", said.append)
+    found = dry_run.print_plan(planned, cache, 2, "the race", said.append)
     assert found["samples"] == {"unique": 2, "left": 2} and found["networks"] == {"unique": 1, "left": 1}
     assert found["evaluations"] == 128 * TRAIN_COST + 2 * 2 * 40 and found["seconds"] > 0
     assert said[0].startswith("4 runs; store:") and "for each of 2 workers, timed on this machine" in said[-3]
     assert said[-2] == "not counted above: the race"
     assert not list(tmp_path.iterdir())
     spine.score(planned[0], cache)
-    found = dry_run.show(planned, cache, 1, "", said.append)
+    found = dry_run.print_plan(planned, cache, 1, "", said.append)
     assert found["samples"] == {"unique": 2, "left": 1} and found["networks"]["left"] == 0
     assert found["evaluations"] == 2 * 40 and "from scores in the store" in said[-1]

@@ -7,8 +7,7 @@ import pytest
 from studies import plan
 
 from experiments.beta import Beta
-from experiments.run.filters import filter_runs
-from experiments.run.runs import Run
+from experiments.run.runs import Run, filter_runs
 
 PLANNED = plan(replace(Beta(**Beta.presets["smoke"]), seeds=3, etas=(0.0, 1.0, 9.0)))
 

@@ -32,7 +32,7 @@ def test_a_training_is_that_of_its_config(tmp_path: Path) -> None:
     for name, options in ({"again": {}} | OPTIONS | {"": {}}).items():
         config = trained(**{"seed": 1, "images_seen": 192} | options)
         calls.clear()
-        file = config.made(Cache(tmp_path / name), calls.append)
+        file = config.artifact(Cache(tmp_path / name), calls.append)
         sums[name] = torch.cat([each.flatten() for each in file.tensors.values()]).numpy().tobytes()
         assert sum(calls) == config.cost
     assert sums[""] == sums["again"]
@@ -53,7 +53,7 @@ def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatc
             yield step
 
     monkeypatch.setattr("experiments.run.networks.train", training)
-    file, (model,) = config.made(Cache(tmp_path), silent), models
+    file, (model,) = config.artifact(Cache(tmp_path), silent), models
     assert file.facts["train_loss"] == losses[-1]
     assert set(file.tensors) == {f"{WEIGHTS}{name}" for name in model.state_dict()}
     x, sigma = torch.randn(3, 1, 32, 32), torch.tensor([0.1, 1.0, 10.0])
@@ -74,7 +74,7 @@ def test_an_exact_network_needs_no_file_and_knows_its_images(tmp_path: Path) -> 
     noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), torch.full((2,), 0.3)
     for held_out, found in ((0, True), (2, False)):
         network = Exact(data(), held_out=held_out)
-        assert network.made(Cache(tmp_path), silent) is None and network.cost == 0
+        assert network.artifact(Cache(tmp_path), silent) is None and network.cost == 0
         x = clean + 0.3 * noise
         denoised = x - 0.3 * network.load(None)(x, sigma)
         assert torch.allclose(denoised, clean, atol=1e-3) == found

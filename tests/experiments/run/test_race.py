@@ -11,7 +11,7 @@ from run_spine import data
 from studies import plan
 
 from experiments.run import stages
-from experiments.run.experiment import StudyResult, _baselines_first, answer
+from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
 from experiments.tune import RACE, Tune
 
@@ -34,7 +34,7 @@ def tune(**options: Any) -> Tune:
 
 def asked(folder: Path, study: Tune, **how: Any) -> StudyResult:
     places: dict[str, Any] = {"store": folder / "store", "out": folder / "out", "precision": "fp32", "threads": 1}
-    return answer(study, Options(**places | how))
+    return run_study(study, Options(**places | how))
 
 
 def last(capsys: pytest.CaptureFixture[str]) -> tuple[str, dict[str, Any]]:

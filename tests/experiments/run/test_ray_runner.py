@@ -1,7 +1,6 @@
 """Ray tasks run the same loop over the same cache."""
 
 import importlib.util
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,10 +8,10 @@ import pytest
 from run_spine import exact, files, run, score
 
 from diffusion_core.samplers import Euler
+from experiments.console import Terminal
 from experiments.run.cache import Cache
 from experiments.run.ray_runner import on_ray
 from experiments.run.runner import ExecutionResult, Runner
-from experiments.terminal import Terminal
 
 QUIET = Terminal()
 QUIET.quiet = True
@@ -30,9 +29,3 @@ def test_ray_gives_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.Mo
     assert ended == [ExecutionResult({}, evaluations=4 * 2 * 40)] * 2
     assert files(one) == files(two) and not list(two.root.glob("*/*.lock"))
     assert [score(each, two) for each in runs] == [score(each, one) for each in runs]
-
-
-def test_without_ray_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ValueError, match="Ray is not installed"):
-        on_ray("local", 1.0, [run()], [], Cache(tmp_path), 0.0, None)

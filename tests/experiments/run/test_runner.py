@@ -89,13 +89,13 @@ def test_nothing_is_begun_after_the_time(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_counted(tmp_path: Path) -> None:
     runs = [run(Euler(eta), trained()) for eta in (0.0, 1.0)] + [run(Euler(9.0))]
-    left = runner.missing(runs, Cache(tmp_path))
+    left = runner.missing_files(runs, Cache(tmp_path))
     assert {kind: len(paths) for kind, paths in left.items()} == {
         "networks": 1, "references": 1, "samples": 2, "scores": 2,
     }  # fmt: skip
     assert sum(left["networks"].values()) == trained().cost and sum(left["samples"].values()) == 2 * 2 * 40
     executed([run()], Cache(tmp_path))
-    assert not any(runner.missing([run()], Cache(tmp_path)).values())
+    assert not any(runner.missing_files([run()], Cache(tmp_path)).values())
 
 
 def plan() -> list[Run]:
@@ -163,9 +163,9 @@ def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> 
 
 def test_progress_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, texts = Cache(tmp_path), list[Any]()
-    left = runner.missing([run()], cache)
-    monkeypatch.setattr(runner, "said", lambda console, text, state: texts.append(text) or QUIET.status(""))
-    with runner.show_progress(left, cache, QUIET, lambda: 0.0, float("inf")) as show:
+    left = runner.missing_files([run()], cache)
+    monkeypatch.setattr(runner, "status_line", lambda console, text, state: texts.append(text) or QUIET.status(""))
+    with runner.show_progress(left, cache, QUIET, [0.0], float("inf")) as show:
         show("seed 0, all: any")
         assert texts[0]() == "0 of 3 files made; seed 0, all: any"
         runner.work([run()], cache, silent)

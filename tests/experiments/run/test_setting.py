@@ -180,17 +180,6 @@ def test_a_schedule_that_gives_other_levels_each_time_is_refused() -> None:
         check_plan([Run(Setting("a", Unsteady(), Euler(0.0)), exact(), N, Machine(), reference())])
 
 
-@dataclass(frozen=True)
-class Planned(Sampler):
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> Any:
-        return 2.0
-
-
-def test_evaluations_are_a_whole_number() -> None:
-    with pytest.raises(ValueError, match=r"planned_nfe of mine is 2\.0; it must be a whole number"):
-        check_plan([run(Planned(), label="mine")])
-
-
 def test_a_setting_keeps_its_training_when_the_dict_changes() -> None:
     training = {"lr": 0.1}
     one = Setting("a", Ladder(n_steps=2), Euler(0.0), training=training)

@@ -13,7 +13,7 @@ from studies import plan
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.data import resolve
+from diffusion_core.data.load import resolve
 from diffusion_core.noise import LogNormal, Uniform
 from diffusion_core.samplers import Euler, EulerChurn, Heun, KadkhodaieSimoncelli, Sampler
 from diffusion_core.schedules import karras

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import Euler, Heun, Sampler
 from diffusion_core.samplers import sample as draw
 from experiments.distances.distance import Distance, unpacked
-from experiments.distances.real import METRICS, Against, Real
+from experiments.distances.reference import METRICS, FixedReference, ReferenceSet
 from experiments.own.features import extract
 from experiments.run import stages
 from experiments.run.cache import Cache
@@ -36,7 +37,7 @@ def test_a_score_is_the_distance_of_the_drawn_images_from_the_real_ones(
     network, cache = trained(1, held_out=20), Cache(tmp_path)
     own = run(sampler, network, 3, final_denoise=last, draw=1)
     facts, stored = score(own, cache), stages.sample(own, cache, silent)
-    model, images = network.load(network.made(cache, silent)), data_of(data())
+    model, images = network.load(network.artifact(cache, silent)), data_of(data())
     how: dict[str, Any] = {"shape": (1, 32, 32), "batch_size": 64, "final_denoise": last, "n_samples": N}
     x = draw(model, own.sigmas, sampler, seed=10_001, **how)
     assert torch.equal(stored.tensors["samples"], images.to_pixels(x)) and stored.facts["nfe"] == nfe
@@ -44,7 +45,7 @@ def test_a_score_is_the_distance_of_the_drawn_images_from_the_real_ones(
     use_threads(1)
     pixels = [stored.tensors["samples"], images.pixels]
     features, real = (extract("digits", each)[0].double().numpy() for each in pixels)
-    pool = Real.of(real)
+    pool = ReferenceSet.of(real)
     aside = pool.aside(N, 0)
     for name, distance in pool.without(aside).distances(features).items():
         assert facts[name] == pytest.approx(distance.value, rel=1e-4), name
@@ -56,18 +57,18 @@ def test_features_are_computed_on_the_threads_of_their_run_and_distances_on_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the reference, which is always computed on one thread, is made on the way."""
-    noted, honest, distances = list[int](), stages.extract, Against.distances
+    noted, honest, distances = list[int](), stages.compute_features, FixedReference.distances
 
     def noting(*arguments: Any, **how: Any) -> Any:
         noted.append(torch.get_num_threads())
         return honest(*arguments, **how)
 
-    def measured(self: Against, features: Any) -> dict[str, Distance]:
+    def measured(self: FixedReference, features: Any) -> dict[str, Distance]:
         noted.append(torch.get_num_threads())
         return distances(self, features)
 
-    monkeypatch.setattr(stages, "extract", noting)
-    monkeypatch.setattr(Against, "distances", measured)
+    monkeypatch.setattr(stages, "compute_features", noting)
+    monkeypatch.setattr(FixedReference, "distances", measured)
     score(replace(run(), machine=Machine(threads=2)), Cache(tmp_path))
     assert noted == [1, 2, 1]  # the reference's features, the samples' features, their distances
 
@@ -76,11 +77,12 @@ def test_real_images_without_a_scale_and_distances_that_are_not_finite_are_refus
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "extract", lambda name, pixels, **how: (torch.ones(len(pixels), 8), None))
+        equal = lambda images, *_: SimpleNamespace(features=np.ones((images.n, 8), np.float32))  # noqa: E731
+        patch.setattr(stages, "compute_features", equal)
         with pytest.raises(ValueError, match="for more than half of the pairs of images the features are equal"):
             score(run(), Cache(tmp_path / "equal"))
     nothing = Distance(float("nan"), np.zeros(N))
-    monkeypatch.setattr(Against, "distances", lambda self, features: dict.fromkeys(METRICS, nothing))
+    monkeypatch.setattr(FixedReference, "distances", lambda self, features: dict.fromkeys(METRICS, nothing))
     with pytest.raises(ValueError, match=r"features='digits': .*fd=nan.*; a distance must be finite"):
         score(run(), Cache(tmp_path))
 
@@ -126,7 +128,7 @@ def test_scores_are_known(tmp_path: Path) -> None:
     """If one of these changes, a formula has changed: raise SCHEMA of identity.py, and write the new values here."""
     network, cache = trained(images_seen=640), Cache(tmp_path)
     known = {"mmd": 0.654378, "mmd_se": 0.0135947, "kd": 17.2697, "fd": 241.210, "grain": 0.97, "train_loss": 0.753377}
-    facts = score(run(Heun(), network, 4), cache) | dict(network.made(cache, silent).facts)
+    facts = score(run(Heun(), network, 4), cache) | dict(network.artifact(cache, silent).facts)
     assert SCHEMA == 5 and {name: facts[name] for name in known} == pytest.approx(known, rel=1e-4)
 
 
@@ -168,8 +170,10 @@ def test_floats_are_scored_by_their_own_values(tmp_path: Path) -> None:
     facts = score(own, cache)
     assert stages.sample(own, cache, silent).tensors["samples"].shape == (N, 1024)
     images = data_of(data()).standardised().flatten(1).double().numpy()
-    all_real = Real.of(images)
-    all_real = Real(images, float(torch.tensor(all_real.width)), all_real.sums)  # the width is stored as float32
+    all_real = ReferenceSet.of(images)
+    all_real = ReferenceSet(
+        images, float(torch.tensor(all_real.width)), all_real.sums
+    )  # the width is stored as float32
     decoded = stages.sample(own, cache, silent).tensors["samples"].double().numpy()
     expected = all_real.without(all_real.aside(N, 0)).distances(decoded)
     assert {name: facts[name] for name in expected} == {name: one.value for name, one in expected.items()}

@@ -19,7 +19,7 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import experiment as answering
 from experiments.run import images, result_folder, stages
-from experiments.run.experiment import StudyResult, answer
+from experiments.run.experiment import StudyResult, run_study
 from experiments.run.options import Options
 from experiments.run.setting import Ladder, Setting
 from experiments.run.study import CONTROL, Study
@@ -27,7 +27,7 @@ from experiments.run.study import CONTROL, Study
 
 @dataclass(frozen=True)
 class Mine(Study):
-    """Settings without networks of their own; `answer` adds the control."""
+    """Settings without networks of their own; `run_study` adds the control."""
 
     question: ClassVar[str] = "Does noise help?"
     etas: tuple[float, ...] = (0.0, 1.0)
@@ -60,11 +60,11 @@ class Grouped(Mine):
         if self.besides == "a control":
             yield Setting("again", Ladder(n_steps=2), Euler(1.0), section=CONTROL, draw=1)
 
-    def then(self, results: Any, say: Any) -> Iterator[Setting]:
+    def follow_up_settings(self, results: Any, notify: Any) -> Iterator[Setting]:
         if self.besides == "repeats":
             yield Setting("eta 1", Ladder(n_steps=2), Euler(1.0), section="two")
 
-    def more(self, results: Any) -> Any:
+    def extra_tables(self, results: Any) -> Any:
         return {self.besides: []} if ".csv" in self.besides else {}
 
 
@@ -104,7 +104,7 @@ class Broken(Sampler):
 
 def asked(where: Path, study: Study | None = None, began: float | None = None, **how: Any) -> StudyResult:
     places = {"store": where / "store", "out": where / "out", "preset": "smoke", "precision": "fp32", "threads": 1}
-    return answer(study or mine(), Options(**places | how), began=began)  # type: ignore[arg-type]
+    return run_study(study or mine(), Options(**places | how), began=began)  # type: ignore[arg-type]
 
 
 def mine(**options: Any) -> Mine:
@@ -158,7 +158,7 @@ def test_a_strip_is_the_first_four_samples_in_sixteen_shades(finished: tuple[Pat
         first, pixels = np.asarray(square)[:32].astype(int), np.asarray(strip).astype(int)
         assert set(np.unique(pixels)) <= {17 * shade for shade in range(16)} and np.abs(pixels - first).max() <= 8
     colours = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
-    picture = np.asarray(images.strip(colours))
+    picture = np.asarray(images.image_strip(colours))
     assert picture.shape == (16, 64, 3) and len(np.unique(picture)) == 16 and picture.max() == 255
     assert not picture[:, 16:].any(), "there are fewer than four"
 
@@ -223,48 +223,17 @@ def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.
         asked(tmp_path, mine(etas=(9.0,), seeds=1))
 
 
-def test_an_interrupted_run_leaves_the_rows_that_are_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    original, count = stages._sample, [0]
-
-    def sampled(*args: Any) -> Any:
-        count[0] += 1
-        if count[0] == 3:
-            raise KeyboardInterrupt
-        return original(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(stages, "_sample", sampled)
-        with pytest.raises(KeyboardInterrupt):
-            asked(tmp_path)
-    assert len(table(tmp_path)) == 2 and not (tmp_path / "out" / "report.html").exists()
-    out = capsys.readouterr().out
-    assert "interrupted, 4 of 6 runs left. To go on: " in out and json.loads(out.splitlines()[-1])["interrupted"]
-    assert len(asked(tmp_path).rows) == 6
-
-
 @pytest.mark.parametrize(
-    ("options", "how", "says"),
+    ("how", "says"),
     [
-        ({"n_samples": 41}, {}, "n_samples=41"),
-        ({"etas": (0.0, 0.0)}, {}, "etas: 0 is given twice"),
-        ({"seeds": 0}, {}, "seeds=0"),
-        ({"network": "exact"}, {"given": frozenset({"seeds"})}, "seeds: only for training"),
-        ({}, {"workers": 0}, "workers=0"),
-        ({}, {"workers": 2, "ray_address": "local"}, "workers, ray_address: give one of them"),
-        ({}, {"threads": "2"}, "threads='2': it must be a whole number or None"),
-        ({}, {"preset": "huge"}, "preset='huge': it must be 'smoke' or 'laptop' or 'gpu'"),
-        ({}, {"gpus_per_run": 0.5}, "gpus_per_run=0.5: it needs --ray-address"),
-        ({}, {"only": ("seed=9",)}, "seed is 1, 2"),
+        ({"threads": "2"}, "threads='2': it must be a whole number or None"),
+        ({"preset": "huge"}, "preset='huge': it must be 'smoke' or 'laptop' or 'gpu'"),
     ],
     ids=str,
 )
-def test_unfit_studies_and_options_are_refused_before_any_work(
-    options: dict[str, Any], how: dict[str, Any], says: str, tmp_path: Path
-) -> None:
+def test_unfit_studies_and_options_are_refused_before_any_work(how: dict[str, Any], says: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=says):
-        asked(tmp_path, mine(**options), **how)
+        asked(tmp_path, **how)
     assert not list(tmp_path.iterdir())
 
 
@@ -291,8 +260,8 @@ def test_a_part_without_the_setting_of_the_control_has_none(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("besides", "says"),
-    [("repeats", "settings.*: 'eta 1' of 'two' more than once"), ("my.csv", "more.*: 'my.csv': it may give "),
-     ("contrasts.csv", "more.*: 'contrasts.csv'"), ("../table.csv", "more.*: '../table.csv'")],
+    [("repeats", "settings.*: 'eta 1' of 'two' more than once"), ("my.csv", "extra_tables.*: 'my.csv': it may give "),
+     ("contrasts.csv", "extra_tables.*: 'contrasts.csv'"), ("../table.csv", "extra_tables.*: '../table.csv'")],
 )  # fmt: skip
 def test_what_a_study_adds_must_be_new_and_known(besides: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=says):
@@ -349,7 +318,10 @@ def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_pa
         asked(tmp_path)
     assert {path for path in out.rglob("*") if path.is_file()} == {mine_too, *of_runs}
     (out / result_folder.MARK).touch()  # a run made the folder
-    assert set(result_folder.earlier(out)) == of_runs and result_folder.earlier(tmp_path / "no such folder") == []
+    assert (
+        set(result_folder.existing_results(out)) == of_runs
+        and result_folder.existing_results(tmp_path / "no such folder") == []
+    )
     asked(tmp_path, mine(seeds=1, etas=(0.0,)))
     names = {path.name for path in out.rglob("*")}
     assert not {picture.name, curves.name, code.name, "best_sets.csv"} & names and len(table(tmp_path)) == 1
@@ -358,7 +330,7 @@ def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_pa
 
 def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
     with (
-        result_folder.held(tmp_path / "out"),
+        result_folder.lock_folder(tmp_path / "out"),
         pytest.raises(ValueError, match="another command is writing there; wait"),
     ):
         asked(tmp_path)

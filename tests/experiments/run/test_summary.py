@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from experiments.run.summary import show, show_failures
+from experiments.run.summary import print_failures, print_page
 from reports.page import KeyFigure, Page, Source
 
 PAGE = Page(
@@ -25,7 +25,7 @@ FAILED = replace(PAGE, lead="No verdict.", verdict="The control failed.", failed
 def shown(page: Page, terminal: bool, works: bool = False, color: Literal["standard"] | None = None) -> str:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=100, markup=False, color_system=color)
-    show(page, Path("/runs/x/report.html"), "runs/x/report.html", works, console)
+    print_page(page, Path("/runs/x/report.html"), "runs/x/report.html", works, console)
     return text.getvalue()
 
 
@@ -88,7 +88,7 @@ def test_what_failed_is_said_with_its_log_and_what_to_do(tmp_path: Path) -> None
     ]
     text = io.StringIO()
     for some in (rows, rows[3:]):
-        show_failures(some, tmp_path, Console(file=text, width=400, color_system=None, markup=False))
+        print_failures(some, tmp_path, Console(file=text, width=400, color_system=None, markup=False))
     assert text.getvalue().splitlines() == [
         f"failed: all: broken (2 runs): RuntimeError: [no] gain; traceback: {tmp_path / 'r1.log'}",
         "failed: all: lost: OSError: disk",

@@ -15,8 +15,8 @@ from experiments import assert_harmless, compare, harmless
 from experiments.run.cache import Cache
 from experiments.scoring import command
 from experiments.scoring import equivalence as module
-from experiments.scoring.groups import units
-from experiments.scoring.inputs import open_input
+from experiments.scoring.groups import groups_of
+from experiments.scoring.inputs import Input, open_input
 from reports.render import read_page
 
 N = 300
@@ -148,9 +148,13 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
     store = Cache(here / "store")
     images = open_input(str(save(here / "flat", digits[:20])), store)
     nested = open_input(str(save(here / "nested", digits[:20], "p{}/{}.png")), store)
-    pd.DataFrame(
-        {"file": [f"p{at // 5}-{at % 5}.png" for at in range(20)], "text": [at // 10 for at in range(20)]}
-    ).to_csv(here / "prompts.csv", index=False)
+    names = [f"p{at // 5}-{at % 5}.png" for at in range(20)]
+    pd.DataFrame({"file": names, "text": [at // 10 for at in range(20)]}).to_csv(here / "prompts.csv", index=False)
+
+    def units(images: Input, groups: str | list[int]) -> np.ndarray:
+        found, note = groups_of(images, groups)
+        assert not note
+        return found
 
     by_name, by_folder = units(images, "{prompt}-{seed}.png"), units(nested, "folder")
     assert by_name.tolist() == by_folder.tolist() == [at // 5 for at in range(20)]
@@ -162,6 +166,14 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
     words = replace(images, names=tuple(f"{at}-{'red blue'.split()[at % 2]}-car" for at in range(20)))
     assert units(words, "{seed}-{prompt}.png").tolist() == [1 - at % 2 for at in range(20)]
     assert units(images, [at % 3 for at in range(20)]).tolist() == [at % 3 for at in range(20)]
+    for heading in ("file_name", "filename", "image_id", "any"):  # the column whose values are the names
+        table = pd.DataFrame({"seed": range(20), heading: names, "prompt": [at // 5 for at in range(20)]})
+        table[::-1].to_csv(here / "reversed.csv", index=False)
+        assert units(images, "reversed.csv").tolist() == by_name.tolist()
+    pd.DataFrame({"seed": range(20), "prompt": [at % 2 for at in range(20)]}).to_csv(here / "rows.csv", index=False)
+    found, note = groups_of(images, "rows.csv")
+    assert found.tolist() == [at % 2 for at in range(20)]
+    assert note.startswith("rows of rows.csv are taken in the order of the images, since no column has the names of ")
 
 
 @pytest.mark.parametrize(
@@ -319,8 +331,8 @@ def test_the_answer_of_a_test_suite_does_not_depend_on_assert_statements(digits:
 
 
 def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> None:
-    first = module.Check("share in natural features", 0.001, 0, 0.01, 0.02, "harmless")
-    crops = module.Check("share in crops, natural features", 0.019, 0.01, 0.025, 0.02, "not decided")
+    first = module.EquivalenceCheck("share in natural features", 0.001, 0, 0.01, 0.02, "harmless")
+    crops = module.EquivalenceCheck("share in crops, natural features", 0.019, 0.01, 0.025, 0.02, "not decided")
     answer = module.Harmless("a", "b", 0.02, "natural", (first, crops), 600, 600, 0, 0.0079, "names", None, ())
 
     assert "but share in crops, natural features is up to 2.5 %; 600 pairs, each" in answer.sentence

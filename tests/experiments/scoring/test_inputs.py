@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,20 @@ import torch
 from PIL import Image
 from user_images import save
 
+from experiments.own.features import extract
 from experiments.run.cache import Cache
+from experiments.run.image_features import (
+    PART,
+    FeatureSpace,
+    ImageSet,
+    batches,
+    compute_features,
+    prefetch,
+    prepare_pixels,
+)
 from experiments.run.machine import Machine
 from experiments.scoring.compare import compare, open_all, spaces_of
-from experiments.scoring.features import batches, suit
-from experiments.scoring.inputs import FeatureSet, ImageSet, open_input
+from experiments.scoring.inputs import FeatureSet, open_input
 from reports.schema import NO_DIFFERENCE
 
 RNG = np.random.default_rng(0)
@@ -68,9 +79,7 @@ def text(ending: str) -> Callable[[Path], object]:
         "a text among images": (with_file("notes.txt", b"hello"), "notes.txt cannot be read as an image"),
         "one image": (lambda path: folder(path, GREY[:1]), "my: 1 image; an interval needs at least 40"),
         "a file of statistics": (npz(mu=ROWS[0], sigma=ROWS), "my.npz: no array of images in it. Images are uint8"),
-        "no npz": (text(".npz"), "my.npz: my.npz is not a .npz file, as numpy.savez writes it"),
-        "no npy": (text(".npy"), "my.npy: it is no array of numbers that numpy.save wrote"),
-        "pickled objects": (npy(np.array([{}], dtype=object)), "my.npy: it is no array of numbers that numpy"),
+        "no npy": (text(".npy"), "my.npy: my.npy cannot be read (it is no array of numbers that numpy.save wrote)"),
         "three dimensions": (npy(ROWS[None]), "it is float64 (1, 40, 5); features are floats (n, d), images uint8"),
         "whole numbers": (npy(np.arange(40)), "it is int64 (40,); features are floats (n, d), images uint8"),
         "four bits in files": (lambda path: folder(path, GREY // 16), "my is 15, but pixels are 0 to 255; multiply"),
@@ -116,8 +125,9 @@ def test_files_are_read_as_documented(tmp_path: Path) -> None:
     assert images.names == ("a/00", "a/01", "a/02", "b/00", "b/01", "c")
     assert isinstance(images, ImageSet)
     together = list(batches(images, range(6), 2))
-    assert sorted(place for places, _ in together for place in places) == list(range(6))
-    for places, part in together:
+    assert sorted(place for places, *_ in together for place in places) == list(range(6))
+    for places, part, traits in together:
+        assert traits.tolist() == [[False, False, place == 5, False, place in (3, 4)][1:] for place in places]
         assert [tuple(image.shape) for image in part] == [(3, *expected[place].shape[:2]) for place in places]
         assert all((image.permute(1, 2, 0).numpy() == expected[p]).all() for image, p in zip(part, places, strict=True))
 
@@ -127,6 +137,14 @@ def test_arrays_hold_the_same_images(make: Callable[[Path], object], tmp_path: P
     assert (np.stack(pixels(make(tmp_path / "x"), tmp_path / "store")) == RGB).all()
     known = {open_input(source, Cache(tmp_path)).content for source in (RGB, npy(RGB)(tmp_path / "y"))}  # type: ignore[union-attr]
     assert len(known) == 1
+
+
+def test_features_are_those_that_the_extractor_gives_to_the_last_bit() -> None:
+    """Whichever axes the images have: a sweep, and `score` of its data set or its files, compare the same numbers."""
+    pixels = torch.from_numpy(GREY)[:, None].repeat(1, 1, 2, 2)[:, :, :32, :32].contiguous()
+    for array in (pixels[:, 0].numpy(), pixels.permute(0, 2, 3, 1).numpy()):
+        found = compute_features(ImageSet.of_array("x", array), range(40), FeatureSpace("digits")).features
+        assert (found == extract("digits", pixels)[0].numpy()).all()
 
 
 def test_content_is_that_of_the_images(tmp_path: Path) -> None:
@@ -204,15 +222,19 @@ def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path) ->
 
 def test_pixels_are_given_to_extractors_as_documented() -> None:
     colour, grey = torch.from_numpy(RGB[:3]).permute(0, 3, 1, 2), torch.from_numpy(GREY[:3])[:, None]
-    assert (suit(colour, "natural", "x") == colour).all() and (suit(grey, "vgg16", "x") == grey).all()
-    digits = suit(grey.expand(-1, 3, -1, -1), "digits", "x")
+    images = ImageSet.of_array("x", GREY)
+    prepare = partial(prepare_pixels, images=images)
+    assert (prepare(colour, "natural") == colour).all() and (prepare(grey, "vgg16") == grey).all()
+    assert prepare(grey, "python:x:y").shape[1] == 3
+    assert prepare_pixels(grey, "python:x:y", replace(images, given=False)).shape[1] == 1  # of a sweep
+    digits = prepare(grey.expand(-1, 3, -1, -1), "digits")
     assert digits.shape == (3, 1, 32, 32) and (digits[:, :, 2:30, 2:30] == grey).all() and digits.sum() == grey.sum()
     large = grey.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
     expected = np.asarray(Image.fromarray(large[0, 0].numpy()).resize((32, 32), Image.Resampling.BICUBIC))
-    assert (suit(large, "digits", "x")[0, 0].numpy() == expected).all()
+    assert (prepare(large, "digits")[0, 0].numpy() == expected).all()
     for pixels, message in ((colour, "x: its images have colours"), (grey[..., :20], "x: images of 20x28")):
         with pytest.raises(ValueError, match=message):
-            suit(pixels, "digits", "x")
+            prepare(pixels, "digits")
 
 
 def test_samples_are_those_of_their_name(tmp_path: Path) -> None:
@@ -231,3 +253,17 @@ def test_samples_are_those_of_their_name(tmp_path: Path) -> None:
 def test_a_misspelt_option_is_refused(options: dict[str, str], says: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=says):
         compare(ROWS, ROWS, ROWS, store=tmp_path, **options)  # type: ignore[arg-type]
+
+
+def test_work_ahead_keeps_its_order_and_its_errors() -> None:
+    def half(item: int) -> int:
+        if item == 3 * PART:
+            raise ValueError(f"{item} is bad")
+        return item // 2
+
+    assert list(prefetch(half, range(3 * PART))) == [item // 2 for item in range(3 * PART)]
+    assert list(prefetch(half, [])) == []
+    results = prefetch(half, range(100))
+    assert [next(results) for _ in range(3 * PART)] == [item // 2 for item in range(3 * PART)]
+    with pytest.raises(ValueError, match=f"{3 * PART} is bad"):
+        next(results)

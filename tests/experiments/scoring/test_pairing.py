@@ -5,12 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from experiments.scoring.inputs import FeatureSet, ImageSet, Input
+from experiments.run.image_features import ImageSet
+from experiments.scoring.inputs import FeatureSet, Input
 from experiments.scoring.pairing import Pairs, pair
 
 
 def named(name: str, names: list[str]) -> ImageSet:
-    return ImageSet(name, len(names), "", lambda index: np.zeros((4, 4), np.uint8), tuple(names))
+    return ImageSet(name, len(names), "", lambda index: (np.zeros((4, 4), np.uint8), np.zeros(4, bool)), tuple(names))
 
 
 def numbered(name: str, n: int) -> FeatureSet:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,17 +17,17 @@ from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
 from experiments.distances.features import WEIGHTS
-from experiments.distances.real import METRICS
-from experiments.own.features import features_id
+from experiments.distances.reference import METRICS
 from experiments.own.files import read_json, write_json
+from experiments.run import image_features, spot_check
 from experiments.run.cache import Cache
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, feature_key
 from experiments.run.result_folder import write_report
 from experiments.run.setting import Ladder
 from experiments.run.spot_check import StaleError
-from experiments.scoring import features as cached
 from experiments.scoring.answer import pictures
 from experiments.scoring.compare import question
-from experiments.scoring.inputs import ImageSet, open_input
+from experiments.scoring.inputs import open_input
 
 N = 120
 
@@ -81,20 +82,21 @@ def test_two_sets_from_python(folders: Path) -> None:
 
 @pytest.mark.slow
 def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, measured = list[int](), cached._measured
+    seen, compute = list[int](), image_features.compute_features
 
-    def counted(images: object, chosen: list[int], *more: object) -> cached.Described:
+    def counted(images: ImageSet, chosen: list[int], *more: Any) -> ImageFeatures:
         seen.append(len(chosen))
-        return measured(images, chosen, *more)  # type: ignore[arg-type]
+        return compute(images, chosen, *more)
 
-    monkeypatch.setattr(cached, "_measured", counted)
+    for module in (image_features, spot_check):
+        monkeypatch.setattr(module, "compute_features", counted)
     first = score(folders / "real", folders / "a", features="digits", store=tmp_path)
     assert seen == [2 * N, N]
     again = score(folders / "real", folders / "a", features="digits", store=tmp_path)
     assert max(seen[2:]) <= 16 and again.values == first.values
     given, kept = open_input(folders / "a", Cache(tmp_path)), Cache(tmp_path)
     assert isinstance(given, ImageSet)
-    config = cached.Measured(given.content, "digits", features_id("digits"))
+    config = feature_key(given, FeatureSpace("digits"))
     tensors = kept.cached("features", config, lambda: pytest.fail("it was stored")).tensors
     kept.path("features", config).unlink()  # and stored as if by another version
     Cache(tmp_path).cached("features", config, lambda: (tensors | {"features": 1.1 * tensors["features"]}, {}))
@@ -189,14 +191,14 @@ def test_the_question_names_up_to_four_sets() -> None:
 def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, size: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
     order = np.arange(20)[::-1]
-    drawn = dict(pictures(ImageSet("x", 20, "", lambda index: images[index]), order))
+    drawn = dict(pictures(ImageSet.of_array("x", images), order))
     assert [(name, each.mode, each.size) for name, each in drawn.items()] == [
         ("", mode, (4 * size, 4 * size)),
         ("-4", mode, (4 * size, size)),
     ]
     if size < 64:
         assert (np.asarray(drawn[""].crop((size, 0, 2 * size, size))) == images[18]).all()
-    few = dict(pictures(ImageSet("x", 20, "", lambda index: images[index]), order[:2]))
+    few = dict(pictures(ImageSet.of_array("x", images), order[:2]))
     assert not np.asarray(few["-4"])[:, 2 * size :].any()  # black where there are no images
 
 

@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from rich.console import Console
 from rich.text import Text
 
-from experiments.edge import drop_output
+from experiments.entrypoint import discard_stdout
 
-Told = Callable[[float], object]  # called with how much is done: a share, or the number since the last call
+ProgressCallback = Callable[[float], object]  # called with how much is done: a share, or the number since the last call
 PERIOD, ALIVE = 4.0, 60.0  # seconds between lines that say what is done, where it changes and where it does not
 
 
@@ -29,7 +30,7 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """The reader, such as `| head`, has ended: what follows is not printed."""
         self.quiet = True
-        drop_output()
+        discard_stdout()
         raise KeyboardInterrupt
 
 
@@ -38,11 +39,35 @@ def is_live(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal
 
 
+@contextmanager
+def progress_bar(total: float) -> Iterator[Callable[[str], None]]:
+    """Calls of what this yields begin the next of `total` steps, and say which it is.
+
+    It shows a line in a terminal, or in a notebook that has ipywidgets; elsewhere nothing.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Terminal()
+    share, what_is_done = TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(), share, TimeRemainingColumn(), what_is_done)  # the text last: it may be long
+    shown = is_live(console) or (console.is_jupyter and find_spec("ipywidgets") is not None)  # else rich only warns
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        line = progress.add_task("", total=total)
+        begun = False
+
+        def step(what: str) -> None:
+            nonlocal begun
+            progress.update(line, description=what, advance=int(begun))
+            begun = True
+
+        yield step
+
+
 def silent(done: float) -> None:
     """Says nothing about how much is done."""
 
 
-class _Now:
+class _StatusLine:
     """What a text is each time that it is drawn."""
 
     def __init__(self, text: Callable[[], str]) -> None:
@@ -53,32 +78,32 @@ class _Now:
 
 
 @contextmanager
-def said(console: Console, text: Callable[[], str], state: Callable[[], object] | None = None) -> Iterator[None]:
+def status_line(console: Console, text: Callable[[], str], state: Callable[[], object] | None = None) -> Iterator[None]:
     """While the block runs, the text is shown: live where that is possible, else as a line where something changed.
 
     Args:
         state: what changed if it differs; by default the text.
     """
     if is_live(console):
-        with console.status(_Now(text)):
+        with console.status(_StatusLine(text)):
             yield
         return
     ended, state = threading.Event(), state or text
 
-    def speak() -> None:
+    def print_changes() -> None:
         last, at = None, 0.0
         while not ended.wait(PERIOD):
             if (now := state()) != last or time.monotonic() - at >= ALIVE:
                 last, at = now, time.monotonic()
                 console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
 
-    speaker = threading.Thread(target=speak, daemon=True)
-    speaker.start()
+    printer = threading.Thread(target=print_changes, daemon=True)
+    printer.start()
     try:
         yield
     finally:
         ended.set()
-        speaker.join()
+        printer.join()
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from own_sweep import FILE, written
 from smoke import typed
 
 from experiments import __main__ as program
-from experiments.command_line import STUDIES, parse
+from experiments.cli import STUDIES, parse
 from experiments.run import result_folder
 from experiments.run.networks import Pretrained
 from experiments.run.setup_warnings import check_command
@@ -129,7 +129,7 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
 
 
 def test_code_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.run.experiment.answer", lambda *arguments: sys.exit(0))
+    monkeypatch.setattr("experiments.run.experiment.run_study", lambda *arguments: sys.exit(0))
     ended = typed("run")
     assert ended.status == 2 and "error: code of yours calls sys.exit(0), which would end the run" in ended.stderr
 
@@ -158,4 +158,4 @@ def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: p
     assert (options.store, options.data_root) == (tmp_path / "kept", Path.home() / "data")
     assert chosen.store == Path("/b/f")
     assert [one.directory(name) for one in (options, chosen)] == [tmp_path / "runs/run-laptop", tmp_path / "mine"]
-    assert [options.shown(path) for path in (tmp_path / "a/b", "/c")] == ["a/b", "/c"]
+    assert [options.relative(path) for path in (tmp_path / "a/b", "/c")] == ["a/b", "/c"]

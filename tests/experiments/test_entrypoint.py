@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.edge import INTERRUPTED, guarded, no_empty_words
-from experiments.terminal import Terminal, duration, plural
+from experiments.console import Terminal, duration, plural
+from experiments.entrypoint import INTERRUPTED, reject_empty_arguments, run_main
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def printing(text: str) -> Callable[[], int]:
 def test_an_error_is_a_line_and_a_status(
     run: Callable[[], int], status: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert guarded(run) == status
+    assert run_main(run) == status
     said = capsys.readouterr().err
     assert said == line or (line.endswith(" in ") and said.startswith(line))
 
@@ -68,7 +68,7 @@ def test_a_stream_of_any_encoding_shows_any_text(
 ) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding)
     monkeypatch.setattr(sys, "stdout", stream)
-    assert guarded(printing(text)) == 0
+    assert run_main(printing(text)) == 0
     stream.seek(0)
     assert stream.read() == f"{shown}\n"
 
@@ -92,13 +92,13 @@ def test_a_reader_who_leaves_ends_a_run_as_ctrl_c_does(
     read, write = os.pipe()
     os.close(read)
     monkeypatch.setattr(sys, "stdout", os.fdopen(write, "w"))
-    assert guarded(printing("a line")) == 130
+    assert run_main(printing("a line")) == 130
     assert capsys.readouterr().err == f"{INTERRUPTED}\n"
     sys.stdout.close()
 
 
 def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    assert guarded(failing(KeyError("x\ny"))) == 1
+    assert run_main(failing(KeyError("x\ny"))) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: KeyError: 'x\\ny'; the traceback is in ") and said.count("\n") == 1
     log = Path(said.split()[-1])
@@ -122,7 +122,7 @@ def test_output_that_cannot_be_written(program: str, where: str, message: str) -
 
 
 def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
-    code = "from experiments.edge import guarded; print(guarded(lambda: __import__('matplotlib.style') and 0))"
+    code = "from experiments.entrypoint import run_main; print(run_main(lambda: __import__('matplotlib.style') and 0))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"MPLBACKEND": "x"}, capture_output=True)
     assert found.stdout == b"0\n" and found.stderr == b""
 
@@ -133,6 +133,6 @@ def test_an_unknown_backend_of_matplotlib_does_not_matter() -> None:
      (["score", "", "a"], "an argument is empty")],
 )  # fmt: skip
 def test_an_empty_word_is_refused(words: list[str], says: str) -> None:
-    assert no_empty_words(["beta", "--out", ".", "--only", "eta == ''"])
+    assert reject_empty_arguments(["beta", "--out", ".", "--only", "eta == ''"])
     with pytest.raises(ValueError, match=says):
-        no_empty_words(words)
+        reject_empty_arguments(words)

@@ -1,4 +1,4 @@
-"""The edge of every program here: whatever fails ends with one line and an exit status, not with a traceback.
+"""How every program here begins and ends: whatever fails is one line and an exit status, not a traceback.
 
 This module imports almost nothing, so that an interrupt is handled almost from the start.
 """
@@ -20,83 +20,79 @@ Handler = Callable[[int, FrameType | None], None]
 INTERRUPT = threading.Event()
 
 
-def no_empty_words(arguments: Sequence[str]) -> Sequence[str]:
+def reject_empty_arguments(arguments: Sequence[str]) -> Sequence[str]:
     """The words of a command line. ValueError if one is empty: a path would be the working folder, and unintended."""
-    for place, word in enumerate(arguments):
+    for word, before in zip(arguments, ["", *arguments], strict=False):
         if not word or (word.startswith("--") and word.endswith("=")):
-            what = word[:-1] if word else next((name for name in arguments[:place][-1:] if name.startswith("-")), "")
-            cause = "perhaps a variable of the shell has no value"
-            raise ValueError(f"{what + ': its value' if what else 'an argument'} is empty; {cause}")
+            option = word[:-1] or (before if before.startswith("-") else "")
+            what = f"{option}: its value" if option else "an argument"
+            raise ValueError(f"{what} is empty; perhaps a variable of the shell has no value")
     return arguments
 
 
-def guarded(run: Callable[[], int]) -> int:
+def run_main(run: Callable[[], int]) -> int:
     """The exit status of a program. Prints any error as one line.
 
     Exit status: that of `run`; 2 for a ValueError, 130 after an interrupt, 1 for all else.
     """
-    codecs.register_error("plain", _in_plain)
+    codecs.register_error("plain", _to_plain)
     os.environ["MPLBACKEND"] = "agg"  # figures are only saved; matplotlib would not start with an unknown backend
-    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()  # None if they were closed
+    sys.stdout, sys.stderr = sys.stdout or _open_null(), sys.stderr or _open_null()  # None if they were closed
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError):  # it is no stream of bytes, or closed
             stream.reconfigure(errors="plain")  # type: ignore[union-attr]
     try:
         INTERRUPT.clear()
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in a job in the background of a shell
-        with handled(_interrupt, signal.SIGTERM, *([] if ignored else [signal.SIGINT])):
-            status = _ended(run)
+        with signal_handler(_interrupt, signal.SIGTERM, *([] if ignored else [signal.SIGINT])):
+            try:
+                status = run()
+            except SystemExit as error:  # of the parser of the command line, after --help or a wrong argument
+                status = error.code if isinstance(error.code, int) else 1
         sys.stdout.flush()
         return status
     except ValueError as error:
-        return _said(f"error: {error}", 2)
+        return _print_error(f"error: {error}", 2)
     except KeyboardInterrupt:
-        return _said(INTERRUPTED, 130)
+        return _print_error(INTERRUPTED, 130)
     except BrokenPipeError:  # the reader of stdout, such as `| head`, has ended
-        drop_output()
+        discard_stdout()
         return 1
     except OSError as error:  # a full disk, or a folder that may not be written
-        drop_output()
+        discard_stdout()
         place = f"{error.filename}: " if error.filename else ""
-        return _said(f"error: {place}{error.strerror or error}", 1)
+        return _print_error(f"error: {place}{error.strerror or error}", 1)
     except BaseException as error:
         if os.environ.get("SIGMABENCH_TRACEBACK"):
             raise
-        return _said(f"error: {type(error).__name__}: {error}; the traceback is in {_log()}", 1)
+        return _print_error(f"error: {type(error).__name__}: {error}; the traceback is in {_write_traceback()}", 1)
     finally:
         INTERRUPT.clear()
 
 
-def _ended(run: Callable[[], int]) -> int:
-    try:
-        return run()
-    except SystemExit as error:  # of the parser of the command line, after --help or a wrong argument
-        return error.code if isinstance(error.code, int) else 1
-
-
-def _said(line: str, status: int) -> int:
+def _print_error(line: str, status: int) -> int:
     with suppress(OSError):  # stderr is full, or has no reader
         print(" ".join(part.strip() for part in line.splitlines()), file=sys.stderr)
     return status
 
 
-def _nowhere() -> TextIO:
+def _open_null() -> TextIO:
     return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
-def _in_plain(error: UnicodeError) -> tuple[str, int]:
+def _to_plain(error: UnicodeError) -> tuple[str, int]:
     """What a stream prints for characters that its encoding lacks."""
     assert isinstance(error, UnicodeEncodeError)
     lacking = error.object[error.start : error.end].translate(PLAIN)
     return lacking.encode("ascii", "replace").decode(), error.end
 
 
-def program() -> str:
+def program_name() -> str:
     """What was typed to start this program, for advice and examples to copy."""
     return "sigmabench" if sys.argv[0].rpartition(os.sep)[2].startswith("sigmabench") else "python -m experiments"
 
 
-def drop_output() -> None:
+def discard_stdout() -> None:
     """Discards what cannot be printed: Python would try it again when it ends, and fail again."""
     try:
         sys.stdout.flush()
@@ -104,7 +100,7 @@ def drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _log() -> str:
+def _write_traceback() -> str:
     """The path of a new file with the traceback of the current error: a bug here, or in code of the user's."""
     import tempfile
     import traceback
@@ -115,9 +111,9 @@ def _log() -> str:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def exit_on_interrupt() -> Iterator[None]:
     """Inside this block an interrupt ends the process at once: an exception would abort inside a library's C++ code."""
-    with handled(_end, signal.SIGINT, signal.SIGTERM):
+    with signal_handler(_exit, signal.SIGINT, signal.SIGTERM):
         yield
 
 
@@ -127,18 +123,16 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     print(INTERRUPTED, file=sys.stderr, flush=True)
     os._exit(130)
 
 
 @contextmanager
-def handled(handler: Handler, *signals: int) -> Iterator[None]:
+def signal_handler(handler: Handler, *signals: int) -> Iterator[None]:
     """Inside this block `handler` handles these signals, if this is the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, handler) for number in signals}
+    here = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in signals} if here else {}
     try:
         yield
     finally:

@@ -35,13 +35,18 @@ class DataSet:
         return len(self.labels)
 
     @property
+    def numbers(self) -> torch.Tensor:
+        """All pixels uint8 (n, C, H, W), or all values float32 (n, ...), as they are."""
+        raise NotImplementedError  # a subclass has it
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Of one image, latent or point."""
-        raise NotImplementedError  # a subclass has it
+        return tuple(self.numbers.shape[1:])
 
     def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
         """What is at an index, float32 (n, *shape); mean 0 and standard deviation 1 over the training split."""
-        raise NotImplementedError  # a subclass has it
+        return (self.numbers[which].float() - self.mean) / self.std
 
     def shown(self, x: torch.Tensor) -> torch.Tensor:
         """What standardised x (n, *shape) show: images uint8 (n, C, H, W), or points as they are in their file."""
@@ -79,14 +84,14 @@ class Images(DataSet):
         return f"Images({self.name!r}, {n} x {size}, {many}, mean {self.mean:.1f}, std {self.std:.1f})"
 
     @property
+    def numbers(self) -> torch.Tensor:
+        return self.pixels
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
-
-    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
-        """The images at an index, float32 (n, C, H, W); mean 0 and standard deviation 1 over the training split."""
-        return (self.pixels[which].float() - self.mean) / self.std
 
     def shown(self, x: torch.Tensor) -> torch.Tensor:
         """As `to_pixels`."""
@@ -99,10 +104,7 @@ class Images(DataSet):
 
 @dataclass(frozen=True)
 class Values(DataSet):
-    """Latents of an autoencoder (n, ...), or points (n, d): floats, in the units of the network that learns them.
-
-    They are standardised as a whole, since a network's noise is the same in all channels.
-    """
+    """Latents of an autoencoder (n, ...), or points (n, d), standardised as a whole, since noise is that of all."""
 
     name: str
     values: torch.Tensor  # float32
@@ -124,18 +126,13 @@ class Values(DataSet):
         return f"Values({self.name!r}, {len(self)} x {size}, mean {self.mean:.4g}, std {self.std:.4g})"
 
     @property
+    def numbers(self) -> torch.Tensor:
+        return self.values
+
+    @property
     def are_points(self) -> bool:
         """Whether samples are compared as they are; latents are decoded first."""
         return self.name.startswith(POINTS)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one latent, such as (C, H, W), or (d,) of a point."""
-        return tuple(self.values.shape[1:])
-
-    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
-        """The values at an index, float32 (n, ...); mean 0 and standard deviation 1 over all of them."""
-        return (self.values[which] - self.mean) / self.std
 
     def shown(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised points (n, d) in the units of the file, float32. ValueError for latents."""

@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 
-from experiments import terminal
-from experiments.terminal import Terminal, said
+from experiments import console as console_module
+from experiments import console as module
+from experiments.console import Terminal, status_line
 
 
 def until(known: Callable[[], bool]) -> None:
@@ -18,7 +20,7 @@ def until(known: Callable[[], bool]) -> None:
 
 
 def test_a_line_is_printed_only_where_something_changed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "PERIOD", 0.01)
+    monkeypatch.setattr(console_module, "PERIOD", 0.01)
     console, asked, done = Terminal(), [0], ["1 of 2"]
     console.file = io.StringIO()
 
@@ -29,7 +31,7 @@ def test_a_line_is_printed_only_where_something_changed(monkeypatch: pytest.Monk
         asked[0] += 1
         return done[0]
 
-    with said(console, text, state):
+    with status_line(console, text, state):
         until(lambda: asked[0] > 10)
         done[0] = "2 of 2"
         until(lambda: asked[0] > 20)
@@ -38,11 +40,11 @@ def test_a_line_is_printed_only_where_something_changed(monkeypatch: pytest.Monk
 
 
 def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "PERIOD", 0.01)
-    monkeypatch.setattr(terminal, "ALIVE", 0.05)
+    monkeypatch.setattr(console_module, "PERIOD", 0.01)
+    monkeypatch.setattr(console_module, "ALIVE", 0.05)
     console = Terminal()
     console.file = io.StringIO()
-    with said(console, lambda: "checking"):
+    with status_line(console, lambda: "checking"):
         until(lambda: console.file.getvalue().count("checking") > 2)
 
 
@@ -50,7 +52,20 @@ def test_a_live_line_is_drawn_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("TERM", "xterm")
     console, done = Terminal(), ["1 of 2"]
     console.file, console._force_terminal, console.is_interactive = io.StringIO(), True, True
-    with said(console, lambda: done[0]):
+    with status_line(console, lambda: done[0]):
         until(lambda: "1 of 2" in console.file.getvalue())
         done[0] = "2 of 2"
         until(lambda: "2 of 2" in console.file.getvalue())
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_steps_say_what_is_done_and_how_much(live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=live, width=60)
+    monkeypatch.setattr(module, "Terminal", lambda: console)
+    monkeypatch.setattr(module, "is_live", lambda _: live)
+    with module.progress_bar(4) as step:
+        for what in ("[bold]reading a", "MMD of a", "a third"):
+            step(what)
+    assert ("50 %" in shown.getvalue() and "a third" in shown.getvalue()) == live
+    assert "reading a" not in shown.getvalue() or "[bold]" in shown.getvalue()  # names are no markup

@@ -9,10 +9,10 @@ from fidelity_pixels import fidelity
 from scipy.spatial.distance import cdist, pdist
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
-from diffusion_core.data_set import Images
+from diffusion_core.data.dataset import Images
 from experiments.distances import kernels
 from experiments.distances.distance import Array
-from experiments.distances.real import METRICS, QUALITY, Real, precision_recall
+from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, precision_recall
 from experiments.own.features import extract
 
 N = 300
@@ -29,7 +29,7 @@ def pixels(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
 def test_fd_kd_precision_and_recall_equal_torch_fidelity(pixels: tuple[torch.Tensor, torch.Tensor]) -> None:
     theirs = fidelity(*pixels)
     own, real = (extract("digits", part)[0].double().numpy() for part in pixels)
-    ours = Real.of(real).whole().distances(own)
+    ours = ReferenceSet.of(real).whole().distances(own)
     assert ours["fd"].value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
     assert ours["kd"].value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
     assert precision_recall(own, real) == (theirs["precision"], theirs["recall"])
@@ -52,7 +52,7 @@ def written_out(x: Array, y: Array, width: float) -> dict[str, float]:
 def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
     rng = np.random.default_rng(1)
     features, own = rng.normal(size=(2500, 16)), rng.normal(0.2, 1.1, size=(1300, 16))  # more than one block
-    real = Real.of(features)
+    real = ReferenceSet.of(features)
     assert real.width == pytest.approx(np.median(pdist(features[:2000])), rel=1e-12)
     aside = real.aside(1300, 0)
     ours = real.without(aside).distances(own)
@@ -72,11 +72,11 @@ def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
 
 def test_kernels_that_know_a_part_compare_at_most_half_of_it() -> None:
     features = np.random.default_rng(2).normal(size=(60, 4))
-    real = Real.of(features, most=30)
+    real = ReferenceSet.of(features, most=30)
     for n, known in ((4, 4), (25, 15), (58, 28)):
         mask = real.aside(n, 1)
         assert (mask.sum(), mask[:30].sum()) == (n, known)
-    fixed = np.flatnonzero(Real.of(features).aside(5, 1)).tolist()  # another draw would change stored scores
+    fixed = np.flatnonzero(ReferenceSet.of(features).aside(5, 1)).tolist()  # another draw would change stored scores
     assert fixed == [12, 17, 30, 32, 46]
     mask = real.aside(20, 1)[:30]
     part = written_out(features[:30][mask], features[:30][~mask], real.width)
@@ -91,7 +91,7 @@ def test_what_an_image_adds_is_the_derivative_by_its_weight(name: str) -> None:
     """n images, one of them k times: the distance moves by (k - 1) / n times what that image adds."""
     rng = np.random.default_rng(3)
     real, own = rng.normal(size=(500, 3)), rng.normal(0.4, 1.2, size=(400, 3))
-    against = Real.of(real).whole()
+    against = ReferenceSet.of(real).whole()
     first, last = (against.distances(part)[name] for part in (own[:-1], own))
     moved = 400 * (last.value - first.value)  # by one image more, not part of the first
     assert moved == pytest.approx(last.own[-1], abs=0.05 * np.abs(last.own).max())
@@ -102,12 +102,17 @@ def test_what_an_image_adds_is_the_derivative_by_its_weight(name: str) -> None:
 def test_real_images_that_are_a_sample_add_what_leaving_one_out_takes_away(name: str) -> None:
     rng = np.random.default_rng(4)
     real, own = rng.normal(size=(400, 3)), rng.normal(0.4, 1.2, size=(300, 3))
-    whole = Real.of(real)
+    whole = ReferenceSet.of(real)
     added = whole.whole().distances(own)[name].real
 
     def without(place: int) -> float:
         part = np.delete(real, place, axis=0)
-        return Real(part, whole.width, kernels.sums(kernels.both(whole.width), part)).whole().distances(own)[name].value
+        return (
+            ReferenceSet(part, whole.width, kernels.sums(kernels.both(whole.width), part))
+            .whole()
+            .distances(own)[name]
+            .value
+        )
 
     moved = [399 * (whole.whole().distances(own)[name].value - without(place)) for place in range(0, 400, 25)]
     np.testing.assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
@@ -116,7 +121,7 @@ def test_real_images_that_are_a_sample_add_what_leaving_one_out_takes_away(name:
 def test_with_most_the_kernels_take_the_first_images_and_fd_all() -> None:
     rng = np.random.default_rng(5)
     real, own = rng.normal(size=(300, 3)), rng.normal(size=(200, 3))
-    part = Real.of(real, most=100).whole(most=80).distances(own)
+    part = ReferenceSet.of(real, most=100).whole(most=80).distances(own)
     assert [len(part[name].own) for name in METRICS] == [80, 80, 200]
     assert [len(part[name].real) for name in METRICS] == [100, 100, 300]
 
@@ -152,7 +157,7 @@ def test_sums_over_other_groups_are_those_of_a_loop() -> None:
 def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distance() -> None:
     """The law of all images is the same, but images of a prompt are more alike in one set: no difference."""
     rng, groups = np.random.default_rng(0), np.arange(120) % 12
-    real = Real.of(rng.normal(size=(400, 2))).whole()
+    real = ReferenceSet.of(rng.normal(size=(400, 2))).whole()
     values = []
     for within in (0.9, 0.1):
         own = [

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from diffusion_core.data_set import Images
-from experiments.distances.copies import copied, groups, joined, tolerance
+from diffusion_core.data.dataset import Images
 from experiments.distances.distance import Array
+from experiments.distances.duplicates import duplicate_mask, groups, merge_duplicates, tolerance
 from experiments.distances.kernels import CHUNK
-from experiments.distances.real import Real
+from experiments.distances.reference import ReferenceSet
 from experiments.own.features import extract
 
 
@@ -27,20 +27,21 @@ def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: Array)
     near = tolerance(features)
     found = groups(np.concatenate([features[:600], changed]), near)
     assert (found[:600] == found[600:]).all() and len(set(found)) == 600
-    assert copied(changed, features, near).all() and not copied(features[:600], features[600:], near).any()
+    assert duplicate_mask(changed, features, near).all()
+    assert not duplicate_mask(features[:600], features[600:], near).any()
 
 
 def test_copies_of_copies_are_one_group() -> None:
     line = np.array([0.0, 0.015, 0.03, 1.0, 1.05])[:, None]
     assert list(groups(line, 0.02)) == [0, 0, 0, 1, 2]
-    assert list(joined(np.array([0, 0, 1, 2, 3]), np.array([0, 1, 1, 2, 3]))) == [0, 0, 0, 1, 2]
+    assert list(merge_duplicates(np.array([0, 0, 1, 2, 3]), np.array([0, 1, 1, 2, 3]))) == [0, 0, 0, 1, 2]
 
 
 def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
     rows = np.random.default_rng(0).normal(size=(3000, 2))
     assert tolerance(rows) == 0 and len(set(groups(rows, 0.0))) == 3000
     assert list(groups(np.repeat(rows[:3], 2, axis=0), 0.0)) == [0, 0, 1, 1, 2, 2]
-    assert list(copied(rows[:4], rows[2:], 0.0)) == [False, False, True, True]
+    assert list(duplicate_mask(rows[:4], rows[2:], 0.0)) == [False, False, True, True]
 
 
 @pytest.mark.parametrize("dimensions", [8, 64])
@@ -51,7 +52,7 @@ def test_independent_images_are_no_copies_of_each_other(dimensions: int) -> None
 
 
 def test_every_image_three_times_has_the_interval_of_each_once(features: Array) -> None:
-    real = Real.of(features[500:])
+    real = ReferenceSet.of(features[500:])
     once = real.whole().distances(features[:300])["mmd"]
     thrice = np.tile(features[:300], (3, 1))
     grouped = real.whole().distances(thrice)["mmd"].of_groups(groups(thrice, tolerance(real.features)))

@@ -27,11 +27,16 @@ def check_features(name: str) -> None:
         one_of("features", name, (*FEATURES, f"{PYTHON}MODULE:FUNCTION"))
 
 
-def suited(data: str) -> str:
-    """The feature space that suits a data set: `digits` for those it is made for, else `natural`."""
-    return "digits" if is_digits(data) else "natural"
+def default_features(data: str) -> str:
+    """The feature space that suits a data set, whose name may end with a fingerprint; `natural` for all but digits."""
+    return "digits" if data.partition("@")[0] in DIGITS else "natural"
 
 
-def is_digits(data: str) -> bool:
-    """Whether the extractor `digits` is made for this data set, whose name may end with a fingerprint."""
-    return data.partition("@")[0] in DIGITS
+def unsuited_features(name: str, data: str) -> str:
+    """A warning if a feature space is made for other images than those of this data set; else ""."""
+    if name != "digits" or default_features(data) == "digits":
+        return ""
+    return (
+        f"features='digits' were trained on MNIST and may not tell good images from bad ones of data={data!r}; use "
+        "--features natural"
+    )

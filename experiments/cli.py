@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, TypeVar
 import tyro
 
 from diffusion_core.registry import LazyRegistry
-from experiments.run.options import Cluster, Options, Result, Running
+from experiments.run.options import ClusterOptions, Options, ResultOptions, RunOptions
 from experiments.run.study import Study
 
 STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
@@ -34,63 +34,58 @@ AnyStudy = TypeVar("AnyStudy", bound=Study)
 
 
 @dataclass(frozen=True)
-class Form(Generic[AnyStudy]):
+class CommandLine(Generic[AnyStudy]):
     """What can be typed; each field is a box in --help."""
 
     study: Annotated[AnyStudy, tyro.conf.OmitArgPrefixes]
-    result: Annotated[Result, tyro.conf.OmitArgPrefixes]
-    running: Annotated[Running, tyro.conf.OmitArgPrefixes]
-    cluster: Annotated[Cluster, tyro.conf.OmitArgPrefixes]
+    result: Annotated[ResultOptions, tyro.conf.OmitArgPrefixes]
+    running: Annotated[RunOptions, tyro.conf.OmitArgPrefixes]
+    cluster: Annotated[ClusterOptions, tyro.conf.OmitArgPrefixes]
 
 
 def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Options, str]:
     """The study, its options, and the name of its result. On --help and on invalid arguments tyro ends the program."""
     if name != "sweep":
-        return (*_parsed(STUDIES[name], arguments, f"{prog} {name}"), name)
+        return (*_parse(STUDIES[name], arguments, f"{prog} {name}"), name)
     from experiments import sweep
 
     if not arguments or arguments[0] in ("-h", "--help"):
-        usual = sweep.__doc__ or ""
-        print(f"usage: {prog} sweep FILE.py [options]\n\n{SWEEP}\n\n{usual.replace('python -m experiments', prog)}")
+        help_text = (sweep.__doc__ or "").replace("python -m experiments", prog)
+        print(f"usage: {prog} sweep FILE.py [options]\n\n{SWEEP}\n\n{help_text}")
         raise SystemExit(0 if arguments else 2)
     file = Path(next((word for word in arguments if word.endswith(".py")), arguments[0])).expanduser()
     rest = [word for word in arguments if Path(word).expanduser() != file]
-    return (*_parsed(sweep.read(file), rest, f"{prog} sweep {file}"), file.stem)
+    return (*_parse(sweep.read_study(file), rest, f"{prog} sweep {file}"), file.stem)
 
 
-def _parsed(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:
-    preset = asked_preset(arguments)
-    usual: Form[Study] = Form(kind(**kind.presets[preset]), Result(), Running(), Cluster())
-    typed: Any = Form[kind]  # type: ignore[valid-type]  # known when it runs
-    form: Form[Study] = tyro.cli(
-        typed,
+def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:
+    preset = typed_preset(arguments)
+    typed: CommandLine[Study] = tyro.cli(
+        CommandLine[kind],  # type: ignore[valid-type]  # known when it runs
         prog=prog,
         description=description(prog, kind, preset),
-        default=usual,
+        default=CommandLine(kind(**kind.presets[preset]), ResultOptions(), RunOptions(), ClusterOptions()),
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    form.study.check()
-    shared = (form.result, form.running, form.cluster)
-    options = {key: value for part in shared for key, value in vars(part).items()}
-    paths = {part.name: getattr(form.study, part.name) for part in fields(kind)}
-    here: dict[str, Any] = {
-        name: Path.cwd() / path.expanduser() for name, path in paths.items() if isinstance(path, Path)
-    }
-    return replace(form.study, **here), Options(given=given(arguments), **options)
+    typed.study.check()
+    options = vars(typed.result) | vars(typed.running) | vars(typed.cluster)
+    values: dict[str, Any] = {part.name: getattr(typed.study, part.name) for part in fields(kind)}
+    values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
+    return replace(typed.study, **values), Options(given=given_options(arguments), **options)
 
 
-def asked_preset(arguments: Sequence[str]) -> str:
+def typed_preset(arguments: Sequence[str]) -> str:
     """The preset that is typed, whose values are the defaults; laptop if none or an unknown one is."""
-    typed = [
+    presets = [
         word.partition("=")[2] or after
         for word, after in pairwise([*arguments, ""])
         if word.partition("=")[0] == "--preset"
     ]
-    return typed[-1] if typed and typed[-1] in Study.presets else "laptop"
+    return presets[-1] if presets and presets[-1] in Study.presets else "laptop"
 
 
-def given(arguments: Sequence[str]) -> frozenset[str]:
+def given_options(arguments: Sequence[str]) -> frozenset[str]:
     """The names of the options that are typed."""
     return frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
 

