@@ -20,7 +20,7 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.export.settings_file import ladder_from
-from experiments.own.names import SYNONYMS, sampler
+from experiments.own.parsing import SYNONYMS, parse_sampler
 from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, Side, against_first, control
 from experiments.run.options import names_option, option_help
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting, read_ladder
@@ -127,7 +127,7 @@ class Beta(Study):
         yield Setting("eta 0", ladder, Euler(0.0), CONTROL, draw=1)
         if not self.only_primary:
             for text in self.solvers:
-                solver, budget = sampler(text), ladder.n_steps
+                solver, budget = parse_sampler(text), ladder.n_steps
                 yield Setting(text, ladder.within(budget, solver), solver, "solvers", budget=budget)
             if self.explore_seeds:
                 yield from self._exploration()
@@ -150,7 +150,7 @@ class Beta(Study):
         for n_steps in self.other_steps:
             for text in self.other_ladders:
                 other, final = read_ladder(text, n_steps, self.data_std, ladder.sigma_max, ladder.sigma_min)
-                for label, solver in ((label, sampler(name)) for label, name in OTHER_SAMPLERS.items()):
+                for label, solver in ((label, parse_sampler(name)) for label, name in OTHER_SAMPLERS.items()):
                     within, own = other.within(n_steps - final, solver), {"budget": n_steps, **few}
                     yield Setting(f"{text}, {label}", within, solver, OTHER, final_denoise=final, **own)
 

@@ -20,8 +20,8 @@ from rich.table import Table
 from diffusion_core.conformance import check, check_policy
 from diffusion_core.conformance.policy import CHECKS
 from experiments.console import Terminal, is_live
-from experiments.own import modules, samplers
-from experiments.own.user_code import of_user
+from experiments.own import imports, sampler_specs
+from experiments.own.imports import of_user
 
 Row = dict[str, Any]
 Check = Callable[[Callable[[float], None]], Any]  # it receives what to call with the share of its work, gives a verdict
@@ -75,9 +75,9 @@ class Entry:
                 options["replayed_by"] = options.pop("replay")
             of_policy = partial(check_policy, _function(self.name), **options)
             return lambda progress: self._run(of_policy)
-        sampler, declared = samplers.named(self.name)
+        sampler, declared = sampler_specs.named(self.name)
         if "reference" in options:
-            options["reference"], _ = samplers.named(options["reference"])
+            options["reference"], _ = sampler_specs.named(options["reference"])
         options = {"order": declared, "budgets": budgets or None} | options
         return lambda progress: self._run(partial(check, sampler, progress=progress, **options))
 
@@ -93,8 +93,8 @@ class Entry:
 
 def _function(place: str) -> Callable[..., Any]:
     """The function at my_file:function or my_file:function(option=value). ValueError if there is none."""
-    name, options = samplers.called(place, place)
-    found: Callable[..., Any] = modules.function(name)
+    name, options = sampler_specs.called(place, place)
+    found: Callable[..., Any] = imports.load_object(name)
     return partial(found, **options) if options else found
 
 

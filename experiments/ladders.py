@@ -19,7 +19,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
-from experiments.own.names import SYNONYMS, sampler
+from experiments.own.parsing import SYNONYMS, parse_sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
 from experiments.run.options import names_option
 from experiments.run.setting import Ladder, Setting, read_ladder
@@ -83,7 +83,7 @@ class Ladders(Study):
     @cached_property
     def labels(self) -> dict[str, Sampler]:
         """The samplers by their labels."""
-        return {f"eta {eta:g}": Euler(eta) for eta in self.etas} | {text: sampler(text) for text in self.samplers}
+        return {f"eta {eta:g}": Euler(eta) for eta in self.etas} | {text: parse_sampler(text) for text in self.samplers}
 
     def ladder(self, text: str, n_steps: int) -> tuple[Ladder, bool]:
         """As `read_ladder`, with the ends of this study."""

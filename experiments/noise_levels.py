@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own.names import law
+from experiments.own.parsing import parse_noise
 from experiments.run.compare import CONTROL, Row
 from experiments.run.options import names_option
 from experiments.run.setting import Ladder, Setting
@@ -102,7 +102,7 @@ class NoiseLevels(Study):
             noise, weighting, parameterisation = values
             others = [value for value, usual in zip(values[1:], first[1:], strict=True) if value != usual]
             if self.cross or len(others) + (noise != first[0]) <= 1:
-                own = {"noise": law(noise, self.data_std), "weighting": weighting}
+                own = {"noise": parse_noise(noise, self.data_std), "weighting": weighting}
                 out[", ".join([noise, *others])] = own | {"parameterisation": parameterisation}
         return out
 

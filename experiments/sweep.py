@@ -34,9 +34,9 @@ from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMP
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.entrypoint import program_name
-from experiments.own.names import SYNONYMS, law, sampler
+from experiments.own.imports import of_user
+from experiments.own.parsing import SYNONYMS, parse_noise, parse_sampler
 from experiments.own.source import OWN, import_own
-from experiments.own.user_code import of_user
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study
@@ -86,9 +86,9 @@ class OneSetting(Study):
     def settings(self) -> Iterator[Setting]:
         training: dict[str, Any] = {name: value for name in TRAINING if (value := getattr(self, name)) is not None}
         if "law" in training:
-            training["noise"] = law(training.pop("law"), self.data_std)
+            training["noise"] = parse_noise(training.pop("law"), self.data_std)
         ladder, final = read_ladder(self.ladder, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
-        solver, last = sampler(self.sampler), final or self.final_denoise
+        solver, last = parse_sampler(self.sampler), final or self.final_denoise
         label, training = f"{self.ladder}, {solver.name}", training if self.trains else {}
         yield Setting(label, ladder, solver, self.ladder, training, final_denoise=last)
 

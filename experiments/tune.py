@@ -23,7 +23,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.ladders import LADDERS, Ladders
-from experiments.own.names import sampler
+from experiments.own.parsing import parse_sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, SidesBySection, control
 from experiments.run.options import names_option, option_help
 from experiments.run.setting import Ladder, Setting, read_ladder
@@ -187,7 +187,7 @@ class Tune(Ladders):
         for budget in self.budgets:
             raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
             for name, (text, label) in self.candidates.items():
-                solver = self.labels.get(label) or sampler(label)
+                solver = self.labels.get(label) or parse_sampler(label)
                 levels, final = self.ladder(text, budget)
                 ladder = ladder_for_budget(budget, levels, solver, final)
                 why = "" if ladder else f"{label}: no ladder takes exactly {budget} evaluations"

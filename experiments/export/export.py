@@ -18,10 +18,10 @@ from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.export.loops import diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
 from experiments.export.target import ExportTarget, UnsupportedError
-from experiments.own.alternatives import Around
-from experiments.own.files import write_json, write_text
+from experiments.own.conventions import WrappedModel
 from experiments.own.fingerprint import is_random
-from experiments.own.user_code import told
+from experiments.own.imports import told
+from experiments.own.json_io import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of
@@ -149,7 +149,7 @@ def difference(code: str, measured: Run, model: Model) -> float:
 
     def ours(off: float) -> Tensor:
         """Our images if the network reads x with this relative error, as rounding may change it."""
-        around = Around(model, images=partial(torch.mul, other=1 + off))
+        around = WrappedModel(model, images=partial(torch.mul, other=1 + off))
         x = draw(measured, around, range(N_IMAGES), N_IMAGES)
         return model.inner(x) if isinstance(model, Adapter) else x
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.validation import check_fields
-from experiments.own import names
+from experiments.own import parsing
 from experiments.run.setting import Ladder, read_ladder
 from experiments.run.study import Study
 
@@ -66,7 +66,7 @@ def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
     if len(levels) != len(row.sigmas) or any(abs(a / b - 1) > 1e-6 for a, b in zip(row.sigmas, levels, strict=True)):
         raise ValueError(f"its sigmas are not the levels of its ladder, {row.ladder}; were they changed?")
     if not row.sampler.startswith("restart("):  # its name cannot be read back
-        nfe = names.sampler(row.sampler).planned_nfe(levels) + row.ending_at_0
+        nfe = parsing.parse_sampler(row.sampler).planned_nfe(levels) + row.ending_at_0
         if nfe != budget:
             raise ValueError(f"its budget is {budget}, but {row.sampler} takes {nfe} evaluations; was it changed?")
     network, data = network_and_data(study)

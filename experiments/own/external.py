@@ -22,9 +22,9 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.own import diffusers_unet, modules
+from experiments.own import diffusers_unet, imports
 from experiments.own.diffusers_unet import Config
-from experiments.own.user_code import of_user
+from experiments.own.imports import of_user
 
 PYTHON = "python:"
 NAMED = ("network", "parameterisation", "data")  # what the config of a network of a store has
@@ -67,7 +67,7 @@ def fingerprint(source: str) -> str:
     """
     kind, rest, root = _split(source)
     if kind == "python":
-        return modules.content(rest, PYTHON)
+        return imports.code_hash(rest, PYTHON)
     if kind == "checkpoint":
         config = _checkpoint_config(root)  # behaviour.py hashes the weights; the file also says when it was made
         text = json.dumps([config[name] for name in NAMED])
@@ -84,7 +84,7 @@ def describe(source: str, label: Labels = None) -> str:
     """A short name for tables, e.g. `diffusers:ddpm-mnist (UNet2DModel, label 3)`. ValueError as in `fingerprint`."""
     kind, rest, root = _split(source)
     if kind == "python":
-        return f"{PYTHON}{':'.join(modules.names(rest, PYTHON))}"
+        return f"{PYTHON}{':'.join(imports.split_name(rest, PYTHON))}"
     if kind == "diffusers":
         diffusers_unet.find(root)
         parts = ["UNet2DModel"]
@@ -100,7 +100,7 @@ def notes(source: str) -> list[str]:
     """Assumptions about the model, to be printed next to its results, one sentence each. Errors as in `fingerprint`."""
     kind, rest, root = _split(source)
     if kind == "python":
-        modules.names(rest, PYTHON)
+        imports.split_name(rest, PYTHON)
         return ["it is known by the text of its code, its parameters and its outputs on a fixed batch"]
     if kind == "diffusers":
         return diffusers_unet.notes(root)
@@ -145,7 +145,7 @@ def _split(source: str) -> tuple[str, str, Path]:
 
 
 def _python(rest: str, images: DataSet, device: str) -> Model:
-    model: Any = modules.function(rest, PYTHON, of="model ")
+    model: Any = imports.load_object(rest, PYTHON, of="model ")
     if isinstance(model, adapters.Adapter):
         _check_data(rest, model.data, images)
     with of_user(f"model python:{rest}"):

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from experiments.distances.feature_spaces import FEATURES, PYTHON, check_features
 from experiments.distances.features import check_pixels, extractor, weights_file
-from experiments.own import modules
+from experiments.own import imports
+from experiments.own.imports import of_user
 from experiments.own.repeatable import check_repeatable
-from experiments.own.user_code import of_user
 
 ALIKE = 0.001  # of the size of a row: by so much may it differ with the batch, by rounding
 ALIKE_BF16 = 0.005  # of the mean row, where a row itself may differ by one unit in the last place, 0.8 %
@@ -43,7 +43,7 @@ def features_id(name: str, weights: Path | None = None) -> str:
     if name.startswith(PYTHON):
         if weights is not None:
             raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
-        return modules.content(name.removeprefix(PYTHON), PYTHON)
+        return imports.code_hash(name.removeprefix(PYTHON), PYTHON)
     with weights_file(name, weights).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
@@ -108,7 +108,7 @@ def open_extractor(
 
 def load_function(name: str) -> Any:
     """The function. ValueError as in `modules.function`."""
-    function = modules.function(name.removeprefix(PYTHON), PYTHON, of="features ")
+    function = imports.load_object(name.removeprefix(PYTHON), PYTHON, of="features ")
     return function.eval() if isinstance(function, nn.Module) else function
 
 

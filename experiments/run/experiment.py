@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.console import Terminal, status_line
-from experiments.own.user_code import of_user
+from experiments.own.imports import of_user
 from experiments.run import dry_run, result_folder, summary
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row

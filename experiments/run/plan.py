@@ -16,9 +16,9 @@ from diffusion_core.validation import one_of
 from experiments.console import duration
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.own import external, form
+from experiments.own import external, network_io
 from experiments.own.features import features_id
-from experiments.own.user_code import of_user
+from experiments.own.imports import of_user
 from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.compare import CONTROL
@@ -101,7 +101,7 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
     points = isinstance(real, Values) and real.are_points
     latents = isinstance(real, Values) and not points
     if pretrained and not latents and (decoded := pretrained.decoded_shape):
-        form.check_size(decoded, real)
+        network_io.check_size(decoded, real)
     if points and study.features not in (None, VALUES):
         raise ValueError(f"features={study.features!r}: points are compared as they are; leave it out")
     if points:

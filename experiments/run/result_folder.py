@@ -21,7 +21,7 @@ from PIL import Image
 
 from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, POWER
 from experiments.entrypoint import program_name
-from experiments.own.files import write_json, write_text
+from experiments.own.json_io import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.images import FEW
 from experiments.run.machine import describe_machine

@@ -27,9 +27,9 @@ from typing import Any
 
 from experiments.console import Terminal, duration, status_line
 from experiments.entrypoint import INTERRUPT
+from experiments.own.imports import told
 from experiments.own.memory import out_of_memory
 from experiments.own.source import OWN, import_own
-from experiments.own.user_code import told
 from experiments.run import stages
 from experiments.run.cache import PAUSE, Cache, CacheError, LockedError
 from experiments.run.machine import visible_cards

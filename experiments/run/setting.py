@@ -8,7 +8,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from diffusion_core.validation import check_fields, check_range, one_of
-from experiments.own import names
+from experiments.own import parsing
 from experiments.run.identity import NOT_IDENTITY, registered
 
 
@@ -35,7 +35,7 @@ class Ladder:
 
     @property
     def name(self) -> str:
-        return names.called(self.schedule, self.options)
+        return parsing.format_call(self.schedule, self.options)
 
     def sigmas(self) -> tuple[float, ...]:
         rule = SCHEDULES[one_of("ladder", self.schedule, SCHEDULES)]
@@ -63,10 +63,10 @@ def read_ladder(
 
     Args:
         n_steps: without the step to 0.
-        data_std: as in `names.law`, whose errors are the same.
+        data_std: as in `parsing.parse_noise`, whose errors are the same.
         sigma_max, sigma_min: unless the text has them.
     """
-    name, options = names.schedule(text, data_std)
+    name, options = parsing.parse_schedule(text, data_std)
     final = options.pop("end", None) is not None
     high, low = options.pop("sigma_max", sigma_max), options.pop("sigma_min", sigma_min)
     return Ladder(name, n_steps, high, low, tuple(options.items())), final

@@ -12,7 +12,7 @@ from diffusion_core.samplers import Sampler
 from experiments.distances.feature_spaces import FEATURES, unsuited_features
 from experiments.entrypoint import program_name
 from experiments.own import external
-from experiments.own.examine import examine
+from experiments.own.denoising_check import check_denoising
 from experiments.own.features import check_features_repeatable, dimension, dominant_feature
 from experiments.own.fingerprint import check_batch, is_random
 from experiments.own.memory import halve_until_it_fits
@@ -135,7 +135,9 @@ def _network_warnings(config: Pretrained, runs: Sequence[Run], cache: Cache) -> 
         batch = max(run.batch_size for run in runs)
         halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
     if config.shape == images.shape:
-        stored = cache.cached("checks", config, lambda: ({}, {"doubts": examine(network, images, device).doubts}))
+        stored = cache.cached(
+            "checks", config, lambda: ({}, {"doubts": check_denoising(network, images, device).doubts})
+        )
         yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in stored.facts["doubts"])
     else:
         yield f"{config.name}: it is not checked, since the latents that it works on are not known: --data latents:FILE"

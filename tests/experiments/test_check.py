@@ -160,7 +160,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
     see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.run.setup_warnings.examine", lambda *_: pytest.fail("it was asked twice"))
+        patch.setattr("experiments.run.setup_warnings.check_denoising", lambda *_: pytest.fail("it was asked twice"))
         assert said("wrong") == [doubt]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from experiments import check_sampler
 from experiments.conformance_report import read_list
-from experiments.own.files import read_json
-from experiments.own.samplers import named
+from experiments.own.json_io import read_json
+from experiments.own.sampler_specs import named
 from reports.render import read_page
 
 MINE = """

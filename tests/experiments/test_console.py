@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console
 
 from experiments import console as console_module
-from experiments import console as module
 from experiments.console import Terminal, status_line
 
 
@@ -62,9 +61,9 @@ def test_a_live_line_is_drawn_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> N
 def test_steps_say_what_is_done_and_how_much(live: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=live, width=60)
-    monkeypatch.setattr(module, "Terminal", lambda: console)
-    monkeypatch.setattr(module, "is_live", lambda _: live)
-    with module.progress_bar(4) as step:
+    monkeypatch.setattr(console_module, "Terminal", lambda: console)
+    monkeypatch.setattr(console_module, "is_live", lambda _: live)
+    with console_module.progress_bar(4) as step:
         for what in ("[bold]reading a", "MMD of a", "a third"):
             step(what)
     assert ("50 %" in shown.getvalue() and "a third" in shown.getvalue()) == live

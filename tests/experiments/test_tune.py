@@ -13,7 +13,7 @@ from studies import plan, sides
 
 from diffusion_core.samplers import SAMPLERS, EulerTwoPart, Heun
 from experiments.beta import Beta
-from experiments.own.names import sampler
+from experiments.own.parsing import parse_sampler
 from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast
 from experiments.run.runs import Run
@@ -263,7 +263,7 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     ],
 )  # fmt: skip
 def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
-    assert sampler(typed) == sampler(meant)
+    assert parse_sampler(typed) == parse_sampler(meant)
 
 
 def test_labels_of_samplers_are_their_names_in_the_table() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from diffusion_core.noise import LogNormal, LogUniform, Uniform
 from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
-from experiments.own.names import law, sampler
+from experiments.own.parsing import parse_noise, parse_sampler
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
@@ -37,7 +37,7 @@ def test_identities_are_equal_exactly_if_runs_are(first: Run, second: Run) -> No
 
 @given(laws, samplers, st.sampled_from([0.5, 7.0]), st.booleans())
 def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: bool) -> None:
-    assert law(noise.name, 0.5) == noise and sampler(one.name) == one
+    assert parse_noise(noise.name, 0.5) == noise and parse_sampler(one.name) == one
     ladder = Ladder("karras", 5, 20.0, 0.05, (("rho", rho),))
     text = f"karras(rho={rho:g}, sigma_min=0.05, sigma_max=20{', end=0' * end})"
     assert read_ladder(text, 5, 0.5) == (ladder, end) and read_ladder(ladder.name, 5, 0.5, 20, 0.05)[0] == ladder
@@ -46,6 +46,6 @@ def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: boo
 @given(st.text(max_size=40))
 def test_whatever_is_typed_is_a_sampler_or_one_line(text: str) -> None:
     try:
-        sampler(text)
+        parse_sampler(text)
     except ValueError as error:
         assert str(error)

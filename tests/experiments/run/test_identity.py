@@ -12,7 +12,7 @@ from run_spine import forget, imported
 
 from diffusion_core.samplers import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own import modules
+from experiments.own import imports
 from experiments.run.identity import NOT_IDENTITY, identity, registered, uses_user_code
 from experiments.run.networks import Trained
 
@@ -102,7 +102,7 @@ def test_a_function_of_a_users_is_known_and_run_by_its_text(folder: Path) -> Non
     for value in (1, 2):
         (folder / "fun_xyz.py").write_text(f"def f(): return {value}\n")
         forget()
-        found.append((modules.content("fun_xyz:f"), modules.function("fun_xyz:f")()))
+        found.append((imports.code_hash("fun_xyz:f"), imports.load_object("fun_xyz:f")()))
     assert found[0][0] != found[1][0] and [value for _, value in found] == [1, 2]
 
 

@@ -1,4 +1,4 @@
-"""A user's function at PACKAGE.MODULE:FUNCTION, found in the current folder or among installed packages.
+"""A user's function at PACKAGE.MODULE:FUNCTION, in the current folder or an installed package; and errors of its code.
 
 `prefix` is what stands before it where it was typed, such as "python:"; messages repeat it.
 """
@@ -7,14 +7,16 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from experiments.own.source import import_text, text_hash
-from experiments.own.user_code import of_user, told
 
 
-def names(place: str, prefix: str = "") -> tuple[str, str]:
+def split_name(place: str, prefix: str = "") -> tuple[str, str]:
     """The module and the function that `place` names. ValueError if it is spelt otherwise."""
     module, _, attribute = place.partition(":")
     if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
@@ -29,7 +31,7 @@ def source_file(place: str, prefix: str = "") -> Path:
     Raises:
         ValueError: there is no such file, or importing a package above it failed.
     """
-    module, attribute = names(place, prefix)
+    module, attribute = split_name(place, prefix)
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
         sys.path.append(here)
@@ -51,7 +53,7 @@ def source_file(place: str, prefix: str = "") -> Path:
     return Path(spec.origin)
 
 
-def function(place: str, prefix: str = "", *, of: str = "") -> Any:
+def load_object(place: str, prefix: str = "", *, of: str = "") -> Any:
     """What the module defines under this name: a function, or an instance that can be called.
 
     Args:
@@ -60,7 +62,7 @@ def function(place: str, prefix: str = "", *, of: str = "") -> Any:
     Raises:
         ValueError: as in `source_file`; importing it failed; it has no such attribute, or one that cannot be called.
     """
-    module, attribute = names(place, prefix)
+    module, attribute = split_name(place, prefix)
     file = source_file(place, prefix)
     with of_user(f"{of}{prefix}{place}: importing {module} failed", ValueError):
         imported = sys.modules.get(module) or import_text(module, file)
@@ -76,10 +78,10 @@ def function(place: str, prefix: str = "", *, of: str = "") -> Any:
     return value
 
 
-def content(place: str, prefix: str = "") -> str:
-    """The first 12 hex digits of a SHA-256 of the function's name and of the text of its code. Errors as `function`."""
-    function(place, prefix)  # it is imported before it is hashed: what runs is not newer than its hash
-    module, attribute = names(place, prefix)
+def code_hash(place: str, prefix: str = "") -> str:
+    """The first 12 hex digits of a SHA-256 of the name and the text of the code. Errors as in `load_object`."""
+    load_object(place, prefix)  # it is imported before it is hashed: what runs is not newer than its hash
+    module, attribute = split_name(place, prefix)
     return hashlib.sha256(f"{attribute} {text_hash(module)}".encode()).hexdigest()[:12]
 
 
@@ -91,3 +93,56 @@ def _meant(module: str, attribute: str, prefix: str) -> str:
     if path.is_absolute() or ".." in path.parts:
         return f"; did you mean {prefix}{path.name}:{attribute}, in the folder {path.parent}?"
     return f"; did you mean {prefix}{'.'.join(path.parts)}:{attribute}?"
+
+
+def told(error: BaseException) -> str:
+    """An error in one line: its notes, type and message, or its file and line if it has no message."""
+    name, message = type(error).__name__, " ".join(str(error).split())
+    if message:
+        name = f"{name}: {message}"
+    elif frames := traceback.extract_tb(error.__traceback__):
+        name = f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+    return ": ".join([*dict.fromkeys(getattr(error, "__notes__", ())), name])
+
+
+@contextmanager
+def of_user(what: str, *also: type[Exception], file: Path | None = None) -> Iterator[None]:
+    """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`.
+
+    `file`: of the code, so that the message has the line in it, if that is known.
+    """
+    with defaults_kept(what):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if isinstance(error, ValueError) and not isinstance(error, also):
+                raise
+            line = f"line {number}: " if file and (number := _line(error, file)) else ""
+            raise ValueError(f"{what}: {line}{told(error)}") from error
+
+
+def _line(error: BaseException, file: Path) -> int | None:
+    """The line of a file in which an error was raised, None if that was elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return error.lineno
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+    return lines[-1] if lines else None
+
+
+@contextmanager
+def defaults_kept(what: str) -> Iterator[None]:
+    """Raises ValueError if the block changes torch's default dtype or device, and takes that back in any case."""
+    import torch  # here, so that --help appears at once
+
+    before = torch.get_default_dtype(), torch.get_default_device()
+    try:
+        yield
+    finally:
+        after = torch.get_default_dtype(), torch.get_default_device()
+        if after != before:
+            torch.set_default_dtype(before[0])
+            torch.set_default_device(None)
+    if after != before:
+        raise ValueError(f"{what}: it changes torch's default dtype or device, on which all results here depend")

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from diffusion_core import adapters, load
 from diffusion_core.data.dataset import Values
-from experiments.own.examine import examine
+from experiments.own.denoising_check import check_denoising
 from experiments.own.fingerprint import network_fingerprint
-from experiments.own.form import check_decoded, check_size, clean, decoded, shape_of
+from experiments.own.network_io import check_decoded, check_size, clean, decoded, shape_of
 
 DIGITS = load("mnist5k")
 LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.0)
@@ -120,4 +120,4 @@ def test_what_is_compared_has_one_size() -> None:
 
 def test_a_network_whose_latents_are_not_known_is_not_checked() -> None:
     with pytest.raises(ValueError, match=r"its x has shape \(4, 2, 2\), .*cannot be checked: .*--data latents:FILE"):
-        examine(Model(), DIGITS, "cpu")
+        check_denoising(Model(), DIGITS, "cpu")

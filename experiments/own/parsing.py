@@ -23,7 +23,7 @@ Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
 
 
-def law(text: str, data_std: float) -> "NoiseDistribution":
+def parse_noise(text: str, data_std: float) -> "NoiseDistribution":
     """The noise distribution that `text` names.
 
     Args:
@@ -33,26 +33,26 @@ def law(text: str, data_std: float) -> "NoiseDistribution":
     Raises:
         ValueError: an unknown name, or parameters that do not suit it.
     """
-    name, options = parsed("law", text, NOISE_DISTRIBUTIONS)
+    name, options = parse_call("law", text, NOISE_DISTRIBUTIONS)
     if name in ON_PIXELS:
         options = {"data_std": data_std} | options
     return NOISE_DISTRIBUTIONS[name](**options)
 
 
-def sampler(text: str) -> "Sampler":
+def parse_sampler(text: str) -> "Sampler":
     """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as in `law`."""
     name, bracket, rest = text.strip().partition("(")
     usual = SYNONYMS.get(name, {})
-    name, options = parsed("sampler", ("euler" if usual else name) + bracket + rest, SAMPLERS)
+    name, options = parse_call("sampler", ("euler" if usual else name) + bracket + rest, SAMPLERS)
     return SAMPLERS[name](**(usual | options))
 
 
-def schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
+def parse_schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
     """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as in `law`.
 
     Options may also be ENDS: sigma_max and sigma_min of the ladder, and end=0 for a last step to 0.
     """
-    name, options = parsed("ladder", text, SCHEDULES, skip=3, more=ENDS)  # n_steps is set elsewhere
+    name, options = parse_call("ladder", text, SCHEDULES, skip=3, more=ENDS)  # n_steps is set elsewhere
     if own := sorted(set(options) & {*ENDS[:2]} if name in OWN_ENDS else ()):
         raise ValueError(f"ladder={text!r}: {name} sets its own ends, so {own[0]} cannot be given")
     if options.get("end", 0.0) != 0:
@@ -62,7 +62,9 @@ def schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
     return name, dict(sorted(options.items()))
 
 
-def parsed(kind: str, text: str, table: Table, skip: int = 0, more: Sequence[str] = ()) -> tuple[str, dict[str, Any]]:
+def parse_call(
+    kind: str, text: str, table: Table, skip: int = 0, more: Sequence[str] = ()
+) -> tuple[str, dict[str, Any]]:
     """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`, and `more`."""
     name, bracket, rest = text.strip().partition("(")
     parameters = dict(list(inspect.signature(table[one_of(kind, name, table)]).parameters.items())[skip:])
@@ -102,7 +104,7 @@ def _number(node: ast.expr) -> float:
     return value
 
 
-def called(name: str, options: Iterable[tuple[str, float]]) -> str:
+def format_call(name: str, options: Iterable[tuple[str, float]]) -> str:
     """A name with its options, in the form that `parsed` reads."""
     inside = ", ".join(f"{key}={value:g}" for key, value in options)
     return f"{name}({inside})" if inside else name

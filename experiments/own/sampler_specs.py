@@ -22,7 +22,7 @@ from typing import Any
 from diffusion_core.conformance import SamplerFunction, wrappers
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
-from experiments.own import modules, names
+from experiments.own import imports, parsing
 
 OWN = "module:function"
 WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {
@@ -36,9 +36,9 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
     name, _, _ = text.partition("(")
     kind, colon, rest = text.partition(":")
     if not colon:
-        if name not in (*SAMPLERS, *names.SYNONYMS):
-            one_of("sampler", name, (*SAMPLERS, *names.SYNONYMS, "diffusers:NAME", OWN))
-        sampler = names.sampler(text)
+        if name not in (*SAMPLERS, *parsing.SYNONYMS):
+            one_of("sampler", name, (*SAMPLERS, *parsing.SYNONYMS, "diffusers:NAME", OWN))
+        sampler = parsing.parse_sampler(text)
         return wrappers.ours(sampler), sampler.order
     if kind in ("diffusers", "smalldiffusion"):
         if importlib.util.find_spec(kind) is None:
@@ -53,7 +53,7 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
         return wrappers.smalldiffusion(schedule(1000), **options), None
     prefix, wrap = (f"{kind}:", WRAPPED[kind]) if kind in WRAPPED else ("", None)
     place, options = called(text, text.removeprefix(prefix))
-    function = modules.function(place, prefix)
+    function = imports.load_object(place, prefix)
     bound = partial(function, **options) if options else function
     return (wrap(bound) if wrap else bound), None
 

@@ -17,21 +17,29 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.data.dataset import Images
+from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical, GaussianDenoiser
-from experiments.own.alternatives import RANGES, Alternative, alternatives
-from experiments.own.batch import Batch
-from experiments.own.best_linear import linear_errors
-from experiments.own.examine import DIGITS, N_IMAGES, SIGMAS, CheckResult, Level, _doubts, examine
+from experiments.own.conventions import MNIST, RANGES, Hypothesis, hypotheses
+from experiments.own.denoising_check import (
+    DIGITS,
+    N_IMAGES,
+    SIGMAS,
+    CheckResult,
+    Level,
+    Search,
+    _bumps,
+    check_denoising,
+)
 from experiments.own.external import remarks
 from experiments.own.fingerprint import network_fingerprint
-from experiments.own.readings import Readings
+from experiments.own.noisy_batch import NoisyBatch, linear_errors
 
 WHOLE = load("mnist5k")
 PIXELS = torch.nn.functional.avg_pool2d(WHOLE.pixels[:1000].float(), 2).round()
 RANK = 48
 DATA = Images("digits of 16x16", PIXELS.byte(), WHOLE.labels[:1000], PIXELS.mean().item(), PIXELS.std().item())
 CLEAN = DATA.standardised()
+POINTS = Values("digits as numbers", CLEAN, DATA.labels, 0.0, 1.0)  # an adapter passes x and sigma as they are
 
 
 def gaussian(x0: Tensor) -> Mixture:
@@ -119,8 +127,24 @@ def untrained_null(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
     return torch.where((labels < 10).view(-1, 1, 1, 1), eps, 0 * x)
 
 
+def guided(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    """As a network that applies guidance itself."""
+    return torch.lerp(EXACT(x, sigma), by_label(x, sigma, labels), 2.0)
+
+
+def counted_from_1(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    """As a network whose label 0 is that of no class."""
+    return by_label(x, sigma, (labels - 1) % 11)
+
+
+def with_error_of_x0(x: Tensor, sigma: Tensor) -> Tensor:
+    """As a network whose x0 has an error of 0.1 at all levels, unrelated to its input."""
+    error = 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    return EXACT(x, sigma) + error / sigma.view(-1, 1, 1, 1)
+
+
 def doubts(model: Any) -> str:
-    return "\n".join(examine(model, model.data if isinstance(model, adapters.Adapter) else DATA, "cpu").doubts)
+    return "\n".join(check_denoising(model, model.data if isinstance(model, adapters.Adapter) else DATA, "cpu").doubts)
 
 
 vp, edm_of, flow_of = (partial(make, data=DATA) for make in (adapters.vp, adapters.edm, adapters.flow))
@@ -142,7 +166,7 @@ RIGHT = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
-    result = examine(RIGHT[name], DATA, "cpu")
+    result = check_denoising(RIGHT[name], DATA, "cpu")
     assert result.doubts == []
     low = 0.0646 if isinstance(model := RIGHT[name], adapters.Adapter) and model.span[0] > 0.03 else 0.03
     assert result.usable == pytest.approx((low, 30.0), rel=1e-2)
@@ -187,7 +211,10 @@ NEGATIVE = "check its black and white: it fits negative images better"
 OTHER = "check its process: it fits "
 RANGE = "check its range: it fits "
 READ = "check its prediction: it fits "
-UNITS = "check its units of sigma: it fits "
+GAIN = "check its gain: it fits "
+LABEL = "check its labels: it fits "
+GUIDED = LABEL + "guidance=0.49, as if the network guided already, better"
+OF_X0 = " / sigma^2 and of no use there; end ladders at sigma 0.3, with a last step to 0 (end=0)"
 UNTRAINED = "is it trained, and on data like these? No other reading fits"
 HUNDRED, HUNDRED_FROM_1 = (adapters.linear_betas(100, 1e-3, 0.2, first=first) for first in (0, 1))
 # Chen 2023, arXiv 2301.10972, Algorithm 1, at the ends of 1,000 steps, with the last one above 0
@@ -240,7 +267,7 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     "a velocity as eps": (flow_of(flow(), predicts="eps"), READ + "predicts='velocity' better"),
     "eps as a velocity": (flow_of(flow(returns="eps")), READ + "predicts='eps' better"),
     "edm as vp, same time": (
-        vp(edm(lambda t: t.exp(), "eps"), time=adapters.LogSigma()), OTHER + "edm(predicts='eps') with the same time"),
+        vp(edm(lambda t: t.exp(), "eps"), time=adapters.LogSigma()), OTHER + "edm(predicts='eps', the same time)"),
     "edm as vp": (vp(edm(lambda t: t)), OTHER + "edm(predicts='x0', time=Sigma()) better"),
     "flow as vp": (vp(flow()), OTHER + "flow(predicts='velocity', data_at=0) better"),
     "vp as flow": (flow_of(ddpm()), OTHER + "vp(predicts='eps', time=linear_betas()) better"),
@@ -251,9 +278,9 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     "untrained": (vp(untrained), UNTRAINED),
     "nothing": (vp(lambda z, t: 0 * z), UNTRAINED),
     "swapped labels": (flow_of(lambda z, t, y: LABELLED(z, t, SWAPPED[y]), **LABELS),
-                       "check its labels: it fits label 8 for class 3, 3 for class 8 better"),
+                       LABEL + "label 8 for class 3, 3 for class 8 better"),
     "shifted labels": (flow_of(lambda z, t, y: LABELLED(z, t, (y + 1) % 10), **LABELS),
-                       "check its labels: it fits label 9 for class 0, 0 for class 1, 1 for class 2"),
+                       LABEL + "label -1 for each class better"),
     "labels without effect": (flow_of(lambda z, t, y: flow()(z, t), **LABELS), "check its labels: they change nothing"),
     "a null label that is a class": (flow_of(lambda z, t, y: LABELLED(z, t, torch.where(y == 10, 3, y)), labels=0,
                                              n_classes=10, guidance=2.0, null_label=10),
@@ -262,16 +289,22 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
                                 "null_label=10 denoises images worse than the labels of other classes do"),
     "no class among the classes": (flow_of(LABELLED, labels="balanced", n_classes=11),
                                    "n_classes=11, but the data have 10 classes: does it count the label of no class"),
-    "a function of a wrong range": (lambda x, sigma: vp(ddpm((0, 1)))(x, sigma),
-                                    RANGE + "[0.0, 1.0] where its network now sees [-1.0, 1.0] better"),
-    "a network without adapter": (ddpm(), "adapters.vp(net, data, pixels=(-1.0, 1.0), predicts='eps') better"),
-    "a flow without adapter": (flow(1), "adapters.flow(net, data, pixels=(-1.0, 1.0), predicts='velocity', data_at=1)"),
-    "a function of x0": (lambda x, sigma: vp(ddpm(returns="x0"))(x, sigma), READ + "x0 of images in [-1.0, 1.0]"),
-    "a function of v": (lambda x, sigma: vp(ddpm(returns="v"))(x, sigma), READ + "v of images in [-1.0, 1.0] better"),
-    "a denoiser": (lambda x, sigma: x - sigma.view(-1, 1, 1, 1) * EXACT(x, sigma), READ + "the clean image in"),
-    "a negative function": (lambda x, sigma: -EXACT(x, sigma), SIGN),
-    "a function of negatives": (lambda x, sigma: -EXACT((255 - 2 * DATA.mean) / DATA.std - x, sigma), NEGATIVE),
-    "a function of another sigma": (lambda x, sigma: EXACT(x, DATA.std / 127.5 * sigma), UNITS + "model(x, 1.99 "),
+    **{f"gain {gain}": (vp(around(ddpm(), back=partial(torch.mul, other=gain))), f"{GAIN}{named} * net")
+       for gain, named in ((0.9, "1.11"), (1.1, "0.909"), (0.95, "1.05"))},
+    "standardised as MNIST": (vp(ddpm(MNIST)), RANGE + "pixels=(-0.4242, 2.8215), which is (v / 255 - 0.1307)"),
+    "standardised": (vp(ddpm((-DATA.mean / DATA.std, (255 - DATA.mean) / DATA.std))), "standardised by the mean"),
+    "guided twice": (flow_of(flow(eps=guided), **LABELS, guidance=2.0, null_label=10), GUIDED),
+    "guided, and the adapter not": (flow_of(flow(eps=guided), **LABELS, null_label=10), GUIDED),
+    "0 is no class": (flow_of(flow(eps=counted_from_1), **LABELS), LABEL + "label +1 for each class better"),
+    "0 is no class, guided": (flow_of(flow(eps=counted_from_1), **LABELS, guidance=2.0, null_label=10),
+                              LABEL + "label +1 for each class better"),
+    "a range and a gain": (vp(around(ddpm((0, 1)), back=partial(torch.mul, other=0.9))),
+                           "check its range and gain: it fits pixels=(0.0, 1.0) with 1.11 * net(...) better"),
+    "x0 and a range": (vp(ddpm((0, 1), returns="x0")), "it fits predicts='x0' with pixels=(0.0, 1.0) better"),
+    "a time and a range": (flow_of(flow(1, pixels=(0, 1))), "it fits pixels=(0.0, 1.0) with data_at=1 better"),
+    "x0 that is no better at low levels": (vp(ddpm(returns="x0", eps=with_error_of_x0), predicts="x0"), OF_X0),
+    "the same as eps": (vp(ddpm(returns="x0", eps=with_error_of_x0)), READ + "predicts='x0' better"),
+    "a function of a wrong range": (lambda x, sigma: vp(ddpm((0, 1)))(x, sigma), "No other reading is tried without"),
     "an untrained function": (GaussianDenoiser(), "is it trained, and on data like these"),
 }  # fmt: skip
 
@@ -285,40 +318,36 @@ def test_each_mistake_is_named(name: str) -> None:
     assert words in said
 
 
-@pytest.mark.parametrize("off", [0.07, 0.3], ids=["within limits", "doubtful"])
-def test_a_reading_that_repairs_doubtful_levels_may_be_worse_at_others_within_limits(off: float) -> None:
-    def model(x: Tensor, sigma: Tensor) -> Tensor:  # right at high levels by chance
-        return EXACT(x, sigma) * (sigma > 10).view(-1, 1, 1, 1)
-
-    def repaired(x: Tensor, sigma: Tensor) -> Tensor:
-        return EXACT(x, sigma) + off * (sigma > 10).view(-1, 1, 1, 1)
-
-    batch, linear = Batch(DATA, torch.arange(8), SIGMAS, "cpu"), linear_errors(DATA, SIGMAS)
-    readings = Readings(model, batch, batch.errors(model), linear)
-    best = readings.best([Alternative("sign", "better", lambda read: repaired if read is model else read)])
-    assert (best is not None) == (off == 0.07)
-
-
 def test_the_share_of_the_readings_that_are_tried_is_told() -> None:
     shares = list[float]()
-    examine(EXACT, DATA, "cpu", shares.append)
+    check_denoising(vp(ddpm()), DATA, "cpu", shares.append)
     assert len(shares) > 20 and shares == sorted(shares) and shares[0] < 0.05 and shares[-1] == 1
 
 
-@pytest.mark.parametrize(("share", "named"), [(0.3, True), (0.01, False)])
-def test_a_reading_that_gains_more_than_it_loses_is_named(share: float, named: bool) -> None:
-    """As a time that is told 20 steps late: the right one is 4 % worse at the highest level, and much better below."""
+def off_by(size: float, low: float, high: float) -> Network:
+    """EXACT with an error at the levels between two."""
+    return lambda z, sigma: EXACT(z, sigma) + size * ((low < sigma) & (sigma < high)).view(-1, 1, 1, 1)
 
-    def model(x: Tensor, sigma: Tensor) -> Tensor:
-        return EXACT(x, sigma) + share * ((sigma > 0.05) & (sigma < 1)).view(-1, 1, 1, 1)
 
-    def right(x: Tensor, sigma: Tensor) -> Tensor:
-        return EXACT(x, sigma) + 0.02 * (sigma > 20).view(-1, 1, 1, 1)
-
-    batch, linear = Batch(DATA, torch.arange(64), SIGMAS, "cpu"), linear_errors(DATA, SIGMAS)
-    readings = Readings(model, batch, batch.errors(model), linear)
-    best = readings.best([Alternative("time", "better", lambda read: right if read is model else read)])
-    assert not readings.doubtful().any() and (best is not None) == named
+@pytest.mark.parametrize(
+    ("now", "better", "named"),
+    [
+        # within limits, a reading that repairs doubtful levels may be worse at others
+        (off_by(1.0, 0, 10), off_by(0.07, 10, 99), True),
+        (off_by(1.0, 0, 10), off_by(0.3, 10, 99), False),
+        # as a time that is told 20 steps late: the right one is 4 % worse at the highest level, and much better below
+        (off_by(0.3, 0.05, 1), off_by(0.02, 20, 99), True),
+        (off_by(0.01, 0.05, 1), off_by(0.02, 20, 99), False),
+    ],
+    ids=["repairs", "repairs, and is doubtful elsewhere", "gains much", "gains little"],
+)
+def test_a_hypothesis_that_gains_more_than_it_loses_is_named(now: Network, better: Network, named: bool) -> None:
+    model, right = (adapters.edm(net, POINTS, predicts="eps") for net in (now, better))
+    batch, linear = NoisyBatch(POINTS, torch.arange(N_IMAGES), SIGMAS, "cpu"), linear_errors(POINTS, SIGMAS)
+    levels = [Level(sigma, 0.0, error, None, None, True) for sigma, error in zip(SIGMAS, linear, strict=True)]
+    search = Search(model, batch, levels, batch.errors(batch.eps(model)))
+    found = search._decide([Hypothesis("time", "better", lambda _: right)])
+    assert (found is not None) == named
 
 
 def level(sigma: float, error: float, trained: float | None = None, known: bool = True) -> Level:
@@ -333,13 +362,13 @@ def test_a_level_without_an_answer_is_refused() -> None:
 
     network_fingerprint(model, DATA, "cpu")
     with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step 0, sigma=6\.46"):
-        examine(model, DATA, "cpu")
+        check_denoising(model, DATA, "cpu")
 
 
 def test_a_bump_is_said() -> None:
     smooth = [level(10.0, 0.1), level(1.0, 0.15), level(0.1, 0.2)]
-    assert not list(_doubts(smooth, None))
-    (bump,) = _doubts([smooth[0], level(1.0, 0.4), smooth[0]], None)
+    assert not list(_bumps(smooth))
+    (bump,) = _bumps([smooth[0], level(1.0, 0.4), smooth[0]])
     assert bump == "error at sigma 1 is 4 times what its neighbours suggest"
 
 
@@ -372,7 +401,7 @@ def test_what_an_adapter_does_is_said() -> None:
 
 
 def test_the_result_shows_one_image_at_each_level() -> None:
-    result: CheckResult = examine(EXACT, DATA, "cpu")
+    result: CheckResult = check_denoising(EXACT, DATA, "cpu")
     sigma = torch.tensor([level.sigma for level in result.levels]).view(-1, 1, 1, 1)
     assert result.clean.shape == (10, 1, 16, 16) and (result.clean == result.clean[0]).all()
     assert ((result.noisy - result.clean) / sigma).std() == pytest.approx(1, abs=0.05)
@@ -389,18 +418,19 @@ def test_a_check_costs_a_bounded_number_of_passes() -> None:
     model = adapters.vp(counted, DATA)
     assert doubts(model) == ""
     all_levels = 10 * N_IMAGES
-    n_looks = 2 * len(list(alternatives(model, DATA))) + 8 * 12
+    n_looks = 6 * len(hypotheses(model)) + 16
     assert sum(calls) <= all_levels + 10 * n_looks + 4 * all_levels
 
 
 @pytest.mark.parametrize("make", [vp, edm_of, flow_of, partial(flow_of, data_at=1)])
 def test_every_reading_keeps_the_contract_and_is_told_once(make: Any) -> None:
     """So each prediction, time and process is one that an adapter knows."""
-    readings = list(alternatives(make(lambda z, t: 0.5 * z), DATA))
+    readings = hypotheses(make(lambda z, t: 0.5 * z, **LABELS))
     assert len({reading.says for reading in readings}) == len(readings)
     x, sigma = torch.randn(2, *DATA.shape), torch.tensor([0.5, 2.0])
     for reading in readings:
-        assert reading.read(make(lambda z, t: 0.5 * z))(x, sigma).shape == x.shape
+        model = reading.read(make(lambda z, t, y: 0.5 * z, **LABELS))
+        assert model(x, sigma, index=torch.tensor([0, 9])).shape == x.shape
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -410,7 +440,7 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
     table = adapters.linear_betas(100, 1e-3, 0.2, whole=True, first=first)
     model = adapters.vp(lambda z, t: asked.append(t) or z, DATA, time=table)  # type: ignore[func-returns-value]
     sigma = torch.tensor([1e-3, 0.03, 1.0, 30.0, 1e6])
-    for reading in alternatives(model, DATA):
+    for reading in hypotheses(model):
         asked.clear()
         reading.read(model)(torch.zeros(5, *DATA.shape), sigma)
         if reading.kind != "process" and not asked[0].is_floating_point():
@@ -418,22 +448,12 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
                 asked[0].min() >= first - (first == 1 and reading.instead == "first=0") and asked[0].max() <= first + 99
             )
     two_levels = adapters.vp(ddpm(), DATA, time=adapters.from_betas([0.1, 0.2], first=1))
-    assert [one.instead for one in alternatives(two_levels, DATA) if "first=" in one.instead] == ["first=0"]
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_function_that_takes_an_index_is_read_with_it(sign: int) -> None:
-    def eps(x: Tensor, sigma: Tensor, *, index: Tensor) -> Tensor:
-        assert len(index) == len(x)
-        return sign * EXACT(x, sigma)
-
-    eps.takes_index = True  # type: ignore[attr-defined]
-    assert (SIGN in doubts(eps)) == (sign == -1)
+    assert [one.instead for one in hypotheses(two_levels) if "first=" in one.instead] == ["first=0"]
 
 
 @pytest.mark.parametrize("n", [1, 2, 19])
 def test_few_images_are_said_to_be_few(n: int) -> None:
     few = replace(DATA, pixels=DATA.pixels[:n], labels=DATA.labels[:n])
-    assert examine(EXACT, few, "cpu").doubts == [
+    assert check_denoising(EXACT, few, "cpu").doubts == [
         f"the data set has only {n} image(s), so little is known about what a good error is"
     ]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from experiments.own.labels import doubtful_labels
+from experiments.own.label_check import check_labels
 
 DATA = load("mnist5k")
 PIXELS = DATA.pixels.float() / 127.5 - 1
@@ -55,10 +55,10 @@ CLASS_9 = "null_label=-2 behaves like class 9, not like the label of no class"
          "a class that is not counted", "no guidance", "one class too many", "too few classes", "one label"],
 )  # fmt: skip
 def test_labels_are_doubted_where_they_are_wrong(net: Any, options: dict[str, Any], doubts: list[str]) -> None:
-    assert list(doubtful_labels(adapters.edm(net, DATA, **options), DATA, "cpu")) == doubts
+    assert check_labels(adapters.edm(net, DATA, **options), DATA, "cpu")[1] == doubts
 
 
 def test_data_without_labels_say_nothing_about_the_number_of_classes() -> None:
     unlabelled = replace(DATA, labels=torch.zeros_like(DATA.labels))
     model = adapters.edm(mean, unlabelled, **GUIDED, null_label=10)
-    assert list(doubtful_labels(model, unlabelled, "cpu")) == []
+    assert check_labels(model, unlabelled, "cpu") == ({}, [])

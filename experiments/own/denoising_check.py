@@ -1,0 +1,354 @@
+"""Whether a network from elsewhere denoises as it should: its error at ten noise levels, and likely causes of doubt.
+
+`behaviour` refuses models that cannot be used at all. What is found here are doubts: the model runs, but it may have
+been wrapped wrongly, and then every result about it would be wrong without an error.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
+
+import torch
+from torch import Tensor
+
+from diffusion_core.adapters import Adapter
+from diffusion_core.data.dataset import DataSet
+from diffusion_core.samplers import Model
+from diffusion_core.schedules import geometric
+from diffusion_core.tensors import broadcast_like
+from experiments.console import ProgressCallback, silent
+from experiments.own.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
+from experiments.own.imports import of_user
+from experiments.own.label_check import check_labels
+from experiments.own.network_io import shape_of
+from experiments.own.noisy_batch import FEWEST, NoisyBatch, linear_errors
+
+SIGMAS = geometric(9, 30.0, 0.03)
+# The error at SIGMAS of trained networks. Digits: a network `small` that saw 100,000 images of mnist, on 1,024 test
+# images that it did not see. Clothes: two such networks of fashion-mnist
+# (`git show 8d79f8d:reports/published/noise_levels-fashion`, log-normal(-0.507, 1.2)).
+DIGITS = (0.000732, 0.00312, 0.0107, 0.0228, 0.0369, 0.0549, 0.0814, 0.116, 0.154, 0.211)
+CLOTHES = (0.000659, 0.0024, 0.00691, 0.0177, 0.0444, 0.0919, 0.157, 0.233, 0.326, 0.449)
+WELL_TRAINED = {"mnist5k": DIGITS, "mnist": DIGITS, "fashion-mnist": CLOTHES}
+N_IMAGES = 64  # per level
+WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
+NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
+FEWEST_LEVELS = 3  # a network is usable where this many neighbouring levels, or all that it knows, are without doubt
+BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
+FIRST_LOOK, PAIR_LOOK, FINALISTS = 6, 2, 4  # images per level of a first look, and hypotheses that all images decide
+N_FIRST = 6  # best hypotheses that are paired with those of the kinds PAIRED, as are those of the kinds COMMON
+COMMON = ("range", "prediction", "sign")
+PAIRED = (*COMMON, "time", "black and white", "channel order", "orientation", "labels")
+SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
+LARGE = 0.05  # a gain, as the mean logarithm over levels, that outweighs losses at single levels
+UNIT, MOST = 0.1, 1e3  # errors below UNIT times the best linear predictor's are alike, and so are those above MOST
+LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of
+GAIN, GUIDANCE, FITTED = 0.03, 0.2, 16  # differences from 1 below which they are not tried; images to solve them on
+SIGMAS_SQUARED = torch.tensor(SIGMAS, dtype=torch.float64).square()
+UNTRAINED = "is it trained, and on data like these?"
+FLAT, LARGEST_X0 = 0.5, 0.1  # an error of x0 that does not fall below FLAT of the one above it, if it is no larger
+
+
+@dataclass(frozen=True)
+class Level:
+    """Mean squared errors of eps per pixel at one noise level. Predicting no noise at all has error 1."""
+
+    sigma: float
+    error: float  # of the model
+    linear: float  # of the best linear predictor
+    trained: float | None  # of a well-trained network, for data that we know
+    time: float | None  # what the network is told, if it is known
+    known: bool  # whether the network's table or time reaches this level
+
+    @property
+    def limit(self) -> float:
+        """The largest error that is not doubtful. Without denoising the error is 1."""
+        return min(WORSE * self.linear, 1) + SLACK
+
+    @property
+    def doubtful(self) -> bool:
+        return self.known and self.error > self.limit
+
+    @property
+    def good(self) -> bool:
+        """Whether it is as good as is known to be possible: nearly as a well-trained network, else as linear."""
+        return self.error < (self.linear if self.trained is None else NEARLY * self.trained)
+
+    @property
+    def ratio(self) -> float:
+        """The error in units of the best linear predictor's."""
+        return self.error / max(self.linear, LEAST)
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The errors and the doubts. `clean`, `noisy` and `denoised` (levels, ...) are one x at each level."""
+
+    levels: list[Level]
+    doubts: list[str]
+    clean: Tensor
+    noisy: Tensor
+    denoised: Tensor
+
+    @property
+    def usable(self) -> tuple[float, float] | None:
+        """The smallest and largest of the tried sigmas in the longest row of levels without doubt; None if short."""
+        runs = groupby(self.levels, lambda level: level.known and not level.doubtful)
+        longest = max(([level.sigma for level in run] for fine, run in runs if fine), key=len, default=[])
+        needed = min(FEWEST_LEVELS, sum(level.known for level in self.levels))
+        return (min(longest), max(longest)) if longest and len(longest) >= needed else None
+
+
+@of_user("model", ValueError)
+def check_denoising(model: Model, images: DataSet, device: str, progress: ProgressCallback = silent) -> CheckResult:
+    """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
+
+    Args:
+        model: on `device`; `behaviour` has accepted it. Hypotheses are tried for adapters.
+        images: the data set that is sampled. Classes are denoised under their own labels, without guidance, which makes
+            an estimate sharper than the best one.
+        progress: called with the share of the hypotheses that are tried.
+
+    ValueError if the network does not work on these data: then nothing is known about it.
+    """
+    if (shape := shape_of(model, images)) != images.shape:
+        raise ValueError(
+            f"its x has shape {shape}, and data={images.name!r} {images.shape}, so it cannot be checked: save the "
+            "latents of images, and name them as --data latents:FILE.npy"
+        )
+    plain = model.with_convention(guidance=1.0) if isinstance(model, Adapter) else model
+    batch = NoisyBatch(images, _choose(model, images), SIGMAS, device)
+    eps = batch.eps(plain)
+    errors, unknown = batch.errors(eps), [None] * len(SIGMAS)
+    times = plain.times(torch.tensor(SIGMAS)).tolist() if isinstance(plain, Adapter) else unknown
+    columns = (
+        errors.mean(dim=1).tolist(),
+        linear_errors(images, SIGMAS),
+        WELL_TRAINED.get(images.name, unknown),
+        times,
+    )
+    levels = [Level(*row) for row in zip(SIGMAS, *columns, _known(plain).tolist(), strict=True)]
+    doubts = list(_bumps(levels))
+    if isinstance(model, Adapter) and isinstance(plain, Adapter):
+        labels, about_labels = check_labels(model, images, device)
+        search = Search(plain, batch, levels, errors, progress)
+        doubts = [*search.doubts(labels), *doubts, *about_labels]
+    elif any(level.doubtful for level in levels):
+        doubts = [_doubtful(levels, f"{UNTRAINED} No other reading is tried without an adapter"), *doubts]
+    if (n := len(images)) < FEWEST:
+        doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
+    denoised = batch.x - broadcast_like(batch.x, batch.sigma) * eps
+    return CheckResult(levels, doubts, *(batch.first(part, 1).cpu() for part in (batch.x0, batch.x, denoised)))
+
+
+def _choose(model: Model, images: DataSet) -> Tensor:
+    """The indices of the images: the first ones, of one class if the model has one."""
+    label = model.convention.labels if isinstance(model, Adapter) else None
+    of_class = (images.labels == label).nonzero().flatten() if isinstance(label, int) else torch.arange(0)
+    return (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
+
+
+def _known(model: Model) -> Tensor:
+    """Which levels a model knows (levels,)."""
+    low, high = model.span if isinstance(model, Adapter) else (0.0, math.inf)
+    return torch.tensor([low <= sigma <= high for sigma in SIGMAS])
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A hypothesis (None: the model as it is), the model read so, and its errors (levels, images), NaN if unknown."""
+
+    way: Hypothesis | None
+    model: Adapter
+    errors: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """The error of each level (levels,)."""
+        return self.errors.mean(dim=1)
+
+    @property
+    def limited(self) -> Tensor:
+        """The lowest levels (levels,) at which the error of x0 no longer falls, so that eps has it over sigma^2."""
+        of_x0, limited = self.mean * SIGMAS_SQUARED, torch.zeros(len(SIGMAS)).bool()
+        for i in reversed(range(1, len(SIGMAS)) if self.model.convention.predicts == "x0" else ()):
+            if FLAT * of_x0[i - 1] > of_x0[i] or of_x0[i] > LARGEST_X0:
+                break
+            limited[i] = True
+        return limited
+
+
+class Search:
+    """Which hypothesis fits better than the model as it is, whose `levels` and `errors` (levels, images) are known.
+
+    All are read on the same images and noise. `progress` is called with the share of the work that is done.
+    """
+
+    def __init__(
+        self,
+        model: Adapter,
+        batch: NoisyBatch,
+        levels: Sequence[Level],
+        errors: Tensor,
+        progress: ProgressCallback = silent,
+    ) -> None:
+        self.model, self.batch, self.levels, self.progress, self.known = model, batch, levels, progress, _known(model)
+        linear = torch.tensor([level.linear for level in levels], dtype=torch.float64)
+        self.unit = UNIT * linear.clamp(min=LEAST).view(-1, 1)
+        self.limits = torch.tensor([level.limit for level in levels])
+        self.start = Candidate(None, model, self._comparable(errors, model))
+
+    def doubts(self, labels: Mapping[int, int]) -> Iterator[str]:
+        """What is doubtful about the errors, with its cause. `labels`: see `cause`."""
+        best = self.cause(labels)
+        now, cause = best or self.start, best and best.way and best.way.says
+        limited = now.limited & (now.mean > self.limits)
+        if self.doubtful(now).any():
+            cause = f"{cause}, but some errors stay doubtful" if cause else f"{UNTRAINED} No other reading fits"
+        if cause:
+            yield _doubtful(self.levels, cause)
+        if limited.any():
+            sigmas, of_x0 = _span(limited), (now.mean * SIGMAS_SQUARED)[limited].mean()
+            fine = [sigma for sigma, fits in zip(SIGMAS, now.mean <= self.limits, strict=True) if fits]
+            end = min(fine, default=SIGMAS[0])
+            yield (
+                f"it predicts x0, with an error of {of_x0:.2g} at sigma {sigmas}: in eps that is {of_x0:.2g} / sigma^2 "
+                f"and of no use there; end ladders at sigma {end:.2g}, with a last step to 0 (end=0)"
+            )
+
+    def cause(self, labels: Mapping[int, int]) -> Candidate | None:
+        """The best hypothesis, or two at once, that is clearly better; None if there is none.
+
+        `labels`: classes that another class's label denoises clearly better, with that label.
+        """
+        text = ", ".join(f"{other} for class {label}" for label, other in labels.items())
+        by_label = [Hypothesis("labels", f"label {text}", relabelled(labels))] if labels else []
+        rows = [*hypotheses(self.model), *self._solved(self.model), *by_label]
+        sizes = [row for row in rows if row.kind == "size"]
+        ranked = self._rank([row for row in rows if row not in sizes], FIRST_LOOK, 0)
+        best = self._decide(sorted(ranked[:FINALISTS], key=rows.index))
+        if best is None or self.doubtful(best).any():  # last, since a border that is denoised exactly always helps
+            best = self._decide([*sizes, *([best.way] if best and best.way else [])])
+        if best is None and by_label:  # labels of few classes change too few images to be clear in all of them
+            best = self._read(by_label[0])
+        if best and best.way:
+            both = self._decide([best.way.and_then(other) for other in self._solved(best.model)])
+            best = both if both and self._better(both, best) else best
+        if self.doubtful(best or self.start).any():
+            firsts = dict.fromkeys([*ranked[:N_FIRST], *(row for row in rows if row.kind in COMMON)])
+            others = [row for row in rows if row.kind in PAIRED]
+            pairs = [one.and_then(other) for one, other in product(firsts, others) if one.kind != other.kind]
+            both = self._decide(self._rank(pairs, PAIR_LOOK, 0.5)[:FINALISTS])
+            best = both if both and self._better(both, best or self.start) else best
+        self.progress(1.0)
+        return best
+
+    def _solved(self, model: Adapter) -> Iterator[Hypothesis]:
+        """Hypotheses whose number is solved, since eps is affine in the output: gain; guidance in the network."""
+        eps, silent = self.batch.eps(model, FITTED), self.batch.eps(_silent(model), FITTED)
+        gain = self.batch.blend(silent, eps)
+        if gain > 0 and abs(gain - 1) > GAIN:
+            yield Hypothesis("gain", f"{gain:.3g} * net(...)", around(output=multiply(gain)), must_fit=True)
+        if model.convention.null_label is not None:
+            share = self.batch.blend(self.batch.eps(model.with_convention(guidance=0.0), FITTED), eps)
+            if 0 < share < 1 - GUIDANCE:
+                instead = f"guidance={share:.2g}, as if the network guided already,"
+                yield Hypothesis("labels", instead, under(guidance=share))
+
+    def _rank(self, choices: Sequence[Hypothesis], n: int, done: float) -> list[Hypothesis]:
+        """Those that can be read so, by their errors on n images per level, best first."""
+        sizes = dict[Hypothesis, float]()
+        for place, way in enumerate(choices):
+            if (candidate := self._read(way, n)) is not None:
+                sizes[way] = self._gain(candidate, self.start).nanmean().item()
+            self.progress(done + place / len(choices) / 2)
+        return sorted(sizes, key=lambda way: -sizes[way])
+
+    def _decide(self, choices: Sequence[Hypothesis]) -> Candidate | None:
+        """On all images: the best that is clearly better than the model as it is, of equals the first."""
+        helpful = [candidate for candidate in map(self._read, choices) if candidate and self._helps(candidate)]
+        best = max(helpful, key=lambda candidate: self._gain(candidate, self.start).nanmean().item(), default=None)
+        return next((candidate for candidate in helpful if best and not self._better(best, candidate)), None)
+
+    def _read(self, way: Hypothesis, n: int | None = None) -> Candidate | None:
+        """The model read so, for the first n images. None if it fails, or knows less than half of the same levels."""
+        try:
+            model = way.read(self.model)
+            errors = self._comparable(self.batch.errors(self.batch.eps(model, n)), model)
+        except Exception:  # the network may have no answer to what it was never meant to be asked
+            return None
+        return Candidate(way, model, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.known.sum() else None
+
+    def _comparable(self, errors: Tensor, model: Adapter) -> Tensor:
+        errors = errors.clamp(max=MOST)
+        errors[~(self.known & _known(model))] = math.nan
+        return errors
+
+    def doubtful(self, candidate: Candidate) -> Tensor:
+        """The levels (levels,) with a doubtful error, but for those that a prediction of x0 explains."""
+        return (candidate.mean > self.limits) & ~candidate.limited
+
+    def _helps(self, candidate: Candidate) -> bool:
+        """Whether it is better than the model as it is, and than if the network returned 0."""
+        if candidate.way and candidate.way.must_fit and self.doubtful(candidate).any():
+            return False
+        nothing = _silent(candidate.model)
+        thanks = self._gain(candidate, Candidate(None, nothing, self.batch.errors(self.batch.eps(nothing))))
+        return self._better(candidate, self.start) and bool(thanks.nanmean() > 0)
+
+    def _better(self, candidate: Candidate, than: Candidate) -> bool:
+        """Whether it is clearly better over all levels, and clearly worse at none.
+
+        One that gains much, or repairs levels that are doubtful as the model is, may be worse at others, within limits:
+        a time that is told a little late is better at some levels by chance.
+        """
+        gain = self._gain(candidate, than)
+        worse = _is_clear(-gain) & ~candidate.limited
+        if gain.nanmean() > LARGE or self.doubtful(self.start).any():
+            worse &= self.doubtful(candidate)
+        return bool(_is_clear(gain.nanmean(dim=0)) and not worse.any())
+
+    def _gain(self, candidate: Candidate, than: Candidate) -> Tensor:
+        """The log of how many times smaller its errors are (levels, images)."""
+        errors = candidate.errors
+        return ((than.errors[:, : errors.shape[1]] + self.unit) / (errors + self.unit)).log()
+
+
+def _silent(model: Adapter) -> Adapter:
+    """The model with a network that returns 0."""
+    return Adapter(lambda z, *_: torch.zeros_like(z), model.data, model.convention)
+
+
+def _is_clear(gain: Tensor) -> Tensor:
+    """Whether gains (..., images) are large and no accident (...)."""
+    error = gain.std(dim=-1, correction=0) / math.sqrt(max(gain.shape[-1] - 1, 1))
+    return gain.mean(dim=-1) > (SURE * error).clamp(min=math.log(CLEAR))
+
+
+def _doubtful(levels: Sequence[Level], why: str) -> str:
+    """A doubt and its cause, with the levels that are doubtful, if any."""
+    if not (doubtful := [level for level in levels if level.doubtful]):
+        return why
+    ratio = max(level.ratio for level in doubtful)
+    span = _span([level.doubtful for level in levels])
+    return f"error at sigma {span} up to {_factor(ratio)} times the best linear predictor's: {why}"
+
+
+def _bumps(levels: Sequence[Level]) -> Iterator[str]:
+    """Doubts about levels whose error is larger than the errors beside them suggest."""
+    ratios = [max(level.ratio, LITTLE) for level in levels]
+    for index, level in enumerate(levels[1:-1], start=1):
+        expected = math.sqrt(ratios[index - 1] * ratios[index + 1])
+        if levels[index + 1].known and levels[index - 1].known and ratios[index] > BUMP * expected:
+            times = _factor(ratios[index] / expected)
+            yield f"error at sigma {level.sigma:.2g} is {times} times what its neighbours suggest"
+
+
+def _factor(ratio: float) -> str:
+    return f"{ratio:.2g}" if ratio < 100 else f"{ratio:,.0f}"
+
+
+def _span(chosen: Iterable[object]) -> str:
+    sigmas = [sigma for sigma, wanted in zip(SIGMAS, chosen, strict=True) if wanted]
+    return f"{min(sigmas):.2g}" if len(sigmas) == 1 else f"{min(sigmas):.2g} to {max(sigmas):.2g}"

@@ -1,0 +1,98 @@
+"""Names of laws, ladders and samplers: what can be typed, what can be read back, and what is refused."""
+
+from typing import Any
+
+import pytest
+
+from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
+from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES
+from experiments.own.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
+from experiments.run.identity import identity
+from experiments.run.setting import Ladder, read_ladder
+
+
+@pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)
+def test_a_laws_printed_name_can_be_read_back(name: str) -> None:
+    assert parse_noise(parse_noise(name, 0.55).name, 0.123) == parse_noise(name, 0.55)
+
+
+# the intervals of restart have a notation of their own
+@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "restart"])
+def test_a_samplers_printed_name_can_be_read_back(name: str) -> None:
+    assert parse_sampler(parse_sampler(name).name) == parse_sampler(name)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_ladders_printed_name_can_be_read_back(name: str) -> None:
+    _, options = typed = parse_schedule(name, 0.55)
+    assert parse_schedule(format_call(name, options.items()), 0.123) == typed
+    ladder = Ladder(name, 7, options=tuple(options.items()))
+    assert read_ladder(ladder.name, 7, 0.123) == (ladder, False) and len(ladder.sigmas()) == 8
+
+
+def test_parameters_by_position_and_by_keyword() -> None:
+    assert parse_noise("log-normal(0, p_std=2)", 1.0) == LogNormal(0, 2)
+    assert parse_sampler("euler(0.5)") == Euler(0.5) and parse_sampler(" heun") == Heun()
+    assert parse_schedule("karras(5)", 1.0) == ("karras", {"rho": 5})
+
+
+def test_one_and_one_point_zero_are_one_setting() -> None:
+    for text in ("euler(1)", "euler(eta=1)", "euler(1.0)"):
+        assert identity(parse_sampler(text)) == identity(Euler(1.0))
+    for steps in ("50", "50.0"):
+        typed = parse_sampler(f"kadkhodaie-simoncelli(max_steps={steps})")
+        assert identity(typed) == identity(KadkhodaieSimoncelli(max_steps=50))
+
+
+def test_a_parameter_without_a_default_can_be_typed() -> None:
+    assert parse_call("sampler", "mine(1)", {"mine": lambda size: size}) == ("mine", {"size": 1.0})
+
+
+def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
+    assert parse_noise("vp", 0.55) == VP(data_std=0.55) and parse_noise("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
+    assert parse_schedule("cosine", 0.55) == ("cosine", {"data_std": 0.55})
+    assert parse_schedule("geometric", 0.55) == ("geometric", {})
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [
+        (
+            lambda: parse_noise("gaussian", 1),
+            "law='gaussian': it must be one of log-normal, log-uniform, uniform, log-logist",
+        ),
+        (lambda: parse_sampler("rk45"), r"sampler='rk45': it must be one of euler, euler-within"),
+        (
+            lambda: parse_schedule("spiral", 1),
+            "ladder='spiral': it must be one of geometric, karras, polyexponential, line",
+        ),
+        (lambda: parse_noise("log-normal(0, 1", 1), r"it must read like log-normal\(p_mean=1\), with numbers"),
+        (lambda: parse_noise("log-normal(0)(1)", 1), "it must read like"),
+        (lambda: parse_noise("log-normal(open('x'))", 1), "it must read like"),
+        (lambda: parse_noise("log-normal(mean=3)", 1), "the parameters of log-normal are p_mean, p_std"),
+        (lambda: parse_sampler("euler(1, 2)"), "the parameters of euler are eta"),
+        (lambda: parse_sampler("dpm++2m(1)"), r"the parameters of dpm\+\+2m are none"),
+        (lambda: parse_schedule("karras(n_steps=3)", 1), "the parameters of karras are rho"),
+        (lambda: parse_schedule("karras(7, 30)", 1), "the parameters of karras are rho, sigma_max, sigma_min, end"),
+        (lambda: parse_schedule("karras(end=0.1)", 1), "end=0.1: it must be 0, for a last step to 0"),
+        (lambda: parse_schedule("flow(sigma_max=3)", 1), "flow sets its own ends, so sigma_max cannot be given"),
+        (lambda: parse_noise("log-normal('a')", 1), "it must read like .* with numbers"),
+        (lambda: parse_noise("log-normal(0, -1)", 1), "p_std=-1.0: it must be above 0"),
+        (lambda: parse_sampler("restart(((1, 2, 3, 4),))"), r"it must read like restart\(rho=1\)"),
+        (lambda: parse_sampler("restart(5)"), "intervals is not a number; only rho can be given here"),
+        (lambda: parse_sampler("restart(rho=5, intervals=1)"), "intervals is not a number"),
+        (lambda: parse_sampler("kadkhodaie-simoncelli(0.5, 0.01, 2.5)"), "max_steps=2.5: it must be a whole number"),
+        (lambda: parse_sampler("kadkhodaie-simoncelli(max_steps=inf)"), "max_steps=inf: it must be a whole number"),
+        (lambda: parse_noise("ddpm(1000.5)", 1), "n_table=1000.5: it must be a whole number"),
+    ],
+)
+def test_what_cannot_be_read_says_why(read: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read()
+
+
+def test_every_ladder_has_exact_ends_or_its_own() -> None:
+    for name in SCHEDULES:
+        sigmas = Ladder(name, 5, 20.0, 0.1).sigmas()
+        assert ((sigmas[0], sigmas[-1]) == (20.0, 0.1)) == (name not in OWN_ENDS)
