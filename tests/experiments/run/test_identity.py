@@ -12,9 +12,9 @@ from run_spine import forget, imported
 
 from diffusion_core.samplers import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own import imports
 from experiments.run.identity import NOT_IDENTITY, identity, registered, uses_user_code
 from experiments.run.networks import Trained
+from experiments.user import imports
 
 TABLE = {"ours": WEIGHTINGS["karras"]}
 MINE = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    value: int = 1\n"

@@ -18,11 +18,11 @@ from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import broadcast_like
 from experiments.console import ProgressCallback, silent
-from experiments.own.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
-from experiments.own.imports import of_user
-from experiments.own.label_check import check_labels
-from experiments.own.network_io import shape_of
-from experiments.own.noisy_batch import FEWEST, NoisyBatch, linear_errors
+from experiments.user.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
+from experiments.user.imports import of_user
+from experiments.user.label_check import check_labels
+from experiments.user.network_io import shape_of
+from experiments.user.noisy_batch import FEWEST, NoisyBatch, linear_errors
 
 SIGMAS = geometric(9, 30.0, 0.03)
 # The error at SIGMAS of trained networks. Digits: a network `small` that saw 100,000 images of mnist, on 1,024 test
