@@ -145,7 +145,7 @@ def key_figures(result: LoadedResult, row: pd.Series) -> list[KeyFigure]:
         figure = show_effect(result, control, _axis(result, control))
         return [replace(figure, label=f"A/A control, {metric_name(JUDGE, result.features)}", role="")]
     axis = _axis(result, row)
-    return [show_effect(result, row, axis), show_values(result, row), _cost(row), _evidence(result, row, axis)]
+    return [show_effect(result, row, axis), show_values(result, row), _cost(result, row), _evidence(result, row, axis)]
 
 
 def show_effect(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
@@ -173,14 +173,14 @@ def show_values(result: LoadedResult, row: pd.Series, sides: str = "before → a
     return KeyFigure(f"{metric_name(metric, result.features)}, {sides}", value, notes, bars, axis.place(0), legend)
 
 
-def _cost(row: pd.Series) -> KeyFigure:
+def _cost(result: LoadedResult, row: pd.Series) -> KeyFigure:
     """The evaluations of b and of a."""
     before, after = row["nfe_b"], row["nfe_a"]
     most = max(before, after)
     lengths = [("before", 100 * before / most), (Bar(row["verdict"], 0, 0, ()).look, 100 * after / most)]
     texts = [number(value, 0 if float(value).is_integer() else 1) for value in (before, after)]
     value, note = (texts[1], "the same before and after") if before == after else (" → ".join(texts), "before → after")
-    return KeyFigure("Evaluations per image", value, [note], lengths=lengths)
+    return KeyFigure(f"Evaluations per {result.unit}", value, [note], lengths=lengths)
 
 
 def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:

@@ -90,8 +90,8 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
 
 
-def quality(rows: pd.DataFrame, name: str) -> Plot:
-    """FD, called `name`, against evaluations: eta on ladders of several lengths, and beta at equal alpha."""
+def quality(rows: pd.DataFrame, name: str, unit: str) -> Plot:
+    """FD, called `name`, against evaluations per `unit`: eta on ladders of several lengths, and beta at equal alpha."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
     rows = rows.assign(noise=rows["setting"].where(rows["section"] == "pareto", EQUAL_ALPHA))
@@ -102,7 +102,7 @@ def quality(rows: pd.DataFrame, name: str) -> Plot:
         rows, x="nfe", y="fd", hue="noise", style="noise", hue_order=palette, style_order=palette, palette=palette,
         markers=True, errorbar=("pi", 100), ax=ax,
     )  # fmt: skip
-    ax.set(xscale="log", xlabel="network evaluations per image", ylabel=name, ylim=(0, None))
+    ax.set(xscale="log", xlabel=f"network evaluations per {unit}", ylabel=name, ylim=(0, None))
     plain_ticks(ax.xaxis, sorted(rows["nfe"].unique()))
     sns.move_legend(ax, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None)
     sns.despine(ax=ax)

@@ -50,18 +50,16 @@ def print_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Conso
 
 def _panel(page: "Page", smoke: bool, link: Text) -> Panel:
     key_figures = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    key_figures.add_column()
-    key_figures.add_column(justify="right", style="bold")
-    key_figures.add_column()
+    for style in ("", "bold", ""):
+        key_figures.add_column(justify="right" if style else "left", style=style)
     for figure in page.key_figures:
         key_figures.add_row(Text(figure.label), Text(figure.value), Text("; ".join(figure.notes)))
-    doubtful = page.failed and not smoke
-    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if doubtful else "bold green")
-    parts = [Text(WORKS, "bold green")] if smoke else []
-    parts.append(Text.assemble(lead, (page.verdict, "bold")))
-    parts += [Text(page.also)] if page.also else []
-    parts += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
-    where = Text.assemble("report: ", link, overflow="fold")
-    border = "red" if doubtful else "blue"
-    body = Group(*parts, key_figures, where)
+    warn = page.failed and not smoke
+    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if warn else "bold green")
+    lines = [Text(WORKS, "bold green")] if smoke else []
+    lines += [Text.assemble(lead, (page.verdict, "bold"))]
+    lines += [Text(page.also)] if page.also else []
+    lines += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
+    body = Group(*lines, key_figures, Text.assemble("report: ", link, overflow="fold"))
+    border = "red" if warn else "blue"
     return Panel(body, title=Text(page.question), title_align="left", border_style=border, padding=(1, 2))

@@ -52,8 +52,8 @@ def page(result: LoadedResult) -> Page:
         (after, "After", f"{row['a']}, fresh noise"), (warnings, caveats), question=question,
         details=list_details(result, row, *TERMS),
         also="" if contrast.has_failed(result) else describe_other_levels(result, rows, every),
-        figures=[figure] if figure else [], grid=make_grid(every), tables=tables, note=note,
-        plot=figures.quality(runs, metric_name("fd", result.features)) if len(runs) else None,
+        figures=[figure] if figure else [], grid=make_grid(result, every), tables=tables, note=note,
+        plot=figures.quality(runs, metric_name("fd", result.features), result.unit) if len(runs) else None,
     )  # fmt: skip
     return replace(made, key_figures=[_add_choice(result, figure) for figure in made.key_figures])
 
@@ -151,7 +151,7 @@ def settings_tables(
     return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in table.csv."
 
 
-def make_grid(every: pd.DataFrame) -> SampleGrid | None:
+def make_grid(result: LoadedResult, every: pd.DataFrame) -> SampleGrid | None:
     """Quality against evaluations: samples and the score for each eta on ladders of several lengths."""
     ladders = every[every["section"].isin(["pareto", "same-ladder"])].drop_duplicates(["setting", "nfe"])
     costs = sorted(ladders["nfe"].unique())
@@ -159,7 +159,8 @@ def make_grid(every: pd.DataFrame) -> SampleGrid | None:
         return None
     cells = {(row["eta"], row["nfe"]): (row["samples_id"], scaled(JUDGE, row[JUDGE])) for _, row in ladders.iterrows()}
     etas = [(f"eta {eta:g}", [cells.get((eta, cost)) for cost in costs]) for eta in sorted(ladders["eta"].unique())]
-    note = "Four samples of each setting, from the same initial noise everywhere. The number is MMD ×1000."
+    samples = "Four samples" if result.unit == "image" else "Samples"
+    note = f"{samples} of each setting, from the same initial noise everywhere. The number is MMD ×1000."
     return SampleGrid(
         "Rows: more noise. Columns: more evaluations.", note, [number(cost, 0) for cost in costs], etas, "evaluations"
     )

@@ -21,7 +21,7 @@ def page(result: LoadedResult) -> Page:
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
     key_figures = [
         *(show_score(result, metric, list(runs[metric]), row["n_samples"]) for metric in ("fd", JUDGE)),
-        KeyFigure("Evaluations per image", number(row["nfe"], 0), [f"{row['sampler']}"]),
+        KeyFigure(f"Evaluations per {result.unit}", number(row["nfe"], 0), [f"{row['sampler']}"]),
         KeyFigure(f"Networks × {result.unit}s", evidence, ["nothing is compared"], role="evidence"),
     ]
     warnings, caveats = settings.find_caveats(result, [row])

@@ -22,9 +22,9 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.own import diffusers_unet, imports
-from experiments.own.diffusers_unet import Config
-from experiments.own.imports import of_user
+from experiments.user import diffusers_unet, imports
+from experiments.user.diffusers_unet import Config
+from experiments.user.imports import of_user
 
 PYTHON = "python:"
 NAMED = ("network", "parameterisation", "data")  # what the config of a network of a store has
