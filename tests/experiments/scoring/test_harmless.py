@@ -93,7 +93,7 @@ def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(digits: np.ndarray
     assert {path.name for path in (here / "out").glob("*.csv")} == {"harms.csv", "worst_pairs.csv", "contrasts.csv"}
     page = read_page(here / "out")
     assert page.lead == "Harmful:" and page.verdict.endswith("(limit 2 %); 300 pairs of 60 groups.")
-    assert page.sheet is not None and len(page.sheet.rows) == 4
+    assert page.grid is not None and len(page.grid.rows) == 4
     assert all((here / "out/images" / f"{name}-4.png").is_file() for name in page.strips)
     assert [row.name for row in page.tables[1].rows][-1] == "FD"
 
