@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench import measure
-from experiments.own.memory import keep_freed
+from experiments.user.memory import keep_freed
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
 IGNORED = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from diffusion_core import LogNormal, build, load, train
 from diffusion_core.samplers import Euler, Heun, sample
 from experiments import Ladder, harmless
-from experiments.own.features import extract
 from experiments.run import result_folder
 from experiments.scoring.equivalence import Harmless
+from experiments.user.features import extract
 
 STEPS, SEED = 66, 0
 SAME, SLIGHT, HARMED = "same law", "slight", "harmed"  # by construction

@@ -20,9 +20,9 @@ from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.equivalence import compare_laws
 from experiments.distances.intervals import ENOUGH_NETWORKS
-from experiments.own.features import extract
 from experiments.run.compare import BestSet, Interaction, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
+from experiments.user.features import extract
 from reports.schema import HARMLESS
 
 N = 60  # images per network

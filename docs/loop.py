@@ -13,7 +13,7 @@ from PIL import Image
 from diffusion_core import load
 from diffusion_core.samplers import Euler, sample
 from experiments import Ladder
-from experiments.own.external import load_foreign
+from experiments.user.external import load_foreign
 
 ROWS, COLUMNS, GAP = 4, 6, 16  # digits of each half; pixels between the halves
 EVERY, HOLD = 3, 12  # steps between frames; frames for which the last one stays

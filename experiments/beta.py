@@ -20,11 +20,11 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.export.settings_file import ladder_from
-from experiments.own.parsing import SYNONYMS, parse_sampler
 from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, Side, against_first, control
 from experiments.run.options import names_option, option_help
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, HiddenOption, SidesBySection, Study
+from experiments.user.parsing import SYNONYMS, parse_sampler
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
 OTHERS = "Noise schedules on which fresh noise and DPM++ 2M without it are compared too: {names}."

@@ -19,7 +19,7 @@ from experiments.run.options import Device, option_help
 if TYPE_CHECKING:
     from diffusion_core.data.dataset import DataSet
     from diffusion_core.samplers import Model
-    from experiments.own.denoising_check import CheckResult
+    from experiments.user.denoising_check import CheckResult
 
 FILES = ("check.png", "check.json")
 
@@ -64,8 +64,8 @@ def check_network(
     Raises:
         ValueError: the model cannot be used at all, see `behaviour`.
     """
-    from experiments.own.denoising_check import check_denoising
-    from experiments.own.fingerprint import network_fingerprint
+    from experiments.user.denoising_check import check_denoising
+    from experiments.user.fingerprint import network_fingerprint
 
     network_fingerprint(model, data, device)
     return check_denoising(model, data, device, progress)
@@ -80,11 +80,11 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
     """
     from diffusion_core.data.dataset import Images
     from diffusion_core.data.load import load
-    from experiments.own import external
-    from experiments.own.check_display import picture, show
-    from experiments.own.json_io import read_json, write_json
-    from experiments.own.network_io import decoded, has_decode
     from experiments.run.machine import Machine, busy_note, use_threads
+    from experiments.user import external
+    from experiments.user.check_display import picture, show
+    from experiments.user.json_io import read_json, write_json
+    from experiments.user.network_io import decoded, has_decode
 
     out = options.out.absolute()  # wherever the model's code goes
     image, numbers = (out / name for name in FILES)

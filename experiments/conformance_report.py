@@ -20,8 +20,8 @@ from rich.table import Table
 from diffusion_core.conformance import check, check_policy
 from diffusion_core.conformance.policy import CHECKS
 from experiments.console import Terminal, is_live
-from experiments.own import imports, sampler_specs
-from experiments.own.imports import of_user
+from experiments.user import imports, sampler_specs
+from experiments.user.imports import of_user
 
 Row = dict[str, Any]
 Check = Callable[[Callable[[float], None]], Any]  # it receives what to call with the share of its work, gives a verdict

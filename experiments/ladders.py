@@ -19,11 +19,11 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
-from experiments.own.parsing import SYNONYMS, parse_sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
 from experiments.run.options import names_option
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, Study
+from experiments.user.parsing import SYNONYMS, parse_sampler
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
 FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."

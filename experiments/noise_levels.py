@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own.parsing import parse_noise
 from experiments.run.compare import CONTROL, Row
 from experiments.run.options import names_option
 from experiments.run.setting import Ladder, Setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Study
+from experiments.user.parsing import parse_noise
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults

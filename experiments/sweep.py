@@ -34,12 +34,12 @@ from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMP
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.entrypoint import program_name
-from experiments.own.imports import of_user
-from experiments.own.parsing import SYNONYMS, parse_noise, parse_sampler
-from experiments.own.source import OWN, import_own
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study
+from experiments.user.imports import of_user
+from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
+from experiments.user.source import OWN, import_own
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."

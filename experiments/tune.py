@@ -23,11 +23,11 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.ladders import LADDERS, Ladders
-from experiments.own.parsing import parse_sampler
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, SidesBySection, control
 from experiments.run.options import names_option, option_help
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
+from experiments.user.parsing import parse_sampler
 from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Tune(Ladders):
     single: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
-            name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/models.md)"
+            name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/tune.md)"
         ),
     ] = (
         "vp(end=0), ddim",

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("diffusion_core", "experiments", "reports")
 QUESTIONS = ("cli", "beta", "ladders", "noise_levels", "sweep")
 # each may import those before it; then questions
-LAYERS = (("entrypoint", "console"), ("distances",), ("own",), ("run",))
+LAYERS = (("entrypoint", "console"), ("distances",), ("user",), ("run",))
 
 
 def modules() -> dict[str, Path]:

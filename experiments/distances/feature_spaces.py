@@ -18,7 +18,7 @@ FEATURES = {  # feature space -> its dimension; see features.py
     "clip-vit-l-14": 768,
     "clip-vit-l-14-336px": 768,
 }
-PYTHON = "python:"  # a feature space of the user's, see own/features.py
+PYTHON = "python:"  # a feature space of the user's, see user/features.py
 
 
 def check_features(name: str) -> None:

@@ -1,7 +1,7 @@
 """The extractors of features: `digits`, `natural`, and torch-fidelity's own under its names.
 
 All are registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract`
-of own/features.py give the same features. Its DINOv2 is left out: it takes no weights file and runs code fetched from
+of user/features.py give the same features. Its DINOv2 is left out: it takes no weights file and runs code fetched from
 the network, so nothing would identify its features. An image's features do not depend on its batch. Compare values only
 within one feature space: features are divided by their root mean square, so that x.y/d in KD's kernel is of order 1.
 

@@ -18,10 +18,6 @@ from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.export.loops import diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
 from experiments.export.target import ExportTarget, UnsupportedError
-from experiments.own.conventions import WrappedModel
-from experiments.own.fingerprint import is_random
-from experiments.own.imports import told
-from experiments.own.json_io import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of
@@ -29,6 +25,10 @@ from experiments.run.runs import Run
 from experiments.run.stages import draw
 from experiments.run.study import Notify
 from experiments.run.tables import RunResults
+from experiments.user.conventions import WrappedModel
+from experiments.user.fingerprint import is_random
+from experiments.user.imports import told
+from experiments.user.json_io import write_json, write_text
 from reports.schema import JUDGE
 
 EXPORTS: dict[str, Callable[[ExportTarget], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}

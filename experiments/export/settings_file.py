@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_core.validation import check_fields
-from experiments.own import parsing
 from experiments.run.setting import Ladder, read_ladder
 from experiments.run.study import Study
+from experiments.user import parsing
 
 FORMAT = 1
 
@@ -80,7 +80,7 @@ def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
 def network_and_data(study: Study) -> tuple[str, str]:
     """The network of a study, as tables call it, and its data set with its fingerprint."""
     from diffusion_core.data.load import resolve  # these need torch
-    from experiments.own import external
+    from experiments.user import external
 
     foreign = ":" in study.network
     return external.describe(study.network, study.label) if foreign else study.network, resolve(study.data)

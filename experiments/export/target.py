@@ -13,8 +13,8 @@ import torch
 from diffusion_core.adapters import Adapter, Convention, Sigma
 from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.samplers import Model, Sampler
-from experiments.own.diffusers_unet import Unet
-from experiments.own.network_io import shape_of
+from experiments.user.diffusers_unet import Unet
+from experiments.user.network_io import shape_of
 
 OURS = Convention("edm", Sigma(), "eps")  # of a network that keeps the model contract by itself
 

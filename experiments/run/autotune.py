@@ -17,10 +17,10 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import bind_index, default_batch
 from diffusion_core.tensors import PRECISIONS, computing_in
 from diffusion_core.training import train
-from experiments.own.memory import free, keep_freed
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.machine import Machine, cores, device_name, use_threads
 from experiments.run.networks import RECIPES, Network, Trained
+from experiments.user.memory import free, keep_freed
 
 SAMPLING, TRAINING = "sampling", "training"
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them

@@ -9,13 +9,13 @@ from scipy import stats
 
 from experiments.console import duration, plural
 from experiments.distances.intervals import ENOUGH_NETWORKS, LEVEL, POWER
-from experiments.own.memory import halve_until_it_fits
 from experiments.run.autotune import SAMPLING, ComputeMode, forward, timed
 from experiments.run.cache import Cache
 from experiments.run.identity import uses_user_code
 from experiments.run.networks import TRAIN_COST
 from experiments.run.runner import missing_files, needed_files
 from experiments.run.runs import Run
+from experiments.user.memory import halve_until_it_fits
 from reports.schema import JUDGE
 
 SHOWN_TIMES = 1000  # MMD is small: pages and terminal show it times this

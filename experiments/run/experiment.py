@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from experiments.console import Terminal, status_line
-from experiments.own.imports import of_user
 from experiments.run import dry_run, result_folder, summary
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row
@@ -27,6 +26,7 @@ from experiments.run.runs import Run, filter_runs
 from experiments.run.setup_warnings import check_setup, impossible_note, setup_notes
 from experiments.run.study import Study
 from experiments.run.tables import RunResults, tabulate
+from experiments.user.imports import of_user
 
 FIRST = 0.6  # of the time limit: after it no setting is begun, so that follow-up settings have the rest
 SOON = 20.0  # seconds between lines that say what a network has scored

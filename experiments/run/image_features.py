@@ -27,9 +27,9 @@ from diffusion_core.networks.small import SIDE
 from experiments.console import ProgressCallback, silent
 from experiments.distances.feature_spaces import PYTHON
 from experiments.distances.texture import texture
-from experiments.own.features import batch_size, check_features_repeatable, features_id, open_extractor
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.machine import cores
+from experiments.user.features import batch_size, check_features_repeatable, features_id, open_extractor
 
 SMALL = 64 * 64 * 3  # bytes of an image, below which one thread reads as fast as several, and leaves the cores alone
 VERSION = 3  # of what is stored

@@ -16,9 +16,6 @@ from diffusion_core.validation import one_of
 from experiments.console import duration
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.own import external, network_io
-from experiments.own.features import features_id
-from experiments.own.imports import of_user
 from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.compare import CONTROL
@@ -30,6 +27,9 @@ from experiments.run.result_folder import is_formula
 from experiments.run.runs import OTHER, VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import Notify, Study
+from experiments.user import external, network_io
+from experiments.user.features import features_id
+from experiments.user.imports import of_user
 
 WORTH_COMPILING = 600.0  # seconds of sampling
 MAX_DECODED = 10_000  # latents of the data that are decoded to compare samples with

@@ -21,10 +21,10 @@ from PIL import Image
 
 from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, POWER
 from experiments.entrypoint import program_name
-from experiments.own.json_io import write_json, write_text
 from experiments.run.compare import Row
 from experiments.run.images import FEW
 from experiments.run.machine import describe_machine
+from experiments.user.json_io import write_json, write_text
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import write_report
 from reports.schema import TABLES, written

@@ -27,15 +27,15 @@ from typing import Any
 
 from experiments.console import Terminal, duration, status_line
 from experiments.entrypoint import INTERRUPT
-from experiments.own.imports import told
-from experiments.own.memory import out_of_memory
-from experiments.own.source import OWN, import_own
 from experiments.run import stages
 from experiments.run.cache import PAUSE, Cache, CacheError, LockedError
 from experiments.run.machine import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.runs import Run
 from experiments.run.spot_check import check_score, choose_runs, spot_check
+from experiments.user.imports import told
+from experiments.user.memory import out_of_memory
+from experiments.user.source import OWN, import_own
 
 OUT_OF_MEMORY = "; out of memory, reduce --batch-size"
 KILLED = " (out of memory? reduce --workers)"

@@ -8,8 +8,8 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
 from diffusion_core.validation import check_fields, check_range, one_of
-from experiments.own import parsing
 from experiments.run.identity import NOT_IDENTITY, registered
+from experiments.user import parsing
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,18 @@ from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Sampler
 from experiments.distances.feature_spaces import FEATURES, unsuited_features
 from experiments.entrypoint import program_name
-from experiments.own import external
-from experiments.own.denoising_check import check_denoising
-from experiments.own.features import check_features_repeatable, dimension, dominant_feature
-from experiments.own.fingerprint import check_batch, is_random
-from experiments.own.memory import halve_until_it_fits
-from experiments.own.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 from experiments.run.cache import Cache
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import cores
 from experiments.run.networks import Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.stages import real_samples
+from experiments.user import external
+from experiments.user.denoising_check import check_denoising
+from experiments.user.features import check_features_repeatable, dimension, dominant_feature
+from experiments.user.fingerprint import check_batch, is_random
+from experiments.user.memory import halve_until_it_fits
+from experiments.user.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from experiments.own.fingerprint import is_random
 from experiments.run.cache import Cache
 from experiments.run.image_features import FeatureSpace, ImageSet, compute_features, feature_key
 from experiments.run.networks import Advance, data_of
 from experiments.run.runs import Run
 from experiments.run.stages import decode, draw, measure, ready
+from experiments.user.fingerprint import is_random
 from reports.schema import METRICS
 
 FEWEST, MOST, SHARE = 8, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run

@@ -28,13 +28,13 @@ from experiments.distances.distance import Distance, packed, unpacked
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.reference import FixedReference, ReferenceSet, precision_recall
 from experiments.distances.texture import RealTexture
-from experiments.own.imports import of_user
-from experiments.own.network_io import check_decoded, check_size
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
 from experiments.run.image_features import FeatureSpace, ImageSet, compute_features
 from experiments.run.machine import SHARED_ABOVE, CpuUsage, Machine, device_name, pin_scores
 from experiments.run.networks import Advance, Pretrained, data_of
 from experiments.run.runs import VALUES, Reference, Run
+from experiments.user.imports import of_user
+from experiments.user.network_io import check_decoded, check_size
 
 REPEATS = 20  # of the floor
 log = logging.getLogger(__name__)

@@ -17,7 +17,6 @@ from experiments.distances.duplicates import Groups
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
-from experiments.own.features import batch_size, features_id
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, stored_features
@@ -29,6 +28,7 @@ from experiments.scoring.inputs import FeatureSet, Input, Source, holds_no_set, 
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores, with_limits
 from experiments.scoring.sides import NAME, SpaceResult, in_space
+from experiments.user.features import batch_size, features_id
 from reports.schema import WORSE
 
 GIVEN = "your own"  # the feature space of features that the user computed

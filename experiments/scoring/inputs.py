@@ -22,10 +22,10 @@ from diffusion_core.data.dataset import Images
 from diffusion_core.data.load import NAMES, check_name, load
 from diffusion_core.data.readers import Pixels, Traits, image_files, images_among, read_arrays, read_image
 from experiments.console import progress_bar
-from experiments.own.json_io import read_json
 from experiments.run.cache import Cache, read_header, read_tensors
 from experiments.run.identity import identity_of_json
 from experiments.run.image_features import ImageSet, prefetch
+from experiments.user.json_io import read_json
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 ROUNDED = 1e-3  # of a column's standard deviation

@@ -17,8 +17,6 @@ from torch import Tensor
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.data.load import resolve
 from diffusion_core.exact import Empirical
-from experiments.own import external
-from experiments.own.fingerprint import network_fingerprint
 from experiments.run import autotune, dry_run, stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
@@ -27,6 +25,8 @@ from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.run.setup_warnings import check_setup
 from experiments.sweep import OneSetting
+from experiments.user import external
+from experiments.user.fingerprint import network_fingerprint
 
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]

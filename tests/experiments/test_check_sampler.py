@@ -9,8 +9,8 @@ import pytest
 
 from experiments import check_sampler
 from experiments.conformance_report import read_list
-from experiments.own.json_io import read_json
-from experiments.own.sampler_specs import named
+from experiments.user.json_io import read_json
+from experiments.user.sampler_specs import named
 from reports.render import read_page
 
 MINE = """

@@ -13,10 +13,10 @@ from studies import plan
 
 import experiments
 from diffusion_core.samplers import Euler
-from experiments.own.source import TEXTS
 from experiments.run.identity import identity
 from experiments.run.runs import Run
 from experiments.sweep import read_study
+from experiments.user.source import TEXTS
 
 
 def planned(folder: Path, text: str) -> list[Run]:

@@ -13,13 +13,13 @@ from studies import plan, sides
 
 from diffusion_core.samplers import SAMPLERS, EulerTwoPart, Heun
 from experiments.beta import Beta
-from experiments.own.parsing import parse_sampler
 from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast
 from experiments.run.runs import Run
 from experiments.run.setting import Ladder, Setting
 from experiments.run.tables import RunResults
 from experiments.tune import AGAIN, FRESH, Tune, ladder_for_budget, read_setting
+from experiments.user.parsing import parse_sampler
 from reports.render import read_page
 
 MODEL = """

@@ -17,14 +17,14 @@ import pytest
 from user_images import few_digits
 
 from diffusion_core.samplers import Euler, Sampler
-from experiments.own.features import features_id
-from experiments.own.source import TEXTS
 from experiments.run import networks, stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network, Trained
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
+from experiments.user.features import features_id
+from experiments.user.source import TEXTS
 
 N = 40
 EULER = Euler(0.0)

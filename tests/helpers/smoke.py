@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 
 from experiments import __main__ as program
-from experiments.own.features import features_id
 from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.runs import Reference
+from experiments.user.features import features_id
 
 
 @cache

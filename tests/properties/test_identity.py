@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from diffusion_core.noise import LogNormal, LogUniform, Uniform
 from diffusion_core.samplers import DPMpp2MSDE, Euler, Heun
-from experiments.own.parsing import parse_noise, parse_sampler
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting, read_ladder
+from experiments.user.parsing import parse_noise, parse_sampler
 
 few = st.sampled_from([0.0, 0.5, 1.0])
 laws = st.one_of(

@@ -8,7 +8,7 @@ from experiments.distances.distance import Array
 from experiments.distances.duplicates import duplicate_mask, groups, merge_duplicates, tolerance
 from experiments.distances.kernels import CHUNK
 from experiments.distances.reference import ReferenceSet
-from experiments.own.features import extract
+from experiments.user.features import extract
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from experiments.distances import features as extractors
 from experiments.distances.distance import Distance
 from experiments.distances.features import FEATURES, WEIGHTS, weights_file
 from experiments.distances.reference import FixedReference, ReferenceSet
-from experiments.own.features import dimension, extract, features_id, open_extractor
+from experiments.user.features import dimension, extract, features_id, open_extractor
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
 

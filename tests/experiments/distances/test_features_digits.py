@@ -8,7 +8,7 @@ from safetensors import safe_open
 from diffusion_core.data.dataset import Images
 from experiments.distances.features import WEIGHTS
 from experiments.distances.reference import ReferenceSet, precision_recall
-from experiments.own.features import extract
+from experiments.user.features import extract
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,13 @@ from diffusion_core.data.load import resolve
 from diffusion_core.samplers import Euler
 from experiments.distances.features import weights_file
 from experiments.distances.reference import ReferenceSet
-from experiments.own.features import dimension, extract, features_id
 from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
+from experiments.user.features import dimension, extract, features_id
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import torch
 from diffusion_core import load
 from experiments.distances.quality_gate import MEASURES, no_images
 from experiments.distances.reference import precision_recall
-from experiments.own.features import extract
+from experiments.user.features import extract
 
 REAL = {"precision": 0.9, "recall": 0.8}
 IMAGES, FAR, STATIC = ({"precision": p, "recall": r} for p, r in ((0.6, 0.7), (0.02, 0.0), (0.01, 0.004)))

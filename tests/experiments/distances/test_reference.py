@@ -13,7 +13,7 @@ from diffusion_core.data.dataset import Images
 from experiments.distances import kernels
 from experiments.distances.distance import Array
 from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, precision_recall
-from experiments.own.features import extract
+from experiments.user.features import extract
 
 N = 300
 

@@ -11,10 +11,10 @@ from run_spine import data, silent, trained
 from torch import nn
 
 from diffusion_core.training import train
-from experiments.own.external import WEIGHTS
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Exact, Trained, data_of, last_loss
+from experiments.user.external import WEIGHTS
 
 OPTIONS: dict[str, Any] = {
     **{name: {name: value} for name, value in RECIPES["fast"].items()},

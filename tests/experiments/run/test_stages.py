@@ -18,7 +18,6 @@ from diffusion_core.samplers import Euler, Heun, Sampler
 from diffusion_core.samplers import sample as draw
 from experiments.distances.distance import Distance, unpacked
 from experiments.distances.reference import METRICS, FixedReference, ReferenceSet
-from experiments.own.features import extract
 from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
@@ -26,6 +25,7 @@ from experiments.run.machine import Machine, use_threads
 from experiments.run.networks import Exact, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.setting import Ladder, Setting
+from experiments.user.features import extract
 
 
 @pytest.mark.slow

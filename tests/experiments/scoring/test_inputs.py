@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from user_images import save
 
-from experiments.own.features import extract
 from experiments.run.cache import Cache
 from experiments.run.image_features import (
     PART,
@@ -26,6 +25,7 @@ from experiments.run.image_features import (
 from experiments.run.machine import Machine
 from experiments.scoring.compare import compare, open_all, spaces_of
 from experiments.scoring.inputs import FeatureSet, open_input
+from experiments.user.features import extract
 from reports.schema import NO_DIFFERENCE
 
 RNG = np.random.default_rng(0)

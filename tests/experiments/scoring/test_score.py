@@ -18,7 +18,6 @@ from experiments import compare, score
 from experiments.__main__ import _run
 from experiments.distances.features import WEIGHTS
 from experiments.distances.reference import METRICS
-from experiments.own.json_io import read_json, write_json
 from experiments.run import image_features, spot_check
 from experiments.run.cache import Cache
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, feature_key
@@ -28,6 +27,7 @@ from experiments.run.spot_check import StaleError
 from experiments.scoring.answer import pictures
 from experiments.scoring.compare import question
 from experiments.scoring.inputs import open_input
+from experiments.user.json_io import read_json, write_json
 
 N = 120
 

@@ -10,9 +10,9 @@ from run_spine import forget, user_files
 from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, adapters, load
-from experiments.own.fingerprint import network_fingerprint
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained
+from experiments.user.fingerprint import network_fingerprint
 
 IMAGES = load("mnist5k")
 EXACT = GaussianDenoiser()

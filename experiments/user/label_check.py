@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data.dataset import DataSet
-from experiments.own.noisy_batch import NoisyBatch
+from experiments.user.noisy_batch import NoisyBatch
 
 CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
 SIGMA, GAIN = 5.0, 0.1  # where a label tells most, and the share of the error that another must save

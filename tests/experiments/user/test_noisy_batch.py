@@ -7,7 +7,7 @@ import torch
 
 from diffusion_core import load
 from diffusion_core.data.dataset import Images, Values
-from experiments.own.noisy_batch import linear_errors
+from experiments.user.noisy_batch import linear_errors
 
 
 @pytest.mark.parametrize("shape", [(3000, 1, 6, 6), (2000, 1, 34, 34)], ids=["few values", "many values"])

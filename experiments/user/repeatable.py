@@ -14,7 +14,7 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.own.imports import of_user
+from experiments.user.imports import of_user
 
 SQUARABLE = (1e-18, 1e18)  # levels whose squares are float32
 N_LEVELS = 10_000  # that are drawn from a noise distribution

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import Images
-from experiments.own.json_io import read_json
+from experiments.user.json_io import read_json
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' names and ours
 WEIGHTS = "diffusion_pytorch_model.safetensors"

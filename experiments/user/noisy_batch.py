@@ -10,7 +10,7 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import bind_index
 from diffusion_core.tensors import broadcast_like
-from experiments.own.memory import halve_until_it_fits
+from experiments.user.memory import halve_until_it_fits
 
 SEED = 20_263
 MOST = 2048  # images that the best linear predictor comes from

@@ -1,5 +1,5 @@
 """UNets saved by diffusers, through the wrapper, against diffusers' own loop: the largest relative differences are
-printed by `pytest tests/experiments/own/test_diffusers_unet.py -q -rP`.
+printed by `pytest tests/experiments/user/test_diffusers_unet.py -q -rP`.
 """
 
 import json
@@ -18,7 +18,7 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Euler, checked_steps
 from diffusion_core.schedules import ddpm_table
-from experiments.own.external import describe, fingerprint, load_foreign, notes
+from experiments.user.external import describe, fingerprint, load_foreign, notes
 
 MEAN, STD = 40.0, 70.0  # of the data set in pixel values; its mean in [-1, 1] is -0.69
 SCALE, SHIFT = STD / 127.5, MEAN / 127.5 - 1

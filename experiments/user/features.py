@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from experiments.distances.feature_spaces import FEATURES, PYTHON, check_features
 from experiments.distances.features import check_pixels, extractor, weights_file
-from experiments.own import imports
-from experiments.own.imports import of_user
-from experiments.own.repeatable import check_repeatable
+from experiments.user import imports
+from experiments.user.imports import of_user
+from experiments.user.repeatable import check_repeatable
 
 ALIKE = 0.001  # of the size of a row: by so much may it differ with the batch, by rounding
 ALIKE_BF16 = 0.005  # of the mean row, where a row itself may differ by one unit in the last place, 0.8 %

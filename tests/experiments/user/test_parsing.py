@@ -7,9 +7,9 @@ import pytest
 from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
-from experiments.own.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
 from experiments.run.identity import identity
 from experiments.run.setting import Ladder, read_ladder
+from experiments.user.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
 
 
 @pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)

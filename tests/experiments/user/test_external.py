@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from diffusion_core.data.dataset import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
-from experiments.own.external import WEIGHTS, describe, fingerprint, load_foreign, notes
-from experiments.own.source import TEXTS
 from experiments.run.cache import Cache
 from experiments.run.networks import Trained
 from experiments.run.setting import Ladder
+from experiments.user.external import WEIGHTS, describe, fingerprint, load_foreign, notes
+from experiments.user.source import TEXTS
 
 SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"
 MINE = """

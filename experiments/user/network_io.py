@@ -12,7 +12,7 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.data.dataset import DataSet, Values
 from diffusion_core.samplers import Model
-from experiments.own.imports import of_user
+from experiments.user.imports import of_user
 
 AT_ONCE = 64  # samples that are decoded at a time
 

@@ -22,7 +22,7 @@ from typing import Any
 from diffusion_core.conformance import SamplerFunction, wrappers
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
-from experiments.own import imports, parsing
+from experiments.user import imports, parsing
 
 OWN = "module:function"
 WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.own.source import import_text, text_hash
+from experiments.user.source import import_text, text_hash
 
 
 def split_name(place: str, prefix: str = "") -> tuple[str, str]:

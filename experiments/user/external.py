@@ -22,9 +22,9 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
-from experiments.own import diffusers_unet, imports
-from experiments.own.diffusers_unet import Config
-from experiments.own.imports import of_user
+from experiments.user import diffusers_unet, imports
+from experiments.user.diffusers_unet import Config
+from experiments.user.imports import of_user
 
 PYTHON = "python:"
 NAMED = ("network", "parameterisation", "data")  # what the config of a network of a store has
@@ -69,14 +69,14 @@ def fingerprint(source: str) -> str:
     if kind == "python":
         return imports.code_hash(rest, PYTHON)
     if kind == "checkpoint":
-        config = _checkpoint_config(root)  # behaviour.py hashes the weights; the file also says when it was made
+        config = _checkpoint_config(root)  # fingerprint.py hashes the weights; the file also says when it was made
         text = json.dumps([config[name] for name in NAMED])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
     return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
 
 
 def known_by(files: str, shown: str) -> str:
-    """The fingerprint of a network: a hash of those of its files and of its behaviour (behaviour.py)."""
+    """The fingerprint of a network: a hash of those of its files and of its behaviour (fingerprint.py)."""
     return hashlib.sha256(f"{files} {shown}".encode()).hexdigest()[:12]
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from diffusion_core import adapters, load
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical, GaussianDenoiser
-from experiments.own.conventions import MNIST, RANGES, Hypothesis, hypotheses
-from experiments.own.denoising_check import (
+from experiments.user.conventions import MNIST, RANGES, Hypothesis, hypotheses
+from experiments.user.denoising_check import (
     DIGITS,
     N_IMAGES,
     SIGMAS,
@@ -30,9 +30,9 @@ from experiments.own.denoising_check import (
     _bumps,
     check_denoising,
 )
-from experiments.own.external import remarks
-from experiments.own.fingerprint import network_fingerprint
-from experiments.own.noisy_batch import NoisyBatch, linear_errors
+from experiments.user.external import remarks
+from experiments.user.fingerprint import network_fingerprint
+from experiments.user.noisy_batch import NoisyBatch, linear_errors
 
 WHOLE = load("mnist5k")
 PIXELS = torch.nn.functional.avg_pool2d(WHOLE.pixels[:1000].float(), 2).round()

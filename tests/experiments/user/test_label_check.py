@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from experiments.own.label_check import check_labels
+from experiments.user.label_check import check_labels
 
 DATA = load("mnist5k")
 PIXELS = DATA.pixels.float() / 127.5 - 1

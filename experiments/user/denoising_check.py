@@ -18,11 +18,11 @@ from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import broadcast_like
 from experiments.console import ProgressCallback, silent
-from experiments.own.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
-from experiments.own.imports import of_user
-from experiments.own.label_check import check_labels
-from experiments.own.network_io import shape_of
-from experiments.own.noisy_batch import FEWEST, NoisyBatch, linear_errors
+from experiments.user.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
+from experiments.user.imports import of_user
+from experiments.user.label_check import check_labels
+from experiments.user.network_io import shape_of
+from experiments.user.noisy_batch import FEWEST, NoisyBatch, linear_errors
 
 SIGMAS = geometric(9, 30.0, 0.03)
 # The error at SIGMAS of trained networks. Digits: a network `small` that saw 100,000 images of mnist, on 1,024 test
@@ -232,15 +232,15 @@ class Search:
             best = self._decide([*sizes, *([best.way] if best and best.way else [])])
         if best is None and by_label:  # labels of few classes change too few images to be clear in all of them
             best = self._read(by_label[0])
-        if best and best.way:
-            both = self._decide([best.way.and_then(other) for other in self._solved(best.model)])
-            best = both if both and self._better(both, best) else best
-        if self.doubtful(best or self.start).any():
-            firsts = dict.fromkeys([*ranked[:N_FIRST], *(row for row in rows if row.kind in COMMON)])
-            others = [row for row in rows if row.kind in PAIRED]
-            pairs = [one.and_then(other) for one, other in product(firsts, others) if one.kind != other.kind]
-            both = self._decide(self._rank(pairs, PAIR_LOOK, 0.5)[:FINALISTS])
-            best = both if both and self._better(both, best or self.start) else best
+        if best or self.doubtful(self.start).any():
+            now, firsts = best or self.start, [best.way] if best and best.way else []
+            if self.doubtful(now).any():
+                firsts = [*ranked[:N_FIRST], *(row for row in rows if row.kind in COMMON), *firsts]
+            others = [*self._solved(now.model), *(row for row in rows if row.kind in PAIRED)]
+            both = product(dict.fromkeys(firsts), others)
+            pairs = [first.and_then(other) for first, other in both if first.kind != other.kind]
+            pair = self._decide(self._rank(pairs, PAIR_LOOK, 0.5)[:FINALISTS])
+            best = pair if pair and self._better(pair, now) else best
         self.progress(1.0)
         return best
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from experiments.own import memory
-from experiments.own.memory import halve_until_it_fits
+from experiments.user import memory
+from experiments.user.memory import halve_until_it_fits
 
 ROOT = Path(__file__).parents[3]
 CUDA = "CUDA out of memory. Tried to allocate 20.00 MiB"
@@ -21,7 +21,7 @@ CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't 
 
 LAYERS = """
 import resource, torch
-from experiments.own.memory import keep_freed
+from experiments.user.memory import keep_freed
 
 def pages():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.own.features import check_features_repeatable, dimension, dominant_feature, extract, features_id
-from experiments.own.source import TEXTS
 from experiments.run.runs import Reference
+from experiments.user.features import check_features_repeatable, dimension, dominant_feature, extract, features_id
+from experiments.user.source import TEXTS
 
 SOURCE = """
 import torch
