@@ -117,7 +117,7 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]
     write_json(numbers, {"model": name, "data": images.name, "levels": levels} | verdict)
-    show(name, [*external.notes(options.network), *external.remarks(model)], result)
+    show(name, [*external.notes(options.network), *external.network_notes(model)], result)
     if shown is not None:
         print(f"picture: {image}")
     if not sys.stdout.isatty():

@@ -167,7 +167,7 @@ class Adapter(nn.Module):
         """
         if self.decoder is not None:
             return self.decoder(self.scale * x + self.shift)
-        return self.data.shown(x)
+        return self.data.decode(x)
 
     @property
     def dtype(self) -> torch.dtype | None:

@@ -33,7 +33,7 @@ from experiments.run.machine import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.runs import Run
 from experiments.run.spot_check import check_score, choose_runs, spot_check
-from experiments.user.imports import told
+from experiments.user.imports import format_error
 from experiments.user.memory import out_of_memory
 from experiments.user.source import OWN, import_own
 
@@ -188,7 +188,7 @@ def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None])
 
 def error_line(error: BaseException) -> str:
     """Why something failed, in one line."""
-    return str(error) if isinstance(error, ValueError) else told(error)
+    return str(error) if isinstance(error, ValueError) else format_error(error)
 
 
 def count_in(made: MutableSequence[float], number: int) -> Advance:

@@ -67,7 +67,7 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
         what = f"samples are compared with {reference.n:,} decoded latents of the data"
         found.append(f"{what}, so what the autoencoder itself loses is not seen; name real images with --images")
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
-        found += [*external.notes(network.source), *external.remarks(network.untrained())]
+        found += [*external.notes(network.source), *external.network_notes(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):
             found.append("the network is given the index of each sample: intervals hold for these prompts")
     return [*dict.fromkeys(found)]

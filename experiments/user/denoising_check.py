@@ -19,7 +19,7 @@ from diffusion_core.schedules import geometric
 from diffusion_core.tensors import broadcast_like
 from experiments.console import ProgressCallback, silent
 from experiments.user.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 from experiments.user.label_check import check_labels
 from experiments.user.network_io import shape_of
 from experiments.user.noisy_batch import FEWEST, NoisyBatch, linear_errors
@@ -100,7 +100,7 @@ class CheckResult:
         return (min(longest), max(longest)) if longest and len(longest) >= needed else None
 
 
-@of_user("model", ValueError)
+@user_code_errors("model", ValueError)
 def check_denoising(model: Model, images: DataSet, device: str, progress: ProgressCallback = silent) -> CheckResult:
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
 

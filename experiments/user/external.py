@@ -24,7 +24,7 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.user import diffusers_unet, imports
 from experiments.user.diffusers_unet import Config
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 PYTHON = "python:"
 NAMED = ("network", "parameterisation", "data")  # what the config of a network of a store has
@@ -107,7 +107,7 @@ def notes(source: str) -> list[str]:
     return [f"it was trained on {_checkpoint_config(root)['data']}, in standard deviations of that data set"]
 
 
-def remarks(model: Model) -> list[str]:
+def network_notes(model: Model) -> list[str]:
     """What an adapter does besides converting units, one sentence each."""
     if not isinstance(model, adapters.Adapter):
         return []
@@ -148,7 +148,7 @@ def _python(rest: str, images: DataSet, device: str) -> Model:
     model: Any = imports.load_object(rest, PYTHON, of="model ")
     if isinstance(model, adapters.Adapter):
         _check_data(rest, model.data, images)
-    with of_user(f"model python:{rest}"):
+    with user_code_errors(f"model python:{rest}"):
         return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from experiments.distances.feature_spaces import FEATURES, PYTHON, check_features
 from experiments.distances.features import check_pixels, extractor, weights_file
 from experiments.user import imports
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 from experiments.user.repeatable import check_repeatable
 
 ALIKE = 0.001  # of the size of a row: by so much may it differ with the batch, by rounding
@@ -117,7 +117,7 @@ def feature_rows(name: str, function: Any, pixels: Tensor) -> Tensor:
 
     ValueError if it raises an error, or if what it returns is not one row of finite numbers for each image.
     """
-    with of_user(f"features {name}", ValueError):
+    with user_code_errors(f"features {name}", ValueError):
         out = torch.as_tensor(function(pixels.clone())).detach().float().cpu()
     if out.ndim != 2 or len(out) != len(pixels) or out.shape[1] == 0:
         raise ValueError(

@@ -46,7 +46,7 @@ def source_file(place: str, prefix: str = "") -> Path:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the packages above it are run, and may raise anything
-        raise ValueError(f"{prefix}{module}: importing its package failed: {told(error)}") from error
+        raise ValueError(f"{prefix}{module}: importing its package failed: {format_error(error)}") from error
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         where = f"in {here} or among installed packages"
         raise ValueError(f"{prefix}{module}: there is no module file of this name {where}")
@@ -64,7 +64,7 @@ def load_object(place: str, prefix: str = "", *, of: str = "") -> Any:
     """
     module, attribute = split_name(place, prefix)
     file = source_file(place, prefix)
-    with of_user(f"{of}{prefix}{place}: importing {module} failed", ValueError):
+    with user_code_errors(f"{of}{prefix}{place}: importing {module} failed", ValueError):
         imported = sys.modules.get(module) or import_text(module, file)
         exists = hasattr(imported, attribute)
     if not exists:
@@ -95,7 +95,7 @@ def _meant(module: str, attribute: str, prefix: str) -> str:
     return f"; did you mean {prefix}{'.'.join(path.parts)}:{attribute}?"
 
 
-def told(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """An error in one line: its notes, type and message, or its file and line if it has no message."""
     name, message = type(error).__name__, " ".join(str(error).split())
     if message:
@@ -106,7 +106,7 @@ def told(error: BaseException) -> str:
 
 
 @contextmanager
-def of_user(what: str, *also: type[Exception], file: Path | None = None) -> Iterator[None]:
+def user_code_errors(what: str, *also: type[Exception], file: Path | None = None) -> Iterator[None]:
     """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`.
 
     `file`: of the code, so that the message has the line in it, if that is known.
@@ -120,7 +120,7 @@ def of_user(what: str, *also: type[Exception], file: Path | None = None) -> Iter
             if isinstance(error, ValueError) and not isinstance(error, also):
                 raise
             line = f"line {number}: " if file and (number := _line(error, file)) else ""
-            raise ValueError(f"{what}: {line}{told(error)}") from error
+            raise ValueError(f"{what}: {line}{format_error(error)}") from error
 
 
 def _line(error: BaseException, file: Path) -> int | None:

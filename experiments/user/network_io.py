@@ -12,7 +12,7 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.data.dataset import DataSet, Values
 from diffusion_core.samplers import Model
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 AT_ONCE = 64  # samples that are decoded at a time
 
@@ -21,7 +21,7 @@ def shape_of(model: Model, data: DataSet) -> tuple[int, ...]:
     """The shape of x without the batch: that of the data, unless a network with `decode` says otherwise."""
     if not callable(getattr(model, "decode", None)) or (shape := getattr(model, "shape", None)) is None:
         return data.shape
-    with of_user("shape", ValueError):
+    with user_code_errors("shape", ValueError):
         shape = tuple(shape)
     if not all(type(side) is int and side > 0 for side in shape):
         raise ValueError(f"shape={shape!r}: it must be a tuple of whole numbers, that of x without the batch")
@@ -34,13 +34,13 @@ def has_decode(model: Model | None) -> bool:
 
 
 @torch.no_grad()
-@of_user("decode")
+@user_code_errors("decode")
 def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
     """What samples x (n, *shape) show, on the CPU: images uint8 (n, C, H, W), or points float32 (n, d).
 
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
     """
-    decode: Any = getattr(model, "decode") if has_decode(model) else data.shown  # noqa: B009  # mypy knows none
+    decode: Any = getattr(model, "decode") if has_decode(model) else data.decode  # noqa: B009  # mypy knows none
     parts = [decode(part) for part in x.split(AT_ONCE)]
     if wrong := [type(part).__name__ for part in parts if not isinstance(part, Tensor)]:
         raise ValueError(f"decode: it gave {wrong[0]}; it must be a tensor, uint8 (n, C, H, W)")

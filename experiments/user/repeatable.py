@@ -14,7 +14,7 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 SQUARABLE = (1e-18, 1e18)  # levels whose squares are float32
 N_LEVELS = 10_000  # that are drawn from a noise distribution
@@ -73,7 +73,7 @@ def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int,
         *_, last = checked_steps(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
         return last.clone()
 
-    with of_user(what):
+    with user_code_errors(what):
         try:
             samples(torch.arange(N_INPUTS))
         except Exception:

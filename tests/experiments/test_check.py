@@ -147,21 +147,21 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
 
 
 def test_doubts_are_said_before_a_run(here: Path) -> None:
-    def said(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
+    def find_doubts(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
         return check_setup([run(name, Ladder("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
 
-    assert said("right") == []
-    assert said("right", 900.0, 0.03) == [
+    assert find_doubts("right") == []
+    assert find_doubts("right", 900.0, 0.03) == [
         "a ladder goes down to sigma 0.03, but the network knows no level below 0.0363",
         "a ladder begins at sigma 900, but the network knows no level above 571",
     ]
-    (doubt,) = said("wrong")
+    (doubt,) = find_doubts("wrong")
     assert doubt.startswith("python:test_check:wrong: error at sigma") and "check its range" in doubt
     see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.run.setup_warnings.check_denoising", lambda *_: pytest.fail("it was asked twice"))
-        assert said("wrong") == [doubt]
+        assert find_doubts("wrong") == [doubt]
 
 
 @pytest.mark.slow
@@ -197,7 +197,7 @@ def test_every_argument_of_an_adapter_is_part_of_the_models_identity(change: dic
     """Also where the outputs for the first eight samples are the same, as those of 10 and of 20 classes are."""
     usual = {"labels": "balanced", "n_classes": 10}
 
-    def known(options: dict[str, object]) -> str:
+    def identify(options: dict[str, object]) -> str:
         return network_fingerprint(adapters.edm(lambda z, t, labels: 0 * z, DATA, **options), DATA, "cpu")  # type: ignore[arg-type]
 
-    assert known(usual) == known(dict(usual)) != known(usual | change)
+    assert identify(usual) == identify(dict(usual)) != identify(usual | change)

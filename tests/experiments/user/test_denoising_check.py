@@ -30,7 +30,7 @@ from experiments.user.denoising_check import (
     _bumps,
     check_denoising,
 )
-from experiments.user.external import remarks
+from experiments.user.external import network_notes
 from experiments.user.fingerprint import network_fingerprint
 from experiments.user.noisy_batch import NoisyBatch, linear_errors
 
@@ -172,7 +172,7 @@ def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
     assert result.usable == pytest.approx((low, 30.0), rel=1e-2)
 
 
-def told(change: Change) -> Callable[..., Tensor]:
+def with_time(change: Change) -> Callable[..., Tensor]:
     """A network of DDPM that is told another time than it expects."""
     return lambda z, t: ddpm()(z, change(t))
 
@@ -244,10 +244,10 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
        for dim, to in ((3, "left to right"), (2, "upside down"))},
     "counts from 1": (vp(ddpm(level=level_of(HUNDRED_FROM_1)), time=HUNDRED), TIME + "first=1 better"),
     "counts from 0": (vp(ddpm(level=level_of(HUNDRED)), time=HUNDRED_FROM_1), TIME + "first=0 better"),
-    "20 later": (vp(told(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
-    "20 earlier": (vp(told(lambda t: (t - 20).clamp(min=0))), TOLD + "t + 20)"),
+    "20 later": (vp(with_time(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
+    "20 earlier": (vp(with_time(lambda t: (t - 20).clamp(min=0))), TOLD + "t + 20)"),
     "betas that end late": (vp(ddpm(), time=SHORT), TIME + "time=linear_betas() better"),
-    "backwards": (vp(told(lambda t: 999 - t)), TOLD + "999 - t)"),
+    "backwards": (vp(with_time(lambda t: 999 - t)), TOLD + "999 - t)"),
     "t / 1000": (vp(ddpm(level=lambda t: OF_TABLE(1000 * t))), TOLD + "t / 1000)"),
     "sigma": (vp(ddpm(level=lambda t: t)), TIME + "time=Sigma() better"),
     "cosine betas": (vp(ddpm(level=lambda t: OF_COSINE((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
@@ -390,14 +390,14 @@ def test_good_is_nearly_as_good_as_a_well_trained_network_where_one_is_known() -
 
 def test_what_an_adapter_does_is_said() -> None:
     make = partial(adapters.flow, lambda z, t, y: z, DATA, side=14, n_classes=10, null_label=10)
-    assert remarks(make(labels="balanced", guidance=3.0)) == [
+    assert network_notes(make(labels="balanced", guidance=3.0)) == [
         "it denoises the middle 14x14 pixels; the border of 1 is the same in all images, so it is denoised exactly",
         "its labels are balanced: sample i has label i mod 10",
         "classifier-free guidance 3: one evaluation is two passes of its network; check measures its errors "
         "without guidance",
     ]
-    assert "all its samples have label 4" in remarks(make(labels=4))[1]
-    assert remarks(EXACT) == []
+    assert "all its samples have label 4" in network_notes(make(labels=4))[1]
+    assert network_notes(EXACT) == []
 
 
 def test_the_result_shows_one_image_at_each_level() -> None:

@@ -62,13 +62,13 @@ def raises(x: Tensor, sigma: Tensor) -> Tensor:
     raise KeyError
 
 
-def known(model: Any) -> str:
+def identify(model: Any) -> str:
     return network_fingerprint(model, IMAGES, "cpu")
 
 
 def test_parameters_and_outputs_count() -> None:
-    assert known(Network().eval()) == known(Network().eval()) != known(Network(1.001).eval())
-    assert known(EXACT) == known(lambda x, sigma: EXACT(x, sigma)) != known(lambda x, sigma: EXACT(x, sigma) * 1.001)
+    assert identify(Network().eval()) == identify(Network().eval()) != identify(Network(1.001).eval())
+    assert identify(EXACT) == identify(lambda x, sigma: EXACT(x, sigma)) != identify(lambda x, sigma: EXACT(x, sigma) * 1.001)
 
 
 WRONG: dict[str, tuple[Any, str]] = {
@@ -93,13 +93,13 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("model", "message"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        known(model)
+        identify(model)
 
 
 def test_a_model_that_says_it_is_random_is_taken() -> None:
     model = Network().train()
     model.random = True
-    assert known(model) == known(model)
+    assert identify(model) == identify(model)
 
 
 def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
