@@ -65,7 +65,7 @@ def check_network(
         ValueError: the model cannot be used at all, see `behaviour`.
     """
     from experiments.user.denoising_check import check_denoising
-    from experiments.user.fingerprint import network_fingerprint
+    from experiments.user.network_io import network_fingerprint
 
     network_fingerprint(model, data, device)
     return check_denoising(model, data, device, progress)

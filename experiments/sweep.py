@@ -37,9 +37,8 @@ from experiments.entrypoint import program_name
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study
-from experiments.user.imports import user_code_errors
+from experiments.user.imports import OWN, import_own, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
-from experiments.user.source import OWN, import_own
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."

@@ -26,9 +26,9 @@ from experiments.run.stages import draw
 from experiments.run.study import Notify
 from experiments.run.tables import RunResults
 from experiments.user.conventions import WrappedModel
-from experiments.user.fingerprint import is_random
 from experiments.user.imports import format_error
 from experiments.user.json_io import write_json, write_text
+from experiments.user.network_io import is_random
 from reports.schema import JUDGE
 
 EXPORTS: dict[str, Callable[[ExportTarget], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}

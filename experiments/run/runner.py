@@ -33,9 +33,8 @@ from experiments.run.machine import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.runs import Run
 from experiments.run.spot_check import check_score, choose_runs, spot_check
-from experiments.user.imports import format_error
+from experiments.user.imports import OWN, format_error, import_own
 from experiments.user.memory import out_of_memory
-from experiments.user.source import OWN, import_own
 
 OUT_OF_MEMORY = "; out of memory, reduce --batch-size"
 KILLED = " (out of memory? reduce --workers)"

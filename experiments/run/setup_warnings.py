@@ -20,8 +20,8 @@ from experiments.run.stages import real_samples
 from experiments.user import external
 from experiments.user.denoising_check import check_denoising
 from experiments.user.features import check_features_repeatable, dimension, dominant_feature
-from experiments.user.fingerprint import check_batch, is_random
 from experiments.user.memory import halve_until_it_fits
+from experiments.user.network_io import check_batch, is_random
 from experiments.user.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 
 FEW_IMAGES = 300  # number of distinct images

@@ -81,7 +81,10 @@ def draw(
     after_batch: Callable[[int], None] | None = None,
 ) -> Tensor:
     """The samples of a run with these indices, in order (n, *shape)."""
-    with computing_in(run.machine.precision, run.machine.device), user_code_errors(f"sampler {run.setting.sampler.name}"):
+    with (
+        computing_in(run.machine.precision, run.machine.device),
+        user_code_errors(f"sampler {run.setting.sampler.name}"),
+    ):
         return draw_with(
             model,
             run.sigmas,

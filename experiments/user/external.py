@@ -39,11 +39,9 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
         source: one of `SPELLINGS`.
         images: the data set that is sampled; its mean and std define our units.
         label: for a class-conditional diffusers model, the class of all samples or "balanced"; else None.
-        device: cpu or cuda. A `python:` model is moved there if it is an nn.Module; other callables are used as they
-            are.
+        device: where an nn.Module is moved; other callables are used as they are.
 
-    Raises:
-        ValueError: an unknown spelling; the model is missing, or does not suit the images or the label.
+    ValueError for an unknown spelling, and for a model that is missing, or does not suit the images or the label.
     """
     kind, rest, root = _split(source)
     if kind == "diffusers":
@@ -62,22 +60,26 @@ def fingerprint(source: str) -> str:
     """The first 12 hex digits of a SHA-256 of the files that determine the model. It stays the same in a moved folder.
 
     Those of a folder are the weight and config files that are read, with their names. For `python:` it is the text of
-    the module and of what it imports from its folder (source.py), with the attribute's name, but *not* what it reads.
+    the module and of what it imports from its folder (imports.py), with the attribute's name, but *not* what it reads.
     ValueError for an unknown spelling or a missing model.
     """
     kind, rest, root = _split(source)
     if kind == "python":
         return imports.code_hash(rest, PYTHON)
     if kind == "checkpoint":
-        config = _checkpoint_config(root)  # fingerprint.py hashes the weights; the file also says when it was made
+        config = _checkpoint_config(root)  # network_io.py hashes the weights; the file also says when it was made
         text = json.dumps([config[name] for name in NAMED])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-    return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in diffusers_unet.find(root).files):
+        with path.open("rb") as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
-def known_by(files: str, shown: str) -> str:
-    """The fingerprint of a network: a hash of those of its files and of its behaviour (fingerprint.py)."""
-    return hashlib.sha256(f"{files} {shown}".encode()).hexdigest()[:12]
+def network_id(files: str, outputs: str) -> str:
+    """What a network is known by: a hash of the fingerprint of its files and of that of its outputs (network_io.py)."""
+    return hashlib.sha256(f"{files} {outputs}".encode()).hexdigest()[:12]
 
 
 def describe(source: str, label: Labels = None) -> str:
@@ -87,9 +89,8 @@ def describe(source: str, label: Labels = None) -> str:
         return f"{PYTHON}{':'.join(imports.split_name(rest, PYTHON))}"
     if kind == "diffusers":
         diffusers_unet.find(root)
-        parts = ["UNet2DModel"]
-        if label is not None:
-            parts.append("balanced labels" if label == "balanced" else f"label {label}")
+        of_label = "balanced labels" if label == "balanced" else f"label {label}"
+        parts = ["UNet2DModel", *[of_label] * (label is not None)]
     else:
         config = _checkpoint_config(root)
         parts = [config["network"], config["parameterisation"]]
@@ -113,17 +114,14 @@ def network_notes(model: Model) -> list[str]:
         return []
     convention, sentences = model.convention, []
     if model.edge:
-        side = convention.side
-        sentences.append(
-            f"it denoises the middle {side}x{side} pixels; the border of {model.edge} is the same in all images, so it "
-            "is denoised exactly"
-        )
+        middle = f"it denoises the middle {convention.side}x{convention.side} pixels"
+        border = f"the border of {model.edge} is the same in all images, so it is denoised exactly"
+        sentences.append(f"{middle}; {border}")
     if convention.labels == "balanced":
         sentences.append(f"its labels are balanced: sample i has label i mod {convention.n_classes}")
     elif convention.labels is not None:
-        sentences.append(
-            f"all its samples have label {convention.labels}, but they are compared with images of all classes"
-        )
+        one_label = f"all its samples have label {convention.labels}"
+        sentences.append(f"{one_label}, but they are compared with images of all classes")
     if model.decoder is not None:
         sentences.append("its samples are latents, which are decoded before they are compared")
     if convention.guidance != 1:
@@ -178,27 +176,15 @@ def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
     return model.to(device).eval()
 
 
-def _checkpoint_file(root: Path) -> Path:
-    if not root.is_file():
-        raise ValueError(f"checkpoint:{root}: there is no such file; it must be a networks/ID.safetensors of a store")
-    return root
-
-
 def _checkpoint_config(root: Path) -> Config:
     """The config of a network trained here, from the header of its file."""
+    if not root.is_file():
+        raise ValueError(f"checkpoint:{root}: there is no such file; it must be a networks/ID.safetensors of a store")
     try:
-        with safe_open(_checkpoint_file(root), framework="pt") as file:
+        with safe_open(root, framework="pt") as file:
             config = json.loads((file.metadata() or {})["config"])
     except (SafetensorError, OSError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint:{root}: it is no network of a store ({type(error).__name__})") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), str) for name in NAMED):
         raise ValueError(f"checkpoint:{root}: it is no network of a store; its config lacks {', '.join(NAMED)}")
     return config
-
-
-def _digest(files: dict[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        with path.open("rb") as file:
-            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()[:12]

@@ -26,7 +26,7 @@ from experiments.run.setting import Ladder, Setting
 from experiments.run.setup_warnings import check_setup
 from experiments.sweep import OneSetting
 from experiments.user import external
-from experiments.user.fingerprint import network_fingerprint
+from experiments.user.network_io import network_fingerprint
 
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]

@@ -31,7 +31,7 @@ from experiments.user.denoising_check import (
     check_denoising,
 )
 from experiments.user.external import network_notes
-from experiments.user.fingerprint import network_fingerprint
+from experiments.user.network_io import network_fingerprint
 from experiments.user.noisy_batch import NoisyBatch, linear_errors
 
 WHOLE = load("mnist5k")

@@ -20,7 +20,7 @@ from experiments.run.cache import Cache
 from experiments.run.networks import Trained
 from experiments.run.setting import Ladder
 from experiments.user.external import WEIGHTS, describe, fingerprint, load_foreign, notes
-from experiments.user.source import TEXTS
+from experiments.user.imports import TEXTS
 
 SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"
 MINE = """

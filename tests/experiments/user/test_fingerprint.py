@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from diffusion_core import GaussianDenoiser, adapters, load
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained
-from experiments.user.fingerprint import network_fingerprint
+from experiments.user.network_io import network_fingerprint
 
 IMAGES = load("mnist5k")
 EXACT = GaussianDenoiser()
@@ -68,7 +68,11 @@ def identify(model: Any) -> str:
 
 def test_parameters_and_outputs_count() -> None:
     assert identify(Network().eval()) == identify(Network().eval()) != identify(Network(1.001).eval())
-    assert identify(EXACT) == identify(lambda x, sigma: EXACT(x, sigma)) != identify(lambda x, sigma: EXACT(x, sigma) * 1.001)
+    assert (
+        identify(EXACT)
+        == identify(lambda x, sigma: EXACT(x, sigma))
+        != identify(lambda x, sigma: EXACT(x, sigma) * 1.001)
+    )
 
 
 WRONG: dict[str, tuple[Any, str]] = {

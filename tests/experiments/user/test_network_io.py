@@ -9,8 +9,7 @@ from torch import Tensor
 from diffusion_core import adapters, load
 from diffusion_core.data.dataset import Values
 from experiments.user.denoising_check import check_denoising
-from experiments.user.fingerprint import network_fingerprint
-from experiments.user.network_io import check_decoded, check_size, clean, decoded, shape_of
+from experiments.user.network_io import check_decoded, check_size, clean, decoded, network_fingerprint, shape_of
 
 DIGITS = load("mnist5k")
 LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.0)
