@@ -17,6 +17,7 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
+from diffusion_core.adapters.adapter import data_scale
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical, GaussianDenoiser
 from experiments.user.conventions import MNIST, RANGES, Hypothesis, hypotheses
@@ -185,7 +186,7 @@ def negative_from_0(z: Tensor, t: Tensor) -> Tensor:
 
 def smaller(z: Tensor, sigma: Tensor) -> Tensor:
     """D(x, sigma) on the middle 28x28 pixels of WHOLE, which takes other sizes too, as convolutions do."""
-    scale, shift = adapters.units((-1, 1), WHOLE)
+    scale, shift = data_scale((-1, 1), WHOLE)
     eps = INNER((z - shift) / scale, sigma / scale) if z.shape[2] == 28 else 0 * z
     return z - sigma.view(-1, 1, 1, 1) * eps
 
