@@ -1,7 +1,7 @@
 """Whether a network from elsewhere denoises as it should: its error at ten noise levels, and likely causes of doubt.
 
-`behaviour` refuses models that cannot be used at all. What is found here are doubts: the model runs, but it may have
-been wrapped wrongly, and then every result about it would be wrong without an error.
+`network_fingerprint` refuses models that cannot be used at all. What is found here are doubts: the model runs, but it
+may have been wrapped wrongly, and then every result about it would be wrong without an error.
 """
 
 import math
@@ -105,7 +105,7 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
 
     Args:
-        model: on `device`; `behaviour` has accepted it. Hypotheses are tried for adapters.
+        model: on `device`; `network_fingerprint` has accepted it. Hypotheses are tried for adapters.
         images: the data set that is sampled. Classes are denoised under their own labels, without guidance, which makes
             an estimate sharper than the best one.
         progress: called with the share of the hypotheses that are tried.
@@ -113,22 +113,20 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     ValueError if the network does not work on these data: then nothing is known about it.
     """
     if (shape := shape_of(model, images)) != images.shape:
-        raise ValueError(
-            f"its x has shape {shape}, and data={images.name!r} {images.shape}, so it cannot be checked: save the "
-            "latents of images, and name them as --data latents:FILE.npy"
-        )
+        shapes = f"its x has shape {shape}, and data={images.name!r} {images.shape}"
+        how = "save the latents of images, and name them as --data latents:FILE.npy"
+        raise ValueError(f"{shapes}, so it cannot be checked: {how}")
     plain = model.with_convention(guidance=1.0) if isinstance(model, Adapter) else model
-    batch = NoisyBatch(images, _choose(model, images), SIGMAS, device)
+    label = model.convention.labels if isinstance(model, Adapter) else None
+    of_class = (images.labels == label).nonzero().flatten() if isinstance(label, int) else torch.arange(0)
+    chosen = (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
+    batch = NoisyBatch(images, chosen, SIGMAS, device)
     eps = batch.eps(plain)
     errors, unknown = batch.errors(eps), [None] * len(SIGMAS)
     times = plain.times(torch.tensor(SIGMAS)).tolist() if isinstance(plain, Adapter) else unknown
-    columns = (
-        errors.mean(dim=1).tolist(),
-        linear_errors(images, SIGMAS),
-        WELL_TRAINED.get(images.name, unknown),
-        times,
-    )
-    levels = [Level(*row) for row in zip(SIGMAS, *columns, _known(plain).tolist(), strict=True)]
+    linear, trained = linear_errors(images, SIGMAS), WELL_TRAINED.get(images.name, unknown)
+    columns = SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, _known(plain).tolist()
+    levels = [Level(*row) for row in zip(*columns, strict=True)]
     doubts = list(_bumps(levels))
     if isinstance(model, Adapter) and isinstance(plain, Adapter):
         labels, about_labels = check_labels(model, images, device)
@@ -140,13 +138,6 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
         doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     denoised = batch.x - broadcast_like(batch.x, batch.sigma) * eps
     return CheckResult(levels, doubts, *(batch.first(part, 1).cpu() for part in (batch.x0, batch.x, denoised)))
-
-
-def _choose(model: Model, images: DataSet) -> Tensor:
-    """The indices of the images: the first ones, of one class if the model has one."""
-    label = model.convention.labels if isinstance(model, Adapter) else None
-    of_class = (images.labels == label).nonzero().flatten() if isinstance(label, int) else torch.arange(0)
-    return (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
 
 
 def _known(model: Model) -> Tensor:

@@ -66,10 +66,8 @@ def check_decoded(out: Tensor, n: int) -> None:
     images = out.ndim == 4 and out.dtype == torch.uint8 and out.shape[1] in (1, 3)
     points = out.ndim == 2 and out.dtype == torch.float32 and bool(out.isfinite().all())
     if len(out) != n or not (images or points):
-        raise ValueError(
-            f"decode: it gave {out.dtype} {tuple(out.shape)} for {n} samples; it must be uint8 (n, C, H, W) with C 1 "
-            "or 3, or finite float32 (n, d)"
-        )
+        must = "it must be uint8 (n, C, H, W) with C 1 or 3, or finite float32 (n, d)"
+        raise ValueError(f"decode: it gave {out.dtype} {tuple(out.shape)} for {n} samples; {must}")
 
 
 def check_size(shape: tuple[int, ...], data: DataSet) -> None:

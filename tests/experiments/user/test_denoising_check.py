@@ -356,7 +356,7 @@ def level(sigma: float, error: float, trained: float | None = None, known: bool 
 
 
 def test_a_level_without_an_answer_is_refused() -> None:
-    """The few images that `behaviour` asks for do not have this level."""
+    """The few images that `network_fingerprint` asks for do not have this level."""
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
         return EXACT(x, sigma) / ((sigma < 5) | (sigma > 8)).view(-1, 1, 1, 1)
