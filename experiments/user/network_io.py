@@ -35,11 +35,9 @@ def shape_of(model: Model, data: DataSet) -> tuple[int, ...]:
     """The shape of x without the batch: that of the data, unless a network with `decode` says otherwise."""
     if not callable(getattr(model, "decode", None)) or (shape := getattr(model, "shape", None)) is None:
         return data.shape
-    with user_code_errors("shape", ValueError):
-        shape = tuple(shape)
-    if not all(type(side) is int and side > 0 for side in shape):
+    if not isinstance(shape, tuple | list) or not all(type(side) is int and side > 0 for side in shape):
         raise ValueError(f"shape={shape!r}: it must be a tuple of whole numbers, that of x without the batch")
-    return shape
+    return tuple(shape)
 
 
 def has_decode(model: Model | None) -> bool:
@@ -55,10 +53,7 @@ def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
     """
     decode: Any = getattr(model, "decode") if has_decode(model) else data.decode  # noqa: B009  # mypy knows none
-    parts = [decode(part) for part in x.split(AT_ONCE)]
-    if wrong := [type(part).__name__ for part in parts if not isinstance(part, Tensor)]:
-        raise ValueError(f"decode: it gave {wrong[0]}; it must be a tensor, uint8 (n, C, H, W)")
-    return torch.cat([part.cpu() for part in parts])
+    return torch.cat([decode(part).cpu() for part in x.split(AT_ONCE)])
 
 
 def check_decoded(out: Tensor, n: int) -> None:
