@@ -177,12 +177,7 @@ class Search:
     """
 
     def __init__(
-        self,
-        model: Adapter,
-        batch: NoisyBatch,
-        levels: Sequence[Level],
-        errors: Tensor,
-        progress: ProgressCallback = silent,
+        self, model: Adapter, batch: NoisyBatch, levels: Sequence[Level], errors: Tensor, progress: ProgressCallback
     ) -> None:
         self.model, self.batch, self.levels, self.progress, self.known = model, batch, levels, progress, _known(model)
         linear = torch.tensor([level.linear for level in levels], dtype=torch.float64)
@@ -200,11 +195,11 @@ class Search:
         if cause:
             yield _doubtful(self.levels, cause)
         if limited.any():
-            sigmas, of_x0 = _span(limited), (now.mean * SIGMAS_SQUARED)[limited].mean()
+            of_x0 = f"{(now.mean * SIGMAS_SQUARED)[limited].mean():.2g}"
             fine = [sigma for sigma, fits in zip(SIGMAS, now.mean <= self.limits, strict=True) if fits]
             end = min(fine, default=SIGMAS[0])
             yield (
-                f"it predicts x0, with an error of {of_x0:.2g} at sigma {sigmas}: in eps that is {of_x0:.2g} / sigma^2 "
+                f"it predicts x0, with an error of {of_x0} at sigma {_span(limited)}: in eps that is {of_x0} / sigma^2 "
                 f"and of no use there; end ladders at sigma {end:.2g}, with a last step to 0 (end=0)"
             )
 

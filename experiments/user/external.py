@@ -49,10 +49,8 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
             raise ValueError(f"diffusers: its networks work on pixels, but data={images.name!r} has none")
         return diffusers_unet.load(root, images, label, device)
     if label is not None:
-        raise ValueError(
-            f"label={label}: {kind}: models take no label, only class-conditional diffusers: models do; adapters in a "
-            "Python file have an argument labels"
-        )
+        only = "only class-conditional diffusers: models do; adapters in a Python file have an argument labels"
+        raise ValueError(f"label={label}: {kind}: models take no label, {only}")
     return _python(rest, images, device) if kind == "python" else _checkpoint(root, images, device)
 
 
@@ -157,11 +155,9 @@ def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:
     if not (same and made_for.shape == images.shape):
         described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
         typed = [re.sub("@[0-9a-f]{12}$", "", d.name) for d in (made_for, images)]  # without a fingerprint
-        raise ValueError(
-            f"python:{rest}: it was made for data={made_for.name!r} ({described[0]}), but "
-            f"data={images.name!r} has {described[1]}; give both the same data, here "
-            f'load("{typed[1]}") in your file, or --data {typed[0]}'
-        )
+        differ = f"it was made for data={made_for.name!r} ({described[0]}), but data={images.name!r} has {described[1]}"
+        how = f'give both the same data, here load("{typed[1]}") in your file, or --data {typed[0]}'
+        raise ValueError(f"python:{rest}: {differ}; {how}")
 
 
 def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:

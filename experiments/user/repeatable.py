@@ -31,16 +31,13 @@ def check_repeatable(
     hint: str = "",
     of_means: bool = False,
 ) -> Tensor:
-    """function(0, ..., n - 1), the rows (n, ...) of n inputs.
+    """function(0, ..., n - 1), the rows (n, ...) of n inputs. ValueError if they change with what is asked beside them.
 
     Args:
         function: the rows of the inputs with these indices, in their order.
         tolerance: largest relative difference of a row between batches, by rounding.
         few: at most so many inputs alone; fewer than n, at least one.
         of_means: whether means over the rows are compared.
-
-    Raises:
-        ValueError: rows differ.
     """
     every = torch.arange(n)
     order = (every ^ 1).clamp(max=n - 1)  # neighbours change places, which in batches for networks have equal levels

@@ -20,6 +20,7 @@ from diffusion_core import adapters, load
 from diffusion_core.adapters.adapter import data_scale
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical, GaussianDenoiser
+from experiments.console import silent
 from experiments.user.conventions import MNIST, RANGES, Hypothesis, hypotheses
 from experiments.user.denoising_check import (
     DIGITS,
@@ -346,7 +347,7 @@ def test_a_hypothesis_that_gains_more_than_it_loses_is_named(now: Network, bette
     model, right = (adapters.edm(net, POINTS, predicts="eps") for net in (now, better))
     batch, linear = NoisyBatch(POINTS, torch.arange(N_IMAGES), SIGMAS, "cpu"), linear_errors(POINTS, SIGMAS)
     levels = [Level(sigma, 0.0, error, None, None, True) for sigma, error in zip(SIGMAS, linear, strict=True)]
-    search = Search(model, batch, levels, batch.errors(batch.eps(model)))
+    search = Search(model, batch, levels, batch.errors(batch.eps(model)), silent)
     found = search._decide([Hypothesis("time", "better", lambda _: right)])
     assert (found is not None) == named
 
