@@ -121,19 +121,10 @@ def test_float32_is_close_to_float64(predicts: str) -> None:
 
 @pytest.mark.parametrize(
     "time",
-    [
-        adapters.Sigma(),
-        adapters.LogSigma(0.25),
-        adapters.FlowTime(0),
-        adapters.FlowTime(1),
-        adapters.LinearVP(),
-        adapters.CosineVP(),
-        adapters.CosineVP(0.008),
-        adapters.linear_betas(),
-        adapters.linear_betas(first=1),
-    ],
+    [adapters.Sigma(), adapters.LogSigma(0.25), adapters.FlowTime(0), adapters.FlowTime(1), adapters.LinearVP(),
+     adapters.CosineVP(), adapters.CosineVP(0.008), adapters.linear_betas(), adapters.linear_betas(first=1)],
     ids=str,
-)
+)  # fmt: skip
 def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: adapters.Time) -> None:
     low, high = (min(max(end, 1e-3), 1e3) for end in time.span)
     sigma = torch.tensor(geometric(50, high, low), dtype=torch.float64)
@@ -198,17 +189,13 @@ def test_a_network_that_changes_its_input_does_no_harm() -> None:
 
 
 def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> None:
-    class Half(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gain = nn.Parameter(torch.ones((), dtype=torch.bfloat16))
-
-        def forward(self, z: Tensor, t: Tensor) -> Tensor:
+    class Half(nn.Conv2d):
+        def forward(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
             assert z.dtype == torch.bfloat16 and t.dtype == torch.float32
-            return torch.cat([z * self.gain, z * 7], dim=1)
+            return torch.cat([super().forward(z), z * 7], dim=1)
 
     x = torch.randn(2, 1, SIDE, SIDE)
-    eps = adapters.vp(Half(), images())(x, torch.ones(2))
+    eps = adapters.vp(Half(1, 1, 1, dtype=torch.bfloat16), images())(x, torch.ones(2))
     assert eps.shape == x.shape and eps.dtype == torch.float32
     with pytest.raises(ValueError, match=r"it returned shape \(2, 1, 1, 1\) for images of shape \(2, 1, 4, 4\)"):
         adapters.vp(lambda z, t: z[..., :1, :1], images())(x, torch.ones(2))
@@ -219,16 +206,11 @@ def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> No
 def test_a_network_may_change_its_dtype_after_it_was_wrapped(
     what: Callable[[adapters.Adapter], nn.Module], convert: Callable[[nn.Module], nn.Module]
 ) -> None:
-    class Gain(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Conv2d(1, 1, 1)
+    class Network(nn.Conv2d):
+        def forward(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(z)
 
-        def forward(self, z: Tensor, t: Tensor) -> Tensor:
-            out: Tensor = self.layer(z)
-            return out
-
-    model, x, sigma = adapters.vp(Gain(), images()), torch.randn(2, 1, SIDE, SIDE), torch.ones(2)
+    model, x, sigma = adapters.vp(Network(1, 1, 1), images()), torch.randn(2, 1, SIDE, SIDE), torch.ones(2)
     before = model(x, sigma)
     assert model.dtype == torch.float32
     convert(what(model))

@@ -446,9 +446,8 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
         asked.clear()
         reading.read(model)(torch.zeros(5, *DATA.shape), sigma)
         if reading.kind != "process" and not asked[0].is_floating_point():
-            assert (
-                asked[0].min() >= first - (first == 1 and reading.instead == "first=0") and asked[0].max() <= first + 99
-            )
+            lowest = first - (first == 1 and reading.instead == "first=0")
+            assert asked[0].min() >= lowest and asked[0].max() <= first + 99
     two_levels = adapters.vp(ddpm(), DATA, time=adapters.from_betas([0.1, 0.2], first=1))
     assert [one.instead for one in hypotheses(two_levels) if "first=" in one.instead] == ["first=0"]
 
