@@ -252,6 +252,8 @@ class Adapter(nn.Module):
         out = self.net(*inputs)
         if isinstance(out, Tensor):
             n, channels, *side = inputs[0].shape
+            if not out.is_floating_point():
+                raise ValueError(f"network: it returned {out.dtype}; its output must hold real numbers")
             if out.shape in ((n, channels, *side), (n, 2 * channels, *side)):
                 return out
             shapes = f"shape {tuple(out.shape)} for images of shape {(n, channels, *side)}"

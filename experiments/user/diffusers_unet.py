@@ -150,6 +150,9 @@ def _refusals(folder: DiffusersFolder, images: Images, label: Labels) -> Iterato
     where, config, channels = folder.unet / "config.json", folder.config, images.shape[0]
     if config.get("in_channels") != channels:
         yield f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
+    size = config.get("sample_size")
+    if isinstance(size, list) and len(set(size)) > 1:
+        yield f"{where}: sample_size={size}, but it must be square"
     kind = config.get("time_embedding_type", "positional")
     if kind != "positional":  # fourier takes sigma itself, and was trained at whole timesteps only
         yield f"{where}: time_embedding_type={kind!r}, but it must be 'positional'"

@@ -234,8 +234,9 @@ class Output(dict[str, Tensor]):
          "it returned list; it must return a tensor"),
         (lambda z: z[:3], {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
          r"it returned shape \(3, 1, 4, 4\) for images of shape \(4, "),
+        (lambda z: z.to(torch.complex64), {}, "it returned torch.complex64; its output must hold real numbers"),
     ],
-    ids=["tuple", "object", "labels", "guidance", "batch"],
+    ids=["tuple", "object", "labels", "guidance", "batch", "complex"],
 )  # fmt: skip
 def test_a_network_that_returns_no_tensor_is_named(
     returned: Callable[[Tensor], object], options: dict[str, object], message: str
