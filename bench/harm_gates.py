@@ -30,7 +30,7 @@ from experiments.run import result_folder
 from experiments.scoring.equivalence import Harmless
 from experiments.user.features import extract
 
-STEPS, SEED = 66, 0
+STEPS, SEED, COMMAND = 66, 0, "python -m bench.harm_gates"
 SAME, SLIGHT, HARMED = "same law", "slight", "harmed"  # by construction
 GATES = {"PSNR": (30.0, 1), "SSIM": (0.97, 1), "change of FD": (1.0, -1)}  # limit, and the side that passes
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (n, 32, 32)
@@ -99,11 +99,8 @@ def main(out: Path, n: int) -> None:
         result_folder.write_rows(out / "harms.csv", rows)
         question = f"Which gate errs on {len(changes)} planted changes?"
         info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
-        finished = {
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": f"python -m bench.harm_gates {out}",
-        }
-        result_folder.write(out, info | finished | {"wall_seconds": round(time.time() - start, 1)})
+        info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "command": f"{COMMAND} {out}"}
+        result_folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})
 
 
 def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:
@@ -116,10 +113,8 @@ def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> 
     rows[0] |= {"decided_by": "share" if answer.decisive is first else answer.decisive.check}
     for gate, value in zip(GATES, (psnr, ssim, abs(fd)), strict=True):
         limit, side = GATES[gate]
-        passes = value >= limit if side > 0 else value < limit
-        rows.append(
-            shared | {"check": gate, "value": value, "limit": limit, "verdict": "harmless" if passes else "harmful"}
-        )
+        verdict = "harmless" if (value >= limit if side > 0 else value < limit) else "harmful"
+        rows.append(shared | {"check": gate, "value": value, "limit": limit, "verdict": verdict})
     return rows
 
 
