@@ -238,8 +238,6 @@ def test_a_list_with_a_wrong_field_is_refused_before_the_work(
         (("mine:right(1)",), r"mine:right\(1\): its options must read like mine:right\(option"),
         (("mine:raises", *FEW), "mine:raises: KeyError: 'sigma'"),
         (("mine:right", "--budgets", "3", "4"), r"mine:right: budgets=\[3, 4\]: they need N, 2N and 4N"),
-        (("mine:right", "--order", "0"), "order=0: it must be at least 1"),
-        (("mine:right", "--budgets", "50", "-1"), "budgets=-1: it must be at least 1"),
         (("absent.toml",), "absent.toml: no list of "),
         (("kadkhodaie-simoncelli",), "it follows no ladder, so it has no number of steps to vary"),
         (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),

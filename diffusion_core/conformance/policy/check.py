@@ -61,8 +61,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     own, trainer = PolicyStep(step), PolicyStep(replayed_by or step)
     if replayed_by and trainer.stored is None:
         raise ValueError("replayed_by: its signature names no x_next or prev_sample, the stored sample")
-    replayed = _check_levels(replay_levels or levels, "replay_levels", other_length=replay_levels is not None)
-    levels = _check_levels(levels, "levels")
+    replayed, levels = _check_levels(replay_levels or levels, "replay_levels"), _check_levels(levels, "levels")
     # a compiled step is run without its compiler, which would hide its draws
     eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad(), eager:
@@ -88,15 +87,12 @@ def assert_policy(step: Callable[..., Any], **options: Any) -> None:
     assert verdict.right, verdict.sentence
 
 
-def _check_levels(levels: Levels, name: str, other_length: bool = False) -> Levels:
-    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 times that fall, from 1 to 0.
-
-    `other_length`: there may be more or fewer, as in a trainer that is wrong.
-    """
+def _check_levels(levels: Levels, name: str) -> Levels:
+    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 times that fall, from 1 to 0."""
 
     def checked(n_steps: int) -> Tensor:
         times = torch.as_tensor(levels(n_steps), dtype=torch.float64)
-        if not other_length and times.shape != (n_steps + 1,):
+        if name == "levels" and times.shape != (n_steps + 1,):  # a trainer that is wrong may have more or fewer
             raise ValueError(f"{name}({n_steps}): it must return {n_steps + 1} times, not shape {tuple(times.shape)}")
         if times.ndim != 1 or len(times) < 2 or not ((times[:-1] > times[1:]).all() and 0 <= times[-1] < times[0] <= 1):
             raise ValueError(f"{name}({n_steps}): they must be n_steps + 1 times that fall, between 1 and 0")
