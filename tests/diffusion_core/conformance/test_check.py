@@ -182,20 +182,20 @@ def test_the_score_is_the_gradient_of_the_density_and_all_outputs_agree(a: float
     torch.testing.assert_close(oracle.velocity(x, s), oracle.eps(x, s, 0.2) - oracle.denoised(x, s, 0.2))
 
 
+SIGNATURES = {
+    "flow": (wrappers.flow_step(lambda x, t, dt, v: x + dt * v), True),
+    "data at 1": (wrappers.flow_step(lambda x, t, dt, v: x + dt * v, data_at=1), True),
+    "wrong sign": (wrappers.flow_step(lambda x, t, dt, v: x - dt * v, data_at=1), False),
+    "flow SDE": (wrappers.flow_step(flow_grpo), True),
+    "flow SDE without its drift": (wrappers.flow_step(partial(flow_grpo, drift=0.0)), False),
+    "one step": (wrappers.k_diffusion(lambda model, x, sigmas: x + (model(x, sigmas[:1].expand(len(x))) - x)), False),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("sampler", "right"),
-    [
-        (wrappers.flow_step(lambda x, t, dt, v: x + dt * v), True),
-        (wrappers.flow_step(lambda x, t, dt, v: x + dt * v, data_at=1), True),
-        (wrappers.flow_step(lambda x, t, dt, v: x - dt * v, data_at=1), False),
-        (wrappers.flow_step(flow_grpo), True),
-        (wrappers.flow_step(partial(flow_grpo, drift=0.0)), False),
-        (wrappers.k_diffusion(lambda model, x, sigmas: x + (model(x, sigmas[:1].expand(len(x))) - x)), False),
-    ],
-    ids=["flow", "data at 1", "wrong sign", "flow SDE", "flow SDE without its drift", "one step"],
-)
-def test_other_signatures(sampler: Any, right: bool) -> None:
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_other_signatures(name: str) -> None:
+    sampler, right = SIGNATURES[name]
     assert check(sampler, budgets=FEW).right == right
 
 
