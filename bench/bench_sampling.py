@@ -7,7 +7,6 @@ and the ratio of these to the roof: the FLOP/s of a matrix product in the same p
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -20,16 +19,11 @@ from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.samplers import Euler, Model, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
-from diffusion_core.tensors import PRECISIONS, computing_in
-from experiments.run.autotune import SAMPLING, ComputeMode, forward, interleaved
+from diffusion_core.tensors import computing_in
 
 N_STEPS, ROUNDS = 12, 7
-MODES = {
-    "fp32": ("fp32", False),
-    "fp32 compiled": ("fp32", True),
-    "bf16": ("bf16", False),
-    "bf16 compiled": ("bf16", True),
-}
+MODES = {"fp32": ("fp32", False), "fp32 compiled": ("fp32", True), "bf16": ("bf16", False),
+         "bf16 compiled": ("bf16", True), "by default": ("", False)}  # fmt: skip
 
 
 @pytest.fixture
@@ -61,44 +55,22 @@ def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Cal
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("mode", MODES)
 def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, device: str) -> None:
-    precision, compiled = MODES[mode]
+    (precision, compiled), default = MODES[mode], mode == "by default"
     if compiled and not can_compile(device):
         pytest.skip("there is no C++ compiler here")
-    batch = default_batch(device)
+    batch, who = default_batch(device), f"ours{' by default' if default else ''}, eta {eta:g}"
     model = Compiled(network(device), batch) if compiled else network(device)
-    loop = partial(draw, eta=eta, n=batch, batch=batch, device=device)
-    time_sampling(loop, model, precision, batch, who=f"ours, eta {eta:g}", ours=True, compiled=compiled)
-
-
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def bench_sampling_by_default(time_sampling: Callable[..., None], eta: float, device: str) -> None:
-    precision, batch = machine_choice(device).sampling.precision, default_batch(device)
-    notes = {"who": f"ours by default, eta {eta:g}", "ours": True, "default": True}
-    loop = partial(draw, eta=eta, n=batch, batch=batch, device=device)
-    time_sampling(loop, network(device), precision, batch, **notes)
-
-
-def draw(model: Model, eta: float, n: int, batch: int, device: str, n_steps: int = N_STEPS) -> torch.Tensor:
-    """n samples by our loop."""
-    return sample(model, geometric(n_steps), Euler(eta), n_samples=n, batch_size=batch, shape=SHAPE, device=device)
-
-
-def bench_default_is_within_a_tenth_of_the_best(device: str) -> None:
-    """The default against other precisions and batches, forward passes interleaved. It was chosen in an earlier run."""
-    machine, usual = machine_choice(device).sampling, default_batch(device)
-    modes = [ComputeMode(SAMPLING, n, machine.threads, name) for n in (usual, 2 * usual) for name in PRECISIONS]
-    seconds = interleaved({mode: forward(network(device), SHAPE, device, mode) for mode in modes})
-    least = {mode: seconds[mode] / mode.batch for mode in seconds}
-    best = min(least, key=least.__getitem__)
-    print({f"{mode.precision}, {mode.batch}": round(1 / least[mode]) for mode in least})
-    default = ComputeMode(SAMPLING, usual, machine.threads, machine.precision)
-    assert least[default] <= 1.1 * least[best], f"default {default}, best {best}"
+    options: Any = {"n_samples": batch, "batch_size": batch, "shape": SHAPE, "device": device}
+    time_sampling(
+        lambda model: sample(model, geometric(N_STEPS), Euler(eta), **options), model,
+        precision or machine_choice(device).sampling.precision, batch,
+        who=who, ours=True, default=default, compiled=compiled,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, device: str) -> None:
     if not peer.installed:
         pytest.skip(f"{peer.package} is not installed (extra `peers`)")
-    batch = default_batch(device)
-    shape = (batch, *SHAPE)
+    batch, shape = default_batch(device), (default_batch(device), *SHAPE)
     time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", batch, who=peer.name)

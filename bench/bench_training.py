@@ -38,11 +38,6 @@ def plain(model: nn.Module, images: Tensor) -> Iterator[Tensor]:
             yield loss.detach()
 
 
-def ours(model: nn.Module, images: Tensor, precision: str) -> Iterator[Tensor]:
-    for step in train(model, images, LogNormal(), n_images=10**9, batch_size=BATCH, precision=precision):
-        yield step.loss
-
-
 @pytest.mark.parametrize("who", ["ours, bf16", "ours, fp32", "ours by default", "plain fp32 loop with a DataLoader"])
 def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: str) -> None:
     """Forward, backward, AdamW and EMA. Each image has one grey value, so the loss must fall."""
@@ -51,7 +46,8 @@ def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: 
     model = network(device).train()
     default = who == "ours by default"
     precision = machine_choice(device).training.precision if default else "bf16" if "bf16" in who else "fp32"
-    losses = plain(model, images) if who.startswith("plain") else ours(model, images, precision)
+    ours = train(model, images, LogNormal(), n_images=10**9, batch_size=BATCH, precision=precision)
+    losses = plain(model, images) if who.startswith("plain") else (step.loss for step in ours)
     first = torch.stack(list(itertools.islice(losses, 5))).mean()
     last = clock(
         lambda: torch.stack(list(itertools.islice(losses, IN_ONE))).mean(),

@@ -49,17 +49,12 @@ def clock(benchmark: Any, device: str) -> Callable[..., Any]:
         out = benchmark.pedantic(finished, rounds=rounds, warmup_rounds=warmup)
         seconds = benchmark.stats.stats.median
         n_batches = -(-notes["n_images"] // notes["batch"])
-        benchmark.extra_info |= {
-            "ours": False,
-            "default": False,
-            "device": device,
-            "precision": "fp32",
-            "compiled": False,
-            **notes,
+        usual = {"ours": False, "default": False, "device": device, "precision": "fp32", "compiled": False}
+        benchmark.extra_info |= usual | notes | {
             "ms_per_step": seconds / notes["nfe"] / n_batches * 1e3,
             "images_per_second": notes["n_images"] / seconds,
             "peak_mib": measure.peak_mib(device),
-        }
+        }  # fmt: skip
         return out
 
     return time

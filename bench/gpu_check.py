@@ -1,7 +1,8 @@
 """All checks that need a GPU, in one call and one table: `python -m bench.gpu_check`.
 
-Each line is the difference between two ways to the same samples. A line that fails prints the reason, the rest still
-runs, and the exit status is 1. `--device cpu` tests the script without a GPU. `pytest --benchmark` times the card.
+Each line is the difference between two ways to the same samples, in data standard deviations. A line that fails prints
+the reason, the rest still runs, and the exit status is 1. `--device cpu` tests the script without a GPU.
+`pytest --benchmark` times the card.
 """
 
 import sys
@@ -14,83 +15,54 @@ from torch import Tensor
 from bench.measure import SHAPE, network
 from diffusion_core.networks.compiled import Compiled, can_compile
 from diffusion_core.noise import LogNormal
-from diffusion_core.samplers import Euler, Model, checked_steps, sample
+from diffusion_core.samplers import Euler, checked_steps, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 from diffusion_core.training import train
 
-LADDER, DDPM = geometric(66), Euler(1.0)
+LADDER = geometric(66)
 
 
 @torch.no_grad()
-def draw(model: Model, n: int, device: str, batch_size: int | None = None) -> Tensor:
+def drawn(
+    device: str, n: int = 100, batch_size: int | None = None, precision: str = "fp32", compiled: bool = False
+) -> Tensor:
     """n samples by `Euler` at eta 1."""
-    return sample(model, LADDER, DDPM, n_samples=n, shape=SHAPE, batch_size=batch_size, device=device)
-
-
-def difference(a: Tensor, b: Tensor, limit: float) -> tuple[str, bool]:
-    """Mean and largest absolute difference in data standard deviations, and whether the mean is within the limit."""
-    change = (a.cpu() - b.cpu()).abs()
-    return f"mean {change.mean():.1e}, largest {change.max():.1e} (limit of the mean {limit:g})", bool(
-        change.mean() <= limit
-    )
+    model = Compiled(network(device), n) if compiled else network(device)
+    with computing_in(precision, device):
+        return sample(model, LADDER, Euler(1.0), n_samples=n, shape=SHAPE, batch_size=batch_size, device=device)
 
 
 @torch.no_grad()
-def card_against_cpu(device: str) -> tuple[str, bool]:
+def without_noise(device: str) -> Tensor:
+    """64 samples at eta 0, from noise that the CPU drew."""
     start = BlockNoise(0, range(64), SHAPE, torch.device("cpu"))() * LADDER[0]
-    *_, on_cpu = checked_steps(network("cpu"), Euler(), LADDER, start.clone(), torch.empty)
-    *_, on_card = checked_steps(network(device), Euler(), LADDER, start.clone().to(device), torch.empty)
-    return difference(on_cpu, on_card, 1e-3)  # TF32 convolutions keep ten bits
+    *_, x = checked_steps(network(device), Euler(), LADDER, start.to(device), torch.empty)
+    return x
 
 
-def batches(device: str) -> tuple[str, bool]:
-    model = network(device)
-    return difference(draw(model, 100, device, batch_size=100), draw(model, 100, device, batch_size=7), 1e-3)
+def trained(device: str) -> Tensor:
+    """The weights after five steps."""
+    model = network(device).train()
+    images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
+    for _ in train(model, images, LogNormal(), n_images=320, batch_size=64, precision="bf16"):
+        pass
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-def bf16_against_fp32(device: str) -> tuple[str, bool]:
-    model = network(device)
-    with computing_in("bf16", device):
-        narrow = draw(model, 100, device)
-    return difference(draw(model, 100, device), narrow, 0.02)
-
-
-def compiled_against_eager(device: str) -> tuple[str, bool]:
-    with computing_in("bf16", device):
-        eager, compiled = draw(network(device), 64, device), draw(Compiled(network(device), 64), 64, device)
-    return difference(eager, compiled, 0.02)
-
-
-def same_seed_same_weights(device: str) -> tuple[str, bool]:
-    def weights() -> Tensor:
-        model = network(device).train()
-        images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
-        for _ in train(model, images, LogNormal(), n_images=320, batch_size=64, precision="bf16"):
-            pass
-        return torch.cat([weight.detach().flatten() for weight in model.parameters()])
-
-    return difference(weights(), weights(), 0.0)
-
-
-CHECKS: dict[str, Callable[[str], tuple[str, bool]]] = {
-    "card against CPU, fp32, eta 0": card_against_cpu,
-    "batches of 100 against batches of 7": batches,
-    "bf16 against fp32, same noise": bf16_against_fp32,
-    "training twice from one seed, bf16": same_seed_same_weights,
-    "compiled against eager, bf16, same noise": compiled_against_eager,
+COMPILED = "compiled against eager, bf16, same noise"
+CHECKS: dict[str, tuple[float, Callable[[str], tuple[Tensor, Tensor]]]] = {  # limit of the mean difference, both ways
+    "card against CPU, fp32, eta 0": (
+        1e-3,
+        lambda on: (without_noise("cpu"), without_noise(on)),
+    ),  # TF32 keeps ten bits
+    "batches of 100 against batches of 7": (1e-3, lambda on: (drawn(on, batch_size=100), drawn(on, batch_size=7))),
+    "bf16 against fp32, same noise": (0.02, lambda on: (drawn(on), drawn(on, precision="bf16"))),
+    "training twice from one seed, bf16": (0.0, lambda on: (trained(on), trained(on))),
+    COMPILED: (0.02, lambda on: (drawn(on, 64, None, "bf16"), drawn(on, 64, None, "bf16", compiled=True))),
 }
-
-
-def checked(what: str, device: str) -> tuple[str, bool]:
-    """A line of the table, and whether all is well. An error is a line too."""
-    try:
-        result, ok = CHECKS[what](device)
-    except Exception as error:  # one failed line must not stop the table
-        result, ok = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False
-    return f"{what:42} {result:>58} {'ok' if ok else 'FAILED'}", ok
 
 
 def main(device: str = "cuda") -> int:
@@ -106,11 +78,17 @@ def main(device: str = "cuda") -> int:
     print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(LADDER) - 1} steps, eta 1")
     print(f"batch of runs, unless --batch-size says otherwise: {default_batch(device)}")
     all_well = True
-    for what in CHECKS:
-        if CHECKS[what] is compiled_against_eager and not can_compile(device):
+    for what, (limit, make) in CHECKS.items():
+        if what == COMPILED and not can_compile(device):
             continue
-        line, ok = checked(what, device)
-        print(line, flush=True)
+        try:
+            a, b = make(device)
+            change = (a.cpu() - b.cpu()).abs()
+            result = f"mean {change.mean():.1e}, largest {change.max():.1e} (limit of the mean {limit:g})"
+            ok = bool(change.mean() <= limit)
+        except Exception as error:  # one failed line must not stop the table
+            result, ok = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False
+        print(f"{what:42} {result:>58} {'ok' if ok else 'FAILED'}", flush=True)
         all_well &= ok
     return int(not all_well)
 

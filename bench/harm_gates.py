@@ -30,24 +30,10 @@ from experiments.run import result_folder
 from experiments.scoring.equivalence import Harmless
 from experiments.user.features import extract
 
-STEPS, SEED = 66, 0
+STEPS, SEED, COMMAND = 66, 0, "python -m bench.harm_gates"
 SAME, SLIGHT, HARMED = "same law", "slight", "harmed"  # by construction
 GATES = {"PSNR": (30.0, 1), "SSIM": (0.97, 1), "change of FD": (1.0, -1)}  # limit, and the side that passes
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (n, 32, 32)
-
-
-class Reused(nn.Module):
-    """A network that answers every second call with its last answer."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model, self.calls, self.last = model, 0, torch.empty(0)
-
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        self.calls += 1
-        if self.calls % 2:
-            self.last = self.model(x, sigma)
-        return self.last
 
 
 def main(out: Path, n: int) -> None:
@@ -73,7 +59,7 @@ def main(out: Path, n: int) -> None:
         "other seeds": (SAME, lambda: others),
         "network in bf16": (SAME, lambda: drawn(_in_bf16(model))),
         "weights in int8": (SLIGHT, lambda: drawn(_in_int8(model))),
-        "every second evaluation reused": (SLIGHT, lambda: drawn(Reused(model))),
+        "every second evaluation reused": (SLIGHT, lambda: drawn(_reused(model))),
         "33 steps for 66": (SLIGHT, lambda: drawn(steps=33)),
         "60 steps for 66": (SLIGHT, lambda: drawn(steps=60)),
         "Heun, 66 steps, no fresh noise": (SLIGHT, lambda: drawn(sampler=Heun())),
@@ -99,11 +85,8 @@ def main(out: Path, n: int) -> None:
         result_folder.write_rows(out / "harms.csv", rows)
         question = f"Which gate errs on {len(changes)} planted changes?"
         info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
-        finished = {
-            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": f"python -m bench.harm_gates {out}",
-        }
-        result_folder.write(out, info | finished | {"wall_seconds": round(time.time() - start, 1)})
+        info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "command": f"{COMMAND} {out}"}
+        result_folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})
 
 
 def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:
@@ -116,10 +99,8 @@ def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> 
     rows[0] |= {"decided_by": "share" if answer.decisive is first else answer.decisive.check}
     for gate, value in zip(GATES, (psnr, ssim, abs(fd)), strict=True):
         limit, side = GATES[gate]
-        passes = value >= limit if side > 0 else value < limit
-        rows.append(
-            shared | {"check": gate, "value": value, "limit": limit, "verdict": "harmless" if passes else "harmful"}
-        )
+        verdict = "harmless" if (value >= limit if side > 0 else value < limit) else "harmful"
+        rows.append(shared | {"check": gate, "value": value, "limit": limit, "verdict": verdict})
     return rows
 
 
@@ -151,6 +132,19 @@ def _in_bf16(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     def network(x: Tensor, sigma: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             return model(x, sigma).float()
+
+    return network
+
+
+def _reused(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+    """It answers every second call with its last answer."""
+    last = list[Tensor]()
+
+    def network(x: Tensor, sigma: Tensor) -> Tensor:
+        if last:
+            return last.pop()
+        last.append(model(x, sigma))
+        return last[0]
 
     return network
 

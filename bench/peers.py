@@ -8,7 +8,7 @@ Noise comes from torch's global generator, as in those projects.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
@@ -58,45 +58,35 @@ def original(model: Model, shape: tuple[int, ...], n_steps: int, device: str) ->
     return torch.stack(kept)[-1]
 
 
-@cache
-def _built(name: str, **options: Any) -> Any:
-    """A scheduler of diffusers, built once as a pipeline does."""
-    import diffusers
-
-    return getattr(diffusers, name)(**options)
-
-
-def _scheduler(make: Callable[[], Any], n_steps: int, device: str = "cpu") -> tuple[Any, Tensor]:
-    """The scheduler with its timesteps set, and sigma at each of them."""
-    scheduler = make()
-    scheduler.set_timesteps(n_steps, device=device)
-    if hasattr(scheduler, "sigmas"):
-        return scheduler, scheduler.sigmas[:-1].to(device)
-    return scheduler, (1 / scheduler.alphas_cumprod[scheduler.timesteps.cpu()] - 1).sqrt().to(device)
-
-
-@torch.no_grad()
-def _sampled(
-    make: Callable[[], Any], vp: bool, model: Model, shape: tuple[int, ...], n_steps: int, device: str
-) -> Tensor:
-    """diffusers' documented loop. With vp, the scheduler's x has unit variance."""
-    scheduler, levels = _scheduler(make, n_steps, device)
-    scales = (1 + levels.square()).sqrt().tolist()
-    x = torch.randn(shape, device=device) * scheduler.init_noise_sigma
-    for step, timestep in enumerate(scheduler.timesteps):
-        scheduler.scale_model_input(x, timestep)
-        eps = model(x * scales[step] if vp else x, levels[step].expand(len(x)))
-        x = scheduler.step(eps, timestep, x).prev_sample
-    return x
-
-
 def _diffusers(title: str, name: str, vp: bool, eta: float = 0.0, **options: Any) -> Peer:
-    make = partial(_built, name, **options)
+    """diffusers' documented loop. With vp, the scheduler's x has unit variance."""
 
-    def sigmas(n_steps: int) -> list[float]:
-        return [*_scheduler(make, n_steps)[1].double().tolist(), 0.0]
+    @cache  # built once, as a pipeline does
+    def built() -> Any:
+        import diffusers
 
-    return Peer(f"diffusers {title}", "diffusers", partial(_sampled, make, vp), sigmas, eta)
+        return getattr(diffusers, name)(**options)
+
+    def levels(n_steps: int, device: str = "cpu") -> Tensor:
+        """Sets the scheduler's timesteps; sigma at each of them."""
+        scheduler = built()
+        scheduler.set_timesteps(n_steps, device=device)
+        if hasattr(scheduler, "sigmas"):
+            return scheduler.sigmas[:-1].to(device)
+        return (1 / scheduler.alphas_cumprod[scheduler.timesteps.cpu()] - 1).sqrt().to(device)
+
+    @torch.no_grad()
+    def run(model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
+        scheduler, sigmas = built(), levels(n_steps, device)
+        scales = (1 + sigmas.square()).sqrt().tolist()
+        x = torch.randn(shape, device=device) * scheduler.init_noise_sigma
+        for step, timestep in enumerate(scheduler.timesteps):
+            scheduler.scale_model_input(x, timestep)
+            eps = model(x * scales[step] if vp else x, sigmas[step].expand(len(x)))
+            x = scheduler.step(eps, timestep, x).prev_sample
+        return x
+
+    return Peer(f"diffusers {title}", "diffusers", run, lambda n: [*levels(n).double().tolist(), 0.0], eta)
 
 
 @torch.no_grad()

@@ -26,17 +26,13 @@ def ancestral(sigma: float, after: float, eta: float = 1.0) -> tuple[float, floa
     return math.sqrt(after**2 - up**2), up
 
 
-def churned(x, sigma, n, s_churn=0.0, s_tmin=0.0, s_tmax=math.inf, s_noise=1.0):
-    """x with the noise of Karras et al., Algorithm 2, and its level."""
-    gamma = min(s_churn / n, math.sqrt(2) - 1) if s_tmin <= sigma <= s_tmax else 0.0
-    hat = sigma * (1 + gamma)
-    return (x + math.sqrt(hat**2 - sigma**2) * s_noise * torch.randn_like(x), hat) if gamma > 0 else (x, sigma)
-
-
-def k_heun(model, x, sigmas, corrected=True, **churn):
+def k_heun(model, x, sigmas, corrected=True, s_churn=0.0):
     """Karras et al., Algorithm 2; without the correction it is Euler's step."""
+    gamma = min(s_churn / (len(sigmas) - 1), math.sqrt(2) - 1)
     for sigma, after in pairwise(sigmas.tolist()):
-        x, hat = churned(x, sigma, len(sigmas) - 1, **churn)
+        hat = sigma * (1 + gamma)
+        if gamma > 0:
+            x = x + math.sqrt(hat**2 - sigma**2) * torch.randn_like(x)
         slope = (x - model(x, hat)) / hat
         if corrected and after > 0:
             guess = x + (after - hat) * slope
@@ -110,7 +106,7 @@ def k_dpmpp_sde(model, x, sigmas, eta=1.0):
     return x
 
 
-def k_dpmpp_2m(model, x, sigmas, eta=0.0, s_noise=1.0, kind="midpoint", order=2):
+def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint", order=2):
     """DPM-Solver++(2M) and its SDE form, `kind` being its solver_type; of order 3 it is 3M."""
     past = []  # the estimates of earlier steps and their h, the latest first
     for sigma, after in pairwise(sigmas.tolist()):
@@ -131,7 +127,7 @@ def k_dpmpp_2m(model, x, sigmas, eta=0.0, s_noise=1.0, kind="midpoint", order=2)
                 x = x - (phi_2 / whole - 0.5) * curve
                 near = near + curve * h_one / h
             x = x + phi_2 * near
-        x = x + s_noise * after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
+        x = x + after * math.sqrt(-math.expm1(-2 * h * eta)) * torch.randn_like(x)
         past = [(denoised, h), *past[:1]]
     return x
 

@@ -9,6 +9,7 @@ network. With fewer than five networks the truth is that of these networks, else
 
 import argparse
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -64,47 +65,43 @@ def of_sweep(rng: Rng, networks: int, comparisons: int, spread: float, noisy: bo
 
 def sweeps(runs: int) -> Iterator[Sequence[Any]]:
     yield "networks", "comparisons", "spread", "intervals hold", "any wrong verdict", "best setting in its set"
-    for networks in (2, 3, 5, 8):
-        for comparisons in (1, 6, 30):
-            for spread, noisy in ((0, False), (3, False), (3, True)):
-                rng = np.random.default_rng([networks, comparisons, spread, noisy])
-                found = [of_sweep(rng, networks, comparisons, spread, noisy) for _ in range(runs)]
-                name = f"{spread}, one in ten five times as much" if noisy else spread
-                yield networks, comparisons, name, *100 * np.mean(found, axis=0)
+    spreads = (0, False), (3, False), (3, True)
+    for networks, comparisons, (spread, noisy) in product((2, 3, 5, 8), (1, 6, 30), spreads):
+        rng = np.random.default_rng([networks, comparisons, spread, noisy])
+        found = [of_sweep(rng, networks, comparisons, spread, noisy) for _ in range(runs)]
+        name = f"{spread}, one in ten five times as much" if noisy else spread
+        yield networks, comparisons, name, *100 * np.mean(found, axis=0)
 
 
 def interactions(runs: int) -> Iterator[Sequence[Any]]:
     yield "networks", "interactions", "spread", "intervals hold", "any wrong verdict"
-    for networks in (2, 5):
-        for number in (1, 6):
-            for spread in (0, 3):
-                rng, found = np.random.default_rng([networks, number, spread]), []
-                for _ in range(runs):
-                    sides, own = settings(rng, networks, [0.0] * (2 * number + 2), spread, False)
-                    pairs = list(zip(sides[::2], sides[1::2], strict=True))
-                    asked = [Interaction(pair, pairs[0]) for pair in pairs[1:]]
-                    effects = own[::2] - own[1::2] if networks < ENOUGH_NETWORKS else np.zeros(len(pairs))
-                    found.append(errors(Judge.of(asked, []), asked, effects[1:] - effects[0]))
-                yield networks, number, spread, *100 * np.mean(found, axis=0)
+    for networks, number, spread in product((2, 5), (1, 6), (0, 3)):
+        rng, found = np.random.default_rng([networks, number, spread]), []
+        for _ in range(runs):
+            sides, own = settings(rng, networks, [0.0] * (2 * number + 2), spread, False)
+            pairs = list(zip(sides[::2], sides[1::2], strict=True))
+            asked = [Interaction(pair, pairs[0]) for pair in pairs[1:]]
+            effects = own[::2] - own[1::2] if networks < ENOUGH_NETWORKS else np.zeros(len(pairs))
+            found.append(errors(Judge.of(asked, []), asked, effects[1:] - effects[0]))
+        yield networks, number, spread, *100 * np.mean(found, axis=0)
 
 
 def score(runs: int) -> Iterator[Sequence[Any]]:
     """One pair of sets, b a little further than a; real images are drawn anew each time, or are always the same."""
     yield "real images", "sets", "MMD", "FD", "KD"
-    for anew in (True, False):
-        for pairs in ("order", "none"):
-            rng, found = np.random.default_rng(anew), list[list[Any]]()
-            fixed = rng.normal(size=(300, 8))
-            for _ in range(runs):
-                a = 1.2 * rng.normal(size=(200, 8))
-                b = a + 0.2 * rng.normal(size=a.shape) if pairs == "order" else 1.22 * rng.normal(size=a.shape)
-                contrast = compare(rng.normal(size=fixed.shape) if anew else fixed, a, b, pairs=pairs).differences
-                found.append([contrast["set 2"][name] for name in ("mmd", "fd", "kd")])
-            held = []
-            for each in zip(*found, strict=True):
-                truth = np.mean([one.difference for one in each])
-                held.append(100 * np.mean([one.low <= truth <= one.high for one in each]))
-            yield "drawn anew" if anew else "fixed", "pairs" if pairs == "order" else "no pairs", *held
+    for anew, pairs in product((True, False), ("order", "none")):
+        rng, found = np.random.default_rng(anew), list[list[Any]]()
+        fixed = rng.normal(size=(300, 8))
+        for _ in range(runs):
+            a = 1.2 * rng.normal(size=(200, 8))
+            b = a + 0.2 * rng.normal(size=a.shape) if pairs == "order" else 1.22 * rng.normal(size=a.shape)
+            contrast = compare(rng.normal(size=fixed.shape) if anew else fixed, a, b, pairs=pairs).differences
+            found.append([contrast["set 2"][name] for name in ("mmd", "fd", "kd")])
+        held = []
+        for each in zip(*found, strict=True):
+            truth = np.mean([one.difference for one in each])
+            held.append(100 * np.mean([one.low <= truth <= one.high for one in each]))
+        yield "drawn anew" if anew else "fixed", "pairs" if pairs == "order" else "no pairs", *held
 
 
 def groups(runs: int) -> Iterator[Sequence[Any]]:
@@ -170,14 +167,13 @@ def copies(runs: int) -> Iterator[Sequence[Any]]:
     """How often more copies are found: sets with an equal share of copies, and one that repeats one image."""
     yield "images", "natural share", "equal sets", "one image with 3 %", "with 5 %", "with 10 %"
     rng = np.random.default_rng(0)
-    for n in (400, 1000):
-        for natural in (0.0, 0.05, 0.2):
-            cells = []
-            for added in (0.0, 0.03, 0.05, 0.1):
-                drawn = rng.binomial(n, [natural + added, natural], (10 * runs, 2))
-                found = [duplicates.more(own, n, other, n)[1] > duplicates.LIMIT for own, other in drawn]
-                cells.append(100 * np.mean(found))
-            yield n, natural, *cells
+    for n, natural in product((400, 1000), (0.0, 0.05, 0.2)):
+        cells = []
+        for added in (0.0, 0.03, 0.05, 0.1):
+            drawn = rng.binomial(n, [natural + added, natural], (10 * runs, 2))
+            found = [duplicates.more(own, n, other, n)[1] > duplicates.LIMIT for own, other in drawn]
+            cells.append(100 * np.mean(found))
+        yield n, natural, *cells
 
 
 TABLES = {each.__name__: each for each in (sweeps, interactions, score, groups, harmless, copies)}

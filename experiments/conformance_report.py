@@ -24,7 +24,6 @@ from experiments.user import imports, sampler_specs
 from experiments.user.imports import user_code_errors
 
 Row = dict[str, Any]
-Check = Callable[[Callable[[float], None]], Any]  # it receives what to call with the share of its work, gives a verdict
 FIELDS = {"sampler": ("order", "reference"), "policy": ("noise", "replay", "levels", "replay_levels", "accept")}
 NOUN = {"sampler": "samplers", "policy": "steps"}
 QUESTIONS = {  # about one, about many
@@ -52,34 +51,25 @@ class Entry:
     note: str = ""
     link: str = ""
 
-    def __post_init__(self) -> None:
-        for name, value in {"name": self.name, **self.options}.items():  # of a list, which may hold anything
-            if name == "accept":
-                if isinstance(value, str) or not isinstance(value, Sequence):
-                    raise ValueError(f"accept must be a list of words, and it is {value!r}")
-            elif value is not None and not isinstance(value, int if name == "order" else str):
-                raise ValueError(f"{name} must be {'a number' if name == 'order' else 'a text'}, and it is {value!r}")
-
     @property
     def title(self) -> str:
         """Its name, and those of the levels and of the replay if it has some of its own."""
         places = (self.options.get(name) for name in ("levels", "replay", "replay_levels"))
         return ", ".join([self.name, *(place.rpartition(":")[2] for place in places if place)])
 
-    def prepare(self, budgets: Sequence[int] = ()) -> Check:
-        """The check. ValueError if a function cannot be found."""
+    def prepare(self, budgets: Sequence[int] = ()) -> Callable[[], Any]:
+        """What gives the verdict. ValueError if a function cannot be found."""
         options = {name: value for name, value in self.options.items() if value}
         if self.kind == "policy":
             options |= {name: _function(options[name]) for name in options.keys() - {"noise", "accept"}}
             if "replay" in options:
                 options["replayed_by"] = options.pop("replay")
-            of_policy = partial(check_policy, _function(self.name), **options)
-            return lambda progress: self._run(of_policy)
+            return partial(self._run, partial(check_policy, _function(self.name), **options))
         sampler, declared = sampler_specs.named(self.name)
         if "reference" in options:
             options["reference"], _ = sampler_specs.named(options["reference"])
         options = {"order": declared, "budgets": budgets or None} | options
-        return lambda progress: self._run(partial(check, sampler, progress=progress, **options))
+        return partial(self._run, partial(check, sampler, **options))
 
     def _run(self, check: Callable[[], Any]) -> Any:
         """Its verdict. What it raises becomes a ValueError of one line that begins with the title."""
@@ -132,26 +122,20 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
     began, out, console = time.time(), place.absolute(), Terminal()  # wherever code of the user's goes
     checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
     if out.exists():
-        from experiments.run.result_folder import (
-            existing_results,  # it imports pandas and more: otherwise after the verdict
-        )
+        from experiments.run import result_folder  # it imports pandas and more: otherwise after the verdict
 
-        existing_results(place)  # raises ValueError if others wrote there
+        result_folder.existing_results(place)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = list[Any](), list[float]()
     failure: BaseException | None = None
     columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
         line = bar.add_task("", total=len(entries))
-        for at, (entry, check) in enumerate(zip(entries, checks, strict=True)):
+        for entry, check in zip(entries, checks, strict=True):
             start = time.process_time()
-
-            def progress(share: float, at: int = at, name: str = entry.title) -> None:
-                bar.update(line, completed=at + share, description=name)
-
-            progress(0.0)
+            bar.update(line, completed=len(verdicts), description=entry.title)
             try:
-                verdicts.append(check(progress))
+                verdicts.append(check())
             except (KeyboardInterrupt, ValueError) as error:
                 failure = error
                 break

@@ -1,7 +1,8 @@
 """Is a sampler right? Exact predictions, exact moments at many numbers of steps, a verdict."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +17,6 @@ from diffusion_core.conformance.independence import FEW, allclose, call_seeded
 from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
 
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
-Progress = Callable[[float], None]  # it receives the share of the work that is done
 
 
 def check(
@@ -27,7 +27,6 @@ def check(
     data: Oracle = GAUSSIAN,
     budgets: Sequence[int] | None = None,
     seed: int = 0,
-    progress: Progress = lambda share: None,
 ) -> Verdict:
     """Whether a sampler is a function of its noise, and converges to the data's law when its network is exact.
 
@@ -41,7 +40,6 @@ def check(
         budgets: numbers of steps; they must hold a chain of convergence.py, such as 50, 100 and 200. By default those
             of convergence.py, and then each from 4 to 40, and some that are drawn at random, always the same.
         seed: of Monte Carlo.
-        progress: called with the share of the work that is done.
 
     Raises:
         ValueError: the sampler or the reference returns something other than samples; impulses cannot measure both of
@@ -60,7 +58,7 @@ def check(
             unknown = (math.nan,) * len(data.stds)
             return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
         first = call_seeded(few, noise[:FEW], 1)
-        verdict = _converge(sampler, order, reference, data, budgets, seed, progress)
+        verdict = _converge(sampler, order, reference, data, budgets, seed)
         if not allclose(call_seeded(few, noise[:FEW], 1), first):
             text = "after all other calls the same noise and seed give other samples than before."
             return verdict.becomes("not reproducible", text)
@@ -112,15 +110,21 @@ def _ignored_noise(sampler: SamplerFunction, data: Oracle, n_steps: int, noise: 
 
 def _converge(
     sampler: SamplerFunction, order: int | None, reference: SamplerFunction | None, data: Oracle,
-    budgets: Sequence[int] | None, seed: int, progress: Progress,
+    budgets: Sequence[int] | None, seed: int,
 ) -> Verdict:  # fmt: skip
     """The verdict on the sampler's law."""
     try:
-        moments = _measure(sampler, data, sorted({*(budgets or BUDGETS)}), progress)
+        moments = _measure(sampler, data, sorted({*(budgets or BUDGETS)}))
     except NotAffineError as why:
         if reference:
             raise ValueError(f"reference: impulses compare exact laws, but not the sampler's: {why}") from why
-        return _sample(sampler, order, data, sorted({*(budgets or convergence.DRAWN_BUDGETS)}), seed, progress, why)
+        drawn = sorted({*(budgets or convergence.DRAWN_BUDGETS)})
+        moments = [impulses.by_monte_carlo(sampler, data, n_steps, seed) for n_steps in drawn]
+        verdict = judge(moments, data, order, f"Monte Carlo, because {why}", exact=False)
+        if isinstance(why, impulses.SuspectError) and verdict.right:
+            text = f"Monte Carlo finds it right, but {why}, so its samples may depend on each other."
+            return verdict.becomes("undecided", text)
+        return verdict
     verdict = judge(moments, data, order, "impulses", exact=True)
     if budgets is None and (verdict.kind == "undecided" or convergence.is_falling(verdict)):
         more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not do so many
@@ -133,38 +137,16 @@ def _converge(
 
 
 def _measure(
-    sampler: SamplerFunction, data: Oracle, budgets: Iterable[int], progress: Progress = lambda share: None,
-    skip_errors: bool = False,
-) -> list[SampleMoments]:  # fmt: skip
+    sampler: SamplerFunction, data: Oracle, budgets: Iterable[int], skip_errors: bool = False
+) -> list[SampleMoments]:
     """The exact moments. NotAffineError if impulses cannot measure them, unless those numbers of steps are skipped."""
-    moments, per_step, total = list[SampleMoments](), 2.0, sum(budgets)
+    moments, per_step = list[SampleMoments](), 2.0
     for n_steps in budgets:
-        try:
-            measured, taken = by_impulses(sampler, data, n_steps, int(per_step * n_steps) + 2)
-        except Exception:
-            if skip_errors:
-                continue
-            raise
-        moments.append(measured)
-        per_step = taken / n_steps
-        progress(sum(known.n_steps for known in moments) / total)
+        with suppress(Exception) if skip_errors else nullcontext():
+            measured, n_draws = by_impulses(sampler, data, n_steps, int(per_step * n_steps) + 2)
+            moments.append(measured)
+            per_step = n_draws / n_steps
     return moments
-
-
-def _sample(
-    sampler: SamplerFunction, order: int | None, data: Oracle, budgets: Sequence[int], seed: int, progress: Progress,
-    why: NotAffineError,
-) -> Verdict:  # fmt: skip
-    """The verdict by Monte Carlo, where impulses cannot measure the sampler, and `why`."""
-    moments = list[SampleMoments]()
-    for n_steps in budgets:
-        moments.append(impulses.by_monte_carlo(sampler, data, n_steps, seed))
-        progress(sum(budgets[: len(moments)]) / sum(budgets))
-    verdict = judge(moments, data, order, f"Monte Carlo, because {why}", exact=False)
-    if isinstance(why, impulses.SuspectError) and verdict.right:
-        text = f"Monte Carlo finds it right, but {why}, so its samples may depend on each other."
-        return verdict.becomes("undecided", text)
-    return verdict
 
 
 def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:

@@ -118,8 +118,6 @@ def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[floa
             for step, _ in enumerate(sampler.run(eps, noise() * sigmas[0], sigmas, noise)):
                 if step > most:
                     raise ValueError("it does not end")
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # a user's sampler may raise anything
+    except Exception:  # a user's sampler may raise anything
         return sigmas[:-1]
     return tuple(levels)

@@ -87,10 +87,8 @@ class CheckedModel:
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         self.calls += 1
         if self.calls > MAX_EVALUATIONS:
-            raise ValueError(
-                f"sampler: step {self.step + 1} took more than {MAX_EVALUATIONS:,} evaluations, or does not end; it "
-                "must yield x after each step"
-            )
+            what = f"step {self.step + 1} took more than {MAX_EVALUATIONS:,} evaluations, or does not end"
+            raise ValueError(f"sampler: {what}; it must yield x after each step")
         if not isinstance(sigma, Tensor):
             levels = x.new_full((len(x),), sigma)
         elif sigma.numel() in (1, len(x)):

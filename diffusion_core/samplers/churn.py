@@ -47,8 +47,7 @@ class Churn(Sampler):
 
     def raised(self, sigma: float, n_steps: int) -> float:
         """The level that a step starts from: the paper's sigma_hat = (1 + gamma) sigma."""
-        inside = self.s_min <= sigma <= self.s_max
-        return sigma * self.gain(n_steps) if inside else sigma
+        return sigma * self.gain(n_steps) if self.s_min <= sigma <= self.s_max else sigma
 
     def gain(self, n_steps: int) -> float:
         """The paper's 1 + gamma, by which a level is multiplied."""

@@ -78,9 +78,6 @@ def dialects(alpha: float, beta: float, sigmas: tuple[float, ...]) -> dict[str, 
     """The same noise in every notation, if all steps of the ladder share alpha and beta."""
     ratio = sigmas[1] / sigmas[0]
     return {
-        "alpha": alpha,
-        "beta": beta,
-        "s_churn": s_churn_from_beta(alpha, beta, len(sigmas) - 1),
-        "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None,
-        "beta_ks": beta_ks_from_alpha(alpha, ratio),
-    }
+        "alpha": alpha, "beta": beta, "s_churn": s_churn_from_beta(alpha, beta, len(sigmas) - 1),
+        "mu": mu_from_alpha(alpha, ratio) if alpha < 1 else None, "beta_ks": beta_ks_from_alpha(alpha, ratio),
+    }  # fmt: skip

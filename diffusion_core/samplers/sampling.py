@@ -18,21 +18,11 @@ CUDA_BATCH = 32 * BLOCK
 
 
 def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
-    model: Model,
-    sigma: float = 30.0,
-    sigma_min: float = 0.03,
-    alpha: float = 0.1,
-    beta: float = 0.40,
-    *,
-    n_samples: int = 64,
-    shape: tuple[int, ...] = (1, 32, 32),
-    seed: int = 0,
-    first_sample: int = 0,
-    batch_size: int | None = None,
-    device: torch.device | str | None = None,
-    final_denoise: bool = False,
+    model: Model, sigma: float = 30.0, sigma_min: float = 0.03, alpha: float = 0.1, beta: float = 0.40, *,
+    n_samples: int = 64, shape: tuple[int, ...] = (1, 32, 32), seed: int = 0, first_sample: int = 0,
+    batch_size: int | None = None, device: torch.device | str | None = None, final_denoise: bool = False,
     trajectory: bool = False,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Draws samples with the alpha/beta rule: starts from pure noise and steps while sigma > sigma_min.
 
     Args:
@@ -64,36 +54,19 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     if n_samples < 1 or first_sample < 0:
         raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
     return sample(
-        model,
-        alpha_beta_ladder(alpha, beta, sigma, sigma_min),
-        AlphaBeta(alpha, beta),
-        samples=range(first_sample, first_sample + n_samples),
-        shape=shape,
-        seed=seed,
-        batch_size=batch_size,
-        device=device,
-        final_denoise=final_denoise,
-        trajectory=trajectory,
-    )
+        model, alpha_beta_ladder(alpha, beta, sigma, sigma_min), AlphaBeta(alpha, beta),
+        samples=range(first_sample, first_sample + n_samples), shape=shape, seed=seed, batch_size=batch_size,
+        device=device, final_denoise=final_denoise, trajectory=trajectory,
+    )  # fmt: skip
 
 
 @torch.no_grad()
 def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of sampling, by keyword
-    model: Model,
-    sigmas: tuple[float, ...],
-    sampler: Sampler,
-    *,
-    shape: tuple[int, ...],
-    n_samples: int = 64,
-    samples: Sequence[int] | None = None,
-    seed: int = 0,
-    batch_size: int | None = None,
-    device: torch.device | str | None = None,
-    final_denoise: bool = False,
-    trajectory: bool = False,
-    after_batch: Callable[[int], None] | None = None,
-    watch: Callable[[int, Tensor], None] | None = None,
-) -> Tensor:
+    model: Model, sigmas: tuple[float, ...], sampler: Sampler, *, shape: tuple[int, ...], n_samples: int = 64,
+    samples: Sequence[int] | None = None, seed: int = 0, batch_size: int | None = None,
+    device: torch.device | str | None = None, final_denoise: bool = False, trajectory: bool = False,
+    after_batch: Callable[[int], None] | None = None, watch: Callable[[int, Tensor], None] | None = None,
+) -> Tensor:  # fmt: skip
     """Draws samples with any sampler on any ladder. Other arguments, result and errors are as in `generate_samples`.
 
     Args:

@@ -1,33 +1,14 @@
 """The settings that `tune` writes: settings.json, read back."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.validation import check_fields
 from experiments.run.setting import Ladder, read_ladder
 from experiments.run.study import Study
-from experiments.user import parsing
 
 FORMAT = 1
-
-
-@dataclass(frozen=True)
-class SettingRow:
-    """A recommended setting, as far as it is read back."""
-
-    budget: int  # network evaluations per image
-    ladder: str
-    sampler: str
-    n_steps: int
-    sigma_max: float
-    sigma_min: float
-    ending_at_0: bool
-    sigmas: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
@@ -39,7 +20,7 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
         study: what samples on it.
 
     Raises:
-        ValueError: no such file, not one of `tune`, or settings that were changed by hand; no setting for this budget;
+        ValueError: no such file, not one of `tune`, or levels that were changed by hand; no setting for this budget;
             settings of another network or other data.
     """
     try:
@@ -53,22 +34,15 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
 def _read(content: dict[str, Any], budget: int | None, study: Study) -> Ladder:
     if content["format"] != FORMAT:
         raise ValueError(f"its format is {content['format']}, but this version reads {FORMAT}")
-    names_of_fields = [field.name for field in fields(SettingRow)]
-    rows = [SettingRow(**{name: row[name] for name in names_of_fields}) for row in content["settings"]]
-    known = sorted(row.budget for row in rows)
-    budget = max(known, default=0) if budget is None else budget
-    if known.count(budget) != 1:
-        several = "no setting" if budget not in known else "more than one setting"
-        raise ValueError(f"it has {several} for n_steps={budget}; it has settings for {known} evaluations")
-    row = next(row for row in rows if row.budget == budget)
-    ladder, _ = read_ladder(row.ladder, row.n_steps, study.data_std, row.sigma_max, row.sigma_min)
-    levels = ladder.sigmas()
-    if len(levels) != len(row.sigmas) or any(abs(a / b - 1) > 1e-6 for a, b in zip(row.sigmas, levels, strict=True)):
-        raise ValueError(f"its sigmas are not the levels of its ladder, {row.ladder}; were they changed?")
-    if not row.sampler.startswith("restart("):  # its name cannot be read back
-        nfe = parsing.parse_sampler(row.sampler).planned_nfe(levels) + row.ending_at_0
-        if nfe != budget:
-            raise ValueError(f"its budget is {budget}, but {row.sampler} takes {nfe} evaluations; was it changed?")
+    rows = {row["budget"]: row for row in content["settings"]}
+    budget = max(rows, default=0) if budget is None else budget
+    if budget not in rows:
+        raise ValueError(f"it has no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
+    row = rows[budget]
+    ladder, _ = read_ladder(row["ladder"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
+    levels, listed = ladder.sigmas(), row["sigmas"]
+    if len(levels) != len(listed) or not all(abs(a / b - 1) < 1e-6 for a, b in zip(listed, levels, strict=True)):
+        raise ValueError(f"its sigmas are not the levels of its ladder, {row['ladder']}; were they changed?")
     network, data = network_and_data(study)
     if content["network"] != network:
         raise ValueError(f"its network is {content['network']!r}, but this run samples from {network!r}")

@@ -224,16 +224,12 @@ class ExportTarget:
         names = ("labels", "n_classes", "guidance", "null_label")
         low, high = convention.interval if convention else (None, None)
         return {
-            "model_sigmas": list(self.sigmas(self.levels)),
-            "model_times": list(self.times(self.levels)),
-            "model_shift": self.data_shift,
-            "model_shape": list(self.shape),
+            "model_sigmas": list(self.sigmas(self.levels)), "model_times": list(self.times(self.levels)),
+            "model_shift": self.data_shift, "model_shape": list(self.shape),
             **{f"model_{name}": getattr(convention, name, None) for name in names},
-            "model_guidance_from": low,
-            "model_guidance_to": None if high == math.inf else high,  # JSON has no infinity
-            "model_takes_index": self.takes_index,
-            "model_dtype": self.number_format,
-        }
+            "model_guidance_from": low, "model_guidance_to": None if high == math.inf else high,  # JSON has no infinity
+            "model_takes_index": self.takes_index, "model_dtype": self.number_format,
+        }  # fmt: skip
 
 
 def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:

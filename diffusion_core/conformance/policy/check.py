@@ -15,7 +15,7 @@ from diffusion_core.conformance.impulses import NotAffineError
 from diffusion_core.conformance.independence import MANY, NOTES, call_with_draws, compare_batches, find_dependence
 from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
 from diffusion_core.conformance.policy.findings import ACCEPTABLE, FIRST, Finding, PolicyVerdict
-from diffusion_core.conformance.policy.log_prob import check_log_prob, check_reported, check_shape, fit_log_prob
+from diffusion_core.conformance.policy.log_prob import check_log_prob, check_reported, check_shape
 from diffusion_core.conformance.policy.replay import check_gradient, check_replay
 from diffusion_core.conformance.policy.steps import CLOSE, Levels, PolicyStep, Transition, measure, state, uniform
 
@@ -61,14 +61,13 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     own, trainer = PolicyStep(step), PolicyStep(replayed_by or step)
     if replayed_by and trainer.stored is None:
         raise ValueError("replayed_by: its signature names no x_next or prev_sample, the stored sample")
-    replayed = _check_levels(replay_levels or levels, "replay_levels", other_length=replay_levels is not None)
-    levels = _check_levels(levels, "levels")
+    replayed, levels = _check_levels(replay_levels or levels, "replay_levels"), _check_levels(levels, "levels")
     # a compiled step is run without its compiler, which would hide its draws
     eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad(), eager:
         times = levels(n_steps)
-        pairs = [times[at : at + 2] for at in range(len(times) - 1)]
-        transitions = [measure(own, *state(shape, pair, dtype, seed + at)) for at, pair in enumerate(pairs)]
+        points = (state(shape, times[at : at + 2], dtype, seed + at) for at in range(len(times) - 1))
+        transitions = [measure(own, *point) for point in points]
         verdict = _check_step(own, trainer, transitions, levels, replayed)
         if not any(finding.check in FIRST for finding in verdict.errors):
             if noise:
@@ -88,15 +87,12 @@ def assert_policy(step: Callable[..., Any], **options: Any) -> None:
     assert verdict.right, verdict.sentence
 
 
-def _check_levels(levels: Levels, name: str, other_length: bool = False) -> Levels:
-    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 times that fall, from 1 to 0.
-
-    `other_length`: there may be more or fewer, as in a trainer that is wrong.
-    """
+def _check_levels(levels: Levels, name: str) -> Levels:
+    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 times that fall, from 1 to 0."""
 
     def checked(n_steps: int) -> Tensor:
         times = torch.as_tensor(levels(n_steps), dtype=torch.float64)
-        if not other_length and times.shape != (n_steps + 1,):
+        if name == "levels" and times.shape != (n_steps + 1,):  # a trainer that is wrong may have more or fewer
             raise ValueError(f"{name}({n_steps}): it must return {n_steps + 1} times, not shape {tuple(times.shape)}")
         if times.ndim != 1 or len(times) < 2 or not ((times[:-1] > times[1:]).all() and 0 <= times[-1] < times[0] <= 1):
             raise ValueError(f"{name}({n_steps}): they must be n_steps + 1 times that fall, between 1 and 0")
@@ -110,7 +106,9 @@ def _check_step(
 ) -> PolicyVerdict:
     """All checks but the ODE and the law."""
     noisy = [transition for transition in transitions if transition.noisy]
-    found, some = [*_check_ends(step, transitions), *_check_draws(transitions)], noisy or transitions
+    found, some = [*_check_ends(step, transitions)], noisy or transitions
+    for at, (name, text) in [(at, known.anomaly) for at, known in enumerate(transitions) if known.anomaly][:1]:
+        found.append(Finding("draws", name, f"at step {at + 1} {text}" if at else text))
     independence = [] if found else [*_check_independence(step, some[len(some) // 2])]
     found += [finding for finding in independence if finding.check in FIRST]
     if found:
@@ -123,7 +121,7 @@ def _check_step(
     found = independence + shapes
     if not shapes:
         checked.append("reported")
-        factor, of_log_prob = check_log_prob(fit_log_prob(step, noisy))
+        factor, of_log_prob = check_log_prob(step, noisy)
         found += [*of_log_prob, *check_reported(step, noisy)]
         if trainer.stored is None:
             text = "its signature names no x_next or prev_sample: log_prob of a stored sample was not checked."
@@ -148,15 +146,6 @@ def _check_ends(step: PolicyStep, transitions: Sequence[Transition]) -> Iterator
             where = where.format(float(transition.at[1]), float(transition.at[2]))
             text = f"{names} not finite (the noise drawn has std {float(transition.std.max()):.3g})."
             yield Finding("ends", f"not finite at the {where}", text)
-
-
-def _check_draws(transitions: Sequence[Transition]) -> list[Finding]:
-    """Whether x_next is drawn as it should be, at all steps."""
-    for at, transition in enumerate(transitions):
-        if transition.anomaly:
-            name, text = transition.anomaly
-            return [Finding("draws", name, f"at step {at + 1} {text}" if at else text)]
-    return []
 
 
 def _check_independence(step: PolicyStep, transition: Transition) -> Iterator[Finding]:

@@ -62,8 +62,8 @@ class LogProbFits(NamedTuple):
     dims: int
 
 
-def fit_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> LogProbFits:
-    """log_prob at all steps with noise."""
+def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float | None, list[Finding]]:
+    """The factor of log_prob over the log density, None if it is none, and what is wrong with it."""
 
     def fit(transition: Transition) -> tuple[float, ...]:
         def log_prob(z: Tensor) -> Tensor:
@@ -74,11 +74,7 @@ def fit_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> LogProbFits:
         return *parabola, float(transition.std.log().mean()), transition.dt, tolerance
 
     columns = torch.tensor([fit(transition) for transition in noisy], dtype=torch.float64).T
-    return LogProbFits._make([*columns, noisy[0].dims])
-
-
-def check_log_prob(fits: LogProbFits) -> tuple[float | None, list[Finding]]:
-    """The factor of log_prob over the log density, None if it is none, and what is wrong with it."""
+    fits = LogProbFits._make([*columns, noisy[0].dims])
     whole, mean = 1.0, 1 / fits.dims
     factor = min((whole, mean), key=lambda f: float((fits.kappa.abs() / f).log().abs().median()))
     is_parabola = bool((fits.rest <= 10 * fits.tolerance).all())

@@ -14,14 +14,9 @@ OTHERS = (-1, 1, -2, 2)  # numbers of steps that a replay may have instead
 
 
 def check_replay(
-    step: PolicyStep,
-    trainer: PolicyStep,
-    transitions: Sequence[Transition],
-    levels: Levels,
-    replayed: Levels,
-    factor: float,
-    is_density: bool,
-) -> Iterator[Finding]:
+    step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], levels: Levels, replayed: Levels,
+    factor: float, is_density: bool,
+) -> Iterator[Finding]:  # fmt: skip
     """Whether the trainer's log_prob of the stored x_next is that of the sampler, in float32 and in bfloat16.
 
     Args:

@@ -17,7 +17,7 @@ from diffusion_core.conformance.impulses import NotAffineError, PatchedNormal
 from diffusion_core.conformance.oracle import GAUSSIAN
 
 Levels = Callable[[int], Tensor]  # levels(n_steps): (n_steps + 1,) times, falling
-Point = tuple[Tensor, Tensor, Tensor, Tensor]  # x, t, t_next, velocity
+Point = tuple[Tensor, ...]  # x, t, t_next, velocity
 STORED = ("x_next", "prev_sample")  # names of the argument for a stored sample
 CLOSE = 1e-3  # relative: two numbers that are the same but for rounding
 EPS = 2.0**-23  # of float32
@@ -130,24 +130,24 @@ def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) 
 
 def measure(step: PolicyStep, *at: Tensor) -> Transition:
     """Mean and standard deviation by impulses: no noise, 1 in one draw at a time, and twice a random draw as a test."""
-    before, replayed = [value.clone() for value in at], ReplayNoise(None, at[0].shape)
+    given, replayed = [value.clone() for value in at], ReplayNoise(None, at[0].shape)  # a step may change them
     with PatchedNormal(replayed):
-        mean = step(*at).x.double()
+        mean = step(*given).x.double()
     n_draws, nothing = math.ceil(replayed.taken / len(mean)), torch.zeros_like(mean)
     impulses = torch.eye(n_draws, dtype=torch.float64).view(n_draws, n_draws, *[1] * mean.ndim)
     z = torch.randn(n_draws, *mean.shape, generator=torch.Generator().manual_seed(0))
     z = z.bfloat16().double()  # the step may draw in any dtype
     try:
         draws = (impulse.expand(n_draws, *mean.shape) for impulse in impulses)
-        units = [step.call_with(draw, *at).x.double() - mean for draw in draws]
-        test, again = (step.call_with(z, *at).x.double() for _ in range(2))
+        units = [step.call_with(draw, *given).x.double() - mean for draw in draws]
+        test, again = (step.call_with(z, *given).x.double() for _ in range(2))
     except NotAffineError as error:
-        return Transition(_restore(at, before), mean, nothing, nothing[:0], ("shape of the noise", f"{error}."))
+        return Transition(at, mean, nothing, nothing[:0], ("shape of the noise", f"{error}."))
     coefficients = torch.stack([nothing, *units])[1:]
     std, guess = coefficients.square().sum(0).sqrt(), mean + (coefficients * z).sum(0)
     gap = (test - guess).abs() - CLOSE * std - 1e-5 * (1 + guess.abs())
     anomaly = None
-    if any(not torch.equal(value, old) for value, old in zip(at, before, strict=True)):
+    if any(not torch.equal(value, old) for value, old in zip(given, at, strict=True)):
         anomaly = "changes its input", "it changes x, t or the velocity in place."
     elif not torch.isfinite(test).all():
         pass  # the check of the ends says so
@@ -159,12 +159,4 @@ def measure(step: PolicyStep, *at: Tensor) -> Transition:
         anomaly = "not a Gaussian step", "x_next is not, element by element, a mean plus multiples of its normal draws."
     elif (gap > 0).any():
         anomaly = "rounded noise", "the noise is rounded, as in bfloat16: draw and scale it in float32."
-    return Transition(_restore(at, before), mean, std, coefficients / std, anomaly)
-
-
-def _restore(at: tuple[Tensor, ...], before: list[Tensor]) -> Point:
-    """The arguments as they were before the step saw them."""
-    for value, old in zip(at, before, strict=True):
-        value.copy_(old)
-    x, t, after, velocity = at
-    return x, t, after, velocity
+    return Transition(at, mean, std, coefficients / std, anomaly)

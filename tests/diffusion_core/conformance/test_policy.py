@@ -18,9 +18,7 @@ LAWS = {"wrong limit", "noise left over", "not the ODE at noise 0"}
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW) if BUGS[name][2]["law"] else name for name in BUGS])
 def test_a_planted_bug_is_named_and_nothing_else_is_wrong(name):
     step, expected, options = BUGS[name]
-
     verdict = check_policy(step, **options)
-
     found = {finding.name for finding in verdict.errors}
     assert expected in found
     assert found <= {expected} | LAWS | (
@@ -46,14 +44,12 @@ def test_right_steps_are_right_at_other_levels_shapes_and_types(name):
             n_steps=rng.choice((8, 10, 14, 15, 28)), shape=rng.choice(((4, 3, 5), (1, 1, 5), (16, 8, 5))),
             dtype=rng.choice((torch.float32, torch.float64)),
         )  # fmt: skip
-
         assert verdict.right, verdict.sentence
         assert set(verdict.checked) == set(CHECKS) - {"law"}
 
 
 def test_in_a_test_suite_the_sentence_is_the_message():
     step, expected, options = BUGS["variance in place of std"]
-
     with pytest.raises(AssertionError, match=f"{expected}: its std is 0.158 times that of the noise drawn. It is the"):
         assert_policy(step, **options)
     assert_policy(published_policies.window, law=False)
@@ -62,7 +58,6 @@ def test_in_a_test_suite_the_sentence_is_the_message():
 @SLOW
 def test_the_law_is_that_of_the_paper():
     flow, cps = (check_policy(getattr(published_policies, name)) for name in ("flow_grpo", "cps"))
-
     assert flow.right
     assert "it samples the data" in flow.sentence
     low, high = flow.ratios[10]
@@ -78,9 +73,7 @@ def test_the_law_is_that_of_the_paper():
 )
 def test_what_is_accepted_is_no_error_but_said(bug, accept):
     step, name, options = BUGS[bug]
-
     verdict = check_policy(step, **options, accept=accept)
-
     assert verdict.right
     assert next(str(finding) for finding in verdict.findings if finding.accepted).startswith(f"accepted: {name}: ")
 
@@ -97,7 +90,6 @@ def test_what_is_accepted_is_no_error_but_said(bug, accept):
 )
 def test_noise_may_be_drawn_in_other_ways(noise):
     verdict = check_policy(drawn(lambda m, s, x, u, g: m + s * noise(x, g)), noise="noise_level", law=False)
-
     assert verdict.right, verdict.sentence
 
 
@@ -106,7 +98,6 @@ def test_what_surrounds_the_check_does_not_matter(mode):
     compiled = torch.compile(published_policies.flow_grpo, backend="eager")
     with mode():
         verdict = check_policy(compiled, law=False)
-
     assert verdict.right, verdict.sentence
 
 
@@ -115,7 +106,6 @@ def test_noise_on_a_part_of_the_elements_is_not_checked_and_that_is_said():
         return x + (u - t) * v + 0.1 * (torch.arange(5) > 0) * torch.randn_like(x), None
 
     verdict = check_policy(step, law=False)
-
     assert verdict.sentence == "right: nothing is wrong, but log_prob was not checked."
     assert "no step gives noise to every element" in str(verdict.findings)
 
@@ -133,7 +123,6 @@ def scaled(x, t, u, v, x_next=None):
 @pytest.mark.parametrize("trainer", [wider, scaled])
 def test_a_trainer_of_its_own_is_replayed_and_not_taken_for_one_of_other_levels(trainer):
     verdict = check_policy(published_policies.dance_grpo, law=False, replayed_by=trainer)
-
     assert verdict.kind == "replay"
     assert verdict.sentence.endswith("ratios are not 1 before any update.")
 

@@ -1,14 +1,12 @@
 """settings.json of `tune`, read back."""
 
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from diffusion_core.samplers import Heun
 from experiments.export.settings_file import ladder_from
 from experiments.run.setting import Ladder
 from experiments.run.study import Study
@@ -21,10 +19,9 @@ STD = STUDY.data_std
 def settings(tmp_path: Path) -> Path:
     vp, karras = Ladder("vp", 8, options=(("data_std", STD),)), Ladder("karras", 8, 20.0, 0.05, (("rho", 5.2),))
     entries = [
-        {"budget": 8, "ladder": vp.name, "n_steps": 8, "sigma_max": 30.0, "sigma_min": 0.03, "sigmas": vp.sigmas(),
-         "sampler": "euler(eta=1)", "ending_at_0": False},
+        {"budget": 8, "ladder": vp.name, "n_steps": 8, "sigma_max": 30.0, "sigma_min": 0.03, "sigmas": vp.sigmas()},
         {"budget": 17, "ladder": karras.name, "n_steps": 8, "sigma_max": 20.0, "sigma_min": 0.05,
-         "sigmas": karras.sigmas(), "sampler": Heun().name, "ending_at_0": True},
+         "sigmas": karras.sigmas()},
     ]  # fmt: skip
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"format": 1, "network": "small", "data": "mnist5k", "settings": entries}))
@@ -32,7 +29,7 @@ def settings(tmp_path: Path) -> Path:
 
 
 def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
-    """Heun takes 17 evaluations on 8 steps and one to 0; Euler takes them on 17."""
+    """Heun took 17 evaluations on 8 steps and one to 0; Euler takes them on 17."""
     assert ladder_from(settings, None, STUDY) == Ladder("karras", 17, 20.0, 0.05, (("rho", 5.2),))
     assert ladder_from(settings, 8, STUDY) == Ladder("vp", 8, 30.0, 0.03, (("data_std", STD),))
 
@@ -43,13 +40,6 @@ def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
         (lambda whole: whole.update(format=2), 8, "its format is 2, but this version reads 1"),
         (lambda whole: whole["settings"][0].pop("sigmas"), 8, "settings.json that tune wrote: KeyError: 'sigmas'"),
         (lambda whole: whole["settings"].clear(), 8, "it has no setting"),
-        (lambda whole: whole["settings"].append(whole["settings"][0]), 8, "more than one setting for n_steps=8"),
-        (lambda whole: whole["settings"][0]["sigmas"].__setitem__(3, math.nan), 8, "sigmas=[30.0, "),
-        (lambda whole: whole["settings"][0].update(budget=100), 100, "budget is 100, but euler(eta=1) takes 8 evalu"),
-        (lambda whole: whole["settings"][0].update(budget=8.9), 8, "budget=8.9: it must be a whole number"),
-        (lambda whole: whole["settings"][0].update(budget=True), 1, "budget=True: it must be a whole number"),
-        (lambda whole: whole["settings"][0].update(budget=math.inf), 8, "budget=inf: it must be a whole number"),
-        (lambda whole: whole["settings"][0].update(sampler="eular"), 8, "sampler='eular': it must be one of"),
         (lambda whole: whole.update(network="python:m:eps"), 8, "network is 'python:m:eps', but this run samples from"),
         (lambda whole: whole.update(data="folder:x@0123456789ab"), 8, "data are 'folder:x@0123456789ab', but this run"),
         (lambda whole: whole.update(data=7), 8, "that tune wrote: AttributeError: 'int' object has no attribute"),
