@@ -91,7 +91,7 @@ def _print_timing(timing: Mapping[str, Any], console: Any) -> None:
     console.print(
         f"\nnetwork {timing['network']}, images {shape}, on {timing['processor']}, {machine['threads']} of "
         f"{timing['cores']} threads{limit and f', {limit}'}, PyTorch {machine['torch_minor']}, measured "
-        f"{timing['finished_at']}",
+        f"{timing['finished_at']}"
     )
     table = Table(box=None, caption="ms: one forward pass or training step")
     table.add_column("mode", no_wrap=True)

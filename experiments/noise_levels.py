@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.run.compare import CONTROL, Row
+from experiments.run.compare import CONTROL
 from experiments.run.options import names_option
 from experiments.run.setting import Ladder, Setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Study
 from experiments.user.parsing import parse_noise
 
 if TYPE_CHECKING:
-    from experiments.run.tables import RunResults
+    from experiments.run.tables import RunResults, Tables
 
 LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
 
@@ -114,7 +114,7 @@ class NoiseLevels(Study):
             if number == 0:  # settings differ in their network, so the control does too
                 yield Setting(label, ladder, Euler(self.etas[0]), CONTROL, training, retrained=True)
 
-    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
+    def extra_tables(self, results: "RunResults") -> "Tables":
         """The held-out error of each network, and the noise distributions of training."""
         from experiments.run.error_curve import curve_rows, density_rows
 

@@ -23,7 +23,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.ladders import LADDERS, Ladders
-from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, SidesBySection, control
+from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
 from experiments.run.options import names_option, option_help
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
@@ -31,7 +31,7 @@ from experiments.user.parsing import parse_sampler
 from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
-    from experiments.run.tables import ResultTables, RunResults
+    from experiments.run.tables import RunResults, Tables
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
@@ -258,7 +258,7 @@ class Tune(Ladders):
             first, *others = (side for side in raced if self.candidates[side.label][knob] == best[knob])
             yield from (Contrast(kind, side, first) for side in others)
 
-    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
+    def extra_tables(self, results: "RunResults") -> "Tables":
         """The race."""
         confirmed = {(run.setting.budget, run.setting.label) for run in results.runs if run.setting.section != RACE}
         shared = {"section": RACE, "metric": JUDGE, "n_samples": min(self.race_samples, self.n_samples)}
@@ -271,11 +271,11 @@ class Tune(Ladders):
             ]
         }  # fmt: skip
 
-    def after_write(self, folder: Path, results: "RunResults", tables: "ResultTables", notify: Notify) -> None:
+    def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
         """Writes settings.json, and code to paste."""
         from experiments.export.export import write_settings
 
-        write_settings(folder, results, tables.tables.get("best_sets.csv", ()), notify, self.export)
+        write_settings(folder, results, tables.get("best_sets.csv", ()), notify, self.export)
 
 
 def read_setting(option: str, text: str) -> tuple[str, str]:

@@ -7,9 +7,8 @@ decides. The contrast that was fixed beforehand and the control are families of 
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
@@ -141,11 +140,11 @@ def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
     for one in comparisons:
         if not isinstance(one, BestSet) and one.seeds:
-            yield from _rows(one, *judge.found[id(one)], partial(measured, one))
+            yield from _rows(one, *judge.found[id(one)])
 
 
-def _rows(one: Judged, why: str, judged: Estimate, of: Callable[[str], Estimate]) -> Iterator[Row]:
-    """The rows of a comparison; `judged` is its corrected difference in the metric that decides, `of` gives others."""
+def _rows(one: Judged, why: str, judged: Estimate) -> Iterator[Row]:
+    """The rows of a comparison; `judged` is its corrected difference in the metric that decides."""
     shared, seeds, paired = _shared(one), one.seeds, all(side.paired for side in one.sides)
     word = NO_VERDICT if why else verdict(judged)
     if one.kind == CONTROL and not why:
@@ -160,17 +159,12 @@ def _rows(one: Judged, why: str, judged: Estimate, of: Callable[[str], Estimate]
                 ids = {f"run_id_{name}": side.rows[seed]["run_id"] for name, side in zip("ab", one.sides, strict=True)}
             yield shared | _numbers(metric, of_pairs([(a, b)], paired=paired)) | own | ids
     for metric in METRICS:
-        estimate, pairs = judged if metric == JUDGE else of(metric), one.pairs(metric)
+        estimate, pairs = judged if metric == JUDGE else measured(one, metric), one.pairs(metric)
         low, high = predicted([a.value - b.value for a, b in pairs]) or (None, None)
         value_a, value_b = (float(np.mean([pair[side].value for pair in pairs])) for side in (0, 1))
         row: Row = {
-            "value_a": value_a,
-            "value_b": value_b,
-            "n_networks": len(seeds),
-            "new_network_low": low,
-            "new_network_high": high,
-            "no_verdict": why or None,
-            "verdict": word,
+            **{"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)},
+            **{"new_network_low": low, "new_network_high": high, "no_verdict": why or None, "verdict": word},
         }
         estimate = replace(estimate, clear=False) if why else estimate
         if metric == JUDGE and not why and isinstance(one, Contrast):

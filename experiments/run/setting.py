@@ -124,11 +124,6 @@ class Setting:
     retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
     impossible: str = field(default="", metadata=NOT_IDENTITY)
 
-    def __new__(cls, *values: Any, **named: Any) -> "Setting":
-        if old := next((name for name in ("group", "mode") if name in named), None):
-            raise ValueError(f"Setting({old}=...): it is called section now")
-        return super().__new__(cls)
-
     def __post_init__(self) -> None:
         check_fields(self)
         if not isinstance(self.sampler, Sampler):

@@ -25,7 +25,6 @@ from experiments.run.compare import (
     CONTROL,
     BestSet,
     Comparison,
-    Row,
     SidesBySection,
     against_first,
     control,
@@ -36,7 +35,7 @@ from experiments.run.options import option_help
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
-    from experiments.run.tables import ResultTables, RunResults
+    from experiments.run.tables import RunResults, Tables
 
 T = TypeVar("T")
 Notify = Callable[[str], object]
@@ -134,11 +133,11 @@ class Study:
         """What is run besides when all settings are measured, because of what came out."""
         yield from ()
 
-    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
-        """Further tables of its report, by the name of their file."""
+    def extra_tables(self, results: "RunResults") -> "Tables":
+        """Further tables of its report."""
         return {}
 
-    def after_write(self, folder: Path, results: "RunResults", tables: "ResultTables", notify: Notify) -> None:
+    def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
         """Writes files that follow from the tables, and tells the user about them."""
 
     @property

@@ -54,7 +54,6 @@ CASES = {
     ],
     "ladders": [
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
-        (["--n-steps", "8"], "error: --n-steps: it is called --budgets now"),
         (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
         (["--budgets"], "error: budgets: at least one is needed"),
@@ -74,8 +73,6 @@ CASES = {
         (["--network", "diffusers:/x"], "error: diffusers:/x: there is no such folder. Nothing is fetched"),
         (["--network", "exact", "--law", "vp"], "error: law: only for training; remove it, or --network"),
         (["--network", "exact", "--seeds", "3"], "error: seeds: only for training; remove it, or --network"),
-        (["--model", "small"], "error: --model: it is called --network now"),
-        (["--model-label=3"], "error: --model-label: it is called --label now"),
         (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],
 }
