@@ -209,7 +209,7 @@ class Tune(Ladders):
         again: Setting | None = None
         for (_, budget), sides in results.sides.items():
             section = f"{budget} evaluations"
-            ran = sorted((side for side in sides.values() if side.whole), key=_score)
+            ran = sorted((side for side in sides.values() if side.whole), key=lambda side: side.score)
             failed = [label for label, side in sides.items() if _has_failed(results, side)]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
             notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
@@ -219,14 +219,11 @@ class Tune(Ladders):
             default, *others = self.defaults
             kept = dict.fromkeys([default, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
             chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
-            fresh: dict[str, Any] = {"section": section, "n": self.n_samples, "draw": self._draw(FRESH)}
+            fresh: dict[str, Any] = {"section": section, "n": self.n_samples, "draw": self.search_seed * AGAIN + FRESH}
             yield from (replace(setting, **fresh) for setting in chosen)
             again = replace(chosen[0], **fresh) if chosen else again
         if again:
-            yield replace(again, section=CONTROL, budget=None, draw=self._draw(1))
-
-    def _draw(self, number: int) -> int:
-        return self.search_seed * AGAIN + number
+            yield replace(again, section=CONTROL, budget=None, draw=self.search_seed * AGAIN + 1)
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The finalists against what is used without tuning; the set of the best; then single knobs, in the race."""
@@ -253,7 +250,7 @@ class Tune(Ladders):
         Each is compared with the first of its kind. The best was chosen on these images, so it scores a little too well
         on them.
         """
-        best = self.candidates[min(raced, key=_score).label]
+        best = self.candidates[min(raced, key=lambda side: side.score).label]
         for kind, knob in (("sampler", 0), ("ladder", 1)):
             first, *others = (side for side in raced if self.candidates[side.label][knob] == best[knob])
             yield from (Contrast(kind, side, first) for side in others)
@@ -265,7 +262,7 @@ class Tune(Ladders):
         sides = (side for (section, _), same in results.sides.items() if section == RACE for side in same.values())
         return {
             "race.csv": [
-                {"setting": side.label, "budget": side.budget, "value": _score(side)}
+                {"setting": side.label, "budget": side.budget, "value": side.score}
                 | {"left": (side.budget, side.label) in confirmed} | shared
                 for side in sides if side.whole
             ]
@@ -307,12 +304,6 @@ def _by_label(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
 def _to_zero(ladder: str) -> str:
     """The name of a ladder with a last step to 0."""
     return f"{ladder[:-1]}, end=0)" if ladder.endswith(")") else f"{ladder}(end=0)"
-
-
-def _score(side: Side) -> float:
-    """The mean of the metric that decides, over networks."""
-    values = [float(row[JUDGE]) for row in side.rows.values()]
-    return sum(values) / len(values)
 
 
 def _has_failed(results: "RunResults", side: Side) -> bool:

@@ -246,7 +246,7 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
 
 def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
     default, seeds, out = sides[0], list(sides[0].rows), list[Row]()
-    lowest, *others = sorted(sides, key=_score)
+    lowest, *others = sorted(sides, key=lambda side: side.score)
     found = _to_lowest(lowest, others, judge) | {lowest.label: measured(Contrast("", lowest, lowest), JUDGE)}
     columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
     of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
@@ -255,7 +255,7 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
         out.append(
             {name: side.rows[seeds[0]].get(name) for name in columns}
             | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": JUDGE, "level": LEVEL}
-            | {"value": _score(side), "fd": _mean(side, "fd"), "n_networks": len(seeds)}
+            | {"value": side.score, "fd": _mean(side, "fd"), "n_networks": len(seeds)}
             | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
             | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}
         )  # fmt: skip
@@ -277,11 +277,6 @@ def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, 
         if known.p_adjusted is not None:
             out[side.label] = one.corrected(known.family, known.p_adjusted, known.n_compared)
     return out
-
-
-def _score(side: Side) -> float:
-    """Its distance to real images in the metric that decides, a mean over networks."""
-    return float(np.mean([each[JUDGE].value for each in side.distances.values()]))
 
 
 def _grain(side: Side) -> float:

@@ -55,9 +55,9 @@ class StudyResult:
 
 def run_study(
     study: Study,
-    options: Options = Options(),
+    options: Options = Options(),  # noqa: B008  # it is frozen
     name: str = "",
-    began: float | None = None,  # noqa: B008  # frozen
+    began: float | None = None,
 ) -> StudyResult:
     """Makes what is missing and writes the result folder with its report; prints the verdict and where it lies.
 
