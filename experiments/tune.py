@@ -24,7 +24,7 @@ from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.ladders import LADDERS, Ladders
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
-from experiments.run.options import names_option, option_help
+from experiments.run.options import Names, names_option, option_help
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
 from experiments.user.parsing import parse_sampler
@@ -71,14 +71,8 @@ class Tune(Ladders):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch diffusers',
     )
 
-    ladders: Annotated[
-        tuple[str, ...], names_option(LADDERS, SCHEDULES)
-    ] = (  # vp: even steps in time, as in DDIM and DDPM
-        "vp",
-        "karras",
-        "geometric",
-        "cosine",
-    )
+    # vp: even steps in time, as in DDIM and DDPM
+    ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("vp", "karras", "geometric", "cosine")
     etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
     sigma_max: float = 30.0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "fp32", "bf16")
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Names = tuple[str, ...]
 
 
 def option_help(metavar: str, default: str) -> Any:

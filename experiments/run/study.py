@@ -99,9 +99,7 @@ class Study:
     batch_size: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: the machine's)")] = 0
     """Samples per network evaluation; part of a run's identity. Lower it if memory runs out."""
     warmup_images: HiddenOption[int] = 10_000
-    held_out: HiddenOption[int] = (
-        0  # images at the end of the data set that training does not see; at most a tenth of them
-    )
+    held_out: HiddenOption[int] = 0  # images at the end of the data set that training does not see; at most a tenth
 
     def check(self) -> None:
         """Stores equal values as the same. ValueError for one of another type or range, or two that look the same."""
