@@ -40,6 +40,9 @@ sigmabench = main  # the console command
 
 def _run(arguments: list[str]) -> int:
     began, cli = time.time(), _imported("experiments.cli")
+    if arguments == ["--version"]:
+        print(f"sigmabench {_imported('importlib.metadata').version('sigmabench')}")
+        return 0
     if not arguments or arguments[0] in ("-h", "--help"):
         print(overview(cli))
         return 0 if arguments else 2
@@ -79,7 +82,7 @@ Each experiment answers one question about the noise of a diffusion model with a
 
 Start with:
   {prog} beta --preset smoke     about 20 seconds: does everything work here?
-  {prog} beta --help             all options, with examples"""
+  {prog} beta --help             the main options, with examples; --help-all: all"""
 
 
 if __name__ == "__main__":

@@ -51,13 +51,13 @@ class Beta(Study):
         "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000},
     }
     minutes: ClassVar[str] = "about 5 minutes on two cores"
-    examples: ClassVar[Sequence[str]] = (
-        "",
-        "--preset smoke",
-        "--etas 0 0.5 1 --seeds 5",
-        "--only-primary --data mnist",
-        "--network python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16",
-    )
+    examples: ClassVar[Mapping[str, str]] = {
+        "": "the main comparison, in minutes",
+        "--preset smoke": "does everything work here? 20 seconds",
+        "--etas 0 0.5 1 --seeds 10": "fewer values, narrower intervals",
+        "--only-primary --data mnist": "the comparison that was fixed beforehand, on 60,000 digits",
+        "--network python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16": "your network, as tuned",
+    }
 
     n_samples: int = 500
     """Images per network and setting of the primary contrast and its A/A control."""

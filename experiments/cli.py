@@ -3,13 +3,15 @@
 It imports no torch, so that --help appears at once and a wrong argument is refused at once.
 """
 
+import ast
+import inspect
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import tyro
 
@@ -30,6 +32,8 @@ SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*s
   alpha  share of the estimated noise (eps) that a step removes
   beta   fresh noise (z) that it puts back, as a share of sigma; 0 is the deterministic sampler (DDIM)
   eta    beta on a scale that does not depend on the step: 0 is DDIM, 1 is DDPM"""
+TERMS = "eta: fresh noise in each step; 0 is none (DDIM), 1 is DDPM. In brackets: the defaults."
+COMMON = ("preset", "dry_run", "out", "data", "network", "seeds", "n_samples", "workers")  # in every short --help
 AnyStudy = TypeVar("AnyStudy", bound=Study)
 
 
@@ -60,6 +64,10 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
 
 def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:
     preset = typed_preset(arguments)
+    if {"-h", "--help"} & {*arguments}:
+        print(short_help(prog, kind, preset))
+        raise SystemExit(0)
+    arguments = ["--help" if word == "--help-all" else word for word in arguments]
     typed: CommandLine[Study] = tyro.cli(
         CommandLine[kind],  # type: ignore[valid-type]  # known when it runs
         prog=prog,
@@ -100,5 +108,48 @@ def description(prog: str, kind: type[Study], preset: str) -> str:
     paragraphs = filter(None, (kind.question, kind.text, f"Presets: {presets}. {default}"))
     width = shutil.get_terminal_size().columns
     lines = [textwrap.fill(text, width, subsequent_indent="  ") for text in paragraphs]  # tyro joins lines without
-    examples = "\n".join(f"  {prog}{' ' * bool(line)}{line}" for line in kind.examples)
-    return "\n\n".join([*lines, SYMBOLS, *([f"Examples:\n{examples}"] if examples else [])])
+    return "\n\n".join([*lines, SYMBOLS, *([f"Examples:\n{_examples(prog, kind)}"] if kind.examples else [])])
+
+
+def _examples(prog: str, kind: type[Study]) -> str:
+    return "\n".join(f"  # {what}\n  {prog}{' ' * bool(words)}{words}" for words, what in kind.examples.items())
+
+
+def short_help(prog: str, kind: type[Study], preset: str) -> str:
+    """--help: the options of this question and those that most people need, one line each."""
+    width, default = shutil.get_terminal_size().columns, kind(**kind.presets[preset])
+    own = [part.name for part in fields(kind) if part.name not in {part.name for part in fields(Study)}]
+    values = vars(ResultOptions()) | vars(RunOptions()) | vars(ClusterOptions()) | vars(default)
+    texts = {name: text for part in (ResultOptions, RunOptions, ClusterOptions, kind) for name, text in _options(part)}
+    lines = [f"usage: {prog} [OPTIONS]", "", textwrap.fill(f"{kind.question} {TERMS}", width)]
+    for title, names in (("Options of this question:", own), ("Options that most people need:", COMMON)):
+        names = [name for name in names if name in texts]
+        lines += ["", *([title] if names else [])]
+        for name in names:
+            words, value = f"  --{name.replace('_', '-')}", values[name]
+            value = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            text = texts[name] + ("" if value in (None, "", False) else f" ({value})")
+            wrapped = textwrap.wrap(text, max(width - 22, 30), max_lines=2, placeholder=" ...")
+            lines += [f"{words:21} {line}" if line is wrapped[0] else f"{'':21} {line}" for line in wrapped]
+    examples = ["", "Examples:", _examples(prog, kind)] if kind.examples else []
+    return "\n".join([*lines, *examples, "", f"{prog} --help-all: all options, in full, and the presets."])
+
+
+def _options(kind: type) -> Iterator[tuple[str, str]]:
+    """The options of a dataclass, with the first sentence of their help. Hidden ones are left out."""
+    hints = get_type_hints(kind, include_extras=True)
+    for parent in reversed(kind.__mro__[:-1]):
+        try:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
+        except (OSError, TypeError):  # a class without a file
+            continue
+        body = tree.body if isinstance(tree, ast.ClassDef) else []
+        for part, after in pairwise([*body, ast.Pass()]):
+            if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+                continue
+            name, extras = part.target.id, getattr(hints.get(part.target.id), "__metadata__", ())
+            texts = [extra.help for extra in extras if getattr(extra, "help", None)]
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                texts.append(after.value.value)
+            if texts:
+                yield name, " ".join(texts[0].split()).split(". ")[0].rstrip(".")

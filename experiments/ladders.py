@@ -10,7 +10,7 @@ set of settings that cannot be told from the best. tune.py takes the same settin
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -52,10 +52,10 @@ class Ladders(Study):
         },
     }
     minutes: ClassVar[str] = "about 20 minutes on two cores"
-    examples: ClassVar[Sequence[str]] = (
-        "",
-        '--ladders geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m',
-    )
+    examples: ClassVar[Mapping[str, str]] = {
+        "": "all ladders, at equal evaluations",
+        '--ladders geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two ladders and two samplers",
+    }
 
     ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("geometric", "karras", "cosine", "vp", "linear")
     budgets: tuple[int, ...] = (8, 16, 32)

@@ -54,11 +54,11 @@ class NoiseLevels(Study):
         },
     }
     minutes: ClassVar[str] = "about 7 minutes on two cores"
-    examples: ClassVar[Sequence[str]] = (
-        "",
-        '--laws log-normal "log-normal(0, 1)" vp',
-        "--weightings karras unit-eps --cross",
-    )
+    examples: ClassVar[Mapping[str, str]] = {
+        "": "all distributions, weights and outputs, one at a time",
+        '--laws log-normal "log-normal(0, 1)" vp': "three distributions of training noise",
+        "--weightings karras unit-eps --cross": "every combination",
+    }
 
     laws: Annotated[Names, names_option(LAWS, NOISE_DISTRIBUTIONS)] = (
         "log-normal",

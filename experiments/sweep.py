@@ -57,10 +57,10 @@ class OneSetting(Study):
     text: ClassVar[str] = "Trains, samples, scores and times one setting, without a comparison."
     page: ClassVar[str] = "run"
     minutes: ClassVar[str] = "about 4 minutes on two cores"
-    examples: ClassVar[Sequence[str]] = (
-        '--ladder karras --n-steps 18 --sampler "heun(s_churn=10)"',
-        "--network diffusers:FOLDER --data mnist",
-    )
+    examples: ClassVar[Mapping[str, str]] = {
+        '--ladder karras --n-steps 18 --sampler "heun(s_churn=10)"': "one setting, scored against real images",
+        "--network diffusers:FOLDER --data mnist": "a network of the library diffusers",
+    }
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, *TRAINING)
 
     law: Annotated[str | None, name_option(LAWS, NOISE_DISTRIBUTIONS, RECIPES)] = None

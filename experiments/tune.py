@@ -64,12 +64,12 @@ class Tune(Ladders):
         "gpu": {**GPU, "race_samples": 1_000, "budgets": (8, 16, 32, 64)},
     }
     minutes: ClassVar[str] = "minutes on two cores"
-    examples: ClassVar[Sequence[str]] = (
-        "--network python:my_model:eps --budgets 8 16",
-        "--preset smoke",
-        "--n-samples 1500 --budgets 8 --time 20min",
-        '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch diffusers',
-    )
+    examples: ClassVar[Mapping[str, str]] = {
+        "--network python:my_model:eps --budgets 8 16": "settings for your network, at 8 and 16 evaluations",
+        "--preset smoke": "does everything work here? 20 seconds",
+        "--n-samples 1500 --budgets 8 --time 20min": "stop after 20 minutes",
+        '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch': "try this one too",
+    }
 
     # vp: even steps in time, as in DDIM and DDPM
     ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("vp", "karras", "geometric", "cosine")
@@ -82,7 +82,7 @@ class Tune(Ladders):
     single: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
-            name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/models.md)"
+            name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/tune.md)"
         ),
     ] = (
         "vp(end=0), ddim",

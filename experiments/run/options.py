@@ -40,7 +40,7 @@ class ResultOptions:
     """How large the run is, and where its result goes."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
-    """smoke: 17 to 21 seconds on two cores; laptop: minutes on two CPU cores; gpu: the full size."""
+    """Size: smoke (20 seconds, proves nothing), laptop (minutes on two CPU cores) or gpu."""
     out: Annotated[Path | None, option_help("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
 
@@ -63,7 +63,7 @@ class RunOptions:
     threads: Annotated[int | None, option_help("N", "one per core; a worker's share with --workers")] = None
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False
-    """Print the plan and run nothing: how many trainings and samplings, how many are done, how long the rest takes."""
+    """Print the plan and run nothing. It says how many trainings and samplings are left, and how long they take."""
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[KEY=VALUE ...]", help_behavior_hint="(default: all)")] = ()
     """Part to run, by the columns of table.csv that are known before: --only seed=1,2 section=control."""
     fresh: bool = False

@@ -63,20 +63,21 @@ class Study:
     page: ClassVar[str] = "sweep"  # of the report
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
-    examples: ClassVar[Sequence[str]] = ()  # arguments to show
+    examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
     uncounted: ClassVar[str] = ""  # what a dry run does not count
     interactions: ClassVar[Sequence[tuple[str, str]]] = ()  # labels (a, b): does a against b differ between sections?
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
-    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. For a network of another
-    image size: folder64:PATH or npz64:PATH. Latents of an autoencoder: latents:FILE.npy. Vectors: points:FILE.npy."""
+    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. Write folder64:PATH or
+    npz64:PATH for a network of another image size. Latents of an autoencoder: latents:FILE.npy. Vectors:
+    points:FILE.npy."""
     images: Annotated[str | None, option_help("NAME", "decoded latents of the data")] = None
     """For latents: the real images that decoded samples are compared with, of the size that is decoded, such as
     folder256:PATH."""
     network: Annotated[str, tyro.conf.arg(metavar="NAME|KIND:WHERE")] = "small"
-    """small (mlp for points) or paper (for GPUs): trained here. exact: the closed form for the training images. Trained
-    elsewhere: python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE."""
+    """small (mlp for points) or paper (for GPUs), trained here; or python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or
+    checkpoint:FILE, trained elsewhere; or exact, the closed form for the training images."""
     label: Annotated[int | Literal["balanced"] | None, option_help("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
     train_images: int = 200_000

@@ -27,9 +27,9 @@ def preset(name: str, preset: str) -> Study:
 
 
 def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What `--help` prints, without its frames and line ends."""
+    """What help prints, without its frames and line ends."""
     with pytest.raises(SystemExit, match="0"):
-        program._run([*arguments, "--help"])
+        program._run(arguments)
     return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
@@ -50,7 +50,7 @@ def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str) -> 
 def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
     name: str, size: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text, laptop = text_of([name, f"--preset={size}"], capsys), preset(name, "laptop")
+    text, laptop = text_of([name, f"--preset={size}", "--help-all"], capsys), preset(name, "laptop")
     sizes = f"laptop: {laptop.size}, {laptop.minutes}; gpu: {preset(name, 'gpu').size}."
     assert f"{sizes} The defaults below are those of --preset {size}." in text
     assert f"More networks give narrower intervals. (default: {preset(name, size).seeds})" in text
@@ -60,6 +60,21 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
         if f"{option} " in text:
             after = text[text.rindex(f"{option} ") :].removeprefix(option)
             assert after.split("(default")[0].strip(" [].ABCDEFGHIJKLMNOPQRSTUVWXYZ|"), option
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_short_help_has_the_own_options_on_one_screen(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        program._run([name, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 51 and all(len(line) <= 80 for line in lines if "python" not in line)
+    listed = {line.split()[0] for line in lines if line.startswith("  --")}
+    own = {"beta": "--etas", "ladders": "--ladders", "noise_levels": "--laws", "run": "--sampler", "tune": "--budgets"}
+    assert {own[name], "--preset", "--dry-run", "--out", "--data", "--network", "--n-samples", "--workers"} <= listed
+    assert "--race-samples" not in listed  # hidden
 
 
 @pytest.mark.parametrize(

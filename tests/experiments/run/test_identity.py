@@ -1,6 +1,7 @@
 """The identity of a config: what counts, what does not, and what has none."""
 
 import enum
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.run.identity import NOT_IDENTITY, identity, registered, uses_user_code
 from experiments.run.networks import Trained
 from experiments.user import imports
+from experiments.user.source import OWN
 
 TABLE = {"ours": WEIGHTINGS["karras"]}
 MINE = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    value: int = 1\n"
@@ -107,6 +109,7 @@ def test_a_function_of_a_users_is_known_and_run_by_its_text(folder: Path) -> Non
 
 
 def test_what_a_user_puts_into_a_table_is_part_of_the_identity(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, OWN, raising=False)  # an earlier test's sweep file
     before = identity(Trained())
     with monkeypatch.context() as patch:
         ids = []
