@@ -86,11 +86,12 @@ class Ladders(Study):
 
     def settings(self) -> Iterator[Setting]:
         for budget in self.budgets:
-            settings, own = list[Setting](), {"section": f"{budget} evaluations", "budget": budget}
+            settings, section = list[Setting](), f"{budget} evaluations"
             for text, (label, solver) in itertools.product(self.ladders, self.labels.items()):
                 ladder, final = self.ladder(text, budget)
                 within = ladder.within(budget - final, solver)
-                settings.append(Setting(f"{text}, {label}", within, solver, final_denoise=final, **own))
+                one = Setting(f"{text}, {label}", within, solver, section, final_denoise=final, budget=budget)
+                settings.append(one)
             yield from settings
         yield replace(settings[0], section=CONTROL, budget=None, draw=1)
 
