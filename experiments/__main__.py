@@ -59,7 +59,7 @@ def _run(arguments: list[str]) -> int:
     try:
         return int(experiment.run_study(study, options, folder, began).status)
     except SystemExit as error:
-        raise ValueError(f"code of yours calls sys.exit({error}), which would end the run; it must not") from error
+        raise ValueError(f"your code called sys.exit({error}); remove it") from error
 
 
 def _imported(name: str) -> ModuleType:

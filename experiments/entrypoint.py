@@ -26,7 +26,7 @@ def reject_empty_arguments(arguments: Sequence[str]) -> Sequence[str]:
         if not word or (word.startswith("--") and word.endswith("=")):
             option = word[:-1] or (before if before.startswith("-") else "")
             what = f"{option}: its value" if option else "an argument"
-            raise ValueError(f"{what} is empty; perhaps a variable of the shell has no value")
+            raise ValueError(f"{what} is empty; is a shell variable unset?")
     return arguments
 
 

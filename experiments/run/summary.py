@@ -13,7 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from experiments.run.result_folder import Page
 
-WORKS = "Everything works. So small a run shows only that: read its numbers as examples."
+WORKS = "Everything works. This test run is too small to show anything else."
 
 
 def print_page(page: "Page", report: Path, place: str, smoke: bool, console: Console) -> None:

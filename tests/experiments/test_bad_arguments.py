@@ -37,7 +37,7 @@ CASES = {
         (["--etas", "nan"], "error: etas=(nan,): it must be a tuple: each a number"),
         (["--etas", "0.5", "0.50000001"], "error: etas: 0.5 is given twice, or differs too little"),
         (["--threads", "0"], "error: threads=0: it must be between 1 and"),
-        (["--data", ""], "error: --data: its value is empty; perhaps a variable of the shell has no value"),
+        (["--data", ""], "error: --data: its value is empty; is a shell variable unset?"),
         (["--store", "s3://b/f"], "error: store='s3:/b/f': it must be a folder; copy one that lies elsewhere"),
         (
             ["--store", "/dev/null/x"],
