@@ -48,7 +48,9 @@ class NoiseLevels(Study):
         },
         "laptop": {"train_images": 30_000, "held_out": 500, "seeds": 5},
         "gpu": {
-            **{**GPU, "held_out": 1024, "laws": (*NOISE_DISTRIBUTIONS,)},
+            **GPU,
+            "held_out": 1024,
+            "laws": (*NOISE_DISTRIBUTIONS,),
             "weightings": ("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
             "parameterisations": ("preconditioned", "eps", "x0"),
         },

@@ -162,10 +162,8 @@ def _rows(one: Judged, why: str, judged: Estimate) -> Iterator[Row]:
         estimate, pairs = judged if metric == JUDGE else measured(one, metric), one.pairs(metric)
         low, high = predicted([a.value - b.value for a, b in pairs]) or (None, None)
         value_a, value_b = (float(np.mean([pair[side].value for pair in pairs])) for side in (0, 1))
-        row: Row = {
-            **{"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)},
-            **{"new_network_low": low, "new_network_high": high, "no_verdict": why or None, "verdict": word},
-        }
+        row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
+        row |= {"new_network_low": low, "new_network_high": high, "no_verdict": why or None, "verdict": word}
         estimate = replace(estimate, clear=False) if why else estimate
         if metric == JUDGE and not why and isinstance(one, Contrast):
             row |= to_settle(estimate, SMALLEST * value_b, one)

@@ -172,11 +172,11 @@ def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
 def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
     """Makes the missing files of real images, which every score needs. A failure is met again by the runs."""
     for config in dict.fromkeys(run.reference for run in runs if not run.impossible):
-        done = [0.0]
+        done = list[float]()
 
         def after_batch(n: float, done: list[float] = done, total: int = config.n) -> None:
-            done[0] += n
-            show(f"{done[0]:,.0f} of {total:,} real images")
+            done.append(n)
+            show(f"{sum(done):,.0f} of {total:,} real images")
 
         if not cache.has("references", config):
             with suppress(Exception):
