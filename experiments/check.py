@@ -6,7 +6,7 @@ elsewhere makes the same checks before it starts.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,11 +17,17 @@ from experiments.console import ProgressCallback, Terminal, silent, status_line
 from experiments.run.options import Device, option_help
 
 if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
     from diffusion_core.data.dataset import DataSet
     from diffusion_core.samplers import Model
     from experiments.user.denoising_check import CheckResult
 
 FILES = ("check.png", "check.json")
+ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
+CAPTION = "mean squared error of eps; predicting no noise has error 1"
+LINEAR = "best linear, which is all that is known of these data"
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,10 @@ def check_network(
 ) -> "CheckResult":
     """The errors and the doubts of a model that keeps the contract, on the data that it was trained on.
 
-    Raises:
-        ValueError: the model cannot be used at all, see `behaviour`.
+    ValueError if the model cannot be used at all, see `network_fingerprint`.
     """
     from experiments.user.denoising_check import check_denoising
-    from experiments.user.fingerprint import network_fingerprint
+    from experiments.user.network_io import network_fingerprint
 
     network_fingerprint(model, data, device)
     return check_denoising(model, data, device, progress)
@@ -74,15 +79,12 @@ def check_network(
 def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from its options to its last line
     """Prints the table and the doubts, and writes the picture and the numbers.
 
-    Raises:
-        ValueError: there is no such device here, or the model cannot be used at all, see `external.load_foreign` and
-            `behaviour`.
+    ValueError if there is no such device here, or no such model, or if it cannot be used at all.
     """
     from diffusion_core.data.dataset import Images
     from diffusion_core.data.load import load
     from experiments.run.machine import Machine, busy_note, use_threads
     from experiments.user import external
-    from experiments.user.check_display import picture, show
     from experiments.user.json_io import read_json, write_json
     from experiments.user.network_io import decoded, has_decode
 
@@ -109,17 +111,73 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
     if replaced not in (None, name):
         print(f"note: it replaces the check of {replaced} in {options.out}")
     image.unlink(missing_ok=True)  # of an earlier check
-    shown = None
+    picture = None
     if has_decode(model) or isinstance(images, Images):
-        shown = picture(result, lambda x: decoded(model, images, x.to(device)))
-    if shown is not None:
-        shown.save(image)
+        picture = draw_levels(result, lambda x: decoded(model, images, x.to(device)))
+    if picture is not None:
+        picture.save(image)
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]
     write_json(numbers, {"model": name, "data": images.name, "levels": levels} | verdict)
-    show(name, [*external.notes(options.network), *external.remarks(model)], result)
-    if shown is not None:
+    print_levels(name, [*external.notes(options.network), *external.network_notes(model)], result)
+    if picture is not None:
         print(f"picture: {image}")
     if not sys.stdout.isatty():
         print(json.dumps({"check": name} | verdict | {"out": str(options.out)}))
     return result
+
+
+def print_levels(name: str, notes: Sequence[str], result: "CheckResult") -> None:
+    """Prints the errors by level, the notes and the doubts."""
+    from rich.table import Table
+
+    from experiments.user.denoising_check import NEARLY, SLACK, WORSE
+
+    console = Terminal()
+    table = Table(title=name, title_justify="left", caption=CAPTION, caption_justify="left")
+    trained = result.levels[0].trained is not None
+    for heading in ("sigma", "time", "error", "best linear", *["trained"] * trained):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for level in result.levels:
+        verdict = "doubtful" if level.doubtful else "good" if level.good else "fair"
+        errors = [f"{error:.3g}" for error in (level.error, level.linear, level.trained) if error is not None]
+        numbers = (f"{level.sigma:.3g}", "" if level.time is None else f"{level.time:.4g}", *errors)
+        table.add_row(*numbers, verdict if level.known else "beyond its times")
+    console.print(table, soft_wrap=False)
+    good = f"{NEARLY:g} times that of a well-trained network" if trained else LINEAR
+    doubtful = f"above {WORSE:g} times best linear plus {SLACK:g}"
+    console.print(f"good: error below {good}; doubtful: {doubtful}; fair: between")
+    for note in notes:
+        console.print(f"note: {note}")
+    for doubt in result.doubts:
+        console.print(f"doubt: {doubt}", style="yellow")
+    n_known, n_doubtful = (sum(getattr(level, name) for level in result.levels) for name in ("known", "doubtful"))
+    verdict = f"of no use: its error is doubtful at {n_doubtful} of {n_known} levels"
+    if result.usable:
+        low, high = result.usable
+        verdict = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}; "
+        verdict += f"usable from sigma {high:.3g} to {low:.3g}"
+    console.print(f"verdict: {verdict}", style="bold")
+
+
+def draw_levels(result: "CheckResult", decode: Callable[["Tensor"], "Tensor"]) -> "Image.Image | None":
+    """One column per level: the real image, the noisy one at unit variance, and the denoised one; None of points."""
+    import torch
+    from PIL import Image, ImageDraw
+
+    from diffusion_core.tensors import broadcast_like
+
+    sigmas = broadcast_like(result.noisy, torch.tensor([level.sigma for level in result.levels]))
+    rows = [decode(row) for row in (result.clean, result.noisy * (1 + sigmas.square()).rsqrt(), result.denoised)]
+    if rows[0].ndim != 4:
+        return None
+    pixels = torch.cat([torch.cat(tuple(row), dim=2) for row in rows], dim=1)
+    tiles = Image.fromarray(pixels.permute(1, 2, 0).squeeze(2).numpy()).convert("RGB")
+    tiles = tiles.resize((tiles.width * ZOOM, tiles.height * ZOOM), Image.Resampling.NEAREST)
+    picture = Image.new("RGB", (tiles.width, tiles.height + TEXT), "white")
+    picture.paste(tiles, (0, TEXT))
+    for column, level in enumerate(result.levels):
+        place = (column * tiles.width // len(result.levels) + 2, 1)
+        ImageDraw.Draw(picture).text(place, f"{level.sigma:.2g}", fill="black")
+    return picture

@@ -21,7 +21,7 @@ from diffusion_core.conformance import check, check_policy
 from diffusion_core.conformance.policy import CHECKS
 from experiments.console import Terminal, is_live
 from experiments.user import imports, sampler_specs
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 Row = dict[str, Any]
 Check = Callable[[Callable[[float], None]], Any]  # it receives what to call with the share of its work, gives a verdict
@@ -84,7 +84,7 @@ class Entry:
     def _run(self, check: Callable[[], Any]) -> Any:
         """Its verdict. What it raises becomes a ValueError of one line that begins with the title."""
         try:
-            with of_user(self.title):
+            with user_code_errors(self.title):
                 return check()
         except ValueError as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.title}: ")

@@ -37,9 +37,8 @@ from experiments.entrypoint import program_name
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_ladder
 from experiments.run.study import Study
-from experiments.user.imports import of_user
+from experiments.user.imports import OWN, import_own, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
-from experiments.user.source import OWN, import_own
 
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
@@ -102,7 +101,7 @@ def read_study(path: Path) -> type[Study]:
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{what}: there is no such Python file")
     import_module("experiments.run.networks")  # so that its tables are known as we ship them, before FILE changes them
-    with of_user(what, ValueError, file=path):
+    with user_code_errors(what, ValueError, file=path):
         module = import_own(path)
     found = [
         kind

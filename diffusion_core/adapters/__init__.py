@@ -18,13 +18,12 @@ y is an image in the network's own range, or a latent or point as it is in its f
     decode      for latents: a function from latents, as they are in their file, to images uint8 (n, C, H, W)
 """
 
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
-from diffusion_core.adapters.adapter import PREDICTIONS, Adapter, Convention, Labels, Range, border_is_constant, units
+from diffusion_core.adapters.adapter import Adapter, Convention, Labels, Range, border_is_constant
 from diffusion_core.adapters.times import (
     CosineVP,
     FlowTime,
@@ -40,7 +39,6 @@ from diffusion_core.adapters.times import (
 from diffusion_core.data.dataset import DataSet
 
 __all__ = [
-    "PREDICTIONS",
     "Adapter",
     "Convention",
     "CosineVP",
@@ -56,7 +54,6 @@ __all__ = [
     "from_abar",
     "from_betas",
     "linear_betas",
-    "units",
     "vp",
 ]
 
@@ -114,25 +111,6 @@ def flow(
     return _adapter(net, data, "flow", FlowTime(data_at), predicts, shared)
 
 
-def _adapter(
-    net: Network, data: DataSet, process: str, time: Time, predicts: str, shared: Mapping[str, Any]
-) -> Adapter:
-    """The adapter. Raises TypeError for an unknown argument; the message lists the known ones."""
-    known = ("predicts", "data_at" if process == "flow" else "time", *Shared.__annotations__)
-    for name in shared:
-        if name not in Shared.__annotations__:
-            meant = get_close_matches(name, known, n=1)
-            raise TypeError(
-                f"adapters.{process}: unknown argument {name!r}{f'; did you mean {meant[0]!r}?' if meant else ''} "
-                f"(there are {', '.join(known)})"
-            )
-    if not callable(net) or not isinstance(data, DataSet):
-        raise ValueError(
-            f"adapters.{process}: it needs a network and its data, such as load('mnist5k'), but got "
-            f"{type(net).__name__} and {type(data).__name__}"
-        )
-    options = dict(shared)
-    decode = options.pop("decode", None)
-    if decode is not None and not callable(decode):
-        raise ValueError(f"adapters.{process}: decode={decode!r}: it must be a function from latents to images")
-    return Adapter(net, data, Convention(process, time, predicts, **options), decode)
+def _adapter(net: Network, data: DataSet, process: str, time: Time, predicts: str, shared: Any) -> Adapter:
+    decode = shared.pop("decode", None)
+    return Adapter(net, data, Convention(process, time, predicts, **shared), decode)

@@ -75,10 +75,8 @@ class Convention:
         by_value = is_dataclass(self.time) and not isinstance(self.time, type)  # others are known by an address
         if not (by_value and all(hasattr(self.time, name) for name in ("span", "time"))):
             given = getattr(self.time, "__name__", None)  # a class, or a function that makes a time
-            raise ValueError(
-                f"time={given or repr(self.time)}: it must be one of {TIMES}"
-                f"{f': it lacks its brackets, {given}()' if given else ''}"
-            )
+            brackets = f": it lacks its brackets, {given}()" if given else ""
+            raise ValueError(f"time={given or repr(self.time)}: it must be one of {TIMES}{brackets}")
         if isinstance(self.time, FlowTime) != (self.process == "flow"):
             raise ValueError(f"time={self.time}: FlowTime() is the time of process='flow', not of {self.process!r}")
         if self.predicts not in (known := OF_PROCESS[self.process]):
@@ -94,26 +92,21 @@ class Convention:
             check_range("labels", self.labels, 0, self.n_classes - 1 if self.n_classes else math.inf)
         check_range("guidance", self.guidance, -math.inf)
         if not 0 <= self.guidance_from <= self.guidance_to:
-            raise ValueError(
-                f"guidance_from={self.guidance_from:g}, guidance_to={self.guidance_to:g}: they must be noise levels, "
-                "the lower one first"
-            )
+            ends = f"guidance_from={self.guidance_from:g}, guidance_to={self.guidance_to:g}"
+            raise ValueError(f"{ends}: they must be noise levels, the lower one first")
         if self.guidance == 1 and self.interval != (0, math.inf):
             raise ValueError("guidance_from, guidance_to: there is no guidance; it needs guidance, such as 2.0")
         if self.guidance != 1 and None in (self.labels, self.n_classes, self.null_label):
+            needs = "labels, n_classes, and null_label, the label of no class, which is none of the n_classes"
+            raise ValueError(f"guidance={self.guidance}: it needs {needs}")
+        if self.null_label is not None and self.null_label == self.labels:
+            raise ValueError(f"null_label={self.null_label}: it must not be labels, but the label of no class")
+        if self.null_label is not None and 0 <= self.null_label < (n := self.n_classes or 0):
             raise ValueError(
-                f"guidance={self.guidance}: it needs labels, n_classes, and null_label, the label of no class, which "
-                "is none of the n_classes"
+                f"null_label={self.null_label}: it must be the label of no class, but 0 to {n - 1} are the classes of "
+                f"n_classes={n}. If 0 is the label of no class, give null_label=-1 and wrap the network: lambda z, t, "
+                "y: net(z, t, y + 1)"
             )
-        if self.null_label is not None:
-            if self.null_label == self.labels:
-                raise ValueError(f"null_label={self.null_label}: it must not be labels, but the label of no class")
-            if 0 <= self.null_label < (n := self.n_classes or 0):
-                raise ValueError(
-                    f"null_label={self.null_label}: it must be the label of no class, but 0 to {n - 1} are the classes "
-                    f"of n_classes={n}. If 0 is the label of no class, give null_label=-1 and wrap the network: lambda "
-                    "z, t, y: net(z, t, y + 1)"
-                )
 
     @property
     def interval(self) -> Range:
@@ -146,7 +139,7 @@ class Adapter(nn.Module):
         super().__init__()
         self.net, self.data, self.convention, self.decoder = net, data, convention, decoder
         self.takes_index = convention.labels == "balanced"
-        self.scale, self.shift = units(convention.pixels, data)
+        self.scale, self.shift = data_scale(convention.pixels, data)
         self.edge, self.background = _border(data, convention.side)
 
     def with_convention(self, **changes: Any) -> "Adapter":
@@ -161,13 +154,8 @@ class Adapter(nn.Module):
         return self.data.shape
 
     def decode(self, x: Tensor) -> Tensor:
-        """What samples x (B, ...) show: images uint8 (B, C, H, W), or points (B, d) in their own units.
-
-        ValueError for latents without a decoder.
-        """
-        if self.decoder is not None:
-            return self.decoder(self.scale * x + self.shift)
-        return self.data.shown(x)
+        """What x (B, ...) shows: images uint8 (B, C, H, W), or points. ValueError for latents without a decoder."""
+        return self.data.decode(x) if self.decoder is None else self.decoder(self.scale * x + self.shift)
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -218,9 +206,7 @@ class Adapter(nn.Module):
 
     def inner(self, x: Tensor) -> Tensor:
         """The part of images (B, C, H, W) that the network is given, (B, C, side, side), as a view."""
-        if self.edge == 0:
-            return x
-        return x[..., self.edge : x.shape[2] - self.edge, self.edge : x.shape[3] - self.edge]
+        return x[..., self.edge : -self.edge, self.edge : -self.edge] if self.edge else x
 
     def _scaled(self, x: Tensor, s: Tensor) -> Tensor:
         return (self.scale * x + self.shift) * s
@@ -233,14 +219,12 @@ class Adapter(nn.Module):
         if convention.labels != "balanced":
             return torch.full((n,), convention.labels, device=device)
         if index is None or len(index) != n:
-            given = "none" if index is None else len(index)
-            raise ValueError(
-                f"labels='balanced': {n} images need {n} sample indices, got {given}: model(x, sigma, index=index)"
-            )
+            need = f"{n} images need {n} sample indices, got {'none' if index is None else len(index)}"
+            raise ValueError(f"labels='balanced': {need}: model(x, sigma, index=index)")
         assert convention.n_classes is not None
         return index.to(device).long() % convention.n_classes
 
-    def outputs(self, z: Tensor, time: Tensor, index: Tensor | None = None, guided: Tensor | None = None) -> Tensor:
+    def outputs(self, z: Tensor, time: Tensor, index: Tensor | None, guided: Tensor | None) -> Tensor:
         """What the network returns for z at its own time (B,), with labels if there are any.
 
         Args:
@@ -254,29 +238,24 @@ class Adapter(nn.Module):
         if time.is_floating_point() and z.dtype != torch.float64:
             time = time.float()
         if labels is None:
-            return self._asked(z, time)
+            return self._call(z, time)
         if self.convention.guidance == 1 or not (guided is None or guided.any()):
-            return self._asked(z, time, labels)
+            return self._call(z, time, labels)
         assert self.convention.null_label is not None
         none = torch.full_like(labels, self.convention.null_label)
-        both = self._asked(torch.cat([z, z]), torch.cat([time, time]), torch.cat([labels, none]))
+        both = self._call(torch.cat([z, z]), torch.cat([time, time]), torch.cat([labels, none]))
         with_class, without = both.chunk(2)
-        if guided is None or guided.all():
-            return torch.lerp(without, with_class, self.convention.guidance)
-        return torch.where(
-            broadcast_like(z, guided), torch.lerp(without, with_class, self.convention.guidance), with_class
-        )
+        mixed = torch.lerp(without, with_class, self.convention.guidance)
+        return mixed if guided is None else torch.where(broadcast_like(z, guided), mixed, with_class)
 
-    def _asked(self, *inputs: Tensor) -> Tensor:
+    def _call(self, *inputs: Tensor) -> Tensor:
         out = self.net(*inputs)
         if isinstance(out, Tensor):
             n, channels, *side = inputs[0].shape
-            if out.shape not in ((n, channels, *side), (n, 2 * channels, *side)):
-                shapes = f"shape {tuple(out.shape)} for images of shape {(n, channels, *side)}"
-                raise ValueError(f"network: it returned {shapes}")
-            if not out.is_floating_point():
-                raise ValueError(f"network: it returned {out.dtype}; its output must hold real numbers")
-            return out
+            if out.shape in ((n, channels, *side), (n, 2 * channels, *side)):
+                return out
+            shapes = f"shape {tuple(out.shape)} for images of shape {(n, channels, *side)}"
+            raise ValueError(f"network: it returned {shapes}")
         names = ", ".join(("z", "t", "labels")[: len(inputs)])
         part = "[0]" if isinstance(out, tuple | list) else ".sample"  # diffusers returns objects with `sample`
         raise ValueError(
@@ -284,21 +263,16 @@ class Adapter(nn.Module):
             f"lambda {names}: net({names}){part}"
         )
 
-    def extra_repr(self) -> str:
-        return f"data={self.data.name!r}, {self.convention}"
 
-
-def units(pixels: Range, data: DataSet) -> tuple[float, float]:
+def data_scale(pixels: Range, data: DataSet) -> tuple[float, float]:
     """a and b in y = a x0 + b: a network's units per standard deviation of the data, and the data's mean in them.
 
     Latents and points are in the network's units already; ValueError for their `pixels`.
     """
     if isinstance(data, Values):
         if pixels != Convention.pixels:
-            raise ValueError(
-                f"pixels={pixels}: data={data.name!r} has no pixels. The network gets numbers as they are in the file; "
-                "scale these if it needs others"
-            )
+            how = "The network gets numbers as they are in the file; scale these if it needs others"
+            raise ValueError(f"pixels={pixels}: data={data.name!r} has no pixels. {how}")
         return data.std, data.mean
     low, high = pixels
     return (high - low) * data.std / 255, low + (high - low) * data.mean / 255
@@ -306,13 +280,11 @@ def units(pixels: Range, data: DataSet) -> tuple[float, float]:
 
 def _border(data: DataSet, side: int | None) -> tuple[int, float]:
     """The width of the border around a network's images, and its value in standard deviations of the data."""
-    if side is None:
+    whole = data.shape[-1]
+    if side is None or (side == whole and isinstance(data, Images)):
         return 0, 0.0
     if not isinstance(data, Images):
         raise ValueError(f"side={side}: data={data.name!r} has no pixels; leave it out")
-    whole = data.shape[1]
-    if side == whole:
-        return 0, 0.0
     if side > whole or (whole - side) % 2 or side < 1:
         raise ValueError(
             f"side={side}: data={data.name!r} has images of {whole}x{whole}, so it must be at most {whole}, and differ "

@@ -177,17 +177,14 @@ def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **how
 
 def is_ddpm_table(time: Time) -> bool:
     """Whether it is the index in the table of `linear_betas()`, to the rounding of float32."""
-    own = ddpm_table(data_std=1.0)
-    return (
-        isinstance(time, TableTime)
-        and len(time.sigmas) == len(own)
-        and all(math.isclose(sigma, level, rel_tol=1e-3) for sigma, level in zip(time.sigmas, own, strict=True))
-    )
+    own = torch.tensor(ddpm_table(data_std=1.0))
+    given = torch.tensor(time.sigmas) if isinstance(time, TableTime) else torch.empty(0)
+    return given.shape == own.shape and torch.allclose(given, own, rtol=1e-3, atol=0)
 
 
 def from_betas(betas: Sequence[float] | Tensor, **how: Any) -> TableTime:
     """The index in the table of a discrete VP process, given its variances per step (T,) in (0, 1), else ValueError."""
-    values = _numbers("betas", betas)
+    values = [float(beta) for beta in betas]
     if len(values) < 2 or not all(0 < beta < 1 for beta in values):
         raise ValueError("betas: there must be at least 2, each above 0 and below 1")
     if values[-1] < values[0]:
@@ -204,7 +201,7 @@ def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
     Note: with rescale_betas_zero_snr some schedulers of diffusers put 2^-24 in place of the last level 0, which may be
         above the level before it.
     """
-    values = _numbers("abar", abar)
+    values = [float(level) for level in abar]
     while values and values[-1] == 0:
         values.pop()
     if not values or not all(0 < level < 1 for level in values):
@@ -213,10 +210,3 @@ def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
         if after >= level:
             raise ValueError(f"abar: entry {index}, {after:.3g}, must be below the entry before it, {level:.3g}")
     return TableTime(tuple(math.sqrt((1 - level) / level) for level in values), **how)
-
-
-def _numbers(name: str, values: Sequence[float] | Tensor) -> list[float]:
-    try:
-        return [float(value) for value in values]
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{name}: they must be numbers ({error})") from None

@@ -48,7 +48,7 @@ class DataSet:
         """What is at an index, float32 (n, *shape); mean 0 and standard deviation 1 over the training split."""
         return (self.numbers[which].float() - self.mean) / self.std
 
-    def shown(self, x: torch.Tensor) -> torch.Tensor:
+    def decode(self, x: torch.Tensor) -> torch.Tensor:
         """What standardised x (n, *shape) show: images uint8 (n, C, H, W), or points as they are in their file."""
         raise NotImplementedError  # a subclass has it
 
@@ -93,7 +93,7 @@ class Images(DataSet):
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
 
-    def shown(self, x: torch.Tensor) -> torch.Tensor:
+    def decode(self, x: torch.Tensor) -> torch.Tensor:
         """As `to_pixels`."""
         return self.to_pixels(x)
 
@@ -134,7 +134,7 @@ class Values(DataSet):
         """Whether samples are compared as they are; latents are decoded first."""
         return self.name.startswith(POINTS)
 
-    def shown(self, x: torch.Tensor) -> torch.Tensor:
+    def decode(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised points (n, d) in the units of the file, float32. ValueError for latents."""
         if not self.are_points:
             raise ValueError(

@@ -26,9 +26,9 @@ from experiments.run.stages import draw
 from experiments.run.study import Notify
 from experiments.run.tables import RunResults
 from experiments.user.conventions import WrappedModel
-from experiments.user.fingerprint import is_random
-from experiments.user.imports import told
+from experiments.user.imports import format_error
 from experiments.user.json_io import write_json, write_text
+from experiments.user.network_io import is_random
 from reports.schema import JUDGE
 
 EXPORTS: dict[str, Callable[[ExportTarget], str]] = {"torch": torch_loop, "diffusers": diffusers_loop}
@@ -162,7 +162,7 @@ def difference(code: str, measured: Run, model: Model) -> float:
         error = apart(back(run_code(code)(net, noise)))
         fits = error <= TOLERANCE or error <= min(MARGIN * apart(ours(ROUNDED)), MOST)
     except Exception as reason:  # of a network that we do not know
-        raise UnsupportedError(f"the code fails here: {told(reason)}") from None
+        raise UnsupportedError(f"the code fails here: {format_error(reason)}") from None
     if not fits:
         raise UnsupportedError(f"the code gives other images, by {error:.2g} standard deviations of the data")
     return error

@@ -26,7 +26,7 @@ from experiments.run.runs import Run, filter_runs
 from experiments.run.setup_warnings import check_setup, impossible_note, setup_notes
 from experiments.run.study import Study
 from experiments.run.tables import RunResults, tabulate
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 FIRST = 0.6  # of the time limit: after it no setting is begun, so that follow-up settings have the rest
 SOON = 20.0  # seconds between lines that say what a network has scored
@@ -198,7 +198,7 @@ class _Command:
         """Writes the result folder. Returns its page."""
         study = self.study
         with status_line(self.console, lambda: "intervals, figures and the report"):
-            with of_user("compare()"):
+            with user_code_errors("compare()"):
                 comparisons = list(study.compare(results.sides))
             tables = tabulate(results, comparisons, study.extra_tables(results))
             result_folder.remove_results(self.out)

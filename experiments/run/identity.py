@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
-from experiments.user.source import HOW, OWN, is_ours, text_hash
+from experiments.user.imports import HOW, OWN, is_ours, text_hash
 
 SCHEMA = 5  # raise it when the same config starts to give another result
 NOT_IDENTITY = {"identity": False}  # metadata of a field that changes no result

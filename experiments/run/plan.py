@@ -29,7 +29,7 @@ from experiments.run.setting import Setting
 from experiments.run.study import Notify, Study
 from experiments.user import external, network_io
 from experiments.user.features import features_id
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 WORTH_COMPILING = 600.0  # seconds of sampling
 MAX_DECODED = 10_000  # latents of the data that are decoded to compare samples with
@@ -172,7 +172,7 @@ def collect_settings(study: Study) -> list[Setting]:
 def call_user(what: str, study: Study, method: Callable[[], Iterable[Any]]) -> list[Any]:
     """What a method of a user's yields. ValueError, with the line, if it fails."""
     file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
-    with of_user(what, file=file and Path(file)):
+    with user_code_errors(what, file=file and Path(file)):
         return [*method()]
 
 

@@ -33,9 +33,8 @@ from experiments.run.machine import visible_cards
 from experiments.run.networks import Advance
 from experiments.run.runs import Run
 from experiments.run.spot_check import check_score, choose_runs, spot_check
-from experiments.user.imports import told
+from experiments.user.imports import OWN, format_error, import_own
 from experiments.user.memory import out_of_memory
-from experiments.user.source import OWN, import_own
 
 OUT_OF_MEMORY = "; out of memory, reduce --batch-size"
 KILLED = " (out of memory? reduce --workers)"
@@ -185,7 +184,7 @@ def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None])
 
 def error_line(error: BaseException) -> str:
     """Why something failed, in one line."""
-    return str(error) if isinstance(error, ValueError) else told(error)
+    return str(error) if isinstance(error, ValueError) else format_error(error)
 
 
 def count_in(made: MutableSequence[float], number: int) -> Advance:

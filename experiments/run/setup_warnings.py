@@ -20,8 +20,8 @@ from experiments.run.stages import real_samples
 from experiments.user import external
 from experiments.user.denoising_check import check_denoising
 from experiments.user.features import check_features_repeatable, dimension, dominant_feature
-from experiments.user.fingerprint import check_batch, is_random
 from experiments.user.memory import halve_until_it_fits
+from experiments.user.network_io import check_batch, is_random
 from experiments.user.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
 
 FEW_IMAGES = 300  # number of distinct images
@@ -71,7 +71,7 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
         what = f"samples are compared with {reference.n:,} decoded latents of the data"
         found.append(f"{what}, so what the autoencoder itself loses is not seen; name real images with --images")
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
-        found += [*external.notes(network.source), *external.remarks(network.untrained())]
+        found += [*external.notes(network.source), *external.network_notes(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):
             found.append("the network is given the index of each sample: intervals hold for these prompts")
     return [*dict.fromkeys(found)]

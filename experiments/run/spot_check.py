@@ -17,7 +17,7 @@ from experiments.run.image_features import FeatureSpace, ImageSet, compute_featu
 from experiments.run.networks import Advance, data_of
 from experiments.run.runs import Run
 from experiments.run.stages import decode, draw, measure, ready
-from experiments.user.fingerprint import is_random
+from experiments.user.network_io import is_random
 from reports.schema import METRICS
 
 FEWEST, MOST, SHARE = 8, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run

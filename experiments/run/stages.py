@@ -32,7 +32,7 @@ from experiments.run.image_features import FeatureSpace, ImageSet, compute_featu
 from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
 from experiments.run.networks import Advance, Pretrained, data_of
 from experiments.run.runs import VALUES, Reference, Run
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 from experiments.user.network_io import check_decoded, check_size
 
 REPEATS = 20  # of the floor
@@ -76,7 +76,10 @@ def draw(
     run: Run, model: Model, samples: Sequence[int], batch_size: int, after_batch: Callable[[int], None] | None = None
 ) -> Tensor:
     """The samples of a run with these indices, in order (n, *shape)."""
-    with computing_in(run.machine.precision, run.machine.device), of_user(f"sampler {run.setting.sampler.name}"):
+    with (
+        computing_in(run.machine.precision, run.machine.device),
+        user_code_errors(f"sampler {run.setting.sampler.name}"),
+    ):
         return draw_with(
             model,
             run.sigmas,
@@ -113,7 +116,7 @@ class CountingModel:
 def ready(loaded: Model, run: Run, batch_size: int) -> Model:
     """The model as its machine evaluates it, after one evaluation outside the clock."""
     model, shape, machine = _compiled(loaded, batch_size, run.machine), run.network.shape, run.machine
-    with computing_in(machine.precision, machine.device), of_user("network"):
+    with computing_in(machine.precision, machine.device), user_code_errors("network"):
         _warm(model, batch_size, shape, machine.device)
     return model
 

@@ -1,7 +1,7 @@
 """Whether a network from elsewhere denoises as it should: its error at ten noise levels, and likely causes of doubt.
 
-`behaviour` refuses models that cannot be used at all. What is found here are doubts: the model runs, but it may have
-been wrapped wrongly, and then every result about it would be wrong without an error.
+`network_fingerprint` refuses models that cannot be used at all. What is found here are doubts: the model runs, but it
+may have been wrapped wrongly, and then every result about it would be wrong without an error.
 """
 
 import math
@@ -19,7 +19,7 @@ from diffusion_core.schedules import geometric
 from diffusion_core.tensors import broadcast_like
 from experiments.console import ProgressCallback, silent
 from experiments.user.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 from experiments.user.label_check import check_labels
 from experiments.user.network_io import shape_of
 from experiments.user.noisy_batch import FEWEST, NoisyBatch, linear_errors
@@ -100,12 +100,12 @@ class CheckResult:
         return (min(longest), max(longest)) if longest and len(longest) >= needed else None
 
 
-@of_user("model", ValueError)
+@user_code_errors("model", ValueError)
 def check_denoising(model: Model, images: DataSet, device: str, progress: ProgressCallback = silent) -> CheckResult:
     """The errors of a model on real noisy images, and what is doubtful about them, one sentence each.
 
     Args:
-        model: on `device`; `behaviour` has accepted it. Hypotheses are tried for adapters.
+        model: on `device`; `network_fingerprint` has accepted it. Hypotheses are tried for adapters.
         images: the data set that is sampled. Classes are denoised under their own labels, without guidance, which makes
             an estimate sharper than the best one.
         progress: called with the share of the hypotheses that are tried.
@@ -113,22 +113,20 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     ValueError if the network does not work on these data: then nothing is known about it.
     """
     if (shape := shape_of(model, images)) != images.shape:
-        raise ValueError(
-            f"its x has shape {shape}, and data={images.name!r} {images.shape}, so it cannot be checked: save the "
-            "latents of images, and name them as --data latents:FILE.npy"
-        )
+        shapes = f"its x has shape {shape}, and data={images.name!r} {images.shape}"
+        how = "save the latents of images, and name them as --data latents:FILE.npy"
+        raise ValueError(f"{shapes}, so it cannot be checked: {how}")
     plain = model.with_convention(guidance=1.0) if isinstance(model, Adapter) else model
-    batch = NoisyBatch(images, _choose(model, images), SIGMAS, device)
+    label = model.convention.labels if isinstance(model, Adapter) else None
+    of_class = (images.labels == label).nonzero().flatten() if isinstance(label, int) else torch.arange(0)
+    chosen = (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
+    batch = NoisyBatch(images, chosen, SIGMAS, device)
     eps = batch.eps(plain)
     errors, unknown = batch.errors(eps), [None] * len(SIGMAS)
     times = plain.times(torch.tensor(SIGMAS)).tolist() if isinstance(plain, Adapter) else unknown
-    columns = (
-        errors.mean(dim=1).tolist(),
-        linear_errors(images, SIGMAS),
-        WELL_TRAINED.get(images.name, unknown),
-        times,
-    )
-    levels = [Level(*row) for row in zip(SIGMAS, *columns, _known(plain).tolist(), strict=True)]
+    linear, trained = linear_errors(images, SIGMAS), WELL_TRAINED.get(images.name, unknown)
+    columns = SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, _known(plain).tolist()
+    levels = [Level(*row) for row in zip(*columns, strict=True)]
     doubts = list(_bumps(levels))
     if isinstance(model, Adapter) and isinstance(plain, Adapter):
         labels, about_labels = check_labels(model, images, device)
@@ -140,13 +138,6 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
         doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     denoised = batch.x - broadcast_like(batch.x, batch.sigma) * eps
     return CheckResult(levels, doubts, *(batch.first(part, 1).cpu() for part in (batch.x0, batch.x, denoised)))
-
-
-def _choose(model: Model, images: DataSet) -> Tensor:
-    """The indices of the images: the first ones, of one class if the model has one."""
-    label = model.convention.labels if isinstance(model, Adapter) else None
-    of_class = (images.labels == label).nonzero().flatten() if isinstance(label, int) else torch.arange(0)
-    return (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
 
 
 def _known(model: Model) -> Tensor:
@@ -186,12 +177,7 @@ class Search:
     """
 
     def __init__(
-        self,
-        model: Adapter,
-        batch: NoisyBatch,
-        levels: Sequence[Level],
-        errors: Tensor,
-        progress: ProgressCallback = silent,
+        self, model: Adapter, batch: NoisyBatch, levels: Sequence[Level], errors: Tensor, progress: ProgressCallback
     ) -> None:
         self.model, self.batch, self.levels, self.progress, self.known = model, batch, levels, progress, _known(model)
         linear = torch.tensor([level.linear for level in levels], dtype=torch.float64)
@@ -209,11 +195,11 @@ class Search:
         if cause:
             yield _doubtful(self.levels, cause)
         if limited.any():
-            sigmas, of_x0 = _span(limited), (now.mean * SIGMAS_SQUARED)[limited].mean()
+            of_x0 = f"{(now.mean * SIGMAS_SQUARED)[limited].mean():.2g}"
             fine = [sigma for sigma, fits in zip(SIGMAS, now.mean <= self.limits, strict=True) if fits]
             end = min(fine, default=SIGMAS[0])
             yield (
-                f"it predicts x0, with an error of {of_x0:.2g} at sigma {sigmas}: in eps that is {of_x0:.2g} / sigma^2 "
+                f"it predicts x0, with an error of {of_x0} at sigma {_span(limited)}: in eps that is {of_x0} / sigma^2 "
                 f"and of no use there; end ladders at sigma {end:.2g}, with a last step to 0 (end=0)"
             )
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import Images
+from experiments.user.imports import user_code_errors
 from experiments.user.json_io import read_json
 
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}  # diffusers' names and ours
@@ -38,13 +39,12 @@ class DiffusersFolder:
 def find(root: Path) -> DiffusersFolder:
     """The network and scheduler saved in `root`, a UNet2DModel folder or a pipeline folder. diffusers is not needed.
 
-    Raises:
-        ValueError: no folder, no config.json, no safetensors weights, another kind of network, or a latent pipeline.
+    ValueError if there is no folder, no config.json, no safetensors weights, another network, or a latent pipeline.
     """
     if not root.is_dir():
+        how = "UNet2DModel.from_pretrained(NAME).save_pretrained(PATH) or its pipeline's save_pretrained"
         raise ValueError(
-            f"diffusers:{root}: there is no such folder. Nothing is fetched: save a model there first, with "
-            "UNet2DModel.from_pretrained(NAME).save_pretrained(PATH) or its pipeline's save_pretrained"
+            f"diffusers:{root}: there is no such folder. Nothing is fetched: save a model there first, with {how}"
         )
     path = _first(root / "unet" / "config.json", root / "config.json")
     if path is None:
@@ -58,19 +58,15 @@ def find(root: Path) -> DiffusersFolder:
         raise ValueError(f"{index}: the pipeline has a {latent[0]!r}, so its network denoises a code and not pixels")
     weights = _first(path.with_name(WEIGHTS), path.with_name(f"{WEIGHTS}.index.json"))
     if weights is None:
-        raise ValueError(
-            f"{path.parent}: no weights; {WEIGHTS} is not there. Pickled weights are not read: save them anew with "
-            "save_pretrained(PATH, safe_serialization=True)"
-        )
+        how = "Pickled weights are not read: save them anew with save_pretrained(PATH, safe_serialization=True)"
+        raise ValueError(f"{path.parent}: no weights; {WEIGHTS} is not there. {how}")
     files = [path, weights]
     if weights.suffix == ".json":  # large networks are split over several files and an index
         files += map(path.with_name, read_json(weights)["weight_map"].values())
     scheduler = _first(root / "scheduler" / "scheduler_config.json", root / "scheduler_config.json")
     if scheduler is None and root.name == "unet" and (root.parent / "model_index.json").is_file():
-        raise ValueError(
-            f"diffusers:{root}: this is a part of a pipeline; name the folder above it, whose scheduler says what the "
-            "network predicts"
-        )
+        above = "name the folder above it, whose scheduler says what the network predicts"
+        raise ValueError(f"diffusers:{root}: this is a part of a pipeline; {above}")
     files += [scheduler] if scheduler else []
     return DiffusersFolder(root, path.parent, config, read_json(scheduler) if scheduler else None, files)
 
@@ -92,13 +88,9 @@ class Unet(nn.Module):
 
 
 def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Adapter:
-    """The network of a folder, for `images`, on `device`.
+    """The network of a folder, for `images`, on `device`. One for smaller images gets their middle, see `Adapter`.
 
-    A network for smaller images than these gets their middle, if their border is constant.
-
-    Raises:
-        ValueError: diffusers is not installed; the folder has no model for these images and this label, see `find`; the
-            network or the scheduler is of another kind.
+    ValueError if diffusers is not installed, or the folder has no model for these images and this label, see `find`.
     """
     folder = find(root)
     for why in _refusals(folder, images, label):
@@ -108,7 +100,7 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
     except ImportError as error:
         raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
     prediction, abar = _process(diffusers, folder)
-    try:
+    with user_code_errors(f"{folder.unet}: diffusers cannot load it", ValueError):
         unet, report = diffusers.UNet2DModel.from_pretrained(
             str(folder.unet),
             use_safetensors=True,
@@ -116,8 +108,6 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
             low_cpu_mem_usage=False,  # otherwise wrong sizes are reported in another way
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{folder.unet}: diffusers cannot load it: {error}") from error
     for keys, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
         if report[keys]:  # diffusers only warns, and leaves missing weights at random values
             raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[keys])[:3])}")
@@ -140,27 +130,19 @@ def notes(root: Path) -> list[str]:
     """Assumptions about the model in a folder, and differences from diffusers' pipeline. ValueError as in `find`."""
     folder = find(root)
     config, scheduler = folder.config, folder.scheduler or {}
-    centred, touched = config.get("center_input_sample"), "the estimated x0 at every step"
-    sentences = [
-        (not centred, "it is taken to expect images in [-1, 1], which diffusers does not record"),
-        (centred, "it is taken to expect images in [0, 1], because it centres its input itself (center_input_sample)"),
-        (
-            folder.scheduler is None,
-            "no scheduler was saved with it: DDPMScheduler's defaults are assumed (1,000 steps, beta linear from "
-            "0.0001 to 0.02, predicts eps)",
-        ),
-        (scheduler.get("clip_sample"), f"its scheduler clips {touched} (clip_sample); here it is not touched"),
-        (scheduler.get("thresholding"), f"its scheduler thresholds {touched} (thresholding); here it is not touched"),
-        (
-            scheduler.get("rescale_betas_zero_snr"),
-            "levels without any signal (rescale_betas_zero_snr) have an infinite sigma and are left out",
-        ),
-        (
-            config.get("out_channels") == 2 * config.get("in_channels", 0),
-            "its learned variance, the second half of its output, is not used",
-        ),
-    ]
-    return [sentence for holds, sentence in sentences if holds]
+    centred, touched = bool(config.get("center_input_sample")), "the estimated x0 at every step"
+    no_snr, with_variance = scheduler.get("rescale_betas_zero_snr"), 2 * config.get("in_channels", 0)
+    defaults = "1,000 steps, beta linear from 0.0001 to 0.02, predicts eps"
+    sentences = {
+        "it is taken to expect images in [-1, 1], which diffusers does not record": not centred,
+        "it is taken to expect images in [0, 1], because it centres its input itself (center_input_sample)": centred,
+        f"no scheduler was saved with it: DDPMScheduler's defaults are assumed ({defaults})": folder.scheduler is None,
+        f"its scheduler clips {touched} (clip_sample); here it is not touched": scheduler.get("clip_sample"),
+        f"its scheduler thresholds {touched} (thresholding); here it is not touched": scheduler.get("thresholding"),
+        "levels without any signal (rescale_betas_zero_snr) have an infinite sigma and are left out": no_snr,
+        "its learned variance, the second half of its output, is not used": config.get("out_channels") == with_variance,
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
 
 
 def _refusals(folder: DiffusersFolder, images: Images, label: Labels) -> Iterator[str]:
@@ -168,9 +150,6 @@ def _refusals(folder: DiffusersFolder, images: Images, label: Labels) -> Iterato
     where, config, channels = folder.unet / "config.json", folder.config, images.shape[0]
     if config.get("in_channels") != channels:
         yield f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
-    size = config.get("sample_size")
-    if isinstance(size, list) and len(set(size)) > 1:
-        yield f"{where}: sample_size={size}, but it must be square"
     kind = config.get("time_embedding_type", "positional")
     if kind != "positional":  # fourier takes sigma itself, and was trained at whole timesteps only
         yield f"{where}: time_embedding_type={kind!r}, but it must be 'positional'"
@@ -191,29 +170,19 @@ def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
     if prediction not in PREDICTIONS:
         must = f"it must be one of {', '.join(PREDICTIONS)}"
         raise ValueError(f"{folder.root}: its scheduler has prediction_type={prediction!r}; {must}")
-    kind: Any = getattr(diffusers, name, None)
-    known = isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)
-    if not known:
-        raise ValueError(f"{folder.root}: _class_name={name!r} of its scheduler is no scheduler of diffusers")
-    try:
-        scheduler = kind.from_config(config)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise ValueError(f"{folder.root}: diffusers cannot make its scheduler: {error}") from error
+    with user_code_errors(f"{folder.root}: diffusers cannot make its scheduler", ValueError):
+        scheduler = getattr(diffusers, name).from_config(config)
     abar, options = getattr(scheduler, "alphas_cumprod", None), scheduler.config
     if not isinstance(abar, Tensor):
-        raise ValueError(
-            f"{folder.root}: {name} has no alphas_cumprod; only variance-preserving schedulers such as DDPMScheduler "
-            "can be used"
-        )
+        only = "only variance-preserving schedulers such as DDPMScheduler can be used"
+        raise ValueError(f"{folder.root}: {name} has no alphas_cumprod; {only}")
     if options.get("timestep_type") == "continuous" and prediction == "v_prediction":
-        raise ValueError(
-            f"{folder.root}: its scheduler has timestep_type='continuous' with prediction_type='v_prediction', so its "
-            "network is told ln(sigma) / 4; only networks that are told the index in a table can be used"
-        )
+        of = "timestep_type='continuous' with prediction_type='v_prediction', so its network is told ln(sigma) / 4"
+        only = "only networks that are told the index in a table can be used"
+        raise ValueError(f"{folder.root}: its scheduler has {of}; {only}")
     if options.get("use_flow_sigmas"):
-        raise ValueError(
-            f"{folder.root}: its scheduler has use_flow_sigmas=True, so its network is one of a flow; only networks of "
-            "a variance-preserving process can be used"
-        )
+        of = "use_flow_sigmas=True, so its network is one of a flow"
+        only = "only networks of a variance-preserving process can be used"
+        raise ValueError(f"{folder.root}: its scheduler has {of}; {only}")
     no_signal = options.get("rescale_betas_zero_snr") and abar[-1] <= NO_SIGNAL
     return PREDICTIONS[prediction], abar[:-1] if no_signal else abar

@@ -24,7 +24,7 @@ from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.user import diffusers_unet, imports
 from experiments.user.diffusers_unet import Config
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 PYTHON = "python:"
 NAMED = ("network", "parameterisation", "data")  # what the config of a network of a store has
@@ -39,11 +39,9 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
         source: one of `SPELLINGS`.
         images: the data set that is sampled; its mean and std define our units.
         label: for a class-conditional diffusers model, the class of all samples or "balanced"; else None.
-        device: cpu or cuda. A `python:` model is moved there if it is an nn.Module; other callables are used as they
-            are.
+        device: where an nn.Module is moved; other callables are used as they are.
 
-    Raises:
-        ValueError: an unknown spelling; the model is missing, or does not suit the images or the label.
+    ValueError for an unknown spelling, and for a model that is missing, or does not suit the images or the label.
     """
     kind, rest, root = _split(source)
     if kind == "diffusers":
@@ -51,10 +49,8 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
             raise ValueError(f"diffusers: its networks work on pixels, but data={images.name!r} has none")
         return diffusers_unet.load(root, images, label, device)
     if label is not None:
-        raise ValueError(
-            f"label={label}: {kind}: models take no label, only class-conditional diffusers: models do; adapters in a "
-            "Python file have an argument labels"
-        )
+        only = "only class-conditional diffusers: models do; adapters in a Python file have an argument labels"
+        raise ValueError(f"label={label}: {kind}: models take no label, {only}")
     return _python(rest, images, device) if kind == "python" else _checkpoint(root, images, device)
 
 
@@ -62,22 +58,26 @@ def fingerprint(source: str) -> str:
     """The first 12 hex digits of a SHA-256 of the files that determine the model. It stays the same in a moved folder.
 
     Those of a folder are the weight and config files that are read, with their names. For `python:` it is the text of
-    the module and of what it imports from its folder (source.py), with the attribute's name, but *not* what it reads.
+    the module and of what it imports from its folder (imports.py), with the attribute's name, but *not* what it reads.
     ValueError for an unknown spelling or a missing model.
     """
     kind, rest, root = _split(source)
     if kind == "python":
         return imports.code_hash(rest, PYTHON)
     if kind == "checkpoint":
-        config = _checkpoint_config(root)  # fingerprint.py hashes the weights; the file also says when it was made
+        config = _checkpoint_config(root)  # network_io.py hashes the weights; the file also says when it was made
         text = json.dumps([config[name] for name in NAMED])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
-    return _digest({file.relative_to(root).as_posix(): file for file in diffusers_unet.find(root).files})
+    digest = hashlib.sha256()
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in diffusers_unet.find(root).files):
+        with path.open("rb") as file:
+            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
-def known_by(files: str, shown: str) -> str:
-    """The fingerprint of a network: a hash of those of its files and of its behaviour (fingerprint.py)."""
-    return hashlib.sha256(f"{files} {shown}".encode()).hexdigest()[:12]
+def network_id(files: str, outputs: str) -> str:
+    """What a network is known by: a hash of the fingerprint of its files and of that of its outputs (network_io.py)."""
+    return hashlib.sha256(f"{files} {outputs}".encode()).hexdigest()[:12]
 
 
 def describe(source: str, label: Labels = None) -> str:
@@ -87,9 +87,8 @@ def describe(source: str, label: Labels = None) -> str:
         return f"{PYTHON}{':'.join(imports.split_name(rest, PYTHON))}"
     if kind == "diffusers":
         diffusers_unet.find(root)
-        parts = ["UNet2DModel"]
-        if label is not None:
-            parts.append("balanced labels" if label == "balanced" else f"label {label}")
+        of_label = "balanced labels" if label == "balanced" else f"label {label}"
+        parts = ["UNet2DModel", *[of_label] * (label is not None)]
     else:
         config = _checkpoint_config(root)
         parts = [config["network"], config["parameterisation"]]
@@ -107,23 +106,20 @@ def notes(source: str) -> list[str]:
     return [f"it was trained on {_checkpoint_config(root)['data']}, in standard deviations of that data set"]
 
 
-def remarks(model: Model) -> list[str]:
+def network_notes(model: Model) -> list[str]:
     """What an adapter does besides converting units, one sentence each."""
     if not isinstance(model, adapters.Adapter):
         return []
     convention, sentences = model.convention, []
     if model.edge:
-        side = convention.side
-        sentences.append(
-            f"it denoises the middle {side}x{side} pixels; the border of {model.edge} is the same in all images, so it "
-            "is denoised exactly"
-        )
+        middle = f"it denoises the middle {convention.side}x{convention.side} pixels"
+        border = f"the border of {model.edge} is the same in all images, so it is denoised exactly"
+        sentences.append(f"{middle}; {border}")
     if convention.labels == "balanced":
         sentences.append(f"its labels are balanced: sample i has label i mod {convention.n_classes}")
     elif convention.labels is not None:
-        sentences.append(
-            f"all its samples have label {convention.labels}, but they are compared with images of all classes"
-        )
+        one_label = f"all its samples have label {convention.labels}"
+        sentences.append(f"{one_label}, but they are compared with images of all classes")
     if model.decoder is not None:
         sentences.append("its samples are latents, which are decoded before they are compared")
     if convention.guidance != 1:
@@ -148,7 +144,7 @@ def _python(rest: str, images: DataSet, device: str) -> Model:
     model: Any = imports.load_object(rest, PYTHON, of="model ")
     if isinstance(model, adapters.Adapter):
         _check_data(rest, model.data, images)
-    with of_user(f"model python:{rest}"):
+    with user_code_errors(f"model python:{rest}"):
         return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
@@ -159,11 +155,9 @@ def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:
     if not (same and made_for.shape == images.shape):
         described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
         typed = [re.sub("@[0-9a-f]{12}$", "", d.name) for d in (made_for, images)]  # without a fingerprint
-        raise ValueError(
-            f"python:{rest}: it was made for data={made_for.name!r} ({described[0]}), but "
-            f"data={images.name!r} has {described[1]}; give both the same data, here "
-            f'load("{typed[1]}") in your file, or --data {typed[0]}'
-        )
+        differ = f"it was made for data={made_for.name!r} ({described[0]}), but data={images.name!r} has {described[1]}"
+        how = f'give both the same data, here load("{typed[1]}") in your file, or --data {typed[0]}'
+        raise ValueError(f"python:{rest}: {differ}; {how}")
 
 
 def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
@@ -178,27 +172,15 @@ def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
     return model.to(device).eval()
 
 
-def _checkpoint_file(root: Path) -> Path:
-    if not root.is_file():
-        raise ValueError(f"checkpoint:{root}: there is no such file; it must be a networks/ID.safetensors of a store")
-    return root
-
-
 def _checkpoint_config(root: Path) -> Config:
     """The config of a network trained here, from the header of its file."""
+    if not root.is_file():
+        raise ValueError(f"checkpoint:{root}: there is no such file; it must be a networks/ID.safetensors of a store")
     try:
-        with safe_open(_checkpoint_file(root), framework="pt") as file:
+        with safe_open(root, framework="pt") as file:
             config = json.loads((file.metadata() or {})["config"])
     except (SafetensorError, OSError, LookupError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint:{root}: it is no network of a store ({type(error).__name__})") from error
     if not isinstance(config, dict) or not all(isinstance(config.get(name), str) for name in NAMED):
         raise ValueError(f"checkpoint:{root}: it is no network of a store; its config lacks {', '.join(NAMED)}")
     return config
-
-
-def _digest(files: dict[str, Path]) -> str:
-    digest = hashlib.sha256()
-    for name, path in sorted(files.items()):
-        with path.open("rb") as file:
-            digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()[:12]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from experiments.distances.feature_spaces import FEATURES, PYTHON, check_features
 from experiments.distances.features import check_pixels, extractor, weights_file
 from experiments.user import imports
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 from experiments.user.repeatable import check_repeatable
 
 ALIKE = 0.001  # of the size of a row: by so much may it differ with the batch, by rounding
@@ -36,9 +36,9 @@ def dimension(name: str, pixels: Tensor) -> int:
 
 
 def features_id(name: str, weights: Path | None = None) -> str:
-    """First 12 hex digits of the SHA-256 of the extractor's weights file. Other weights give other features.
+    """First 12 hex digits of the SHA-256 of the extractor's weights file, or of the text of a user's code.
 
-    For python:MODULE:FUNCTION the text of its code stands for the weights. Arguments and errors as `weights_file`.
+    Arguments and errors as `weights_file`.
     """
     if name.startswith(PYTHON):
         if weights is not None:
@@ -60,9 +60,8 @@ def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[
     Returns:
         Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
 
-    Raises:
-        ValueError: an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
-            a package that is not installed, or a user's function that fails.
+    ValueError for an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
+    a package that is not installed, or a user's function that fails.
     """
     check_features(name)
     check_pixels(pixels, name)
@@ -103,11 +102,8 @@ def open_extractor(
     return layers
 
 
-# --- a function of the user's ---
-
-
 def load_function(name: str) -> Any:
-    """The function. ValueError as in `modules.function`."""
+    """A user's function. ValueError as in `imports.load_object`."""
     function = imports.load_object(name.removeprefix(PYTHON), PYTHON, of="features ")
     return function.eval() if isinstance(function, nn.Module) else function
 
@@ -117,13 +113,11 @@ def feature_rows(name: str, function: Any, pixels: Tensor) -> Tensor:
 
     ValueError if it raises an error, or if what it returns is not one row of finite numbers for each image.
     """
-    with of_user(f"features {name}", ValueError):
+    with user_code_errors(f"features {name}", ValueError):
         out = torch.as_tensor(function(pixels.clone())).detach().float().cpu()
     if out.ndim != 2 or len(out) != len(pixels) or out.shape[1] == 0:
-        raise ValueError(
-            f"features {name}: it returned {tuple(out.shape)} for pixels {tuple(pixels.shape)}; it must be (n, d), one "
-            "row for each image"
-        )
+        returned = f"it returned {tuple(out.shape)} for pixels {tuple(pixels.shape)}"
+        raise ValueError(f"features {name}: {returned}; it must be (n, d), one row for each image")
     if not out.isfinite().all():
         at = int(np.argmin(out.isfinite().all(dim=1).numpy()))
         raise ValueError(f"features {name}: the row of image {at} of a batch has a number that is not finite")

@@ -1,19 +1,27 @@
-"""A user's function at PACKAGE.MODULE:FUNCTION, in the current folder or an installed package; and errors of its code.
+"""A user's code: the import of PACKAGE.MODULE:FUNCTION and of a sweep file, its errors, and the hash of its text.
 
-`prefix` is what stands before it where it was typed, such as "python:"; messages repeat it.
+`prefix` is what stands before a place where it was typed, such as "python:"; messages repeat it.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
+import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from experiments.user.source import import_text, text_hash
+OURS = ("diffusion_core", "experiments", "reports")
+OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
+HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
+MISSING = object()
+TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
 
 
 def split_name(place: str, prefix: str = "") -> tuple[str, str]:
@@ -26,11 +34,7 @@ def split_name(place: str, prefix: str = "") -> tuple[str, str]:
 
 
 def source_file(place: str, prefix: str = "") -> Path:
-    """The source file of the module. The module itself is not run, but its parent packages are.
-
-    Raises:
-        ValueError: there is no such file, or importing a package above it failed.
-    """
+    """The source file of the module, which is not run, but its parent packages are. ValueError if there is none."""
     module, attribute = split_name(place, prefix)
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
@@ -39,42 +43,32 @@ def source_file(place: str, prefix: str = "") -> Path:
     meant = _meant(module, attribute, prefix)
     if module.endswith(".py") and Path(module).is_file():  # else the file would be run as if it were a package
         raise ValueError(f"{prefix}{module}: this is a file, not a module{meant}")
-    try:
-        spec = importlib.util.find_spec(module)
-    except ImportError as error:
-        raise ValueError(f"{prefix}{module}: there is no such module: {error}{meant}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # the packages above it are run, and may raise anything
-        raise ValueError(f"{prefix}{module}: importing its package failed: {told(error)}") from error
+    with user_code_errors(f"{prefix}{module}: importing its package failed"):
+        try:
+            spec = importlib.util.find_spec(module)
+        except ImportError as error:
+            raise ValueError(f"{prefix}{module}: there is no such module: {error}{meant}") from error
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        where = f"in {here} or among installed packages"
-        raise ValueError(f"{prefix}{module}: there is no module file of this name {where}")
+        raise ValueError(
+            f"{prefix}{module}: there is no module file of this name in {here} or among installed packages"
+        )
     return Path(spec.origin)
 
 
 def load_object(place: str, prefix: str = "", *, of: str = "") -> Any:
     """What the module defines under this name: a function, or an instance that can be called.
 
-    Args:
-        of: what it is, to begin the message with if importing the module fails.
-
-    Raises:
-        ValueError: as in `source_file`; importing it failed; it has no such attribute, or one that cannot be called.
+    `of`: what it is, to begin the message with if importing the module fails. ValueError if it cannot be had.
     """
     module, attribute = split_name(place, prefix)
     file = source_file(place, prefix)
-    with of_user(f"{of}{prefix}{place}: importing {module} failed", ValueError):
-        imported = sys.modules.get(module) or import_text(module, file)
-        exists = hasattr(imported, attribute)
-    if not exists:
+    with user_code_errors(f"{of}{prefix}{place}: importing {module} failed", ValueError):
+        value = getattr(sys.modules.get(module) or import_text(module, file), attribute, MISSING)
+    if value is MISSING:
         raise ValueError(f"{prefix}{place}: module {module} has no attribute {attribute!r}")
-    value = getattr(imported, attribute)
     if not callable(value) or isinstance(value, type):
-        raise ValueError(
-            f"{prefix}{place}: {attribute} is a {type(value).__name__}, but it must be a function or an instance that "
-            "can be called"
-        )
+        must = "it must be a function or an instance that can be called"
+        raise ValueError(f"{prefix}{place}: {attribute} is a {type(value).__name__}, but {must}")
     return value
 
 
@@ -95,7 +89,7 @@ def _meant(module: str, attribute: str, prefix: str) -> str:
     return f"; did you mean {prefix}{'.'.join(path.parts)}:{attribute}?"
 
 
-def told(error: BaseException) -> str:
+def format_error(error: BaseException) -> str:
     """An error in one line: its notes, type and message, or its file and line if it has no message."""
     name, message = type(error).__name__, " ".join(str(error).split())
     if message:
@@ -106,21 +100,31 @@ def told(error: BaseException) -> str:
 
 
 @contextmanager
-def of_user(what: str, *also: type[Exception], file: Path | None = None) -> Iterator[None]:
+def user_code_errors(what: str, *also: type[Exception], file: Path | None = None) -> Iterator[None]:
     """Turns what a user's code raises into a ValueError that names `what`. A ValueError passes, unless it is `also`.
 
-    `file`: of the code, so that the message has the line in it, if that is known.
+    It is an error, too, to change torch's default dtype or device, which is taken back in any case. `file`: of the
+    code, so that the message has the line in it, if that is known.
     """
-    with defaults_kept(what):
-        try:
-            yield
-        except KeyboardInterrupt:
+    import torch  # here, so that --help appears at once
+
+    before = torch.get_default_dtype(), torch.get_default_device()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, ValueError) and not isinstance(error, also):
             raise
-        except BaseException as error:
-            if isinstance(error, ValueError) and not isinstance(error, also):
-                raise
-            line = f"line {number}: " if file and (number := _line(error, file)) else ""
-            raise ValueError(f"{what}: {line}{told(error)}") from error
+        line = f"line {number}: " if file and (number := _line(error, file)) else ""
+        raise ValueError(f"{what}: {line}{format_error(error)}") from error
+    finally:
+        after = torch.get_default_dtype(), torch.get_default_device()
+        if after != before:
+            torch.set_default_dtype(before[0])
+            torch.set_default_device(None)
+    if after != before:
+        raise ValueError(f"{what}: it changes torch's default dtype or device, on which all results here depend")
 
 
 def _line(error: BaseException, file: Path) -> int | None:
@@ -131,18 +135,92 @@ def _line(error: BaseException, file: Path) -> int | None:
     return lines[-1] if lines else None
 
 
-@contextmanager
-def defaults_kept(what: str) -> Iterator[None]:
-    """Raises ValueError if the block changes torch's default dtype or device, and takes that back in any case."""
-    import torch  # here, so that --help appears at once
+# --- whose it is, and its text ---
 
-    before = torch.get_default_dtype(), torch.get_default_device()
+
+def import_own(path: Path) -> ModuleType:
+    """Imports a user's sweep file, FILE.py, which may import modules next to it."""
+    if (folder := str(path.resolve().parent)) not in sys.path:
+        sys.path.append(folder)
+    module = import_text(OWN, path)
+    TEXTS.pop(OWN, None)
+    text_hash(OWN)  # now: later it may have been edited
+    return module
+
+
+def import_text(name: str, path: Path) -> ModuleType:
+    """Imports the text of a file under this name, not bytecode of it.
+
+    No bytecode is written: Python takes that of an earlier version for that of a file of the same size and second.
+    """
+    spec = importlib.util.spec_from_file_location(name, path)
+    if path.suffix != ".py" or spec is None:
+        return importlib.import_module(name)
+    sys.dont_write_bytecode = True
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        yield
-    finally:
-        after = torch.get_default_dtype(), torch.get_default_device()
-        if after != before:
-            torch.set_default_dtype(before[0])
-            torch.set_default_device(None)
-    if after != before:
-        raise ValueError(f"{what}: it changes torch's default dtype or device, on which all results here depend")
+        exec(compile(path.read_bytes(), str(path), "exec"), vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    if (parent := sys.modules.get(name.rpartition(".")[0])) is not None:
+        setattr(parent, name.rpartition(".")[2], module)
+    return sys.modules.get(name, module)
+
+
+def is_ours(thing: Any) -> bool:
+    """Whether a class, function or module is part of this package, so that its name is enough for its identity."""
+    name = thing.__name__ if isinstance(thing, ModuleType) else getattr(thing, "__module__", "") or ""
+    root = name.partition(".")[0]
+    return root in OURS or (root == "builtins" and isinstance(thing, type))
+
+
+def text_hash(module: str) -> str:
+    """Hash of a user's code: the .py files of its package, or its file and what that imports from its folder.
+
+    It is taken once per process. ValueError if there is no file.
+    """
+    package, files = module.partition(".")[0], set[Path]()
+    if known := TEXTS.get(package) or TEXTS.get(module):
+        return known
+    folders = getattr(sys.modules.get(package), "__path__", ())
+    for folder in folders:
+        files |= {*Path(folder).rglob("*.py")}
+    if not files and module in sys.modules and (file := _file(sys.modules[module])):
+        _add_imports(file, files)
+    if not files:
+        raise ValueError(f"{module}: its source file was not found, so what it defines has no identity; {HOW}")
+    top = min(files, key=lambda path: len(path.parts)).parent
+    hashes = {str(path.relative_to(top)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    name = package if folders else module
+    TEXTS[name] = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:12]
+    return TEXTS[name]
+
+
+def _add_imports(file: Path, files: set[Path]) -> None:
+    """Adds a file, and all that it imports from its folder, also inside functions, and all that these import."""
+    files.add(file)
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in {name.partition(".")[0] for name in names} - {*OURS}:
+            if (beside := file.parent / f"{name}.py").is_file() and beside not in files:
+                _add_imports(beside, files)
+            files |= {*(file.parent / name).rglob("*.py")}
+
+
+def modules_below(folder: Path) -> list[ModuleType]:
+    """The imported modules whose files lie in a folder or below; not ours, and no installed packages."""
+    place, installed = f"{folder}{os.sep}", f"{os.sep}site-packages{os.sep}"
+    if installed in place:
+        return []
+    files = [(module, str(_file(module))) for module in [*sys.modules.values()]]
+    inside = [module for module, file in files if file.startswith(place) and installed not in file]
+    return [module for module in inside if not is_ours(module)]
+
+
+def _file(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py") or not Path(file).is_absolute():  # that of torch.ops is "_ops.py"
+        return None
+    return Path(os.path.realpath(file))

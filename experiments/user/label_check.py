@@ -18,8 +18,7 @@ SURE = 2.0  # standard errors by which a difference on the same images and noise
 def check_labels(model: Adapter, images: DataSet, device: str) -> tuple[dict[int, int], list[str]]:
     """The classes that another class's label denoises clearly better, with that label; and doubts.
 
-    Doubts are about the number of classes, about labels without effect, and about the label of no class if guidance
-    uses it.
+    These are about the number of classes, labels without effect, and the label of no class if guidance uses it.
     """
     convention, n, doubts = model.convention, len(images.labels.unique()), list[str]()
     used = convention.labels == "balanced" or convention.guidance != 1
@@ -46,17 +45,15 @@ def check_labels(model: Adapter, images: DataSet, device: str) -> tuple[dict[int
         return better, doubts
     null = batch.errors(batch.eps(model.with_convention(guidance=0.0)))[0]  # no guidance at all towards the class
     between = torch.stack([(one - other).abs().mean() for i, one in enumerate(errors) for other in errors[:i]]).median()
+    null_label = f"null_label={convention.null_label}"
     distances = (errors - null).abs().mean(dim=1)
     nearest = int(distances.argmin())
     wrong = (errors.sum(dim=0) - own) / (len(classes) - 1)
     if distances[nearest] < ALIKE * between:
-        null_label = f"null_label={convention.null_label}"
         doubts.append(f"{null_label} behaves like class {classes[nearest]}, not like the label of no class")
     elif _is_clear(null - wrong, wrong):
-        doubts.append(
-            f"null_label={convention.null_label} denoises images worse than the labels of other classes do: is it the "
-            "label of no class, and was the network trained with it?"
-        )
+        asked = "is it the label of no class, and was the network trained with it?"
+        doubts.append(f"{null_label} denoises images worse than the labels of other classes do: {asked}")
     return better, doubts
 
 

@@ -22,10 +22,7 @@ SAID = ("out of memory", "can't allocate memory", "not enough memory")  # in PyT
 
 
 def halve_until_it_fits(batch_size: int, work: Callable[[int], Result]) -> tuple[Result, list[int]]:
-    """The result of work(batch_size), and the sizes tried. The size is halved until the work fits into memory.
-
-    Raises any error of `work` that is not about memory, and any error at a batch size of 1.
-    """
+    """The result of work(batch_size), and the sizes tried: halved until it fits, down to 1. Other errors pass."""
     tried = [batch_size]
     while True:
         try:
@@ -50,9 +47,8 @@ def free() -> None:
 def keep_freed() -> None:
     """Makes glibc's malloc keep up to 2 GiB of free memory in this process from now on.
 
-    By default glibc returns activations of a few MB to the system and requests them again at the next layer, page by
-    page. In fp32 this takes as long as the network itself (bench/LOG.md). Nothing changes if malloc is not glibc's or
-    if environment variables configure it.
+    Otherwise it returns activations of a few MB to the system and requests them again at the next layer, page by page,
+    which takes as long as a network in fp32 (bench/LOG.md). Another malloc, and one set by the environment, stays.
     """
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if platform.libc_ver()[0] == "glibc" and not chosen:

@@ -24,14 +24,10 @@ SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta
 
 
 def parse_noise(text: str, data_std: float) -> "NoiseDistribution":
-    """The noise distribution that `text` names.
+    """The noise distribution that `text` names, such as "log-uniform(0.03, 100)".
 
-    Args:
-        text: such as "log-uniform(0.03, 100)".
-        data_std: standard deviation of the data set scaled to [-1, 1]; vp and ddpm are defined on such data.
-
-    Raises:
-        ValueError: an unknown name, or parameters that do not suit it.
+    `data_std`: of the data scaled to [-1, 1], on which vp and ddpm are defined. ValueError for an unknown name, or
+    parameters that do not suit it.
     """
     name, options = parse_call("law", text, NOISE_DISTRIBUTIONS)
     if name in ON_PIXELS:
@@ -40,7 +36,7 @@ def parse_noise(text: str, data_std: float) -> "NoiseDistribution":
 
 
 def parse_sampler(text: str) -> "Sampler":
-    """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as in `law`."""
+    """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as in `parse_noise`."""
     name, bracket, rest = text.strip().partition("(")
     usual = SYNONYMS.get(name, {})
     name, options = parse_call("sampler", ("euler" if usual else name) + bracket + rest, SAMPLERS)
@@ -48,7 +44,7 @@ def parse_sampler(text: str) -> "Sampler":
 
 
 def parse_schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
-    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Arguments and errors as in `law`.
+    """Name and options of the schedule that `text` names, such as "karras(rho=5)". Errors as in `parse_noise`.
 
     Options may also be ENDS: sigma_max and sigma_min of the ladder, and end=0 for a last step to 0.
     """
@@ -105,6 +101,6 @@ def _number(node: ast.expr) -> float:
 
 
 def format_call(name: str, options: Iterable[tuple[str, float]]) -> str:
-    """A name with its options, in the form that `parsed` reads."""
+    """A name with its options, in the form that `parse_call` reads."""
     inside = ", ".join(f"{key}={value:g}" for key, value in options)
     return f"{name}({inside})" if inside else name

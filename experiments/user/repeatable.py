@@ -14,7 +14,7 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.user.imports import of_user
+from experiments.user.imports import user_code_errors
 
 SQUARABLE = (1e-18, 1e18)  # levels whose squares are float32
 N_LEVELS = 10_000  # that are drawn from a noise distribution
@@ -31,16 +31,13 @@ def check_repeatable(
     hint: str = "",
     of_means: bool = False,
 ) -> Tensor:
-    """function(0, ..., n - 1), the rows (n, ...) of n inputs.
+    """function(0, ..., n - 1), the rows (n, ...) of n inputs. ValueError if they change with what is asked beside them.
 
     Args:
         function: the rows of the inputs with these indices, in their order.
         tolerance: largest relative difference of a row between batches, by rounding.
         few: at most so many inputs alone; fewer than n, at least one.
         of_means: whether means over the rows are compared.
-
-    Raises:
-        ValueError: rows differ.
     """
     every = torch.arange(n)
     order = (every ^ 1).clamp(max=n - 1)  # neighbours change places, which in batches for networks have equal levels
@@ -73,7 +70,7 @@ def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int,
         *_, last = checked_steps(GaussianDenoiser(), sampler, sigmas, noise() * sigmas[0], noise)
         return last.clone()
 
-    with of_user(what):
+    with user_code_errors(what):
         try:
             samples(torch.arange(N_INPUTS))
         except Exception:

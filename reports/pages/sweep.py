@@ -144,14 +144,18 @@ def compose_page(
     lead, sentence = contrast.explain_failure(result) if failed else verdict
     warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
     warnings += contrast.find_unusual_control(result) + contrast.find_disagreement(result, row)
+    pictures = settings.show_pictures(result, headline["metric"], before, after)
+    same = (
+        "Same place, same initial noise: compare them one by one."
+        if result.unit == "image"
+        else ("Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.")
+    )
     known: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
         "verdict": sentence, "failed": failed, "metric": contrast.explain_metric(result, headline["metric"]),
         "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
         "key_figures": contrast.key_figures(result, headline),
-        "pictures": settings.show_pictures(result, headline["metric"], before, after),
-        "aside": "Same place, same initial noise: compare them one by one." if result.unit == "image" else
-        "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.",
+        "pictures": pictures, "aside": same if len(pictures) > 2 else "",
     }  # fmt: skip
     return Page(**known | parts)
 

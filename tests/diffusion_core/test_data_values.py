@@ -30,14 +30,14 @@ def test_latents_are_standardised_as_a_whole_and_restored(tmp_path: Path) -> Non
     torch.testing.assert_close(data.values, torch.from_numpy(LATENTS[order]))
     torch.testing.assert_close(data.standardised(slice(2)) * data.std + data.mean, data.values[:2])
     with pytest.raises(ValueError, match="only a network turns latents into images: give its adapter decode="):
-        data.shown(data.standardised())
+        data.decode(data.standardised())
 
 
 def test_points_are_shown_as_they_are_and_compared_in_their_own_deviations(tmp_path: Path) -> None:
     points = (LATENTS[:, :2, 0, 0] * [1, 5]).astype(np.float32)
     np.save(tmp_path / "p.npy", points)
     data = values(f"points:{tmp_path / 'p.npy'}")
-    torch.testing.assert_close(data.shown(data.standardised()), data.values)
+    torch.testing.assert_close(data.decode(data.standardised()), data.values)
     features = data.features(data.values)
     torch.testing.assert_close(features.mean(dim=0), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(features.std(dim=0, correction=0), torch.ones(2))

@@ -26,7 +26,7 @@ from experiments.run.setting import Ladder, Setting
 from experiments.run.setup_warnings import check_setup
 from experiments.sweep import OneSetting
 from experiments.user import external
-from experiments.user.fingerprint import network_fingerprint
+from experiments.user.network_io import network_fingerprint
 
 DATA = load("mnist5k")
 EXACT = Empirical(DATA.standardised()[:80] * DATA.std / 255 + DATA.mean / 255 - 0.5)  # on images in [-0.5, 0.5]
@@ -106,7 +106,6 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
         ("right", ["--out", "."], "it holds check.png, which no check wrote"),
         ("right", ["--device", "cuda"], "device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
         ("right", ["--device", "mps"], "device='mps': PyTorch sees no MPS device here; use --device cpu\n"),
-        ("right", ["--threads", "-1"], "threads=-1: it must be between 1 and "),
         ("right", ["--threads", "0"], "threads=0: it must be between 1 and "),
     ],
 )
@@ -147,21 +146,21 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
 
 
 def test_doubts_are_said_before_a_run(here: Path) -> None:
-    def said(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
+    def find_doubts(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
         return check_setup([run(name, Ladder("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
 
-    assert said("right") == []
-    assert said("right", 900.0, 0.03) == [
+    assert find_doubts("right") == []
+    assert find_doubts("right", 900.0, 0.03) == [
         "a ladder goes down to sigma 0.03, but the network knows no level below 0.0363",
         "a ladder begins at sigma 900, but the network knows no level above 571",
     ]
-    (doubt,) = said("wrong")
+    (doubt,) = find_doubts("wrong")
     assert doubt.startswith("python:test_check:wrong: error at sigma") and "check its range" in doubt
     see = "; see python -m experiments check --network python:test_check:wrong"
     assert doubt.endswith(see)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("experiments.run.setup_warnings.check_denoising", lambda *_: pytest.fail("it was asked twice"))
-        assert said("wrong") == [doubt]
+        assert find_doubts("wrong") == [doubt]
 
 
 @pytest.mark.slow
@@ -182,22 +181,15 @@ def test_a_network_with_labels_can_be_timed(here: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"n_classes": 20},
-        {"labels": 3},
-        {"guidance": 2.0, "null_label": 10},
-        {"guidance": 1.0, "null_label": 10},
-        {"pixels": (0.0, 1.0)},
-        {"time": adapters.LogSigma()},
-        {"time": adapters.LogSigma(0.25)},
-    ],
+    [{"n_classes": 20}, {"labels": 3}, {"guidance": 2.0, "null_label": 10}, {"guidance": 1.0, "null_label": 10},
+     {"pixels": (0.0, 1.0)}, {"time": adapters.LogSigma()}, {"time": adapters.LogSigma(0.25)}],
     ids=str,
-)
+)  # fmt: skip
 def test_every_argument_of_an_adapter_is_part_of_the_models_identity(change: dict[str, object]) -> None:
     """Also where the outputs for the first eight samples are the same, as those of 10 and of 20 classes are."""
     usual = {"labels": "balanced", "n_classes": 10}
 
-    def known(options: dict[str, object]) -> str:
+    def identify(options: dict[str, object]) -> str:
         return network_fingerprint(adapters.edm(lambda z, t, labels: 0 * z, DATA, **options), DATA, "cpu")  # type: ignore[arg-type]
 
-    assert known(usual) == known(dict(usual)) != known(usual | change)
+    assert identify(usual) == identify(dict(usual)) != identify(usual | change)

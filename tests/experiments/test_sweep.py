@@ -16,7 +16,7 @@ from diffusion_core.samplers import Euler
 from experiments.run.identity import identity
 from experiments.run.runs import Run
 from experiments.sweep import read_study
-from experiments.user.source import TEXTS
+from experiments.user.imports import TEXTS
 
 
 def planned(folder: Path, text: str) -> list[Run]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from own_sweep import FILE, RUN, noisy, run, written
 
-from experiments.user.source import OWN, import_own
+from experiments.user.imports import OWN, import_own
 
 LOOP = """
     def run(self, eps, x, sigmas, noise):

@@ -24,7 +24,7 @@ from experiments.run.networks import Exact, Network, Trained
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.user.features import features_id
-from experiments.user.source import TEXTS
+from experiments.user.imports import TEXTS
 
 N = 40
 EULER = Euler(0.0)

@@ -121,19 +121,10 @@ def test_float32_is_close_to_float64(predicts: str) -> None:
 
 @pytest.mark.parametrize(
     "time",
-    [
-        adapters.Sigma(),
-        adapters.LogSigma(0.25),
-        adapters.FlowTime(0),
-        adapters.FlowTime(1),
-        adapters.LinearVP(),
-        adapters.CosineVP(),
-        adapters.CosineVP(0.008),
-        adapters.linear_betas(),
-        adapters.linear_betas(first=1),
-    ],
+    [adapters.Sigma(), adapters.LogSigma(0.25), adapters.FlowTime(0), adapters.FlowTime(1), adapters.LinearVP(),
+     adapters.CosineVP(), adapters.CosineVP(0.008), adapters.linear_betas(), adapters.linear_betas(first=1)],
     ids=str,
-)
+)  # fmt: skip
 def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: adapters.Time) -> None:
     low, high = (min(max(end, 1e-3), 1e3) for end in time.span)
     sigma = torch.tensor(geometric(50, high, low), dtype=torch.float64)
@@ -198,17 +189,13 @@ def test_a_network_that_changes_its_input_does_no_harm() -> None:
 
 
 def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> None:
-    class Half(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gain = nn.Parameter(torch.ones((), dtype=torch.bfloat16))
-
-        def forward(self, z: Tensor, t: Tensor) -> Tensor:
+    class Half(nn.Conv2d):
+        def forward(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
             assert z.dtype == torch.bfloat16 and t.dtype == torch.float32
-            return torch.cat([z * self.gain, z * 7], dim=1)
+            return torch.cat([super().forward(z), z * 7], dim=1)
 
     x = torch.randn(2, 1, SIDE, SIDE)
-    eps = adapters.vp(Half(), images())(x, torch.ones(2))
+    eps = adapters.vp(Half(1, 1, 1, dtype=torch.bfloat16), images())(x, torch.ones(2))
     assert eps.shape == x.shape and eps.dtype == torch.float32
     with pytest.raises(ValueError, match=r"it returned shape \(2, 1, 1, 1\) for images of shape \(2, 1, 4, 4\)"):
         adapters.vp(lambda z, t: z[..., :1, :1], images())(x, torch.ones(2))
@@ -219,16 +206,11 @@ def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> No
 def test_a_network_may_change_its_dtype_after_it_was_wrapped(
     what: Callable[[adapters.Adapter], nn.Module], convert: Callable[[nn.Module], nn.Module]
 ) -> None:
-    class Gain(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Conv2d(1, 1, 1)
+    class Network(nn.Conv2d):
+        def forward(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(z)
 
-        def forward(self, z: Tensor, t: Tensor) -> Tensor:
-            out: Tensor = self.layer(z)
-            return out
-
-    model, x, sigma = adapters.vp(Gain(), images()), torch.randn(2, 1, SIDE, SIDE), torch.ones(2)
+    model, x, sigma = adapters.vp(Network(1, 1, 1), images()), torch.randn(2, 1, SIDE, SIDE), torch.ones(2)
     before = model(x, sigma)
     assert model.dtype == torch.float32
     convert(what(model))
@@ -252,14 +234,10 @@ class Output(dict[str, Tensor]):
          "it returned list; it must return a tensor"),
         (lambda z: z[:3], {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
          r"it returned shape \(3, 1, 4, 4\) for images of shape \(4, "),
-        *(
-            (lambda z, kind=kind: z.to(kind), {}, f"it returned {kind}; its output must hold real numbers")
-            for kind in (torch.uint8, torch.bool, torch.complex64)
-        ),
     ],
-    ids=["tuple", "object", "labels", "guidance", "batch", "uint8", "bool", "complex"],
+    ids=["tuple", "object", "labels", "guidance", "batch"],
 )  # fmt: skip
-def test_a_network_that_returns_no_tensor_of_real_numbers_is_named(
+def test_a_network_that_returns_no_tensor_is_named(
     returned: Callable[[Tensor], object], options: dict[str, object], message: str
 ) -> None:
     model = adapters.vp(lambda z, *rest: returned(z), images(), **options)  # type: ignore[arg-type]  # wrong on purpose
@@ -344,17 +322,11 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adapters.linear_betas(first=0.5), "first=0.5: it must be a whole number"),
     (lambda: adapters.linear_betas(whole=2), "whole=2: it must be True or False"),
     (lambda: adapters.linear_betas(10.5), "n=10.5: it must be a whole number"),  # type: ignore[arg-type]
-    (lambda: adapters.from_betas([[0.1, 0.2]]), "betas: they must be numbers"),  # type: ignore[list-item]
-    (lambda: adapters.vp(None, images()), "it needs a network and its data, .* got NoneType and Images"),  # type: ignore[arg-type]
-    (lambda: adapters.vp(by_label, "mnist5k"), "it needs a network and its data, .* got function and str"),  # type: ignore[arg-type]
     (lambda: vp(labels=2, n_classes=5, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(guidance_to=5.0), "there is no guidance; it needs guidance"),
-    (
-        lambda: vp(guidance_from=3.0, guidance_to=2.0, labels=1, n_classes=2, null_label=2, guidance=2.0),
-        "guidance_from=3, guidance_to=2: they must be noise levels, the lower one first",
-    ),
-    (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs labels, n_classes, and null_label"),
-    (lambda: vp(labels=3, guidance=2.0, null_label=5), "guidance=2.0: it needs labels, n_classes, and null_label"),
+    (lambda: vp(guidance_from=3.0, guidance_to=2.0), "guidance_from=3, guidance_to=2: .* the lower one first"),
+    (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs"),
+    (lambda: vp(labels=3, guidance=2.0, null_label=5), "guidance=2.0: it needs"),
     (lambda: vp(labels=3, null_label=3), "null_label=3: it must not be labels"),
     (lambda: vp(labels="balanced", n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of"),
     (lambda: vp(labels=1, n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of n_classes=5"),
@@ -372,25 +344,12 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adapters.CosineVP(1.0), "offset=1.0"),
     (lambda: adapters.LinearVP(0.0), "vp_beta_d=0.0"),
 ]
-UNKNOWN: list[tuple[Callable[..., object], dict[str, object], str]] = [
-    (vp, {"prediction": "eps"}, r"adapters.vp: unknown argument 'prediction'; did you mean 'predicts'\?"),
-    (edm, {"nclasses": 3}, r"did you mean 'n_classes'\? \(there are predicts, time, pixels, .*null_label, decode\)"),
-    (flow, {"time": adapters.Sigma()}, "unknown argument 'time'.*there are predicts, data_at, pixels"),
-]
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
 def test_a_bad_convention_or_time_is_refused(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
-
-
-@pytest.mark.parametrize(("make", "options", "message"), UNKNOWN)
-def test_an_unknown_argument_is_refused_with_those_that_there_are(
-    make: Callable[..., object], options: dict[str, object], message: str
-) -> None:
-    with pytest.raises(TypeError, match=message):
-        make(**options)
 
 
 def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets() -> None:
@@ -449,5 +408,3 @@ def test_latents_reach_the_network_in_the_units_of_their_file() -> None:
     for options, message in (({"pixels": (0, 1)}, "has no pixels"), ({"side": 2}, "side=2: .*has no pixels")):
         with pytest.raises(ValueError, match=message):
             adapters.edm(net, data, **options)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="decode='vae': it must be a function"):
-        adapters.edm(net, data, decode="vae")  # type: ignore[arg-type]

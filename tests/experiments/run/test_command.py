@@ -19,7 +19,7 @@ from own_sweep import FILE, written
 from run_acting import FORK
 from smoke import Ended, known_images, smoke, typed
 
-from experiments.user.source import OWN
+from experiments.user.imports import OWN
 
 pytestmark = [pytest.mark.slow(6), pytest.mark.usefixtures("drawn")]
 OF_A_RUN = ["seconds", "train_seconds", "shared_device", "finished_at"]  # differ if it is made again

@@ -16,7 +16,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.run.identity import NOT_IDENTITY, identity, registered, uses_user_code
 from experiments.run.networks import Trained
 from experiments.user import imports
-from experiments.user.source import OWN
+from experiments.user.imports import OWN
 
 TABLE = {"ours": WEIGHTINGS["karras"]}
 MINE = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    value: int = 1\n"

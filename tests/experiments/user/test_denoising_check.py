@@ -17,8 +17,10 @@ from times import level_of
 from torch import Tensor
 
 from diffusion_core import adapters, load
+from diffusion_core.adapters.adapter import data_scale
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical, GaussianDenoiser
+from experiments.console import silent
 from experiments.user.conventions import MNIST, RANGES, Hypothesis, hypotheses
 from experiments.user.denoising_check import (
     DIGITS,
@@ -30,8 +32,8 @@ from experiments.user.denoising_check import (
     _bumps,
     check_denoising,
 )
-from experiments.user.external import remarks
-from experiments.user.fingerprint import network_fingerprint
+from experiments.user.external import network_notes
+from experiments.user.network_io import network_fingerprint
 from experiments.user.noisy_batch import NoisyBatch, linear_errors
 
 WHOLE = load("mnist5k")
@@ -172,7 +174,7 @@ def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
     assert result.usable == pytest.approx((low, 30.0), rel=1e-2)
 
 
-def told(change: Change) -> Callable[..., Tensor]:
+def with_time(change: Change) -> Callable[..., Tensor]:
     """A network of DDPM that is told another time than it expects."""
     return lambda z, t: ddpm()(z, change(t))
 
@@ -185,7 +187,7 @@ def negative_from_0(z: Tensor, t: Tensor) -> Tensor:
 
 def smaller(z: Tensor, sigma: Tensor) -> Tensor:
     """D(x, sigma) on the middle 28x28 pixels of WHOLE, which takes other sizes too, as convolutions do."""
-    scale, shift = adapters.units((-1, 1), WHOLE)
+    scale, shift = data_scale((-1, 1), WHOLE)
     eps = INNER((z - shift) / scale, sigma / scale) if z.shape[2] == 28 else 0 * z
     return z - sigma.view(-1, 1, 1, 1) * eps
 
@@ -244,10 +246,10 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
        for dim, to in ((3, "left to right"), (2, "upside down"))},
     "counts from 1": (vp(ddpm(level=level_of(HUNDRED_FROM_1)), time=HUNDRED), TIME + "first=1 better"),
     "counts from 0": (vp(ddpm(level=level_of(HUNDRED)), time=HUNDRED_FROM_1), TIME + "first=0 better"),
-    "20 later": (vp(told(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
-    "20 earlier": (vp(told(lambda t: (t - 20).clamp(min=0))), TOLD + "t + 20)"),
+    "20 later": (vp(with_time(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
+    "20 earlier": (vp(with_time(lambda t: (t - 20).clamp(min=0))), TOLD + "t + 20)"),
     "betas that end late": (vp(ddpm(), time=SHORT), TIME + "time=linear_betas() better"),
-    "backwards": (vp(told(lambda t: 999 - t)), TOLD + "999 - t)"),
+    "backwards": (vp(with_time(lambda t: 999 - t)), TOLD + "999 - t)"),
     "t / 1000": (vp(ddpm(level=lambda t: OF_TABLE(1000 * t))), TOLD + "t / 1000)"),
     "sigma": (vp(ddpm(level=lambda t: t)), TIME + "time=Sigma() better"),
     "cosine betas": (vp(ddpm(level=lambda t: OF_COSINE((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
@@ -345,7 +347,7 @@ def test_a_hypothesis_that_gains_more_than_it_loses_is_named(now: Network, bette
     model, right = (adapters.edm(net, POINTS, predicts="eps") for net in (now, better))
     batch, linear = NoisyBatch(POINTS, torch.arange(N_IMAGES), SIGMAS, "cpu"), linear_errors(POINTS, SIGMAS)
     levels = [Level(sigma, 0.0, error, None, None, True) for sigma, error in zip(SIGMAS, linear, strict=True)]
-    search = Search(model, batch, levels, batch.errors(batch.eps(model)))
+    search = Search(model, batch, levels, batch.errors(batch.eps(model)), silent)
     found = search._decide([Hypothesis("time", "better", lambda _: right)])
     assert (found is not None) == named
 
@@ -355,7 +357,7 @@ def level(sigma: float, error: float, trained: float | None = None, known: bool 
 
 
 def test_a_level_without_an_answer_is_refused() -> None:
-    """The few images that `behaviour` asks for do not have this level."""
+    """The few images that `network_fingerprint` asks for do not have this level."""
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
         return EXACT(x, sigma) / ((sigma < 5) | (sigma > 8)).view(-1, 1, 1, 1)
@@ -390,14 +392,14 @@ def test_good_is_nearly_as_good_as_a_well_trained_network_where_one_is_known() -
 
 def test_what_an_adapter_does_is_said() -> None:
     make = partial(adapters.flow, lambda z, t, y: z, DATA, side=14, n_classes=10, null_label=10)
-    assert remarks(make(labels="balanced", guidance=3.0)) == [
+    assert network_notes(make(labels="balanced", guidance=3.0)) == [
         "it denoises the middle 14x14 pixels; the border of 1 is the same in all images, so it is denoised exactly",
         "its labels are balanced: sample i has label i mod 10",
         "classifier-free guidance 3: one evaluation is two passes of its network; check measures its errors "
         "without guidance",
     ]
-    assert "all its samples have label 4" in remarks(make(labels=4))[1]
-    assert remarks(EXACT) == []
+    assert "all its samples have label 4" in network_notes(make(labels=4))[1]
+    assert network_notes(EXACT) == []
 
 
 def test_the_result_shows_one_image_at_each_level() -> None:
@@ -444,9 +446,8 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
         asked.clear()
         reading.read(model)(torch.zeros(5, *DATA.shape), sigma)
         if reading.kind != "process" and not asked[0].is_floating_point():
-            assert (
-                asked[0].min() >= first - (first == 1 and reading.instead == "first=0") and asked[0].max() <= first + 99
-            )
+            lowest = first - (first == 1 and reading.instead == "first=0")
+            assert asked[0].min() >= lowest and asked[0].max() <= first + 99
     two_levels = adapters.vp(ddpm(), DATA, time=adapters.from_betas([0.1, 0.2], first=1))
     assert [one.instead for one in hypotheses(two_levels) if "first=" in one.instead] == ["first=0"]
 

@@ -20,7 +20,7 @@ from experiments.run.cache import Cache
 from experiments.run.networks import Trained
 from experiments.run.setting import Ladder
 from experiments.user.external import WEIGHTS, describe, fingerprint, load_foreign, notes
-from experiments.user.source import TEXTS
+from experiments.user.imports import TEXTS
 
 SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"
 MINE = """
@@ -119,10 +119,7 @@ def test_a_module_of_ones_own_is_moved_to_the_device(here: Path) -> None:
         ("wide:eps", "model python:wide:eps: importing wide failed: it changes torch's default dtype or device"),
         ("alone:uneasy", "model python:alone:uneasy: OSError: no eval"),
         ("raises:eps", "model python:raises:eps: importing raises failed: RuntimeError: no weights"),
-        (
-            "theirs.broken:eps",
-            "importing theirs.broken failed: ModuleNotFoundError: No module named 'a_package_that_nobody_has'",
-        ),
+        ("theirs.broken:eps", "theirs.broken failed: ModuleNotFoundError: No module named 'a_package_that_nobody_has'"),
         ("theirs.ddpm:sample", "module theirs.ddpm has no attribute 'sample'"),
         ("theirs.ddpm:number", "number is a int, but it must be a function"),
         ("theirs.ddpm:Network", "Network is a type, but it must be a function or an instance"),
@@ -150,11 +147,6 @@ def test_the_fingerprint_of_python_is_of_source_and_attribute(here: Path) -> Non
     assert fingerprint(source) != before
 
 
-def test_python_is_described_and_its_limit_noted() -> None:
-    assert describe("python:theirs.ddpm:eps") == "python:theirs.ddpm:eps"
-    assert "its parameters and its outputs on a fixed batch" in notes("python:theirs.ddpm:eps")[0]
-
-
 def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
     model = load(f"checkpoint:{checkpoint}")
     x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.5, 2.0])
@@ -164,9 +156,11 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
     assert isinstance(model, torch.nn.Module) and not model.training
 
 
-def test_a_checkpoint_is_described_and_its_units_noted(checkpoint: Path) -> None:
+def test_a_network_is_described_and_what_is_assumed_is_noted(checkpoint: Path) -> None:
     assert describe(f"checkpoint:{checkpoint}") == f"checkpoint:{checkpoint.name} (small, preconditioned)"
     assert notes(f"checkpoint:{checkpoint}") == ["it was trained on mnist5k, in standard deviations of that data set"]
+    assert describe("python:theirs.ddpm:eps") == "python:theirs.ddpm:eps"
+    assert "its parameters and its outputs on a fixed batch" in notes("python:theirs.ddpm:eps")[0]
 
 
 def no_file(path: Path) -> Path:

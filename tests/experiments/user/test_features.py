@@ -10,7 +10,7 @@ import torch
 
 from experiments.run.runs import Reference
 from experiments.user.features import check_features_repeatable, dimension, dominant_feature, extract, features_id
-from experiments.user.source import TEXTS
+from experiments.user.imports import TEXTS
 
 SOURCE = """
 import torch

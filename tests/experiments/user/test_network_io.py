@@ -1,18 +1,23 @@
-"""What a network works on, if it says so itself: its shape, and what its samples show."""
+"""What a network works on, if it says so itself, and what it is known by: another weights file or helper is another."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from run_spine import forget, user_files
+from torch import Tensor, nn
 
-from diffusion_core import adapters, load
-from diffusion_core.data.dataset import Values
+from diffusion_core import GaussianDenoiser, adapters, load
+from diffusion_core.data.dataset import DataSet, Values
+from experiments.run.machine import Machine
+from experiments.run.networks import Pretrained
 from experiments.user.denoising_check import check_denoising
-from experiments.user.fingerprint import network_fingerprint
-from experiments.user.network_io import check_decoded, check_size, clean, decoded, shape_of
+from experiments.user.network_io import check_decoded, check_size, clean, decoded, network_fingerprint, shape_of
 
 DIGITS = load("mnist5k")
+EXACT = GaussianDenoiser()
 LATENTS = Values("latents:x", torch.randn(60, 4, 2, 2), torch.zeros(60), 0.0, 1.0)
 
 
@@ -29,6 +34,10 @@ class Model:
 
     def decode(self, x: Tensor) -> Tensor:
         return torch.full((len(x), 1, 32, 32), self.grey, dtype=torch.uint8)
+
+
+def identify(model: Any, data: DataSet = DIGITS) -> str:
+    return network_fingerprint(model, data, "cpu")
 
 
 def plain(x: Tensor, sigma: Tensor) -> Tensor:
@@ -68,8 +77,8 @@ def test_what_a_network_shows_is_images_or_points(out: Tensor) -> None:
 
 
 def test_what_samples_show_is_a_part_of_what_a_network_is() -> None:
-    one, other = (network_fingerprint(Model(grey=grey), LATENTS, "cpu") for grey in (70, 80))
-    assert one != other and one == network_fingerprint(Model(), LATENTS, "cpu")
+    one, other = (identify(Model(grey=grey), LATENTS) for grey in (70, 80))
+    assert one != other and one == identify(Model(), LATENTS)
 
 
 class Wrong(Model):
@@ -93,20 +102,17 @@ class Wrong(Model):
     [
         ("chance", "decode: called twice"),
         ("batch", "decode: the output for"),
-        ("none", "decode: it gave NoneType"),
-        (
-            "binary",
-            "the largest value of the images that decode gives is 1, but pixels are 0 to 255; multiply them by 255",
-        ),
+        ("none", "decode: AttributeError: 'NoneType' object has no"),
+        ("binary", "the largest value of the images that decode gives is 1, but pixels are 0 to 255; multiply them by"),
     ],
 )
 def test_a_decode_that_depends_on_more_than_its_latent_is_refused(how: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        network_fingerprint(Wrong(how), LATENTS, "cpu")
+        identify(Wrong(how), LATENTS)
     if how == "chance":
         model = Wrong(how)
         model.random = True  # type: ignore[attr-defined]
-        assert network_fingerprint(model, LATENTS, "cpu") == network_fingerprint(model, LATENTS, "cpu")
+        assert identify(model, LATENTS) == identify(model, LATENTS)
 
 
 def test_what_is_compared_has_one_size() -> None:
@@ -121,3 +127,106 @@ def test_what_is_compared_has_one_size() -> None:
 def test_a_network_whose_latents_are_not_known_is_not_checked() -> None:
     with pytest.raises(ValueError, match=r"its x has shape \(4, 2, 2\), .*cannot be checked: .*--data latents:FILE"):
         check_denoising(Model(), DIGITS, "cpu")
+
+
+# --- what it is known by ---
+
+
+class Network(nn.Module):
+    """The exact denoiser with a parameter, behind dropout."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain, self.dropout = nn.Parameter(torch.tensor(gain)), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return self.dropout(EXACT(x, sigma)) * self.gain
+
+
+class Labelled:
+    """A model that depends on the sample's index, and changes it."""
+
+    takes_index = True
+
+    def __call__(self, x: Tensor, sigma: Tensor, *, index: Tensor) -> Tensor:
+        index += 1
+        return EXACT(x, sigma) * (1 + index.view(-1, 1, 1, 1) / 100)
+
+
+class Stateful(nn.Module):
+    """The exact denoiser, with state that is no tensor."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__()
+        self.state = state
+
+    def get_extra_state(self) -> dict[str, str]:
+        return {"of": self.state}
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return EXACT(x, sigma)
+
+
+def test_state_that_is_no_tensor_counts() -> None:
+    first, again, other = (identify(Stateful(state)) for state in "aab")
+    assert first == again != other
+
+
+def raises(x: Tensor, sigma: Tensor) -> Tensor:
+    raise KeyError
+
+
+def test_parameters_and_outputs_count() -> None:
+    assert identify(Network().eval()) == identify(Network().eval()) != identify(Network(1.001).eval())
+    assert (
+        identify(EXACT)
+        == identify(lambda x, sigma: EXACT(x, sigma))
+        != identify(lambda x, sigma: EXACT(x, sigma) * 1.001)
+    )
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "dropout": (Network().train(), r"called twice with the same input, the output changed.* \(model.eval\(\)\)"),
+    "in place": (lambda x, sigma: x.mul_(0.5), "it changed x in place"),
+    "sigma in place": (lambda x, sigma: EXACT(x, sigma.log_().exp()), "it changed sigma in place"),
+    "index in place": (Labelled(), "it changed index in place"),
+    "shape": (lambda x, sigma: x[:, :, 1:], r"it returned shape \(8, 1, 31, 32\)"),
+    "integers": (lambda x, sigma: torch.zeros_like(x, dtype=torch.int32), "it returned torch.int32"),
+    "infinity": (lambda x, sigma: x / 0, "it returned NaN or infinity"),
+    "value": (lambda x, sigma: int("a"), "model: it failed on 8 images of shape .*: ValueError: invalid literal"),
+    "lines": (lambda x, sigma: exec("raise OSError('a\\n  b')"), "OSError: a b$"),
+    "error": (lambda x, sigma: 1 / 0, "it failed on 8 images of shape .*: ZeroDivisionError: division by zero"),
+    "no words": (raises, r"KeyError in test_.*, line \d+$"),
+    "exit": (adapters.vp(lambda z, t: sys.exit(3), DIGITS), "it failed on 8 images of shape .*: SystemExit: 3$"),
+}
+
+
+@pytest.mark.parametrize(("model", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_before_anything_is_sampled(model: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        identify(model)
+
+
+def test_a_model_that_says_it_is_random_is_taken() -> None:
+    model = Network().train()
+    model.random = True
+    assert identify(model) == identify(model)
+
+
+def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that --network names stays as it is; what it imports and loads changes."""
+    (tmp_path / "network_xyz.py").write_text(
+        "import pathlib\nfrom gain_xyz import GAIN\nfrom diffusion_core import GaussianDenoiser\n"
+        "scale = float((pathlib.Path(__file__).parent / 'scale.txt').read_text())\n"
+        "def eps(x, sigma): return GaussianDenoiser()(x, sigma) * GAIN * scale\n"
+    )
+
+    def content(gain: float, scale: float) -> str:
+        (tmp_path / "gain_xyz.py").write_text(f"GAIN = {gain}\n")
+        (tmp_path / "scale.txt").write_text(f"{scale}")
+        forget()
+        return Pretrained.of("python:network_xyz:eps", "mnist5k", None, Machine()).content
+
+    with user_files(tmp_path, monkeypatch):
+        known = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
+    assert known[0] == known[3] and len(set(known)) == 3

@@ -12,15 +12,12 @@ from experiments.run.setting import Ladder, read_ladder
 from experiments.user.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
 
 
-@pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)
-def test_a_laws_printed_name_can_be_read_back(name: str) -> None:
-    assert parse_noise(parse_noise(name, 0.55).name, 0.123) == parse_noise(name, 0.55)
-
-
-# the intervals of restart have a notation of their own
-@pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "restart"])
-def test_a_samplers_printed_name_can_be_read_back(name: str) -> None:
-    assert parse_sampler(parse_sampler(name).name) == parse_sampler(name)
+@pytest.mark.parametrize("name", [*NOISE_DISTRIBUTIONS, *SAMPLERS])
+def test_a_printed_name_can_be_read_back(name: str) -> None:
+    if name in NOISE_DISTRIBUTIONS:
+        assert parse_noise(parse_noise(name, 0.55).name, 0.123) == parse_noise(name, 0.55)
+    elif name != "restart":  # its intervals have a notation of their own
+        assert parse_sampler(parse_sampler(name).name) == parse_sampler(name)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -58,15 +55,9 @@ def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
 @pytest.mark.parametrize(
     ("read", "message"),
     [
-        (
-            lambda: parse_noise("gaussian", 1),
-            "law='gaussian': it must be one of log-normal, log-uniform, uniform, log-logist",
-        ),
+        (lambda: parse_noise("gaussian", 1), "law='gaussian': it must be one of log-normal, log-uniform, uniform"),
         (lambda: parse_sampler("rk45"), r"sampler='rk45': it must be one of euler, euler-within"),
-        (
-            lambda: parse_schedule("spiral", 1),
-            "ladder='spiral': it must be one of geometric, karras, polyexponential, line",
-        ),
+        (lambda: parse_schedule("spiral", 1), "ladder='spiral': it must be one of geometric, karras, polyexponential"),
         (lambda: parse_noise("log-normal(0, 1", 1), r"it must read like log-normal\(p_mean=1\), with numbers"),
         (lambda: parse_noise("log-normal(0)(1)", 1), "it must read like"),
         (lambda: parse_noise("log-normal(open('x'))", 1), "it must read like"),

@@ -13,7 +13,7 @@ from diffusion_core import GaussianDenoiser, load
 from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.user.fingerprint import check_batch
+from experiments.user.network_io import check_batch
 from experiments.user.repeatable import check_noise, check_repeatable, check_sampler, check_weighting
 
 EXACT, CALLS, KEPT = GaussianDenoiser(), [0], dict[Any, Tensor]()
