@@ -9,6 +9,7 @@ allows. A sampler with two evaluations per step, such as heun, gets half as many
 set of settings that cannot be told from the best. tune.py takes the same settings to find one to use.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
-from experiments.run.options import names_option
+from experiments.run.options import Names, names_option
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, Study
 from experiments.user.parsing import SYNONYMS, parse_sampler
@@ -56,18 +57,12 @@ class Ladders(Study):
         '--ladders geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two ladders and two samplers",
     }
 
-    ladders: Annotated[tuple[str, ...], names_option(LADDERS, SCHEDULES)] = (
-        "geometric",
-        "karras",
-        "cosine",
-        "vp",
-        "linear",
-    )
+    ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("geometric", "karras", "cosine", "vp", "linear")
     budgets: tuple[int, ...] = (8, 16, 32)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
     etas: tuple[float, ...] = (0.0, 1.0)
     """Noise of the sampler euler: 0 is DDIM (beta = 0), 1 is DDPM."""
-    samplers: Annotated[tuple[str, ...], names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     sigma_max: float = 30.0
     """First level of all ladders but ddpm's, in standard deviations of the data."""
     sigma_min: float = 0.03
@@ -91,14 +86,14 @@ class Ladders(Study):
 
     def settings(self) -> Iterator[Setting]:
         for budget in self.budgets:
-            settings = [self._setting(text, *pair, budget) for text in self.ladders for pair in self.labels.items()]
+            settings, section = list[Setting](), f"{budget} evaluations"
+            for text, (label, solver) in itertools.product(self.ladders, self.labels.items()):
+                ladder, final = self.ladder(text, budget)
+                within = ladder.within(budget - final, solver)
+                one = Setting(f"{text}, {label}", within, solver, section, final_denoise=final, budget=budget)
+                settings.append(one)
             yield from settings
         yield replace(settings[0], section=CONTROL, budget=None, draw=1)
-
-    def _setting(self, text: str, label: str, solver: Sampler, budget: int) -> Setting:
-        ladder, final = self.ladder(text, budget)
-        within = ladder.within(budget - final, solver)
-        return Setting(f"{text}, {label}", within, solver, f"{budget} evaluations", final_denoise=final, budget=budget)
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """At each budget: every setting against the first ladder with the first sampler, and the set of the best."""

@@ -62,22 +62,26 @@ def command(arguments: Sequence[str], prog: str) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     from experiments.console import Terminal
-    from experiments.run.autotune import measure_again
+    from experiments.run.autotune import BenchmarkKey, timings
     from experiments.run.cache import Cache, read_header
     from experiments.run.machine import Machine
+    from experiments.run.networks import RECIPES, Trained
 
     console, cache = Terminal(), Cache(options.store.expanduser())
     if options.measure:
+        machine = Machine.resolve(options.device, threads=options.threads)
+        network = Trained(network=options.network, machine=machine, **RECIPES["fast"])
+        cache.path("timings", BenchmarkKey.of(network, machine)).unlink(missing_ok=True)
         with console.status("measuring, for some seconds"):
-            measure_again(options.network, Machine.resolve(options.device, threads=options.threads), cache, print)
+            timings(network, machine, cache, print)
     headers = [read_header(path) for path in sorted((cache.root / "timings").glob("*.safetensors"))]
-    timings = [json.loads(key) | facts for key, facts in headers]
+    remembered = [json.loads(key) | facts for key, facts in headers]
     if options.json:
-        print(json.dumps(timings))
+        print(json.dumps(remembered))
         return 0
-    if not timings:
+    if not remembered:
         console.print(f"nothing is remembered in {cache.root} yet; --measure times this machine now")
-    for timing in timings:
+    for timing in remembered:
         _print_timing(timing, console)
     return 0
 
@@ -91,7 +95,7 @@ def _print_timing(timing: Mapping[str, Any], console: Any) -> None:
     console.print(
         f"\nnetwork {timing['network']}, images {shape}, on {timing['processor']}, {machine['threads']} of "
         f"{timing['cores']} threads{limit and f', {limit}'}, PyTorch {machine['torch_minor']}, measured "
-        f"{timing['finished_at']}",
+        f"{timing['finished_at']}"
     )
     table = Table(box=None, caption="ms: one forward pass or training step")
     table.add_column("mode", no_wrap=True)

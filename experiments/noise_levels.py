@@ -11,23 +11,24 @@ function of sigma shows at which noise levels a setting gains or loses. All cont
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.run.compare import CONTROL, Row
-from experiments.run.options import names_option
+from experiments.run.compare import CONTROL
+from experiments.run.options import Names, names_option
 from experiments.run.setting import Ladder, Setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Study
 from experiments.user.parsing import parse_noise
 
 if TYPE_CHECKING:
-    from experiments.run.tables import RunResults
+    from experiments.run.tables import RunResults, Tables
 
 LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
+WEIGHTS, OUTPUTS = "Weights of the loss: {names}.", "Meaning of the network's output: {names}."
 
 
 @dataclass(frozen=True)
@@ -61,19 +62,14 @@ class NoiseLevels(Study):
         "--weightings karras unit-eps --cross": "every combination",
     }
 
-    laws: Annotated[tuple[str, ...], names_option(LAWS, NOISE_DISTRIBUTIONS)] = (
+    laws: Annotated[Names, names_option(LAWS, NOISE_DISTRIBUTIONS)] = (
         "log-normal",
         "log-logistic",
         "log-uniform",
         "vp",
     )
-    weightings: Annotated[tuple[str, ...], names_option("Weights of the loss: {names}.", WEIGHTINGS)] = (
-        "karras",
-        "min-snr-1.25",
-    )
-    parameterisations: Annotated[
-        tuple[str, ...], names_option("Meaning of the network's output: {names}.", PARAMETERISATIONS)
-    ] = ("preconditioned",)
+    weightings: Annotated[Names, names_option(WEIGHTS, WEIGHTINGS)] = ("karras", "min-snr-1.25")
+    parameterisations: Annotated[Names, names_option(OUTPUTS, PARAMETERISATIONS)] = ("preconditioned",)
     recipe: HiddenOption[Literal["fast", "plain"]] = "plain"  # the lists above vary what a recipe is made of
     cross: bool = False
     """Train every combination, instead of changing one thing at a time."""
@@ -87,9 +83,8 @@ class NoiseLevels(Study):
     def check(self) -> None:
         super().check()
         if not self.trains:
-            raise ValueError(
-                f"network={self.network!r}: this experiment compares ways to train; it needs small or paper"
-            )
+            why = "this experiment compares ways to train; it needs small or paper"
+            raise ValueError(f"network={self.network!r}: {why}")
         for name in ("laws", "weightings", "parameterisations", "etas"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: at least one is needed")
@@ -114,7 +109,7 @@ class NoiseLevels(Study):
             if number == 0:  # settings differ in their network, so the control does too
                 yield Setting(label, ladder, Euler(self.etas[0]), CONTROL, training, retrained=True)
 
-    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
+    def extra_tables(self, results: "RunResults") -> "Tables":
         """The held-out error of each network, and the noise distributions of training."""
         from experiments.run.error_curve import curve_rows, density_rows
 

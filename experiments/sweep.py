@@ -40,14 +40,13 @@ from experiments.run.study import Study
 from experiments.user.imports import OWN, import_own, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
 
+RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
 RECIPES = "that of --recipe"
 LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
-RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
-OLD = "QUESTION is now its `question`, runs() its method settings(), PRESETS its `presets`"
 
 
 @dataclass(frozen=True)
@@ -99,17 +98,12 @@ def read_study(path: Path) -> type[Study]:
         ValueError: there is no such file, its import fails, or it has not one study. The message names the line, if
             that is known.
     """
-    what, see = f"file={str(path)!r}", f"see {program_name()} sweep --help"
+    what = f"file={str(path)!r}"
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(f"{what}: there is no such Python file")
     import_module("experiments.run.networks")  # so that its tables are known as we ship them, before FILE changes them
-    try:
-        with user_code_errors(what, ValueError, file=path):
-            module = import_own(path)
-    except ValueError as error:
-        if "experiments.config" in str(error):  # where files of old imported Ladder from
-            raise ValueError(f"{error}; write a class of the kind `class Mine(Study)`: {OLD}; {see}") from None
-        raise
+    with user_code_errors(what, ValueError, file=path):
+        module = import_own(path)
     found = [
         kind
         for kind in vars(module).values()
@@ -117,8 +111,7 @@ def read_study(path: Path) -> type[Study]:
     ]
     if len(found) != 1:
         many = f"{len(found)} studies" if found else "no class of the kind `class Mine(Study)`"
-        hint = OLD if hasattr(module, "QUESTION") or hasattr(module, "runs") else "one is needed"
-        raise ValueError(f"{what}: it has {many}; {hint}; {see}")
+        raise ValueError(f"{what}: it has {many}; one is needed; see {program_name()} sweep --help")
     return _checked(what, found[0])
 
 
@@ -128,8 +121,6 @@ def _checked(what: str, study: type[Study]) -> type[Study]:
     if parameters is None or not parameters.frozen:
         raise ValueError(f"{what}: write @dataclass(frozen=True) above class {name}, so that its fields count")
     options = {field.name for field in fields(study)}
-    if old := next((old for old in RENAMED if hasattr(study, old) and old not in options), None):
-        raise ValueError(f"{what}: {old} of class {name}: it is called {RENAMED[old]} now")
     if not (isinstance(getattr(study, "question", None), str) and study.question.strip()):
         raise ValueError(f"{what}: class {name} needs a question, the title of its report")
     if study.settings is Study.settings:
@@ -138,6 +129,8 @@ def _checked(what: str, study: type[Study]) -> type[Study]:
         raise ValueError(f"{what}: presets must be a dict of names and dicts of options")
     if unknown := sorted(map(str, presets.keys() - Study.presets.keys())):
         raise ValueError(f"{what}: presets has {unknown[0]!r}; its names are {', '.join(Study.presets)}")
+    if old := next((old for old in RENAMED if hasattr(study, old) and old not in options), None):
+        raise ValueError(f"{what}: {old} of class {name}: it is called {RENAMED[old]} now")
     if common := sorted(options & {field.name for field in fields(Options)}):
         raise ValueError(f"{what}: {common[0]} is an option of all experiments; give the field another name")
     study.presets = {**Study.presets, **presets}

@@ -23,15 +23,15 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.ladders import LADDERS, Ladders
-from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Row, Side, SidesBySection, control
-from experiments.run.options import names_option, option_help
+from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
+from experiments.run.options import Names, names_option, option_help
 from experiments.run.setting import Ladder, Setting, read_ladder
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
 from experiments.user.parsing import parse_sampler
 from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
-    from experiments.run.tables import ResultTables, RunResults
+    from experiments.run.tables import RunResults, Tables
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
@@ -71,14 +71,8 @@ class Tune(Ladders):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch': "try this one too",
     }
 
-    ladders: Annotated[
-        tuple[str, ...], names_option(LADDERS, SCHEDULES)
-    ] = (  # vp: even steps in time, as in DDIM and DDPM
-        "vp",
-        "karras",
-        "geometric",
-        "cosine",
-    )
+    # vp: even steps in time, as in DDIM and DDPM
+    ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("vp", "karras", "geometric", "cosine")
     etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
     sigma_max: float = 30.0
@@ -209,7 +203,7 @@ class Tune(Ladders):
         again: Setting | None = None
         for (_, budget), sides in results.sides.items():
             section = f"{budget} evaluations"
-            ran = sorted((side for side in sides.values() if side.whole), key=_score)
+            ran = sorted((side for side in sides.values() if side.whole), key=lambda side: side.score)
             failed = [label for label, side in sides.items() if _has_failed(results, side)]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
             notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
@@ -219,14 +213,11 @@ class Tune(Ladders):
             default, *others = self.defaults
             kept = dict.fromkeys([default, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
             chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
-            fresh: dict[str, Any] = {"section": section, "n": self.n_samples, "draw": self._draw(FRESH)}
+            fresh: dict[str, Any] = {"section": section, "n": self.n_samples, "draw": self.search_seed * AGAIN + FRESH}
             yield from (replace(setting, **fresh) for setting in chosen)
             again = replace(chosen[0], **fresh) if chosen else again
         if again:
-            yield replace(again, section=CONTROL, budget=None, draw=self._draw(1))
-
-    def _draw(self, number: int) -> int:
-        return self.search_seed * AGAIN + number
+            yield replace(again, section=CONTROL, budget=None, draw=self.search_seed * AGAIN + 1)
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The finalists against what is used without tuning; the set of the best; then single knobs, in the race."""
@@ -253,29 +244,29 @@ class Tune(Ladders):
         Each is compared with the first of its kind. The best was chosen on these images, so it scores a little too well
         on them.
         """
-        best = self.candidates[min(raced, key=_score).label]
+        best = self.candidates[min(raced, key=lambda side: side.score).label]
         for kind, knob in (("sampler", 0), ("ladder", 1)):
             first, *others = (side for side in raced if self.candidates[side.label][knob] == best[knob])
             yield from (Contrast(kind, side, first) for side in others)
 
-    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
+    def extra_tables(self, results: "RunResults") -> "Tables":
         """The race."""
         confirmed = {(run.setting.budget, run.setting.label) for run in results.runs if run.setting.section != RACE}
         shared = {"section": RACE, "metric": JUDGE, "n_samples": min(self.race_samples, self.n_samples)}
         sides = (side for (section, _), same in results.sides.items() if section == RACE for side in same.values())
         return {
             "race.csv": [
-                {"setting": side.label, "budget": side.budget, "value": _score(side)}
+                {"setting": side.label, "budget": side.budget, "value": side.score}
                 | {"left": (side.budget, side.label) in confirmed} | shared
                 for side in sides if side.whole
             ]
         }  # fmt: skip
 
-    def after_write(self, folder: Path, results: "RunResults", tables: "ResultTables", notify: Notify) -> None:
+    def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
         """Writes settings.json, and code to paste."""
         from experiments.export.export import write_settings
 
-        write_settings(folder, results, tables.tables.get("best_sets.csv", ()), notify, self.export)
+        write_settings(folder, results, tables.get("best_sets.csv", ()), notify, self.export)
 
 
 def read_setting(option: str, text: str) -> tuple[str, str]:
@@ -307,12 +298,6 @@ def _by_label(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
 def _to_zero(ladder: str) -> str:
     """The name of a ladder with a last step to 0."""
     return f"{ladder[:-1]}, end=0)" if ladder.endswith(")") else f"{ladder}(end=0)"
-
-
-def _score(side: Side) -> float:
-    """The mean of the metric that decides, over networks."""
-    values = [float(row[JUDGE]) for row in side.rows.values()]
-    return sum(values) / len(values)
 
 
 def _has_failed(results: "RunResults", side: Side) -> bool:

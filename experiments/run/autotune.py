@@ -6,7 +6,7 @@ is remembered and on the options, not on what is left to do. `python -m experime
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from diffusion_core.tensors import PRECISIONS, computing_in
 from diffusion_core.training import train
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.machine import Machine, cores, device_name, use_threads
-from experiments.run.networks import RECIPES, Network, Trained
+from experiments.run.networks import Network, Trained
 from experiments.user.memory import free, keep_freed
 
 SAMPLING, TRAINING = "sampling", "training"
@@ -49,15 +49,16 @@ class BenchmarkKey:
     machine: Machine
     training_batch: int  # 0 if it is not trained here
     processor: str
-    cores: int = field(default_factory=cores)
-    isa_limit: str = field(default_factory=lambda: os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
+    cores: int
+    isa_limit: str
 
     @classmethod
     def of(cls, network: Any, machine: Machine) -> "BenchmarkKey":
         trained = isinstance(network, Trained)
         name = f"{network.network} {network.parameterisation}" if trained else f"{network.name} {network.content}"
         batch = network.batch_size if trained else 0
-        return cls(name, network.shape, machine, batch, device_name(machine.device))
+        limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+        return cls(name, network.shape, machine, batch, device_name(machine.device), cores(), limit)
 
     def modes(self, stage: str) -> list[ComputeMode]:
         """The modes that are timed, the plain one first."""
@@ -134,13 +135,6 @@ def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str]
 
     stored = cache.cached("timings", key, make).facts["timings"]
     return {ComputeMode(**each["mode"]): each["seconds"] for each in stored}
-
-
-def measure_again(name: str, plain: Machine, cache: Cache, notify: Callable[[str], object]) -> None:
-    """Times the network of this name, trained by the usual recipe, whether it was timed before or not."""
-    network = Trained(network=name, machine=plain, **RECIPES["fast"])
-    cache.path("timings", BenchmarkKey.of(network, plain)).unlink(missing_ok=True)
-    timings(network, plain, cache, notify)
 
 
 def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:

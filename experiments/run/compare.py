@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from reports.schema import CONTROL as CONTROL
-from reports.schema import RETRAINED
+from reports.schema import JUDGE, RETRAINED
 
 if TYPE_CHECKING:
     from experiments.distances.distance import Distance
@@ -44,6 +44,11 @@ class Side:
     def place(self) -> tuple[str, int | None]:
         """What it is compared within."""
         return self.section, self.budget
+
+    @property
+    def score(self) -> float:
+        """Its distance to real images in the metric that decides, a mean over networks."""
+        return sum(float(row[JUDGE]) for row in self.rows.values()) / len(self.rows)
 
     @property
     def whole(self) -> bool:

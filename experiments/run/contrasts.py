@@ -7,9 +7,8 @@ decides. The contrast that was fixed beforehand and the control are families of 
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import numpy as np
 
@@ -141,11 +140,11 @@ def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
     for one in comparisons:
         if not isinstance(one, BestSet) and one.seeds:
-            yield from _rows(one, *judge.found[id(one)], partial(measured, one))
+            yield from _rows(one, *judge.found[id(one)])
 
 
-def _rows(one: Judged, why: str, judged: Estimate, of: Callable[[str], Estimate]) -> Iterator[Row]:
-    """The rows of a comparison; `judged` is its corrected difference in the metric that decides, `of` gives others."""
+def _rows(one: Judged, why: str, judged: Estimate) -> Iterator[Row]:
+    """The rows of a comparison; `judged` is its corrected difference in the metric that decides."""
     shared, seeds, paired = _shared(one), one.seeds, all(side.paired for side in one.sides)
     word = NO_VERDICT if why else verdict(judged)
     if one.kind == CONTROL and not why:
@@ -160,18 +159,11 @@ def _rows(one: Judged, why: str, judged: Estimate, of: Callable[[str], Estimate]
                 ids = {f"run_id_{name}": side.rows[seed]["run_id"] for name, side in zip("ab", one.sides, strict=True)}
             yield shared | _numbers(metric, of_pairs([(a, b)], paired=paired)) | own | ids
     for metric in METRICS:
-        estimate, pairs = judged if metric == JUDGE else of(metric), one.pairs(metric)
+        estimate, pairs = judged if metric == JUDGE else measured(one, metric), one.pairs(metric)
         low, high = predicted([a.value - b.value for a, b in pairs]) or (None, None)
         value_a, value_b = (float(np.mean([pair[side].value for pair in pairs])) for side in (0, 1))
-        row: Row = {
-            "value_a": value_a,
-            "value_b": value_b,
-            "n_networks": len(seeds),
-            "new_network_low": low,
-            "new_network_high": high,
-            "no_verdict": why or None,
-            "verdict": word,
-        }
+        row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
+        row |= {"new_network_low": low, "new_network_high": high, "no_verdict": why or None, "verdict": word}
         estimate = replace(estimate, clear=False) if why else estimate
         if metric == JUDGE and not why and isinstance(one, Contrast):
             row |= to_settle(estimate, SMALLEST * value_b, one)
@@ -252,7 +244,7 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
 
 def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
     default, seeds, out = sides[0], list(sides[0].rows), list[Row]()
-    lowest, *others = sorted(sides, key=_score)
+    lowest, *others = sorted(sides, key=lambda side: side.score)
     found = _to_lowest(lowest, others, judge) | {lowest.label: measured(Contrast("", lowest, lowest), JUDGE)}
     columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
     of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
@@ -261,7 +253,7 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
         out.append(
             {name: side.rows[seeds[0]].get(name) for name in columns}
             | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": JUDGE, "level": LEVEL}
-            | {"value": _score(side), "fd": _mean(side, "fd"), "n_networks": len(seeds)}
+            | {"value": side.score, "fd": _mean(side, "fd"), "n_networks": len(seeds)}
             | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
             | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}
         )  # fmt: skip
@@ -283,11 +275,6 @@ def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, 
         if known.p_adjusted is not None:
             out[side.label] = one.corrected(known.family, known.p_adjusted, known.n_compared)
     return out
-
-
-def _score(side: Side) -> float:
-    """Its distance to real images in the metric that decides, a mean over networks."""
-    return float(np.mean([each[JUDGE].value for each in side.distances.values()]))
 
 
 def _grain(side: Side) -> float:

@@ -202,7 +202,7 @@ class _Command:
                 comparisons = list(study.compare(results.sides))
             tables = tabulate(results, comparisons, study.extra_tables(results))
             result_folder.remove_results(self.out)
-            result_folder.write_tables(self.out, tables.tables, tables.pictures)
+            result_folder.write_tables(self.out, tables, results.pictures)
         notes, warnings = results.autoencoder_notes, results.warnings
         self.print_notes(notes, warnings)
         study.after_write(self.out, results, tables, self.console.print)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "fp32", "bf16")
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Names = tuple[str, ...]
 
 
 def option_help(metavar: str, default: str) -> Any:
@@ -144,8 +145,4 @@ class Options(ResultOptions, RunOptions, ClusterOptions):
 def _absolute(name: str, path: str, home: Path) -> Path:
     if re.match(r"\w+:/", path):  # Path makes one slash of two
         raise ValueError(f"{name}={path!r}: it must be a folder; copy one that lies elsewhere")
-    try:
-        path.encode()  # as reports will
-        return home / Path(path).expanduser()
-    except (RuntimeError, UnicodeEncodeError) as error:  # ~NAME, but there is no such user; no text
-        raise ValueError(f"{name}={path!r}: {error}") from None
+    return home / Path(path).expanduser()

@@ -170,19 +170,16 @@ def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
 
 def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
     """Makes the missing files of real images, which every score needs. A failure is met again by the runs."""
-    done = 0.0
+    for config in dict.fromkeys(run.reference for run in runs if not run.impossible):
+        done = list[float]()
 
-    def stage(run: Run, cache: Cache, advance: Advance) -> None:
-        def after_batch(n: float) -> None:
-            nonlocal done
-            done += n
-            show(f"{done:,.0f} of {run.reference.n:,} real images")
+        def after_batch(n: float, done: list[float] = done, total: int = config.n) -> None:
+            done.append(n)
+            show(f"{sum(done):,.0f} of {total:,} real images")
 
-        stages.reference(run.reference, cache, after_batch)
-
-    for run in {run.reference: run for run in runs if not run.impossible}.values():
-        if not cache.has("references", run.reference):
-            work([run], cache, lambda n: None, stage=stage)
+        if not cache.has("references", config):
+            with suppress(Exception):
+                stages.reference(config, cache, after_batch)
 
 
 def error_line(error: BaseException) -> str:

@@ -59,7 +59,11 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
     """What readers of the numbers should know, each once."""
     found, reference = list[str](), runs[0].reference
     smallest = min(run.n for run in runs)
-    d = data_of(reference.data).shape[0] if reference.features == VALUES else _dimension(reference)
+    if reference.features == VALUES:
+        d = data_of(reference.data).shape[0]
+    else:  # only for a user's features an image is needed, which may have to be decoded
+        known = FEATURES.get(reference.features)
+        d = known or dimension(reference.features, real_samples(reference, slice(1)))
     if smallest <= d:
         what = f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular"
         found.append(f"{what}, so FD compares only runs of equally many samples; MMD and KD have no such limit")
@@ -71,11 +75,6 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
         if getattr(network.untrained(), "takes_index", False):
             found.append("the network is given the index of each sample: intervals hold for these prompts")
     return [*dict.fromkeys(found)]
-
-
-def _dimension(reference: Reference) -> int:
-    """Of its features. Only for a user's an image is needed, which may have to be decoded."""
-    return FEATURES.get(reference.features) or dimension(reference.features, real_samples(reference, slice(1)))
 
 
 def impossible_note(runs: Sequence[Run]) -> str:

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from time import perf_counter
 from typing import Any
 
 import torch
@@ -30,7 +29,7 @@ from experiments.distances.reference import FixedReference, ReferenceSet, precis
 from experiments.distances.texture import RealTexture
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
 from experiments.run.image_features import FeatureSpace, ImageSet, compute_features
-from experiments.run.machine import SHARED_ABOVE, CpuUsage, Machine, device_name, pin_scores
+from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
 from experiments.run.networks import Advance, Pretrained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.user.imports import user_code_errors
@@ -54,10 +53,10 @@ def _sample(run: Run, network: Artifact | None, advance: Advance, shared_device:
     device = run.machine.device
     model = CountingModel(ready(run.network.load(network), run, run.batch_size))
     _synchronise(device)
-    before = CpuUsage.now()
+    before = read_clocks()
     x = draw(run, model, range(run.n), run.batch_size, after_batch=lambda n: advance(n * run.nfe))
     _synchronise(device)
-    others, seconds = CpuUsage.now().others_since(before), perf_counter() - before.wall
+    after = read_clocks()
     nfe = model.images / run.n
     if nfe != run.nfe:
         log.warning(
@@ -66,19 +65,15 @@ def _sample(run: Run, network: Artifact | None, advance: Advance, shared_device:
         )
     return {"samples": decode(run, x)}, {
         "nfe": int(nfe) if nfe.is_integer() else nfe,
-        "seconds": seconds,
+        "seconds": after[0] - before[0],
         "batch_size": run.batch_size,
-        "shared_device": shared_device or (device == "cpu" and others > SHARED_ABOVE),
+        "shared_device": shared_device or (device == "cpu" and busy_cores_of_others(before, after) > SHARED_ABOVE),
         "device": device_name(device),
     }
 
 
 def draw(
-    run: Run,
-    model: Model,
-    samples: Sequence[int],
-    batch_size: int,
-    after_batch: Callable[[int], None] | None = None,
+    run: Run, model: Model, samples: Sequence[int], batch_size: int, after_batch: Callable[[int], None] | None = None
 ) -> Tensor:
     """The samples of a run with these indices, in order (n, *shape)."""
     with (

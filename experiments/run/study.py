@@ -25,7 +25,6 @@ from experiments.run.compare import (
     CONTROL,
     BestSet,
     Comparison,
-    Row,
     SidesBySection,
     against_first,
     control,
@@ -36,7 +35,7 @@ from experiments.run.options import option_help
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
-    from experiments.run.tables import ResultTables, RunResults
+    from experiments.run.tables import RunResults, Tables
 
 T = TypeVar("T")
 Notify = Callable[[str], object]
@@ -101,9 +100,7 @@ class Study:
     batch_size: Annotated[int, tyro.conf.arg(help_behavior_hint="(default: the machine's)")] = 0
     """Samples per network evaluation; part of a run's identity. Lower it if memory runs out."""
     warmup_images: HiddenOption[int] = 10_000
-    held_out: HiddenOption[int] = (
-        0  # images at the end of the data set that training does not see; at most a tenth of them
-    )
+    held_out: HiddenOption[int] = 0  # images at the end of the data set that training does not see; at most a tenth
 
     def check(self) -> None:
         """Stores equal values as the same. ValueError for one of another type or range, or two that look the same."""
@@ -135,11 +132,11 @@ class Study:
         """What is run besides when all settings are measured, because of what came out."""
         yield from ()
 
-    def extra_tables(self, results: "RunResults") -> Mapping[str, Sequence[Row]]:
-        """Further tables of its report, by the name of their file."""
+    def extra_tables(self, results: "RunResults") -> "Tables":
+        """Further tables of its report."""
         return {}
 
-    def after_write(self, folder: Path, results: "RunResults", tables: "ResultTables", notify: Notify) -> None:
+    def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
         """Writes files that follow from the tables, and tells the user about them."""
 
     @property

@@ -1,11 +1,12 @@
 """From the cache to the tables and pictures of a result."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from PIL import Image
+from torch import Tensor
 
 from diffusion_core.data.dataset import Values
 from experiments.distances.distance import unpacked
@@ -20,6 +21,7 @@ from experiments.run.networks import Pretrained, data_of
 from experiments.run.runs import VALUES, Run
 from reports.schema import METRICS, TABLES
 
+Tables = Mapping[str, Sequence[Row]]  # rows by the name of their file
 BELOW = 4  # standard errors, by which chance brings no MMD below 0
 
 
@@ -133,18 +135,8 @@ class RunResults:
         return [f"the autoencoder alone: {n:,} latents of the data, decoded, have {values}"]
 
 
-@dataclass(frozen=True)
-class ResultTables:
-    """A result: rows by the name of their file, and pictures by name."""
-
-    tables: Mapping[str, Sequence[Row]]
-    pictures: Mapping[str, Image.Image]
-
-
-def tabulate(
-    results: RunResults, comparisons: Sequence[Comparison], extra: Mapping[str, Sequence[Row]]
-) -> ResultTables:
-    """The tables and pictures of a study's runs, with what its `compare` and `extra_tables` gave."""
+def tabulate(results: RunResults, comparisons: Sequence[Comparison], extra: Tables) -> Tables:
+    """The tables of a study's runs, with what its `compare` and `extra_tables` gave."""
     if others := [one for one in comparisons if not isinstance(one, Comparison)]:
         known = "Contrast(kind, a, b), Interaction(a, b) or BestSet(sides)"
         raise ValueError(f"compare(): {others[0]!r:.80}: it must yield {known}")
@@ -160,7 +152,7 @@ def tabulate(
     if wrong := [name for name in extra if name in tables or name not in TABLES]:
         known = ", ".join(sorted(TABLES.keys() - tables.keys()))
         raise ValueError(f"extra_tables(): {wrong[0]!r}: it may give {known}")
-    return ResultTables({**tables, **extra}, results.pictures)
+    return {**tables, **extra}
 
 
 def _read_files(run: Run, cache: Cache) -> RunFiles | None:
@@ -175,12 +167,11 @@ def _pictures(files: Mapping[Run, RunFiles]) -> Iterator[tuple[str, Image.Image]
     if not files:
         return
     config = next(iter(files)).reference
-    points = config.features == VALUES
-    real = stages.real_samples(config, slice(images.SHOWN_POINTS if points else images.SHOWN))
-    plots = images.Scatter.of(real) if points else images
+    real = stages.real_samples(config, slice(images.SHOWN_POINTS if config.features == VALUES else images.SHOWN))
+
+    def both(name: str, samples: Tensor) -> Iterable[tuple[str, Image.Image]]:
+        return zip((name, f"{name}-{images.FEW}"), images.grid_and_strip(samples, real), strict=True)
+
     for name, file in {run.samples_id: stored.samples for run, stored in files.items()}.items():
-        samples = file.tensors["samples"]  # one file at a time: all would not fit into memory
-        yield name, plots.image_grid(samples)
-        yield f"{name}-{images.FEW}", plots.image_strip(samples)
-    yield "real", plots.image_grid(real)
-    yield f"real-{images.FEW}", plots.image_strip(real)
+        yield from both(name, file.tensors["samples"])  # one file at a time: all would not fit into memory
+    yield from both("real", real)

@@ -16,9 +16,9 @@ from user_images import npz
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
 from experiments.noise_levels import NoiseLevels
-from experiments.run import networks
+from experiments.run import error_curve, networks
 from experiments.run.cache import Cache
-from experiments.run.error_curve import ErrorCurve, density
+from experiments.run.error_curve import density_rows, error_rows
 from experiments.run.networks import Trained, data_of
 
 
@@ -57,18 +57,18 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
 ) -> None:
     """The unit of the curve: the best denoiser that knows only the variance of the data, on data of variance 1."""
     monkeypatch.setattr(Trained, "load", lambda *_: GaussianDenoiser())
-    few = {"images_seen": 64, "warmup_images": 0}
-    curve, cache = ErrorCurve(Trained(held_out=400, **few), sigmas=(30.0, 1.0, 0.1)), Cache(tmp_path)
-    points = curve.rows(cache)
+    few: dict[str, Any] = {"images_seen": 64, "warmup_images": 0}
+    curve = Trained(held_out=400, **few), Cache(tmp_path), (30.0, 1.0, 0.1)
+    points = error_rows(*curve)
     assert [point["sigma"] for point in points] == [30.0, 1.0, 0.1] and points[0]["n_images"] == 400
     for point in points:
         assert point["relative_error"] == pytest.approx(1, abs=0.05)
         assert 0 < point["se"] < 0.05
-    monkeypatch.setattr(ErrorCurve, "_errors", None)  # computed again, it would fail
-    assert curve.rows(Cache(tmp_path)) == points
+    monkeypatch.setattr(error_curve, "_errors", None)  # computed again, it would fail
+    assert error_rows(*curve) == points
     monkeypatch.undo()
     with pytest.raises(ValueError, match="held_out=0: an error curve needs images that training did not see"):
-        ErrorCurve(Trained(**few)).rows(cache)
+        error_rows(Trained(**few), Cache(tmp_path))
 
 
 def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,8 +87,9 @@ def test_of_few_images_a_tenth_is_held_out(tmp_path: Path) -> None:
 
 
 def test_density_is_that_of_log_sigma() -> None:
-    sigmas = tuple(math.exp(x / 100) for x in range(-800, 600))
-    assert sum(density(LogNormal(), sigmas)) / 100 == pytest.approx(1, abs=1e-4)
+    rows = density_rows([Trained(noise=LogNormal(0.0, 1.0))])
+    step = math.log(rows[0]["sigma"] / rows[1]["sigma"])
+    assert sum(row["density"] for row in rows) * step == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.slow(10)

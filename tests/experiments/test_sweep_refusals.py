@@ -48,15 +48,6 @@ def stepping(step: str) -> str:
     return FILE.replace(RUN, LOOP.format(step=step))
 
 
-OLD = """
-from diffusion_core.samplers import Euler
-from experiments.config import Ladder
-from experiments.sweep import Setting
-QUESTION = "Does it run?"
-def runs():
-    yield Setting("euler", Ladder(n_steps=2), Euler(0.0))
-"""
-NOW = "QUESTION is now its `question`, runs() its method settings(), PRESETS its `presets`; see python -m exp"
 SHORT = """
 from diffusion_core.schedules import SCHEDULES
 SCHEDULES["short"] = lambda n_steps, high, low: (high, low)
@@ -77,6 +68,8 @@ REFUSED = {
     "training of 'mine': Trained has no 1, nope": last("Mine(), training={1: 2, 'nope': 1})"),
     "stratified='no': it must be True or": last("Mine(), training={'stratified': 'no'})"),
     "training=[1]: it must be a dict": last("Mine(), training=[1])"),
+    "Setting(group=...): it is called section now": last("Mine(), group='a')"),
+    "then of class Asked: it is called follow_up_settings now": study("then = None"),
     "interactions: ('mine', 'nope'): it must be a pair of labels of settings()": study(
         "interactions = [('mine', 'nope')]"
     ),
@@ -89,8 +82,6 @@ REFUSED = {
     "settings: there are none": settings("return []"),
     "settings(): TypeError: Value after * must be an iterable": settings("return None"),
     "settings(): line 18: KeyError: 'x'": settings("raise KeyError('x')"),
-    "Setting(mode=...): it is called section now": last("Mine(), mode='a')"),
-    "Setting(group=...): it is called section now": last("Mine(), group='a')"),
     # a ladder of its own
     "ladder short: 2 levels; it must give n_steps + 1 =": f"{SHORT}{FILE}".replace("2), M", "2, schedule='short'), M"),
     # the file and its study
@@ -100,9 +91,7 @@ REFUSED = {
     "there is no such Python file": None,
     "line 2: SyntaxError: invalid syntax": "x = ''\ndef settings(:",
     "line 1: ModuleNotFoundError: No module named 'no_such_module'": "import no_such_module",
-    "it has no class of the kind `class Mine(Study)`; one is needed": "x = 1",
-    f"No module named 'experiments.config'; write a class of the kind `class Mine(Study)`: {NOW}": OLD,
-    f"it has no class of the kind `class Mine(Study)`; {NOW}": OLD.replace("experiments.config", "experiments"),
+    "it has no class of the kind `class Mine(Study)`; one is needed; see python -m exp": "x = 1",
     "it has 2 studies; one is needed": f"{FILE}\n{ASKED}Too(Study):\n    question = 'b'\n",
     "write @dataclass(frozen=True) above class Asked, so that its fields": FILE.replace(ASKED, "class Asked"),
     "TypeError: cannot inherit non-frozen dataclass from a frozen": FILE.replace(ASKED, "@dataclass\nclass Asked"),
@@ -112,8 +101,6 @@ REFUSED = {
     "presets must be a dict of names and dicts of options": study("presets = 5"),
     "data=5: it must be a text": study("presets = {'gpu': {'data': 5}}"),
     "batch_size=64.5: it must be a whole number": study("presets = {'smoke': {'batch_size': 64.5}}"),
-    "then of class Asked: it is called follow_up_settings now": study("then = None"),
-    "limit of class Asked: it is called time_limit now": study("limit = property(len)"),
     "json is an option of all experiments; give the field another name": study("json: int = 3"),
 }  # fmt: skip
 

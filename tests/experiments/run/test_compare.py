@@ -49,7 +49,9 @@ def side(
     for seed in range(networks):
         terms = rng.normal(size=N)
         known = {name: Distance(value, terms - terms.mean()) for name in METRICS}
-        rows[seed] = ROW | {"run_id": f"{label}{seed}", "model_id": f"m{seed}", "nfe": 8, "fd": known["fd"].value} | row
+        rows[seed] = (
+            ROW | {"run_id": f"{label}{seed}", "model_id": f"m{seed}", "nfe": 8, "fd": value, "mmd": value} | row
+        )
         distances[seed] = known
     return Side(label, section, None, networks if planned is None else planned, rows, distances)
 

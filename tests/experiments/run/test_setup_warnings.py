@@ -139,7 +139,7 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
     network = adapters.vp(lambda z, time: z, load("mnist5k"), time=betas)
     low, high = network.span
     monkeypatch.setattr(Pretrained, "untrained", lambda self: network)
-    monkeypatch.setattr(module, "examine", lambda *_: SimpleNamespace(doubts=[]))
+    monkeypatch.setattr(module, "check_denoising", lambda *_: SimpleNamespace(doubts=[]))
 
     def said(sampler: Sampler, high: float = high) -> list[str]:
         return doubts(
