@@ -139,7 +139,8 @@ def work(
     todo, failed, waited = deque({run.score_id: run for run in runs if not run.impossible}.values()), Failed(), 0
     while todo and time.time() < until:
         run = todo.popleft()
-        show(f"seed {run.network.seed}, {run.setting.section}: {run.setting.label}")
+        at = f" at {run.setting.budget} evaluations" if run.setting.budget else ""
+        show(f"network {run.network.seed}, {run.setting.section}, {run.setting.label}{at}")
         try:
             cache.waits = False
             stage(run, cache, advance)
@@ -342,8 +343,8 @@ def show_progress(
         rate, eta = evaluations / max(time.monotonic() - start, 1e-9), ""
         if rate >= 1 and evaluations >= cost / 100:  # the start of processes is no pace
             seconds = max(min((cost - evaluations) / rate, until - time.time()), 0.0)
-            eta = f"; {duration(seconds)} to go; {rate:,.0f} evaluations/s"
-        return f"{done} of {len(paths)} files made{eta}; {what}".removesuffix("; ")
+            eta = f", {duration(seconds)} left, {rate:,.0f} evaluations/s"
+        return f"{done} of {len(paths)} results{eta}: {what}".removesuffix(": ")
 
     with status_line(console, text, state) if paths else nullcontext():
         yield present.append

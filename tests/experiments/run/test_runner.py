@@ -166,7 +166,7 @@ def test_progress_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyP
     left = runner.missing_files([run()], cache)
     monkeypatch.setattr(runner, "status_line", lambda console, text, state: texts.append(text) or QUIET.status(""))
     with runner.show_progress(left, cache, QUIET, [0.0], float("inf")) as show:
-        show("seed 0, all: any")
-        assert texts[0]() == "0 of 3 files made; seed 0, all: any"
+        show("network 0, all, any")
+        assert texts[0]() == "0 of 3 results: network 0, all, any"
         runner.work([run()], cache, silent)
-        assert texts[0]().startswith("3 of 3 files made")
+        assert texts[0]().startswith("3 of 3 results")
