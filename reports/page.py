@@ -118,13 +118,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a figure: label, bar, number with its interval, and a word, which is coloured if it is a verdict."""
+    """A line of a figure: label, bar, number with its interval, a word, coloured if it is a verdict, a note."""
 
     label: str
     bar: Bar
     value: str
     interval: str = ""
     word: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,7 @@ def draw_line(line: Line, figure: Figure) -> str:
     label, width = labels[0], max(map(len, labels))
     word = line.word if line.word not in ("better", "worse", NO_DIFFERENCE) else ""
     interval = f" ({line.interval})" if line.interval else ""
+    word += f": {line.note}" if line.note else ""
     return f"{label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()
 
 

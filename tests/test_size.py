@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "lines outside tests": 24_644,
-    "lines of code outside tests": 14_617,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 17_000,
-    "classes outside tests": 202,
-    "files outside tests": 200,
-    "words of docs": 40_830,
+    "lines outside tests": 23_259,
+    "lines of code outside tests": 13_883,  # without docstrings, comments, blank lines and imports
+    "lines of tests": 16_691,
+    "classes outside tests": 192,
+    "files outside tests": 171,
+    "words of docs": 30_333,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

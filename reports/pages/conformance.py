@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from textwrap import shorten
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ WRONG = (  # kinds of verdicts on samplers, the worst first
     "order lost", "unlike its reference", "undecided",
 )  # fmt: skip
 CELLS = {"right": "✓", "wrong": "wrong", "note": "note", "accepted": "accepted", "not checked": "–"}
-LETTERS = 46  # of a name
+LETTERS, REASON = 46, 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
     ("Wrong limit", "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on "
@@ -74,7 +75,8 @@ class Measured:
         places = [place for _, place in marks] or [self.axis.place(1)]
         bar = Bar(WORSE if bad else "", min(places), max(places), marks)
         label = re.sub(r"([(_=])", "\\1\u200b", short(row["sampler"]))  # where a line may break
-        return Line(label, bar, number(row["limit_ratio"], digits) or "none", "", word)
+        reason = "" if missing(row["note"]) else shorten(row["note"], REASON, placeholder=" …")
+        return Line(label, bar, number(row["limit_ratio"], digits) or "none", "", word, reason)
 
     def figure(self, title: str, note: str, sections: list[FigureSection], single: bool = False) -> Figure:
         """Lines on the axis of ratios. `single`: of one sampler or step, by its number of steps."""
@@ -148,7 +150,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     some, unknown = (int(count.get(kind, 0)) for kind in ("irregular in the number of steps", "undecided"))
     parts = [f"{len(wrong) - some - unknown} do not"] if len(wrong) > some + unknown else []
     parts += [f"{some} only for some numbers of steps"] if some else []
-    parts += [f"{unknown} is undecided" if unknown == 1 else f"{unknown} are undecided"] if unknown else []
+    parts += [f"{unknown} is not decided" if unknown == 1 else f"{unknown} are not decided"] if unknown else []
     rest = f"{', '.join(parts)}." if parts else "All tend to the data with more steps."
     lengths = [("before", 100), (WORSE, 100 * far / len(rows))]
     key_figures = [
@@ -172,7 +174,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
 
 
 def _word(row: pd.Series) -> str:
-    """What is said of a sampler that is not right, or its source."""
+    """What is wrong with a sampler if its ratio does not say it, else its source."""
     if row["kind"] == "noise left over":
         return f"noise {number(row['left_over'], 3)}"
     if row["kind"] == "wrong limit" and abs(row["limit_mean_error"]) > abs(row["limit_ratio"] - 1):
@@ -278,9 +280,10 @@ def _laws(result: LoadedResult, known: Measured) -> Table:
 
 
 def short(name: str) -> str:
-    """The name without its library or file, cut after some letters."""
+    """The name without its library or file. If it is long, its first options, which others share, are left out."""
     place, bracket, options = name.partition("(")
-    text = (place.rpartition(":")[2] + bracket + options).replace("Scheduler", "")
-    if len(text) > LETTERS:
-        text = text[:LETTERS].rsplit(",", 1)[0] + ", …)" if "," in text[:LETTERS] else f"{text[: LETTERS - 1]}…"
-    return text
+    start, parts = (place.rpartition(":")[2] + bracket).replace("Scheduler", ""), options.split(", ")
+    while len(parts) > 1 and len(start + ", ".join(parts)) > LETTERS:
+        parts = ["…", *parts[1 + (parts[0] == "…") :]]
+    text = start + ", ".join(parts)
+    return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"

@@ -127,7 +127,7 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
     median = off.reindex(verdicts.loc[right, "sampler"]).median()
     expected = [
         f"**{right.sum()} of {len(verdicts)} do.** {wrong - some - unknown} do not, {some} only for some numbers of "
-        f"steps, {unknown} is undecided.",
+        f"steps, {unknown} is not decided.",
         f"| **{wrong} of {len(verdicts)}**<br>", f"| **{far}**<br>", f"**{shown(median, 0)} %**<br>median error",
         *(f"{count} {kind}" for kind, count in verdicts.loc[~right, "kind"].value_counts().head(4).items()),
     ]  # fmt: skip
