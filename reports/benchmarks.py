@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from reports.details import describe_origin
-from reports.formats import missing, number, percent, plural, short
+from reports.formats import is_missing, number, percent, plural, short
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.render import write_page
 from reports.schema import BETTER
@@ -155,8 +155,8 @@ def _table(rows: pd.DataFrame, title: str) -> Table:
             f"{row['who']}, {row['mode']}",
             [
                 _rate(row), _rounds(row), short(row["ms_per_step"]),
-                "" if missing(row["share_outside"]) else percent(row["share_outside"]),
-                "" if missing(row["fraction_of_roof"]) else percent(row["fraction_of_roof"]),
+                "" if is_missing(row["share_outside"]) else percent(row["share_outside"]),
+                "" if is_missing(row["fraction_of_roof"]) else percent(row["fraction_of_roof"]),
             ],
             best=bool(row["default"]),
         )
@@ -172,7 +172,7 @@ def _rate(row: pd.Series) -> str:
 
 def _rounds(row: pd.Series) -> str:
     """The range over the rounds: two or more have one."""
-    if row["rounds"] < 2 or missing(row["fastest"]) or missing(row["slowest"]):
+    if row["rounds"] < 2 or is_missing(row["fastest"]) or is_missing(row["slowest"]):
         return f"{plural(row['rounds'], 'round')}, no spread"
     ends = (number(row["images_per_second"] * row["median"] / row[name], 0) for name in ("slowest", "fastest"))
     return f"{' to '.join(ends)} ({plural(row['rounds'], 'round')})"

@@ -5,7 +5,18 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports.formats import SCALES, correction, difference, metric_name, missing, number, percent, plural, scaled, true
+from reports.formats import (
+    SCALES,
+    correction,
+    difference,
+    is_missing,
+    metric_name,
+    number,
+    percent,
+    plural,
+    scale_metric,
+    true,
+)
 from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line
 from reports.results import LoadedResult
 from reports.schema import (
@@ -53,7 +64,7 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
     `verb`: what FD does, such as "falls". Without a verdict nothing goes from here to there: "FD 7.6 and 7.5 (...)".
     """
     change, interval = difference(row)
-    before, after = (scaled(row["metric"], row[f"value_{side}"]) for side in "ba")
+    before, after = (scale_metric(row["metric"], row[f"value_{side}"]) for side in "ba")
     name = " ".join(filter(None, [metric_name(row["metric"], result.features), verb]))
     values = f"from {before} to {after}" if row["verdict"] in (BETTER, WORSE) else f"{before} and {after}"
     return f"{name} {values} (difference {change}{f'; {interval}' if interval else ''})"
@@ -61,9 +72,9 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
 
 def prediction_interval(row: pd.Series) -> str:
     """What one more network would show, as "−12.2 to −4.1"; "" if it is not known."""
-    if missing(row["new_network_low"]):
+    if is_missing(row["new_network_low"]):
         return ""
-    return " to ".join(scaled(row["metric"], row[f"new_network_{end}"]) for end in ("low", "high"))
+    return " to ".join(scale_metric(row["metric"], row[f"new_network_{end}"]) for end in ("low", "high"))
 
 
 def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
@@ -164,12 +175,12 @@ def show_values(result: LoadedResult, row: pd.Series, sides: str = "before → a
     notes = []
     if floor is not None:
         marks = {"real": (floor["mean"], "real"), **marks}
-        notes = [f"real {result.unit}s {scaled(metric, floor['mean'])}"]
+        notes = [f"real {result.unit}s {scale_metric(metric, floor['mean'])}"]
     scale = SCALES.get(metric, 1)
     axis = Axis.over(scale * value for value, _ in marks.values())
     bars = [Bar.dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
     legend = [(bar.look, words) for bar, (_, words) in zip(bars, marks.values(), strict=True)]
-    value = " → ".join(scaled(metric, row[f"value_{side}"]) for side in "ba")
+    value = " → ".join(scale_metric(metric, row[f"value_{side}"]) for side in "ba")
     return KeyFigure(f"{metric_name(metric, result.features)}, {sides}", value, notes, bars, axis.place(0), legend)
 
 
@@ -186,15 +197,15 @@ def _cost(result: LoadedResult, row: pd.Series) -> KeyFigure:
 def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
     """Networks and images, what they could have detected, and what one more network would show."""
     metric, unit, each, notes = row["metric"], result.unit, single_networks(result, row), list[str]()
-    if not missing(row["detectable"]):
-        notes.append(f"can detect {scaled(metric, row['detectable'])} in {metric_name(metric, result.features)}")
+    if not is_missing(row["detectable"]):
+        notes.append(f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}")
     if ends := prediction_interval(row):
         notes.append(f"one more network: {ends}")
-    if not missing(row["networks_to_settle"]):
+    if not is_missing(row["networks_to_settle"]):
         notes.append(f"{plural(row['networks_to_settle'], 'network')} would detect it")
-    elif not missing(row["n_to_settle"]):
+    elif not is_missing(row["n_to_settle"]):
         notes.append(f"{plural(row['n_to_settle'], unit)} each would detect it")
-    if not missing(row["holds_for"]):
+    if not is_missing(row["holds_for"]):
         notes.append(f"holds for {name_networks(row)}")
     bars = [Bar.dot(axis, SCALES.get(metric, 1) * value, row["verdict"]) for value in each["difference"]]
     value, legend = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", list[tuple[str, str]]()
@@ -213,7 +224,7 @@ def single_networks(result: LoadedResult, row: pd.Series) -> pd.DataFrame:
 
 def name_networks(row: pd.Series) -> str:
     """How many networks a verdict is about: "5 networks" in general, or "these 2 networks"."""
-    if missing(row["holds_for"]):
+    if is_missing(row["holds_for"]):
         return plural(row["n_networks"], "network")
     return "this network" if row["holds_for"] == 1 else f"these {number(row['holds_for'], 0)} networks"
 

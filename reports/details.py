@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from reports.contrast import find_control, format_rate, prediction_interval
-from reports.formats import capital, difference, listed, metric_name, missing, percent, plural, scaled
+from reports.formats import capital, difference, is_missing, listed, metric_name, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
 from reports.schema import CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT, content
@@ -31,7 +31,7 @@ Details = list[tuple[str, Any]]
 def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first: tuple[str, ...] = ()) -> Details:
     """The rows of the fold. `row` is the contrast of the verdict; `terms` are what TERMS explains, some `first`."""
     rows = [*_control(result), *(_meaning(term, result) for term in first)]
-    if row is not None and not missing(row["detectable"]) and row["verdict"] != NO_VERDICT:
+    if row is not None and not is_missing(row["detectable"]) and row["verdict"] != NO_VERDICT:
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Grain" or result.features != "values"]
@@ -62,7 +62,7 @@ def _control(result: LoadedResult) -> Details:
 
 
 def _evidence(result: LoadedResult, row: pd.Series) -> str:
-    name, size = metric_name(JUDGE, result.features), scaled(JUDGE, row["detectable"])
+    name, size = metric_name(JUDGE, result.features), scale_metric(JUDGE, row["detectable"])
     text = f"With {percent(result.rule('power'))} power this run can detect a difference of {size} in {name}."
     if ends := prediction_interval(row):
         text += f" Train one more such network, and expect a difference from {ends}."
@@ -74,8 +74,8 @@ def _real(result: LoadedResult) -> Details:
     for _, rows in result.floors.groupby(["n_samples", "n_reference"], sort=False):
         floor, values = rows.iloc[0], rows.set_index("metric")
         scores = [
-            f"{metric_name(m, result.features)} {scaled(m, values.loc[m, 'mean'])} "
-            f"({scaled(m, values.loc[m, 'low'])} to {scaled(m, values.loc[m, 'high'])})"
+            f"{metric_name(m, result.features)} {scale_metric(m, values.loc[m, 'mean'])} "
+            f"({scale_metric(m, values.loc[m, 'low'])} to {scale_metric(m, values.loc[m, 'high'])})"
             for m in (JUDGE, "fd")
             if m in values.index
         ]
@@ -102,7 +102,7 @@ def _intervals(result: LoadedResult) -> Details:
         names = {"primary": "the comparison that was chosen beforehand", "control": "the control"}
         if alone := [name for kind, name in names.items() if (rows["kind"] == kind).any()]:
             text += f" {capital(listed(alone))} {'is a family' if len(alone) == 1 else 'are families'} of one."
-    if not missing(rows["holds_for"].max()):
+    if not is_missing(rows["holds_for"].max()):
         text += f" Those over {result.unit}s hold for the networks of this run; others may differ."
     return [("Intervals", text)]
 

@@ -12,19 +12,19 @@ SCALES = {"mmd": 1000.0, "kd": 1000.0}
 MOST_DIGITS = 6
 
 
-def missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a cell has no value: None, an empty text or NaN."""
     return value is None or bool(pd.isna(value)) or value == ""
 
 
 def true(value: object) -> bool:
     """Whether a flag is set; a missing one is not."""
-    return not missing(value) and bool(value)
+    return not is_missing(value) and bool(value)
 
 
 def number(value: float, digits: int = 1, most: int = MOST_DIGITS) -> str:
     """`value` with so many decimals, or up to `most` if it takes more that it does not become 0. A true minus sign."""
-    if missing(value):
+    if is_missing(value):
         return ""
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
@@ -46,15 +46,15 @@ def metric_name(metric: str, features: str) -> str:
     return name.replace("FD", "FID").replace("KD", "KID") if features == "inception-v3-compat" else name
 
 
-def scaled(metric: str, value: float) -> str:
+def scale_metric(metric: str, value: float) -> str:
     """The value of a metric as text."""
     return number(value * SCALES.get(metric, 1), 2 if metric in ("precision", "recall") else 1)
 
 
 def difference(row: pd.Series, sign: int = 1) -> tuple[str, str]:
     """A difference and its interval as texts, for instance ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
-    texts = [scaled(row["metric"], sign * row[name]) for name in ("difference", "low", "high")]
-    return texts[0], "" if missing(row["low"]) else " to ".join(texts[1:][::sign])
+    texts = [scale_metric(row["metric"], sign * row[name]) for name in ("difference", "low", "high")]
+    return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
 
 
 def correction(row: pd.Series) -> str:

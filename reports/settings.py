@@ -10,13 +10,13 @@ from reports.formats import (
     correction,
     difference,
     duration,
+    is_missing,
     listed,
     metric_name,
-    missing,
     number,
     percent,
     plural,
-    scaled,
+    scale_metric,
 )
 from reports.page import Column, Picture, Row, Source, Table
 from reports.results import LoadedResult
@@ -109,11 +109,12 @@ def show_pictures(result: LoadedResult, metric: str, *sides: tuple[pd.Series, st
     """The data, and settings (row, title, label) with their scores, as far as there are pictures."""
     floor = result.floor(metric, sides[0][0]["n_samples"])
     name = metric_name(metric, result.features)
-    real = "" if floor is None else f"{name} {scaled(metric, floor['mean'])}"
+    real = "" if floor is None else f"{name} {scale_metric(metric, floor['mean'])}"
     decoded = any(result.floors["data"].str.startswith("latents:"))
     pictures = [Picture("real", "Data", "decoded latents" if decoded else f"real {result.unit}s", real)]
     pictures += [
-        Picture(row["samples_id"], title, label, f"{name} {scaled(metric, row[metric])}") for row, title, label in sides
+        Picture(row["samples_id"], title, label, f"{name} {scale_metric(metric, row[metric])}")
+        for row, title, label in sides
     ]
     return [picture for picture in pictures if (result.folder / "images" / f"{picture.name}.png").is_file()]
 
@@ -134,8 +135,8 @@ def table_row(row: pd.Series, change: str = "", verdict: str = "", best: bool = 
     """A setting, under its own name by default; `best`: it is recommended."""
     nfe = row["nfe"]
     values = [
-        "" if missing(nfe) else number(nfe, 0 if float(nfe).is_integer() else 1), scaled(JUDGE, row[JUDGE]),
-        scaled("fd", row["fd"]), change, verdict, format_grain(row),
+        "" if is_missing(nfe) else number(nfe, 0 if float(nfe).is_integer() else 1), scale_metric(JUDGE, row[JUDGE]),
+        scale_metric("fd", row["fd"]), change, verdict, format_grain(row),
     ]  # fmt: skip
     return Row(name or row["setting"], values, row["samples_id"], best)
 

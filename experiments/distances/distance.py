@@ -79,7 +79,7 @@ def of_singles(terms: Array) -> float:
     return float((terms**2).sum() / (len(terms) * (len(terms) - 1))) if len(terms) else 0.0
 
 
-def packed(distances: Mapping[str, Distance]) -> dict[str, Tensor]:
+def pack_distances(distances: Mapping[str, Distance]) -> dict[str, Tensor]:
     """Distances as tensors of a file, by METRIC.PART."""
     return {
         f"{metric}.{part.name}": torch.as_tensor(np.asarray(getattr(distance, part.name), dtype=np.float64))
@@ -88,7 +88,7 @@ def packed(distances: Mapping[str, Distance]) -> dict[str, Tensor]:
     }
 
 
-def unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Distance]:
+def unpack_distances(tensors: Mapping[str, Tensor]) -> dict[str, Distance]:
     """The distances that `packed` stored, in the order of their names."""
     parts: dict[str, dict[str, Array]] = {}
     for name, tensor in tensors.items():

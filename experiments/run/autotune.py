@@ -146,7 +146,7 @@ def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[Comput
             if number and (mode not in least or least[mode] * mode.threads > HOPELESS * least[first] * first.threads):
                 continue
             try:
-                least[mode] = min(timed(run, mode.threads), least.get(mode, float("inf")))
+                least[mode] = min(time_call(run, mode.threads), least.get(mode, float("inf")))
             except (MemoryError, RuntimeError):
                 least.pop(mode, None)
                 free()
@@ -155,7 +155,7 @@ def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[Comput
     return least
 
 
-def timed(run: Callable[[], object], threads: int) -> float:
+def time_call(run: Callable[[], object], threads: int) -> float:
     """The seconds of one run, after a warm-up."""
     return Timer("run()", globals={"run": run}, num_threads=threads).timeit(1).median
 

@@ -145,7 +145,7 @@ def name_both(a: Any, b: Any) -> str:
     return f"{a.label!r}{'' if a.section == b.section else f' of {a.section!r}'} and {b.label!r} of {b.section!r}"
 
 
-def repeated(again: Side, sides: Iterable[Side]) -> Side | None:
+def find_repeated(again: Side, sides: Iterable[Side]) -> Side | None:
     """The setting that a control repeats, of several the one of its label; None if it is not there."""
     same = (side for side in sides if side.what == again.what)
     return min(same, key=lambda side: side.label != again.label, default=None)

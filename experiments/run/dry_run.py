@@ -9,7 +9,7 @@ from scipy import stats
 
 from experiments.console import duration, plural
 from experiments.distances.intervals import ENOUGH_NETWORKS, LEVEL, POWER
-from experiments.run.autotune import SAMPLING, ComputeMode, forward, timed
+from experiments.run.autotune import SAMPLING, ComputeMode, forward, time_call
 from experiments.run.cache import Cache
 from experiments.run.identity import uses_user_code
 from experiments.run.networks import TRAIN_COST
@@ -92,6 +92,6 @@ def measure_pace(runs: Sequence[Run]) -> float | None:
 
     def per_second(n: int) -> float:
         mode = ComputeMode(SAMPLING, n, machine.threads, machine.precision)
-        return n / timed(forward(model, shape, machine.device, mode), machine.threads)
+        return n / time_call(forward(model, shape, machine.device, mode), machine.threads)
 
     return halve_until_it_fits(run.batch_size, per_second)[0]

@@ -23,7 +23,7 @@ from diffusion_core.samplers import sample as draw_with
 from diffusion_core.samplers.sampling import bind_index
 from diffusion_core.tensors import computing_in
 from experiments.console import ProgressCallback, silent
-from experiments.distances.distance import Distance, packed, unpacked
+from experiments.distances.distance import Distance, pack_distances, unpack_distances
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.reference import FixedReference, ReferenceSet, precision_recall
 from experiments.distances.texture import RealTexture
@@ -258,7 +258,7 @@ def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     if (texture := load_reference(real).texture) is not None:
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
         facts |= {"grain": texture.grain(decoded, left), "grain_se": texture.grain_spread(run.n, left)}
-    return packed(distances), facts
+    return pack_distances(distances), facts
 
 
 def floor(config: Reference, n: int, cache: Cache) -> dict[str, Tensor]:
@@ -279,6 +279,6 @@ def autoencoder_distances(network: Pretrained, config: Reference, n: int, cache:
         x = data_of(network.data).standardised(slice(n)).to(network.machine.device)
         features = features_of(config, network.decode(x))
         pin_scores()
-        return packed(_without(reference(config, cache), n).distances(features.double().numpy())), {}
+        return pack_distances(_without(reference(config, cache), n).distances(features.double().numpy())), {}
 
-    return unpacked(cache.cached("floors", (network, config, n), make).tensors)
+    return unpack_distances(cache.cached("floors", (network, config, n), make).tensors)

@@ -28,8 +28,8 @@ from experiments.run.compare import (
     SidesBySection,
     against_first,
     control,
+    find_repeated,
     interactions,
-    repeated,
 )
 from experiments.run.options import option_help
 from experiments.run.setting import Setting
@@ -125,7 +125,7 @@ class Study:
         for a, b in self.interactions:
             yield from interactions(a, b, (sides for (section, _), sides in of.items() if section != CONTROL))
         for again in of.get((CONTROL, None), {}).values():
-            if (setting := repeated(again, (side for sides in sections for side in sides))) is not None:
+            if (setting := find_repeated(again, (side for sides in sections for side in sides))) is not None:
                 yield control(again, setting)
 
     def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_core.data.dataset import Values
-from experiments.distances.distance import unpacked
+from experiments.distances.distance import unpack_distances
 from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
@@ -75,7 +75,7 @@ class RunResults:
             setting, made = same[0].setting, {run.number: run for run in same if run in self.files}
             what = (setting.ladder, setting.sampler, setting.final_denoise, setting.training, same[0].n)
             rows = {seed: self.rows[run] for seed, run in made.items()}
-            distances = {seed: unpacked(self.files[run].score.tensors) for seed, run in made.items()}
+            distances = {seed: unpack_distances(self.files[run].score.tensors) for seed, run in made.items()}
             side = Side(label, section, budget, len(same), rows, distances, what=what)
             out.setdefault((section, budget), {})[label] = side
         return out

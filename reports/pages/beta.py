@@ -6,7 +6,18 @@ import pandas as pd
 
 from reports import contrast, figures, settings
 from reports.details import list_details
-from reports.formats import capital, correction, difference, listed, metric_name, missing, number, plural, scaled, true
+from reports.formats import (
+    capital,
+    correction,
+    difference,
+    is_missing,
+    listed,
+    metric_name,
+    number,
+    plural,
+    scale_metric,
+    true,
+)
 from reports.page import Figure, KeyFigure, Page, Row, SampleGrid, Table
 from reports.pages.sweep import compose_page
 from reports.results import LoadedResult
@@ -40,7 +51,7 @@ def page(result: LoadedResult) -> Page:
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
     figure, warnings, caveats = draw_figure(result, rows, row["nfe_a"]), list[str](), list[str]()
-    if not missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
+    if not is_missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
         warnings.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
     if row["verdict"] in WORDS and row["new_network_low"] < 0 < row["new_network_high"]:
         caveats.append("One more network may show no difference.")
@@ -89,12 +100,13 @@ def describe_other_levels(result: LoadedResult, rows: pd.DataFrame, every: pd.Da
         changes = [f"{row['nfe_a']:.0f} evaluations by {_format_change(row)}" for _, row in noise.iterrows()]
         if changes:
             row = noise.iloc[0]
-            whose = "" if missing(row["holds_for"]) else f", for {contrast.name_networks(row)},"
+            whose = "" if is_missing(row["holds_for"]) else f", for {contrast.name_networks(row)},"
             texts.append(f"On the {ladder} ladder{whose} fresh noise changes {name} with {listed(changes)}.")
         for _, row in own[own["nfe_a"] < own["nfe_b"]].nsmallest(1, "value_a").iterrows():
             texts.append(
-                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {scaled(JUDGE, row['value_a'])}, {row['b']} with "
-                f"{row['nfe_b']:.0f} on the first ladder {scaled(JUDGE, row['value_b'])}: difference "
+                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {scale_metric(JUDGE, row['value_a'])}, "
+                f"{row['b']} with "
+                f"{row['nfe_b']:.0f} on the first ladder {scale_metric(JUDGE, row['value_b'])}: difference "
                 f"{_format_change(row)}."
             )
     return " ".join(texts)
@@ -157,7 +169,9 @@ def make_grid(result: LoadedResult, every: pd.DataFrame) -> SampleGrid | None:
     costs = sorted(ladders["nfe"].unique())
     if len(costs) < 2:
         return None
-    cells = {(row["eta"], row["nfe"]): (row["samples_id"], scaled(JUDGE, row[JUDGE])) for _, row in ladders.iterrows()}
+    cells = {
+        (row["eta"], row["nfe"]): (row["samples_id"], scale_metric(JUDGE, row[JUDGE])) for _, row in ladders.iterrows()
+    }
     etas = [(f"eta {eta:g}", [cells.get((eta, cost)) for cost in costs]) for eta in sorted(ladders["eta"].unique())]
     samples = "Four samples" if result.unit == "image" else "Samples"
     note = f"{samples} of each setting, from the same initial noise everywhere. The number is MMD ×1000."

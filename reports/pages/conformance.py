@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin
-from reports.formats import capital, missing, number, plural
+from reports.formats import capital, is_missing, number, plural
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.results import LoadedResult
 from reports.schema import WORSE
@@ -71,11 +71,11 @@ class Measured:
         """A line: the ratio with few steps, with many, and in the limit."""
         known = {"open": self.worst(row["sampler"], self.few), "grey": self.worst(row["sampler"], self.many)}
         known["diamond"] = row["limit_ratio"]
-        marks = tuple((kind, self.axis.place(value)) for kind, value in known.items() if not missing(value))
+        marks = tuple((kind, self.axis.place(value)) for kind, value in known.items() if not is_missing(value))
         places = [place for _, place in marks] or [self.axis.place(1)]
         bar = Bar(WORSE if bad else "", min(places), max(places), marks)
         label = re.sub(r"([(_=])", "\\1\u200b", short(row["sampler"]))  # where a line may break
-        reason = "" if missing(row["note"]) else shorten(row["note"], REASON, placeholder=" …")
+        reason = "" if is_missing(row["note"]) else shorten(row["note"], REASON, placeholder=" …")
         return Line(label, bar, number(row["limit_ratio"], digits) or "none", "", word, reason)
 
     def figure(self, title: str, note: str, sections: list[FigureSection], single: bool = False) -> Figure:
@@ -145,7 +145,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     wrong = rows[~right].assign(off=off)
     far = int((wrong["off"] > 0.05).sum())
     errors = {name: 100 * abs(known.worst(name, known.few) - 1) for name in rows.loc[right, "sampler"]}
-    errors = {name: error for name, error in errors.items() if not missing(error)}
+    errors = {name: error for name, error in errors.items() if not is_missing(error)}
     count = wrong["kind"].value_counts()
     some, unknown = (int(count.get(kind, 0)) for kind in ("irregular in the number of steps", "undecided"))
     parts = [f"{len(wrong) - some - unknown} do not"] if len(wrong) > some + unknown else []
@@ -208,7 +208,7 @@ def _one(result: LoadedResult, known: Measured) -> Page:
     sections, note = [FigureSection("By number of steps", "", lines)], ", lowest and highest of four directions."
     figures = [known.figure("The way to the limit", note, sections, single=True)] if lines else []
     if known.noun == "sampler":
-        declared = [] if missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
+        declared = [] if is_missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
         order = number(row["order"], 1) or "not measured"
         key_figures.append(KeyFigure("Order of convergence", order, declared))
         return Page(
@@ -222,7 +222,7 @@ def _one(result: LoadedResult, known: Measured) -> Page:
     if lines:
         last = f"{result.policy_steps['last_noise'].iloc[0]:.3f}"
         key_figures.append(KeyFigure("Noise of the last step", last, [f"with {known.few} steps"]))
-    unchecked = ", but log_prob was not" if missing(share) else ""
+    unchecked = ", but log_prob was not" if is_missing(share) else ""
     answer = "Yes.", f"Nothing is wrong in what was checked{unchecked}."
     if len(wrong := checks[checks["verdict"] == "wrong"]):
         more = f" {plural(len(wrong) - 1, 'more check')} found something." if len(wrong) > 1 else ""

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, difference, metric_name, missing, number, plural, scaled
+from reports.formats import capital, difference, is_missing, metric_name, number, plural, scale_metric
 from reports.page import Axis, Bar, Column, KeyFigure, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
@@ -50,7 +50,7 @@ def page(result: LoadedResult) -> Page:
 
 def percent(share: float) -> str:
     """Two digits of a share as per cent."""
-    return "" if missing(share) else "0 %" if share < 1e-4 else f"{float(f'{100 * share:.2g}'):g} %"
+    return "" if is_missing(share) else "0 %" if share < 1e-4 else f"{float(f'{100 * share:.2g}'):g} %"
 
 
 def _key_figures(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) -> list[KeyFigure]:
@@ -87,13 +87,13 @@ def _make_grid(result: LoadedResult, first: pd.Series) -> SampleGrid | None:
 
 def _checks_table(checks: pd.DataFrame) -> Table:
     def show(row: pd.Series, name: str) -> str:
-        if missing(row[name]) or row["unit"] == "share":
+        if is_missing(row[name]) or row["unit"] == "share":
             return percent(row[name])
         return f"{number(row[name])} {row['unit']}"
 
     rows = []
     for _, row in checks.iterrows():
-        interval = "" if missing(row["low"]) else f"{show(row, 'low')} to {show(row, 'high')}"
+        interval = "" if is_missing(row["low"]) else f"{show(row, 'low')} to {show(row, 'high')}"
         rows.append(Row(row["check"], [show(row, "value"), interval, show(row, "limit"), row["verdict"]]))
     columns = [Column("Value", "n"), Column("95 % interval", "wide"), Column("Limit", "n", "limit ")]
     return Table("What must hold", [*columns, Column("Verdict", "n")], rows)
@@ -103,7 +103,10 @@ def _distances_table(distances: pd.DataFrame) -> Table:
     """The distances of both sets to reference images, which do not decide."""
     rows = []
     for _, row in distances.iterrows():
-        values, (change, interval) = [scaled(row["metric"], row[f"value_{side}"]) for side in "ba"], difference(row)
+        values, (change, interval) = (
+            [scale_metric(row["metric"], row[f"value_{side}"]) for side in "ba"],
+            difference(row),
+        )
         rows.append(Row(metric_name(row["metric"], row["features"]), [*values, f"{change} ({interval})"]))
     columns = Column("Before", "n", "before "), Column("After", "n", "after "), Column("Difference", "wide")
     return Table("Distances to the reference, which do not decide", columns, rows)

@@ -2,7 +2,7 @@
 
 from reports import settings
 from reports.details import list_details
-from reports.formats import SCALES, metric_name, number, plural, scaled
+from reports.formats import SCALES, metric_name, number, plural, scale_metric
 from reports.page import Axis, Bar, KeyFigure, Page
 from reports.results import LoadedResult
 from reports.schema import JUDGE
@@ -17,7 +17,7 @@ def page(result: LoadedResult) -> Page:
         return Page(source, question, "No score.", "No run succeeded.", details=details)
     rows, runs = settings.summarise_settings(result), result.runs
     row, floor, name = rows.iloc[0], result.floor("fd", rows["n_samples"].iloc[0]), metric_name("fd", result.features)
-    real = "" if floor is None else f"; real {result.unit}s have {scaled('fd', floor['mean'])}"
+    real = "" if floor is None else f"; real {result.unit}s have {scale_metric('fd', floor['mean'])}"
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
     key_figures = [
         *(show_score(result, metric, list(runs[metric]), row["n_samples"]) for metric in ("fd", JUDGE)),
@@ -27,7 +27,7 @@ def page(result: LoadedResult) -> Page:
     warnings, caveats = settings.find_caveats(result, [row])
     table = settings.make_table(settings.count_images(result, row), result, rows, settings.table_row)
     return Page(
-        source, question, "", f"{row['setting']} has {name} {scaled('fd', row['fd'])}{real}.",
+        source, question, "", f"{row['setting']} has {name} {scale_metric('fd', row['fd'])}{real}.",
         warnings=warnings, caveats=caveats, key_figures=key_figures,
         pictures=settings.show_pictures(result, "fd", (row, "Samples", row["setting"])), tables=[table],
         note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
@@ -46,10 +46,10 @@ def show_score(
     legend = [("not", "a network")] * (len(values) > 1)
     if ends:
         bars = [Bar.of(axis, [scale * value for value in (mean, *ends)], "")]
-        notes = [f"95 % interval {scaled(metric, ends[0])} to {scaled(metric, ends[1])}"]
+        notes = [f"95 % interval {scale_metric(metric, ends[0])} to {scale_metric(metric, ends[1])}"]
     if floor is not None:
         bars.append(Bar.dot(axis, scale * floor["mean"], "real"))
         legend.append(("real", f"real {result.unit}s"))
-        notes.append(f"{plural(floor['n_samples'], f'real {result.unit}')}: {scaled(metric, floor['mean'])}")
+        notes.append(f"{plural(floor['n_samples'], f'real {result.unit}')}: {scale_metric(metric, floor['mean'])}")
     name = metric_name(metric, result.features)
-    return KeyFigure(name, scaled(metric, mean), notes, bars, axis.place(0), legend)
+    return KeyFigure(name, scale_metric(metric, mean), notes, bars, axis.place(0), legend)

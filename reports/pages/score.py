@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.details import list_details
-from reports.formats import SCALES, correction, difference, metric_name, number, scaled
+from reports.formats import SCALES, correction, difference, metric_name, number, scale_metric
 from reports.page import Axis, Column, Figure, KeyFigure, Page, Row, Table
 from reports.pages.run import show_score
 from reports.pages.sweep import compose_page
@@ -84,7 +84,9 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
 def key_figures(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[KeyFigure]:
     """The effect, the scores of both sets, and the evidence."""
     axis = Axis.over([SCALES.get(row["metric"], 1) * row[name] for name in ("difference", "low", "high")])
-    power = f"can detect {scaled(row['metric'], row['detectable'])} in {metric_name(row['metric'], result.features)}"
+    power = (
+        f"can detect {scale_metric(row['metric'], row['detectable'])} in {metric_name(row['metric'], result.features)}"
+    )
     value = f"{sets} × {number(row['n_samples'], 0)}"
     evidence = KeyFigure("Sets × images", value, [power, *([pairs] if pairs else [])], role="evidence")
     values = contrast.show_values(result, row, f"{row['b']} → {row['a']}")
@@ -123,7 +125,10 @@ def compare_spaces(result: LoadedResult) -> list[Table]:
     ranks, verdicts = values.rank(), result.spaces.groupby("a")["verdict"].nunique()
     agree = "the same verdicts" if (verdicts == 1).all() else "the verdicts differ"
     rows = [
-        Row(str(name), [f"{scaled(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names])
+        Row(
+            str(name),
+            [f"{scale_metric(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names],
+        )
         for name in ranks.mean(axis=1).sort_values(kind="stable").index
     ]
     title = f"{metric_name(JUDGE, '')} by feature space: {agree}"

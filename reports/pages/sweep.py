@@ -12,7 +12,7 @@ import pandas as pd
 
 from reports import contrast, figures, settings
 from reports.details import list_details
-from reports.formats import capital, correction, difference, listed, metric_name, missing, plural, scaled, true
+from reports.formats import capital, correction, difference, is_missing, listed, metric_name, plural, scale_metric, true
 from reports.page import Code, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
@@ -190,10 +190,10 @@ def read_sections(result: LoadedResult) -> list[Section]:
             advised = list(better["a"])[:1]
         winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
         tied = [setting for setting, inside in zip(members["setting"], members["in_set"], strict=True) if true(inside)]
-        why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not missing(text)), "")
+        why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not is_missing(text)), "")
         undecided = len(members) > 0 and members["in_set"].isna().all()  # as where networks of their own are few
         why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
-        words = "" if missing(budget) else f"{budget:.0f} evaluations"
+        words = "" if is_missing(budget) else f"{budget:.0f} evaluations"
         title = name if words in ("", name) else f"{name}, {words}"
         sections.append(Section(title, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
     return sections
@@ -205,7 +205,7 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
     if section.why:
         return "No verdict.", f"{capital(section.why)}."
     if section.winner is not None:
-        where = "" if missing(section.budget) else f"{texts.place.format(section.name)}, "
+        where = "" if is_missing(section.budget) else f"{texts.place.format(section.name)}, "
         size = contrast.format_change(result, contrast.headline_row(result, section.winner), "falls")
         return f"{advise(result, section, texts)}.", f"{capital(where)}{size}."
     if len(section.better):
@@ -277,13 +277,13 @@ def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> 
         return ["Whether an effect differs between sections is not tested."]
     texts = []
     for _, row in rows.head(MOST).iterrows():
-        (change, interval), power = difference(row), scaled(JUDGE, row["detectable"])
-        size = f"{'better' if row['difference'] < 0 else 'worse'} by {scaled(JUDGE, abs(row['difference']))}"
+        (change, interval), power = difference(row), scale_metric(JUDGE, row["detectable"])
+        size = f"{'better' if row['difference'] < 0 else 'worse'} by {scale_metric(JUDGE, abs(row['difference']))}"
         outcome = {
             NO_DIFFERENCE: f"{NO_DIFFERENCE}{correction(row)} ({change}; {interval}; can detect {power})",
             NO_VERDICT: f"no verdict, {row['no_verdict']}",
         }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
-        first, second = (scaled(JUDGE, row[f"value_{side}"]) for side in "ab")
+        first, second = (scale_metric(JUDGE, row[f"value_{side}"]) for side in "ab")
         texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {outcome}.")
     left = len(rows) - len(texts)
     return texts + ([f"{plural(left, 'other interaction')} in contrasts.csv."] if left else [])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from reports import formats
-from reports.formats import difference, duration, listed, missing, number, plural, scaled, short
+from reports.formats import difference, duration, is_missing, listed, number, plural, scale_metric, short
 
 
 @pytest.mark.parametrize(("value", "digits", "text"), [
@@ -29,7 +29,7 @@ def test_a_difference_is_turned_around_with_its_interval() -> None:
     row = pd.Series({"metric": "mmd", "difference": -0.0026, "low": -0.0032, "high": 0.001})
     assert difference(row) == ("−2.6", "−3.2 to 1.0") and difference(row, -1) == ("2.6", "−1.0 to 3.2")
     assert difference(row.replace({-0.0032: math.nan})) == ("−2.6", "")
-    assert [scaled(*pair) for pair in (("mmd", 0.0021), ("fd", 2.1), ("recall", 0.512))] == ["2.1", "2.1", "0.51"]
+    assert [scale_metric(*pair) for pair in (("mmd", 0.0021), ("fd", 2.1), ("recall", 0.512))] == ["2.1", "2.1", "0.51"]
 
 
 def test_fd_and_kd_are_fid_and_kid_in_no_features_but_inceptions() -> None:
@@ -43,5 +43,5 @@ def test_words_and_missing_values() -> None:
     assert [listed("a"), listed("ab"), listed("abc", "or")] == ["a", "a and b", "a, b or c"]
     assert [plural(n, "run") for n in (0, 1, 1500)] == ["0 runs", "1 run", "1,500 runs"]
     assert [formats.capital(text) for text in ("use it", "eta 1", "")] == ["Use it", "eta 1", ""]
-    assert [missing(value) for value in (None, "", math.nan, pd.NA, 0, False)] == [True] * 4 + [False] * 2
+    assert [is_missing(value) for value in (None, "", math.nan, pd.NA, 0, False)] == [True] * 4 + [False] * 2
     assert [formats.true(value) for value in (True, False, pd.NA, "", 1.0)] == [True, False, False, False, True]

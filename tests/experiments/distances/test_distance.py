@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.distances.distance import Distance, of_singles, packed, unpacked
+from experiments.distances.distance import Distance, of_singles, pack_distances, unpack_distances
 
 VALUES = np.random.default_rng(0).normal(2, 3, size=60)
 MEAN = Distance(float(VALUES.mean()), VALUES - VALUES.mean())
@@ -47,7 +47,7 @@ def test_a_real_sample_adds_its_own_variance_and_cancels_in_a_difference() -> No
 
 
 def test_a_file_holds_them_to_the_last_bit() -> None:
-    stored = packed({"mmd": MEAN, "fd": Distance(1 / 3, MEAN.own, VALUES)})
+    stored = pack_distances({"mmd": MEAN, "fd": Distance(1 / 3, MEAN.own, VALUES)})
     assert all(tensor.dtype == torch.float64 for tensor in stored.values())
-    back = unpacked(stored)
+    back = unpack_distances(stored)
     assert back["fd"].value == 1 / 3 and (back["fd"].real == VALUES).all() and len(back["mmd"].real) == 0

@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import Euler, Heun, Sampler
 from diffusion_core.samplers import sample as draw
-from experiments.distances.distance import Distance, unpacked
+from experiments.distances.distance import Distance, unpack_distances
 from experiments.distances.reference import METRICS, FixedReference, ReferenceSet
 from experiments.run import stages
 from experiments.run.cache import Cache
@@ -94,7 +94,7 @@ def test_bf16_scores_what_fp32_scores(tmp_path: Path) -> None:
     real = Reference("mnist5k", "digits", reference().features_id)
     one = Setting("a", Ladder(n_steps=8), Euler(1.0))
     runs = [Run(one, network, 200, Machine(precision=precision), real) for precision in ("fp32", "bf16")]
-    wide, narrow = (unpacked(stages.score(each, cache, silent).tensors) for each in runs)
+    wide, narrow = (unpack_distances(stages.score(each, cache, silent).tensors) for each in runs)
     for metric in METRICS:
         a, b = wide[metric], narrow[metric]
         se = Distance(0.0, b.own - a.own).se
@@ -118,7 +118,7 @@ def test_a_run_is_made_once_and_read_then(tmp_path: Path) -> None:
     again = stages.score(run(label="another"), Cache(tmp_path), advanced.append)
     assert files(Cache(tmp_path)) == {"references": 1, "samples": 1, "scores": 1} and not advanced
     assert {name: again.facts[name] for name in first} == first
-    distances = unpacked(again.tensors)
+    distances = unpack_distances(again.tensors)
     assert set(distances) == {"fd", "kd", "mmd"} and all(distances[name].value == first[name] for name in distances)
     assert all(len(one.own) == N and len(one.real) == 0 for one in distances.values())
 
