@@ -115,7 +115,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     few = "{'recipe': 'plain', 'train_images': 64, 'n_samples': 40, 'seeds': 1}"  # not the usual
     (tmp_path / "my_sweep.py").write_text(f"{own}    presets = {{'smoke': {few}}}\n")
     (tmp_path / "runs").mkdir()
-    measured = ROOT / "tests" / "reports" / "speed" / "bench.json"  # by `make benchmark`
+    measured = ROOT / "tests" / "reports" / "benchmarks" / "bench.json"  # by `make benchmark`
     shutil.copy(measured, tmp_path / "runs" / "speed.json")
     for command in wanted:
         if command[3:] == ["beta", "--preset", "smoke"]:  # in an interpreter of its own, with what it imports first
