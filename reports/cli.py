@@ -81,7 +81,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
     try:
         tyro.cli(function, prog=" ".join([prog, *named]), description=text, args=list(arguments[len(named) :]))
     except OSError as error:
-        if error.filename is None:  # of stdout, such as a full disk
+        if error.errno and error.filename is None:  # of stdout, such as a full disk
             raise
         raise ValueError(str(error)) from error
     return 0
