@@ -14,7 +14,7 @@ from experiments.entrypoint import exit_on_interrupt, program_name, reject_empty
 OTHERS = {  # name -> module whose command(arguments, prog) returns the exit status, and title
     "check": (
         "experiments.check",
-        "Does a network from elsewhere denoise as it should? check --network python:my_model:eps",
+        "Does your pretrained network denoise as it should? check --network python:my_model:eps",
     ),
     "check-sampler": (
         "experiments.check_sampler",

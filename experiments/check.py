@@ -1,7 +1,7 @@
-"""`python -m experiments check --network ...`: does a network from elsewhere denoise as it should, behind its adapter?
+"""`python -m experiments check --network ...`: does a pretrained network, behind its adapter, denoise as it should?
 
-Prints its error at ten noise levels with what is doubtful, and writes a picture. Every experiment with a network from
-elsewhere makes the same checks before it starts.
+Prints its error at ten noise levels with what is doubtful, and writes a picture. Every experiment with a pretrained
+network makes the same checks before it starts.
 """
 
 import json

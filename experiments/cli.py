@@ -118,7 +118,7 @@ def _examples(prog: str, kind: type[Study]) -> str:
 def short_help(prog: str, kind: type[Study], preset: str) -> str:
     """--help: the options of this question and those that most people need, one line each."""
     width, default = shutil.get_terminal_size().columns, kind(**kind.presets[preset])
-    own = [part.name for part in fields(kind) if part.name not in {part.name for part in fields(Study)}]
+    own = [part.name for part in fields(kind)[len(fields(Study)) :]]  # after those of all studies
     values = vars(ResultOptions()) | vars(RunOptions()) | vars(ClusterOptions()) | vars(default)
     texts = {name: text for part in (ResultOptions, RunOptions, ClusterOptions, kind) for name, text in _options(part)}
     lines = [f"usage: {prog} [OPTIONS]", "", textwrap.fill(f"{kind.question} {TERMS}", width)]
@@ -140,11 +140,10 @@ def _options(kind: type) -> Iterator[tuple[str, str]]:
     hints = get_type_hints(kind, include_extras=True)
     for parent in reversed(kind.__mro__[:-1]):
         try:
-            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
+            tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
         except (OSError, TypeError):  # a class without a file
             continue
-        body = tree.body if isinstance(tree, ast.ClassDef) else []
-        for part, after in pairwise([*body, ast.Pass()]):
+        for part, after in pairwise([*tree.body, ast.Pass()]):
             if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
                 continue
             name, extras = part.target.id, getattr(hints.get(part.target.id), "__metadata__", ())

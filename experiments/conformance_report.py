@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from diffusion_core.conformance import check, check_policy
 from diffusion_core.conformance.policy import CHECKS
-from experiments.console import Terminal, is_live
+from experiments.console import Terminal, progress_bar
 from experiments.user import imports, sampler_specs
 from experiments.user.imports import user_code_errors
 
@@ -59,7 +58,7 @@ class Entry:
 
     def prepare(self, budgets: Sequence[int] = ()) -> Callable[[], Any]:
         """What gives the verdict. ValueError if a function cannot be found."""
-        options = {name: value for name, value in self.options.items() if value}
+        options = {name: value for name, value in self.options.items() if value not in (None, "", ())}
         if self.kind == "policy":
             options |= {name: _function(options[name]) for name in options.keys() - {"noise", "accept"}}
             if "replay" in options:
@@ -119,7 +118,7 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
         ValueError: a check failed, or others wrote into the folder.
         SystemExit: it was interrupted after the first verdict.
     """
-    began, out, console = time.time(), place.absolute(), Terminal()  # wherever code of the user's goes
+    began, out = time.time(), place.absolute()  # wherever code of the user's goes
     checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
     if out.exists():
         from experiments.run import result_folder  # it imports pandas and more: otherwise after the verdict
@@ -128,12 +127,10 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = list[Any](), list[float]()
     failure: BaseException | None = None
-    columns = (BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=console, transient=True, disable=not is_live(console)) as bar:
-        line = bar.add_task("", total=len(entries))
+    with progress_bar(len(entries)) as step:
         for entry, check in zip(entries, checks, strict=True):
             start = time.process_time()
-            bar.update(line, completed=len(verdicts), description=entry.title)
+            step(entry.title)
             try:
                 verdicts.append(check())
             except (KeyboardInterrupt, ValueError) as error:

@@ -15,10 +15,10 @@ PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
     "lines outside tests": 23_295,
     "lines of code outside tests": 13_897,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 16_691,
+    "lines of tests": 16_687,
     "classes outside tests": 192,
     "files outside tests": 171,
-    "words of docs": 30_342,
+    "words of docs": 30_341,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

@@ -1,4 +1,4 @@
-"""The time that a network is told: a number that stands for the noise level.
+"""The time that a network receives: a number that stands for the noise level.
 
 Here `sigma` is in units of the network's own images: the noise's standard deviation over the factor of the clean image.
 Each kind of time has `time(sigma)`, on tensors float64 (B,), and `span`, the smallest and the largest sigma that the

@@ -43,8 +43,11 @@ def check(
 
     Raises:
         ValueError: the sampler or the reference returns something other than samples; impulses cannot measure both of
-            them; the budgets do not suffice.
+            them; the budgets do not suffice; the order or a budget is below 1.
     """
+    for name, values in {"order": [1 if order is None else order], "budgets": budgets or BUDGETS}.items():
+        if min(values) < 1:
+            raise ValueError(f"{name}={min(values)}: it must be at least 1")
     fewest, with_generator = min(budgets or BUDGETS), independence.takes_generator(sampler)
     sampler = _validate(sampler, "sampler")
     few = partial(sampler, data, fewest)
@@ -127,7 +130,7 @@ def _converge(
         return verdict
     verdict = judge(moments, data, order, "impulses", exact=True)
     if budgets is None and (verdict.kind == "undecided" or convergence.is_falling(verdict)):
-        more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not do so many
+        more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not support that many
         if more and np.isfinite(more[0].std).all():
             verdict = judge([*moments, *more], data, order, "impulses", exact=True)
     if budgets is None and verdict.kind in ("right", "order lost", "undecided"):

@@ -140,7 +140,7 @@ def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
     """What a network would return at a time t: it knows nothing of the scheduler but t."""
     config, name = scheduler.config, type(scheduler).__name__
     unknown = ValueError(
-        f"what the network of {name} is told, or predicts, is not known here; to check it, write a function "
+        f"what the network of {name} receives or predicts is unknown here; to check it, write a function "
         "sampler(denoiser, n_steps, noise) that loops over its timesteps as `run` of `diffusers` in "
         "diffusion_core/conformance/wrappers.py does, with the right method of the denoiser"
     )

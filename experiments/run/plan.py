@@ -96,7 +96,7 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
     """What samples are compared with: the data, or --images, or latents of the data as the network decodes them."""
     pretrained = network if isinstance(network, Pretrained) else None
     if study.images is not None and not pretrained:
-        raise ValueError(f"images={study.images!r}: only a network from elsewhere decodes its samples; use --data")
+        raise ValueError(f"images={study.images!r}: only a pretrained network decodes its samples; use --data")
     real = data_of(images or data)
     points = isinstance(real, Values) and real.are_points
     latents = isinstance(real, Values) and not points

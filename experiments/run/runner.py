@@ -25,7 +25,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from experiments.console import Terminal, duration, status_line
+from experiments.console import Terminal, duration, plural, status_line
 from experiments.entrypoint import INTERRUPT
 from experiments.run import stages
 from experiments.run.cache import PAUSE, Cache, CacheError, LockedError
@@ -100,11 +100,13 @@ class Runner:
                 else:
                     _real_images(runs, cache, show)
                 if workers > 1:
+                    show(f"in {workers} processes")
                     failed = in_processes(tasks(runs, checks, workers, stages.score, until, self.logs), cache, made)
                     failed = lost_runs(runs, cache, until) | failed
                 elif not cluster:
                     if together > 1:  # a failure is met again below
                         trained = _one_per_network(runs)
+                        show(f"training {plural(len(missing['networks']), 'network')}, {together} at a time")
                         in_processes(tasks(trained, [], together, _make_network, until, None), cache, made)
                     failed = self._here(runs, checks, until, on_network, count_in(made, 0), show)
         except KeyboardInterrupt:

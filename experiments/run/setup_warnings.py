@@ -124,7 +124,7 @@ def _data_warnings(reference: Reference) -> Iterator[str]:
 
 
 def _network_warnings(config: Pretrained, runs: Sequence[Run], cache: Cache) -> Iterator[str]:
-    """What `check` doubts about a network from elsewhere, asked once, and levels of its runs that it does not know.
+    """What `check` doubts about a pretrained network, asked once, and levels of its runs that it does not know.
 
     ValueError if it answers differently in a batch as large as those of the runs, or after more calls.
     """
@@ -154,7 +154,7 @@ def _network_warnings(config: Pretrained, runs: Sequence[Run], cache: Cache) -> 
 
 
 def check_command(config: Pretrained) -> str:
-    """The command that shows more about a network from elsewhere."""
+    """The command that shows more about a pretrained network."""
     words = ["--network", config.source]
     if config.label is not None:
         words += ["--label", str(config.label)]

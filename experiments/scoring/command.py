@@ -66,7 +66,7 @@ class Score:
     """Images that can fail together, such as a prompt or a batch; each image alone without it. folder; a pattern of
     names, "{prompt}-{seed}.png"; or FILE.csv[:COLUMN]."""
     crops: int = 0
-    """With --margin: so many crops of each image in full resolution are compared too; features see it reduced."""
+    """With --margin: number of full-resolution crops per image to compare as well, since features see it reduced."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
     """Folder of the result."""
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")

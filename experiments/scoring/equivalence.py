@@ -78,7 +78,7 @@ class Harmless:
     n: int  # pairs of images
     n_units: int  # prompts, or pairs where there are none
     unchanged: int  # pairs of equal images
-    at_best: float  # the smallest share that so many can show
+    at_best: float  # the smallest share that this many can show
     pairs: str  # how they are paired: names, order or none
     needed: int | None  # pairs of images that would decide, if they do not and a number would
     worst: tuple[tuple[str, float], ...]  # the pairs furthest apart, and their shares of all squared distances
@@ -140,7 +140,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
             them each image is taken to fail alone.
         reference: real images; the distances of both to them are then measured too. They do not decide.
-        crops: so many crops of 64x64 pixels of each image are compared too.
+        crops: number of crops of 64x64 pixels of each image that are compared too.
 
     Raises:
         ValueError: as in `compare`; the margin is no share; groups do not suit the images; both sets are one folder or

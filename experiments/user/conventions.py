@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from diffusion_core import adapters
 from diffusion_core.adapters import Adapter, FlowTime, LogSigma, Sigma, TableTime, Time
+from diffusion_core.adapters.adapter import OF_PROCESS
 from diffusion_core.data.dataset import Images
 
 Change = Callable[[Tensor], Tensor]
@@ -22,7 +23,7 @@ Read = Callable[[Adapter], Adapter]
 Rows = Iterable[tuple[str, Read]]  # what to write instead, and the adapter read so
 RANGES = ((-0.5, 0.5), (-1.0, 1.0), (0.0, 1.0))  # values of black and of white that networks are trained on
 MNIST = (-0.1307 / 0.3081, (1 - 0.1307) / 0.3081)  # the same for pixels standardised as torchvision's example does
-RETURNS = {"vp": ("eps", "v", "x0"), "edm": ("eps", "x0"), "flow": ("eps", "velocity", "x0")}  # as users name them
+RETURNS = {process: sorted({*names} - {"velocity to data"}) for process, names in OF_PROCESS.items()}  # as users type
 TRAINING_STEPS = 1000  # of a discrete VP process, and the factor of times that count to 1000
 FEWEST_STEPS = 50  # of a table that other tables are compared with
 OFFSET = 0.02  # of a time that is a little wrong, as a share of its range
@@ -114,7 +115,7 @@ def _ranges(model: Adapter) -> Rows:
 
 
 def _times(model: Adapter) -> Rows:
-    """Other times, and changes of the time that the network is told."""
+    """Other times, and changes of the time that the network receives."""
     now = model.convention.time
     table = now if isinstance(now, TableTime) else None
     n = len(table.sigmas) if table else TRAINING_STEPS

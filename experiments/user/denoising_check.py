@@ -1,4 +1,4 @@
-"""Whether a network from elsewhere denoises as it should: its error at ten noise levels, and likely causes of doubt.
+"""Whether a pretrained network denoises as it should: its error at ten noise levels, and likely causes of doubt.
 
 `network_fingerprint` refuses models that cannot be used at all. What is found here are doubts: the model runs, but it
 may have been wrapped wrongly, and then every result about it would be wrong without an error.
@@ -58,7 +58,7 @@ class Level:
     error: float  # of the model
     linear: float  # of the best linear predictor
     trained: float | None  # of a well-trained network, for data that we know
-    time: float | None  # what the network is told, if it is known
+    time: float | None  # what the network receives, if it is known
     known: bool  # whether the network's table or time reaches this level
 
     @property
@@ -287,7 +287,7 @@ class Search:
         """Whether it is clearly better over all levels, and clearly worse at none.
 
         One that gains much, or repairs levels that are doubtful as the model is, may be worse at others, within limits:
-        a time that is told a little late is better at some levels by chance.
+        a time that is a little late is better at some levels by chance.
         """
         gain = self._gain(candidate, than)
         worse = _is_clear(-gain) & ~candidate.limited

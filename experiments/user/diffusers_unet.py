@@ -180,7 +180,7 @@ def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
         only = "only variance-preserving schedulers such as DDPMScheduler can be used"
         raise ValueError(f"{folder.root}: {name} has no alphas_cumprod; {only}")
     if options.get("timestep_type") == "continuous" and prediction == "v_prediction":
-        of = "timestep_type='continuous' with prediction_type='v_prediction', so its network is told ln(sigma) / 4"
+        of = "timestep_type='continuous' with prediction_type='v_prediction', so its network receives ln(sigma) / 4"
         only = "only networks that are told the index in a table can be used"
         raise ValueError(f"{folder.root}: its scheduler has {of}; {only}")
     if options.get("use_flow_sigmas"):

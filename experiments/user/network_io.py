@@ -1,7 +1,7 @@
 """What a network works on: the shape of its x, and how x becomes what is compared with real images; and what it is.
 
 Shape and images are those of the data, unless the network says otherwise, as adapters do: `decode(x)` gives images
-uint8 (n, C, H, W), and `shape` is a tuple. A network from elsewhere is identified by its parameters and its outputs on
+uint8 (n, C, H, W), and `shape` is a tuple. A pretrained network is identified by its parameters and its outputs on
 a fixed batch, in addition to its files: what these load, import or read may change.
 """
 

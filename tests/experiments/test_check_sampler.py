@@ -239,6 +239,8 @@ def test_a_list_with_a_wrong_field_is_refused_before_the_work(
         (("mine:raises", *FEW), "mine:raises: KeyError: 'sigma'"),
         (("absent.toml",), "absent.toml: no list of "),
         (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
+        (("mine:right", "--order", "0"), "mine:right: order=0: it must be at least 1"),
+        (("mine:right", "--budgets", "50", "-1"), "mine:right: budgets=-1: it must be at least 1"),
         (("--policy", "mine:absent"), "module mine has no attribute 'absent'"),
         (("--policy", "mine:raises"), "mine:raises: KeyError: 'sigma'"),
         (("--policy", "mine:step", "--levels", "mine:raises"), "mine:step, raises: TypeError"),

@@ -124,12 +124,6 @@ def test_help_imports_nothing_heavy_and_appears_at_once() -> None:
     assert heavy == "[]" and float(seconds) < 1
 
 
-def test_a_reader_who_leaves_early_gives_no_traceback() -> None:
-    line = f"{sys.executable} -m experiments beta --help | head -1"
-    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.startswith("usage: ") and done.stderr == ""
-
-
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(number: str) -> None:
     """An exception there would abort inside a library's C++ code, so the handler ends the process itself."""

@@ -240,7 +240,7 @@ def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
         (lambda: wrappers.diffusers("DDIM"), "diffusers:DDIM: there is no such scheduler"),
         (lambda: wrappers.diffusers("DDIMScheduler", et=1), "diffusers:DDIMScheduler: et: it has no such option"),
         (lambda: check(wrappers.diffusers("CMStochasticIterativeScheduler"), budgets=FEW),
-         "is told, or predicts, is not known here; to check it, write a function sampler"),
+         "receives or predicts is unknown here; to check it, write a function sampler"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_checked_is_named(act: Callable[[], object], message: str) -> None:

@@ -304,7 +304,7 @@ CLASSES = "num_class_embeds"
          None, "diffusers cannot make its scheduler: NotImplementedError: steep is not implemented"),
         (SCHEDULER, {"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous",
                      "prediction_type": "v_prediction"},
-         None, r"'continuous' with prediction_type='v_prediction', so its network is told ln\(sigma\) / 4"),
+         None, r"'continuous' with prediction_type='v_prediction', so its network receives ln\(sigma\) / 4"),
         (SCHEDULER, {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
          None, "use_flow_sigmas=True, so its network is one of a flow"),
         (UNET, {"_class_name": "UNet2DConditionModel"},
