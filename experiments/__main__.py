@@ -20,6 +20,10 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.check_sampler",
         "Is a sampler right, if its network is exact? check-sampler my_file:sampler",
     ),
+    "levels": (
+        "experiments.levels",
+        "Which noise levels does a sampler visit? levels my_file:sampler --steps 4 8 28",
+    ),
     "score": (
         "experiments.scoring.command",
         "Which of these images are nearest to real ones? With intervals: score REAL A B",

@@ -110,6 +110,23 @@ def quality(rows: pd.DataFrame, name: str, unit: str) -> Plot:
     return Plot("quality", "Quality against evaluations", networks, canvas)
 
 
+def levels(rows: pd.DataFrame) -> Plot:
+    """The levels of each ladder at the largest number of steps, by evaluation; the named form as a line."""
+    canvas = Canvas(figsize=(WIDTH, 2.3))
+    ax = canvas.subplots()
+    rows = rows[rows["n_steps"] == rows["n_steps"].max()]
+    rows = rows.assign(sigma=rows["sigma"].clip(1e-4, 1e4), ladder=rows["ladder"].map(lambda name: name[-60:]))
+    for (name, group), color in zip(rows.groupby("ladder", sort=False), sns.color_palette("colorblind"), strict=False):
+        line = "-" if group["form"].iloc[0] else ""
+        ax.plot(group["step"], group["sigma"], line, marker=".", color=color, label=name, linewidth=0.7)
+    ax.set(yscale="log", xlabel="evaluation", ylabel="noise level sigma")
+    plain_ticks(ax.yaxis)
+    canvas.legend(loc="outside upper left")
+    sns.despine(ax=ax)
+    text = "A dot per network evaluation. A line joins the levels of a ladder that is known; sigma above 10,000 is cut."
+    return Plot("levels", f"The levels with {rows['n_steps'].max():.0f} steps", text, canvas)
+
+
 def errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
     """The error at each noise level: its ratio to that of the first setting, above the densities of the levels.
 

@@ -18,7 +18,7 @@ from reports.results import read
 from reports.schema import NO_DIFFERENCE
 
 PAGES = {  # experiment -> module of its page
-    **{name: name for name in ("beta", "harmless", "run", "score")},
+    **{name: name for name in ("beta", "harmless", "levels", "run", "score")},
     **dict.fromkeys(("check_policy", "check_sampler"), "conformance"),
     **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
 }

@@ -55,6 +55,9 @@ class Oracle:
         x0, score = self._estimates(x, t, 1 - t)
         return -score * _level(t, x) - x0
 
+    def follow(self, scheduler: object, mu: float | None = None) -> None:
+        """Is called with the scheduler of diffusers that asks, after set_timesteps; `find_levels` reads its config."""
+
     def _estimates(self, x: Tensor, s: Level, a: Level) -> tuple[Tensor, Tensor]:
         """E[x0 | x] and the score, computed in float64, in the dtype of x."""
         y, s, a = x.double(), _level(s, x), _level(a, x)

@@ -126,6 +126,7 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
     def run(denoiser: Oracle, n_steps: int, noise: Tensor, step: dict[str, Any]) -> Tensor:
         scheduler = deepcopy(made())
         scheduler.set_timesteps(n_steps, **times)
+        denoiser.follow(scheduler, times.get("mu"))
         predict = _prediction(scheduler)
         x = noise * float(getattr(scheduler, "init_noise_sigma", 1.0))
         for t in scheduler.timesteps:

@@ -1,0 +1,296 @@
+"""Ladders that are known in closed form, and what known mistakes make of them: one hypothesis each.
+
+Levels are log_sigma = ln(s / a) of x = a x0 + s z, in flow matching the logit of t. A hypothesis is spelt as our
+commands spell a ladder: `flow(shift=3, end=1/n)` has n levels, and 0 follows the last one.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from diffusion_core.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
+from diffusion_core.schedules import karras
+
+Array = NDArray[np.float64]
+N_TRAIN = 1000  # times of training
+USUAL_SHIFTS, RHOS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0), (7.0, 5.0, 3.0)
+FAR = 20.0  # log_sigma of pure noise
+LARGE = 0.01  # in log_sigma: more is a fault where times are rounded
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A ladder: how it is spelt, its levels, what is wrong with it, how many of its numbers come from the levels.
+
+    `own_ends`: its ends come from the levels, so any other name says more.
+    """
+
+    spelling: str
+    log_sigmas: Array
+    fault: str = ""
+    free: int = 0
+    own_ends: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a ladder beside its levels: nothing, of a list or a function.
+
+    Args:
+        tables: name of the betas -> (N,) log_sigma at the N times of training.
+        shift: of flow matching; if it is `dynamic`, exp(mu), and None without mu.
+        ends: sigma_max, sigma_min and rho of a Karras ladder.
+        terminal: t of the last level, to which a flow's ladder is stretched.
+        sigmas: levels that the scheduler itself works with, falling, in log_sigma.
+    """
+
+    tables: Mapping[str, Array] = field(default_factory=dict)
+    shift: float | None = None
+    dynamic: bool = False
+    ends: tuple[float, float, float] | None = None
+    terminal: float | None = None
+    sigmas: Array | None = None
+
+
+def logit(t: Array | float) -> Array:
+    """log_sigma of flow matching at t."""
+    t = np.clip(np.asarray(t, np.float64), 1e-12, 1 - 1e-12)
+    return np.log(t / (1 - t))
+
+
+def shift_times(t: Array | float, shift: float) -> Array:
+    """s t / (1 + (s - 1) t). Source: Esser et al. 2024, arXiv 2403.03206, Eq. 23."""
+    return shift * np.asarray(t, np.float64) / (1 + (shift - 1) * np.asarray(t, np.float64))
+
+
+def _cosine(start: float, end: float, n: int) -> Array:
+    """Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17."""
+    f = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * math.pi / 2) ** 2
+    return np.minimum(1 - f[1:] / f[:-1], 0.999)
+
+
+def _scaled_linear(start: float, end: float, n: int) -> Array:
+    return np.linspace(start**0.5, end**0.5, n) ** 2
+
+
+BETAS: Mapping[str, Callable[[float, float, int], Array]] = {  # by diffusers' beta_schedule: first, last, number
+    "linear": np.linspace, "scaled_linear": _scaled_linear, "squaredcos_cap_v2": _cosine,
+}  # fmt: skip
+
+
+def make_table(betas: Array, zero_snr: bool = False) -> Array:
+    """log_sigma at each time. `zero_snr`: rescaled to end without signal, Lin et al. 2024, 2305.08891, Algorithm 1."""
+    abar = np.cumprod(1 - np.asarray(betas, np.float64))
+    if zero_snr:
+        root = np.sqrt(abar)
+        abar = ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
+    with np.errstate(divide="ignore"):
+        return np.log((1 - abar) / abar) / 2
+
+
+@cache
+def usual_tables() -> Mapping[str, Array]:
+    """The tables that most networks are trained on."""
+    betas = {
+        "linear": np.linspace(1e-4, 0.02, N_TRAIN), "scaled_linear": _scaled_linear(0.00085, 0.012, N_TRAIN),
+        "linear 0.00085 to 0.012": np.linspace(0.00085, 0.012, N_TRAIN), "cosine": _cosine(0, 0, N_TRAIN),
+    }  # fmt: skip
+    tables = {
+        f"{name}{', zero SNR' * zero}": make_table(of, zero) for zero in (False, True) for name, of in betas.items()
+    }
+    return tables | {"geometric 0.02 to 10": np.linspace(math.log(0.02), math.log(10), N_TRAIN)}
+
+
+def list_hypotheses(log_sigmas: Array, n_steps: int, facts: Facts) -> list[Hypothesis]:
+    """Every ladder with as many levels as `log_sigmas` (K,), the right ones first; n_steps were asked for.
+
+    A form has three levels more than numbers that come from the levels. Otherwise it would fit by chance.
+    """
+    k = len(log_sigmas)
+    known = [*_ladders_with_known_ends(log_sigmas, facts), *_flows(log_sigmas, facts), *_tables(k, n_steps, facts)]
+    every = [*sorted(known, key=lambda one: bool(one.fault)), *_ladders_with_own_ends(log_sigmas)]
+    return [one for one in every if one.free == 0 or k >= one.free + 3]
+
+
+def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
+    """Ladders of flow matching. A shift that is not known is solved: it adds ln(shift) to every level."""
+    k, free = len(log_sigmas), int(facts.shift is None)
+    for ends, t, ends_fault in (
+        ("end=1/n", np.linspace(1, 1 / k, k), ""),
+        (f"end=1/{N_TRAIN}", np.linspace(1, 1 / N_TRAIN, k), ""),
+        (f"end=1/{N_TRAIN}, without the last of n + 1", np.linspace(1, 1 / N_TRAIN, k + 1)[:-1], ""),
+        ("start=0.999, end=1/n", np.linspace(0.999, 0, k + 1)[:-1], ""),
+        ("end=2/(n + 1)", np.linspace(1, 0, k + 2)[:-2], "the last step is twice as long: one step too few"),
+    ):
+        inner = (t < 1) & (np.abs(log_sigmas) < FAR)
+        solved = float(f"{math.exp(np.median((log_sigmas - logit(t))[inner])):.4g}") if inner.any() else 1.0
+        for shift in dict.fromkeys((facts.shift or solved, 1.0, solved)):
+            times, spelling = shift_times(t, shift), f"flow(shift={shift:.4g}, {ends})"
+            fault = ends_fault or _explain_shift(shift, facts)
+            yield Hypothesis(spelling, logit(times), fault, free)
+            if facts.terminal:
+                stretched = 1 - (1 - times) * (1 - facts.terminal) / (1 - times[-1])
+                yield Hypothesis(f"{spelling}, stretched to {facts.terminal:g}", logit(stretched), fault, free)
+        for shift in (facts.shift,) if facts.shift else USUAL_SHIFTS:
+            fault = ends_fault or _explain_shift(shift, facts)
+            yield from _in_whole_times(f"flow(shift={shift:.4g}, {ends})", shift_times(t, shift), fault)
+    yield from _flows_with_own_end(log_sigmas, facts)
+
+
+def _explain_shift(shift: float, facts: Facts) -> str:
+    """What is wrong with a shift, from what is known."""
+    if facts.shift is None:
+        return "mu is missing" if facts.dynamic and shift == 1 else ""
+    if shift == facts.shift:
+        return ""
+    if math.isclose(shift, facts.shift**2, rel_tol=1e-3):
+        return f"shift {facts.shift:.4g} is applied twice"
+    return f"shift {facts.shift:.4g} is missing" if shift == 1 else f"shift is {shift:.4g}, not {facts.shift:.4g}"
+
+
+def _in_whole_times(spelling: str, times: Array, fault: str) -> Iterator[Hypothesis]:
+    """Times rounded or cut to whole ones of N_TRAIN. A float just below a whole time may be cut to the one before."""
+    exact = times * N_TRAIN
+    for verb, whole in (("rounded", np.round(exact)), *(("cut", np.floor(exact + off)) for off in (0, 1e-6, -1e-6))):
+        whole = logit(np.minimum(whole, N_TRAIN) / N_TRAIN)
+        error = _explain_rounding(f"times are {verb} to whole ones", (whole - logit(times))[1:], 2)
+        yield Hypothesis(f"{spelling}, times {verb} to whole ones", whole, fault or error)
+
+
+def _explain_rounding(words: str, errors: Array, first: int = 1) -> str:
+    """The words with the largest error in log_sigma and its step, if it is large. `first`: the step of errors[0]."""
+    off = np.abs(errors)
+    at = int(off.argmax()) if len(off) else 0
+    return f"{words}: {100 * math.expm1(off[at]):.2g} % off at step {at + first}" if off.max(initial=0) > LARGE else ""
+
+
+def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
+    """Flow ladders whose last time was shifted before all were, and those with any other last time.
+
+    With t even from 1 to x in K levels, sigma_i = A / i - shift with A = shift (K - 1) / (1 - x): linear in both.
+    """
+    k = len(log_sigmas)
+    shifts = [facts.shift] if facts.shift else []
+    if k > 2:
+        i, sigma = np.arange(1, k), np.exp(np.minimum(log_sigmas[1:], FAR))
+        (a, shift), *_ = np.linalg.lstsq(np.stack([1 / i, -np.ones(k - 1)], axis=1) / sigma[:, None], np.ones(k - 1))
+        if 0.05 < shift < 100 and a > shift * (k - 1):
+            shifts += [float(f"{shift:.3g}"), round(shift)]
+            last = 1 - shift * (k - 1) / a
+            times = shift_times(np.linspace(1, last, k), shift)
+            yield Hypothesis(f"flow(shift={shift:.4g}, end={last:.3g})", logit(times), free=2, own_ends=True)
+    for shift in {*shifts} - {0, 1}:
+        once = float(shift_times(1 / N_TRAIN, shift))
+        twice = f"(last t {float(shift_times(once, shift)):.4g}, once: {once:.4g})"
+        levels = logit(shift_times(np.linspace(1, once, k), shift))
+        fault = f"shift {shift:.4g} is applied twice at its end {twice}"
+        yield Hypothesis(f"flow(shift={shift:.4g}, end={once:.4g})", levels, fault)
+
+
+def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str, Array]]:
+    """Falling times of a table, k of them: name, what follows the betas, times."""
+    for m in dict.fromkeys((k, n_steps, k + 1, n_steps + 1)):
+        if k <= m <= n_table:
+            part = "" if m == k else f", without the last of {m}" if m == k + 1 else f", the first {k} of {m}"
+            even, leading = np.linspace(0, n_table - 1, m)[::-1], (np.arange(m) * (n_table // m))[::-1]
+            cut = n_table - 1 - np.floor(np.linspace(0, n_table, m, endpoint=False))
+            for name, how, times in (
+                ("ddpm-leading", "", leading),
+                ("ddpm-leading", ", one time later", np.minimum(leading + 1, n_table - 1)),
+                ("ddpm-trailing", "", np.round(np.arange(n_table, 0, -n_table / m)) - 1),
+                ("ddpm-trailing", ", cut to whole times", cut),
+                ("ddpm-linspace", "", np.round(even)),
+                ("ddpm-linspace", ", between whole times", even),
+                ("ddpm-linspace", ", cut to whole times", np.floor(even)),
+            ):
+                yield name, how + part, times[:k]
+
+
+def _tables(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
+    """Even times of a table of betas, and the nearest whole times to the levels of another ladder between its ends."""
+    own = facts.tables
+    for betas, table in {**own, **{name: usual for name, usual in usual_tables().items() if name not in own}}.items():
+        fault = f"its betas are {betas}, where its config has {next(iter(own))}" if own and betas not in own else ""
+        places = np.arange(len(table))
+        for name, how, times in _spaced_times(k, n_steps, len(table)):
+            yield Hypothesis(f"{name}(betas={betas}){how}", np.interp(times, places, table), fault)
+        for name, how, times in _spaced_times(k + 1, n_steps, len(table)):
+            if "of" not in how:
+                error = fault or "the first level is missing: one step too few"
+                levels = np.interp(times, places, table)[1:]
+                yield Hypothesis(f"{name}(betas={betas}){how}, without the first", levels, error)
+        if fault:
+            continue
+        inside = table[np.isfinite(table)]
+        for spelling, levels in _between(k, math.exp(inside[-1]), math.exp(inside[0])):
+            spelling = f"{spelling[:-1]}, betas={betas})"
+            whole = np.interp(np.round(np.interp(levels, inside, np.arange(len(inside)))), places, table)
+            error = _explain_rounding("levels are rounded to whole times", whole - levels)
+            yield from (Hypothesis(spelling, levels), Hypothesis(f"{spelling}, in whole times", whole, error))
+
+
+def _between(k: int, sigma_max: float, sigma_min: float, *rhos: float) -> Iterator[tuple[str, Array]]:
+    """Ladders between two ends; the Karras ladders with `rhos` come last."""
+    if not 0 < sigma_min < sigma_max < math.exp(FAR) or k < 3:
+        return
+    ends = f"sigma_max={sigma_max:.4g}, sigma_min={sigma_min:.4g})"
+    yield f"geometric({ends}", np.linspace(math.log(sigma_max), math.log(sigma_min), k)
+    yield f"linear({ends}", np.log(np.linspace(sigma_max, sigma_min, k))
+    for name, a, b in (("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)):
+        share = stats.beta.ppf(1 - np.linspace(0, 1, k), a, b)
+        yield f"{name}({ends}", np.log(sigma_min + share * (sigma_max - sigma_min))
+    for rho in (*RHOS, *rhos):
+        yield f"karras(rho={rho:.4g}, {ends}", np.log(karras(k - 1, sigma_max, sigma_min, rho=rho))
+
+
+def _ladders_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
+    """The Karras ladder of the config, or ours, and ours raised by churn (arXiv 2206.00364, Algorithm 2)."""
+    if (k := len(log_sigmas)) < 2:
+        return
+    sigma_max, sigma_min, rho = facts.ends or (SIGMA_MAX, SIGMA_MIN, 7.0)
+    levels = np.log(karras(k - 1, sigma_max, sigma_min, rho=rho))
+    spelling = f"karras(rho={rho:g}, sigma_max={sigma_max:g}, sigma_min={sigma_min:g})"
+    yield Hypothesis(spelling, levels)
+    raised = log_sigmas - levels
+    top, n_raised = raised.max(), int((raised > LARGE).sum())
+    if k > 3 and LARGE < top < math.log(2.5) and np.minimum(np.abs(raised), np.abs(raised - top)).max() < 1e-3:
+        spelling = f"{spelling}, raised {math.exp(top):.4g} times at {n_raised} of {k} (churn)"
+        yield Hypothesis(spelling, log_sigmas, free=1)
+
+
+def _ladders_with_own_ends(log_sigmas: Array) -> Iterator[Hypothesis]:
+    """Ladders between the first and the last of the levels; rho is solved at the middle one."""
+    k, ends, rhos = len(log_sigmas), np.exp(np.clip(log_sigmas[[0, -1]], -FAR, FAR)).tolist(), ()
+    if k > 5 and ends[0] > ends[1]:
+
+        def miss(rho: float) -> float:
+            return math.log(karras(k - 1, *ends, rho=rho)[k // 2]) - log_sigmas[k // 2]
+
+        rhos = (optimize.brentq(miss, 1.001, 50),) if miss(1.001) * miss(50) < 0 else ()
+    for at, (spelling, levels) in enumerate(_between(k, *ends, *rhos)):
+        yield Hypothesis(spelling, levels, free=2 + (at == 4 + len(RHOS)), own_ends=True)
+
+
+def parse(spelling: str) -> tuple[str, dict[str, str]]:
+    """Name and options of a spelling, as text: "flow", {"shift": "3", "end": "1/n"}."""
+    name, _, rest = spelling.partition("(")
+    pairs = (part.partition("=") for part in rest.rpartition(")")[0].split(",") if "=" in part)
+    return name.partition(";")[0].strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}
+
+
+def fits_spelling(name: str, expect: str) -> bool:
+    """Whether a spelling says what another one says; what that leaves out may be anything."""
+    (kind, options), (meant, asked) = parse(name), parse(expect)
+
+    def equal(one: str, other: str) -> bool:
+        try:
+            return math.isclose(float(one), float(other), rel_tol=1e-3)
+        except ValueError:
+            return one == other
+
+    return kind == meant and all(equal(options.get(key, ""), value) for key, value in asked.items())

@@ -1,0 +1,216 @@
+"""`python -m experiments levels LADDER`: which noise levels does a sampler visit, in how many evaluations?
+
+Prints the ladder in closed form for each number of steps, and writes a report. Exit status 1 if something is wrong.
+"""
+
+import json
+import math
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from diffusion_core.conformance import Levels
+    from reports.page import Page
+
+HELP = """Which noise levels does a sampler visit? It runs once with an exact denoiser that writes them down.
+
+Prints, for each number of steps, the network evaluations, the first and the last level, and every ladder in closed form
+that fits to 0.1 % at all levels. `flow(shift=3, end=1/n)` has n levels, t from 1 to 1/n before the shift; then 0
+follows. Says what is wrong ("shift 3 is applied twice"), and the first step at which a second ladder differs.
+
+Ladders:
+  my_file:sampler, "diffusers:NAME(...)", ...      what check-sampler takes; see its --help
+  "karras(rho=7)", "flow(shift=3)", ...            a noise schedule of this package
+  log.txt, levels.json                             a printed list: sigmas, times of flow matching from 1 or 1000 to 0,
+                                                   or pairs [a, s] of x = a x0 + s z
+
+Examples:
+  levels "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)" --steps 4 8 28     # is its shift applied twice?
+  levels my_file:sampler "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)"    # do these two visit the same levels?
+  levels log.txt --expect "flow(shift=3, end=1/n)"                               # is it the ladder that I meant?
+  levels "karras(rho=7)" --law "log-normal(-0.507, 1.2)"                         # how often did training see them?
+
+Exit status: 0 if nothing is wrong, 1 if something is or two ladders differ, 2 for invalid arguments."""
+NUMBER = r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+UNITS = {"sigma": 1, "t": 1, "time": 1000}  # of a list: sigma, or t from `UNITS` to 0
+LARGEST = 27.0  # log_sigma that is printed: t = 1
+Found = dict[str, "list[Levels]"]
+
+
+@dataclass(frozen=True)
+class LevelsOptions:
+    """Whose levels."""
+
+    ladders: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LADDER [LADDER]")]
+    """One ladder, or two to compare, spelt as above."""
+    steps: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")] = (4, 8, 28)
+    """Numbers of steps. A list has its own."""
+    expect: Annotated[str, tyro.conf.arg(metavar="LADDER", help_behavior_hint="(default: any)")] = ""
+    """Ladder that is meant, as it would be printed; what it leaves out may be anything."""
+    law: Annotated[str, tyro.conf.arg(metavar="LAW", help_behavior_hint="(default: none)")] = ""
+    """Noise distribution of training, in the unit of the levels: prints the share between neighbouring levels."""
+    reading: Literal["any", "sigma", "t", "time"] = "any"
+    """Meaning of the numbers in a list: sigma, t from 1 to 0, or time from 1000 to 0."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/levels")
+    """Folder for the report."""
+
+
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Names ladders. Returns 0 if nothing is wrong, else 1. ValueError if there is no such ladder."""
+    began, options = time.time(), tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
+    if not 1 <= len(options.ladders) <= 2:
+        raise ValueError("ladders: name one, or two to compare; --help shows how they are spelt")
+    lists = {name: read_list(Path(name), options.reading, options.expect) for name in options.ladders if is_list(name)}
+    if lists:
+        options = replace(options, steps=tuple({levels.n_steps for levels in lists.values()}))
+    found = {name: [lists[name]] if name in lists else run_ladder(name, options) for name in options.ladders}
+    gap = find_gap(*found.values()) if len(found) == 2 else ""
+    page = write(options, found, gap, began)
+    for line in page.text:
+        print(line)
+    print(f"report:  {options.out / 'report.html'}")
+    right = not gap and all(levels.right for each in found.values() for levels in each)
+    if not sys.stdout.isatty():
+        names = {name: {levels.n_steps: levels.sentence for levels in each} for name, each in found.items()}
+        print(json.dumps({"levels": names, "right": right, "out": str(options.out)}))
+    return int(not right)
+
+
+def is_list(name: str) -> bool:
+    """Whether it is a file that lists levels."""
+    return Path(name).suffix in (".txt", ".json", ".csv", ".log") or Path(name).is_file()
+
+
+def run_ladder(name: str, options: LevelsOptions) -> "list[Levels]":
+    """The levels of a sampler or a noise schedule at each number of steps. ValueError if there is none, or it fails."""
+    from diffusion_core.conformance import find_levels
+    from diffusion_core.schedules import SCHEDULES
+    from experiments.user import parsing, sampler_specs
+    from experiments.user.imports import user_code_errors
+
+    if name.partition("(")[0] not in SCHEDULES:
+        sampler, _ = sampler_specs.named(name)
+    else:
+        kind, own = parsing.parse_schedule(name, data_std=1.0)
+        own = {"sigma_max": 160.0, "sigma_min": 0.004} | {key: value for key, value in own.items() if key != "end"}
+
+        def sampler(denoiser: Any, n_steps: int, noise: Any) -> Any:
+            return [denoiser.eps(noise, sigma) for sigma in SCHEDULES[kind](n_steps - 1, **own)][-1]
+
+    with user_code_errors(name):
+        return [find_levels(sampler, n_steps, options.expect) for n_steps in options.steps]
+
+
+def read_list(path: Path, reading: str = "any", expect: str = "") -> "Levels":
+    """The levels that a file lists, in the reading that fits best. ValueError if there are fewer than two numbers."""
+    from diffusion_core.conformance.levels import name_levels
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: it cannot be read: {error}") from None
+    inside = text[text.find("[") : text.rfind("]") + 1] or text  # a printed tensor also says its device
+    numbers = [(float(number), _half_unit(number)) for number in re.findall(NUMBER, inside)]
+    if len(numbers) < 2:
+        raise ValueError(f"{path}: it lists {len(numbers)} numbers; it must list the levels, as they were printed")
+    if re.match(r"\[\s*[\[(]", inside):  # pairs (a, s)
+        numbers = [(s / a if a else math.inf, 0.0) for (a, _), (s, _) in zip(numbers[::2], numbers[1::2], strict=False)]
+    values = [value for value, _ in numbers]
+    backwards, zeros = values[1] > values[0], values.count(0)
+    if backwards:
+        numbers.reverse()
+    likely = ("t", "sigma") if max(values) <= 1 else ("time", "sigma") if max(values) <= 1000 else ("sigma",)
+    faults = ["the levels rise: it runs backwards"] * backwards
+    faults += ["no 0 follows: the last step is missing"] if not zeros else [f"0 is there {zeros} times"] * (zeros > 1)
+    found = []
+    for kind in likely if reading == "any" else (reading,):
+        read = [_read(value / UNITS[kind], half / UNITS[kind], kind) for value, half in numbers if value > 0]
+        log_sigmas, rounding = zip(*read, strict=True)
+        levels = name_levels(log_sigmas, len(read), expect=expect, rounding=rounding)
+        note = f"the list is read as {kind if kind == 'sigma' else f't from {UNITS[kind]} to 0'}"
+        found.append(replace(levels, faults=(*faults, *levels.faults), notes=(note, *levels.notes)))
+    return min(found, key=lambda levels: (not levels.known, len(levels.faults)))
+
+
+def _half_unit(printed: str) -> float:
+    """Half a unit of the last digit of a printed number; 0 of a whole one."""
+    mantissa, _, exponent = printed.lower().partition("e")
+    return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])) if "." in mantissa or exponent else 0.0
+
+
+def _read(value: float, half: float, kind: str) -> tuple[float, float]:
+    """log_sigma of sigma or of t, and how far it is from that of a number that is printed in the same way."""
+    if kind == "sigma":
+        return math.log(value), half / value
+    t = min(value, 1 - 1e-12)
+    return math.log(t / (1 - t)), half / (t * max(1 - t, 1e-9))
+
+
+def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
+    """Where two ladders differ first, and by how much; "" if they agree at all levels."""
+    from diffusion_core.conformance.levels import ALMOST_PURE, TOLERANCE
+
+    for one, other in zip(first, second, strict=True):
+        for step, (a, b) in enumerate(zip(one.log_sigmas, other.log_sigmas, strict=False), 1):
+            if abs(a - b) > TOLERANCE and min(a, b) < ALMOST_PURE:
+                sigmas = f"sigma {math.exp(min(a, LARGEST)):.4g} and {math.exp(min(b, LARGEST)):.4g}"
+                return f"with {one.n_steps} steps they differ first at step {step}: {sigmas}"
+        if (counts := [len(one.log_sigmas), len(other.log_sigmas)])[0] != counts[1]:
+            return f"with {one.n_steps} steps they take {counts[0]} and {counts[1]} evaluations"
+    return ""
+
+
+def measure_shares(law: str, log_sigmas: Sequence[float]) -> list[float]:
+    """The shares of training noise above the first level, between neighbours, and below the last one."""
+    import torch
+
+    from experiments.user.parsing import parse_noise
+
+    grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
+    density = parse_noise(law, data_std=1.0).log_density(grid).exp()
+    below = torch.cumulative_trapezoid(density, grid)
+    places = ((torch.tensor(sorted(log_sigmas, reverse=True)).clamp(-19.99, 19.99) + 20) * 1000).round().long() - 1
+    edges = [1.0, *(below / below[-1])[places].tolist(), 0.0]
+    return [above - under for above, under in pairwise(edges)]
+
+
+def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page":
+    """Writes the tables, run.json and the report. Returns its page. ValueError if others wrote into the folder."""
+    from experiments.run import result_folder
+
+    rows, visited = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
+    for name, levels in ((name, levels) for name, each in found.items() for levels in each):
+        steps = {"ladder": name, "n_steps": levels.n_steps}
+        shares: Sequence[float | None] = [None] * (len(levels.log_sigmas) + 1)
+        if options.law:
+            shares = measure_shares(options.law, levels.log_sigmas)
+        sigmas = [math.exp(min(log_sigma, LARGEST)) for log_sigma in levels.log_sigmas]
+        rows.append(steps | {
+            "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1],
+            "form": " = ".join(levels.names) if levels.known else "", "faults": "; ".join(levels.faults),
+            "nearest": "" if levels.known else levels.sentence, "note": "; ".join(levels.notes),
+            "share_above": shares[0], "share_below": shares[-1],
+        })  # fmt: skip
+        visited += [
+            steps | {"step": step, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * log_sigma, "share": share}
+            for step, (sigma, log_sigma, share) in enumerate(zip(sigmas, levels.log_sigmas, shares[1:], strict=True), 1)
+        ]
+    names = " and ".join(found)
+    question = ("Which noise levels does {} visit?", "Do {} visit the same noise levels?")[len(found) - 1].format(names)
+    info = {"experiment": "levels", "preset": "", "question": question, "notes": [gap] if gap else []}
+    info |= {"wall_seconds": round(time.time() - began, 1)}
+    info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    with result_folder.lock_folder(options.out):
+        result_folder.remove_results(options.out)
+        result_folder.write_rows(options.out / "ladders.csv", rows)
+        result_folder.write_rows(options.out / "levels.csv", visited)
+        return result_folder.write(options.out, info)

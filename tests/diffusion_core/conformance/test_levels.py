@@ -1,0 +1,205 @@
+"""Ladders are named in closed form, planted faults are named, and right ladders have none."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from diffusion_core.conformance import assert_levels, find_levels, known_ladders, wrappers
+from diffusion_core.conformance.known_ladders import Facts, logit, shift_times
+from diffusion_core.conformance.levels import TOLERANCE, Levels, name_levels, read_config
+from diffusion_core.schedules import karras
+from experiments.levels import read_list
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+N = 28
+TABLES = known_ladders.usual_tables()
+LINEAR, SCALED = TABLES["linear"], TABLES["scaled_linear"]
+
+
+def even(n: int, last: float | None = None) -> np.ndarray:
+    return np.linspace(1, last or 1 / n, n)
+
+
+def leading(n: int, later: int = 0) -> np.ndarray:
+    return (np.arange(n) * (1000 // n))[::-1] + later
+
+
+def trailing(n: int) -> np.ndarray:
+    return (np.round(np.arange(1000, 0, -1000 / n)) - 1).astype(int)
+
+
+def sigmas(log_sigmas: np.ndarray) -> list[float]:
+    return np.exp(log_sigmas).tolist()
+
+
+def printed(folder: Path, values: object, expect: str = "", digits: int = 17) -> Levels:
+    """What `levels` says of a list that somebody printed."""
+    file = folder / "list.txt"
+    file.write_text(str([float(f"{value:.{digits}g}") for value in np.asarray(values).tolist()]))
+    return read_list(file, expect=expect)
+
+
+def of_config(levels: object, n_steps: int, name: str, **options: object) -> Levels:
+    """Levels of log_sigma in a loop over a scheduler whose config says something else, or the same."""
+    diffusers = pytest.importorskip("diffusers")
+    scheduler = getattr(diffusers, name)(**options)
+    facts = read_config(scheduler)
+    return name_levels(levels, n_steps, Facts(facts.tables, facts.shift, facts.dynamic))
+
+
+SHIFT3 = shift_times(even(N), 3)
+WRONG_LISTS = {
+    "shift 3 twice": ([*shift_times(SHIFT3, 3), 0], "flow(shift=3)", "shift 3 is applied twice"),
+    "shift 3 twice, to 1/1000": (
+        [*shift_times(shift_times(even(N, 0.001), 3), 3), 0], "flow(shift=3)", "shift 3 is applied twice"),
+    "shift 3 twice at its end": (
+        [*shift_times(even(N, float(shift_times(0.001, 3))), 3), 0], "", "shift 3 is applied twice at its end"),
+    "shift 12 twice at its end": (
+        [*shift_times(even(8, float(shift_times(0.001, 12))), 12), 0], "", "twice at its end (last t 0.126"),
+    "shift forgotten": ([*even(N), 0], "flow(shift=3)", "shift 3 is missing"),
+    "another shift": ([*shift_times(even(N), 5), 0], "flow(shift=3)", "shift is 5, not 3"),
+    "a shift almost right": ([*shift_times(even(N), 3.01), 0], "flow(shift=3)", "shift is 3.01, not 3"),
+    "last step twice as long": ([*shift_times(np.linspace(1, 0, N + 2)[:-2], 3), 0], "", "one step too few"),
+    "whole times": ([*np.floor(1000 * shift_times(even(N), 3.0)), 0], "", "to whole ones"),
+    "reversed": ([0, *SHIFT3[::-1]], "", "runs backwards"),
+    "0 behind a rising list": ([*SHIFT3[::-1], 0], "", "runs backwards"),
+    "0 missing": (SHIFT3, "", "no 0 follows"),
+    "0 twice": ([*SHIFT3, 0, 0], "", "0 is there 2 times"),
+    "ddim backwards": ([0, *sigmas(LINEAR[leading(8)])[::-1]], "", "runs backwards"),
+    "karras without 0": (karras(9, 80, 0.002), "", "no 0 follows"),
+    "karras with 0 twice": ([*karras(9, 80, 0.002), 0, 0], "", "0 is there 2 times"),
+    "another end than expected": ([*shift_times(even(N, 0.001), 3), 0], "flow(shift=3, end=1/n)", "expected flow"),
+    "another rho than expected": ([*karras(N, 80, 0.002, rho=6.9), 0], "karras(rho=7)", "expected karras(rho=7)"),
+    "few levels": ([*karras(3, 70, 0.03, rho=7), 0], "", "4 levels fit too many forms; ask for more steps"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_LISTS)
+def test_a_fault_of_a_list_is_named(case: str, tmp_path: Path) -> None:
+    values, expect, words = WRONG_LISTS[case]
+    levels = printed(tmp_path, values, expect)
+    assert words in "; ".join(levels.faults), levels.sentence
+    assert not levels.right
+
+
+DDIM = {"name": "DDIMScheduler"}
+WRONG_LOOPS = {
+    "one step too few": (logit(shift_times(even(7), 3)), 8, {"name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+                         "one step too few"),
+    "one step too many": (logit(shift_times(even(9), 3)), 8, {"name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0},
+                          "one step too many"),
+    "mu is missing": (logit(even(8)), 8, {"name": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True},
+                      "mu is missing"),
+    "betas of another table": (SCALED[leading(8)], 8, DDIM, "its betas are scaled_linear, where its config has linear"),
+    "the first level is missing": (LINEAR[leading(8)[1:]], 8, DDIM, "the first level is missing: one step too few"),
+    "zero SNR, not in its config": (TABLES["linear, zero SNR"][trailing(8)], 8, DDIM, "its betas are linear, zero SNR"),
+    "one step too many of a table": (LINEAR[trailing(9)], 8, DDIM, "one step too many"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG_LOOPS)
+def test_a_fault_against_a_config_is_named(case: str) -> None:
+    levels, n_steps, options, words = WRONG_LOOPS[case]
+    found = of_config(levels, n_steps, **options)
+    assert words in "; ".join(found.faults), found.sentence
+
+
+RIGHT_LISTS = {
+    **{f"flow, shift {s:g}, {n} steps": ([*shift_times(even(n), s), 0], f"flow(shift={s:g}, end=1/n)")
+       for s in (1.0, 3.0, 5.0) for n in (4, 28)},
+    "flow to 1/1000": ([*shift_times(even(28, 0.001), 3), 0], "flow(shift=3, end=1/1000)"),
+    "flow, a shift that is solved": ([*shift_times(even(20), math.exp(1.15)), 0], "flow(shift=3.158, end=1/n)"),
+    "flow, times of 1000": ([*1000 * shift_times(even(8), 3), 0], "flow(shift=3)"),
+    "karras": ([*karras(27, 80, 0.002), 0], "karras(rho=7, sigma_max=80, sigma_min=0.002)"),
+    "karras, rho 5": ([*karras(27, 30, 0.03, rho=5), 0], "karras(rho=5)"),
+    "karras, a rho that is solved": ([*karras(27, 30, 0.03, rho=6.9), 0], "karras(rho=6.9)"),
+    "geometric": ([*np.geomspace(30, 0.03, 20), 0], "geometric(sigma_max=30)"),
+    "ddim": ([*sigmas(LINEAR[leading(50)]), 0], "ddpm-leading(betas=linear)"),
+    "ddim, trailing": ([*sigmas(LINEAR[trailing(28)]), 0], "ddpm-trailing(betas=linear)"),
+    "stable diffusion": ([*sigmas(SCALED[leading(50, 1)]), 0], "ddpm-leading(betas=scaled_linear)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("digits", [17, 5])
+@pytest.mark.parametrize("case", RIGHT_LISTS)
+def test_a_right_list_is_named_and_has_no_fault(case: str, digits: int, tmp_path: Path) -> None:
+    values, expect = RIGHT_LISTS[case]
+    levels = printed(tmp_path, values, expect, digits)
+    assert levels.right, levels.sentence
+
+
+SCHEDULERS = {
+    "EulerDiscreteScheduler": ({}, "ddpm-linspace(betas=linear)"),
+    "EulerDiscreteScheduler, karras": ({"use_karras_sigmas": True}, "karras(rho=7, betas=linear)"),
+    "EulerDiscreteScheduler, beta": ({"use_beta_sigmas": True}, "beta(betas=linear)"),
+    "EulerDiscreteScheduler, exponential": ({"use_exponential_sigmas": True}, "geometric(betas=linear)"),
+    "DDIMScheduler": ({}, "ddpm-leading(betas=linear)"),
+    "DDIMScheduler, cosine": ({"beta_schedule": "squaredcos_cap_v2"}, "ddpm-leading(betas=cosine)"),
+    "UniPCMultistepScheduler": ({}, "ddpm-linspace(betas=linear)"),
+    "FlowMatchEulerDiscreteScheduler": ({}, "flow(shift=1, end=1/1000)"),
+    "FlowMatchEulerDiscreteScheduler, mu": ({"use_dynamic_shifting": True, "mu": 1.15}, "flow(shift=3.158)"),
+    "FlowMatchEulerDiscreteScheduler, terminal": (
+        {"use_dynamic_shifting": True, "mu": 0.9, "shift_terminal": 0.1}, "flow(shift=2.46)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SCHEDULERS)
+def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str) -> None:
+    pytest.importorskip("diffusers")
+    options, expect = SCHEDULERS[case]
+    sampler = wrappers.diffusers(case.partition(",")[0], **options)
+    for n_steps in (8, 28, 50):
+        assert_levels(sampler, expect if "flow" not in expect else "", n_steps)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}, "shift 3 is applied twice at its end (last t 0.008929"),
+        ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}, "rounded to whole times: 9.6 % off at step 27"),
+        ("UniPCMultistepScheduler", {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}, "times are cut"),
+    ],
+)
+def test_what_it_finds_in_diffusers(name: str, options: dict[str, object], words: str) -> None:
+    pytest.importorskip("diffusers")
+    levels = find_levels(wrappers.diffusers(name, **options), 28)
+    assert words in levels.sentence
+    with pytest.raises(AssertionError, match=r"off at step|applied twice"):
+        assert_levels(wrappers.diffusers(name, **options), "", 28)
+
+
+@pytest.mark.parametrize("at", [3, 14, 27])
+def test_a_ladder_with_one_level_moved_has_no_name(at: int) -> None:
+    levels = np.log(karras(27, 80, 0.002))
+    levels[at] += 0.01
+    assert not name_levels(levels, 28).known
+    assert name_levels(levels, 28).error > TOLERANCE
+
+
+def test_more_evaluations_per_step_are_counted_apart() -> None:
+    def midpoint(denoiser, n_steps, noise):
+        for sigma in wrappers.ladder(n_steps)[:-1]:
+            for level in (sigma, 0.9 * sigma):
+                denoiser.eps(noise, level)
+        return noise
+
+    levels = find_levels(midpoint, 10)
+    assert levels.right
+    assert levels.names[0] == "karras(rho=7, sigma_max=160, sigma_min=0.004); 10 more evaluations, between or again"
+
+
+def test_what_the_network_receives_is_compared_with_what_the_scheduler_works_with() -> None:
+    facts = Facts(sigmas=np.log(karras(9, 80, 0.002)))
+    levels = np.log(karras(9, 80, 0.002))
+    levels[4] *= 0.9
+    assert "the network receives the time of sigma" in name_levels(levels, 10, facts).sentence
+
+
+def test_a_recording_changes_no_global_generator() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    find_levels(lambda denoiser, n_steps, noise: denoiser.eps(noise + torch.randn(()), 1.0), 4)
+    assert torch.equal(before, torch.get_rng_state())
