@@ -52,8 +52,11 @@ class LevelsOptions:
 
     ladders: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LADDER [LADDER]")]
     """One ladder, or two to compare, spelt as above."""
-    steps: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N [N ...]")] = (4, 8, 28)
-    """Numbers of steps. A list has its own."""
+    steps: Annotated[
+        tuple[int, ...],
+        tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 4 8 28; as many as a list has)"),
+    ] = ()
+    """Numbers of steps that are asked for."""
     expect: Annotated[str, tyro.conf.arg(metavar="LADDER", help_behavior_hint="(default: any)")] = ""
     """Ladder that is meant, as it would be printed; what it leaves out may be anything."""
     law: Annotated[str, tyro.conf.arg(metavar="LAW", help_behavior_hint="(default: none)")] = ""
@@ -69,10 +72,11 @@ def command(arguments: Sequence[str], prog: str) -> int:
     began, options = time.time(), tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
     if not 1 <= len(options.ladders) <= 2:
         raise ValueError("ladders: name one, or two to compare; --help shows how they are spelt")
-    lists = {name: read_list(Path(name), options.reading, options.expect) for name in options.ladders if is_list(name)}
-    if lists:
-        options = replace(options, steps=tuple({levels.n_steps for levels in lists.values()}))
-    found = {name: [lists[name]] if name in lists else run_ladder(name, options) for name in options.ladders}
+    lists = {name: read_list(Path(name), options) for name in options.ladders if is_list(name)}
+    steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
+    if lists and len(steps) > 1:
+        raise ValueError(f"steps={steps}: a list has one number of steps; give one")
+    found = {name: [lists[name]] if name in lists else run_ladder(name, options, steps) for name in options.ladders}
     gap = find_gap(*found.values()) if len(found) == 2 else ""
     page = write(options, found, gap, began)
     for line in page.text:
@@ -90,7 +94,7 @@ def is_list(name: str) -> bool:
     return Path(name).suffix in (".txt", ".json", ".csv", ".log") or Path(name).is_file()
 
 
-def run_ladder(name: str, options: LevelsOptions) -> "list[Levels]":
+def run_ladder(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list[Levels]":
     """The levels of a sampler or a noise schedule at each number of steps. ValueError if there is none, or it fails."""
     from diffusion_core.conformance import find_levels
     from diffusion_core.schedules import SCHEDULES
@@ -107,10 +111,10 @@ def run_ladder(name: str, options: LevelsOptions) -> "list[Levels]":
             return [denoiser.eps(noise, sigma) for sigma in SCHEDULES[kind](n_steps - 1, **own)][-1]
 
     with user_code_errors(name):
-        return [find_levels(sampler, n_steps, options.expect) for n_steps in options.steps]
+        return [find_levels(sampler, n_steps, options.expect) for n_steps in steps]
 
 
-def read_list(path: Path, reading: str = "any", expect: str = "") -> "Levels":
+def read_list(path: Path, options: LevelsOptions) -> "Levels":
     """The levels that a file lists, in the reading that fits best. ValueError if there are fewer than two numbers."""
     from diffusion_core.conformance.levels import name_levels
 
@@ -132,10 +136,11 @@ def read_list(path: Path, reading: str = "any", expect: str = "") -> "Levels":
     faults = ["the levels rise: it runs backwards"] * backwards
     faults += ["no 0 follows: the last step is missing"] if not zeros else [f"0 is there {zeros} times"] * (zeros > 1)
     found = []
-    for kind in likely if reading == "any" else (reading,):
+    for kind in likely if options.reading == "any" else (options.reading,):
         read = [_read(value / UNITS[kind], half / UNITS[kind], kind) for value, half in numbers if value > 0]
         log_sigmas, rounding = zip(*read, strict=True)
-        levels = name_levels(log_sigmas, len(read), expect=expect, rounding=rounding)
+        n_steps = options.steps[0] if options.steps else len(read)
+        levels = name_levels(log_sigmas, n_steps, expect=options.expect, rounding=rounding)
         note = f"the list is read as {kind if kind == 'sigma' else f't from {UNITS[kind]} to 0'}"
         found.append(replace(levels, faults=(*faults, *levels.faults), notes=(note, *levels.notes)))
     return min(found, key=lambda levels: (not levels.known, len(levels.faults)))

@@ -120,7 +120,7 @@ def levels(rows: pd.DataFrame) -> Plot:
         line = "-" if group["form"].iloc[0] else ""
         ax.plot(group["step"], group["sigma"], line, marker=".", color=color, label=name, linewidth=0.7)
     ax.set(yscale="log", xlabel="evaluation", ylabel="noise level sigma")
-    plain_ticks(ax.yaxis)
+    plain_ticks(ax.yaxis, [10.0**power for power in range(-4, 5)])
     canvas.legend(loc="outside upper left")
     sns.despine(ax=ax)
     text = "A dot per network evaluation. A line joins the levels of a ladder that is known; sigma above 10,000 is cut."

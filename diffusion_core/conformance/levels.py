@@ -139,7 +139,7 @@ def name_levels(
     fits, n_levels = _fit(single, n_steps, facts, len(visited), rounding)
     error, step, best = fits[0]
     names = [one.spelling for gap, _, one in fits if gap < TOLERANCE] or [best.spelling]
-    names = [name for name in dict.fromkeys(names) if not any(name.startswith(f"{other},") for other in names)]
+    names = [name for name in dict.fromkeys(names) if "whole" not in name] or names[:1]
     if error < TOLERANCE:
         faults += [best.fault] if best.fault else []
         if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level

@@ -5,7 +5,8 @@ import pandas as pd
 from reports import figures, settings
 from reports.details import describe_origin
 from reports.formats import capital, is_missing, number, percent, plural
-from reports.page import Column, Page, Row, Table
+from reports.page import Column, KeyFigure, Page, Row, Table
+from reports.pages.conformance import short
 from reports.results import LoadedResult
 
 TERMS = [
@@ -16,33 +17,42 @@ TERMS = [
 ]  # fmt: skip
 COLUMNS = (
     Column("Steps", "n", after=" steps"), Column("Evaluations", "n", after=" evaluations"),
-    Column("Sigma", "n", "sigma "), Column("Levels", "wide"), Column("What is wrong", "wide"),
+    Column("First sigma", "n few", "from "), Column("Last sigma", "n few", "to "), Column("Levels", "wide"),
 )  # fmt: skip
 
 
 def page(result: LoadedResult) -> Page:
     rows, gaps = result.ladders, [capital(f"{gap}.") for gap in result.info["notes"]]
-    forms, wrong = rows["form"].unique(), [_wrong(row) for _, row in rows.iterrows() if _wrong(row)]
-    two = rows["ladder"].nunique() == 2
-    lead, verdict = "Yes." if two else "", f"{'Both visit ' * two}{', '.join(forms)}."
+    wrong, two = [text for _, row in rows.iterrows() if (text := _wrong(row))], rows["ladder"].nunique() == 2
+    lead, verdict = "Yes." if two else "", f"{'Both visit ' * two}{', '.join(rows['form'].unique())}."
     if wrong or gaps:
         lead, verdict = "No." if two else "Something is wrong.", capital(f"{wrong[-1]}.") if wrong else gaps[0]
+    largest = rows.groupby("ladder", sort=False).tail(1) if two else rows.tail(3)
+    key_figures = [
+        KeyFigure(f"{short(name)}, {plural(n_steps, 'step')}", plural(evaluations, "evaluation"), [ends])
+        for name, n_steps, evaluations, ends in zip(
+            largest["ladder"], largest["n_steps"], largest["evaluations"], largest.apply(_ends, axis=1), strict=True
+        )
+    ]
     cells = [
         Row(row["ladder"], [
-            number(row["n_steps"], 0), number(row["evaluations"], 0),
-            f"{row['first_sigma']:.4g} to {row['last_sigma']:.4g}", row["form"] or "unknown",
-            ". ".join(filter(None, [_wrong(row), row["note"], _shares(row)])) or "nothing",
+            number(row["n_steps"], 0), number(row["evaluations"], 0), "pure noise" if row["first_sigma"] > 1e6 else f"{row['first_sigma']:.3g}",
+            f"{row['last_sigma']:.3g}", "; ".join(filter(None, [row["form"], row["faults"] or row["nearest"], row["note"], _shares(row)])),
         ])
         for _, row in rows.iterrows()
     ]  # fmt: skip
-    files = sorted(path.name for path in result.folder.glob("*.csv"))
     source = settings.describe_source(result, "exact network", plural(len(rows), "run"))
     return Page(
-        source, result.info["question"], lead, verdict, warnings=gaps if wrong else (),
+        source, result.info["question"], lead, verdict, warnings=gaps if wrong else (), key_figures=key_figures,
         plot=figures.levels(result.levels.merge(rows[["ladder", "n_steps", "form"]])),
         tables=[Table("By number of steps", COLUMNS, cells)], noun="ladder", order="",
-        details=[*TERMS, *describe_origin(result.info), ("Files", files)],
+        details=[*TERMS, *describe_origin(result.info), ("Files", ["ladders.csv", "levels.csv"])],
     )  # fmt: skip
+
+
+def _ends(row: pd.Series) -> str:
+    first, last = row["first_sigma"], row["last_sigma"]
+    return f"{'pure noise' if first > 1e6 else f'sigma {first:.4g}'} to {last:.4g}, t {last / (1 + last):.4g}"
 
 
 def _wrong(row: pd.Series) -> str:

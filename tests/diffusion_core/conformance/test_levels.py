@@ -11,7 +11,7 @@ from diffusion_core.conformance import assert_levels, find_levels, known_ladders
 from diffusion_core.conformance.known_ladders import Facts, logit, shift_times
 from diffusion_core.conformance.levels import TOLERANCE, Levels, name_levels, read_config
 from diffusion_core.schedules import karras
-from experiments.levels import read_list
+from experiments.levels import LevelsOptions, read_list
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 N = 28
@@ -35,11 +35,11 @@ def sigmas(log_sigmas: np.ndarray) -> list[float]:
     return np.exp(log_sigmas).tolist()
 
 
-def printed(folder: Path, values: object, expect: str = "", digits: int = 17) -> Levels:
+def printed(folder: Path, values: object, expect: str = "", digits: int = 17, steps: tuple[int, ...] = ()) -> Levels:
     """What `levels` says of a list that somebody printed."""
     file = folder / "list.txt"
     file.write_text(str([float(f"{value:.{digits}g}") for value in np.asarray(values).tolist()]))
-    return read_list(file, expect=expect)
+    return read_list(file, LevelsOptions(("list.txt",), expect=expect, steps=steps))
 
 
 def of_config(levels: object, n_steps: int, name: str, **options: object) -> Levels:
@@ -105,6 +105,13 @@ def test_a_fault_against_a_config_is_named(case: str) -> None:
     levels, n_steps, options, words = WRONG_LOOPS[case]
     found = of_config(levels, n_steps, **options)
     assert words in "; ".join(found.faults), found.sentence
+
+
+def test_a_list_of_fewer_steps_than_asked_for(tmp_path: Path) -> None:
+    """torch.linspace(1, 0, 8) has 8 points, so 7 evaluations, as two inference engines had with 8 steps asked for."""
+    levels = printed(tmp_path, shift_times(np.linspace(1, 0, 8), 12), steps=(8,))
+    assert levels.faults == ("one step too few",)
+    assert "flow(shift=12, end=1/n)" in levels.names
 
 
 RIGHT_LISTS = {
