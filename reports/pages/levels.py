@@ -36,8 +36,10 @@ def page(result: LoadedResult) -> Page:
     ]
     cells = [
         Row(row["ladder"], [
-            number(row["n_steps"], 0), number(row["evaluations"], 0), "pure noise" if row["first_sigma"] > 1e6 else f"{row['first_sigma']:.3g}",
-            f"{row['last_sigma']:.3g}", "; ".join(filter(None, [row["form"], row["faults"] or row["nearest"], row["note"], _shares(row)])),
+            number(row["n_steps"], 0), number(row["evaluations"], 0),
+            "pure noise" if row["first_sigma"] > 1e6 else f"{row['first_sigma']:.3g}",
+            f"{row['last_sigma']:.3g}",
+            "; ".join(filter(None, [row["form"], row["faults"] or row["nearest"], row["note"], _shares(row)])),
         ])
         for _, row in rows.iterrows()
     ]  # fmt: skip

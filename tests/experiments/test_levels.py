@@ -1,0 +1,103 @@
+"""`levels` as a command: the answer, the exit status, the result folder, and errors in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments import levels
+from experiments.user.parsing import parse_noise
+
+OWN = """
+def sampler(denoiser, n_steps, noise):
+    for step in range(n_steps):
+        t = 3 * (1 - step / n_steps) / (1 + 2 * (1 - step / n_steps))
+        denoiser.velocity(noise, t)
+    return noise
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(OWN)
+    Path("log.txt").write_text(
+        "step 0 tensor([1.0000, 0.9545, 0.9000, 0.8333, 0.7500, 0.6429, 0.5, 0.3, 0.], device='cuda:0')"
+    )
+    Path("pairs.json").write_text(json.dumps([[1 - t, t] for t in (1, 0.9, 0.75, 0.5, 0.0)]))
+    return tmp_path
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[str], dict[str, object]]:
+    status = levels.command([*arguments], "levels")
+    lines = capsys.readouterr().out.splitlines()
+    return status, lines, json.loads(lines[-1])
+
+
+def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    status, lines, found = answer(capsys, "mine:sampler", "--steps", "8", "28", "--out", "out")
+    assert status == 0
+    assert lines[0] == "verdict: flow(shift=3, end=1/n)."
+    assert found == {"levels": {"mine:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
+                     "right": True, "out": "out"}  # fmt: skip
+    rows, visited = pd.read_csv("out/ladders.csv"), pd.read_csv("out/levels.csv")
+    assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
+    np.testing.assert_allclose(
+        visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8]
+    )
+    assert "The levels with 28 steps" in Path("out/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["log.txt", "--expect", "flow(shift=3, end=1/n)"], 0, "verdict: flow(shift=3, end=1/n)."),
+        (["log.txt", "--expect", "flow(shift=5)"], 1, "Something is wrong. With 8 steps: shift is 3, not 5."),
+        (["log.txt", "--steps", "9"], 1, "Something is wrong. With 9 steps: one step too few."),
+        (["log.txt", "--reading", "sigma"], 1, "no known ladder; nearest: "),
+        (["pairs.json"], 0, "verdict: flow(shift=3, end=1/n)."),
+        (["flow(shift=3)", "mine:sampler"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)."),
+        (
+            ["flow(shift=4)", "mine:sampler"],
+            1,
+            "verdict: No. With 4 steps they differ first at step 2: sigma 12 and 9.",
+        ),
+        (["euler", "heun"], 1, "verdict: No. With 4 steps they differ first at step 3"),
+    ],
+)
+def test_the_answer_and_the_exit_status(
+    arguments: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    got, lines, _ = answer(capsys, *arguments)
+    assert words in "\n".join(lines)
+    assert got == status
+
+
+def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    law = "log-normal(-0.507, 1.2)"
+    shares = levels.measure_shares(law, np.log([80, 2, 0.5, 0.02]))
+    assert sum(shares) == pytest.approx(1)
+    drawn = parse_noise(law, 1.0).sample(400_000, torch.Generator().manual_seed(0))
+    assert shares[2] == pytest.approx(((drawn < 2) & (drawn > 0.5)).double().mean().item(), abs=0.003)
+    answer(capsys, "karras(rho=7)", "--law", law, "--steps", "8", "--out", "out")
+    assert pd.read_csv("out/levels.csv")["share"].sum() == pytest.approx(1, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a", "b", "c"], "ladders: name one, or two to compare"),
+        (["absent.txt"], "absent.txt: it cannot be read"),
+        (["mine.py"], "mine.py: it lists"),
+        (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),
+        (["mine:absent"], "absent"),
+        (["nothing"], "nothing"),
+    ],
+)
+def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
+    Path("mine.py").write_text("x = 'no list'")
+    with pytest.raises(ValueError, match=words):
+        levels.command(arguments, "levels")
