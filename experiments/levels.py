@@ -143,7 +143,7 @@ def read_list(path: Path, options: LevelsOptions) -> "Levels":
         levels = name_levels(log_sigmas, n_steps, expect=options.expect, rounding=rounding)
         note = f"the list is read as {kind if kind == 'sigma' else f't from {UNITS[kind]} to 0'}"
         found.append(replace(levels, faults=(*faults, *levels.faults), notes=(note, *levels.notes)))
-    return min(found, key=lambda levels: (not levels.known, len(levels.faults)))
+    return min(found, key=lambda levels: (not levels.is_known, len(levels.faults)))
 
 
 def _half_unit(printed: str) -> float:
@@ -201,8 +201,8 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
         sigmas = [math.exp(min(log_sigma, LARGEST)) for log_sigma in levels.log_sigmas]
         rows.append(steps | {
             "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1],
-            "form": " = ".join(levels.names) if levels.known else "", "faults": "; ".join(levels.faults),
-            "nearest": "" if levels.known else levels.sentence, "note": "; ".join(levels.notes),
+            "form": " = ".join(levels.names) if levels.is_known else "", "faults": "; ".join(levels.faults),
+            "nearest": "" if levels.is_known else levels.sentence, "note": "; ".join(levels.notes),
             "share_above": shares[0], "share_below": shares[-1],
         })  # fmt: skip
         visited += [

@@ -42,18 +42,18 @@ class Levels:
     notes: tuple[str, ...] = ()
 
     @property
-    def known(self) -> bool:
+    def is_known(self) -> bool:
         return self.error < TOLERANCE
 
     @property
     def right(self) -> bool:
-        return self.known and not self.faults
+        return self.is_known and not self.faults
 
     @property
     def sentence(self) -> str:
         """The ladder and what is wrong with it."""
         off = f"{100 * math.expm1(self.error):.3g} % off at step {self.step}"
-        form = " = ".join(self.names) if self.known else f"no known ladder; nearest: {self.names[0]}, {off}"
+        form = " = ".join(self.names) if self.is_known else f"no known ladder; nearest: {self.names[0]}, {off}"
         return "; ".join([form, *self.faults])
 
 

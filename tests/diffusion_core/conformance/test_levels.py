@@ -182,7 +182,7 @@ def test_what_it_finds_in_diffusers(name: str, options: dict[str, object], words
 def test_a_ladder_with_one_level_moved_has_no_name(at: int) -> None:
     levels = np.log(karras(27, 80, 0.002))
     levels[at] += 0.01
-    assert not name_levels(levels, 28).known
+    assert not name_levels(levels, 28).is_known
     assert name_levels(levels, 28).error > TOLERANCE
 
 
