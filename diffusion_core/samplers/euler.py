@@ -47,7 +47,7 @@ class Ancestral(Sampler):
         return tuple(self.eta_at(sigma) for sigma in sigmas[:-1])
 
     def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
-        """(sigma, alpha, beta) of each step down a ladder. Raises ValueError if the eta of a step is too large."""
+        """(sigma, alpha, beta) of each step down a ladder. ValueError if the eta of a step is too large."""
         return [(sigma, *alpha_beta(sigma, after, self.eta_at(sigma))) for sigma, after in pairwise(sigmas)]
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
@@ -109,8 +109,7 @@ class EulerInInterval(Ancestral):
 
     def __post_init__(self) -> None:
         check_range("eta", self.eta, 0)
-        if not 0 <= self.s_min <= self.s_max:
-            raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
+        check_range("s_min", self.s_min, 0, self.s_max)
 
     def eta_at(self, sigma: float) -> float:
         return self.eta if self.s_min <= sigma <= self.s_max else 0.0
@@ -146,8 +145,7 @@ class EulerTwoPart(Ancestral):
 class AlphaBeta(Ancestral):
     """The alpha/beta rule: alpha and beta are the same at every step, and they define the ladder.
 
-    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other the noise in x would not match sigma, so
-    `steps` raises ValueError.
+    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`: on any other `steps` raises ValueError.
     """
 
     alpha: float = 0.1

@@ -15,8 +15,13 @@ from diffusion_core.conformance.impulses import NotAffineError
 from diffusion_core.conformance.independence import MANY, NOTES, call_with_draws, compare_batches, find_dependence
 from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
 from diffusion_core.conformance.policy.findings import ACCEPTABLE, FIRST, Finding, PolicyVerdict
-from diffusion_core.conformance.policy.log_prob import check_log_prob, check_reported, check_shape
-from diffusion_core.conformance.policy.replay import check_gradient, check_replay
+from diffusion_core.conformance.policy.log_prob import (
+    check_gradient,
+    check_log_prob,
+    check_replay,
+    check_reported,
+    check_shape,
+)
 from diffusion_core.conformance.policy.steps import CLOSE, Levels, PolicyStep, Transition, measure, state, uniform
 
 STEPS = (10, 28, 50)  # at which the law is reported
@@ -42,10 +47,9 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
         levels: levels(n_steps) gives its n_steps + 1 times.
         replayed_by, replay_levels: the step and the levels of the trainer, if they are not those of the sampler.
         accept: what is meant so, of `ACCEPTABLE`.
-        n_steps: number of steps of the schedule at which the step is checked.
-        shape, dtype: of an image; the last dimension must be 5.
+        n_steps: of the schedule at which the step is checked.
+        shape, dtype, seed: of the images that it is checked at; the last dimension must be 5.
         law: whether to measure the law of the samples, which takes about a second more.
-        seed: of the images that the step is checked at.
 
     Raises:
         ValueError: the step does not return what it should, or an argument is none of those above.
@@ -78,7 +82,10 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
                 verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
             verdict = replace(verdict, last_noise=last)
             verdict = _check_law(verdict, own, levels) if law else verdict
-    return verdict.accepting(tuple(accept))
+    meant = {name for word in accept for name in ACCEPTABLE[word]}
+    findings = [replace(finding, accepted=finding.name in meant) for finding in verdict.findings]
+    findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
+    return replace(verdict, findings=tuple(findings))
 
 
 def assert_policy(step: Callable[..., Any], **options: Any) -> None:
@@ -88,7 +95,7 @@ def assert_policy(step: Callable[..., Any], **options: Any) -> None:
 
 
 def _check_levels(levels: Levels, name: str) -> Levels:
-    """The levels as float64 tensors. They raise ValueError if they are no n_steps + 1 times that fall, from 1 to 0."""
+    """The levels as float64 tensors; ValueError if they are no n_steps + 1 times that fall, from 1 to 0."""
 
     def checked(n_steps: int) -> Tensor:
         times = torch.as_tensor(levels(n_steps), dtype=torch.float64)
@@ -140,7 +147,7 @@ def _check_ends(step: PolicyStep, transitions: Sequence[Transition]) -> Iterator
     """Whether everything is finite where t is 1 and where t_next is 0."""
     ends = (transitions[0], "first step, t = {0:.3g}"), (transitions[-1], "last step, t_next = {1:.3g}")
     for transition, where in ends:
-        out = vars(step(*transition.at))
+        out = step(*transition.at)._asdict()
         if bad := [name for name, y in out.items() if y is not None and not torch.isfinite(torch.as_tensor(y)).all()]:
             names = " and ".join("x_next" if name == "x" else name for name in bad)
             where = where.format(float(transition.at[1]), float(transition.at[2]))

@@ -9,11 +9,11 @@ from random_weights import filled
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffusion_core.networks import NAMES, PARAMETERISATIONS, build
+from diffusion_core.networks import PARAMETERISATIONS, TRUNKS, build
 from diffusion_core.networks.small import PATCH, unpatch
 from diffusion_core.tensors import broadcast_like
 
-every_network = pytest.mark.parametrize("name", NAMES)
+every_network = pytest.mark.parametrize("name", TRUNKS)
 every_parameterisation = pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 
 
