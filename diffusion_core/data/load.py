@@ -37,13 +37,7 @@ UNLIKE = 10.0  # a channel this many times narrower than all channels together h
 Named = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]
 
 
-class DataUnavailableError(ValueError):
-    """A data set could not be downloaded. The message says how to get it by hand."""
-
-
 class UserData(NamedTuple):
-    """The parts of a name of a user's data."""
-
     kind: str  # folder or npz, with a size if one is given; latents or points
     path: str
     fingerprint: str | None
@@ -108,11 +102,11 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
 
     Raises:
         ValueError: an unknown name; a test split that does not exist; a user's files that hold no images of one square
-            size; files that have changed since their fingerprint was taken.
-        DataUnavailableError: the files are missing and could not be downloaded.
+            size; files that have changed since their fingerprint was taken, or could not be downloaded.
     """
     check_name(name)
-    (plain, planned), user, folder = _split(name), parse(name), Path(root or default_root())
+    (plain, planned), user = _split(name), parse(name)
+    folder = Path(root or os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
     if not train and (user or plain == "mnist5k"):
         raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
     numbers, labels = _read_user(name, user) if user else _read_named(plain, folder, train=True)
@@ -127,11 +121,6 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
             warnings.warn(f"data={name!r}: {unlike}", stacklevel=2)
         return Values(name, numbers, labels, mean, std)
     return Images(name, *((numbers, labels) if train else _read_named(plain, folder, train=False)), mean, std)
-
-
-def default_root() -> Path:
-    """The default folder of downloaded data sets."""
-    return Path(os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
 
 
 def fingerprint(numbers: torch.Tensor, labels: torch.Tensor) -> str:
@@ -214,7 +203,7 @@ def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) ->
         dataset = getattr(datasets, kind)(str(root), train=train, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise DataUnavailableError(
+        raise ValueError(
             f"data={name!r}: its files could not be downloaded ({reason}). Put them there by hand "
             f"({by_hand.format(root=root)}), or name another folder with --data-root; data='mnist5k' needs no download"
         ) from error

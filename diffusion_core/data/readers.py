@@ -182,7 +182,7 @@ def read_values(path: Path, points: bool) -> tuple[NDArray[np.float32], Labels]:
 
 
 def _check_values(values: NDArray[Any], points: bool) -> None:
-    """Raises ValueError unless they are floats of the right form, which float32 can hold."""
+    """ValueError unless they are floats of the right form, which float32 can hold."""
     given = f"{values.dtype} {values.shape}"
     if values.dtype.kind != "f" or values.ndim < 2 or values.size == 0 or (points and values.ndim != 2):
         form = "(n, d), a row for each point" if points else "(n, ...), such as (n, 4, 32, 32)"
@@ -225,7 +225,6 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
 
 
 def _holds_images(array: NDArray[Any]) -> bool:
-    """Whether an array has the dtype and shape of images."""
     channels = array.shape[3:] + array.shape[1:2]
     return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
 

@@ -92,7 +92,7 @@ class Sampler:
 def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float, ...]:
     """The level of each evaluation, in order, while the sampler draws one image from the exact denoiser of N(0, I).
 
-    A sampler that fails there, or does not end, has one per step: it is planned, and its run fails with its message.
+    A sampler that fails there, or does not end, has one per step: its run fails with its message.
     """
     import torch
 

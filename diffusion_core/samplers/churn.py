@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
@@ -57,11 +57,8 @@ class Churn(Sampler):
         return raised
 
     def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        levels = [sigmas[0]]
-        for sigma, sigma_next in pairwise(sigmas):
-            raised = self.raised(sigma, len(sigmas) - 1)
-            levels += [raised, sigma_next] if raised > sigma else [sigma_next]
-        return tuple(levels)
+        levels = [level for sigma in sigmas[:-1] for level in (sigma, self.raised(sigma, len(sigmas) - 1))]
+        return tuple(level for level, _ in groupby([*levels, sigmas[-1]]))
 
     def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
         if max(self.path(sigmas)) <= most:
@@ -76,10 +73,8 @@ class Churn(Sampler):
     def name(self) -> str:
         """The label with s_churn, and with every other parameter that is not at its default."""
         values = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
-        shown = ", ".join(
-            f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default
-        )
-        return f"{self.label}({shown})"
+        shown = [f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default]
+        return f"{self.label}({', '.join(shown)})"
 
 
 @dataclass(frozen=True)

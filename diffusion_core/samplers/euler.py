@@ -6,8 +6,7 @@ One step from sigma to sigma', with fresh unit noise z:
     sigma' = r sigma                                         r^2 = (1 - alpha)^2 + beta^2
 
 With beta = 0, sigma' - sigma = -alpha sigma. This is Euler on the probability-flow ODE dx/dsigma = eps (Karras et al.
-2022, arXiv 2206.00364, Eq. 1), which is DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` gives the same
-noise in the notation of other papers (eta, churn and more).
+2022, arXiv 2206.00364, Eq. 1), which is DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502).
 """
 
 from __future__ import annotations
@@ -83,11 +82,10 @@ class Euler(Ancestral):
 
     def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
         """alpha and beta only if all steps share them; beta = 0 if eta = 0."""
-        steps = [(alpha, beta) for _, alpha, beta in self.steps(sigmas)]
-        alphas = [alpha for alpha, _ in steps]
+        _, alphas, betas = zip(*self.steps(sigmas), strict=True)
         if max(alphas) - min(alphas) > 1e-9:
             return {"eta": self.eta, "beta": 0.0 if self.eta == 0 else None}
-        return dialects(*steps[0], sigmas) | {"eta": self.eta}
+        return dialects(alphas[0], betas[0], sigmas) | {"eta": self.eta}
 
     @property
     def exports(self) -> dict[str, str]:
@@ -143,10 +141,7 @@ class EulerTwoPart(Ancestral):
 
 @dataclass(frozen=True)
 class AlphaBeta(Ancestral):
-    """The alpha/beta rule: alpha and beta are the same at every step, and they define the ladder.
-
-    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`: on any other `steps` raises ValueError.
-    """
+    """The alpha/beta rule: alpha and beta are the same at every step, on the ladder `schedules.alpha_beta_ladder`."""
 
     alpha: float = 0.1
     beta: float = 0.4

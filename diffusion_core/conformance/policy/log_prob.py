@@ -179,7 +179,6 @@ def _farthest(values: Tensor, right: float) -> Tensor:
 
 
 def span(values: Tensor) -> str:
-    """The lowest and the highest value."""
     low, high = f"{float(values.min()):.3g}", f"{float(values.max()):.3g}"
     return low if low == high else f"{low} to {high}"
 
@@ -193,10 +192,7 @@ def check_replay(
 ) -> Iterator[Finding]:  # fmt: skip
     """Whether the trainer's log_prob of the stored x_next is that of the sampler, in float32 and in bfloat16.
 
-    Args:
-        levels, replayed: of the sampler and of the trainer.
-        factor: of log_prob over the log density.
-        is_density: whether it is that in float32, but for the factor.
+    `replayed` are the trainer's levels; `factor` is log_prob over the log density, if it `is_density` in float32.
     """
     times, wider = replayed(len(transitions)), False
     gaps, halves = list[tuple[float, float, float]](), list[tuple[float, float, float]]()
@@ -269,7 +265,7 @@ def _other_schedule(
     step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], times: Tensor, levels: Levels,
     factor: float,
 ) -> str:  # fmt: skip
-    """Whether the standard deviations that the replay implies are those of another number of steps."""
+    """A sentence if the standard deviations that the replay implies are those of another number of steps."""
     own = {}
     for at, transition in enumerate(transitions[: len(times) - 1]):
         if transition.noisy and (kappa := _stored_kappa(trainer, transition, [*times[at : at + 2]]) / factor) > 0:
