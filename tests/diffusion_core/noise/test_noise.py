@@ -51,7 +51,7 @@ def cumulative(law: NoiseDistribution) -> np.ndarray:
 @pytest.mark.parametrize(
     ("law", "stratified"),
     [*((law, False) for law in LAWS), *((law, True) for law in (LogNormal(), Cosine(), DDPM()))],
-    ids=lambda value: getattr(value, "name", "stratified" if value else "independent"),
+    ids=lambda value: getattr(value, "name", value),
 )
 def test_samples_follow_the_density(law: NoiseDistribution, stratified: bool) -> None:
     """One draw of each of 5,000 batches of four, so that stratified draws are independent of each other as well."""

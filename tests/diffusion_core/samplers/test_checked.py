@@ -1,7 +1,6 @@
 """A sampler or model of one's own: what it yields is what counts, what is wrong with it is named, and its cost."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -82,8 +81,7 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         watched.append(tuple(sigma.shape))
         return EXACT(x, sigma)
 
-    x, expected = (drawn(model, s) for s in (mine, Mine()))
-    torch.testing.assert_close(x, expected)
+    torch.testing.assert_close(drawn(model, mine), drawn(model, Mine()))
     assert set(watched) == {(3,)}
     assert mine.asked(LADDER) == pytest.approx((LADDER[-1], LADDER[0])) and mine.planned_nfe(LADDER) == 8
 
@@ -146,8 +144,6 @@ def test_the_original_rule_refuses_another_ladder() -> None:
     assert rule.planned_nfe(alpha_beta_ladder(0.1, 0.3)) == 132
     with pytest.raises(ValueError, match=r"from 10 to 5.62341, but alpha=0.1 and beta=0.3 multiply sigma by 0.948"):
         drawn(EXACT, rule)
-    with pytest.raises(ValueError, match=r"beta=0.5: with alpha=0.1 it must be below"):
-        AlphaBeta(0.1, 0.5)
 
 
 def test_a_subclass_has_a_name_of_its_own() -> None:
@@ -160,17 +156,15 @@ def test_a_subclass_has_a_name_of_its_own() -> None:
 CHANGES = {"x": lambda x, sigma: EXACT(x.mul_(0.5), sigma), "sigma": lambda x, sigma: EXACT(x, sigma.log_().exp())}
 
 
-@pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("sampler", [Euler(), KadkhodaieSimoncelli()], ids=["one level", "a level per sample"])
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(
-    name: str, sampler: Sampler, n: int
-) -> None:
-    with pytest.raises(ValueError, match=f"model: it changed {name} in place at step 0; it must leave its input as it"):
-        drawn(CHANGES[name], sampler, n)
+def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(name: str, sampler: Sampler) -> None:
     tidy = (lambda x, sigma: EXACT(x * 0.5, sigma)) if name == "x" else (lambda x, sigma: EXACT(x, sigma.log().exp()))
-    with torch.inference_mode():
-        assert torch.equal(drawn(CHANGES[name], sampler, n), drawn(tidy, sampler, n))
+    for n in (1, 3):
+        with pytest.raises(ValueError, match=f"model: it changed {name} in place at step 0; it must leave its input"):
+            drawn(CHANGES[name], sampler, n)
+        with torch.inference_mode():
+            assert torch.equal(drawn(CHANGES[name], sampler, n), drawn(tidy, sampler, n))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -252,19 +246,15 @@ def test_it_is_said_until_eval_is_called(between: nn.Module, wrap: type[nn.Modul
     kind = type(between).__name__
     with pytest.warns(UserWarning, match=rf"model: (net\.)?layers\.1 \({kind}\) is in training mode.*call \.eval\(\)"):
         drawn(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert torch.equal(drawn(model.eval()), drawn(model))
+    assert torch.equal(drawn(model.eval()), drawn(model))  # a warning would be an error
 
 
 def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_one_that_is_meant_to_be_random() -> None:
     wrapped = adapters.vp(Network(nn.Dropout(0.5)).eval(), DATA)
     random = adapters.vp(Network(nn.Dropout(0.5)).train(), DATA)
     random.random = True  # type: ignore[assignment]  # as docs/models.md says
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert wrapped.training and torch.equal(drawn(wrapped), drawn(wrapped))
-        drawn(random)
+    assert wrapped.training and torch.equal(drawn(wrapped), drawn(wrapped))  # a warning would be an error
+    drawn(random)
 
 
 @pytest.mark.parametrize(

@@ -250,10 +250,9 @@ def test_impossible_eta_is_named(eta: float) -> None:
             dialects.beta_from_eta(eta, ratio)
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0, 1.2, 50.0])
-def test_a_step_to_zero_adds_no_noise_whatever_eta_is(eta: float) -> None:
+def test_a_step_to_zero_adds_no_noise_whatever_eta_is() -> None:
     assert dialects.largest_eta(0.0) == math.inf
-    assert dialects.alpha_beta(8.0, 0.0, eta) == (1.0, 0.0)
+    assert {dialects.alpha_beta(8.0, 0.0, eta) for eta in (0.0, 1.0, 50.0)} == {(1.0, 0.0)}
 
 
 def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
