@@ -19,7 +19,7 @@ from diffusion_core.adapters import CosineVP, LinearVP, LogSigma, Sigma, linear_
 from diffusion_core.exact.empirical import Empirical
 from diffusion_core.exact.gaussian import GaussianDenoiser
 from diffusion_core.exact.tied_mixture import TiedMixture
-from diffusion_core.networks import NAMES, PARAMETERISATIONS
+from diffusion_core.networks import PARAMETERISATIONS, TRUNKS
 from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler
 from diffusion_core.schedules import alpha_beta_ladder
 from diffusion_core.training import WEIGHTINGS
@@ -144,7 +144,7 @@ def test_a_tensor_left_on_the_cpu_is_found() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TRUNKS)
 def test_networks(name: str, parameterisation: str) -> None:
     network = build(name, 2 if name == "mlp" else 1, parameterisation).to(META)
     shape = (2, 2) if name == "mlp" else (2, *SHAPE)

@@ -19,11 +19,11 @@ y is an image in the network's own range, or a latent or point as it is in its f
 """
 
 from collections.abc import Callable
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from torch import Tensor
 
-from diffusion_core.adapters.adapter import Adapter, Convention, Labels, Range, border_is_constant
+from diffusion_core.adapters.adapter import Adapter, Convention, border_is_constant
 from diffusion_core.adapters.times import (
     CosineVP,
     FlowTime,
@@ -38,44 +38,11 @@ from diffusion_core.adapters.times import (
 )
 from diffusion_core.data.dataset import DataSet
 
-__all__ = [
-    "Adapter",
-    "Convention",
-    "CosineVP",
-    "FlowTime",
-    "LinearVP",
-    "LogSigma",
-    "Sigma",
-    "TableTime",
-    "Time",
-    "border_is_constant",
-    "edm",
-    "flow",
-    "from_abar",
-    "from_betas",
-    "linear_betas",
-    "vp",
-]
-
 DDPM, SIGMA = linear_betas(), Sigma()
 Network = Callable[..., Tensor]
 
 
-class Shared(TypedDict, total=False):
-    """The arguments of every adapter, see the top of this file."""
-
-    pixels: Range
-    side: int | None
-    labels: Labels
-    n_classes: int | None
-    guidance: float
-    guidance_from: float
-    guidance_to: float
-    null_label: int | None
-    decode: Callable[[Tensor], Tensor] | None
-
-
-def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM, **shared: Unpack[Shared]) -> Adapter:
+def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM, **shared: Any) -> Adapter:
     """A network of a variance-preserving process.
 
     Args:
@@ -83,22 +50,20 @@ def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM,
         time: `linear_betas()`, `from_betas(betas)`, `from_abar(abar)`, `LinearVP()` or `CosineVP()`. A network that
             takes t / 1000 is wrapped: lambda z, t: net(z, t / 1000).
     """
-    return _adapter(net, data, "vp", time, predicts, shared)
+    return _adapter(net, data, "vp", time, predicts, **shared)
 
 
-def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA, **shared: Unpack[Shared]) -> Adapter:
+def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA, **shared: Any) -> Adapter:
     """A network of a variance-exploding process, such as D(x, sigma) of Karras et al. 2022 (arXiv 2206.00364).
 
     Args:
         predicts: x0 (the preconditioned D), or eps.
         time: `Sigma()` in the network's own units, or `LogSigma(factor)`.
     """
-    return _adapter(net, data, "edm", time, predicts, shared)
+    return _adapter(net, data, "edm", time, predicts, **shared)
 
 
-def flow(
-    net: Network, data: DataSet, *, predicts: str = "velocity", data_at: int = 0, **shared: Unpack[Shared]
-) -> Adapter:
+def flow(net: Network, data: DataSet, *, predicts: str = "velocity", data_at: int = 0, **shared: Any) -> Adapter:
     """A network of a flow along straight lines between data and noise.
 
     Args:
@@ -108,9 +73,10 @@ def flow(
     """
     if predicts == "velocity" and data_at == 1:
         predicts = "velocity to data"
-    return _adapter(net, data, "flow", FlowTime(data_at), predicts, shared)
+    return _adapter(net, data, "flow", FlowTime(data_at), predicts, **shared)
 
 
-def _adapter(net: Network, data: DataSet, process: str, time: Time, predicts: str, shared: Any) -> Adapter:
-    decode = shared.pop("decode", None)
+def _adapter(
+    net: Network, data: DataSet, process: str, time: Time, predicts: str, decode: Any = None, **shared: Any
+) -> Adapter:
     return Adapter(net, data, Convention(process, time, predicts, **shared), decode)

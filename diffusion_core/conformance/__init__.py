@@ -2,13 +2,6 @@
 
 verdict = check(sampler, order=2)           # Verdict: what is wrong, in a sentence
 assert_converges(sampler, order=2)          # for a test suite
-
-oracle.py        exact predictions for VE, VP and flow matching
-independence.py  row by row, as its generator says, and the same in each call
-impulses.py      the moments of the samples, exactly; by Monte Carlo where they are not affine in the noise
-convergence.py   from moments at several numbers of steps to a verdict
-policy/          stochastic steps with a log-probability
-wrappers.py      samplers of other signatures: ours, diffusers, k-diffusion, smalldiffusion, a step of flow matching
 """
 
 from diffusion_core.conformance import wrappers
@@ -17,18 +10,3 @@ from diffusion_core.conformance.convergence import BUDGETS, Verdict
 from diffusion_core.conformance.impulses import SampleMoments, SamplerFunction
 from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
 from diffusion_core.conformance.policy import PolicyVerdict, assert_policy, check_policy
-
-__all__ = [
-    "BUDGETS",
-    "GAUSSIAN",
-    "Oracle",
-    "PolicyVerdict",
-    "SampleMoments",
-    "SamplerFunction",
-    "Verdict",
-    "assert_converges",
-    "assert_policy",
-    "check",
-    "check_policy",
-    "wrappers",
-]
