@@ -19,11 +19,11 @@ y is an image in the network's own range, or a latent or point as it is in its f
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from torch import Tensor
 
-from diffusion_core.adapters.adapter import Adapter, Convention, border_is_constant
+from diffusion_core.adapters.adapter import Adapter, Convention, Labels, Range, border_is_constant
 from diffusion_core.adapters.times import (
     CosineVP,
     FlowTime,
@@ -42,7 +42,21 @@ DDPM, SIGMA = linear_betas(), Sigma()
 Network = Callable[..., Tensor]
 
 
-def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM, **shared: Any) -> Adapter:
+class Shared(TypedDict, total=False):
+    """The arguments of every adapter, see the top of this file."""
+
+    pixels: Range
+    side: int | None
+    labels: Labels
+    n_classes: int | None
+    guidance: float
+    guidance_from: float
+    guidance_to: float
+    null_label: int | None
+    decode: Callable[[Tensor], Tensor] | None
+
+
+def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM, **shared: Unpack[Shared]) -> Adapter:
     """A network of a variance-preserving process.
 
     Args:
@@ -53,7 +67,7 @@ def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM,
     return _adapter(net, data, "vp", time, predicts, **shared)
 
 
-def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA, **shared: Any) -> Adapter:
+def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA, **shared: Unpack[Shared]) -> Adapter:
     """A network of a variance-exploding process, such as D(x, sigma) of Karras et al. 2022 (arXiv 2206.00364).
 
     Args:
@@ -63,7 +77,9 @@ def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA
     return _adapter(net, data, "edm", time, predicts, **shared)
 
 
-def flow(net: Network, data: DataSet, *, predicts: str = "velocity", data_at: int = 0, **shared: Any) -> Adapter:
+def flow(
+    net: Network, data: DataSet, *, predicts: str = "velocity", data_at: int = 0, **shared: Unpack[Shared]
+) -> Adapter:
     """A network of a flow along straight lines between data and noise.
 
     Args:

@@ -300,3 +300,10 @@ def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
         *_, x = checked_steps(EXACT, sampler, levels, x, noise)
     torch.testing.assert_close(ours, x, rtol=1e-10, atol=1e-12)
     assert noise.calls == len(LADDER) - 1
+
+
+def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
+    """A model that reports ever more noise would never stop by itself."""
+    sampler = KadkhodaieSimoncelli(max_steps=7)
+    assert len(list(checked_steps(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, LADDER, start(), Noise()))) == 7
+    assert sampler.planned_nfe(LADDER) == 7
