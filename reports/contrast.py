@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
+from reports import settings
 from reports.formats import (
     SCALES,
     correction,
     difference,
+    evaluations,
     is_missing,
     metric_name,
     number,
@@ -17,7 +20,7 @@ from reports.formats import (
     scale_metric,
     true,
 )
-from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line
+from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line, Page
 from reports.results import LoadedResult
 from reports.schema import (
     BETTER,
@@ -32,13 +35,46 @@ from reports.schema import (
 )
 
 FD = "fd"
+Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
+
+
+def compose_page(
+    result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
+    more: tuple[Sequence[str], Sequence[str]] = ((), ()), **parts: Any,
+) -> Page:  # fmt: skip
+    """A page on one contrast.
+
+    Args:
+        row: the contrast, in the metric that decides.
+        verdict: the first words and the sentence; those of a failed control replace them.
+        before, after: its settings.
+        more: further warnings and caveats.
+        parts: other fields of the page.
+    """
+    failed = has_failed(result)
+    headline = row if failed else headline_row(result, row)
+    lead, sentence = explain_failure(result) if failed else verdict
+    warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
+    warnings += find_unusual_control(result) + find_disagreement(result, row)
+    pictures, aside = settings.show_pictures(result, headline["metric"], before, after), ""
+    if len(pictures) > 2:
+        aside = "Same place, same initial noise: compare them one by one."
+        if result.unit == "point":
+            aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
+    known: dict[str, Any] = {
+        "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
+        "verdict": sentence, "failed": failed, "metric": explain_metric(result, headline["metric"]),
+        "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
+        "key_figures": key_figures(result, headline), "pictures": pictures, "aside": aside,
+    }  # fmt: skip
+    return Page(**known | parts)
 
 
 def headline_row(result: LoadedResult, row: pd.Series) -> pd.Series:
     """The row of a contrast that the first screen shows, in one metric.
 
-    It is FD's where there are enough networks, FD says the same as the metric that decides, and is known for as many
-    real images; otherwise the latter's, which does not depend on their number.
+    FD's, if there are enough networks, FD says the same as the metric that decides, and FD is known for as many real
+    images. Otherwise it is `row`: the metric that decides does not depend on the number of images.
     """
     fd, floor = _over_networks(result, row, FD), result.floor(FD, row["n_samples"])
     if fd is None or floor is None or row["verdict"] not in (BETTER, WORSE):
@@ -80,10 +116,8 @@ def prediction_interval(row: pd.Series) -> str:
 def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     """A warning if FD says something else than the metric that decides."""
     fd = _over_networks(result, row, FD)
-    if fd is None or not true(fd["clear"]) or row["verdict"] == NO_VERDICT:
-        return []
-    word = BETTER if fd["difference"] < 0 else WORSE
-    if row["verdict"] == word:
+    word = BETTER if fd is not None and fd["difference"] < 0 else WORSE
+    if fd is None or not true(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
     change, interval = difference(fd)
     names = [metric_name(name, result.features) for name in (FD, JUDGE)]
@@ -101,8 +135,7 @@ def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Seri
 
 def find_control(result: LoadedResult) -> pd.Series | None:
     """The A/A control in the metric that decides; of several that with the largest difference for its noise."""
-    rows = result.over_networks()
-    rows = rows[rows["kind"] == CONTROL]
+    rows = result.over_networks(kind=CONTROL)
     judged = rows[rows["verdict"] != NO_VERDICT]
     rows = judged if len(judged) else rows
     return rows.loc[rows["p_value"].fillna(1).idxmin()] if len(rows) else None
@@ -189,8 +222,9 @@ def _cost(result: LoadedResult, row: pd.Series) -> KeyFigure:
     before, after = row["nfe_b"], row["nfe_a"]
     most = max(before, after)
     lengths = [("before", 100 * before / most), (Bar(row["verdict"], 0, 0, ()).look, 100 * after / most)]
-    texts = [number(value, 0 if float(value).is_integer() else 1) for value in (before, after)]
-    value, note = (texts[1], "the same before and after") if before == after else (" → ".join(texts), "before → after")
+    value, note = f"{evaluations(before)} → {evaluations(after)}", "before → after"
+    if before == after:
+        value, note = evaluations(after), "the same before and after"
     return KeyFigure(f"Evaluations per {result.unit}", value, [note], lengths=lengths)
 
 
@@ -208,10 +242,8 @@ def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
     if not is_missing(row["holds_for"]):
         notes.append(f"holds for {name_networks(row)}")
     bars = [Bar.dot(axis, SCALES.get(metric, 1) * value, row["verdict"]) for value in each["difference"]]
-    value, legend = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", list[tuple[str, str]]()
-    if bars:
-        legend = [(bars[0].look, "a network")]
-    zero = axis.place(0) if bars else None
+    value, zero = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", axis.place(0) if bars else None
+    legend = [(bar.look, "a network") for bar in bars[:1]]
     return KeyFigure(f"Networks × {unit}s", value, notes, bars, zero, legend, role="evidence")
 
 
@@ -254,15 +286,13 @@ def draw_differences(
     axis, drawn = Axis.over([*dots, *(value for row in rows for value in _values(row))]), []
     for heading, section in sections.items():
         references = {against for _, _, against in section}
-        networks = {name_networks(row) for row, _, _ in section}
-        counts = {number(row["n_samples"], 0) for row, _, _ in section}
-        same = len(networks) == len(counts) == 1
-        evidence = [f"against {next(iter(references))}"] if len(references) == 1 else []
-        evidence += [f"{next(iter(networks))} × {next(iter(counts))} {result.unit}s"] if same else []
+        sizes = {f"{name_networks(row)} × {number(row['n_samples'], 0)}" for row, _, _ in section}
+        evidence = [f"against {against}" for against in references if len(references) == 1]
+        evidence += [f"{size} {result.unit}s" for size in sizes if len(sizes) == 1]
         lines = []
         for row, label, against in section:
             label += f" against {against}" if len(references) > 1 else ""
-            label += "" if same else f", {name_networks(row)} × {number(row['n_samples'], 0)}"
+            label += f", {name_networks(row)} × {number(row['n_samples'], 0)}" if len(sizes) > 1 else ""
             text, interval = difference(row)
             bar = Bar.of(axis, _values(row), row["verdict"], SCALES[JUDGE] * single_networks(result, row)["difference"])
             lines.append(Line(label, bar, text, interval, row["verdict"] + correction(row)))
@@ -279,4 +309,4 @@ def draw_differences(
     legend = [(BETTER, BETTER), (WORSE, WORSE), ("not", f"{NO_DIFFERENCE}, or no verdict")]
     legend += [("speck", "one network")] if dots else []
     label += f", {level} interval"
-    return Figure(title, note, drawn, axis, axis.place(0), ticks=axis.ticks, label=label, legend=legend)
+    return Figure(title, note, drawn, axis.place(0), ticks=axis.ticks, label=label, legend=legend)

@@ -13,7 +13,7 @@ MOST_DIGITS = 6
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell has no value: None, an empty text or NaN."""
+    """Whether a cell is None, an empty text or NaN."""
     return value is None or bool(pd.isna(value)) or value == ""
 
 
@@ -35,6 +35,11 @@ def number(value: float, digits: int = 1, most: int = MOST_DIGITS) -> str:
     return (text if text.strip("-0.,") else text.lstrip("-")).replace("-", "−")
 
 
+def evaluations(value: float) -> str:
+    """A number of evaluations, which may be a mean."""
+    return number(value, 0 if float(value).is_integer() else 1)
+
+
 def short(value: float) -> str:
     """`value` to three significant digits: a setting's parameter, or a rate."""
     return number(value, 0) if abs(value) >= 999.5 else f"{value:.3g}".replace("-", "−")
@@ -47,12 +52,11 @@ def metric_name(metric: str, features: str) -> str:
 
 
 def scale_metric(metric: str, value: float) -> str:
-    """The value of a metric as text."""
     return number(value * SCALES.get(metric, 1), 2 if metric in ("precision", "recall") else 1)
 
 
 def difference(row: pd.Series, sign: int = 1) -> tuple[str, str]:
-    """A difference and its interval as texts, for instance ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
+    """A difference and its interval, such as ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
     texts = [scale_metric(row["metric"], sign * row[name]) for name in ("difference", "low", "high")]
     return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
 
@@ -65,12 +69,12 @@ def correction(row: pd.Series) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as text, for instance "95 %" of 0.95."""
+    """ "95 %" of 0.95."""
     return f"{short(100 * share)} %"
 
 
 def duration(seconds: float) -> str:
-    """A time as text, for instance "45 s", "12 min" or "3.1 h"."""
+    """ "45 s", "12 min", "3.1 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

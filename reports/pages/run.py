@@ -7,12 +7,10 @@ from reports.page import Axis, Bar, KeyFigure, Page
 from reports.results import LoadedResult
 from reports.schema import JUDGE
 
-TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
-
 
 def page(result: LoadedResult) -> Page:
     source, question = settings.describe_source(result), result.info["question"]
-    details = list_details(result, None, *TERMS)
+    details = list_details(result, None, "MMD ×1000", "FD", "Grain", "Evaluations")
     if not len(result.runs):
         return Page(source, question, "No score.", "No run succeeded.", details=details)
     rows, runs = settings.summarise_settings(result), result.runs

@@ -10,7 +10,6 @@ from reports.details import list_details
 from reports.formats import SCALES, correction, difference, metric_name, number, scale_metric
 from reports.page import Axis, Column, Figure, KeyFigure, Page, Row, Table
 from reports.pages.run import show_score
-from reports.pages.sweep import compose_page
 from reports.results import LoadedResult
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
@@ -34,7 +33,7 @@ def page(result: LoadedResult) -> Page:
     row, pairs = choose_contrast(contrasts), PAIRS.get(facts.get("pairs", ""), "")
     headline = contrast.headline_row(result, row)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
-    return compose_page(
+    return contrast.compose_page(
         result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
         (after, "Compared", after["setting"]), details=list_details(result, row, *TERMS),
         **parts, warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
@@ -83,11 +82,9 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
 
 def key_figures(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[KeyFigure]:
     """The effect, the scores of both sets, and the evidence."""
-    axis = Axis.over([SCALES.get(row["metric"], 1) * row[name] for name in ("difference", "low", "high")])
-    power = (
-        f"can detect {scale_metric(row['metric'], row['detectable'])} in {metric_name(row['metric'], result.features)}"
-    )
-    value = f"{sets} × {number(row['n_samples'], 0)}"
+    metric, value = row["metric"], f"{sets} × {number(row['n_samples'], 0)}"
+    axis = Axis.over([SCALES.get(metric, 1) * row[name] for name in ("difference", "low", "high")])
+    power = f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}"
     evidence = KeyFigure("Sets × images", value, [power, *([pairs] if pairs else [])], role="evidence")
     values = contrast.show_values(result, row, f"{row['b']} → {row['a']}")
     return [contrast.show_effect(result, row, axis), values, evidence]
@@ -124,13 +121,10 @@ def compare_spaces(result: LoadedResult) -> list[Table]:
     values = judged.pivot(index="setting", columns="features", values="value")[names]
     ranks, verdicts = values.rank(), result.spaces.groupby("a")["verdict"].nunique()
     agree = "the same verdicts" if (verdicts == 1).all() else "the verdicts differ"
-    rows = [
-        Row(
-            str(name),
-            [f"{scale_metric(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names],
-        )
-        for name in ranks.mean(axis=1).sort_values(kind="stable").index
-    ]
+    rows = []
+    for name in ranks.mean(axis=1).sort_values(kind="stable").index:
+        cells = [f"{scale_metric(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names]
+        rows.append(Row(str(name), cells))
     title = f"{metric_name(JUDGE, '')} by feature space: {agree}"
     return [Table(title, [Column(name, "wide", f"{name} ") for name in names], rows)]
 
@@ -149,11 +143,10 @@ def _elsewhere(result: LoadedResult, contrasts: pd.DataFrame) -> list[str]:
 def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) -> Page:
     """The page on a single set: its distances next to those of real images."""
     scores = result.scores[result.scores["features"] == result.features].set_index("metric")
+    known = ((metric, scores.loc[metric]) for metric in (JUDGE, "fd"))
     figures = [
-        show_score(result, metric, [scores.loc[metric, "value"]], row["n_samples"],
-                   (scores.loc[metric, "low"], scores.loc[metric, "high"]))
-        for metric in (JUDGE, "fd")
-    ]  # fmt: skip
+        show_score(result, metric, [of["value"]], row["n_samples"], (of["low"], of["high"])) for metric, of in known
+    ]
     judge, images = figures[0], KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
     notes = "; ".join([f"({judge.notes[0]})", *judge.notes[1:]])
     return Page(

@@ -1,12 +1,8 @@
-"""The page on settings that are compared with the first of their section: `sweep`, `ladders`, `noise_levels`, `tune`.
-
-`compose_page` is the base of all pages on one contrast.
-"""
+"""The page on settings compared with the first of their section: `sweep`, `ladders`, `noise_levels`, `tune`."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -20,8 +16,6 @@ from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
 INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
-SETTINGS = "settings.json"
-Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
 GIVE = {  # parameterisation -> the advice, if it is all that differs from the baseline's training
     "mixture-input": "Give the network the mixture's denoised {unit} as a second input"
 }
@@ -48,7 +42,6 @@ class Section:
 
     @property
     def use(self) -> str:
-        """What to use."""
         return self.baseline if self.winner is None else str(self.winner["a"])
 
     @property
@@ -58,22 +51,19 @@ class Section:
 
     @property
     def better(self) -> pd.DataFrame:
-        """The contrasts of settings that are better than the baseline."""
         return self.contrasts[self.contrasts["verdict"] == BETTER]
 
     def row(self, setting: str) -> pd.Series:
-        """The row of a setting."""
         return self.rows[self.rows["setting"] == setting].iloc[0]
 
 
 def smallest_gain(sections: Sequence[Section]) -> Section:
     """The smallest budget with a detectable gain, otherwise the largest budget."""
-    gains = [section for section in sections if section.winner is not None]
-    return min(gains, key=lambda section: section.budget) if gains else largest(sections)
+    gains = (section for section in sections if section.winner is not None)
+    return min(gains, key=lambda section: section.budget, default=largest(sections))
 
 
 def largest(sections: Sequence[Section]) -> Section:
-    """The largest budget."""
     return max(sections, key=lambda section: section.budget)
 
 
@@ -84,10 +74,7 @@ def best_baseline(sections: Sequence[Section]) -> Section:
 
 @dataclass(frozen=True)
 class PageTexts:
-    """What a page says: `use` or `keep` with a setting, `place` with a section where that holds.
-
-    `choose` picks the section of the headline.
-    """
+    """What a page says: `use` or `keep` a setting in a section, its `place`. `choose`: the section of the headline."""
 
     title: str = "How the settings differ"
     place: str = "{}"
@@ -113,10 +100,10 @@ def page(result: LoadedResult) -> Page:
     nearest, failed = section.nearest, contrast.has_failed(result)
     tables, note = settings_tables(result, sections, texts)
     figure, interactions = draw_figure(result, sections, texts), describe_interactions(result, sections)
-    first = [("Interaction", len(_interactions(result))), ("Tied", len(result.best_sets))]
+    first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
     before = (section.row(section.baseline), "Before", section.baseline)
     after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
-    return compose_page(
+    return contrast.compose_page(
         result, nearest, phrase_verdict(result, section, texts), before, after,
         ((), _more_caveats(result, section)),
         also="" if failed else " ".join([*_elsewhere(result, sections, section, texts), *interactions]),
@@ -126,51 +113,19 @@ def page(result: LoadedResult) -> Page:
     )  # fmt: skip
 
 
-def compose_page(
-    result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
-    more: tuple[Sequence[str], Sequence[str]] = ((), ()), **parts: Any,
-) -> Page:  # fmt: skip
-    """A page on one contrast.
-
-    Args:
-        row: the contrast, in the metric that decides.
-        verdict: the first words and the sentence; those of a failed control replace them.
-        before, after: its settings.
-        more: further warnings and caveats.
-        parts: other fields of the page.
-    """
-    failed = contrast.has_failed(result)
-    headline = row if failed else contrast.headline_row(result, row)
-    lead, sentence = contrast.explain_failure(result) if failed else verdict
-    warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
-    warnings += contrast.find_unusual_control(result) + contrast.find_disagreement(result, row)
-    pictures = settings.show_pictures(result, headline["metric"], before, after)
-    same = (
-        "Same place, same initial noise: compare them one by one."
-        if result.unit == "image"
-        else ("Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.")
-    )
-    known: dict[str, Any] = {
-        "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
-        "verdict": sentence, "failed": failed, "metric": contrast.explain_metric(result, headline["metric"]),
-        "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
-        "key_figures": contrast.key_figures(result, headline),
-        "pictures": pictures, "aside": same if len(pictures) > 2 else "",
-    }  # fmt: skip
-    return Page(**known | parts)
-
-
 def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
     """The page if nothing is compared with the first of its section."""
-    source, question = settings.describe_source(result), result.info["question"]
-    details = list_details(result, None, *TERMS)
-    if contrast.has_failed(result):
-        return Page(source, question, *contrast.explain_failure(result), failed=True, details=details)
+    failed = contrast.has_failed(result)
     also, text = " ".join(describe_interactions(result, [])), "Fewer than two settings succeeded with every network."
-    if left := result.info.get("runs_not_begun"):
+    if also:
+        text = "No setting is compared with the first of its section."
+    elif left := result.info.get("runs_not_begun"):
         text = f"The time was up: {plural(left, 'run')} were not begun. The same command continues from what is stored."
-    text = "No setting is compared with the first of its section." if also else text
-    return Page(source, question, "No verdict.", text, also=also, codes=codes, details=details)
+    return Page(
+        settings.describe_source(result), result.info["question"],
+        *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
+        also="" if failed else also, codes=() if failed else codes, details=list_details(result, None, *TERMS),
+    )  # fmt: skip
 
 
 def read_sections(result: LoadedResult) -> list[Section]:
@@ -254,9 +209,7 @@ def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
     return texts
 
 
-def _elsewhere(
-    result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts
-) -> list[str]:  # fmt: skip
+def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts) -> list[str]:
     """What holds in the other sections."""
     places: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
@@ -271,7 +224,7 @@ def _elsewhere(
 
 def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> list[str]:
     """Whether effects differ, a sentence each; or that it is not tested, if sections have the same effects."""
-    rows, name = _interactions(result), metric_name(JUDGE, result.features)
+    rows, name = result.over_networks(kind=INTERACTION), metric_name(JUDGE, result.features)
     effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if not len(rows) and result.info["experiment"] == "sweep" and len({*effects}) < len(effects):
         return ["Whether an effect differs between sections is not tested."]
@@ -289,11 +242,6 @@ def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> 
     return texts + ([f"{plural(left, 'other interaction')} in contrasts.csv."] if left else [])
 
 
-def _interactions(result: LoadedResult) -> pd.DataFrame:
-    rows = result.over_networks()
-    return rows[rows["kind"] == INTERACTION]
-
-
 def draw_figure(result: LoadedResult, sections: Sequence[Section], texts: PageTexts) -> Figure | None:
     """The differences from the baseline in every section."""
     sizes, _ = settings.allot_rows([len(section.contrasts) for section in sections])
@@ -306,9 +254,7 @@ def draw_figure(result: LoadedResult, sections: Sequence[Section], texts: PageTe
     return contrast.draw_differences(texts.title, parts, result)
 
 
-def settings_tables(
-    result: LoadedResult, sections: Sequence[Section], texts: PageTexts
-) -> tuple[list[Table], str]:  # fmt: skip
+def settings_tables(result: LoadedResult, sections: Sequence[Section], texts: PageTexts) -> tuple[list[Table], str]:
     """A table per section, best first, and what stands below them."""
     sizes, note = settings.allot_rows([len(section.rows) for section in sections])
     tables = [_table(result, section, size, texts) for section, size in zip(sections, sizes, strict=True)]
@@ -367,20 +313,16 @@ def _describe_race(result: LoadedResult) -> str:
 
 def read_codes(result: LoadedResult) -> list[Code]:
     """What can be pasted, from settings.json. Each says whether it was compared with the samples that were measured."""
-    path = result.folder / SETTINGS
+    path = result.folder / "settings.json"
     if not path.is_file():
         return []
     codes = []
-    try:
-        for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
-            title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
-            for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):
-                inside = result.folder / "export" / file.rpartition("/")[2]  # never a file of another folder
-                why = setting.get("not_compared", {}).get(library)
-                note = f" (not compared with our samples: {why})" if why else ""
-                codes.append(Code(f"{title}: {library}{note}", inside.read_text(encoding="utf-8")))
-            for library, why in sorted(setting.get("no_exports", {}).items()):
-                codes.append(Code(f"{title}: no code for {library}", f"# {why}"))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{SETTINGS}: it is not as the run wrote it: {type(error).__name__}: {error}") from None
+    for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
+        title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
+        for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):
+            why = setting.get("not_compared", {}).get(library)
+            note = f" (not compared with our samples: {why})" if why else ""
+            codes.append(Code(f"{title}: {library}{note}", (result.folder / file).read_text(encoding="utf-8")))
+        for library, why in sorted(setting.get("no_exports", {}).items()):
+            codes.append(Code(f"{title}: no code for {library}", f"# {why}"))
     return codes
