@@ -13,6 +13,7 @@ from reports.formats import (
     difference,
     evaluations,
     is_missing,
+    listed,
     metric_name,
     number,
     percent,
@@ -229,7 +230,7 @@ def _cost(result: LoadedResult, row: pd.Series) -> KeyFigure:
 
 
 def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
-    """Networks and images, what they could have detected, and what one more network would show."""
+    """Networks and images, what they can detect, what one more network would show, when the comparison was chosen."""
     metric, unit, each, notes = row["metric"], result.unit, single_networks(result, row), list[str]()
     if not is_missing(row["detectable"]):
         notes.append(f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}")
@@ -241,6 +242,9 @@ def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
         notes.append(f"{plural(row['n_to_settle'], unit)} each would detect it")
     if not is_missing(row["holds_for"]):
         notes.append(f"holds for {name_networks(row)}")
+    if result.info.get("fixed_beforehand"):
+        differs = result.info.get("differs_from_preset")
+        notes.append("chosen before any result" + (f"; {listed(differs)} differ from the preset" if differs else ""))
     bars = [Bar.dot(axis, SCALES.get(metric, 1) * value, row["verdict"]) for value in each["difference"]]
     value, zero = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", axis.place(0) if bars else None
     legend = [(bar.look, "a network") for bar in bars[:1]]

@@ -20,10 +20,9 @@ from reports.results import read
 from reports.schema import NO_DIFFERENCE, TABLES, content
 
 PAGES = {  # experiment -> module of its page
-    **{name: name for name in ("beta", "harmless", "run", "score")},
-    **dict.fromkeys(("check_policy", "check_sampler"), "conformance"),
-    **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
-}
+    "beta": "beta", "harmless": "harmless", "run": "score", "score": "score", "check_policy": "conformance",
+    "check_sampler": "conformance", **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
+}  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference

@@ -110,8 +110,7 @@ def satterthwaite(variances: Array, freedoms: Array) -> float:
 def predicted(differences: Sequence[float]) -> tuple[float, float] | None:
     """The 95 % interval of the difference that one more network of this kind would show; None for one or two networks.
 
-    Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations. The new
-    network is measured with as many images, so this is a little too wide for its true difference.
+    Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations.
     """
     d, n = np.asarray(differences), len(differences)
     if n < 3:

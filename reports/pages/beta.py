@@ -1,7 +1,5 @@
 """The page of `beta`: does fresh noise in every step give better images?"""
 
-from dataclasses import replace
-
 import pandas as pd
 
 from reports import contrast, figures, settings
@@ -18,7 +16,7 @@ from reports.formats import (
     scale_metric,
     true,
 )
-from reports.page import Figure, KeyFigure, Page, Row, SampleGrid, Table
+from reports.page import Figure, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_VERDICT, WORSE
 
@@ -57,7 +55,7 @@ def page(result: LoadedResult) -> Page:
     if not result.info.get("fixed_beforehand"):
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     runs = result.runs[result.runs["section"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
-    made = contrast.compose_page(
+    return contrast.compose_page(
         result, row, phrase_verdict(result, row), (before, "Before", f"{row['b']}, no fresh noise"),
         (after, "After", f"{row['a']}, fresh noise"), (warnings, caveats), question=question,
         details=list_details(result, row, *TERMS),
@@ -65,7 +63,6 @@ def page(result: LoadedResult) -> Page:
         figures=[figure] if figure else [], grid=make_grid(result, every), tables=tables, note=note,
         plot=figures.quality(runs, metric_name("fd", result.features), result.unit) if len(runs) else None,
     )  # fmt: skip
-    return replace(made, key_figures=[_add_choice(result, figure) for figure in made.key_figures])
 
 
 def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
@@ -78,15 +75,6 @@ def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
         return "No difference detected.", f"With {cost} evaluations, without and with fresh noise: {change}."
     lead, verb = WORDS[row["verdict"]]
     return lead, f"With {cost} evaluations, fresh noise {verb} {change}."
-
-
-def _add_choice(result: LoadedResult, figure: KeyFigure) -> KeyFigure:
-    """The evidence says when the comparison was chosen, and what differs from its preset."""
-    if figure.role != "evidence" or not result.info.get("fixed_beforehand"):
-        return figure
-    differs = result.info.get("differs_from_preset")
-    chosen = "chosen before any result" + (f"; {listed(differs)} differ from the preset" if differs else "")
-    return replace(figure, notes=[*figure.notes, chosen])
 
 
 def describe_other_levels(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> str:

@@ -16,9 +16,6 @@ from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
 INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
-GIVE = {  # parameterisation -> the advice, if it is all that differs from the baseline's training
-    "mixture-input": "Give the network the mixture's denoised {unit} as a second input"
-}
 
 
 @dataclass(frozen=True)
@@ -177,11 +174,11 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
 def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
     """What to do: use the recommended setting, and with how many it is tied."""
     use, first = (section.row(setting) for setting in (section.use, section.baseline))
-    changed = [name for name in settings.TRAINING if use[name] != first[name]]
-    text = GIVE.get(use["parameterisation"], "") if changed == ["parameterisation"] else ""
-    text = text.format(unit=result.unit) or texts.use.format(section.use)
-    tied = f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else ""
-    return text + tied
+    changed = [use[name] for name in settings.TRAINING if use[name] != first[name]]
+    text = texts.use.format(section.use)
+    if changed == ["mixture-input"]:  # all that differs from the baseline's training
+        text = f"Give the network the mixture's denoised {result.unit} as a second input"
+    return text + (f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else "")
 
 
 def _explain_not_recommended(result: LoadedResult, section: Section, better: pd.Series) -> str:
@@ -199,12 +196,11 @@ def _grainier(section: Section) -> list[str]:
 
 def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
     """What was passed over for its fine noise; and that a gain was chosen among several, unless it was confirmed."""
-    name, grain, texts = metric_name(JUDGE, result.features), settings.format_grain, list[str]()
+    name, count, texts = metric_name(JUDGE, result.features), len(section.rows), list[str]()
     for lowest in _grainier(section):
-        size = grain(section.row(lowest))
+        size = settings.format_grain(section.row(lowest))
         texts.append(f"{lowest} has a lower {name}, but fine noise in its samples (grain {size}).")
-    if section.winner is not None and len(section.rows) > 2 and not len(result.race):  # finalists have other noise
-        count = len(section.rows)
+    if section.winner is not None and count > 2 and not len(result.race):  # finalists have other noise
         texts.append(f"Lowest of {count} settings on the same networks: the size of its gain is optimistic.")
     return texts
 
@@ -223,7 +219,7 @@ def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Sect
 
 
 def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> list[str]:
-    """Whether effects differ, a sentence each; or that it is not tested, if sections have the same effects."""
+    """A sentence on each interaction; or that none is tested, if sections have the same effects."""
     rows, name = result.over_networks(kind=INTERACTION), metric_name(JUDGE, result.features)
     effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if not len(rows) and result.info["experiment"] == "sweep" and len({*effects}) < len(effects):
@@ -285,10 +281,9 @@ def plot_errors(result: LoadedResult) -> Plot | None:
     curves = result.curves
     if not len(curves) or not len(result.densities):
         return None
-    name = curves["train_noise"].copy()
-    for column in ("weighting", "parameterisation"):
-        usual = curves[column].iloc[0]
-        name += curves[column].map(lambda value, usual=usual: "" if value == usual else f", {value}")
+    name = curves["train_noise"]
+    for column in (curves["weighting"], curves["parameterisation"]):
+        name = name + (", " + column).mask(column == column.iloc[0], "")
     means = curves.assign(setting=name).groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)
     means = means["relative_error"].mean()
     text = (
@@ -300,23 +295,21 @@ def plot_errors(result: LoadedResult) -> Plot | None:
 
 
 def _describe_race(result: LoadedResult) -> str:
-    """How many settings raced, and where they are."""
-    race = result.race
+    race, unit = result.race, result.unit
     if not len(race):
         return ""
-    count, n = plural(len(race.drop_duplicates(["budget", "setting"])), "setting"), race["n_samples"].min()
-    return (
-        f"{count} raced on {plural(n, result.unit)} each; the tables show the best, confirmed on other {result.unit}s. "
-        "race.csv has all. "
+    count, n = (
+        plural(len(race.drop_duplicates(["budget", "setting"])), "setting"),
+        plural(race["n_samples"].min(), unit),
     )
+    return f"{count} raced on {n} each; the tables show the best, confirmed on other {unit}s. race.csv has all. "
 
 
 def read_codes(result: LoadedResult) -> list[Code]:
     """What can be pasted, from settings.json. Each says whether it was compared with the samples that were measured."""
-    path = result.folder / "settings.json"
+    path, codes = result.folder / "settings.json", list[Code]()
     if not path.is_file():
-        return []
-    codes = []
+        return codes
     for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
         title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
         for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):

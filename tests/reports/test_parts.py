@@ -45,9 +45,8 @@ def test_the_first_screen_has_one_metric_and_fd_only_where_it_says_the_same(
         path.write_text(path.read_text().replace("digits", values.get("features", "digits")))
     page = read_page(directory)
     labels = [figure.label for figure in page.key_figures]
-    assert (
-        f" {metric} " in page.verdict and labels[0].startswith(f"Effect on {metric}") and labels[1].startswith(metric)
-    )
+    assert f" {metric} " in page.verdict
+    assert labels[0].startswith(f"Effect on {metric}") and labels[1].startswith(metric)
     assert [picture.score.split()[0] for picture in page.pictures[1:]] == [metric] * 2
     evidence = page.key_figures[3].notes[0]
     assert f" in {metric}" in evidence and page.metric.startswith(metric) and "MMD ×1000" in page.metric
@@ -98,11 +97,8 @@ def test_key_figures_figure_and_table_show_the_same_numbers(folder: Make, beta: 
     assert (effect.value, effect.notes[0]) == ("−2.6", "95 % interval −3.6 to −1.6")
     assert effect.bars[0].look == "better" and effect.bars[0].low < effect.bars[0].high < effect.zero
     assert (ends.value, [words for _, words in ends.legend]) == ("7.6 → 5.0", ["real", "eta 0", "eta 1"])
-    assert (
-        ends.notes == ["real images 1.4"]
-        and cost.value == "66 → 33"
-        and [width for _, width in cost.lengths] == [100, 50]
-    )
+    assert ends.notes == ["real images 1.4"]
+    assert cost.value == "66 → 33" and [width for _, width in cost.lengths] == [100, 50]
     lines = [(line.label, line.value, line.interval, line.word) for line in page.figures[0].lines]
     assert lines[0] == ("eta 1", "−8.0", "−9.0 to −7.0", "better") and lines[1][3] == "no difference detected"
     rows = page.tables[0].rows

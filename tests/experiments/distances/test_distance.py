@@ -18,8 +18,6 @@ def test_a_difference_of_pairs_has_the_variance_of_differences() -> None:
     other = VALUES + np.random.default_rng(1).normal(1, 0.1, size=60)
     difference = Distance(float(other.mean()), other - other.mean()) - MEAN
     assert difference.se == pytest.approx((other - VALUES).std(ddof=1) / np.sqrt(60), rel=1e-9)
-    with pytest.raises(ValueError, match="own: 60 and 59 images"):
-        MEAN - Distance(0.0, np.zeros(59))
 
 
 def test_every_image_five_times_says_as_much_as_once() -> None:
@@ -29,8 +27,6 @@ def test_every_image_five_times_says_as_much_as_once() -> None:
     assert once.se == pytest.approx(MEAN.se, rel=1e-12) and len(once.own) == 60
     alone = MEAN.of_groups(np.arange(60))
     np.testing.assert_allclose(alone.own, MEAN.own, rtol=1e-12)
-    with pytest.raises(ValueError, match="one group"):
-        MEAN.of_groups(np.zeros(60, int))
 
 
 def test_groups_of_unequal_sizes_have_the_cluster_variance() -> None:

@@ -54,10 +54,8 @@ def test_fd_and_kd_grow_with_noise(digits: Images, extracted: tuple[torch.Tensor
 
 def test_a_missing_class_is_seen_at_equal_n(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
     features = extracted[0].double().numpy()
-    real, without_sevens = (
-        ReferenceSet.of(features[1000:2500]).whole(),
-        features[:1000][digits.labels[:1000].numpy() != 7],
-    )
+    real = ReferenceSet.of(features[1000:2500]).whole()
+    without_sevens = features[:1000][digits.labels[:1000].numpy() != 7]
     complete, lacking = (real.distances(part[:800]) for part in (features, without_sevens))
     assert all(lacking[metric].value > 2 * complete[metric].value for metric in ("fd", "kd", "mmd"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.distances.distance import Distance
-from experiments.distances.intervals import Estimate, of_one, of_pairs, predicted, verdict
+from experiments.distances.intervals import LEVEL, POWER, Estimate, of_one, of_pairs, predicted, verdict
 from experiments.distances.multiple_comparisons import holm
 
 
@@ -23,15 +23,9 @@ def test_two_networks_by_hand() -> None:
     assert (estimate.interval, estimate.holds_for) == ("what each sample adds", 2)
 
 
-@pytest.mark.parametrize(
-    ("difference", "clear", "word"),
-    [
-        (-2, True, "better"),
-        (2, True, "worse"),
-        (-2, False, "no difference detected"),
-        (2, False, "no difference detected"),
-    ],
-)
+@pytest.mark.parametrize(("difference", "clear", "word"), [
+    (-2, True, "better"), (2, True, "worse"), (-2, False, "no difference detected"),
+])  # fmt: skip
 def test_verdict(difference: float, clear: bool, word: str) -> None:
     assert verdict(Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.5, 3, 9)) == word
 
@@ -75,8 +69,6 @@ def test_pairs_are_used_where_there_are_any() -> None:
     a, b = (Distance(value, shared + 0.1 * rng.normal(size=50)) for value in (1.0, 0.9))
     paired, apart = of_pairs([(a, b)]), of_pairs([(a, b)], paired=False)
     assert paired.se < apart.se / 4 and paired.difference == apart.difference
-    with pytest.raises(ValueError, match="own: 50 and 20 images"):
-        of_pairs([(a, made(0, 1)[0])])
 
 
 def test_an_interval_over_a_sample_of_real_images_says_so() -> None:
@@ -90,6 +82,4 @@ def test_two_networks_say_nothing_about_a_new_one() -> None:
 
 
 def test_pages_may_say_95_and_80_per_cent() -> None:
-    from experiments.distances import intervals
-
-    assert (intervals.LEVEL, intervals.POWER) == (0.95, 0.8)  # pages say "95 %" and "80 % power"
+    assert (LEVEL, POWER) == (0.95, 0.8)

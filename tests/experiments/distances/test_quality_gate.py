@@ -13,18 +13,12 @@ REAL = {"precision": 0.9, "recall": 0.8}
 IMAGES, FAR, STATIC = ({"precision": p, "recall": r} for p, r in ((0.6, 0.7), (0.02, 0.0), (0.01, 0.004)))
 
 
-@pytest.mark.parametrize(
-    ("sides", "real", "gross"),
-    [
-        ([IMAGES, IMAGES], REAL, False),
-        ([FAR, FAR], REAL, False),
-        ([IMAGES, STATIC], REAL, False),  # one side made images: that is a result
-        ([STATIC, STATIC], REAL, True),
-        ([STATIC], REAL, True),
-        ([STATIC, STATIC], {"precision": 0.9, "recall": 0.5}, False),  # a floor that says nothing
-        ([STATIC, STATIC], {"precision": 0.0, "recall": 0.0}, False),  # unknown
-    ],
-)
+@pytest.mark.parametrize(("sides", "real", "gross"), [
+    ([IMAGES, IMAGES], REAL, False), ([FAR, FAR], REAL, False), ([STATIC, STATIC], REAL, True), ([STATIC], REAL, True),
+    ([IMAGES, STATIC], REAL, False),  # one side made images: that is a result
+    ([STATIC, STATIC], {"precision": 0.9, "recall": 0.5}, False),  # a floor that says nothing
+    ([STATIC, STATIC], {"precision": 0.0, "recall": 0.0}, False),  # unknown
+])  # fmt: skip
 def test_the_rule(sides: list[dict[str, float]], real: dict[str, float], gross: bool) -> None:
     assert bool(no_images(sides, real)) == gross
 

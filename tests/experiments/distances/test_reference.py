@@ -57,11 +57,9 @@ def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
     aside = real.aside(1300, 0)
     ours = real.without(aside).distances(own)
     assert list(ours) == list(METRICS) and aside.sum() == 1300
-    assert {name: one.value for name, one in ours.items()} == pytest.approx(
-        written_out(own, features[~aside], real.width), rel=1e-9
-    )
-    whole = {name: one.value for name, one in real.whole().distances(own).items()}
-    assert whole == pytest.approx(written_out(own, features, real.width), rel=1e-9)
+    for found, part in ((ours, features[~aside]), (real.whole().distances(own), features)):
+        values = {name: one.value for name, one in found.items()}
+        assert values == pytest.approx(written_out(own, part, real.width), rel=1e-9)
     floor = real.floor(700, range(1, 3), most=200)
     for draw in (1, 2):
         inside, rest = features[real.aside(700, draw)], features[~real.aside(700, draw)]
@@ -107,12 +105,8 @@ def test_real_images_that_are_a_sample_add_what_leaving_one_out_takes_away(name:
 
     def without(place: int) -> float:
         part = np.delete(real, place, axis=0)
-        return (
-            ReferenceSet(part, whole.width, kernels.sums(kernels.both(whole.width), part))
-            .whole()
-            .distances(own)[name]
-            .value
-        )
+        rest = ReferenceSet(part, whole.width, kernels.sums(kernels.both(whole.width), part)).whole()
+        return rest.distances(own)[name].value
 
     moved = [399 * (whole.whole().distances(own)[name].value - without(place)) for place in range(0, 400, 25)]
     np.testing.assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
@@ -160,10 +154,8 @@ def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distanc
     real = ReferenceSet.of(rng.normal(size=(400, 2))).whole()
     values = []
     for within in (0.9, 0.1):
-        own = [
-            np.sqrt(1 - within) * rng.normal(size=(12, 2))[groups] + np.sqrt(within) * rng.normal(size=(120, 2))
-            for _ in range(60)
-        ]
+        drawn = [(rng.normal(size=(12, 2))[groups], rng.normal(size=(120, 2))) for _ in range(60)]
+        own = [np.sqrt(1 - within) * common + np.sqrt(within) * each for common, each in drawn]
         values.append([real.distances(one, groups)["mmd"].value for one in own])
     gap = np.mean(values[0]) - np.mean(values[1])
     error = np.hypot(*(np.std(each) / 60**0.5 for each in values))
