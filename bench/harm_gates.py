@@ -81,7 +81,9 @@ def main(out: Path, n: int) -> None:
         after = make()
         pairs, margin = ("none", 0.03) if name == "other seeds" else ("order", 0.02)
         answer = harmless(before, after, margin, reference="mnist5k", pairs=pairs, features="digits")
-        rows += _rows(name, truth, answer, _psnr(before, after), _ssim(before, after))
+        squares = ((before.astype(float) - after) ** 2).mean(axis=(1, 2)).clip(min=255**2 / 1e6)
+        psnr = float((10 * np.log10(255**2 / squares)).mean())  # at most 60 for equal images
+        rows += _rows(name, truth, answer, psnr, _ssim(before, after))
         print(f"{time.time() - start:4.0f} s  {name}: {answer.sentence}", flush=True)
     with result_folder.lock_folder(out):
         result_folder.remove_results(out)
@@ -110,11 +112,6 @@ def _classes(images: Pixels) -> Any:
     logits = extract("digits", torch.from_numpy(images)[:, None])[1]
     assert logits is not None
     return logits.argmax(dim=1).numpy()
-
-
-def _psnr(before: Pixels, after: Pixels) -> float:
-    errors = ((before.astype(float) - after) ** 2).mean(axis=(1, 2))
-    return float((10 * np.log10(255**2 / errors.clip(min=255**2 / 1e6))).mean())  # at most 60 for equal images
 
 
 def _ssim(before: Pixels, after: Pixels) -> float:

@@ -90,7 +90,7 @@ def capital(text: str) -> str:
     return text if text.startswith(("eta", "beta", "sigma", "eps")) else text[:1].upper() + text[1:]
 
 
-def listed(items: Iterable[str], last: str = "and") -> str:
+def listed(items: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
-    *head, tail = [str(item) for item in items]
-    return f"{', '.join(head)} {last} {tail}" if head else tail
+    *head, tail = items
+    return f"{', '.join(head)} and {tail}" if head else tail

@@ -38,10 +38,8 @@ def read_page(folder: Path) -> Page:
     """
     result = read(folder)
     if (name := result.info["experiment"]) not in PAGES:
-        raise ValueError(
-            f"run.json: experiment={name!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
-            "report.html beside it stays as it was written"
-        )
+        known = f"this version has no page for it, only for {', '.join(PAGES)}"
+        raise ValueError(f"run.json: experiment={name!r}: {known}; a report.html beside it stays as it was written")
     with figures.style():
         page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
         return page
@@ -149,7 +147,7 @@ def read_picture(path: Path) -> tuple[str, int]:
 
 
 def read_strip(path: Path) -> tuple[str, int, int]:
-    """Four samples in a row as a link that holds them, their width and their height."""
+    """Four samples in a row as a link that holds them, with width and height."""
     with Image.open(path) as image:
         return _data_uri(path.read_bytes()), *image.size
 

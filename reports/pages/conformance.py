@@ -20,7 +20,7 @@ WRONG = (  # kinds of verdicts on samplers, the worst first
     "touches the global generator", "ignores its noise", "not reproducible", "irregular in the number of steps",
     "order lost", "unlike its reference", "undecided",
 )  # fmt: skip
-CELLS = {"right": "✓", "wrong": "wrong", "note": "note", "accepted": "accepted", "not checked": "–"}
+CELLS = {"right": "✓", "not checked": "–"}
 LETTERS, REASON = 46, 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
@@ -113,8 +113,7 @@ def _of_samplers(result: LoadedResult) -> Measured:
 def _of_policies(result: LoadedResult) -> Measured:
     columns = result.policy_steps[["sampler", "n_steps", "ratio_low", "ratio_high"]]
     ratios = {(name, int(n)): (low, high) for name, n, low, high in columns.itertuples(index=False)}
-    counts = sorted({n for _, n in ratios}) or [0]
-    ticks = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
+    counts, ticks = sorted({n for _, n in ratios}) or [0], (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
     known = Measured("step", result.policies, ratios, Axis((0.45, 1.15)), ticks, counts[0], counts[-1])
     off = pd.Series([abs(known.worst(name, known.few) - 1) for name in result.policies["sampler"]])
     rows = result.policies.assign(off=off.to_numpy()).sort_values("off", kind="stable", na_position="last")
@@ -244,7 +243,7 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
     outcomes = result.policy_checks.pivot(index="sampler", columns="check", values="verdict")
     checks = [*dict.fromkeys(result.policy_checks["check"])]
     heads = [Column(check, "mid", f"{check} ") for check in checks]
-    found = [Row(short(name), [CELLS[outcomes.loc[name, check]] for check in checks]) for name in policies["sampler"]]
+    found = [Row(short(name), [*outcomes.loc[name, checks].replace(CELLS)]) for name in policies["sampler"]]
     tables.append(Table("Every check", heads, found))
     answer = f"{len(policies) - len(wrong)} of {len(policies)} are.", " ".join(parts)
     note = "What each check says is in policy_checks.csv."
@@ -254,8 +253,7 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
 def _laws(result: LoadedResult, known: Measured) -> Table:
     """The ratios of each step, and the noise of its last step, by the number of steps."""
     counts, rows = sorted({n for _, n in known.ratios}), []
-    noise = {(name, int(n)): f"{last:.3f}" for name, n, last in
-             result.policy_steps[["sampler", "n_steps", "last_noise"]].itertuples(index=False)}  # fmt: skip
+    noise = result.policy_steps.set_index(["sampler", "n_steps"])["last_noise"].map("{:.3f}".format)
     for _, row in known.rows.iterrows():
         name = row["sampler"]
         cells = [*(known.span(name, n) for n in counts), number(row["limit_ratio"], 3)]

@@ -14,7 +14,6 @@ from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
 LOOKS = {HARMLESS: BETTER, HARMFUL: WORSE}
 ROW = 4  # pairs of a strip
 WRONG = {(HARMFUL, "same law"), (HARMLESS, "harmed")}  # verdict, and what a change is by construction
-NAMES = {"share": "score --margin"}
 TERMS = [
     (
         "As far as replacing", "How far the images after are from those before, as the share of images that can move "
@@ -99,7 +98,6 @@ def _checks_table(checks: pd.DataFrame) -> Table:
 
 
 def _distances_table(distances: pd.DataFrame) -> Table:
-    """The distances of both sets to reference images, which do not decide."""
     rows = []
     for _, row in distances.iterrows():
         values = [scale_metric(row["metric"], row[f"value_{side}"]) for side in "ba"]
@@ -112,7 +110,7 @@ def _distances_table(distances: pd.DataFrame) -> Table:
 def _gates_page(result: LoadedResult, rows: pd.DataFrame) -> Page:
     """Several changes whose harm is known by construction, by several gates; the first is that of `score`."""
     gates, n = list(dict.fromkeys(rows["check"])), number(result.info["harmless"]["n"], 0)
-    names, (own, *others) = {gate: NAMES.get(gate, gate) for gate in gates}, gates
+    names, (own, *others) = {gate: "score --margin" if gate == "share" else gate for gate in gates}, gates
     truths = rows.drop_duplicates("a").set_index("a")["truth"]
     by_gate = rows.set_index(["a", "check"])
     verdicts = by_gate["verdict"]
@@ -120,10 +118,8 @@ def _gates_page(result: LoadedResult, rows: pd.DataFrame) -> Page:
     possible = int(truths.isin([truth for _, truth in WRONG]).sum())  # slight changes are no error either way
     rest = ", ".join(f"{gate} on {len(wrong[gate])}" for gate in others)
     rest += f": on these {len(truths)} changes, for which the checks of {names[own]} were made."
-    key_figures = [
-        KeyFigure(names[gate], f"{len(wrong[gate])} of {possible}", ["; ".join(wrong[gate]) or "no error"])
-        for gate in gates
-    ]
+    errors = {gate: "; ".join(wrong[gate]) or "no error" for gate in gates}
+    key_figures = [KeyFigure(names[gate], f"{len(wrong[gate])} of {possible}", [errors[gate]]) for gate in gates]
     cells = []
     for change, truth in truths.items():
         row = by_gate.loc[(change, own)]

@@ -163,8 +163,10 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
     if len(section.better):
         row = section.better.iloc[0]
         change, interval = difference(row)
-        text = f"{row['a']} scores lower in {name} (difference {change}; {interval}), "
-        return keep, f"{text}{_explain_not_recommended(result, section, row)}."
+        why = f"but the lowest score, that of {section.nearest['a']}, is not detectably lower than the default's"
+        if section.row(row["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
+            why = "with more fine noise"
+        return keep, f"{row['a']} scores lower in {name} (difference {change}; {interval}), {why}."
     row = section.nearest
     change, interval = difference(row)
     text = f"No other setting is detectably better; for {row['a']} {name} differs by {change} ({interval})"
@@ -179,13 +181,6 @@ def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
     if changed == ["mixture-input"]:  # all that differs from the baseline's training
         text = f"Give the network the mixture's denoised {result.unit} as a second input"
     return text + (f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else "")
-
-
-def _explain_not_recommended(result: LoadedResult, section: Section, better: pd.Series) -> str:
-    """Why a setting that is better than the default is not recommended."""
-    if section.row(better["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
-        return "with more fine noise"
-    return f"but the lowest score, that of {section.contrasts.iloc[0]['a']}, is not detectably lower than the default's"
 
 
 def _grainier(section: Section) -> list[str]:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.distances.distance import Array, Distance
-from experiments.distances.intervals import Estimate, of_pairs, predicted
-from experiments.distances.multiple_comparisons import holm
+from experiments.distances.intervals import Estimate, holm, of_pairs, predicted
 from experiments.distances.reference import ReferenceSet
 
 TRIALS, MU, IMAGES = 1000, 0.7, 200  # standard error of a coverage of 0.95: 0.007

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.distances.distance import Distance
-from experiments.distances.intervals import LEVEL, POWER, Estimate, of_one, of_pairs, predicted, verdict
-from experiments.distances.multiple_comparisons import holm
+from experiments.distances.intervals import LEVEL, POWER, Estimate, holm, of_one, of_pairs, predicted, verdict
 
 
 def made(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]:
