@@ -1,10 +1,8 @@
-"""Samplers of other packages and papers, from their formulas: rows of the published table of samplers.
+"""Samplers of other packages and papers, from their formulas, for published_samplers.toml.
 
-    python -m experiments check-sampler bench/published_samplers.toml --out runs/samplers
-
-makes it, and `python -m reports publish` copies it. Those with (model, x, sigmas) have k-diffusion's signature:
-model(x, sigma) is the denoised x; its own package needs others that pin an old numpy. Sources: Karras et al. 2022
-(arXiv 2206.00364), Lu et al. 2022 (2211.01095), Crowson's k-diffusion (MIT), and the papers named below.
+Those with (model, x, sigmas) have k-diffusion's signature: model(x, sigma) is the denoised x. Its own package needs
+others that pin an old numpy. Sources: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022 (2211.01095), Crowson's
+k-diffusion (MIT), and the papers named below.
 """
 
 import math

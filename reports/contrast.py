@@ -131,9 +131,6 @@ def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Seri
     return rows.iloc[0] if len(rows) else None
 
 
-# --- the A/A control ---
-
-
 def find_control(result: LoadedResult) -> pd.Series | None:
     """The A/A control in the metric that decides; of several that with the largest difference for its noise."""
     rows = result.over_networks(kind=CONTROL)
@@ -173,9 +170,6 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     change, interval = difference(control)
     text = f"The control failed: {what} differs by {change} ({interval}) in {metric_name(JUDGE, result.features)}; "
     return "No verdict.", f"{text}chance does that in {format_rate(control)}. Do not use these numbers."
-
-
-# --- key figures ---
 
 
 def key_figures(result: LoadedResult, row: pd.Series) -> list[KeyFigure]:
@@ -271,9 +265,6 @@ def _values(row: pd.Series) -> list[float]:
 
 def _axis(result: LoadedResult, row: pd.Series) -> Axis:
     return Axis.over([*(result.like(row, row["metric"])["difference"] * SCALES.get(row["metric"], 1)), *_values(row)])
-
-
-# --- the figure ---
 
 
 def draw_differences(

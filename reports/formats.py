@@ -9,7 +9,6 @@ from reports.schema import NO_DIFFERENCE
 
 NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall"}
 SCALES = {"mmd": 1000.0, "kd": 1000.0}
-MOST_DIGITS = 6
 
 
 def is_missing(value: object) -> bool:
@@ -22,7 +21,7 @@ def true(value: object) -> bool:
     return not is_missing(value) and bool(value)
 
 
-def number(value: float, digits: int = 1, most: int = MOST_DIGITS) -> str:
+def number(value: float, digits: int = 1, most: int = 6) -> str:
     """`value` with so many decimals, or up to `most` if it takes more that it does not become 0. A true minus sign."""
     if is_missing(value):
         return ""

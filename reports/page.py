@@ -12,8 +12,6 @@ from typing import Any
 from reports.formats import number
 from reports.schema import BETTER, WORSE
 
-MARGIN = 0.06  # of an axis beyond its values, as a share
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -27,7 +25,7 @@ class Axis:
         """A linear axis for some values and 0."""
         finite = [0.0, *filter(math.isfinite, values)]
         low, high = min(finite), max(finite)
-        margin = (high - low) * MARGIN or 1.0
+        margin = (high - low) * 0.06 or 1.0
         return cls((low - margin, high + margin))
 
     def place(self, value: float) -> float:

@@ -153,9 +153,6 @@ def check_pixels(pixels: torch.Tensor, name: str) -> None:
     raise ValueError(f"pixels is {pixels.dtype} {shape}; features={name!r} needs torch.uint8 {needs}{colour}")
 
 
-# --- weights ---
-
-
 def weights_file(name: str, weights: Path | None = None) -> Path:
     """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
 

@@ -268,9 +268,6 @@ def _table(result: LoadedResult, section: Section, size: int, texts: PageTexts) 
     return settings.make_table(capital(f"{title}, against {section.baseline}"), result, shown, make_row)
 
 
-# --- extras ---
-
-
 def plot_errors(result: LoadedResult) -> Plot | None:
     """The error on held-out images at each noise level, if it was measured."""
     curves = result.curves

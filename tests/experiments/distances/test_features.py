@@ -1,4 +1,4 @@
-"""What is common to all extractors: names, weights and where they come from, and what is refused."""
+"""What is common to all extractors: names, weights, what is refused; and what `digits` knows and FD in it sees."""
 
 import hashlib
 import re
@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from fidelity_pixels import fidelity
@@ -21,7 +22,7 @@ from diffusion_core.data.dataset import Images
 from experiments.distances import features as extractors
 from experiments.distances.distance import Distance
 from experiments.distances.features import FEATURES, WEIGHTS, weights_file
-from experiments.distances.reference import FixedReference, ReferenceSet
+from experiments.distances.reference import FixedReference, ReferenceSet, precision_recall
 from experiments.user.features import dimension, extract, features_id, open_extractor
 
 natural = pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="needs the extra natural")
@@ -82,7 +83,7 @@ def inception(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_inception_features_give_torch_fidelitys_kid(
     inception: Path, digits: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FD is left out: test_frechet.py compares it, and in 2,048 dimensions it takes 10 seconds."""
+    """FD is left out: test_reference.py compares it, and in 2,048 dimensions it takes 10 seconds."""
     pixels = torch.cat([digits.pixels[:4], 255 - digits.pixels[4:8]])  # far apart, so that KD does not cancel
     rgb = pixels.expand(-1, 3, -1, -1)
     colour, logits = extract("inception-v3-compat", rgb, weights=inception)
@@ -166,3 +167,52 @@ IMAGE = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         call()
+
+
+@pytest.fixture(scope="module")
+def extracted(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
+    features, logits = extract("digits", digits.pixels)
+    assert logits is not None
+    return features, logits
+
+
+@pytest.mark.slow
+def test_layers_are_what_they_promise(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    for layer, size in zip(extracted, (128, 10), strict=True):
+        assert (layer.shape, layer.dtype, layer.device.type) == ((5000, size), torch.float32, "cpu")
+    features, logits = extracted
+    assert (logits.argmax(1) == digits.labels).double().mean() >= 0.993
+    spread = features.double().std(dim=0)
+    assert spread.min() > spread.max() / 4, "a unit is dead"
+    assert features.double().square().mean().item() == pytest.approx(1, rel=0.03)
+
+
+def test_features_keep_more_than_the_class(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    features = extracted[0].double()
+    class_means = torch.stack([features[digits.labels == digit].mean(0) for digit in range(10)])
+    within = (features - class_means[digits.labels]).var(dim=0).sum() / features.var(dim=0).sum()
+    assert within > 0.2, "collapsed to ten points"
+    eigenvalues = torch.linalg.eigvalsh(features.T.cov())
+    assert eigenvalues[-9:].sum() < 0.95 * eigenvalues.sum(), "ten class means span nine directions; these hold it all"
+
+
+def test_fd_and_kd_grow_with_noise(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    half, other = extracted[0][:500].double().numpy(), digits.pixels[500:1000]
+    noise = digits.std * torch.randn(other.shape, generator=torch.Generator().manual_seed(0))
+    noisy = [(other + level * noise).round().clamp(0, 255).to(torch.uint8) for level in (0, 0.2, 0.4, 0.8)]
+    features = [extract("digits", pixels)[0].double().numpy() for pixels in noisy]
+    against = ReferenceSet.of(half).whole()
+    distances = [against.distances(part) for part in features]
+    for metric in ("fd", "kd", "mmd"):
+        values = [each[metric].value for each in distances]
+        assert np.isfinite(values).all() and values == sorted(values), metric
+        assert values[-1] > 3 * values[0], metric
+    assert precision_recall(features[-1], half)[0] < precision_recall(features[0], half)[0]
+
+
+def test_a_missing_class_is_seen_at_equal_n(digits: Images, extracted: tuple[torch.Tensor, torch.Tensor]) -> None:
+    features = extracted[0].double().numpy()
+    real = ReferenceSet.of(features[1000:2500]).whole()
+    without_sevens = features[:1000][digits.labels[:1000].numpy() != 7]
+    complete, lacking = (real.distances(part[:800]) for part in (features, without_sevens))
+    assert all(lacking[metric].value > 2 * complete[metric].value for metric in ("fd", "kd", "mmd"))
