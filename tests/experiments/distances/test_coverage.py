@@ -71,7 +71,7 @@ def test_a_new_network_is_inside_its_interval(spread: float) -> None:
     true = spread * rng.normal(size=TRIALS)
     shown = true + rng.normal(size=TRIALS)
     assert np.mean((low <= shown) & (shown <= high)) == pytest.approx(0.95, abs=0.02)
-    assert np.mean((low <= true) & (true <= high)) > 0.945
+    assert np.mean((low <= true) & (true <= high)) > 0.945 and predicted([1.0, 2.0]) is None
 
 
 def features(rng: np.random.Generator, shift: float) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from experiments.distances.distance import Distance, of_singles, pack_distances, unpack_distances
-from experiments.distances.intervals import Estimate, holm, of_one, of_pairs, predicted, verdict
+from experiments.distances.intervals import Estimate, holm, of_one, of_pairs, verdict
 
 
 def made(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]:
@@ -75,10 +75,6 @@ def test_an_interval_over_a_sample_of_real_images_says_so() -> None:
     estimate = of_one(Distance(1.0, np.ones(50), np.ones(9)))
     assert estimate.interval == "what each sample adds, and each real one"
     assert estimate.high - 1 == pytest.approx(2.306 * np.sqrt(1 / 49 + 1 / 8), rel=1e-3)  # 8 degrees of freedom
-
-
-def test_two_networks_say_nothing_about_a_new_one() -> None:
-    assert predicted([1.0, 2.0]) is None
 
 
 VALUES = np.random.default_rng(0).normal(2, 3, size=60)
