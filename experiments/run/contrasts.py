@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from experiments.distances.distance import Array
-from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, Estimate, of_pairs, predicted, verdict
-from experiments.distances.multiple_comparisons import holm
+from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, Estimate, holm, of_pairs, predicted, verdict
 from experiments.distances.quality_gate import MEASURES, no_images
 from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Interaction, Row, Side, name_both
 from reports.schema import (
