@@ -15,6 +15,7 @@ import pandas as pd
 from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, content, needed, written
 
 SCHEMA = 2  # version of the format of a result folder
+FLAG = {"True": True, "False": False, "": pd.NA}
 RULES = {"enough_networks": 5, "grainy": 0.01, "power": 0.8}  # of results that do not say theirs
 
 
@@ -90,7 +91,7 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     for name in written(columns):
         texts = frame.get(name, pd.Series("", frame.index))
         if name in FLAGS:
-            frame[name] = texts.map({"True": True, "False": False}).astype("boolean")
+            frame[name] = texts.map(FLAG.__getitem__).astype("boolean")  # any other text is a KeyError
         else:
             frame[name] = texts if name in TEXTS else pd.to_numeric(texts.mask(texts == "")).astype("float64")
     return frame
