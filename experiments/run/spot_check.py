@@ -1,8 +1,6 @@
-"""The spot check: once per command, 8 to 16 stored samples of each network and sampler are drawn again.
+"""The spot check: once per command, 8 to 16 stored samples of each network and sampler are drawn again, and a score.
 
-An identity cannot foresee all that changes a result: a table that a user's code reads, a version of a library. The
-score of one of these runs is computed again too. A difference is an error: only the user knows whether the old results
-or the new code are wrong.
+A difference is an error: only the user knows whether the old results or the new code are wrong.
 """
 
 import random

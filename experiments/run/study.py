@@ -166,11 +166,12 @@ class Study:
 
     @cached_property
     def data_std(self) -> float:
-        """The standard deviation of the data on the scale of the network's adapter, else in [-1, 1]; for vp and ddpm.
-
-        The former to six significant digits, all of which names of ladders show; the latter to four decimals.
-        """
+        """Standard deviation of the data on the scale of the network's adapter, else in [-1, 1], for vp and ddpm."""
+        from diffusion_core.data.dataset import Images
         from diffusion_core.data.load import resolve
-        from experiments.run.networks import data_std
+        from experiments.run.networks import adapter_of, data_of
 
-        return data_std(self.network, resolve(self.data), self.label)
+        data = resolve(self.data)
+        if (adapter := adapter_of(self.network, data, self.label)) is not None:
+            return float(f"{adapter.scale:.6g}")
+        return round(data_of(data).std / 127.5, 4) if isinstance(data_of(data), Images) else 1.0

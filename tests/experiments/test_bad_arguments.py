@@ -32,11 +32,10 @@ CASES = {
         (["--workers", "0"], "error: workers=0: it must be at least 1"),
         (["--workers", "2", "--ray-address", "auto"], "error: workers, ray_address: give one of them"),
         (["--gpus-per-run", "0.5"], "error: gpus_per_run=0.5: it needs --ray-address"),
-        (["--workers", "2", "--gpus-per-run", "-1"], "error: gpus_per_run=-1.0: it must be above 0"),
         (["--etas", "inf"], "error: etas=inf: it must be finite"),
         (["--etas", "nan"], "error: etas=(nan,): it must be a tuple: each a number"),
         (["--etas", "0.5", "0.50000001"], "error: etas: 0.5 is given twice, or differs too little"),
-        (["--threads", "0"], "error: threads=0: it must be between 1 and"),
+        (["--threads", "0"], "error: threads=0: it must be at least 1"),
         (["--data", ""], "error: --data: its value is empty; is a shell variable unset?"),
         (["--store", "s3://b/f"], "error: store='s3:/b/f': it must be a folder; copy one that lies elsewhere"),
         (
@@ -52,7 +51,6 @@ CASES = {
     ],
     "ladders": [
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
-        (["--n-steps", "8"], "error: --n-steps: it is called --budgets now"),
         (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
         (["--budgets"], "error: budgets: at least one is needed"),
@@ -72,8 +70,6 @@ CASES = {
         (["--network", "diffusers:/x"], "error: diffusers:/x: there is no such folder. Nothing is fetched"),
         (["--network", "exact", "--law", "vp"], "error: law: only for training; remove it, or --network"),
         (["--network", "exact", "--seeds", "3"], "error: seeds: only for training; remove it, or --network"),
-        (["--model", "small"], "error: --model: it is called --network now"),
-        (["--model-label=3"], "error: --model-label: it is called --label now"),
         (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],
 }

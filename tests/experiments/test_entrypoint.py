@@ -113,7 +113,6 @@ def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureF
         ("reports", "> /dev/full", "error: No space left on device\n"),
         ("experiments", "> /dev/full", "error: No space left on device\n"),
         ("experiments", "| true", ""),
-        ("experiments", ">&-", ""),
     ],
 )
 def test_output_that_cannot_be_written(program: str, where: str, message: str) -> None:

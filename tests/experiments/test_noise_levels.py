@@ -16,10 +16,10 @@ from user_images import npz
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import LogNormal
 from experiments.noise_levels import NoiseLevels
-from experiments.run import error_curve, networks
+from experiments.run import networks, stages
 from experiments.run.cache import Cache
-from experiments.run.error_curve import density_rows, error_rows
 from experiments.run.networks import Trained, data_of
+from experiments.run.stages import density_rows, error_rows
 
 
 def preset(name: str, **options: Any) -> NoiseLevels:
@@ -64,7 +64,7 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
     for point in points:
         assert point["relative_error"] == pytest.approx(1, abs=0.05)
         assert 0 < point["se"] < 0.05
-    monkeypatch.setattr(error_curve, "_errors", None)  # computed again, it would fail
+    monkeypatch.setattr(stages, "_errors", None)  # computed again, it would fail
     assert error_rows(*curve) == points
     monkeypatch.undo()
     with pytest.raises(ValueError, match="held_out=0: an error curve needs images that training did not see"):

@@ -177,8 +177,6 @@ def test_an_interaction_needs_five_networks_images_and_all_of_its_runs() -> None
     assert verdict(first, second | {"x": replace(second["x"], planned=6)}) == "1 of its 6 runs failed"
     more = {name: replace(one, rows={**one.rows, 5: one.rows[0]}, planned=6) for name, one in second.items()}
     assert comparable([*interactions("y", "x", [first, more])]) == []
-    with pytest.raises(ValueError, match="takes two pairs of settings"):
-        Interaction(first["x"], second["x"])  # type: ignore[arg-type]
 
 
 def test_static_gets_no_verdict() -> None:

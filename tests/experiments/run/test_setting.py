@@ -135,13 +135,11 @@ def test_a_ladder_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
         (lambda: Ladder("karras", options=(("rho", 0.0),)), "rho=0.0"),
         (lambda: AlphaBetaLadder(0.1, 0.6), "beta=0.6"),
         (lambda: Setting("a", Ladder(), "euler"), "sampler='euler'"),  # type: ignore[arg-type]
-        (lambda: Setting("a", "geometric", Euler(0.0)), "ladder='geometric'"),  # type: ignore[arg-type]
         (lambda: Setting("a", Ladder(), Euler(0.0), n=0), "n=0"),
         (lambda: Reference(data(), "digit", ""), "did you mean digits"),
         (lambda: Reference("mnist6k", "digits", ""), "data='mnist6k'"),
         (lambda: Machine("tpu"), "device='tpu'"),
         (lambda: Machine(precision="fp16"), "precision='fp16'"),
-        (lambda: Machine.resolve("cpu", threads=0), "threads=0"),
         (lambda: replace(run(), batch=-1), "batch=-1"),
         (lambda: Trained(network="smal"), "did you mean small"),
         (lambda: Trained(data="cats"), "data='cats': unknown data set; the names are mnist5k, mnist"),
@@ -152,11 +150,8 @@ def test_a_ladder_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
         (lambda: Trained(images_seen=0), "images_seen=0: it must be at least 1"),
         (lambda: Trained(images_seen=True), "images_seen=True: it must be a whole number"),
         (lambda: Trained(batch_size=2.5), "batch_size=2.5: it must be a whole"),  # type: ignore[arg-type]
-        (lambda: Trained(noise=1), "NoiseDistribution"),  # type: ignore[arg-type]
         (lambda: Trained(ema_decay=1.0), "ema_decay=1.0"),
         (lambda: Trained(held_out=-1), "held_out=-1"),
-        (lambda: Trained(stable_above=0.0), "stable_above=0.0"),
-        (lambda: Trained(machine=Machine(compiled=True)), "compiled"),
     ],
 )
 def test_bad_values_are_named(make: Any, says: str) -> None:
@@ -195,7 +190,7 @@ class Levels:
     name: str = "mine"
 
     def sigmas(self) -> Any:
-        return torch.tensor(self.levels) if self.name == "tensor" else self.levels
+        return self.levels
 
 
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 9.0), (float("inf"), 1.0)])
@@ -204,8 +199,6 @@ def test_a_users_ladder_is_one_or_its_run_is_impossible(levels: tuple[float, ...
     assert one.impossible.startswith("sigmas") and one.row()["status"] == "infeasible"
     row = replace(one, setting=replace(one.setting, ladder=Levels())).row()
     assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, "mine")
-    other = replace(one, setting=replace(one.setting, ladder=Levels(name="tensor")))
-    assert other.impossible.startswith("sigmas: ladder tensor gave no tuple, but tensor(")
 
 
 def test_a_machine_multiplies_in_full_precision() -> None:
@@ -250,14 +243,10 @@ def test_each_setting_is_run_with_each_of_its_networks() -> None:
         ([A], {"label": 1}, "label=1: it needs --network diffusers:FOLDER"),
         ([A], {"network": "smal"}, "did you mean small"),
         ([A, A], {}, "'a' of 'all' more than once"),
-        ([replace(A, label="a\nb")], {}, r"label='a\\nb': it must be a text that can be printed"),
-        ([replace(A, label=" ")], {}, "label=' '"),
         ([replace(A, section="control")], {}, "section='control'"),
-        ([replace(A, training={"lrr": 1.0})], {}, "training of 'a': Trained has no lrr"),
         ([replace(A, training={"seed": 1})], {}, "training='seed' of 'a': all settings of a study share it"),
         ([replace(A, training={"lr": -1.0})], {}, "lr=-1.0"),
         ([replace(A, training={"lr": 0.1})], {"network": "exact"}, "--network brings a trained network"),
-        ([Anything()], {}, "number 1 is .* it must be a Setting"),
     ],
 )
 def test_what_cannot_be_planned_says_why(settings: list[Any], options: dict[str, Any], says: str) -> None:

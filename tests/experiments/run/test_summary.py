@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from experiments.run.summary import print_failures, print_page
+from experiments.run.result_folder import print_failures, print_page
 from reports.page import KeyFigure, Page, Source
 
 PAGE = Page(
