@@ -134,10 +134,7 @@ def _options(kind: type) -> Iterator[tuple[str, str]]:
     """The options of a dataclass, with the first sentence of their help. Hidden ones are left out."""
     hints = get_type_hints(kind, include_extras=True)
     for parent in reversed(kind.__mro__[:-1]):
-        try:
-            tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
-        except (OSError, TypeError):  # a class without a file
-            continue
+        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
         for part, after in pairwise([*tree.body, ast.Pass()]):
             if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
                 continue

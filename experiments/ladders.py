@@ -69,10 +69,7 @@ class Ladders(Study):
 
     def check(self) -> None:
         super().check()
-        for name in ("ladders", "budgets", "etas"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}: at least one is needed")
-        check_range("budgets", min(self.budgets), 1)
+        check_range("budgets", min(self.budgets, default=0), 1)
 
     @cached_property
     def labels(self) -> dict[str, Sampler]:

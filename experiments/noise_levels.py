@@ -83,9 +83,6 @@ class NoiseLevels(Study):
         if not self.trains:
             why = "this experiment compares ways to train; it needs small or paper"
             raise ValueError(f"network={self.network!r}: {why}")
-        for name in ("laws", "weightings", "parameterisations", "etas"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}: at least one is needed")
 
     def training(self) -> dict[str, dict[str, Any]]:
         """Label -> what is special in its training. The first is the baseline."""

@@ -177,9 +177,6 @@ def check_options(study: Study, options: Options, out: Path) -> None:
     """Raises ValueError for options that do not suit the network, or a result folder among the images."""
     if not study.trains and (typed := sorted(options.given & {*study.of_training})):
         raise ValueError(f"{', '.join(typed)}: only for training; remove it, or --network")
-    if options.machine().device == "mps" and (study.network == "exact" or (study.trains and study.recipe == "fast")):
-        why = "it has no float64, which --recipe fast and --network exact need"
-        raise ValueError(f"device='mps': {why}; use --recipe plain, or --device cpu")
     images = parse(study.data)
     if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
         raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")

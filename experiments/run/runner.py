@@ -158,17 +158,16 @@ def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
 
 
 def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
-    """Makes the missing files of real images, which every score needs. A failure is met again by the runs."""
-    for config in dict.fromkeys(run.reference for run in runs if not run.impossible):
-        done = list[float]()
+    """Makes the missing file of real images, which every score needs. A failure is met again by the runs."""
+    config, done = runs[0].reference, list[float]()
 
-        def after_batch(n: float, done: list[float] = done, total: int = config.n) -> None:
-            done.append(n)
-            show(f"{sum(done):,.0f} of {total:,} real images")
+    def after_batch(n: float) -> None:
+        done.append(n)
+        show(f"{sum(done):,.0f} of {config.n:,} real images")
 
-        if not cache.has("references", config):
-            with suppress(Exception):
-                stages.reference(config, cache, after_batch)
+    if not cache.has("references", config):
+        with suppress(Exception):
+            stages.reference(config, cache, after_batch)
 
 
 def error_line(error: BaseException) -> str:

