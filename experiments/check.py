@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from diffusion_core.samplers import Model
     from experiments.user.denoising_check import CheckResult
 
-FILES = ("check.png", "check.json")
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"
 LINEAR = "best linear, which is all that is known of these data"
@@ -79,13 +78,13 @@ def main(options: Check) -> "CheckResult":  # the command from its options to it
     """
     from diffusion_core.data.dataset import Images
     from diffusion_core.data.load import load
-    from experiments.run.machine import Machine, busy_note, use_threads
+    from experiments.run.machine import Machine, use_threads
     from experiments.user import external
     from experiments.user.json_io import write_json
     from experiments.user.network_io import decoded, has_decode
 
     out = options.out.absolute()  # wherever the model's code goes
-    image, numbers = (out / name for name in FILES)
+    image, numbers = out / "check.png", out / "check.json"
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
     use_threads(machine.threads)
@@ -94,8 +93,6 @@ def main(options: Check) -> "CheckResult":  # the command from its options to it
     model = external.load_foreign(options.network, images, options.label, device)
     shares = [0.0]
     text = f"checking {name}; other readings of it tried: "
-    if note := busy_note(machine.threads):
-        print(f"note: {note}")
     with status_line(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
         result = check_network(model, images, device, shares.append)
     out.mkdir(parents=True, exist_ok=True)

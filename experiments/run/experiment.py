@@ -16,7 +16,6 @@ from experiments.console import Terminal, status_line
 from experiments.run import dry_run, result_folder
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row
-from experiments.run.machine import busy_note
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_options, collect_settings
 from experiments.run.ray_runner import on_ray
@@ -151,8 +150,7 @@ class _Command:
             part = f"{len(runs)} of {n_planned} runs: {shlex.join(['--only', *only])}"
             notes.append(f"a part of the experiment was run, {part}")
         notes += filter(None, [planner.note])
-        busy = busy_note(runs[0].machine.threads)  # only on the terminal: it may end soon
-        self.print_notes([*notes, *filter(None, [busy])], warnings)
+        self.print_notes(notes, warnings)
         self.notes += [*notes, *warnings]
 
     def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:

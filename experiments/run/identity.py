@@ -42,11 +42,10 @@ def canonical(config: Any, name: str = "config") -> Any:
     if not is_dataclass(kind):
         shown = " ".join(f"{config!r:.80}".split())
         raise ValueError(f"{name}={shown}: its type is {kind.__name__}; {RULE}")
-    out = {
-        "class": kind.__qualname__
-        if is_ours(kind)
-        else f"{kind.__module__}:{kind.__qualname__}@{text_hash(kind.__module__)}"
-    }
+    name_of_class = kind.__qualname__
+    if not is_ours(kind):
+        name_of_class = f"{kind.__module__}:{name_of_class}@{text_hash(kind.__module__)}"
+    out = {"class": name_of_class}
     for part in identity_fields(config):
         value = getattr(config, part.name)
         out[part.name] = canonical(value, part.name if name == "config" else f"{name}.{part.name}")

@@ -45,15 +45,6 @@ SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
 
 
-def check_list(name: str, values: Sequence[Any]) -> None:
-    """Raises ValueError for a number that is not finite, or two values that look the same in a table."""
-    labels = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
-    if bad := [item for item in values if isinstance(item, float) and not math.isfinite(item)]:
-        raise ValueError(f"{name}={bad[0]}: it must be finite")
-    if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise ValueError(f"{name}: {twice} is given twice, or differs too little to be told apart in a table")
-
-
 @dataclass(frozen=True)
 class Study:
     """The networks of a question, and how many samples each setting gets."""
@@ -108,8 +99,10 @@ class Study:
         for name, low, high in (("seeds", 1, 1_000), ("n_samples", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
             check_range(name, getattr(self, name), low, high)
         for part in fields(self):
-            if isinstance(value := getattr(self, part.name), tuple):
-                check_list(part.name, value)
+            values = value if isinstance(value := getattr(self, part.name), tuple) else ()
+            labels = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
+            if twice := [label for label in labels if labels.count(label) > 1]:
+                raise ValueError(f"{part.name}: {twice[0]} is given twice, or differs too little to be told apart")
 
     def settings(self) -> Iterator[Setting]:
         """What is compared."""

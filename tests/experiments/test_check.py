@@ -17,7 +17,7 @@ from torch import Tensor
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.data.load import resolve
 from diffusion_core.exact import Empirical
-from experiments.run import autotune, dry_run, stages
+from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained
@@ -165,14 +165,6 @@ def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
     for batch in (7, 32, LIMIT):
         file = stages.sample(run("labelled", Ladder(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
         assert (file.tensors["samples"].float().flatten(1) - expected).abs().max() <= 0.6
-
-
-def test_a_network_with_labels_can_be_timed(here: Path) -> None:
-    rate = dry_run.measure_pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
-    assert rate is not None and rate > 0
-    mode = autotune.ComputeMode(autotune.SAMPLING, LIMIT, 1)
-    result = autotune.forward(labelled, DATA.shape, "cpu", mode)()
-    assert isinstance(result, Tensor) and result.shape == (LIMIT, 1, 32, 32)
 
 
 @pytest.mark.parametrize(

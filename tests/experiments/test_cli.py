@@ -32,12 +32,6 @@ def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-def test_every_experiment_is_found() -> None:
-    assert tuple(STUDIES) == OURS
-    for study in STUDIES.values():
-        assert set(study.presets) == {"smoke", "laptop", "gpu"} and study.question.endswith("?")
-
-
 @pytest.mark.parametrize(("name", "size"), [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
 def test_what_is_not_typed_has_the_value_of_the_preset(name: str, size: str) -> None:
     study, options, where = parse(name, ["--preset", size], "any")

@@ -38,15 +38,6 @@ def test_a_line_is_printed_only_where_something_changed(monkeypatch: pytest.Monk
     assert [line.split()[1] for line in lines] == ["1", "2"]
 
 
-def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_module, "PERIOD", 0.01)
-    monkeypatch.setattr(console_module, "ALIVE", 0.05)
-    console = Terminal()
-    console.file = io.StringIO()
-    with status_line(console, lambda: "checking"):
-        until(lambda: console.file.getvalue().count("checking") > 2)
-
-
 def test_a_live_line_is_drawn_as_it_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     console, done = Terminal(), ["1 of 2"]

@@ -1,6 +1,5 @@
 """The experiment on training noise: one change at a time, its contrasts, its curves, its command line."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +13,11 @@ from studies import best_sets, contrasts, pairs, plan
 from user_images import npz
 
 from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.noise import LogNormal
 from experiments.noise_levels import NoiseLevels
 from experiments.run import networks, stages
 from experiments.run.cache import Cache
 from experiments.run.networks import Trained, data_of
-from experiments.run.stages import density_rows, error_rows
+from experiments.run.stages import error_rows
 
 
 def preset(name: str, **options: Any) -> NoiseLevels:
@@ -84,12 +82,6 @@ def test_of_few_images_a_tenth_is_held_out(tmp_path: Path) -> None:
     few = npz(tmp_path, images=pixels, labels=np.arange(300) % 2)
     runs = plan(preset("smoke", data=few, n_samples=100, features="digits"))
     assert {run.network.held_out for run in runs if isinstance(run.network, Trained)} == {30}
-
-
-def test_density_is_that_of_log_sigma() -> None:
-    rows = density_rows([Trained(noise=LogNormal(0.0, 1.0))])
-    step = math.log(rows[0]["sigma"] / rows[1]["sigma"])
-    assert sum(row["density"] for row in rows) * step == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.slow(10)

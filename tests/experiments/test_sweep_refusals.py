@@ -1,13 +1,9 @@
 """What a file with a sweep of one's own must not be, and what is said about it."""
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 from own_sweep import FILE, RUN, noisy, run, written
-
-from experiments.user.imports import OWN, import_own
 
 LOOP = """
     def run(self, eps, x, sigmas, noise):
@@ -117,15 +113,3 @@ def test_comparisons_that_fail_are_one_line_and_nothing_is_sampled_again(tmp_pat
     assert ended.stderr == "error: compare(): KeyError: 'late'\n"
     written(tmp_path, FILE)
     assert run(tmp_path, "--network", "exact").summary["rows"] == 3
-
-
-def test_a_file_of_the_same_size_and_second_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    read = []
-    for gain in "12":
-        (tmp_path / "mine.py").write_text(f"gain = {gain}\ndef schedule(n, high, low): return (high, low)\n")
-        os.utime(tmp_path / "mine.py", (1, 1))
-        module = import_own(tmp_path / "mine.py")
-        read.append(module.gain)
-    del sys.modules[OWN]
-    assert read == [1, 2]

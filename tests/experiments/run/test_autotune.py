@@ -60,15 +60,6 @@ def test_what_needs_clearly_less_time_is_taken(
     assert (found.sampling, found.training) == (sampling, training) and found.why.startswith("timed on this machine: ")
 
 
-def test_the_choice_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks side by side are said to be as fast as they are together."""
-    assert choice(measured(), monkeypatch).why == (
-        "timed on this machine: sampling in bf16 (10,667 images/s against 6,400 in plain fp32); training in bf16 "
-        "(2 networks at a time, about 3,200 images/s together against 1,600 in plain fp32)"
-    )
-    assert "could not be timed" in choice({}, monkeypatch).why
-
-
 @pytest.mark.parametrize(
     ("minutes", "typed", "compiler", "compiled"),
     [(11, {}, True, True), (9, {}, True, False), (11, {}, False, False), (11, {"no_compile": True}, True, False),

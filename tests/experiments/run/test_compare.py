@@ -103,13 +103,6 @@ def test_what_is_recommended_is_detectably_better_than_the_first_and_not_grainy(
     assert [row["setting"] for row in sets if row["recommended"]] == [expected]
 
 
-def test_each_network_has_a_row_of_its_own() -> None:
-    rows = contrast_rows([Contrast("primary", side("a", 0), side("b", 1))], FLOORS)
-    each = [row for row in rows if row.get("train_seed") is not None]
-    assert [(row["metric"], row["run_id_a"]) for row in each] == [(m, f"a{seed}") for m in METRICS for seed in (0, 1)]
-    assert len(rows) == 3 * len(METRICS)
-
-
 def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:
     sides = [side("a", 0.0), side("b", 0.9), side("c", 0.9, networks=1, planned=2)]
     everything = [*against_first("setting", sides), BestSet(sides)]
@@ -258,20 +251,6 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
         f"{pair} of 'g' are not compared: they have images from different networks or noise"
         for pair in ("'c' and 'a'", "'a' and 'c'")
     ]
-
-
-def test_a_set_of_the_best_may_be_given_as_a_generator() -> None:
-    sides = [side(label, value) for label, value in (("a", 0.0), ("b", 0.1))]
-    assert len(best_set_rows([BestSet(one for one in sides)], FLOORS)) == 2  # type: ignore[arg-type]
-
-
-def test_a_control_is_not_paired_and_says_what_it_is() -> None:
-    setting = side("eta 0", 0.0)
-    other = replace(setting, distances={0: setting.distances[1], 1: setting.distances[0]})
-    one = control(other, setting)
-    assert (one.a.label, one.kind, one.a.paired) == ("eta 0, other noise", "control", False)
-    (row,) = pooled(contrast_rows([one], FLOORS)).values()
-    assert row["se"] == pytest.approx(of_pairs(one.pairs("mmd"), paired=False).se) and row["p_adjusted"] is None
 
 
 def test_what_would_settle_a_difference_grows_with_its_interval() -> None:

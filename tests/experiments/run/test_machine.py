@@ -13,8 +13,6 @@ from experiments.run.machine import (
     Machine,
     busy_cores_of_others,
     cores,
-    describe_machine,
-    device_name,
     read_clocks,
 )
 from experiments.run.options import Options
@@ -48,7 +46,3 @@ def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pyt
     assert Options().machine().device != "mps"  # auto never takes it
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
     assert (options.given_precision, Options().given_precision) == ("fp32", "auto")
-
-
-def test_the_machine_has_a_name() -> None:
-    assert device_name("cpu") and device_name("cpu") in describe_machine() and "cores" in describe_machine()

@@ -82,22 +82,6 @@ def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.Monkey
         executed([run()], Cache(tmp_path))
 
 
-def test_nothing_is_begun_after_the_time(tmp_path: Path) -> None:
-    ended = Runner(Cache(tmp_path), QUIET).run([run()], until=time.time() - 1)
-    assert ended == ExecutionResult({}) and not files(Cache(tmp_path)).get("scores")
-
-
-def test_what_is_missing_is_counted(tmp_path: Path) -> None:
-    runs = [run(Euler(eta), trained()) for eta in (0.0, 1.0)] + [run(Euler(9.0))]
-    left = runner.missing_files(runs, Cache(tmp_path))
-    assert {kind: len(paths) for kind, paths in left.items()} == {
-        "networks": 1, "references": 1, "samples": 2, "scores": 2,
-    }  # fmt: skip
-    assert sum(left["networks"].values()) == trained().cost and sum(left["samples"].values()) == 2 * 2 * 40
-    executed([run()], Cache(tmp_path))
-    assert not any(runner.missing_files([run()], Cache(tmp_path)).values())
-
-
 def plan() -> list[Run]:
     return [run(Euler(eta), network) for network in (trained(), exact()) for eta in (0.0, 0.5, 1.0)]
 

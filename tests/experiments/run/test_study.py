@@ -5,20 +5,17 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
 import run_spine
-import torch
 from PIL import Image
 from torch import Tensor
 
 from diffusion_core.samplers import Euler, Sampler
-from experiments.run import experiment as answering
-from experiments.run import images, result_folder, stages
+from experiments.run import result_folder, stages
 from experiments.run.experiment import StudyResult, run_study
 from experiments.run.options import Options
 from experiments.run.setting import Ladder, Setting
@@ -154,29 +151,6 @@ def test_a_strip_is_the_first_four_samples_in_sixteen_shades(finished: tuple[Pat
         assert (square.mode, square.size, strip.mode, strip.size) == ("L", (128, 128), "L", (128, 32))
         first, pixels = np.asarray(square)[:32].astype(int), np.asarray(strip).astype(int)
         assert set(np.unique(pixels)) <= {17 * shade for shade in range(16)} and np.abs(pixels - first).max() <= 8
-    colours = torch.arange(256, dtype=torch.uint8).repeat(3).view(1, 3, 16, 16)
-    picture = np.asarray(images.grid_and_strip(colours, colours)[1])
-    assert picture.shape == (16, 64, 3) and len(np.unique(picture)) == 16 and picture.max() == 255
-    assert not picture[:, 16:].any(), "there are fewer than four"
-
-
-def test_the_time_of_the_whole_command_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From its start, before anything is planned, to its end, after the tables are made."""
-    began, honest = answering.time.time(), answering.tabulate
-    late = SimpleNamespace(time=lambda: began + 12.34)
-
-    def tabulated(*arguments: Any) -> Any:
-        monkeypatch.setattr(answering, "time", late)
-        return honest(*arguments)
-
-    monkeypatch.setattr(answering, "time", SimpleNamespace(time=lambda: began))
-    monkeypatch.setattr(answering, "tabulate", tabulated)
-    asked(tmp_path, grouped())
-    info = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert info["wall_seconds"] == 12.3 and info["computed"] == 1
-    asked(tmp_path, grouped(), began=began - 100)
-    info = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert info["computed"] == 0 and info["wall_seconds"] == 112.3, "also before this call, such as imports"
 
 
 def test_the_same_again_makes_nothing_and_gives_the_same_tables(
@@ -218,20 +192,6 @@ def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.
         asked(tmp_path, mine(etas=(9.0, 0.0)))
     with pytest.raises(ValueError, match=r"eta=9\.0"):
         asked(tmp_path, mine(etas=(9.0,), seeds=1))
-
-
-@pytest.mark.parametrize(
-    ("how", "says"),
-    [
-        ({"threads": "2"}, "threads='2': it must be a whole number or None"),
-        ({"preset": "huge"}, "preset='huge': it must be 'smoke' or 'laptop' or 'gpu'"),
-    ],
-    ids=str,
-)
-def test_unfit_studies_and_options_are_refused_before_any_work(how: dict[str, Any], says: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=says):
-        asked(tmp_path, **how)
-    assert not list(tmp_path.iterdir())
 
 
 def grouped(besides: str = "") -> Grouped:
