@@ -17,24 +17,17 @@ ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 @dataclass(frozen=True)
 class Side:
-    """A setting as it was measured: by training seed its rows and distances. Failed runs are not among them.
-
-    Args:
-        planned: how many networks were planned.
-        paired: whether image i comes from the same noise as image i of the sides that it is compared with.
-        what: what it is, without its names and its noise.
-        given: whether it is a set of images that people have: then its one seed is None, and no network is spoken of.
-    """
+    """A setting as it was measured: by training seed its rows and distances. Failed runs are not among them."""
 
     label: str
     section: str
     budget: int | None
-    planned: int
+    planned: int  # number of networks
     rows: Mapping[Any, Row]
     distances: "Mapping[Any, Mapping[str, Distance]]"
-    paired: bool = True
-    what: object = None
-    given: bool = False
+    paired: bool = True  # whether image i comes from the same noise as image i of the sides that it is compared with
+    what: object = None  # what it is, without its names and its noise
+    given: bool = False  # whether it is a set of images that people have: its one seed is None, and there is no network
 
     @property
     def place(self) -> tuple[str, int | None]:

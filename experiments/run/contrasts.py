@@ -50,20 +50,13 @@ Judged = Contrast | Interaction
 
 @dataclass(frozen=True)
 class Judge:
-    """The verdicts of a study.
+    """The verdicts of a study."""
 
-    Args:
-        floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
-        failed: whether the control shows a difference that chance makes less than once in a thousand.
-        found: by comparison why it has no verdict, and its difference in the metric that decides, corrected for the
-            others of its family.
-        pairs: by two settings their exploratory contrast.
-    """
-
-    floors: Sequence[Row]
-    failed: bool = False
+    floors: Sequence[Row]  # rows of floors.csv, which tell samples that are no images; without them all are images
+    failed: bool = False  # whether the control shows a difference that chance makes less than once in a thousand
+    # by comparison why it has no verdict, and its difference in the metric that decides, corrected for its family
     found: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
-    pairs: Mapping[frozenset[object], int] = field(default_factory=dict)
+    pairs: Mapping[frozenset[object], int] = field(default_factory=dict)  # by two settings their exploratory contrast
 
     @classmethod
     def of(cls, comparisons: Sequence[Comparison], floors: Sequence[Row]) -> "Judge":
@@ -135,9 +128,6 @@ def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
         why = "they have images from different networks or noise"
         log.warning(f"{name_both(first, other)} are not compared: {why}")
     return out
-
-
-# --- contrasts.csv ---
 
 
 def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
@@ -221,9 +211,6 @@ def _shared(one: Contrast | Interaction) -> Row:
 
 def _effect(a: Side, b: Side) -> str:
     return f"{a.label}{'' if a.section == b.section else f' ({a.section})'} against {b.label} ({b.section})"
-
-
-# --- best_sets.csv ---
 
 
 def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:

@@ -129,9 +129,6 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-# --- the last screen ---
-
-
 def print_page(page: Page, report: Path, place: str, smoke: bool, console: Console) -> None:
     """Prints the first screen of a page: a panel on a terminal, plain lines elsewhere.
 

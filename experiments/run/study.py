@@ -1,14 +1,6 @@
-"""A question: what is compared, and how.
+"""A question: what is compared, and how; see sweep.py for an example. It imports no torch: --help appears at once.
 
-    @dataclass(frozen=True)
-    class Mine(Study):
-        question = "Does karras beat geometric?"
-        def settings(self):
-            for schedule in ("geometric", "karras"):
-                yield Setting(schedule, Ladder(schedule, n_steps=16), Euler(0.0))
-
-Its fields are the options of the question, their docstrings the help, and their values in a preset the defaults. The
-experiments that ship are such classes. This module imports no torch, so that --help appears at once.
+Its fields are the options of the question, their docstrings the help, and their values in a preset the defaults.
 """
 
 import math

@@ -5,12 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from smoke import smoke
-from studies import best_sets, contrasts, pairs, plan
-from user_images import npz
+from studies import best_sets, contrasts, pairs
 
 from diffusion_core.exact import GaussianDenoiser
 from experiments.noise_levels import NoiseLevels
@@ -75,13 +73,6 @@ def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(networks, "train", lambda model, x0, *rest, **more: [seen.append(x0) or step])
     Trained(held_out=4000)._train(lambda evaluations: None)
     torch.testing.assert_close(seen[0], data_of("mnist5k").standardised()[:1000])
-
-
-def test_of_few_images_a_tenth_is_held_out(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
-    few = npz(tmp_path, images=pixels, labels=np.arange(300) % 2)
-    runs = plan(preset("smoke", data=few, n_samples=100, features="digits"))
-    assert {run.network.held_out for run in runs if isinstance(run.network, Trained)} == {30}
 
 
 @pytest.mark.slow(10)

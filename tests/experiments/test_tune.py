@@ -112,15 +112,6 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     assert possible[right].setting.sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
 
 
-def test_settings_that_do_not_take_part_are_said() -> None:
-    typed = ("vp(sigma_max=200, sigma_min=0.001), ddim", "vp(end=0), heun")
-    study = tune(budgets=(5,), ladders=("vp",), samplers=("heun",), single=typed, sigma_min=0.02, seeds=2)
-    assert knowing(study, (0.02, 300.0)).notes == [
-        "not run: “vp, heun”, 5 evaluations: heun: no ladder takes exactly 5 evaluations",
-        f"not run: “{typed[0]}”, 5 evaluations: sigma 0.001: the network knows no level below 0.02",
-    ]
-
-
 def test_a_setting_in_two_spellings_races_once() -> None:
     study = tune(single=("karras(rho=7), heun", "vp,  euler(eta=0.0)", "karras(sigma_max=20, sigma_min=0.05), heun"))
     runs = plan(study)
@@ -167,10 +158,6 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
         assert OF.split(one.a.label)[one.kind == "sampler"] != OF.split(one.b.label)[one.kind == "sampler"]
         assert OF.split(one.a.label)[one.kind == "ladder"] == best[one.kind == "ladder"]
     assert {one.kind for one in knobs} == {"sampler"}  # no other ladder has this sampler
-
-
-def test_durations_have_a_unit() -> None:
-    assert [Tune(time=text).time_limit for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
 
 
 @pytest.mark.slow(20)

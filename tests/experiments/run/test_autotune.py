@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_spine import data, exact, run, trained
+from run_spine import data, trained
 
 from diffusion_core.training import TrainingStep
 from experiments.run import autotune, plan
@@ -17,7 +17,6 @@ from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Network, Trained
 from experiments.run.options import Options
 from experiments.run.plan import Planner
-from experiments.run.setting import Ladder, Setting
 from experiments.sweep import OneSetting
 
 T = 2  # threads
@@ -134,11 +133,3 @@ def test_rounds_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> No
     found = autotune.interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
     assert calls == {"plain": autotune.ROUNDS, "slow": autotune.ROUNDS, "fails": 1, "fails later": 4}
     assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in ("plain", "slow")}
-
-
-def test_what_is_exact_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "autotune", lambda *_: pytest.fail("it was timed"))
-    study = OneSetting(data=data(), n_samples=40, network="exact")
-    planner = Planner.of(study, Options(device="cpu", threads=1), Cache(Path("nowhere")), print)
-    (one,) = planner.plan([Setting("a", Ladder(n_steps=2), run().setting.sampler)])
-    assert one.machine == Machine() == exact().machine

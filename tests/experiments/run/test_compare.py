@@ -253,6 +253,15 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
     ]
 
 
+def test_a_control_is_not_paired_and_says_what_it_is() -> None:
+    setting = side("eta 0", 0.0)
+    other = replace(setting, distances={0: setting.distances[1], 1: setting.distances[0]})
+    one = control(other, setting)
+    assert (one.a.label, one.kind, one.a.paired) == ("eta 0, other noise", "control", False)
+    (row,) = pooled(contrast_rows([one], FLOORS)).values()
+    assert row["se"] == pytest.approx(of_pairs(one.pairs("mmd"), paired=False).se) and row["p_adjusted"] is None
+
+
 def test_what_would_settle_a_difference_grows_with_its_interval() -> None:
     close = pooled(contrast_rows([Contrast("primary", side("a", 0.50), side("b", 0.5))], FLOORS))["a", "b"]
     assert close["verdict"] == "no difference detected" and close["n_to_settle"] > N and close["minutes_to_settle"] > 0

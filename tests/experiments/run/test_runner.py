@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from run_acting import FORK, QUIET, Acting, command
-from run_spine import data, exact, files, run, score, silent, trained, warned
+from run_spine import data, exact, files, run, score, trained, warned
 
 from diffusion_core.samplers import Euler, Heun
 from experiments.run import runner
@@ -143,14 +143,3 @@ def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> 
     process.join(10)
     gone, alive = psutil.wait_procs(workers, 10)
     assert len(gone) == 2 and not alive and process.exitcode == (-signal.SIGKILL if how == signal.SIGKILL else 0)
-
-
-def test_progress_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, texts = Cache(tmp_path), list[Any]()
-    left = runner.missing_files([run()], cache)
-    monkeypatch.setattr(runner, "status_line", lambda console, text, state: texts.append(text) or QUIET.status(""))
-    with runner.show_progress(left, cache, QUIET, [0.0], float("inf")) as show:
-        show("network 0, all, any")
-        assert texts[0]() == "0 of 3 results: network 0, all, any"
-        runner.work([run()], cache, silent)
-        assert texts[0]().startswith("3 of 3 results")

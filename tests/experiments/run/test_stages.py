@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_spine import N, data, exact, reference, run, score, silent, trained
+from run_spine import N, data, reference, run, score, silent, trained
 from torch import Tensor
 
-from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import Euler, Heun, Sampler
 from diffusion_core.samplers import sample as draw
 from experiments.distances.distance import Distance, unpack_distances
@@ -101,15 +100,6 @@ def test_bf16_scores_what_fp32_scores(tmp_path: Path) -> None:
         assert abs(b.value - a.value) + 1.96 * se < 0.5 * b.se, metric
     pixels = [stages.sample(each, cache, silent).tensors["samples"].float() for each in runs]
     assert 0 < (pixels[1] - pixels[0]).abs().mean() < 0.5, "grey levels of 255"
-
-
-def test_runs_that_share_network_batch_and_machine_share_the_compilation() -> None:
-    model, machine = exact().load(None), Machine(compiled=True)
-    first = stages._compiled(model, 256, machine)
-    assert isinstance(first, Compiled) and first.batch_size == 256 and stages._compiled(model, 256, machine) is first
-    others = [(128, machine), (256, Machine(precision="bf16", compiled=True))]
-    assert all(stages._compiled(model, *other) is not first for other in others)
-    assert stages._compiled(model, 64, Machine()) is model
 
 
 @pytest.mark.slow

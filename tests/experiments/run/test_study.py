@@ -210,11 +210,6 @@ def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, se
     assert one.value_b == rows[~again & (rows["setting"] == setting)]["mmd"].item()
 
 
-def test_a_part_without_the_setting_of_the_control_has_none(tmp_path: Path) -> None:
-    asked(tmp_path, grouped(), only=("section=two,control",))
-    assert set(table(tmp_path, "contrasts")["kind"]) == {"setting"} and CONTROL in set(table(tmp_path)["section"])
-
-
 def test_what_a_study_adds_must_be_new(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"settings.*: 'eta 1' of 'two' more than once"):
         asked(tmp_path, grouped("repeats"))
