@@ -24,6 +24,7 @@ from experiments.user.memory import free, keep_freed
 
 SAMPLING, TRAINING = "sampling", "training"
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
+HOPELESS = 3.0  # a mode that takes so many times the first mode's thread seconds per image is timed once
 MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
 CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16 to 1.24 times slower (bench/LOG.md)
 LONG = 20.0  # seconds per network from which trainings side by side repay the start of their processes
@@ -138,15 +139,17 @@ def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str]
 
 def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
     """The least seconds of each run that does not fail, in rounds; {} if the first, the plain one, fails."""
-    least = dict.fromkeys(runs, math.inf)
-    for _ in range(ROUNDS):
+    least, first = dict.fromkeys(runs, math.inf), next(iter(runs))
+    for number in range(ROUNDS):
         for mode in [*least]:
+            if number and first in least and least[mode] * mode.threads > HOPELESS * least[first] * first.threads:
+                continue
             try:
                 least[mode] = min(time_call(runs[mode], mode.threads), least[mode])
             except (MemoryError, RuntimeError):
                 del least[mode]
                 free()
-    return least if next(iter(runs)) in least else {}
+    return least if first in least else {}
 
 
 def time_call(run: Callable[[], object], threads: int) -> float:

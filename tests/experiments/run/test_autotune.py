@@ -113,10 +113,12 @@ def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
     assert isinstance(autotune._step(config, ComputeMode(TRAINING, 4, 1))(), TrainingStep)
 
 
-def test_rounds_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("plain", "slow", "fails", "fails later")
+def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hopeless is told by thread seconds per image: one thread may take longer, if others have one of their own."""
+    names = ("plain", "slow", "hopeless", "fails", "fails later")
     modes = {name: ComputeMode(SAMPLING, batch, 4) for batch, name in enumerate(names, start=1)}
-    seconds, calls = dict(zip(modes, (1.0, 1.4, 0.1, 1.1), strict=True)), dict.fromkeys(modes, 0)
+    modes["one thread"] = ComputeMode(SAMPLING, 1, 1)
+    seconds, calls = dict(zip(modes, (1.0, 1.4, 9.0, 0.1, 1.1, 6.0), strict=True)), dict.fromkeys(modes, 0)
 
     class Clock:
         def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int) -> None:
@@ -131,5 +133,6 @@ def test_rounds_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(autotune, "Timer", Clock)
     found = autotune.interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
-    assert calls == {"plain": autotune.ROUNDS, "slow": autotune.ROUNDS, "fails": 1, "fails later": 4}
-    assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in ("plain", "slow")}
+    times = dict.fromkeys(("plain", "slow", "one thread"), autotune.ROUNDS) | {"hopeless": 1}
+    assert calls == times | {"fails": 1, "fails later": 4}
+    assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in times}
