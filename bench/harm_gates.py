@@ -86,8 +86,7 @@ def main(out: Path, n: int) -> None:
         rows += _rows(name, truth, answer, psnr, _ssim(before, after))
         print(f"{time.time() - start:4.0f} s  {name}: {answer.sentence}", flush=True)
     with result_folder.lock_folder(out):
-        result_folder.remove_results(out)
-        result_folder.write_rows(out / "harms.csv", rows)
+        result_folder.write_tables(out, {"harms.csv": rows})
         question = f"Which gate errs on {len(changes)} planted changes?"
         info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
         info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "command": f"{COMMAND} {out}"}

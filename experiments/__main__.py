@@ -28,7 +28,6 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }
-RENAMED = {"--model": "--network", "--model-label": "--label", "ladders --n-steps": "--budgets"}  # since 0.1.0
 
 
 def main() -> int:
@@ -49,9 +48,6 @@ def _run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     name, *rest = arguments
     names = [*cli.STUDIES, "sweep", *OTHERS]
-    for word in (word.partition("=")[0] for word in rest if name != "sweep"):  # whose fields have any name
-        if new := RENAMED.get(word) or RENAMED.get(f"{name} {word}"):
-            raise ValueError(f"{word}: it is called {new} now")
     if name in OTHERS:
         return int(_imported(OTHERS[name][0]).command(rest, f"{program_name()} {name}"))
     if name not in names:
@@ -59,11 +55,7 @@ def _run(arguments: list[str]) -> int:
         hint = f"did you mean {close[0]}?" if close else f"the names are {', '.join(names)}"
         raise ValueError(f"{name}: there is no such experiment; {hint}")
     study, options, folder = cli.parse(name, rest, program_name())
-    experiment = _imported("experiments.run.experiment")
-    try:
-        return int(experiment.run_study(study, options, folder, began).status)
-    except SystemExit as error:
-        raise ValueError(f"your code called sys.exit({error}); remove it") from error
+    return int(_imported("experiments.run.experiment").run_study(study, options, folder, began).status)
 
 
 def _imported(name: str) -> ModuleType:

@@ -92,8 +92,7 @@ def main(options: Score) -> int:
     out = options.out.absolute()  # wherever code of the user's goes
     _check(options, out)
     from experiments.run.cache import Cache
-    from experiments.run.result_folder import existing_results, lock_folder
-    from experiments.run.summary import print_page
+    from experiments.run.result_folder import existing_results, lock_folder, print_page
     from experiments.scoring import compare, equivalence
 
     existing_results(options.out)  # raises ValueError if others wrote there
