@@ -1,9 +1,8 @@
 """A setting as a loop of a few lines: one that needs only torch, one over a scheduler of diffusers.
 
-The code defines `sample(net, noise)`. The torch code is checked before it is shown: see `export.py`. A sampler gives
-the lines of one step as exports["torch"]. They take x from level `now` to level `after` with eps(x, i) at level i,
-noise(), and the sampler's parameters in capitals, such as ETA. In a step of `Euler`, {eta} is the step's eta and
-{noise} its noise.
+A sampler gives the lines of one step as exports["torch"]. They take x from level `now` to level `after` with eps(x, i)
+at level i, noise(), and the sampler's parameters in capitals, such as ETA. In a step of `Euler`, {eta} is the step's
+eta and {noise} its noise.
 """
 
 import math
@@ -37,7 +36,7 @@ MULTISTEP = (
 
 
 def torch_loop(target: ExportTarget) -> str:
-    """The code that needs only torch. Raises UnsupportedError if there is none for this sampler."""
+    """The code that needs only torch: `sample(net, noise)`. UnsupportedError if there is none for this sampler."""
     levels, constants, body = _steps(target)
     convention = target.convention
     double = target.number_format == "float64" and isinstance(target.times(target.levels)[0], float)
