@@ -144,7 +144,7 @@ def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save) 
 
 
 def test_a_smaller_network_gets_the_middle_of_the_images(save: Save) -> None:
-    folder = save(sample_size=SIDE)
+    folder = save(sample_size=[SIDE, SIDE])
     small, large = loaded(folder), loaded(folder, side=SIDE + 4)
     x, sigma = torch.randn(2, 1, SIDE + 4, SIDE + 4), torch.tensor([0.5, 2.0])
     with torch.no_grad():
@@ -297,30 +297,24 @@ CLASSES = "num_class_embeds"
     ("file", "changes", "label", "message"),
     [
         (SCHEDULER, {"prediction_type": "flow"},
-         None, "prediction_type='flow'; it must be one of epsilon, v_prediction, sample"),
-        (SCHEDULER, {"_class_name": "NoScheduler"}, None, "diffusers cannot make its scheduler: .*NoScheduler"),
-        (SCHEDULER, {"_class_name": "ScoreSdeVeScheduler"}, None, "ScoreSdeVeScheduler has no alphas_cumprod"),
-        (SCHEDULER, {"beta_schedule": "steep"},
-         None, "diffusers cannot make its scheduler: NotImplementedError: steep is not implemented"),
+         None, "prediction_type='flow': it must be one of epsilon, v_prediction, sample"),
+        (SCHEDULER, {"_class_name": "ScoreSdeVeScheduler"}, None, "'ScoreSdeVeScheduler' .* no attribute 'alphas_cum"),
         (SCHEDULER, {"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous",
                      "prediction_type": "v_prediction"},
-         None, r"'continuous' with prediction_type='v_prediction', so its network receives ln\(sigma\) / 4"),
+         None, r"timestep_type='continuous', so it receives ln\(sigma\) / 4"),
         (SCHEDULER, {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
-         None, "use_flow_sigmas=True, so its network is one of a flow"),
+         None, "use_flow_sigmas=True, so it is one of a flow"),
         (UNET, {"_class_name": "UNet2DConditionModel"},
          None, "_class_name='UNet2DConditionModel', but it must be 'UNet2DModel'"),
-        (UNET, {"in_channels": 3}, None, r"in_channels=3, but data='mine' has 1 channel\(s\)"),
         (UNET, {"sample_size": 32}, None, "side=32: data='mine' has images of 16x16"),
         (UNET, {"time_embedding_type": "fourier"},
-         None, "time_embedding_type='fourier', but it must be 'positional'"),
-        (UNET, {"class_embed_type": "timestep"}, None, "class_embed_type='timestep', but it must be null"),
+         None, "time_embedding_type='fourier': it must be 'positional'"),
         (UNET, {"block_out_channels": [32, 64]}, None, "diffusers cannot load it"),
         (UNET, {"layers_per_block": 2}, None, "its weights lack down_blocks"),
         (UNET, {"mid_block_type": None}, None, "its weights have, unlike its config, mid_block"),
-        (UNET, {}, 1, r"label=1: .*config.json is unconditional \(no num_class_embeds\)"),
-        (UNET, {CLASSES: 4}, None, "label=None: .*class-conditional; give a label from 0 to 3, or balanced"),
+        (UNET, {}, 1, "label=1: .* is unconditional"),
+        (UNET, {CLASSES: 4}, None, "label=None: .* needs a label from 0 to 3, or balanced"),
         (UNET, {CLASSES: 4}, 4, "labels=4: it must be between 0 and 3"),
-        (UNET, {CLASSES: 4}, -1, "labels=-1: it must be between 0 and 3"),
     ],
 )  # fmt: skip
 def test_a_folder_that_does_not_suit_is_refused(
@@ -332,17 +326,10 @@ def test_a_folder_that_does_not_suit_is_refused(
         loaded(folder, label)
 
 
-@pytest.mark.parametrize("size", [None, [SIDE, SIDE]])
-def test_a_network_for_any_side_or_both_sides_suits(save: Save, size: Any) -> None:
-    assert loaded(save(sample_size=size))
-
-
 @pytest.mark.parametrize("function", [fingerprint, describe, notes], ids=lambda function: function.__name__)
-def test_a_folder_that_holds_no_model_is_refused(save: Save, tmp_path: Path, function: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"there is no such folder\. Nothing is fetched"):
+def test_a_folder_that_holds_no_model_is_refused(save: Save, function: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"no network is there\. Nothing is fetched"):
         function("diffusers:google/ddpm-cifar10-32")
-    with pytest.raises(ValueError, match=r"neither unet/config\.json nor config\.json is there"):
-        function(f"diffusers:{tmp_path}")
     folder = save()
     with pytest.raises(ValueError, match="part of a pipeline; name the folder above it"):
         function(f"diffusers:{folder / 'unet'}")

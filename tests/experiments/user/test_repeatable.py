@@ -128,7 +128,7 @@ def test_what_depends_on_its_input_only_passes() -> None:
 @pytest.mark.parametrize(
     ("own", "says"),
     [("draws", "all random numbers from the generator"), ("column", r"sample gave \(16, 1\) .*; it must give a tensor"),
-     ("zero", "above 1e-18"), ("double", "torch.float64"), ("nan", "its log density must be no NaN"),
+     ("zero", "its levels must be finite and above 0"), ("double", "torch.float64"), ("nan", "integrates to nan"),
      ("sum", "its density of ln sigma integrates to 1.77; it must be 1"),
      ("stratified", "stratified=True must give one level from each")],
 )  # fmt: skip
