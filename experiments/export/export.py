@@ -15,9 +15,8 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.export.loops import diffusers_loop, torch_loop
+from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
-from experiments.export.target import ExportTarget, UnsupportedError
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of

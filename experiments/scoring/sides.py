@@ -46,16 +46,12 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class SpaceResult:
-    """The rows of one feature space, by the name of their table.
-
-    Args:
-        found: the copies among the real images, and in each set.
-    """
+    """The rows of one feature space."""
 
     features: str
     dimension: int
-    tables: Mapping[str, Sequence[Row]]
-    found: Sequence[Duplicates]
+    tables: Mapping[str, Sequence[Row]]  # by the name of their file
+    found: Sequence[Duplicates]  # among the real images, and in each set
 
     def judged(self) -> list[Row]:
         """Each set against the first, in the metric that decides."""
@@ -124,9 +120,6 @@ def _interval(side: Side, metric: str) -> Row:
     return where | {"value": one.difference, "low": one.low, "high": one.high}
 
 
-# --- copies ---
-
-
 def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Duplicates:
     """The copies among the first images of a set, and of the first real ones.
 
@@ -181,9 +174,6 @@ def _with_copies(rows: Iterator[Row], found: Sequence[Row]) -> Iterator[Row]:
         elif own and row["verdict"] == BETTER:
             row |= {"verdict": NO_VERDICT, "no_verdict": f"nearer, with {100 * own['difference']:.1f} % more copies"}
         yield row
-
-
-# --- real images ---
 
 
 def _floors(shared: Row, known: ReferenceSet, n: int, repeats: int, step: Callable[[str], None]) -> list[Row]:

@@ -12,7 +12,6 @@ import ast
 import importlib
 import logging
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,11 +19,6 @@ from diffusion_core.conformance import SamplerFunction, wrappers
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
 from experiments.user import imports, parsing
-
-WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {
-    "k-diffusion": wrappers.k_diffusion,
-    "flow-step": wrappers.flow_step,
-}
 
 
 def named(text: str) -> tuple[SamplerFunction, int | None]:
@@ -47,11 +41,11 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
         if not hasattr(library, name):
             raise ValueError(f"{text}: smalldiffusion has no schedule {name}")
         return wrappers.smalldiffusion(getattr(library, name)(1000), **options), None
-    prefix, wrap = (f"{kind}:", WRAPPED[kind]) if kind in WRAPPED else ("", None)
-    place, options = called(text, text.removeprefix(prefix))
-    function = imports.load_object(place, prefix)
-    bound = partial(function, **options) if options else function
-    return (wrap(bound) if wrap else bound), None
+    wrapped: dict[str, Any] = {"k-diffusion": wrappers.k_diffusion, "flow-step": wrappers.flow_step}
+    wrap = wrapped.get(kind)
+    place, options = called(text, rest if wrap else text)
+    function = partial(imports.load_object(place, f"{kind}:" if wrap else ""), **options)
+    return (wrap(function) if wrap else function), None
 
 
 def called(text: str, call: str) -> tuple[str, dict[str, Any]]:

@@ -30,8 +30,7 @@ from diffusion_core.samplers import (
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
 from experiments.export.export import N_IMAGES, as_users_call, run_code
-from experiments.export.loops import diffusers_loop, torch_loop
-from experiments.export.target import ExportTarget, UnsupportedError
+from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_loop, torch_loop
 
 SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
 SIGMAS = karras(6, 20.0, 0.05)
