@@ -1,7 +1,4 @@
-"""Writes the recommended settings of `tune`: settings.json, and code to paste.
-
-The torch code is run before it is written, as its user would run it, with our noise, and its images compared with ours.
-"""
+"""Writes the recommended settings of `tune`: settings.json, and code to paste; torch code is run first."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace

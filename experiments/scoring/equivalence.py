@@ -242,8 +242,7 @@ class EquivalenceInputs:
         return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
 
     @cached_property
-    def features(self) -> tuple[Array, Array]:
-        """Float64 (n, d), before and after."""
+    def features(self) -> tuple[Array, Array]:  # float64 (n, d), before and after
         return _float64(self.described)
 
     @cached_property
@@ -265,7 +264,6 @@ class EquivalenceInputs:
         return compare_laws(*self.features, units)
 
     def check_order(self) -> None:
-        """ValueError if the pairs are in another order."""
         if in_another_order(*self.features, self.pairing.by != "none"):
             raise ValueError(
                 f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "

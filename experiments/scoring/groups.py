@@ -19,11 +19,9 @@ GroupsOf = str | Path | Sequence[str | int] | None
 def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[Groups, str]:
     """The number of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
 
-    Args:
-        groups: "folder", the folder that an image lies in; a part of its name, "{prompt}-{seed}.png"; FILE.csv, or
-            FILE.csv:COLUMN, with a row for each image, by name or in their order; or a prompt for each image.
-
-    ValueError if an image has no prompt or two, or if all have the same.
+    `groups`: "folder", the folder that an image lies in; a part of its name, "{prompt}-{seed}.png"; FILE.csv, or
+    FILE.csv:COLUMN, with a row for each image, by name or in their order; or a prompt for each image. ValueError if an
+    image has no prompt or two, or if all have the same.
     """
     prompts, note = _prompts(images, groups)
     if len(set(prompts)) < 2:

@@ -114,8 +114,6 @@ def _of_array(name: str, array: NDArray[Any]) -> Input:
         return ImageSet.of_array(name, images_among({"images": array})[1])
     with np.errstate(over="ignore"):  # it becomes infinite, and is refused
         features = np.asarray(array, dtype=np.float32)
-    if array.size == 0:
-        raise ValueError(f"{name}: its features are {array.shape}; at least one row and one column are needed")
     if not (finite := np.isfinite(features).all(axis=1)).all():
         raise ValueError(f"{name}: row {int(np.argmin(finite))} has a feature that is not finite in float32")
     if array.dtype.itemsize > 4:

@@ -28,14 +28,11 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which images of a set are copies: the group (n,) of each with its copies.
+    """Which images of a set are copies."""
 
-    Copies are looked for among the first `searched` images, of which `of_real` are copies of real ones.
-    """
-
-    groups: Groups
-    searched: int
-    of_real: int = 0
+    groups: Groups  # of each image (n,) with its copies
+    searched: int  # number of first images among which copies are looked for
+    of_real: int = 0  # number of these that are copies of real images
 
     def share(self, most: int | None = None) -> tuple[int, int]:
         """How many images repeat an earlier one, and of how many that were searched."""

@@ -45,15 +45,12 @@ class WrappedModel(nn.Module):
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What may be wrong, what to write instead, and the adapter read so.
-
-    `must_fit`: it is named only if it leaves no doubtful level, because alone it is often a little better by chance.
-    """
+    """What may be wrong, what to write instead, and the adapter read so."""
 
     kind: str
     instead: str
     read: Read
-    must_fit: bool = False
+    must_fit: bool = False  # whether it is named only if it leaves no doubtful level, as it is often better by chance
 
     @property
     def says(self) -> str:

@@ -152,8 +152,7 @@ class Candidate:
     errors: Tensor
 
     @property
-    def mean(self) -> Tensor:
-        """The error of each level (levels,)."""
+    def mean(self) -> Tensor:  # (levels,)
         return self.errors.mean(dim=1)
 
     @property
@@ -180,7 +179,7 @@ class Search:
         self.start = Candidate(None, model, self._comparable(errors, model))
 
     def doubts(self, labels: Mapping[int, int]) -> Iterator[str]:
-        """What is doubtful about the errors, with its cause. `labels`: see `cause`."""
+        """What is doubtful about the errors, with its cause."""
         best = self.cause(labels)
         now, cause = best or self.start, best and best.way and best.way.says
         limited = now.limited & (now.mean > self.limits)
@@ -198,10 +197,7 @@ class Search:
             )
 
     def cause(self, labels: Mapping[int, int]) -> Candidate | None:
-        """The best hypothesis, or two at once, that is clearly better; None if there is none.
-
-        `labels`: classes that another class's label denoises clearly better, with that label.
-        """
+        """The best hypothesis, or two at once, that is clearly better. `labels`: as `check_labels` gives them."""
         text = ", ".join(f"{other} for class {label}" for label, other in labels.items())
         by_label = [Hypothesis("labels", f"label {text}", relabelled(labels))] if labels else []
         rows = [*hypotheses(self.model), *self._solved(self.model), *by_label]

@@ -48,7 +48,13 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
     if label is not None:
         only = "only class-conditional diffusers: models do; adapters in a Python file have an argument labels"
         raise ValueError(f"label={label}: {kind}: models take no label, {only}")
-    return _python(rest, images, device) if kind == "python" else _checkpoint(root, images, device)
+    if kind == "checkpoint":
+        return _checkpoint(root, images, device)
+    model: Any = imports.load_object(rest, PYTHON, of="model ")
+    if isinstance(model, adapters.Adapter):
+        _check_data(rest, model.data, images)
+    with user_code_errors(f"model python:{rest}"):
+        return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
 def fingerprint(source: str) -> str:
@@ -60,10 +66,8 @@ def fingerprint(source: str) -> str:
     kind, rest, root = _split(source)
     if kind == "python":
         return imports.code_hash(rest, PYTHON)
-    if kind == "checkpoint":
-        config = _checkpoint_config(root)  # network_io.py hashes the weights; the file also says when it was made
-        text = json.dumps([config[name] for name in NAMED])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    if kind == "checkpoint":  # network_io.py hashes the weights; the file also says when it was made
+        return hashlib.sha256(json.dumps([*_checkpoint_config(root).values()]).encode()).hexdigest()[:12]
     digest = hashlib.sha256()
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in diffusers_unet.find(root).files):
         with path.open("rb") as file:
@@ -126,14 +130,6 @@ def _split(source: str) -> tuple[str, str, Path]:
     if kind not in ("python", "diffusers", "checkpoint") or not rest:
         raise ValueError(f"source={source!r}: unknown spelling; it must be one of {', '.join(SPELLINGS)}")
     return kind, rest, Path(rest).expanduser()
-
-
-def _python(rest: str, images: DataSet, device: str) -> Model:
-    model: Any = imports.load_object(rest, PYTHON, of="model ")
-    if isinstance(model, adapters.Adapter):
-        _check_data(rest, model.data, images)
-    with user_code_errors(f"model python:{rest}"):
-        return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
 def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:

@@ -30,16 +30,13 @@ DOMINANT = 0.99  # of the variance of all features: one that has more decides al
 
 
 def dimension(name: str, pixels: Tensor) -> int:
-    """The number of features per image. Raises ValueError as in `extract`."""
+    """The number of features per image. ValueError as in `extract`."""
     check_features(name)
     return FEATURES[name] if name in FEATURES else extract(name, pixels[:1])[0].shape[1]
 
 
 def features_id(name: str, weights: Path | None = None) -> str:
-    """First 12 hex digits of the SHA-256 of the extractor's weights file, or of the text of a user's code.
-
-    Arguments and errors as `weights_file`.
-    """
+    """First 12 hex digits of the SHA-256 of the extractor's weights file, or of the text of a user's code."""
     if name.startswith(PYTHON):
         if weights is not None:
             raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")

@@ -148,16 +148,6 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
                  null_label=5)  # fmt: skip
 
 
-def test_labels_guidance_and_the_size_of_the_images_are_said() -> None:
-    code = torch_loop(target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL)))
-    assert code.splitlines()[2:5] == [
-        "# Noise: 1 x 6 x 6 per image",
-        "# Labels: image i has label i % 3",
-        "# Guidance: classifier-free, scale 2; label 5 is no label",
-    ]
-    assert "torch.randn(16, 1, 6, 6)" in code
-
-
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
@@ -173,23 +163,24 @@ def test_the_last_line_is_a_call_that_works(name: str, unit: str) -> None:
     assert comment == unit and images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
 
 
-def test_settings_have_fields_for_what_the_network_is_told() -> None:
-    half = adapters.Adapter(Format().half(), IMAGES, ALL)
-    assert target(Euler(0.0), half).settings().items() >= {
+def test_what_the_network_is_told_is_said_in_the_code_and_in_settings_json() -> None:
+    half = target(Euler(0.0), adapters.Adapter(Format().half(), IMAGES, ALL))
+    assert torch_loop(half).splitlines()[2:5] == [
+        "# Noise: 1 x 6 x 6 per image",
+        "# Labels: image i has label i % 3",
+        "# Guidance: classifier-free, scale 2; label 5 is no label",
+    ]
+    assert half.settings().items() >= {
         "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
         "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16", "model_guidance_from": 0.0,
         "model_guidance_to": None,
     }.items()  # fmt: skip
     ours = target(Euler(0.0), MODELS["ours"]).settings()
     assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None
-
-
-def test_the_index_of_the_first_image_decides_the_labels() -> None:
-    model = adapters.flow(net, IMAGES, labels="balanced", n_classes=3)
-    sampled = run_code(torch_loop(target(Euler(0.0), model)))
+    sampled = run_code(torch_loop(target(Euler(0.0), MODELS["flow"])))
     noise = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     one, other, again = (sampled(net, lambda: noise, first=first) for first in (0, 1, 3))
-    assert torch.equal(one, again) and not torch.allclose(one, other)
+    assert torch.equal(one, again) and not torch.allclose(one, other)  # labels are those of the first image's index
 
 
 VP = partial(adapters.vp, data=IMAGES)
