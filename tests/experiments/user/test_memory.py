@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -74,15 +73,3 @@ def test_what_is_freed_is_kept() -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     before, after = map(int, subprocess.check_output([sys.executable, "-c", LAYERS], cwd=ROOT, env=clean).split())
     assert after < before / 10
-
-
-def test_malloc_that_is_set_by_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded: list[None] = []
-    monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("glibc", ""))
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: loaded.append(name) or SimpleNamespace(mallopt=print))
-    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUN"))]:
-        monkeypatch.delenv(name)
-    memory.keep_freed.__wrapped__()
-    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    memory.keep_freed.__wrapped__()
-    assert len(loaded) == 1
