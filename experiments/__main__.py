@@ -28,6 +28,7 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }
+RENAMED = {"--model": "--network", "--model-label": "--label", "ladders --n-steps": "--budgets"}  # since 0.1.0
 
 
 def main() -> int:
@@ -48,6 +49,9 @@ def _run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     name, *rest = arguments
     names = [*cli.STUDIES, "sweep", *OTHERS]
+    for word in (word.partition("=")[0] for word in rest if name != "sweep"):  # whose fields have any name
+        if new := RENAMED.get(word) or RENAMED.get(f"{name} {word}"):
+            raise ValueError(f"{word}: it is called {new} now")
     if name in OTHERS:
         return int(_imported(OTHERS[name][0]).command(rest, f"{program_name()} {name}"))
     if name not in names:

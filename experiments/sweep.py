@@ -46,6 +46,7 @@ RECIPES = "that of --recipe"
 LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
+RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,10 @@ def read_study(path: Path) -> type[Study]:
         )
     if common := {part.name for part in fields(study)} & {part.name for part in fields(Options)}:
         raise ValueError(f"{what}: {min(common)} is an option of all experiments; give the field another name")
+    if unknown := study.presets.keys() - Study.presets.keys():
+        raise ValueError(f"{what}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
+    if old := [old for old in RENAMED if old in vars(study)]:
+        raise ValueError(f"{what}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
     study.presets = {**Study.presets, **study.presets}
     for values in study.presets.values():
         study(**values).check()

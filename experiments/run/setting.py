@@ -116,6 +116,11 @@ class Setting:
     retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
     impossible: str = field(default="", metadata=NOT_IDENTITY)
 
+    def __new__(cls, *values: Any, **named: Any) -> "Setting":
+        if old := {"group", "mode"} & named.keys():
+            raise ValueError(f"Setting({min(old)}=...): it is called section now")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         check_fields(self)
         if not isinstance(self.sampler, Sampler):

@@ -42,17 +42,24 @@ CASES = {
     ],
     "ladders": [
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
+        (["--n-steps", "8"], "error: --n-steps: it is called --budgets now"),
         (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
     ],
     "noise_levels": [
+        (["--laws", "log-normal(p_mean=0,p_mean=1)"], "it must read like log-normal(p_mean=1)"),
         (["--laws", "log-normal(p_std=1e308)"], "error: noise log-normal(-0.507, 1e+308): its levels must be finite"),
         (["--network", "python:a:b"], "error: network='python:a:b': this experiment compares ways to train"),
     ],
     "run": [
+        (["--sampler", "euler(1, eta=0)"], "error: sampler='euler(1, eta=0)': multiple values for argument 'eta'"),
         (["--sampler", "euler(eta=50)"], "error: eta=50.0: at sigma'/sigma = "),
         (["--network", "smal"], "; did you mean small?"),
+        (["--network", "python:nowhere:b"], "importing nowhere failed: ModuleNotFoundError: No module"),
+        (["--network", "checkpoint:/x"], "error: checkpoint:/x: it must be a networks/ID.safetensors of a store"),
+        (["--network", "diffusers:/x"], "error: diffusers:/x: no network is there. Nothing is fetched"),
         (["--network", "exact", "--law", "vp"], "error: law: only for training; remove it, or --network"),
+        (["--model-label=3"], "error: --model-label: it is called --label now"),
         (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],
 }

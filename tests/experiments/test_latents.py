@@ -95,7 +95,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
         ("floats", [], "decode: it gave torch.float32"),
         ("right", ["--images", "fashion"], "data='fashion': unknown data set"),
         ("right", ["--images", f"latents:{latent_pair.FILE}"], "--images must be images"),
-        ("right", ["--images", "npz16:small.npz"], "decode: it gives images of shape (1, 32, 32), but those of"),
+        ("right", ["--images", "npz16:small.npz"], "decode: its shape is (1, 32, 32), but that of"),
         ("right", ["--images", "npz:rgb.npz"], "images are grey, with one channel, if red, green and blue agree"),
     ],
 )
