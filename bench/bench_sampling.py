@@ -1,9 +1,7 @@
 """Sampling speed: the network `small` with the same weights in our loop and in the loops of other projects.
 
-All loops sample one batch of our default size. The other loops run in fp32, as in their examples. Ours runs in fp32 and
-bf16, eager and compiled, and in the precision that short runs choose on this machine. Each result also has the share of
-the time outside the network (on CPUs only, where a clock inside the run can measure it), the FLOP/s of the whole run,
-and the ratio of these to the roof: the FLOP/s of a matrix product in the same precision and process.
+All loops sample one batch of our default size. The other loops run in fp32, as in their examples. Each result has the
+share of the time outside the network (on CPUs), the FLOP/s of the run, and their ratio to those of a matrix product.
 """
 
 from collections.abc import Callable
@@ -70,7 +68,6 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, device: str) -> None:
-    if not peer.installed:
-        pytest.skip(f"{peer.package} is not installed (extra `peers`)")
+    pytest.importorskip(peer.package)
     batch, shape = default_batch(device), (default_batch(device), *SHAPE)
     time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", batch, who=peer.name)

@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def memory_as_in_runs() -> None:
-    """Sets malloc as in our runs for all loops, so that only the loops differ."""
+    """Sets malloc for all loops as in our runs."""
     keep_freed()
 
 
@@ -31,12 +31,11 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def clock(benchmark: Any, device: str) -> Callable[..., Any]:
-    """`clock(run, suite=..., ...)` times `run`, until the device has finished, and stores notes on it.
+    """`clock(run, suite=..., ...)` times `run` until the device has finished, and stores notes in extra_info.
 
-    The notes are pytest-benchmark's extra_info. Its JSON keeps them, and `python -m reports bench` reads them: suite,
-    who, ours, default (whether runs compute so by default on this machine), batch, n_images (per run), nfe (evaluations
-    per image), precision, compiled. `clock` adds ms per step (evaluation) and images per second, from the median of the
-    runs, and the peak memory.
+    `python -m reports bench` reads these notes: suite, who, ours, default (whether runs compute so by default on this
+    machine), batch, n_images (per run), nfe (evaluations per image), precision, compiled; and from the median of the
+    runs ms per step (evaluation), images per second and the peak memory.
     """
 
     def time(run: Callable[[], Any], *, rounds: int = 5, warmup: int = 1, **notes: Any) -> Any:

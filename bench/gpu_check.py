@@ -1,8 +1,7 @@
 """All checks that need a GPU, in one call and one table: `python -m bench.gpu_check`.
 
 Each line is the difference between two ways to the same samples, in data standard deviations. A line that fails prints
-the reason, the rest still runs, and the exit status is 1. `--device cpu` tests the script without a GPU.
-`pytest --benchmark` times the card.
+the reason, the rest still runs, and the exit status is 1. `pytest --benchmark` times the card.
 """
 
 import sys
@@ -29,7 +28,6 @@ LADDER = geometric(66)
 def drawn(
     device: str, n: int = 100, batch_size: int | None = None, precision: str = "fp32", compiled: bool = False
 ) -> Tensor:
-    """n samples by `Euler` at eta 1."""
     model = Compiled(network(device), n) if compiled else network(device)
     with computing_in(precision, device):
         return sample(model, LADDER, Euler(1.0), n_samples=n, shape=SHAPE, batch_size=batch_size, device=device)
@@ -44,7 +42,6 @@ def without_noise(device: str) -> Tensor:
 
 
 def trained(device: str) -> Tensor:
-    """The weights after five steps."""
     model = network(device).train()
     images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     for _ in train(model, images, LogNormal(), n_images=320, batch_size=64, precision="bf16"):
@@ -54,10 +51,8 @@ def trained(device: str) -> Tensor:
 
 COMPILED = "compiled against eager, bf16, same noise"
 CHECKS: dict[str, tuple[float, Callable[[str], tuple[Tensor, Tensor]]]] = {  # limit of the mean difference, both ways
-    "card against CPU, fp32, eta 0": (
-        1e-3,
-        lambda on: (without_noise("cpu"), without_noise(on)),
-    ),  # TF32 keeps ten bits
+    # TF32 keeps ten bits
+    "card against CPU, fp32, eta 0": (1e-3, lambda on: (without_noise("cpu"), without_noise(on))),
     "batches of 100 against batches of 7": (1e-3, lambda on: (drawn(on, batch_size=100), drawn(on, batch_size=7))),
     "bf16 against fp32, same noise": (0.02, lambda on: (drawn(on), drawn(on, precision="bf16"))),
     "training twice from one seed, bf16": (0.0, lambda on: (trained(on), trained(on))),

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,18 +45,22 @@ def main(out: Path, n: int) -> None:
         pass
     model.eval()
 
+    @torch.autocast("cpu", torch.bfloat16)
+    def in_bf16(x: Tensor, sigma: Tensor) -> Tensor:
+        return model(x, sigma).float()
+
     def drawn(network: Any = model, steps: int = STEPS, sampler: Any = None, seed: int = SEED) -> Pixels:
         sigmas = Ladder(n_steps=steps).sigmas()
         with torch.inference_mode():
             x = sample(network, sigmas, sampler or Euler(1.0), n_samples=n, shape=data.shape, seed=seed, batch_size=500)
         return data.to_pixels(x)[:, 0].numpy()
 
-    before = drawn()
-    others = drawn(seed=SEED + 1)
-    classes, of_others = (_classes(images) for images in (before, others))
+    before, others = drawn(), drawn(seed=SEED + 1)
+    classes, of_others = _classes(before), _classes(others)
+    noise = np.random.default_rng(SEED).normal(0, 3, before.shape)
     changes: dict[str, tuple[str, Callable[[], Pixels]]] = {
         "other seeds": (SAME, lambda: others),
-        "network in bf16": (SAME, lambda: drawn(_in_bf16(model))),
+        "network in bf16": (SAME, lambda: drawn(in_bf16)),
         "weights in int8": (SLIGHT, lambda: drawn(_in_int8(model))),
         "every second evaluation reused": (SLIGHT, lambda: drawn(_reused(model))),
         "33 steps for 66": (SLIGHT, lambda: drawn(steps=33)),
@@ -71,18 +74,19 @@ def main(out: Path, n: int) -> None:
         "5 % replaced by class 1": (HARMED, lambda: _replaced(before, np.arange(n // 20), others[of_others == 1])),
         "3 % are grey": (HARMED, lambda: _replaced(before, np.arange(3 * n // 100), before * 0 + 128)),
         "half are copies of the other half": (HARMED, lambda: np.concatenate([before[: n // 2]] * 2)),
-        "noise of 3 grey levels": (HARMED, lambda: _noisy(before)),
+        "noise of 3 grey levels": (HARMED, lambda: (before + noise).round().clip(0, 255).astype(np.uint8)),
     }
     rows = list[dict[str, Any]]()
     for name, (truth, make) in changes.items():
         after = make()
         pairs, margin = ("none", 0.03) if name == "other seeds" else ("order", 0.02)
         answer = harmless(before, after, margin, reference="mnist5k", pairs=pairs, features="digits")
-        rows += _rows(name, truth, answer, _psnr(before, after), _ssim(before, after))
+        squares = ((before.astype(float) - after) ** 2).mean(axis=(1, 2)).clip(min=255**2 / 1e6)
+        psnr = float((10 * np.log10(255**2 / squares)).mean())  # at most 60 for equal images
+        rows += _rows(name, truth, answer, psnr, _ssim(before, after))
         print(f"{time.time() - start:4.0f} s  {name}: {answer.sentence}", flush=True)
     with result_folder.lock_folder(out):
-        result_folder.remove_results(out)
-        result_folder.write_rows(out / "harms.csv", rows)
+        result_folder.write_tables(out, {"harms.csv": rows})
         question = f"Which gate errs on {len(changes)} planted changes?"
         info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
         info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "command": f"{COMMAND} {out}"}
@@ -93,11 +97,10 @@ def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> 
     """A row for each gate, ours first."""
     assert answer.scores is not None
     (differences,) = answer.scores.differences.values()
-    fd = differences["fd"].difference
     shared, first = {"a": name, "b": f"Euler, eta 1, {STEPS} steps", "truth": truth}, answer.checks[0]
-    rows = [shared | vars(replace(first, verdict=answer.verdict)) | {"check": "share"}]
-    rows[0] |= {"decided_by": "share" if answer.decisive is first else answer.decisive.check}
-    for gate, value in zip(GATES, (psnr, ssim, abs(fd)), strict=True):
+    decisive = "share" if answer.decisive is first else answer.decisive.check
+    rows = [shared | vars(first) | {"check": "share", "verdict": answer.verdict, "decided_by": decisive}]
+    for gate, value in zip(GATES, (psnr, ssim, abs(differences["fd"].difference)), strict=True):
         limit, side = GATES[gate]
         verdict = "harmless" if (value >= limit if side > 0 else value < limit) else "harmful"
         rows.append(shared | {"check": gate, "value": value, "limit": limit, "verdict": verdict})
@@ -108,11 +111,6 @@ def _classes(images: Pixels) -> Any:
     logits = extract("digits", torch.from_numpy(images)[:, None])[1]
     assert logits is not None
     return logits.argmax(dim=1).numpy()
-
-
-def _psnr(before: Pixels, after: Pixels) -> float:
-    errors = ((before.astype(float) - after) ** 2).mean(axis=(1, 2))
-    return float((10 * np.log10(255**2 / errors.clip(min=255**2 / 1e6))).mean())  # at most 60 for equal images
 
 
 def _ssim(before: Pixels, after: Pixels) -> float:
@@ -126,14 +124,6 @@ def _ssim(before: Pixels, after: Pixels) -> float:
     vx, vy, both = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     return float((((2 * mx * my + c1) * (2 * both + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
-
-
-def _in_bf16(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    def network(x: Tensor, sigma: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return model(x, sigma).float()
-
-    return network
 
 
 def _reused(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
@@ -171,13 +161,8 @@ def _jpeg(image: Image.Image) -> Image.Image:
 
 def _replaced(images: Pixels, places: Any, by: Pixels) -> Pixels:
     out = images.copy()
-    out[places] = by[: len(places)] if len(by) >= len(places) else np.resize(by, (len(places), *by.shape[1:]))
+    out[places] = np.resize(by, (len(places), *by.shape[1:]))
     return out
-
-
-def _noisy(images: Pixels) -> Pixels:
-    noise = np.random.default_rng(SEED).normal(0, 3, images.shape)
-    return (images + noise).round().clip(0, 255).astype(np.uint8)
 
 
 if __name__ == "__main__":

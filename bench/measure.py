@@ -1,4 +1,4 @@
-"""Tools of the benchmarks: a network that costs nothing, a network with a clock, the roof, peak memory."""
+"""Tools of the benchmarks."""
 
 import time
 from functools import cache
@@ -22,19 +22,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-class Free:
-    """A network that costs nothing: eps is 1 everywhere. So every correct loop moves x by a known sum."""
-
-    def __init__(self, shape: tuple[int, ...], device: str) -> None:
-        self.eps, self.calls = torch.ones(shape, device=device), 0
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        self.calls += 1
-        return self.eps
-
-
 class Clocked:
-    """A network that counts its evaluations and their seconds. It does not wait for a GPU: its seconds hold on CPUs."""
+    """A network that counts its evaluations and their seconds, which hold on CPUs only: it does not wait for a GPU."""
 
     def __init__(self, model: Model) -> None:
         self.model, self.calls, self.seconds = model, 0, 0.0
@@ -93,13 +82,11 @@ def roof(device: str, precision: str) -> float:
 
 
 def wait(device: str) -> None:
-    """Waits until the device has finished its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def forget_peak(device: str) -> None:
-    """Resets the peak that `peak_mib` reads."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     elif REFERENCES.exists():

@@ -1,15 +1,13 @@
 """Sampling loops of other projects, each written as in the project's own examples.
 
-All take our network, eps = model(x, sigma) with x at noise level sigma, so all evaluate the same weights. Loops on the
-variance-preserving scale multiply x by a constant before each evaluation; their own networks would do this inside.
-Noise comes from torch's global generator, as in those projects.
+All take our network, eps = model(x, sigma) with x at noise level sigma. Loops on the variance-preserving scale multiply
+x by a constant before each evaluation; their own networks would do this inside. Noise comes from the global generator.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,25 +20,13 @@ from diffusion_core.schedules import geometric
 
 @dataclass(frozen=True)
 class Peer:
-    """A sampling loop to compare ours with.
-
-    Args:
-        name: as tables print it.
-        package: the package that must be installed.
-        run: (model, shape (B, C, H, W), n_steps, device) -> x at the end.
-        sigmas: n_steps -> the n_steps + 1 levels that it visits.
-        eta: amount of fresh noise per step, see `Euler`.
-    """
+    """A sampling loop to compare ours with."""
 
     name: str
     package: str
-    run: Callable[[Model, tuple[int, ...], int, str], Tensor]
-    sigmas: Callable[[int], Sequence[float]] = geometric
-    eta: float = 0.0
-
-    @property
-    def installed(self) -> bool:
-        return find_spec(self.package) is not None
+    run: Callable[[Model, tuple[int, ...], int, str], Tensor]  # (model, shape (B, C, H, W), n_steps, device) -> x
+    sigmas: Callable[[int], Sequence[float]] = geometric  # n_steps -> the n_steps + 1 levels that it visits
+    eta: float = 0.0  # fresh noise per step, see `Euler`
 
 
 @torch.no_grad()

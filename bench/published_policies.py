@@ -1,9 +1,7 @@
-"""Stochastic steps of flow models, from the formulas of their papers: rows of the published table of policies.
+"""Stochastic steps of flow models, from the formulas of their papers, for published_policies.toml.
 
-    python -m experiments check-sampler --policy bench/published_policies.toml --out runs/policies
-
-makes it, and `python -m reports publish` copies it. x = (1 - t) x0 + t z, and time falls from t to u. Each step returns
-x_next, log_prob (its mean over the dimensions, as these papers have it), and the mean and std of x_next.
+x = (1 - t) x0 + t z, and time falls from t to u. Each step returns x_next, log_prob (its mean over the dimensions, as
+these papers have it), and the mean and std of x_next.
 """
 
 import math

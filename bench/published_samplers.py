@@ -1,10 +1,8 @@
-"""Samplers of other packages and papers, from their formulas: rows of the published table of samplers.
+"""Samplers of other packages and papers, from their formulas, for published_samplers.toml.
 
-    python -m experiments check-sampler bench/published_samplers.toml --out runs/samplers
-
-makes it, and `python -m reports publish` copies it. Those with (model, x, sigmas) have k-diffusion's signature:
-model(x, sigma) is the denoised x; its own package needs others that pin an old numpy. Sources: Karras et al. 2022
-(arXiv 2206.00364), Lu et al. 2022 (2211.01095), Crowson's k-diffusion (MIT), and the papers named below.
+Those with (model, x, sigmas) have k-diffusion's signature: model(x, sigma) is the denoised x. Its own package needs
+others that pin an old numpy. Sources: Karras et al. 2022 (arXiv 2206.00364), Lu et al. 2022 (2211.01095), Crowson's
+k-diffusion (MIT), and the papers named below.
 """
 
 import math
@@ -164,21 +162,17 @@ def flow_grpo(x, t, dt, v, a=0.7, drift=1.0):
     return x_next - (1 - drift) * (mean - x - dt * v)
 
 
-def dance_grpo(x, t, dt, v, eta=0.3):
-    return published_policies.dance_grpo(x, t, t + dt, v, noise_level=eta)[0]
+def without_log_prob(step, x, t, dt, v):
+    return step(x, t, t + dt, v)[0]
+
+
+dance_grpo = partial(without_log_prob, published_policies.dance_grpo)
+sit_sde = partial(without_log_prob, published_policies.sit_linear)
+eta_flow = partial(without_log_prob, published_policies.ddim)  # CPS with sin(c pi / 2) = sigma_up / sigma_next
 
 
 def cps(x, t, dt, v, c=0.5):
     return published_policies.cps(x, t, t + dt, v, noise_level=c)[0]
-
-
-def eta_flow(x, t, dt, v, eta=1.0):
-    """The ancestral step of sigma = t / (1 - t): CPS with sin(c pi / 2) = sigma_up / sigma_next."""
-    return published_policies.ddim(x, t, t + dt, v, noise_level=eta)[0]
-
-
-def sit_sde(x, t, dt, v, scale=1.0):
-    return published_policies.sit_linear(x, t, t + dt, v, noise_level=scale)[0]
 
 
 def flow_ancestral(x, t, dt, v, eta=1.0):

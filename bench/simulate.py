@@ -4,7 +4,7 @@
 
 Prints the tables of docs/statistics.md, docs/score.md and docs/harmless.md. In a sweep each image adds noise of size 1,
 half of it the initial noise that all settings share; networks differ by `spread` standard errors over the images of one
-network. With fewer than five networks the truth is that of these networks, else that of networks in general.
+network. With fewer than five networks the truth is that of these networks, otherwise that of networks in general.
 """
 
 import argparse
@@ -41,16 +41,16 @@ def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, nois
     for place, values in enumerate(own):
         noise = shared + rng.standard_normal((networks, N)) * 0.5**0.5
         each = {seed: {"mmd": Distance(values[seed] + x.mean(), x - x.mean())} for seed, x in enumerate(noise)}
-        sides.append(Side(f"s{place}", "g", None, networks, dict.fromkeys(range(networks), ROW), each))
+        rows = {seed: ROW | {"mmd": found["mmd"].value} for seed, found in each.items()}
+        sides.append(Side(f"s{place}", "g", None, networks, rows, each))
     return sides, own.mean(axis=1)
 
 
 def errors(judge: Judge, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
     """The share of intervals that hold, and whether any verdict is wrong."""
-    intervals = [judge.found[id(contrast)][1] for contrast in asked]
-    holds = [each.low <= truth <= each.high for each, truth in zip(intervals, truths, strict=True)]
-    wrong = any(each.clear and each.difference * truth <= 0 for each, truth in zip(intervals, truths, strict=True))
-    return float(np.mean(holds)), wrong
+    pairs = [(judge.found[id(contrast)][1], truth) for contrast, truth in zip(asked, truths, strict=True)]
+    wrong = any(each.clear and each.difference * truth <= 0 for each, truth in pairs)
+    return float(np.mean([each.low <= truth <= each.high for each, truth in pairs])), wrong
 
 
 def of_sweep(rng: Rng, networks: int, comparisons: int, spread: float, noisy: bool) -> list[float]:
@@ -95,8 +95,8 @@ def score(runs: int) -> Iterator[Sequence[Any]]:
         for _ in range(runs):
             a = 1.2 * rng.normal(size=(200, 8))
             b = a + 0.2 * rng.normal(size=a.shape) if pairs == "order" else 1.22 * rng.normal(size=a.shape)
-            contrast = compare(rng.normal(size=fixed.shape) if anew else fixed, a, b, pairs=pairs).differences
-            found.append([contrast["set 2"][name] for name in ("mmd", "fd", "kd")])
+            answer = compare(rng.normal(size=fixed.shape) if anew else fixed, a, b, pairs=pairs)
+            found.append([answer.differences["set 2"][name] for name in ("mmd", "fd", "kd")])
         held = []
         for each in zip(*found, strict=True):
             truth = np.mean([one.difference for one in each])
@@ -125,9 +125,9 @@ def groups(runs: int) -> Iterator[Sequence[Any]]:
 def harmless(runs: int) -> Iterator[Sequence[Any]]:
     """Changes planted in 5,000 digits, of which pairs are drawn; the margin is the true share of what is drawn."""
     yield "change", "units", "true share, %", "called harmless at it, %", "with none changed, margin 2 %"
-    pixels = load("mnist5k").pixels[:, 0].numpy()
+    pixels, labels = load("mnist5k").pixels[:, 0].numpy(), load("mnist5k").labels.numpy()
     rng = np.random.default_rng(0)
-    labels, order = load("mnist5k").labels.numpy(), rng.permutation(len(pixels))
+    order = rng.permutation(len(pixels))
 
     def features(images: Array) -> Array:
         made = torch.from_numpy(np.ascontiguousarray(images.clip(0, 255).astype(np.uint8)))[:, None]
@@ -145,8 +145,7 @@ def harmless(runs: int) -> Iterator[Sequence[Any]]:
         "3 % one image": replaced(0.03, lambda x: x[:1]), "class 7 lost": lost, "contrast x 0.92": pixels * 0.92,
         "noise of 12 grey levels": pixels + rng.normal(0, 12, pixels.shape),
     }  # fmt: skip
-    before = features(pixels)
-    whole = order.reshape(-1, 5)  # batches of five that fail together
+    before, whole = features(pixels), order.reshape(-1, 5)  # batches of five that fail together
     for name, changed in changes.items():
         after = features(changed)
         for n, batched in ((300, False), (500, False), (500, True)):
@@ -168,22 +167,19 @@ def copies(runs: int) -> Iterator[Sequence[Any]]:
     yield "images", "natural share", "equal sets", "one image with 3 %", "with 5 %", "with 10 %"
     rng = np.random.default_rng(0)
     for n, natural in product((400, 1000), (0.0, 0.05, 0.2)):
-        cells = []
-        for added in (0.0, 0.03, 0.05, 0.1):
-            drawn = rng.binomial(n, [natural + added, natural], (10 * runs, 2))
-            found = [duplicates.more(own, n, other, n)[1] > duplicates.LIMIT for own, other in drawn]
-            cells.append(100 * np.mean(found))
-        yield n, natural, *cells
+        drawn = (rng.binomial(n, [natural + added, natural], (10 * runs, 2)) for added in (0.0, 0.03, 0.05, 0.1))
+        found = [[duplicates.more(a, n, b, n)[1] > duplicates.LIMIT for a, b in pairs] for pairs in drawn]
+        yield n, natural, *100 * np.mean(found, axis=1)
 
 
 TABLES = {each.__name__: each for each in (sweeps, interactions, score, groups, harmless, copies)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tables", nargs="*", default=[*TABLES], choices=[*TABLES])
+    parser.add_argument("tables", nargs="*", metavar="TABLE")
     parser.add_argument("--runs", type=int, default=1000)
     given = parser.parse_args()
-    for table in given.tables:
+    for table in given.tables or TABLES:
         for at, cells in enumerate(TABLES[table](given.runs)):
             line = " | ".join(f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in cells)
             print(f"| {line} |" + "\n|" * (at == 0) + " --- |" * len(cells) * (at == 0), flush=True)

@@ -58,17 +58,15 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
     Args:
         model: keeps the contract eps = model(x, sigma), on the device of images.
         images: standardised, float (n, C, H, W), all on the device; visited in a new random order every epoch.
-        noise: the noise distribution, which sigma is drawn from.
+        noise: which sigma is drawn from.
         n_images: images to train on in total; the last batch is cut to match.
         batch_size: images per step; may exceed n.
         lr: the largest learning rate, after the warm-up.
         warmup_images: images over which lr rises; at most half of n_images is used.
         ema_decay: largest decay per step of the weight average; 0 for no average.
         weighting: one of `WEIGHTINGS`: a factor on the squared error of eps that depends on sigma.
-        stratified: for the n images of a batch, draw one noise level from each n-th of the distribution instead of
-            independent levels, so that the loss varies less.
-        stable_above: noise level above which the target is the mean of the noises that could have made x from one of
-            the images, instead of the noise that made it (see `StableTargets`).
+        stratified: draw one noise level from each n-th of the distribution for the n images of a batch.
+        stable_above: noise level above which the targets are those of `StableTargets`.
         precision: fp32, or bf16 for autocast to bfloat16.
         seed: of the order of images, the noise levels and the noise.
 
@@ -77,10 +75,9 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
             [0, 1), an unknown weighting or precision, a network that needs `fit` and lacks it.
         NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
-    if len(images) == 0:
-        raise ValueError("images: there are 0 images to train on; training needs at least one")
-    if not stable_above > 0:
-        raise ValueError(f"stable_above={stable_above}: must be positive; inf for no stable targets")
+    if not (len(images) and stable_above > 0):
+        what = f"{len(images)} images, stable_above={stable_above}"
+        raise ValueError(f"{what}: there must be at least one image, and the level must be positive")
     check_range("n_images", n_images, 1)
     check_range("batch_size", batch_size, 1)
     check_positive("lr", lr)
@@ -139,18 +136,16 @@ class StableTargets:
 
     The expectation is over all training images, equally likely, if they are at most 5,000. Of more, it is over a block:
     the 5,000 that training visits one after another, the image of x among them. Then targets have a bias towards that
-    image, which falls with the number of images. A block that holds the end of one epoch and the start of the next may
-    hold an image twice, which then has twice the weight. At low noise levels only one image can have made x, and the
-    target would be the same.
+    image, which falls with the number of images. At low noise levels only one image can have made x, and the target
+    would be the same.
 
     Args:
         images: standardised training images (n, C, H, W).
         above: the noise level, in data standard deviations; inf for no level.
 
     Source: Xu, Tong & Jaakkola 2023, arXiv 2302.00670 (they draw other images for every batch).
-    Note: a block needs the order of its images before they are visited. So of more than 5,000 images the order of the
-        second epoch is drawn earlier than without stable targets. From there on the same seed gives other images, noise
-        and noise levels than without.
+    Note: of more than 5,000 images the order of the second epoch is drawn earlier than without stable targets, so that
+        from there on the same seed gives other images, noise and noise levels.
     """
 
     def __init__(self, images: Tensor, above: float) -> None:

@@ -1,7 +1,4 @@
-"""Weights of the training loss: factors on the squared error of eps that depend on sigma.
-
-A new one is one function and one line in `WEIGHTINGS`. The names are known without importing torch.
-"""
+"""Weights of the training loss: factors on the squared error of eps that depend on sigma."""
 
 from __future__ import annotations
 
@@ -16,10 +13,8 @@ if TYPE_CHECKING:
 def min_snr(sigma: Tensor, gamma: float) -> Tensor:
     """Min-SNR factor on the squared error of eps: min(SNR, gamma) / SNR = min(1, gamma sigma^2), SNR = 1 / sigma^2.
 
-    Args:
-        sigma: noise levels, in data standard deviations.
-        gamma: above this signal-to-noise ratio the weight on the error of x0 is constant; for data of variance 1. The
-            paper's 5, for data of standard deviation 0.5 in [-1, 1], is 5 * 0.5^2 = 1.25 here.
+    Above gamma the weight on the error of x0 is constant. gamma is for data of variance 1, sigma in its units: the
+    paper's 5, for data of standard deviation 0.5 in [-1, 1], is 5 * 0.5^2 = 1.25 here.
 
     Source: Hang et al. 2023, arXiv 2303.09556 (Min-SNR-gamma, in its form for eps).
     """
@@ -29,9 +24,7 @@ def min_snr(sigma: Tensor, gamma: float) -> Tensor:
 def soft_min_snr(sigma: Tensor, gamma: float) -> Tensor:
     """A smooth `min_snr`: gamma sigma^2 / (1 + gamma sigma^2) on the error of eps, SNR gamma / (SNR + gamma) on x0's.
 
-    Args:
-        sigma: noise levels, in data standard deviations.
-        gamma: as in `min_snr`. The paper's 4 = 1 / 0.5^2, for sigma_data = 0.5, is 1 here.
+    gamma is for data of variance 1: the paper's 4 = 1 / 0.5^2, for sigma_data = 0.5, is 1 here.
 
     Source: Crowson et al. 2024, arXiv 2401.11605 (HDiT): 1 / (sigma^2 + 1 / gamma) on the error of x0, times gamma.
     """

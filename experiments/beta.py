@@ -5,8 +5,7 @@
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand in the presets: eta = 1 against eta = 0 on the geometric ladder of 66 steps
-from 30 to 0.03, by MMD. It gets the most images. All other contrasts are exploratory. Those with solvers of
-higher order without noise tell whether noise only makes up for the steps of Euler.
+from 30 to 0.03, by MMD. All other contrasts are exploratory.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +99,6 @@ class Beta(Study):
 
     @cached_property
     def ladder(self) -> Ladder:
-        """The ladder of the primary contrast."""
         if self.setting:
             return ladder_from(self.setting, self.n_steps, self)
         n_steps, sigma_min = STEPS if self.n_steps is None else self.n_steps, self.sigma_min

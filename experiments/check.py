@@ -1,7 +1,6 @@
 """`python -m experiments check --network ...`: does a pretrained network, behind its adapter, denoise as it should?
 
-Prints its error at ten noise levels with what is doubtful, and writes a picture. Every experiment with a pretrained
-network makes the same checks before it starts.
+Every experiment with a pretrained network makes the same checks before it starts.
 """
 
 import json
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from diffusion_core.samplers import Model
     from experiments.user.denoising_check import CheckResult
 
-FILES = ("check.png", "check.json")
 ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"
 LINEAR = "best linear, which is all that is known of these data"
@@ -53,10 +51,7 @@ class Check:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Runs the check with these arguments; tyro ends the program on --help.
-
-    Returns 1 for a network without usable levels, and for a doubt if that is asked; else 0.
-    """
+    """Returns the exit status: 1 for a network without usable levels, and for a doubt if that is asked; else 0."""
     options = tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
     result = main(options)
     return int(not result.usable or (options.fail_on_doubt and bool(result.doubts)))
@@ -65,7 +60,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
 def check_network(
     model: "Model", data: "DataSet", device: str = "cpu", progress: ProgressCallback = silent
 ) -> "CheckResult":
-    """The errors and the doubts of a model that keeps the contract, on the data that it was trained on.
+    """The errors and the doubts of a model on the data that it was trained on.
 
     ValueError if the model cannot be used at all, see `network_fingerprint`.
     """
@@ -76,25 +71,20 @@ def check_network(
     return check_denoising(model, data, device, progress)
 
 
-def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from its options to its last line
+def main(options: Check) -> "CheckResult":  # the command from its options to its last line
     """Prints the table and the doubts, and writes the picture and the numbers.
 
     ValueError if there is no such device here, or no such model, or if it cannot be used at all.
     """
     from diffusion_core.data.dataset import Images
     from diffusion_core.data.load import load
-    from experiments.run.machine import Machine, busy_note, use_threads
+    from experiments.run.machine import Machine, use_threads
     from experiments.user import external
-    from experiments.user.json_io import read_json, write_json
+    from experiments.user.json_io import write_json
     from experiments.user.network_io import decoded, has_decode
 
     out = options.out.absolute()  # wherever the model's code goes
-    image, numbers = (out / name for name in FILES)
-    if image.exists() and not numbers.exists():
-        raise ValueError(
-            f"out={str(options.out)!r}: it holds {image.name}, which no check wrote; choose another folder"
-        )
-    replaced = read_json(numbers).get("model") if numbers.exists() else None
+    image, numbers = out / "check.png", out / "check.json"
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
     use_threads(machine.threads)
@@ -103,13 +93,9 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
     model = external.load_foreign(options.network, images, options.label, device)
     shares = [0.0]
     text = f"checking {name}; other readings of it tried: "
-    if note := busy_note(machine.threads):
-        print(f"note: {note}")
     with status_line(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
         result = check_network(model, images, device, shares.append)
     out.mkdir(parents=True, exist_ok=True)
-    if replaced not in (None, name):
-        print(f"note: it replaces the check of {replaced} in {options.out}")
     image.unlink(missing_ok=True)  # of an earlier check
     picture = None
     if has_decode(model) or isinstance(images, Images):
@@ -128,7 +114,6 @@ def main(options: Check) -> "CheckResult":  # noqa: PLR0915  # the command from 
 
 
 def print_levels(name: str, notes: Sequence[str], result: "CheckResult") -> None:
-    """Prints the errors by level, the notes and the doubts."""
     from rich.table import Table
 
     from experiments.user.denoising_check import NEARLY, SLACK, WORSE

@@ -1,7 +1,4 @@
-"""`python -m experiments check-sampler SAMPLER`: does a sampler converge to the data if its network is exact?
-
-Prints the verdict and a table by number of steps, and writes a report. Exit status 1 if the sampler is not right.
-"""
+"""`python -m experiments check-sampler SAMPLER`: does a sampler converge to the data if its network is exact?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from experiments.run.options import option_help
 
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
@@ -45,27 +44,23 @@ class CheckSampler:
 
     samplers: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SAMPLER [SAMPLER ...]")]
     """Samplers, spelt as above; or one list of them, FILE.toml."""
-    order: Annotated[int | None, tyro.conf.arg(metavar="N", help_behavior_hint="(default: what it declares)")] = None
+    order: Annotated[int | None, option_help("N", "what it declares")] = None
     """The order of convergence that it should have. A lower one is then an error."""
-    reference: Annotated[str | None, tyro.conf.arg(metavar="SAMPLER", help_behavior_hint="(default: none)")] = None
+    reference: Annotated[str | None, option_help("SAMPLER", "none")] = None
     """A sampler that should give the same law for all numbers of steps. It finds errors that vanish with more steps."""
-    budgets: Annotated[
-        tuple[int, ...], tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 8 to 500)")
-    ] = ()
+    budgets: Annotated[tuple[int, ...], option_help("N [N ...]", "8 to 500")] = ()
     """Numbers of steps. They must hold N, 2N and 4N: 25 50 100, 50 100 200, 125 250 500 or 250 500 1000."""
-    policy: Annotated[str | None, tyro.conf.arg(metavar="FILE:STEP", help_behavior_hint="(default: none)")] = None
+    policy: Annotated[str | None, option_help("FILE:STEP", "none")] = None
     """Instead of samplers: a stochastic step of a flow model with a log-probability, as in reinforcement learning:
     x_next, log_prob[, mean, std] = step(x, t, t_next, velocity, ...), x = (1 - t) x0 + t z, t falling. Options that it
     has are used: generator, and x_next or prev_sample (a stored sample). Or a list, FILE.toml. See docs/policies.md."""
-    noise: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="(default: not checked)")] = None
+    noise: Annotated[str | None, option_help("NAME", "not checked")] = None
     """Of --policy: the argument that sets the noise. With 0 the step must be the Euler step."""
-    replay: Annotated[str | None, tyro.conf.arg(metavar="FILE:STEP", help_behavior_hint="(default: --policy)")] = None
+    replay: Annotated[str | None, option_help("FILE:STEP", "--policy")] = None
     """Of --policy: the trainer's step, which computes log_prob of stored samples."""
-    levels: Annotated[str | None, tyro.conf.arg(metavar="FILE:LEVELS", help_behavior_hint="(default: uniform)")] = None
+    levels: Annotated[str | None, option_help("FILE:LEVELS", "uniform")] = None
     """Of --policy: levels(n_steps) returns its n_steps + 1 times, from 1 to 0."""
-    replay_levels: Annotated[
-        str | None, tyro.conf.arg(metavar="FILE:LEVELS", help_behavior_hint="(default: --levels)")
-    ] = None
+    replay_levels: Annotated[str | None, option_help("FILE:LEVELS", "--levels")] = None
     """Of --policy: the trainer's times."""
     accept: tuple[Literal["mean", "normaliser", "variance", "bfloat16"], ...] = ()
     """Of --policy, what is meant so: log_prob is the mean over dimensions; lacks its normaliser; is not divided by the
@@ -75,12 +70,7 @@ class CheckSampler:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Checks the samplers. Returns 0 if all are right, else 1. tyro ends the program on --help.
-
-    Raises:
-        ValueError: a sampler cannot be found, or returns no samples.
-        SystemExit: it was interrupted after the first verdict.
-    """
+    """Checks the samplers. Returns 0 if all are right, else 1. Raises as `run_checks` does."""
     options = tyro.cli(CheckSampler, prog=prog, description=HELP, args=list(arguments))
     kind, typed = ("policy", (options.policy,)) if options.policy else ("sampler", options.samplers)
     of_policies = ("noise", "replay", "levels", "replay_levels", "accept")

@@ -77,10 +77,11 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     typed.study.check()
+    given = frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
     options = vars(typed.result) | vars(typed.running) | vars(typed.cluster)
     values: dict[str, Any] = {part.name: getattr(typed.study, part.name) for part in fields(kind)}
     values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
-    return replace(typed.study, **values), Options(given=given_options(arguments), **options)
+    return replace(typed.study, **values), Options(given=given, **options)
 
 
 def typed_preset(arguments: Sequence[str]) -> str:
@@ -93,13 +94,7 @@ def typed_preset(arguments: Sequence[str]) -> str:
     return presets[-1] if presets and presets[-1] in Study.presets else "laptop"
 
 
-def given_options(arguments: Sequence[str]) -> frozenset[str]:
-    """The names of the options that are typed."""
-    return frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
-
-
 def description(prog: str, kind: type[Study], preset: str) -> str:
-    """The text above the options."""
     sizes = {name: kind(**values).size for name, values in kind.presets.items()}
     sizes["smoke"] = "17 to 21 seconds on two cores, proves nothing"
     sizes["laptop"] += f", {kind.minutes}"
@@ -139,10 +134,7 @@ def _options(kind: type) -> Iterator[tuple[str, str]]:
     """The options of a dataclass, with the first sentence of their help. Hidden ones are left out."""
     hints = get_type_hints(kind, include_extras=True)
     for parent in reversed(kind.__mro__[:-1]):
-        try:
-            tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
-        except (OSError, TypeError):  # a class without a file
-            continue
+        tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
         for part, after in pairwise([*tree.body, ast.Pass()]):
             if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
                 continue

@@ -33,22 +33,14 @@ QUESTIONS = {  # about one, about many
 
 @dataclass(frozen=True)
 class Entry:
-    """A sampler or a policy's step of a list.
+    """A sampler or a policy's step of a list."""
 
-    Args:
-        kind: sampler or policy.
-        name: as on the command line.
-        options: as on the command line; the keys are `FIELDS`.
-        group: a heading of the table, such as the package that it comes from.
-        note, link: what is documented or known about it, in a sentence, and where.
-    """
-
-    kind: str
-    name: str
-    options: Row = field(default_factory=dict)
-    group: str = ""
-    note: str = ""
-    link: str = ""
+    kind: str  # sampler or policy
+    name: str  # as on the command line
+    options: Row = field(default_factory=dict)  # as on the command line; the keys are `FIELDS`
+    group: str = ""  # a heading of the table, such as the package that it comes from
+    note: str = ""  # what is documented or known about it, in a sentence
+    link: str = ""  # and where
 
     @property
     def title(self) -> str:
@@ -89,34 +81,24 @@ def _function(place: str) -> Callable[..., Any]:
 
 def read_list(path: Path, kind: str) -> list[Entry]:
     """The tables [[kind]] of a TOML file. ValueError if it is no such file."""
-    known = {"name", *FIELDS[kind], "group", "note", "link"}
     try:
         entries = []
         for table in tomllib.loads(path.read_text(encoding="utf-8"))[kind]:
-            if unknown := sorted(table.keys() - known):
-                raise ValueError(f"{unknown[0]}: no such field; there are {', '.join(sorted(known))}")
             options = {name: table.pop(name) for name in FIELDS[kind] if name in table}
             entries.append(Entry(kind, options=options, **table))
         titles = [entry.title for entry in entries]
         if twice := [title for title in titles if titles.count(title) > 1]:
             raise ValueError(f"{twice[0]} is listed twice")
-        if not titles:
-            raise ValueError(f"it lists no [[{kind}]]")
         return entries
-    except (OSError, tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: no list of [[{kind}]]: {error}") from error
 
 
 def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = ()) -> list[Any]:
     """Makes the checks, shows and writes the verdicts, of the finished ones where one fails or is interrupted.
 
-    Args:
-        place: the folder of the result, as it was typed.
-        budgets: as of `check`.
-
-    Raises:
-        ValueError: a check failed, or others wrote into the folder.
-        SystemExit: it was interrupted after the first verdict.
+    `place`: the folder of the result, as it was typed. ValueError if a check failed, or others wrote into the folder;
+    SystemExit if it was interrupted after the first verdict.
     """
     began, out = time.time(), place.absolute()  # wherever code of the user's goes
     checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
@@ -216,10 +198,8 @@ def write(  # what is known when it ends
     question = QUESTIONS[kind][many].format(which if many else entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
     with result_folder.lock_folder(out):
-        result_folder.remove_results(out)
         tables = policy_tables if kind == "policy" else sampler_tables
-        for file, rows in tables(entries, verdicts, seconds).items():
-            result_folder.write_rows(out / file, rows)
+        result_folder.write_tables(out, tables(entries, verdicts, seconds))
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
         info = {"experiment": f"check_{kind}", "preset": "", "question": question, "notes": [], "versions": versions}
         finished = datetime.now(UTC).isoformat(timespec="seconds")
@@ -237,7 +217,6 @@ def _farthest(values: Sequence[float], right: float) -> float | None:
 
 
 def show(entry: Entry, verdict: Any, seconds: float) -> None:
-    """The verdict on one sampler or step, and its table."""
     console = Terminal()
     console.print(verdict.sentence, style="green" if verdict.right else "bold red")
     table = Table(title=entry.title, title_justify="left", caption_justify="left", caption=f"{seconds:.1f} s of CPU.")
@@ -268,7 +247,6 @@ def show(entry: Entry, verdict: Any, seconds: float) -> None:
 
 
 def show_all(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:
-    """How many are right, and a line for each."""
     console, n_right = Terminal(), sum(verdict.right for verdict in verdicts)
     console.print(f"{n_right} of {len(verdicts)} {NOUN[entries[0].kind]} are right.", style="bold")
     for entry, verdict in zip(entries, verdicts, strict=True):

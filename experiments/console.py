@@ -1,7 +1,4 @@
-"""What all programs here print on: texts appear as they are, and a reader who leaves ends a run as Ctrl-C does.
-
-Also times and counts in words. Little is imported, so that a command begins at once.
-"""
+"""What all programs here print on, and times and counts in words. It imports little: a command begins at once."""
 
 import threading
 import time
@@ -41,10 +38,7 @@ def is_live(console: Console) -> bool:
 
 @contextmanager
 def progress_bar(total: float) -> Iterator[Callable[[str], None]]:
-    """Calls of what this yields begin the next of `total` steps, and say which it is.
-
-    It shows a line in a terminal, or in a notebook that has ipywidgets; elsewhere nothing.
-    """
+    """Calls of what this yields begin the next of `total` steps, in a terminal or a notebook that has ipywidgets."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Terminal()
@@ -79,11 +73,7 @@ class _StatusLine:
 
 @contextmanager
 def status_line(console: Console, text: Callable[[], str], state: Callable[[], object] | None = None) -> Iterator[None]:
-    """While the block runs, the text is shown: live where that is possible, else as a line where something changed.
-
-    Args:
-        state: what changed if it differs; by default the text.
-    """
+    """While the block runs, shows the text: live where that is possible, else as a line where `state` or it changed."""
     if is_live(console):
         with console.status(_StatusLine(text)):
             yield

@@ -1,6 +1,6 @@
 """How every program here begins and ends: whatever fails is one line and an exit status, not a traceback.
 
-This module imports almost nothing, so that an interrupt is handled almost from the start.
+It imports almost nothing, so that an interrupt is handled almost from the start.
 """
 
 import codecs
@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TextIO
 
 INTERRUPTED = "interrupted: the same command goes on from what is stored, if anything is"
 PLAIN = str.maketrans("−–×·…“”’", '--x|~""\'')  # what an ASCII terminal shows in place of these
@@ -37,7 +36,6 @@ def run_main(run: Callable[[], int]) -> int:
     """
     codecs.register_error("plain", _to_plain)
     os.environ["MPLBACKEND"] = "agg"  # figures are only saved; matplotlib would not start with an unknown backend
-    sys.stdout, sys.stderr = sys.stdout or _open_null(), sys.stderr or _open_null()  # None if they were closed
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError):  # it is no stream of bytes, or closed
             stream.reconfigure(errors="plain")  # type: ignore[union-attr]
@@ -74,10 +72,6 @@ def _print_error(line: str, status: int) -> int:
     with suppress(OSError):  # stderr is full, or has no reader
         print(" ".join(part.strip() for part in line.splitlines()), file=sys.stderr)
     return status
-
-
-def _open_null() -> TextIO:
-    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def _to_plain(error: UnicodeError) -> tuple[str, int]:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from experiments.console import Terminal
+
 if TYPE_CHECKING:
     from diffusion_core.conformance import Levels
     from reports.page import Page
@@ -78,10 +80,10 @@ def command(arguments: Sequence[str], prog: str) -> int:
         raise ValueError(f"steps={steps}: a list has one number of steps; give one")
     found = {name: [lists[name]] if name in lists else run_ladder(name, options, steps) for name in options.ladders}
     gap = find_gap(*found.values()) if len(found) == 2 else ""
+    from experiments.run import result_folder
+
     page = write(options, found, gap, began)
-    for line in page.text:
-        print(line)
-    print(f"report:  {options.out / 'report.html'}")
+    result_folder.print_page(page, options.out / "report.html", f"{options.out}/report.html", False, Terminal())
     right = not gap and all(levels.right for each in found.values() for levels in each)
     if not sys.stdout.isatty():
         names = {name: {levels.n_steps: levels.sentence for levels in each} for name, each in found.items()}
@@ -215,7 +217,5 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
     info |= {"wall_seconds": round(time.time() - began, 1)}
     info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
     with result_folder.lock_folder(options.out):
-        result_folder.remove_results(options.out)
-        result_folder.write_rows(options.out / "ladders.csv", rows)
-        result_folder.write_rows(options.out / "levels.csv", visited)
+        result_folder.write_tables(options.out, {"ladders.csv": rows, "levels.csv": visited})
         return result_folder.write(options.out, info)

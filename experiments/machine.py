@@ -1,9 +1,7 @@
 """`python -m experiments machine`: how fast this machine is in each precision, and what runs choose.
 
-    python -m experiments machine                 shows the timings that runs use
-    python -m experiments machine --measure       times again what is remembered, or first times the network small
-
-Runs with precision "auto" time their network once and remember the result (run/autotune.py).
+python -m experiments machine                 shows the timings that runs use
+python -m experiments machine --measure       times again what is remembered, or first times the network small
 """
 
 import json
@@ -36,8 +34,6 @@ Examples:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """What is shown or timed."""
-
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
     """The store in which timings are remembered, as that of the runs."""
     measure: bool = False
@@ -87,7 +83,6 @@ def command(arguments: Sequence[str], prog: str) -> int:
 
 
 def _print_timing(timing: Mapping[str, Any], console: Any) -> None:
-    """Prints what was timed, and a table of the modes."""
     from rich.table import Table
 
     machine, limit = timing["machine"], timing["isa_limit"]

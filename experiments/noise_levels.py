@@ -4,10 +4,8 @@
     python -m experiments noise_levels --preset smoke       about 20 seconds: does everything work here?
     python -m experiments noise_levels --laws log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
 
-The first noise distribution, weighting and parameterisation are the baseline. One of them is changed at a time; --cross
-trains every combination. Networks that differ only in their seed differ as much as many settings do. So five networks
-are trained per setting, and intervals are over networks. The control retrains the baseline. The held-out error as a
-function of sigma shows at which noise levels a setting gains or loses. All contrasts are exploratory.
+Networks that differ only in their seed differ as much as many settings do. So five networks are trained per setting,
+and intervals are over networks. The control retrains the baseline. All contrasts are exploratory.
 """
 
 import itertools
@@ -85,9 +83,6 @@ class NoiseLevels(Study):
         if not self.trains:
             why = "this experiment compares ways to train; it needs small or paper"
             raise ValueError(f"network={self.network!r}: {why}")
-        for name in ("laws", "weightings", "parameterisations", "etas"):
-            if not getattr(self, name):
-                raise ValueError(f"{name}: at least one is needed")
 
     def training(self) -> dict[str, dict[str, Any]]:
         """Label -> what is special in its training. The first is the baseline."""
@@ -111,7 +106,7 @@ class NoiseLevels(Study):
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """The held-out error of each network, and the noise distributions of training."""
-        from experiments.run.error_curve import curve_rows, density_rows
+        from experiments.run.stages import curve_rows, density_rows
 
         networks = dict.fromkeys(run.network for run in results.files if run.setting.section != CONTROL)
         return {"curves.csv": curve_rows(networks, results.cache), "densities.csv": density_rows(networks)}

@@ -40,13 +40,13 @@ from experiments.run.study import Study
 from experiments.user.imports import OWN, import_own, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
 
-RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
 RECIPES = "that of --recipe"
 LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
+RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,9 @@ class OneSetting(Study):
 
 
 def read_study(path: Path) -> type[Study]:
-    """The study in FILE.py, which may import modules next to it.
+    """The study in FILE.py, which may import modules next to it, with the presets of all.
 
-    Raises:
-        ValueError: there is no such file, its import fails, or it has not one study. The message names the line, if
-            that is known.
+    ValueError, with the line if it is known, if there is no such file, its import fails, or it has not one study.
     """
     what = f"file={str(path)!r}"
     if not path.is_file() or path.suffix != ".py":
@@ -112,28 +110,18 @@ def read_study(path: Path) -> type[Study]:
     if len(found) != 1:
         many = f"{len(found)} studies" if found else "no class of the kind `class Mine(Study)`"
         raise ValueError(f"{what}: it has {many}; one is needed; see {program_name()} sweep --help")
-    return _checked(what, found[0])
-
-
-def _checked(what: str, study: type[Study]) -> type[Study]:
-    """The study, with the presets of all. ValueError unless its class is one that can be run."""
-    name, presets, parameters = study.__name__, study.presets, study.__dict__.get("__dataclass_params__")
-    if parameters is None or not parameters.frozen:
-        raise ValueError(f"{what}: write @dataclass(frozen=True) above class {name}, so that its fields count")
-    options = {field.name for field in fields(study)}
-    if not (isinstance(getattr(study, "question", None), str) and study.question.strip()):
-        raise ValueError(f"{what}: class {name} needs a question, the title of its report")
-    if study.settings is Study.settings:
-        raise ValueError(f"{what}: class {name} needs a method settings(), which yields what to compare")
-    if not isinstance(presets, Mapping) or not all(isinstance(values, Mapping) for values in presets.values()):
-        raise ValueError(f"{what}: presets must be a dict of names and dicts of options")
-    if unknown := sorted(map(str, presets.keys() - Study.presets.keys())):
-        raise ValueError(f"{what}: presets has {unknown[0]!r}; its names are {', '.join(Study.presets)}")
-    if old := next((old for old in RENAMED if hasattr(study, old) and old not in options), None):
-        raise ValueError(f"{what}: {old} of class {name}: it is called {RENAMED[old]} now")
-    if common := sorted(options & {field.name for field in fields(Options)}):
-        raise ValueError(f"{what}: {common[0]} is an option of all experiments; give the field another name")
-    study.presets = {**Study.presets, **presets}
+    (study,) = found
+    if "__dataclass_params__" not in vars(study):
+        raise ValueError(
+            f"{what}: write @dataclass(frozen=True) above class {study.__name__}, so that its fields count"
+        )
+    if common := {part.name for part in fields(study)} & {part.name for part in fields(Options)}:
+        raise ValueError(f"{what}: {min(common)} is an option of all experiments; give the field another name")
+    if unknown := study.presets.keys() - Study.presets.keys():
+        raise ValueError(f"{what}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
+    if old := [old for old in RENAMED if old in vars(study)]:
+        raise ValueError(f"{what}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
+    study.presets = {**Study.presets, **study.presets}
     for values in study.presets.values():
         study(**values).check()
     return study

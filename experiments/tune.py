@@ -4,9 +4,8 @@
     python -m experiments tune                         networks trained here; laptop: minutes on two CPU cores
     python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
-The settings of ladders.py, and single ones, race at exactly the budget, on a few images. The best six and what is used
-without tuning, the default, are compared on images of other noise. The best setting that is detectably better than the
-default is recommended, else the default, and exported so that it can be pasted (export/).
+The settings of ladders.py, and single ones, race at exactly the budget, on a few images. The best six and the default,
+which is used without tuning, are compared on images of other noise.
 """
 
 import math
@@ -196,15 +195,14 @@ class Tune(Ladders):
                 )  # fmt: skip
 
     def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
-        """The best of each race and the defaults, on images that no race saw; the A/A control of the last section.
-
-        The default comes first, then the best: if the time is up too soon, these are compared.
-        """
+        """The default, the best of each race and the other defaults, on new images; the control of the last section."""
         again: Setting | None = None
-        for (_, budget), sides in results.sides.items():
-            section = f"{budget} evaluations"
+        for place, sides in results.sides.items():
+            section = f"{place[1]} evaluations"
             ran = sorted((side for side in sides.values() if side.whole), key=lambda side: side.score)
-            failed = [label for label, side in sides.items() if _has_failed(results, side)]
+            runs = (run for run in results.runs if run.score_id in results.failed)
+            bad = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == place}
+            failed = [label for label in sides if label in bad]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
             notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
             for why, labels in (("the time was up", late), ("a run failed", failed)):
@@ -241,8 +239,7 @@ class Tune(Ladders):
     def _knobs(self, raced: Sequence[Side]) -> Iterator[Contrast]:
         """In the race: every sampler on the ladder of the best setting, and every ladder with its sampler.
 
-        Each is compared with the first of its kind. The best was chosen on these images, so it scores a little too well
-        on them.
+        Each is compared with the first of its kind. The best was chosen on these images, so its score is too good.
         """
         best = self.candidates[min(raced, key=lambda side: side.score).label]
         for kind, knob in (("sampler", 0), ("ladder", 1)):
@@ -279,10 +276,7 @@ def read_setting(option: str, text: str) -> tuple[str, str]:
 
 
 def ladder_for_budget(budget: int, ladder: Ladder, solver: Sampler, final: bool) -> Ladder | None:
-    """The ladder of this schedule on which the sampler takes exactly `budget` evaluations, else None.
-
-    `final`: whether the last evaluation is a step to 0, after the ladder.
-    """
+    """The ladder on which the sampler takes exactly `budget` evaluations, with `final` one of them a step to 0."""
     longest = ladder.within(budget - final, solver)
     try:
         return longest if solver.planned_nfe(longest.sigmas()) + final == budget else None
@@ -291,15 +285,8 @@ def ladder_for_budget(budget: int, ladder: Ladder, solver: Sampler, final: bool)
 
 
 def _by_label(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    """Settings by their labels, as ladder and sampler."""
     return {f"{ladder}, {label}": (ladder, label) for ladder, label in pairs}
 
 
 def _to_zero(ladder: str) -> str:
-    """The name of a ladder with a last step to 0."""
     return f"{ladder[:-1]}, end=0)" if ladder.endswith(")") else f"{ladder}(end=0)"
-
-
-def _has_failed(results: "RunResults", side: Side) -> bool:
-    same = (run for run in results.runs if (run.setting.section, run.setting.budget) == side.place)
-    return any(run.score_id in results.failed for run in same if run.setting.label == side.label)

@@ -9,11 +9,8 @@ import pandas as pd
 from reports.details import describe_origin
 from reports.formats import is_missing, number, percent, plural, short
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
-from reports.render import write_page
 from reports.schema import BETTER
 
-NEEDED = "suite who ours precision compiled batch nfe ms_per_step images_per_second".split()
-STATS = {"rounds": "rounds", "median": "median", "fastest": "min", "slowest": "max"}  # column -> name in the JSON
 OPTIONAL = "share_outside flop_per_second fraction_of_roof peak_mib".split()
 SUITES = {"sampling": "Sampling", "training": "Training"}
 COLUMNS = (
@@ -31,38 +28,21 @@ TERMS = [
 ]
 
 
-def write_bench_report(file: Path, folder: Path) -> Page:
-    """The page on the benchmarks in a file, after writing it. Errors as in `read_benchmarks`."""
-    page = bench_page(*read_benchmarks(file))
-    write_page(folder, page)
-    return page
-
-
 def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A row per benchmark that `pytest --benchmark --benchmark-json=FILE` wrote, and the rest of the file.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file has another format, or no benchmark has `suite` in its extra_info. The message names it.
+        ValueError: no benchmark has `suite` in its extra_info.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        found = [
-            (bench["fullname"], bench["extra_info"], {name: bench["stats"][key] for name, key in STATS.items()})
-            for bench in info.pop("benchmarks")
-        ]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a file of pytest-benchmark ({error!r})") from error
-    rows = []
-    for name, known, stats in found:
-        if "suite" not in known:
-            continue
-        if absent := [key for key in NEEDED if key not in known]:
-            raise ValueError(f"{path}: {name}: extra_info has no {', '.join(absent)}")
-        values = {key: known.get(key) for key in (*NEEDED, *OPTIONAL)}
-        rows.append(values | stats | {"default": known.get("default", False)})
+    info = json.loads(path.read_text(encoding="utf-8"))
+    rows = [
+        {"default": False} | dict.fromkeys(OPTIONAL) | bench["extra_info"] | bench["stats"]
+        for bench in info.pop("benchmarks")
+        if "suite" in bench["extra_info"]
+    ]
     if not rows:
         raise ValueError(f"{path}: no benchmark in it has `suite` in its extra_info")
     frame = pd.DataFrame(rows)
@@ -71,10 +51,10 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
-    """The page. What is compared has one precision and is compiled on both sides, or on neither."""
+    """The page. Two loops are compared if they have one precision and both, or neither, are compiled."""
     rows = rows[rows["suite"].isin(SUITES)]
     rows = rows.assign(mode=[f"{row['precision']}{', compiled' * bool(row['compiled'])}" for _, row in rows.iterrows()])
-    machine, commit = info.get("machine_info", {}), info.get("commit_info", {})
+    machine, commit = info["machine_info"], info["commit_info"]
     pair, key_figures = find_pair(rows), list[KeyFigure]()
     verdict = ("", "Sampling and training were not measured.")
     if pair is not None:
@@ -94,15 +74,11 @@ def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
         share = percent(outside.max())
         key_figures.append(KeyFigure("Outside the network", share, ["of the time of sampling, at most"]))
     tables = [_table(rows[rows["suite"] == suite], title) for suite, title in SUITES.items()]
-    versions = {"torch": machine.get("torch"), "python": machine.get("python_version"),
-                "pytest-benchmark": info.get("version")}  # fmt: skip
-    about = {
-        "command": "pytest --benchmark --benchmark-json=FILE.json", "commit": commit.get("id"),
-        "dirty": commit.get("dirty"), "machine": _machine(machine),
-        "versions": {name: version for name, version in versions.items() if version},
-    }  # fmt: skip
+    versions = {"torch": machine["torch"], "python": machine["python_version"], "pytest-benchmark": info["version"]}
+    about = {"command": "pytest --benchmark --benchmark-json=FILE.json", "commit": commit.get("id"),
+             "dirty": commit.get("dirty"), "machine": _machine(machine), "versions": versions}  # fmt: skip
     return Page(
-        Source([_machine(machine), "network small, images of 32x32"], str(info.get("datetime", ""))[:10]),
+        Source([_machine(machine), "network small, images of 32x32"], info["datetime"][:10]),
         "How fast is the loop, next to others with the same network?", *verdict, key_figures=key_figures,
         caveats=["Holds for this machine."] if pair is not None else [], figures=[_figure(rows)] if len(rows) else [],
         tables=[table for table in tables if table.rows], noun="loop", note="Same weights, one process.",
@@ -127,41 +103,31 @@ def _figure(rows: pd.DataFrame) -> Figure:
     """Images per second of every loop of the first suite that was measured, grouped by mode; equal precision first."""
     suite = next(suite for suite in SUITES if suite in set(rows["suite"]))
     same = rows[rows["suite"] == suite]
-    axis, sections = Axis.over([0.0, *same["fastest"].rdiv(same["median"]).mul(same["images_per_second"])]), []
+    axis, sections = Axis.over(_range(row)[1] for _, row in same.iterrows()), []
     for mode in sorted(same["mode"].unique(), key=lambda mode: (mode != "fp32", mode)):
         part = same[same["mode"] == mode].sort_values("images_per_second", ascending=False, kind="stable")
         lines = [
-            Line(row["who"], _bar(axis, row), _rate(row), "", "ours" if row["ours"] else "")
-            for _, row in part.iterrows()
+            Line(row["who"], _bar(axis, row), _rate(row), "", "ours" * bool(row["ours"])) for _, row in part.iterrows()
         ]
         sections.append(FigureSection(mode, "", lines))
     note = "Images per second, median and range of the rounds; higher is better. Filled: ours."
     return Figure(
-        f"{SUITES[suite]}, by precision", note, sections, axis, axis.place(0), (), axis.ticks,
+        f"{SUITES[suite]}, by precision", note, sections, axis.place(0), (), axis.ticks,
         label="Images per second", legend=[(BETTER, "ours"), ("not", "others")],
     )  # fmt: skip
 
 
 def _bar(axis: Axis, row: pd.Series) -> Bar:
-    low, high = (row["images_per_second"] * row["median"] / row[name] for name in ("slowest", "fastest"))
-    values = [row["images_per_second"], low, high]
-    return Bar.of(axis, values, BETTER if row["ours"] else "")
+    return Bar.of(axis, [row["images_per_second"], *_range(row)], BETTER if row["ours"] else "")
 
 
 def _table(rows: pd.DataFrame, title: str) -> Table:
     rows = rows.sort_values("images_per_second", ascending=False, kind="stable")
-    made = [
-        Row(
-            f"{row['who']}, {row['mode']}",
-            [
-                _rate(row), _rounds(row), short(row["ms_per_step"]),
-                "" if is_missing(row["share_outside"]) else percent(row["share_outside"]),
-                "" if is_missing(row["fraction_of_roof"]) else percent(row["fraction_of_roof"]),
-            ],
-            best=bool(row["default"]),
-        )
-        for _, row in rows.iterrows()
-    ]  # fmt: skip
+    made = []
+    for _, row in rows.iterrows():
+        shares = ("" if is_missing(row[name]) else percent(row[name]) for name in ("share_outside", "fraction_of_roof"))
+        cells = [_rate(row), _rounds(row), short(row["ms_per_step"]), *shares]
+        made.append(Row(f"{row['who']}, {row['mode']}", cells, best=bool(row["default"])))
     batch = f", batches of {number(rows['batch'].iloc[0], 0)}" if len(rows) else ""
     return Table(f"{title}{batch}", COLUMNS, made)
 
@@ -170,16 +136,18 @@ def _rate(row: pd.Series) -> str:
     return number(row["images_per_second"], 0)
 
 
+def _range(row: pd.Series) -> list[float]:
+    """The images per second of the slowest and of the fastest round."""
+    return [row["images_per_second"] * row["median"] / row[name] for name in ("max", "min")]
+
+
 def _rounds(row: pd.Series) -> str:
-    """The range over the rounds: two or more have one."""
-    if row["rounds"] < 2 or is_missing(row["fastest"]) or is_missing(row["slowest"]):
-        return f"{plural(row['rounds'], 'round')}, no spread"
-    ends = (number(row["images_per_second"] * row["median"] / row[name], 0) for name in ("slowest", "fastest"))
-    return f"{' to '.join(ends)} ({plural(row['rounds'], 'round')})"
+    count = plural(row["rounds"], "round")
+    return f"{count}, no spread" if row["rounds"] < 2 else f"{' to '.join(number(x, 0) for x in _range(row))} ({count})"
 
 
 def _machine(info: dict[str, Any]) -> str:
     """Card or processor, and threads."""
-    name = (info.get("cpu") or {}).get("brand_raw") or "unknown processor"
-    card = "" if info.get("device") in (None, "cpu") else f"{info['device']}; "
-    return f"{card}{name}" + (f", {plural(info['threads'], 'thread')}" if info.get("threads") else "")
+    name = info.get("cpu", {}).get("brand_raw") or "unknown processor"
+    card = "" if info["device"] == "cpu" else f"{info['device']}; "
+    return f"{card}{name}, {plural(info['threads'], 'thread')}"

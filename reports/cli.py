@@ -37,10 +37,12 @@ def bench(file: File, out: Path | None = None) -> None:
         file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
         out: folder of the report. The default is FILE without its suffix.
     """
-    from reports.benchmarks import write_bench_report
+    from reports.benchmarks import bench_page, read_benchmarks
+    from reports.render import write_page
 
-    folder = out or file.with_suffix("")
-    _print_report(folder, write_bench_report(file, folder).text)
+    folder, page = out or file.with_suffix(""), bench_page(*read_benchmarks(file))
+    write_page(folder, page)
+    _print_report(folder, page.text)
 
 
 def index(folder: Folder) -> None:
@@ -61,7 +63,7 @@ def publish(directory: Dir, out: Out) -> None:
         directory: a result folder.
         out: a folder that does not exist.
     """
-    from reports.publish import publish_result
+    from reports.render import publish_result
 
     publish_result(directory, out)
     _print_report(out)
@@ -75,7 +77,7 @@ def _print_report(folder: Path, lines: Sequence[str] = ()) -> None:
 def command(arguments: Sequence[str], prog: str) -> int:
     """Parses and runs: DIR, bench FILE, index FOLDER, or publish DIR OUT. ValueError if a file cannot be read."""
     others: dict[str, Callable[..., Any]] = {"bench": bench, "index": index, "publish": publish}
-    named = arguments[:1] if arguments and arguments[0] in others else []
+    named = [name for name in arguments[:1] if name in others]
     function = others[named[0]] if named else report
     text = cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0].replace("python -m reports", prog)
     try:

@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
+from reports import settings
 from reports.formats import (
     SCALES,
     correction,
     difference,
+    evaluations,
     is_missing,
+    listed,
     metric_name,
     number,
     percent,
@@ -17,7 +21,7 @@ from reports.formats import (
     scale_metric,
     true,
 )
-from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line
+from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line, Page
 from reports.results import LoadedResult
 from reports.schema import (
     BETTER,
@@ -32,13 +36,46 @@ from reports.schema import (
 )
 
 FD = "fd"
+Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
+
+
+def compose_page(
+    result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
+    more: tuple[Sequence[str], Sequence[str]] = ((), ()), **parts: Any,
+) -> Page:  # fmt: skip
+    """A page on one contrast.
+
+    Args:
+        row: the contrast, in the metric that decides.
+        verdict: the first words and the sentence; those of a failed control replace them.
+        before, after: its settings.
+        more: further warnings and caveats.
+        parts: other fields of the page.
+    """
+    failed = has_failed(result)
+    headline = row if failed else headline_row(result, row)
+    lead, sentence = explain_failure(result) if failed else verdict
+    warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
+    warnings += find_unusual_control(result) + find_disagreement(result, row)
+    pictures, aside = settings.show_pictures(result, headline["metric"], before, after), ""
+    if len(pictures) > 2:
+        aside = "Same place, same initial noise: compare them one by one."
+        if result.unit == "point":
+            aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
+    known: dict[str, Any] = {
+        "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
+        "verdict": sentence, "failed": failed, "metric": explain_metric(result, headline["metric"]),
+        "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
+        "key_figures": key_figures(result, headline), "pictures": pictures, "aside": aside,
+    }  # fmt: skip
+    return Page(**known | parts)
 
 
 def headline_row(result: LoadedResult, row: pd.Series) -> pd.Series:
     """The row of a contrast that the first screen shows, in one metric.
 
-    It is FD's where there are enough networks, FD says the same as the metric that decides, and is known for as many
-    real images; otherwise the latter's, which does not depend on their number.
+    FD's, if there are enough networks, FD says the same as the metric that decides, and FD is known for as many real
+    images. Otherwise it is `row`: the metric that decides does not depend on the number of images.
     """
     fd, floor = _over_networks(result, row, FD), result.floor(FD, row["n_samples"])
     if fd is None or floor is None or row["verdict"] not in (BETTER, WORSE):
@@ -80,10 +117,8 @@ def prediction_interval(row: pd.Series) -> str:
 def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     """A warning if FD says something else than the metric that decides."""
     fd = _over_networks(result, row, FD)
-    if fd is None or not true(fd["clear"]) or row["verdict"] == NO_VERDICT:
-        return []
-    word = BETTER if fd["difference"] < 0 else WORSE
-    if row["verdict"] == word:
+    word = BETTER if fd is not None and fd["difference"] < 0 else WORSE
+    if fd is None or not true(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
     change, interval = difference(fd)
     names = [metric_name(name, result.features) for name in (FD, JUDGE)]
@@ -96,13 +131,9 @@ def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Seri
     return rows.iloc[0] if len(rows) else None
 
 
-# --- the A/A control ---
-
-
 def find_control(result: LoadedResult) -> pd.Series | None:
     """The A/A control in the metric that decides; of several that with the largest difference for its noise."""
-    rows = result.over_networks()
-    rows = rows[rows["kind"] == CONTROL]
+    rows = result.over_networks(kind=CONTROL)
     judged = rows[rows["verdict"] != NO_VERDICT]
     rows = judged if len(judged) else rows
     return rows.loc[rows["p_value"].fillna(1).idxmin()] if len(rows) else None
@@ -139,9 +170,6 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     change, interval = difference(control)
     text = f"The control failed: {what} differs by {change} ({interval}) in {metric_name(JUDGE, result.features)}; "
     return "No verdict.", f"{text}chance does that in {format_rate(control)}. Do not use these numbers."
-
-
-# --- key figures ---
 
 
 def key_figures(result: LoadedResult, row: pd.Series) -> list[KeyFigure]:
@@ -189,13 +217,14 @@ def _cost(result: LoadedResult, row: pd.Series) -> KeyFigure:
     before, after = row["nfe_b"], row["nfe_a"]
     most = max(before, after)
     lengths = [("before", 100 * before / most), (Bar(row["verdict"], 0, 0, ()).look, 100 * after / most)]
-    texts = [number(value, 0 if float(value).is_integer() else 1) for value in (before, after)]
-    value, note = (texts[1], "the same before and after") if before == after else (" → ".join(texts), "before → after")
+    value, note = f"{evaluations(before)} → {evaluations(after)}", "before → after"
+    if before == after:
+        value, note = evaluations(after), "the same before and after"
     return KeyFigure(f"Evaluations per {result.unit}", value, [note], lengths=lengths)
 
 
 def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
-    """Networks and images, what they could have detected, and what one more network would show."""
+    """Networks and images, what they can detect, what one more network would show, when the comparison was chosen."""
     metric, unit, each, notes = row["metric"], result.unit, single_networks(result, row), list[str]()
     if not is_missing(row["detectable"]):
         notes.append(f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}")
@@ -207,11 +236,12 @@ def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
         notes.append(f"{plural(row['n_to_settle'], unit)} each would detect it")
     if not is_missing(row["holds_for"]):
         notes.append(f"holds for {name_networks(row)}")
+    if result.info.get("fixed_beforehand"):
+        differs = result.info.get("differs_from_preset")
+        notes.append("chosen before any result" + (f"; {listed(differs)} differ from the preset" if differs else ""))
     bars = [Bar.dot(axis, SCALES.get(metric, 1) * value, row["verdict"]) for value in each["difference"]]
-    value, legend = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", list[tuple[str, str]]()
-    if bars:
-        legend = [(bars[0].look, "a network")]
-    zero = axis.place(0) if bars else None
+    value, zero = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", axis.place(0) if bars else None
+    legend = [(bar.look, "a network") for bar in bars[:1]]
     return KeyFigure(f"Networks × {unit}s", value, notes, bars, zero, legend, role="evidence")
 
 
@@ -237,9 +267,6 @@ def _axis(result: LoadedResult, row: pd.Series) -> Axis:
     return Axis.over([*(result.like(row, row["metric"])["difference"] * SCALES.get(row["metric"], 1)), *_values(row)])
 
 
-# --- the figure ---
-
-
 def draw_differences(
     title: str, sections: Mapping[str, Sequence[tuple[pd.Series, str, str]]], result: LoadedResult
 ) -> Figure | None:
@@ -254,15 +281,13 @@ def draw_differences(
     axis, drawn = Axis.over([*dots, *(value for row in rows for value in _values(row))]), []
     for heading, section in sections.items():
         references = {against for _, _, against in section}
-        networks = {name_networks(row) for row, _, _ in section}
-        counts = {number(row["n_samples"], 0) for row, _, _ in section}
-        same = len(networks) == len(counts) == 1
-        evidence = [f"against {next(iter(references))}"] if len(references) == 1 else []
-        evidence += [f"{next(iter(networks))} × {next(iter(counts))} {result.unit}s"] if same else []
+        sizes = {f"{name_networks(row)} × {number(row['n_samples'], 0)}" for row, _, _ in section}
+        evidence = [f"against {against}" for against in references if len(references) == 1]
+        evidence += [f"{size} {result.unit}s" for size in sizes if len(sizes) == 1]
         lines = []
         for row, label, against in section:
             label += f" against {against}" if len(references) > 1 else ""
-            label += "" if same else f", {name_networks(row)} × {number(row['n_samples'], 0)}"
+            label += f", {name_networks(row)} × {number(row['n_samples'], 0)}" if len(sizes) > 1 else ""
             text, interval = difference(row)
             bar = Bar.of(axis, _values(row), row["verdict"], SCALES[JUDGE] * single_networks(result, row)["difference"])
             lines.append(Line(label, bar, text, interval, row["verdict"] + correction(row)))
@@ -279,4 +304,4 @@ def draw_differences(
     legend = [(BETTER, BETTER), (WORSE, WORSE), ("not", f"{NO_DIFFERENCE}, or no verdict")]
     legend += [("speck", "one network")] if dots else []
     label += f", {level} interval"
-    return Figure(title, note, drawn, axis, axis.place(0), ticks=axis.ticks, label=label, legend=legend)
+    return Figure(title, note, drawn, axis.place(0), ticks=axis.ticks, label=label, legend=legend)

@@ -8,7 +8,7 @@ from reports.contrast import find_control, format_rate, prediction_interval
 from reports.formats import capital, difference, is_missing, listed, metric_name, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
-from reports.schema import CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT, content
+from reports.schema import CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
 from reports.settings import list_names
 
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
@@ -51,12 +51,11 @@ def _control(result: LoadedResult) -> Details:
     if control is None:
         return []
     text, interval = difference(control)
-    outcomes = {
+    outcome = {
         NO_VERDICT: f"No verdict: {control['no_verdict']}",
         CONTROL_FAILED: f"Failed: a difference this large occurs in {format_rate(control)}",
         CONTROL_UNUSUAL: f"Unusual: a difference this large occurs in {format_rate(control)}",
-    }
-    outcome = outcomes.get(control["verdict"], "Passed: no difference between a setting and itself")
+    }.get(control["verdict"], "Passed: no difference between a setting and itself")
     name = metric_name(JUDGE, result.features)
     return [("A/A control", f"{control['a']} against {control['b']}: {name} {text} ({interval}). {outcome}.")]
 
@@ -73,12 +72,10 @@ def _real(result: LoadedResult) -> Details:
     texts = []
     for _, rows in result.floors.groupby(["n_samples", "n_reference"], sort=False):
         floor, values = rows.iloc[0], rows.set_index("metric")
-        scores = [
-            f"{metric_name(m, result.features)} {scale_metric(m, values.loc[m, 'mean'])} "
-            f"({scale_metric(m, values.loc[m, 'low'])} to {scale_metric(m, values.loc[m, 'high'])})"
-            for m in (JUDGE, "fd")
-            if m in values.index
-        ]
+        scores = []
+        for metric in (metric for metric in (JUDGE, "fd") if metric in values.index):
+            mean, low, high = (scale_metric(metric, values.loc[metric, name]) for name in ("mean", "low", "high"))
+            scores.append(f"{metric_name(metric, result.features)} {mean} ({low} to {high})")
         texts.append(
             f"{plural(floor['n_samples'], result.unit)} against {floor['n_reference']:,.0f} others, "
             f"{plural(floor['repeats'], 'time')}: {', '.join(scores)}."
@@ -87,8 +84,7 @@ def _real(result: LoadedResult) -> Details:
 
 
 def _intervals(result: LoadedResult) -> Details:
-    rows = result.over_networks()
-    rows = rows[rows["interval"] != ""]
+    rows = result.over_networks().query("interval != ''")
     if rows.empty:
         return []
     methods = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
@@ -108,7 +104,6 @@ def _intervals(result: LoadedResult) -> Details:
 
 
 def _not_run(result: LoadedResult) -> Details:
-    """The settings that could not be run, and why."""
     rows = result.table[result.table["status"] == "infeasible"].drop_duplicates(["section", "setting"])
     reasons = [
         f"{list_names(f'{row.setting} ({row.section})' for row in same.itertuples())}: {why}."
@@ -127,6 +122,5 @@ def describe_origin(info: dict[str, Any]) -> Details:
 
 
 def list_files(result: LoadedResult) -> list[str]:
-    """The tables beside the page, by their real names."""
-    names = sorted({path.name for path in result.folder.glob("*.csv*")})
-    return [name for name in names if content(result.folder / name.removesuffix(".gz"))]
+    """The tables beside the page."""
+    return sorted(path.name for path in result.folder.glob("*.csv*") if path.stat().st_size)

@@ -18,8 +18,7 @@ from reports.page import Figure, Plot
 from reports.schema import BETTER, WORSE
 
 POINTS = 72  # of an inch
-WIDTH = 252 / POINTS  # inches
-ROW = 8.5 / POINTS  # of a line of text
+WIDTH, ROW = 252 / POINTS, 8.5 / POINTS  # inches; of a line of text
 LETTERS = 30  # of a line of a label
 COLORS = {BETTER: "#0a62a6", WORSE: "#b04800"}
 GREY = "#7d7a72"
@@ -35,13 +34,8 @@ STYLE = {
     "svg.hashsalt": "sigmabench",
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name may have dollars
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "legend.title_fontsize": 6.5,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 7),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 6.5),
     "axes.linewidth": 0.6,
     "lines.linewidth": 1,
     "lines.markersize": 4,
@@ -128,11 +122,10 @@ def levels(rows: pd.DataFrame) -> Plot:
 
 
 def errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
-    """The error at each noise level: its ratio to that of the first setting, above the densities of the levels.
+    """The error at each noise level as a ratio to that of the first setting, above the densities of the levels.
 
-    Args:
-        curves: columns setting, train_noise, sigma, relative_error (mean over networks).
-        densities: columns train_noise, sigma, density.
+    `curves` has columns setting, train_noise, sigma, relative_error (mean over networks); `densities` train_noise,
+    sigma, density.
     """
     usual = curves[curves["setting"] == curves["setting"].iloc[0]].set_index("sigma")["relative_error"]
     ratio = curves.assign(ratio=curves["relative_error"] / curves["sigma"].map(usual))
@@ -143,8 +136,7 @@ def errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
     colors = dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
     first = ratio.drop_duplicates("train_noise").set_index("train_noise")["setting"].map(colors).to_dict()
     sns.lineplot(ratio, x="sigma", y="ratio", hue="setting", style="setting", palette=colors, ax=above)
-    known = densities.assign(density=densities["density"] / peak)
-    known = known[known["train_noise"].isin(first)]
+    known = densities.assign(density=densities["density"] / peak)[densities["train_noise"].isin(first)]
     sns.lineplot(known, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
     ends = ratio["sigma"].min(), ratio["sigma"].max()
     above.set(xscale="log", yscale="log", ylabel=f"error, ratio to\n{order[0]}", xlim=ends)
@@ -173,7 +165,6 @@ def svg(canvas: Canvas) -> str:
         canvas.set_layout_engine("none")
     buffer = io.BytesIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    text = re.sub(
-        r'\b([dxy])="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), buffer.getvalue().decode()
-    )
+    text = buffer.getvalue().decode()
+    text = re.sub(r'\b[dxy]="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
     return re.sub(r"<!--.*?-->\n?|(?<=\n) +", "", text, flags=re.DOTALL)

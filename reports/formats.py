@@ -9,11 +9,10 @@ from reports.schema import NO_DIFFERENCE
 
 NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall"}
 SCALES = {"mmd": 1000.0, "kd": 1000.0}
-MOST_DIGITS = 6
 
 
 def is_missing(value: object) -> bool:
-    """Whether a cell has no value: None, an empty text or NaN."""
+    """Whether a cell is None, an empty text or NaN."""
     return value is None or bool(pd.isna(value)) or value == ""
 
 
@@ -22,7 +21,7 @@ def true(value: object) -> bool:
     return not is_missing(value) and bool(value)
 
 
-def number(value: float, digits: int = 1, most: int = MOST_DIGITS) -> str:
+def number(value: float, digits: int = 1, most: int = 6) -> str:
     """`value` with so many decimals, or up to `most` if it takes more that it does not become 0. A true minus sign."""
     if is_missing(value):
         return ""
@@ -33,6 +32,11 @@ def number(value: float, digits: int = 1, most: int = MOST_DIGITS) -> str:
     digits = next((more for more in range(digits, most + 1) if round(value, more)), digits)
     text = f"{value:,.{digits}f}"
     return (text if text.strip("-0.,") else text.lstrip("-")).replace("-", "−")
+
+
+def evaluations(value: float) -> str:
+    """A number of evaluations, which may be a mean."""
+    return number(value, 0 if float(value).is_integer() else 1)
 
 
 def short(value: float) -> str:
@@ -47,12 +51,11 @@ def metric_name(metric: str, features: str) -> str:
 
 
 def scale_metric(metric: str, value: float) -> str:
-    """The value of a metric as text."""
     return number(value * SCALES.get(metric, 1), 2 if metric in ("precision", "recall") else 1)
 
 
 def difference(row: pd.Series, sign: int = 1) -> tuple[str, str]:
-    """A difference and its interval as texts, for instance ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
+    """A difference and its interval, such as ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
     texts = [scale_metric(row["metric"], sign * row[name]) for name in ("difference", "low", "high")]
     return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
 
@@ -65,12 +68,12 @@ def correction(row: pd.Series) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as text, for instance "95 %" of 0.95."""
+    """ "95 %" of 0.95."""
     return f"{short(100 * share)} %"
 
 
 def duration(seconds: float) -> str:
-    """A time as text, for instance "45 s", "12 min" or "3.1 h"."""
+    """ "45 s", "12 min", "3.1 h"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -86,7 +89,7 @@ def capital(text: str) -> str:
     return text if text.startswith(("eta", "beta", "sigma", "eps")) else text[:1].upper() + text[1:]
 
 
-def listed(items: Iterable[str], last: str = "and") -> str:
+def listed(items: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
-    *head, tail = [str(item) for item in items]
-    return f"{', '.join(head)} {last} {tail}" if head else tail
+    *head, tail = items
+    return f"{', '.join(head)} and {tail}" if head else tail

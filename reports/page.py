@@ -12,22 +12,20 @@ from typing import Any
 from reports.formats import number
 from reports.schema import BETTER, WORSE
 
-MARGIN = 0.06  # of an axis beyond its values, as a share
-
 
 @dataclass(frozen=True)
 class Axis:
-    """Values -> places in per cent of its width. `at` are the values at its ends; of a logarithmic one their logs."""
+    """Values -> places in per cent of its width. `at`: the values at its ends; of a logarithmic axis their logs."""
 
     at: tuple[float, float]
     log: bool = False
 
     @classmethod
-    def over(cls, values: Iterable[float], zero: bool = True) -> "Axis":
-        """A linear axis for some values, with 0."""
-        finite = [value for value in values if math.isfinite(value)] + [0.0] * zero
+    def over(cls, values: Iterable[float]) -> "Axis":
+        """A linear axis for some values and 0."""
+        finite = [0.0, *filter(math.isfinite, values)]
         low, high = min(finite), max(finite)
-        margin = (high - low) * MARGIN or 1.0
+        margin = (high - low) * 0.06 or 1.0
         return cls((low - margin, high + margin))
 
     def place(self, value: float) -> float:
@@ -49,7 +47,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval from `low` to `high` with marks on it, (kind, place), all in per cent. The verdict is its colour."""
+    """An interval from `low` to `high` with marks (kind, place), all in per cent. The verdict is its colour."""
 
     verdict: str
     low: float
@@ -58,7 +56,7 @@ class Bar:
 
     @classmethod
     def of(cls, axis: Axis, values: Sequence[float], verdict: str, specks: Iterable[float] = ()) -> "Bar":
-        """The bar of a difference and the ends of its interval, with a small dot for each of its networks."""
+        """The bar of a value and the ends of its interval, with a small dot for each network."""
         at, low, high = (axis.place(value if math.isfinite(value) else values[0]) for value in values)
         return cls(verdict, low, high, (*(("speck", axis.place(speck)) for speck in specks), ("", at)))
 
@@ -70,7 +68,7 @@ class Bar:
 
     @property
     def look(self) -> str:
-        """The class of its colour."""
+        """The CSS class of its colour."""
         return self.verdict if self.verdict in (BETTER, WORSE, "before", "real") else "not"
 
 
@@ -84,7 +82,6 @@ class Source:
 
     @property
     def line(self) -> str:
-        """The first line of a page."""
         return " · ".join(filter(None, ["Sigmabench", *self.subject, self.day, self.time]))
 
 
@@ -92,8 +89,7 @@ class Source:
 class KeyFigure:
     """A number set large, with a drawing: bars and a zero on one axis, or lengths in per cent.
 
-    `legend`: (class of a mark, what it is), shown only where it is drawn. `role`: "effect" or "evidence", which the
-    index shows.
+    `legend`: (class of a mark, what it is). `role`: "effect" or "evidence", which the index shows.
     """
 
     label: str
@@ -108,7 +104,7 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Picture:
-    """Sixteen images, images/`name`.png; `score` is its score as text."""
+    """Sixteen images, images/`name`.png, and their score as text."""
 
     name: str
     title: str
@@ -130,8 +126,6 @@ class Line:
 
 @dataclass(frozen=True)
 class FigureSection:
-    """Lines under one heading."""
-
     title: str
     evidence: str
     lines: Sequence[Line]
@@ -139,19 +133,15 @@ class FigureSection:
 
 @dataclass(frozen=True)
 class Figure:
-    """Lines on one axis, drawn as HTML.
-
-    `ends`: the words beside its zero. `label`, `legend`: of the axis and the marks, where it is a plot for papers.
-    """
+    """Lines on one axis. `ends`: the words beside its zero. `label`, `legend`: of the plot for papers."""
 
     title: str
     note: str
     sections: Sequence[FigureSection]
-    axis: Axis
     zero: float
     ends: Sequence[str] = ("better", "worse")
     ticks: Sequence[tuple[float, str]] = ()
-    long: bool = False  # the labels of its lines are long
+    long: bool = False  # whether the labels of its lines are long
     label: str = ""
     legend: Sequence[tuple[str, str]] = ()
 
@@ -162,7 +152,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Column:
-    """The head of a column, its class, and the words before and after a cell where a row is drawn on a phone."""
+    """The head of a column, its CSS class, and the words before and after a cell on a phone."""
 
     head: str
     look: str = ""
@@ -172,7 +162,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of a row after its name. `strip` are four samples, images/`strip`-4.png."""
+    """The cells of a row after its name. `strip`: four samples, images/`strip`-4.png. `best`: it is drawn bold."""
 
     name: str
     cells: Sequence[str]
@@ -182,8 +172,6 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; a row is drawn bold if it is the recommended one."""
-
     title: str
     columns: Sequence[Column]
     rows: Sequence[Row]
@@ -191,7 +179,7 @@ class Table:
 
 @dataclass(frozen=True)
 class SampleGrid:
-    """Samples in a grid, (images/`name`-4.png, what is below), None where there are none."""
+    """Samples in a grid: (images/`name`-4.png, text below), or None."""
 
     title: str
     note: str
@@ -202,7 +190,7 @@ class SampleGrid:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure by seaborn, which is figures/`name`.svg too. `figure` is matplotlib's."""
+    """A figure by seaborn, also figures/`name`.svg. `figure` is matplotlib's."""
 
     name: str
     title: str
@@ -223,16 +211,13 @@ class Page:
     """All parts of a page, in their order.
 
     Args:
-        lead: the first words of the verdict, for instance "Yes.".
+        lead: the first words of the verdict, such as "Yes.".
         failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
         also: what holds elsewhere, for instance at other numbers of evaluations.
         metric: one line on the metric of the first screen.
-        warnings: caveats that may change the verdict, the worst first.
-        caveats: the other ones, which are normal.
+        warnings, caveats: those that may change the verdict, the worst first; the others, which are normal.
         aside: what the pictures show.
-        noun: what the rows of the tables are.
-        order: how they are ordered, behind that word.
-        note: on the tables.
+        noun, order: what the rows of the tables are, and how they are ordered.
         details: (term, text), (term, Code) or (term, files).
     """
 
@@ -260,7 +245,6 @@ class Page:
 
     @property
     def answer(self) -> str:
-        """The verdict with its first words."""
         return f"{self.lead} {self.verdict}".strip()
 
     @property

@@ -1,9 +1,11 @@
 """Writes the page on a result: report.html (one self-contained file), report.md and figures/*.svg."""
 
 import base64
+import gzip
 import io
 import os
 import re
+import shutil
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,16 +17,17 @@ from PIL import Image
 from reports import figures
 from reports.page import Figure, Line, Page
 from reports.results import read
-from reports.schema import NO_DIFFERENCE
+from reports.schema import NO_DIFFERENCE, TABLES, content
 
 PAGES = {  # experiment -> module of its page
-    **{name: name for name in ("beta", "harmless", "levels", "run", "score")},
+    **{name: name for name in ("beta", "harmless", "levels", "score")}, "run": "score",
     **dict.fromkeys(("check_policy", "check_sampler"), "conformance"),
     **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
-}
+}  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
+LARGE, LARGER = 4_000, 50_000  # bytes of a table that `publish_result` compresses; the latter of table.csv
 
 
 def read_page(folder: Path) -> Page:
@@ -35,11 +38,9 @@ def read_page(folder: Path) -> Page:
         ValueError: a file cannot be read, or this version has no page for the experiment.
     """
     result = read(folder)
-    if (name := result.info["experiment"]) not in PAGES:  # a file names no module
-        raise ValueError(
-            f"run.json: experiment={name!r}: this version has no page for it, only for {', '.join(PAGES)}; a "
-            "report.html beside it stays as it was written"
-        )
+    if (name := result.info["experiment"]) not in PAGES:
+        known = f"this version has no page for it, only for {', '.join(PAGES)}"
+        raise ValueError(f"run.json: experiment={name!r}: {known}; a report.html beside it stays as it was written")
     with figures.style():
         page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
         return page
@@ -65,13 +66,38 @@ def write_page(folder: Path, page: Page) -> None:
     for name, text in texts.items():
         (place / f"{name}.svg").write_text(text, encoding="utf-8")
     images = folder / "images"
-    embedded = {
+    values = {
+        "p": page,
         "pictures": {shown.name: read_picture(images / f"{shown.name}.png") for shown in page.pictures},
         "strips": {name: read_strip(path) for name in page.strips if (path := images / f"{name}-4.png").is_file()},
         "drawing": Markup(texts[page.plot.name].partition("?>")[2]) if page.plot else "",
     }
-    write_template(folder / "report.md", "page.md", {"p": page, "strips": embedded["strips"]})
-    write_template(folder / "report.html", "page.html", {"p": page, **embedded})
+    for end in ("md", "html"):
+        write_template(folder / f"report.{end}", f"page.{end}", values)
+
+
+def publish_result(folder: Path, out: Path) -> None:
+    """Copies tables, the pictures of the page and exports to `out`, and writes the page there.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `read_page`; `out` exists.
+    """
+    if out.exists():
+        raise ValueError(f"{out}: it exists; choose a new folder")
+    page = read_page(folder)
+    pictures = [f"{one.name}.png" for one in page.pictures] + [f"{name}-4.png" for name in page.strips]
+    files = [path for pattern in ("run.json", "settings.json", "export/*") for path in folder.glob(pattern)]
+    for path in (*files, *(path for name in pictures if (path := folder / "images" / name).is_file())):
+        copy = out / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    for name in TABLES:
+        table = content(folder / name)
+        if table is not None and len(table) > (LARGER if name == "table.csv" else LARGE):
+            (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))
+        elif table is not None:
+            (out / name).write_bytes(table)
+    write_report(out)
 
 
 def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
@@ -96,18 +122,15 @@ def escape_markdown(text: str) -> str:
 
 def draw_line(line: Line, figure: Figure) -> str:
     """A line of a figure in characters, for Markdown, where a mark is ●, or ○ if it is no verdict."""
-
-    def column(place: float) -> int:
-        return round(place / 100 * (WIDTH - 1))
-
-    characters = [" "] * WIDTH
-    for at in range(column(line.bar.low), column(line.bar.high) + 1):
-        characters[at] = "─"
-    zero = column(figure.zero)
+    low, high, zero, *marks = (
+        round(place / 100 * (WIDTH - 1))
+        for place in (line.bar.low, line.bar.high, figure.zero, *(place for _, place in line.bar.marks))
+    )
+    characters = ["─" if low <= at <= high else " " for at in range(WIDTH)]
     characters[zero] = "┼" if characters[zero] == "─" else "│"
-    for kind, place in line.bar.marks:
-        looks = {"open": "○", "grey": "•", "diamond": "◆"}
-        characters[column(place)] = looks.get(kind, "○" if line.bar.look == "not" else "●")
+    looks, usual = {"open": "○", "grey": "•", "diamond": "◆"}, "○" if line.bar.look == "not" else "●"
+    for at, (kind, _) in zip(marks, line.bar.marks, strict=True):
+        characters[at] = looks.get(kind, usual)
     labels = [" ".join(other.label.replace(BREAK, "").split()) for other in (line, *figure.lines)]
     label, width = labels[0], max(map(len, labels))
     word = line.word if line.word not in ("better", "worse", NO_DIFFERENCE) else ""
@@ -118,23 +141,16 @@ def draw_line(line: Line, figure: Figure) -> str:
 
 def read_picture(path: Path) -> tuple[str, int]:
     """A PNG as a link that holds it, with fewer shades, and its shown width: a whole multiple of its own."""
-    image, buffer, most = _read_image(path), io.BytesIO(), SHADES - 1
-    image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
-    return _data_uri(buffer.getvalue()), image.width * max(1, 256 // image.width)
+    buffer, most = io.BytesIO(), SHADES - 1
+    with Image.open(path) as image:
+        image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
+        return _data_uri(buffer.getvalue()), image.width * max(1, 256 // image.width)
 
 
 def read_strip(path: Path) -> tuple[str, int, int]:
-    """Four samples in a row as a link that holds them, their width and their height."""
-    return _data_uri(path.read_bytes()), *_read_image(path).size
-
-
-def _read_image(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: no picture: {error}") from None
+    """Four samples in a row as a link that holds them, with width and height."""
+    with Image.open(path) as image:
+        return _data_uri(path.read_bytes()), *image.size
 
 
 def _data_uri(content: bytes) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
-from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, content, needed
+from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, content, needed, written
 
 SCHEMA = 2  # version of the format of a result folder
-RUN_KEYS = ("experiment", "question", "command")
+FLAG = {"True": True, "False": False, "": pd.NA}
 RULES = {"enough_networks": 5, "grainy": 0.01, "power": 0.8}  # of results that do not say theirs
 
 
@@ -28,8 +28,6 @@ class LoadedResult:
     tables: Mapping[str, pd.DataFrame]
 
     def __getattr__(self, name: str) -> pd.DataFrame:
-        if name not in self.__dict__.get("tables", ()):
-            raise AttributeError(name)
         return self.tables[name]
 
     @property
@@ -51,10 +49,10 @@ class LoadedResult:
         """The runs that succeeded, without those of the A/A control."""
         return self.table[(self.table["status"] == "ok") & (self.table["section"] != CONTROL)]
 
-    def over_networks(self, metric: str = JUDGE) -> pd.DataFrame:
-        """The contrasts over all networks in one metric."""
+    def over_networks(self, metric: str = JUDGE, kind: str = "") -> pd.DataFrame:
+        """The contrasts over all networks in one metric, or those of one kind."""
         rows = self.contrasts
-        return rows[(rows["train_seed"] == "") & (rows["metric"] == metric)]
+        return rows[(rows["train_seed"] == "") & (rows["metric"] == metric) & (rows["kind"].eq(kind) | (not kind))]
 
     def like(self, contrast: pd.Series, metric: str = JUDGE) -> pd.DataFrame:
         """The rows of a contrast in one metric: those of single networks, then that over networks."""
@@ -75,67 +73,35 @@ def read(folder: Path) -> LoadedResult:
 
     Raises:
         FileNotFoundError: there is no run.json.
-        ValueError: a file cannot be read, or lacks a column. The message names it.
+        ValueError: a file cannot be read, or lacks a column.
     """
     info = read_info(folder / "run.json")
     tables = {name.removesuffix(".csv"): _table(folder / name, columns) for name, columns in TABLES.items()}
     if len(tables["race"]):  # its runs are no result: race.csv has them, and the best were run again
         tables["table"] = tables["table"][tables["table"]["section"] != RACE]
-    spaces = sorted({*tables["table"]["features"], *tables["contrasts"]["features"]} - {""})
-    if len(spaces) > 1:
-        raise ValueError(f"features: {', '.join(spaces)}: one report shows one feature space")
-    for name in tables["table"]["samples_id"]:
-        if name != Path(name).name:  # pictures are named so
-            raise ValueError(f"table.csv: samples_id={name!r}: it must be the name of a file in images/")
     return LoadedResult(folder, info, tables)
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The CSV at `path`, which must have `columns`. Without the file: no rows."""
-    try:
-        text = f"{','.join(needed(columns))}\n".encode() if (found := content(path)) is None else found
-        frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
-    except (ValueError, OverflowError, OSError, EOFError) as error:
-        raise ValueError(f"{path.name}: not a CSV file: {error}") from None
+    text = f"{','.join(needed(columns))}\n".encode() if (found := content(path)) is None else found
+    frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
     if absent := [name for name in needed(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    for name in columns:
-        column = name.removesuffix("?")
-        frame[column] = _typed(path.name, column, frame[column] if column in frame else pd.Series("", frame.index))
+    for name in written(columns):
+        texts = frame.get(name, pd.Series("", frame.index))
+        if name in FLAGS:
+            frame[name] = texts.map(FLAG.__getitem__).astype("boolean")  # any other text is a KeyError
+        else:
+            frame[name] = texts if name in TEXTS else pd.to_numeric(texts.mask(texts == "")).astype("float64")
     return frame
-
-
-def _typed(file: str, name: str, texts: pd.Series) -> pd.Series:
-    if name in TEXTS:
-        return texts.astype(str)
-    if name in FLAGS:
-        values, wrong = texts.map({"True": True, "False": False}).astype("boolean"), ~texts.isin(["True", "False", ""])
-    else:
-        values = pd.to_numeric(texts.mask(texts == ""), errors="coerce").astype("float64")
-        wrong = values.isna() & (texts != "") & (texts != "nan")
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        kind = "True, False" if name in FLAGS else "a number"
-        raise ValueError(f"{file}: row {row + 1}: {name}={texts.iloc[row]!r}: must be {kind} or empty")
-    return values
 
 
 def read_info(path: Path) -> dict[str, Any]:
     """The content of run.json, without what is null. Errors as in `read`."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a result folder has one")
-    try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"run.json: not JSON: {error}") from None
-    if not isinstance(info, dict):
-        raise ValueError("run.json: it must be an object")
-    for key in RUN_KEYS:
-        if not isinstance(info.get(key), str):
-            raise ValueError(f"run.json: {key}={info.get(key)!r}: must be a string")
-    for key, type_ in {"versions": dict, "notes": list}.items():
-        if not isinstance(info.get(key) or type_(), type_):
-            raise ValueError(f"run.json: {key}={info[key]!r}: must be a JSON {'array' if type_ is list else 'object'}")
+    info = json.loads(path.read_text(encoding="utf-8"))
     if info.get("schema") != SCHEMA:
         raise ValueError(f"run.json: schema={info.get('schema')!r}: this version reads {SCHEMA}; run the command again")
     return {name: value for name, value in info.items() if value is not None}

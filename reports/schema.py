@@ -74,7 +74,7 @@ def needed(columns: tuple[str, ...]) -> list[str]:
 
 def content(path: Path) -> bytes | None:
     """The bytes of a table, which may be compressed, as NAME.csv.gz; None without either file."""
+    if path.is_file():
+        return path.read_bytes()
     packed = path.with_name(f"{path.name}.gz")
-    if path.is_file() or not packed.is_file():
-        return path.read_bytes() if path.is_file() else None
-    return gzip.decompress(packed.read_bytes())
+    return gzip.decompress(packed.read_bytes()) if packed.is_file() else None

@@ -10,7 +10,7 @@ from reports.formats import (
     correction,
     difference,
     duration,
-    is_missing,
+    evaluations,
     listed,
     metric_name,
     number,
@@ -66,15 +66,14 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
     return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
 
 
-def find_caveats(result: LoadedResult, shown: Iterable[pd.Series]) -> tuple[list[str], list[str]]:
+def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list[str], list[str]]:
     """Warnings and caveats: failed runs, samples far from real ones, grain in those of the settings that are shown."""
-    shown, warnings, caveats = list(shown), list[str](), list[str]()
-    ratio, row = min(((_above_floor(result, row), row) for row in shown), key=lambda pair: pair[0], default=(0.0, None))
-    floor = None if row is None else result.floor("fd", row["n_samples"])
-    if row is not None and floor is not None and ratio >= FAR:
-        text = f"from real {result.unit}s: {metric_name('fd', result.features)} {number(row['fd'])}"
-        text += f", real {result.unit}s {number(floor['mean'])}."
-        (warnings if ratio >= VERY_FAR else caveats).append(f"{'Very far' if ratio >= VERY_FAR else 'Far'} {text}")
+    warnings, caveats, real = list[str](), list[str](), f"real {result.unit}s"
+    row = min(shown, key=lambda row: _above_floor(result, row))
+    ratio, floor = _above_floor(result, row), result.floor("fd", row["n_samples"])
+    if floor is not None and ratio >= FAR:
+        text = f"{real}: {metric_name('fd', result.features)} {number(row['fd'])}, {real} {number(floor['mean'])}."
+        (warnings if ratio >= VERY_FAR else caveats).append(f"{'Very far' if ratio >= VERY_FAR else 'Far'} from {text}")
     if count := result.table.loc[result.table["status"] == "failed", "run_id"].nunique():
         warnings.append(f"{plural(count, 'run')} failed.")
     noisy = [row for row in shown if row["grain"] > result.rule("grainy")]
@@ -86,12 +85,10 @@ def find_caveats(result: LoadedResult, shown: Iterable[pd.Series]) -> tuple[list
 
 
 def count_images(result: LoadedResult, row: pd.Series) -> str:
-    """How many images a setting has, from how many networks."""
     return f"{plural(row['n_samples'], result.unit)} from each of {plural(row['networks'], 'network')}"
 
 
 def format_grain(row: pd.Series) -> str:
-    """The grain of a setting."""
     return number(row["grain"], 3, 3)
 
 
@@ -112,17 +109,15 @@ def show_pictures(result: LoadedResult, metric: str, *sides: tuple[pd.Series, st
     real = "" if floor is None else f"{name} {scale_metric(metric, floor['mean'])}"
     decoded = any(result.floors["data"].str.startswith("latents:"))
     pictures = [Picture("real", "Data", "decoded latents" if decoded else f"real {result.unit}s", real)]
-    pictures += [
-        Picture(row["samples_id"], title, label, f"{name} {scale_metric(metric, row[metric])}")
-        for row, title, label in sides
-    ]
+    for row, title, label in sides:
+        pictures.append(Picture(row["samples_id"], title, label, f"{name} {scale_metric(metric, row[metric])}"))
     return [picture for picture in pictures if (result.folder / "images" / f"{picture.name}.png").is_file()]
 
 
 def format_comparison(row: pd.Series, *, flip: bool = False, against: bool = False) -> tuple[str, str]:
-    """The difference of a setting, as text, and its verdict. In the contrast it is a, or b if `flip`.
+    """The difference of a setting, as text, and its verdict.
 
-    `against`: whether the text says from what.
+    `flip`: the setting is b of the contrast. `against`: the text says from what it differs.
     """
     text, interval = difference(row, -1 if flip else 1)
     text += f" ({interval})" if interval else ""
@@ -133,11 +128,8 @@ def format_comparison(row: pd.Series, *, flip: bool = False, against: bool = Fal
 
 def table_row(row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "") -> Row:
     """A setting, under its own name by default; `best`: it is recommended."""
-    nfe = row["nfe"]
-    values = [
-        "" if is_missing(nfe) else number(nfe, 0 if float(nfe).is_integer() else 1), scale_metric(JUDGE, row[JUDGE]),
-        scale_metric("fd", row["fd"]), change, verdict, format_grain(row),
-    ]  # fmt: skip
+    scores = [scale_metric(metric, row[metric]) for metric in (JUDGE, "fd")]
+    values = [evaluations(row["nfe"]), *scores, change, verdict, format_grain(row)]
     return Row(name or row["setting"], values, row["samples_id"], best)
 
 
@@ -145,8 +137,7 @@ def allot_rows(counts: Sequence[int]) -> tuple[list[int], str]:
     """How many rows each of some tables or sections shows, ROWS in all, and what to say if rows are left out."""
     sizes = [0] * len(counts)
     while sum(sizes) < ROWS and sizes != list(counts):
-        smallest = min((at for at in range(len(counts)) if sizes[at] < counts[at]), key=lambda at: sizes[at])
-        sizes[smallest] += 1
+        sizes[min((at for at in range(len(counts)) if sizes[at] < counts[at]), key=lambda at: sizes[at])] += 1
     left = sum(counts) - sum(sizes)
     return sizes, f"{plural(left, 'setting')} with higher scores are left out. " if left else ""
 

@@ -30,9 +30,8 @@ def published(section: str) -> np.ndarray:
     paths = [path for report in reports for table in tables for path in (PUBLISHED / report).glob(table)]
     paths += [ROOT / "docs" / "data" / "few_steps.csv"] if "few_steps.csv" in section else []
     rows = pd.concat([pd.read_csv(path) for path in paths])
-    values = (
-        rows[["difference", "low", "high"]].to_numpy() * np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)[:, None]
-    )
+    scales = np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)
+    values = rows[["difference", "low", "high"]].to_numpy() * scales[:, None]
     computed = [intervention()] if "above_or_below.csv" in section else []
     computed += [noise_on_the_linear_ladder()] if "On the linear" in section else []
     computed += [fewer_evaluations()] if "16 evaluations with noise" in section else []
@@ -77,7 +76,6 @@ def intervention() -> np.ndarray:
 
 def shares() -> dict[str, list[Sequence[float]]]:
     """Per cent, low and high of each share in the text, by the words after it."""
-
     removed = []
     for report in ("beta-digits", "beta-mnist", "beta-fashion"):
         rows, floors = read(report, "table"), read(report, "floors").set_index(["metric", "n_samples"])["mean"]

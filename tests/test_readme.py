@@ -53,13 +53,8 @@ def test_what_is_imported_exists(line: str) -> None:
     exec(line, {})
 
 
-PARSED: dict[str, type] = {
-    "check": check.Check,
-    "check-sampler": check_sampler.CheckSampler,
-    "score": Score,
-    "machine": machine.MachineOptions,
-    "store": store.StoreOptions,
-}
+PARSED: dict[str, type] = {"check": check.Check, "check-sampler": check_sampler.CheckSampler, "score": Score,
+                           "machine": machine.MachineOptions, "store": store.StoreOptions}  # fmt: skip
 
 
 def test_every_command_is_known(tmp_path: Path) -> None:
@@ -84,11 +79,10 @@ def test_every_command_is_known(tmp_path: Path) -> None:
     assert seen == {"make", "python", "pytest"}
 
 
-@pytest.mark.parametrize(
-    "name", [*NOISE_DISTRIBUTIONS, *SCHEDULES, *SAMPLERS, *WEIGHTINGS, *PARAMETERISATIONS, *RECIPES]
-)
-def test_every_name_that_can_be_typed_stands_in_the_documentation(name: str) -> None:
-    assert f"`{name}`" in DOCUMENTS[ROOT / "docs" / "sweeps.md"].split("## Names you can type")[1]
+def test_every_name_that_can_be_typed_stands_in_the_documentation() -> None:
+    text = DOCUMENTS[ROOT / "docs" / "sweeps.md"].split("## Names you can type")[1]
+    names = [*NOISE_DISTRIBUTIONS, *SCHEDULES, *SAMPLERS, *WEIGHTINGS, *PARAMETERISATIONS, *RECIPES]
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def test_the_console_command_is_installed() -> None:
@@ -98,9 +92,8 @@ def test_the_console_command_is_installed() -> None:
     assert subprocess.run([str(sigmabench), "bta"], capture_output=True, check=False).returncode == 2
 
 
-@pytest.mark.parametrize(("name", "lines"), LONGEST.items(), ids=lambda value: str(value))
-def test_what_is_read_first_is_short(name: str, lines: int) -> None:
-    assert len(DOCUMENTS[ROOT / name].splitlines()) <= lines
+def test_what_is_read_first_is_short() -> None:
+    assert [name for name, lines in LONGEST.items() if len(DOCUMENTS[ROOT / name].splitlines()) > lines] == []
 
 
 @pytest.mark.slow(40)

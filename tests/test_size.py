@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "lines outside tests": 23_295,
-    "lines of code outside tests": 13_897,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 16_687,
-    "classes outside tests": 192,
-    "files outside tests": 171,
-    "words of docs": 30_341,
+    "lines outside tests": 21_690,
+    "lines of code outside tests": 13_176,  # without docstrings, comments, blank lines and imports
+    "lines of tests": 15_021,
+    "classes outside tests": 187,
+    "files outside tests": 163,
+    "words of docs": 27_992,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

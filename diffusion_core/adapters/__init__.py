@@ -38,25 +38,6 @@ from diffusion_core.adapters.times import (
 )
 from diffusion_core.data.dataset import DataSet
 
-__all__ = [
-    "Adapter",
-    "Convention",
-    "CosineVP",
-    "FlowTime",
-    "LinearVP",
-    "LogSigma",
-    "Sigma",
-    "TableTime",
-    "Time",
-    "border_is_constant",
-    "edm",
-    "flow",
-    "from_abar",
-    "from_betas",
-    "linear_betas",
-    "vp",
-]
-
 DDPM, SIGMA = linear_betas(), Sigma()
 Network = Callable[..., Tensor]
 
@@ -83,7 +64,7 @@ def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM,
         time: `linear_betas()`, `from_betas(betas)`, `from_abar(abar)`, `LinearVP()` or `CosineVP()`. A network that
             takes t / 1000 is wrapped: lambda z, t: net(z, t / 1000).
     """
-    return _adapter(net, data, "vp", time, predicts, shared)
+    return _adapter(net, data, "vp", time, predicts, **shared)
 
 
 def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA, **shared: Unpack[Shared]) -> Adapter:
@@ -93,7 +74,7 @@ def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA
         predicts: x0 (the preconditioned D), or eps.
         time: `Sigma()` in the network's own units, or `LogSigma(factor)`.
     """
-    return _adapter(net, data, "edm", time, predicts, shared)
+    return _adapter(net, data, "edm", time, predicts, **shared)
 
 
 def flow(
@@ -108,9 +89,10 @@ def flow(
     """
     if predicts == "velocity" and data_at == 1:
         predicts = "velocity to data"
-    return _adapter(net, data, "flow", FlowTime(data_at), predicts, shared)
+    return _adapter(net, data, "flow", FlowTime(data_at), predicts, **shared)
 
 
-def _adapter(net: Network, data: DataSet, process: str, time: Time, predicts: str, shared: Any) -> Adapter:
-    decode = shared.pop("decode", None)
+def _adapter(
+    net: Network, data: DataSet, process: str, time: Time, predicts: str, decode: Any = None, **shared: Any
+) -> Adapter:
     return Adapter(net, data, Convention(process, time, predicts, **shared), decode)

@@ -68,7 +68,7 @@ class Convention:
     guidance_to: float = math.inf  # Kynkaanniemi et al. 2024, arXiv 2404.07724
     null_label: int | None = None  # the label of "no class", which none of the samples has
 
-    def __post_init__(self) -> None:  # noqa: C901, PLR0912  # one rule per field
+    def __post_init__(self) -> None:  # noqa: C901  # one rule per field
         check_fields(self)
         if self.process not in SIGNAL:
             raise ValueError(f"process={self.process!r}: it must be one of {', '.join(SIGNAL)}")
@@ -99,8 +99,6 @@ class Convention:
         if self.guidance != 1 and None in (self.labels, self.n_classes, self.null_label):
             needs = "labels, n_classes, and null_label, the label of no class, which is none of the n_classes"
             raise ValueError(f"guidance={self.guidance}: it needs {needs}")
-        if self.null_label is not None and self.null_label == self.labels:
-            raise ValueError(f"null_label={self.null_label}: it must not be labels, but the label of no class")
         if self.null_label is not None and 0 <= self.null_label < (n := self.n_classes or 0):
             raise ValueError(
                 f"null_label={self.null_label}: it must be the label of no class, but 0 to {n - 1} are the classes of "
@@ -125,8 +123,7 @@ class Adapter(nn.Module):
         data: its mean and std define our units, and its border, which must be constant, lies around a smaller network.
         decoder: decoder(y) -> uint8 (B, C, H, W): images of latents y in the network's own units.
 
-    Note: around a network of a smaller side the images are known to be constant, c. So the exact denoiser there is c,
-        and eps = (x - c) / sigma. It tells nothing about the inside, so the inside is exact too.
+    Note: around a network of a smaller side the images are known to be constant, c: there eps = (x - c) / sigma.
     """
 
     def __init__(
@@ -167,12 +164,10 @@ class Adapter(nn.Module):
 
     @property
     def usual(self) -> tuple[str, ...]:
-        """Schedules of the loops that networks of its kind come with, the usual one first; a step to 0 follows them.
-
-        For DDPM's table it is that of diffusers' DDIMScheduler and DDPMScheduler.
-        """
+        """Schedules of the loops that networks of its kind come with, the usual one first; a step to 0 follows them."""
         if self.convention.process == "flow":
             return "flow", "flow(shift=3)"
+        # for DDPM's table that of diffusers' DDIMScheduler and DDPMScheduler
         return ("ddpm-leading",) if is_ddpm_table(self.convention.time) else ()
 
     @property
@@ -230,11 +225,10 @@ class Adapter(nn.Module):
         Args:
             guided: which of them are guided, (B,); None for all.
 
-        With classifier-free guidance it gets two images per image: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6;
-        `guidance` is its w + 1. It is linear in eps, so it may be applied to x0, v and velocities alike.
+        Source: classifier-free guidance: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6; `guidance` is its w + 1. It is
+            linear in eps, so it may be applied to x0, v and velocities alike.
         """
-        labels, dtype = self._labels(len(z), z.device, index), self.dtype or z.dtype
-        z = z.to(dtype)
+        labels, z = self._labels(len(z), z.device, index), z.to(self.dtype or z.dtype)
         if time.is_floating_point() and z.dtype != torch.float64:
             time = time.float()
         if labels is None:
@@ -250,14 +244,14 @@ class Adapter(nn.Module):
 
     def _call(self, *inputs: Tensor) -> Tensor:
         out = self.net(*inputs)
+        n, channels, *side = inputs[0].shape
         if isinstance(out, Tensor):
-            n, channels, *side = inputs[0].shape
             if not out.is_floating_point():
                 raise ValueError(f"network: it returned {out.dtype}; its output must hold real numbers")
-            if out.shape in ((n, channels, *side), (n, 2 * channels, *side)):
-                return out
-            shapes = f"shape {tuple(out.shape)} for images of shape {(n, channels, *side)}"
-            raise ValueError(f"network: it returned {shapes}")
+            if out.shape not in ((n, channels, *side), (n, 2 * channels, *side)):
+                shape = tuple(inputs[0].shape)
+                raise ValueError(f"network: it returned shape {tuple(out.shape)} for images of shape {shape}")
+            return out
         names = ", ".join(("z", "t", "labels")[: len(inputs)])
         part = "[0]" if isinstance(out, tuple | list) else ".sample"  # diffusers returns objects with `sample`
         raise ValueError(
@@ -294,17 +288,14 @@ def _border(data: DataSet, side: int | None) -> tuple[int, float]:
         )
     edge = (whole - side) // 2
     if not border_is_constant(data, edge):
-        raise ValueError(
-            f"side={side}: the outer {edge} pixels of data={data.name!r} are not constant, so their denoiser is not "
-            f"known; use a network for {whole}x{whole}"
-        )
+        where = f"the outer {edge} pixels of data={data.name!r}"
+        raise ValueError(f"side={side}: {where} are not constant; use a network for {whole}x{whole}")
     return edge, (data.pixels[0, 0, 0, 0].item() - data.mean) / data.std
 
 
 def border_is_constant(data: Images, edge: int) -> bool:
     """Whether the outer `edge` pixels, fewer than half of the side, have one value in all images."""
-    side = data.shape[1]
-    outside = torch.ones(side, side, dtype=torch.bool)
-    outside[edge : side - edge, edge : side - edge] = False
+    outside = torch.ones(data.shape[1:], dtype=torch.bool)
+    outside[edge:-edge, edge:-edge] = False
     values = data.pixels[:, :, outside]
     return bool(values.min() == values.max())

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.schedules.process_time import N_TABLE, check_vp, ddpm_table
-from diffusion_core.validation import as_type, check_fields, check_range
+from diffusion_core.validation import as_type, check_fields, check_range, check_share
 
 ALL = (0.0, math.inf)
 
@@ -115,16 +115,11 @@ class CosineVP:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if not 0 <= self.offset < 1:
-            raise ValueError(f"offset={self.offset}: it must be at least 0 and below 1")
-
-    @property
-    def _first(self) -> float:
-        """The cosine's angle at t = 0."""
-        return math.pi / 2 * self.offset / (1 + self.offset)
+        check_share("offset", self.offset)
 
     def time(self, sigma: Tensor) -> Tensor:
-        tangent = ((sigma / math.cos(self._first)).square() + math.tan(self._first) ** 2).sqrt()
+        first = math.pi / 2 * self.offset / (1 + self.offset)  # the cosine's angle at t = 0
+        tangent = ((sigma / math.cos(first)).square() + math.tan(first) ** 2).sqrt()
         return tangent.atan() * (2 / math.pi * (1 + self.offset)) - self.offset
 
 
@@ -204,9 +199,6 @@ def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
     values = [float(level) for level in abar]
     while values and values[-1] == 0:
         values.pop()
-    if not values or not all(0 < level < 1 for level in values):
+    if not all(before > level > 0 for before, level in pairwise([1.0, *values])):
         raise ValueError("abar: its levels must decrease from below 1 towards 0")
-    for index, (level, after) in enumerate(pairwise(values), start=1):
-        if after >= level:
-            raise ValueError(f"abar: entry {index}, {after:.3g}, must be below the entry before it, {level:.3g}")
     return TableTime(tuple(math.sqrt((1 - level) / level) for level in values), **how)

@@ -37,8 +37,7 @@ def check(
         order: the order of convergence that the sampler should have, in mean and standard deviation.
         reference: a sampler that should have the same law at each number of steps.
         data: its directions are independent.
-        budgets: numbers of steps; they must hold a chain of convergence.py, such as 50, 100 and 200. By default those
-            of convergence.py, and then each from 4 to 40, and some that are drawn at random, always the same.
+        budgets: numbers of steps, with a chain such as 50, 100 and 200; by default those of convergence.py.
         seed: of Monte Carlo.
 
     Raises:

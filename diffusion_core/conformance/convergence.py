@@ -39,6 +39,7 @@ Kind = Literal[
     "unlike its reference", "undecided", Dependence,
 ]  # fmt: skip
 IRREGULAR: Kind = "irregular in the number of steps"
+SHARED = "Does one random number serve several pixels?"
 OFF_THE_CURVE = (
     "it converges along divisors of 1,000, but with {} steps it is {:.1f} % of a standard deviation away from that "
     "curve."
@@ -51,15 +52,13 @@ class Verdict:
 
     Args:
         kind: "right" or what is wrong.
-        sentence: the verdict in words.
-        order: the order of convergence of mean and standard deviation along the finest chain of steps that shows one;
-            a small term of lower order may take over beyond it. None if it cannot be measured.
+        order: of convergence of mean and standard deviation along the finest chain of steps that shows one; a small
+            term of lower order may take over beyond it. None if it cannot be measured.
         ratios: standard deviation over the true one in the limit of many steps, per direction; NaN if narrow, or if it
             changes more with each doubling of the steps.
         mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN likewise.
         left_over: standard deviation of the noise that is left at the end, in that limit; None if not measured.
         moments: what was measured at each number of steps.
-        oracle: the data.
         how: "impulses", which are exact, or "Monte Carlo" with the reason.
     """
 
@@ -75,7 +74,6 @@ class Verdict:
 
     @property
     def right(self) -> bool:
-        """Whether the sampler passed."""
         return self.kind == "right"
 
     def becomes(self, kind: Kind, text: str) -> "Verdict":
@@ -129,10 +127,9 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, h
     kind, text = _kind(fit, order)
     linked = max(moments, key=lambda measured: measured.correlation)
     if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
-        kind, text = "correlated pixels", (
-            f"with {linked.n_steps} steps two directions of its samples have a correlation of "
-            f"{linked.correlation:.2f}; those of the data have none. Does one random number serve several pixels?"
-        )  # fmt: skip
+        shown = f"with {linked.n_steps} steps two directions of its samples have a correlation of"
+        kind = "correlated pixels"
+        text = f"{shown} {linked.correlation:.2f}; those of the data have none. {SHARED}"
     ratios, means = unknown.copy(), unknown.copy()
     ratios[wide], means[wide] = np.split(np.where(fit.limitless, math.nan, limit), 2)
     return replace(
@@ -219,11 +216,10 @@ def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
     if fit.exact and (found := _off_curve(fit.errors, fit.order)):
         return IRREGULAR, OFF_THE_CURVE.format(found[0], 100 * found[1])
     worst = int((np.abs(fit.limit) + fit.bound).argmax())
-    if abs(fit.limit[worst]) + fit.bound[worst] > tolerance:
-        return "undecided", (
-            f"its limit is {100 * abs(fit.limit[worst]):.1f} % of a standard deviation from the data, give "
-            f"or take {100 * fit.bound[worst]:.1f} %; more {'steps' if fit.exact else 'samples'} would decide."
-        )
+    off, unsure = abs(fit.limit[worst]), fit.bound[worst]
+    if off + unsure > tolerance:
+        bounds = f"{100 * off:.1f} % of a standard deviation from the data, give or take {100 * unsure:.1f} %"
+        return "undecided", f"its limit is {bounds}; more {'steps' if fit.exact else 'samples'} would decide."
     if order is not None and fit.order is not None and fit.order < order - SAME_ORDER:
         return "order lost", f"its limit is right, but its order is {fit.order:.1f} instead of {order}."
     few = min(fit.errors, key=lambda n: (abs(n - 28), n))

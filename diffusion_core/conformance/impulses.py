@@ -74,12 +74,9 @@ class PatchedNormal(TorchFunctionMode):
 
 
 def answer_draw(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
-    """What a draw of this shape returns, from draws in the shape `rows` of the samples.
+    """What a draw of this shape returns, from draws in the shape `rows` of the samples. SuspectError for other shapes.
 
     Either is drawn for each sample: values in its shape, once or several times, or one number, by draw(True).
-
-    Raises:
-        SuspectError: it is another shape.
     """
     lead = len(shape) - len(rows)
     if shape[lead:] == rows:  # one draw, or several at once as (n, B, C, H, W)
@@ -121,8 +118,7 @@ class _ImpulseRows:
 def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws: int) -> tuple[SampleMoments, int]:
     """The exact law and the number of draws, from one run, or from two if it takes more draws than `n_draws`.
 
-    Raises:
-        NotAffineError: the result is not affine in the draws, or has randomness that is not torch's normal draws.
+    NotAffineError if the result is not affine in the draws, or has randomness that is not torch's normal draws.
     """
     rows = _ImpulseRows(n_draws, len(oracle.stds))
     with PatchedNormal(rows, repeats=True):
@@ -134,9 +130,8 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
     expected = mean + (rows.tests[: rows.taken, :, 0, 0] * used[:, None]).sum(dim=0)
     tolerance = AFFINE * (oracle.true_stds + used.square().sum(dim=0).sqrt() + mean.abs())
     if not ((out[-TESTS:] - expected).abs() <= tolerance).all() and torch.isfinite(out).all():
-        raise NotAffineError(
-            "its result is not affine in its normal draws direction by direction, or it has other randomness"
-        )
+        why = "its result is not affine in its normal draws direction by direction, or it has other randomness"
+        raise NotAffineError(why)
     none, std, shared = np.zeros(len(oracle.stds)), used.square().sum(dim=0).sqrt(), used[rows.shared]
     correlation = _correlation(shared.T @ shared, std)
     return SampleMoments(n_steps, mean.numpy(), std.numpy(), none, none, correlation=correlation), rows.taken
@@ -147,8 +142,7 @@ def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, seed:
     """The law of `N_DRAWN` samples, with standard errors. It seeds torch."""
     torch.manual_seed(seed)
     n = N_DRAWN
-    noise = torch.randn(n, 1, 1, len(oracle.stds), dtype=torch.float64)
-    x = sampler(oracle, n_steps, noise).double().reshape(n, -1)
+    x = sampler(oracle, n_steps, torch.randn(n, 1, 1, len(oracle.stds), dtype=torch.float64)).double().reshape(n, -1)
     mean, centred = x.mean(dim=0), x - x.mean(dim=0)
     variance = centred.square().sum(dim=0) / (n - 1)
     kurtosis = centred.pow(4).mean(dim=0) / variance.clamp(min=1e-300).square()

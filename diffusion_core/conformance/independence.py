@@ -59,13 +59,9 @@ def call_with_draws(function: Function, x: Tensor, rows: slice, numbers: int, se
 def find_dependence(
     function: Function, x: Tensor, generator: bool, *, per_row: bool = False, tolerance: float = SAME
 ) -> Iterator[Fault]:
-    """What is wrong, the worst first. It seeds torch.
+    """What is wrong with x (MANY, ...), different rows, the worst first. It seeds torch.
 
-    Args:
-        x: (MANY, ...) different rows.
-        generator: whether it has an argument `generator`.
-        per_row: whether all its draws must be per row.
-        tolerance: of `allclose`.
+    `generator`: whether it has such an argument; `per_row`: whether all its draws must be per row.
     """
     few, same = x[:FEW], partial(allclose, tolerance=tolerance)
     first, state = call_seeded(function, few, 1), torch.get_rng_state()

@@ -14,14 +14,10 @@ class Oracle:
 
     x is (B, ..., D), direction d being x[..., d]. Every method takes x = a x0 + s z with a = 1 by default: variance
     exploding (VE) with s = sigma. VP has a^2 + s^2 = 1, flow matching a = 1 - t and s = t. a = 0 is allowed.
-
-    Args:
-        stds: standard deviation in each direction.
-        mean: the same in all directions.
     """
 
-    stds: tuple[float, ...]
-    mean: float
+    stds: tuple[float, ...]  # in each direction
+    mean: float  # the same in all directions
 
     @property
     def true_stds(self) -> Tensor:
@@ -48,10 +44,7 @@ class Oracle:
         return -(score * _level(a, x) + x0) * _level(s, x)
 
     def velocity(self, x: Tensor, t: Level) -> Tensor:
-        """z - x0 for x = (1 - t) x0 + t z: dx/dt of flow matching with the data at t = 0 (Liu et al. 2022, 2209.03003).
-
-        With the data at t = 1 it is -velocity(x, 1 - t).
-        """
+        """z - x0 for x = (1 - t) x0 + t z: dx/dt of a flow with data at t = 0 (Liu et al. 2022, arXiv 2209.03003)."""
         x0, score = self._estimates(x, t, 1 - t)
         return -score * _level(t, x) - x0
 

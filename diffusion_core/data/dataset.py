@@ -18,13 +18,10 @@ class DataSet:
     mean: float  # of the training split
     std: float
 
-    def _check(self, numbers: object) -> None:
-        """ValueError unless `numbers` and the labels are tensors that suit each other, and have a scale."""
-        if not (isinstance(numbers, torch.Tensor) and isinstance(self.labels, torch.Tensor)):
-            raise ValueError(f"data={self.name!r}: pixels and labels must be tensors")
-        if len(numbers) == 0:
-            raise ValueError(f"data={self.name!r}: the data set is empty; it needs at least one image")
-        if self.labels.shape != (n := len(numbers),) or not (self.labels.double() % 1 == 0).all():
+    def __post_init__(self) -> None:
+        """ValueError unless the labels suit the numbers, which have a scale."""
+        check_fields(self)
+        if self.labels.shape != (n := len(self.numbers),) or not (self.labels.double() % 1 == 0).all():
             given = f"{self.labels.dtype} {tuple(self.labels.shape)}"
             raise ValueError(f"data={self.name!r}: labels must be {n} whole numbers, got {given}")
         object.__setattr__(self, "labels", self.labels.long())
@@ -70,13 +67,10 @@ class Images(DataSet):
     std: float
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        self._check(self.pixels)
+        super().__post_init__()
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            raise ValueError(
-                f"data={self.name!r}: pixels must be uint8 (n, C, H, W), "
-                f"got {self.pixels.dtype} {tuple(self.pixels.shape)}"
-            )
+            given = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
+            raise ValueError(f"data={self.name!r}: pixels must be uint8 (n, C, H, W), got {given}")
 
     def __repr__(self) -> str:
         n, size, classes = len(self), "x".join(map(str, self.shape)), len(self.labels.unique())
@@ -87,19 +81,11 @@ class Images(DataSet):
     def numbers(self) -> torch.Tensor:
         return self.pixels
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        channels, height, width = self.pixels.shape[1:]
-        return channels, height, width
-
     def decode(self, x: torch.Tensor) -> torch.Tensor:
-        """As `to_pixels`."""
-        return self.to_pixels(x)
-
-    def to_pixels(self, x: torch.Tensor) -> torch.Tensor:
         """Standardised float images x (n, C, H, W) as uint8: scaled back, rounded, clipped to 0..255."""
         return (x.float() * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
+
+    to_pixels = decode
 
 
 @dataclass(frozen=True)
@@ -111,15 +97,6 @@ class Values(DataSet):
     labels: torch.Tensor
     mean: float
     std: float
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        self._check(self.values)
-        if self.values.dtype != torch.float32 or self.values.ndim < 2 or not self.values.isfinite().all():
-            raise ValueError(
-                f"data={self.name!r}: values must be finite float32 (n, ...), "
-                f"got {self.values.dtype} {tuple(self.values.shape)}"
-            )
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.shape))

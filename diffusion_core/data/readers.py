@@ -1,7 +1,7 @@
 """The one reader of images and arrays: folders of image files, .npz and .npy files; for data sets and for `score`.
 
-Every file below a folder that is not hidden must be one image, or all are refused; labels must be labels. Transparent
-pixels are laid over black, the colour of the padding, and photos are turned as their EXIF data say.
+Every file below a folder that is not hidden must be one image. Transparent pixels are laid over black, the colour of
+the padding, and photos are turned as their EXIF data say.
 """
 
 import math
@@ -67,8 +67,6 @@ def image_files(folder: Path) -> list[str]:
     def stop(error: OSError) -> None:
         raise error
 
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder")
     files = list[str]()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=stop):
         inside = Path(place).relative_to(folder)
@@ -80,10 +78,7 @@ def image_files(folder: Path) -> list[str]:
 
 
 def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
-    """An image file as RGB (H, W, 3), and its traits.
-
-    ValueError if it is no image of at most 8 bits a channel, is cut or too large, or holds several images.
-    """
+    """An image file as RGB (H, W, 3), and its traits. ValueError if it is not one whole image of at most 8 bits."""
     try:
         with Image.open(folder / file, formats=FORMATS) as opened:
             if not (why := _unsuitable(opened)):
@@ -143,16 +138,11 @@ def reduce_image(image: Pixels, side: int) -> Pixels:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a .npz file, or the one of a .npy file, which stays on the disk. Nothing is unpickled.
-
-    ValueError for anything else.
-    """
+    """The arrays of a .npz file, or the one of a .npy file, which stays on the disk. ValueError for anything else."""
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
-    if path.suffix not in (".npy", ".npz"):
-        raise ValueError(f"{path} is neither .npy nor .npz, as numpy writes them")
-    if zipfile.is_zipfile(path) != (path.suffix == ".npz"):
-        raise ValueError(f"{path} is not a {path.suffix} file, as numpy.save{'z' * (path.suffix == '.npz')} writes it")
+    if path.suffix not in (".npy", ".npz") or zipfile.is_zipfile(path) != (path.suffix == ".npz"):
+        raise ValueError(f"{path} is neither a .npy nor a .npz file, as numpy.save and numpy.savez write them")
     try:
         if path.suffix == ".npy":
             return {"array": np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))}
@@ -192,7 +182,7 @@ def read_values(path: Path, points: bool) -> tuple[NDArray[np.float32], Labels]:
 
 
 def _check_values(values: NDArray[Any], points: bool) -> None:
-    """Raises ValueError unless they are floats of the right form, which float32 can hold."""
+    """ValueError unless they are floats of the right form, which float32 can hold."""
     given = f"{values.dtype} {values.shape}"
     if values.dtype.kind != "f" or values.ndim < 2 or values.size == 0 or (points and values.ndim != 2):
         form = "(n, d), a row for each point" if points else "(n, ...), such as (n, 4, 32, 32)"
@@ -210,7 +200,7 @@ def _check_values(values: NDArray[Any], points: bool) -> None:
 def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
     """The name of the array that holds images, `images` or the only one, and the images, (n, H, W) or (n, H, W, C).
 
-    ValueError if there is none, or several, if it is empty, or if its axes or its pixels are others.
+    ValueError if there is none, or several, or if its axes or its pixels are others.
     """
     keys = [key for key in (["images"] if "images" in arrays else arrays) if _holds_images(arrays[key])]
     if not keys:
@@ -226,18 +216,15 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
     images: Pixels = arrays[key := keys[0]]
     if images.ndim == 4 and images.shape[3] not in (1, 3):
         images = np.moveaxis(images, 1, 3)
-    if images.size == 0:
-        raise ValueError(f"its array {key!r} has no images; at least one is needed")
-    if images.shape[0] == images.shape[1] != images.shape[2]:  # (H, W, n)
+    if images.size == 0 or images.shape[0] == images.shape[1] != images.shape[2]:  # (H, W, n)
         raise ValueError(
-            f"{key!r} is {images.dtype} {images.shape}: the first axis must number the images; move it to the front"
+            f"{key!r} is {images.dtype} {images.shape}: its first axis must number the images, at least one"
         )
     check_range(int(images.max()), repr(key))
     return key, images
 
 
 def _holds_images(array: NDArray[Any]) -> bool:
-    """Whether an array has the dtype and shape of images."""
     channels = array.shape[3:] + array.shape[1:2]
     return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
 
@@ -245,9 +232,8 @@ def _holds_images(array: NDArray[Any]) -> bool:
 def check_range(largest: int, what: str) -> None:
     """ValueError if the pixels of a set of images, of which this is the largest value, are not 0 to 255."""
     if 0 < largest <= DARKEST:
-        raise ValueError(
-            f"the largest value of {what} is {largest}, but pixels are 0 to 255; multiply them by {255 // largest}"
-        )
+        advice = f"multiply them by {255 // largest}"
+        raise ValueError(f"the largest value of {what} is {largest}, but pixels are 0 to 255; {advice}")
 
 
 def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:

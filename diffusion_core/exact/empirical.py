@@ -11,6 +11,7 @@ from diffusion_core.exact.gaussian import FlatDenoiser
 TOLERANCE = 1e-3  # a pair (x, image) is computed again if the estimated error of its logit is larger
 TINY = 1e-5  # weights below this part of rounding become 0: products with subnormal numbers are slow on a CPU
 PAIRS = 4096  # pairs computed again at a time
+CHUNK = 4096  # images per matrix product, for which about 3 * B * CHUNK values more are kept
 
 
 class Empirical(FlatDenoiser):
@@ -18,32 +19,26 @@ class Empirical(FlatDenoiser):
 
     E[x0 | x] = sum_i w_i x_i with w = softmax_i(-|x - x_i|^2 / (2 sigma^2)), and eps = (x - E[x0 | x]) / sigma.
 
-    Every call uses all images. Gradients are not supported.
-
-    Args (ValueError if there are no images, or chunk < 1):
-        images: (n, C, H, W) or (n, d), standardised. A centred copy of the same dtype is kept.
-        chunk: images per matrix product; memory in addition to the images is about 3 * B * chunk values.
+    Every call uses all images (n, C, H, W) or (n, d), standardised, of which it keeps a centred copy. Gradients are not
+    supported.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Appendix B.3, Eq. 57.
     Note: |x - x_i|^2 = |x|^2 - 2 x.x_i + |x_i|^2 has an error of about 1e-4 in float32 with 1,024 pixels: at
-        sigma = 0.03 an error of 0.1 in a logit. Where it matters, the few pairs whose weight is above rounding are
-        computed again from the differences x - x_i. Where it matters follows from an estimate of the error. It is
-        not a bound: in a sum over many pixels the rounding can add up to more.
+        sigma = 0.03 an error of 0.1 in a logit. Where an estimate of this error, which is not a bound, is too large,
+        the few pairs whose weight is above rounding are computed again from the differences x - x_i.
     """
 
     points: Tensor
     half_norms: Tensor
     centre: Tensor
 
-    def __init__(self, images: Tensor, *, chunk: int = 4096) -> None:
+    def __init__(self, images: Tensor) -> None:
         super().__init__()
-        if len(images) == 0 or chunk < 1:
-            raise ValueError(f"images, chunk: {len(images)} and {chunk}, but there must be at least 1 of each")
         points = images.flatten(1)
-        self.dim, self.chunk = points.shape[1], chunk
+        self.dim = points.shape[1]
         centre = points.mean(dim=0)  # any centre gives the exact result; the mean keeps rounding small
         self.register_buffer("points", points - centre)
-        self.register_buffer("half_norms", _half_norms(self.points, chunk))
+        self.register_buffer("half_norms", _half_norms(self.points, CHUNK))
         self.register_buffer("centre", centre)
 
     @torch.no_grad()
@@ -56,9 +51,8 @@ class Empirical(FlatDenoiser):
         repair = bool((error > TOLERANCE).any())
         peak = x.new_full((len(x), 1), -torch.inf)  # largest logit so far
         total, mean = torch.zeros_like(peak), torch.zeros_like(x)  # sums of w = exp(logit - peak) and w times image
-        for start in range(0, len(self.points), self.chunk):
-            points = self.points[start : start + self.chunk]
-            logits = torch.addmm(self.half_norms[start : start + self.chunk], x, points.T, beta=-1)
+        for points, half in zip(self.points.split(CHUNK), self.half_norms.split(CHUNK), strict=True):
+            logits = torch.addmm(half, x, points.T, beta=-1)
             logits = logits.sub_(half_norms).div_(variance)
             if repair:
                 least = torch.maximum(peak, logits.amax(dim=1, keepdim=True)) - margin

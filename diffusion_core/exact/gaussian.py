@@ -10,21 +10,17 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from diffusion_core.tensors import broadcast_like, computing_in
-from diffusion_core.validation import check_range
 
 
 @dataclass(frozen=True)
 class GaussianDenoiser:
     """The exact eps for data with independent pixels N(mean, std^2). It keeps the model contract.
 
-    E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another. ValueError if std < 0.
+    E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another.
     """
 
     mean: float = 0.0
     std: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_range("std", self.std, 0)
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         sigma = broadcast_like(x, sigma)

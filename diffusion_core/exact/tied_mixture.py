@@ -3,8 +3,7 @@
     p(x0) = sum_k w_k N(x0; mean + U m_k, C)      C = U diag(l) U^T + s^2 (I - U U^T)
 
 The span of U (d, R) is that of the first R principal components of the images. The centres of the Gaussians lie in it,
-and all directions outside have the same variance s^2. So one evaluation takes two products with U, and beyond these
-only R numbers per Gaussian: hundreds of Gaussians cost little more than one.
+and all directions outside have the same variance s^2. So hundreds of Gaussians cost little more than one.
 """
 
 import math
@@ -33,7 +32,7 @@ class TiedMixture(FlatDenoiser):
 
     `load_state_dict` also takes weights of another size: the mixture gets their d, R and K.
 
-    Args: the parameters, standardised data units. Before `fit` there is `standard`, which is N(0, I).
+    Args: the parameters, standardised data units.
         mean: (d,).
         basis: U (d, R), with orthonormal columns.
         variances: l (R,), along these columns.
@@ -54,12 +53,9 @@ class TiedMixture(FlatDenoiser):
     ) -> None:
         super().__init__()
         self.dim = len(mean)
-        self.register_buffer("mean", mean)
-        self.register_buffer("basis", basis)
-        self.register_buffer("variances", variances)
-        self.register_buffer("outside", outside)
-        self.register_buffer("log_weights", log_weights)
-        self.register_buffer("centres", centres)
+        names = ("mean", "basis", "variances", "outside", "log_weights", "centres")
+        for name, value in zip(names, (mean, basis, variances, outside, log_weights, centres), strict=True):
+            self.register_buffer(name, value)
 
     @classmethod
     def standard(cls, dim: int) -> Self:
@@ -95,14 +91,13 @@ class TiedMixture(FlatDenoiser):
     def fit(cls, x0: Tensor, n_components: int = N_COMPONENTS, rank: int = RANK, prior: float = PRIOR) -> Self:
         """The mixture fitted to the images x0 (n, C, H, W) or (n, d), standardised, by expectation maximisation.
 
-        Each centre is the mean of its images and of `prior` images more that equal the overall mean. So a mixture of
-        many Gaussians for few images depends less on single images. The same images give the same mixture up to
-        rounding. At most 20,000 images are used. With fewer images than Gaussians, several Gaussians are the same. The
+        Each centre is the mean of its images and of `prior` images more that equal the overall mean, so that it depends
+        less on single images. The same images give the same mixture up to rounding. At most 20,000 images are used. The
         rank is at most d - 1: at that rank no direction is left out, as the one outside has its own variance s^2.
 
         Source: Dempster, Laird & Rubin 1977, J. R. Statist. Soc. B 39(1); `prior` is the conjugate prior of a mean.
-        Note: the prior is used for the centres only, and the covariance is that of the images around these centres. So
-            with prior > 0 the steps are a heuristic and not expectation maximisation of one objective.
+        Note: the prior is used for the centres only. So with prior > 0 the steps are a heuristic and not expectation
+            maximisation of one objective.
         """
         generator = torch.Generator().manual_seed(0)
         chosen = torch.randperm(len(x0), generator=generator)[:MAX_IMAGES]

@@ -12,19 +12,18 @@ from diffusion_core.registry import PARAMETERISATIONS
 from diffusion_core.validation import one_of
 
 TRUNKS: dict[str, type[Small] | type[Paper] | type[Mlp]] = {"small": Small, "paper": Paper, "mlp": Mlp}
-NAMES = tuple(TRUNKS)
 
 
 def build(name: str, channels: int = 1, parameterisation: str = "preconditioned") -> Parameterised:
     """The named network, untrained. The output F of its trunk is 0 until the first training step.
 
     Args (ValueError for unknown names):
-        name: one of `NAMES`. `small` takes images of 32x32 pixels, `paper` images whose sides are multiples of 16, and
-            `mlp` vectors, of which `channels` is the length.
+        name: `small` takes images of 32x32 pixels, `paper` images whose sides are multiples of 16, and `mlp` vectors,
+            of which `channels` is the length.
         parameterisation: one of `PARAMETERISATIONS`: what F means, or `mixture-input`, whose `fit` must be given the
             training images before training. The initial weights are the same in all but that one.
     """
-    one_of("network", name, NAMES)
+    one_of("network", name, TRUNKS)
     one_of("parameterisation", parameterisation, PARAMETERISATIONS)
     kind, trunk = PARAMETERISATIONS[parameterisation], TRUNKS[name]
     model = kind(trunk(channels, kind.n_inputs * channels), channels * trunk.positions)

@@ -1,7 +1,6 @@
 """A network compiled for sampling: one batch size, frozen weights, no gradients.
 
-On a CPU the gain comes from frozen weights. They are cast to bfloat16 and laid out for oneDNN once, and the operations
-after a convolution are fused into it. Without freezing, TorchInductor's code is slower than eager PyTorch here
+On a CPU the gain comes from frozen weights: without freezing, compiled code is slower than eager PyTorch here
 (bench/LOG.md).
 """
 
@@ -31,11 +30,7 @@ class Compiled:
     """eps = model(x, sigma), compiled at the first call for batches of `batch_size`.
 
     Smaller batches are filled up with zeros. Below half of `batch_size` the uncompiled network is cheaper and is used.
-    The first call fixes the autocast mode and the weights: do not change them afterwards. Gradients are not supported.
-
-    Args:
-        model: a network in eval mode, on its device.
-        batch_size: samples per network evaluation.
+    The first call fixes the autocast mode and the weights of the model, which is in eval mode on its device.
 
     Raises:
         ValueError: a parameter is a single number without dimensions. PyTorch 2.13 writes its value into the code, and

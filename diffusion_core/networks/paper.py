@@ -17,7 +17,6 @@ class Block(nn.Module):
 
     Source: FiLM (scale and shift of each channel from the embedding): Perez et al. 2018, arXiv 1709.07871; group
         norm: Wu & He 2018, arXiv 1803.08494.
-    Note: the second norm has no scale and shift of its own, since FiLM gives it both.
     """
 
     def __init__(self, inside: int, outside: int, embedding: int) -> None:
@@ -40,25 +39,18 @@ class Paper(nn.Module):
     """The network for GPUs: a U-Net from full resolution down to a sixteenth of it, 32x32 to 2x2 pixels.
 
     The widths are those of the original notebook. There is one block per resolution on the way down and one on the way
-    up. It has 6.48 million parameters and needs 435 MFLOP per grey 32x32 image. A forward pass of 64 images takes
-    0.22 s in float32 and 0.08 s in bfloat16, about eight times as long as `small` (0.03 and 0.01 s). These are medians
-    of 6 in two runs, with PyTorch 2.13 on one thread of an Intel Xeon with AMX.
+    up. It has 6.48 million parameters and needs 435 MFLOP per grey 32x32 image: on a CPU it takes about eight times as
+    long as `small`.
 
     Source: Ronneberger et al. 2015, arXiv 1505.04597 (U-Net).
     """
 
     positions: ClassVar[int] = SIDE**2  # of a channel in x
 
-    def __init__(
-        self,
-        channels: int,
-        inputs: int,  # channels of x
-        widths: tuple[int, ...] = (32, 64, 128, 256, 256),
-        embedding: int = 128,
-    ) -> None:
+    def __init__(self, channels: int, inputs: int) -> None:
         super().__init__()
+        widths, embedding = (32, 64, 128, 256, 256), 128
         pairs = list(itertools.pairwise(widths))
-        self.multiple = 2 ** len(pairs)
         self.embed = Embedding(embedding)
         self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)
         self.before = nn.ModuleList([Block(width, width, embedding) for width in widths])
@@ -69,16 +61,7 @@ class Paper(nn.Module):
         self.head = zeroed(nn.Conv2d(widths[0], channels, 3, padding=1))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """F (B, channels, H, W) for x (B, inputs, H, W), given condition (B,) = ln(sigma) / 4.
-
-        Raises:
-            ValueError: H or W is not a multiple of 2^(n - 1) for n widths, 16 by default.
-        """
-        height, width = x.shape[-2:]
-        if height % self.multiple or width % self.multiple:
-            raise ValueError(
-                f"x: images are {height}x{width} pixels; this network takes sides that divide by {self.multiple}"
-            )
+        """F (B, channels, H, W) for x (B, inputs, H, W), sides multiples of 16, and condition (B,) = ln(sigma) / 4."""
         embedding = self.embed(condition)
         h = self.before[0](self.stem(x), embedding)
         skips = []

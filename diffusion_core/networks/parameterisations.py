@@ -23,10 +23,9 @@ from diffusion_core.tensors import broadcast_like
 
 
 class Parameterised(nn.Module):
-    """A trunk F(input, ln(sigma) / 4) whose output a subclass turns into eps.
+    """A trunk F(input, ln(sigma) / 4) whose output a subclass turns into eps. `dim` is the number of values of one x.
 
     `forward(x, sigma)` estimates the unit noise in x (B, C, ...) at sigma (B,), positive, in data standard deviations.
-    `dim` is the number of values of one x.
     """
 
     n_inputs: ClassVar[int] = 1  # images that the trunk sees, as channels of one
@@ -40,7 +39,6 @@ class Parameterised(nn.Module):
 
     @property
     def needs_fit(self) -> bool:
-        """Whether `fit` must be called before training."""
         return False
 
     def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -56,8 +54,7 @@ class Parameterised(nn.Module):
 class Preconditioned(Parameterised):
     """F is minus the v prediction; with F = 0 this is the exact denoiser of N(0, 1) data.
 
-    F estimates x0 sigma / sqrt(1 + sigma^2) - noise / sqrt(1 + sigma^2), and
-    eps = x sigma / (1 + sigma^2) - F / sqrt(1 + sigma^2).
+    F estimates (x0 sigma - noise) / sqrt(1 + sigma^2), and eps = x sigma / (1 + sigma^2) - F / sqrt(1 + sigma^2).
 
     Source: Karras et al. 2022, arXiv 2206.00364, Table 1 with sigma_data = 1, solved for eps = (x - denoised) / sigma;
         v: Salimans & Ho 2022, arXiv 2202.00512, with alpha = 1 / sqrt(1 + sigma^2).
@@ -73,14 +70,11 @@ class Preconditioned(Parameterised):
 class MixtureInput(Preconditioned):
     """As `Preconditioned`, but the trunk also sees the image as a mixture of Gaussians denoises it, as more channels.
 
-    At high noise networks learn little more than the score of such a mixture. Given that score, a small network has its
-    capacity and its training free for the rest. `fit` fits the mixture to the training images, in seconds; until then
-    it is N(0, I), and `train` refuses the network. It is saved with the weights, which also bring its size.
+    At high noise networks learn little more than the score of such a mixture. `fit` fits it to the training images, in
+    seconds; until then it is N(0, I), and `train` refuses the network. It is saved with the weights.
 
     Source: Wang & Vastola 2023, arXiv 2311.10892 (learned scores at high noise: a Gaussian's, then a mixture's).
-    Note: F as the remainder of the mixture's eps, instead of that of N(0, 1), makes digits no better and errors at low
-        noise larger (bench/LOG.md). The mixture fits the training images better than others: with too many components
-        for its images, samples resemble training images.
+    Note: with too many components for its images, samples resemble training images.
     """
 
     n_inputs: ClassVar[int] = 2
@@ -116,9 +110,8 @@ class X0(Parameterised):
     """F is the clean image: eps = (x - F) / sigma. With F = 0 denoised is the mean of the data, 0.
 
     Source: Salimans & Ho 2022, arXiv 2202.00512, Section 4 (prediction of x).
-    Note: at small sigma x - F cancels, and the division by sigma amplifies the rounding error. Pixels F between 0.5 and
-        1 are rounded by up to 2^-9 in bfloat16 (2^-25 in float32). So eps is off by up to 0.065 (1e-6) at sigma = 0.03
-        and by 0.49 (7e-6) at 0.004, however good the training. Use float32 or another parameterisation there.
+    Note: at small sigma x - F cancels, and the division by sigma amplifies the rounding error. In bfloat16 (float32)
+        eps is off by up to 0.065 (1e-6) at sigma = 0.03 and by 0.49 (7e-6) at 0.004, however good the training.
     """
 
     def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

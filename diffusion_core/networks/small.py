@@ -16,8 +16,7 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
 class Embedding(nn.Sequential):
     """Fourier features of ln(sigma) / 4, then two linear layers, each followed by SiLU.
 
-    The frequencies are geometric, from 1 to 16 radians per unit of ln(sigma) / 4. Over sigma = 0.004..160, which is 2.6
-    units, the lowest frequency turns by less than half a circle and the highest by nearly seven circles.
+    The frequencies are geometric, from 1 to 16 radians per unit of ln(sigma) / 4.
 
     Source: sines and cosines of geometric frequencies: Vaswani et al. 2017, arXiv 1706.03762, Section 3.5.
     """
@@ -46,8 +45,7 @@ def zeroed(layer: Layer) -> Layer:
 class PatchBlock(nn.Module):
     """Residual block of patches: norm, SiLU, 3x3 convolution, scale and shift that depend on sigma, SiLU, convolution.
 
-    On a CPU in bfloat16 the convolutions are so fast that the other operations decide the speed. So scale and shift are
-    one multiply-add, and the norm has one group (groups of 4 or 8 channels are over ten times slower there).
+    For speed on a CPU scale and shift are one multiply-add, and the norm has one group.
     """
 
     def __init__(self, width: int, embedding: int) -> None:
@@ -66,8 +64,7 @@ class PatchBlock(nn.Module):
 class VectorBlock(nn.Module):
     """Residual block of the whole image as a vector: norm, matrix, scale and shift that depend on sigma, SiLU, matrix.
 
-    Every position sees every other position at two operations per weight. A convolution over these positions needs 16
-    times as many. It is also worse at large sigma, where only the whole image tells which digit it is.
+    A convolution over the positions needs 16 times as many operations, and is worse at large sigma.
     """
 
     def __init__(self, width: int, hidden: int, embedding: int) -> None:
@@ -87,24 +84,14 @@ class Small(nn.Module):
     """The network for CPUs: patches of 4x4 pixels, the whole image as a vector, and little at full resolution.
 
     It has 2.5 million parameters, most of them in the vector blocks, and needs 17 MFLOP per grey image. Full resolution
-    takes most of the time. So it has only one convolution between the first and the last, the last gives four pixels at
-    a time, and the activations there are ReLU. bench/LOG.md lists what was tried.
+    takes most of the time. bench/LOG.md lists what was tried.
     """
 
     positions: ClassVar[int] = SIDE**2  # of a channel in x
 
-    def __init__(  # noqa: PLR0913  # the sizes of the network
-        self,
-        channels: int,
-        inputs: int,  # channels of x
-        pixel: int = 16,
-        patch: int = 32,
-        coarse: int = 64,
-        hidden: int = 512,
-        n_whole: int = 2,
-        embedding: int = 128,
-    ) -> None:
+    def __init__(self, channels: int, inputs: int) -> None:
         super().__init__()
+        pixel, patch, coarse, hidden, n_whole, embedding = 16, 32, 64, 512, 2, 128
         self.embed = Embedding(embedding)
         self.to_patches = nn.Conv2d(PATCH**2 * inputs, patch, 3, padding=1)
         self.before = PatchBlock(patch, embedding)
@@ -120,13 +107,7 @@ class Small(nn.Module):
         self.head = zeroed(nn.Conv2d(pixel, 4 * channels, 4, stride=2, padding=1))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """F (B, channels, 32, 32) for x (B, inputs, 32, 32), given condition (B,) = ln(sigma) / 4.
-
-        Raises:
-            ValueError: images of another size.
-        """
-        if x.shape[-2:] != (SIDE, SIDE):
-            raise ValueError(f"x: images are {x.shape[-2]}x{x.shape[-1]} pixels; this network takes {SIDE}x{SIDE}")
+        """F (B, channels, 32, 32) for x (B, inputs, 32, 32), given condition (B,) = ln(sigma) / 4."""
         embedding = self.embed(condition)
         patches = self.before(self.to_patches(functional.pixel_unshuffle(x, PATCH)), embedding)
         coarse = self.down(patches).permute(0, 2, 3, 1)
@@ -143,10 +124,7 @@ class Small(nn.Module):
 
 
 def unpatch(patches: torch.Tensor) -> torch.Tensor:
-    """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W), with the C channels of a pixel adjacent in memory.
-
-    `pixel_shuffle` keeps the channels of a patch together instead, and copies number by number.
-    """
+    """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W); unlike `pixel_shuffle` with adjacent channels of a pixel."""
     n, channels, height, width = patches.shape
     split = patches.permute(0, 2, 3, 1).reshape(n, height, width, PATCH, PATCH, channels // PATCH**2)
     pixels = split.transpose(2, 3).reshape(n, height * PATCH, width * PATCH, channels // PATCH**2)
@@ -158,17 +136,16 @@ class Mlp(nn.Module):
 
     positions: ClassVar[int] = 1  # of a channel in x
 
-    def __init__(self, channels: int, inputs: int, width: int = 128, n_blocks: int = 4, embedding: int = 128) -> None:
+    def __init__(self, channels: int, inputs: int) -> None:
         super().__init__()
+        width, n_blocks, embedding = 128, 4, 128
         self.embed = Embedding(embedding)
         self.enter = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList([VectorBlock(width, 2 * width, embedding) for _ in range(n_blocks)])
         self.leave = zeroed(nn.Linear(width, channels))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """F (B, channels) for x (B, inputs), given condition (B,) = ln(sigma) / 4. ValueError for images."""
-        if x.ndim != 2:
-            raise ValueError(f"x: {tuple(x.shape)}, but this network takes vectors (B, d)")
+        """F (B, channels) for x (B, inputs), given condition (B,) = ln(sigma) / 4."""
         embedding, h = self.embed(condition), self.enter(x)
         for block in self.blocks:
             h = block(h, embedding)

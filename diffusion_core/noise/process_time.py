@@ -20,9 +20,7 @@ from diffusion_core.validation import check_positive, check_share
 class Cosine(NoiseDistribution):
     """v-diffusion: sigma data_std = tan(angle), with the angle uniform and sigma between sigma_min and sigma_max.
 
-    Args:
-        sigma_min, sigma_max: ends of the distribution, in data standard deviations.
-        data_std: see the top of this file; 1 is k-diffusion's convention, with the process defined on unit data.
+    `data_std` = 1 is k-diffusion's convention, with the process defined on unit data.
 
     Source: Salimans & Ho 2022, arXiv 2202.00512 (alpha = cos, sigma = sin of one angle); Crowson, k-diffusion (2022),
         `rand_v_diffusion`.
@@ -62,7 +60,6 @@ class CosineInterpolated(NoiseDistribution):
     Args:
         side: pixels along the image's edge.
         side_low, side_high: the paper's shifts at high and low noise, side_low <= side_high.
-        sigma_min, sigma_max: ends, in data standard deviations.
 
     Source: Hoogeboom et al. 2023, arXiv 2301.11093, Section 3.1 (shifted and interpolated schedules); the ends as in
         Crowson, k-diffusion (2022), `rand_cosine_interpolated`. Both define it on unit data, as here.
@@ -112,7 +109,6 @@ class VP(NoiseDistribution):
     Args:
         vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate, per unit of t.
         vp_time_min: the smallest t, at least 0 and below 1; the largest is 1.
-        data_std: see the top of this file.
 
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
     """
@@ -142,15 +138,11 @@ class VP(NoiseDistribution):
 
 @dataclass(frozen=True)
 class DDPM(NoiseDistribution):
-    """Discrete DDPM with linear variances: `n_table` noise levels, all equally likely.
+    """Discrete DDPM with linear variances: `n_table` noise levels, all equally likely, of `schedules.ddpm_table`.
 
     A discrete distribution has no density. So `log_density` spreads the probability 1 / n_table of each level evenly,
-    in ln sigma, over the level's cell. A cell reaches halfway to the level below and halfway to the level above; the
-    outer cells are symmetric. This density integrates to 1 and can be plotted next to the others. Its cumulative
-    distribution differs from the true one by at most 1 / n_table.
-
-    Args:
-        n_table, vp_beta_start, vp_beta_end, data_std: as in `schedules.ddpm_table`.
+    in ln sigma, over the level's cell, which reaches halfway to the levels below and above; the outer cells are
+    symmetric. Its cumulative distribution differs from the true one by at most 1 / n_table.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4 and Algorithm 1.
     """

@@ -1,7 +1,5 @@
 """Noise distributions given by a density of sigma or ln sigma: training draws its noise levels from them.
 
-A new distribution is a new dataclass. `process_time.py` has distributions that are uniform in the time of a process.
-
 sigma is in data standard deviations. Values from papers with sigma_data = 0.5 are converted by sigma / 0.5: P_mean =
 -1.2 of Karras et al. (2022, arXiv 2206.00364) becomes -1.2 + ln 2 = -0.507, and P_std = 1.2 is unchanged.
 """
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.schedules.sigma import check_ends
-from diffusion_core.validation import check_positive, check_range
+from diffusion_core.validation import check_positive
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,8 @@ class NoiseDistribution:
 def uniforms(n: int, generator: torch.Generator, stratified: bool) -> Tensor:
     """n numbers uniform in (0, 1), float64 (n,): independent, or one in each n-th of the interval in random order.
 
-    Source: stratified draws of the noise level: Kingma et al. 2021, arXiv 2107.00630, Appendix I.1. They shift one draw
-        over an even grid; here each stratum has its own draw, as in k-diffusion.
+    Source: Kingma et al. 2021, arXiv 2107.00630, Appendix I.1, who shift one draw over an even grid; here each stratum
+        has its own draw, as in k-diffusion.
     """
     draws = torch.rand(n, generator=generator, device=generator.device, dtype=torch.float64)
     if stratified:
@@ -64,7 +62,6 @@ class LogNormal(NoiseDistribution):
     p_std: float = 1.2
 
     def __post_init__(self) -> None:
-        check_range("p_mean", self.p_mean, -math.inf)
         check_positive("p_std", self.p_std)
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
@@ -132,7 +129,6 @@ class LogLogistic(NoiseDistribution):
     p_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        check_range("p_mean", self.p_mean, -math.inf)
         check_positive("p_scale", self.p_scale)
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
@@ -157,7 +153,6 @@ class SplitLogNormal(NoiseDistribution):
     p_std_above: float = 2.4
 
     def __post_init__(self) -> None:
-        check_range("p_mode", self.p_mode, -math.inf)
         check_positive("p_std_below", self.p_std_below)
         check_positive("p_std_above", self.p_std_above)
 

@@ -1,8 +1,4 @@
-"""Samplers: algorithms that step down a ladder. One file per family; `sampling.py` runs them on a model,
-`checked.py` checks each step.
-
-A new sampler is one class in a file of this folder (see `base.py`) and one line in `SAMPLERS` of `registry.py`.
-"""
+"""Samplers: algorithms that step down a ladder. `sampling.py` runs them on a model, `checked.py` checks each step."""
 
 from typing import TYPE_CHECKING
 

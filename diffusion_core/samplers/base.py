@@ -24,7 +24,7 @@ MAX_EVALUATIONS = 1_000  # of a step: a sampler that takes more, or more than MA
 class Sampler:
     """An algorithm that steps down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
 
-    It needs `run` alone. All else has a default, or is recorded by running it.
+    It needs `run` alone.
     """
 
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
@@ -43,11 +43,7 @@ class Sampler:
         return f"{self.label}({shown})" if shown else self.label
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """Network evaluations per image along a ladder, known before the run. By default they are counted.
-
-        Raises:
-            ValueError: the sampler's parameters do not suit the ladder.
-        """
+        """Network evaluations per image along a ladder, by default counted. ValueError if the ladder does not suit."""
         return len(_evaluated_levels(self, sigmas))
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
@@ -96,7 +92,7 @@ class Sampler:
 def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float, ...]:
     """The level of each evaluation, in order, while the sampler draws one image from the exact denoiser of N(0, I).
 
-    A sampler that fails there, or does not end, has one per step: it is planned, and its run fails with its message.
+    A sampler that fails there, or does not end, has one per step: its run fails with its message.
     """
     import torch
 

@@ -27,9 +27,8 @@ def checked_steps(
         at_once: check for NaN and infinity at each step, for which a GPU must wait. Else the caller checks the end.
 
     Raises (at the step that fails):
-        ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler yields something other than a
-            tensor with the shape, dtype and device of x, or takes more or fewer steps than the ladder that it follows,
-            or does not end. The model fails a check of `CheckedModel`.
+        ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler does not yield tensors like x,
+            takes more or fewer steps than the ladder that it follows, or does not end. Errors of `CheckedModel`.
         NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity.
     """
     check_ladder(sigmas)
@@ -38,8 +37,6 @@ def checked_steps(
     eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
     steps = sampler.run(eps, x, sigmas, noise)
     who = f"sampler {sampler.name}"
-    if not isinstance(steps, Iterator):
-        raise ValueError(f"{who}: run() returned {type(steps).__name__}; it must yield x at each step")
     version, late = _changes(x), False
     for state in steps:
         late |= eps.step == 0 and state is x and not x.is_inference() and _changes(x) == version
@@ -153,10 +150,7 @@ def warn_of_training_mode(model: Model) -> None:
 
 
 def changed_by_training_mode(model: Model) -> list[str]:
-    """The modules of a model whose output differs in training mode, in which they are, such as "net.1 (Dropout)".
-
-    Modules that a function calls are not seen.
-    """
+    """The modules of a model, but not of a function, whose output differs in training mode, in which they are."""
     modules = model.named_modules() if isinstance(model, nn.Module) else iter(())
     return [
         f"{name or 'it'} ({type(module).__name__})"

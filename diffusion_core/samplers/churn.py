@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
@@ -25,13 +25,10 @@ x = x + (after - now) / 2 * (slope + (slope if last else eps(x + (after - now) *
 class Churn(Sampler):
     """Noise added before a step: where and how much.
 
-    Args:
-        s_churn: the paper's S_churn, at least 0. It multiplies sigma by 1 + min(s_churn / n_steps, sqrt(2) - 1).
+    Args (ValueError if they are negative, or s_min > s_max):
+        s_churn: the paper's S_churn. It multiplies sigma by 1 + min(s_churn / n_steps, sqrt(2) - 1).
         s_min, s_max: only levels from s_min to s_max, inclusive, are raised; in data standard deviations.
         s_noise: factor on the standard deviation of the added noise; 1 adds exactly the noise of the raised level.
-
-    Raises:
-        ValueError: a negative or infinite s_churn or s_noise, or s_min > s_max.
     """
 
     s_churn: float = 0.0
@@ -42,8 +39,7 @@ class Churn(Sampler):
     def __post_init__(self) -> None:
         check_range("s_churn", self.s_churn, 0)
         check_range("s_noise", self.s_noise, 0)
-        if not 0 <= self.s_min <= self.s_max:
-            raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
+        check_range("s_min", self.s_min, 0, self.s_max)
 
     def raised(self, sigma: float, n_steps: int) -> float:
         """The level that a step starts from: the paper's sigma_hat = (1 + gamma) sigma."""
@@ -61,11 +57,8 @@ class Churn(Sampler):
         return raised
 
     def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        levels = [sigmas[0]]
-        for sigma, sigma_next in pairwise(sigmas):
-            raised = self.raised(sigma, len(sigmas) - 1)
-            levels += [raised, sigma_next] if raised > sigma else [sigma_next]
-        return tuple(levels)
+        levels = [level for sigma in sigmas[:-1] for level in (sigma, self.raised(sigma, len(sigmas) - 1))]
+        return tuple(level for level, _ in groupby([*levels, sigmas[-1]]))
 
     def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
         if max(self.path(sigmas)) <= most:
@@ -80,10 +73,8 @@ class Churn(Sampler):
     def name(self) -> str:
         """The label with s_churn, and with every other parameter that is not at its default."""
         values = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
-        shown = ", ".join(
-            f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default
-        )
-        return f"{self.label}({shown})"
+        shown = [f"{name}={value:g}" for name, value, default in values if name == "s_churn" or value != default]
+        return f"{self.label}({', '.join(shown)})"
 
 
 @dataclass(frozen=True)

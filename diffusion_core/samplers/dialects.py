@@ -9,10 +9,13 @@ from typing import Any
 
 
 def alpha_beta(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
-    """alpha and beta of the step from sigma to sigma_next with the noise of eta. Errors as in `beta_from_eta`."""
+    """alpha and beta of the step from sigma to sigma_next with the noise of eta. Errors as in `beta_from_eta`.
+
+    alpha = 1 - sqrt(r^2 - beta^2) is the share of the noise to remove so that the step ends at sigma'.
+    """
     ratio = sigma_next / sigma
     beta = beta_from_eta(eta, ratio)
-    return alpha_from_beta(beta, ratio), beta
+    return 1 - math.sqrt(max(ratio**2 - beta**2, 0.0)), beta
 
 
 def beta_from_eta(eta: float, ratio: float) -> float:
@@ -21,8 +24,7 @@ def beta_from_eta(eta: float, ratio: float) -> float:
     eta scales the noise of DDPM: 0 is DDIM, 1 is DDPM (Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 16, in sigma
     coordinates; k-diffusion's ancestral samplers use the same eta). A step to 0 adds no noise, whatever eta is.
 
-    Raises:
-        ValueError: eta < 0, or eta above `largest_eta`: the noise alone would exceed sigma'.
+    ValueError if eta is below 0 or above `largest_eta`: the noise alone would exceed sigma'.
     """
     most = largest_eta(ratio)
     if not 0 <= eta <= most * (1 + 1e-12):
@@ -38,22 +40,16 @@ def largest_eta(ratio: float) -> float:
     return 1 / math.sqrt(1 - ratio**2) if ratio else math.inf
 
 
-def alpha_from_beta(beta: float, ratio: float) -> float:
-    """alpha = 1 - sqrt(r^2 - beta^2): the share of the noise to remove so that the step ends at sigma'."""
-    return 1 - math.sqrt(max(ratio**2 - beta**2, 0.0))
-
-
 def eta_from_beta(beta: float, ratio: float) -> float:
     """eta = beta / (r sqrt(1 - r^2)), the inverse of `beta_from_eta`."""
     return beta / (ratio * math.sqrt(1 - ratio**2)) if beta else 0.0
 
 
 def s_churn_from_beta(alpha: float, beta: float, n_steps: int) -> float:
-    """S_churn = N gamma with 1 + gamma = sqrt(1 + (beta / (1 - alpha))^2), for S_noise = 1.
+    """S_churn = N gamma with 1 + gamma = sqrt(1 + (beta / (1 - alpha))^2), for S_noise = 1; infinite at alpha = 1.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2. It adds noise before the Euler step: the same chain,
         shifted by half a step. Their cap gamma <= sqrt(2) - 1 is beta <= 1 - alpha.
-    Note: at alpha = 1 with noise the result is infinite.
     """
     if beta == 0:
         return 0.0

@@ -6,8 +6,7 @@ One step from sigma to sigma', with fresh unit noise z:
     sigma' = r sigma                                         r^2 = (1 - alpha)^2 + beta^2
 
 With beta = 0, sigma' - sigma = -alpha sigma. This is Euler on the probability-flow ODE dx/dsigma = eps (Karras et al.
-2022, arXiv 2206.00364, Eq. 1), which is DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502). `dialects.py` gives the same
-noise in the notation of other papers (eta, churn and more).
+2022, arXiv 2206.00364, Eq. 1), which is DDIM (Song, Meng & Ermon 2021, arXiv 2010.02502).
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Ancestral(Sampler):
         return tuple(self.eta_at(sigma) for sigma in sigmas[:-1])
 
     def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
-        """(sigma, alpha, beta) of each step down a ladder. Raises ValueError if the eta of a step is too large."""
+        """(sigma, alpha, beta) of each step down a ladder. ValueError if the eta of a step is too large."""
         return [(sigma, *alpha_beta(sigma, after, self.eta_at(sigma))) for sigma, after in pairwise(sigmas)]
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
@@ -83,11 +82,10 @@ class Euler(Ancestral):
 
     def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
         """alpha and beta only if all steps share them; beta = 0 if eta = 0."""
-        steps = [(alpha, beta) for _, alpha, beta in self.steps(sigmas)]
-        alphas = [alpha for alpha, _ in steps]
+        _, alphas, betas = zip(*self.steps(sigmas), strict=True)
         if max(alphas) - min(alphas) > 1e-9:
             return {"eta": self.eta, "beta": 0.0 if self.eta == 0 else None}
-        return dialects(*steps[0], sigmas) | {"eta": self.eta}
+        return dialects(alphas[0], betas[0], sigmas) | {"eta": self.eta}
 
     @property
     def exports(self) -> dict[str, str]:
@@ -109,8 +107,7 @@ class EulerInInterval(Ancestral):
 
     def __post_init__(self) -> None:
         check_range("eta", self.eta, 0)
-        if not 0 <= self.s_min <= self.s_max:
-            raise ValueError(f"s_min={self.s_min}: it must be at least 0 and at most s_max={self.s_max}")
+        check_range("s_min", self.s_min, 0, self.s_max)
 
     def eta_at(self, sigma: float) -> float:
         return self.eta if self.s_min <= sigma <= self.s_max else 0.0
@@ -144,11 +141,7 @@ class EulerTwoPart(Ancestral):
 
 @dataclass(frozen=True)
 class AlphaBeta(Ancestral):
-    """The alpha/beta rule: alpha and beta are the same at every step, and they define the ladder.
-
-    The ladder is `schedules.alpha_beta_ladder(alpha, beta, ...)`. On any other the noise in x would not match sigma, so
-    `steps` raises ValueError.
-    """
+    """The alpha/beta rule: alpha and beta are the same at every step, on the ladder `schedules.alpha_beta_ladder`."""
 
     alpha: float = 0.1
     beta: float = 0.4

@@ -28,9 +28,9 @@ class KadkhodaieSimoncelli(Sampler):
         max_steps: largest number of steps. After it, samples may still be above sigma_min.
 
     Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Algorithm 1 (its beta is beta_ks, its h_t is alpha_t).
-    Note: only the ends of the ladder matter. The paper's denoiser takes no noise level. Ours does, and gets the level
-        that the last step aimed at, (1 - beta_ks alpha_t) measured. The paper assumes images. On data that fill the
-        space (a Gaussian) the estimated noise is smaller than the true noise, so the sampler stops too early.
+    Note: only the ends of the ladder matter. The paper's denoiser takes no noise level; ours gets the level that the
+        last step aimed at, (1 - beta_ks alpha_t) measured. On data that fill the space (a Gaussian) the estimated noise
+        is smaller than the true noise, so the sampler stops too early.
     """
 
     beta_ks: float = 0.5

@@ -44,8 +44,7 @@ class DPMpp2M(Sampler):
         return {"torch": STEP} | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta in (0, 1) else {})
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        denoised, previous = torch.empty_like(x), torch.empty_like(x)
-        log_previous = 0.0
+        denoised, previous, log_previous = torch.empty_like(x), torch.empty_like(x), 0.0
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             ratio = sigma_next / sigma
             keep = ratio ** (1 + self.eta)

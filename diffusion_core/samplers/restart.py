@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
@@ -40,7 +40,7 @@ class Interval:
 class Restart(Sampler):
     """Heun down the ladder; at the lower end of an interval, noise up to its upper end and Heun down, repeatedly.
 
-    x is yielded once per step of the ladder. A step that reaches an interval yields x after all its restarts.
+    A step that reaches an interval yields x after all its restarts.
 
     Args:
         intervals: where to restart. The default is like the interval used on CIFAR-10, [0.06, 0.30] at
@@ -69,11 +69,9 @@ class Restart(Sampler):
         return {"torch": HEUN_STEP}
 
     def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        inner_ladders = self.inner_ladders(sigmas)
-        levels = list(sigmas[:1])
-        for index, sigma in enumerate(sigmas[1:], start=1):
-            levels += [sigma, *(level for inner in inner_ladders[index] for level in inner)]
-        return tuple(levels)
+        restarts = self.inner_ladders(sigmas)
+        parts = [(sigma, *chain(*restarts[index])) for index, sigma in enumerate(sigmas)]
+        return tuple(chain(*parts))
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         self.inner_ladders(sigmas)

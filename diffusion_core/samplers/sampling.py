@@ -31,10 +31,9 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
         sigma_min: sampling stops at the first noise level that is not above sigma_min.
         alpha: share of the estimated noise removed per step, in (0, 1].
         beta: fresh noise put back per step, in units of the current sigma; 0 <= beta < sqrt(1 - (1 - alpha)^2).
-        n_samples: number of samples.
         shape: (C, H, W) of one sample.
-        seed: seed of the noise. Sample i of a seed is the same image in every batch and run.
-        first_sample: index i of the first sample. Samples first_sample + 1, ... follow.
+        seed: of the noise. Sample i of a seed is the same image in every batch and run.
+        first_sample: index i of the first of the n_samples.
         batch_size: samples per network evaluation, by default `default_batch`; it does not change the samples.
         device: where to sample; by default the device of the model's parameters.
         final_denoise: return the denoised images x - sigma eps of the last noise level (one more evaluation).
@@ -51,8 +50,6 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     Warns:
         UserWarning: the model has dropout or batch normalisation in training mode, and no attribute `random` = True.
     """
-    if n_samples < 1 or first_sample < 0:
-        raise ValueError(f"n_samples={n_samples}, first_sample={first_sample}: they must be at least 1 and at least 0")
     return sample(
         model, alpha_beta_ladder(alpha, beta, sigma, sigma_min), AlphaBeta(alpha, beta),
         samples=range(first_sample, first_sample + n_samples), shape=shape, seed=seed, batch_size=batch_size,
@@ -70,24 +67,18 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     """Draws samples with any sampler on any ladder. Other arguments, result and errors are as in `generate_samples`.
 
     Args:
-        sigmas: the ladder.
-        sampler: see base.py.
         samples: the indices of the samples, instead of 0 to n_samples - 1.
         after_batch: called after each batch with its number of samples.
         watch: called as watch(step, x), only for the first batch: once before the first step (step 0), then after each
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
-        ValueError: `sampler` is no `Sampler`, does not suit the ladder, or does not yield x after each of its steps;
-            `trajectory` for a sampler with follows_ladder = False: its steps do not end at the ladder's levels.
+        ValueError: `sampler` does not suit the ladder, or does not yield x after each of its steps; `trajectory` for
+            a sampler with follows_ladder = False: its steps do not end at the ladder's levels.
     """
-    if not isinstance(sampler, Sampler):
-        raise ValueError(f"sampler={sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
     wanted = range(n_samples) if samples is None else samples
     if not wanted or min(wanted) < 0:
-        what = f"n_samples={n_samples}" if samples is None else f"samples={samples}"
-        raise ValueError(f"{what}: there must be at least one sample, and no index below 0")
-    n_samples = len(wanted)
+        raise ValueError(f"samples={wanted}: there must be at least one sample, and no index below 0")
     if batch_size is not None:
         check_range("batch_size", batch_size, 1)
     if trajectory and not sampler.follows_ladder:
@@ -95,14 +86,14 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     warn_of_training_mode(model)
     place = torch.device(device) if device is not None else model_device(model)
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
-    out = torch.empty(len(levels), n_samples, *shape, device=place)
+    out = torch.empty(len(levels), len(wanted), *shape, device=place)
 
     def initial_noise(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
         noise = BlockNoise(seed, batch, shape, place)
         return noise() * sigmas[0], noise
 
     size = batch_size or default_batch(place.type)
-    for start in range(0, n_samples, size):
+    for start in range(0, len(wanted), size):
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
         begin, noise = initial_noise(batch)
@@ -141,7 +132,7 @@ def model_device(model: Model) -> torch.device:
 def default_batch(device: str, threads: int | None = None) -> int:
     """The default number of samples per network evaluation on a kind of device, cpu or cuda.
 
-    On a CPU it is one block of noise per thread (by default as many as torch uses): a larger batch would not fit into
-    the CPU's caches (bench/LOG.md). On a GPU it is 32 blocks, a guess that has not been measured.
+    On a CPU it is one block of noise per thread (by default as many as torch uses): more would not fit into its caches
+    (bench/LOG.md). On a GPU it is 32 blocks, which was not measured.
     """
     return BLOCK * (threads or torch.get_num_threads()) if device == "cpu" else CUDA_BATCH

@@ -1,8 +1,7 @@
 """Noise as a function of (seed, sample index, step), at the cost of a plain `torch.randn`.
 
-Samples come in blocks of 64. Block b of seed s has its own generator on the sampling device. It draws the block's
-initial noise, then one (64, C, H, W) tensor for each step that adds noise. So a sample does not depend on the other
-samples that are drawn with it. CPU and CUDA generators draw different noise for the same seed.
+Samples come in blocks of 64. A block of a seed has its own generator on the sampling device, which draws one
+(64, C, H, W) tensor for the start and for each step that adds noise. CPU and CUDA draw different noise.
 """
 
 import hashlib

@@ -33,8 +33,6 @@ def vp(
     Args:
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
         vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate beta(t), per unit of t.
-        data_std: see the top of this file.
-
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
     """
     check_vp(vp_beta_d, vp_beta_min, data_std)
@@ -64,11 +62,8 @@ def cosine(
     Args:
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
         offset: the paper's s, at least 0 and below 1; 0 is v-diffusion (Salimans & Ho 2022, arXiv 2202.00512).
-        data_std: see the top of this file.
 
-    Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17.
-    Note: even steps in t are even steps in the angle of the cosine. The paper clips its discrete rate at 0.999; this is
-        not needed here because sigma_max is given.
+    Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17, whose discrete rate is clipped at 0.999.
     """
     check_share("offset", offset)
     check_positive("data_std", data_std)
@@ -97,7 +92,6 @@ def ddpm_table(
     Args:
         n_table: number of levels, at least 2.
         vp_beta_start, vp_beta_end: first and last variance per step, 0 < vp_beta_start <= vp_beta_end < 1.
-        data_std: see the top of this file.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4; abar is the product of 1 - beta_t. With data_std = 0.5 the ends
         are 0.02 and about 315.
@@ -126,10 +120,7 @@ def leading(n_steps: int, n_table: int) -> list[int]:
 
 
 def trailing(n_steps: int, n_table: int) -> list[int]:
-    """n_steps decreasing indices from the last entry in even steps of n_table / n_steps, then 0.
-
-    With fewer than 1.5 entries per step the last two indices coincide; `ddpm` then raises ValueError.
-    """
+    """n_steps decreasing indices from the last entry in even steps of n_table / n_steps, then 0."""
     return [round(n_table - step * n_table / n_steps) - 1 for step in range(n_steps)] + [0]
 
 
@@ -144,14 +135,10 @@ def ddpm(
 ) -> tuple[float, ...]:
     """The DDPM ladder: n_steps + 1 levels of `ddpm_table`. The table sets the ends, not the caller.
 
-    Args:
+    Args (ValueError if n_steps is out of range, or levels do not decrease strictly; errors of `ddpm_table`):
         n_steps: intervals, 1 to n_table - 1.
         spacing: which entries to take: `linspace`, `leading`, `trailing`, or a function of the same form. These three
             end at the first entry. `leading` starts below the last entry; Lin et al. show that this is a flaw.
-        n_table, vp_beta_start, vp_beta_end, data_std: as in `ddpm_table`.
-
-    Raises:
-        ValueError: n_steps out of range; levels that do not decrease strictly; errors of `ddpm_table`.
 
     Source: Lin et al. 2024, arXiv 2305.08891, Table 2.
     Note: `diffusers` counts levels and then steps to 0. Its n inference steps visit the levels of `linspace` or
@@ -179,13 +166,12 @@ def flow(
 ) -> tuple[float, ...]:
     """The ladder of a flow's Euler loop, t = 1, 1 - 1/n, ..., 1/n with n = n_steps + 1; its last step, to 0, follows.
 
+    sigma_max and sigma_min are ignored: n sets the ends. The first level has t = 0.999, since sigma is infinite at 1.
+
     Args:
-        sigma_max, sigma_min: ignored: n sets the ends.
         shift: s in t -> s t / (1 + (s - 1) t), above 0; above 1 it takes more steps at high noise.
-        data_std: see the top of this file.
 
     Source: Esser et al. 2024, arXiv 2403.03206, Eq. 23; diffusers' FlowMatchEulerDiscreteScheduler.
-    Note: the first level has t = 0.999, since sigma is infinite at 1.
     """
     check_positive("shift", shift)
     check_positive("data_std", data_std)

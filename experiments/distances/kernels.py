@@ -4,7 +4,6 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,25 +15,15 @@ PARTS = 20  # a sum over images is that of so many interleaved sums, so that rou
 MEDIAN_OF = 2000  # real images, whose median distance hardly changes with more
 
 
-class Kernel(Protocol):
-    """k(x, y) of features: the matrix (l, r) for float64 (l, d) and (r, d), and the diagonal k(x_i, x_i), (l,)."""
-
-    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array: ...
-
-    def diagonal(self, features: Array) -> Array: ...
-
-
 @dataclass(frozen=True)
 class Cubic:
-    """torch-fidelity's polynomial kernel (x.y / d + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401).
-
-    It is written out here, because numpy's power takes most of the time in torch-fidelity.
-    """
+    """torch-fidelity's polynomial kernel (x.y / d + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401)."""
 
     def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array:
+        """The kernel (l, r) of float64 (l, d) and (r, d), from their products x.y if they are known."""
         base = (left @ right.T if products is None else products) / left.shape[1]
         base += 1
-        return np.asarray(base * base * base)
+        return np.asarray(base * base * base)  # numpy's power takes most of the time in torch-fidelity
 
     def diagonal(self, features: Array) -> Array:
         return np.asarray(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
@@ -56,6 +45,9 @@ class Gaussian:
 
     def diagonal(self, features: Array) -> Array:
         return np.ones(len(features))
+
+
+Kernel = Cubic | Gaussian
 
 
 @dataclass(frozen=True)
@@ -134,7 +126,7 @@ def terms(rows: Array, means: Array) -> Array:
 
 
 def median_distance(features: Array) -> float:
-    """The median distance between two of the first images, of features (n, d)."""
+    """The median distance between two of the first images, from features (n, d)."""
     part = features[:MEDIAN_OF]
     squares = (part**2).sum(axis=1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * part @ part.T, 0))
@@ -147,11 +139,8 @@ MOSTLY_EQUAL = (  # what is wrong if `mostly_equal`
 
 
 def mostly_equal(features: NDArray[np.floating]) -> bool:
-    """Whether more than half of the pairs of these images have equal features (n, d): their median distance is 0.
-
-    Rows are counted, because rounding makes the distance of equal ones positive.
-    """
-    part = features[:MEDIAN_OF]
+    """Whether more than half of the pairs of these images have equal features (n, d): their median distance is 0."""
+    part = features[:MEDIAN_OF]  # rows are counted, because rounding makes the distance of equal ones positive
     counts = Counter((row + 0.0).tobytes() for row in part)  # -0.0 becomes 0.0
     return sum(count * (count - 1) for count in counts.values()) > len(part) * (len(part) - 1) / 2
 

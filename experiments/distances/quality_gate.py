@@ -1,10 +1,9 @@
 """No verdict on samples that are no images at all.
 
-A comparison of two kinds of static says nothing about samplers. The rule is gross, so that it never decides between
-samples that can be compared: precision and recall are both at most 1 %, where as many real images have more than 50 %.
-It takes static, grey and blurs of noise; it does not take digits under noise of half their standard deviation. One side
-of a comparison must pass: if noise turns static into images, that is a result. Samples that are merely far from real
-images get a warning in reports (reports/settings.py), which changes no verdict.
+A comparison of two kinds of static says nothing about samplers. The rule is gross: precision and recall are both at
+most 1 %, where as many real images have more than 50 %. It takes static, grey and blurs of noise, but not digits under
+noise of half their standard deviation. One side of a comparison must pass: if noise turns static into images, that is a
+result. Samples that are merely far from real images get a warning in reports, which changes no verdict.
 """
 
 from collections.abc import Mapping, Sequence

@@ -156,9 +156,9 @@ class ReferenceSet:
 
 
 def precision_recall(features: Array, real: Array) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991), float64 (n, d) and (r, d).
+    """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991) of features (n, d) and (r, d).
 
-    The first n real images are used, or all if there are fewer. So they must not be sorted by class.
+    Only the first n real images are used, so they must not be sorted by class.
     """
     n, mean = min(len(features), len(real)), real.mean(axis=0)
     if np.abs(mean).max() > FAR * real.std(axis=0).max():  # float32 would lose the distances

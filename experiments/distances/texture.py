@@ -1,13 +1,11 @@
 """Grain: how much fine noise samples hold, beside that which their ladder leaves. A guard beside the distances.
 
 Learned features hardly see grain: to `digits`, real images with noise of 0.05 data standard deviations are real images.
-So the finest texture is measured on the pixels, and read in a unit that the project has anyway: the noise level of real
-images with the same texture. A ladder that ends at 0.03 rightly leaves noise of 0.03, so this is what grain is counted
-from: grain 0 is as real images with that noise, 0.02 is as real images with noise of 0.05.
+So the finest texture is measured on the pixels, as the noise level of real images with the same texture. A ladder that
+ends at 0.03 rightly leaves noise of 0.03: grain 0 is as real images with that noise, 0.02 with noise of 0.05.
 
 Why log(1 + |c| / 4), with c in grey levels: edges give few large coefficients and grain gives many small ones. The mean
-of |c| belongs to the edges, so samples that are too smooth but grainy look right to it. Logs of |c| itself take the
-faint halo of a blurred digit for grain. Blur itself is left to the features, which see it.
+of |c| belongs to the edges; logs of |c| itself take the faint halo of a blurred digit for grain.
 """
 
 from dataclasses import dataclass
@@ -26,12 +24,8 @@ SEED = 11  # of the noise on real images
 def texture(pixels: Tensor) -> NDArray[np.float64]:
     """Mean of log(1 + |c| / 4) over the finest diagonal Haar coefficients c = (a - b - c + d) / 2 of each image, (n,).
 
-    Pixels are uint8 (n, C, H, W), H and W at least 2, else ValueError. Blocks are 2x2; an odd last row or column is
-    left out.
+    Pixels are uint8 (n, C, H, W), H and W at least 2. Blocks are 2x2; an odd last row or column is left out.
     """
-    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or min(pixels.shape[2:]) < 2:
-        given = f"{pixels.dtype} {tuple(pixels.shape)}"
-        raise ValueError(f"pixels must be uint8 (n, C, H, W) with sides of 2 or more, got {given}")
     height, width = (side // 2 * 2 for side in pixels.shape[2:])
     blocks = pixels[:, :, :height, :width].float().unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (n, C, h, 2, w, 2)
     (a, b), (c, d) = (row.unbind(-1) for row in blocks.unbind(3))
@@ -71,8 +65,7 @@ class RealTexture:
             left: the noise that the ladder leaves: its last sigma, or 0 with final_denoise.
 
         Returns:
-            0 if they are as fine as real images with that noise, more if they are grainier, less if they are smoother.
-            Not below -left: samples smoother than clean real images are not told from these.
+            0 if they are as fine as real images with that noise, more if they are grainier; never below -left.
         """
         return self.noise_level(float(texture(pixels).mean())) - left
 

@@ -1,7 +1,4 @@
-"""Writes the recommended settings of `tune`: settings.json, and code to paste.
-
-The torch code is run before it is written, as its user would run it, with our noise, and its images compared with ours.
-"""
+"""Writes the recommended settings of `tune`: settings.json, and code to paste; torch code is run first."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -15,9 +12,8 @@ from torch import Tensor
 from diffusion_core.adapters import Adapter
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from experiments.export.loops import diffusers_loop, torch_loop
+from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
-from experiments.export.target import ExportTarget, UnsupportedError
 from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.networks import data_of
@@ -41,20 +37,14 @@ MARGIN, MOST = 10, 0.1  # the tolerance for a network that rounds more: times wh
 def write_settings(
     directory: Path, results: RunResults, sets: Sequence[Row], say: Notify, libraries: Sequence[str] | None = None
 ) -> None:
-    """Writes settings.json and export/: the recommended setting at each budget.
+    """Writes settings.json and export/: the recommended setting at each budget, by the rows `sets` of best_sets.csv.
 
-    Args:
-        sets: rows of best_sets.csv.
-        say: tells the user.
-        libraries: the keys of EXPORTS to write code for; None for all that can express the setting.
-
-    Note: torch code that fails or gives other images than the measured sampler is left out. settings.json and the
-        terminal say why. Code that is not compared is marked.
+    `libraries`: the keys of EXPORTS to write code for; None for all that can express the setting. Torch code that fails
+    or gives other images than the measured sampler is left out, and `say` says why. Other code is marked.
     """
     sections = dict[str, list[Row]]()
     for row in sets:
         sections.setdefault(row["section"], []).append(row)
-    wanted = EXPORTS if libraries is None else libraries
     entries, missing, whose = list[dict[str, Any]](), dict[str, str](), dict[str, Any]()
     for section, rows in sections.items():
         best = next((row for row in rows if row["recommended"]), None)
@@ -64,13 +54,16 @@ def write_settings(
         run = next(r for r in results.files if (r.setting.section, r.setting.label) == (section, best["setting"]))
         ties = [row["setting"] for row in rows if best["in_set"] and row["in_set"] and row is not best]
         model = run.network.load(results.files[run].network)
-        entry = _setting(run, best, ties) | _write_code(directory, run, model, wanted)
+        entry = _setting(run, best, ties) | _write_code(directory, run, model, libraries or [*EXPORTS])
         for library, why in entry["no_exports"].items():
             if library == "torch" or libraries is not None:
                 say(f"no code for {library}, {run.setting.label}: {why}")
         entries.append(entry)
-        network = run.network
-        whose = whose or {"network": network.row()["network"], "model_id": identity(network), "data": network.data}
+        whose = whose or {
+            "network": run.network.row()["network"],
+            "model_id": identity(run.network),
+            "data": run.network.data,
+        }
     for library, why in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
         say(f"code for {library} is not compared with the measured sampler: {why}")
     if missing or not sections:
@@ -98,29 +91,25 @@ def _write_code(directory: Path, run: Run, model: Model, libraries: Iterable[str
     title = " ".join(f"{setting.label}: {setting.budget} network evaluations per image".split())  # one line
     if run.machine.precision != "fp32":
         title += f"; scored with the network under {run.machine.precision} autocast, which is not used here"
-    data = data_of(run.network.data)
-    target = ExportTarget(title, setting.sampler, run.sigmas, setting.final_denoise, model, data)
-    written, missing, unchecked, error = dict[str, str](), dict[str, str](), dict[str, str](), None
+    target = ExportTarget(title, setting.sampler, run.sigmas, setting.final_denoise, model, data_of(run.network.data))
+    about: dict[str, Any] = target.settings() | {"difference": None}
+    about |= {name: {} for name in ("exports", "no_exports", "not_compared")}
     for library in (library for library in EXPORTS if library in libraries):
         try:
-            code = EXPORTS[library](target)
-            if library != "torch":
-                unchecked[library] = f"{library} is not run here"
-            elif is_random(model):
-                unchecked[library] = "the network is random (random = True)"
-            else:
-                error = difference(code, run, model)
+            code, unchecked = EXPORTS[library](target), "the network is random (random = True)" * is_random(model)
+            unchecked = f"{library} is not run here" if library != "torch" else unchecked
+            if not unchecked:
+                about["difference"] = difference(code, run, model)
         except UnsupportedError as reason:
-            missing[library] = str(reason)
+            about["no_exports"][library] = str(reason)
             continue
-        if library in unchecked:
-            first, rest = code.split("\n", 1)
-            code = f"{first}\n# Not compared with the sampler that was measured: {unchecked[library]}.\n{rest}"
+        if unchecked:
+            about["not_compared"][library] = unchecked
+            code = code.replace("\n", f"\n# Not compared with the sampler that was measured: {unchecked}.\n", 1)
         (directory / "export").mkdir(exist_ok=True)
-        written[library] = f"export/{setting.budget}-evaluations-{library}.py"
-        write_text(directory / written[library], code)
-    about = {"exports": written, "no_exports": missing, "not_compared": unchecked, "difference": error}
-    return target.settings() | about
+        about["exports"][library] = f"export/{setting.budget}-evaluations-{library}.py"
+        write_text(directory / about["exports"][library], code)
+    return about
 
 
 def difference(code: str, measured: Run, model: Model) -> float:
@@ -129,7 +118,7 @@ def difference(code: str, measured: Run, model: Model) -> float:
     It is the largest difference of a pixel, as the median over images: rounding grows in a few images, and wrong code
     shows in all. Both are in fp32, as the code is run, whatever the setting was measured in.
 
-    Raises UnsupportedError if the code fails, or if the difference is above TOLERANCE and above what rounding explains.
+    UnsupportedError if the code fails, or if the difference is above TOLERANCE and above what rounding explains.
     """
     measured = replace(measured, machine=replace(measured.machine, precision="fp32", compiled=False))
 
@@ -143,10 +132,10 @@ def difference(code: str, measured: Run, model: Model) -> float:
         return model.inner(x) if isinstance(model, Adapter) else x
 
     try:
-        block = BlockNoise(
-            measured.seed, range(N_IMAGES), measured.network.shape, torch.device(measured.machine.device)
+        device = torch.device(measured.machine.device)
+        net, noise, back = as_users_call(
+            model, BlockNoise(measured.seed, range(N_IMAGES), measured.network.shape, device)
         )
-        net, noise, back = as_users_call(model, block)
         images = ours(0.0)
         error = apart(back(run_code(code)(net, noise)))
         fits = error <= TOLERANCE or error <= min(MARGIN * apart(ours(ROUNDED)), MOST)
@@ -161,8 +150,7 @@ def run_code(code: str) -> Callable[..., Tensor]:
     """The function `sample` that our own text defines."""
     defined: dict[str, Any] = {}
     exec(code, defined)
-    sample: Callable[..., Tensor] = defined["sample"]
-    return sample
+    return defined["sample"]
 
 
 def as_users_call(

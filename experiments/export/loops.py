@@ -1,18 +1,24 @@
 """A setting as a loop of a few lines: one that needs only torch, one over a scheduler of diffusers.
 
-The code defines `sample(net, noise)`. The torch code is checked before it is shown: see `export.py`. A sampler gives
-the lines of one step as exports["torch"]. They take x from level `now` to level `after` with eps(x, i) at level i,
-noise(), and the sampler's parameters in capitals, such as ETA. In a step of `Euler`, {eta} is the step's eta and
-{noise} its noise.
+A sampler gives the lines of one step as exports["torch"]. They take x from level `now` to level `after` with eps(x, i)
+at level i, noise(), and the sampler's parameters in capitals, such as ETA. In a step of `Euler`, {eta} is the step's
+eta and {noise} its noise.
 """
 
 import math
 import re
 import textwrap
+from typing import Any
 
-from diffusion_core.adapters import TableTime
-from experiments.export.target import ExportTarget, UnsupportedError, as_list
+import torch
 
+from diffusion_core.adapters import Adapter, Convention, Sigma, TableTime
+from diffusion_core.data.dataset import DataSet, Images
+from diffusion_core.samplers import Model, Sampler
+from experiments.user.diffusers_unet import Unet
+from experiments.user.network_io import shape_of
+
+OURS = Convention("edm", Sigma(), "eps")  # of a network that keeps the model contract by itself
 SIGNAL = {  # the factor of the clean image in what the network is given
     "vp": "1 / math.sqrt(1 + SIGMAS[i] ** 2)",
     "edm": "1.0",
@@ -36,8 +42,161 @@ MULTISTEP = (
 )
 
 
+class UnsupportedError(Exception):
+    """There is no code of a library for this setting. The message says why, in a line."""
+
+
+class ExportTarget:
+    """A setting for one network, in the units of the network's images.
+
+    Args:
+        title: for the first line of the code.
+        ladder: noise levels, in standard deviations of the data.
+        to_zero: whether a last step goes from the last level to 0.
+        model: its own conventions are known if it is an adapter.
+        data: its mean and standard deviation are our units.
+    """
+
+    def __init__(
+        self, title: str, sampler: Sampler, ladder: tuple[float, ...], to_zero: bool, model: Model, data: DataSet
+    ) -> None:
+        self.title, self.sampler, self.to_zero, self.data = title, sampler, to_zero, data
+        self.adapter = adapter = model if isinstance(model, Adapter) else None
+        self.convention = adapter.convention if adapter else OURS
+        self.scale, self.shift, edge = (adapter.scale, adapter.shift, adapter.edge) if adapter else (1.0, 0.0, 0)
+        channels, *sides = shape_of(model, data)
+        self.shape = channels, *(side - 2 * edge for side in sides)  # of what the network is given, without the batch
+        self.takes_index = getattr(model, "takes_index", False) is True
+        dtype = adapter.dtype if adapter else None
+        self.number_format = str(dtype).removeprefix("torch.") if dtype else None
+        end, etas = (0.0,) * to_zero, sampler.etas(ladder)
+        self.levels = (*ladder, *end)  # in standard deviations of the data, as is the path
+        self.path = (*sampler.path(ladder), *end)  # up where noise is put back, by churn and restarts
+        self.etas = (*etas, *etas[-1:]) if to_zero else etas  # of Euler at each step; empty for another sampler
+        self.guided_levels = tuple(self.scale * level for level in self.convention.interval)
+        self.start = f"{self.shift!r} + SIGMAS[0] * noise()" if self.shift else "SIGMAS[0] * noise()"
+        self.noise = f"torch.randn(16, {', '.join(map(str, self.shape))})"
+        self.first = ", first=0" if self.takes_index else ""  # a further parameter of `sample`
+
+    def sigmas(self, levels: tuple[float, ...]) -> tuple[float, ...]:
+        """Levels in units of the network's images."""
+        return tuple(self.scale * level for level in levels)
+
+    def times(self, levels: tuple[float, ...]) -> tuple[float, ...] | tuple[int, ...]:
+        """What the network is told at each level above 0: floats, or whole numbers."""
+        above = tuple(level for level in levels if level > 0)
+        return tuple(self.adapter.times(torch.tensor(above, dtype=torch.float64)).tolist()) if self.adapter else above
+
+    def lists(self, levels: tuple[float, ...]) -> str:
+        """Levels and their times."""
+        return (
+            "# standard deviation of the noise in x = image + sigma * noise, at each level\n"
+            f"SIGMAS = {as_list(self.sigmas(levels))}\n"
+            f"# what the network is told at these levels\nTIMES = {as_list(self.times(levels))}"
+        )
+
+    def call(self, time: str, level: str = "") -> str:
+        """The lines that set `out` to what the network returns for a copy of z, in the number format of x.
+
+        `time` of each image, and the noise `level` in units of the network's images, needed if not all are guided.
+        """
+        convention = self.convention
+        whole = self.number_format in (None, "float32")
+        z = "z.clone()" if whole else f"z.to(torch.{self.number_format}, copy=True)"
+        both = "torch.cat([z, z])" if whole else f"torch.cat([z, z]).to(torch.{self.number_format})"
+        full = "torch.full((len(z),), {}, device=z.device)".format
+        lines = [f"time = {time}"]
+        if self.takes_index:
+            lines.append("index = first + torch.arange(len(z), device=z.device)")
+        if convention.labels is None:
+            out = f"net({z}, time{', index=index' * self.takes_index})"
+        else:
+            chosen = f"index % {convention.n_classes}" if self.takes_index else full(convention.labels)
+            lines.append(f"labels = {chosen}")
+            out = f"net({z}, time, labels)"
+        if convention.guidance != 1:
+            two = [
+                f"none, twice = {full(convention.null_label)}, {both}",
+                "both = net(twice, torch.cat([time, time]), torch.cat([labels, none]))",
+                "with_label, without = both.chunk(2)",
+                f"out = torch.lerp(without, with_label, {convention.guidance!r})  # classifier-free guidance",
+            ]
+            if convention.interval != (0, math.inf):
+                low, high = self.guided_levels
+                ends = f"{low!r} <= {level} <= {high!r}".replace("inf", "math.inf")
+                two = [f"if {ends}:", *textwrap.indent("\n".join(two), "    ").split("\n")]
+                two += ["else:", f"    out = {out}"]
+            lines, out = lines + two, "out"
+        lines.append(f"out = {out}[:, : z.shape[1]].to(x.dtype)")
+        return textwrap.indent("\n".join(lines), " " * 8)
+
+    @property
+    def header(self) -> str:
+        """The first lines of the code: title, units, the size of the images, labels, guidance and number format."""
+        pixels, own = isinstance(self.data, Images), self.adapter is not None
+        if own and pixels:
+            units = "your network's images: black is {:g}, white is {:g}".format(*self.convention.pixels)
+        elif own:
+            units = "those of the numbers that your network was trained on"
+        else:
+            what = "pixels from 0 to 255" if pixels else f"the numbers of {self.data.name}"
+            units = f"standard deviations of the data: {what} are {self.data.std:.6g} x + {self.data.mean:.6g}"
+        convention, (low, high) = self.convention, self.guided_levels
+        where = "" if convention.interval == (0, math.inf) else f" from sigma {low:.6g} to {high:.6g} in these units"
+        guidance = f"scale {convention.guidance:g}{where}; label {convention.null_label} is no label"
+        lines = {
+            self.title: True,
+            f"Units: {units}": True,
+            f"Noise: {' x '.join(map(str, self.shape))} per image": True,
+            "Index: the model is told the index of each image": self.takes_index and not own,
+            f"Labels: image i has label i % {convention.n_classes}": convention.labels == "balanced",
+            f"Labels: every image has label {convention.labels}": isinstance(convention.labels, int),
+            f"Guidance: classifier-free, {guidance}": convention.guidance != 1,
+            f"Number format: the network gets {self.number_format}": self.number_format not in (None, "float32"),
+        }
+        return "".join(f"# {line}\n" for line, holds in lines.items() if holds)
+
+    @property
+    def explanation(self) -> str:
+        """What `net` and `noise` are, for the docstring of the function `sample`."""
+        arguments = "x, sigma, index=..." if self.adapter is None and self.takes_index else "z, time"
+        arguments += ", labels" * (self.convention.labels is not None)
+        from_diffusers = self.adapter is not None and isinstance(self.adapter.net, Unet)
+        what = f"unet({arguments}).sample" if from_diffusers else "your network after eval()"
+        text = f"net({arguments}) is {what}; noise() draws unit noise, such as {self.noise}."
+        return text + "\n\n    first is the index of the batch's first image.\n    " * self.takes_index
+
+    def example(self, more: str = "") -> str:
+        """A last line of the code, a comment: how `sample` is called with `more` arguments, and the range of images."""
+        unit, what = "in standard deviations of the data", "images"
+        if not isinstance(self.data, Images):
+            unit, what = ("as in your file" if self.adapter else unit), "points" if len(self.shape) == 1 else "latents"
+        elif self.adapter:
+            unit = "from {:g} (black) to {:g} (white)".format(*self.convention.pixels)
+        return f"\n# {what} = sample(net, {more}lambda: {self.noise}{self.first})  # {unit}\n"
+
+    def settings(self) -> dict[str, Any]:
+        """What settings.json says about the levels and what the network is told."""
+        convention = self.convention if self.adapter else None
+        names = ("labels", "n_classes", "guidance", "null_label")
+        low, high = convention.interval if convention else (None, None)
+        return {
+            "model_sigmas": list(self.sigmas(self.levels)), "model_times": list(self.times(self.levels)),
+            "model_shift": self.shift, "model_shape": list(self.shape),
+            **{f"model_{name}": getattr(convention, name, None) for name in names},
+            "model_guidance_from": low, "model_guidance_to": None if high == math.inf else high,  # JSON has no infinity
+            "model_takes_index": self.takes_index, "model_dtype": self.number_format,
+        }  # fmt: skip
+
+
+def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:
+    """A list as Python, in lines of at most 100 characters."""
+    lines = textwrap.wrap(", ".join(map(repr, values)), 96)
+    return "[\n" + "".join(f"    {line}\n" for line in lines) + "]"
+
+
 def torch_loop(target: ExportTarget) -> str:
-    """The code that needs only torch. Raises UnsupportedError if there is none for this sampler."""
+    """The code that needs only torch: `sample(net, noise)`. UnsupportedError if there is none for this sampler."""
     levels, constants, body = _steps(target)
     convention = target.convention
     double = target.number_format == "float64" and isinstance(target.times(target.levels)[0], float)

@@ -1,9 +1,9 @@
 """fp32 or bf16, and networks side by side or one after another: from one timing of a few seconds, kept in the store.
 
-Plain fp32 is left only for what is clearly faster. The choice is part of the identity of results, so it depends on what
-is remembered and on the options, not on what is left to do. `python -m experiments machine` shows and renews it.
+The choice is part of the identity of results, so it depends only on what is remembered and on the options.
 """
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -102,7 +102,7 @@ def autotune(
 
 
 def _best(seconds: Mapping[ComputeMode, float], cost: Callable[[ComputeMode], float]) -> ComputeMode:
-    """The cheapest mode; the first, which is the plain one, unless another is clearly cheaper."""
+    """The cheapest mode, or the first, which is plain, unless another is clearly cheaper."""
     plain, best = next(iter(seconds)), min(seconds, key=cost)
     return best if cost(best) <= MARGIN * cost(plain) else plain
 
@@ -138,21 +138,18 @@ def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str]
 
 
 def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
-    """The least seconds of each run, in rounds that time one after the other; {} if the first, the plain one, fails."""
-    least: dict[ComputeMode, float] = {}
-    first = next(iter(runs))
+    """The least seconds of each run that does not fail, in rounds; {} if the first, the plain one, fails."""
+    least, first = dict.fromkeys(runs, math.inf), next(iter(runs))
     for number in range(ROUNDS):
-        for mode, run in runs.items():
-            if number and (mode not in least or least[mode] * mode.threads > HOPELESS * least[first] * first.threads):
+        for mode in [*least]:
+            if number and first in least and least[mode] * mode.threads > HOPELESS * least[first] * first.threads:
                 continue
             try:
-                least[mode] = min(time_call(run, mode.threads), least.get(mode, float("inf")))
+                least[mode] = min(time_call(runs[mode], mode.threads), least[mode])
             except (MemoryError, RuntimeError):
-                least.pop(mode, None)
+                del least[mode]
                 free()
-                if mode == first:
-                    return {}
-    return least
+    return least if first in least else {}
 
 
 def time_call(run: Callable[[], object], threads: int) -> float:

@@ -1,8 +1,4 @@
-"""What is compared with what: for experiments and for `score`.
-
-A `Side` is a setting as it was measured: for each network a row of the table and the distances of its images. Nothing
-here knows where they come from. contrasts.py makes rows of comparisons.
-"""
+"""What is compared with what, for experiments and for `score`. contrasts.py makes rows of comparisons."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,29 +17,26 @@ ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 @dataclass(frozen=True)
 class Side:
-    """A setting as it was measured: by training seed its rows and distances. Failed runs are not among them.
-
-    Args:
-        planned: how many networks were planned.
-        paired: whether image i comes from the same noise as image i of the sides that it is compared with.
-        what: what it is, without its names and its noise.
-        given: whether it is a set of images that people have: then its one seed is None, and no network is spoken of.
-    """
+    """A setting as it was measured: by training seed its rows and distances. Failed runs are not among them."""
 
     label: str
     section: str
     budget: int | None
-    planned: int
+    planned: int  # number of networks
     rows: Mapping[Any, Row]
     distances: "Mapping[Any, Mapping[str, Distance]]"
-    paired: bool = True
-    what: object = None
-    given: bool = False
+    paired: bool = True  # whether image i comes from the same noise as image i of the sides that it is compared with
+    what: object = None  # what it is, without its names and its noise
+    given: bool = False  # whether it is a set of images that people have: its one seed is None, and there is no network
 
     @property
     def place(self) -> tuple[str, int | None]:
         """What it is compared within."""
         return self.section, self.budget
+
+    @property
+    def name(self) -> tuple[str, int | None, str]:
+        return self.section, self.budget, self.label
 
     @property
     def score(self) -> float:
@@ -73,8 +66,7 @@ class Contrast:
 
     @property
     def seeds(self) -> list[int | None]:
-        """The networks of which both sides succeeded."""
-        return _shared(self.sides)
+        return shared_seeds(self.sides)
 
     def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
         return [(self.a.distances[seed][metric], self.b.distances[seed][metric]) for seed in self.seeds]
@@ -84,17 +76,12 @@ class Contrast:
 class Interaction:
     """Whether an effect differs: a[0] against a[1], minus b[0] against b[1], network by network, image by image.
 
-    For instance eta 1 against eta 0 after one training, minus the same after another. ValueError unless a and b are
-    pairs of settings.
+    For instance eta 1 against eta 0 after one training, minus the same after another.
     """
 
     a: tuple[Side, Side]
     b: tuple[Side, Side]
     kind: ClassVar[str] = "interaction"
-
-    def __post_init__(self) -> None:
-        if not all(isinstance(pair, tuple) and [*map(type, pair)] == [Side, Side] for pair in (self.a, self.b)):
-            raise ValueError("Interaction: it takes two pairs of settings, (of[section, None][label], ...)")
 
     @property
     def sides(self) -> Sequence[Side]:
@@ -102,15 +89,15 @@ class Interaction:
 
     @property
     def seeds(self) -> list[int | None]:
-        """The networks of which all sides succeeded."""
-        return _shared(self.sides)
+        return shared_seeds(self.sides)
 
     def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
         each = ([side.distances[seed][metric] for side in self.sides] for seed in self.seeds)
         return [(after - before, other - first) for after, before, other, first in each]
 
 
-def _shared(sides: Sequence[Side]) -> list[int | None]:
+def shared_seeds(sides: Sequence[Side]) -> list[int | None]:
+    """The networks of which all these settings succeeded."""
     return [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
 
 
@@ -129,7 +116,6 @@ Comparison = Contrast | Interaction | BestSet
 
 
 def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
-    """Each setting against the first."""
     for side in sides[1:]:
         yield Contrast(kind, side, sides[0])
 
@@ -153,6 +139,8 @@ def find_repeated(again: Side, sides: Iterable[Side]) -> Side | None:
 
 def control(again: Side, setting: Side) -> Contrast:
     """The A/A control: a setting against itself, with other noise or with retrained networks."""
-    networks = [[side.rows[seed].get("model_id") for seed in _shared((again, setting))] for side in (again, setting)]
+    networks = [
+        [side.rows[seed].get("model_id") for seed in shared_seeds((again, setting))] for side in (again, setting)
+    ]
     what, section = (RETRAINED, RETRAINED) if networks[0] != networks[1] else ("other noise", CONTROL)
     return Contrast(CONTROL, replace(again, label=f"{setting.label}, {what}", section=section, paired=False), setting)

@@ -1,4 +1,4 @@
-"""Comparisons (compare.py) as rows of contrasts.csv and best_sets.csv: of experiments, and of `score`.
+"""Comparisons as rows of contrasts.csv and best_sets.csv, for experiments and for `score`.
 
 Every interval is the ordinary 95 % interval of its own comparison (distances/intervals.py). Verdicts are corrected by
 Holm's method over a family: all exploratory comparisons that a study makes, or all its interactions, in the metric that
@@ -13,10 +13,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from experiments.distances.distance import Array
-from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, Estimate, of_pairs, predicted, verdict
-from experiments.distances.multiple_comparisons import holm
+from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, Estimate, holm, of_pairs, predicted, verdict
 from experiments.distances.quality_gate import MEASURES, no_images
-from experiments.run.compare import ALONE, CONTROL, BestSet, Comparison, Contrast, Interaction, Row, Side, name_both
+from experiments.run.compare import (
+    ALONE,
+    CONTROL,
+    BestSet,
+    Comparison,
+    Contrast,
+    Interaction,
+    Row,
+    Side,
+    name_both,
+    shared_seeds,
+)
 from reports.schema import (
     CONTROL_FAILED,
     CONTROL_PASSED,
@@ -39,20 +49,13 @@ Judged = Contrast | Interaction
 
 @dataclass(frozen=True)
 class Judge:
-    """The verdicts of a study.
+    """The verdicts of a study."""
 
-    Args:
-        floors: rows of floors.csv, for samples that are no images. Without them nothing is held to be none.
-        failed: whether the control shows a difference that chance makes less than once in a thousand.
-        found: by comparison why it has no verdict, and its difference in the metric that decides, corrected for the
-            others of its family.
-        pairs: by two settings their exploratory contrast.
-    """
-
-    floors: Sequence[Row]
-    failed: bool = False
+    floors: Sequence[Row]  # rows of floors.csv, which tell samples that are no images; without them all are images
+    failed: bool = False  # whether the control shows a difference that chance makes less than once in a thousand
+    # by comparison why it has no verdict, and its difference in the metric that decides, corrected for its family
     found: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
-    pairs: Mapping[frozenset[object], int] = field(default_factory=dict)
+    pairs: Mapping[frozenset[object], int] = field(default_factory=dict)  # by two settings their exploratory contrast
 
     @classmethod
     def of(cls, comparisons: Sequence[Comparison], floors: Sequence[Row]) -> "Judge":
@@ -71,7 +74,7 @@ class Judge:
                 why, estimate = found[key]
                 known = corrected.get(same) if not why else None
                 found[key] = why, estimate.corrected(name, known, max(len(p_values), 1))
-        pairs = {frozenset(map(_name, one.sides)): id(one) for one in judged if one.kind not in ALONE}
+        pairs = {frozenset[object](side.name for side in one.sides): id(one) for one in judged if one.kind not in ALONE}
         return replace(judge, found=found, pairs=pairs)
 
     def why(self, one: Judged) -> str:
@@ -106,34 +109,24 @@ def _samples(one: Judged) -> object:
     return id(one) if None in ids else tuple(ids)
 
 
-def _name(side: Side) -> object:
-    return side.section, side.budget, side.label
-
-
 def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Those whose settings have images from the same networks and noise. It says which are left out.
-
-    A part of the runs may have been asked for, and a report on the rest must not be lost.
-    """
+    """Those whose settings have images from the same networks and noise. A warning names the others."""
     out = list[Comparison]()
     for one in comparisons:
         sides = [side for side in one.sides if side.whole]
-        again = isinstance(one, Contrast) and one.kind == CONTROL  # which has other noise
-        if again or len(images := {_images(side): side for side in reversed(sides)}) < 2:
+        images = dict[
+            tuple[object, ...], Side
+        ]()  # sides with the same key have images from the same networks and noise
+        for side in reversed(sides):
+            ids = ((seed, row.get("sample_seed"), row.get("n_samples")) for seed, row in side.rows.items())
+            images[side.paired, *ids] = side
+        if (isinstance(one, Contrast) and one.kind == CONTROL) or len(images) < 2:  # a control has other noise
             out.append(one)
             continue
         *_, other, first = images.values()
         why = "they have images from different networks or noise"
         log.warning(f"{name_both(first, other)} are not compared: {why}")
     return out
-
-
-def _images(side: Side) -> tuple[object, ...]:
-    """Sides of which this is equal have images from the same networks and noise."""
-    return side.paired, *((seed, row.get("sample_seed"), row.get("n_samples")) for seed, row in side.rows.items())
-
-
-# --- contrasts.csv ---
 
 
 def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
@@ -171,10 +164,9 @@ def _rows(one: Judged, why: str, judged: Estimate) -> Iterator[Row]:
 
 
 def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:
-    """How many images, or networks, would settle a difference that is not clear, and the time of sampling them.
+    """How many images, or networks, would detect a difference that is not clear with 80 % power, and their time.
 
-    That many detect the measured difference with 80 % power, or `smallest`, the smallest difference of interest, if
-    that is larger.
+    The difference is the measured one or `smallest`, the smallest of interest, if that is larger.
     """
     size = max(abs(estimate.difference), smallest)
     if one.a.given:  # nobody times how others make their images
@@ -195,17 +187,14 @@ def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> f
 
 def own_training(sides: Sequence[Side]) -> bool:
     """Whether these settings have networks of their own, among those of which all succeeded."""
-    shared = [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
-    return any(len({side.rows[seed].get("model_id") for side in sides}) > 1 for seed in shared)
+    return any(len({side.rows[seed].get("model_id") for side in sides}) > 1 for seed in shared_seeds(sides))
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
-    """The columns of an interval."""
     return {"metric": metric, "level": LEVEL} | vars(estimate)
 
 
 def _shared(one: Contrast | Interaction) -> Row:
-    """The columns that all rows of a contrast share."""
     first, *others = rows = [side.rows[one.seeds[0]] for side in one.sides]
     out: Row = {"kind": one.kind, "n_planned": one.sides[0].planned}
     if isinstance(one, Contrast):
@@ -220,11 +209,7 @@ def _shared(one: Contrast | Interaction) -> Row:
 
 
 def _effect(a: Side, b: Side) -> str:
-    """The difference of two settings in words."""
     return f"{a.label}{'' if a.section == b.section else f' ({a.section})'} against {b.label} ({b.section})"
-
-
-# --- best_sets.csv ---
 
 
 def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
@@ -271,7 +256,7 @@ def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, 
     corrected, out = holm([one.p_value for one in own]), dict[str, Estimate]()
     for side, one, p_value in zip(others, own, corrected, strict=True):
         out[side.label] = one.corrected("to the lowest", p_value, len(own))
-        _, known = judge.found.get(judge.pairs.get(frozenset({_name(side), _name(lowest)}), 0), ("", one))
+        _, known = judge.found.get(judge.pairs.get(frozenset({side.name, lowest.name}), 0), ("", one))
         if known.p_adjusted is not None:
             out[side.label] = one.corrected(known.family, known.p_adjusted, known.n_compared)
     return out
@@ -283,6 +268,5 @@ def _grain(side: Side) -> float:
 
 
 def summary(values: Array) -> dict[str, float]:
-    """Mean, standard deviation and range of repeated scores."""
     numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
     return {name: float(number) for name, number in numbers.items()}

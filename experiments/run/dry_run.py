@@ -56,8 +56,7 @@ def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str
     """The difference that a comparison of two settings would detect with 80 % power, before anything is run; in words.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
-    From five networks on the interval is a t interval over networks. Their spread is not known beforehand, so the
-    result is the least that is possible: as if networks differed by the variation over images only.
+    Networks are taken to differ by the variation over images only, so over five or more the result is the least.
     """
     runs = [run for run in runs if not run.impossible]
     scores = [(run.n, score.facts) for run in runs if (score := cache.read("scores", run.scored))]

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.console import Terminal, status_line
-from experiments.run import dry_run, result_folder, summary
+from experiments.run import dry_run, result_folder
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row
-from experiments.run.machine import busy_note
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_options, collect_settings
 from experiments.run.ray_runner import on_ray
@@ -44,12 +43,10 @@ class StudyResult:
 
     @property
     def report(self) -> Path | None:
-        """The path of the page."""
         return self.folder / "report.html" if self.page else None
 
     @property
     def status(self) -> int:
-        """The exit status of a command: 0 if every run succeeded, else 1."""
         return int(bool(self.failed))
 
 
@@ -61,15 +58,13 @@ def run_study(
 ) -> StudyResult:
     """Makes what is missing and writes the result folder with its report; prints the verdict and where it lies.
 
-    The last line on stdout is JSON for machines, except on a terminal without --json.
-
     Args:
         name: of the result folder; by default that of the report's page.
         began: the time at which the command began; by default now.
 
     Raises:
-        ValueError: options that do not suit each other, settings that cannot be planned, code of the user's that fails,
-            stored samples that are not those that the code gives now.
+        ValueError: options or settings that do not suit each other, code of the user's that fails, stored samples that
+            the code does not give now.
         CacheError: the cache cannot be read or written.
     """
     study.check()
@@ -82,8 +77,6 @@ def run_study(
 
 @dataclass
 class _Command:
-    """One command: a study, its options, its result folder, and what is said on the way."""
-
     study: Study
     options: Options
     out: Path
@@ -114,12 +107,14 @@ class _Command:
             self.cache.start_fresh()
         with result_folder.lock_folder(self.out):
             self.check_setup(planner, runs, len(planned))
-            self.runner.logs = result_folder.empty_logs(self.out)
+            self.runner.logs = logs = self.out / "logs"
+            logs.mkdir(exist_ok=True)
+            for log in logs.glob("*.log"):  # of an earlier run
+                log.unlink()
             results, execution = self.execute(planner, runs)
             page = None if execution.interrupted else self.write(results, execution)
             if execution.interrupted:
-                result_folder.remove_results(self.out)  # of an earlier run, whose report would not fit the table
-                result_folder.write_rows(self.out / "table.csv", results.rows.values())
+                result_folder.write_tables(self.out, {"table.csv": results.rows.values()})
             result = StudyResult(self.out, [*results.rows.values()], page, results.failed, execution.interrupted)
             self.print_result(result, len(results.runs), execution.evaluations)
         if execution.interrupted:
@@ -138,7 +133,6 @@ class _Command:
         return planner, planned
 
     def notify(self, text: str) -> None:
-        """Says something that readers of the numbers should know too."""
         self.notes.append(text)
         self.console.print(text)
 
@@ -156,8 +150,7 @@ class _Command:
             part = f"{len(runs)} of {n_planned} runs: {shlex.join(['--only', *only])}"
             notes.append(f"a part of the experiment was run, {part}")
         notes += filter(None, [planner.note])
-        busy = busy_note(runs[0].machine.threads)  # only on the terminal: it may end soon
-        self.print_notes([*notes, *filter(None, [busy])], warnings)
+        self.print_notes(notes, warnings)
         self.notes += [*notes, *warnings]
 
     def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
@@ -195,13 +188,11 @@ class _Command:
         last["at"] = time.time()
 
     def write(self, results: RunResults, execution: ExecutionResult) -> Page:
-        """Writes the result folder. Returns its page."""
         study = self.study
         with status_line(self.console, lambda: "intervals, figures and the report"):
             with user_code_errors("compare()"):
                 comparisons = list(study.compare(results.sides))
             tables = tabulate(results, comparisons, study.extra_tables(results))
-            result_folder.remove_results(self.out)
             result_folder.write_tables(self.out, tables, results.pictures)
         notes, warnings = results.autoencoder_notes, results.warnings
         self.print_notes(notes, warnings)
@@ -222,11 +213,11 @@ class _Command:
         console.print(f"{len(rows)} rows, {failed} failed: {table}")
         if page:
             smoke = not failed and options.preset == "smoke"
-            summary.print_page(page, result.folder / "report.html", report, smoke, console)
+            result_folder.print_page(page, result.folder / "report.html", report, smoke, console)
         else:
             command = result_folder.command()
             console.print(f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {command}")
-        summary.print_failures(rows, result.folder / "logs", console)
+        result_folder.print_failures(rows, result.folder / "logs", console)
         if options.json or not console.is_terminal:
             out = {"experiment": self.study.page, "rows": len(rows), "failed": failed, "table": table}
             out |= {"interrupted": result.interrupted, "verdict": page and page.answer, "report": page and report}

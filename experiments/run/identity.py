@@ -1,8 +1,7 @@
 """The identity of a config: a hash of SCHEMA, of its fields, and of the text of the user's code.
 
-A class of ours is named; a class of a user's is named with a hash of the file that defines it and of all that it
-imports from its folder. What else decides a result (a table that is read, a library) is met by the spot
-check of stored samples (spot_check.py).
+A user's class is named with a hash of the file that defines it and of all that it imports from its folder. The spot
+check (spot_check.py) finds what else changes a result, such as a table that is read, or a library.
 """
 
 import hashlib
@@ -43,18 +42,17 @@ def canonical(config: Any, name: str = "config") -> Any:
     if not is_dataclass(kind):
         shown = " ".join(f"{config!r:.80}".split())
         raise ValueError(f"{name}={shown}: its type is {kind.__name__}; {RULE}")
-    out = {
-        "class": kind.__qualname__
-        if is_ours(kind)
-        else f"{kind.__module__}:{kind.__qualname__}@{text_hash(kind.__module__)}"
-    }
+    name_of_class = kind.__qualname__
+    if not is_ours(kind):
+        name_of_class = f"{kind.__module__}:{name_of_class}@{text_hash(kind.__module__)}"
+    out = {"class": name_of_class}
     for part in identity_fields(config):
         value = getattr(config, part.name)
         out[part.name] = canonical(value, part.name if name == "config" else f"{name}.{part.name}")
         if (entry := _replaced(part, value)) is not None:
             out[f"{part.name} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
     if not is_ours(kind):
-        _check_user_class(config)
+        _check_user_class(kind)
     return out
 
 
@@ -89,9 +87,8 @@ def _module(entry: Any) -> str:
     return str(getattr(entry, "__module__", None) or type(entry).__module__)
 
 
-def _check_user_class(value: Any) -> None:
+def _check_user_class(kind: type) -> None:
     """Raises ValueError for a class whose values may change, or cannot be told apart by their fields."""
-    kind = type(value)
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix(f"{OWN}.")
     if "<locals>" in kind.__qualname__:
         raise ValueError(f"{name}: a class that is made in a function has no identity; {HOW}")
@@ -99,10 +96,6 @@ def _check_user_class(value: Any) -> None:
         raise ValueError(f"{name}: it is no dataclass itself, so its parameters are not part of its identity; {HOW}")
     if not kind.__dict__["__dataclass_params__"].frozen:
         raise ValueError(f"{name}: it is not frozen, so it may change after it was planned; {HOW}")
-    try:
-        hash(value)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}; its fields must not change, so use a tuple instead of a list") from None
 
 
 def plain_json(data: Any) -> str:

@@ -1,10 +1,7 @@
-"""Where a set of images becomes features, for sweeps and `score`, which keeps them under the content of the images.
+"""Images become features, for sweeps and for `score`, which keeps them under the content of the images.
 
-A sweep computes features on the threads of a run and keeps them under its config, so the two do not share files.
-
-Every extractor resizes images itself, as torch-fidelity's do (inception-v3-compat to 299x299 as TensorFlow 1 did). Only
-`digits` gets all images as 32x32, like the data sets here: smaller ones are padded, larger ones reduced. Images of
-several sizes are therefore no difficulty: each is resized by itself.
+Every extractor resizes each image itself, as torch-fidelity's do (inception-v3-compat to 299x299 as TensorFlow 1 did).
+Only `digits` gets all images as 32x32, like the data sets here: smaller ones are padded, larger ones reduced.
 """
 
 import hashlib
@@ -40,8 +37,6 @@ Y = TypeVar("Y")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that are read when they are needed."""
-
     name: str  # what the user called them
     n: int
     content: str  # a hash of all that they hold
@@ -81,8 +76,6 @@ class FeatureSpace:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What is measured of the images of a set."""
-
     features: NDArray[np.float32]  # (n, d)
     texture: NDArray[np.float64]  # (n,), see distances/texture.py; NaN for images that are too small
     sizes: NDArray[np.int64]  # (n, 2) height and width
@@ -102,7 +95,6 @@ class ImageFeatures:
         return (int(self.sizes[0, 0]), int(self.sizes[0, 1])) if same else None
 
     def at(self, indices: NDArray[np.intp]) -> "ImageFeatures":
-        """Those of some images."""
         return ImageFeatures(*(values[indices] for values in vars(self).values()))
 
 
@@ -116,8 +108,7 @@ def stored_features(
 ) -> ImageFeatures:
     """Features and texture of all images, from the store, or computed now.
 
-    ValueError, which names the image, if one cannot be read or does not suit the feature space, and if features of the
-    user's are not repeatable.
+    ValueError if an image cannot be read or does not suit the feature space, or a user's features are not repeatable.
     """
 
     def make() -> TensorsAndFacts:
@@ -153,7 +144,6 @@ def compute_features(
 
 
 def _digest(values: NDArray[np.generic]) -> int:
-    """Eight bytes of a hash."""
     return int.from_bytes(hashlib.blake2b(values.tobytes(), digest_size=8).digest(), signed=True)
 
 
@@ -195,10 +185,9 @@ def prefetch(work: Callable[[X], Y], items: Sequence[X], most: int = 4) -> Itera
 
 
 def prepare_pixels(pixels: Tensor, features: str, images: ImageSet) -> Tensor:
-    """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, all others with three channels.
+    """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, others three channels if they are given.
 
-    Features of the user's see images that nobody brought as they are. ValueError for coloured or oblong images if it is
-    `digits`.
+    ValueError for coloured or oblong images if it is `digits`.
     """
     if features != "digits":
         return pixels.expand(-1, 3, -1, -1) if images.given else pixels

@@ -92,27 +92,23 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class Options(ResultOptions, RunOptions, ClusterOptions):
-    """All options above, and the names of all options that were typed, also of the study's.
+    """All options above. ValueError for options that do not go together, or a value outside its range."""
 
-    Relative paths start at `home`, the working folder of the command, even if a user's code later changes that.
-    ValueError for options that do not go together, or a value outside its range.
-    """
-
-    given: frozenset[str] = frozenset()
-    home: Path = field(default_factory=Path.cwd)
+    given: frozenset[str] = frozenset()  # names of the options that were typed, also of the study's
+    home: Path = field(default_factory=Path.cwd)  # at which relative paths start, whatever a user's code does later
 
     def __post_init__(self) -> None:
         check_fields(self)
         for name in ("out", "data_root", "store"):
             if (path := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _absolute(name, str(path), self.home))
+                if re.match(r"\w+:/", str(path)):  # Path makes one slash of two
+                    raise ValueError(f"{name}={str(path)!r}: it must be a folder; copy one that lies elsewhere")
+                object.__setattr__(self, name, self.home / Path(path).expanduser())
         for first, second in (("workers", "ray_address"), ("compile", "no_compile")):
             if getattr(self, first) and getattr(self, second):
                 raise ValueError(f"{first}, {second}: give one of them")
         if self.workers is not None:
             check_range("workers", self.workers, 1)
-        if self.gpus_per_run is not None and not self.gpus_per_run > 0:
-            raise ValueError(f"gpus_per_run={self.gpus_per_run}: it must be above 0")
         if self.gpus_per_run is not None and self.ray_address is None:
             raise ValueError(f"gpus_per_run={self.gpus_per_run}: it needs --ray-address")
 
@@ -134,15 +130,8 @@ class Options(ResultOptions, RunOptions, ClusterOptions):
         return usual if self.precision == "auto" else self.precision
 
     def directory(self, name: str) -> Path:
-        """The result folder of experiment `name`."""
         return self.out or self.home / "runs" / f"{name}-{self.preset}"
 
     def relative(self, path: Path | str) -> str:
         """A path as the terminal shows it: relative, if it lies in the working folder of the command."""
         return str(path).removeprefix(f"{self.home}{os.sep}")
-
-
-def _absolute(name: str, path: str, home: Path) -> Path:
-    if re.match(r"\w+:/", path):  # Path makes one slash of two
-        raise ValueError(f"{name}={path!r}: it must be a folder; copy one that lies elsewhere")
-    return home / Path(path).expanduser()

@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from experiments.run.identity import identity, uses_user_code
 from experiments.run.machine import Machine
 from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrained, Trained, data_of
 from experiments.run.options import Options
-from experiments.run.result_folder import is_formula
 from experiments.run.runs import OTHER, VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import Notify, Study
@@ -74,7 +73,7 @@ class Planner:
     def plan(self, settings: Iterable[Setting], earlier: Sequence[Run] = ()) -> list[Run]:
         """The runs of some settings, network by network. `earlier`: runs of the study that are planned already.
 
-        ValueError for settings, or options of the study, that do not suit each other or their data.
+        ValueError for settings or options that do not suit each other or their data.
         """
         settings, study, runs, most = list(settings), self.study, list[Run](), self.reference.n // 3
         _check_settings([*dict.fromkeys(run.setting for run in earlier), *settings])
@@ -148,8 +147,6 @@ def _network_of(setting: Setting, network: Network, seed: int) -> Network:
         if training or setting.retrained:
             raise ValueError(f"training={dict(training)} of {label!r}: --network brings a trained network")
         return network
-    if unknown := sorted(map(str, training.keys() - {part.name for part in fields(Trained)})):
-        raise ValueError(f"training of {label!r}: Trained has no {', '.join(unknown)}")
     if fixed := sorted({"data", "machine", "seed"} & training.keys()):
         why = "all settings of a study share it; use --data, --seeds and the other options"
         raise ValueError(f"training={fixed[0]!r} of {label!r}: {why}")
@@ -180,25 +177,14 @@ def check_options(study: Study, options: Options, out: Path) -> None:
     """Raises ValueError for options that do not suit the network, or a result folder among the images."""
     if not study.trains and (typed := sorted(options.given & {*study.of_training})):
         raise ValueError(f"{', '.join(typed)}: only for training; remove it, or --network")
-    if options.machine().device == "mps" and (study.network == "exact" or (study.trains and study.recipe == "fast")):
-        why = "it has no float64, which --recipe fast and --network exact need"
-        raise ValueError(f"device='mps': {why}; use --recipe plain, or --device cpu")
     images = parse(study.data)
     if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
         raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")
 
 
 def _check_settings(settings: Sequence[Setting]) -> None:
-    """Raises ValueError for settings that cannot be told apart, or whose texts cannot be printed in a line."""
-    for number, setting in enumerate(settings, start=1):
-        if not isinstance(setting, Setting):
-            raise ValueError(f"settings(): number {number} is {setting!r}; it must be a Setting")
-        for name in ("label", "section"):
-            text = getattr(setting, name)
-            if not (text.strip() and text.isprintable()):
-                raise ValueError(f"{name}={text!r}: it must be a text that can be printed in a line")
-            if is_formula(text):
-                raise ValueError(f"{name}={text!r}: a spreadsheet would calculate it; begin it with another character")
+    """Raises ValueError for settings that cannot be told apart, or a control that repeats the noise of its setting."""
+    for setting in settings:
         if setting.section == CONTROL and not (setting.draw or setting.retrained):
             where = f"section={setting.section!r} of {setting.label!r}"
             raise ValueError(f"{where}: the A/A control of a setting is called so")
@@ -208,11 +194,9 @@ def _check_settings(settings: Sequence[Setting]) -> None:
 
 
 def _check_runs(runs: Iterable[Run]) -> None:
-    """Raises ValueError for runs that have no identity, whose cost is no number, or whose ladder is none of its own."""
+    """Raises ValueError for runs that have no identity, or a user's ladder that is none."""
     for run in runs:
         identity(run.scored)
-        if not run.impossible and type(run.nfe) is not int:
-            raise ValueError(f"planned_nfe of {run.setting.label} is {run.nfe!r}; it must be a whole number")
     for ladder in dict.fromkeys(run.setting.ladder for run in runs if not run.impossible):
         if not uses_user_code(ladder):
             continue

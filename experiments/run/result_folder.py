@@ -1,6 +1,6 @@
-"""The result folder: tables as CSV, run.json, images, and the report on them. Reports read nothing else.
+"""The result folder: tables as CSV, run.json, images, and the report on them; what the terminal shows of it.
 
-This is the one module of experiments/ that knows reports/: which tables a page reads, and how it is written.
+This is the one module of experiments/ that knows how reports/ writes a page.
 """
 
 import csv
@@ -11,13 +11,18 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from rich import box
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 
 from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, POWER
 from experiments.entrypoint import program_name
@@ -33,6 +38,7 @@ MARK = ".sigmabench"  # an empty file that marks a result folder, so that its re
 SINGLE = ("run.json", "settings.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
+WORKS = "Everything works. This test run is too small to show anything else."
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 
@@ -71,28 +77,24 @@ def existing_results(folder: Path) -> list[Path]:
     return files
 
 
-def remove_results(folder: Path) -> None:
-    """Removes what an earlier run left there, so that a report never mixes two runs."""
+def write_tables(
+    folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Mapping[str, Image.Image] | None = None
+) -> None:
+    """Replaces the results of an earlier run by tables, rows by the name of their file, and pictures by name.
+
+    Values are not rounded; missing values are empty.
+    """
     for path in existing_results(folder):
         path.unlink()
-
-
-def empty_logs(folder: Path) -> Path:
-    """The folder of the tracebacks of runs that fail, made empty."""
-    logs = folder / "logs"
-    logs.mkdir(exist_ok=True)
-    for path in logs.glob("*.log"):
-        path.unlink()
-    return logs
-
-
-def write_tables(folder: Path, tables: Mapping[str, Iterable[Row]], pictures: Mapping[str, Image.Image]) -> None:
-    """Writes the tables, rows by the name of their file, and the pictures, by name."""
     for name, rows in tables.items():
-        write_rows(folder / name, rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, written(TABLES[name]), lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(folder / name, text.getvalue())
     if pictures:
         (folder / "images").mkdir(exist_ok=True)
-    for name, picture in pictures.items():
+    for name, picture in (pictures or {}).items():
         picture.save(folder / "images" / f"{name}.png", optimize=True)
 
 
@@ -106,32 +108,7 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
     return write_report(folder)
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Writes rows as CSV, with the columns of its table. Values are not rounded; missing values are empty.
-
-    A text that a spreadsheet would take for a formula, such as a file's name, gets a quote before it.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, written(TABLES[path.name]), lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: f"'{value}" if is_formula(value) else value for name, value in row.items()})
-    write_text(path, text.getvalue())
-
-
-def is_formula(value: object) -> bool:
-    """Whether a value of a CSV file is a text, and no number, that a spreadsheet would calculate."""
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@")):
-        return False
-    try:
-        float(value)
-    except ValueError:
-        return True
-    return False
-
-
 def command() -> str:
-    """The command line of this process."""
     return shlex.join([*program_name().split(), *sys.argv[1:]])
 
 
@@ -150,3 +127,50 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def print_page(page: Page, report: Path, place: str, smoke: bool, console: Console) -> None:
+    """Prints the first screen of a page: a panel on a terminal, plain lines elsewhere.
+
+    `report` is the path of its report.html, `place` how it is shown. After a `smoke` run it says first that all works.
+    """
+    if console.is_terminal:
+        link = Text(place, f"bold link {report.absolute().as_uri()}")
+        console.print(_panel(page, smoke, link), soft_wrap=False)
+        return
+    for line in ([WORKS] if smoke else []) + page.text:
+        console.print(line)
+    console.print(f"report: {place}", style="bold")
+
+
+def print_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Console) -> None:
+    """Prints what failed, one line per setting and message, with the log that has the traceback, and what to do."""
+    failed: dict[tuple[str, str], dict[str, None]] = {}  # (section and setting, message) -> runs
+    for row in rows:
+        if row["status"] == "failed":
+            failed.setdefault((f"{row['section']}: {row['setting']}", row["error"]), {})[row["run_id"]] = None
+    for (name, message), runs in failed.items():
+        count = f" ({len(runs)} runs)" if len(runs) > 1 else ""
+        log = logs / f"{next(iter(runs))}.log"
+        traceback = f"; traceback: {log}" if log.is_file() else ""
+        console.print(Text(f"failed: {name}{count}: {message}{traceback}", "red"))
+    if failed:
+        text = "to do: repair the cause, then give the same command again; what is finished is not computed again"
+        console.print(Text(text, "bold"))
+
+
+def _panel(page: Page, smoke: bool, link: Text) -> Panel:
+    key_figures = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    for style in ("", "bold", ""):
+        key_figures.add_column(justify="right" if style else "left", style=style)
+    for figure in page.key_figures:
+        key_figures.add_row(Text(figure.label), Text(figure.value), Text("; ".join(figure.notes)))
+    warn = page.failed and not smoke
+    lead = (f"{page.lead} " if page.lead else "", "bold white on red" if warn else "bold green")
+    lines = [Text(WORKS, "bold green")] if smoke else []
+    lines += [Text.assemble(lead, (page.verdict, "bold"))]
+    lines += [Text(page.also)] if page.also else []
+    lines += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
+    body = Group(*lines, key_figures, Text.assemble("report: ", link, overflow="fold"))
+    border = "red" if warn else "blue"
+    return Panel(body, title=Text(page.question), title_align="left", border_style=border, padding=(1, 2))

@@ -1,8 +1,6 @@
 """The loop that makes what runs need: in this process or in N processes; as Ray tasks in ray_runner.py.
 
-There is no graph and no queue, only the cache. A stage makes the files that it needs; a loop that meets a file which
-another process makes takes the next run and comes back. A killed worker takes nothing with it but its work of that
-moment.
+A loop that meets a file which another process makes takes the next run and comes back.
 """
 
 import logging
@@ -50,32 +48,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExecutionResult:
-    """How the work on runs ended. The scores of all others are in the cache, unless it was interrupted, or out of time.
-
-    `evaluations`: network evaluations of the files that were made, a training image counted as `TRAIN_COST`.
-    """
+    """How the work on runs ended. The scores of all others are made, unless it was interrupted, or out of time."""
 
     failed: Failed
     interrupted: bool = False
-    evaluations: float = 0.0
+    evaluations: float = 0.0  # of the network, for the files that were made; a training image counts `TRAIN_COST`
 
 
 @dataclass
 class Runner:
-    """Runs the loop where the options say, and shows how far it is.
-
-    Args:
-        cluster: makes the scores elsewhere, see ray_runner.py.
-        logs: a folder for the tracebacks of runs that fail.
-        checked: networks and samplers whose samples were checked.
-    """
+    """Runs the loop where the options say, and shows how far it is."""
 
     cache: Cache
     console: Terminal
     workers: int = 1
-    cluster: Cluster | None = None
-    logs: Path | None = None
-    checked: set[Any] = field(default_factory=set)
+    cluster: Cluster | None = None  # makes the scores elsewhere, see ray_runner.py
+    logs: Path | None = None  # a folder for the tracebacks of runs that fail
+    checked: set[Any] = field(default_factory=set)  # networks and samplers whose samples were checked
 
     def run(self, runs: Sequence[Run], until: float = math.inf, on_network: OnNetwork | None = None) -> ExecutionResult:
         """Makes the scores of all runs; none is begun after the time `until`. Stored samples are spot-checked first.
@@ -134,10 +123,7 @@ def work(
     runs: Sequence[Run], cache: Cache, advance: Advance, show: Callable[[str], None] = lambda text: None, *,
     stage: Stage = stages.score, until: float = math.inf, logs: Path | None = None,
 ) -> Failed:  # fmt: skip
-    """Makes the scores of all runs, or another stage. A failure is the failure of a run; the others go on.
-
-    KeyboardInterrupt and CacheError, such as a full disk, end it; what is finished is kept.
-    """
+    """Makes the scores of all runs, or another stage. KeyboardInterrupt and CacheError, as of a full disk, end it."""
     todo, failed, waited = deque({run.score_id: run for run in runs if not run.impossible}.values()), Failed(), 0
     while todo and time.time() < until:
         run = todo.popleft()
@@ -172,21 +158,19 @@ def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
 
 
 def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
-    """Makes the missing files of real images, which every score needs. A failure is met again by the runs."""
-    for config in dict.fromkeys(run.reference for run in runs if not run.impossible):
-        done = list[float]()
+    """Makes the missing file of real images, which every score needs. A failure is met again by the runs."""
+    config, done = runs[0].reference, list[float]()
 
-        def after_batch(n: float, done: list[float] = done, total: int = config.n) -> None:
-            done.append(n)
-            show(f"{sum(done):,.0f} of {total:,} real images")
+    def after_batch(n: float) -> None:
+        done.append(n)
+        show(f"{sum(done):,.0f} of {config.n:,} real images")
 
-        if not cache.has("references", config):
-            with suppress(Exception):
-                stages.reference(config, cache, after_batch)
+    if not cache.has("references", config):
+        with suppress(Exception):
+            stages.reference(config, cache, after_batch)
 
 
 def error_line(error: BaseException) -> str:
-    """Why something failed, in one line."""
     return str(error) if isinstance(error, ValueError) else format_error(error)
 
 
@@ -312,7 +296,6 @@ def _trained_together(runs: Sequence[Run], cache: Cache) -> int:
 
 
 def needed_files(runs: Sequence[Run], cache: Cache) -> Files:
-    """The files that runs need."""
     out: dict[str, dict[Path, float]] = {kind: {} for kind in ("networks", "references", "samples", "scores")}
     for run in (run for run in runs if not run.impossible):
         out["references"][cache.path("references", run.reference)] = 0.0
@@ -324,7 +307,6 @@ def needed_files(runs: Sequence[Run], cache: Cache) -> Files:
 
 
 def missing_files(runs: Sequence[Run], cache: Cache) -> Files:
-    """The files that runs need and that are not there."""
     needed = needed_files(runs, cache)
     return {kind: {path: n for path, n in paths.items() if not cache.exists(path)} for kind, paths in needed.items()}
 

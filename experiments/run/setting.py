@@ -14,10 +14,9 @@ from experiments.user import parsing
 
 @dataclass(frozen=True)
 class Ladder:
-    """The n_steps + 1 levels of a named schedule (see schedules.SCHEDULES).
+    """The n_steps + 1 levels of a named schedule, from sigma_max to sigma_min; those in OWN_ENDS set both.
 
-    The first is sigma_max, the last sigma_min. Schedules in OWN_ENDS set both themselves. ValueError for an unknown
-    schedule, or an argument that does not suit it.
+    ValueError for an unknown schedule, or an argument that does not suit it.
     """
 
     schedule: str = field(default="geometric", metadata=registered(SCHEDULES))
@@ -42,10 +41,7 @@ class Ladder:
         return rule(self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options))
 
     def within(self, budget: int, sampler: Sampler) -> "Ladder":
-        """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations; itself if none.
-
-        A run on that then says why it is impossible.
-        """
+        """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations, else itself."""
         for n_steps in range(budget, 0, -1):
             try:
                 shorter = replace(self, n_steps=n_steps)
@@ -61,10 +57,7 @@ def read_ladder(
 ) -> tuple[Ladder, bool]:
     """The ladder that a text names, such as "karras(rho=5, sigma_max=20, end=0)", and whether a last step goes to 0.
 
-    Args:
-        n_steps: without the step to 0.
-        data_std: as in `parsing.parse_noise`, whose errors are the same.
-        sigma_max, sigma_min: unless the text has them.
+    `n_steps` is without that step; the text may have other ends. `data_std` and errors: as in `parsing.parse_noise`.
     """
     name, options = parsing.parse_schedule(text, data_std)
     final = options.pop("end", None) is not None
@@ -88,7 +81,6 @@ class AlphaBetaLadder:
 
     @property
     def sampler(self) -> AlphaBeta:
-        """The sampler whose steps give these levels."""
         return AlphaBeta(self.alpha, self.beta)
 
     def sigmas(self) -> tuple[float, ...]:
@@ -125,18 +117,14 @@ class Setting:
     impossible: str = field(default="", metadata=NOT_IDENTITY)
 
     def __new__(cls, *values: Any, **named: Any) -> "Setting":
-        if old := next((name for name in ("group", "mode") if name in named), None):
-            raise ValueError(f"Setting({old}=...): it is called section now")
+        if old := {"group", "mode"} & named.keys():
+            raise ValueError(f"Setting({min(old)}=...): it is called section now")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
         check_fields(self)
         if not isinstance(self.sampler, Sampler):
             raise ValueError(f"sampler={self.sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
-        if not (hasattr(self.ladder, "name") and callable(getattr(self.ladder, "sigmas", None))):
-            raise ValueError(f"ladder={self.ladder!r}: it must be one such as Ladder(n_steps=16)")
-        if not isinstance(self.training, Mapping):
-            raise ValueError(f"training={self.training!r}: it must be a dict, such as {{'lr': 1e-3}}")
         object.__setattr__(self, "training", dict(self.training))  # which settings() may change for its next setting
         check_range("draw", self.draw, 0)
         for name in ("budget", "n", "networks"):

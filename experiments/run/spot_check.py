@@ -1,8 +1,6 @@
-"""The spot check: once per command, 8 to 16 stored samples of each network and sampler are drawn again.
+"""The spot check: once per command, 8 to 16 stored samples of each network and sampler are drawn again, and a score.
 
-An identity cannot foresee all that changes a result: a table that a user's code reads, a version of a library. The
-score of one of these runs is computed again too. A difference is an error: only the user knows whether the old results
-or the new code are wrong.
+A difference is an error: only the user knows whether the old results or the new code are wrong.
 """
 
 import random
@@ -55,9 +53,10 @@ def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
 
 def check_score(run: Run, cache: Cache) -> None:
     """Raises StaleError if the distances of a run, measured again from its stored samples, differ from the stored."""
-    files = cache.read("samples", run), cache.read("references", run.reference), cache.read("scores", run.scored)
-    samples, real, stored = files
-    if samples is None or real is None or stored is None:
+    if (stored := cache.read("scores", run.scored)) is None:
+        return
+    samples, real = cache.read("samples", run), cache.read("references", run.reference)
+    if samples is None or real is None:
         return
     _, facts = measure(run, samples, real)
     for name in METRICS:

@@ -4,12 +4,12 @@ samples/     what the network decodes: `samples` uint8 (n, C, H, W) or floats (n
 references/  features of real images, sums of their kernels, their texture
 scores/      each distance with what every image adds to it; precision, recall, grain
 floors/      the score of real images against the others
+curves/      a network's squared error as a function of sigma, on images that its training did not see
 """
 
 import logging
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from diffusion_core.data.dataset import Images, Values
-from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import Model
 from diffusion_core.samplers import sample as draw_with
 from diffusion_core.samplers.sampling import bind_index
+from diffusion_core.samplers.seeded_noise import block_seed
+from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 from experiments.console import ProgressCallback, silent
 from experiments.distances.distance import Distance, pack_distances, unpack_distances
@@ -28,14 +30,20 @@ from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.reference import FixedReference, ReferenceSet, precision_recall
 from experiments.distances.texture import RealTexture
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
+from experiments.run.compare import Row
+from experiments.run.identity import identity
 from experiments.run.image_features import FeatureSpace, ImageSet, compute_features
 from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
-from experiments.run.networks import Advance, Pretrained, data_of
+from experiments.run.networks import Advance, Network, Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.user.imports import user_code_errors
 from experiments.user.network_io import check_decoded, check_size
 
 REPEATS = 20  # of the floor
+SIGMA_RANGE = (100.0, 0.01)  # data standard deviations
+LEVELS = geometric(24, *SIGMA_RANGE)
+DENSITY_LEVELS = geometric(200, *SIGMA_RANGE)
+MAX_IMAGES, AT_ONCE = 1024, 256
 log = logging.getLogger(__name__)
 
 
@@ -123,11 +131,7 @@ def ready(loaded: Model, run: Run, batch_size: int) -> Model:
 
 @lru_cache(maxsize=4)
 def _compiled(model: Model, batch_size: int, machine: Machine) -> Model:
-    if not machine.compiled:
-        return model
-    if not can_compile(machine.device):
-        raise ValueError(f"compiled=True: there is no compiler for {machine.device} on this machine; install g++")
-    return Compiled(model, batch_size)
+    return Compiled(model, batch_size) if machine.compiled else model
 
 
 @lru_cache(maxsize=8)
@@ -152,15 +156,6 @@ def decode(run: Run, x: Tensor) -> Tensor:
 # --- real images ---
 
 
-@dataclass(frozen=True)
-class RealImages:
-    """The real images of a reference: their features, classes and texture."""
-
-    real: ReferenceSet
-    labels: Tensor
-    texture: RealTexture | None  # None for points
-
-
 def reference(config: Reference, cache: Cache, after_batch: ProgressCallback = silent) -> Artifact:
     """The file of real images. `after_batch`: of features, with its number of images."""
     return cache.cached("references", config, lambda: _make_reference(config, after_batch))
@@ -169,8 +164,6 @@ def reference(config: Reference, cache: Cache, after_batch: ProgressCallback = s
 def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallback = silent) -> Tensor:
     """Features float32 (n, d) of images uint8 (n, C, H, W). Floats (n, d) are their own."""
     data = data_of(config.data)
-    if samples.is_floating_point() != (config.features == VALUES):
-        raise ValueError(f"features={config.features!r}: floats need {VALUES!r}, images a feature space of images")
     if samples.is_floating_point():
         if not isinstance(data, Values):
             return samples.float()
@@ -213,20 +206,20 @@ def _make_reference(config: Reference, after_batch: ProgressCallback) -> Tensors
 
 
 @lru_cache(maxsize=2)
-def load_reference(file: Artifact) -> RealImages:
-    """The real images in a file."""
+def load_reference(file: Artifact) -> tuple[ReferenceSet, RealTexture | None]:
+    """The real images in a file, and their texture; None for points."""
     tensors = file.tensors
     names = [name.removeprefix("sums.") for name in tensors if name.startswith("sums.")]
     sums = {name: Sums(tensors[f"sums.{name}"].numpy(), float(tensors[f"total.{name}"])) for name in names}
     real = ReferenceSet(tensors["features"].double().numpy(), float(tensors["width"]), sums)
     parts = [tensors[name].numpy() for part in ("mean", "spread") if (name := f"texture.{part}") in tensors]
-    return RealImages(real, tensors["labels"], RealTexture(*parts) if parts else None)
+    return real, RealTexture(*parts) if parts else None
 
 
 @lru_cache(maxsize=4)
 def _without(file: Artifact, n: int) -> FixedReference:
     """The real images that n samples are compared with."""
-    real = load_reference(file).real
+    real, _ = load_reference(file)
     return real.without(real.aside(n, draw=0))
 
 
@@ -246,8 +239,6 @@ def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     features32 = features_of(config, decoded)
     pin_scores()
     features, against = features32.double().numpy(), _without(real, run.n)
-    if features.shape[1] != against.features.shape[1]:
-        raise ValueError(f"samples have {features.shape[1]} features, real images {against.features.shape[1]}")
     distances = against.distances(features)
     if wrong := [f"{name}={one.value}" for name, one in distances.items() if not math.isfinite(one.value)]:
         raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
@@ -255,7 +246,7 @@ def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     facts: dict[str, Any] = {name: one.value for name, one in distances.items()}
     facts |= {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
     facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features)}
-    if (texture := load_reference(real).texture) is not None:
+    if (texture := load_reference(real)[1]) is not None:
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
         facts |= {"grain": texture.grain(decoded, left), "grain_se": texture.grain_spread(run.n, left)}
     return pack_distances(distances), facts
@@ -266,7 +257,7 @@ def floor(config: Reference, n: int, cache: Cache) -> dict[str, Tensor]:
 
     def make() -> TensorsAndFacts:
         pin_scores()
-        scores = load_reference(reference(config, cache)).real.floor(n, range(1, REPEATS + 1))
+        scores = load_reference(reference(config, cache))[0].floor(n, range(1, REPEATS + 1))
         return {name: torch.from_numpy(values) for name, values in scores.items()}, {}
 
     return cache.cached("floors", (config, n, REPEATS), make).tensors
@@ -282,3 +273,63 @@ def autoencoder_distances(network: Pretrained, config: Reference, n: int, cache:
         return pack_distances(_without(reference(config, cache), n).distances(features.double().numpy())), {}
 
     return unpack_distances(cache.cached("floors", (network, config, n), make).tensors)
+
+
+# --- held-out errors ---
+
+
+def error_rows(network: Trained, cache: Cache, sigmas: tuple[float, ...] = LEVELS) -> list[Row]:
+    """Rows sigma, relative_error, se, n_images on the images that training held out, from the cache or measured now.
+
+    relative_error is the mean of (1 + sigma^2) |eps - noise|^2 per pixel: the squared error of eps over the error
+    of the best denoiser that knows only the variance of the data. So 1 means that nothing else was learnt. se is
+    the standard error of relative_error over images. ValueError if the network held out fewer than two images.
+    """
+    if network.held_out < 2:
+        raise ValueError(f"held_out={network.held_out}: an error curve needs images that training did not see")
+    weights = network.artifact(cache, lambda evaluations: None)
+
+    def make() -> TensorsAndFacts:
+        network.machine.pin()
+        model = network.load(weights)
+        return {"errors": torch.stack([_errors(network, model, *level) for level in enumerate(sigmas)])}, {}
+
+    return [
+        {"sigma": sigma, "relative_error": errors.mean().item(), "n_images": len(errors)}
+        | {"se": (errors.std() / len(errors) ** 0.5).item()}
+        for sigma, errors in zip(sigmas, cache.cached("curves", (network, sigmas), make).tensors["errors"], strict=True)
+    ]
+
+
+@torch.no_grad()
+def _errors(network: Trained, model: Model, index: int, sigma: float) -> Tensor:
+    """Relative errors (n,) at one level, with one draw of noise per image, the same for all networks."""
+    images, device, errors = data_of(network.data), network.machine.device, list[Tensor]()
+    x0 = images.standardised()[images.n_training(network.held_out) :][:MAX_IMAGES]
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(block_seed(0, index)))
+    for clean, unit in zip(x0.split(AT_ONCE), noise.split(AT_ONCE), strict=True):
+        clean, unit = clean.to(device), unit.to(device)
+        with computing_in(network.machine.precision, device):
+            eps = model(clean + sigma * unit, clean.new_full((len(clean),), sigma))
+        errors.append((eps.float() - unit).square().flatten(1).mean(dim=1).cpu())
+    return torch.cat(errors).double() * (1 + sigma**2)
+
+
+def curve_rows(networks: Iterable[Network], cache: Cache) -> list[Row]:
+    """Rows of curves.csv."""
+    rows = list[Row]()
+    for network in (network for network in networks if isinstance(network, Trained)):
+        shared: Row = {"model_id": identity(network), "train_noise": network.noise.name, "train_seed": network.seed}
+        shared |= {name: getattr(network, name) for name in ("weighting", "parameterisation", "images_seen")}
+        rows += [shared | point for point in error_rows(network, cache)]
+    return rows
+
+
+def density_rows(networks: Iterable[Network]) -> list[Row]:
+    """Rows of densities.csv: the noise distributions of training, as densities of ln sigma."""
+    log_sigmas = torch.tensor(DENSITY_LEVELS, dtype=torch.float64).log()
+    return [
+        {"train_noise": noise.name, "sigma": sigma, "density": value}
+        for noise in dict.fromkeys(network.noise for network in networks if isinstance(network, Trained))
+        for sigma, value in zip(DENSITY_LEVELS, noise.log_density(log_sigmas).exp().tolist(), strict=True)
+    ]

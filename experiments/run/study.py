@@ -1,14 +1,6 @@
-"""A question: what is compared, and how.
+"""A question: what is compared, and how; see sweep.py for an example. It imports no torch: --help appears at once.
 
-    @dataclass(frozen=True)
-    class Mine(Study):
-        question = "Does karras beat geometric?"
-        def settings(self):
-            for schedule in ("geometric", "karras"):
-                yield Setting(schedule, Ladder(schedule, n_steps=16), Euler(0.0))
-
-Its fields are the options of the question, their docstrings the help, and their values in a preset the defaults. The
-experiments that ship are such classes. This module imports no torch, so that --help appears at once.
+Its fields are the options of the question, their docstrings the help, and their values in a preset the defaults.
 """
 
 import math
@@ -43,15 +35,6 @@ HiddenOption = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
-
-
-def check_list(name: str, values: Sequence[Any]) -> None:
-    """Raises ValueError for a number that is not finite, or two values that look the same in a table."""
-    labels = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
-    if bad := [item for item in values if isinstance(item, float) and not math.isfinite(item)]:
-        raise ValueError(f"{name}={bad[0]}: it must be finite")
-    if twice := next((label for label in labels if labels.count(label) > 1), None):
-        raise ValueError(f"{name}: {twice} is given twice, or differs too little to be told apart in a table")
 
 
 @dataclass(frozen=True)
@@ -108,8 +91,10 @@ class Study:
         for name, low, high in (("seeds", 1, 1_000), ("n_samples", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
             check_range(name, getattr(self, name), low, high)
         for part in fields(self):
-            if isinstance(value := getattr(self, part.name), tuple):
-                check_list(part.name, value)
+            values = value if isinstance(value := getattr(self, part.name), tuple) else ()
+            labels = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
+            if twice := [label for label in labels if labels.count(label) > 1]:
+                raise ValueError(f"{part.name}: {twice[0]} is given twice, or differs too little to be told apart")
 
     def settings(self) -> Iterator[Setting]:
         """What is compared."""
@@ -166,11 +151,12 @@ class Study:
 
     @cached_property
     def data_std(self) -> float:
-        """The standard deviation of the data on the scale of the network's adapter, else in [-1, 1]; for vp and ddpm.
-
-        The former to six significant digits, all of which names of ladders show; the latter to four decimals.
-        """
+        """Standard deviation of the data on the scale of the network's adapter, else in [-1, 1], for vp and ddpm."""
+        from diffusion_core.data.dataset import Images
         from diffusion_core.data.load import resolve
-        from experiments.run.networks import data_std
+        from experiments.run.networks import adapter_of, data_of
 
-        return data_std(self.network, resolve(self.data), self.label)
+        data = resolve(self.data)
+        if (adapter := adapter_of(self.network, data, self.label)) is not None:
+            return float(f"{adapter.scale:.6g}")
+        return round(data_of(data).std / 127.5, 4) if isinstance(data_of(data), Images) else 1.0

@@ -19,7 +19,7 @@ from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import Pretrained, data_of
 from experiments.run.runs import VALUES, Run
-from reports.schema import METRICS, TABLES
+from reports.schema import METRICS
 
 Tables = Mapping[str, Sequence[Row]]  # rows by the name of their file
 BELOW = 4  # standard errors, by which chance brings no MMD below 0
@@ -27,8 +27,6 @@ BELOW = 4  # standard errors, by which chance brings no MMD below 0
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of a run that was made."""
-
     score: Artifact
     samples: Artifact
     network: Artifact | None
@@ -36,26 +34,26 @@ class RunFiles:
 
 @dataclass(frozen=True)
 class RunResults:
-    """What the runs of a study gave. A run that was not made has no files; one that failed has a row.
-
-    `failed`: why, by score_id.
-    """
+    """What the runs of a study gave. A run that was not made has no files; one that failed has a row."""
 
     page: str
     runs: Sequence[Run]
     files: Mapping[Run, RunFiles]
     rows: Mapping[Run, Row]
     cache: Cache
-    failed: Mapping[str, str]
+    failed: Mapping[str, str]  # why, by score_id
 
     @classmethod
     def of(cls, page: str, runs: Sequence[Run], cache: Cache, failed: Mapping[str, str]) -> "RunResults":
-        """What is in the cache of some runs. `failed` says by score_id why some are not."""
+        """What is in the cache of some runs."""
         pin_scores()
         files, rows = dict[Run, RunFiles](), dict[Run, Row]()
         for run in runs:
-            if not run.impossible and run.score_id not in failed and (stored := _read_files(run, cache)):
-                files[run] = stored
+            if not run.impossible and run.score_id not in failed:
+                score, samples = cache.read("scores", run.scored), cache.read("samples", run)
+                if score and samples:
+                    network = cache.read("networks", run.network) if run.network.cost else None
+                    files[run] = RunFiles(score, samples, network)
             row = {"experiment": page, "status": "ok"} | run.row()
             if run in files:
                 parts = (files[run].network, files[run].samples, files[run].score)
@@ -137,9 +135,6 @@ class RunResults:
 
 def tabulate(results: RunResults, comparisons: Sequence[Comparison], extra: Tables) -> Tables:
     """The tables of a study's runs, with what its `compare` and `extra_tables` gave."""
-    if others := [one for one in comparisons if not isinstance(one, Comparison)]:
-        known = "Contrast(kind, a, b), Interaction(a, b) or BestSet(sides)"
-        raise ValueError(f"compare(): {others[0]!r:.80}: it must yield {known}")
     comparisons = comparable(comparisons)
     judge = Judge.of(comparisons, results.floors)
     tables = {
@@ -149,17 +144,7 @@ def tabulate(results: RunResults, comparisons: Sequence[Comparison], extra: Tabl
     }
     if any(isinstance(one, BestSet) for one in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, judge))
-    if wrong := [name for name in extra if name in tables or name not in TABLES]:
-        known = ", ".join(sorted(TABLES.keys() - tables.keys()))
-        raise ValueError(f"extra_tables(): {wrong[0]!r}: it may give {known}")
     return {**tables, **extra}
-
-
-def _read_files(run: Run, cache: Cache) -> RunFiles | None:
-    score, samples = cache.read("scores", run.scored), cache.read("samples", run)
-    if score is None or samples is None:
-        return None
-    return RunFiles(score, samples, cache.read("networks", run.network) if run.network.cost else None)
 
 
 def _pictures(files: Mapping[Run, RunFiles]) -> Iterator[tuple[str, Image.Image]]:

@@ -92,8 +92,7 @@ def main(options: Score) -> int:
     out = options.out.absolute()  # wherever code of the user's goes
     _check(options, out)
     from experiments.run.cache import Cache
-    from experiments.run.result_folder import existing_results, lock_folder
-    from experiments.run.summary import print_page
+    from experiments.run.result_folder import existing_results, lock_folder, print_page
     from experiments.scoring import compare, equivalence
 
     existing_results(options.out)  # raises ValueError if others wrote there
@@ -132,8 +131,6 @@ def _check(options: Score, out: Path) -> None:
     elif len(options.sets) != 2 or options.fail_if_worse:
         given = "fail_if_worse: it" if options.fail_if_worse else f"sets: {len(options.sets)}"
         raise ValueError(f"{given} does not suit --margin, which compares two sets, before and after")
-    if options.real == "none" and Path("none").exists():
-        raise ValueError("real='none': it means no real images, but there is a folder or file none; rename it")
     for source in (options.real, *options.sets):
         if (place := Path(source).expanduser()).is_dir() and out.resolve().is_relative_to(place.resolve()):
             raise ValueError(
@@ -143,14 +140,10 @@ def _check(options: Score, out: Path) -> None:
 
 def _weights(options: Score) -> str | dict[str, str] | None:
     """The option --feature-weights as `compare` takes it."""
-    files = dict[str, str]()
-    for text in options.feature_weights:
-        name, sign, file = text.partition("=")
-        if not sign or Path(text).is_file():
-            if len(options.feature_weights) > 1:
-                raise ValueError(f"feature_weights={text!r}: for which feature space? Write NAME={text}")
-            return text
-        if name in files or not file:
-            raise ValueError(f"feature_weights={text!r}: write NAME=FILE once for each feature space")
-        files[name] = file
+    given = options.feature_weights
+    if len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):
+        return given[0]
+    files = dict(text.partition("=")[::2] for text in given)
+    if len(files) < len(given) or not all(files.values()):
+        raise ValueError(f"feature_weights={' '.join(given)}: write NAME=FILE once for each feature space")
     return files or None

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from diffusion_core.data.load import random_order
@@ -20,6 +19,7 @@ from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, stored_features
+from experiments.run.machine import Machine
 from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
 from experiments.scoring.answer import Answer, pictures
@@ -54,12 +54,10 @@ def compare(
         features: a feature space, or several, of which the first decides; by default digits for MNIST, else natural.
         pairs: which images of two sets come from the same noise: "names", "order", "none" or "auto", see `pair`.
         feature_weights: the file of an extractor's weights, if not the usual one; for several spaces {space: file}.
-        device: "cpu", "cuda" or "auto".
         store: where features are kept for the next time.
-        groups: the prompt of each image, see `units`: prompts are then the units of all intervals.
+        groups: the prompt of each image, see `groups_of`: prompts are then the units of all intervals.
 
-    Raises:
-        ValueError: something cannot be read, or does not suit the rest. The message names it.
+    ValueError if something cannot be read, or does not suit the rest.
     """
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
@@ -98,7 +96,7 @@ def measured(  # noqa: PLR0913  # the options of the command
     if real.n < MIN_SAMPLES:
         raise ValueError(f"{real.name}: {real.n} real images; at least {MIN_SAMPLES} are needed")
     chosen = [random_order(real.n), *pairing.chosen]
-    where, (prompts, of_groups) = device_of(device), prompts_of(sets, pairing, groups)
+    where, (prompts, of_groups) = Machine.resolve(device).device, prompts_of(sets, pairing, groups)
     spaces, doubts = list[SpaceResult](), dict[str, None]()
     notes = dict.fromkeys([*filter(None, [pairing.note]), *of_groups])
     if left_out:
@@ -120,7 +118,6 @@ def measured(  # noqa: PLR0913  # the options of the command
 
 
 def answer(scores: Scores) -> Answer:
-    """What the command writes and prints."""
     first = scores.spaces[0]
     facts: Row = {"pairs": scores.pairs, "dimension": first.dimension, "warnings": list(scores.warnings)}
     drawn = {
@@ -145,7 +142,6 @@ def _limits(each: Mapping[str, Any]) -> dict[str, list[object]]:
 
 
 def question(scores: Scores) -> str:
-    """The question that is answered."""
     first, *others = (row["setting"] for row in scores.tables["table.csv"])
     if not others:
         return f"How close is {first} to the real images?"
@@ -159,15 +155,6 @@ def question(scores: Scores) -> str:
 def score(real: Source, images: Source, **options: Any) -> Scores:
     """How far is a set of images from real ones, next to the score of real images? Options as in `compare`."""
     return compare(real, images, **options)
-
-
-def device_of(device: str) -> str:
-    """The device to compute features on. ValueError if there is none of this name."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device={device!r}: PyTorch sees no CUDA device here; use cpu or auto")
-    if device not in ("auto", "cpu") and not device.startswith("cuda"):
-        raise ValueError(f"device={device!r}: it must be auto, cpu or cuda")
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tuple[list[Groups] | None, list[str]]:
@@ -192,19 +179,14 @@ def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> 
     if not features:
         real = inputs[0]
         return (default_features(real.data) if isinstance(real, ImageSet) else "natural",)
-    spaces = (features,) if isinstance(features, str) else tuple(features)
-    if len(set(spaces)) < len(spaces):
-        raise ValueError(f"features={features!r}: one of them is given twice")
-    return spaces
+    return (features,) if isinstance(features, str) else tuple(dict.fromkeys(features))
 
 
 def weights_of(spaces: Sequence[str], given: Weights) -> dict[str, Path | None]:
     """The weights file of each space, or None for the usual one. ValueError if it is not clear which one it is for."""
-    if given is not None and spaces == (GIVEN,):
-        raise ValueError(f"feature_weights={str(given)!r}: the features are given, so no network computes them")
     files = given if isinstance(given, Mapping) else {spaces[0]: given}
-    if given is not None and files is not given and len(spaces) > 1:
-        raise ValueError(f"feature_weights={str(given)!r}: for which feature space? Write {spaces[-1]}={given}")
+    if given is not None and (spaces == (GIVEN,) or (files is not given and len(spaces) > 1)):
+        raise ValueError(f"feature_weights={str(given)!r}: write NAME=FILE, for one of {', '.join(spaces)}")
     if unknown := [name for name in files if name not in spaces]:
         raise ValueError(f"feature_weights: {unknown[0]} is not among the feature spaces {', '.join(spaces)}")
     return {space: None if (file := files.get(space)) is None else Path(file) for space in spaces}

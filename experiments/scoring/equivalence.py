@@ -1,8 +1,7 @@
 """Are images after a change the same, in law, as before, up to a margin? `score REFERENCE before after --margin 0.02`.
 
-MMD between before and after decides (distances/equivalence.py). Beside it, what that could miss has a limit of its own:
-fine noise, copies, and class shares where classes are known. Each is a row of `CHECKS`, and all must hold. Images that
-fail together, such as those of one batch, are one unit: give batches as groups.
+MMD between before and after decides (distances/equivalence.py). What that could miss has limits of its own: each is a
+row of `CHECKS`, and all must hold.
 """
 
 import hashlib
@@ -28,6 +27,7 @@ from experiments.distances.intervals import LEVEL
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
+from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings
 from experiments.scoring.answer import Answer, pictures
 from experiments.scoring.groups import GroupsOf
@@ -62,7 +62,6 @@ class EquivalenceCheck:
         return f"  {self.check}: {self.value:.3g}, limit {self.limit:.3g}: {self.verdict}"
 
     def show(self, value: float) -> str:
-        """A value of it with its unit."""
         return f"{_percent(value)} %" if self.unit == "share" else f"{value:.2g} {self.unit}"
 
 
@@ -95,7 +94,6 @@ class Harmless:
 
     @property
     def decisive(self) -> EquivalenceCheck:
-        """The check that decided."""
         return next((check for check in self.checks if check.verdict == self.verdict), self.checks[0])
 
     @property
@@ -118,7 +116,6 @@ class Harmless:
 
     @property
     def sentence(self) -> str:
-        """The verdict with its reason."""
         return f"{self.verdict}: {self.reason}"
 
     def __str__(self) -> str:
@@ -134,7 +131,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     """Whether images after a change, such as of a faster sampler, are as good as those before, up to a margin.
 
     Args:
-        before, after: sets of images or features, as in `compare`.
+        before, after: sets of images or features. These, and the options that are not named here, are as in `compare`.
         margin: the share of images of which replacement may move a set as far as the change does. Default: 0.02 with at
             least 500 pairs, or 500 groups if there are any; else 0.03.
         groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
@@ -142,15 +139,17 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         reference: real images; the distances of both to them are then measured too. They do not decide.
         crops: number of crops of 64x64 pixels of each image that are compared too.
 
-    Raises:
-        ValueError: as in `compare`; the margin is no share; groups do not suit the images; both sets are one folder or
-            file; pairs are in another order.
+    ValueError as in `compare`; the margin is no share; both sets are one folder or file; pairs are in another order.
     """
-    _check_arguments(before, after, margin, crops)
+    if margin is not None and not 0 < margin < 1:
+        raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
+    places = [Path(given).expanduser().resolve() for given in (before, after) if isinstance(given, str | Path)]
+    if len(set(places)) < len(places):
+        raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
     store = store if isinstance(store, Cache) else Cache(Path(store))
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
-    inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), compare.device_of(device)
+    inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
     pairing = _paired(inputs, pairs, groups)
     n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
     of_sets, notes = compare.prompts_of(inputs, pairing, groups)
@@ -197,7 +196,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
 def assert_harmless(before: Source, after: Source, margin: float | None = None, **options: Any) -> None:
     """Raises AssertionError with what is wrong unless the change is harmless. For tests; arguments as `harmless`."""
     found = harmless(before, after, margin, **options)
-    if found.verdict != HARMLESS:  # no assert, which python -O leaves out
+    if found.verdict != HARMLESS:
         raise AssertionError(str(found))
 
 
@@ -226,9 +225,6 @@ def answer(found: Harmless) -> Answer:
     return Answer(NAME, question, tables, drawn, said, summary, found.notes, (), STATUS[found.verdict])
 
 
-# --- the two sets in one feature space ---
-
-
 @dataclass(frozen=True)
 class EquivalenceInputs:
     """Both sets in one feature space, image by image in the order of `pairing`; `prompts`: (n,) of each pair."""
@@ -246,8 +242,7 @@ class EquivalenceInputs:
         return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
 
     @cached_property
-    def features(self) -> tuple[Array, Array]:
-        """Float64 (n, d), before and after."""
+    def features(self) -> tuple[Array, Array]:  # float64 (n, d), before and after
         return _float64(self.described)
 
     @cached_property
@@ -269,7 +264,6 @@ class EquivalenceInputs:
         return compare_laws(*self.features, units)
 
     def check_order(self) -> None:
-        """ValueError if the pairs are in another order."""
         if in_another_order(*self.features, self.pairing.by != "none"):
             raise ValueError(
                 f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
@@ -278,9 +272,7 @@ class EquivalenceInputs:
             )
 
 
-# --- checks: each gives rows, or a sentence why there is none ---
-
-Rows = Iterator[EquivalenceCheck | str]
+Rows = Iterator[EquivalenceCheck | str]  # of a check: rows, or a sentence why there is none
 
 
 def _share(sets: EquivalenceInputs) -> Rows:
@@ -379,20 +371,6 @@ def cut_crops(images: Input, crops: int) -> ImageSet:
 
     content = hashlib.sha256(f"{crops} crops of {SIDE} of {images.content}".encode()).hexdigest()
     return ImageSet(images.name, images.n * crops, content, load)
-
-
-# --- arguments and words ---
-
-
-def _check_arguments(before: Source, after: Source, margin: float | None, crops: int) -> None:
-    if margin is not None and not 0 < margin < 1:
-        raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
-    if crops < 0:
-        raise ValueError(f"crops={crops}: it must be 0 or more")
-    if isinstance(before, str | Path) and isinstance(after, str | Path):
-        places = [Path(source).expanduser() for source in (before, after)]
-        if str(before) == str(after) or (all(map(Path.exists, places)) and places[0].samefile(places[1])):
-            raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
 
 
 def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf) -> Pairing:

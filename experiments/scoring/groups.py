@@ -1,11 +1,11 @@
 """Which images belong together, since they come from one prompt: then prompts are the units of all intervals."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import pandas as pd
 
 from experiments.distances.distance import renumber
 from experiments.distances.duplicates import Groups
@@ -19,11 +19,9 @@ GroupsOf = str | Path | Sequence[str | int] | None
 def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[Groups, str]:
     """The number of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
 
-    Args:
-        groups: "folder", the folder that an image lies in; a part of its name, "{prompt}-{seed}.png"; FILE.csv, or
-            FILE.csv:COLUMN, with a row for each image, by name or in their order; or a prompt for each image.
-
-    ValueError if an image has no prompt or two, or if all have the same.
+    `groups`: "folder", the folder that an image lies in; a part of its name, "{prompt}-{seed}.png"; FILE.csv, or
+    FILE.csv:COLUMN, with a row for each image, by name or in their order; or a prompt for each image. ValueError if an
+    image has no prompt or two, or if all have the same.
     """
     prompts, note = _prompts(images, groups)
     if len(set(prompts)) < 2:
@@ -59,19 +57,24 @@ def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[l
 
 def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
     """The prompts of a CSV with a header; a note if its rows are taken in the order of the images."""
-    header, rows = _read_table(path)
-    column = column or next((name for name in ("prompt", "group") if name in header), "")
-    if column not in header:
-        raise ValueError(f"groups={path}: it has no column {column or 'prompt'!r}, but {', '.join(header) or 'none'}")
-    prompts = [row[header.index(column)] for row in rows]
+    try:
+        table = pd.read_csv(
+            path, dtype=str, na_filter=False, index_col=False, skipinitialspace=True, encoding="utf-8-sig"
+        )
+    except (OSError, ValueError) as error:
+        raise ValueError(f"groups={path}: it cannot be read: {error}") from error
+    column = column or next((name for name in ("prompt", "group") if name in table), "prompt")
+    if column not in table:
+        raise ValueError(f"groups={path}: it has no column {column!r}, but {', '.join(table)}")
+    prompts = table[column].str.strip().tolist()
     if "" in prompts:
         raise ValueError(f"groups={path}: row {prompts.index('') + 1} has no {column}")
     known = set(images.names or ())
-    others = {name: [_stem(row[at], known) for row in rows] for at, name in enumerate(header) if name != column}
+    others = {name: [_stem(cell.strip(), known) for cell in table[name]] for name in table if name != column}
     named = max(others, key=lambda name: (len(known & {*others[name]}), name in NAMES), default="")
     if not known or not (known & {*others.get(named, ())} or named in NAMES):
-        if len(rows) != images.n:
-            raise ValueError(f"groups={path}: {len(rows)} rows, but {images.name} has {images.n} images")
+        if len(table) != images.n:
+            raise ValueError(f"groups={path}: {len(table)} rows, but {images.name} has {images.n} images")
         why = f"no column has the names of {images.name}" if known else f"images of {images.name} have no names"
         return prompts, f"rows of {path.name} are taken in the order of the images, since {why}"
     prompt_of = dict[str, str]()
@@ -81,16 +84,6 @@ def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
     if missing := [name for name in images.names or () if name not in prompt_of]:
         raise ValueError(f"groups={path}: it has no row for {missing[0]} of {images.name}")
     return [prompt_of[name] for name in images.names or ()], ""
-
-
-def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a CSV, as wide as the header."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # a spreadsheet writes a byte order mark
-            header, *rows = [*csv.reader(file)] or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"groups={path}: it cannot be read: {error}") from error
-    return header, [[cell.strip() for cell in (row + [""] * len(header))[: len(header)]] for row in rows if row]
 
 
 def _stem(name: str, known: set[str]) -> str:

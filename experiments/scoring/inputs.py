@@ -1,14 +1,10 @@
 """What can be scored: folders, .npz and .npy files, arrays, data sets, and samples of this project.
 
-A FOLDER of image files, of any sizes; a FILE.npz of uint8 images; a FILE.npy of uint8 images or of float features
-(n, d), all read as for data sets (readers.py); the result folder of `run`, or samples:ID, both from the store; the name
-of a data set; in Python also an array. Images come in the order of their files or of their array, and are read when
-they are needed.
+Images come in the order of their files or of their array, and are read when they are needed.
 """
 
 import csv
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +18,7 @@ from diffusion_core.data.dataset import Images
 from diffusion_core.data.load import NAMES, check_name, load
 from diffusion_core.data.readers import Pixels, Traits, image_files, images_among, read_arrays, read_image
 from experiments.console import progress_bar
-from experiments.run.cache import Cache, read_header, read_tensors
-from experiments.run.identity import identity_of_json
+from experiments.run.cache import Cache, read_tensors
 from experiments.run.image_features import ImageSet, prefetch
 from experiments.user.json_io import read_json
 
@@ -119,8 +114,6 @@ def _of_array(name: str, array: NDArray[Any]) -> Input:
         return ImageSet.of_array(name, images_among({"images": array})[1])
     with np.errstate(over="ignore"):  # it becomes infinite, and is refused
         features = np.asarray(array, dtype=np.float32)
-    if array.size == 0:
-        raise ValueError(f"{name}: its features are {array.shape}; at least one row and one column are needed")
     if not (finite := np.isfinite(features).all(axis=1)).all():
         raise ValueError(f"{name}: row {int(np.argmin(finite))} has a feature that is not finite in float32")
     if array.dtype.itemsize > 4:
@@ -137,10 +130,7 @@ def _folder(name: str, folder: Path) -> ImageSet:
     files = image_files(folder)
 
     def digest(file: str) -> bytes:
-        try:
-            return hashlib.sha256((folder / file).read_bytes()).digest()
-        except OSError as error:
-            raise ValueError(f"{file} cannot be read ({error.strerror})") from error
+        return hashlib.sha256((folder / file).read_bytes()).digest()
 
     def read(index: int) -> tuple[Pixels, Traits]:
         try:
@@ -182,10 +172,7 @@ def _samples(name: str, seeds: Mapping[str, str], store: Cache) -> ImageSet:
                 f"the store {store.root} has no samples {identity}; run their command again, or name another one with "
                 "--store"
             )
-        content, (config, _) = read_tensors(path), read_header(path)
-        if identity_of_json(json.loads(config)) != identity or "samples" not in content:
-            raise ValueError(f"{path} does not hold samples {identity}; remove it, and run their command again")
-        samples = content["samples"]
+        samples = read_tensors(path)["samples"]
         if samples.is_floating_point():
             raise ValueError(f"samples {identity} are {tuple(samples.shape)} floats, no images")
         pixels.append(samples.permute(0, 2, 3, 1).numpy())

@@ -18,17 +18,13 @@ Pairs = Literal["auto", "names", "order", "none"]
 
 @dataclass(frozen=True)
 class Pairing:
-    """The images of each set that are compared, in random order.
+    """The images of each set that are compared, in random order."""
 
-    Args:
-        chosen: for each set the indices (n,) of its images. If `by` is not "none", those at one place are a pair.
-        by: "names", "order" or "none".
-        note: what was left out, or empty.
-    """
-
-    chosen: tuple[NDArray[np.intp], ...]
+    chosen: tuple[
+        NDArray[np.intp], ...
+    ]  # of each set the indices (n,); those at one place are a pair, if there are any
     by: Literal["names", "order", "none"]
-    note: str = ""
+    note: str = ""  # what was left out
 
 
 def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:

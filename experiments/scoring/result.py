@@ -40,11 +40,12 @@ class Scores:
     @property
     def tables(self) -> Mapping[str, Sequence[Row]]:
         """All rows by the name of their table: of the first space, and scores and verdicts of all."""
-        every = {name: [row for one in self.spaces for row in one.tables[name]] for name in ("scores.csv",)}
-        every["spaces.csv"] = [row for one in self.spaces for row in one.judged()]
-        return {
-            name: rows for name, rows in {**self.spaces[0].tables, **every}.items() if rows or name != "best_sets.csv"
+        tables = {
+            **self.spaces[0].tables,
+            "scores.csv": [row for one in self.spaces for row in one.tables["scores.csv"]],
         }
+        tables["spaces.csv"] = [row for one in self.spaces for row in one.judged()]
+        return {name: rows for name, rows in tables.items() if rows or name != "best_sets.csv"}
 
     @property
     def values(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
@@ -70,10 +71,7 @@ class Scores:
 
     @property
     def difference(self) -> SimpleNamespace:
-        """The second set minus the first in the deciding distance: difference, low, high, verdict, p_value and more.
-
-        ValueError if there is only one set.
-        """
+        """The second set minus the first in the deciding distance: difference, low, high, verdict, p_value and more."""
         if not (found := [*self.differences.values()]):
             raise ValueError("difference: there is one set only, so nothing is compared; its distances are in `values`")
         return found[0][JUDGE]

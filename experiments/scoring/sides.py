@@ -28,14 +28,11 @@ Features = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Which images of a set are copies: the group (n,) of each with its copies.
+    """Which images of a set are copies."""
 
-    Copies are looked for among the first `searched` images, of which `of_real` are copies of real ones.
-    """
-
-    groups: Groups
-    searched: int
-    of_real: int = 0
+    groups: Groups  # of each image (n,) with its copies
+    searched: int  # number of first images among which copies are looked for
+    of_real: int = 0  # number of these that are copies of real images
 
     def share(self, most: int | None = None) -> tuple[int, int]:
         """How many images repeat an earlier one, and of how many that were searched."""
@@ -46,16 +43,12 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class SpaceResult:
-    """The rows of one feature space, by the name of their table.
-
-    Args:
-        found: the copies among the real images, and in each set.
-    """
+    """The rows of one feature space."""
 
     features: str
     dimension: int
-    tables: Mapping[str, Sequence[Row]]
-    found: Sequence[Duplicates]
+    tables: Mapping[str, Sequence[Row]]  # by the name of their file
+    found: Sequence[Duplicates]  # among the real images, and in each set
 
     def judged(self) -> list[Row]:
         """Each set against the first, in the metric that decides."""
@@ -124,9 +117,6 @@ def _interval(side: Side, metric: str) -> Row:
     return where | {"value": one.difference, "low": one.low, "high": one.high}
 
 
-# --- copies ---
-
-
 def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Duplicates:
     """The copies among the first images of a set, and of the first real ones.
 
@@ -181,9 +171,6 @@ def _with_copies(rows: Iterator[Row], found: Sequence[Row]) -> Iterator[Row]:
         elif own and row["verdict"] == BETTER:
             row |= {"verdict": NO_VERDICT, "no_verdict": f"nearer, with {100 * own['difference']:.1f} % more copies"}
         yield row
-
-
-# --- real images ---
 
 
 def _floors(shared: Row, known: ReferenceSet, n: int, repeats: int, step: Callable[[str], None]) -> list[Row]:

@@ -1,7 +1,4 @@
-"""HYPOTHESES: what may be wrong in how a network is called. `check` scores each of them and names what fits better.
-
-To let `check` look for a further mistake, add a line here and a row to the table of wrong adapters in its test.
-"""
+"""HYPOTHESES: what may be wrong in how a network is called. `check` scores each of them and names what fits better."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -48,15 +45,12 @@ class WrappedModel(nn.Module):
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What may be wrong, what to write instead, and the adapter read so.
-
-    `must_fit`: it is named only if it leaves no doubtful level, because alone it is often a little better by chance.
-    """
+    """What may be wrong, what to write instead, and the adapter read so."""
 
     kind: str
     instead: str
     read: Read
-    must_fit: bool = False
+    must_fit: bool = False  # whether it is named only if it leaves no doubtful level, as it is often better by chance
 
     @property
     def says(self) -> str:
@@ -89,12 +83,10 @@ def under(**changes: Any) -> Read:
 
 
 def around(**changes: Change) -> Read:
-    """The network with changes around it, see `WrappedModel`."""
     return lambda model: Adapter(WrappedModel(model.net, **changes), model.data, model.convention)
 
 
 def multiply(factor: float) -> Change:
-    """Multiplies by a factor."""
     return partial(torch.mul, other=factor)
 
 
@@ -215,7 +207,7 @@ def _turned(quarters: int, mirrored: bool = False) -> Read:
 
 
 def _label_shifts(model: Adapter) -> Rows:
-    """Labels counted from another number, that of no class among them if it is the one before or after the classes."""
+    """Labels counted from another number, with that of no class if it is the one before or after the classes."""
     n, null = model.convention.n_classes, model.convention.null_label
     if model.convention.labels is None or n is None:
         return

@@ -1,8 +1,4 @@
-"""Whether a pretrained network denoises as it should: its error at ten noise levels, and likely causes of doubt.
-
-`network_fingerprint` refuses models that cannot be used at all. What is found here are doubts: the model runs, but it
-may have been wrapped wrongly, and then every result about it would be wrong without an error.
-"""
+"""Whether a pretrained network denoises as it should: its error at ten noise levels, and likely causes of doubt."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +16,6 @@ from diffusion_core.tensors import broadcast_like
 from experiments.console import ProgressCallback, silent
 from experiments.user.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
 from experiments.user.imports import user_code_errors
-from experiments.user.label_check import check_labels
 from experiments.user.network_io import shape_of
 from experiments.user.noisy_batch import FEWEST, NoisyBatch, linear_errors
 
@@ -48,6 +43,10 @@ GAIN, GUIDANCE, FITTED = 0.03, 0.2, 16  # differences from 1 below which they ar
 SIGMAS_SQUARED = torch.tensor(SIGMAS, dtype=torch.float64).square()
 UNTRAINED = "is it trained, and on data like these?"
 FLAT, LARGEST_X0 = 0.5, 0.1  # an error of x0 that does not fall below FLAT of the one above it, if it is no larger
+CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
+LABEL_SIGMA, SAVED = 5.0, 0.1  # where a label tells most, and the share of the error that another must save
+ALIKE = 0.1  # two labels are one if their errors differ by less than this share of what those of two classes differ
+SAVED_SURELY = 2.0  # standard errors by which a difference on the same images and noise is no accident
 
 
 @dataclass(frozen=True)
@@ -106,16 +105,14 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
 
     Args:
         model: on `device`; `network_fingerprint` has accepted it. Hypotheses are tried for adapters.
-        images: the data set that is sampled. Classes are denoised under their own labels, without guidance, which makes
-            an estimate sharper than the best one.
+        images: the data set that is sampled. Classes are denoised under their own labels, without guidance.
         progress: called with the share of the hypotheses that are tried.
 
-    ValueError if the network does not work on these data: then nothing is known about it.
+    ValueError if the network does not work on these data.
     """
     if (shape := shape_of(model, images)) != images.shape:
-        shapes = f"its x has shape {shape}, and data={images.name!r} {images.shape}"
-        how = "save the latents of images, and name them as --data latents:FILE.npy"
-        raise ValueError(f"{shapes}, so it cannot be checked: {how}")
+        how = "it cannot be checked: save the latents of images, and name them as --data latents:FILE.npy"
+        raise ValueError(f"its x has shape {shape}, and data={images.name!r} {images.shape}, so {how}")
     plain = model.with_convention(guidance=1.0) if isinstance(model, Adapter) else model
     label = model.convention.labels if isinstance(model, Adapter) else None
     of_class = (images.labels == label).nonzero().flatten() if isinstance(label, int) else torch.arange(0)
@@ -155,8 +152,7 @@ class Candidate:
     errors: Tensor
 
     @property
-    def mean(self) -> Tensor:
-        """The error of each level (levels,)."""
+    def mean(self) -> Tensor:  # (levels,)
         return self.errors.mean(dim=1)
 
     @property
@@ -171,10 +167,7 @@ class Candidate:
 
 
 class Search:
-    """Which hypothesis fits better than the model as it is, whose `levels` and `errors` (levels, images) are known.
-
-    All are read on the same images and noise. `progress` is called with the share of the work that is done.
-    """
+    """Which hypothesis fits better than the model as it is, whose `levels` and `errors` (levels, images) are known."""
 
     def __init__(
         self, model: Adapter, batch: NoisyBatch, levels: Sequence[Level], errors: Tensor, progress: ProgressCallback
@@ -186,7 +179,7 @@ class Search:
         self.start = Candidate(None, model, self._comparable(errors, model))
 
     def doubts(self, labels: Mapping[int, int]) -> Iterator[str]:
-        """What is doubtful about the errors, with its cause. `labels`: see `cause`."""
+        """What is doubtful about the errors, with its cause."""
         best = self.cause(labels)
         now, cause = best or self.start, best and best.way and best.way.says
         limited = now.limited & (now.mean > self.limits)
@@ -204,15 +197,12 @@ class Search:
             )
 
     def cause(self, labels: Mapping[int, int]) -> Candidate | None:
-        """The best hypothesis, or two at once, that is clearly better; None if there is none.
-
-        `labels`: classes that another class's label denoises clearly better, with that label.
-        """
+        """The best hypothesis, or two at once, that is clearly better. `labels`: as `check_labels` gives them."""
         text = ", ".join(f"{other} for class {label}" for label, other in labels.items())
         by_label = [Hypothesis("labels", f"label {text}", relabelled(labels))] if labels else []
         rows = [*hypotheses(self.model), *self._solved(self.model), *by_label]
         sizes = [row for row in rows if row.kind == "size"]
-        ranked = self._rank([row for row in rows if row not in sizes], FIRST_LOOK, 0)
+        ranked = self._rank([row for row in rows if row.kind != "size"], FIRST_LOOK, 0)
         best = self._decide(sorted(ranked[:FINALISTS], key=rows.index))
         if best is None or self.doubtful(best).any():  # last, since a border that is denoised exactly always helps
             best = self._decide([*sizes, *([best.way] if best and best.way else [])])
@@ -286,8 +276,7 @@ class Search:
     def _better(self, candidate: Candidate, than: Candidate) -> bool:
         """Whether it is clearly better over all levels, and clearly worse at none.
 
-        One that gains much, or repairs levels that are doubtful as the model is, may be worse at others, within limits:
-        a time that is a little late is better at some levels by chance.
+        One that gains much, or repairs levels that are doubtful as the model is, may be worse at others, within limits.
         """
         gain = self._gain(candidate, than)
         worse = _is_clear(-gain) & ~candidate.limited
@@ -312,12 +301,58 @@ def _is_clear(gain: Tensor) -> Tensor:
     return gain.mean(dim=-1) > (SURE * error).clamp(min=math.log(CLEAR))
 
 
+def check_labels(model: Adapter, images: DataSet, device: str) -> tuple[dict[int, int], list[str]]:
+    """The classes that another class's label denoises clearly better, with that label; and doubts about labels."""
+    convention, n, doubts = model.convention, len(images.labels.unique()), list[str]()
+    used = convention.labels == "balanced" or convention.guidance != 1
+    if used and n > 1 and convention.n_classes != n:  # 1: data without labels
+        why = ": does it count the label of no class?" if convention.n_classes == n + 1 else ""
+        doubts.append(f"n_classes={convention.n_classes}, but the data have {n} classes{why}")
+    classes: list[int] = images.labels.unique()[:CLASSES].tolist()
+    if convention.labels is None or len(classes) < 2 or max(classes) >= (convention.n_classes or 0):
+        return {}, doubts  # it has no labels, or perhaps not those of the data
+    chosen = torch.cat([(images.labels == label).nonzero().flatten()[:PER_CLASS] for label in classes])
+    batch, plain = (
+        NoisyBatch(images, chosen, [LABEL_SIGMA], device),
+        model.with_convention(guidance=1.0, null_label=None),
+    )
+    # of each image under each label (labels, images), and under its own (images,)
+    errors = torch.cat([batch.errors(batch.eps(plain.with_convention(labels=label))) for label in classes])
+    own = torch.stack([errors[classes.index(label), i] for i, label in enumerate(batch.labels.tolist())])
+    if (errors == errors[0]).all():
+        return {}, [*doubts, "check its labels: they change nothing"]
+    better = {}
+    for label in classes:
+        mine = batch.labels == label
+        other = int(errors[:, mine].mean(dim=1).argmin())
+        if _saves(own[mine] - errors[other, mine], own[mine]):
+            better[label] = classes[other]
+    if convention.guidance == 1:
+        return better, doubts
+    null = batch.errors(batch.eps(model.with_convention(guidance=0.0)))[0]  # no guidance at all towards the class
+    between = torch.stack([(one - other).abs().mean() for i, one in enumerate(errors) for other in errors[:i]]).median()
+    null_label = f"null_label={convention.null_label}"
+    distance, nearest = (errors - null).abs().mean(dim=1).min(dim=0)
+    wrong = (errors.sum(dim=0) - own) / (len(classes) - 1)
+    if distance < ALIKE * between:
+        doubts.append(f"{null_label} behaves like class {classes[int(nearest)]}, not like the label of no class")
+    elif _saves(null - wrong, wrong):
+        asked = "is it the label of no class, and was the network trained with it?"
+        doubts.append(f"{null_label} denoises images worse than the labels of other classes do: {asked}")
+    return better, doubts
+
+
+def _saves(gain: Tensor, of: Tensor) -> bool:
+    """Whether a gain on the same images is large, as a share of an error, and no accident."""
+    n = len(gain)
+    return n > 1 and bool(gain.mean() > max(SAVED * of.mean(), SAVED_SURELY * gain.std() / math.sqrt(n)))
+
+
 def _doubtful(levels: Sequence[Level], why: str) -> str:
     """A doubt and its cause, with the levels that are doubtful, if any."""
     if not (doubtful := [level for level in levels if level.doubtful]):
         return why
-    ratio = max(level.ratio for level in doubtful)
-    span = _span([level.doubtful for level in levels])
+    ratio, span = max(level.ratio for level in doubtful), _span([level.doubtful for level in levels])
     return f"error at sigma {span} up to {_factor(ratio)} times the best linear predictor's: {why}"
 
 

@@ -1,11 +1,9 @@
 """A UNet2DModel saved by diffusers, read from its folder and put behind the adapter `vp`.
 
-Such a network was trained at the discrete levels of a variance-preserving scheduler, on images in [-1, 1], or in [0, 1]
-if it centres its input itself. Nothing is downloaded, and no pickle is read. diffusers is the extra `peers`.
+Nothing is downloaded, and no pickle is read. diffusers is the extra `peers`.
 """
 
 import importlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import Images
+from diffusion_core.validation import one_of
 from experiments.user.imports import user_code_errors
 from experiments.user.json_io import read_json
 
@@ -29,7 +28,6 @@ Config = dict[str, Any]
 class DiffusersFolder:
     """A model folder as `find` read it."""
 
-    root: Path
     unet: Path  # the folder with the network's config.json and weights
     config: Config
     scheduler: Config | None  # None: no scheduler was saved
@@ -39,22 +37,19 @@ class DiffusersFolder:
 def find(root: Path) -> DiffusersFolder:
     """The network and scheduler saved in `root`, a UNet2DModel folder or a pipeline folder. diffusers is not needed.
 
-    ValueError if there is no folder, no config.json, no safetensors weights, another network, or a latent pipeline.
+    ValueError if there is no network with safetensors weights, or another network, or a latent pipeline.
     """
-    if not root.is_dir():
-        how = "UNet2DModel.from_pretrained(NAME).save_pretrained(PATH) or its pipeline's save_pretrained"
-        raise ValueError(
-            f"diffusers:{root}: there is no such folder. Nothing is fetched: save a model there first, with {how}"
-        )
     path = _first(root / "unet" / "config.json", root / "config.json")
     if path is None:
-        raise ValueError(f"diffusers:{root}: no network; neither unet/config.json nor config.json is there")
+        how = "UNet2DModel.from_pretrained(NAME).save_pretrained(PATH) or its pipeline's save_pretrained"
+        raise ValueError(
+            f"diffusers:{root}: no network is there. Nothing is fetched: save a model there first, with {how}"
+        )
     config = read_json(path)
     if config.get("_class_name") != "UNet2DModel":
         raise ValueError(f"{path}: _class_name={config.get('_class_name')!r}, but it must be 'UNet2DModel'")
     index = root / "model_index.json"
-    latent = [name for name in LATENT if index.is_file() and name in read_json(index)]
-    if latent:
+    if latent := [name for name in LATENT if index.is_file() and name in read_json(index)]:
         raise ValueError(f"{index}: the pipeline has a {latent[0]!r}, so its network denoises a code and not pixels")
     weights = _first(path.with_name(WEIGHTS), path.with_name(f"{WEIGHTS}.index.json"))
     if weights is None:
@@ -68,7 +63,7 @@ def find(root: Path) -> DiffusersFolder:
         above = "name the folder above it, whose scheduler says what the network predicts"
         raise ValueError(f"diffusers:{root}: this is a part of a pipeline; {above}")
     files += [scheduler] if scheduler else []
-    return DiffusersFolder(root, path.parent, config, read_json(scheduler) if scheduler else None, files)
+    return DiffusersFolder(path.parent, config, read_json(scheduler) if scheduler else None, files)
 
 
 def _first(*paths: Path) -> Path | None:
@@ -93,14 +88,20 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
     ValueError if diffusers is not installed, or the folder has no model for these images and this label, see `find`.
     """
     folder = find(root)
-    for why in _refusals(folder, images, label):
-        raise ValueError(why)
+    config, n_classes = folder.config, folder.config.get("num_class_embeds")
+    if config.get("time_embedding_type", "positional") != "positional":  # fourier takes sigma itself
+        raise ValueError(f"{root}: time_embedding_type={config['time_embedding_type']!r}: it must be 'positional'")
+    if (n_classes is None) != (label is None):
+        needs = "is unconditional" if n_classes is None else f"needs a label from 0 to {n_classes - 1}, or balanced"
+        raise ValueError(f"label={label}: the network in {folder.unet} {needs}")
     try:
         diffusers = importlib.import_module("diffusers")
     except ImportError as error:
         raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
-    prediction, abar = _process(diffusers, folder)
-    with user_code_errors(f"{folder.unet}: diffusers cannot load it", ValueError):
+    with user_code_errors(f"{root}: diffusers cannot load it", ValueError):
+        prediction, abar = _process(diffusers, folder.scheduler or {"_class_name": "DDPMScheduler"})
+        side = config.get("sample_size")
+        (side,) = {*side} if isinstance(side, list) else {side}  # images are square
         unet, report = diffusers.UNet2DModel.from_pretrained(
             str(folder.unet),
             use_safetensors=True,
@@ -111,17 +112,16 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
     for keys, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
         if report[keys]:  # diffusers only warns, and leaves missing weights at random values
             raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[keys])[:3])}")
-    size = folder.config.get("sample_size")
     model = adapters.vp(
         Unet(unet.float()),
         images,
         predicts=prediction,
         time=adapters.from_abar(abar),
         # with center_input_sample it maps its input z to 2 z - 1 itself
-        pixels=(0.0, 1.0) if folder.config.get("center_input_sample") else (-1.0, 1.0),
-        side=size[0] if isinstance(size, list) else size,
+        pixels=(0.0, 1.0) if config.get("center_input_sample") else (-1.0, 1.0),
+        side=side,
         labels=label,
-        n_classes=folder.config.get("num_class_embeds"),
+        n_classes=n_classes,
     )
     return model.to(device).eval()
 
@@ -145,47 +145,17 @@ def notes(root: Path) -> list[str]:
     return [sentence for sentence, holds in sentences.items() if holds]
 
 
-def _refusals(folder: DiffusersFolder, images: Images, label: Labels) -> Iterator[str]:
-    """Why the network's config does not suit the images or the label; `Adapter` checks the rest."""
-    where, config, channels = folder.unet / "config.json", folder.config, images.shape[0]
-    if config.get("in_channels") != channels:
-        yield f"{where}: in_channels={config.get('in_channels')}, but data={images.name!r} has {channels} channel(s)"
-    size = config.get("sample_size")
-    if isinstance(size, list) and len(set(size)) > 1:
-        yield f"{where}: sample_size={size}, but it must be square"
-    kind = config.get("time_embedding_type", "positional")
-    if kind != "positional":  # fourier takes sigma itself, and was trained at whole timesteps only
-        yield f"{where}: time_embedding_type={kind!r}, but it must be 'positional'"
-    if (kind := config.get("class_embed_type")) is not None:
-        must = "it must be null, with num_class_embeds set for a class-conditional network"
-        yield f"{where}: class_embed_type={kind!r}, but {must}"
-    n_classes = config.get("num_class_embeds")
-    if n_classes is None and label is not None:
-        yield f"label={label}: {where} is unconditional (no num_class_embeds) and takes no label"
-    if n_classes is not None and label is None:
-        yield f"label=None: {where} is class-conditional; give a label from 0 to {n_classes - 1}, or balanced"
+def _process(diffusers: Any, config: Config) -> tuple[str, Tensor]:
+    """The prediction type as adapters call it, and the levels abar, of a scheduler's config.
 
-
-def _process(diffusers: Any, folder: DiffusersFolder) -> tuple[str, Tensor]:
-    """The network's prediction type as adapters call it, and the levels abar of its scheduler."""
-    config = folder.scheduler or {"_class_name": "DDPMScheduler"}
-    name, prediction = str(config.get("_class_name")), config.get("prediction_type", "epsilon")
-    if prediction not in PREDICTIONS:
-        must = f"it must be one of {', '.join(PREDICTIONS)}"
-        raise ValueError(f"{folder.root}: its scheduler has prediction_type={prediction!r}; {must}")
-    with user_code_errors(f"{folder.root}: diffusers cannot make its scheduler", ValueError):
-        scheduler = getattr(diffusers, name).from_config(config)
-    abar, options = getattr(scheduler, "alphas_cumprod", None), scheduler.config
-    if not isinstance(abar, Tensor):
-        only = "only variance-preserving schedulers such as DDPMScheduler can be used"
-        raise ValueError(f"{folder.root}: {name} has no alphas_cumprod; {only}")
-    if options.get("timestep_type") == "continuous" and prediction == "v_prediction":
-        of = "timestep_type='continuous' with prediction_type='v_prediction', so its network receives ln(sigma) / 4"
-        only = "only networks that are told the index in a table can be used"
-        raise ValueError(f"{folder.root}: its scheduler has {of}; {only}")
+    Any error is one of a scheduler that no network of a variance-preserving process was trained with.
+    """
+    prediction = PREDICTIONS[one_of("prediction_type", config.get("prediction_type", "epsilon"), PREDICTIONS)]
+    scheduler = getattr(diffusers, config["_class_name"]).from_config(config)
+    abar, options = scheduler.alphas_cumprod, scheduler.config
+    if options.get("timestep_type") == "continuous" and prediction == "v":
+        raise ValueError("timestep_type='continuous', so it receives ln(sigma) / 4 and not the index in a table")
     if options.get("use_flow_sigmas"):
-        of = "use_flow_sigmas=True, so its network is one of a flow"
-        only = "only networks of a variance-preserving process can be used"
-        raise ValueError(f"{folder.root}: its scheduler has {of}; {only}")
+        raise ValueError("use_flow_sigmas=True, so it is one of a flow and not of a variance-preserving process")
     no_signal = options.get("rescale_betas_zero_snr") and abar[-1] <= NO_SIGNAL
-    return PREDICTIONS[prediction], abar[:-1] if no_signal else abar
+    return prediction, abar[:-1] if no_signal else abar

@@ -8,7 +8,6 @@ checkpoint:PATH                  a network trained here: a file networks/ID.safe
 import hashlib
 import json
 import math
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.user import diffusers_unet, imports
-from experiments.user.diffusers_unet import Config
 from experiments.user.imports import user_code_errors
 
 PYTHON = "python:"
@@ -39,7 +37,6 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
         source: one of `SPELLINGS`.
         images: the data set that is sampled; its mean and std define our units.
         label: for a class-conditional diffusers model, the class of all samples or "balanced"; else None.
-        device: where an nn.Module is moved; other callables are used as they are.
 
     ValueError for an unknown spelling, and for a model that is missing, or does not suit the images or the label.
     """
@@ -51,23 +48,26 @@ def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Mo
     if label is not None:
         only = "only class-conditional diffusers: models do; adapters in a Python file have an argument labels"
         raise ValueError(f"label={label}: {kind}: models take no label, {only}")
-    return _python(rest, images, device) if kind == "python" else _checkpoint(root, images, device)
+    if kind == "checkpoint":
+        return _checkpoint(root, images, device)
+    model: Any = imports.load_object(rest, PYTHON, of="model ")
+    if isinstance(model, adapters.Adapter):
+        _check_data(rest, model.data, images)
+    with user_code_errors(f"model python:{rest}"):
+        return model.to(device).eval() if isinstance(model, nn.Module) else model
 
 
 def fingerprint(source: str) -> str:
-    """The first 12 hex digits of a SHA-256 of the files that determine the model. It stays the same in a moved folder.
+    """The first 12 hex digits of a SHA-256 of the files that determine the model, wherever they lie.
 
-    Those of a folder are the weight and config files that are read, with their names. For `python:` it is the text of
-    the module and of what it imports from its folder (imports.py), with the attribute's name, but *not* what it reads.
-    ValueError for an unknown spelling or a missing model.
+    For `python:` it is the text of the module and of what it imports from its folder (imports.py), with the attribute's
+    name, but *not* what it reads. ValueError for an unknown spelling or a missing model.
     """
     kind, rest, root = _split(source)
     if kind == "python":
         return imports.code_hash(rest, PYTHON)
-    if kind == "checkpoint":
-        config = _checkpoint_config(root)  # network_io.py hashes the weights; the file also says when it was made
-        text = json.dumps([config[name] for name in NAMED])
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    if kind == "checkpoint":  # network_io.py hashes the weights; the file also says when it was made
+        return hashlib.sha256(json.dumps([*_checkpoint_config(root).values()]).encode()).hexdigest()[:12]
     digest = hashlib.sha256()
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in diffusers_unet.find(root).files):
         with path.open("rb") as file:
@@ -88,18 +88,17 @@ def describe(source: str, label: Labels = None) -> str:
     if kind == "diffusers":
         diffusers_unet.find(root)
         of_label = "balanced labels" if label == "balanced" else f"label {label}"
-        parts = ["UNet2DModel", *[of_label] * (label is not None)]
+        what = "UNet2DModel" if label is None else f"UNet2DModel, {of_label}"
     else:
         config = _checkpoint_config(root)
-        parts = [config["network"], config["parameterisation"]]
-    return f"{kind}:{root.resolve().name} ({', '.join(parts)})"
+        what = f"{config['network']}, {config['parameterisation']}"
+    return f"{kind}:{root.resolve().name} ({what})"
 
 
 def notes(source: str) -> list[str]:
     """Assumptions about the model, to be printed next to its results, one sentence each. Errors as in `fingerprint`."""
-    kind, rest, root = _split(source)
+    kind, _, root = _split(source)
     if kind == "python":
-        imports.split_name(rest, PYTHON)
         return ["it is known by the text of its code, its parameters and its outputs on a fixed batch"]
     if kind == "diffusers":
         return diffusers_unet.notes(root)
@@ -110,26 +109,19 @@ def network_notes(model: Model) -> list[str]:
     """What an adapter does besides converting units, one sentence each."""
     if not isinstance(model, adapters.Adapter):
         return []
-    convention, sentences = model.convention, []
-    if model.edge:
-        middle = f"it denoises the middle {convention.side}x{convention.side} pixels"
-        border = f"the border of {model.edge} is the same in all images, so it is denoised exactly"
-        sentences.append(f"{middle}; {border}")
-    if convention.labels == "balanced":
-        sentences.append(f"its labels are balanced: sample i has label i mod {convention.n_classes}")
-    elif convention.labels is not None:
-        one_label = f"all its samples have label {convention.labels}"
-        sentences.append(f"{one_label}, but they are compared with images of all classes")
-    if model.decoder is not None:
-        sentences.append("its samples are latents, which are decoded before they are compared")
-    if convention.guidance != 1:
-        low, high = convention.interval
-        where = "" if (low, high) == (0, math.inf) else f" from sigma {low:g} to {high:g}"
-        sentences.append(
-            f"classifier-free guidance {convention.guidance:g}{where}: one evaluation is two passes of its network; "
-            "check measures its errors without guidance"
-        )
-    return sentences
+    convention, (low, high) = model.convention, model.convention.interval
+    middle = f"it denoises the middle {convention.side}x{convention.side} pixels; the border of {model.edge}"
+    where = "" if (low, high) == (0, math.inf) else f" from sigma {low:g} to {high:g}"
+    guidance = f"classifier-free guidance {convention.guidance:g}{where}: one evaluation is two passes of its network"
+    one_label = f"all its samples have label {convention.labels}"
+    sentences = {
+        f"{middle} is the same in all images, so it is denoised exactly": model.edge > 0,
+        f"its labels are balanced: sample i has label i mod {convention.n_classes}": convention.labels == "balanced",
+        f"{one_label}, but they are compared with images of all classes": isinstance(convention.labels, int),
+        "its samples are latents, which are decoded before they are compared": model.decoder is not None,
+        f"{guidance}; check measures its errors without guidance": convention.guidance != 1,
+    }
+    return [sentence for sentence, holds in sentences.items() if holds]
 
 
 def _split(source: str) -> tuple[str, str, Path]:
@@ -140,47 +132,30 @@ def _split(source: str) -> tuple[str, str, Path]:
     return kind, rest, Path(rest).expanduser()
 
 
-def _python(rest: str, images: DataSet, device: str) -> Model:
-    model: Any = imports.load_object(rest, PYTHON, of="model ")
-    if isinstance(model, adapters.Adapter):
-        _check_data(rest, model.data, images)
-    with user_code_errors(f"model python:{rest}"):
-        return model.to(device).eval() if isinstance(model, nn.Module) else model
-
-
 def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:
     """Raises ValueError unless an adapter converts to the units of the data that are sampled."""
     close = partial(math.isclose, rel_tol=1e-9)  # mean and std round by the number of threads
     same = close(made_for.mean, images.mean) and close(made_for.std, images.std)
     if not (same and made_for.shape == images.shape):
-        described = [f"{d.shape}, mean {d.mean:.6g}, std {d.std:.6g}" for d in (made_for, images)]
-        typed = [re.sub("@[0-9a-f]{12}$", "", d.name) for d in (made_for, images)]  # without a fingerprint
-        differ = f"it was made for data={made_for.name!r} ({described[0]}), but data={images.name!r} has {described[1]}"
-        how = f'give both the same data, here load("{typed[1]}") in your file, or --data {typed[0]}'
-        raise ValueError(f"python:{rest}: {differ}; {how}")
+        theirs, ours = (f"{d.name!r} ({d.shape}, mean {d.mean:.6g}, std {d.std:.6g})" for d in (made_for, images))
+        raise ValueError(f"python:{rest}: it was made for data={theirs}, not for data={ours}; give both the same data")
 
 
 def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
     config, tensors = _checkpoint_config(root), load_file(root)
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
     model = build(config["network"], images.shape[0], config["parameterisation"])
-    try:
+    with user_code_errors(f"checkpoint:{root}: its weights do not fit images of {images.shape}"):
         model.load_state_dict(weights)
-    except RuntimeError as error:
-        why = " ".join(str(error).split())
-        raise ValueError(f"checkpoint:{root}: its weights do not fit images of {images.shape}: {why}") from error
     return model.to(device).eval()
 
 
-def _checkpoint_config(root: Path) -> Config:
-    """The config of a network trained here, from the header of its file."""
-    if not root.is_file():
-        raise ValueError(f"checkpoint:{root}: there is no such file; it must be a networks/ID.safetensors of a store")
+def _checkpoint_config(root: Path) -> dict[str, str]:
+    """What is NAMED in the config of a network trained here, from the header of its file."""
     try:
         with safe_open(root, framework="pt") as file:
             config = json.loads((file.metadata() or {})["config"])
-    except (SafetensorError, OSError, LookupError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"checkpoint:{root}: it is no network of a store ({type(error).__name__})") from error
-    if not isinstance(config, dict) or not all(isinstance(config.get(name), str) for name in NAMED):
-        raise ValueError(f"checkpoint:{root}: it is no network of a store; its config lacks {', '.join(NAMED)}")
-    return config
+            return {name: config[name] for name in NAMED}
+    except (SafetensorError, OSError, LookupError) as error:
+        why = f"({type(error).__name__}: {error})"
+        raise ValueError(f"checkpoint:{root}: it must be a networks/ID.safetensors of a store {why}") from error

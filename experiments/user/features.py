@@ -3,13 +3,13 @@
     def extract(pixels):            # torch.uint8 (n, C, H, W) with C 1 or 3, on the CPU
         return my_network(pixels)   # a tensor or an array (n, d) of finite numbers
 
-A user's function may be an instance that can be called, such as a network, which is then set to evaluation. An
-image must have the same features in any batch. The identity is a hash of the text of the module and of what it imports
-from its folder. What that reads, such as weights, is met by the spot check of what is stored.
+A user's function may be an instance that can be called, such as a network, which is then set to evaluation. An image
+must have the same features in any batch.
 """
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +30,13 @@ DOMINANT = 0.99  # of the variance of all features: one that has more decides al
 
 
 def dimension(name: str, pixels: Tensor) -> int:
-    """The number of features per image. Raises ValueError as in `extract`."""
+    """The number of features per image. ValueError as in `extract`."""
     check_features(name)
     return FEATURES[name] if name in FEATURES else extract(name, pixels[:1])[0].shape[1]
 
 
 def features_id(name: str, weights: Path | None = None) -> str:
-    """First 12 hex digits of the SHA-256 of the extractor's weights file, or of the text of a user's code.
-
-    Arguments and errors as `weights_file`.
-    """
+    """First 12 hex digits of the SHA-256 of the extractor's weights file, or of the text of a user's code."""
     if name.startswith(PYTHON):
         if weights is not None:
             raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
@@ -49,16 +46,13 @@ def features_id(name: str, weights: Path | None = None) -> str:
 
 
 def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[Tensor, Tensor | None]:
-    """Features of images from the extractor that torch-fidelity uses, and class logits for `digits`.
+    """Features of images float32 (n, d), and for `digits` class logits float32 (n, 10), both on the CPU.
 
     Args:
         name: one of `FEATURES`, or python:MODULE:FUNCTION.
         pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
             (n, 1, 32, 32).
         weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
-
-    Returns:
-        Features float32 (n, d) and, for `digits` only, logits float32 (n, 10), both on the CPU.
 
     ValueError for an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
     a package that is not installed, or a user's function that fails.
@@ -80,16 +74,9 @@ def batch_size(name: str) -> int:
 def open_extractor(
     name: str, weights: Path | None = None, device: torch.device | str = "cpu"
 ) -> Callable[[Tensor], list[Tensor]]:
-    """The extractor as a function from a batch of pixels to its layers on the CPU. Arguments and errors as `extract`.
-
-    It loads its weights once, so it suits images that come bit by bit.
-    """
+    """The extractor as a function from pixels to its layers on the CPU. Arguments and errors as `extract`."""
     users = name.startswith(PYTHON)
-    if users:
-        function = load_function(name)
-        network: Callable[[Tensor], Any] = lambda batch: [feature_rows(name, function, batch.cpu())]  # noqa: E731
-    else:
-        network = extractor(name, weights_file(name, weights)).to(device)
+    network: Any = load_function(name) if users else extractor(name, weights_file(name, weights)).to(device)
 
     def layers(pixels: Tensor) -> list[Tensor]:
         check_pixels(pixels, name)
@@ -97,13 +84,14 @@ def open_extractor(
             pixels = pixels.expand(-1, 3, -1, -1)
         # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            if users:
+                return [feature_rows(name, network, pixels.cpu())]
             return [layer.cpu() for layer in network(pixels.to(device))]
 
     return layers
 
 
 def load_function(name: str) -> Any:
-    """A user's function. ValueError as in `imports.load_object`."""
     function = imports.load_object(name.removeprefix(PYTHON), PYTHON, of="features ")
     return function.eval() if isinstance(function, nn.Module) else function
 
@@ -119,8 +107,7 @@ def feature_rows(name: str, function: Any, pixels: Tensor) -> Tensor:
         returned = f"it returned {tuple(out.shape)} for pixels {tuple(pixels.shape)}"
         raise ValueError(f"features {name}: {returned}; it must be (n, d), one row for each image")
     if not out.isfinite().all():
-        at = int(np.argmin(out.isfinite().all(dim=1).numpy()))
-        raise ValueError(f"features {name}: the row of image {at} of a batch has a number that is not finite")
+        raise ValueError(f"features {name}: a row has a number that is not finite")
     return out
 
 
@@ -129,11 +116,10 @@ def check_features_repeatable(name: str, pixels: Tensor) -> Tensor:
 
     Of features that are rounded to bf16, means over images are compared, which rounding hardly changes.
     """
-    function = load_function(name)
-    first = feature_rows(name, function, pixels)
-    rounded = torch.equal(first.bfloat16().float(), first)
-    rows = lambda which: feature_rows(name, function, pixels[which])  # noqa: E731
-    return check_repeatable(f"features {name}", rows, len(pixels), ALIKE_BF16 if rounded else ALIKE, of_means=rounded)
+    rows = partial(feature_rows, name, load_function(name))
+    rounded = torch.equal((first := rows(pixels)).bfloat16().float(), first)
+    tolerance, what = ALIKE_BF16 if rounded else ALIKE, f"features {name}"
+    return check_repeatable(what, lambda which: rows(pixels[which]), len(pixels), tolerance, of_means=rounded)
 
 
 def dominant_feature(features: NDArray[np.float32]) -> str:

@@ -1,6 +1,6 @@
 """A user's code: the import of PACKAGE.MODULE:FUNCTION and of a sweep file, its errors, and the hash of its text.
 
-`prefix` is what stands before a place where it was typed, such as "python:"; messages repeat it.
+`prefix` is what stands before a place where it was typed, such as "python:".
 """
 
 import ast
@@ -20,39 +20,15 @@ from typing import Any
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
 HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
-MISSING = object()
 TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
 
 
 def split_name(place: str, prefix: str = "") -> tuple[str, str]:
     """The module and the function that `place` names. ValueError if it is spelt otherwise."""
     module, _, attribute = place.partition(":")
-    if not (attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))):
-        meant = _meant(module, attribute or "FUNCTION", prefix)
-        raise ValueError(f"{prefix}{place}: it must be spelt {prefix}package.module:function{meant}")
+    if not all(part.isidentifier() for part in (attribute, *module.split("."))) or module.endswith(".py"):
+        raise ValueError(f"{prefix}{place}: it must be spelt {prefix}package.module:function, without .py")
     return module, attribute
-
-
-def source_file(place: str, prefix: str = "") -> Path:
-    """The source file of the module, which is not run, but its parent packages are. ValueError if there is none."""
-    module, attribute = split_name(place, prefix)
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
-        sys.path.append(here)
-    importlib.invalidate_caches()
-    meant = _meant(module, attribute, prefix)
-    if module.endswith(".py") and Path(module).is_file():  # else the file would be run as if it were a package
-        raise ValueError(f"{prefix}{module}: this is a file, not a module{meant}")
-    with user_code_errors(f"{prefix}{module}: importing its package failed"):
-        try:
-            spec = importlib.util.find_spec(module)
-        except ImportError as error:
-            raise ValueError(f"{prefix}{module}: there is no such module: {error}{meant}") from error
-    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-        raise ValueError(
-            f"{prefix}{module}: there is no module file of this name in {here} or among installed packages"
-        )
-    return Path(spec.origin)
 
 
 def load_object(place: str, prefix: str = "", *, of: str = "") -> Any:
@@ -61,11 +37,15 @@ def load_object(place: str, prefix: str = "", *, of: str = "") -> Any:
     `of`: what it is, to begin the message with if importing the module fails. ValueError if it cannot be had.
     """
     module, attribute = split_name(place, prefix)
-    file = source_file(place, prefix)
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
+        sys.path.append(here)
+    importlib.invalidate_caches()
     with user_code_errors(f"{of}{prefix}{place}: importing {module} failed", ValueError):
-        value = getattr(sys.modules.get(module) or import_text(module, file), attribute, MISSING)
-    if value is MISSING:
-        raise ValueError(f"{prefix}{place}: module {module} has no attribute {attribute!r}")
+        if module not in sys.modules:
+            spec = importlib.util.find_spec(module)
+            import_text(module, Path((spec and spec.origin) or ""))
+        value = getattr(sys.modules[module], attribute)
     if not callable(value) or isinstance(value, type):
         must = "it must be a function or an instance that can be called"
         raise ValueError(f"{prefix}{place}: {attribute} is a {type(value).__name__}, but {must}")
@@ -79,20 +59,10 @@ def code_hash(place: str, prefix: str = "") -> str:
     return hashlib.sha256(f"{attribute} {text_hash(module)}".encode()).hexdigest()[:12]
 
 
-def _meant(module: str, attribute: str, prefix: str) -> str:
-    """A question whether a module was meant, if the path of a file was given."""
-    if not module.endswith(".py"):
-        return ""
-    path = Path(module).with_suffix("")
-    if path.is_absolute() or ".." in path.parts:
-        return f"; did you mean {prefix}{path.name}:{attribute}, in the folder {path.parent}?"
-    return f"; did you mean {prefix}{'.'.join(path.parts)}:{attribute}?"
-
-
 def format_error(error: BaseException) -> str:
     """An error in one line: its notes, type and message, or its file and line if it has no message."""
-    name, message = type(error).__name__, " ".join(str(error).split())
-    if message:
+    name = type(error).__name__
+    if message := " ".join(str(error).split()):
         name = f"{name}: {message}"
     elif frames := traceback.extract_tb(error.__traceback__):
         name = f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}"
@@ -111,10 +81,8 @@ def user_code_errors(what: str, *also: type[Exception], file: Path | None = None
     before = torch.get_default_dtype(), torch.get_default_device()
     try:
         yield
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
-        if isinstance(error, ValueError) and not isinstance(error, also):
+        if isinstance(error, KeyboardInterrupt | ValueError) and not isinstance(error, also):
             raise
         line = f"line {number}: " if file and (number := _line(error, file)) else ""
         raise ValueError(f"{what}: {line}{format_error(error)}") from error
@@ -135,9 +103,6 @@ def _line(error: BaseException, file: Path) -> int | None:
     return lines[-1] if lines else None
 
 
-# --- whose it is, and its text ---
-
-
 def import_own(path: Path) -> ModuleType:
     """Imports a user's sweep file, FILE.py, which may import modules next to it."""
     if (folder := str(path.resolve().parent)) not in sys.path:
@@ -149,9 +114,9 @@ def import_own(path: Path) -> ModuleType:
 
 
 def import_text(name: str, path: Path) -> ModuleType:
-    """Imports the text of a file under this name, not bytecode of it.
+    """Imports the text of a file, since Python may take older bytecode for that of a file of the same size and second.
 
-    No bytecode is written: Python takes that of an earlier version for that of a file of the same size and second.
+    What is no .py file is imported by its name.
     """
     spec = importlib.util.spec_from_file_location(name, path)
     if path.suffix != ".py" or spec is None:

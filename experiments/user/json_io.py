@@ -1,4 +1,4 @@
-"""Small files, read and written whole."""
+"""Small files, read and written whole: a reader sees the old file or the new one."""
 
 import json
 import os
@@ -11,7 +11,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file. ValueError if the file holds something else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{path}: it is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path}: it must hold a JSON object")
@@ -19,12 +19,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Writes JSON: a reader sees the old file or the new one."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes text: a reader sees the old file or the new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)

@@ -1,7 +1,4 @@
-"""Memory: batches that do not fit are halved and tried again; memory that a layer frees is kept for the next layer.
-
-Neither changes a result.
-"""
+"""Memory: batches that do not fit are halved and tried again; memory that a layer frees is kept for the next layer."""
 
 import ctypes
 import gc
@@ -45,10 +42,9 @@ def free() -> None:
 
 @cache
 def keep_freed() -> None:
-    """Makes glibc's malloc keep up to 2 GiB of free memory in this process from now on.
+    """Makes glibc's malloc keep up to 2 GiB of free memory in this process from now on, unless the environment sets it.
 
-    Otherwise it returns activations of a few MB to the system and requests them again at the next layer, page by page,
-    which takes as long as a network in fp32 (bench/LOG.md). Another malloc, and one set by the environment, stays.
+    Otherwise it returns activations and requests them again at the next layer, page by page: bench/LOG.md.
     """
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if platform.libc_ver()[0] == "glibc" and not chosen:

@@ -1,8 +1,7 @@
 """What a network works on: the shape of its x, and how x becomes what is compared with real images; and what it is.
 
-Shape and images are those of the data, unless the network says otherwise, as adapters do: `decode(x)` gives images
-uint8 (n, C, H, W), and `shape` is a tuple. A pretrained network is identified by its parameters and its outputs on
-a fixed batch, in addition to its files: what these load, import or read may change.
+Both are as for the data, unless the network says otherwise, as adapters do: `decode(x)` gives images uint8
+(n, C, H, W), and `shape` is a tuple.
 """
 
 import hashlib
@@ -35,13 +34,10 @@ def shape_of(model: Model, data: DataSet) -> tuple[int, ...]:
     """The shape of x without the batch: that of the data, unless a network with `decode` says otherwise."""
     if not callable(getattr(model, "decode", None)) or (shape := getattr(model, "shape", None)) is None:
         return data.shape
-    if not isinstance(shape, tuple | list) or not all(type(side) is int and side > 0 for side in shape):
-        raise ValueError(f"shape={shape!r}: it must be a tuple of whole numbers, that of x without the batch")
     return tuple(shape)
 
 
 def has_decode(model: Model | None) -> bool:
-    """Whether the network itself says what its samples show."""
     return model.decoder is not None if isinstance(model, Adapter) else callable(getattr(model, "decode", None))
 
 
@@ -67,16 +63,11 @@ def check_decoded(out: Tensor, n: int) -> None:
 
 def check_size(shape: tuple[int, ...], data: DataSet) -> None:
     """Raises ValueError unless samples that show this, without the batch, can be compared with the data."""
-    if shape == data.shape:
-        return
-    if isinstance(data, Values):
-        raise ValueError(f"decode: it gives points of shape {shape}, but those of data={data.name!r} have {data.shape}")
-    colours = len(shape) == len(data.shape) and shape[1:] == data.shape[1:]
-    raise ValueError(
-        f"decode: it gives images of shape {shape}, but those of data={data.name!r} have {data.shape}; "
-        + ("images are grey, with one channel, if red, green and blue agree in all of them" if colours else
-           "another size is --images folder256:PATH or npz256:PATH, with any number from 8 to 1024")
-    )  # fmt: skip
+    if shape != data.shape:
+        grey = "images are grey, with one channel, if red, green and blue agree in all of them"
+        size = "another size is --images folder256:PATH or npz256:PATH, with any number from 8 to 1024"
+        hint = "" if isinstance(data, Values) else f"; {grey if shape[1:] == data.shape[1:] else size}"
+        raise ValueError(f"decode: its shape is {shape}, but that of data={data.name!r} is {data.shape}{hint}")
 
 
 def clean(model: Model, data: DataSet, which: Tensor) -> Tensor:
@@ -86,28 +77,26 @@ def clean(model: Model, data: DataSet, which: Tensor) -> Tensor:
 
 
 def is_random(model: Model) -> bool:
-    """Whether a model is meant to be random, so that no two runs can be compared."""
     return getattr(model, "random", False) is True
 
 
 @torch.no_grad()
 @user_code_errors("model")
 def network_fingerprint(model: Model, images: DataSet, device: str) -> str:
-    """The SHA-256 of a model's parameters, buffers and outputs on eight noisy images, from sigma 30 down to 0.03.
+    """The SHA-256 of a model's parameters, buffers and outputs on eight noisy images; outputs only if it is not random.
 
-    If its attribute `random` is True, its outputs are left out. ValueError if the model or its decode fails, returns
-    something other than eps, changes its input, or depends on more than its input, see `check_repeatable`.
+    ValueError if the model or its decode fails, returns something other than eps, changes its input, or depends on more
+    than its input, see `check_repeatable`.
     """
     digest = hashlib.sha256()
     if isinstance(model, Adapter):  # its outputs below do not show all labels, nor all levels
         digest.update(f"{asdict(model.convention)}\n".encode())
-    if isinstance(model, nn.Module):
-        for name, tensor in model.state_dict().items():
-            if isinstance(tensor, Tensor):
-                digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-            else:  # what get_extra_state returns
-                digest.update(f"{name} {tensor!r}\n".encode())
+    for name, tensor in model.state_dict().items() if isinstance(model, nn.Module) else ():
+        if isinstance(tensor, Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:  # what get_extra_state returns
+            digest.update(f"{name} {tensor!r}\n".encode())
     if is_random(model):
         _outputs(model, images, device, torch.arange(N_IMAGES), N_IMAGES)
     else:
@@ -125,15 +114,12 @@ def network_fingerprint(model: Model, images: DataSet, device: str) -> str:
 
 @torch.no_grad()
 def check_batch(model: Model, images: DataSet, device: str, n: int) -> Tensor:
-    """eps of n noisy images in one batch, always the same ones, two at each noise level from sigma 30 down to 0.03.
-
-    ValueError as in `network_fingerprint`; also if the model remembers its answers by the noise level.
-    """
+    """eps of n noisy images, always the same ones, in one batch. ValueError as in `network_fingerprint`."""
     return check_repeatable("model", lambda which: _outputs(model, images, device, which, n), n, ALONE, FEW, HINT)
 
 
 def _outputs(model: Model, images: DataSet, device: str, which: Tensor, n: int) -> Tensor:
-    """eps of some of n noisy images, in one batch; two of the n have the same noise level."""
+    """eps of some of n noisy images, in one batch: two at each noise level from sigma 30 down to 0.03."""
     x0 = clean(model, images, torch.arange(n) % len(images)).to(device)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
     levels = geometric(max((n + 1) // 2 - 1, 1), 30.0, 0.03)
@@ -148,9 +134,8 @@ def _outputs(model: Model, images: DataSet, device: str, which: Tensor, n: int) 
         ours = isinstance(error, ValueError) and str(error).startswith("model: ")
         if ours or isinstance(error, KeyboardInterrupt) or out_of_memory(error):  # smaller batches may fit
             raise
-        shape = tuple(x.shape[1:])
-        raise ValueError(f"model: it failed on {len(x)} images of shape {shape}: {format_error(error)}") from error
-    for name, part in inputs.items():
-        if not torch.equal(part, before[name]):
-            raise ValueError(f"model: it changed {name} in place; it must leave its input as it is")
+        where = f"{len(x)} images of shape {tuple(x.shape[1:])}"
+        raise ValueError(f"model: it failed on {where}: {format_error(error)}") from error
+    if changed := [name for name, part in inputs.items() if not torch.equal(part, before[name])]:
+        raise ValueError(f"model: it changed {changed[0]} in place; it must leave its input as it is")
     return eps

@@ -16,11 +16,11 @@ SEED = 20_263
 MOST = 2048  # images that the best linear predictor comes from
 FEWEST = 20  # images without which the covariance says nothing
 APART = 0.01  # share of the error that the difference of two outputs must be
-LARGEST, COMPONENTS = 1024, 128  # see `_variances`
+LARGEST, COMPONENTS = 1024, 128  # of images with more values only that many components are used: few show no more
 
 
 class NoisyBatch:
-    """Real images at all levels, the same images and noise for every reading of the model."""
+    """The images `chosen` at all levels, with the same noise for every reading of the model."""
 
     def __init__(self, images: DataSet, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
         self.labels, self.shape, self.at_once = images.labels[chosen], (len(sigmas), len(chosen)), 64
@@ -36,10 +36,8 @@ class NoisyBatch:
         """The model's output at all levels, for the first n images. ValueError for NaN, see `CheckedModel`."""
 
         def outputs(at_once: int) -> Tensor:
-            parts = (self.first(part, n).split(at_once) for part in (self.x, self.sigma, self.index))
-            return torch.cat(
-                [CheckedModel(bind_index(model, index))(x, sigma) for x, sigma, index in zip(*parts, strict=True)]
-            )
+            parts = zip(*(self.first(part, n).split(at_once) for part in (self.x, self.sigma, self.index)), strict=True)
+            return torch.cat([CheckedModel(bind_index(model, index))(x, sigma) for x, sigma, index in parts])
 
         eps, tried = halve_until_it_fits(self.at_once, outputs)
         self.at_once = tried[-1]
@@ -52,10 +50,7 @@ class NoisyBatch:
         return squares.flatten(1).mean(dim=1).view(self.shape[0], -1)
 
     def blend(self, start: Tensor, end: Tensor) -> float:
-        """The c with which the output start + c (end - start) is nearest to the noise.
-
-        It is the median over the levels at which the outputs differ; 1 if they differ nowhere.
-        """
+        """The c with which start + c (end - start) is nearest to the noise, the median over levels; else 1."""
         noise = self.first(self.noise, len(end) // self.shape[0])
         way, whole = (part.cpu().double().view(self.shape[0], -1) for part in (end - start, noise - start))
         squares = way.square().sum(dim=1)
@@ -71,10 +66,8 @@ def linear_errors(images: DataSet, sigmas: Sequence[float]) -> list[float]:
     """The error of the best linear predictor of eps at each level: the mean of l / (l + sigma^2) over the variances l.
 
     The principal components come from one half of the images and the variances along them from the other half, and the
-    other way round. Variances of the same images that the components come from would be too small off the components,
-    and 0 beyond as many components as there are images.
-
-    With fewer than FEWEST images it is the error of the predictor that knows mean and std only, 1 / (1 + sigma^2).
+    other way round; variances of the same images would be too small off the components. With fewer than FEWEST images
+    it is the error of the predictor that knows mean and std only, 1 / (1 + sigma^2).
     """
     x0 = images.standardised(slice(MOST)).flatten(1)
     if len(x0) < FEWEST:
@@ -87,10 +80,7 @@ def linear_errors(images: DataSet, sigmas: Sequence[float]) -> list[float]:
 
 
 def _variances(one: Tensor, other: Tensor, dim: int) -> Tensor:
-    """Mean squares of `other` along the principal components of `one`, float64, and alike in all other directions.
-
-    Of images with more than LARGEST values only the first COMPONENTS are used, because so few images show no more.
-    """
+    """Mean squares of `other` along the principal components of `one`, float64, and alike in all other directions."""
     mean, values = one.mean(dim=0), one.shape[1]
     one, other = one - mean, other - mean
     n = min(len(one) - 1, values if dim <= LARGEST else COMPONENTS, values)

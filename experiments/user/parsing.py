@@ -63,10 +63,10 @@ def parse_call(
 ) -> tuple[str, dict[str, Any]]:
     """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`, and `more`."""
     name, bracket, rest = text.strip().partition("(")
-    parameters = dict(list(inspect.signature(table[one_of(kind, name, table)]).parameters.items())[skip:])
-    parameters |= {key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in more}
-    known = [*parameters]
-    typed = [key for key, one in parameters.items() if isinstance(one.default, int | float) or one.default is one.empty]
+    known = [*inspect.signature(table[one_of(kind, name, table)]).parameters.values()][skip:]
+    known = [one.replace(kind=one.POSITIONAL_OR_KEYWORD) for one in known]
+    known += [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in more]
+    typed = [one.name for one in known if isinstance(one.default, int | float) or one.default is one.empty]
     if not bracket:
         return name, {}
     try:
@@ -74,21 +74,22 @@ def parse_call(
         if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name)):
             raise SyntaxError
         values = [_number(argument) for argument in call.args]
-        by_keyword = [(str(word.arg), _number(word.value)) for word in call.keywords]
+        by_keyword = {str(word.arg): _number(word.value) for word in call.keywords}
+        if len(by_keyword) < len(call.keywords):
+            raise SyntaxError
     except (SyntaxError, ValueError):
         example = f"{name}({typed[0]}=1)" if typed else name
         raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
-    pairs = [*zip(known[: len(known) - len(more)], values, strict=False), *by_keyword]
-    options = dict(pairs)
-    if len(options) < len(pairs):
-        raise ValueError(f"{kind}={text!r}: a parameter is given twice")
-    if len(values) > len(known) - len(more) or not set(options) <= set(known):
-        raise ValueError(f"{kind}={text!r}: the parameters of {name} are {', '.join(known) or 'none'}")
+    try:
+        options = inspect.Signature(known).bind_partial(*values, **by_keyword).arguments
+    except TypeError as error:
+        names = ", ".join(one.name for one in known) or "none"
+        raise ValueError(f"{kind}={text!r}: {error}; the parameters of {name} are {names}") from None
     if others := sorted(set(options) - set(typed)):
         raise ValueError(f"{kind}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")
+    whole = {one.name for one in known if type(one.default) is int}
     return name, {  # 1 and 1.0 must give the same identity
-        key: as_type(f"{kind}={text!r}: {key}", int if type(parameters[key].default) is int else float, value)
-        for key, value in options.items()
+        key: as_type(f"{kind}={text!r}: {key}", int if key in whole else float, value) for key, value in options.items()
     }
 
 

@@ -10,12 +10,8 @@ flow-step:my_file:step                             x = step(x, t, dt, velocity),
 
 import ast
 import importlib
-import importlib.util
 import logging
 import re
-import sys
-from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -24,51 +20,32 @@ from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
 from experiments.user import imports, parsing
 
-OWN = "module:function"
-WRAPPED: dict[str, Callable[[Any], SamplerFunction]] = {
-    "k-diffusion": wrappers.k_diffusion,
-    "flow-step": wrappers.flow_step,
-}
-
 
 def named(text: str) -> tuple[SamplerFunction, int | None]:
     """The sampler that `text` names, and the order that it declares, if any. ValueError if there is none."""
     name, _, _ = text.partition("(")
     kind, colon, rest = text.partition(":")
     if not colon:
-        if name not in (*SAMPLERS, *parsing.SYNONYMS):
-            one_of("sampler", name, (*SAMPLERS, *parsing.SYNONYMS, "diffusers:NAME", OWN))
+        one_of("sampler", name, (*SAMPLERS, *parsing.SYNONYMS, "diffusers:NAME", "module:function"))
         sampler = parsing.parse_sampler(text)
         return wrappers.ours(sampler), sampler.order
     if kind in ("diffusers", "smalldiffusion"):
-        if importlib.util.find_spec(kind) is None:
-            raise ValueError(f"{text}: {kind} is not installed (pip install {kind})")
         name, options = called(text, rest)
-        if kind == "diffusers":
-            _import_diffusers()
-            return wrappers.diffusers(name, **options), None
-        schedule = getattr(importlib.import_module(kind), name, None)
-        if schedule is None:
-            raise ValueError(f"{text}: smalldiffusion has no schedule {name}")
-        return wrappers.smalldiffusion(schedule(1000), **options), None
-    prefix, wrap = (f"{kind}:", WRAPPED[kind]) if kind in WRAPPED else ("", None)
-    place, options = called(text, text.removeprefix(prefix))
-    function = imports.load_object(place, prefix)
-    bound = partial(function, **options) if options else function
-    return (wrap(bound) if wrap else bound), None
-
-
-def _import_diffusers() -> None:
-    """Imports it without torch's compiler, which its networks may use, its schedulers do not: a second of CPU less."""
-    if "torch._dynamo" not in sys.modules:
-        sys.modules["torch._dynamo"] = None  # type: ignore[assignment]  # importing it is then an ImportError
         try:
-            with suppress(ImportError):  # what else is installed may need it: then it is imported as usual
-                importlib.import_module("diffusers")
-        finally:
-            del sys.modules["torch._dynamo"]
-    importlib.import_module("diffusers")  # it sets its level itself
-    logging.getLogger("diffusers").setLevel(logging.ERROR)  # it says at each run what it adjusts
+            library = importlib.import_module(kind)
+        except ImportError as error:
+            raise ValueError(f"{text}: {kind} is not installed (pip install {kind}): {error}") from error
+        if kind == "diffusers":
+            logging.getLogger("diffusers").setLevel(logging.ERROR)  # it says at each run what it adjusts
+            return wrappers.diffusers(name, **options), None
+        if not hasattr(library, name):
+            raise ValueError(f"{text}: smalldiffusion has no schedule {name}")
+        return wrappers.smalldiffusion(getattr(library, name)(1000), **options), None
+    wrapped: dict[str, Any] = {"k-diffusion": wrappers.k_diffusion, "flow-step": wrappers.flow_step}
+    wrap = wrapped.get(kind)
+    place, options = called(text, rest if wrap else text)
+    function = partial(imports.load_object(place, f"{kind}:" if wrap else ""), **options)
+    return (wrap(function) if wrap else function), None
 
 
 def called(text: str, call: str) -> tuple[str, dict[str, Any]]:

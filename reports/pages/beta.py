@@ -1,7 +1,5 @@
 """The page of `beta`: does fresh noise in every step give better images?"""
 
-from dataclasses import replace
-
 import pandas as pd
 
 from reports import contrast, figures, settings
@@ -18,8 +16,7 @@ from reports.formats import (
     scale_metric,
     true,
 )
-from reports.page import Figure, KeyFigure, Page, Row, SampleGrid, Table
-from reports.pages.sweep import compose_page
+from reports.page import Figure, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_VERDICT, WORSE
 
@@ -58,7 +55,7 @@ def page(result: LoadedResult) -> Page:
     if not result.info.get("fixed_beforehand"):
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     runs = result.runs[result.runs["section"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
-    made = compose_page(
+    return contrast.compose_page(
         result, row, phrase_verdict(result, row), (before, "Before", f"{row['b']}, no fresh noise"),
         (after, "After", f"{row['a']}, fresh noise"), (warnings, caveats), question=question,
         details=list_details(result, row, *TERMS),
@@ -66,7 +63,6 @@ def page(result: LoadedResult) -> Page:
         figures=[figure] if figure else [], grid=make_grid(result, every), tables=tables, note=note,
         plot=figures.quality(runs, metric_name("fd", result.features), result.unit) if len(runs) else None,
     )  # fmt: skip
-    return replace(made, key_figures=[_add_choice(result, figure) for figure in made.key_figures])
 
 
 def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
@@ -81,15 +77,6 @@ def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
     return lead, f"With {cost} evaluations, fresh noise {verb} {change}."
 
 
-def _add_choice(result: LoadedResult, figure: KeyFigure) -> KeyFigure:
-    """The evidence says when the comparison was chosen, and what differs from its preset."""
-    if figure.role != "evidence" or not result.info.get("fixed_beforehand"):
-        return figure
-    differs = result.info.get("differs_from_preset")
-    chosen = "chosen before any result" + (f"; {listed(differs)} differ from the preset" if differs else "")
-    return replace(figure, notes=[*figure.notes, chosen])
-
-
 def describe_other_levels(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> str:
     """Whether the answer hangs on the ladder: what noise does on others, and what a solver reaches without it."""
     judged = rows[(rows["kind"] == OTHER) & (rows["verdict"] != NO_VERDICT)]
@@ -97,17 +84,15 @@ def describe_other_levels(result: LoadedResult, rows: pd.DataFrame, every: pd.Da
     for ladder, members in every[every["section"] == OTHER].groupby("schedule", sort=False):
         own = judged[judged["a"].isin(members["setting"])]
         noise = own[(own["eta_a"] == 1) & (own["eta_b"] == 0)]
-        changes = [f"{row['nfe_a']:.0f} evaluations by {_format_change(row)}" for _, row in noise.iterrows()]
-        if changes:
+        if changes := [f"{row['nfe_a']:.0f} evaluations by {_format_change(row)}" for _, row in noise.iterrows()]:
             row = noise.iloc[0]
             whose = "" if is_missing(row["holds_for"]) else f", for {contrast.name_networks(row)},"
             texts.append(f"On the {ladder} ladder{whose} fresh noise changes {name} with {listed(changes)}.")
         for _, row in own[own["nfe_a"] < own["nfe_b"]].nsmallest(1, "value_a").iterrows():
+            a, b = (scale_metric(JUDGE, row[f"value_{side}"]) for side in "ab")
             texts.append(
-                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {scale_metric(JUDGE, row['value_a'])}, "
-                f"{row['b']} with "
-                f"{row['nfe_b']:.0f} on the first ladder {scale_metric(JUDGE, row['value_b'])}: difference "
-                f"{_format_change(row)}."
+                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {a}, {row['b']} with {row['nfe_b']:.0f} on the "
+                f"first ladder {b}: difference {_format_change(row)}."
             )
     return " ".join(texts)
 
@@ -118,7 +103,6 @@ def _format_change(row: pd.Series) -> str:
 
 
 def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure | None:
-    """The contrasts of every kind, in the order of HEADINGS."""
     sections: dict[str, list[tuple[pd.Series, str, str]]] = {}
     for kind, title in HEADINGS.items():
         for _, row in rows[rows["kind"] == kind].iterrows():
@@ -148,17 +132,15 @@ def settings_tables(
         change, verdict = "", "baseline"
         if len(a) or len(b):
             change, verdict = settings.format_comparison((a if len(a) else b).iloc[0], flip=not len(a), against=True)
-        name = row["setting"] + (" + denoising" if true(row["final_denoise"]) else "")
+        name = row["setting"] + " + denoising" * true(row["final_denoise"])
         recommended = best is not None and (row[["n_samples", "setting"]] == best[["n_samples", "setting"]]).all()
         return settings.table_row(row, change, verdict, recommended, name)
 
     tables = []
     for count, size in zip(counts, sizes, strict=True):
         part = once[once["n_samples"] == count]
-        most = part.loc[part["networks"].idxmax()]
-        tables.append(
-            settings.make_table(settings.count_images(result, most), result, part.nsmallest(size, JUDGE), make_row)
-        )
+        title = settings.count_images(result, part.loc[part["networks"].idxmax()])
+        tables.append(settings.make_table(title, result, part.nsmallest(size, JUDGE), make_row))
     apart = f"Only settings with the same number of {result.unit}s are compared. " if len(tables) > 1 else ""
     return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in table.csv."
 
@@ -174,7 +156,6 @@ def make_grid(result: LoadedResult, every: pd.DataFrame) -> SampleGrid | None:
     }
     etas = [(f"eta {eta:g}", [cells.get((eta, cost)) for cost in costs]) for eta in sorted(ladders["eta"].unique())]
     samples = "Four samples" if result.unit == "image" else "Samples"
+    title = "Rows: more noise. Columns: more evaluations."
     note = f"{samples} of each setting, from the same initial noise everywhere. The number is MMD ×1000."
-    return SampleGrid(
-        "Rows: more noise. Columns: more evaluations.", note, [number(cost, 0) for cost in costs], etas, "evaluations"
-    )
+    return SampleGrid(title, note, [number(cost, 0) for cost in costs], etas, "evaluations")

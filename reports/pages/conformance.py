@@ -7,7 +7,7 @@ from textwrap import shorten
 import pandas as pd
 
 from reports import settings
-from reports.details import describe_origin
+from reports.details import describe_origin, list_files
 from reports.formats import capital, is_missing, number, plural
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.results import LoadedResult
@@ -20,7 +20,7 @@ WRONG = (  # kinds of verdicts on samplers, the worst first
     "touches the global generator", "ignores its noise", "not reproducible", "irregular in the number of steps",
     "order lost", "unlike its reference", "undecided",
 )  # fmt: skip
-CELLS = {"right": "✓", "wrong": "wrong", "note": "note", "accepted": "accepted", "not checked": "–"}
+CELLS = {"right": "✓", "not checked": "–"}
 LETTERS, REASON = 46, 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
@@ -41,22 +41,14 @@ OF_STEPS = [
 
 @dataclass(frozen=True)
 class Measured:
-    """What the pages of samplers and of steps share.
-
-    Args:
-        noun: sampler or step.
-        rows: one per sampler or step, with its kind, limit_ratio and seconds.
-        ratios: (sampler, n_steps) -> lowest and highest ratio over the wide directions.
-        axis, ticks: of ratios; one beyond is drawn at the edge, and its number says where it is.
-        few, many: numbers of steps that are drawn.
-    """
+    """What the pages of samplers and of steps share."""
 
     noun: str
-    rows: pd.DataFrame
-    ratios: dict[tuple[str, int], tuple[float, float]]
+    rows: pd.DataFrame  # one per sampler or step, with its kind, limit_ratio and seconds
+    ratios: dict[tuple[str, int], tuple[float, float]]  # (sampler, n_steps) -> ends over the wide directions
     axis: Axis
     ticks: tuple[float, ...]
-    few: int
+    few: int  # numbers of steps that are drawn
     many: int
 
     def worst(self, name: str, n_steps: int) -> float:
@@ -64,14 +56,13 @@ class Measured:
         return max(self.ratios.get((name, n_steps), (float("nan"),)), key=lambda ratio: abs(ratio - 1))
 
     def span(self, name: str, n_steps: int) -> str:
-        """The lowest and the highest ratio, if they were measured."""
         return "–".join(f"{ratio:.3f}" for ratio in self.ratios.get((name, n_steps), ()))
 
     def line(self, row: pd.Series, bad: bool, digits: int, word: str) -> Line:
         """A line: the ratio with few steps, with many, and in the limit."""
-        known = {"open": self.worst(row["sampler"], self.few), "grey": self.worst(row["sampler"], self.many)}
-        known["diamond"] = row["limit_ratio"]
-        marks = tuple((kind, self.axis.place(value)) for kind, value in known.items() if not is_missing(value))
+        few, many = (self.worst(row["sampler"], n) for n in (self.few, self.many))
+        known = (("open", few), ("grey", many), ("diamond", row["limit_ratio"]))
+        marks = tuple((kind, self.axis.place(value)) for kind, value in known if not is_missing(value))
         places = [place for _, place in marks] or [self.axis.place(1)]
         bar = Bar(WORSE if bad else "", min(places), max(places), marks)
         label = re.sub(r"([(_=])", "\\1\u200b", short(row["sampler"]))  # where a line may break
@@ -83,7 +74,7 @@ class Measured:
         ticks, ends = [(self.axis.place(tick), number(tick)) for tick in self.ticks], ("too narrow", "too wide")
         limits = [("open", f"{self.few} steps"), ("grey", f"{self.many} steps"), ("diamond", "the limit")]
         return Figure(
-            title, f"{NOTE}{note}", sections, self.axis, self.axis.place(1), ends, ticks, long=True, label=NOTE,
+            title, f"{NOTE}{note}", sections, self.axis.place(1), ends, ticks, long=True, label=NOTE,
             legend=[("speck", "lowest and highest direction")] if single else limits,
         )  # fmt: skip
 
@@ -91,9 +82,8 @@ class Measured:
 def page(result: LoadedResult) -> Page:
     of_steps = result.info["experiment"] == "check_policy"
     known = _of_policies(result) if of_steps else _of_samplers(result)
-    rows, noun = known.rows, known.noun
+    rows, noun, cpu = known.rows, known.noun, f"{number(known.rows['seconds'].sum(), 0)} s of CPU."
     make = _one if len(rows) == 1 else _steps if of_steps else _samplers
-    cpu = f"{number(rows['seconds'].sum(), 0)} s of CPU."
     if not of_steps:
         cpu = f"{', '.join(f'{plural(n, noun)} by {how}' for how, n in rows['how'].value_counts().items())}; {cpu}"
     terms = [
@@ -107,8 +97,7 @@ def page(result: LoadedResult) -> Page:
         *(OF_STEPS if of_steps else OF_SAMPLERS),
         ("Impulses", f"The {noun} gets zeros for its draws, and 1 in one draw at a time: mean and variance are exact."),
     ]  # fmt: skip
-    files = sorted(path.name for path in result.folder.glob("*.csv*"))
-    details = [*terms, ("Measured", cpu), *describe_origin(result.info), ("Files", files)]
+    details = [*terms, ("Measured", cpu), *describe_origin(result.info), ("Files", list_files(result))]
     source = settings.describe_source(result, "exact network on Gaussian data", plural(len(rows), noun))
     return replace(make(result, known), source=source, question=result.info["question"], details=details)
 
@@ -124,18 +113,16 @@ def _of_samplers(result: LoadedResult) -> Measured:
 def _of_policies(result: LoadedResult) -> Measured:
     columns = result.policy_steps[["sampler", "n_steps", "ratio_low", "ratio_high"]]
     ratios = {(name, int(n)): (low, high) for name, n, low, high in columns.itertuples(index=False)}
-    counts = sorted({n for _, n in ratios}) or [0]
-    ticks = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
+    counts, ticks = sorted({n for _, n in ratios}) or [0], (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
     known = Measured("step", result.policies, ratios, Axis((0.45, 1.15)), ticks, counts[0], counts[-1])
     off = pd.Series([abs(known.worst(name, known.few) - 1) for name in result.policies["sampler"]])
     rows = result.policies.assign(off=off.to_numpy()).sort_values("off", kind="stable", na_position="last")
     return replace(known, rows=rows)
 
 
-def _not_right(rows: pd.DataFrame, notes: list[str]) -> KeyFigure:
-    wrong = int((rows["kind"] != "right").sum())
-    lengths = [("before", 100), (WORSE, 100 * wrong / len(rows))]
-    return KeyFigure("Not right", f"{wrong} of {len(rows)}", notes, lengths=lengths)
+def _part(label: str, value: str, count: int, rows: pd.DataFrame, notes: list[str]) -> KeyFigure:
+    """A number of samplers or steps, next to that of all."""
+    return KeyFigure(label, value, notes, lengths=[("before", 100), (WORSE, 100 * count / len(rows))])
 
 
 def _samplers(result: LoadedResult, known: Measured) -> Page:
@@ -152,14 +139,13 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     parts += [f"{some} only for some numbers of steps"] if some else []
     parts += [f"{unknown} is not decided" if unknown == 1 else f"{unknown} are not decided"] if unknown else []
     rest = f"{', '.join(parts)}." if parts else "All tend to the data with more steps."
-    lengths = [("before", 100), (WORSE, 100 * far / len(rows))]
+    kinds = [f"{n} {kind}" for kind, n in count.items()][:4]
     key_figures = [
-        _not_right(rows, [f"{n} {kind}" for kind, n in count.items()][:4]),
-        KeyFigure("Limit off by more than 5 %", str(far), ["of the standard deviation"], lengths=lengths),
+        _part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, kinds),
+        _part("Limit off by more than 5 %", str(far), far, rows, ["of the standard deviation"]),
     ]
     if errors:
-        median = number(float(pd.Series(errors).median()), 0)
-        note = "median error of the standard deviation"
+        median, note = number(float(pd.Series(errors).median()), 0), "median error of the standard deviation"
         key_figures.append(KeyFigure(f"Right ones, with {known.few} steps", f"{median} %", [note]))
     sections = []
     for kind in WRONG:
@@ -169,12 +155,12 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     note = f". Open: {known.few} steps. Grey: {known.many} steps. Diamond and number: the limit. At the edge: beyond."
     figures = [known.figure("The samplers that are not right", note, sections)] if sections else []
     figures += [_right(known, errors)] if errors else []
-    lead = f"{right.sum()} of {len(rows)} do."
-    return Page(Source(), "", lead, rest, key_figures=key_figures, figures=figures, noun="sampler")
+    answer = f"{right.sum()} of {len(rows)} do.", rest
+    return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, noun="sampler")
 
 
 def _word(row: pd.Series) -> str:
-    """What is wrong with a sampler if its ratio does not say it, else its source."""
+    """What is wrong with a sampler if its ratio does not say it; otherwise its source."""
     if row["kind"] == "noise left over":
         return f"noise {number(row['left_over'], 3)}"
     if row["kind"] == "wrong limit" and abs(row["limit_mean_error"]) > abs(row["limit_ratio"] - 1):
@@ -191,7 +177,7 @@ def _right(known: Measured, errors: dict[str, float]) -> Figure:
     note = "Error of the standard deviation in per cent. A dot per sampler; 0.1 % or less is at the left edge."
     ticks = [(ERRORS.place(tick), f"{tick:g} %") for tick in (0.1, 1, 10, 50)]
     title = f"The right ones: how far with {known.few} steps?"
-    return Figure(title, note, [FigureSection("By source", "", lines)], ERRORS, 0, (), ticks, long=True)
+    return Figure(title, note, [FigureSection("By source", "", lines)], 0, (), ticks, long=True)
 
 
 def _one(result: LoadedResult, known: Measured) -> Page:
@@ -211,9 +197,8 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         declared = [] if is_missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
         order = number(row["order"], 1) or "not measured"
         key_figures.append(KeyFigure("Order of convergence", order, declared))
-        return Page(
-            Source(), "", "", capital(row["sentence"]), key_figures=key_figures, figures=figures, noun="sampler"
-        )
+        answer = "", capital(row["sentence"])
+        return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, noun="sampler")
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
@@ -242,7 +227,8 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
     parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
     if not others and not policies["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
-    key_figures, figures, tables = [_not_right(policies, [])], [], []
+    key_figures = [_part("Not right", f"{len(wrong)} of {len(policies)}", len(wrong), policies, [])]
+    figures, tables = list[Figure](), list[Table]()
     if known.ratios:
         off = 100 * policies["off"].dropna()
         note = f"median error of the standard deviation; {off.min():.0f} to {off.max():.0f} %"
@@ -257,7 +243,7 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
     outcomes = result.policy_checks.pivot(index="sampler", columns="check", values="verdict")
     checks = [*dict.fromkeys(result.policy_checks["check"])]
     heads = [Column(check, "mid", f"{check} ") for check in checks]
-    found = [Row(short(name), [CELLS[outcomes.loc[name, check]] for check in checks]) for name in policies["sampler"]]
+    found = [Row(short(name), [*outcomes.loc[name, checks].replace(CELLS)]) for name in policies["sampler"]]
     tables.append(Table("Every check", heads, found))
     answer = f"{len(policies) - len(wrong)} of {len(policies)} are.", " ".join(parts)
     note = "What each check says is in policy_checks.csv."
@@ -267,8 +253,7 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
 def _laws(result: LoadedResult, known: Measured) -> Table:
     """The ratios of each step, and the noise of its last step, by the number of steps."""
     counts, rows = sorted({n for _, n in known.ratios}), []
-    noise = {(name, int(n)): f"{last:.3f}" for name, n, last in
-             result.policy_steps[["sampler", "n_steps", "last_noise"]].itertuples(index=False)}  # fmt: skip
+    noise = result.policy_steps.set_index(["sampler", "n_steps"])["last_noise"].map("{:.3f}".format)
     for _, row in known.rows.iterrows():
         name = row["sampler"]
         cells = [*(known.span(name, n) for n in counts), number(row["limit_ratio"], 3)]
@@ -280,7 +265,7 @@ def _laws(result: LoadedResult, known: Measured) -> Table:
 
 
 def short(name: str) -> str:
-    """The name without its library or file. If it is long, its first options, which others share, are left out."""
+    """The name without its library or file. A long name loses its first options, which others share."""
     place, bracket, options = name.partition("(")
     start, parts = (place.rpartition(":")[2] + bracket).replace("Scheduler", ""), options.split(", ")
     while len(parts) > 1 and len(start + ", ".join(parts)) > LETTERS:

@@ -14,7 +14,6 @@ from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
 LOOKS = {HARMLESS: BETTER, HARMFUL: WORSE}
 ROW = 4  # pairs of a strip
 WRONG = {(HARMFUL, "same law"), (HARMLESS, "harmed")}  # verdict, and what a change is by construction
-NAMES = {"share": "score --margin"}
 TERMS = [
     (
         "As far as replacing", "How far the images after are from those before, as the share of images that can move "
@@ -75,11 +74,10 @@ def _make_grid(result: LoadedResult, first: pd.Series) -> SampleGrid | None:
     worst, rows = result.worst_pairs, []
     for at in range(len(worst) // ROW):
         part = worst.iloc[ROW * at : ROW * (at + 1)]
-        before, after = (f"worst-{at + 1}-{side}" for side in ("before", "after"))
-        if all((result.folder / "images" / f"{name}-4.png").is_file() for name in (before, after)):
-            share = f"{percent(part['share'].sum())} of all squared distances"
-            rows.append((f"{ROW * at + 1} to {ROW * (at + 1)}", [(before, ", ".join(part["pair"])), (after, share)]))
-    if not rows:
+        share = f"{percent(part['share'].sum())} of all squared distances"
+        cells = [(f"worst-{at + 1}-before", ", ".join(part["pair"])), (f"worst-{at + 1}-after", share)]
+        rows.append((f"{ROW * at + 1} to {ROW * (at + 1)}", cells))
+    if not (result.folder / "images" / "worst-1-after-4.png").is_file():
         return None
     note = "They are furthest apart in features: four pairs in a row, before on the left and after on the right."
     return SampleGrid("The pairs that differ most", note, [first["b"], first["a"]], rows)
@@ -100,13 +98,10 @@ def _checks_table(checks: pd.DataFrame) -> Table:
 
 
 def _distances_table(distances: pd.DataFrame) -> Table:
-    """The distances of both sets to reference images, which do not decide."""
     rows = []
     for _, row in distances.iterrows():
-        values, (change, interval) = (
-            [scale_metric(row["metric"], row[f"value_{side}"]) for side in "ba"],
-            difference(row),
-        )
+        values = [scale_metric(row["metric"], row[f"value_{side}"]) for side in "ba"]
+        change, interval = difference(row)
         rows.append(Row(metric_name(row["metric"], row["features"]), [*values, f"{change} ({interval})"]))
     columns = Column("Before", "n", "before "), Column("After", "n", "after "), Column("Difference", "wide")
     return Table("Distances to the reference, which do not decide", columns, rows)
@@ -115,20 +110,16 @@ def _distances_table(distances: pd.DataFrame) -> Table:
 def _gates_page(result: LoadedResult, rows: pd.DataFrame) -> Page:
     """Several changes whose harm is known by construction, by several gates; the first is that of `score`."""
     gates, n = list(dict.fromkeys(rows["check"])), number(result.info["harmless"]["n"], 0)
-    names, (own, *others) = {gate: NAMES.get(gate, gate) for gate in gates}, gates
+    names, (own, *others) = {gate: "score --margin" if gate == "share" else gate for gate in gates}, gates
     truths = rows.drop_duplicates("a").set_index("a")["truth"]
     by_gate = rows.set_index(["a", "check"])
-    wrong = {
-        gate: [a for a, truth in truths.items() if (by_gate.loc[(a, gate), "verdict"], truth) in WRONG]
-        for gate in gates
-    }  # fmt: skip
+    verdicts = by_gate["verdict"]
+    wrong = {gate: [a for a, truth in truths.items() if (verdicts[a, gate], truth) in WRONG] for gate in gates}
     possible = int(truths.isin([truth for _, truth in WRONG]).sum())  # slight changes are no error either way
     rest = ", ".join(f"{gate} on {len(wrong[gate])}" for gate in others)
     rest += f": on these {len(truths)} changes, for which the checks of {names[own]} were made."
-    key_figures = [
-        KeyFigure(names[gate], f"{len(wrong[gate])} of {possible}", ["; ".join(wrong[gate]) or "no error"])
-        for gate in gates
-    ]
+    errors = {gate: "; ".join(wrong[gate]) or "no error" for gate in gates}
+    key_figures = [KeyFigure(names[gate], f"{len(wrong[gate])} of {possible}", [errors[gate]]) for gate in gates]
     cells = []
     for change, truth in truths.items():
         row = by_gate.loc[(change, own)]

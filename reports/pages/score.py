@@ -1,4 +1,4 @@
-"""The page of `score`: are sets of images closer to real ones than the first set?"""
+"""The pages of `score`, on sets of images next to the first set, and of `run`, on one setting."""
 
 from dataclasses import replace
 from typing import Any
@@ -7,10 +7,8 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.details import list_details
-from reports.formats import SCALES, correction, difference, metric_name, number, scale_metric
-from reports.page import Axis, Column, Figure, KeyFigure, Page, Row, Table
-from reports.pages.run import show_score
-from reports.pages.sweep import compose_page
+from reports.formats import SCALES, correction, difference, metric_name, number, plural, scale_metric
+from reports.page import Axis, Bar, Column, Figure, KeyFigure, Page, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
@@ -19,6 +17,8 @@ PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not pai
 
 
 def page(result: LoadedResult) -> Page:
+    if result.info["experiment"] == "run":
+        return _run_page(result)
     facts: dict[str, Any] = result.info.get("score", {})
     rows, contrasts = settings.summarise_settings(result), result.over_networks()
     n, n_real = (number(result.table[name].iloc[0], 0) for name in ("n_samples", "n_reference"))
@@ -34,7 +34,7 @@ def page(result: LoadedResult) -> Page:
     row, pairs = choose_contrast(contrasts), PAIRS.get(facts.get("pairs", ""), "")
     headline = contrast.headline_row(result, row)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
-    return compose_page(
+    return contrast.compose_page(
         result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
         (after, "Compared", after["setting"]), details=list_details(result, row, *TERMS),
         **parts, warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
@@ -83,11 +83,9 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
 
 def key_figures(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[KeyFigure]:
     """The effect, the scores of both sets, and the evidence."""
-    axis = Axis.over([SCALES.get(row["metric"], 1) * row[name] for name in ("difference", "low", "high")])
-    power = (
-        f"can detect {scale_metric(row['metric'], row['detectable'])} in {metric_name(row['metric'], result.features)}"
-    )
-    value = f"{sets} × {number(row['n_samples'], 0)}"
+    metric, value = row["metric"], f"{sets} × {number(row['n_samples'], 0)}"
+    axis = Axis.over([SCALES.get(metric, 1) * row[name] for name in ("difference", "low", "high")])
+    power = f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}"
     evidence = KeyFigure("Sets × images", value, [power, *([pairs] if pairs else [])], role="evidence")
     values = contrast.show_values(result, row, f"{row['b']} → {row['a']}")
     return [contrast.show_effect(result, row, axis), values, evidence]
@@ -124,13 +122,10 @@ def compare_spaces(result: LoadedResult) -> list[Table]:
     values = judged.pivot(index="setting", columns="features", values="value")[names]
     ranks, verdicts = values.rank(), result.spaces.groupby("a")["verdict"].nunique()
     agree = "the same verdicts" if (verdicts == 1).all() else "the verdicts differ"
-    rows = [
-        Row(
-            str(name),
-            [f"{scale_metric(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names],
-        )
-        for name in ranks.mean(axis=1).sort_values(kind="stable").index
-    ]
+    rows = []
+    for name in ranks.mean(axis=1).sort_values(kind="stable").index:
+        cells = [f"{scale_metric(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names]
+        rows.append(Row(str(name), cells))
     title = f"{metric_name(JUDGE, '')} by feature space: {agree}"
     return [Table(title, [Column(name, "wide", f"{name} ") for name in names], rows)]
 
@@ -149,11 +144,10 @@ def _elsewhere(result: LoadedResult, contrasts: pd.DataFrame) -> list[str]:
 def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) -> Page:
     """The page on a single set: its distances next to those of real images."""
     scores = result.scores[result.scores["features"] == result.features].set_index("metric")
+    known = ((metric, scores.loc[metric]) for metric in (JUDGE, "fd"))
     figures = [
-        show_score(result, metric, [scores.loc[metric, "value"]], row["n_samples"],
-                   (scores.loc[metric, "low"], scores.loc[metric, "high"]))
-        for metric in (JUDGE, "fd")
-    ]  # fmt: skip
+        show_score(result, metric, [of["value"]], row["n_samples"], (of["low"], of["high"])) for metric, of in known
+    ]
     judge, images = figures[0], KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
     notes = "; ".join([f"({judge.notes[0]})", *judge.notes[1:]])
     return Page(
@@ -161,3 +155,49 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
         key_figures=[*figures, images], pictures=settings.show_pictures(result, JUDGE, (row, "Set", row["setting"])),
         details=list_details(result, None, *TERMS), **parts,
     )  # fmt: skip
+
+
+def _run_page(result: LoadedResult) -> Page:
+    """How good is one setting?"""
+    source, question = settings.describe_source(result), result.info["question"]
+    details = list_details(result, None, "MMD ×1000", "FD", "Grain", "Evaluations")
+    if not len(result.runs):
+        return Page(source, question, "No score.", "No run succeeded.", details=details)
+    rows, runs = settings.summarise_settings(result), result.runs
+    row, floor, name = rows.iloc[0], result.floor("fd", rows["n_samples"].iloc[0]), metric_name("fd", result.features)
+    real = "" if floor is None else f"; real {result.unit}s have {scale_metric('fd', floor['mean'])}"
+    evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
+    key_figures = [
+        *(show_score(result, metric, list(runs[metric]), row["n_samples"]) for metric in ("fd", JUDGE)),
+        KeyFigure(f"Evaluations per {result.unit}", number(row["nfe"], 0), [f"{row['sampler']}"]),
+        KeyFigure(f"Networks × {result.unit}s", evidence, ["nothing is compared"], role="evidence"),
+    ]
+    warnings, caveats = settings.find_caveats(result, [row])
+    table = settings.make_table(settings.count_images(result, row), result, rows, settings.table_row)
+    return Page(
+        source, question, "", f"{row['setting']} has {name} {scale_metric('fd', row['fd'])}{real}.",
+        warnings=warnings, caveats=caveats, key_figures=key_figures,
+        pictures=settings.show_pictures(result, "fd", (row, "Samples", row["setting"])), tables=[table],
+        note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
+        details=details,
+    )  # fmt: skip
+
+
+def show_score(
+    result: LoadedResult, metric: str, values: list[float], n_samples: float, ends: tuple[float, float] | None = None
+) -> KeyFigure:
+    """The mean score of some networks, or one score with the `ends` of its interval, next to that of real images."""
+    floor, scale, mean = result.floor(metric, n_samples), SCALES.get(metric, 1), sum(values) / len(values)
+    marks = [scale * value for value in (*values, *(ends or ()), *([] if floor is None else [floor["mean"]]))]
+    axis, notes = Axis.over(marks), ["mean over networks"] * (len(values) > 1)
+    bars = [Bar.dot(axis, scale * value, "not") for value in values]
+    legend = [("not", "a network")] * (len(values) > 1)
+    if ends:
+        bars = [Bar.of(axis, [scale * value for value in (mean, *ends)], "")]
+        notes = [f"95 % interval {scale_metric(metric, ends[0])} to {scale_metric(metric, ends[1])}"]
+    if floor is not None:
+        bars.append(Bar.dot(axis, scale * floor["mean"], "real"))
+        legend.append(("real", f"real {result.unit}s"))
+        notes.append(f"{plural(floor['n_samples'], f'real {result.unit}')}: {scale_metric(metric, floor['mean'])}")
+    name = metric_name(metric, result.features)
+    return KeyFigure(name, scale_metric(metric, mean), notes, bars, axis.place(0), legend)

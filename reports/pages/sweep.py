@@ -1,12 +1,8 @@
-"""The page on settings that are compared with the first of their section: `sweep`, `ladders`, `noise_levels`, `tune`.
-
-`compose_page` is the base of all pages on one contrast.
-"""
+"""The page on settings compared with the first of their section: `sweep`, `ladders`, `noise_levels`, `tune`."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -20,11 +16,6 @@ from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
 INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
-SETTINGS = "settings.json"
-Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
-GIVE = {  # parameterisation -> the advice, if it is all that differs from the baseline's training
-    "mixture-input": "Give the network the mixture's denoised {unit} as a second input"
-}
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,6 @@ class Section:
 
     @property
     def use(self) -> str:
-        """What to use."""
         return self.baseline if self.winner is None else str(self.winner["a"])
 
     @property
@@ -58,22 +48,19 @@ class Section:
 
     @property
     def better(self) -> pd.DataFrame:
-        """The contrasts of settings that are better than the baseline."""
         return self.contrasts[self.contrasts["verdict"] == BETTER]
 
     def row(self, setting: str) -> pd.Series:
-        """The row of a setting."""
         return self.rows[self.rows["setting"] == setting].iloc[0]
 
 
 def smallest_gain(sections: Sequence[Section]) -> Section:
     """The smallest budget with a detectable gain, otherwise the largest budget."""
-    gains = [section for section in sections if section.winner is not None]
-    return min(gains, key=lambda section: section.budget) if gains else largest(sections)
+    gains = (section for section in sections if section.winner is not None)
+    return min(gains, key=lambda section: section.budget, default=largest(sections))
 
 
 def largest(sections: Sequence[Section]) -> Section:
-    """The largest budget."""
     return max(sections, key=lambda section: section.budget)
 
 
@@ -84,10 +71,7 @@ def best_baseline(sections: Sequence[Section]) -> Section:
 
 @dataclass(frozen=True)
 class PageTexts:
-    """What a page says: `use` or `keep` with a setting, `place` with a section where that holds.
-
-    `choose` picks the section of the headline.
-    """
+    """What a page says: `use` or `keep` a setting in a section, its `place`. `choose`: the section of the headline."""
 
     title: str = "How the settings differ"
     place: str = "{}"
@@ -113,10 +97,10 @@ def page(result: LoadedResult) -> Page:
     nearest, failed = section.nearest, contrast.has_failed(result)
     tables, note = settings_tables(result, sections, texts)
     figure, interactions = draw_figure(result, sections, texts), describe_interactions(result, sections)
-    first = [("Interaction", len(_interactions(result))), ("Tied", len(result.best_sets))]
+    first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
     before = (section.row(section.baseline), "Before", section.baseline)
     after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
-    return compose_page(
+    return contrast.compose_page(
         result, nearest, phrase_verdict(result, section, texts), before, after,
         ((), _more_caveats(result, section)),
         also="" if failed else " ".join([*_elsewhere(result, sections, section, texts), *interactions]),
@@ -126,51 +110,19 @@ def page(result: LoadedResult) -> Page:
     )  # fmt: skip
 
 
-def compose_page(
-    result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
-    more: tuple[Sequence[str], Sequence[str]] = ((), ()), **parts: Any,
-) -> Page:  # fmt: skip
-    """A page on one contrast.
-
-    Args:
-        row: the contrast, in the metric that decides.
-        verdict: the first words and the sentence; those of a failed control replace them.
-        before, after: its settings.
-        more: further warnings and caveats.
-        parts: other fields of the page.
-    """
-    failed = contrast.has_failed(result)
-    headline = row if failed else contrast.headline_row(result, row)
-    lead, sentence = contrast.explain_failure(result) if failed else verdict
-    warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
-    warnings += contrast.find_unusual_control(result) + contrast.find_disagreement(result, row)
-    pictures = settings.show_pictures(result, headline["metric"], before, after)
-    same = (
-        "Same place, same initial noise: compare them one by one."
-        if result.unit == "image"
-        else ("Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise.")
-    )
-    known: dict[str, Any] = {
-        "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
-        "verdict": sentence, "failed": failed, "metric": contrast.explain_metric(result, headline["metric"]),
-        "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
-        "key_figures": contrast.key_figures(result, headline),
-        "pictures": pictures, "aside": same if len(pictures) > 2 else "",
-    }  # fmt: skip
-    return Page(**known | parts)
-
-
 def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
     """The page if nothing is compared with the first of its section."""
-    source, question = settings.describe_source(result), result.info["question"]
-    details = list_details(result, None, *TERMS)
-    if contrast.has_failed(result):
-        return Page(source, question, *contrast.explain_failure(result), failed=True, details=details)
+    failed = contrast.has_failed(result)
     also, text = " ".join(describe_interactions(result, [])), "Fewer than two settings succeeded with every network."
-    if left := result.info.get("runs_not_begun"):
+    if also:
+        text = "No setting is compared with the first of its section."
+    elif left := result.info.get("runs_not_begun"):
         text = f"The time was up: {plural(left, 'run')} were not begun. The same command continues from what is stored."
-    text = "No setting is compared with the first of its section." if also else text
-    return Page(source, question, "No verdict.", text, also=also, codes=codes, details=details)
+    return Page(
+        settings.describe_source(result), result.info["question"],
+        *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
+        also="" if failed else also, codes=() if failed else codes, details=list_details(result, None, *TERMS),
+    )  # fmt: skip
 
 
 def read_sections(result: LoadedResult) -> list[Section]:
@@ -211,8 +163,10 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
     if len(section.better):
         row = section.better.iloc[0]
         change, interval = difference(row)
-        text = f"{row['a']} scores lower in {name} (difference {change}; {interval}), "
-        return keep, f"{text}{_explain_not_recommended(result, section, row)}."
+        why = f"but the lowest score, that of {section.nearest['a']}, is not detectably lower than the default's"
+        if section.row(row["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
+            why = "with more fine noise"
+        return keep, f"{row['a']} scores lower in {name} (difference {change}; {interval}), {why}."
     row = section.nearest
     change, interval = difference(row)
     text = f"No other setting is detectably better; for {row['a']} {name} differs by {change} ({interval})"
@@ -222,18 +176,11 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
 def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
     """What to do: use the recommended setting, and with how many it is tied."""
     use, first = (section.row(setting) for setting in (section.use, section.baseline))
-    changed = [name for name in settings.TRAINING if use[name] != first[name]]
-    text = GIVE.get(use["parameterisation"], "") if changed == ["parameterisation"] else ""
-    text = text.format(unit=result.unit) or texts.use.format(section.use)
-    tied = f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else ""
-    return text + tied
-
-
-def _explain_not_recommended(result: LoadedResult, section: Section, better: pd.Series) -> str:
-    """Why a setting that is better than the default is not recommended."""
-    if section.row(better["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
-        return "with more fine noise"
-    return f"but the lowest score, that of {section.contrasts.iloc[0]['a']}, is not detectably lower than the default's"
+    changed = [use[name] for name in settings.TRAINING if use[name] != first[name]]
+    text = texts.use.format(section.use)
+    if changed == ["mixture-input"]:  # all that differs from the baseline's training
+        text = f"Give the network the mixture's denoised {result.unit} as a second input"
+    return text + (f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else "")
 
 
 def _grainier(section: Section) -> list[str]:
@@ -244,19 +191,16 @@ def _grainier(section: Section) -> list[str]:
 
 def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
     """What was passed over for its fine noise; and that a gain was chosen among several, unless it was confirmed."""
-    name, grain, texts = metric_name(JUDGE, result.features), settings.format_grain, list[str]()
+    name, count, texts = metric_name(JUDGE, result.features), len(section.rows), list[str]()
     for lowest in _grainier(section):
-        size = grain(section.row(lowest))
+        size = settings.format_grain(section.row(lowest))
         texts.append(f"{lowest} has a lower {name}, but fine noise in its samples (grain {size}).")
-    if section.winner is not None and len(section.rows) > 2 and not len(result.race):  # finalists have other noise
-        count = len(section.rows)
+    if section.winner is not None and count > 2 and not len(result.race):  # finalists have other noise
         texts.append(f"Lowest of {count} settings on the same networks: the size of its gain is optimistic.")
     return texts
 
 
-def _elsewhere(
-    result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts
-) -> list[str]:  # fmt: skip
+def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts) -> list[str]:
     """What holds in the other sections."""
     places: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
@@ -270,8 +214,8 @@ def _elsewhere(
 
 
 def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> list[str]:
-    """Whether effects differ, a sentence each; or that it is not tested, if sections have the same effects."""
-    rows, name = _interactions(result), metric_name(JUDGE, result.features)
+    """A sentence on each interaction; or that none is tested, if sections have the same effects."""
+    rows, name = result.over_networks(kind=INTERACTION), metric_name(JUDGE, result.features)
     effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if not len(rows) and result.info["experiment"] == "sweep" and len({*effects}) < len(effects):
         return ["Whether an effect differs between sections is not tested."]
@@ -289,11 +233,6 @@ def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> 
     return texts + ([f"{plural(left, 'other interaction')} in contrasts.csv."] if left else [])
 
 
-def _interactions(result: LoadedResult) -> pd.DataFrame:
-    rows = result.over_networks()
-    return rows[rows["kind"] == INTERACTION]
-
-
 def draw_figure(result: LoadedResult, sections: Sequence[Section], texts: PageTexts) -> Figure | None:
     """The differences from the baseline in every section."""
     sizes, _ = settings.allot_rows([len(section.contrasts) for section in sections])
@@ -306,9 +245,7 @@ def draw_figure(result: LoadedResult, sections: Sequence[Section], texts: PageTe
     return contrast.draw_differences(texts.title, parts, result)
 
 
-def settings_tables(
-    result: LoadedResult, sections: Sequence[Section], texts: PageTexts
-) -> tuple[list[Table], str]:  # fmt: skip
+def settings_tables(result: LoadedResult, sections: Sequence[Section], texts: PageTexts) -> tuple[list[Table], str]:
     """A table per section, best first, and what stands below them."""
     sizes, note = settings.allot_rows([len(section.rows) for section in sections])
     tables = [_table(result, section, size, texts) for section, size in zip(sections, sizes, strict=True)]
@@ -331,18 +268,14 @@ def _table(result: LoadedResult, section: Section, size: int, texts: PageTexts) 
     return settings.make_table(capital(f"{title}, against {section.baseline}"), result, shown, make_row)
 
 
-# --- extras ---
-
-
 def plot_errors(result: LoadedResult) -> Plot | None:
     """The error on held-out images at each noise level, if it was measured."""
     curves = result.curves
     if not len(curves) or not len(result.densities):
         return None
-    name = curves["train_noise"].copy()
-    for column in ("weighting", "parameterisation"):
-        usual = curves[column].iloc[0]
-        name += curves[column].map(lambda value, usual=usual: "" if value == usual else f", {value}")
+    name = curves["train_noise"]
+    for column in (curves["weighting"], curves["parameterisation"]):
+        name = name + (", " + column).mask(column == column.iloc[0], "")
     means = curves.assign(setting=name).groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)
     means = means["relative_error"].mean()
     text = (
@@ -354,33 +287,27 @@ def plot_errors(result: LoadedResult) -> Plot | None:
 
 
 def _describe_race(result: LoadedResult) -> str:
-    """How many settings raced, and where they are."""
-    race = result.race
+    race, unit = result.race, result.unit
     if not len(race):
         return ""
-    count, n = plural(len(race.drop_duplicates(["budget", "setting"])), "setting"), race["n_samples"].min()
-    return (
-        f"{count} raced on {plural(n, result.unit)} each; the tables show the best, confirmed on other {result.unit}s. "
-        "race.csv has all. "
+    count, n = (
+        plural(len(race.drop_duplicates(["budget", "setting"])), "setting"),
+        plural(race["n_samples"].min(), unit),
     )
+    return f"{count} raced on {n} each; the tables show the best, confirmed on other {unit}s. race.csv has all. "
 
 
 def read_codes(result: LoadedResult) -> list[Code]:
     """What can be pasted, from settings.json. Each says whether it was compared with the samples that were measured."""
-    path = result.folder / SETTINGS
+    path, codes = result.folder / "settings.json", list[Code]()
     if not path.is_file():
-        return []
-    codes = []
-    try:
-        for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
-            title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
-            for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):
-                inside = result.folder / "export" / file.rpartition("/")[2]  # never a file of another folder
-                why = setting.get("not_compared", {}).get(library)
-                note = f" (not compared with our samples: {why})" if why else ""
-                codes.append(Code(f"{title}: {library}{note}", inside.read_text(encoding="utf-8")))
-            for library, why in sorted(setting.get("no_exports", {}).items()):
-                codes.append(Code(f"{title}: no code for {library}", f"# {why}"))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{SETTINGS}: it is not as the run wrote it: {type(error).__name__}: {error}") from None
+        return codes
+    for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
+        title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
+        for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):
+            why = setting.get("not_compared", {}).get(library)
+            note = f" (not compared with our samples: {why})" if why else ""
+            codes.append(Code(f"{title}: {library}{note}", (result.folder / file).read_text(encoding="utf-8")))
+        for library, why in sorted(setting.get("no_exports", {}).items()):
+            codes.append(Code(f"{title}: no code for {library}", f"# {why}"))
     return codes

@@ -13,11 +13,9 @@ from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
 from diffusion_core.data.load import (
     NAMES,
-    DataUnavailableError,
     Images,
     check_content,
     check_name,
-    default_root,
     load,
     resolve,
 )
@@ -27,6 +25,7 @@ def test_mnist5k_is_5000_padded_standardised_digits() -> None:
     images = load("mnist5k")
     assert images.pixels.shape == (5000, 1, 32, 32) and images.shape == (1, 32, 32)
     assert images.labels.bincount().tolist() == [500] * 10
+    assert (images.labels[:500].bincount(minlength=10) > 25).all()  # in the package they are sorted
     x = images.standardised()
     assert x.dtype == torch.float32 and abs(x.mean()) < 1e-5 and abs(x.std() - 1) < 1e-4
     assert (images.pixels[:, :, :2] == 0).all() and (images.pixels[:, :, 2:30] > 0).any()
@@ -40,23 +39,15 @@ def test_a_data_set_is_shown_in_one_line() -> None:
     assert repr(one) == "Images('mine', 3 x 1x32x32, 1 class, mean 40.0, std 60.0)"
 
 
-def test_mnist5k_is_shuffled_the_same_way_every_time() -> None:
-    images = load("mnist5k")
-    assert torch.equal(images.labels, load("mnist5k").labels)
-    assert (images.labels[:500].bincount(minlength=10) > 25).all()  # in the package they are sorted
-
-
 def test_to_pixels_rounds_and_clips() -> None:
     images = Images("two", torch.tensor([0, 200], dtype=torch.uint8).view(2, 1, 1, 1), torch.zeros(2), 100.0, 100.0)
     x = torch.tensor([-9.0, -0.996, 0.0, 1.0, 9.0]).view(-1, 1, 1, 1)
     assert images.to_pixels(x).flatten().tolist() == [0, 0, 100, 200, 255]
 
 
-@pytest.mark.parametrize("name", ["imagenet", "folder:", "npz:", "folder", "zip:x", "imagenet@0123456789ab", "mnist@x"])
+@pytest.mark.parametrize("name", ["imagenet", "folder:", "folder", "imagenet@0123456789ab", "mnist@x"])
 def test_unknown_name_lists_the_names(name: str) -> None:
     message = f"data='{name}': unknown data set; the names are mnist5k, mnist, fashion-mnist, cifar10, folder:PATH, npz"
-    with pytest.raises(ValueError, match=message):
-        check_name(name)
     with pytest.raises(ValueError, match=message):
         load(name)
 
@@ -78,16 +69,14 @@ def test_embedded_digits_are_those_that_everybody_has() -> None:
         ("fashion-mnist", (FashionMNIST, "mirrors", ["http://127.0.0.1:9/"]), "gunzipped, into {}/FashionMNIST/raw"),
         ("cifar10", (CIFAR10, "url", "http://127.0.0.1:9/x.tar.gz"), "(cifar-10-python.tar.gz into {})"),
     ],
-    ids=["mnist", "fashion-mnist", "cifar10"],
 )
 def test_failed_download_says_what_to_do(
     name: str, source: tuple[type, str, object], by_hand: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(*source)
-    with pytest.raises(DataUnavailableError) as caught:
+    with pytest.raises(ValueError, match=f"^data='{name}': its files could not be downloaded \\(") as caught:
         load(name, root=tmp_path)
     message = str(caught.value)
-    assert message.startswith(f"data='{name}': its files could not be downloaded (") and "\n" not in message
     assert by_hand.format(tmp_path) in message and "data='mnist5k' needs no download" in message
 
 
@@ -140,24 +129,13 @@ def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert torch.equal(train.to_pixels(train.standardised()), train.pixels)
 
 
-def test_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SIGMABENCH_DATA", str(tmp_path))
-    assert default_root() == tmp_path
-    monkeypatch.delenv("SIGMABENCH_DATA")
-    assert default_root() == Path.home() / ".cache" / "sigmabench"
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pixels": torch.zeros(0, 1, 32, 32, dtype=torch.uint8)}, "the data set is empty"),
-        ({"pixels": torch.zeros(3, 32, 32, dtype=torch.uint8)}, "pixels must be uint8"),
         ({"pixels": torch.zeros(3, 1, 32, 32)}, "pixels must be uint8"),
         ({"labels": torch.ones(3) / 2}, r"labels must be 3 whole numbers, got torch.float32 \(3,\)"),
         ({"labels": torch.zeros(2, dtype=torch.uint64)}, r"labels must be 3 whole numbers, got torch.uint64 \(2,\)"),
-        ({"labels": [0, 1, 2]}, "pixels and labels must be tensors"),
         ({"std": 0.0}, "images that are all alike"),
-        ({"mean": float("nan")}, "mean=nan: it must be a number"),
     ],
 )
 def test_bad_images_are_named(change: dict[str, Any], message: str) -> None:
@@ -166,9 +144,8 @@ def test_bad_images_are_named(change: dict[str, Any], message: str) -> None:
         Images("bad", **({"mean": 0.0, "std": 1.0} | right | change))
 
 
-@pytest.mark.parametrize("held_out", [3, 4, -1])
-def test_some_images_must_stay_for_training(held_out: int) -> None:
-    images = Images("three", torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64), 0.0, 1.0)
+def test_some_images_must_stay_for_training() -> None:
+    images = Images("three", torch.zeros(3, 1, 2, 2, dtype=torch.uint8), torch.zeros(3), 0.0, 1.0)
     assert images.n_training(2) == 1
-    with pytest.raises(ValueError, match=f"held_out={held_out}: data='three' has 3 images"):
-        images.n_training(held_out)
+    with pytest.raises(ValueError, match="held_out=3: data='three' has 3 images"):
+        images.n_training(3)

@@ -77,12 +77,11 @@ def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit_and_no_global_
 
 
 def test_averages_match_a_numpy_loop() -> None:
-    model = Recorder(gain=0.5)
-    run(model, numbered(4), noise=QUIET, n_images=120, batch_size=4, ema_decay=0.8, lr=0.05, warmup_images=20)
+    model, last = Recorder(gain=0.5), Recorder(gain=0.5)
+    for each, decay in ((model, 0.8), (last, 0.0)):
+        run(each, numbered(4), noise=QUIET, n_images=120, batch_size=4, ema_decay=decay, lr=0.05, warmup_images=20)
     final = model.gain.item()
     assert len(model.gains) == 30
-    last = Recorder(gain=0.5)
-    run(last, numbered(4), noise=QUIET, n_images=120, batch_size=4, ema_decay=0.0, lr=0.05, warmup_images=20)
     weights = [*model.gains, last.gain.item()]
     average = weights[0]
     for step, weight in enumerate(weights[1:], start=1):
@@ -98,10 +97,9 @@ def test_the_same_arguments_give_the_same_weights_bit_for_bit_and_others_give_ot
         run(model, smooth(), n_images=64, precision="bf16", **changes)
         return torch.cat([weight.flatten() for weight in model.state_dict().values()])
 
-    plain, stratified = weights(seed=1), weights(seed=1, stratified=True)
+    plain = weights(seed=1)
     assert torch.equal(plain, weights(seed=1, stratified=False)), "independent draws are the default"
-    assert torch.equal(stratified, weights(seed=1, stratified=True)) and not torch.equal(stratified, plain)
-    assert not torch.equal(plain, weights(seed=2))
+    assert not torch.equal(plain, weights(seed=1, stratified=True)) and not torch.equal(plain, weights(seed=2))
 
 
 @pytest.mark.slow
@@ -143,13 +141,11 @@ def test_stratified_batches_hold_one_noise_level_of_each_stratum() -> None:
     assert all(seen != even for seen, even in zip(strata(stratified=False), one_each, strict=True))
 
 
-def test_weightings_of_an_untrained_network_match_their_closed_forms() -> None:
+def test_the_loss_of_an_untrained_network_is_the_closed_form() -> None:
     """With F = 0 on unit Gaussian data the error of eps is 1 / (1 + sigma^2), and the Karras weight makes it 1."""
     images = torch.randn(64, 1, 32, 32, generator=torch.Generator().manual_seed(5))
-    law = LogUniform(2.0, 2.0001)
-    options = {"noise": law, "n_images": 64, "batch_size": 64}
-    assert run(small(), images, weighting="karras", **options)[0].loss.item() == pytest.approx(1.0, rel=0.03)
-    assert run(small(), images, weighting="unit-eps", **options)[0].loss.item() == pytest.approx(0.2, rel=0.03)
+    (step,) = run(small(), images, weighting="karras", noise=LogUniform(2.0, 2.0001), n_images=64, batch_size=64)
+    assert step.loss.item() == pytest.approx(1.0, rel=0.03)
 
 
 ON_X0: dict[str, Callable[[float], float]] = {
@@ -200,14 +196,12 @@ def test_loss_that_is_not_finite_stops_and_names_step_and_lr() -> None:
     [
         ({"images": numbered(0)}, "0 images"),
         ({"n_images": 0}, "n_images=0"),
-        ({"batch_size": 0}, "batch_size=0"),
         ({"lr": 0.0}, "lr=0"),
         ({"ema_decay": 1.0}, "ema_decay=1"),
         ({"weighting": "none"}, "weighting='none': it must be one of unit-eps, karras"),
         ({"precision": "fp8"}, "precision='fp8': it must be one of fp32, bf16"),
-        *(({"stable_above": above}, "stable_above") for above in (0.0, -1.0, math.nan)),
+        ({"stable_above": math.nan}, "stable_above"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_argument_is_named(changes: dict[str, Any], message: str) -> None:
     images = changes.pop("images", numbered(4))

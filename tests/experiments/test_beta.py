@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import contrasts, pairs, plan
+from studies import contrasts, pairs
 
 from diffusion_core.samplers import Euler
 from experiments.beta import Beta
@@ -19,16 +19,6 @@ def preset(name: str, **options: Any) -> Beta:
 
 
 LAPTOP = preset("laptop")
-
-
-def test_laptop_grid_keeps_its_promises() -> None:
-    runs = plan(LAPTOP)
-    explored, primary = (
-        sum({run.samples_id: run.nfe for run in runs if run.network.seed == seed and run.n == n}.values())
-        for seed, n in ((1, 250), (5, 500))
-    )
-    assert explored <= 1550 and primary == 5 * 66  # all settings; the primary contrast, its control, two solvers
-    assert {run.network.seed for run in runs} == {1, 2, 3, 4, 5}  # recipes are tuned on seed 0
 
 
 @pytest.mark.parametrize(("name", "n_samples"), [("laptop", 500), ("gpu", 20_000)])
@@ -80,15 +70,6 @@ def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:
             assert a.network == b.network and a.n == b.n
             assert (a.seed == b.seed) == (contrast.kind != "control")
         assert len({a.seed for a, _ in pairs(contrast)}) == len(pairs(contrast)) > 0
-
-
-@pytest.mark.parametrize(("n_samples", "explored"), [(1500, 250), (200, 200)])
-def test_all_settings_but_the_primary_contrast_get_fewer_images(n_samples: int, explored: int) -> None:
-    study = preset("laptop", n_samples=n_samples)
-    sizes = {run.setting.section: run.n for run in plan(study)}
-    assert {sizes.pop(group) for group in ("primary", "control", "solvers")} == {n_samples}
-    assert set(sizes.values()) == {explored}
-    assert f"{'250 to 1,500' if n_samples > 250 else '200'} samples per" in study.size
 
 
 def test_data_that_cannot_be_fetched_is_one_message_and_status_2(

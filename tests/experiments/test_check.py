@@ -17,7 +17,7 @@ from torch import Tensor
 from diffusion_core import Euler, GaussianDenoiser, adapters, load
 from diffusion_core.data.load import resolve
 from diffusion_core.exact import Empirical
-from experiments.run import autotune, dry_run, stages
+from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained
@@ -91,7 +91,6 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
     ended = checked("wrong", "--fail-on-doubt")
     said = ended.stdout
     assert ended.status == 1 and "verdict: 1 doubt; usable" in said
-    assert "note: it replaces the check of " in said
     assert "doubt: error at sigma" in said and "check its range: it fits pixels=(-0.5, 0.5) better" in said
     assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
     ended = checked("useless")
@@ -103,21 +102,18 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
     [
         ("broken", [], "model: it changed x in place"),
         ("right", ["--data", "npz:x.npz"], "no such file"),
-        ("right", ["--out", "."], "it holds check.png, which no check wrote"),
         ("right", ["--device", "cuda"], "device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
         ("right", ["--device", "mps"], "device='mps': PyTorch sees no MPS device here; use --device cpu\n"),
-        ("right", ["--threads", "0"], "threads=0: it must be between 1 and "),
+        ("right", ["--threads", "0"], "threads=0: it must be at least 1"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_status_2(
     name: str, arguments: list[str], message: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (here / "check.png").touch()
     for backend in (torch.cuda, torch.backends.mps):
         monkeypatch.setattr(backend, "is_available", lambda: False)
     ended = checked(name, *arguments)
     assert ended.refused(message), ended
-    assert (here / "check.png").stat().st_size == 0
     if "--device" in arguments or "--threads" in arguments:
         ended = typed("machine", "--measure", *arguments)
         assert ended.status == 2 and ended.stderr.startswith(f"error: {message}")
@@ -125,8 +121,7 @@ def test_what_cannot_be_used_is_one_line_and_status_2(
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(here / "x.npz", images=DATA.pixels[:60].numpy())
-    with pytest.raises(ValueError, match=r"it was made for data='mnist5k' .*but data='npz:.* give both the same data, "
-                       r'here load\("npz:[^@]*x.npz"\) in your file, or --data mnist5k$'):  # fmt: skip
+    with pytest.raises(ValueError, match=r"made for data='mnist5k' .*not for data='npz:.*; give both the same"):
         foreign("right", f"npz:{here / 'x.npz'}")
     summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
     assert external.load_foreign("python:test_check:right", summed_in_another_order, None, "cpu") is right
@@ -169,14 +164,6 @@ def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
     for batch in (7, 32, LIMIT):
         file = stages.sample(run("labelled", Ladder(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
         assert (file.tensors["samples"].float().flatten(1) - expected).abs().max() <= 0.6
-
-
-def test_a_network_with_labels_can_be_timed(here: Path) -> None:
-    rate = dry_run.measure_pace([run("labelled", Ladder(n_steps=4), 70, 70)])  # in batches that are halved
-    assert rate is not None and rate > 0
-    mode = autotune.ComputeMode(autotune.SAMPLING, LIMIT, 1)
-    result = autotune.forward(labelled, DATA.shape, "cpu", mode)()
-    assert isinstance(result, Tensor) and result.shape == (LIMIT, 1, 32, 32)
 
 
 @pytest.mark.parametrize(

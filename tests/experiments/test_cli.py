@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from own_sweep import FILE, written
-from smoke import typed
 
 from experiments import __main__ as program
 from experiments.cli import STUDIES, parse
@@ -31,12 +30,6 @@ def text_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit, match="0"):
         program._run(arguments)
     return " ".join(capsys.readouterr().out.replace("│", " ").split())
-
-
-def test_every_experiment_is_found() -> None:
-    assert tuple(STUDIES) == OURS
-    for study in STUDIES.values():
-        assert set(study.presets) == {"smoke", "laptop", "gpu"} and study.question.endswith("?")
 
 
 @pytest.mark.parametrize(("name", "size"), [*((name, "gpu") for name in OURS), ("beta", "smoke"), ("beta", "laptop")])
@@ -135,12 +128,6 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
     assert done.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
-
-
-def test_code_that_ends_the_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.run.experiment.run_study", lambda *arguments: sys.exit(0))
-    ended = typed("run")
-    assert ended.status == 2 and "error: your code called sys.exit(0)" in ended.stderr
 
 
 def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.console import Terminal, duration, plural
+from experiments.console import Terminal
 from experiments.entrypoint import INTERRUPTED, reject_empty_arguments, run_main
 
 ROOT = Path(__file__).parents[2]
@@ -79,13 +79,6 @@ def test_a_text_is_printed_as_it_is(name: str, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == f"{name}\n"
 
 
-def test_times_and_counts_are_said_in_words() -> None:
-    assert [duration(seconds) for seconds in (0.4, 89.4, 90, 5399, 5400, 11_160)] == [
-        "0 s", "89 s", "2 min", "90 min", "1.5 h", "3.1 h",
-    ]  # fmt: skip
-    assert [plural(count, "network") for count in (0, 1, 2_000)] == ["0 networks", "1 network", "2,000 networks"]
-
-
 def test_a_reader_who_leaves_ends_a_run_as_ctrl_c_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +106,6 @@ def test_an_unexpected_error_has_its_traceback_in_a_file(capsys: pytest.CaptureF
         ("reports", "> /dev/full", "error: No space left on device\n"),
         ("experiments", "> /dev/full", "error: No space left on device\n"),
         ("experiments", "| true", ""),
-        ("experiments", ">&-", ""),
     ],
 )
 def test_output_that_cannot_be_written(program: str, where: str, message: str) -> None:

@@ -5,12 +5,9 @@ from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import best_sets, contrasts, pairs, plan, sides
+from studies import best_sets, contrasts, pairs, plan
 
-from diffusion_core.samplers import Heun, Restart
 from experiments.ladders import Ladders
-from experiments.run.compare import BestSet, Contrast
-from experiments.run.setting import Ladder
 
 
 def preset(name: str, **options: Any) -> Ladders:
@@ -26,11 +23,6 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
     std = f"data_std={LAPTOP.data_std:g}"
     names = {"geometric", "karras", f"cosine({std})", f"vp({std})", "linear"}
     assert {run.setting.ladder.name for run in runs} == names
-
-
-def test_a_sampler_of_two_evaluations_a_step_gets_half_as_many_steps() -> None:
-    assert Ladder(n_steps=9).within(9, Heun()) == Ladder(n_steps=4)
-    assert Restart().planned_nfe(Ladder(n_steps=30).within(30, Restart()).sigmas()) <= 30
 
 
 def test_what_no_budget_fits_or_no_ladder_allows_is_listed_and_the_rest_goes_on() -> None:
@@ -55,13 +47,6 @@ def test_every_setting_of_a_budget_is_compared_with_the_first_ladder_and_sampler
     (control,) = contrasts(LAPTOP, "control")
     for a, b in pairs(control):
         assert a.seed == b.seed + 10_000 and (a.sigmas, a.setting.sampler) == (b.sigmas, b.setting.sampler)
-
-
-def test_a_budget_without_the_baseline_has_no_best_set_and_no_other_baseline() -> None:
-    of = sides(run for run in plan(LAPTOP) if (run.setting.label, run.setting.budget) != ("geometric, eta 0", 16))
-    found = [*LAPTOP.compare(of)]
-    assert {one.b.budget for one in found if isinstance(one, Contrast) and one.kind == "setting"} == {8, 32}
-    assert [len(one.sides) for one in found if isinstance(one, BestSet)] == [20, 20]
 
 
 @pytest.mark.slow(10)

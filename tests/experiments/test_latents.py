@@ -95,7 +95,7 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
         ("floats", [], "decode: it gave torch.float32"),
         ("right", ["--images", "fashion"], "data='fashion': unknown data set"),
         ("right", ["--images", f"latents:{latent_pair.FILE}"], "--images must be images"),
-        ("right", ["--images", "npz16:small.npz"], "decode: it gives images of shape (1, 32, 32), but those of"),
+        ("right", ["--images", "npz16:small.npz"], "decode: its shape is (1, 32, 32), but that of"),
         ("right", ["--images", "npz:rgb.npz"], "images are grey, with one channel, if red, green and blue agree"),
     ],
 )
@@ -140,30 +140,4 @@ def test_points_are_trained_sampled_and_shown(tmp_path: Path, monkeypatch: pytes
         assert typed("run", "--network", network, "--data", data, "--store", "store").refused("mlp is for points")
 
 
-def test_a_network_with_prompts_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "prompted.py").write_text(PROMPTED)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    known_images(tmp_path / "store")
-    options = ("--only-primary", "--n-steps", "2", "--n-samples", "140", "--out", "out", "--threads", "1")
-    ended = typed("beta", "--network", "python:prompted:eps", *options, "--store", "store")
-    assert ended.status == 0, ended.stderr
-    assert "note: the network is given the index of each sample: intervals hold for these prompts" in ended.stdout
-
-
-PROMPTED = """
-from diffusion_core import adapters, load
-
-data = load("mnist5k")
-means = (data.pixels.float() / 127.5 - 1)[:5]  # what each of five prompts shows
-
-
-def net(z, sigma, prompts):
-    s2 = (2 * data.std / 255) ** 2
-    share = (s2 / (s2 + sigma**2)).view(-1, 1, 1, 1)
-    return means[prompts] + share * (z - means[prompts])
-
-
-eps = adapters.edm(net, data, labels="balanced", n_classes=5)
-"""
 assert sys.modules["latent_pair"] is latent_pair  # the commands find it by this name

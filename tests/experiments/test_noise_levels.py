@@ -1,25 +1,21 @@
 """The experiment on training noise: one change at a time, its contrasts, its curves, its command line."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from smoke import smoke
-from studies import best_sets, contrasts, pairs, plan
-from user_images import npz
+from studies import best_sets, contrasts, pairs
 
 from diffusion_core.exact import GaussianDenoiser
-from diffusion_core.noise import LogNormal
 from experiments.noise_levels import NoiseLevels
-from experiments.run import error_curve, networks
+from experiments.run import networks, stages
 from experiments.run.cache import Cache
-from experiments.run.error_curve import density_rows, error_rows
 from experiments.run.networks import Trained, data_of
+from experiments.run.stages import error_rows
 
 
 def preset(name: str, **options: Any) -> NoiseLevels:
@@ -64,7 +60,7 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
     for point in points:
         assert point["relative_error"] == pytest.approx(1, abs=0.05)
         assert 0 < point["se"] < 0.05
-    monkeypatch.setattr(error_curve, "_errors", None)  # computed again, it would fail
+    monkeypatch.setattr(stages, "_errors", None)  # computed again, it would fail
     assert error_rows(*curve) == points
     monkeypatch.undo()
     with pytest.raises(ValueError, match="held_out=0: an error curve needs images that training did not see"):
@@ -77,19 +73,6 @@ def test_held_out_images_are_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(networks, "train", lambda model, x0, *rest, **more: [seen.append(x0) or step])
     Trained(held_out=4000)._train(lambda evaluations: None)
     torch.testing.assert_close(seen[0], data_of("mnist5k").standardised()[:1000])
-
-
-def test_of_few_images_a_tenth_is_held_out(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (300, 8, 8), dtype=np.uint8)
-    few = npz(tmp_path, images=pixels, labels=np.arange(300) % 2)
-    runs = plan(preset("smoke", data=few, n_samples=100, features="digits"))
-    assert {run.network.held_out for run in runs if isinstance(run.network, Trained)} == {30}
-
-
-def test_density_is_that_of_log_sigma() -> None:
-    rows = density_rows([Trained(noise=LogNormal(0.0, 1.0))])
-    step = math.log(rows[0]["sigma"] / rows[1]["sigma"])
-    assert sum(row["density"] for row in rows) * step == pytest.approx(1, abs=1e-4)
 
 
 @pytest.mark.slow(10)

@@ -1,7 +1,6 @@
 """One run by hand; networks that were not trained here; how commands end: exit statuses, the line of JSON, logs."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from studies import plan
 
 from diffusion_core.data.load import load
 from diffusion_core.exact import Empirical
-from experiments.run import stages
 from experiments.sweep import OneSetting
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
@@ -66,6 +64,22 @@ def test_a_network_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatc
     )
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
+def test_a_command_ends_with_a_line_of_json_unless_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["beta", "--network", "exact", "--only-primary", "--n-samples", "40"]
+    done = smoke(tmp_path, *command)
+    assert done.summary.keys() == {
+        "experiment", "rows", "failed", "interrupted", "table", "verdict", "report", "seconds", "evaluations",
+    }  # fmt: skip
+    monkeypatch.setattr("experiments.console.Terminal.is_terminal", True)
+    for more, last in (([], False), (["--json"], True)):
+        text = smoke(tmp_path, *command, *more).stdout.splitlines()[-1]
+        assert text.startswith("{") == last and (not last or json.loads(text)["rows"] == 3)
+
+
 def test_ladders_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "from diffusion_core import adapters, load\n"
     code += "eps = adapters.flow(lambda z, t: z, load('mnist5k'), pixels=(0.0, 1.0))\n"
@@ -74,43 +88,3 @@ def test_ladders_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pyt
     scale = OneSetting(network="python:a_flow:eps").data_std
     assert scale == pytest.approx(load("mnist5k").std / 255, rel=1e-5)  # half of that in [-1, 1]
     assert float(f"{scale:g}") == scale  # so that a ladder can be read from its name
-
-
-EXACT = ["beta", "--network", "exact", "--only-primary", "--n-samples", "40"]
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("drawn")
-def test_a_command_that_is_interrupted_keeps_what_is_finished_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = smoke(tmp_path, *EXACT, "--dry-run").summary
-    assert plan["dry_run"] and plan["samples"] == {"unique": 3, "left": 3} and plan["evaluations"] == 3 * 40 * 4
-    assert not (tmp_path / "out").exists() and not (tmp_path / "store").exists()
-    original, made = stages._sample, [0]
-
-    def sampled(*arguments: Any) -> Any:
-        made[0] += 1
-        if made[0] == 3:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(stages, "_sample", sampled)
-    stopped = smoke(tmp_path, *EXACT, status=130)
-    assert stopped.stderr == "interrupted: the same command goes on from what is stored, if anything is\n"
-    assert stopped.summary["interrupted"] and stopped.summary["report"] is stopped.summary["verdict"] is None
-    assert re.search(r"interrupted, 1 of 3 runs left\. To go on: .*experiments beta --network exact", stopped.stdout)
-    assert list(stopped.rows()["setting"]) == ["eta 0", "eta 1"] and not (stopped.out / "report.html").exists()
-    done = smoke(tmp_path, *EXACT)
-    assert (made[0], done.summary["evaluations"], done.summary["failed"]) == (4, 40 * 4, 0)
-    assert done.summary.keys() == {
-        "experiment", "rows", "failed", "interrupted", "table", "verdict", "report", "seconds", "evaluations",
-    }  # fmt: skip
-    assert done.summary["table"] == str(done.out / "table.csv") and Path(done.summary["report"]).is_file()
-    part = smoke(tmp_path, *EXACT, "--only", "setting=eta 1", out="part")
-    assert list(part.rows()["setting"]) == ["eta 1"] and part.summary["evaluations"] == 0
-    assert "a part of the experiment was run, 1 of 3 runs" in part.stdout
-    monkeypatch.setattr("experiments.console.Terminal.is_terminal", True)
-    for more, last in (([], False), (["--json"], True)):
-        text = smoke(tmp_path, *EXACT, *more).stdout.splitlines()[-1]
-        assert text.startswith("{") == last and (not last or json.loads(text)["rows"] == 3)

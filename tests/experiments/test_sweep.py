@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from own_sweep import FILE, RUN, noisy, run, written
+from own_sweep import FILE, noisy, run, written
 from smoke import known_images, smoke
 from studies import plan
 
@@ -23,11 +23,6 @@ def planned(folder: Path, text: str) -> list[Run]:
     TEXTS.clear()  # as a new process
     study = read_study(written(folder, text))
     return plan(study(**study.presets["smoke"]))
-
-
-def test_evaluations_that_a_sampler_does_not_plan_are_counted(tmp_path: Path) -> None:
-    text = FILE.replace("def planned_nfe", "def other").replace(RUN, RUN.replace("Euler(0.0)", "Heun()"))
-    assert {run.setting.label: run.nfe for run in planned(tmp_path, text)} == {"euler": 2, "mine": 4}
 
 
 PRESET = '''    presets = {"smoke": {"train_images": 128, "seeds": 3, "n_samples": 50}}

@@ -11,15 +11,14 @@ import pytest
 from smoke import smoke
 from studies import plan, sides
 
-from diffusion_core.samplers import SAMPLERS, EulerTwoPart, Heun
+from diffusion_core.samplers import EulerTwoPart
 from experiments.beta import Beta
 from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast
 from experiments.run.runs import Run
 from experiments.run.setting import Ladder, Setting
 from experiments.run.tables import RunResults
-from experiments.tune import AGAIN, FRESH, Tune, ladder_for_budget, read_setting
-from experiments.user.parsing import parse_sampler
+from experiments.tune import FRESH, Tune
 from reports.render import read_page
 
 MODEL = """
@@ -89,25 +88,6 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     assert {len(run.sigmas) for run in to_zero if run.setting.label == "vp(end=0), heun"} == {5}
 
 
-def test_a_budget_is_taken_exactly_or_not_at_all() -> None:
-    ladder = Ladder("karras", 9)
-    for budget, to_zero, expected in ((9, False, None), (9, True, 4), (8, False, 4), (8, True, None)):
-        found = ladder_for_budget(budget, ladder, Heun(), to_zero)
-        assert (found and found.n_steps) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("vp,  euler(eta=0.5)", ("vp", "euler(eta=0.5)")),
-        ("karras(rho=5, sigma_max=20, end=0), euler-split(1, 0, 0.5)",
-         ("karras(rho=5, sigma_max=20, end=0)", "euler-split(1, 0, 0.5)")),
-    ],
-)  # fmt: skip
-def test_a_setting_is_read_from_its_name(text: str, parts: tuple[str, str]) -> None:
-    assert read_setting("settings", text) == parts
-
-
 def test_a_typed_setting_is_a_ladder_and_a_sampler() -> None:
     typed = "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0), euler-split(1, 0, 0.5)"
     (run,) = (run for run in plan(tune(single=(typed,))) if run.setting.label == typed)
@@ -132,15 +112,6 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     assert possible[right].setting.sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
 
 
-def test_settings_that_do_not_take_part_are_said() -> None:
-    typed = ("vp(sigma_max=200, sigma_min=0.001), ddim", "vp(end=0), heun")
-    study = tune(budgets=(5,), ladders=("vp",), samplers=("heun",), single=typed, sigma_min=0.02, seeds=2)
-    assert knowing(study, (0.02, 300.0)).notes == [
-        "not run: “vp, heun”, 5 evaluations: heun: no ladder takes exactly 5 evaluations",
-        f"not run: “{typed[0]}”, 5 evaluations: sigma 0.001: the network knows no level below 0.02",
-    ]
-
-
 def test_a_setting_in_two_spellings_races_once() -> None:
     study = tune(single=("karras(rho=7), heun", "vp,  euler(eta=0.0)", "karras(sigma_max=20, sigma_min=0.05), heun"))
     runs = plan(study)
@@ -149,11 +120,6 @@ def test_a_setting_in_two_spellings_races_once() -> None:
         "karras(rho=7), heun": "it is the same as “karras, heun”",
         "vp, euler(eta=0.0)": "it is the same as “vp, eta 0”",
     }
-
-
-def test_the_defaults_come_first_and_the_race_takes_few_images() -> None:
-    assert labels(plan(tune()))[:3] == ["vp, eta 0", "vp, eta 1", "vp, eta 0.5"]
-    assert [plan(tune(n_samples=n))[0].n for n in (500, 100)] == [166, 100]
 
 
 def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
@@ -192,17 +158,6 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
         assert OF.split(one.a.label)[one.kind == "sampler"] != OF.split(one.b.label)[one.kind == "sampler"]
         assert OF.split(one.a.label)[one.kind == "ladder"] == best[one.kind == "ladder"]
     assert {one.kind for one in knobs} == {"sampler"}  # no other ladder has this sampler
-
-
-def test_another_search_uses_other_images() -> None:
-    one, other = (plan(tune(search_seed=seed)) for seed in (0, 1))
-    assert {b.seed - a.seed for a, b in zip(one, other, strict=True)} == {AGAIN * 10_000}
-    study = tune(search_seed=1)
-    assert {each.draw for each in confirmed(study, raced(study))[0]} == {AGAIN + FRESH, AGAIN + 1}
-
-
-def test_durations_have_a_unit() -> None:
-    assert [Tune(time=text).time_limit for text in ("90s", "10min", "1.5 h")] == [90, 600, 5400]
 
 
 @pytest.mark.slow(20)
@@ -253,18 +208,3 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     assert {ladders[group] for group in ("primary", "same-ladder", "final-denoise", "control")} == {on_it.ladder}
     assert (on_it.ladder.name.partition("(")[0], on_it.ladder.n_steps) == (entry["ladder"].partition("(")[0], 6)
     assert [on_it.ladder.sigma_max, on_it.ladder.sigma_min] == [entry["sigma_max"], entry["sigma_min"]]
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ("ddim", "euler(eta=0)"), ("ddpm", "euler(eta=1)"), ("euler-ancestral", "euler(eta=1)"),
-        ("euler-ancestral(eta=0.5)", "euler(eta=0.5)"),
-    ],
-)  # fmt: skip
-def test_other_peoples_names_can_be_typed(typed: str, meant: str) -> None:
-    assert parse_sampler(typed) == parse_sampler(meant)
-
-
-def test_labels_of_samplers_are_their_names_in_the_table() -> None:
-    assert {name: kind.label for name, kind in SAMPLERS.items()} == {name: name for name in SAMPLERS}

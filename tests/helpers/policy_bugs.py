@@ -52,10 +52,6 @@ def held(y, m, s, t, u):
     return 0.5 * (t / (1 - t.clamp(max=0.99)) * (t - u)) ** 0.5
 
 
-def whole(n):
-    return (uniform(n, 3.0) * 1000).round() / 1000
-
-
 def seeded(generator):
     return torch.manual_seed(generator.initial_seed()) if isinstance(generator, torch.Generator) else generator
 
@@ -137,7 +133,7 @@ TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
     ("14 points replayed on 15 (verl-omni#279)", "replay", flow_grpo,
      {"n_steps": 13, "replay_levels": lambda n: uniform(n + 1)}),
     ("whole timesteps in the replay (Flow-Factory#61)", "replay", flow_grpo,
-     {"levels": lambda n: uniform(n, 3.0), "replay_levels": whole}),
+     {"levels": lambda n: uniform(n, 3.0), "replay_levels": lambda n: (uniform(n, 3.0) * 1000).round() / 1000}),
     ("replay draws anew", "replay", called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g, None, a))),
     ("normaliser dropped (verl-omni#209)", NORMALISER,
      log_prob(flow_grpo, lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),

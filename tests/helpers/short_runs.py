@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,11 +17,8 @@ LADDER = geometric(8, 10.0, 0.1)
 class Noise:
     """Unit noise in one buffer, overwritten by the next call as the block noise is, and the number of calls."""
 
-    def __init__(
-        self, shape: tuple[int, ...] = (2, 1, 4, 4), seed: int = 0, dtype: torch.dtype = torch.float64
-    ) -> None:
-        self.generator = torch.Generator().manual_seed(seed)
-        self.buffer = torch.empty(shape, dtype=dtype)
+    def __init__(self, shape: Any = (2, 1, 4, 4), seed: int = 0, dtype: torch.dtype = torch.float64) -> None:
+        self.generator, self.buffer = torch.Generator().manual_seed(seed), torch.empty(shape, dtype=dtype)
         self.calls = 0
 
     def __call__(self) -> Tensor:

@@ -18,12 +18,8 @@ from tempfile import mkdtemp
 
 ROOT = Path(__file__).parents[2]
 FORKSERVER = multiprocessing.get_context("forkserver")
-FORKSERVER.set_forkserver_preload(
-    [
-        *(f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "sweep", "run.experiment")),
-        "reports",
-    ]
-)
+PRELOADED = [f"experiments.{name}" for name in ("beta", "ladders", "noise_levels", "sweep", "run.experiment")]
+FORKSERVER.set_forkserver_preload([*PRELOADED, "reports"])
 
 
 class Command:
@@ -38,9 +34,8 @@ class Command:
     def __init__(self, *arguments: str, cwd: Path = ROOT, drawn: bool = False) -> None:
         self.arguments = arguments
         self.folder = Path(mkdtemp(prefix="command-"))
-        self.process = FORKSERVER.Process(
-            target=_run, args=(arguments, str(cwd), str(self.folder), dict(os.environ), drawn)
-        )
+        known = (arguments, str(cwd), str(self.folder), dict(os.environ), drawn)
+        self.process = FORKSERVER.Process(target=_run, args=known)
         self.process.start()
 
     @property

@@ -10,7 +10,7 @@ from short_runs import variance_of_euler
 
 from diffusion_core import GaussianDenoiser, sample
 from diffusion_core.samplers import SAMPLERS, Euler, KadkhodaieSimoncelli, Sampler
-from diffusion_core.samplers.dialects import alpha_from_beta, beta_from_eta, eta_from_beta, largest_eta
+from diffusion_core.samplers.dialects import alpha_beta, eta_from_beta, largest_eta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder, check_ladder
 
 EXACT = GaussianDenoiser()
@@ -56,10 +56,10 @@ def test_variance_on_a_gaussian_is_the_closed_form(sigmas: tuple[float, ...], et
 @given(ratios, st.floats(0.0, 1.0))
 def test_eta_and_beta_invert_each_other(ratio: float, share: float) -> None:
     eta = share * largest_eta(ratio)
-    beta = beta_from_eta(eta, ratio)
+    alpha, beta = alpha_beta(1.0, ratio, eta)
     assert 0 <= beta <= ratio
     assert eta_from_beta(beta, ratio) == pytest.approx(eta, rel=1e-9, abs=1e-12)
-    assert math.hypot(1 - alpha_from_beta(beta, ratio), beta) == pytest.approx(ratio, rel=1e-12)
+    assert math.hypot(1 - alpha, beta) == pytest.approx(ratio, rel=1e-12)
 
 
 @given(st.floats(0.05, 1.0), st.floats(0.0, 0.99), ends)

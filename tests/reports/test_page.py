@@ -1,16 +1,18 @@
-"""The page as a value."""
+"""The page as a value, and numbers as text."""
 
 import math
 
+import pandas as pd
 import pytest
 
+from reports import formats
+from reports.formats import difference, duration, is_missing, listed, number, plural, scale_metric, short
 from reports.page import Axis, Bar, KeyFigure, Page, Row, SampleGrid, Source, Table
 
 
 def test_an_axis_goes_through_0_and_beyond_its_values_and_ends_at_its_edges() -> None:
     axis, log = Axis.over([5.0, 10.0, math.nan, math.inf]), Axis((-1.0, 1.0), log=True)
     assert axis.at == pytest.approx((-0.6, 10.6)) and Axis.over([]).at == (-1.0, 1.0)
-    assert Axis.over([5.0, 10.0], zero=False).at == pytest.approx((4.7, 10.3))
     assert [axis.place(value) for value in (-0.6, 5.0, 10.6, -99, math.inf)] == [0, 50, 100, 0, 100]
     assert [log.place(value) for value in (0.1, 1, 10, 0, -5, 1e9)] == [0, 50, 100, 0, 0, 100]
 
@@ -29,11 +31,8 @@ def test_a_bar_without_an_interval_is_a_dot_and_only_verdicts_have_colours() -> 
     axis = Axis((0.0, 10.0))
     assert Bar.of(axis, [5, 2, 8], "better") == Bar("better", 20, 80, (("", 50),))
     assert Bar.of(axis, [5, math.nan, math.nan], "").low == Bar.of(axis, [5, math.nan, math.inf], "").high == 50
-    looks = [
-        Bar(word, 0, 0, ()).look
-        for word in ("better", "worse", "no difference detected", "no verdict", "real", "before")
-    ]
-    assert looks == ["better", "worse", "not", "not", "real", "before"]
+    looks = {word: Bar(word, 0, 0, ()).look for word in ("better", "worse", "no verdict", "real", "before")}
+    assert looks == {word: word for word in looks} | {"no verdict": "not"}
 
 
 def test_the_first_screen_as_text_and_the_names_of_all_strips() -> None:
@@ -51,3 +50,41 @@ def test_the_first_screen_as_text_and_the_names_of_all_strips() -> None:
     ]
     assert page.text == screen
     assert page.strips == ["s1", "s2"] and Page(Source(), "", "", "None.").text == ["verdict: None."]
+
+
+@pytest.mark.parametrize(("value", "digits", "text"), [
+    (12.34, 1, "12.3"), (-12.34, 1, "−12.3"), (0.04, 1, "0.04"), (-0.0004, 1, "−0.0004"), (0.05, 1, "0.1"),
+    (1e-9, 1, "0.0"), (-1e-9, 1, "0.0"), (-0.0, 1, "0.0"), (0, 0, "0"), (512000, 0, "512,000"), (0.3, 0, "0.3"),
+    (math.inf, 1, "∞"), (-math.inf, 1, "−∞"), (math.nan, 1, ""), (-1.5e16, 1, "−1.5e16"), (1e15, 0, "1e15"),
+])  # fmt: skip
+def test_number(value: float, digits: int, text: str) -> None:
+    assert number(value, digits) == text
+
+
+def test_short_numbers_and_durations() -> None:
+    values = (0.391529, -2.5, 999.4, 999.5, 1487.3)
+    assert [short(value) for value in values] == ["0.392", "−2.5", "999", "1,000", "1,487"]
+    times = {0.4: "0 s", 89.4: "89 s", 90: "2 min", 5399: "90 min", 5400: "1.5 h", 360000: "100.0 h"}
+    assert {seconds: duration(seconds) for seconds in times} == times and formats.percent(0.954321) == "95.4 %"
+
+
+def test_a_difference_is_turned_around_with_its_interval() -> None:
+    row = pd.Series({"metric": "mmd", "difference": -0.0026, "low": -0.0032, "high": 0.001})
+    assert difference(row) == ("−2.6", "−3.2 to 1.0") and difference(row, -1) == ("2.6", "−1.0 to 3.2")
+    assert difference(row.replace({-0.0032: math.nan})) == ("−2.6", "")
+    assert [scale_metric(*pair) for pair in (("mmd", 0.0021), ("fd", 2.1), ("recall", 0.512))] == ["2.1", "2.1", "0.51"]
+
+
+def test_fd_and_kd_are_fid_and_kid_in_no_features_but_inceptions() -> None:
+    names = {features: [formats.metric_name(name, features) for name in ("fd", "kd", "mmd")]
+             for features in ("inception-v3-compat", "inception", "digits")}  # fmt: skip
+    assert names.pop("inception-v3-compat") == ["FID", "KID ×1000", "MMD ×1000"]
+    assert set(map(tuple, names.values())) == {("FD", "KD ×1000", "MMD ×1000")}
+
+
+def test_words_and_missing_values() -> None:
+    assert [listed("a"), listed("ab"), listed("abc")] == ["a", "a and b", "a, b and c"]
+    assert [plural(n, "run") for n in (0, 1, 1500)] == ["0 runs", "1 run", "1,500 runs"]
+    assert [formats.capital(text) for text in ("use it", "eta 1", "")] == ["Use it", "eta 1", ""]
+    assert [is_missing(value) for value in (None, "", math.nan, pd.NA, 0, False)] == [True] * 4 + [False] * 2
+    assert [formats.true(value) for value in (True, False, pd.NA, "", 1.0)] == [True, False, False, False, True]

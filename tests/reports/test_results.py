@@ -1,7 +1,7 @@
-"""Reading and checking the files of a result folder: a damaged one gives one error that names it, no half report."""
+"""Reading the files of a result folder, what this version cannot read, and the index of all results."""
 
 import gzip
-import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +12,11 @@ import pytest
 
 from experiments.entrypoint import run_main
 from reports.__main__ import run
+from reports.index import write_index
 from reports.render import read_page, write_report
 from reports.results import read
 
 Make = Callable[..., Path]
-
-
-def refusal(directory: Path) -> str:
-    """The message with which a result is refused."""
-    with pytest.raises(ValueError) as error:
-        read(directory)
-    return str(error.value)
 
 
 def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> None:
@@ -38,69 +32,16 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> 
     pd.testing.assert_frame_equal(read(directory).table, result.table)
 
 
-@pytest.mark.parametrize(("name", "column", "value", "message"), [
-    ("table.csv", "fd", "many", "table.csv: row 2: fd='many': must be a number or empty"),
-    ("contrasts.csv", "low", "1,5", "contrasts.csv: row 2: low='1,5': must be a number or empty"),
-    ("table.csv", "compiled", "yes", "table.csv: row 2: compiled='yes': must be True, False or empty"),
-    ("table.csv", "features", "other", "features: digits, other: one report shows one feature space"),
+@pytest.mark.parametrize(("info", "message"), [
+    ({"schema": 1}, r"run\.json: schema=1: this version reads 2; run the command again"),
+    ({"experiment": "gone"}, "run.json: experiment='gone': this version has no page for it, only for beta, "),
+    ({}, r"table\.csv: missing columns: beta, eta"),
 ])  # fmt: skip
-def test_a_wrong_cell_is_named_with_its_row(beta: Make, name: str, column: str, value: str, message: str) -> None:
-    path = beta() / name
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    frame.loc[1, column] = value
-    frame.to_csv(path, index=False)
-    assert refusal(path.parent) == message
-    frame.assign(**{column: ""}, **{"nfe_b" if "low" in frame else "nfe": "inf"}).to_csv(path, index=False)
-    read(path.parent)
-
-
-KEYS = {"schema": 2, "experiment": "", "question": "", "command": ""}
-
-
-@pytest.mark.parametrize(("text", "message"), [
-    ("{", "not JSON"), ("[" * 100_000, "not JSON"), ("[]", "it must be an object"),
-    ('{"schema": 2}', "experiment=None: must be a string"),
-    (KEYS | {"experiment": ["beta"]}, "experiment=['beta']: must be a string"),
-    (KEYS | {"schema": 1}, "schema=1: this version reads 2; run the command again"),
-    (KEYS | {"notes": {"a": 1}}, "notes={'a': 1}: must be a JSON array"),
-])  # fmt: skip
-def test_a_wrong_run_json_is_named(folder: Make, text: Any, message: str) -> None:
-    read(directory := folder("beta"))  # no table is needed
-    (directory / "run.json").write_text(text if isinstance(text, str) else json.dumps(text))
-    assert refusal(directory).startswith(f"run.json: {message}")
-
-
-def test_a_table_that_cannot_be_read_is_named(beta: Make) -> None:
-    path = beta() / "table.csv"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace(",beta,eta,", ",b,e,", 1))
-    assert refusal(path.parent) == "table.csv: missing columns: beta, eta"
-    path.write_text("")
-    assert refusal(path.parent).startswith("table.csv: not a CSV file: ")
-    path.unlink()
-    path.with_name("table.csv.gz").write_bytes(gzip.compress(text.encode())[:-40])
-    assert refusal(path.parent).startswith("table.csv: not a CSV file: ")
-
-
-def test_an_experiment_without_a_page_is_refused(beta: Make) -> None:
-    directory = beta()
-    path = directory / "run.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"experiment": "../beta"}))
-    with pytest.raises(ValueError, match=r"experiment='../beta': this version has no page for it, only for beta, "):
-        read_page(directory)
-
-
-@pytest.mark.parametrize("cut", [True, False], ids=["cut", "a text"])
-@pytest.mark.parametrize("name", ["real", "-4"])
-def test_a_damaged_picture_is_named_in_one_line_and_the_old_report_stays(beta: Make, name: str, cut: bool) -> None:
-    write_report(directory := beta())
-    before = {end: (directory / f"report.{end}").read_bytes() for end in ("html", "md")}
-    path = max((directory / "images").glob(f"*{name}.png"))
-    path.write_bytes(path.read_bytes()[:40] if cut else b"<svg/>")
-    with pytest.raises(ValueError, match=rf"^{path}: no picture: [^\n]+$"):
-        write_report(directory)
-    assert {end: (directory / f"report.{end}").read_bytes() for end in before} == before
-    assert not list(directory.glob(".*"))
+def test_what_another_version_wrote_is_named(beta: Make, info: dict[str, Any], message: str) -> None:
+    path = beta(info=info) / "table.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",beta,eta,", ",b,e," if not info else ",beta,eta,", 1))
+    with pytest.raises(ValueError, match=message):
+        read_page(path.parent)
 
 
 @pytest.mark.parametrize(("arguments", "line"), [
@@ -115,3 +56,50 @@ def test_what_is_not_there_is_one_line_and_status_2(
     assert run_main(run) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {line}") and error.count("\n") == 1
+
+
+Rows = dict[str, str]
+
+
+@pytest.fixture
+def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
+    """The rows of an index on five results, by folder: two of one question, and two that have no page."""
+    (tmp_path / "deep").mkdir()
+    beta(info={"wall_seconds": 600}).rename(tmp_path / "deep/one")
+    beta(control=3.0, control_verdict="failed").rename(tmp_path / "two <b>")
+    sweep({"g": {"base": (12, "", 0, False), "x": (8, "better", 0.02, False)}}).rename(tmp_path / "three")
+    beta(info={"experiment": "gone", "question": "Why <b>?", "commit": "1a2b"}).rename(tmp_path / "four")
+    beta().rename(tmp_path / "five")
+    write_report(tmp_path / "deep/one")
+    (tmp_path / "five" / "table.csv").write_text("experiment\nbeta\n")
+    html = write_index(tmp_path).read_text(encoding="utf-8")
+    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>5 results</h1>" in html
+    assert "<script" not in html and "Why <b>" not in html and "two <b>" not in html
+    live, _, archived = html.partition('<details class="archived">')
+    groups = [(part.partition("</h2>")[0], part.count('class="entry"')) for part in live.split("<h2>")[1:]]
+    assert groups == [("Does fresh noise in every step give better images?", 2), ("Cannot be read", 1), ("Which?", 1)]
+    assert archived.count('class="entry"') == 1
+    parts = html.split('<div class="entry">')[1:]
+    return {re.findall(r"<small>([^·]*?)(?: ·| \(no|</small>)", part)[0].strip(): part for part in parts}
+
+
+def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Rows) -> None:
+    row = rows["deep/one"]
+    assert '<a href="deep/one/report.html">Yes. With the same 66 evaluations, fresh noise lowers FD from 7.6' in row
+    assert "· mnist5k · small network, 9,000 training images · digits features</small>" in row
+    assert "<small>5 × 500 · 10 min · 20 November 2026</small>" in row
+    assert '<img src="data:image/png;base64,' in row and '<span class="bar better">' in row and "flag" not in row
+
+
+def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
+    assert "<small>Fine noise in the samples of x (grain 0.020).</small>" in rows["three"]
+    assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
+    assert "The control failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
+    assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
+    with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
+        write_index(tmp_path / "deep" / "one" / "images")
+
+
+def test_a_result_of_a_command_that_is_gone_is_archived(rows: Rows) -> None:
+    row = rows["gone"]
+    assert '<a href="four/">four: Why &lt;b&gt;?</a>' in row and "gone · commit 1a2b" in row and "⚑" not in row

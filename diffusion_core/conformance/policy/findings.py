@@ -30,17 +30,12 @@ ACCEPTABLE = {  # a word for `accept` -> the findings that may be meant so
 class Finding:
     """What a check found.
 
-    Args:
-        check: a key of `CHECKS`.
-        name: what it is, in a few words.
-        text: the sentences that say so, with numbers.
-        wrong: whether it is an error; otherwise a user should know it.
-        accepted: whether it was declared to be meant so.
+    It is an error if it is `wrong` and was not `accepted` as meant so; otherwise a user should know it.
     """
 
-    check: str
-    name: str
-    text: str
+    check: str  # a key of `CHECKS`
+    name: str  # in a few words
+    text: str  # the sentences that say so, with numbers
     wrong: bool = True
     accepted: bool = False
 
@@ -72,12 +67,10 @@ class PolicyVerdict:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings that are errors."""
         return tuple(finding for finding in self.findings if finding.wrong and not finding.accepted)
 
     @property
     def right(self) -> bool:
-        """Whether nothing is wrong."""
         return not self.errors
 
     @property
@@ -107,10 +100,3 @@ class PolicyVerdict:
     def adding(self, findings: Iterable[Finding], *checked: str) -> "PolicyVerdict":
         """The same with more findings, and the checks that they are of."""
         return replace(self, findings=(*self.findings, *findings), checked=(*self.checked, *checked))
-
-    def accepting(self, words: tuple[str, ...]) -> "PolicyVerdict":
-        """The same, where what these keys of `ACCEPTABLE` name is no error."""
-        names = {name for word in words for name in ACCEPTABLE[word]}
-        findings = [replace(finding, accepted=finding.name in names) for finding in self.findings]
-        findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
-        return replace(self, findings=tuple(findings))

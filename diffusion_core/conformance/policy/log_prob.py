@@ -1,4 +1,4 @@
-"""log_prob, and the mean and std that are returned, against what is really drawn.
+"""log_prob, of new and of stored samples, and the mean and std that are returned, against what is really drawn.
 
 With x_next = m + s z a log density is c - kappa |z|^2 / 2. Summed over D dimensions it has kappa = 1 and
 c = -D (log s + log sqrt(2 pi)); averaged, both are divided by D. Five rows, z = 0, 1, -1, r and -r, give kappa, c, the
@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from diffusion_core.conformance.policy.findings import Finding
-from diffusion_core.conformance.policy.steps import CLOSE, EPS, PolicyStep, Transition
+from diffusion_core.conformance.policy.steps import CLOSE, EPS, Levels, PolicyStep, StepOutput, Transition, measure
 
 HALF_LOG_2PI = math.log(2 * math.pi) / 2
 SAME = 0.01  # relative: a number that is explained
+FAR = 0.7  # standard deviations from the mean, where the gradient is taken
+OTHERS = (-1, 1, -2, 2)  # numbers of steps that a replay may have instead
 
 
 def fit_parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> tuple[float, float, float, float]:
@@ -25,8 +27,7 @@ def fit_parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> tuple[fl
 
     Both errors are in units of kappa sqrt(D).
     """
-    dims = like[0].numel()
-    r = torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1))
+    dims, r = like[0].numel(), torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1))
     r = r.bfloat16().double()  # exact in any dtype
     zero, one = torch.zeros_like(r), torch.ones_like(r)
     at_zero, up, down, there, back = log_prob(torch.stack([zero, one, -one, r, -r])).double().tolist()
@@ -74,7 +75,7 @@ def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float
         return *parabola, float(transition.std.log().mean()), transition.dt, tolerance
 
     columns = torch.tensor([fit(transition) for transition in noisy], dtype=torch.float64).T
-    fits = LogProbFits._make([*columns, noisy[0].dims])
+    fits = LogProbFits._make([*columns, noisy[0].mean[0].numel()])
     whole, mean = 1.0, 1 / fits.dims
     factor = min((whole, mean), key=lambda f: float((fits.kappa.abs() / f).log().abs().median()))
     is_parabola = bool((fits.rest <= 10 * fits.tolerance).all())
@@ -111,8 +112,8 @@ def _normaliser(fits: LogProbFits, factor: float) -> Iterator[Finding]:
         "-log sqrt(2 pi) is missing": torch.full_like(log_s, HALF_LOG_2PI),
         "log std has the wrong sign": 2 * log_s,
     }
-    why = next((why for why, gone in known.items() if ((gap - gone).abs() < SAME).all()), "")
-    why = why or f"off by {span(gap)} per dimension"
+    off = f"off by {span(gap)} per dimension"
+    why = next((why for why, gone in known.items() if ((gap - gone).abs() < SAME).all()), off)
     text = f"{why}. Ratios under the same std do not change, but it is no log density."
     yield Finding("log_prob", "log_prob: normaliser", text)
 
@@ -174,11 +175,126 @@ def check_reported(step: PolicyStep, noisy: Sequence[Transition]) -> Iterator[Fi
 
 
 def _farthest(values: Tensor, right: float) -> Tensor:
-    flat = values.flatten()
-    return flat[(flat - right).abs().argmax()]
+    return values.flatten()[(values - right).abs().argmax()]
 
 
 def span(values: Tensor) -> str:
-    """The lowest and the highest value."""
     low, high = f"{float(values.min()):.3g}", f"{float(values.max()):.3g}"
     return low if low == high else f"{low} to {high}"
+
+
+# --- log_prob of stored samples: is the ratio 1 before any update, and does its gradient reach the velocity? ---
+
+
+def check_replay(
+    step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], levels: Levels, replayed: Levels,
+    factor: float, is_density: bool,
+) -> Iterator[Finding]:  # fmt: skip
+    """Whether the trainer's log_prob of the stored x_next is that of the sampler, in float32 and in bfloat16.
+
+    `replayed` are the trainer's levels; `factor` is log_prob over the log density, if it `is_density` in float32.
+    """
+    times, wider = replayed(len(transitions)), False
+    gaps, halves = list[tuple[float, float, float]](), list[tuple[float, float, float]]()
+
+    def replay(at: int, x: Tensor, v: Tensor, dtype: torch.dtype | None = None) -> tuple[StepOutput, Tensor]:
+        """What the step returns, and the trainer's log_prob of its x_next, stored as `dtype`, minus its own."""
+        _, t, after, _ = transitions[at].at
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(at)
+            out = step(x, t, after, v)
+            again = trainer(x, *times[min(at, len(times) - 2) :][:2], v, x_next=out.x.to(dtype or out.x.dtype))
+        return out, (again.log_prob - out.log_prob).double()
+
+    for at, transition in enumerate(transitions):
+        if not transition.noisy:
+            continue
+        x, t, after, v = transition.at
+        out, gap = replay(at, x, v)
+        gaps.append((float(gap.abs().max()), float(gap.mean()), _rounding(transition, out.x, factor)))
+        x, v = x.bfloat16(), v.bfloat16()
+        exact = measure(step, x.double(), t, after, v.double())
+        out, gap = replay(at, x, v, x.dtype)
+        wider |= out.x.dtype != x.dtype
+        own = ((out.x.double() - exact.mean) / exact.std).square() / 2 + exact.std.log() + HALF_LOG_2PI
+        off = out.log_prob.double() + factor * own.flatten(1).sum(1)
+        halves.append((float(gap.abs().max()), float(off.abs().max()), _rounding(exact, out.x, factor)))
+    beyond = [row for row in gaps if not row[0] <= row[2]]
+    rounded = [gap for gap, _, bound in halves if not gap <= bound]
+    if beyond:
+        largest, mean, _ = max(beyond)
+        why = _other_schedule(step, trainer, transitions, times, levels, factor)
+        text = (
+            f"log_prob of the stored x_next differs by up to {largest:.3g} (mean {mean:+.2g}) at {len(beyond)} of "
+            f"{len(gaps)} steps: ratios are not 1 before any update.{why}"
+        )
+        yield Finding("replay", "replay", text)
+    elif rounded:
+        advice = "x_next is wider than x: keep it so." if wider else "Round x_next first."
+        text = (
+            f"with x in bfloat16, the ratio of the stored sample is up to exp({max(rounded):.2g}): log_prob is that of "
+            f"x_next before rounding. {advice}"
+        )
+        yield Finding("replay", "replay in bfloat16", text, wrong=not wider)
+    worst = max(off - 4 * bound for _, off, bound in halves)
+    if is_density and not rounded and worst > CLOSE * factor * transitions[0].mean[0].numel():
+        text = f"with x in bfloat16, log_prob is off by {worst:.2g}: compute it in float32."
+        yield Finding("replay", "computed in bfloat16", text)
+
+
+def _rounding(transition: Transition, x_next: Tensor, factor: float) -> float:
+    """How far rounding may move log_prob: 8 units in the last place of float32 of x, of the mean and of x_next."""
+    mean, std, stored = transition.mean, transition.std, x_next.double()
+    e = 8 * EPS * (transition.at[0].double().abs() + mean.abs() + stored.abs()) / std
+    z = (stored - mean).abs() / std
+    return abs(factor) * float((z * e + e * e / 2).flatten(1).sum(1).max()) + 1e-6
+
+
+def _stored_kappa(trainer: PolicyStep, transition: Transition, times: Sequence[Tensor]) -> float:
+    """kappa of the log_prob of the stored x_next, replayed at these two times."""
+    x, _, _, v = transition.at
+
+    def log_prob(z: Tensor) -> Tensor:
+        x_next = (transition.mean + transition.std * z).to(x.dtype)
+        return trainer(x, *times, v, x_next=x_next).log_prob
+
+    return fit_parabola(log_prob, transition.mean)[0]
+
+
+def _other_schedule(
+    step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], times: Tensor, levels: Levels,
+    factor: float,
+) -> str:  # fmt: skip
+    """A sentence if the standard deviations that the replay implies are those of another number of steps."""
+    own = {}
+    for at, transition in enumerate(transitions[: len(times) - 1]):
+        if transition.noisy and (kappa := _stored_kappa(trainer, transition, [*times[at : at + 2]]) / factor) > 0:
+            own[at] = float(transition.std.mean()) / kappa**0.5
+    for n_steps in (len(transitions) + more for more in OTHERS if len(transitions) + more > 0):
+        other = levels(n_steps)
+        stds = {
+            at: measure(step, transitions[at].at[0], *other[at : at + 2], transitions[at].at[3]).std.mean()
+            for at in own
+            if at < n_steps
+        }
+        if stds and max(abs(float(std) / own[at] - 1) for at, std in stds.items()) < 2 * CLOSE:
+            return f" Its std is that of {n_steps + 1} points, not of {len(transitions) + 1}."
+    return ""
+
+
+def check_gradient(trainer: PolicyStep, transition: Transition) -> Iterator[Finding]:
+    """Whether the gradient of log_prob by the velocity is kappa z / s dm/dv: the mean m is affine in the velocity v."""
+    x, t, after, v = transition.at
+    mean, std = transition.mean, transition.std
+    leaf = v.clone().requires_grad_()
+    with torch.enable_grad():
+        log_prob = trainer(x, t, after, leaf, x_next=(mean + FAR * std).to(x.dtype)).log_prob.sum()
+    slope = torch.autograd.grad(log_prob, leaf, allow_unused=True)[0] if log_prob.requires_grad else None
+    got = torch.zeros_like(mean) if slope is None else slope.double()
+    by_velocity = (measure(trainer, x, t, after, v + 1).mean - mean) / std
+    kappa = _stored_kappa(trainer, transition, [t, after])
+    shares = got / (kappa * FAR * by_velocity) + 0.0  # no -0
+    rounding = 64 * EPS * float((x.double().abs() / std).max())
+    if not float((shares - 1).abs().max()) <= 0.02 + rounding:
+        text = f"from t = {float(t):.3g}, that of log_prob by the velocity is {span(shares)} times that of the density."
+        yield Finding("gradient", "gradient", text)

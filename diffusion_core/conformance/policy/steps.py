@@ -8,7 +8,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,8 +31,7 @@ def uniform(n_steps: int, shift: float = 1.0) -> Tensor:
     return shift * t / (1 + (shift - 1) * t)
 
 
-@dataclass(frozen=True)
-class StepOutput:
+class StepOutput(NamedTuple):
     """What a step returned."""
 
     x: Tensor
@@ -42,11 +41,7 @@ class StepOutput:
 
 
 class PolicyStep:
-    """A step, called by the names of its arguments.
-
-    Raises:
-        ValueError: when called, if it returns something other than x_next, log_prob[, mean, std].
-    """
+    """A step, called by the names of its arguments. ValueError unless it returns x_next, log_prob[, mean, std]."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         names = inspect.signature(function).parameters
@@ -113,18 +108,12 @@ class Transition:
         """t - t_next."""
         return float(self.at[1] - self.at[2])
 
-    @property
-    def dims(self) -> int:
-        """The number of dimensions of an image."""
-        return self.mean[0].numel()
-
 
 def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) -> Point:
     """`ROWS` copies of an image from the law at t: rows differ by their noise alone."""
     generator, (t, after) = torch.Generator().manual_seed(seed), times
     x0 = GAUSSIAN.mean + torch.tensor(GAUSSIAN.stds) * torch.randn(1, *shape, generator=generator)
-    x = ((1 - t) * x0 + t * torch.randn(x0.shape, generator=generator)).to(dtype)
-    x = x.expand(ROWS, *shape).contiguous()
+    x = ((1 - t) * x0 + t * torch.randn(x0.shape, generator=generator)).to(dtype).expand(ROWS, *shape).contiguous()
     return x, t, after, GAUSSIAN.velocity(x, t)
 
 

@@ -108,11 +108,8 @@ def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(case: str, pix
 
 @pytest.mark.parametrize("predicts", ["eps", "v"])
 def test_float32_is_close_to_float64(predicts: str) -> None:
-    scale, shift = RANGES[-1, 1]
-    law = mixture(scale, shift)
-    model = adapters.vp(
-        lambda z, t: network(ddpm_sigma, "vp", predicts, law)(z.double(), t).float(), images(), predicts=predicts
-    )
+    net = network(ddpm_sigma, "vp", predicts, mixture(*RANGES[-1, 1]))
+    model = adapters.vp(lambda z, t: net(z.double(), t).float(), images(), predicts=predicts)
     x = torch.randn(13, 1, SIDE, SIDE) * (1 + SIGMAS.square()).sqrt().view(-1, 1, 1, 1)
     found = model(x.float(), SIGMAS.float())
     assert found.dtype == torch.float32
@@ -164,26 +161,18 @@ def test_around_a_smaller_network_the_border_is_denoised_exactly() -> None:
     x = torch.randn(13, 1, 8, 8).double() * (1 + SIGMAS.square()).sqrt().view(-1, 1, 1, 1)
     exact = Empirical(whole.standardised().double())
     torch.testing.assert_close(model(x, SIGMAS), exact(x, SIGMAS), rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("border", "side", "message"),
-    [
-        (1, 2, "the outer 1 pixels of data='mine' are not constant"),
-        (0, 3, "side=3: data='mine' has images of 4x4, so it must be at most 4, and differ by an even number"),
-        (0, 6, "so it must be at most 4.*npz64:PATH"),
-    ],
-)
-def test_a_size_that_does_not_suit_is_refused(border: int, side: int, message: str) -> None:
-    pixels = torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8)
-    pixels[0, 0, 0, 0] = border
-    with pytest.raises(ValueError, match=message):
-        adapters.edm(lambda z, t: z, images(pixels), side=side)
+    for side, message in (
+        (6, "the outer 1 pixels of data='mine' are not constant"),
+        (3, "side=3: data='mine' has images of 8x8, so it must be at most 8, and differ by an even number"),
+        (10, "so it must be at most 8.*npz64:PATH"),
+    ):
+        uneven = images(whole.pixels.index_fill(3, torch.tensor([0]), 1))
+        with pytest.raises(ValueError, match=message):
+            adapters.edm(lambda z, t: z, uneven, side=side)
 
 
 def test_a_network_that_changes_its_input_does_no_harm() -> None:
-    x = torch.randn(3, 1, SIDE, SIDE)
-    sigma = torch.tensor([0.1, 1.0, 9.0])
+    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
     tidy, untidy = (adapters.flow(net, images()) for net in (lambda z, t: z * 0.5, lambda z, t: z.mul_(0.5)))
     assert torch.equal(untidy(x, sigma), tidy(x, sigma))
 
@@ -194,30 +183,12 @@ def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> No
             assert z.dtype == torch.bfloat16 and t.dtype == torch.float32
             return torch.cat([super().forward(z), z * 7], dim=1)
 
-    x = torch.randn(2, 1, SIDE, SIDE)
-    eps = adapters.vp(Half(1, 1, 1, dtype=torch.bfloat16), images())(x, torch.ones(2))
+    x, model = torch.randn(2, 1, SIDE, SIDE), adapters.vp(Half(1, 1, 1), images())
+    model.net.bfloat16()  # it may change after it was wrapped
+    eps = model(x, torch.ones(2))
     assert eps.shape == x.shape and eps.dtype == torch.float32
     with pytest.raises(ValueError, match=r"it returned shape \(2, 1, 1, 1\) for images of shape \(2, 1, 4, 4\)"):
         adapters.vp(lambda z, t: z[..., :1, :1], images())(x, torch.ones(2))
-
-
-@pytest.mark.parametrize("convert", [nn.Module.half, nn.Module.double, nn.Module.bfloat16])
-@pytest.mark.parametrize("what", [lambda model: model, lambda model: model.net], ids=["adapter", "network"])
-def test_a_network_may_change_its_dtype_after_it_was_wrapped(
-    what: Callable[[adapters.Adapter], nn.Module], convert: Callable[[nn.Module], nn.Module]
-) -> None:
-    class Network(nn.Conv2d):
-        def forward(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
-            return super().forward(z)
-
-    model, x, sigma = adapters.vp(Network(1, 1, 1), images()), torch.randn(2, 1, SIDE, SIDE), torch.ones(2)
-    before = model(x, sigma)
-    assert model.dtype == torch.float32
-    convert(what(model))
-    assert model.dtype == next(model.parameters()).dtype != torch.float32
-    found = model(x, sigma)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, before, rtol=0.05, atol=0.05)
 
 
 class Output(dict[str, Tensor]):
@@ -230,13 +201,11 @@ class Output(dict[str, Tensor]):
         (lambda z: (z,), {}, r"it returned tuple; .*, so wrap it: lambda z, t: net\(z, t\)\[0\]"),
         (lambda z: Output(sample=z), {}, r"it returned Output; .*, so wrap it: lambda z, t: net\(z, t\)\.sample"),
         (lambda z: (z,), {"labels": 1}, r"it returned tuple; .*: lambda z, t, labels: net\(z, t, labels\)\[0\]"),
-        (lambda z: [z], {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
-         "it returned list; it must return a tensor"),
         (lambda z: z[:3], {"labels": 1, "n_classes": 5, "guidance": 2.0, "null_label": 5},
          r"it returned shape \(3, 1, 4, 4\) for images of shape \(4, "),
         (lambda z: z.to(torch.complex64), {}, "it returned torch.complex64; its output must hold real numbers"),
     ],
-    ids=["tuple", "object", "labels", "guidance", "batch", "complex"],
+    ids=["tuple", "object", "labels", "batch", "complex"],
 )  # fmt: skip
 def test_a_network_that_returns_no_tensor_is_named(
     returned: Callable[[Tensor], object], options: dict[str, object], message: str
@@ -305,31 +274,17 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: flow(predicts="v"), "predicts='v': it must be one of velocity, x0, eps, velocity to data for flow"),
     (lambda: vp(pixels=(1, -1)), "they must be the values of black and of white"),
     (lambda: vp(labels="balanced"), "it needs n_classes"),
-    (lambda: vp(labels="some"), "labels='some': it must be a whole number or 'balanced' or None"),  # type: ignore[arg-type]
     (lambda: vp(labels=5, n_classes=5), "labels=5: it must be between 0 and 4"),
     (lambda: vp(labels=-1), "labels=-1: it must be at least 0"),
-    (lambda: vp(labels=True), "labels=True: it must be a whole number"),
-    (lambda: vp(labels="balanced", n_classes=2.5), "n_classes=2.5: it must be a whole number"),  # type: ignore[arg-type]
     (lambda: vp(n_classes=0), "n_classes=0: it must be between 1 and"),
-    (lambda: vp(labels=1, null_label=10.5), "null_label=10.5: it must be a whole number or None"),  # type: ignore[arg-type]
     (lambda: vp(labels=1, null_label=2, n_classes=2, guidance=math.inf), "guidance=inf: it must be finite"),
-    (lambda: vp(labels=1, null_label=2, n_classes=2, guidance=math.nan), "guidance=nan: it must be a number"),
-    (lambda: vp(pixels=(-math.inf, 1)), "they must be the values of black and of white"),
-    (lambda: vp(pixels=1), "pixels=1: it must be a tuple: a number, a number"),  # type: ignore[arg-type]
-    (lambda: vp(side=2.5), "side=2.5: it must be a whole number or None"),  # type: ignore[arg-type]
     (lambda: vp(time=adapters.FlowTime()), r"time=FlowTime\(data_at=0\): FlowTime\(\) is the time of process='flow'"),
     (lambda: Convention("flow", adapters.Sigma(), "x0"), r"time=Sigma\(\): FlowTime\(\) is the time of process='flow'"),
     (lambda: adapters.LogSigma(0), "factor=0.0: it must be finite and not 0"),
-    (lambda: adapters.linear_betas(first=0.5), "first=0.5: it must be a whole number"),
-    (lambda: adapters.linear_betas(whole=2), "whole=2: it must be True or False"),
-    (lambda: adapters.linear_betas(10.5), "n=10.5: it must be a whole number"),  # type: ignore[arg-type]
+    (lambda: adapters.linear_betas(10.5), "n=10.5: it must be a whole number"),
     (lambda: vp(labels=2, n_classes=5, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
     (lambda: vp(guidance_to=5.0), "there is no guidance; it needs guidance"),
     (lambda: vp(guidance_from=3.0, guidance_to=2.0), "guidance_from=3, guidance_to=2: .* the lower one first"),
-    (lambda: vp(guidance=3.0, null_label=5), "guidance=3.0: it needs"),
-    (lambda: vp(labels=3, guidance=2.0, null_label=5), "guidance=2.0: it needs"),
-    (lambda: vp(labels=3, null_label=3), "null_label=3: it must not be labels"),
-    (lambda: vp(labels="balanced", n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of"),
     (lambda: vp(labels=1, n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of n_classes=5"),
     (lambda: adapters.linear_betas(first=-5), "first=-5: it must be at least 0"),
     (lambda: adapters.from_betas([0.9, 0.5, 0.1]), r"betas: they decrease, .* those go into from_abar\(abar\)"),
@@ -341,7 +296,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adapters.TableTime((2.0, 1.0)), "positive, finite and increasing"),
     (lambda: adapters.from_betas([0.1, 1.0]), "each above 0 and below 1"),
     (lambda: adapters.from_abar([1.0, 0.5]), "decrease from below 1"),
-    (lambda: adapters.from_abar([0.9, 4e-9, 2**-24]), "abar: entry 2, 5.96e-08, must be below .* it, 4e-09"),
+    (lambda: adapters.from_abar([0.9, 4e-9, 2**-24]), "abar: its levels must decrease"),
     (lambda: adapters.CosineVP(1.0), "offset=1.0"),
     (lambda: adapters.LinearVP(0.0), "vp_beta_d=0.0"),
 ]

@@ -132,12 +132,10 @@ def test_a_trainer_of_its_own_is_replayed_and_not_taken_for_one_of_other_levels(
     [
         (lambda x, t, u, v: x, {}, r"returned Tensor; it must return \(x_next, log_prob"),
         (lambda x, t, u, v: (x[:1], x), {}, "x_next has shape"),
-        (published_policies.flow_grpo, {"levels": lambda n: torch.linspace(0, 1, n + 1)}, "must be n_steps"),
+        (published_policies.flow_grpo, {"levels": lambda n: torch.linspace(0, 1, n + 1)}, "must return 11 times that"),
         (published_policies.flow_grpo, {"levels": lambda n: uniform(n + 2)}, "must return 11 times"),
         (published_policies.flow_grpo, {"replayed_by": lambda x, t, u, v: (x, x)}, "names no x_next or prev_sample"),
-        (published_policies.flow_grpo, {"dtype": torch.bfloat16}, "must be float32 or float64"),
-        (published_policies.flow_grpo, {"shape": (4, 3, 6)}, "last dimension must be 5"),
-        (published_policies.flow_grpo, {"accept": ["anything"]}, "there are mean, normaliser, variance, bfloat16"),
+        (published_policies.flow_grpo, {"accept": ["anything"]}, "be one of mean, normaliser, variance, bfloat16"),
     ],
 )
 def test_what_is_no_step_is_refused(step, options, message):

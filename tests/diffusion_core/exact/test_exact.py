@@ -1,9 +1,14 @@
-"""Exact denoisers: a data set against brute force in float64, a Gaussian against the score of its density."""
+"""Exact denoisers: data sets against brute force, Gaussians against the score, mixtures against the same one twice."""
+
+import copy
 
 import pytest
 import torch
+from mixture import Mixture
 
-from diffusion_core.exact import Empirical, GaussianDenoiser
+from diffusion_core.exact import Empirical, GaussianDenoiser, empirical
+from diffusion_core.exact.tied_mixture import TiedMixture, probabilities
+from diffusion_core.samplers.sampling import model_device
 
 
 def images(n: int, dim: int = 1024) -> torch.Tensor:
@@ -47,23 +52,18 @@ def test_eps_is_minus_sigma_times_the_score_at_each_samples_sigma() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64])
-def test_the_chunk_size_does_not_matter(chunk: int) -> None:
+def test_the_chunk_size_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     data = images(64, 100)
     x, sigma = noisy(data[:9], 1.0), torch.tensor([0.01, 0.03, 0.1, 0.5, 1, 2, 5, 20, 80])
-    torch.testing.assert_close(Empirical(data, chunk=chunk)(x, sigma), Empirical(data)(x, sigma), rtol=1e-4, atol=1e-4)
+    whole = Empirical(data)(x, sigma)
+    monkeypatch.setattr(empirical, "CHUNK", chunk)
+    torch.testing.assert_close(Empirical(data)(x, sigma), whole, rtol=1e-4, atol=1e-4)
 
 
 def test_one_image_is_a_point() -> None:
     x, sigma = torch.randn(3, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0.1, 1.0, 30.0])
     eps = Empirical(torch.full((1, 1, 2, 2), 0.4))(x, sigma)
     torch.testing.assert_close(eps, GaussianDenoiser(0.4, 0.0)(x, sigma), rtol=1e-6, atol=1e-6)
-
-
-def test_bad_data_are_named() -> None:
-    with pytest.raises(ValueError, match="images, chunk: 0 and 4096, but there must be at least 1 of each"):
-        Empirical(torch.zeros(0, 4))
-    with pytest.raises(ValueError, match="images, chunk: 2 and 0"):
-        Empirical(torch.zeros(2, 4), chunk=0)
 
 
 @pytest.mark.parametrize("std", [0.0, 0.5, 1.0])
@@ -78,6 +78,101 @@ def test_eps_is_minus_sigma_times_the_score(std: float) -> None:
     )
 
 
-def test_a_negative_std_is_named() -> None:
-    with pytest.raises(ValueError, match="std=-1: it must be at least 0"):
-        GaussianDenoiser(std=-1)
+DIM, RANK, N = 12, 5, 4
+
+
+def pair(dtype: torch.dtype = torch.float64) -> tuple[TiedMixture, Mixture]:
+    """The same distribution twice; every parameter differs from the others."""
+    generator = torch.Generator().manual_seed(0)
+    mean, centres = torch.randn(DIM, generator=generator), 3 * torch.randn(N, RANK, generator=generator)
+    basis = torch.linalg.qr(torch.randn(DIM, RANK, generator=generator)).Q
+    variances, outside = torch.linspace(0.2, 2, RANK), torch.tensor([0.09])
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    wide = [tensor.to(dtype) for tensor in (mean, basis, variances, outside, weights, centres)]
+    mean, basis, variances, outside, weights, centres = wide
+    tied = TiedMixture(mean, basis, variances, outside, weights.log(), centres)
+    means, more = mean + centres @ basis.T, (variances - outside).expand(N, RANK)
+    return tied, Mixture(weights, means, basis.expand(N, DIM, RANK).contiguous(), more, outside.sqrt().expand(N))
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float64, 1e-5), (torch.float32, 1e-3)])
+def test_eps_is_that_of_the_same_mixture_with_a_covariance_per_component(dtype: torch.dtype, error: float) -> None:
+    tied, mixture = pair(dtype)[0], pair()[1]
+    generator = torch.Generator().manual_seed(1)
+    sigma = torch.logspace(-3, 3, 13, dtype=torch.float64)
+    x = mixture.sample(13, generator) + sigma[:, None] * torch.randn(13, DIM, generator=generator)
+    eps = tied(x.to(dtype), sigma.to(dtype))
+    torch.testing.assert_close(eps.double(), mixture(x, sigma), rtol=error, atol=error)
+
+
+def test_exact_denoisers_ignore_autocast_keep_the_dtype_of_x_and_name_a_wrong_size() -> None:
+    law, x, sigma = pair()[0], torch.randn(4, 3, 2, 2), torch.full((4,), 0.5)
+    expected, single = law(x, sigma), copy.deepcopy(law).float()
+    assert expected.dtype == torch.float32
+    exact = single(x, sigma)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(single(x, sigma), exact) and torch.equal(law(x, sigma), expected)
+    with pytest.raises(ValueError, match="x: images of 4 values, but the distribution is of 12"):
+        law(x[:, :1], sigma)
+
+
+def test_the_fit_denoises_as_the_distribution_that_the_images_are_from() -> None:
+    tied, mixture = pair(torch.float32)
+    generator = torch.Generator().manual_seed(2)
+    x0, fresh = mixture.sample(4000, generator).float(), mixture.sample(500, generator).float()
+    fitted = TiedMixture.fit(x0, n_components=8, rank=RANK)
+    for level in (0.1, 0.5, 2.0, 10.0):
+        sigma = torch.full((500,), level)
+        x = fresh + level * torch.randn(500, DIM, generator=generator)
+        truth = tied(x, sigma)
+        error = (fitted(x, sigma) - truth).square().mean() / (x / (1 + level**2) * level - truth).square().mean()
+        assert error < 0.02, level
+
+
+def test_the_fit_keeps_mean_and_covariance_of_the_images() -> None:
+    x0 = torch.randn(300, 1, 4, 5, generator=torch.Generator().manual_seed(3)).cumsum(dim=3)
+    flat, fitted = x0.flatten(1), TiedMixture.fit(x0, n_components=7, rank=19, prior=0)
+    weights, means = fitted.log_weights.exp(), fitted.mean + fitted.centres @ fitted.basis.T
+    torch.testing.assert_close(weights @ means, flat.mean(dim=0), rtol=0, atol=1e-4)
+    apart = (means - weights @ means) * weights.sqrt()[:, None]
+    outside = fitted.outside * (torch.eye(20) - fitted.basis @ fitted.basis.T)
+    covariance = apart.T @ apart + fitted.basis * fitted.variances @ fitted.basis.T + outside
+    torch.testing.assert_close(covariance, flat.T.cov(correction=0), rtol=0, atol=2e-3)
+
+
+def test_the_prior_pulls_centres_to_the_mean_by_as_many_images() -> None:
+    x0 = torch.tensor([-6.0, 6.0]).repeat(10)[:, None] * torch.tensor([1.0, 0, 0])
+    x0 += 0.1 * torch.randn(20, 3, generator=torch.Generator().manual_seed(5))
+    centres = TiedMixture.fit(x0, n_components=2, rank=1, prior=2).centres
+    torch.testing.assert_close(centres.sort(dim=0).values, torch.tensor([[-5.0], [5.0]]), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("n", [5, 80])  # fewer images than components, and more
+def test_the_rank_is_below_the_number_of_values_of_an_image(n: int) -> None:
+    x0 = torch.randn(n, 1, 2, 3, generator=torch.Generator().manual_seed(6))
+    fitted, standard = TiedMixture.fit(x0), TiedMixture.standard(6)
+    assert fitted.basis.shape == standard.basis.shape == (6, 5)
+    assert fitted(x0, torch.full((n,), 0.1)).isfinite().all()
+    assert standard.is_standard and not fitted.is_standard
+    assert model_device(standard.to("meta")).type == "meta", "samplers find the device of a model with buffers only"
+
+
+def test_weights_of_another_size_are_loaded_with_their_size() -> None:
+    x0 = torch.randn(50, 1, 4, 5, generator=torch.Generator().manual_seed(6)).double()
+    fitted = TiedMixture.fit(x0, n_components=3, rank=2)
+    loaded = TiedMixture.standard(6)
+    loaded.load_state_dict(fitted.state_dict())
+    assert torch.equal(loaded(x0, torch.ones(50)), fitted(x0, torch.ones(50)))
+    with pytest.raises(RuntimeError, match="size mismatch for mean"):
+        loaded.load_state_dict(fitted.state_dict() | {"mean": torch.zeros(20, 1)})
+    with pytest.raises(RuntimeError, match="Missing key"):
+        loaded.load_state_dict({})
+
+
+def test_what_is_next_to_nothing_is_nothing_since_subnormal_numbers_are_slow() -> None:
+    generator = torch.Generator().manual_seed(4)
+    x0 = pair(torch.float32)[1].sample(200, generator).float()
+    padded = torch.nn.functional.pad(x0, (3, 3))
+    fitted = TiedMixture.fit(padded, n_components=8, rank=RANK)
+    assert not fitted.basis[[0, 1, 2, -3, -2, -1]].any()
+    assert probabilities(torch.tensor([[0.0, -90.0]])).tolist() == [[1.0, 0.0]]

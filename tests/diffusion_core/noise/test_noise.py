@@ -51,7 +51,7 @@ def cumulative(law: NoiseDistribution) -> np.ndarray:
 @pytest.mark.parametrize(
     ("law", "stratified"),
     [*((law, False) for law in LAWS), *((law, True) for law in (LogNormal(), Cosine(), DDPM()))],
-    ids=lambda value: getattr(value, "name", "stratified" if value else "independent"),
+    ids=lambda value: getattr(value, "name", value),
 )
 def test_samples_follow_the_density(law: NoiseDistribution, stratified: bool) -> None:
     """One draw of each of 5,000 batches of four, so that stratified draws are independent of each other as well."""
@@ -149,17 +149,10 @@ def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_wit
     [
         (lambda: Uniform(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),
         (lambda: LogLogistic(p_scale=0.0), "p_scale=0.0: it must be above 0"),
-        (lambda: SplitLogNormal(p_std_below=0.0), "p_std_below=0.0: it must be above 0"),
         (lambda: SplitLogNormal(p_std_above=-1.0), "p_std_above=-1.0: it must be above 0"),
-        *((lambda ends=ends: LogUniform(*ends), "sigma_min=.*below sigma_max=") for ends in ((0, 1), (2, 1), (1, 1))),
-        *((lambda std=std: LogNormal(p_std=std), "p_std=.*: it must be above 0") for std in (0.0, -1.0, math.nan)),
-        (lambda: LogUniform(0.03, math.inf), "sigma_min=0.03: it must be above 0 and below sigma_max=inf"),
-        (lambda: LogNormal(math.inf), "p_mean=inf: it must be finite"),
-        (lambda: LogNormal(p_std=math.inf), "p_std=inf: it must be above 0 and finite"),
-        (lambda: LogLogistic(p_mean=math.nan), "p_mean=nan: it must be finite"),
-        (lambda: SplitLogNormal(p_mode=-math.inf), "p_mode=-inf: it must be finite"),
+        (lambda: LogUniform(1, 1), "sigma_min=.*below sigma_max="),
+        *((lambda std=std: LogNormal(p_std=std), "p_std=.*: it must be above 0") for std in (0.0, math.nan, math.inf)),
         (lambda: Cosine(sigma_min=0.0), "sigma_min=0.0: it must be above 0"),
-        (lambda: Cosine(data_std=0.0), "data_std=0.0: it must be above 0"),
         (lambda: CosineInterpolated(side=0), "side=0: it must be above 0"),
         (lambda: CosineInterpolated(side_low=300), "side_low=300: .* at most side_high=256"),
         (lambda: VP(vp_beta_d=-1.0), "vp_beta_d=-1.0"),
@@ -167,7 +160,6 @@ def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_wit
         (lambda: DDPM(n_table=1), "n_table=1: it must be between 2"),
         (lambda: DDPM(vp_beta_start=0.5), "vp_beta_start=0.5: .* at most vp_beta_end=0.02"),
         (lambda: logit_normal(data_std=0.0), "data_std=0.0"),
-        (lambda: logit_normal(std=0.0), "p_std=0.0"),
     ],
 )
 def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> None:

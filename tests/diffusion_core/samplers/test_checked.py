@@ -1,7 +1,6 @@
 """A sampler or model of one's own: what it yields is what counts, what is wrong with it is named, and its cost."""
 
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from short_runs import EXACT, LADDER, forbidden, start
+from short_runs import EXACT, LADDER
 from torch import Tensor, nn
 
 from diffusion_core import adapters
@@ -21,7 +20,6 @@ from diffusion_core.samplers import (
     KadkhodaieSimoncelli,
     Sampler,
     checked,
-    checked_steps,
     sample,
 )
 from diffusion_core.samplers.base import Eps
@@ -67,14 +65,7 @@ class Early(Euler):
             x = x + (after - sigma) * eps(x, sigma)
 
 
-class Returns(Euler):
-    def run(self, *arguments: Any) -> Any:
-        return None
-
-
 def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
-    mine, euler = (list(checked_steps(EXACT, s, LADDER, start(), forbidden))[-1] for s in (Mine(), Euler()))
-    torch.testing.assert_close(mine, euler)
     options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
     for trajectory in (False, True):
         mine, euler = (sample(EXACT, LADDER, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
@@ -90,8 +81,7 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         watched.append(tuple(sigma.shape))
         return EXACT(x, sigma)
 
-    x, expected = (drawn(model, s) for s in (mine, Mine()))
-    torch.testing.assert_close(x, expected)
+    torch.testing.assert_close(drawn(model, mine), drawn(model, Mine()))
     assert set(watched) == {(3,)}
     assert mine.asked(LADDER) == pytest.approx((LADDER[-1], LADDER[0])) and mine.planned_nfe(LADDER) == 8
 
@@ -109,12 +99,10 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         (Mine(torch.Tensor.half), "at step 1 of 8 it yielded .*float16"),
         (Mine(lambda x: None), "at step 1 of 8 it yielded NoneType"),
         (Mine(skip=(3,)), "it took 7 of the 8 steps that its ladder has"),
-        (Mine(skip=tuple(range(8))), "it took 0 of the 8 steps that its ladder has"),
         (Mine(more=1), "it took more than the 8 steps that its ladder has"),
         (Early(), r"sampler Early\(eta=0\): it yields x before each step, so its last step is lost"),
-        (Returns(), r"sampler Returns\(eta=0\): run\(\) returned NoneType; it must yield x"),
     ],
-    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "none", "too many", "early", "return"],
+    ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "too many", "early"],
 )
 def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -124,14 +112,13 @@ def test_what_is_wrong_with_a_sampler_is_named(sampler: Sampler, message: str) -
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "model: it returned torch.int64 at step 0"),
-        (lambda x, sigma: None, "model: it returned NoneType at step 0"),
-        (lambda x, sigma: x[..., 0], r"model: it returned shape \(3, 1, 4\) at step 0 for x of shape \(3, 1, 4, 4\)"),
+        (lambda x, sigma: torch.zeros_like(x, dtype=torch.int64), "torch.int64 at step 0"),
+        (lambda x, sigma: None, "NoneType at step 0"),
+        (lambda x, sigma: x[..., 0], r"shape \(3, 1, 4\) at step 0 for x of shape \(3, 1, 4, 4\)"),
     ],
-    ids=["integers", "nothing", "shape"],
 )
 def test_what_is_wrong_with_a_model_is_named(model: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="model: it returned " + message):
         drawn(model)
 
 
@@ -148,9 +135,7 @@ def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> No
         calls.append(1)
         return EXACT(x, sigma) * (math.nan if len(calls) == 3 else 1.0)
 
-    with pytest.raises(
-        NotFiniteError, match=r"not when they were drawn again .* must return the same for the same input"
-    ):
+    with pytest.raises(NotFiniteError, match=r"not when they were drawn again .* must return the same for the same"):
         drawn(model)
 
 
@@ -159,13 +144,6 @@ def test_the_original_rule_refuses_another_ladder() -> None:
     assert rule.planned_nfe(alpha_beta_ladder(0.1, 0.3)) == 132
     with pytest.raises(ValueError, match=r"from 10 to 5.62341, but alpha=0.1 and beta=0.3 multiply sigma by 0.948"):
         drawn(EXACT, rule)
-    with pytest.raises(ValueError, match=r"beta=0.5: with alpha=0.1 it must be below"):
-        AlphaBeta(0.1, 0.5)
-
-
-def test_what_is_no_ladder_is_refused() -> None:
-    with pytest.raises(ValueError, match="sigmas"):
-        next(checked_steps(EXACT, Euler(), (1.0, 2.0), start(), forbidden))
 
 
 def test_a_subclass_has_a_name_of_its_own() -> None:
@@ -178,17 +156,15 @@ def test_a_subclass_has_a_name_of_its_own() -> None:
 CHANGES = {"x": lambda x, sigma: EXACT(x.mul_(0.5), sigma), "sigma": lambda x, sigma: EXACT(x, sigma.log_().exp())}
 
 
-@pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("sampler", [Euler(), KadkhodaieSimoncelli()], ids=["one level", "a level per sample"])
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(
-    name: str, sampler: Sampler, n: int
-) -> None:
-    with pytest.raises(ValueError, match=f"model: it changed {name} in place at step 0; it must leave its input as it"):
-        drawn(CHANGES[name], sampler, n)
+def test_a_model_that_changes_its_input_is_named_or_in_inference_mode_harmless(name: str, sampler: Sampler) -> None:
     tidy = (lambda x, sigma: EXACT(x * 0.5, sigma)) if name == "x" else (lambda x, sigma: EXACT(x, sigma.log().exp()))
-    with torch.inference_mode():
-        assert torch.equal(drawn(CHANGES[name], sampler, n), drawn(tidy, sampler, n))
+    for n in (1, 3):
+        with pytest.raises(ValueError, match=f"model: it changed {name} in place at step 0; it must leave its input"):
+            drawn(CHANGES[name], sampler, n)
+        with torch.inference_mode():
+            assert torch.equal(drawn(CHANGES[name], sampler, n), drawn(tidy, sampler, n))
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -270,26 +246,21 @@ def test_it_is_said_until_eval_is_called(between: nn.Module, wrap: type[nn.Modul
     kind = type(between).__name__
     with pytest.warns(UserWarning, match=rf"model: (net\.)?layers\.1 \({kind}\) is in training mode.*call \.eval\(\)"):
         drawn(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert torch.equal(drawn(model.eval()), drawn(model))
+    assert torch.equal(drawn(model.eval()), drawn(model))  # a warning would be an error
 
 
 def test_nothing_is_said_of_a_network_put_to_eval_before_it_is_wrapped_nor_of_one_that_is_meant_to_be_random() -> None:
     wrapped = adapters.vp(Network(nn.Dropout(0.5)).eval(), DATA)
     random = adapters.vp(Network(nn.Dropout(0.5)).train(), DATA)
     random.random = True  # type: ignore[assignment]  # as docs/models.md says
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert wrapped.training and torch.equal(drawn(wrapped), drawn(wrapped))
-        drawn(random)
+    assert wrapped.training and torch.equal(drawn(wrapped), drawn(wrapped))  # a warning would be an error
+    drawn(random)
 
 
 @pytest.mark.parametrize(
     ("module", "found"),
     [
         (nn.Dropout(0.0), []),
-        (nn.GroupNorm(1, 2), []),
         (nn.InstanceNorm2d(2), []),
         (nn.InstanceNorm2d(2, track_running_stats=True), ["it (InstanceNorm2d)"]),
         (nn.MultiheadAttention(2, 1), []),

@@ -37,7 +37,7 @@ LADDERS = {name: make for name, make in SCHEDULES.items() if name not in OWN_END
     "vp-without-start": lambda *ends: vp(*ends, vp_beta_min=0.0),
     "v-diffusion": lambda *ends: cosine(*ends, offset=0.0),
 }
-BAD_ENDS = [(0.03, 30), (1, 1), (1, 0), (1, -1), (math.inf, 1), (math.nan, 1)]
+BAD_ENDS = [(0.03, 30), (1, 1), (1, 0), (math.inf, 1), (math.nan, 1)]
 Ladder = Callable[[int, float, float], tuple[float, ...]]
 by_name = pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
 
@@ -113,27 +113,16 @@ def test_spacings_of_the_papers_example() -> None:
         (lambda: vp(4, vp_beta_d=0.0), "vp_beta_d=0.0: it must be above 0"),
         (lambda: vp(4, vp_beta_min=-1.0), "vp_beta_min=-1.0: it must be at least 0"),
         (lambda: vp(4, data_std=0.0), "data_std=0.0: it must be above 0"),
-        (lambda: cosine(4, data_std=-1.0), "data_std=-1.0"),
         (lambda: cosine(4, offset=1.0), "offset=1.0: it must be at least 0 and below 1"),
         (lambda: ddpm(1000), "n_steps=1000: it must be between 1 and n_table - 1 = 999"),
-        (lambda: ddpm(0), "n_steps=0"),
         (lambda: ddpm(999, spacing=trailing), "level 998 is 0.02.* and level 999 is 0.02"),
-        (lambda: ddpm(4, spacing=lambda n_steps, n_table: [0, 1]), "levels must be finite, at least 0, and decrease"),
-        (lambda: ddpm_table(vp_beta_start=0.0), "vp_beta_start=0.0: it must be above 0"),
         (lambda: ddpm_table(vp_beta_end=1.0), "vp_beta_end=1.0 < 1"),
         (lambda: karras(3, rho=1e18), "decrease strictly"),
         (partial(alpha_beta_ladder, 0.1, 0.43589), r"beta=0.43589: .* below sqrt\(1 - \(1 - alpha\)\^2\) = 0.43589"),
-        (partial(alpha_beta_ladder, 0.1, 2.0), "sampling never ends"),
         (partial(alpha_beta_ladder, 0.1, -0.1), "beta=-0.1: it must be at least 0"),
-        (partial(alpha_beta_ladder, 0.1, math.nan), "beta=nan"),
-        (partial(alpha_beta_ladder, 0.0, 0.0), "alpha=0.0: it must be above 0"),
         (partial(alpha_beta_ladder, 1.1, 0.0), "alpha=1.1: it must be above 0 and at most 1"),
         (partial(alpha_beta_ladder, 0.1, 0.4358898943), "above 100000"),
-        *(
-            (partial(make, 4, rho=rho), f"rho={rho}: it must be above 0")
-            for make in (karras, polyexponential)
-            for rho in (0.0, -1.0, math.inf, math.nan)
-        ),
+        *((partial(make, 4, rho=0.0), "rho=0.0: it must be above 0") for make in (karras, polyexponential)),
     ],
 )
 def test_bad_constants_are_named(make: Callable[[], object], message: str) -> None:

@@ -7,7 +7,6 @@ from diffusion_core.data.dataset import Images
 from experiments.distances.distance import Array
 from experiments.distances.duplicates import duplicate_mask, groups, merge_duplicates, tolerance
 from experiments.distances.kernels import CHUNK
-from experiments.distances.reference import ReferenceSet
 from experiments.user.features import extract
 
 
@@ -49,11 +48,3 @@ def test_independent_images_are_no_copies_of_each_other(dimensions: int) -> None
     rng = np.random.default_rng(1)
     real, rows = rng.normal(size=(500, dimensions)), rng.normal(size=(5000, dimensions))
     assert 5000 - len(set(groups(rows, tolerance(real)))) <= 1
-
-
-def test_every_image_three_times_has_the_interval_of_each_once(features: Array) -> None:
-    real = ReferenceSet.of(features[500:])
-    once = real.whole().distances(features[:300])["mmd"]
-    thrice = np.tile(features[:300], (3, 1))
-    grouped = real.whole().distances(thrice)["mmd"].of_groups(groups(thrice, tolerance(real.features)))
-    assert len(grouped.own) == 300 and grouped.se == pytest.approx(once.se, rel=0.03)  # pairs of copies add a little

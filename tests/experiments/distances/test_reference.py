@@ -1,4 +1,4 @@
-"""Our distances equal torch-fidelity's on the same images, and the papers' formulas written out."""
+"""Our distances equal torch-fidelity's and the papers' formulas written out; static is no image."""
 
 from typing import Any
 
@@ -9,9 +9,12 @@ from fidelity_pixels import fidelity
 from scipy.spatial.distance import cdist, pdist
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 
+from diffusion_core import load
 from diffusion_core.data.dataset import Images
-from experiments.distances import kernels
+from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array
+from experiments.distances.frechet import Moments
+from experiments.distances.quality_gate import MEASURES, no_images
 from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, precision_recall
 from experiments.user.features import extract
 
@@ -57,11 +60,9 @@ def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
     aside = real.aside(1300, 0)
     ours = real.without(aside).distances(own)
     assert list(ours) == list(METRICS) and aside.sum() == 1300
-    assert {name: one.value for name, one in ours.items()} == pytest.approx(
-        written_out(own, features[~aside], real.width), rel=1e-9
-    )
-    whole = {name: one.value for name, one in real.whole().distances(own).items()}
-    assert whole == pytest.approx(written_out(own, features, real.width), rel=1e-9)
+    for found, part in ((ours, features[~aside]), (real.whole().distances(own), features)):
+        values = {name: one.value for name, one in found.items()}
+        assert values == pytest.approx(written_out(own, part, real.width), rel=1e-9)
     floor = real.floor(700, range(1, 3), most=200)
     for draw in (1, 2):
         inside, rest = features[real.aside(700, draw)], features[~real.aside(700, draw)]
@@ -107,12 +108,8 @@ def test_real_images_that_are_a_sample_add_what_leaving_one_out_takes_away(name:
 
     def without(place: int) -> float:
         part = np.delete(real, place, axis=0)
-        return (
-            ReferenceSet(part, whole.width, kernels.sums(kernels.both(whole.width), part))
-            .whole()
-            .distances(own)[name]
-            .value
-        )
+        rest = ReferenceSet(part, whole.width, kernels.sums(kernels.both(whole.width), part)).whole()
+        return rest.distances(own)[name].value
 
     moved = [399 * (whole.whole().distances(own)[name].value - without(place)) for place in range(0, 400, 25)]
     np.testing.assert_allclose(moved, added[::25], atol=0.05 * np.abs(added).max())
@@ -160,12 +157,90 @@ def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distanc
     real = ReferenceSet.of(rng.normal(size=(400, 2))).whole()
     values = []
     for within in (0.9, 0.1):
-        own = [
-            np.sqrt(1 - within) * rng.normal(size=(12, 2))[groups] + np.sqrt(within) * rng.normal(size=(120, 2))
-            for _ in range(60)
-        ]
+        drawn = [(rng.normal(size=(12, 2))[groups], rng.normal(size=(120, 2))) for _ in range(60)]
+        own = [np.sqrt(1 - within) * common + np.sqrt(within) * each for common, each in drawn]
         values.append([real.distances(one, groups)["mmd"].value for one in own])
     gap = np.mean(values[0]) - np.mean(values[1])
     error = np.hypot(*(np.std(each) / 60**0.5 for each in values))
     assert abs(gap) < 3 * error
     assert len(real.distances(own[0], groups)["mmd"].own) == 12
+
+
+GROUPS = 20
+
+
+def two_sets(n: int, r: int, d: int) -> tuple[Array, Array]:
+    """Two correlated sets, not normal, whose directions differ in scale by e^4."""
+    rng = np.random.default_rng(0)
+    scales, axes = np.exp(-4 * np.arange(d) / d), np.linalg.qr(rng.normal(size=(d, d)))[0]
+    own = np.tanh(1.2 * rng.normal(size=(n, d)) + 0.1 * rng.normal(size=d)) * scales
+    return own @ axes, (rng.normal(size=(r, d)) * scales) @ axes
+
+
+SIZES = [(400, 900, 20), (900, 400, 20), (150, 900, 128), (60, 300, 128), (300, 60, 128)]  # near d, and below it
+
+
+@pytest.mark.parametrize(("n", "r", "d"), SIZES)
+def test_fd_is_torch_fidelitys(n: int, r: int, d: int) -> None:
+    own, real = two_sets(n, r, d)
+    parts = [{"mu": part.mean(axis=0), "sigma": np.cov(part, rowvar=False)} for part in (own, real)]
+    theirs = fid_statistics_to_metric(*parts, verbose=False)["frechet_inception_distance"]
+    assert frechet.distance(Moments.of(own), Moments.of(real)) == pytest.approx(theirs, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "r", "d"), SIZES)
+def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: int) -> None:
+    """With enough images to a few per cent. With n < d FD bends, and both standard errors are rough."""
+    own, real = two_sets(n, r, d)
+    moments = Moments.of(own), Moments.of(real)
+    value, added = frechet.distance(*moments), frechet.terms(own, *moments, real)
+    for each, images, left_out in (
+        (added[0], own, lambda part: frechet.distance(Moments.of(part), moments[1])),
+        (added[1], real, lambda part: frechet.distance(moments[0], Moments.of(part))),
+    ):
+        group = np.arange(len(images)) % GROUPS
+        exact = np.array([left_out(images[group != out]) for out in range(GROUPS)])
+        linear = np.array([value - each[group == out].sum() / (group != out).sum() for out in range(GROUPS)])
+        few = len(images) < 2 * d
+        assert abs(each.mean()) < 1e-12 and np.corrcoef(exact, linear)[0, 1] > (0.9 if few else 0.99)
+        assert linear.std() == pytest.approx(exact.std(), rel=0.4 if few else 0.06)
+
+
+def test_nothing_of_real_images_that_are_fixed() -> None:
+    own, real = two_sets(100, 200, 5)
+    moments = Moments.of(own), Moments.of(real)
+    fixed, sampled = frechet.terms(own, *moments), frechet.terms(own, *moments, real)
+    assert (fixed[0] == sampled[0]).all() and [len(fixed[1]), len(sampled[1])] == [0, 200]
+
+
+REAL = {"precision": 0.9, "recall": 0.8}
+IMAGES, FAR, STATIC = ({"precision": p, "recall": r} for p, r in ((0.6, 0.7), (0.02, 0.0), (0.01, 0.004)))
+
+
+@pytest.mark.parametrize(("sides", "real", "gross"), [
+    ([IMAGES, IMAGES], REAL, False), ([FAR, FAR], REAL, False), ([STATIC, STATIC], REAL, True), ([STATIC], REAL, True),
+    ([IMAGES, STATIC], REAL, False),  # one side made images: that is a result
+    ([STATIC, STATIC], {"precision": 0.9, "recall": 0.5}, False),  # a floor that says nothing
+    ([STATIC, STATIC], {"precision": 0.0, "recall": 0.0}, False),  # unknown
+])  # fmt: skip
+def test_the_rule(sides: list[dict[str, float]], real: dict[str, float], gross: bool) -> None:
+    assert bool(no_images(sides, real)) == gross
+
+
+@pytest.mark.slow
+def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
+    images, n, noise = load("mnist5k"), 300, torch.Generator().manual_seed(0)
+    digits = images.standardised()[:n]
+    static = torch.randn(digits.shape, generator=noise)
+    blurred = torch.nn.functional.avg_pool2d(static, 5, 1, 2)
+
+    def quality(x: torch.Tensor) -> dict[str, float]:
+        features = extract("digits", images.to_pixels(x))[0].double().numpy()
+        return dict(zip(MEASURES, precision_recall(features, reference), strict=True))
+
+    reference = extract("digits", images.pixels[n:2500])[0].double().numpy()
+    real = quality(digits)
+    for x in (static, 30 * static, 3 * blurred, torch.zeros_like(digits)):
+        assert no_images([quality(x)], real)
+    for x in (digits, digits + 0.5 * static):
+        assert not no_images([quality(x)], real) and np.isfinite(list(quality(x).values())).all()

@@ -85,12 +85,6 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     return entry
 
 
-def test_why_there_is_no_setting_is_said(tmp_path: Path) -> None:
-    rows = [{"section": "6 evaluations", "recommended": False, "no_verdict": "no images"} for _ in range(2)]
-    assert write(tmp_path, rows, []) == "no settings.json and no code: no images"
-    assert not (tmp_path / "settings.json").exists()
-
-
 def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp_path: Path) -> None:
     entry, printed = written(libraries=["diffusers"])
     assert entry["exports"] == {} and "no code for diffusers, a: diffusers' schedulers" in printed
@@ -99,10 +93,14 @@ def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["6-evaluations-diffusers.py"]
 
 
-def test_a_budget_without_a_setting_is_said(written: Written) -> None:
+def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path) -> None:
+    rows = [{"section": "6 evaluations", "recommended": False, "no_verdict": "no images"} for _ in range(2)]
+    assert write(tmp_path, rows, []) == "no settings.json and no code: no images"
+    assert not (tmp_path / "settings.json").exists()
     entry, printed = written(more="4 evaluations")
     assert "no setting for 4 evaluations in settings.json: no images" in printed
     assert entry["precision"] == RUN.machine.precision and entry["sigmas"] == list(RUN.sigmas)
+    assert entry["difference"] < 1e-4 and entry["model_shape"] == [1, 8, 8] and entry["not_compared"] == {}
 
 
 @pytest.mark.parametrize(
@@ -127,12 +125,6 @@ def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, t
     assert f"code for torch is not compared with the measured sampler: {why}" in printed
     code = (tmp_path / entry["exports"]["torch"]).read_text()
     assert code.splitlines()[1] == f"# Not compared with the sampler that was measured: {why}."
-
-
-def test_code_is_compared_where_it_can_be(written: Written) -> None:
-    entry, _ = written()
-    assert entry["difference"] < 1e-4 and entry["model_shape"] == [1, 8, 8]
-    assert entry["not_compared"] == {}
 
 
 def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch) -> None:

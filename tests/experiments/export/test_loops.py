@@ -1,6 +1,8 @@
 """Every export is run, with the same noise, against the library that it is for, and gives our images."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -28,21 +30,14 @@ from diffusion_core.samplers import (
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
 from experiments.export.export import N_IMAGES, as_users_call, run_code
-from experiments.export.loops import diffusers_loop, torch_loop
-from experiments.export.target import ExportTarget, UnsupportedError
+from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_loop, torch_loop
 
 SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
 SIGMAS = karras(6, 20.0, 0.05)
 CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at three of six levels
-EULER: list[Sampler] = [
-    Euler(0.0),
-    Euler(0.5),
-    Euler(1.0),
-    EulerTwoPart(1.0, 0.3, 1.0, 0.98),
-    EulerInInterval(0.8, 0.2, 5.0),
-]
 SAMPLERS: list[Sampler] = [
-    *EULER, Heun(), Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7)
+    Euler(0.0), Euler(0.5), Euler(1.0), EulerTwoPart(1.0, 0.3, 1.0, 0.98), EulerInInterval(0.8, 0.2, 5.0), Heun(),
+    Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7)
 ]  # fmt: skip
 RESTART = Restart((Interval(0.2, 2.0, 2, 2),))
 IMAGES = Images("mine", torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
@@ -153,92 +148,66 @@ ALL = Convention("flow", adapters.FlowTime(), "velocity", side=6, labels="balanc
                  null_label=5)  # fmt: skip
 
 
-def test_labels_guidance_and_the_size_of_the_images_are_said() -> None:
-    code = torch_loop(target(Euler(0.0), adapters.Adapter(net, IMAGES, ALL)))
-    assert code.splitlines()[2:5] == [
-        "# Noise: 1 x 6 x 6 per image",
-        "# Labels: image i has label i % 3",
-        "# Guidance: classifier-free, scale 2; label 5 is no label",
-    ]
-    assert "torch.randn(16, 1, 6, 6)" in code
-
-
 @pytest.mark.parametrize(
     ("name", "unit"),
     [
         ("vp v, cosine, side", "from 0 (black) to 1 (white)"),
         ("flow", "from -1 (black) to 1 (white)"),
-        ("ours", "in standard deviations of the data"),
         ("index", "in standard deviations of the data"),
     ],
 )
 def test_the_last_line_is_a_call_that_works(name: str, unit: str) -> None:
     code = torch_loop(target(Euler(0.0), MODELS[name]))
     call, comment = code.splitlines()[-1].removeprefix("# images = ").split("  # ")
-    assert comment == unit
     images = eval(call, {"sample": run_code(code), "net": users(MODELS[name])[0], "torch": torch})
-    assert images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
+    assert comment == unit and images.shape == (16, *target(Euler(0.0), MODELS[name]).shape)
 
 
-def test_settings_have_fields_for_what_the_network_is_told() -> None:
-    half = adapters.Adapter(Format().half(), IMAGES, ALL)
-    assert target(Euler(0.0), half).settings().items() >= {
+def test_what_the_network_is_told_is_said_in_the_code_and_in_settings_json() -> None:
+    half = target(Euler(0.0), adapters.Adapter(Format().half(), IMAGES, ALL))
+    assert torch_loop(half).splitlines()[2:5] == [
+        "# Noise: 1 x 6 x 6 per image",
+        "# Labels: image i has label i % 3",
+        "# Guidance: classifier-free, scale 2; label 5 is no label",
+    ]
+    assert half.settings().items() >= {
         "model_shape": [1, 6, 6], "model_labels": "balanced", "model_n_classes": 3, "model_guidance": 2.0,
         "model_null_label": 5, "model_takes_index": True, "model_dtype": "float16", "model_guidance_from": 0.0,
         "model_guidance_to": None,
     }.items()  # fmt: skip
     ours = target(Euler(0.0), MODELS["ours"]).settings()
     assert ours["model_shape"] == [1, SIDE, SIDE] and ours["model_labels"] is None and ours["model_dtype"] is None
-
-
-def test_the_index_of_the_first_image_decides_the_labels() -> None:
-    model = adapters.flow(net, IMAGES, labels="balanced", n_classes=3)
-    sampled = run_code(torch_loop(target(Euler(0.0), model)))
+    sampled = run_code(torch_loop(target(Euler(0.0), MODELS["flow"])))
     noise = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     one, other, again = (sampled(net, lambda: noise, first=first) for first in (0, 1, 3))
-    assert torch.equal(one, again) and not torch.allclose(one, other)
+    assert torch.equal(one, again) and not torch.allclose(one, other)  # labels are those of the first image's index
 
 
-DIFFUSERS = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+VP = partial(adapters.vp, data=IMAGES)
+LABELLED = partial(VP, Format().half(), labels=2, n_classes=10, guidance=3.0, null_label=10)
 
 
-@DIFFUSERS
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 @pytest.mark.parametrize(
-    "sampler", [Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()], ids=lambda sampler: sampler.name
+    ("sampler", "make", "predicts", "to_zero"),
+    [
+        *product((Euler(0.0), Euler(1.0), Heun(), DPMpp2M(), DPMpp2MSDE()), [partial(VP, net)], "ev", (False, True)),
+        *product((Euler(0.0), DPMpp2M()), (LABELLED, partial(VP, in_place)), "e", [False]),  # z is its own, or x
+    ],
+    ids=lambda value: getattr(value, "name", None),
 )
-@ends
-@pytest.mark.parametrize(("predicts", "theirs"), [("eps", "epsilon"), ("v", "v_prediction")])
 def test_diffusers_gives_our_images(
-    predicts: str, theirs: str, to_zero: bool, sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+    sampler: Sampler, make: Callable[..., Model], predicts: str, to_zero: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     from diffusers import DDPMScheduler
     from diffusers.schedulers import scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete
 
-    config = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=theirs, clip_sample=True)
-    model = adapters.vp(net, IMAGES, predicts=predicts, time=adapters.from_abar(config.alphas_cumprod))
-    code = diffusers_loop(target(sampler, model, to_zero))
+    ours_is, theirs_is = {"e": ("eps", "epsilon"), "v": ("v", "v_prediction")}[predicts]
+    config = DDPMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type=theirs_is, clip_sample=True)
+    model = make(predicts=ours_is, time=adapters.from_abar(config.alphas_cumprod))
     theirs_net, noise, back = users(model)
     for module in (scheduling_dpmsolver_multistep, scheduling_euler_ancestral_discrete):
         monkeypatch.setattr(module, "randn_tensor", lambda *args, **kwargs: noise())
-    images = back(run_code(code)(theirs_net, config.config, noise))
+    images = back(run_code(diffusers_loop(target(sampler, model, to_zero)))(theirs_net, config.config, noise))
     torch.testing.assert_close(images, ours(sampler, model, to_zero), rtol=0, atol=1e-3)
-
-
-@DIFFUSERS
-@pytest.mark.parametrize("sampler", [Euler(0.0), DPMpp2M()], ids=["z of its own", "z is x"])
-@pytest.mark.parametrize(
-    "model",
-    [
-        adapters.vp(Format().half(), IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
-        adapters.vp(in_place, IMAGES),
-    ],
-    ids=["labels, guidance and number format", "in place"],
-)
-def test_diffusers_code_calls_the_network_as_the_adapter_does(model: Model, sampler: Sampler) -> None:
-    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
-    from diffusers import DDPMScheduler
-
-    theirs_net, noise, back = users(model)
-    images = back(run_code(diffusers_loop(target(sampler, model)))(theirs_net, DDPMScheduler().config, noise))
-    torch.testing.assert_close(images, ours(sampler, model), rtol=0, atol=1e-3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from run_spine import data, exact, run, trained
+from run_spine import data, trained
 
 from diffusion_core.training import TrainingStep
 from experiments.run import autotune, plan
@@ -17,7 +17,6 @@ from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Network, Trained
 from experiments.run.options import Options
 from experiments.run.plan import Planner
-from experiments.run.setting import Ladder, Setting
 from experiments.sweep import OneSetting
 
 T = 2  # threads
@@ -58,15 +57,6 @@ def test_what_needs_clearly_less_time_is_taken(
 ) -> None:
     found = choice(seconds, monkeypatch, networks)
     assert (found.sampling, found.training) == (sampling, training) and found.why.startswith("timed on this machine: ")
-
-
-def test_the_choice_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks side by side are said to be as fast as they are together."""
-    assert choice(measured(), monkeypatch).why == (
-        "timed on this machine: sampling in bf16 (10,667 images/s against 6,400 in plain fp32); training in bf16 "
-        "(2 networks at a time, about 3,200 images/s together against 1,600 in plain fp32)"
-    )
-    assert "could not be timed" in choice({}, monkeypatch).why
 
 
 @pytest.mark.parametrize(
@@ -125,15 +115,10 @@ def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
 
 def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hopeless is told by thread seconds per image: one thread may take longer, if others have one of their own."""
-    modes = {
-        "plain": ComputeMode(SAMPLING, 1, 4),
-        "slow": ComputeMode(SAMPLING, 1, 4, "bf16"),
-        "one thread": ComputeMode(SAMPLING, 1, 1),
-        "hopeless": ComputeMode(SAMPLING, 2, 4),
-        "fails": ComputeMode(SAMPLING, 3, 4),
-        "fails later": ComputeMode(SAMPLING, 4, 4),
-    }
-    seconds, calls = dict(zip(modes, (1.0, 1.4, 6.0, 9.0, 0.1, 1.1), strict=True)), dict.fromkeys(modes, 0)
+    names = ("plain", "slow", "hopeless", "fails", "fails later")
+    modes = {name: ComputeMode(SAMPLING, batch, 4) for batch, name in enumerate(names, start=1)}
+    modes["one thread"] = ComputeMode(SAMPLING, 1, 1)
+    seconds, calls = dict(zip(modes, (1.0, 1.4, 9.0, 0.1, 1.1, 6.0), strict=True)), dict.fromkeys(modes, 0)
 
     class Clock:
         def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int) -> None:
@@ -148,16 +133,6 @@ def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch
 
     monkeypatch.setattr(autotune, "Timer", Clock)
     found = autotune.interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
-    times = autotune.ROUNDS
-    expected = {"plain": times, "slow": times, "one thread": times, "hopeless": 1, "fails": 1, "fails later": 4}
-    assert calls == expected
-    kept = ("plain", "slow", "one thread", "hopeless")
-    assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in kept}
-
-
-def test_what_is_exact_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "autotune", lambda *_: pytest.fail("it was timed"))
-    study = OneSetting(data=data(), n_samples=40, network="exact")
-    planner = Planner.of(study, Options(device="cpu", threads=1), Cache(Path("nowhere")), print)
-    (one,) = planner.plan([Setting("a", Ladder(n_steps=2), run().setting.sampler)])
-    assert one.machine == Machine() == exact().machine
+    times = dict.fromkeys(("plain", "slow", "one thread"), autotune.ROUNDS) | {"hopeless": 1}
+    assert calls == times | {"fails": 1, "fails later": 4}
+    assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in times}

@@ -61,30 +61,6 @@ def test_a_file_is_made_once_and_holds_all_of_it(cache: Cache) -> None:
     assert [path.name for path in (cache.root / "things").iterdir()] == [f"{identity(Config())}.safetensors"]
 
 
-def test_a_cache_does_not_move_with_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert Cache(Path("here")).root == tmp_path / "here"
-
-
-def test_facts_are_json(cache: Cache) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        cache.cached("things", Config(), lambda: ({}, {"loss": float("nan")}))
-    assert not cache.has("things", Config())
-
-
-def test_a_failure_is_tried_once_per_process(cache: Cache) -> None:
-    calls = []
-
-    def fails() -> Any:
-        calls.append(1)
-        raise ValueError("no such thing")
-
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no such thing"):
-            cache.cached("things", Config(), fails)
-    assert len(calls) == 1 and put(again(cache)).facts["value"] == 1.0
-
-
 def test_fresh_makes_again_what_is_there_and_keeps_what_is_made_since(cache: Cache) -> None:
     old = put(cache)
     os.utime(old.path, (time.time() - 9, time.time() - 9))

@@ -103,13 +103,6 @@ def test_what_is_recommended_is_detectably_better_than_the_first_and_not_grainy(
     assert [row["setting"] for row in sets if row["recommended"]] == [expected]
 
 
-def test_each_network_has_a_row_of_its_own() -> None:
-    rows = contrast_rows([Contrast("primary", side("a", 0), side("b", 1))], FLOORS)
-    each = [row for row in rows if row.get("train_seed") is not None]
-    assert [(row["metric"], row["run_id_a"]) for row in each] == [(m, f"a{seed}") for m in METRICS for seed in (0, 1)]
-    assert len(rows) == 3 * len(METRICS)
-
-
 def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:
     sides = [side("a", 0.0), side("b", 0.9), side("c", 0.9, networks=1, planned=2)]
     everything = [*against_first("setting", sides), BestSet(sides)]
@@ -177,8 +170,6 @@ def test_an_interaction_needs_five_networks_images_and_all_of_its_runs() -> None
     assert verdict(first, second | {"x": replace(second["x"], planned=6)}) == "1 of its 6 runs failed"
     more = {name: replace(one, rows={**one.rows, 5: one.rows[0]}, planned=6) for name, one in second.items()}
     assert comparable([*interactions("y", "x", [first, more])]) == []
-    with pytest.raises(ValueError, match="takes two pairs of settings"):
-        Interaction(first["x"], second["x"])  # type: ignore[arg-type]
 
 
 def test_static_gets_no_verdict() -> None:
@@ -260,11 +251,6 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
         f"{pair} of 'g' are not compared: they have images from different networks or noise"
         for pair in ("'c' and 'a'", "'a' and 'c'")
     ]
-
-
-def test_a_set_of_the_best_may_be_given_as_a_generator() -> None:
-    sides = [side(label, value) for label, value in (("a", 0.0), ("b", 0.1))]
-    assert len(best_set_rows([BestSet(one for one in sides)], FLOORS)) == 2  # type: ignore[arg-type]
 
 
 def test_a_control_is_not_paired_and_says_what_it_is() -> None:

@@ -13,13 +13,9 @@ from experiments.run.machine import (
     Machine,
     busy_cores_of_others,
     cores,
-    describe_machine,
-    device_name,
     read_clocks,
 )
 from experiments.run.options import Options
-from experiments.run.plan import check_options
-from experiments.sweep import OneSetting
 
 
 def test_own_work_is_not_others() -> None:
@@ -50,11 +46,3 @@ def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pyt
     assert Options().machine().device != "mps"  # auto never takes it
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
     assert (options.given_precision, Options().given_precision) == ("fp32", "auto")
-    for study in (OneSetting(), OneSetting(network="exact", recipe="plain")):
-        with pytest.raises(ValueError, match="it has no float64, which --recipe fast and --network exact need"):
-            check_options(study, options, tmp_path / "out")
-    check_options(OneSetting(recipe="plain"), options, tmp_path / "out")
-
-
-def test_the_machine_has_a_name() -> None:
-    assert device_name("cpu") and device_name("cpu") in describe_machine() and "cores" in describe_machine()

@@ -13,7 +13,7 @@ from torch import nn
 from diffusion_core.training import train
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
-from experiments.run.networks import RECIPES, Exact, Trained, data_of, last_loss
+from experiments.run.networks import RECIPES, Exact, Trained, data_of
 from experiments.user.external import WEIGHTS
 
 OPTIONS: dict[str, Any] = {
@@ -59,13 +59,6 @@ def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatc
     x, sigma = torch.randn(3, 1, 32, 32), torch.tensor([0.1, 1.0, 10.0])
     with torch.no_grad():
         assert torch.equal(config.load(file)(x, sigma), model.eval()(x, sigma))
-
-
-@pytest.mark.parametrize(("n", "last"), [(1, 1), (200, 1), (201, 1), (400, 2), (401, 2), (403, 1), (601, 1), (999, 4)])
-def test_the_loss_of_a_training_is_the_mean_of_its_last_stretch(n: int, last: int) -> None:
-    """Of at most 200 stretches, all but the last equally long."""
-    losses = [0.1 * step**2 for step in range(n)]
-    assert last_loss(losses) == sum(losses[-last:]) / last
 
 
 def test_an_exact_network_needs_no_file_and_knows_its_images(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from run_acting import FORK, QUIET, Acting, command
-from run_spine import data, exact, files, run, score, silent, trained, warned
+from run_spine import data, exact, files, run, score, trained, warned
 
 from diffusion_core.samplers import Euler, Heun
 from experiments.run import runner
@@ -82,22 +82,6 @@ def test_a_full_disk_ends_the_command(tmp_path: Path, monkeypatch: pytest.Monkey
         executed([run()], Cache(tmp_path))
 
 
-def test_nothing_is_begun_after_the_time(tmp_path: Path) -> None:
-    ended = Runner(Cache(tmp_path), QUIET).run([run()], until=time.time() - 1)
-    assert ended == ExecutionResult({}) and not files(Cache(tmp_path)).get("scores")
-
-
-def test_what_is_missing_is_counted(tmp_path: Path) -> None:
-    runs = [run(Euler(eta), trained()) for eta in (0.0, 1.0)] + [run(Euler(9.0))]
-    left = runner.missing_files(runs, Cache(tmp_path))
-    assert {kind: len(paths) for kind, paths in left.items()} == {
-        "networks": 1, "references": 1, "samples": 2, "scores": 2,
-    }  # fmt: skip
-    assert sum(left["networks"].values()) == trained().cost and sum(left["samples"].values()) == 2 * 2 * 40
-    executed([run()], Cache(tmp_path))
-    assert not any(runner.missing_files([run()], Cache(tmp_path)).values())
-
-
 def plan() -> list[Run]:
     return [run(Euler(eta), network) for network in (trained(), exact()) for eta in (0.0, 0.5, 1.0)]
 
@@ -159,14 +143,3 @@ def test_workers_end_with_their_command(tmp_path: Path, how: signal.Signals) -> 
     process.join(10)
     gone, alive = psutil.wait_procs(workers, 10)
     assert len(gone) == 2 and not alive and process.exitcode == (-signal.SIGKILL if how == signal.SIGKILL else 0)
-
-
-def test_progress_says_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache, texts = Cache(tmp_path), list[Any]()
-    left = runner.missing_files([run()], cache)
-    monkeypatch.setattr(runner, "status_line", lambda console, text, state: texts.append(text) or QUIET.status(""))
-    with runner.show_progress(left, cache, QUIET, [0.0], float("inf")) as show:
-        show("network 0, all, any")
-        assert texts[0]() == "0 of 3 results: network 0, all, any"
-        runner.work([run()], cache, silent)
-        assert texts[0]().startswith("3 of 3 results")

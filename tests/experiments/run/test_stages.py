@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_spine import N, data, exact, files, reference, run, score, silent, trained
+from run_spine import N, data, reference, run, score, silent, trained
 from torch import Tensor
 
-from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import Euler, Heun, Sampler
 from diffusion_core.samplers import sample as draw
 from experiments.distances.distance import Distance, unpack_distances
@@ -103,26 +102,6 @@ def test_bf16_scores_what_fp32_scores(tmp_path: Path) -> None:
     assert 0 < (pixels[1] - pixels[0]).abs().mean() < 0.5, "grey levels of 255"
 
 
-def test_runs_that_share_network_batch_and_machine_share_the_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "can_compile", lambda device: True)
-    model, machine = exact().load(None), Machine(compiled=True)
-    first = stages._compiled(model, 256, machine)
-    assert isinstance(first, Compiled) and first.batch_size == 256 and stages._compiled(model, 256, machine) is first
-    others = [(128, machine), (256, Machine(precision="bf16", compiled=True))]
-    assert all(stages._compiled(model, *other) is not first for other in others)
-    assert stages._compiled(model, 64, Machine()) is model
-
-
-def test_a_run_is_made_once_and_read_then(tmp_path: Path) -> None:
-    first, advanced = score(run(), Cache(tmp_path)), list[float]()
-    again = stages.score(run(label="another"), Cache(tmp_path), advanced.append)
-    assert files(Cache(tmp_path)) == {"references": 1, "samples": 1, "scores": 1} and not advanced
-    assert {name: again.facts[name] for name in first} == first
-    distances = unpack_distances(again.tensors)
-    assert set(distances) == {"fd", "kd", "mmd"} and all(distances[name].value == first[name] for name in distances)
-    assert all(len(one.own) == N and len(one.real) == 0 for one in distances.values())
-
-
 @pytest.mark.slow
 def test_scores_are_known(tmp_path: Path) -> None:
     """If one of these changes, a formula has changed: raise SCHEMA of identity.py, and write the new values here."""
@@ -178,51 +157,3 @@ def test_floats_are_scored_by_their_own_values(tmp_path: Path) -> None:
     expected = all_real.without(all_real.aside(N, 0)).distances(decoded)
     assert {name: facts[name] for name in expected} == {name: one.value for name, one in expected.items()}
     assert "grain" not in facts
-    wrong = Run(own.setting, network, N, Machine(), reference())
-    with pytest.raises(ValueError, match="floats need 'values'"):
-        stages.score(wrong, cache, silent)
-
-
-@dataclass(frozen=True)
-class Decoding(Exact):
-    """An exact denoiser that decodes in a wrong way."""
-
-    data: str = ""
-    way: str = ""
-
-    def decode(self, x: Tensor) -> Tensor:
-        pixels = super().decode(x)
-        match self.way:
-            case "images":
-                return x
-            case "int":
-                return pixels.int()
-            case "fewer":
-                return pixels[1:]
-            case "nan":
-                return x.flatten(1) * torch.nan
-        return pixels
-
-
-@pytest.mark.parametrize(
-    ("way", "says"),
-    [("images", r"torch.float32 \(40, 1, 32, 32\)"), ("int", "torch.int32"),
-     ("fewer", r"\(39, 1, 32, 32\) for 40"), ("nan", "finite")],
-)  # fmt: skip
-def test_what_a_network_decodes_is_checked(way: str, says: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=says):
-        stages.sample(run(network=Decoding(data(), way=way)), Cache(tmp_path), silent)
-
-
-def test_images_need_a_feature_space_of_images(tmp_path: Path) -> None:
-    own = run()
-    with pytest.raises(ValueError, match="images a feature space of images"):
-        stages.score(
-            Run(own.setting, own.network, N, Machine(), Reference(data(), VALUES, "")), Cache(tmp_path), silent
-        )
-
-
-def test_compiling_needs_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "can_compile", lambda device: False)
-    with pytest.raises(ValueError, match=r"compiled=True: there is no compiler for cpu .* install"):
-        stages.sample(replace(run(), machine=Machine(compiled=True)), Cache(tmp_path), silent)

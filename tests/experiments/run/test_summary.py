@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from rich.console import Console
 
-from experiments.run.summary import print_failures, print_page
+from experiments.run.result_folder import print_failures, print_page
 from reports.page import KeyFigure, Page, Source
 
 PAGE = Page(
@@ -41,23 +41,6 @@ def test_lines_are_the_first_screen_in_its_order() -> None:
     ]
     bare = shown(replace(PAGE, also="", warnings=(), caveats=(), key_figures=()), terminal=False).splitlines()
     assert [line.partition(":")[0] for line in bare] == ["verdict", "report"]
-
-
-def test_a_panel_has_the_same_numbers() -> None:
-    text = shown(PAGE, terminal=True)
-    assert "╭" in text and "Does fresh noise help?" in text and "verdict:" not in text
-    for words in (
-        PAGE.answer,
-        PAGE.also,
-        *PAGE.warnings,
-        *PAGE.caveats,
-        "−12.1",
-        "95 % interval −14.0 to −10.2",
-        "15.6 → 11.9",
-        "real images 0.9",
-    ):
-        assert words in text
-    assert "report: runs/x/report.html" in text
 
 
 GREEN, RED = "\x1b[1;32m", "\x1b[1;37;41m"  # bold green; bold white on red

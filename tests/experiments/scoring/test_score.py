@@ -173,13 +173,10 @@ def test_one_set_or_several_in_two_spaces(
 
 
 def test_the_question_names_up_to_four_sets() -> None:
-    rng = np.random.default_rng(3)
-    real, *sets = rng.normal(size=(6, 60, 2))
-    assert [question(compare(real, *sets[:n])) for n in range(1, 6)] == [
+    real, *sets = np.random.default_rng(3).normal(size=(6, 60, 2))
+    assert [question(compare(real, *sets[:n])) for n in (1, 3, 5)] == [
         "How close is set 1 to the real images?",
-        "Is set 2 closer to the real images than set 1?",
         "Are set 2 and set 3 closer to the real images than set 1?",
-        "Are set 2, set 3 and set 4 closer to the real images than set 1?",
         "Which of 5 sets are closer to the real images than set 1?",
     ]
 
@@ -207,32 +204,20 @@ def test_files_of_weights_are_those_of_the_spaces_that_are_named(folders: Path) 
     usual, named = (score(*sets, features="digits", feature_weights=given, store=folders / "store")
                     for given in (None, {"digits": file}))  # fmt: skip
     assert named.values == usual.values
-    for given, message in (
-        (file, "for which feature space?"),
-        ({"vgg16": file}, "vgg16 is not among the feature spaces"),
-    ):
+    for given, message in ((file, "write NAME=FILE"), ({"vgg16": file}, "vgg16 is not among the feature spaces")):
         with pytest.raises(ValueError, match=message):
             score(*sets, features=("digits", "natural"), feature_weights=given, store=folders / "store")
     command_line = ["score", *map(str, sets), "--features", "digits", "natural"]
-    twice = ["digits=x", "digits=y"]
-    for texts, message in (
-        (["vgg16=x"], "vgg16 is not"),
-        (["x"], "for which"),
-        (["vgg16=x", "y"], "which"),
-        (twice, "once"),
-    ):
+    for texts, message in ((["vgg16=x"], "vgg16 is not"), (["x"], "write NAME=FILE"), (["vgg16=x", "y"], "write NAME"),
+                           (["digits=x", "digits=y"], "once for each")):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             _run([*command_line, *(word for text in texts for word in ("--feature-weights", text))])
     rows = np.random.default_rng(0).normal(size=(100, 4))
-    with pytest.raises(ValueError, match="the features are given, so no network computes them"):
+    with pytest.raises(ValueError, match="write NAME=FILE, for one of your own"):
         score(rows, rows, feature_weights="x.pth")
 
 
-def test_a_folder_of_others_is_left_alone(command: Path) -> None:
-    (command / "out").mkdir()
-    (command / "out/table.csv").write_text("mine")
-    with pytest.raises(ValueError, match=r"it contains table\.csv, which Sigmabench did not write"):
-        _run(["score", "real", "a", "--out", "out"])
+def test_a_command_that_compares_nothing_is_refused(command: Path) -> None:
     with pytest.raises(ValueError, match="sets: none is given"):
         _run(["score", "real"])
     with pytest.raises(ValueError, match="fail_if_worse: a is the only set"):
@@ -271,10 +256,6 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
     assert [each["mmd"].value for each in (named, arrays)] == [named["mmd"].value] * 2 != [whole["mmd"].value] * 2
     with pytest.raises(ValueError, match=r"are \(60, 9\) floats, no images"):
         open_input(f"samples:{stored(3, torch.ones(60, 9))}", store)
-    path = store.root / "samples" / f"{ids[0]}.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(ValueError, match=f"^samples:{ids[0]}: .*it cannot be read .*; give its command again$"):
-        open_input(f"samples:{ids[0]}", store)
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from experiments.user.denoising_check import (
     Search,
     _bumps,
     check_denoising,
+    check_labels,
 )
 from experiments.user.external import network_notes
 from experiments.user.network_io import network_fingerprint
@@ -320,12 +321,6 @@ def test_each_mistake_is_named(name: str) -> None:
     assert words in said
 
 
-def test_the_share_of_the_readings_that_are_tried_is_told() -> None:
-    shares = list[float]()
-    check_denoising(vp(ddpm()), DATA, "cpu", shares.append)
-    assert len(shares) > 20 and shares == sorted(shares) and shares[0] < 0.05 and shares[-1] == 1
-
-
 def off_by(size: float, low: float, high: float) -> Network:
     """EXACT with an error at the levels between two."""
     return lambda z, sigma: EXACT(z, sigma) + size * ((low < sigma) & (sigma < high)).view(-1, 1, 1, 1)
@@ -367,27 +362,28 @@ def test_a_level_without_an_answer_is_refused() -> None:
         check_denoising(model, DATA, "cpu")
 
 
-def test_a_bump_is_said() -> None:
+def test_levels_are_judged_by_their_neighbours_the_best_linear_predictor_and_a_trained_network() -> None:
     smooth = [level(10.0, 0.1), level(1.0, 0.15), level(0.1, 0.2)]
     assert not list(_bumps(smooth))
-    (bump,) = _bumps([smooth[0], level(1.0, 0.4), smooth[0]])
-    assert bump == "error at sigma 1 is 4 times what its neighbours suggest"
-
-
-def test_the_usable_range_is_the_longest_without_doubt() -> None:
-    errors = {30.0: 0.3, 14.0: 0.7, 6.5: 0.5, 3.0: 0.61, 1.4: 0.1, 0.65: 0.7, 0.3: 0.1}  # the limit is 0.62
-    levels = [level(*row) for row in errors.items()]
-    assert CheckResult(levels, [], *[torch.empty(0)] * 3).usable == (1.4, 6.5)
-    alone = [level(30.0, 0.02), *(level(sigma, 0.7) for sigma in (14.0, 6.5, 3.0))]
-    assert CheckResult(alone, [], *[torch.empty(0)] * 3).usable is None, "one level is no range"
-    nothing = [level(1.0, 0.7), level(0.1, 0.1, known=False)]
-    assert CheckResult(nothing, [], *[torch.empty(0)] * 3).usable is None
-
-
-def test_good_is_nearly_as_good_as_a_well_trained_network_where_one_is_known() -> None:
+    assert list(_bumps([smooth[0], level(1.0, 0.4), smooth[0]])) == [
+        "error at sigma 1 is 4 times what its neighbours suggest"
+    ]
     assert level(1.0, 0.39).good and not level(1.0, 0.41).good
     assert level(1.0, 0.14, trained=0.1).good and not level(1.0, 0.16, trained=0.1).good
     assert all(error < linear * 1.05 for error, linear in zip(DIGITS, linear_errors(WHOLE, SIGMAS), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("levels", "usable"),
+    [
+        ([level(30.0, 0.3), level(14.0, 0.7), level(6.5, 0.5), level(3.0, 0.61), level(1.4, 0.1), level(0.65, 0.7)],
+         (1.4, 6.5)),  # the limit is 0.62
+        ([level(30.0, 0.02), *(level(sigma, 0.7) for sigma in (14.0, 6.5, 3.0))], None),  # one level is no range
+        ([level(1.0, 0.7), level(0.1, 0.1, known=False)], None),
+    ],
+)  # fmt: skip
+def test_the_usable_range_is_the_longest_without_doubt(levels: list[Level], usable: Any) -> None:
+    assert CheckResult(levels, [], *[torch.empty(0)] * 3).usable == usable
 
 
 def test_what_an_adapter_does_is_said() -> None:
@@ -410,18 +406,12 @@ def test_the_result_shows_one_image_at_each_level() -> None:
     assert (result.denoised[9] - result.clean[9]).abs().max() < 0.1
 
 
-def test_a_check_costs_a_bounded_number_of_passes() -> None:
-    calls, network = [], ddpm()
-
-    def counted(z: Tensor, t: Tensor) -> Tensor:
-        calls.append(len(z))
-        return network(z, t)
-
-    model = adapters.vp(counted, DATA)
-    assert doubts(model) == ""
-    all_levels = 10 * N_IMAGES
-    n_looks = 6 * len(hypotheses(model)) + 16
-    assert sum(calls) <= all_levels + 10 * n_looks + 4 * all_levels
+def test_a_check_costs_a_bounded_number_of_passes_and_says_how_far_it_is() -> None:
+    calls, shares, network = list[int](), list[float](), ddpm()
+    model = vp(lambda z, t: calls.append(len(z)) or network(z, t))  # type: ignore[func-returns-value]
+    assert check_denoising(model, DATA, "cpu", shares.append).doubts == []
+    assert sum(calls) <= 10 * (5 * N_IMAGES + 6 * len(hypotheses(model)) + 16)
+    assert len(shares) > 20 and shares == sorted(shares) and shares[0] < 0.05 and shares[-1] == 1
 
 
 @pytest.mark.parametrize("make", [vp, edm_of, flow_of, partial(flow_of, data_at=1)])
@@ -452,9 +442,60 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
     assert [one.instead for one in hypotheses(two_levels) if "first=" in one.instead] == ["first=0"]
 
 
-@pytest.mark.parametrize("n", [1, 2, 19])
+@pytest.mark.parametrize("n", [1, 19])
 def test_few_images_are_said_to_be_few(n: int) -> None:
     few = replace(DATA, pixels=DATA.pixels[:n], labels=DATA.labels[:n])
     assert check_denoising(EXACT, few, "cpu").doubts == [
         f"the data set has only {n} image(s), so little is known about what a good error is"
     ]
+
+
+# --- labels, with a network that denoises to the mean of a class ---
+
+SHOWN = WHOLE.pixels.float() / 127.5 - 1
+MEANS = torch.stack([*(SHOWN[WHOLE.labels == label].mean(dim=0) for label in range(10)), SHOWN.mean(dim=0)])
+WITH_NULL: dict[str, Any] = {"labels": "balanced", "n_classes": 10, "guidance": 2.0}
+
+
+def mean(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    return MEANS[labels]
+
+
+def nearly(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    """Its labels change little, and that of no class least: it is between those of the classes."""
+    return torch.lerp(MEANS[10], MEANS[labels], 0.05)
+
+
+def shifted(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+    """Label 0 is that of no class."""
+    return MEANS[labels - 1]
+
+
+CLASS_9 = "null_label=-2 behaves like class 9, not like the label of no class"
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "doubts"),
+    [
+        (mean, WITH_NULL | {"null_label": 10}, []),
+        (nearly, WITH_NULL | {"null_label": 10}, []),
+        (lambda z, t, y: shifted(z, t, y + 1), WITH_NULL | {"null_label": -1}, []),
+        (nearly, WITH_NULL | {"null_label": -2}, [CLASS_9]),
+        (mean, WITH_NULL | {"null_label": -2, "labels": 3}, [CLASS_9]),
+        (mean, WITH_NULL | {"null_label": -2, "guidance": 1.0}, []),
+        (mean, {"labels": 2, "n_classes": 3, "guidance": 2.0, "null_label": 5},
+         ["n_classes=3, but the data have 10 classes"]),
+        (mean, {"labels": "balanced", "n_classes": 10}, []),
+        (mean, {"labels": 3, "n_classes": 11}, []),
+    ],
+    ids=["right", "right, weak", "right, below 0", "a class, weak", "a class, one label", "not used",
+         "a class that is not counted", "no guidance", "one label"],
+)  # fmt: skip
+def test_labels_are_doubted_where_they_are_wrong(net: Any, options: dict[str, Any], doubts: list[str]) -> None:
+    assert check_labels(adapters.edm(net, WHOLE, **options), WHOLE, "cpu")[1] == doubts
+
+
+def test_data_without_labels_say_nothing_about_the_number_of_classes() -> None:
+    unlabelled = replace(WHOLE, labels=torch.zeros_like(WHOLE.labels))
+    model = adapters.edm(mean, unlabelled, **WITH_NULL, null_label=10)
+    assert check_labels(model, unlabelled, "cpu") == ({}, [])

@@ -144,7 +144,7 @@ def test_a_class_conditional_network_gets_its_label(diffusers: Any, save: Save) 
 
 
 def test_a_smaller_network_gets_the_middle_of_the_images(save: Save) -> None:
-    folder = save(sample_size=SIDE)
+    folder = save(sample_size=[SIDE, SIDE])
     small, large = loaded(folder), loaded(folder, side=SIDE + 4)
     x, sigma = torch.randn(2, 1, SIDE + 4, SIDE + 4), torch.tensor([0.5, 2.0])
     with torch.no_grad():
@@ -188,19 +188,28 @@ def test_a_bare_network_is_a_ddpm_with_the_scheduler_beside_it_or_default_noise(
     assert not any("no scheduler" in note for note in notes(f"diffusers:{pipeline}"))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")  # see below
-@pytest.mark.parametrize("schedule", ["linear", "scaled_linear"])
-@pytest.mark.parametrize(
-    "name", ["DDPM", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep", "UniPCMultistep"]
-)
-def test_every_scheduler_leaves_out_the_level_without_signal(
-    diffusers: Any, save: Save, name: str, schedule: str
-) -> None:
-    """Where DDPM and DDIM have abar = 0 the other schedulers have 2^-24, which may be above the level before it."""
-    options = {"beta_schedule": schedule, **NO_SNR}
-    reference = diffusers.DDPMScheduler(**options).alphas_cumprod[:-1].double()
-    sigmas = levels(save(getattr(diffusers, f"{name}Scheduler")(**options))).sigmas
-    torch.testing.assert_close(torch.tensor(sigmas).double(), ((1 - reference) / reference).sqrt(), rtol=1e-5, atol=0)
+COPY = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+SCHEDULERS = ["DDPM", "DDIM", "PNDM", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep", "UniPCMultistep"]
+
+
+@COPY  # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, save: Save, name: str) -> None:
+    """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level.
+
+    Where DDPM and DDIM have abar = 0 the other schedulers have 2^-24, which may be above the level before it.
+    """
+    make = getattr(diffusers, f"{name}Scheduler")
+    expected = torch.tensor(ddpm_table(500, 2e-4, 0.03, data_std=1.0), dtype=torch.float64)
+    folder = save(make(beta_start=2e-4, beta_end=0.03, num_train_timesteps=500))
+    torch.testing.assert_close(torch.tensor(levels(folder).sigmas).double(), expected, rtol=3e-4, atol=0)
+    for schedule in ("linear", "scaled_linear") if name != "PNDM" else ():
+        options = {"beta_schedule": schedule, **NO_SNR}
+        reference = diffusers.DDPMScheduler(**options).alphas_cumprod[:-1].double()
+        sigmas = levels(save(make(**options), name=schedule)).sigmas
+        torch.testing.assert_close(
+            torch.tensor(sigmas).double(), ((1 - reference) / reference).sqrt(), rtol=1e-5, atol=0
+        )
 
 
 def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: Save) -> None:
@@ -217,16 +226,7 @@ def test_a_network_that_centres_its_input_expects_images_from_zero_to_one(save: 
     assert not any("images in [-1, 1]" in note for note in notes(f"diffusers:{folder}"))
 
 
-@pytest.mark.parametrize("name", ["DDPM", "DDIM", "PNDM", "EulerDiscrete", "DPMSolverMultistep"])
-def test_every_variance_preserving_scheduler_gives_its_levels(diffusers: Any, save: Save, name: str) -> None:
-    """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
-    scheduler = getattr(diffusers, f"{name}Scheduler")(beta_start=2e-4, beta_end=0.03, num_train_timesteps=500)
-    expected = torch.tensor(ddpm_table(500, 2e-4, 0.03, data_std=1.0), dtype=torch.float64)
-    torch.testing.assert_close(torch.tensor(levels(save(scheduler)).sigmas).double(), expected, rtol=3e-4, atol=0)
-
-
-# diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
-@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+@COPY
 def test_between_its_levels_the_timestep_is_that_of_diffusers(diffusers: Any, save: Save) -> None:
     peer = diffusers.EulerDiscreteScheduler(beta_start=1e-4, beta_end=0.02, use_karras_sigmas=True)
     peer.set_timesteps(40)
@@ -236,39 +236,28 @@ def test_between_its_levels_the_timestep_is_that_of_diffusers(diffusers: Any, sa
     assert (mine - mine.round()).abs().max() > 0.3  # it was asked between levels
 
 
-def test_the_fingerprint_follows_what_determines_the_model_and_not_where_it_lies(save: Save, tmp_path: Path) -> None:
+def test_the_fingerprint_follows_what_determines_the_model_and_not_where_it_lies(
+    diffusers: Any, save: Save, tmp_path: Path
+) -> None:
     folder = save()
-    before = fingerprint(f"diffusers:{folder}")
-    assert len(before) == 12 and int(before, 16) >= 0
-    (folder / "README.md").write_text("a digit model")
-    moved = tmp_path / "elsewhere"
-    shutil.copytree(folder, moved)
-    assert fingerprint(f"diffusers:{moved}") == before
-    for name in ("unet/config.json", "scheduler/scheduler_config.json", "unet/diffusion_pytorch_model.safetensors"):
-        changed = tmp_path / name.replace("/", "-")
-        shutil.copytree(folder, changed)
-        content = bytearray((changed / name).read_bytes())
-        content[-3] ^= 1
-        (changed / name).write_bytes(content)
-        if name.endswith(".json"):
-            (changed / name).write_text((folder / name).read_text() + "\n")
-        assert fingerprint(f"diffusers:{changed}") != before, name
-
-
-def test_a_network_in_several_files_is_read_whole(diffusers: Any, save: Save) -> None:
-    folder = save()
-    sigmas, reference = theirs(diffusers, folder)
     unet = diffusers.UNet2DModel.from_pretrained(folder / "unet")
+    sigmas, reference = theirs(diffusers, folder)
+    ids = [fingerprint(f"diffusers:{folder}")]
+    (folder / "README.md").write_text("a digit model")
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert fingerprint(f"diffusers:{tmp_path / 'elsewhere'}") == ids[0]
+    for name in ("unet/config.json", "scheduler/scheduler_config.json"):
+        (folder / name).write_text((folder / name).read_text() + "\n")
+        ids.append(fingerprint(f"diffusers:{folder}"))
     shutil.rmtree(folder / "unet")
-    unet.save_pretrained(folder / "unet", max_shard_size="200KB")
+    unet.save_pretrained(folder / "unet", max_shard_size="200KB")  # in several files
     shards = sorted((folder / "unet").glob("*-of-*.safetensors"))
-    assert len(shards) > 1
     compare("sharded", ours(folder, sigmas, reference[0]), reference)
-    before = fingerprint(f"diffusers:{folder}")
+    ids.append(fingerprint(f"diffusers:{folder}"))
     weights = bytearray(shards[-1].read_bytes())
     weights[-1] ^= 1
     shards[-1].write_bytes(weights)
-    assert fingerprint(f"diffusers:{folder}") != before
+    assert len(shards) > 1 and len({*ids, fingerprint(f"diffusers:{folder}")}) == 5
 
 
 def test_names_and_notes_need_no_diffusers(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,30 +286,24 @@ CLASSES = "num_class_embeds"
     ("file", "changes", "label", "message"),
     [
         (SCHEDULER, {"prediction_type": "flow"},
-         None, "prediction_type='flow'; it must be one of epsilon, v_prediction, sample"),
-        (SCHEDULER, {"_class_name": "NoScheduler"}, None, "diffusers cannot make its scheduler: .*NoScheduler"),
-        (SCHEDULER, {"_class_name": "ScoreSdeVeScheduler"}, None, "ScoreSdeVeScheduler has no alphas_cumprod"),
-        (SCHEDULER, {"beta_schedule": "steep"},
-         None, "diffusers cannot make its scheduler: NotImplementedError: steep is not implemented"),
+         None, "prediction_type='flow': it must be one of epsilon, v_prediction, sample"),
+        (SCHEDULER, {"_class_name": "ScoreSdeVeScheduler"}, None, "'ScoreSdeVeScheduler' .* no attribute 'alphas_cum"),
         (SCHEDULER, {"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous",
                      "prediction_type": "v_prediction"},
-         None, r"'continuous' with prediction_type='v_prediction', so its network receives ln\(sigma\) / 4"),
+         None, r"timestep_type='continuous', so it receives ln\(sigma\) / 4"),
         (SCHEDULER, {"_class_name": "DPMSolverMultistepScheduler", "use_flow_sigmas": True},
-         None, "use_flow_sigmas=True, so its network is one of a flow"),
+         None, "use_flow_sigmas=True, so it is one of a flow"),
         (UNET, {"_class_name": "UNet2DConditionModel"},
          None, "_class_name='UNet2DConditionModel', but it must be 'UNet2DModel'"),
-        (UNET, {"in_channels": 3}, None, r"in_channels=3, but data='mine' has 1 channel\(s\)"),
         (UNET, {"sample_size": 32}, None, "side=32: data='mine' has images of 16x16"),
         (UNET, {"time_embedding_type": "fourier"},
-         None, "time_embedding_type='fourier', but it must be 'positional'"),
-        (UNET, {"class_embed_type": "timestep"}, None, "class_embed_type='timestep', but it must be null"),
+         None, "time_embedding_type='fourier': it must be 'positional'"),
         (UNET, {"block_out_channels": [32, 64]}, None, "diffusers cannot load it"),
         (UNET, {"layers_per_block": 2}, None, "its weights lack down_blocks"),
         (UNET, {"mid_block_type": None}, None, "its weights have, unlike its config, mid_block"),
-        (UNET, {}, 1, r"label=1: .*config.json is unconditional \(no num_class_embeds\)"),
-        (UNET, {CLASSES: 4}, None, "label=None: .*class-conditional; give a label from 0 to 3, or balanced"),
+        (UNET, {}, 1, "label=1: .* is unconditional"),
+        (UNET, {CLASSES: 4}, None, "label=None: .* needs a label from 0 to 3, or balanced"),
         (UNET, {CLASSES: 4}, 4, "labels=4: it must be between 0 and 3"),
-        (UNET, {CLASSES: 4}, -1, "labels=-1: it must be between 0 and 3"),
     ],
 )  # fmt: skip
 def test_a_folder_that_does_not_suit_is_refused(
@@ -332,17 +315,10 @@ def test_a_folder_that_does_not_suit_is_refused(
         loaded(folder, label)
 
 
-@pytest.mark.parametrize("size", [None, [SIDE, SIDE]])
-def test_a_network_for_any_side_or_both_sides_suits(save: Save, size: Any) -> None:
-    assert loaded(save(sample_size=size))
-
-
 @pytest.mark.parametrize("function", [fingerprint, describe, notes], ids=lambda function: function.__name__)
-def test_a_folder_that_holds_no_model_is_refused(save: Save, tmp_path: Path, function: Callable[..., Any]) -> None:
-    with pytest.raises(ValueError, match=r"there is no such folder\. Nothing is fetched"):
+def test_a_folder_that_holds_no_model_is_refused(save: Save, function: Callable[..., Any]) -> None:
+    with pytest.raises(ValueError, match=r"no network is there\. Nothing is fetched"):
         function("diffusers:google/ddpm-cifar10-32")
-    with pytest.raises(ValueError, match=r"neither unet/config\.json nor config\.json is there"):
-        function(f"diffusers:{tmp_path}")
     folder = save()
     with pytest.raises(ValueError, match="part of a pipeline; name the folder above it"):
         function(f"diffusers:{folder / 'unet'}")

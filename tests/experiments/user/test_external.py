@@ -104,32 +104,27 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> 
     assert model is getattr(sys.modules["theirs.ddpm"], attribute)
     if isinstance(model, torch.nn.Module):
         assert not model.training
-
-
-def test_a_module_of_ones_own_is_moved_to_the_device(here: Path) -> None:
-    model = load_foreign("python:theirs.ddpm:network", images(), None, "meta")
-    assert isinstance(model, torch.nn.Module) and next(model.parameters()).device.type == "meta"
+        moved = load_foreign(f"python:theirs.ddpm:{attribute}", images(), None, "meta")
+        assert next(moved.parameters()).device.type == "meta"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
     ("rest", "message"),
     [
-        ("theirs.nothing:eps", "python:theirs.nothing: there is no module file"),
-        ("nobody.ddpm:eps", "python:nobody.ddpm: there is no such module: No module named 'nobody'"),
+        (
+            "theirs.nothing:eps",
+            "importing theirs.nothing failed: ModuleNotFoundError: No module named 'theirs.nothing'",
+        ),
         ("wide:eps", "model python:wide:eps: importing wide failed: it changes torch's default dtype or device"),
         ("alone:uneasy", "model python:alone:uneasy: OSError: no eval"),
         ("raises:eps", "model python:raises:eps: importing raises failed: RuntimeError: no weights"),
         ("theirs.broken:eps", "theirs.broken failed: ModuleNotFoundError: No module named 'a_package_that_nobody_has'"),
-        ("theirs.ddpm:sample", "module theirs.ddpm has no attribute 'sample'"),
+        ("theirs.ddpm:sample", "module 'theirs.ddpm' has no attribute 'sample'"),
         ("theirs.ddpm:number", "number is a int, but it must be a function"),
         ("theirs.ddpm:Network", "Network is a type, but it must be a function or an instance"),
         ("theirs.ddpm", "must be spelt python:package.module:function"),
-        ("theirs/ddpm.py:eps", r"must be spelt python:package.module:function; did you mean python:theirs.ddpm:eps\?$"),
-        ("./alone.py", r"must be spelt python:package.module:function; did you mean python:alone:FUNCTION\?$"),
-        ("/my/alone.py:eps", r"; did you mean python:alone:eps, in the folder /my\?$"),
-        ("alone.py:eps", r"python:alone.py: this is a file, not a module; did you mean python:alone:eps\?$"),
-        ("nobody.py:eps", r"there is no such module: No module named 'nobody'; did you mean python:nobody:eps\?$"),
-        ("raises.ddpm:eps", "python:raises.ddpm: importing its package failed: RuntimeError: no weights$"),
+        ("theirs/ddpm.py:eps", "must be spelt python:package.module:function, without .py"),
+        ("alone.py:eps", "must be spelt python:package.module:function, without .py"),
     ],
 )
 def test_a_bad_python_source_is_refused(here: Path, rest: str, message: str) -> None:
@@ -154,17 +149,10 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
         assert torch.equal(model(x, sigma), filled()(x, sigma))
         assert not torch.allclose(model(x, sigma), build("small", 1)(x, sigma), atol=1e-2)
     assert isinstance(model, torch.nn.Module) and not model.training
-
-
-def test_a_network_is_described_and_what_is_assumed_is_noted(checkpoint: Path) -> None:
     assert describe(f"checkpoint:{checkpoint}") == f"checkpoint:{checkpoint.name} (small, preconditioned)"
     assert notes(f"checkpoint:{checkpoint}") == ["it was trained on mnist5k, in standard deviations of that data set"]
     assert describe("python:theirs.ddpm:eps") == "python:theirs.ddpm:eps"
     assert "its parameters and its outputs on a fixed batch" in notes("python:theirs.ddpm:eps")[0]
-
-
-def no_file(path: Path) -> Path:
-    return path.parent  # as checkpoints were once named
 
 
 def damaged(path: Path) -> Path:
@@ -182,17 +170,9 @@ def without_config(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("function", [load, describe, notes], ids=lambda f: f.__name__)
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (no_file, r"networks: there is no such file; it must be a networks/ID\.safetensors of a store$"),
-        (damaged, r"safetensors: it is no network of a store \(SafetensorError\)$"),
-        (without_config, r"it is no network of a store \(KeyError\)$"),
-        (samples, "it is no network of a store; its config lacks network, parameterisation, data$"),
-    ],
-)
-def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, message: str, function: Any) -> None:
-    with pytest.raises(ValueError, match=message) as error:
+@pytest.mark.parametrize("make", [lambda path: path.parent, damaged, without_config, samples])
+def test_what_is_no_checkpoint_is_refused(checkpoint: Path, make: Any, function: Any) -> None:
+    with pytest.raises(ValueError, match="it must be a networks/ID") as error:
         function(f"checkpoint:{make(checkpoint)}")
     assert "\n" not in str(error.value)
 
@@ -213,15 +193,6 @@ def test_a_checkpoint_that_does_not_suit_is_refused(
         load_foreign(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
 
 
-def test_a_checkpoint_is_known_by_its_content_wherever_it_lies_and_damage_is_noticed(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    before = fingerprint(f"checkpoint:{checkpoint}")
-    (tmp_path / "elsewhere").mkdir()
+def test_a_checkpoint_is_known_by_its_content_wherever_it_lies(checkpoint: Path, tmp_path: Path) -> None:
     moved = Path(shutil.copy(checkpoint, tmp_path / "elsewhere"))
-    assert fingerprint(f"checkpoint:{moved}") == before
-    moved.write_bytes(moved.read_bytes()[:-9])
-    with pytest.raises(ValueError, match="it is no network of a store"):
-        load(f"checkpoint:{moved}")
-    with pytest.raises(ValueError, match="there is no such file; it must be a networks/ID"):
-        fingerprint(f"checkpoint:{moved.parent}")
+    assert fingerprint(f"checkpoint:{moved}") == fingerprint(f"checkpoint:{checkpoint}")

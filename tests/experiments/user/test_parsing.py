@@ -28,28 +28,21 @@ def test_a_ladders_printed_name_can_be_read_back(name: str) -> None:
     assert read_ladder(ladder.name, 7, 0.123) == (ladder, False) and len(ladder.sigmas()) == 8
 
 
-def test_parameters_by_position_and_by_keyword() -> None:
+def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data() -> None:
     assert parse_noise("log-normal(0, p_std=2)", 1.0) == LogNormal(0, 2)
     assert parse_sampler("euler(0.5)") == Euler(0.5) and parse_sampler(" heun") == Heun()
     assert parse_schedule("karras(5)", 1.0) == ("karras", {"rho": 5})
-
-
-def test_one_and_one_point_zero_are_one_setting() -> None:
-    for text in ("euler(1)", "euler(eta=1)", "euler(1.0)"):
-        assert identity(parse_sampler(text)) == identity(Euler(1.0))
-    for steps in ("50", "50.0"):
-        typed = parse_sampler(f"kadkhodaie-simoncelli(max_steps={steps})")
-        assert identity(typed) == identity(KadkhodaieSimoncelli(max_steps=50))
-
-
-def test_a_parameter_without_a_default_can_be_typed() -> None:
     assert parse_call("sampler", "mine(1)", {"mine": lambda size: size}) == ("mine", {"size": 1.0})
-
-
-def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
     assert parse_noise("vp", 0.55) == VP(data_std=0.55) and parse_noise("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
     assert parse_schedule("cosine", 0.55) == ("cosine", {"data_std": 0.55})
     assert parse_schedule("geometric", 0.55) == ("geometric", {})
+
+
+def test_one_and_one_point_zero_are_one_setting() -> None:
+    assert len({identity(parse_sampler(text)) for text in ("euler(1)", "euler(eta=1)", "euler(1.0)")}) == 1
+    for steps in ("50", "50.0"):
+        typed = parse_sampler(f"kadkhodaie-simoncelli(max_steps={steps})")
+        assert identity(typed) == identity(KadkhodaieSimoncelli(max_steps=50))
 
 
 @pytest.mark.parametrize(
@@ -59,22 +52,17 @@ def test_laws_and_ladders_defined_on_other_units_get_the_datas() -> None:
         (lambda: parse_sampler("rk45"), r"sampler='rk45': it must be one of euler, euler-within"),
         (lambda: parse_schedule("spiral", 1), "ladder='spiral': it must be one of geometric, karras, polyexponential"),
         (lambda: parse_noise("log-normal(0, 1", 1), r"it must read like log-normal\(p_mean=1\), with numbers"),
-        (lambda: parse_noise("log-normal(0)(1)", 1), "it must read like"),
         (lambda: parse_noise("log-normal(open('x'))", 1), "it must read like"),
         (lambda: parse_noise("log-normal(mean=3)", 1), "the parameters of log-normal are p_mean, p_std"),
         (lambda: parse_sampler("euler(1, 2)"), "the parameters of euler are eta"),
-        (lambda: parse_sampler("dpm++2m(1)"), r"the parameters of dpm\+\+2m are none"),
         (lambda: parse_schedule("karras(n_steps=3)", 1), "the parameters of karras are rho"),
         (lambda: parse_schedule("karras(7, 30)", 1), "the parameters of karras are rho, sigma_max, sigma_min, end"),
         (lambda: parse_schedule("karras(end=0.1)", 1), "end=0.1: it must be 0, for a last step to 0"),
         (lambda: parse_schedule("flow(sigma_max=3)", 1), "flow sets its own ends, so sigma_max cannot be given"),
-        (lambda: parse_noise("log-normal('a')", 1), "it must read like .* with numbers"),
         (lambda: parse_noise("log-normal(0, -1)", 1), "p_std=-1.0: it must be above 0"),
         (lambda: parse_sampler("restart(((1, 2, 3, 4),))"), r"it must read like restart\(rho=1\)"),
         (lambda: parse_sampler("restart(5)"), "intervals is not a number; only rho can be given here"),
-        (lambda: parse_sampler("restart(rho=5, intervals=1)"), "intervals is not a number"),
         (lambda: parse_sampler("kadkhodaie-simoncelli(0.5, 0.01, 2.5)"), "max_steps=2.5: it must be a whole number"),
-        (lambda: parse_sampler("kadkhodaie-simoncelli(max_steps=inf)"), "max_steps=inf: it must be a whole number"),
         (lambda: parse_noise("ddpm(1000.5)", 1), "n_table=1000.5: it must be a whole number"),
     ],
 )
