@@ -124,6 +124,8 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
     done = entries[: len(verdicts)]
     if len(entries) == 1:
         show(entries[0], verdicts[0], seconds[0])
+        if levels := _describe_levels(verdicts[0]):
+            print("With 28 steps: {evaluations} evaluations; {levels}; {level_faults}".format(**levels).rstrip("; "))
     else:
         show_all(done, verdicts)
     write(out, done, verdicts, seconds, time.time() - began, len(entries))
@@ -145,7 +147,7 @@ def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: S
             "declared": entry.options.get("order"), "order": verdict.order, "left_over": verdict.left_over,
             "how": verdict.how, "limit_ratio": _farthest(verdict.ratios, 1.0),
             "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": taken, "note": entry.note,
-            "link": entry.link,
+            "link": entry.link, **_describe_levels(verdict),
         }
         for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
     ]  # fmt: skip
@@ -159,6 +161,14 @@ def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: S
         for moments in verdict.moments for at, std in enumerate(data.true_stds.numpy())
     ]  # fmt: skip
     return {"verdicts.csv": rows, "budgets.csv": budgets}
+
+
+def _describe_levels(verdict: Any) -> Row:
+    """The columns on the levels that a sampler visits, none where they are not known."""
+    if (levels := getattr(verdict, "levels", None)) is None:
+        return {}
+    forms = " = ".join(levels.names) if levels.is_known else ""
+    return {"levels": forms, "evaluations": len(levels.log_sigmas), "level_faults": "; ".join(levels.faults)}
 
 
 def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:
@@ -251,4 +261,6 @@ def show_all(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:
     console.print(f"{n_right} of {len(verdicts)} {NOUN[entries[0].kind]} are right.", style="bold")
     for entry, verdict in zip(entries, verdicts, strict=True):
         text = " ".join(verdict.sentence.splitlines())
+        if faults := _describe_levels(verdict).get("level_faults"):
+            text += f" Its levels: {faults}."
         console.print(f"{entry.title}: {text}", style="" if verdict.right else "red")

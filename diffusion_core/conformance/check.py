@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from diffusion_core.conformance import convergence, impulses, independence
 from diffusion_core.conformance.convergence import BUDGETS, Verdict, judge
 from diffusion_core.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
 from diffusion_core.conformance.independence import FEW, allclose, call_seeded
+from diffusion_core.conformance.levels import find_levels
 from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
 
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
@@ -61,6 +62,8 @@ def check(
             return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
         first = call_seeded(few, noise[:FEW], 1)
         verdict = _converge(sampler, order, reference, data, budgets, seed)
+        with suppress(Exception):  # it may not take that many steps
+            verdict = replace(verdict, levels=find_levels(sampler, convergence.LEVEL_STEPS))
         if not allclose(call_seeded(few, noise[:FEW], 1), first):
             text = "after all other calls the same noise and seed give other samples than before."
             return verdict.becomes("not reproducible", text)

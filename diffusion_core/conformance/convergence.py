@@ -15,6 +15,7 @@ import numpy as np
 
 from diffusion_core.conformance.impulses import SampleMoments
 from diffusion_core.conformance.independence import Dependence
+from diffusion_core.conformance.levels import Levels
 from diffusion_core.conformance.oracle import Oracle
 
 Chain = tuple[int, int, int]
@@ -32,6 +33,7 @@ CORRELATED = 0.01  # correlation of two directions that counts
 NARROW = 0.1  # directions below it only show noise that is left over
 ROUNDING = 1e-5  # differences below it may be rounding: diffusers computes in float32
 SAME_ORDER = 0.5  # orders along two chains that differ by more are no order
+LEVEL_STEPS = 28  # with which the levels are looked at
 CERTAIN = 3.0  # standard errors
 
 Kind = Literal[
@@ -60,6 +62,7 @@ class Verdict:
         left_over: standard deviation of the noise that is left at the end, in that limit; None if not measured.
         moments: what was measured at each number of steps.
         how: "impulses", which are exact, or "Monte Carlo" with the reason.
+        levels: that it visits with `LEVEL_STEPS` steps; None if it depends on more than its noise, or cannot take them.
     """
 
     kind: Kind
@@ -71,6 +74,7 @@ class Verdict:
     moments: tuple[SampleMoments, ...]
     oracle: Oracle
     how: str
+    levels: Levels | None = None
 
     @property
     def right(self) -> bool:

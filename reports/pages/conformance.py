@@ -152,6 +152,12 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
         some_rows = wrong[wrong["kind"] == kind].sort_values("off", ascending=False, kind="stable")
         lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in some_rows.iterrows()]
         sections += [FigureSection(capital(kind), str(len(lines)), lines)] if lines else []
+    if len(faulty := rows[right & (rows["level_faults"] != "")]):
+        lines = [
+            known.line(row.replace(row["note"], row["level_faults"]), False, 2, _word(row))
+            for _, row in faulty.iterrows()
+        ]
+        sections.append(FigureSection("Right in the limit, with a fault in its noise levels", str(len(lines)), lines))
     note = f". Open: {known.few} steps. Grey: {known.many} steps. Diamond and number: the limit. At the edge: beyond."
     figures = [known.figure("The samplers that are not right", note, sections)] if sections else []
     figures += [_right(known, errors)] if errors else []
@@ -197,8 +203,14 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         declared = [] if is_missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
         order = number(row["order"], 1) or "not measured"
         key_figures.append(KeyFigure("Order of convergence", order, declared))
-        answer = "", capital(row["sentence"])
-        return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, noun="sampler")
+        if row["levels"] or row["level_faults"]:
+            ladder = row["levels"] or "no known ladder"
+            key_figures.append(KeyFigure("Evaluations with 28 steps", number(row["evaluations"], 0), [ladder]))
+        answer, faults = (
+            ("", capital(row["sentence"])),
+            [f"With 28 steps {row['level_faults']}."] if row["level_faults"] else [],
+        )
+        return Page(Source(), "", *answer, warnings=faults, key_figures=key_figures, figures=figures, noun="sampler")
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
