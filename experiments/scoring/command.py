@@ -20,26 +20,19 @@ from experiments.run.options import option_help
 HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 
 REAL and the sets A, B, ... may be
-  a folder of image files        any sizes, grey or colour; all files below it
-  FILE.npz                       uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W)
-  FILE.npy                       uint8 images, or your own features (n, d): then no images are needed
-  a result folder of `run`, or samples:ID          samples in the store
-  mnist5k, mnist, fashion-mnist, cifar10           a data set
-
-Every extractor resizes images itself; those of torch-fidelity (inception-v3-compat, ...) as torch-fidelity does, so the
-numbers equal those of its command `fidelity`. Transparent pixels are laid over black. Images of 16 bits are refused.
+  a folder of image files     any sizes, grey or colour; all files below it
+  FILE.npz, FILE.npy          uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W); or your own features (n, d)
+  a result folder of `run`, or samples:ID; mnist5k, mnist, fashion-mnist, cifar10
 
 Examples:
-  score photos/ model-a/ model-b/
-  score photos/ model-a/ --features inception-v3-compat
-  score real.npy before.npy after.npy --pairs order --fail-if-worse
+  score photos/ model-a/ model-b/                                        # is model-b better than model-a?
+  score photos/ model-a/ --features inception-v3-compat                  # the FID that `fidelity` computes
+  score real.npy before.npy after.npy --pairs order --fail-if-worse      # for continuous integration
+  score none before/ after/ --margin 0.02                                # is a faster pipeline harmless?
 
-Is a faster pipeline harmless? With --margin the images after a change are compared with those before; REAL may be none:
-  score none before/ after/ --margin 0.02
-prints "harmless: with 95 % confidence, in features natural, no further from before than replacing 0.79 % of the images
-can move them at most (limit 2 %); 600 pairs, each image taken to fail alone". Images that can fail together, such as
-those of a batch or a prompt, are one unit: name them by --groups. Exit status: 0 harmless, 1 harmful, 2 invalid
-arguments, 3 not decided. See docs/harmless.md."""
+Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided.
+docs/score.md and docs/harmless.md say more."""
+QUIET = tyro.conf.arg(help_behavior_hint="")
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
 
@@ -52,31 +45,29 @@ class Score:
     sets: Annotated[tuple[str, ...], tyro.conf.Positional, SETS] = ()
     """Sets of images. Each is compared with the first."""
     features: Annotated[tuple[str, ...], option_help("NAME [NAME ...]", "digits for MNIST, else natural")] = ()
-    """Feature spaces: digits, natural, torch-fidelity's, or your own, python:MODULE:FUNCTION. The first decides."""
+    """Feature spaces: digits, natural, torch-fidelity's, or python:MODULE:FUNCTION. The first decides."""
     feature_weights: Annotated[
         tuple[str, ...], option_help("[NAME=]FILE", "downloaded if needed"), tyro.conf.UseAppendAction
     ] = ()
-    """Weights of the feature extractor. With several feature spaces: NAME=FILE, once for each."""
+    """Weights of the feature extractor, once for each."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
-    """Images from the same noise: those of one name, or at one place. auto: names, if all sets have the same."""
+    """Images from the same noise: of one name, or at one place. auto: names, if all sets have the same."""
     margin: Annotated[float | None, option_help("SHARE", "none: sets are only compared")] = None
-    """Is a change harmless? Of two sets, before and after it: are they no further apart than replacing this share of
-    the images can move them?"""
+    """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?"""
     groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
-    """Images that can fail together, such as a prompt or a batch; each image alone without it. folder; a pattern of
-    names, "{prompt}-{seed}.png"; or FILE.csv[:COLUMN]."""
+    """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN]."""
     crops: int = 0
-    """With --margin: number of full-resolution crops per image to compare as well, since features see it reduced."""
+    """With --margin: number of full-resolution crops per image to compare too."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
-    """Folder of the result."""
+    """Folder for the result."""
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
-    """Where features are kept for the next time."""
+    """Folder where features are kept."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA if there is a CUDA device."""
-    fail_if_worse: bool = False
-    """Exit status 1 if a set is worse than the first, or repeats its images more, for continuous integration."""
-    json: bool = False
-    """End with distances and differences as one line of JSON. Where the output is no terminal, it always does."""
+    fail_if_worse: Annotated[bool, QUIET] = False
+    """Exit status 1 if a set is worse than the first, or repeats its images more."""
+    json: Annotated[bool, QUIET] = False
+    """End with one line of JSON, as where the output is not a terminal."""
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
