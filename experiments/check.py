@@ -93,7 +93,9 @@ def main(options: Check) -> "CheckResult":  # the command from its options to it
     model = external.load_foreign(options.network, images, options.label, device)
     shares = [0.0]
     text = f"checking {name}; other readings of it tried: "
-    with status_line(Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1])):
+    with status_line(
+        Terminal(), lambda: f"{text}{100 * shares[-1]:.0f} %", lambda: int(10 * shares[-1]), lambda: shares[-1]
+    ):
         result = check_network(model, images, device, shares.append)
     out.mkdir(parents=True, exist_ok=True)
     image.unlink(missing_ok=True)  # of an earlier check

@@ -42,7 +42,7 @@ class CheckSampler:
     samplers: Annotated[
         tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SAMPLER [...]", help_behavior_hint="")
     ]
-    """Samplers, spelt as above; or one list of them, FILE.toml."""
+    """Samplers, spelt as above; or one list, FILE.toml."""
     order: Annotated[int | None, option_help("N", "what it declares")] = None
     """Order of convergence that it should have; a lower one is an error."""
     reference: Annotated[str | None, tyro.conf.arg(metavar="SAMPLER", help_behavior_hint="")] = None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from diffusion_core.conformance.policy import CHECKS
 from experiments.console import Terminal, progress_bar
 from experiments.user import imports, sampler_specs
 from experiments.user.imports import user_code_errors
+
+if TYPE_CHECKING:
+    from reports.page import Page
 
 Row = dict[str, Any]
 FIELDS = {"sampler": ("order", "reference"), "policy": ("noise", "replay", "levels", "replay_levels", "accept")}
@@ -124,12 +127,12 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
     done = entries[: len(verdicts)]
     if len(entries) == 1:
         show(entries[0], verdicts[0], seconds[0])
-        if levels := _describe_levels(verdicts[0]):
-            print("With 28 steps: {evaluations} evaluations; {levels}; {level_faults}".format(**levels).rstrip("; "))
     else:
         show_all(done, verdicts)
-    write(out, done, verdicts, seconds, time.time() - began, len(entries))
-    print(f"report:  {place / 'report.html'}")
+    page = write(out, done, verdicts, seconds, time.time() - began, len(entries))
+    from experiments.run import result_folder
+
+    result_folder.print_page(page, out / "report.html", str(place / "report.html"), False, Terminal())
     if not sys.stdout.isatty():
         kinds = {entry.title: verdict.kind for entry, verdict in zip(done, verdicts, strict=True)}
         print(json.dumps({"check-sampler": kinds, "out": str(place)}))
@@ -199,8 +202,8 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
 def write(  # what is known when it ends
     out: Path, entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float], wall_seconds: float,
     n_listed: int,
-) -> None:  # fmt: skip
-    """Writes the tables, run.json and the report. The list had `n_listed`. ValueError if others wrote there."""
+) -> "Page":  # fmt: skip
+    """Writes the tables, run.json and the report. Returns its page. The list had `n_listed`."""
     from experiments.run import result_folder
 
     which = f"these {n_listed}" if n_listed == len(entries) else f"the first {len(entries)} of {n_listed}"
@@ -213,7 +216,7 @@ def write(  # what is known when it ends
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
         info = {"experiment": f"check_{kind}", "preset": "", "question": question, "notes": [], "versions": versions}
         finished = datetime.now(UTC).isoformat(timespec="seconds")
-        result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
+        return result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
 
 
 def _finite(value: float) -> float | None:
@@ -228,12 +231,10 @@ def _farthest(values: Sequence[float], right: float) -> float | None:
 
 def show(entry: Entry, verdict: Any, seconds: float) -> None:
     console = Terminal()
-    console.print(verdict.sentence, style="green" if verdict.right else "bold red")
     table = Table(title=entry.title, title_justify="left", caption_justify="left", caption=f"{seconds:.1f} s of CPU.")
     if entry.kind == "policy":
         for finding in verdict.findings:
-            if finding not in verdict.errors:
-                console.print(str(finding))
+            console.print(str(finding), style="red" if finding in verdict.errors else "")
         for head in ("check", "outcome", "whether"):
             table.add_column(head)
         for check, claim in CHECKS.items():
@@ -257,8 +258,7 @@ def show(entry: Entry, verdict: Any, seconds: float) -> None:
 
 
 def show_all(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:
-    console, n_right = Terminal(), sum(verdict.right for verdict in verdicts)
-    console.print(f"{n_right} of {len(verdicts)} {NOUN[entries[0].kind]} are right.", style="bold")
+    console = Terminal()
     for entry, verdict in zip(entries, verdicts, strict=True):
         text = " ".join(verdict.sentence.splitlines())
         if faults := _describe_levels(verdict).get("level_faults"):

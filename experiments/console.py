@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from rich.columns import Columns
 from rich.console import Console
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from experiments.entrypoint import discard_stdout
@@ -62,20 +64,27 @@ def silent(done: float) -> None:
 
 
 class _StatusLine:
-    """What a text is each time that it is drawn."""
+    """A bar of what is done, if that is known, and a text, each time that they are drawn."""
 
-    def __init__(self, text: Callable[[], str]) -> None:
-        self.text = text
+    def __init__(self, text: Callable[[], str], share: Callable[[], float] | None) -> None:
+        self.text, self.share = text, share
 
-    def __rich__(self) -> Text:
-        return Text(self.text())
+    def __rich__(self) -> Columns:
+        bar = [ProgressBar(1, min(self.share(), 1), width=20)] if self.share else []
+        return Columns([*bar, Text(self.text())])
 
 
 @contextmanager
-def status_line(console: Console, text: Callable[[], str], state: Callable[[], object] | None = None) -> Iterator[None]:
-    """While the block runs, shows the text: live where that is possible, else as a line where `state` or it changed."""
+def status_line(
+    console: Console, text: Callable[[], str], state: Callable[[], object] | None = None,
+    share: Callable[[], float] | None = None,
+) -> Iterator[None]:  # fmt: skip
+    """While the block runs, shows the text: live where that is possible, else as a line where `state` or it changed.
+
+    `share`: what is done, from 0 to 1, for a bar.
+    """
     if is_live(console):
-        with console.status(_StatusLine(text)):
+        with console.status(_StatusLine(text, share)):
             yield
         return
     ended, state = threading.Event(), state or text

@@ -330,5 +330,5 @@ def show_progress(
             eta = f", {duration(seconds)} left, {rate:,.0f} evaluations/s"
         return f"{done} of {len(paths)} results{eta}: {what}".removesuffix(": ")
 
-    with status_line(console, text, state) if paths else nullcontext():
+    with status_line(console, text, state, lambda: sum(made) / max(cost, 1)) if paths else nullcontext():
         yield present.append

@@ -129,7 +129,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     """Several samplers: a line for each that is not right, and a strip of dots per library for the right ones."""
     rows = known.rows
     right, off = rows["kind"] == "right", (rows["limit_ratio"] - 1).abs()
-    wrong = rows[~right].assign(off=off)
+    wrong = rows.assign(off=off)[~right]
     far = int((wrong["off"] > 0.05).sum())
     errors = {name: 100 * abs(known.worst(name, known.few) - 1) for name in rows.loc[right, "sampler"]}
     errors = {name: error for name, error in errors.items() if not is_missing(error)}

@@ -10,6 +10,7 @@ import pytest
 from experiments import check_sampler
 from experiments.conformance_report import read_list
 from experiments.user.json_io import read_json
+from reports.formats import capital
 from reports.render import read_page
 
 MINE = """
@@ -81,10 +82,12 @@ def write_list(folder: Path, kind: str, *tables: dict[str, Any]) -> None:
 def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("flow-step:mine:flow", "--order", "1", *FEW) == 0
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("right: with more steps its law converges to the data's, with order 1.0 from 50 to 200 ")
+    words = "right: with more steps its law converges to the data's, with order 1.0 from 50 to 200 "
+    assert any(line.startswith(f"verdict: {capital(words)}") for line in out)
+    assert "  Evaluations with 28 steps: 28 (flow(shift=1, end=1/n))" in out
     assert any(line.split("│")[1:2] == ["   100 "] for line in out), "a row per number of steps"
     assert json.loads(out[-1]) == {"check-sampler": {"flow-step:mine:flow": "right"}, "out": "runs/check-sampler"}
-    assert out[-2] == "report:  runs/check-sampler/report.html"
+    assert out[-2] == "report: runs/check-sampler/report.html"
     made = folder / "runs/check-sampler"
     assert (made / "report.html").is_file()
     info = read_json(made / "run.json")
@@ -96,7 +99,8 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
     assert len(rows) == 15 and rows.loc[rows["data_std"] > 0.1, "ratio"].between(0.9, 1).all()
     assert (rows["ratio_se"] == 0).all()
     verdict = pd.read_csv(made / "verdicts.csv").iloc[0]
-    assert (verdict["kind"], verdict["declared"]) == ("right", 1) and out[0] == verdict["sentence"]
+    assert (verdict["kind"], verdict["declared"]) == ("right", 1)
+    assert f"verdict: {capital(verdict['sentence'])}" in out
 
 
 def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +118,18 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     assert page.key_figures[0].value == "1" and page.key_figures[-1].value.startswith("0.0")
 
 
+def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("euler", "mine:right", *FEW) == 0
+    assert "verdict: 2 of 2 do. All tend to the data with more steps." in capsys.readouterr().out
+
+
+def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path) -> None:
+    pytest.importorskip("diffusers")
+    assert run("diffusers:FlowMatchEulerDiscreteScheduler(shift=3)", "euler", *FEW) == 0
+    page = (folder / "runs/check-sampler/report.md").read_text()
+    assert "Right in the limit, with a fault in its noise levels" in page and "shift 3 is applied twice" in page
+
+
 def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +139,7 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     )
     assert run("list.toml", "--out", "many", *FEW) == 1
     out = capsys.readouterr().out
-    assert out.startswith("1 of 2 samplers are right.\n") and "right(size=0.9): wrong limit: with more steps" in out
+    assert "verdict: 1 of 2 do. 1 do not.\n" in out and "right(size=0.9): wrong limit: with more steps" in out
     assert read_json(folder / "many/run.json")["question"] == "Do these 2 samplers converge to the data?"
     table = pd.read_csv(folder / "many/verdicts.csv", keep_default_na=False)
     assert table[["sampler", "group", "kind", "note", "link"]].to_numpy().tolist() == [
@@ -141,7 +157,9 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
     write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
     assert run("--policy", "list.toml", "--out", "many") == 1
     out = capsys.readouterr().out
-    assert out.startswith("1 of 3 steps are right.\nmine:step: right: ") and "It lacks sqrt(t - t_next)." in out
+    assert (
+        "verdict: 1 of 3 are." in out and out.startswith("mine:step: right: ") and "It lacks sqrt(t - t_next)." in out
+    )
     assert "mine:step, step(forgotten=0.5): replay: " in out
     assert read_page(folder / "many").lead == "1 of 3 are."
 
@@ -149,9 +167,9 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
 @pytest.mark.parametrize(
     ("kind", "names", "last", "error", "first", "question"),
     [
-        ("sampler", ("pairs", "right"), "interrupted", SystemExit, "1 of 2 samplers are", "first 2 of 4 samplers"),
-        ("sampler", ("pairs", "right"), "raises", ValueError, "1 of 2 samplers are", "first 2 of 4 samplers"),
-        ("policy", ("no_root",), "raises", ValueError, "0 of 1 steps are", "first 1 of 3 steps"),
+        ("sampler", ("pairs", "right"), "interrupted", SystemExit, "1 of 2 do", "first 2 of 4 samplers"),
+        ("sampler", ("pairs", "right"), "raises", ValueError, "1 of 2 do", "first 2 of 4 samplers"),
+        ("policy", ("no_root",), "raises", ValueError, "verdict: No.", "first 1 of 3 steps"),
     ],
 )  # fmt: skip
 def test_a_list_that_ends_early_keeps_what_is_finished(
@@ -180,7 +198,7 @@ def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
     assert run("mine:pairs", "--out", "one") == 1 and "0.1" not in capsys.readouterr().out
     assert "Depends on its batch: " in (folder / "one/report.md").read_text()
     assert run("mine:empty", *FEW, "--out", "empty") == 1
-    assert capsys.readouterr().out.startswith("wrong limit: with 50 steps its samples are not finite.")
+    assert "verdict: Wrong limit: with 50 steps its samples are not finite." in capsys.readouterr().out
     rows = (folder / "empty/budgets.csv").read_text().splitlines()
     assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])
     assert run("--policy", "mine:ode", "--out", "ode") == 0
