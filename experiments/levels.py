@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -44,7 +44,6 @@ Examples:
 Exit status: 0 if nothing is wrong, 1 if something is or two ladders differ, 2 for invalid arguments."""
 NUMBER = r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 UNITS = {"sigma": 1, "t": 1, "time": 1000}  # of a list: sigma, or t from `UNITS` to 0
-LARGEST = 27.0  # log_sigma that is printed: t = 1
 Found = dict[str, "list[Levels]"]
 
 
@@ -169,14 +168,14 @@ def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
     for one, other in zip(first, second, strict=True):
         for step, (a, b) in enumerate(zip(one.log_sigmas, other.log_sigmas, strict=False), 1):
             if abs(a - b) > TOLERANCE and min(a, b) < ALMOST_PURE:
-                sigmas = f"sigma {math.exp(min(a, LARGEST)):.4g} and {math.exp(min(b, LARGEST)):.4g}"
+                sigmas = f"sigma {one.sigmas[step - 1]:.4g} and {other.sigmas[step - 1]:.4g}"
                 return f"with {one.n_steps} steps they differ first at step {step}: {sigmas}"
         if (counts := [len(one.log_sigmas), len(other.log_sigmas)])[0] != counts[1]:
             return f"with {one.n_steps} steps they take {counts[0]} and {counts[1]} evaluations"
     return ""
 
 
-def measure_shares(law: str, log_sigmas: Sequence[float]) -> list[float]:
+def measure_shares(law: str, sigmas: Sequence[float]) -> list[float]:
     """The shares of training noise above the first level, between neighbours, and below the last one."""
     import torch
 
@@ -185,7 +184,7 @@ def measure_shares(law: str, log_sigmas: Sequence[float]) -> list[float]:
     grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
     density = parse_noise(law, data_std=1.0).log_density(grid).exp()
     below = torch.cumulative_trapezoid(density, grid)
-    places = ((torch.tensor(sorted(log_sigmas, reverse=True)).clamp(-19.99, 19.99) + 20) * 1000).round().long() - 1
+    places = ((torch.tensor(sorted(sigmas, reverse=True)).log().clamp(-19.99, 19.99) + 20) * 1000).round().long() - 1
     edges = [1.0, *(below / below[-1])[places].tolist(), 0.0]
     return [above - under for above, under in pairwise(edges)]
 
@@ -194,13 +193,11 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
     """Writes the tables, run.json and the report. Returns its page. ValueError if others wrote into the folder."""
     from experiments.run import result_folder
 
-    rows, visited = list[Mapping[str, Any]](), list[Mapping[str, Any]]()
+    rows, visited = list[dict[str, Any]](), list[dict[str, Any]]()
     for name, levels in ((name, levels) for name, each in found.items() for levels in each):
         steps = {"ladder": name, "n_steps": levels.n_steps}
-        shares: Sequence[float | None] = [None] * (len(levels.log_sigmas) + 1)
-        if options.law:
-            shares = measure_shares(options.law, levels.log_sigmas)
-        sigmas = [math.exp(min(log_sigma, LARGEST)) for log_sigma in levels.log_sigmas]
+        sigmas = levels.sigmas
+        shares: list[Any] = measure_shares(options.law, sigmas) if options.law else [None] * (len(sigmas) + 1)
         rows.append(steps | {
             "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1],
             "form": " = ".join(levels.names) if levels.is_known else "", "faults": "; ".join(levels.faults),
@@ -208,13 +205,14 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
             "share_above": shares[0], "share_below": shares[-1],
         })  # fmt: skip
         visited += [
-            steps | {"step": step, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * log_sigma, "share": share}
-            for step, (sigma, log_sigma, share) in enumerate(zip(sigmas, levels.log_sigmas, shares[1:], strict=True), 1)
+            steps
+            | {"step": n, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * math.log(sigma), "share": share}
+            for n, (sigma, share) in enumerate(zip(sigmas, shares[1:], strict=True), 1)
         ]
     names = " and ".join(found)
     question = ("Which noise levels does {} visit?", "Do {} visit the same noise levels?")[len(found) - 1].format(names)
     info = {"experiment": "levels", "preset": "", "question": question, "notes": [gap] if gap else []}
-    info |= {"wall_seconds": round(time.time() - began, 1)}
+    info |= {"wall_seconds": float(f"{time.time() - began:.1f}")}
     info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
     with result_folder.lock_folder(options.out):
         result_folder.write_tables(options.out, {"ladders.csv": rows, "levels.csv": visited})

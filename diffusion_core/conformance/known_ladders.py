@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,7 +193,7 @@ def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]
         yield Hypothesis(f"flow(shift={shift:.4g}, end={once:.4g})", levels, fault)
 
 
-def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str, Array]]:
+def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str, NDArray[Any]]]:
     """Falling times of a table, k of them: name, what follows the betas, times."""
     for m in dict.fromkeys((k, n_steps, k + 1, n_steps + 1)):
         if k <= m <= n_table:
@@ -265,13 +266,13 @@ def _ladders_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypoth
 
 def _ladders_with_own_ends(log_sigmas: Array) -> Iterator[Hypothesis]:
     """Ladders between the first and the last of the levels; rho is solved at the middle one."""
-    k, ends, rhos = len(log_sigmas), np.exp(np.clip(log_sigmas[[0, -1]], -FAR, FAR)).tolist(), ()
+    k, ends, rhos = len(log_sigmas), np.exp(np.clip(log_sigmas[[0, -1]], -FAR, FAR)).tolist(), list[float]()
     if k > 5 and ends[0] > ends[1]:
 
         def miss(rho: float) -> float:
             return math.log(karras(k - 1, *ends, rho=rho)[k // 2]) - log_sigmas[k // 2]
 
-        rhos = (optimize.brentq(miss, 1.001, 50),) if miss(1.001) * miss(50) < 0 else ()
+        rhos = [optimize.brentq(miss, 1.001, 50)] if miss(1.001) * miss(50) < 0 else []
     for at, (spelling, levels) in enumerate(_between(k, *ends, *rhos)):
         yield Hypothesis(spelling, levels, free=2 + (at == 4 + len(RHOS)), own_ends=True)
 

@@ -46,6 +46,11 @@ class Levels:
         return self.error < TOLERANCE
 
     @property
+    def sigmas(self) -> list[float]:
+        """Of each evaluation; pure noise has a large one."""
+        return np.exp(np.minimum(self.log_sigmas, 27)).tolist()  # type: ignore[no-any-return]
+
+    @property
     def right(self) -> bool:
         return self.is_known and not self.faults
 
