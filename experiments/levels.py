@@ -205,15 +205,15 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
             "share_above": shares[0], "share_below": shares[-1],
         })  # fmt: skip
         visited += [
-            steps
-            | {"step": n, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * math.log(sigma), "share": share}
-            for n, (sigma, share) in enumerate(zip(sigmas, shares[1:], strict=True), 1)
+            steps | {"step": n, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * log, "share": share}
+            for n, (sigma, log, share) in enumerate(zip(sigmas, levels.log_sigmas, shares[1:], strict=True), 1)
         ]
     names = " and ".join(found)
     question = ("Which noise levels does {} visit?", "Do {} visit the same noise levels?")[len(found) - 1].format(names)
-    info = {"experiment": "levels", "preset": "", "question": question, "notes": [gap] if gap else []}
-    info |= {"wall_seconds": float(f"{time.time() - began:.1f}")}
-    info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    info = {
+        "experiment": "levels", "preset": "", "question": question, "notes": [gap] if gap else [],
+        "wall_seconds": round(time.time() - began, 1), "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
     with result_folder.lock_folder(options.out):
         result_folder.write_tables(options.out, {"ladders.csv": rows, "levels.csv": visited})
         return result_folder.write(options.out, info)

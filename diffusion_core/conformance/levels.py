@@ -48,7 +48,7 @@ class Levels:
     @property
     def sigmas(self) -> list[float]:
         """Of each evaluation; pure noise has a large one."""
-        return np.exp(np.minimum(self.log_sigmas, 27)).tolist()  # type: ignore[no-any-return]
+        return np.exp(np.minimum(self.log_sigmas, 27)).tolist()
 
     @property
     def right(self) -> bool:
