@@ -53,8 +53,10 @@ def test_what_is_imported_exists(line: str) -> None:
     exec(line, {})
 
 
-PARSED: dict[str, type] = {"check": check.Check, "check-sampler": check_sampler.CheckSampler, "score": Score,
-                           "levels": levels.LevelsOptions, "machine": machine.MachineOptions, "store": store.StoreOptions}  # fmt: skip
+PARSED: dict[str, type] = {
+    "check": check.Check, "check-sampler": check_sampler.CheckSampler, "levels": levels.LevelsOptions, "score": Score,
+    "machine": machine.MachineOptions, "store": store.StoreOptions,
+}  # fmt: skip
 
 
 def test_every_command_is_known(tmp_path: Path) -> None:
