@@ -17,8 +17,7 @@ from reports.formats import short
 from reports.page import Figure, Plot
 from reports.schema import BETTER, WORSE
 
-POINTS = 72  # of an inch
-WIDTH, ROW = 252 / POINTS, 8.5 / POINTS  # inches; of a line of text
+WIDTH, ROW = 252 / 72, 8.5 / 72  # inches; of a line of text
 LETTERS = 30  # of a line of a label
 COLORS = {BETTER: "#0a62a6", WORSE: "#b04800"}
 GREY = "#7d7a72"
@@ -55,7 +54,7 @@ def differences(figure: Figure) -> Plot:
     ax = canvas.subplots()
     for section in figure.sections:
         for title, line in [(section.title, None), *((line.label, line) for line in section.lines)]:
-            rows = wrap(title.replace("\u200b", ""), LETTERS) or [""]
+            rows = [re.sub("\u200b ?", "", row) for row in wrap(title.replace("\u200b", "\u200b "), LETTERS)] or [""]
             weight = "normal" if line else "bold"
             labels += [(at + row + 0.5, text, weight) for row, text in enumerate(rows)]  # each a text of its own
             middle = at + len(rows) / 2
@@ -63,7 +62,7 @@ def differences(figure: Figure) -> Plot:
                 color = COLORS.get(line.bar.look, GREY)
                 ax.plot([line.bar.low, line.bar.high], [middle, middle], color=color)
                 for kind, place in line.bar.marks:
-                    ax.plot(place, middle, **_mark(kind or line.bar.look, color))
+                    ax.plot(place, middle, **_mark(kind or line.bar.look, color), clip_on=False)
             at += len(rows) + 0.4
     ax.axvline(figure.zero, color="black", linewidth=0.6, zorder=0)
     ax.set_xticks([place for place, _ in figure.ticks], [text for _, text in figure.ticks])

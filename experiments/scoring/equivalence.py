@@ -18,6 +18,7 @@ from scipy import stats
 from scipy.stats import qmc
 
 from diffusion_core.data.readers import Pixels, Traits
+from diffusion_core.validation import check_range
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.duplicates import Groups
@@ -143,6 +144,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     """
     if margin is not None and not 0 < margin < 1:
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
+    check_range("crops", crops, 0)
     places = [Path(given).expanduser().resolve() for given in (before, after) if isinstance(given, str | Path)]
     if len(set(places)) < len(places):
         raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")

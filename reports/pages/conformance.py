@@ -1,5 +1,6 @@
 """The pages of `check-sampler`: are samplers, or the steps of a policy, right if their network is exact?"""
 
+import math
 import re
 from dataclasses import dataclass, replace
 from textwrap import shorten
@@ -8,7 +9,7 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, is_missing, number, plural
+from reports.formats import capital, is_missing, listed, number, plural
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.results import LoadedResult
 from reports.schema import WORSE
@@ -20,7 +21,6 @@ WRONG = (  # kinds of verdicts on samplers, the worst first
     "touches the global generator", "ignores its noise", "not reproducible", "irregular in the number of steps",
     "order lost", "unlike its reference", "undecided",
 )  # fmt: skip
-CELLS = {"right": "✓", "not checked": "–"}
 LETTERS, REASON = 46, 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
@@ -36,6 +36,7 @@ OF_STEPS = [
     ("Gradient", "log_prob must differentiate through the velocity as that density does."),
     ("ODE", "Without noise it must be the Euler step."),
     ("Last noise", "Standard deviation of the noise that the last step adds. It stays in the samples."),
+    ("Checks", "docs/policies.md explains each by its name. policy_checks.csv says what each found."),
 ]  # fmt: skip
 
 
@@ -65,17 +66,19 @@ class Measured:
         marks = tuple((kind, self.axis.place(value)) for kind, value in known if not is_missing(value))
         places = [place for _, place in marks] or [self.axis.place(1)]
         bar = Bar(WORSE if bad else "", min(places), max(places), marks)
-        label = re.sub(r"([(_=])", "\\1\u200b", short(row["sampler"]))  # where a line may break
+        label = re.sub(r"([(_])", "\\1\u200b", short(row["sampler"]))  # where a line may break
         reason = "" if is_missing(row["note"]) else shorten(row["note"], REASON, placeholder=" …")
         return Line(label, bar, number(row["limit_ratio"], digits) or "none", "", word, reason)
 
-    def figure(self, title: str, note: str, sections: list[FigureSection], single: bool = False) -> Figure:
-        """Lines on the axis of ratios. `single`: of one sampler or step, by its number of steps."""
+    def figure(self, title: str, sections: list[FigureSection], note: str = "") -> Figure:
+        """Lines on the axis of ratios. `note`: of a figure on one sampler or step, by its number of steps."""
         ticks, ends = [(self.axis.place(tick), number(tick)) for tick in self.ticks], ("too narrow", "too wide")
-        limits = [("open", f"{self.few} steps"), ("grey", f"{self.many} steps"), ("diamond", "the limit")]
+        marks = [("open", f"{self.few} steps"), ("grey", f"{self.many} steps"), ("diamond", "limit (orange: wrong)")]
+        legend = [("speck", "lowest and highest direction")] if note else marks
+        usual = f"Open: {self.few} steps. Grey: {self.many} steps. Diamond and number: the limit. At the edge: beyond."
         return Figure(
-            title, f"{NOTE}{note}", sections, self.axis.place(1), ends, ticks, long=True, label=NOTE,
-            legend=[("speck", "lowest and highest direction")] if single else limits,
+            title, f"{NOTE}{note or f', where it is farthest from 1. {usual}'}", sections, self.axis.place(1), ends,
+            ticks, long=True, label=NOTE.replace(" ÷", "\n÷"), legend=legend,
         )  # fmt: skip
 
 
@@ -106,18 +109,17 @@ def _of_samplers(result: LoadedResult) -> Measured:
     wide = result.budgets[(result.budgets["data_std"] > WIDE) & result.budgets["ratio"].notna()]
     groups = wide.groupby(["sampler", "n_steps"], sort=False)["ratio"]
     ratios = {(name, int(n)): (low, high) for (name, n), low, high in groups.agg(["min", "max"]).itertuples()}
-    ticks = (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6)
-    return Measured("sampler", result.verdicts, ratios, Axis((0.35, 1.65)), ticks, 28, 400)
+    return Measured("sampler", result.verdicts, ratios, Axis((0.35, 1.65)), (0.4, 0.6, 0.8, 1, 1.2, 1.4, 1.6), 28, 400)
 
 
 def _of_policies(result: LoadedResult) -> Measured:
     columns = result.policy_steps[["sampler", "n_steps", "ratio_low", "ratio_high"]]
     ratios = {(name, int(n)): (low, high) for name, n, low, high in columns.itertuples(index=False)}
-    counts, ticks = sorted({n for _, n in ratios}) or [0], (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
+    counts, ticks = sorted({n for _, n in ratios}) or (10, 50), (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
     known = Measured("step", result.policies, ratios, Axis((0.45, 1.15)), ticks, counts[0], counts[-1])
-    off = pd.Series([abs(known.worst(name, known.few) - 1) for name in result.policies["sampler"]])
-    rows = result.policies.assign(off=off.to_numpy()).sort_values("off", kind="stable", na_position="last")
-    return replace(known, rows=rows)
+    rows = result.policies.assign(off=[abs(known.worst(name, known.few) - 1) for name in result.policies["sampler"]])
+    place = rows["off"].fillna(math.inf) * (2 * (rows["kind"] == "right") - 1)  # wrong ones first, the worst at the top
+    return replace(known, rows=rows.loc[place.sort_values(kind="stable").index])
 
 
 def _part(label: str, value: str, count: int, rows: pd.DataFrame, notes: list[str]) -> KeyFigure:
@@ -129,7 +131,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     """Several samplers: a line for each that is not right, and a strip of dots per library for the right ones."""
     rows = known.rows
     right, off = rows["kind"] == "right", (rows["limit_ratio"] - 1).abs()
-    wrong = rows.assign(off=off)[~right]
+    wrong = rows.assign(off=off)[~right].sort_values("off", ascending=False, kind="stable")
     far = int((wrong["off"] > 0.05).sum())
     errors = {name: 100 * abs(known.worst(name, known.few) - 1) for name in rows.loc[right, "sampler"]}
     errors = {name: error for name, error in errors.items() if not is_missing(error)}
@@ -149,20 +151,15 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
         key_figures.append(KeyFigure(f"Right ones, with {known.few} steps", f"{median} %", [note]))
     sections = []
     for kind in WRONG:
-        some_rows = wrong[wrong["kind"] == kind].sort_values("off", ascending=False, kind="stable")
-        lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in some_rows.iterrows()]
+        of_kind = wrong[wrong["kind"] == kind]
+        lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in of_kind.iterrows()]
         sections += [FigureSection(capital(kind), str(len(lines)), lines)] if lines else []
-    if len(faulty := rows[right & (rows["level_faults"] != "")]):
-        lines = [
-            known.line(row.replace(row["note"], row["level_faults"]), False, 2, _word(row))
-            for _, row in faulty.iterrows()
-        ]
+    if len(faulty := rows[right & (rows["level_faults"] != "")].assign(note=rows["level_faults"])):
+        lines = [known.line(row, False, 2, _word(row)) for _, row in faulty.iterrows()]
         sections.append(FigureSection("Right in the limit, with a fault in its noise levels", str(len(lines)), lines))
-    note = f". Open: {known.few} steps. Grey: {known.many} steps. Diamond and number: the limit. At the edge: beyond."
-    figures = [known.figure("The samplers that are not right", note, sections)] if sections else []
+    figures = [known.figure("The samplers that are not right", sections)] if sections else []
     figures += [_right(known, errors)] if errors else []
-    answer = f"{right.sum()} of {len(rows)} do.", rest
-    return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, noun="sampler")
+    return Page(Source(), "", f"{right.sum()} of {len(rows)} do.", rest, key_figures=key_figures, figures=figures)
 
 
 def _word(row: pd.Series) -> str:
@@ -198,19 +195,15 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         bar = Bar("", low, high, (("speck", low), ("speck", high)))
         lines.append(Line(plural(float(n_steps), "step"), bar, known.span(name, n_steps)))
     sections, note = [FigureSection("By number of steps", "", lines)], ", lowest and highest of four directions."
-    figures = [known.figure("The way to the limit", note, sections, single=True)] if lines else []
+    figures = [known.figure("The way to the limit", sections, note)] if lines else []
     if known.noun == "sampler":
         declared = [] if is_missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
-        order = number(row["order"], 1) or "not measured"
-        key_figures.append(KeyFigure("Order of convergence", order, declared))
-        if row["levels"] or row["level_faults"]:
+        key_figures.append(KeyFigure("Order of convergence", number(row["order"], 1) or "not measured", declared))
+        if not is_missing(row["evaluations"]):
             ladder = row["levels"] or "no known ladder"
             key_figures.append(KeyFigure("Evaluations with 28 steps", number(row["evaluations"], 0), [ladder]))
-        answer, faults = (
-            ("", capital(row["sentence"])),
-            [f"With 28 steps {row['level_faults']}."] if row["level_faults"] else [],
-        )
-        return Page(Source(), "", *answer, warnings=faults, key_figures=key_figures, figures=figures, noun="sampler")
+        faults, verdict = [f"With 28 steps: {row['level_faults']}."] * bool(row["level_faults"]), capital(row["sentence"])
+        return Page(Source(), "", "", verdict, warnings=faults, key_figures=key_figures, figures=figures)
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
@@ -230,36 +223,35 @@ def _one(result: LoadedResult, known: Measured) -> Page:
 
 
 def _steps(result: LoadedResult, known: Measured) -> Page:
-    """Several steps: the law of each, and every check."""
-    policies, few, many = known.rows, known.few, known.many
-    wrong = policies[policies["kind"] != "right"]
-    limits = int((wrong["kind"] == "wrong limit").sum())
+    """Several steps: the law of each, the wrong ones first, and the checks that all pass."""
+    rows, checks, few = known.rows, result.policy_checks, known.few
+    wrong = rows[rows["kind"] != "right"]
+    limits, others = (int((wrong["kind"].eq("wrong limit") == limit).sum()) for limit in (True, False))
     parts = [f"The samples of {limits} do not tend to the data."] if limits else []
-    others = len(wrong) - limits
     parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
-    if not others and not policies["factor"].isna().any():
+    if not others and not rows["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
-    key_figures = [_part("Not right", f"{len(wrong)} of {len(policies)}", len(wrong), policies, [])]
-    figures, tables = list[Figure](), list[Table]()
+    key_figures = [_part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, [])]
     if known.ratios:
-        off = 100 * policies["off"].dropna()
+        off = 100 * rows["off"].dropna()
         note = f"median error of the standard deviation; {off.min():.0f} to {off.max():.0f} %"
         key_figures.append(KeyFigure(f"With {few} steps", f"{off.median():.0f} %", [note]))
-        words = policies["kind"].replace("right", "")
-        lines = [known.line(row, bool(words[at]), 3, words[at]) for at, row in policies.iterrows()]
-        lines = [line for line in lines if line.bar.marks]
-        marks = f"Open: {few} steps. Grey: {many}. Diamond and number: the limit."
-        note = f", exactly, where it is farthest from 1. {marks}"
-        figures.append(known.figure("The law of the samples", note, [FigureSection("Closest first", "", lines)]))
-        tables.append(_laws(result, known))
-    outcomes = result.policy_checks.pivot(index="sampler", columns="check", values="verdict")
-    checks = [*dict.fromkeys(result.policy_checks["check"])]
-    heads = [Column(check, "mid", f"{check} ") for check in checks]
-    found = [Row(short(name), [*outcomes.loc[name, checks].replace(CELLS)]) for name in policies["sampler"]]
-    tables.append(Table("Every check", heads, found))
-    answer = f"{len(policies) - len(wrong)} of {len(policies)} are.", " ".join(parts)
-    note = "What each check says is in policy_checks.csv."
-    return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, tables=tables, noun="step", note=note)
+    sentences = checks.query("verdict == 'wrong' and check != 'law'").groupby("sampler")["sentence"].first()
+    reasons = [sentences.get(row["sampler"], row["note"]) for _, row in rows.iterrows()]
+    kinds = rows["kind"].replace("right", "")
+    lines = [known.line(row, bool(kinds[at]), 3, kinds[at]) for at, row in rows.assign(note=reasons).iterrows()]
+    halves = {"Not right": lines[: len(wrong)], "Right, closest first": lines[len(wrong) :]}
+    sections = [FigureSection(title, str(len(some)), some) for title, some in halves.items() if some]
+    outcomes = checks.groupby("check", sort=False)["verdict"].agg(set)
+    passed = [check for check, verdicts in outcomes.items() if not verdicts & {"wrong", "not checked"}]
+    skipped = checks.loc[checks["verdict"] == "not checked", "check"].value_counts(sort=False)
+    also = [f"All {len(rows)} pass {listed(passed)}"] if passed else []
+    also += [f"{check} was not checked for {n}" for check, n in skipped.items()]
+    return Page(
+        Source(), "", f"{len(rows) - len(wrong)} of {len(rows)} are.", " ".join(parts), key_figures=key_figures,
+        also=f"{'; '.join(also)}." * bool(also), figures=[known.figure("The samples of each step", sections)],
+        tables=[_laws(result, known)] if known.ratios else [], noun="step", order="",
+    )  # fmt: skip
 
 
 def _laws(result: LoadedResult, known: Measured) -> Table:

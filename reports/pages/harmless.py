@@ -6,14 +6,15 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, difference, is_missing, metric_name, number, plural, scale_metric
-from reports.page import Axis, Bar, Column, KeyFigure, Page, Row, SampleGrid, Table
+from reports.formats import capital, difference, is_missing, listed, metric_name, number, plural, scale_metric
+from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
 
 LOOKS = {HARMLESS: BETTER, HARMFUL: WORSE}
 ROW = 4  # pairs of a strip
-WRONG = {(HARMFUL, "same law"), (HARMLESS, "harmed")}  # verdict, and what a change is by construction
+HARMED, SAME, SLIGHT = "harmed", "same law", "slight"  # what a change is by construction, in alphabetical order
+WRONG = {(HARMFUL, SAME), (HARMLESS, HARMED)}  # verdict, and truth
 TERMS = [
     (
         "As far as replacing", "How far the images after are from those before, as the share of images that can move "
@@ -109,36 +110,39 @@ def _distances_table(distances: pd.DataFrame) -> Table:
 
 def _gates_page(result: LoadedResult, rows: pd.DataFrame) -> Page:
     """Several changes whose harm is known by construction, by several gates; the first is that of `score`."""
-    gates, n = list(dict.fromkeys(rows["check"])), number(result.info["harmless"]["n"], 0)
-    names, (own, *others) = {gate: "score --margin" if gate == "share" else gate for gate in gates}, gates
-    truths = rows.drop_duplicates("a").set_index("a")["truth"]
-    by_gate = rows.set_index(["a", "check"])
-    verdicts = by_gate["verdict"]
-    wrong = {gate: [a for a, truth in truths.items() if (verdicts[a, gate], truth) in WRONG] for gate in gates}
-    possible = int(truths.isin([truth for _, truth in WRONG]).sum())  # slight changes are no error either way
+    rows, n = rows.replace({"check": {"share": "score --margin"}}), number(result.info["harmless"]["n"], 0)
+    gates = ours, *others = list(dict.fromkeys(rows["check"]))
+    truths = rows.drop_duplicates("a").set_index("a")["truth"].sort_values(kind="stable")
+    known = [a for a, truth in truths.items() if truth != SLIGHT]  # slight changes are no error either way
+    by_gate, axis = rows.set_index(["a", "check"]), Axis((-0.5, len(known) - 0.5))
+    verdicts, border = by_gate["verdict"], axis.place((truths == HARMED).sum() - 0.5)
+    wrong = {gate: [a for a in known if (verdicts[a, gate], truths[a]) in WRONG] for gate in gates}
     rest = ", ".join(f"{gate} on {len(wrong[gate])}" for gate in others)
-    rest += f": on these {len(truths)} changes, for which the checks of {names[own]} were made."
-    errors = {gate: "; ".join(wrong[gate]) or "no error" for gate in gates}
-    key_figures = [KeyFigure(names[gate], f"{len(wrong[gate])} of {possible}", [errors[gate]]) for gate in gates]
-    cells = []
+    rest += f": on these {len(truths)} changes, for which the checks of {ours} were made."
+    lines, cells = [], []
+    for gate, errors in wrong.items():
+        marks = tuple(("" if a in errors else "open", axis.place(at)) for at, a in enumerate(known))
+        bar, count = Bar(WORSE, border, border, marks), f"{len(errors)} of {len(known)}"
+        lines.append(Line(gate, bar, count, note="; ".join(errors) or "no error"))
+    figure = Figure(
+        "Where each gate errs", f"A dot per change, in this order: {listed(known)}. Filled: the gate errs.",
+        [FigureSection("Gate", "and its errors", lines)], border, (HARMED, SAME), long=True,
+        label=f"before the line: {HARMED}; behind it: {SAME}", legend=[("open", "correct"), (WORSE, "the gate errs")],
+    )  # fmt: skip
     for change, truth in truths.items():
-        row = by_gate.loc[(change, own)]
-        interval = f"{percent(row['value'])} ({percent(row['low'])} to {percent(row['high'])})"
-        marks = [percent(row["limit"]), row["verdict"], row["decided_by"]]
-        for row in (by_gate.loc[(change, gate)] for gate in others):
-            marks.append(f"{number(row['value'], 2)} {'passes' if row['verdict'] == HARMLESS else 'fails'}")
-        cells.append(Row(change, [truth, interval, *marks]))
+        own, *theirs = (by_gate.loc[(change, gate)] for gate in gates)
+        interval = f"{percent(own['value'])} ({percent(own['low'])} to {percent(own['high'])})"
+        results = [f"{number(row['value'], 2)} {'passes' if row['verdict'] == HARMLESS else 'fails'}" for row in theirs]
+        cells.append(Row(change, [truth, interval, percent(own["limit"]), own["verdict"], own["decided_by"], *results]))
     columns = [
         Column("Truth"), Column("As far as replacing", "verdicts"), Column("Limit", "n", "limit "),
         Column("Verdict", "verdicts"), Column("Decided by", "verdicts", "decided by "),
-        *(Column(gate, before=f"{gate} ") for gate in others),
+        *(Column(f"{gate}, limit {by_gate['limit'][known[0], gate]:g}", before=f"{gate} ") for gate in others),
     ]  # fmt: skip
-    limits = rows.drop_duplicates("check").set_index("check")["limit"]
-    stated = ", ".join(f"{gate} {number(limits[gate], 2)}" for gate in others)
     return Page(
         settings.describe_source(result, f"{n} images before and after"), result.info["question"],
-        f"{names[own]} errs on {len(wrong[own])} of {possible}.", rest, key_figures=key_figures,
+        f"{ours} errs on {lines[0].value}.", rest, figures=[figure],
         tables=[Table(f"{len(cells)} changes of {rows['b'].iloc[0]}", columns, cells)], noun="change", order="",
-        note=f"An error: same law refused, or harm passed. Slight changes are none. Limits: {stated}.",
+        note="An error: same law refused, or harm passed. Slight changes are none.",
         details=[*TERMS, *describe_origin(result.info)],
     )  # fmt: skip

@@ -134,9 +134,8 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mine = {"name": "mine:right", "group": "Mine", "note": "Euler"}
-    write_list(
-        folder, "sampler", mine, {"name": "mine:right(size=0.9)", "group": "Mine", "link": "https://example.org"}
-    )
+    small = {"name": "mine:right(size=0.9)", "group": "Mine", "link": "https://example.org"}
+    write_list(folder, "sampler", mine, small)
     assert run("list.toml", "--out", "many", *FEW) == 1
     out = capsys.readouterr().out
     assert "verdict: 1 of 2 do. 1 do not.\n" in out and "right(size=0.9): wrong limit: with more steps" in out
@@ -161,7 +160,8 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
         "verdict: 1 of 3 are." in out and out.startswith("mine:step: right: ") and "It lacks sqrt(t - t_next)." in out
     )
     assert "mine:step, step(forgotten=0.5): replay: " in out
-    assert read_page(folder / "many").lead == "1 of 3 are."
+    page = read_page(folder / "many")
+    assert page.lead == "1 of 3 are." and page.figures[0].lines[1].note.startswith(("log_prob: ", "replay: "))
 
 
 @pytest.mark.parametrize(

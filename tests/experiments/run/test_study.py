@@ -61,6 +61,9 @@ class Grouped(Mine):
         if self.besides == "repeats":
             yield Setting("eta 1", Ladder(n_steps=2), Euler(1.0), section="two")
 
+    def extra_tables(self, results: Any) -> Any:
+        return {"table.csv": []} if self.besides == "a table" else {}
+
 
 @dataclass(frozen=True)
 class Crossed(Mine):
@@ -213,6 +216,8 @@ def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, se
 def test_what_a_study_adds_must_be_new(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"settings.*: 'eta 1' of 'two' more than once"):
         asked(tmp_path, grouped("repeats"))
+    with pytest.raises(TypeError, match="multiple values for keyword argument"):
+        asked(tmp_path, grouped("a table"))
 
 
 @pytest.mark.slow
