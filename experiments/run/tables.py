@@ -144,7 +144,7 @@ def tabulate(results: RunResults, comparisons: Sequence[Comparison], extra: Tabl
     }
     if any(isinstance(one, BestSet) for one in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, judge))
-    return {**tables, **extra}
+    return dict(**tables, **extra)  # a TypeError if a table of the study has the name of one of these
 
 
 def _pictures(files: Mapping[Run, RunFiles]) -> Iterator[tuple[str, Image.Image]]:
