@@ -13,6 +13,7 @@ from experiments.run.study import Study
 
 STUDY = Study()
 STD = STUDY.data_std
+EDITED = {"budget": 8, "ladder": "linear", "n_steps": 1, "sigma_max": 9.0, "sigma_min": 1.0, "sigmas": [8.0, 1.0]}
 
 
 VP, KARRAS = Ladder("vp", 8, options=(("data_std", STD),)), Ladder("karras", 8, 20.0, 0.05, (("rho", 5.2),))
@@ -25,6 +26,12 @@ ENTRIES = [
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
+<<<<<<< HEAD
+=======
+    vp, karras = Ladder("vp", 8, options=(("data_std", STD),)), Ladder("karras", 8, 20.0, 0.05, (("rho", 5.2),))
+    levels = ((8, vp), (17, karras))
+    entries = [vars(one) | {"budget": n, "ladder": one.name, "sigmas": one.sigmas()} for n, one in levels]
+>>>>>>> w-review
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"format": 1, "network": "small", "data": "mnist5k", "settings": ENTRIES}))
     return path
@@ -42,13 +49,15 @@ def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
         ({"format": 2}, 8, "it must be a settings.json that tune wrote"),
         ({"network": "python:m:eps"}, 8, "its network is 'python:m:eps', but this run samples from"),
         ({"data": "folder:x@0123456789ab"}, 8, "its data are 'folder:x@0123456789ab', but this run"),
+<<<<<<< HEAD
         ({"settings": [ENTRIES[0] | {"sigmas": [20.0] * 9}]}, 8, "its sigmas are not the levels of its ladder"),
+=======
+        ({"settings": [EDITED]}, 8, "its sigmas are not the levels of its ladder, linear; were they changed?"),
+>>>>>>> w-review
         ({}, 12, "no setting for n_steps=12; it has settings for [8, 17] evaluations"),
     ],
 )
-def test_a_file_of_something_else_or_without_the_budget_is_refused(
-    settings: Path, change: dict[str, Any], budget: int, message: str
-) -> None:
+def test_other_settings_are_refused(settings: Path, change: dict[str, Any], budget: int, message: str) -> None:
     settings.write_text(json.dumps(json.loads(settings.read_text()) | change))
     with pytest.raises(ValueError, match=re.escape(message)):
         ladder_from(settings, budget, STUDY)
