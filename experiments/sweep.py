@@ -119,7 +119,7 @@ def read_study(path: Path) -> type[Study]:
         raise ValueError(f"{what}: {min(common)} is an option of all experiments; give the field another name")
     if unknown := study.presets.keys() - Study.presets.keys():
         raise ValueError(f"{what}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
-    if old := [old for old in RENAMED if old in vars(study)]:
+    if old := [old for old in RENAMED if old in vars(study) and old not in study.__annotations__]:
         raise ValueError(f"{what}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
     study.presets = {**Study.presets, **study.presets}
     for values in study.presets.values():

@@ -1,6 +1,5 @@
 """The settings that `tune` writes: settings.json, read back."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +29,7 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
     rows = {row["budget"]: row for row in content["settings"]}
     budget = max(rows) if budget is None else budget
     if budget not in rows:
-        raise ValueError(
-            f"{name}: it has no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations"
-        )
+        raise ValueError(f"{name}: no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
     network = external.describe(study.network, study.label) if ":" in study.network else study.network
     if content["network"] != network:
         raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
@@ -40,6 +37,6 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
         raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")
     row = rows[budget]
     ladder, _ = read_ladder(row["ladder"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
-    if not all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(ladder.sigmas(), row["sigmas"], strict=True)):
+    if [f"{level:.5g}" for level in ladder.sigmas()] != [f"{level:.5g}" for level in row["sigmas"]]:
         raise ValueError(f"{name}: its sigmas are not the levels of its ladder, {row['ladder']}; were they changed?")
     return replace(ladder, n_steps=budget)

@@ -284,7 +284,7 @@ def _share(sets: EquivalenceInputs) -> Rows:
 
 def _crops(sets: EquivalenceInputs) -> Rows:
     """The same of crops in full resolution."""
-    if (crops := sets.crops) > 0:
+    if crops := sets.crops:
         chosen = [(order[:, None] * crops + np.arange(crops)).ravel() for order in sets.pairing.chosen]
         parts = compare.measure_sets(
             [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store

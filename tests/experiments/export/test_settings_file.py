@@ -13,20 +13,16 @@ from experiments.run.study import Study
 
 STUDY = Study()
 STD = STUDY.data_std
-
-
-VP, KARRAS = Ladder("vp", 8, options=(("data_std", STD),)), Ladder("karras", 8, 20.0, 0.05, (("rho", 5.2),))
-ENTRIES = [
-    {"budget": budget, "ladder": one.name, "n_steps": 8, "sigma_max": one.sigma_max, "sigma_min": one.sigma_min}
-    | {"sigmas": one.sigmas()}
-    for budget, one in ((8, VP), (17, KARRAS))
-]
+EDITED = {"budget": 8, "ladder": "linear", "n_steps": 1, "sigma_max": 9.0, "sigma_min": 1.0, "sigmas": [8.0, 1.0]}
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
+    vp, karras = Ladder("vp", 8, options=(("data_std", STD),)), Ladder("karras", 8, 20.0, 0.05, (("rho", 5.2),))
+    levels = ((8, vp), (17, karras))
+    entries = [vars(one) | {"budget": n, "ladder": one.name, "sigmas": one.sigmas()} for n, one in levels]
     path = tmp_path / "settings.json"
-    path.write_text(json.dumps({"format": 1, "network": "small", "data": "mnist5k", "settings": ENTRIES}))
+    path.write_text(json.dumps({"format": 1, "network": "small", "data": "mnist5k", "settings": entries}))
     return path
 
 
@@ -42,13 +38,11 @@ def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
         ({"format": 2}, 8, "it must be a settings.json that tune wrote"),
         ({"network": "python:m:eps"}, 8, "its network is 'python:m:eps', but this run samples from"),
         ({"data": "folder:x@0123456789ab"}, 8, "its data are 'folder:x@0123456789ab', but this run"),
-        ({"settings": [ENTRIES[0] | {"sigmas": [20.0] * 9}]}, 8, "its sigmas are not the levels of its ladder"),
+        ({"settings": [EDITED]}, 8, "its sigmas are not the levels of its ladder, linear; were they changed?"),
         ({}, 12, "no setting for n_steps=12; it has settings for [8, 17] evaluations"),
     ],
 )
-def test_a_file_of_something_else_or_without_the_budget_is_refused(
-    settings: Path, change: dict[str, Any], budget: int, message: str
-) -> None:
+def test_other_settings_are_refused(settings: Path, change: dict[str, Any], budget: int, message: str) -> None:
     settings.write_text(json.dumps(json.loads(settings.read_text()) | change))
     with pytest.raises(ValueError, match=re.escape(message)):
         ladder_from(settings, budget, STUDY)
