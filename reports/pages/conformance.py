@@ -202,7 +202,10 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         if not is_missing(row["evaluations"]):
             ladder = row["levels"] or "no known ladder"
             key_figures.append(KeyFigure("Evaluations with 28 steps", number(row["evaluations"], 0), [ladder]))
-        faults, verdict = [f"With 28 steps: {row['level_faults']}."] * bool(row["level_faults"]), capital(row["sentence"])
+        faults, verdict = (
+            [f"With 28 steps: {row['level_faults']}."] * bool(row["level_faults"]),
+            capital(row["sentence"]),
+        )
         return Page(Source(), "", "", verdict, warnings=faults, key_figures=key_figures, figures=figures)
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
