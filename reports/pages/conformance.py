@@ -154,7 +154,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
         of_kind = wrong[wrong["kind"] == kind]
         lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in of_kind.iterrows()]
         sections += [FigureSection(capital(kind), str(len(lines)), lines)] if lines else []
-    if len(faulty := rows[right & (rows["level_faults"] != "")].assign(note=rows["level_faults"])):
+    if len(faulty := rows.assign(note=rows["level_faults"])[right & (rows["level_faults"] != "")]):
         lines = [known.line(row, False, 2, _word(row)) for _, row in faulty.iterrows()]
         sections.append(FigureSection("Right in the limit, with a fault in its noise levels", str(len(lines)), lines))
     figures = [known.figure("The samplers that are not right", sections)] if sections else []
@@ -202,11 +202,10 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         if not is_missing(row["evaluations"]):
             ladder = row["levels"] or "no known ladder"
             key_figures.append(KeyFigure("Evaluations with 28 steps", number(row["evaluations"], 0), [ladder]))
-        faults, verdict = (
-            [f"With 28 steps: {row['level_faults']}."] * bool(row["level_faults"]),
-            capital(row["sentence"]),
+        faults = [f"With 28 steps: {row['level_faults']}."] * bool(row["level_faults"])
+        return Page(
+            Source(), "", "", capital(row["sentence"]), warnings=faults, key_figures=key_figures, figures=figures
         )
-        return Page(Source(), "", "", verdict, warnings=faults, key_figures=key_figures, figures=figures)
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
