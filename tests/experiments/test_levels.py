@@ -23,7 +23,7 @@ def sampler(denoiser, n_steps, noise):
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    Path("mine.py").write_text(OWN)
+    Path("own_levels.py").write_text(OWN)
     Path("log.txt").write_text(
         "step 0 tensor([1.0000, 0.9545, 0.9000, 0.8333, 0.7500, 0.6429, 0.5, 0.3, 0.], device='cuda:0')"
     )
@@ -38,10 +38,10 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, li
 
 
 def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    status, lines, found = answer(capsys, "mine:sampler", "--steps", "8", "28", "--out", "out")
+    status, lines, found = answer(capsys, "own_levels:sampler", "--steps", "8", "28", "--out", "out")
     assert status == 0
     assert lines[0] == "verdict: flow(shift=3, end=1/n)."
-    assert found == {"levels": {"mine:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
+    assert found == {"levels": {"own_levels:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
                      "right": True, "out": "out"}  # fmt: skip
     rows, visited = pd.read_csv("out/ladders.csv"), pd.read_csv("out/levels.csv")
     assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
@@ -59,9 +59,9 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
         (["log.txt", "--steps", "9"], 1, "Something is wrong. With 9 steps: one step too few."),
         (["log.txt", "--reading", "sigma"], 1, "no known ladder; nearest: "),
         (["pairs.json"], 0, "verdict: flow(shift=3, end=1/n)."),
-        (["flow(shift=3)", "mine:sampler"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)."),
+        (["flow(shift=3)", "own_levels:sampler"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)."),
         (
-            ["flow(shift=4)", "mine:sampler"],
+            ["flow(shift=4)", "own_levels:sampler"],
             1,
             "verdict: No. With 4 steps they differ first at step 2: sigma 12 and 9.",
         ),
@@ -91,13 +91,13 @@ def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixtur
     [
         (["a", "b", "c"], "ladders: name one, or two to compare"),
         (["absent.txt"], "absent.txt: it cannot be read"),
-        (["mine.py"], "mine.py: it lists"),
+        (["own_levels.py"], "own_levels.py: it lists"),
         (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),
-        (["mine:absent"], "absent"),
+        (["own_levels:absent"], "absent"),
         (["nothing"], "nothing"),
     ],
 )
 def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
-    Path("mine.py").write_text("x = 'no list'")
+    Path("own_levels.py").write_text("x = 'no list'")
     with pytest.raises(ValueError, match=words):
         levels.command(arguments, "levels")
