@@ -19,8 +19,8 @@ STD = STUDY.data_std
 def settings(tmp_path: Path) -> Path:
     vp, karras = Ladder("vp", 8, options=(("data_std", STD),)), Ladder("karras", 8, 20.0, 0.05, (("rho", 5.2),))
     entries = [
-        {"budget": budget, "ladder": one.name, "n_steps": 8, "sigma_max": one.sigma_max, "sigma_min": one.sigma_min}
-        for budget, one in ((8, vp), (17, karras))
+        {"budget": budget, "ladder": own.name, "n_steps": 8, "sigma_max": own.sigma_max, "sigma_min": own.sigma_min}
+        for budget, own in ((8, vp), (17, karras))
     ]
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"format": 1, "network": "small", "data": "mnist5k", "settings": entries}))
