@@ -19,7 +19,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments import check, check_sampler, machine, store
 from experiments.cli import STUDIES, parse
 from experiments.run.networks import RECIPES
-from experiments.scoring.command import Score
+from experiments.scoring.command import ScoreOptions
 
 ROOT = Path(__file__).parents[1]
 PATHS = (ROOT / "README.md", ROOT / "AGENTS.md", *sorted(ROOT.glob("docs/*.md")))
@@ -53,8 +53,8 @@ def test_what_is_imported_exists(line: str) -> None:
     exec(line, {})
 
 
-PARSED: dict[str, type] = {"check": check.Check, "check-sampler": check_sampler.CheckSampler, "score": Score,
-                           "machine": machine.MachineOptions, "store": store.StoreOptions}  # fmt: skip
+PARSED: dict[str, type] = {"check": check.CheckOptions, "check-sampler": check_sampler.CheckSamplerOptions, "score":
+                           ScoreOptions, "machine": machine.MachineOptions, "store": store.StoreOptions}  # fmt: skip
 
 
 def test_every_command_is_known(tmp_path: Path) -> None:
