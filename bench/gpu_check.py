@@ -25,7 +25,7 @@ LADDER = geometric(66)
 
 
 @torch.no_grad()
-def drawn(
+def draw(
     device: str, n: int = 100, batch_size: int | None = None, precision: str = "fp32", compiled: bool = False
 ) -> Tensor:
     model = Compiled(network(device), n) if compiled else network(device)
@@ -41,7 +41,7 @@ def without_noise(device: str) -> Tensor:
     return x
 
 
-def trained(device: str) -> Tensor:
+def train_weights(device: str) -> Tensor:
     model = network(device).train()
     images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
     for _ in train(model, images, LogNormal(), n_images=320, batch_size=64, precision="bf16"):
@@ -53,10 +53,10 @@ COMPILED = "compiled against eager, bf16, same noise"
 CHECKS: dict[str, tuple[float, Callable[[str], tuple[Tensor, Tensor]]]] = {  # limit of the mean difference, both ways
     # TF32 keeps ten bits
     "card against CPU, fp32, eta 0": (1e-3, lambda on: (without_noise("cpu"), without_noise(on))),
-    "batches of 100 against batches of 7": (1e-3, lambda on: (drawn(on, batch_size=100), drawn(on, batch_size=7))),
-    "bf16 against fp32, same noise": (0.02, lambda on: (drawn(on), drawn(on, precision="bf16"))),
-    "training twice from one seed, bf16": (0.0, lambda on: (trained(on), trained(on))),
-    COMPILED: (0.02, lambda on: (drawn(on, 64, None, "bf16"), drawn(on, 64, None, "bf16", compiled=True))),
+    "batches of 100 against batches of 7": (1e-3, lambda on: (draw(on, batch_size=100), draw(on, batch_size=7))),
+    "bf16 against fp32, same noise": (0.02, lambda on: (draw(on), draw(on, precision="bf16"))),
+    "training twice from one seed, bf16": (0.0, lambda on: (train_weights(on), train_weights(on))),
+    COMPILED: (0.02, lambda on: (draw(on, 64, None, "bf16"), draw(on, 64, None, "bf16", compiled=True))),
 }
 
 

@@ -62,7 +62,7 @@ def main(out: Path, n: int) -> None:
         "other seeds": (SAME, lambda: others),
         "network in bf16": (SAME, lambda: drawn(in_bf16)),
         "weights in int8": (SLIGHT, lambda: drawn(_in_int8(model))),
-        "every second evaluation reused": (SLIGHT, lambda: drawn(_reused(model))),
+        "every second evaluation reused": (SLIGHT, lambda: drawn(_reuse(model))),
         "33 steps for 66": (SLIGHT, lambda: drawn(steps=33)),
         "60 steps for 66": (SLIGHT, lambda: drawn(steps=60)),
         "Heun, 66 steps, no fresh noise": (SLIGHT, lambda: drawn(sampler=Heun())),
@@ -70,9 +70,9 @@ def main(out: Path, n: int) -> None:
         "JPEG of quality 90": (SLIGHT, lambda: _each(before, _jpeg)),
         "contrast x 0.95": (SLIGHT, lambda: (before * 0.95).round().astype(np.uint8)),
         "contrast x 0.8": (HARMED, lambda: (before * 0.8).round().astype(np.uint8)),
-        "class 7 lost": (HARMED, lambda: _replaced(before, np.flatnonzero(classes == 7), others[of_others != 7])),
-        "5 % replaced by class 1": (HARMED, lambda: _replaced(before, np.arange(n // 20), others[of_others == 1])),
-        "3 % are grey": (HARMED, lambda: _replaced(before, np.arange(3 * n // 100), before * 0 + 128)),
+        "class 7 lost": (HARMED, lambda: _replace(before, np.flatnonzero(classes == 7), others[of_others != 7])),
+        "5 % replaced by class 1": (HARMED, lambda: _replace(before, np.arange(n // 20), others[of_others == 1])),
+        "3 % are grey": (HARMED, lambda: _replace(before, np.arange(3 * n // 100), before * 0 + 128)),
         "half are copies of the other half": (HARMED, lambda: np.concatenate([before[: n // 2]] * 2)),
         "noise of 3 grey levels": (HARMED, lambda: (before + noise).round().clip(0, 255).astype(np.uint8)),
     }
@@ -80,11 +80,11 @@ def main(out: Path, n: int) -> None:
     for name, (truth, make) in changes.items():
         after = make()
         pairs, margin = ("none", 0.03) if name == "other seeds" else ("order", 0.02)
-        answer = harmless(before, after, margin, reference="mnist5k", pairs=pairs, features="digits")
+        result = harmless(before, after, margin, reference="mnist5k", pairs=pairs, features="digits")
         squares = ((before.astype(float) - after) ** 2).mean(axis=(1, 2)).clip(min=255**2 / 1e6)
         psnr = float((10 * np.log10(255**2 / squares)).mean())  # at most 60 for equal images
-        rows += _rows(name, truth, answer, psnr, _ssim(before, after))
-        print(f"{time.time() - start:4.0f} s  {name}: {answer.sentence}", flush=True)
+        rows += _rows(name, truth, result, psnr, _ssim(before, after))
+        print(f"{time.time() - start:4.0f} s  {name}: {result.sentence}", flush=True)
     with result_folder.lock_folder(out):
         result_folder.write_tables(out, {"harms.csv": rows})
         question = f"Which gate errs on {len(changes)} planted changes?"
@@ -93,13 +93,13 @@ def main(out: Path, n: int) -> None:
         result_folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})
 
 
-def _rows(name: str, truth: str, answer: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:
+def _rows(name: str, truth: str, result: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:
     """A row for each gate, ours first."""
-    assert answer.scores is not None
-    (differences,) = answer.scores.differences.values()
-    shared, first = {"a": name, "b": f"Euler, eta 1, {STEPS} steps", "truth": truth}, answer.checks[0]
-    decisive = "share" if answer.decisive is first else answer.decisive.check
-    rows = [shared | vars(first) | {"check": "share", "verdict": answer.verdict, "decided_by": decisive}]
+    assert result.scores is not None
+    (differences,) = result.scores.differences.values()
+    shared, first = {"a": name, "b": f"Euler, eta 1, {STEPS} steps", "truth": truth}, result.checks[0]
+    decisive = "share" if result.decisive is first else result.decisive.check
+    rows = [shared | vars(first) | {"check": "share", "verdict": result.verdict, "decided_by": decisive}]
     for gate, value in zip(GATES, (psnr, ssim, abs(differences["fd"].difference)), strict=True):
         limit, side = GATES[gate]
         verdict = "harmless" if (value >= limit if side > 0 else value < limit) else "harmful"
@@ -126,7 +126,7 @@ def _ssim(before: Pixels, after: Pixels) -> float:
     return float((((2 * mx * my + c1) * (2 * both + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
 
 
-def _reused(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
+def _reuse(model: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
     """It answers every second call with its last answer."""
     last = list[Tensor]()
 
@@ -143,7 +143,7 @@ def _in_int8(model: nn.Module) -> nn.Module:
     """Weights of each output channel rounded to 255 steps."""
     rounded = deepcopy(model)
     with torch.no_grad():
-        for weight in (one for one in rounded.parameters() if one.ndim > 1):
+        for weight in (tensor for tensor in rounded.parameters() if tensor.ndim > 1):
             scale = weight.abs().flatten(1).amax(dim=1).clamp(min=1e-12).view(-1, *[1] * (weight.ndim - 1)) / 127
             weight.copy_((weight / scale).round() * scale)
     return rounded
@@ -159,9 +159,9 @@ def _jpeg(image: Image.Image) -> Image.Image:
     return Image.open(file)
 
 
-def _replaced(images: Pixels, places: Any, by: Pixels) -> Pixels:
+def _replace(images: Pixels, indices: Any, by: Pixels) -> Pixels:
     out = images.copy()
-    out[places] = np.resize(by, (len(places), *by.shape[1:]))
+    out[indices] = np.resize(by, (len(indices), *by.shape[1:]))
     return out
 
 

@@ -18,7 +18,7 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 def draw(x: Tensor, generator: Generators) -> Tensor:
     """Unit noise in float32; from a list of generators, an image each."""
     if isinstance(generator, Sequence):
-        return torch.cat([torch.randn(1, *x.shape[1:], generator=one) for one in generator])
+        return torch.cat([torch.randn(1, *x.shape[1:], generator=own) for own in generator])
     return torch.randn(x.shape, generator=generator)
 
 

@@ -19,7 +19,7 @@ from diffusion_core import load
 from experiments import compare
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
-from experiments.distances.equivalence import compare_laws
+from experiments.distances.equivalence import compare_distributions
 from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.run.compare import BestSet, Interaction, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
@@ -38,11 +38,11 @@ def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, nois
     sd[1 : len(true) if noisy else 0 : 10] *= 5
     own = np.array(true)[:, None] + sd[:, None] * rng.standard_normal((len(true), networks))
     shared, sides = rng.standard_normal((networks, N)) * 0.5**0.5, list[Side]()
-    for place, values in enumerate(own):
+    for number, values in enumerate(own):
         noise = shared + rng.standard_normal((networks, N)) * 0.5**0.5
         each = {seed: {"mmd": Distance(values[seed] + x.mean(), x - x.mean())} for seed, x in enumerate(noise)}
         rows = {seed: ROW | {"mmd": found["mmd"].value} for seed, found in each.items()}
-        sides.append(Side(f"s{place}", "g", None, networks, rows, each))
+        sides.append(Side(f"s{number}", "g", None, networks, rows, each))
     return sides, own.mean(axis=1)
 
 
@@ -99,8 +99,8 @@ def score(runs: int) -> Iterator[Sequence[Any]]:
             found.append([answer.differences["set 2"][name] for name in ("mmd", "fd", "kd")])
         held = []
         for each in zip(*found, strict=True):
-            truth = np.mean([one.difference for one in each])
-            held.append(100 * np.mean([one.low <= truth <= one.high for one in each]))
+            truth = np.mean([estimate.difference for estimate in each])
+            held.append(100 * np.mean([estimate.low <= truth <= estimate.high for estimate in each]))
         yield "drawn anew" if anew else "fixed", "pairs" if pairs == "order" else "no pairs", *held
 
 
@@ -153,11 +153,11 @@ def harmless(runs: int) -> Iterator[Sequence[Any]]:
             for _ in range(runs):
                 places = whole[rng.integers(len(whole), size=n // 5)].ravel() if batched else rng.integers(5000, size=n)
                 units = np.arange(n) // 5 if batched else None
-                found.append(compare_laws(before[places], after[places], units))
+                found.append(compare_distributions(before[places], after[places], units))
                 if name == "2 % grey":
-                    same += compare_laws(before[places], before[places], units).verdict(0.02) == HARMLESS
-            share = float(np.sqrt(max(np.mean([one.distance.value for one in found]), 0) / found[0].scale))
-            called = 100 * np.mean([one.verdict(share) == HARMLESS for one in found])
+                    same += compare_distributions(before[places], before[places], units).verdict(0.02) == HARMLESS
+            share = float(np.sqrt(max(np.mean([test.distance.value for test in found]), 0) / found[0].scale))
+            called = 100 * np.mean([test.verdict(share) == HARMLESS for test in found])
             unit = f"{n} pairs in batches of 5" if batched else f"{n} pairs"
             yield name, unit, 100 * share, called, 100 * same / runs if name == "2 % grey" else ""
 
@@ -168,7 +168,7 @@ def copies(runs: int) -> Iterator[Sequence[Any]]:
     rng = np.random.default_rng(0)
     for n, natural in product((400, 1000), (0.0, 0.05, 0.2)):
         drawn = (rng.binomial(n, [natural + added, natural], (10 * runs, 2)) for added in (0.0, 0.03, 0.05, 0.1))
-        found = [[duplicates.more(a, n, b, n)[1] > duplicates.LIMIT for a, b in pairs] for pairs in drawn]
+        found = [[duplicates.excess_share(a, n, b, n)[1] > duplicates.MAX_SHARE for a, b in pairs] for pairs in drawn]
         yield n, natural, *100 * np.mean(found, axis=1)
 
 

@@ -19,8 +19,8 @@ T = TypeVar("T")
 class LazyRegistry(Mapping[str, T], Generic[T]):
     """Name -> class or function. It is given name -> "module.attribute", with modules of `package`."""
 
-    def __init__(self, package: str, places: Mapping[str, str]) -> None:
-        self._package, self._places = package, places
+    def __init__(self, package: str, modules: Mapping[str, str]) -> None:
+        self._package, self._places = package, modules
 
     def __getitem__(self, name: str) -> T:
         module, _, attribute = self._places[name].rpartition(".")

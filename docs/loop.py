@@ -13,7 +13,7 @@ from PIL import Image
 from diffusion_core import load
 from diffusion_core.samplers import Euler, sample
 from experiments import Ladder
-from experiments.user.external import load_foreign
+from experiments.user.pretrained import load_network
 
 ROWS, COLUMNS, GAP = 4, 6, 16  # digits of each half; pixels between the halves
 EVERY, HOLD = 3, 12  # steps between frames; frames for which the last one stays
@@ -23,7 +23,7 @@ def main(run: Path) -> None:
     table = pd.read_csv(run / "table.csv").query("section == 'primary'")
     data = load(table["data"].iloc[0])
     file = run.parent / "store" / "networks" / f"{table['model_id'].iloc[0]}.safetensors"
-    model = load_foreign(f"checkpoint:{file}", data, None, "cpu")
+    model = load_network(f"checkpoint:{file}", data, None, "cpu")
     halves = []
     for eta in (0.0, 1.0):
         sigmas = Ladder(n_steps=66).sigmas()

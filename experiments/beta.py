@@ -108,9 +108,9 @@ class Beta(Study):
     def provenance(self) -> Mapping[str, Any]:
         """Whether the primary contrast is that of a preset, chosen before any result; what else differs from that."""
         presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
-        differ = [[f.name for f in fields(Study) if getattr(self, f.name) != getattr(one, f.name)] for one in presets]
+        differ = [[f.name for f in fields(Study) if getattr(self, f.name) != getattr(p, f.name)] for p in presets]
         words = [sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names}) for names in differ]
-        fixed = not self.setting and any(self.ladder == one.ladder for one in presets)
+        fixed = not self.setting and any(self.ladder == preset.ladder for preset in presets)
         return {"fixed_beforehand": fixed, "differs_from_preset": min(words, key=len) if fixed else []}
 
     @property

@@ -29,7 +29,7 @@ LINEAR = "best linear, which is all that is known of these data"
 
 
 @dataclass(frozen=True)
-class Check:
+class CheckOptions:
     """Checks a network that was trained elsewhere: real noisy images at ten noise levels. Errors stop, doubts warn."""
 
     network: Annotated[str, tyro.conf.arg(metavar="KIND:WHERE")]
@@ -52,7 +52,7 @@ class Check:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Returns the exit status: 1 for a network without usable levels, and for a doubt if that is asked; else 0."""
-    options = tyro.cli(Check, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+    options = tyro.cli(CheckOptions, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
     result = main(options)
     return int(not result.usable or (options.fail_on_doubt and bool(result.doubts)))
 
@@ -71,7 +71,7 @@ def check_network(
     return check_denoising(model, data, device, progress)
 
 
-def main(options: Check) -> "CheckResult":  # the command from its options to its last line
+def main(options: CheckOptions) -> "CheckResult":  # the command from its options to its last line
     """Prints the table and the doubts, and writes the picture and the numbers.
 
     ValueError if there is no such device here, or no such model, or if it cannot be used at all.
@@ -79,18 +79,18 @@ def main(options: Check) -> "CheckResult":  # the command from its options to it
     from diffusion_core.data.dataset import Images
     from diffusion_core.data.load import load
     from experiments.run.machine import Machine, use_threads
-    from experiments.user import external
+    from experiments.user import pretrained
     from experiments.user.json_io import write_json
-    from experiments.user.network_io import decoded, has_decode
+    from experiments.user.network_io import decode, has_decode
 
     out = options.out.absolute()  # wherever the model's code goes
     image, numbers = out / "check.png", out / "check.json"
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
     use_threads(machine.threads)
-    name = external.describe(options.network, options.label)
+    name = pretrained.describe(options.network, options.label)
     images = load(options.data, root=options.data_root)
-    model = external.load_foreign(options.network, images, options.label, device)
+    model = pretrained.load_network(options.network, images, options.label, device)
     shares = [0.0]
     text = f"checking {name}; other readings of it tried: "
     with status_line(
@@ -101,13 +101,13 @@ def main(options: Check) -> "CheckResult":  # the command from its options to it
     image.unlink(missing_ok=True)  # of an earlier check
     picture = None
     if has_decode(model) or isinstance(images, Images):
-        picture = draw_levels(result, lambda x: decoded(model, images, x.to(device)))
+        picture = draw_levels(result, lambda x: decode(model, images, x.to(device)))
     if picture is not None:
         picture.save(image)
     verdict = {"doubts": result.doubts, "usable": result.usable}
     levels = [asdict(level) for level in result.levels]
     write_json(numbers, {"model": name, "data": images.name, "levels": levels} | verdict)
-    print_levels(name, [*external.notes(options.network), *external.network_notes(model)], result)
+    print_levels(name, [*pretrained.notes(options.network), *pretrained.network_notes(model)], result)
     if picture is not None:
         print(f"picture: {image}")
     if not sys.stdout.isatty():

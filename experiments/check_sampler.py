@@ -36,7 +36,7 @@ Exit status: 0 if all are right, 1 if one is not, 2 for invalid arguments."""
 
 
 @dataclass(frozen=True)
-class CheckSampler:
+class CheckSamplerOptions:
     """What to check."""
 
     samplers: Annotated[
@@ -68,7 +68,7 @@ class CheckSampler:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Checks the samplers. Returns 0 if all are right, else 1. Raises as `run_checks` does."""
-    options = tyro.cli(CheckSampler, prog=prog, description=HELP, args=list(arguments))
+    options = tyro.cli(CheckSamplerOptions, prog=prog, description=HELP, args=list(arguments))
     kind, typed = ("policy", (options.policy,)) if options.policy else ("sampler", options.samplers)
     of_policies = ("noise", "replay", "levels", "replay_levels", "accept")
     for name in ("samplers", "order", "reference", "budgets") if kind == "policy" else of_policies:

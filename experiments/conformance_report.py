@@ -48,20 +48,20 @@ class Entry:
     @property
     def title(self) -> str:
         """Its name, and those of the levels and of the replay if it has some of its own."""
-        places = (self.options.get(name) for name in ("levels", "replay", "replay_levels"))
-        return ", ".join([self.name, *(place.rpartition(":")[2] for place in places if place)])
+        specs = (self.options.get(name) for name in ("levels", "replay", "replay_levels"))
+        return ", ".join([self.name, *(spec.rpartition(":")[2] for spec in specs if spec)])
 
     def prepare(self, budgets: Sequence[int] = ()) -> Callable[[], Any]:
         """What gives the verdict. ValueError if a function cannot be found."""
         options = {name: value for name, value in self.options.items() if value not in (None, "", ())}
         if self.kind == "policy":
-            options |= {name: _function(options[name]) for name in options.keys() - {"noise", "accept"}}
+            options |= {name: _load_function(options[name]) for name in options.keys() - {"noise", "accept"}}
             if "replay" in options:
                 options["replayed_by"] = options.pop("replay")
-            return partial(self._run, partial(check_policy, _function(self.name), **options))
-        sampler, declared = sampler_specs.named(self.name)
+            return partial(self._run, partial(check_policy, _load_function(self.name), **options))
+        sampler, declared = sampler_specs.load_sampler(self.name)
         if "reference" in options:
-            options["reference"], _ = sampler_specs.named(options["reference"])
+            options["reference"], _ = sampler_specs.load_sampler(options["reference"])
         options = {"order": declared, "budgets": budgets or None} | options
         return partial(self._run, partial(check, sampler, **options))
 
@@ -75,9 +75,9 @@ class Entry:
             raise ValueError(f"{self.title}: {text}") from error
 
 
-def _function(place: str) -> Callable[..., Any]:
+def _load_function(spec: str) -> Callable[..., Any]:
     """The function at my_file:function or my_file:function(option=value). ValueError if there is none."""
-    name, options = sampler_specs.called(place, place)
+    name, options = sampler_specs.split_call(spec, spec)
     found: Callable[..., Any] = imports.load_object(name)
     return partial(found, **options) if options else found
 
@@ -97,25 +97,25 @@ def read_list(path: Path, kind: str) -> list[Entry]:
         raise ValueError(f"{path}: no list of [[{kind}]]: {error}") from error
 
 
-def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = ()) -> list[Any]:
+def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = ()) -> list[Any]:
     """Makes the checks, shows and writes the verdicts, of the finished ones where one fails or is interrupted.
 
-    `place`: the folder of the result, as it was typed. ValueError if a check failed, or others wrote into the folder;
+    `folder`: the folder of the result, as it was typed. ValueError if a check failed, or others wrote into the folder;
     SystemExit if it was interrupted after the first verdict.
     """
-    began, out = time.time(), place.absolute()  # wherever code of the user's goes
+    began, out = time.time(), folder.absolute()  # wherever code of the user's goes
     checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
     if out.exists():
         from experiments.run import result_folder  # it imports pandas and more: otherwise after the verdict
 
-        result_folder.existing_results(place)  # raises ValueError if others wrote there
+        result_folder.existing_results(folder)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
     verdicts, seconds = list[Any](), list[float]()
     failure: BaseException | None = None
-    with progress_bar(len(entries)) as step:
+    with progress_bar(len(entries)) as advance:
         for entry, check in zip(entries, checks, strict=True):
             start = time.process_time()
-            step(entry.title)
+            advance(entry.title)
             try:
                 verdicts.append(check())
             except (KeyboardInterrupt, ValueError) as error:
@@ -126,16 +126,16 @@ def run_checks(place: Path, entries: Sequence[Entry], budgets: Sequence[int] = (
         raise failure
     done = entries[: len(verdicts)]
     if len(entries) == 1:
-        show(entries[0], verdicts[0], seconds[0])
+        print_verdict(entries[0], verdicts[0], seconds[0])
     else:
-        show_all(done, verdicts)
+        print_verdicts(done, verdicts)
     page = write(out, done, verdicts, seconds, time.time() - began, len(entries))
     from experiments.run import result_folder
 
-    result_folder.print_page(page, out / "report.html", str(place / "report.html"), False, Terminal())
+    result_folder.print_page(page, out / "report.html", str(folder / "report.html"), False, Terminal())
     if not sys.stdout.isatty():
         kinds = {entry.title: verdict.kind for entry, verdict in zip(done, verdicts, strict=True)}
-        print(json.dumps({"check-sampler": kinds, "out": str(place)}))
+        print(json.dumps({"check-sampler": kinds, "out": str(folder)}))
     if failure:
         print(f"the report has only the first {len(done)} of {len(entries)} {NOUN[entries[0].kind]}", file=sys.stderr)
         raise SystemExit(130) if isinstance(failure, KeyboardInterrupt) else failure
@@ -148,11 +148,11 @@ def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: S
         {
             "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
             "declared": entry.options.get("order"), "order": verdict.order, "left_over": verdict.left_over,
-            "how": verdict.how, "limit_ratio": _farthest(verdict.ratios, 1.0),
-            "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": taken, "note": entry.note,
+            "how": verdict.method, "limit_ratio": _farthest(verdict.ratios, 1.0),
+            "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": cpu_seconds, "note": entry.note,
             "link": entry.link, **_describe_levels(verdict),
         }
-        for entry, verdict, taken in zip(entries, verdicts, seconds, strict=True)
+        for entry, verdict, cpu_seconds in zip(entries, verdicts, seconds, strict=True)
     ]  # fmt: skip
     budgets = [
         {
@@ -180,10 +180,10 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
     rows = [
         {
             "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "factor": verdict.factor,
-            "limit_ratio": _farthest(verdict.law.ratios, 1.0) if verdict.law else None, "seconds": taken,
-            "note": entry.note, "link": entry.link,
+            "limit_ratio": _farthest(verdict.convergence.ratios, 1.0) if verdict.convergence else None,
+            "seconds": cpu_seconds, "note": entry.note, "link": entry.link,
         }
-        for (entry, verdict), taken in zip(both, seconds, strict=True)
+        for (entry, verdict), cpu_seconds in zip(both, seconds, strict=True)
     ]  # fmt: skip
     steps = [
         {"sampler": entry.title, "n_steps": n, "ratio_low": low, "ratio_high": high, "last_noise": of.last_noise[n]}
@@ -229,7 +229,7 @@ def _farthest(values: Sequence[float], right: float) -> float | None:
     return max(filter(math.isfinite, values), key=lambda value: abs(value - right), default=None)
 
 
-def show(entry: Entry, verdict: Any, seconds: float) -> None:
+def print_verdict(entry: Entry, verdict: Any, seconds: float) -> None:
     console = Terminal()
     table = Table(title=entry.title, title_justify="left", caption_justify="left", caption=f"{seconds:.1f} s of CPU.")
     if entry.kind == "policy":
@@ -244,7 +244,7 @@ def show(entry: Entry, verdict: Any, seconds: float) -> None:
         for n_steps, (low, high) in verdict.ratios.items():
             console.print(f"with {n_steps} steps the standard deviations are {low:.3f} to {high:.3f} of the true ones")
     elif verdict.moments:
-        table.caption = f"Standard deviation over the true one, by direction. By {verdict.how}; {table.caption}"
+        table.caption = f"Standard deviation over the true one, by direction. By {verdict.method}; {table.caption}"
         stds = verdict.oracle.true_stds.numpy()
         for head in ("steps", *(f"std {std:.3g}" for std in stds), "mean error", "worst"):
             table.add_column(head, justify="right")
@@ -257,7 +257,7 @@ def show(entry: Entry, verdict: Any, seconds: float) -> None:
         console.print(table, soft_wrap=False)
 
 
-def show_all(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:
+def print_verdicts(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:
     console = Terminal()
     for entry, verdict in zip(entries, verdicts, strict=True):
         text = " ".join(verdict.sentence.splitlines())

@@ -51,12 +51,12 @@ def progress_bar(total: float) -> Iterator[Callable[[str], None]]:
         line = progress.add_task("", total=total)
         begun = False
 
-        def step(what: str) -> None:
+        def advance(what: str) -> None:
             nonlocal begun
             progress.update(line, description=what, advance=int(begun))
             begun = True
 
-        yield step
+        yield advance
 
 
 def silent(done: float) -> None:

@@ -58,8 +58,8 @@ def run_main(run: Callable[[], int]) -> int:
         return 1
     except OSError as error:  # a full disk, or a folder that may not be written
         discard_stdout()
-        place = f"{error.filename}: " if error.filename else ""
-        return _print_error(f"error: {place}{error.strerror or error}", 1)
+        prefix = f"{error.filename}: " if error.filename else ""
+        return _print_error(f"error: {prefix}{error.strerror or error}", 1)
     except BaseException as error:
         if os.environ.get("SIGMABENCH_TRACEBACK"):
             raise

@@ -85,8 +85,8 @@ class Ladders(Study):
             for text, (label, solver) in itertools.product(self.ladders, self.labels.items()):
                 ladder, final = self.ladder(text, budget)
                 within = ladder.within(budget - final, solver)
-                one = Setting(f"{text}, {label}", within, solver, section, final_denoise=final, budget=budget)
-                settings.append(one)
+                setting = Setting(f"{text}, {label}", within, solver, section, final_denoise=final, budget=budget)
+                settings.append(setting)
             yield from settings
         yield replace(settings[0], section=CONTROL, budget=None, draw=1)
 

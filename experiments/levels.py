@@ -103,7 +103,7 @@ def run_ladder(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list
     from experiments.user.imports import user_code_errors
 
     if name.partition("(")[0] not in SCHEDULES:
-        sampler, _ = sampler_specs.named(name)
+        sampler, _ = sampler_specs.load_sampler(name)
     else:
         kind, own = parsing.parse_schedule(name, data_std=1.0)
         own = {"sigma_max": 160.0, "sigma_min": 0.004} | {key: value for key, value in own.items() if key != "end"}

@@ -150,9 +150,9 @@ class Tune(Ladders):
         return self._adapter.span if self._adapter else (0.0, math.inf)
 
     @cached_property
-    def usual(self) -> tuple[str, ...]:
+    def default_schedules(self) -> tuple[str, ...]:
         """The schedules of the loops that networks of this kind come with."""
-        return self._adapter.usual if self._adapter else ()
+        return self._adapter.default_schedules if self._adapter else ()
 
     def ladder(self, text: str, n_steps: int) -> tuple[Ladder, bool]:
         low, high = self.span
@@ -161,14 +161,14 @@ class Tune(Ladders):
     @cached_property
     def defaults(self) -> dict[str, tuple[str, str]]:
         """What is used without tuning, the user's own first: DDIM, then DDPM, on the first or usual ladder."""
-        ladder = _to_zero(self.usual[0]) if self.usual else self.ladders[0]
+        ladder = _to_zero(self.default_schedules[0]) if self.default_schedules else self.ladders[0]
         own = [read_setting("default", self.default)] if self.default else []
         return _by_label([*own, *((ladder, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
 
     @cached_property
     def candidates(self) -> dict[str, tuple[str, str]]:
         """The settings that race, by label, as ladder and sampler: the defaults, which need no tuning, lead."""
-        ladders = [*self.ladders, *map(_to_zero, self.usual)]
+        ladders = [*self.ladders, *map(_to_zero, self.default_schedules)]
         product = [(ladder, label) for ladder in ladders for label in self.labels]
         single = [read_setting("settings", text) for text in self.single]
         return self.defaults | _by_label([*product, *single])
@@ -197,11 +197,11 @@ class Tune(Ladders):
     def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
         """The default, the best of each race and the other defaults, on new images; the control of the last section."""
         again: Setting | None = None
-        for place, sides in results.sides.items():
-            section = f"{place[1]} evaluations"
+        for key, sides in results.sides.items():
+            section = f"{key[1]} evaluations"
             ran = sorted((side for side in sides.values() if side.whole), key=lambda side: side.score)
             runs = (run for run in results.runs if run.score_id in results.failed)
-            bad = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == place}
+            bad = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == key}
             failed = [label for label in sides if label in bad]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
             notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")

@@ -13,13 +13,13 @@ from reports.formats import (
     difference,
     evaluations,
     is_missing,
-    listed,
+    is_set,
+    join,
     metric_name,
     number,
     percent,
     plural,
     scale_metric,
-    true,
 )
 from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line, Page
 from reports.results import LoadedResult
@@ -80,7 +80,7 @@ def headline_row(result: LoadedResult, row: pd.Series) -> pd.Series:
     fd, floor = _over_networks(result, row, FD), result.floor(FD, row["n_samples"])
     if fd is None or floor is None or row["verdict"] not in (BETTER, WORSE):
         return row
-    same = true(fd["clear"]) and fd["difference"] * row["difference"] > 0
+    same = is_set(fd["clear"]) and fd["difference"] * row["difference"] > 0
     comparable = floor["n_samples"] == row["n_samples"] and row["n_networks"] >= result.rule("enough_networks")
     return fd if same and comparable else row
 
@@ -118,7 +118,7 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     """A warning if FD says something else than the metric that decides."""
     fd = _over_networks(result, row, FD)
     word = BETTER if fd is not None and fd["difference"] < 0 else WORSE
-    if fd is None or not true(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
+    if fd is None or not is_set(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
     change, interval = difference(fd)
     names = [metric_name(name, result.features) for name in (FD, JUDGE)]
@@ -126,7 +126,7 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
 
 
 def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Series | None:
-    rows = result.like(row, metric)
+    rows = result.match(row, metric)
     rows = rows[rows["train_seed"] == ""]
     return rows.iloc[0] if len(rows) else None
 
@@ -238,7 +238,7 @@ def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
         notes.append(f"holds for {name_networks(row)}")
     if result.info.get("fixed_beforehand"):
         differs = result.info.get("differs_from_preset")
-        notes.append("chosen before any result" + (f"; {listed(differs)} differ from the preset" if differs else ""))
+        notes.append("chosen before any result" + (f"; {join(differs)} differ from the preset" if differs else ""))
     bars = [Bar.dot(axis, SCALES.get(metric, 1) * value, row["verdict"]) for value in each["difference"]]
     value, zero = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", axis.place(0) if bars else None
     legend = [(bar.look, "a network") for bar in bars[:1]]
@@ -247,7 +247,7 @@ def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
 
 def single_networks(result: LoadedResult, row: pd.Series) -> pd.DataFrame:
     """The rows of single networks of a contrast, if there are several."""
-    rows = result.like(row, row["metric"])
+    rows = result.match(row, row["metric"])
     rows = rows[rows["train_seed"] != ""]
     return rows if len(rows) > 1 else rows.iloc[:0]
 
@@ -264,7 +264,7 @@ def _values(row: pd.Series) -> list[float]:
 
 
 def _axis(result: LoadedResult, row: pd.Series) -> Axis:
-    return Axis.over([*(result.like(row, row["metric"])["difference"] * SCALES.get(row["metric"], 1)), *_values(row)])
+    return Axis.over([*(result.match(row, row["metric"])["difference"] * SCALES.get(row["metric"], 1)), *_values(row)])
 
 
 def draw_differences(

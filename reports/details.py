@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from reports.contrast import find_control, format_rate, prediction_interval
-from reports.formats import capital, difference, is_missing, listed, metric_name, percent, plural, scale_metric
+from reports.formats import capital, difference, is_missing, join, metric_name, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
 from reports.schema import CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
@@ -94,10 +94,10 @@ def _intervals(result: LoadedResult) -> Details:
     sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["n_compared"].max()
     families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
     if families:
-        text += f" Holm's method corrects the verdicts on {listed(families)}, 5 % in all for each family."
+        text += f" Holm's method corrects the verdicts on {join(families)}, 5 % in all for each family."
         names = {"primary": "the comparison that was chosen beforehand", "control": "the control"}
         if alone := [name for kind, name in names.items() if (rows["kind"] == kind).any()]:
-            text += f" {capital(listed(alone))} {'is a family' if len(alone) == 1 else 'are families'} of one."
+            text += f" {capital(join(alone))} {'is a family' if len(alone) == 1 else 'are families'} of one."
     if not is_missing(rows["holds_for"].max()):
         text += f" Those over {result.unit}s hold for the networks of this run; others may differ."
     return [("Intervals", text)]

@@ -48,7 +48,7 @@ def style() -> Any:
     return matplotlib.style.context([sns.axes_style("ticks"), STYLE])
 
 
-def differences(figure: Figure) -> Plot:
+def draw_differences(figure: Figure) -> Plot:
     """The figure of a page as a forest plot, with a legend of its marks."""
     canvas, at, labels = Canvas(), 0.0, list[tuple[float, str, str]]()
     ax = canvas.subplots()
@@ -83,7 +83,7 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
 
 
-def quality(rows: pd.DataFrame, name: str, unit: str) -> Plot:
+def draw_quality(rows: pd.DataFrame, name: str, unit: str) -> Plot:
     """FD, called `name`, against evaluations per `unit`: eta on ladders of several lengths, and beta at equal alpha."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
@@ -103,7 +103,7 @@ def quality(rows: pd.DataFrame, name: str, unit: str) -> Plot:
     return Plot("quality", "Quality against evaluations", networks, canvas)
 
 
-def levels(rows: pd.DataFrame) -> Plot:
+def draw_levels(rows: pd.DataFrame) -> Plot:
     """The levels of each ladder at the largest number of steps, by evaluation; the named form as a line."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
@@ -120,7 +120,7 @@ def levels(rows: pd.DataFrame) -> Plot:
     return Plot("levels", f"The levels with {rows['n_steps'].max():.0f} steps", text, canvas)
 
 
-def errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
+def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
     """The error at each noise level as a ratio to that of the first setting, above the densities of the levels.
 
     `curves` has columns setting, train_noise, sigma, relative_error (mean over networks); `densities` train_noise,

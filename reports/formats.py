@@ -16,7 +16,7 @@ def is_missing(value: object) -> bool:
     return value is None or bool(pd.isna(value)) or value == ""
 
 
-def true(value: object) -> bool:
+def is_set(value: object) -> bool:
     """Whether a flag is set; a missing one is not."""
     return not is_missing(value) and bool(value)
 
@@ -89,7 +89,7 @@ def capital(text: str) -> str:
     return text if text.startswith(("eta", "beta", "sigma", "eps")) else text[:1].upper() + text[1:]
 
 
-def listed(items: Iterable[str]) -> str:
+def join(items: Iterable[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     *head, tail = items
     return f"{', '.join(head)} and {tail}" if head else tail

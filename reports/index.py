@@ -18,11 +18,11 @@ def write_index(folder: Path) -> Path:
     if not paths:
         raise FileNotFoundError(f"{folder}: no result folder below it; a result folder has a run.json")
     rows = [index_row(path, folder) for path in paths]
-    groups: dict[str, list[dict[str, Any]]] = {}
+    by_question: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if not row["archived"]:
-            groups.setdefault(row["page"].question, []).append(row)
-    values = {"groups": groups, "archived": [row for row in rows if row["archived"]], "count": len(rows)}
+            by_question.setdefault(row["page"].question, []).append(row)
+    values = {"groups": by_question, "archived": [row for row in rows if row["archived"]], "count": len(rows)}
     return write_template(folder / "index.html", "index.html", values)
 
 

@@ -63,8 +63,8 @@ class Bar:
     @classmethod
     def dot(cls, axis: Axis, value: float, kind: str) -> "Bar":
         """One mark without an interval. `kind`: a verdict, "before" or "real"."""
-        place = axis.place(value)
-        return cls(kind, place, place, (("", place),))
+        position = axis.place(value)
+        return cls(kind, position, position, (("", position),))
 
     @property
     def look(self) -> str:
@@ -244,13 +244,13 @@ class Page:
     details: Sequence[tuple[str, Any]] = ()
 
     @property
-    def answer(self) -> str:
+    def headline(self) -> str:
         return f"{self.lead} {self.verdict}".strip()
 
     @property
     def text(self) -> list[str]:
         """The first screen as lines, for a terminal."""
-        lines = [f"verdict: {self.answer}", *([f"also: {self.also}"] if self.also else [])]
+        lines = [f"verdict: {self.headline}", *([f"also: {self.also}"] if self.also else [])]
         lines += [f"warning: {text}" for text in self.warnings] + [f"caveat: {text}" for text in self.caveats]
         for figure in self.key_figures:
             notes = f" ({'; '.join(figure.notes)})" if figure.notes else ""

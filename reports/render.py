@@ -17,7 +17,7 @@ from PIL import Image
 from reports import figures
 from reports.page import Figure, Line, Page
 from reports.results import read
-from reports.schema import NO_DIFFERENCE, TABLES, content
+from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page
     **{name: name for name in ("beta", "harmless", "levels", "score")}, "run": "score",
@@ -55,16 +55,16 @@ def write_report(folder: Path) -> Page:
 
 def write_page(folder: Path, page: Page) -> None:
     """Writes a page and its figures; figures of an earlier report are removed."""
-    place = folder / "figures"
-    place.mkdir(parents=True, exist_ok=True)
-    for stale in place.glob("*.svg"):
+    target = folder / "figures"
+    target.mkdir(parents=True, exist_ok=True)
+    for stale in target.glob("*.svg"):
         stale.unlink()
     with figures.style():
-        plots = [figures.differences(figure) for figure in page.figures[:1]]
+        plots = [figures.draw_differences(figure) for figure in page.figures[:1]]
         plots += [page.plot] if page.plot else []
         texts = {plot.name: figures.svg(plot.figure) for plot in plots}
     for name, text in texts.items():
-        (place / f"{name}.svg").write_text(text, encoding="utf-8")
+        (target / f"{name}.svg").write_text(text, encoding="utf-8")
     images = folder / "images"
     values = {
         "p": page,
@@ -85,14 +85,14 @@ def publish_result(folder: Path, out: Path) -> None:
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
     page = read_page(folder)
-    pictures = [f"{one.name}.png" for one in page.pictures] + [f"{name}-4.png" for name in page.strips]
+    pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
     files = [path for pattern in ("run.json", "settings.json", "export/*") for path in folder.glob(pattern)]
     for path in (*files, *(path for name in pictures if (path := folder / "images" / name).is_file())):
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
     for name in TABLES:
-        table = content(folder / name)
+        table = read_bytes(folder / name)
         if table is not None and len(table) > (LARGER if name == "table.csv" else LARGE):
             (out / f"{name}.gz").write_bytes(gzip.compress(table, mtime=0))
         elif table is not None:

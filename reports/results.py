@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, content, needed, written
+from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, all_columns, read_bytes, required_columns
 
 SCHEMA = 2  # version of the format of a result folder
 FLAG = {"True": True, "False": False, "": pd.NA}
@@ -54,7 +54,7 @@ class LoadedResult:
         rows = self.contrasts
         return rows[(rows["train_seed"] == "") & (rows["metric"] == metric) & (rows["kind"].eq(kind) | (not kind))]
 
-    def like(self, contrast: pd.Series, metric: str = JUDGE) -> pd.DataFrame:
+    def match(self, contrast: pd.Series, metric: str = JUDGE) -> pd.DataFrame:
         """The rows of a contrast in one metric: those of single networks, then that over networks."""
         rows, same = self.contrasts, ["kind", "section", "a", "b", "n_samples"]
         alike = (rows[same] == contrast[same]).all(axis=1) & (rows["metric"] == metric)
@@ -84,11 +84,11 @@ def read(folder: Path) -> LoadedResult:
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The CSV at `path`, which must have `columns`. Without the file: no rows."""
-    text = f"{','.join(needed(columns))}\n".encode() if (found := content(path)) is None else found
+    text = f"{','.join(required_columns(columns))}\n".encode() if (found := read_bytes(path)) is None else found
     frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
-    if absent := [name for name in needed(columns) if name not in frame]:
+    if absent := [name for name in required_columns(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    for name in written(columns):
+    for name in all_columns(columns):
         texts = frame.get(name, pd.Series("", frame.index))
         if name in FLAGS:
             frame[name] = texts.map(FLAG.__getitem__).astype("boolean")  # any other text is a KeyError

@@ -62,17 +62,17 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
 FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 
-def written(columns: tuple[str, ...]) -> list[str]:
+def all_columns(columns: tuple[str, ...]) -> list[str]:
     """The columns that the writer of a table gives it."""
     return [name.removesuffix("?") for name in columns]
 
 
-def needed(columns: tuple[str, ...]) -> list[str]:
+def required_columns(columns: tuple[str, ...]) -> list[str]:
     """The columns without which a table is not read."""
     return [name for name in columns if not name.endswith("?")]
 
 
-def content(path: Path) -> bytes | None:
+def read_bytes(path: Path) -> bytes | None:
     """The bytes of a table, which may be compressed, as NAME.csv.gz; None without either file."""
     if path.is_file():
         return path.read_bytes()

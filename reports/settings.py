@@ -11,7 +11,7 @@ from reports.formats import (
     difference,
     duration,
     evaluations,
-    listed,
+    join,
     metric_name,
     number,
     percent,
@@ -79,7 +79,7 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
     noisy = [row for row in shown if row["grain"] > result.rule("grainy")]
     if noisy:
         grains = ", ".join(dict.fromkeys(format_grain(row) for row in noisy))
-        names = listed(dict.fromkeys(f"{row['setting']}" for row in noisy))
+        names = join(dict.fromkeys(f"{row['setting']}" for row in noisy))
         caveats.append(f"Fine noise in the samples of {names} (grain {grains}).")
     return warnings, caveats
 
@@ -154,4 +154,4 @@ def make_table(title: str, result: LoadedResult, rows: pd.DataFrame, make_row: C
 def list_names(items: Iterable[str], most: int = 2) -> str:
     """Some names, and how many more there are."""
     items = list(items)
-    return listed(items if len(items) <= most + 1 else [*items[:most], f"{len(items) - most} more"])
+    return join(items if len(items) <= most + 1 else [*items[:most], f"{len(items) - most} more"])

@@ -176,6 +176,6 @@ def test_training(stratified: bool) -> None:
 
 def test_feature_spaces() -> None:
     for name, channels in (("digits", 1), ("natural", 3)):
-        extractor = features.extractor(name, features.weights_file(name)).to(META)
+        extractor = features.load_extractor(name, features.weights_file(name)).to(META)
         layers = extractor(torch.zeros(2, channels, 32, 32, dtype=torch.uint8, device=META))
         assert layers[0].shape == (2, FEATURES[name]) and layers[0].device == META

@@ -19,7 +19,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments import check, check_sampler, levels, machine, store
 from experiments.cli import STUDIES, parse
 from experiments.run.networks import RECIPES
-from experiments.scoring.command import Score
+from experiments.scoring.command import ScoreOptions
 
 ROOT = Path(__file__).parents[1]
 PATHS = (ROOT / "README.md", ROOT / "AGENTS.md", *sorted(ROOT.glob("docs/*.md")))
@@ -54,8 +54,8 @@ def test_what_is_imported_exists(line: str) -> None:
 
 
 PARSED: dict[str, type] = {
-    "check": check.Check, "check-sampler": check_sampler.CheckSampler, "levels": levels.LevelsOptions, "score": Score,
-    "machine": machine.MachineOptions, "store": store.StoreOptions,
+    "check": check.CheckOptions, "check-sampler": check_sampler.CheckSamplerOptions, "levels": levels.LevelsOptions,
+    "score": ScoreOptions, "machine": machine.MachineOptions, "store": store.StoreOptions,
 }  # fmt: skip
 
 

@@ -13,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "lines outside tests": 21_690,
-    "lines of code outside tests": 13_176,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 15_021,
+    "lines outside tests": 21_691,
+    "lines of code outside tests": 13_182,  # without docstrings, comments, blank lines and imports
+    "lines of tests": 15_023,
     "classes outside tests": 187,
     "files outside tests": 163,
     "words of docs": 27_992,

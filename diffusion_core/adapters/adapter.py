@@ -163,7 +163,7 @@ class Adapter(nn.Module):
         return next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
 
     @property
-    def usual(self) -> tuple[str, ...]:
+    def default_schedules(self) -> tuple[str, ...]:
         """Schedules of the loops that networks of its kind come with, the usual one first; a step to 0 follows them."""
         if self.convention.process == "flow":
             return "flow", "flow(shift=3)"

@@ -162,12 +162,12 @@ class TableTime:
         return torch.tensor(self.sigmas, dtype=torch.float64).log()
 
 
-def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **how: Any) -> TableTime:
+def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **options: Any) -> TableTime:
     """The index in the table of discrete DDPM: n variances per step, linear from `start` to `end`.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4. Errors as in `schedules.vp.ddpm_table`.
     """
-    return TableTime(ddpm_table(as_type("n", int, n), start, end, 1.0), **how)
+    return TableTime(ddpm_table(as_type("n", int, n), start, end, 1.0), **options)
 
 
 def is_ddpm_table(time: Time) -> bool:
@@ -177,7 +177,7 @@ def is_ddpm_table(time: Time) -> bool:
     return given.shape == own.shape and torch.allclose(given, own, rtol=1e-3, atol=0)
 
 
-def from_betas(betas: Sequence[float] | Tensor, **how: Any) -> TableTime:
+def from_betas(betas: Sequence[float] | Tensor, **options: Any) -> TableTime:
     """The index in the table of a discrete VP process, given its variances per step (T,) in (0, 1), else ValueError."""
     values = [float(beta) for beta in betas]
     if len(values) < 2 or not all(0 < beta < 1 for beta in values):
@@ -185,10 +185,10 @@ def from_betas(betas: Sequence[float] | Tensor, **how: Any) -> TableTime:
     if values[-1] < values[0]:
         raise ValueError("betas: they decrease, as levels of the signal do; those go into from_abar(abar)")
     logs = accumulate(math.log1p(-beta) for beta in values)
-    return TableTime(tuple(math.sqrt(math.expm1(-log_abar)) for log_abar in logs), **how)
+    return TableTime(tuple(math.sqrt(math.expm1(-log_abar)) for log_abar in logs), **options)
 
 
-def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
+def from_abar(abar: Sequence[float] | Tensor, **options: Any) -> TableTime:
     """The index in the table of a discrete VP process, given abar (T,), diffusers' alphas_cumprod.
 
     Its levels decrease, else ValueError. Those at the end that hold no signal, abar = 0, are left out.
@@ -201,4 +201,4 @@ def from_abar(abar: Sequence[float] | Tensor, **how: Any) -> TableTime:
         values.pop()
     if not all(before > level > 0 for before, level in pairwise([1.0, *values])):
         raise ValueError("abar: its levels must decrease from below 1 towards 0")
-    return TableTime(tuple(math.sqrt((1 - level) / level) for level in values), **how)
+    return TableTime(tuple(math.sqrt((1 - level) / level) for level in values), **options)

@@ -61,7 +61,7 @@ class Verdict:
         mean_errors: error of the mean in that limit, in standard deviations of the data, per direction; NaN likewise.
         left_over: standard deviation of the noise that is left at the end, in that limit; None if not measured.
         moments: what was measured at each number of steps.
-        how: "impulses", which are exact, or "Monte Carlo" with the reason.
+        method: "impulses", which are exact, or "Monte Carlo" with the reason.
         levels: that it visits with `LEVEL_STEPS` steps; None if it depends on more than its noise, or cannot take them.
     """
 
@@ -73,7 +73,7 @@ class Verdict:
     left_over: float | None
     moments: tuple[SampleMoments, ...]
     oracle: Oracle
-    how: str
+    method: str
     levels: Levels | None = None
 
     @property
@@ -101,13 +101,13 @@ class _ConvergenceFit:
     exact: bool
 
     @property
-    def limitless(self) -> np.ndarray:
+    def diverging(self) -> np.ndarray:
         """Which errors, measured exactly, the second doubling of the steps changes more than the first, and much."""
         low, middle, high = (self.errors[n] for n in self.chains[0])
         return self.exact & (np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE))
 
 
-def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, how: str, exact: bool) -> Verdict:
+def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, method: str, exact: bool) -> Verdict:
     """The verdict on what was measured. `order` is the declared order, if any. ValueError without a chain of steps."""
     wide = oracle.true_stds.numpy() > NARROW
     both = {measured.n_steps: _errors(measured, oracle, wide) for measured in moments}
@@ -117,7 +117,7 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, h
         known = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
         raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
     unknown = np.full(len(wide), math.nan)
-    verdict = Verdict("undecided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, how)
+    verdict = Verdict("undecided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         least = min(n for n in errors if not np.isfinite(errors[n]).all())
         return verdict.becomes("wrong limit", f"with {least} steps its samples are not finite.")
@@ -135,7 +135,7 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, h
         kind = "correlated pixels"
         text = f"{shown} {linked.correlation:.2f}; those of the data have none. {SHARED}"
     ratios, means = unknown.copy(), unknown.copy()
-    ratios[wide], means[wide] = np.split(np.where(fit.limitless, math.nan, limit), 2)
+    ratios[wide], means[wide] = np.split(np.where(fit.diverging, math.nan, limit), 2)
     return replace(
         verdict.becomes(kind, text), order=found, ratios=tuple((1 + ratios).tolist()),
         mean_errors=tuple(means.tolist()), left_over=left,
@@ -172,9 +172,9 @@ def _limit(
         return 2 * errors[high] - errors[middle], CERTAIN * math.sqrt(5) * se
     limits = []
     for chain in chains[:2]:
-        step, own = errors[chain[1]] - errors[chain[2]], _order_along(errors, chain) or order
+        difference, own = errors[chain[1]] - errors[chain[2]], _order_along(errors, chain) or order
         powers = (own, max(round(own), 1), 1.0) if chain is chains[0] else (own,)
-        limits += [errors[chain[2]] - step / (2 ** max(p, 0.5) - 1) for p in powers]
+        limits += [errors[chain[2]] - difference / (2 ** max(p, 0.5) - 1) for p in powers]
     return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
 
 
@@ -242,7 +242,7 @@ def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
 def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
     kind, direction = divmod(at, len(fit.stds))
     where, value = f"where the data's is {fit.stds[direction]:.3g}", fit.limit[at]
-    if kind == 0 and fit.limitless[at]:
+    if kind == 0 and fit.diverging[at]:
         ratios = ", ".join(f"{1 + fit.errors[n][at]:.3f}" for n in fit.chains[0])
         steps = ", ".join(map(str, fit.chains[0]))
         return f"it shows no limit. With {steps} steps its standard deviation is {ratios} of the true one, {where}."

@@ -114,10 +114,10 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
     kind: Any = getattr(import_module("diffusers"), scheduler, None) if isinstance(scheduler, str) else scheduler
     if not hasattr(kind, "set_timesteps"):
         raise ValueError(f"diffusers:{scheduler}: there is no such scheduler")
-    places = [(place, inspect.signature(place).parameters) for place in (kind.__init__, kind.set_timesteps, kind.step)]
-    if unknown := sorted(name for name in options if not any(name in known for _, known in places)):
+    accepted = [inspect.signature(method).parameters for method in (kind.__init__, kind.set_timesteps, kind.step)]
+    if unknown := sorted(name for name in options if not any(name in names for names in accepted)):
         raise ValueError(f"diffusers:{kind.__name__}: {unknown[0]}: it has no such option")
-    init, times, step = ({n: v for n, v in options.items() if n in known} for _, known in places)
+    init, times, step = ({n: v for n, v in options.items() if n in names} for names in accepted)
     times = {name: value for name, value in times.items() if name not in init}
     step = {name: value for name, value in step.items() if name not in init | times}
 

@@ -117,7 +117,7 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
         )
     mean, std = numbers.double().mean().item(), numbers.double().std(correction=0).item()
     if numbers.is_floating_point():
-        if user and (unlike := _unlike(user.kind, numbers, std)):
+        if user and (unlike := _describe_mismatch(user.kind, numbers, std)):
             warnings.warn(f"data={name!r}: {unlike}", stacklevel=2)
         return Values(name, numbers, labels, mean, std)
     return Images(name, *((numbers, labels) if train else _read_named(plain, folder, train=False)), mean, std)
@@ -164,7 +164,7 @@ def _pad(pixels: torch.Tensor, side: int) -> torch.Tensor:
     return pad(pixels, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
-def _unlike(kind: str, values: torch.Tensor, std: float) -> str:
+def _describe_mismatch(kind: str, values: torch.Tensor, std: float) -> str:
     """What to say of a channel or coordinate that varies little; "" if there is none."""
     each = values.double().transpose(0, 1).flatten(1).std(dim=1, correction=0)
     least, share = int(each.argmin()), float(each.min()) / std

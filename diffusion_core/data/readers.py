@@ -55,10 +55,10 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
             raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
         images.append(reduce_image(image, side))
         traits.append(own)
-    check_range(max(int(image.max()) for image in images), str(folder))
+    check_pixel_range(max(int(image.max()) for image in images), str(folder))
     for note in describe_traits(np.stack(traits), str(folder)):
         warnings.warn(note, stacklevel=2)
-    return np.stack(images), _numbered(classes or [""] * len(files))
+    return np.stack(images), _number_labels(classes or [""] * len(files))
 
 
 def image_files(folder: Path) -> list[str]:
@@ -68,8 +68,8 @@ def image_files(folder: Path) -> list[str]:
         raise error
 
     files = list[str]()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=stop):
-        inside = Path(place).relative_to(folder)
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=stop):
+        inside = Path(parent).relative_to(folder)
         folders[:] = [name for name in folders if not name.startswith(".")]
         files += [(inside / name).as_posix() for name in names if not name.startswith(".")]
     if not files:
@@ -81,7 +81,7 @@ def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
     """An image file as RGB (H, W, 3), and its traits. ValueError if it is not one whole image of at most 8 bits."""
     try:
         with Image.open(folder / file, formats=FORMATS) as opened:
-            if not (why := _unsuitable(opened)):
+            if not (why := _describe_unsuitable(opened)):
                 jpeg, turned = opened.format == "JPEG", opened.getexif().get(TURNED, 1) in range(2, 9)
                 ImageOps.exif_transpose(opened, in_place=True)
                 opaque = opened.mode in ("RGB", "L") and "transparency" not in opened.info
@@ -116,7 +116,7 @@ def describe_traits(traits: Traits, name: str) -> Iterator[str]:
         yield f"{coloured:,} of {n:,} images of {name} have colours among grey ones; are they meant to be there?"
 
 
-def _unsuitable(image: Image.Image) -> str:
+def _describe_unsuitable(image: Image.Image) -> str:
     """Why an image file, of which only the header was read, is refused; empty if it is not."""
     if max(image.size) > LARGEST_SIDE:
         return f"is {image.width}x{image.height}; the limit is {LARGEST_SIDE}x{LARGEST_SIDE}. Reduce it first"
@@ -220,7 +220,7 @@ def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
         raise ValueError(
             f"{key!r} is {images.dtype} {images.shape}: its first axis must number the images, at least one"
         )
-    check_range(int(images.max()), repr(key))
+    check_pixel_range(int(images.max()), repr(key))
     return key, images
 
 
@@ -229,7 +229,7 @@ def _holds_images(array: NDArray[Any]) -> bool:
     return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
 
 
-def check_range(largest: int, what: str) -> None:
+def check_pixel_range(largest: int, what: str) -> None:
     """ValueError if the pixels of a set of images, of which this is the largest value, are not 0 to 255."""
     if 0 < largest <= DARKEST:
         advice = f"multiply them by {255 // largest}"
@@ -240,7 +240,7 @@ def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:
     """The array `labels` as int64 (n,): whole numbers as they are, texts in sorted order. Without it: zeros (n,)."""
     labels = arrays.get("labels", np.zeros(n, dtype=np.int64))
     if labels.size == n and labels.dtype.kind in "US":
-        return _numbered(labels.reshape(n).astype(str).tolist())
+        return _number_labels(labels.reshape(n).astype(str).tolist())
     whole = labels.dtype.kind in "buif" and (labels >= 0) & (labels < 2**31) & (labels == np.floor(labels))
     if labels.size == n and np.all(whole):
         return labels.reshape(n).astype(np.int64)
@@ -250,9 +250,9 @@ def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:
     )
 
 
-def _numbered(names: Sequence[str]) -> Labels:
+def _number_labels(names: Sequence[str]) -> Labels:
     """The place (n,) of each name in sorted order. It warns if a name is another number."""
-    places = {name: index for index, name in enumerate(sorted(set(names)))}
-    if other := [f"{name} is {index}" for name, index in places.items() if name.isdecimal() and int(name) != index]:
+    numbers = {name: index for index, name in enumerate(sorted(set(names)))}
+    if other := [f"{name} is {index}" for name, index in numbers.items() if name.isdecimal() and int(name) != index]:
         warnings.warn(f"classes are numbered from 0 in the order of their names: {', '.join(other[:3])}", stacklevel=2)
-    return np.array([places[name] for name in names], dtype=np.int64)
+    return np.array([numbers[name] for name in names], dtype=np.int64)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from diffusion_core.networks.small import SIDE, Embedding, zeroed
+from diffusion_core.networks.small import SIDE, Embedding, zero_init
 
 N_GROUPS = 8
 
@@ -25,7 +25,7 @@ class Block(nn.Module):
         self.enter = nn.Conv2d(inside, outside, 3, padding=1, bias=False)
         self.middle = nn.GroupNorm(N_GROUPS, outside, affine=False)
         self.film = nn.Linear(embedding, 2 * outside)
-        self.leave = zeroed(nn.Conv2d(outside, outside, 3, padding=1))
+        self.leave = zero_init(nn.Conv2d(outside, outside, 3, padding=1))
         self.bypass = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
@@ -58,7 +58,7 @@ class Paper(nn.Module):
         self.up = nn.ModuleList([nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs])
         self.after = nn.ModuleList([Block(2 * fine, fine, embedding) for fine, _ in pairs])
         self.norm = nn.GroupNorm(N_GROUPS, widths[0])
-        self.head = zeroed(nn.Conv2d(widths[0], channels, 3, padding=1))
+        self.head = zero_init(nn.Conv2d(widths[0], channels, 3, padding=1))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """F (B, channels, H, W) for x (B, inputs, H, W), sides multiples of 16, and condition (B,) = ln(sigma) / 4."""

@@ -34,7 +34,7 @@ class Embedding(nn.Sequential):
         return embedding
 
 
-def zeroed(layer: Layer) -> Layer:
+def zero_init(layer: Layer) -> Layer:
     """The layer with weight and bias set to zero, so that its output starts at 0."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
@@ -53,7 +53,7 @@ class PatchBlock(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.enter = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.modulate = nn.Linear(embedding, 2 * width)
-        self.leave = zeroed(nn.Conv2d(width, width, 3, padding=1))
+        self.leave = zero_init(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
@@ -72,7 +72,7 @@ class VectorBlock(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.enter = nn.Linear(width, hidden, bias=False)
         self.modulate = nn.Linear(embedding, 2 * hidden)
-        self.leave = zeroed(nn.Linear(hidden, width))
+        self.leave = zero_init(nn.Linear(hidden, width))
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
         scale, shift = self.modulate(embedding).chunk(2, dim=1)
@@ -103,8 +103,8 @@ class Small(nn.Module):
         self.from_patches = nn.Conv2d(patch, PATCH**2 * pixel, 1)
         self.from_pixels = nn.Conv2d(inputs, pixel, 3, padding=1)
         self.scale = nn.Linear(embedding, pixel)
-        self.refine = zeroed(nn.Conv2d(pixel, pixel, 3, padding=1))
-        self.head = zeroed(nn.Conv2d(pixel, 4 * channels, 4, stride=2, padding=1))
+        self.refine = zero_init(nn.Conv2d(pixel, pixel, 3, padding=1))
+        self.head = zero_init(nn.Conv2d(pixel, 4 * channels, 4, stride=2, padding=1))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """F (B, channels, 32, 32) for x (B, inputs, 32, 32), given condition (B,) = ln(sigma) / 4."""
@@ -142,7 +142,7 @@ class Mlp(nn.Module):
         self.embed = Embedding(embedding)
         self.enter = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList([VectorBlock(width, 2 * width, embedding) for _ in range(n_blocks)])
-        self.leave = zeroed(nn.Linear(width, channels))
+        self.leave = zero_init(nn.Linear(width, channels))
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """F (B, channels) for x (B, inputs), given condition (B,) = ln(sigma) / 4."""

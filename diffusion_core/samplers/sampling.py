@@ -84,20 +84,20 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     if trajectory and not sampler.follows_ladder:
         raise ValueError(f"trajectory: {sampler.name} does not follow its ladder, so its steps have no level")
     warn_of_training_mode(model)
-    place = torch.device(device) if device is not None else model_device(model)
+    target = torch.device(device) if device is not None else model_device(model)
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())
-    out = torch.empty(len(levels), len(wanted), *shape, device=place)
+    out = torch.empty(len(levels), len(wanted), *shape, device=target)
 
     def initial_noise(batch: Sequence[int]) -> tuple[Tensor, BlockNoise]:
-        noise = BlockNoise(seed, batch, shape, place)
+        noise = BlockNoise(seed, batch, shape, target)
         return noise() * sigmas[0], noise
 
-    size = batch_size or default_batch(place.type)
+    size = batch_size or default_batch(target.type)
     for start in range(0, len(wanted), size):
         batch = wanted[start : start + size]
         kept = out[:, start : start + len(batch)]
         begin, noise = initial_noise(batch)
-        on_batch = bind_index(model, torch.tensor(batch, device=place))
+        on_batch = bind_index(model, torch.tensor(batch, device=target))
         steps = checked_steps(on_batch, sampler, sigmas, begin, noise, at_once=False)
         for step, x in enumerate(itertools.chain([begin], steps)):
             if trajectory:

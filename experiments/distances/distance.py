@@ -35,7 +35,7 @@ class Distance:
         """The difference of two sets of equal size whose images at one place come from the same noise."""
         return Distance(*(getattr(self, part.name) - getattr(other, part.name) for part in fields(self)))
 
-    def of_groups(self, own: NDArray[np.integer], real: NDArray[np.integer] | None = None) -> "Distance":
+    def by_unit(self, own: NDArray[np.integer], real: NDArray[np.integer] | None = None) -> "Distance":
         """The same with each group of images as one: images of one prompt, or copies.
 
         What a group adds is scaled so that the variance keeps its formula: G / (G - 1) sum over groups of (sum own)^2 /
@@ -45,25 +45,25 @@ class Distance:
             own: (n,) the number of each image's group, 0 to G - 1; two groups or more.
             real: (R,) the same of the real images, if they are a sample with groups.
         """
-        return Distance(self.value, _summed(self.own, own), self.real if real is None else _summed(self.real, real))
+        return Distance(self.value, _sums(self.own, own), self.real if real is None else _sums(self.real, real))
 
     @property
     def se(self) -> float:
         """The standard error over images."""
-        return float((of_singles(self.own) + of_singles(self.real)) ** 0.5)
+        return float((jackknife_variance(self.own) + jackknife_variance(self.real)) ** 0.5)
 
 
-def renumber(groups: NDArray[np.generic]) -> NDArray[np.intp]:
+def renumber(units: NDArray[np.generic]) -> NDArray[np.intp]:
     """Groups of any kind (n,) as numbers from 0 without gaps, in their sorted order."""
-    return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
+    return np.asarray(np.unique(units, return_inverse=True)[1], dtype=np.intp)
 
 
-def _summed(terms: Array, groups: NDArray[np.integer]) -> Array:
-    sums = np.bincount(groups, weights=terms)
-    return np.asarray(sums * (len(sums) / len(groups)), np.float64)
+def _sums(terms: Array, units: NDArray[np.integer]) -> Array:
+    sums = np.bincount(units, weights=terms)
+    return np.asarray(sums * (len(sums) / len(units)), np.float64)
 
 
-def of_singles(terms: Array) -> float:
+def jackknife_variance(terms: Array) -> float:
     """The variance of a distance over images that add these terms, as the infinitesimal jackknife has it."""
     return float((terms**2).sum() / (len(terms) * (len(terms) - 1))) if len(terms) else 0.0
 

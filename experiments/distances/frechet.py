@@ -45,14 +45,14 @@ class Moments:
             return np.asarray(vectors * np.sqrt(values))
 
 
-def distance(own: Moments, real: Moments) -> float:
+def frechet_distance(own: Moments, real: Moments) -> float:
     """FD. It equals torch-fidelity's."""
     shift = own.mean - real.mean
     inner = np.linalg.eigvalsh(real.root.T @ own.cov @ real.root)
     return float(shift @ shift + np.trace(own.cov) + np.trace(real.cov) - 2 * np.sqrt(inner.clip(min=0)).sum())
 
 
-def terms(own: Array, first: Moments, second: Moments, real: Array | None = None) -> tuple[Array, Array]:
+def jackknife_terms(own: Array, first: Moments, second: Moments, real: Array | None = None) -> tuple[Array, Array]:
     """What each image adds to FD, (n,) and (r,), mean 0; nothing of real images where they are not given.
 
     Args:

@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from experiments.distances.distance import Distance, of_singles
+from experiments.distances.distance import Distance, jackknife_variance
 from reports.schema import BETTER, NO_DIFFERENCE, WORSE
 
-LEVEL = 0.95  # the confidence of an interval
+CONFIDENCE = 0.95  # the confidence of an interval
 MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
 GRAINY = 0.01  # grain (texture.py) that a report mentions: about ten times what 500 real images differ by
+Pairs = Sequence[tuple[Distance, Distance]]  # of a and b, one of each network
 FIXED, SAMPLED = "what each sample adds", "what each sample adds, and each real one"  # how an interval is made
 
 
@@ -50,16 +51,16 @@ class Estimate:
     def corrected(self, family: str, p_adjusted: float | None, n_compared: int) -> "Estimate":
         """The same as one of a family of comparisons, with its p value corrected for all of them."""
         found = detectable(self.se, self.freedom, n_compared)
-        clear = p_adjusted is not None and p_adjusted <= 1 - LEVEL
+        clear = p_adjusted is not None and p_adjusted <= 1 - CONFIDENCE
         return replace(self, clear=clear, p_adjusted=p_adjusted, family=family, n_compared=n_compared, detectable=found)
 
 
-def of_one(distance: Distance) -> Estimate:
+def estimate_one(distance: Distance) -> Estimate:
     """A distance with its interval over images."""
-    return estimate(distance.value, distance.se, freedom(distance), how(distance))
+    return estimate(distance.value, distance.se, degrees_of_freedom(distance), interval_method(distance))
 
 
-def of_pairs(pairs: Sequence[tuple[Distance, Distance]], *, paired: bool = True, over_images: bool = False) -> Estimate:
+def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = False) -> Estimate:
     """The mean of a - b over networks, one pair (a, b) for each, with its interval.
 
     Args:
@@ -77,28 +78,29 @@ def of_pairs(pairs: Sequence[tuple[Distance, Distance]], *, paired: bool = True,
     if paired:
         variances = np.array([(a - b).se ** 2 for a, b in pairs])
     else:
-        variances = np.array([of_singles(a.own) + of_singles(b.own) + of_singles(a.real - b.real) for a, b in pairs])
-    freedoms = np.array([min(freedom(a), freedom(b)) for a, b in pairs])
+        variances = np.array([sum(map(jackknife_variance, (a.own, b.own, a.real - b.real))) for a, b in pairs])
+    freedoms = np.array([min(degrees_of_freedom(a), degrees_of_freedom(b)) for a, b in pairs])
     spread = float((variances**2 / freedoms).sum())
     degrees = float(variances.sum() ** 2 / spread) if spread > 0 else float(freedoms[0])
-    return replace(estimate(mean, float(np.sqrt(variances.sum())) / n, degrees, how(pairs[0][0])), holds_for=n)
+    se, method = float(np.sqrt(variances.sum())) / n, interval_method(pairs[0][0])
+    return replace(estimate(mean, se, degrees, method), holds_for=n)
 
 
-def estimate(difference: float, se: float, freedom: float, how: str) -> Estimate:
+def estimate(difference: float, se: float, freedom: float, method: str) -> Estimate:
     """A difference with Student's interval from its standard error, whose degrees of freedom are given."""
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * se
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * se
     p_value = float(2 * stats.t.sf(abs(difference) / se, freedom)) if se > 0 else float(difference == 0)
     clear, found = abs(difference) > half, detectable(se, freedom)
-    return Estimate(difference, se, difference - half, difference + half, how, clear, p_value, found, freedom)
+    return Estimate(difference, se, difference - half, difference + half, method, clear, p_value, found, freedom)
 
 
 def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
     """What a test finds with a probability of 80 %, one of several that are corrected for each other (Bonferroni)."""
-    critical = stats.t.isf((1 - LEVEL) / 2 / n_compared, freedom)
+    critical = stats.t.isf((1 - CONFIDENCE) / 2 / n_compared, freedom)
     return float(critical + stats.t.ppf(POWER, freedom)) * se
 
 
-def predicted(differences: Sequence[float]) -> tuple[float, float] | None:
+def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | None:
     """The 95 % interval of the difference that one more network of this kind would show; None for one or two networks.
 
     Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations.
@@ -106,22 +108,22 @@ def predicted(differences: Sequence[float]) -> tuple[float, float] | None:
     d, n = np.asarray(differences), len(differences)
     if n < 3:
         return None
-    half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
     return float(d.mean() - half), float(d.mean() + half)
 
 
-def verdict(judge: Estimate) -> str:
+def verdict(deciding: Estimate) -> str:
     """The verdict on a against b, from the distance that decides."""
-    if not judge.clear:
+    if not deciding.clear:
         return NO_DIFFERENCE
-    return BETTER if judge.difference < 0 else WORSE
+    return BETTER if deciding.difference < 0 else WORSE
 
 
-def how(distance: Distance) -> str:
+def interval_method(distance: Distance) -> str:
     return SAMPLED if len(distance.real) else FIXED
 
 
-def freedom(distance: Distance) -> float:
+def degrees_of_freedom(distance: Distance) -> float:
     """The degrees of freedom of the variance over images."""
     return min(len(distance.own), len(distance.real) or math.inf) - 1
 

@@ -63,7 +63,7 @@ class Sums:
         return self.total / (len(self.rows) * (len(self.rows) - 1))
 
 
-def both(width: float) -> dict[str, Kernel]:
+def build(width: float) -> dict[str, Kernel]:
     """The kernels by the name of their distance. `width`: of the Gaussian one."""
     return {"mmd": Gaussian(width), "kd": Cubic()}
 
@@ -72,8 +72,8 @@ def sums(of: Mapping[str, Kernel], features: Array) -> dict[str, Sums]:
     """For each kernel the sums over all pairs of different images of one set."""
     parts, blocks = _parts(len(features)), _blocks(len(features))
     out = {name: -parts * kernel.diagonal(features)[:, None] for name, kernel in of.items()}
-    for place, rows in enumerate(blocks):
-        for columns in blocks[place:]:
+    for number, rows in enumerate(blocks):
+        for columns in blocks[number:]:
             left, right = features[rows], features[columns]
             products = left @ right.T
             for name, kernel in of.items():
@@ -84,7 +84,7 @@ def sums(of: Mapping[str, Kernel], features: Array) -> dict[str, Sums]:
     return {name: Sums(each.sum(axis=1), float(each.sum())) for name, each in out.items()}
 
 
-def apart(
+def sums_between_groups(
     of: Mapping[str, Kernel], features: Array, whole: Mapping[str, Sums], groups: NDArray[np.integer]
 ) -> dict[str, Sums]:
     """The sums with images of other groups only, scaled to all others, since images of one group are alike.
@@ -101,7 +101,7 @@ def apart(
     return {name: Sums(each, float(each.sum())) for name, each in rows.items()}
 
 
-def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
+def cross_sums(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
     """For each kernel sums of k(left_i, right_j): (l,) over all of `right`, and (r,) over all of `left`."""
     parts = _parts(len(right))
     out = {name: (np.zeros((len(left), PARTS)), np.zeros(len(right))) for name in of}
@@ -114,7 +114,7 @@ def across(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tup
     return {name: (first.sum(axis=1), second) for name, (first, second) in out.items()}
 
 
-def terms(rows: Array, means: Array) -> Array:
+def jackknife_terms(rows: Array, means: Array) -> Array:
     """What each image adds to a kernel distance, (n,), mean 0.
 
     Args:

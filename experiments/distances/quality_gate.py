@@ -13,7 +13,7 @@ MOST, REAL = 0.01, 0.5
 Quality = Mapping[str, float]  # precision and recall
 
 
-def no_images(sides: Sequence[Quality], real: Quality) -> str:
+def no_images_reason(sides: Sequence[Quality], real: Quality) -> str:
     """Why the samples of all sides are no images; "" if those of one side may be, or if the floor cannot tell.
 
     Args:

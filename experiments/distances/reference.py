@@ -54,27 +54,27 @@ class FixedReference:
         `groups`: (n,) the number of each image's prompt. Then each prompt adds to it, and MMD and KD compare images of
         different prompts.
         """
-        known = len(next(iter(self.sums.values())).rows) if self.sums else len(self.features)
-        first, used = own[: self.most], kernels.both(self.width)
-        inside, across = kernels.sums(used, first), kernels.across(used, first, self.features[:known])
+        n_kernel = len(next(iter(self.sums.values())).rows) if self.sums else len(self.features)
+        first, used = own[: self.most], kernels.build(self.width)
+        inside, across = kernels.sums(used, first), kernels.cross_sums(used, first, self.features[:n_kernel])
         if groups is not None:
-            inside = kernels.apart(used, first, inside, groups[: self.most])
+            inside = kernels.sums_between_groups(used, first, inside, groups[: self.most])
         out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used} | {"fd": self._frechet(own)}
         if groups is None:
             return {name: out[name] for name in METRICS}
-        return {name: out[name].of_groups(renumber(groups[: len(out[name].own)])) for name in METRICS}
+        return {name: out[name].by_unit(renumber(groups[: len(out[name].own)])) for name in METRICS}
 
     def _by_kernel(self, name: str, sums: Sums, to_real: Array, to_own: Array) -> Distance:
         means = to_real / len(to_own)
-        value, own = sums.mean + self.within[name] - 2 * float(means.mean()), kernels.terms(sums.rows, means)
+        value, own = sums.mean + self.within[name] - 2 * float(means.mean()), kernels.jackknife_terms(sums.rows, means)
         if not self.sums:
             return Distance(value, own)
-        return Distance(value, own, kernels.terms(self.sums[name].rows, to_own / len(to_real)))
+        return Distance(value, own, kernels.jackknife_terms(self.sums[name].rows, to_own / len(to_real)))
 
     def _frechet(self, own: Array) -> Distance:
         moments = Moments.of(own)
-        terms = frechet.terms(own, moments, self.moments, self.features if self.sums else None)
-        return Distance(frechet.distance(moments, self.moments), *terms)
+        terms = frechet.jackknife_terms(own, moments, self.moments, self.features if self.sums else None)
+        return Distance(frechet.frechet_distance(moments, self.moments), *terms)
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,10 @@ class ReferenceSet:
     def of(cls, features: Array, most: int | None = None) -> "ReferenceSet":
         """From features float64 (T, d). `most`: images that the kernels know."""
         width = WIDTH * kernels.median_distance(features)
-        return cls(features, width, kernels.sums(kernels.both(width), features[:most]))
+        return cls(features, width, kernels.sums(kernels.build(width), features[:most]))
 
     @property
-    def known(self) -> int:
+    def n_kernel(self) -> int:
         return len(next(iter(self.sums.values())).rows)
 
     def whole(self, most: int | None = None) -> FixedReference:
@@ -108,7 +108,7 @@ class ReferenceSet:
         within = {name: sums.mean for name, sums in self.sums.items()}
         return FixedReference(self.features, self.width, within, self.sums, most)
 
-    def aside(self, n: int, draw: int) -> NDArray[np.bool_]:
+    def aside_mask(self, n: int, draw: int) -> NDArray[np.bool_]:
         """Mask (T,) of the n images that draw number `draw` sets aside. ValueError if fewer than two would remain.
 
         If kernels know t < T, as many as possible, but at most half of these, are among the t.
@@ -116,10 +116,10 @@ class ReferenceSet:
         if n > len(self.features) - 2:
             raise ValueError(f"n_samples={n}: the data set has {len(self.features)} images, and 2 must stay to compare")
         rng, mask = np.random.default_rng([POOL_SEED, draw]), np.zeros(len(self.features), dtype=bool)
-        unknown = len(mask) - self.known
-        inside = max(min(n, self.known // 2), n - unknown)  # n if all are known
-        mask[rng.permutation(self.known)[:inside]] = True
-        mask[self.known + rng.permutation(unknown)[: n - inside]] = True
+        unknown = len(mask) - self.n_kernel
+        inside = max(min(n, self.n_kernel // 2), n - unknown)  # n if all are known
+        mask[rng.permutation(self.n_kernel)[:inside]] = True
+        mask[self.n_kernel + rng.permutation(unknown)[: n - inside]] = True
         return mask
 
     def without(self, aside: NDArray[np.bool_]) -> FixedReference:
@@ -133,10 +133,10 @@ class ReferenceSet:
         """
         out: dict[str, list[float]] = {name: [] for name in (*METRICS, *QUALITY)}
         for draw in draws:
-            aside = self.aside(n, draw)
+            aside = self.aside_mask(n, draw)
             rest, others = self._split(aside)
             real = self.features[aside]
-            out["fd"].append(frechet.distance(Moments.of(real), rest.moments))
+            out["fd"].append(frechet.frechet_distance(Moments.of(real), rest.moments))
             for name, (inside, between) in others.items():
                 out[name].append(inside + rest.within[name] - 2 * between)
             for name, value in zip(QUALITY, precision_recall(real[:most], rest.features[:most]), strict=True):
@@ -145,9 +145,9 @@ class ReferenceSet:
 
     def _split(self, aside: NDArray[np.bool_]) -> tuple[FixedReference, dict[str, tuple[float, float]]]:
         """The images outside a mask; of each kernel its mean over pairs inside, and over pairs in and out."""
-        within, others, mask = dict[str, float](), dict[str, tuple[float, float]](), aside[: self.known]
+        within, others, mask = dict[str, float](), dict[str, tuple[float, float]](), aside[: self.n_kernel]
         n, rest = int(mask.sum()), int((~mask).sum())
-        for name, inside in kernels.sums(kernels.both(self.width), self.features[: self.known][mask]).items():
+        for name, inside in kernels.sums(kernels.build(self.width), self.features[: self.n_kernel][mask]).items():
             rows = self.sums[name].rows
             between = float(rows[mask].sum()) - inside.total
             within[name] = (float(rows.sum()) - 2 * between - inside.total) / (rest * (rest - 1))

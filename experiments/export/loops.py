@@ -287,7 +287,7 @@ def diffusers_loop(target: ExportTarget) -> str:
             f"torch.cat([sigmas[:1], sigmas[{twice}].repeat_interleave(2){once}]),\n"
             f"        torch.cat([times[:1], times[1:].repeat_interleave(2)]){kept},"
         )
-    told = f"level.to(z.device{', torch.float64' * (target.number_format == 'float64')}).expand(len(z))"
+    level_code = f"level.to(z.device{', torch.float64' * (target.number_format == 'float64')}).expand(len(z))"
     return f'''\
 {target.header}import torch
 from diffusers import {name}
@@ -313,7 +313,7 @@ def sample(net, scheduler_config, noise, generator=None{target.first}):
     x = ({target.start}){before}
     for level in scheduler.timesteps:
         z = scheduler.scale_model_input(x, level)
-{target.call(told)}
+{target.call(level_code)}
         x = scheduler.step(out, level, x{"" if heun else ", generator=generator"}).prev_sample
     return x{after}
 {target.example("scheduler_config, ")}'''

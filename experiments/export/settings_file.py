@@ -21,7 +21,7 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
     ValueError for a file of something else, no setting for this budget, or settings of another network or other data.
     """
     from diffusion_core.data.load import resolve  # these need torch
-    from experiments.user import external
+    from experiments.user import pretrained
 
     name = f"setting={str(path)!r}"
     if not path.is_file() or (content := read_json(path)).get("format") != FORMAT:
@@ -30,7 +30,7 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
     budget = max(rows) if budget is None else budget
     if budget not in rows:
         raise ValueError(f"{name}: no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
-    network = external.describe(study.network, study.label) if ":" in study.network else study.network
+    network = pretrained.describe(study.network, study.label) if ":" in study.network else study.network
     if content["network"] != network:
         raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
     if content["data"].rpartition("@")[2] != (data := resolve(study.data)).rpartition("@")[2]:  # a user's fingerprint

@@ -20,7 +20,7 @@ from diffusion_core.training import train
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.machine import Machine, cores, device_name, use_threads
 from experiments.run.networks import Network, Trained
-from experiments.user.memory import free, keep_freed
+from experiments.user.memory import free_memory, keep_freed
 
 SAMPLING, TRAINING = "sampling", "training"
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
@@ -126,10 +126,10 @@ def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str]
         keep_freed()  # as in runs
         with torch.random.fork_rng(devices=[]):
             model = network.untrained()
-            runs = {mode: forward(model, key.shape, machine.device, mode) for mode in key.modes(SAMPLING)}
-            seconds = interleaved(runs)
+            runs = {mode: forward_call(model, key.shape, machine.device, mode) for mode in key.modes(SAMPLING)}
+            seconds = time_interleaved(runs)
             if key.training_batch:
-                seconds |= interleaved({mode: _step(network, mode) for mode in key.modes(TRAINING)})
+                seconds |= time_interleaved({mode: _training_call(network, mode) for mode in key.modes(TRAINING)})
         use_threads(machine.threads)
         return {}, {"timings": [{"mode": vars(mode), "seconds": time} for mode, time in seconds.items()]}
 
@@ -137,7 +137,7 @@ def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str]
     return {ComputeMode(**each["mode"]): each["seconds"] for each in stored}
 
 
-def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
+def time_interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
     """The least seconds of each run that does not fail, in rounds; {} if the first, the plain one, fails."""
     least, first = dict.fromkeys(runs, math.inf), next(iter(runs))
     for number in range(ROUNDS):
@@ -148,7 +148,7 @@ def interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[Comput
                 least[mode] = min(time_call(runs[mode], mode.threads), least[mode])
             except (MemoryError, RuntimeError):
                 del least[mode]
-                free()
+                free_memory()
     return least if first in least else {}
 
 
@@ -157,7 +157,7 @@ def time_call(run: Callable[[], object], threads: int) -> float:
     return Timer("run()", globals={"run": run}, num_threads=threads).timeit(1).median
 
 
-def forward(model: Model, shape: tuple[int, ...], device: str, mode: ComputeMode) -> Callable[[], object]:
+def forward_call(model: Model, shape: tuple[int, ...], device: str, mode: ComputeMode) -> Callable[[], object]:
     """A function that evaluates the model once, as sampling does, on one batch of images of this shape."""
     x, sigma = torch.randn(mode.batch, *shape, device=device), torch.ones(mode.batch, device=device)
     model = bind_index(model, torch.arange(mode.batch, device=device))
@@ -169,7 +169,7 @@ def forward(model: Model, shape: tuple[int, ...], device: str, mode: ComputeMode
     return run
 
 
-def _step(network: Trained, mode: ComputeMode) -> Callable[[], object]:
+def _training_call(network: Trained, mode: ComputeMode) -> Callable[[], object]:
     images = torch.randn(4 * mode.batch, *network.shape, device=network.machine.device)
     model = network.untrained()
     model.fit(images)

@@ -30,7 +30,7 @@ class Side:
     given: bool = False  # whether it is a set of images that people have: its one seed is None, and there is no network
 
     @property
-    def place(self) -> tuple[str, int | None]:
+    def section_key(self) -> tuple[str, int | None]:
         """What it is compared within."""
         return self.section, self.budget
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from experiments.distances import intervals
 from experiments.distances.distance import Array
-from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, Estimate, holm, of_pairs, predicted, verdict
-from experiments.distances.quality_gate import MEASURES, no_images
+from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY, Estimate, estimate_pairs, holm, verdict
+from experiments.distances.quality_gate import MEASURES, no_images_reason
 from experiments.run.compare import (
     ALONE,
     CONTROL,
@@ -59,69 +60,69 @@ class Judge:
 
     @classmethod
     def of(cls, comparisons: Sequence[Comparison], floors: Sequence[Row]) -> "Judge":
-        """The verdicts on comparisons that are `comparable`, which the caller keeps."""
-        judged = [one for one in comparisons if not isinstance(one, BestSet) and one.seeds]
-        own, judge = {id(one): measured(one, JUDGE) for one in judged}, cls(floors)
-        controls = [one for one in judged if one.kind == CONTROL and not judge.why(one)]
-        judge = replace(judge, failed=any(own[id(one)].p_value < BROKEN for one in controls))
-        found = {id(one): (judge.why(one), replace(own[id(one)], family=one.kind)) for one in judged}
+        """The verdicts on comparisons of `filter_comparable`, which the caller keeps."""
+        judged = [c for c in comparisons if not isinstance(c, BestSet) and c.seeds]
+        own, judge = {id(c): estimate_difference(c, JUDGE) for c in judged}, cls(floors)
+        controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
+        judge = replace(judge, failed=any(own[id(c)].p_value < BROKEN for c in controls))
+        found = {id(c): (judge.verdict_blocker(c), replace(own[id(c)], family=c.kind)) for c in judged}
         for name, kind in ((EXPLORATION, Contrast), (INTERACTIONS, Interaction)):
-            family = {id(one): _samples(one) for one in judged if isinstance(one, kind) and one.kind not in ALONE}
+            family = {id(c): _samples(c) for c in judged if isinstance(c, kind) and c.kind not in ALONE}
             compared = {key: same for key, same in family.items() if not found[key][0]}
             p_values = {same: found[key][1].p_value for key, same in compared.items()}  # the same runs count once
             corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
             for key, same in family.items():
                 why, estimate = found[key]
-                known = corrected.get(same) if not why else None
-                found[key] = why, estimate.corrected(name, known, max(len(p_values), 1))
-        pairs = {frozenset[object](side.name for side in one.sides): id(one) for one in judged if one.kind not in ALONE}
+                p_adjusted = corrected.get(same) if not why else None
+                found[key] = why, estimate.corrected(name, p_adjusted, max(len(p_values), 1))
+        pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind not in ALONE}
         return replace(judge, found=found, pairs=pairs)
 
-    def why(self, one: Judged) -> str:
+    def verdict_blocker(self, contrast: Judged) -> str:
         """Why a comparison gets no verdict; "" if it does."""
-        if one.kind not in ALONE and (missed := [side for side in one.sides if not side.whole]):
+        if contrast.kind not in ALONE and (missed := [side for side in contrast.sides if not side.whole]):
             return f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
-        judged = [one.a, one.b, one.sides] if isinstance(one, Interaction) else [one.sides]
-        return next(filter(None, (self.of_sides(sides, one.seeds, one.kind) for sides in judged)), "")
+        judged = [contrast.a, contrast.b, contrast.sides] if isinstance(contrast, Interaction) else [contrast.sides]
+        return next(filter(None, (self.settings_blocker(sides, contrast.seeds, contrast.kind) for sides in judged)), "")
 
-    def of_sides(self, sides: Sequence[Side], seeds: Sequence[int | None], kind: str = "") -> str:
+    def settings_blocker(self, sides: Sequence[Side], seeds: Sequence[int | None], kind: str = "") -> str:
         """Why settings get no verdict: their samples are no images, networks are too few, or the control failed."""
         rows = [side.rows[seeds[0]] for side in sides]
         same = ("features", "n_samples", "n_reference")
         floor = {row["metric"]: row["mean"] for row in self.floors if all(row[name] == rows[0][name] for name in same)}
         qualities = [{name: _mean(side, name, seeds) for name in MEASURES} for side in sides]
-        why = no_images(qualities, {name: floor.get(name, 0.0) for name in MEASURES})
-        why = why or (FEW_NETWORKS if own_training(sides) and len(seeds) < ENOUGH_NETWORKS else "")
+        why = no_images_reason(qualities, {name: floor.get(name, 0.0) for name in MEASURES})
+        why = why or (FEW_NETWORKS if differ_in_networks(sides) and len(seeds) < ENOUGH_NETWORKS else "")
         return why or (FAILED if self.failed and kind != CONTROL else "")
 
 
-def measured(one: Judged, metric: str) -> Estimate:
+def estimate_difference(contrast: Judged, metric: str) -> Estimate:
     """a - b with its own interval, network by network. That of a control with the same networks is over images."""
-    same_networks = one.kind == CONTROL and not own_training(one.sides)
-    paired = all(side.paired for side in one.sides)
-    found = of_pairs(one.pairs(metric), paired=paired, over_images=same_networks)
-    return replace(found, holds_for=None) if one.sides[0].given else found
+    same_networks = contrast.kind == CONTROL and not differ_in_networks(contrast.sides)
+    paired = all(side.paired for side in contrast.sides)
+    found = estimate_pairs(contrast.pairs(metric), paired=paired, over_images=same_networks)
+    return replace(found, holds_for=None) if contrast.sides[0].given else found
 
 
-def _samples(one: Judged) -> object:
+def _samples(contrast: Judged) -> object:
     """What a comparison is made of: two of the same samples are one."""
-    ids = [row.get("samples_id") for side in one.sides for row in side.rows.values()]
-    return id(one) if None in ids else tuple(ids)
+    ids = [row.get("samples_id") for side in contrast.sides for row in side.rows.values()]
+    return id(contrast) if None in ids else tuple(ids)
 
 
-def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
+def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """Those whose settings have images from the same networks and noise. A warning names the others."""
     out = list[Comparison]()
-    for one in comparisons:
-        sides = [side for side in one.sides if side.whole]
+    for comparison in comparisons:
+        sides = [side for side in comparison.sides if side.whole]
         images = dict[
             tuple[object, ...], Side
         ]()  # sides with the same key have images from the same networks and noise
         for side in reversed(sides):
             ids = ((seed, row.get("sample_seed"), row.get("n_samples")) for seed, row in side.rows.items())
             images[side.paired, *ids] = side
-        if (isinstance(one, Contrast) and one.kind == CONTROL) or len(images) < 2:  # a control has other noise
-            out.append(one)
+        if len(images) < 2 or (isinstance(comparison, Contrast) and comparison.kind == CONTROL):  # of other noise
+            out.append(comparison)
             continue
         *_, other, first = images.values()
         why = "they have images from different networks or noise"
@@ -131,51 +132,52 @@ def comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
     """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
-    for one in comparisons:
-        if not isinstance(one, BestSet) and one.seeds:
-            yield from _rows(one, *judge.found[id(one)])
+    for comparison in comparisons:
+        if not isinstance(comparison, BestSet) and comparison.seeds:
+            yield from _rows(comparison, *judge.found[id(comparison)])
 
 
-def _rows(one: Judged, why: str, judged: Estimate) -> Iterator[Row]:
+def _rows(contrast: Judged, why: str, judged: Estimate) -> Iterator[Row]:
     """The rows of a comparison; `judged` is its corrected difference in the metric that decides."""
-    shared, seeds, paired = _shared(one), one.seeds, all(side.paired for side in one.sides)
+    shared, seeds, paired = _shared(contrast), contrast.seeds, all(side.paired for side in contrast.sides)
     word = NO_VERDICT if why else verdict(judged)
-    if one.kind == CONTROL and not why:
+    if contrast.kind == CONTROL and not why:
         word = CONTROL_FAILED if judged.p_value < BROKEN else CONTROL_UNUSUAL if judged.clear else CONTROL_PASSED
     for metric in METRICS:
-        for seed, (a, b) in zip(seeds, one.pairs(metric), strict=True):
+        for seed, (a, b) in zip(seeds, contrast.pairs(metric), strict=True):
             if seed is None:  # sets of images, which no network of ours made
                 continue
             own = {"train_seed": seed, "value_a": a.value, "value_b": b.value, "n_networks": 1}
             ids: Row = {}
-            if isinstance(one, Contrast):
-                ids = {f"run_id_{name}": side.rows[seed]["run_id"] for name, side in zip("ab", one.sides, strict=True)}
-            yield shared | _numbers(metric, of_pairs([(a, b)], paired=paired)) | own | ids
+            if isinstance(contrast, Contrast):
+                ids = {f"run_id_{at}": side.rows[seed]["run_id"] for at, side in zip("ab", contrast.sides, strict=True)}
+            yield shared | _numbers(metric, estimate_pairs([(a, b)], paired=paired)) | own | ids
     for metric in METRICS:
-        estimate, pairs = judged if metric == JUDGE else measured(one, metric), one.pairs(metric)
-        low, high = predicted([a.value - b.value for a, b in pairs]) or (None, None)
+        estimate, pairs = judged if metric == JUDGE else estimate_difference(contrast, metric), contrast.pairs(metric)
+        low, high = intervals.new_network_interval([a.value - b.value for a, b in pairs]) or (None, None)
         value_a, value_b = (float(np.mean([pair[side].value for pair in pairs])) for side in (0, 1))
         row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
         row |= {"new_network_low": low, "new_network_high": high, "no_verdict": why or None, "verdict": word}
         estimate = replace(estimate, clear=False) if why else estimate
-        if metric == JUDGE and not why and isinstance(one, Contrast):
-            row |= to_settle(estimate, SMALLEST * value_b, one)
+        if metric == JUDGE and not why and isinstance(contrast, Contrast):
+            row |= required_samples(estimate, SMALLEST * value_b, contrast)
         yield shared | _numbers(metric, estimate) | row
 
 
-def to_settle(estimate: Estimate, smallest: float, one: Contrast) -> Row:
+def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) -> Row:
     """How many images, or networks, would detect a difference that is not clear with 80 % power, and their time.
 
     The difference is the measured one or `smallest`, the smallest of interest, if that is larger.
     """
     size = max(abs(estimate.difference), smallest)
-    if one.a.given:  # nobody times how others make their images
+    if contrast.a.given:  # nobody times how others make their images
         return {}
     if estimate.clear or size <= 0 or estimate.detectable <= size:
         return {}
-    times, rows = (estimate.detectable / size) ** 2, [side.rows[seed] for side in (one.a, one.b) for seed in one.seeds]
+    times = (estimate.detectable / size) ** 2
+    rows = [side.rows[seed] for side in contrast.sides for seed in contrast.seeds]
     if estimate.holds_for is None:
-        return {"networks_to_settle": math.ceil(len(one.seeds) * times)}
+        return {"networks_to_settle": math.ceil(len(contrast.seeds) * times)}
     seconds = sum(float(row.get("seconds") or 0) for row in rows)
     return {"n_to_settle": math.ceil(int(rows[0]["n_samples"]) * times), "minutes_to_settle": seconds * times / 60}
 
@@ -185,24 +187,25 @@ def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> f
     return float(np.mean([side.rows[seed][name] for seed in (side.rows if seeds is None else seeds)]))
 
 
-def own_training(sides: Sequence[Side]) -> bool:
+def differ_in_networks(sides: Sequence[Side]) -> bool:
     """Whether these settings have networks of their own, among those of which all succeeded."""
     return any(len({side.rows[seed].get("model_id") for side in sides}) > 1 for seed in shared_seeds(sides))
 
 
 def _numbers(metric: str, estimate: Estimate) -> Row:
-    return {"metric": metric, "level": LEVEL} | vars(estimate)
+    return {"metric": metric, "level": CONFIDENCE} | vars(estimate)
 
 
-def _shared(one: Contrast | Interaction) -> Row:
-    first, *others = rows = [side.rows[one.seeds[0]] for side in one.sides]
-    out: Row = {"kind": one.kind, "n_planned": one.sides[0].planned}
-    if isinstance(one, Contrast):
-        out |= {"section": one.a.section, "budget": one.a.budget, "a": one.a.label, "b": one.b.label}
+def _shared(contrast: Contrast | Interaction) -> Row:
+    first, *others = rows = [side.rows[contrast.seeds[0]] for side in contrast.sides]
+    out: Row = {"kind": contrast.kind, "n_planned": contrast.sides[0].planned}
+    if isinstance(contrast, Contrast):
+        a, b = contrast.a, contrast.b
+        out |= {"section": a.section, "budget": a.budget, "a": a.label, "b": b.label}
         for side, row in zip("ab", rows, strict=True):
             out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
     else:
-        out |= {"section": one.kind, "a": _effect(*one.a), "b": _effect(*one.b)}
+        out |= {"section": contrast.kind, "a": _effect(*contrast.a), "b": _effect(*contrast.b)}
     out |= {name: first.get(name) for name in ONE}
     same = {name: first.get(name) for name in IF_SAME if all(row.get(name) == first.get(name) for row in others)}
     return out | dict.fromkeys(IF_SAME) | same
@@ -219,10 +222,10 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     difference that is a contrast of the study too has the verdict of that. Recommended is the lowest score without more
     fine noise than the default's, if the default's difference to it is detectable, else the default.
     """
-    for one in comparisons:
-        if isinstance(one, BestSet) and len(sides := [side for side in one.sides if side.whole]) > 1:
+    for comparison in comparisons:
+        if isinstance(comparison, BestSet) and len(sides := [side for side in comparison.sides if side.whole]) > 1:
             rows = _set_rows(sides, judge)
-            if sides[0] is not one.sides[0]:  # nothing was compared with the default
+            if sides[0] is not comparison.sides[0]:  # nothing was compared with the default
                 rows = [row | {"recommended": False} for row in rows]
             yield from rows
 
@@ -230,15 +233,15 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
 def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
     default, seeds, out = sides[0], list(sides[0].rows), list[Row]()
     lowest, *others = sorted(sides, key=lambda side: side.score)
-    found = _to_lowest(lowest, others, judge) | {lowest.label: measured(Contrast("", lowest, lowest), JUDGE)}
+    found = _to_lowest(lowest, others, judge) | {lowest.label: estimate_difference(Contrast("", lowest, lowest), JUDGE)}
     columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
     of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
     for side in sides:
-        why, own = judge.of_sides([side], seeds) or judge.of_sides(sides, seeds), found[side.label]
+        why, own = judge.settings_blocker([side], seeds) or judge.settings_blocker(sides, seeds), found[side.label]
         out.append(
             {name: side.rows[seeds[0]].get(name) for name in columns}
-            | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": JUDGE, "level": LEVEL}
-            | {"value": side.score, "fd": _mean(side, "fd"), "n_networks": len(seeds)}
+            | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": JUDGE}
+            | {"level": CONFIDENCE, "value": side.score, "fd": _mean(side, "fd"), "n_networks": len(seeds)}
             | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
             | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}
         )  # fmt: skip
@@ -252,13 +255,13 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
 
 def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, Estimate]:
     """The difference of other settings to the lowest, corrected for all of these, or as the study's contrast."""
-    own = [measured(Contrast("", side, lowest), JUDGE) for side in others]
-    corrected, out = holm([one.p_value for one in own]), dict[str, Estimate]()
-    for side, one, p_value in zip(others, own, corrected, strict=True):
-        out[side.label] = one.corrected("to the lowest", p_value, len(own))
-        _, known = judge.found.get(judge.pairs.get(frozenset({side.name, lowest.name}), 0), ("", one))
-        if known.p_adjusted is not None:
-            out[side.label] = one.corrected(known.family, known.p_adjusted, known.n_compared)
+    own = [estimate_difference(Contrast("", side, lowest), JUDGE) for side in others]
+    corrected, out = holm([estimate.p_value for estimate in own]), dict[str, Estimate]()
+    for side, estimate, p_value in zip(others, own, corrected, strict=True):
+        out[side.label] = estimate.corrected("to the lowest", p_value, len(own))
+        _, exploratory = judge.found.get(judge.pairs.get(frozenset({side.name, lowest.name}), 0), ("", estimate))
+        if exploratory.p_adjusted is not None:
+            out[side.label] = estimate.corrected(exploratory.family, exploratory.p_adjusted, exploratory.n_compared)
     return out
 
 
@@ -267,6 +270,6 @@ def _grain(side: Side) -> float:
     return _mean(side, "grain") if all(row.get("grain") is not None for row in side.rows.values()) else 0.0
 
 
-def summary(values: Array) -> dict[str, float]:
+def summarise(values: Array) -> dict[str, float]:
     numbers = {"mean": values.mean(), "sd": values.std(ddof=1), "low": values.min(), "high": values.max()}
     return {name: float(number) for name, number in numbers.items()}

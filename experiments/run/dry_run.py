@@ -8,8 +8,8 @@ from typing import Any
 from scipy import stats
 
 from experiments.console import duration, plural
-from experiments.distances.intervals import ENOUGH_NETWORKS, LEVEL, POWER
-from experiments.run.autotune import SAMPLING, ComputeMode, forward, time_call
+from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER
+from experiments.run.autotune import SAMPLING, ComputeMode, forward_call, time_call
 from experiments.run.cache import Cache
 from experiments.run.identity import uses_user_code
 from experiments.run.networks import TRAIN_COST
@@ -67,7 +67,7 @@ def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str
     section = [run for run in runs if run.setting.section == first.setting.section]
     networks = len({run.network.seed for run in section if run.setting.label == first.setting.label})
     freedom = networks - 1 if networks >= ENOUGH_NETWORKS else first.n * networks - 1
-    quantiles = stats.t.ppf((1 + LEVEL) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    quantiles = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) + stats.t.ppf(POWER, freedom)
     size = float(quantiles * math.sqrt(2 / (first.n * networks)) * of_one_image)
     at_best, remark = "at best ", "the spread between networks is not known yet"
     if networks < ENOUGH_NETWORKS and len({run.network for run in section if run.seed == first.seed}) > 1:
@@ -91,6 +91,6 @@ def measure_pace(runs: Sequence[Run]) -> float | None:
 
     def per_second(n: int) -> float:
         mode = ComputeMode(SAMPLING, n, machine.threads, machine.precision)
-        return n / time_call(forward(model, shape, machine.device, mode), machine.threads)
+        return n / time_call(forward_call(model, shape, machine.device, mode), machine.threads)
 
     return halve_until_it_fits(run.batch_size, per_second)[0]

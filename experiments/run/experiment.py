@@ -18,7 +18,7 @@ from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_options, collect_settings
-from experiments.run.ray_runner import on_ray
+from experiments.run.ray_runner import run_on_ray
 from experiments.run.result_folder import Page
 from experiments.run.runner import ExecutionResult, Failed, Runner, needed_files
 from experiments.run.runs import Run, filter_runs
@@ -89,7 +89,7 @@ class _Command:
         self.cache = Cache(options.store)
         self.runner = Runner(self.cache, self.console, options.workers or 1)
         if options.ray_address is not None:
-            self.runner.cluster = partial(on_ray, options.ray_address, options.gpus_per_run or 1.0)
+            self.runner.cluster = partial(run_on_ray, options.ray_address, options.gpus_per_run or 1.0)
 
     def run(self) -> StudyResult:
         planner, planned = self.plan()
@@ -220,7 +220,7 @@ class _Command:
         result_folder.print_failures(rows, result.folder / "logs", console)
         if options.json or not console.is_terminal:
             out = {"experiment": self.study.page, "rows": len(rows), "failed": failed, "table": table}
-            out |= {"interrupted": result.interrupted, "verdict": page and page.answer, "report": page and report}
+            out |= {"interrupted": result.interrupted, "verdict": page and page.headline, "report": page and report}
             out |= {"seconds": round(time.time() - self.began, 3), "evaluations": round(evaluations)}
             print(json.dumps(out), flush=True)
 
@@ -229,7 +229,7 @@ def _baselines_first(runs: Sequence[Run]) -> list[Run]:
     """The runs setting by setting: the first of each section, with which others are compared, then spread evenly."""
     settings = [*dict.fromkeys(run.setting for run in runs)]
     first = {(setting.section, setting.budget): setting for setting in settings[::-1]}
-    places = {
+    order = {
         setting: (setting not in first.values(), f"{number:016b}"[::-1]) for number, setting in enumerate(settings)
     }
-    return sorted(runs, key=lambda run: places[run.setting])
+    return sorted(runs, key=lambda run: order[run.setting])

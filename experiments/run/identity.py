@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
-from experiments.user.imports import HOW, OWN, is_ours, text_hash
+from experiments.user.imports import OWN, REMEDY, is_ours, text_hash
 
 SCHEMA = 5  # raise it when the same config starts to give another result
 NOT_IDENTITY = {"identity": False}  # metadata of a field that changes no result
@@ -74,10 +74,10 @@ def _replaced(part: Field[Any], name: Any) -> Any:
 
 
 def uses_user_code(config: Any) -> bool:
-    """Whether a config needs code that is not ours: a class, an entry of a table, or what calls itself `foreign`."""
+    """Whether a config needs code that is not ours: a class, an entry of a table, or `is_pretrained`."""
     if is_dataclass(config) and not isinstance(config, type):
         values = [(part, getattr(config, part.name)) for part in identity_fields(config)]
-        own = not is_ours(type(config)) or getattr(config, "foreign", False)
+        own = not is_ours(type(config)) or getattr(config, "is_pretrained", False)
         return own or any(_replaced(part, value) is not None or uses_user_code(value) for part, value in values)
     return isinstance(config, tuple) and any(map(uses_user_code, config))
 
@@ -91,11 +91,11 @@ def _check_user_class(kind: type) -> None:
     """Raises ValueError for a class whose values may change, or cannot be told apart by their fields."""
     name = f"{kind.__module__}.{kind.__qualname__}".removeprefix(f"{OWN}.")
     if "<locals>" in kind.__qualname__:
-        raise ValueError(f"{name}: a class that is made in a function has no identity; {HOW}")
+        raise ValueError(f"{name}: a class that is made in a function has no identity; {REMEDY}")
     if "__dataclass_params__" not in kind.__dict__:
-        raise ValueError(f"{name}: it is no dataclass itself, so its parameters are not part of its identity; {HOW}")
+        raise ValueError(f"{name}: it is no dataclass itself, so its parameters are not part of its identity; {REMEDY}")
     if not kind.__dict__["__dataclass_params__"].frozen:
-        raise ValueError(f"{name}: it is not frozen, so it may change after it was planned; {HOW}")
+        raise ValueError(f"{name}: it is not frozen, so it may change after it was planned; {REMEDY}")
 
 
 def plain_json(data: Any) -> str:

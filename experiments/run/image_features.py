@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from diffusion_core.data.readers import Pixels, Traits, check_range, is_coloured, reduce_image
+from diffusion_core.data.readers import Pixels, Traits, check_pixel_range, is_coloured, reduce_image
 from diffusion_core.networks.small import SIDE
 from experiments.console import ProgressCallback, silent
 from experiments.distances.feature_spaces import PYTHON
@@ -130,16 +130,16 @@ def compute_features(
     features: list[Tensor] = [torch.empty(0)] * n
     grain, sizes = np.full(n, np.nan), np.zeros((n, 2), dtype=np.int64)
     digests, traits, largest = np.zeros(n, dtype=np.int64), np.zeros((n, 4), dtype=bool), 0
-    for places, pixels, own in batches(images, chosen, batch_size(name)):
-        for place, row in zip(places, layers(prepare_pixels(pixels, name, images))[0], strict=True):
-            features[place] = row
-        sizes[places], digests[places] = pixels.shape[2:], [_digest(image) for image in pixels.numpy()]
-        traits[places], largest = own, max(largest, int(pixels.max()))
+    for indices, pixels, own in batches(images, chosen, batch_size(name)):
+        for index, row in zip(indices, layers(prepare_pixels(pixels, name, images))[0], strict=True):
+            features[index] = row
+        sizes[indices], digests[indices] = pixels.shape[2:], [_digest(image) for image in pixels.numpy()]
+        traits[indices], largest = own, max(largest, int(pixels.max()))
         if min(pixels.shape[2:]) > 1:
-            grain[places] = texture(pixels)
-        after_batch(len(places))
+            grain[indices] = texture(pixels)
+        after_batch(len(indices))
     if n == images.n and images.given:
-        check_range(largest, images.name)
+        check_pixel_range(largest, images.name)
     return ImageFeatures(torch.stack(features).numpy(), grain, sizes, digests, traits)
 
 
@@ -152,9 +152,9 @@ def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tupl
     waiting: dict[tuple[int, ...], list[tuple[int, Pixels, Traits]]] = {}
     indices = [int(index) for index in chosen]
     threads = 1 if images.read(indices[0]).size < SMALL else 4
-    for place, (image, traits) in enumerate(prefetch(images.load, indices, threads)):
+    for number, (image, traits) in enumerate(prefetch(images.load, indices, threads)):
         same = waiting.setdefault(image.shape, [])
-        same.append((place, image, traits))
+        same.append((number, image, traits))
         if len(same) == size:
             yield _stack(waiting.pop(image.shape))
     for same in waiting.values():
@@ -162,11 +162,11 @@ def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tupl
 
 
 def _stack(same: list[tuple[int, Pixels, Traits]]) -> tuple[list[int], Tensor, Traits]:
-    places, images, traits = zip(*same, strict=True)
+    indices, images, traits = zip(*same, strict=True)
     stacked = np.stack(images)
     stacked = stacked[..., None] if stacked.ndim == 3 else stacked
     pixels = torch.from_numpy(np.moveaxis(stacked, 3, 1))  # of other strides a convolution rounds differently
-    return list(places), pixels.clone(memory_format=torch.contiguous_format), np.stack(traits)
+    return list(indices), pixels.clone(memory_format=torch.contiguous_format), np.stack(traits)
 
 
 def prefetch(work: Callable[[X], Y], items: Sequence[X], most: int = 4) -> Iterator[Y]:

@@ -24,15 +24,15 @@ def option_help(metavar: str, default: str) -> Any:
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
 
 
-def name_option(what: str, known: Iterable[str], default: str | None = None) -> Any:
+def name_option(what: str, names: Iterable[str], default: str | None = None) -> Any:
     """How --help shows an option that takes a name; `default` if it is None unless given."""
     hint = default and f"(default: {default})"
-    return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(known)), help_behavior_hint=hint)
+    return tyro.conf.arg(metavar="NAME", help=what.format(names=", ".join(names)), help_behavior_hint=hint)
 
 
-def names_option(what: str, known: Iterable[str]) -> Any:
+def names_option(what: str, names: Iterable[str]) -> Any:
     """How --help shows an option that takes several names."""
-    return tyro.conf.arg(metavar="[NAME [NAME ...]]", help=what.format(names=", ".join(known)))
+    return tyro.conf.arg(metavar="[NAME [NAME ...]]", help=what.format(names=", ".join(names)))
 
 
 @dataclass(frozen=True)

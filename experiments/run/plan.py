@@ -26,9 +26,10 @@ from experiments.run.options import Options
 from experiments.run.runs import OTHER, VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import Notify, Study
-from experiments.user import external, network_io
+from experiments.user import network_io
 from experiments.user.features import features_id
 from experiments.user.imports import user_code_errors
+from experiments.user.pretrained import SPELLINGS
 
 WORTH_COMPILING = 600.0  # seconds of sampling
 MAX_DECODED = 10_000  # latents of the data that are decoded to compare samples with
@@ -122,7 +123,7 @@ def make_network(study: Study, data: str, machine: Machine) -> Network:
         return Exact(data, held_out=study.held_out, machine=replace(machine, precision="fp32", compiled=False))
     if ":" in study.network:
         return Pretrained.of(study.network, data, study.label, machine)
-    one_of("network", study.network, (*TRUNKS, "exact", *external.SPELLINGS))
+    one_of("network", study.network, (*TRUNKS, "exact", *SPELLINGS))
     images, name, recipe = data_of(data), study.network, RECIPES[study.recipe]
     if isinstance(images, Values):
         if not images.are_points:
@@ -160,7 +161,7 @@ def collect_settings(study: Study) -> list[Setting]:
     """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
     settings = call_user("settings()", study, study.settings)
     _check_settings(settings)
-    if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (one.section for one in settings):
+    if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (s.section for s in settings):
         return settings
     trained = any(setting.training for setting in settings)
     return [*settings, replace(settings[0], section=CONTROL, budget=None, draw=int(not trained), retrained=trained)]

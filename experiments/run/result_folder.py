@@ -24,7 +24,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from experiments.distances.intervals import ENOUGH_NETWORKS, GRAINY, LEVEL, POWER
+from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY, POWER
 from experiments.entrypoint import program_name
 from experiments.run.compare import Row
 from experiments.run.images import FEW
@@ -32,7 +32,7 @@ from experiments.run.machine import describe_machine
 from experiments.user.json_io import write_json, write_text
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import write_report
-from reports.schema import TABLES, written
+from reports.schema import TABLES, all_columns
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 SINGLE = ("run.json", "settings.json", "report.html", "report.md")
@@ -88,7 +88,7 @@ def write_tables(
         path.unlink()
     for name, rows in tables.items():
         text = io.StringIO()
-        writer = csv.DictWriter(text, written(TABLES[name]), lineterminator="\n", extrasaction="ignore")
+        writer = csv.DictWriter(text, all_columns(TABLES[name]), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
         write_text(folder / name, text.getvalue())
@@ -103,7 +103,7 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
 
     `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes, wall_seconds.
     """
-    rules = {"level": LEVEL, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
+    rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
     write_json(folder / "run.json", {"schema": 2} | provenance() | dict(info) | {"statistics": rules})
     return write_report(folder)
 
@@ -129,18 +129,18 @@ def _git(*arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def print_page(page: Page, report: Path, place: str, smoke: bool, console: Console) -> None:
+def print_page(page: Page, report: Path, path: str, smoke: bool, console: Console) -> None:
     """Prints the first screen of a page: a panel on a terminal, plain lines elsewhere.
 
-    `report` is the path of its report.html, `place` how it is shown. After a `smoke` run it says first that all works.
+    `report` is the path of its report.html, `path` how it is shown. After a `smoke` run it says first that all works.
     """
     if console.is_terminal:
-        link = Text(place, f"bold link {report.absolute().as_uri()}")
+        link = Text(path, f"bold link {report.absolute().as_uri()}")
         console.print(_panel(page, smoke, link), soft_wrap=False)
         return
     for line in ([WORKS] if smoke else []) + page.text:
         console.print(line)
-    console.print(f"report: {place}", style="bold")
+    console.print(f"report: {path}", style="bold")
 
 
 def print_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Console) -> None:

@@ -64,7 +64,7 @@ class Runner:
     workers: int = 1
     cluster: Cluster | None = None  # makes the scores elsewhere, see ray_runner.py
     logs: Path | None = None  # a folder for the tracebacks of runs that fail
-    checked: set[Any] = field(default_factory=set)  # networks and samplers whose samples were checked
+    spot_checked: set[Any] = field(default_factory=set)  # networks and samplers whose samples were checked
 
     def run(self, runs: Sequence[Run], until: float = math.inf, on_network: OnNetwork | None = None) -> ExecutionResult:
         """Makes the scores of all runs; none is begun after the time `until`. Stored samples are spot-checked first.
@@ -72,54 +72,55 @@ class Runner:
         `on_network` is called after each network with the runs that are done, if it is in this process. StaleError if
         what is stored is not what the code gives now; CacheError; ValueError if a Ray cluster does not answer.
         """
-        cache, missing, first = self.cache, missing_files(runs, self.cache), not self.checked
-        checks, idle = choose_runs(runs, cache, self.checked), not any(missing.values())
+        cache, missing, first = self.cache, missing_files(runs, self.cache), not self.spot_checked
+        spot_checks, idle = choose_runs(runs, cache, self.spot_checked), not any(missing.values())
         workers = 1 if idle else self.workers  # to check a few samples takes less than to start processes
         cluster = None if idle else self.cluster
         cards = max(len(visible_cards()), 1) if runs[0].machine.device == "cuda" else 1
         cache.shared_device = workers > cards
         together = 1 if workers > 1 or cluster else _trained_together(runs, cache)
-        made, failed, interrupted = multiprocessing.RawArray("d", max(workers, together)), Failed(), False
+        counts, failed, interrupted = multiprocessing.RawArray("d", max(workers, together)), Failed(), False
         try:
-            with show_progress(missing, cache, self.console, made, until) as show:
-                if first and checks:
-                    check_score(min(checks, key=lambda run: run.n), cache)
+            with show_progress(missing, cache, self.console, counts, until) as show:
+                if first and spot_checks:
+                    check_score(min(spot_checks, key=lambda run: run.n), cache)
                 if cluster:
-                    failed = cluster(runs, checks, cache, until, self.logs)
+                    failed = cluster(runs, spot_checks, cache, until, self.logs)
                 else:
-                    _real_images(runs, cache, show)
+                    _make_real_images(runs, cache, show)
                 if workers > 1:
                     show(f"in {workers} processes")
-                    failed = in_processes(tasks(runs, checks, workers, stages.score, until, self.logs), cache, made)
+                    shares = split_tasks(runs, spot_checks, workers, stages.score, until, self.logs)
+                    failed = run_in_processes(shares, cache, counts)
                     failed = lost_runs(runs, cache, until) | failed
                 elif not cluster:
                     if together > 1:  # a failure is met again below
                         trained = _one_per_network(runs)
                         show(f"training {plural(len(missing['networks']), 'network')}, {together} at a time")
-                        in_processes(tasks(trained, [], together, _make_network, until, None), cache, made)
-                    failed = self._here(runs, checks, until, on_network, count_in(made, 0), show)
+                        run_in_processes(split_tasks(trained, [], together, _make_network, until, None), cache, counts)
+                    failed = self._run_here(runs, spot_checks, until, on_network, count_in(counts, 0), show)
         except KeyboardInterrupt:
             failed, interrupted = {}, True
         evaluations = sum(cost for files in missing.values() for path, cost in files.items() if cache.exists(path))
         return ExecutionResult(failed, interrupted, evaluations)
 
-    def _here(
-        self, runs: Sequence[Run], checks: Sequence[Run], until: float, on_network: OnNetwork | None,
+    def _run_here(
+        self, runs: Sequence[Run], spot_checks: Sequence[Run], until: float, on_network: OnNetwork | None,
         advance: Advance, show: Callable[[str], None],
     ) -> Failed:  # fmt: skip
         """The loop in this process, network by network if someone waits for each."""
-        for run in checks:
+        for run in spot_checks:
             spot_check(run, self.cache, advance)
         failed, done, numbers = Failed(), list[Run](), dict.fromkeys(run.number for run in runs)
         for part in [[run for run in runs if run.number == number] for number in numbers] if on_network else [runs]:
-            failed |= work(part, self.cache, advance, show, until=until, logs=self.logs)
+            failed |= run_stage(part, self.cache, advance, show, until=until, logs=self.logs)
             done += part
             if on_network:
                 on_network(done, failed)
         return failed
 
 
-def work(
+def run_stage(
     runs: Sequence[Run], cache: Cache, advance: Advance, show: Callable[[str], None] = lambda text: None, *,
     stage: Stage = stages.score, until: float = math.inf, logs: Path | None = None,
 ) -> Failed:  # fmt: skip
@@ -157,7 +158,7 @@ def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
     run.network.artifact(cache, advance)
 
 
-def _real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
+def _make_real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
     """Makes the missing file of real images, which every score needs. A failure is met again by the runs."""
     config, done = runs[0].reference, list[float]()
 
@@ -174,11 +175,11 @@ def error_line(error: BaseException) -> str:
     return str(error) if isinstance(error, ValueError) else format_error(error)
 
 
-def count_in(made: MutableSequence[float], number: int) -> Advance:
+def count_in(counts: MutableSequence[float], number: int) -> Advance:
     """Counts evaluations in the place of a worker: only it writes there, so no lock is needed."""
 
     def advance(evaluations: float) -> None:
-        made[number] += evaluations
+        counts[number] += evaluations
 
     return advance
 
@@ -187,30 +188,30 @@ def count_in(made: MutableSequence[float], number: int) -> Advance:
 
 
 def work_on_share(
-    runs: Sequence[Run], checks: Sequence[Run], stage: Stage, until: float, logs: Path | None, cache: Cache,
+    runs: Sequence[Run], spot_checks: Sequence[Run], stage: Stage, until: float, logs: Path | None, cache: Cache,
     advance: Advance,
 ) -> tuple[Failed, list[str]]:  # fmt: skip
     """What a worker does: some checks, and all runs. Why runs failed, and warnings, which the command shows."""
     handler, logger = BufferingHandler(sys.maxsize), logging.getLogger("experiments")
     logger.addHandler(handler)
     logger.propagate = False
-    for run in checks:
+    for run in spot_checks:
         spot_check(run, cache, advance)
-    failed = work(runs, cache, advance, stage=stage, until=until, logs=logs)
+    failed = run_stage(runs, cache, advance, stage=stage, until=until, logs=logs)
     return failed, [record.getMessage() for record in handler.buffer if record.levelno >= logging.WARNING]
 
 
-def tasks(
-    runs: Sequence[Run], checks: Sequence[Run], n: int, stage: Stage, until: float, logs: Path | None
+def split_tasks(
+    runs: Sequence[Run], spot_checks: Sequence[Run], n: int, stage: Stage, until: float, logs: Path | None
 ) -> list[Task]:
     """The tasks of n workers: all runs, from different starts so that they rarely meet; different checks."""
     starts = [number * len(runs) // n for number in range(n)]
-    parts = [([*runs[start:], *runs[:start]], checks[number::n]) for number, start in enumerate(starts)]
+    parts = [([*runs[start:], *runs[:start]], spot_checks[number::n]) for number, start in enumerate(starts)]
     return [partial(work_on_share, part, own_checks, stage, until, logs) for part, own_checks in parts]
 
 
-def in_processes(todo: Sequence[Task], cache: Cache, made: Any) -> Failed:
-    """The same loop in a process for each task, which ends with this one. `made`: of each process, the evaluations."""
+def run_in_processes(todo: Sequence[Task], cache: Cache, counts: Any) -> Failed:
+    """The same loop in a process for each task, which ends with this one. `counts`: the evaluations of each."""
     context, cards, failed = multiprocessing.get_context("spawn"), visible_cards(), Failed()
     own = getattr(sys.modules.get(OWN), "__file__", None)
     processes, warnings = dict[Any, Any](), set[str]()
@@ -218,7 +219,7 @@ def in_processes(todo: Sequence[Task], cache: Cache, made: Any) -> Failed:
         for number, task in enumerate(todo):
             receiver, sender = context.Pipe(duplex=False)
             card = cards[number % len(cards)] if cards else ""
-            arguments = (pickle.dumps(task), cache.shared, own, card, made, number, sender)
+            arguments = (pickle.dumps(task), cache.shared, own, card, counts, number, sender)
             process = context.Process(target=_worker, args=arguments, daemon=True)
             process.start()
             sender.close()
@@ -261,7 +262,7 @@ def lost_runs(runs: Sequence[Run], cache: Cache, until: float) -> Failed:
     return {run.score_id: LOST for run in runs if not run.impossible and not cache.has("scores", run.scored)}
 
 
-def _worker(task: bytes, shared: Any, own: str | None, card: str, made: Any, number: int, sender: Any) -> None:
+def _worker(task: bytes, shared: Any, own: str | None, card: str, counts: Any, number: int, sender: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if card:
@@ -269,7 +270,7 @@ def _worker(task: bytes, shared: Any, own: str | None, card: str, made: Any, num
     try:
         if own:
             import_own(Path(own))  # the classes of its settings
-        report: Any = pickle.loads(task)(Cache(*shared), count_in(made, number))
+        report: Any = pickle.loads(task)(Cache(*shared), count_in(counts, number))
     except BaseException as error:
         report = error if isinstance(error, CacheError) else ValueError(error_line(error))
     sender.send(report)
@@ -313,7 +314,7 @@ def missing_files(runs: Sequence[Run], cache: Cache) -> Files:
 
 @contextmanager
 def show_progress(
-    missing: Files, cache: Cache, console: Terminal, made: Sequence[float], until: float
+    missing: Files, cache: Cache, console: Terminal, counts: Sequence[float], until: float
 ) -> Iterator[Callable[[str], None]]:
     """Shows while the block runs how many files are made and how long the rest takes. Yields what says the present."""
     start, cost = time.monotonic(), sum(sum(paths.values()) for paths in missing.values())
@@ -323,12 +324,12 @@ def show_progress(
         return sum(map(cache.exists, paths)), present[-1]
 
     def text() -> str:
-        (done, what), evaluations = state(), sum(made)
+        (done, what), evaluations = state(), sum(counts)
         rate, eta = evaluations / max(time.monotonic() - start, 1e-9), ""
         if rate >= 1 and evaluations >= cost / 100:  # the start of processes is no pace
             seconds = max(min((cost - evaluations) / rate, until - time.time()), 0.0)
             eta = f", {duration(seconds)} left, {rate:,.0f} evaluations/s"
         return f"{done} of {len(paths)} results{eta}: {what}".removesuffix(": ")
 
-    with status_line(console, text, state, lambda: sum(made) / max(cost, 1)) if paths else nullcontext():
+    with status_line(console, text, state, lambda: sum(counts) / max(cost, 1)) if paths else nullcontext():
         yield present.append

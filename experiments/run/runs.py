@@ -12,7 +12,7 @@ from diffusion_core.data.load import check_name
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
 from diffusion_core.validation import check_fields, check_range
-from experiments.distances.feature_spaces import PYTHON, check_features
+from experiments.distances.feature_spaces import PYTHON, check_feature_space
 from experiments.run.compare import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
 from experiments.run.machine import Machine
@@ -38,14 +38,14 @@ class Reference:
     def __post_init__(self) -> None:
         check_name(self.data)
         if self.features != VALUES:
-            check_features(self.features)
+            check_feature_space(self.features)
 
     @property
     def n(self) -> int:
         return min(len(data_of(self.data)), self.most or sys.maxsize)
 
     @property
-    def foreign(self) -> bool:
+    def is_pretrained(self) -> bool:
         return self.features.startswith(PYTHON)
 
 

@@ -17,12 +17,12 @@ from experiments.run.machine import cores
 from experiments.run.networks import Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.stages import real_samples
-from experiments.user import external
+from experiments.user import pretrained
 from experiments.user.denoising_check import check_denoising
 from experiments.user.features import check_features_repeatable, dimension, dominant_feature
 from experiments.user.memory import halve_until_it_fits
 from experiments.user.network_io import check_batch, is_random
-from experiments.user.repeatable import N_INPUTS, check_noise, check_sampler, check_weighting
+from experiments.user.repeatable import N_INPUTS, check_noise, check_user_sampler, check_weighting
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
@@ -42,13 +42,13 @@ def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     found += [text for run in runs for text in _ladder_warnings(run)]
     found += _equal_settings(runs)
     for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
-        check_sampler(run.setting.sampler, run.sigmas, run.network.shape)
-    if reference.foreign:
+        check_user_sampler(run.setting.sampler, run.sigmas, run.network.shape)
+    if reference.is_pretrained:
         features = check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
         if text := dominant_feature(features.numpy()):
             found.append(f"{reference.features}: {text}")
-    for pretrained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
-        found += _network_warnings(pretrained, [run for run in runs if run.network == pretrained], cache)
+    for other in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
+        found += _network_warnings(other, [run for run in runs if run.network == other], cache)
     threads = max(run.machine.threads for run in runs)
     if threads > cores() and runs[0].machine.device == "cpu":
         found.append(f"threads={threads} on {cores()} cores: runs are slower than with one thread per core")
@@ -71,7 +71,7 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
         what = f"samples are compared with {reference.n:,} decoded latents of the data"
         found.append(f"{what}, so what the autoencoder itself loses is not seen; name real images with --images")
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
-        found += [*external.notes(network.source), *external.network_notes(network.untrained())]
+        found += [*pretrained.notes(network.source), *pretrained.network_notes(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):
             found.append("the network is given the index of each sample: intervals hold for these prompts")
     return [*dict.fromkeys(found)]

@@ -14,7 +14,7 @@ from experiments.run.cache import Cache
 from experiments.run.image_features import FeatureSpace, ImageSet, compute_features, feature_key
 from experiments.run.networks import Advance, data_of
 from experiments.run.runs import Run
-from experiments.run.stages import decode, draw, measure, ready
+from experiments.run.stages import decode, draw, measure, prepare_model
 from experiments.user.network_io import is_random
 from reports.schema import METRICS
 
@@ -47,7 +47,7 @@ def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
         return
     run.machine.pin()
     chosen = sample_indices(run.n, len(data_of(run.network.data).labels.unique()))
-    again = decode(run, draw(run, ready(loaded, run, len(chosen)), chosen, len(chosen)))
+    again = decode(run, draw(run, prepare_model(loaded, run, len(chosen)), chosen, len(chosen)))
     check_same("samples", run.setting.label, again, stored.tensors["samples"][chosen], run.machine.precision)
 
 

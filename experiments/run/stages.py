@@ -59,7 +59,7 @@ def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
 def _sample(run: Run, network: Artifact | None, advance: Advance, shared_device: bool) -> TensorsAndFacts:
     run.machine.pin()
     device = run.machine.device
-    model = CountingModel(ready(run.network.load(network), run, run.batch_size))
+    model = CountingModel(prepare_model(run.network.load(network), run, run.batch_size))
     _synchronise(device)
     before = read_clocks()
     x = draw(run, model, range(run.n), run.batch_size, after_batch=lambda n: advance(n * run.nfe))
@@ -121,7 +121,7 @@ class CountingModel:
             raise
 
 
-def ready(loaded: Model, run: Run, batch_size: int) -> Model:
+def prepare_model(loaded: Model, run: Run, batch_size: int) -> Model:
     """The model as its machine evaluates it, after one evaluation outside the clock."""
     model, shape, machine = _compiled(loaded, batch_size, run.machine), run.network.shape, run.machine
     with computing_in(machine.precision, machine.device), user_code_errors("network"):
@@ -220,7 +220,7 @@ def load_reference(file: Artifact) -> tuple[ReferenceSet, RealTexture | None]:
 def _without(file: Artifact, n: int) -> FixedReference:
     """The real images that n samples are compared with."""
     real, _ = load_reference(file)
-    return real.without(real.aside(n, draw=0))
+    return real.without(real.aside_mask(n, draw=0))
 
 
 # --- scores ---
@@ -235,20 +235,20 @@ def score(run: Run, cache: Cache, advance: Advance) -> Artifact:
 def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     """The distances of stored samples from real images, and their precision, recall and grain."""
     run.machine.pin()  # the features are computed as samples are
-    decoded, config = samples.tensors["samples"], run.reference
-    features32 = features_of(config, decoded)
+    images, config = samples.tensors["samples"], run.reference
+    features32 = features_of(config, images)
     pin_scores()
     features, against = features32.double().numpy(), _without(real, run.n)
     distances = against.distances(features)
-    if wrong := [f"{name}={one.value}" for name, one in distances.items() if not math.isfinite(one.value)]:
+    values = {name: distance.value for name, distance in distances.items()}
+    if wrong := [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]:
         raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
     precision, recall = precision_recall(features, against.features)
-    facts: dict[str, Any] = {name: one.value for name, one in distances.items()}
-    facts |= {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
+    facts: dict[str, Any] = values | {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
     facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features)}
     if (texture := load_reference(real)[1]) is not None:
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
-        facts |= {"grain": texture.grain(decoded, left), "grain_se": texture.grain_spread(run.n, left)}
+        facts |= {"grain": texture.grain(images, left), "grain_se": texture.grain_spread(run.n, left)}
     return pack_distances(distances), facts
 
 

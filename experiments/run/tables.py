@@ -14,7 +14,7 @@ from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
 from experiments.run.compare import BestSet, Comparison, Row, Side, SidesBySection, name_both
-from experiments.run.contrasts import Judge, best_set_rows, comparable, contrast_rows, summary
+from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, filter_comparable, summarise
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import Pretrained, data_of
@@ -70,17 +70,17 @@ class RunResults:
         for run in (run for run in self.runs if not run.impossible):
             runs.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
         for (section, budget, label), same in runs.items():
-            setting, made = same[0].setting, {run.number: run for run in same if run in self.files}
+            setting, by_number = same[0].setting, {run.number: run for run in same if run in self.files}
             what = (setting.ladder, setting.sampler, setting.final_denoise, setting.training, same[0].n)
-            rows = {seed: self.rows[run] for seed, run in made.items()}
-            distances = {seed: unpack_distances(self.files[run].score.tensors) for seed, run in made.items()}
+            rows = {seed: self.rows[run] for seed, run in by_number.items()}
+            distances = {seed: unpack_distances(self.files[run].score.tensors) for seed, run in by_number.items()}
             side = Side(label, section, budget, len(same), rows, distances, what=what)
             out.setdefault((section, budget), {})[label] = side
         return out
 
     def find(self, side: Side) -> Run:
         """The first run of a setting that was made."""
-        same = (run for run in self.files if (run.setting.section, run.setting.budget) == side.place)
+        same = (run for run in self.files if (run.setting.section, run.setting.budget) == side.section_key)
         return next(run for run in same if run.setting.label == side.label)
 
     @cached_property
@@ -91,7 +91,7 @@ class RunResults:
             shared = {"data": config.data, "features": config.features, "n_samples": n, "repeats": stages.REPEATS}
             shared |= {"n_reference": config.n - n}
             scores = stages.floor(config, n, self.cache)
-            rows += [shared | {"metric": name} | summary(scores[name].numpy()) for name in (*METRICS, *QUALITY)]
+            rows += [shared | {"metric": name} | summarise(scores[name].numpy()) for name in (*METRICS, *QUALITY)]
         return rows
 
     @property
@@ -135,14 +135,14 @@ class RunResults:
 
 def tabulate(results: RunResults, comparisons: Sequence[Comparison], extra: Tables) -> Tables:
     """The tables of a study's runs, with what its `compare` and `extra_tables` gave."""
-    comparisons = comparable(comparisons)
+    comparisons = filter_comparable(comparisons)
     judge = Judge.of(comparisons, results.floors)
     tables = {
         "table.csv": [*results.rows.values()],
         "floors.csv": results.floors,
         "contrasts.csv": list(contrast_rows(comparisons, judge)),
     }
-    if any(isinstance(one, BestSet) for one in comparisons):
+    if any(isinstance(comparison, BestSet) for comparison in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, judge))
     return dict(**tables, **extra)  # a TypeError if a table of the study has the name of one of these
 

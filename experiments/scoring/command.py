@@ -37,7 +37,7 @@ SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreOptions:
     """What to score."""
 
     real: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="REAL")]
@@ -72,11 +72,12 @@ class Score:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Scores the images and writes the report. tyro ends the program on --help."""
-    options = tyro.cli(Score, prog=prog, description=HELP, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(ScoreOptions, prog=prog, description=HELP, args=list(arguments), config=config)
     return main(options)
 
 
-def main(options: Score) -> int:
+def main(options: ScoreOptions) -> int:
     """Prints the verdict and writes the result folder. Returns the exit status. ValueError as in `compare`."""
     start = time.time()
     logging.basicConfig(format="note: %(message)s")
@@ -90,25 +91,25 @@ def main(options: Score) -> int:
     given: dict[str, Any] = {name: getattr(options, name) for name in ("pairs", "device", "groups")}
     given |= {"features": options.features or None, "feature_weights": _weights(options), "store": Cache(options.store)}
     if options.margin is None:
-        answer = compare.answer(compare.compare(options.real, *options.sets, **given))
+        output = compare.make_output(compare.compare(options.real, *options.sets, **given))
     else:
         given |= {name: getattr(options, name) for name in ("margin", "crops")}
         reference = None if options.real == "none" else options.real
         before, after = options.sets
-        answer = equivalence.answer(equivalence.harmless(before, after, reference=reference, **given))
+        output = equivalence.make_output(equivalence.harmless(before, after, reference=reference, **given))
     console = Terminal()
     with lock_folder(out):
-        page = answer.write(out, time.time() - start)
-        aside = [] if console.is_terminal else answer.aside  # a terminal shows it below the numbers
-        for note in (*aside, *answer.notes):
+        page = output.write(out, time.time() - start)
+        aside = [] if console.is_terminal else output.aside  # a terminal shows it below the numbers
+        for note in (*aside, *output.notes):
             console.print(f"note: {note}")
         print_page(page, out / "report.html", str(options.out / "report.html"), False, console)
     if options.json or not console.is_terminal:
-        print(json.dumps({"experiment": answer.name, **answer.summary, "out": str(options.out)}))
-    return answer.status if options.margin is not None or options.fail_if_worse else 0
+        print(json.dumps({"experiment": output.name, **output.summary, "out": str(options.out)}))
+    return output.status if options.margin is not None or options.fail_if_worse else 0
 
 
-def _check(options: Score, out: Path) -> None:
+def _check(options: ScoreOptions, out: Path) -> None:
     """ValueError if options do not suit each other."""
     if not options.sets:
         raise ValueError("sets: none is given; type REAL, then one set of images or more")
@@ -123,13 +124,13 @@ def _check(options: Score, out: Path) -> None:
         given = "fail_if_worse: it" if options.fail_if_worse else f"sets: {len(options.sets)}"
         raise ValueError(f"{given} does not suit --margin, which compares two sets, before and after")
     for source in (options.real, *options.sets):
-        if (place := Path(source).expanduser()).is_dir() and out.resolve().is_relative_to(place.resolve()):
+        if (folder := Path(source).expanduser()).is_dir() and out.resolve().is_relative_to(folder.resolve()):
             raise ValueError(
                 f"out={str(options.out)!r}: it lies in {source}, whose images are scored; choose another folder"
             )
 
 
-def _weights(options: Score) -> str | dict[str, str] | None:
+def _weights(options: ScoreOptions) -> str | dict[str, str] | None:
     """The option --feature-weights as `compare` takes it."""
     given = options.feature_weights
     if len(given) == 1 and ("=" not in given[0] or Path(given[0]).is_file()):

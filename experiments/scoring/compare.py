@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from diffusion_core.data.load import random_order
 from experiments.console import progress_bar
 from experiments.distances.distance import renumber
-from experiments.distances.duplicates import Groups
+from experiments.distances.duplicates import ClusterIds
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
@@ -22,12 +22,12 @@ from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
 from experiments.run.machine import Machine
 from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
-from experiments.scoring.answer import Answer, pictures
 from experiments.scoring.groups import GroupsOf, groups_of
-from experiments.scoring.inputs import FeatureSet, Input, Source, holds_no_set, open_input
+from experiments.scoring.inputs import FeatureSet, Input, Source, has_no_images, open_input
+from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
-from experiments.scoring.result import Scores, with_limits
-from experiments.scoring.sides import NAME, SpaceResult, in_space
+from experiments.scoring.result import Scores, with_interval
+from experiments.scoring.sides import NAME, SpaceResult, score_in_space
 from experiments.user.features import batch_size, features_id
 from reports.schema import WORSE
 
@@ -62,19 +62,19 @@ def compare(
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
     kept, sources = store if isinstance(store, Cache) else Cache(Path(store)), (real, *sets)
-    empty = [holds_no_set(source, kept) for source in sources]
+    empty = [has_no_images(source, kept) for source in sources]
     if empty[0] or all(empty[1:]):
         raise ValueError(
             f"{real if empty[0] else sets[0]}: it is the store or a result of score, which holds no samples"
         )
     inputs = open_all([source for source, leave in zip(sources, empty, strict=True) if not leave], kept)
     left_out = [str(source) for source, leave in zip(sources, empty, strict=True) if leave]
-    return measured(inputs, features, pair(inputs[1:], pairs), feature_weights, device, kept, groups, left_out)
+    return score_inputs(inputs, features, pair(inputs[1:], pairs), feature_weights, device, kept, groups, left_out)
 
 
 def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] = ()) -> tuple[Input, ...]:
     """The real images and the sets, under names that are as short as they can be. Errors as in `open_input`."""
-    names = of_arrays or ["REAL", *(f"set {place}" for place in range(1, len(sources)))]
+    names = of_arrays or ["REAL", *(f"set {number}" for number in range(1, len(sources)))]
     inputs = [open_input(source, store, name) for source, name in zip(sources, names, strict=True)]
     short = [Path(source.name).name or source.name for source in inputs]
     if len(set(short)) < len(short):
@@ -86,7 +86,7 @@ def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] =
     return tuple(replace(source, name=name) for source, name in zip(inputs, numbered, strict=True))
 
 
-def measured(  # noqa: PLR0913  # the options of the command
+def score_inputs(  # noqa: PLR0913  # the options of the command
     inputs: Sequence[Input], features: str | Sequence[str] | None, pairing: Pairing, feature_weights: Weights,
     device: str, kept: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
 ) -> Scores:  # fmt: skip
@@ -108,37 +108,37 @@ def measured(  # noqa: PLR0913  # the options of the command
         own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
         rows, names = [each.features for each in described], [each.name for each in sets]
         grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
-        spaces.append(in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
-        doubts |= dict.fromkeys(warnings.doubts(inputs, described, spaces[-1], in_use))
-        notes |= dict.fromkeys(warnings.remarks(inputs, described, spaces[-1].dimension))
+        spaces.append(score_in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
+        doubts |= dict.fromkeys(warnings.find_warnings(inputs, described, spaces[-1], in_use))
+        notes |= dict.fromkeys(warnings.image_notes(inputs, described, spaces[-1].dimension))
     return Scores(
         real.name, real.n, len(chosen[1]), pairing.by, tuple(spaces), tuple(notes), tuple(doubts), tuple(inputs),
         tuple(chosen),
     )  # fmt: skip
 
 
-def answer(scores: Scores) -> Answer:
+def make_output(scores: Scores) -> ScoreOutput:
     first = scores.spaces[0]
     facts: Row = {"pairs": scores.pairs, "dimension": first.dimension, "warnings": list(scores.warnings)}
     drawn = {
-        f"{f'set-{place}' if place else 'real'}{ending}": picture
-        for place, (images, order) in enumerate(zip(scores.inputs, scores.chosen, strict=True))
+        f"{f'set-{number}' if number else 'real'}{ending}": picture
+        for number, (images, order) in enumerate(zip(scores.inputs, scores.chosen, strict=True))
         for ending, picture in pictures(images, order)
     }
     verdicts = {name: each["mmd"].verdict for name, each in scores.differences.items()}
     summary = {
         "features": first.features, "n": scores.n, "pairs": scores.pairs, "verdicts": verdicts,
-        "scores": {name: _limits(each) for name, each in scores.values.items()},
-        "differences": {name: _limits(each) for name, each in scores.differences.items()},
+        "scores": {name: _values_with_intervals(each) for name, each in scores.values.items()},
+        "differences": {name: _values_with_intervals(each) for name, each in scores.differences.items()},
         "best": list(scores.best), "notes": scores.notes, "warnings": scores.warnings,
     }  # fmt: skip
     worse = any(row.verdict == WORSE for each in scores.differences.values() for row in (each["mmd"], each["copies"]))
     paired = [scores.pairing] if scores.pairing else []
-    return Answer(NAME, question(scores), scores.tables, drawn, facts, summary, scores.notes, paired, int(worse))
+    return ScoreOutput(NAME, question(scores), scores.tables, drawn, facts, summary, scores.notes, paired, int(worse))
 
 
-def _limits(each: Mapping[str, Any]) -> dict[str, list[object]]:
-    return {metric: with_limits(row) for metric, row in each.items()}
+def _values_with_intervals(each: Mapping[str, Any]) -> dict[str, list[object]]:
+    return {metric: with_interval(row) for metric, row in each.items()}
 
 
 def question(scores: Scores) -> str:
@@ -157,7 +157,7 @@ def score(real: Source, images: Source, **options: Any) -> Scores:
     return compare(real, images, **options)
 
 
-def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tuple[list[Groups] | None, list[str]]:
+def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tuple[list[ClusterIds] | None, list[str]]:
     """The prompt of each image of each set, in the order of the pairing; of pairs that of the first set. And notes."""
     if groups is None:
         return None, []
@@ -202,10 +202,10 @@ def measure_sets(
             described.append(ImageFeatures.of_rows(images.features).at(order))
             continue
         check_features(images, space, store)
-        with progress_bar(images.n / batch_size(space.name)) as step:
+        with progress_bar(images.n / batch_size(space.name)) as advance:
             what = f"{space.name} features of {images.name}"
-            step(what)
-            described.append(stored_features(images, space, store, lambda _: step(what)).at(order))  # noqa: B023
+            advance(what)
+            described.append(stored_features(images, space, store, lambda _: advance(what)).at(order))  # noqa: B023
     check_scale(inputs, described)
     return described
 

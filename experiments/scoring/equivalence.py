@@ -21,18 +21,18 @@ from diffusion_core.data.readers import Pixels, Traits
 from diffusion_core.validation import check_range
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
-from experiments.distances.duplicates import Groups
-from experiments.distances.equivalence import EquivalenceTest, compare_laws, in_another_order
+from experiments.distances.duplicates import ClusterIds
+from experiments.distances.equivalence import EquivalenceTest, compare_distributions, is_reordered
 from experiments.distances.features import digit_logits, weights_file
-from experiments.distances.intervals import LEVEL
+from experiments.distances.intervals import CONFIDENCE
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
 from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings
-from experiments.scoring.answer import Answer, pictures
 from experiments.scoring.groups import GroupsOf
 from experiments.scoring.inputs import Input, Source
+from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
@@ -85,7 +85,7 @@ class Harmless:
     scores: Scores | None = None  # the distances of both to reference images, if these were given
     notes: tuple[str, ...] = ()  # what a reader should know, a sentence each
     inputs: tuple[Input, ...] = ()
-    shown: tuple[Groups, ...] = ()  # of each set the places of the worst pairs
+    worst_indices: tuple[ClusterIds, ...] = ()  # of each set the places of the worst pairs
 
     @property
     def verdict(self) -> str:
@@ -145,8 +145,8 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     if margin is not None and not 0 < margin < 1:
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     check_range("crops", crops, 0)
-    places = [Path(given).expanduser().resolve() for given in (before, after) if isinstance(given, str | Path)]
-    if len(set(places)) < len(places):
+    paths = [Path(given).expanduser().resolve() for given in (before, after) if isinstance(given, str | Path)]
+    if len(set(paths)) < len(paths):
         raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
     store = store if isinstance(store, Cache) else Cache(Path(store))
     given = (before, after) if reference is None else (reference, before, after)
@@ -175,20 +175,20 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
         f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
         **dict.fromkeys([row for row in rows if isinstance(row, str)], True),
-        **dict.fromkeys(warnings.of_inputs(inputs, first.described, first.space), True),
-        **dict.fromkeys(warnings.traits(inputs, first.described), True),
+        **dict.fromkeys(warnings.input_warnings(inputs, first.described, first.space), True),
+        **dict.fromkeys(warnings.trait_notes(inputs, first.described), True),
         f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin and unchanged < n,
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
     found, scores = [note for note, holds in facts.items() if holds], None
     if reference is not None:
-        scores = compare.measured(opened, features, pairing, feature_weights, where, store, groups)
+        scores = compare.score_inputs(opened, features, pairing, feature_weights, where, store, groups)
         found += [note for note in scores.notes if note not in found]
     apart = np.square(first.features[1] - first.features[0]).sum(axis=1)
     largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
     total = float(apart.sum()) or 1.0
     worst = tuple((_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
-    needed = first.test.needed(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
+    needed = first.test.required_pairs(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, tuple(found), tuple(inputs), tuple(order[largest] for order in chosen),
@@ -202,7 +202,7 @@ def assert_harmless(before: Source, after: Source, margin: float | None = None, 
         raise AssertionError(str(found))
 
 
-def answer(found: Harmless) -> Answer:
+def make_output(found: Harmless) -> ScoreOutput:
     """What the command writes and prints."""
     names: Row = {"a": found.after, "b": found.before}
     scores = found.scores
@@ -214,17 +214,17 @@ def answer(found: Harmless) -> Answer:
     } | ({"contrasts.csv": scores.tables["contrasts.csv"]} if scores else {})
     drawn = {
         f"worst-{row + 1}-{name}{ending}": picture
-        for name, images, order in zip(("before", "after"), found.inputs, found.shown, strict=True)
+        for name, images, order in zip(("before", "after"), found.inputs, found.worst_indices, strict=True)
         for row in range(len(order) // STRIP)
         for ending, picture in pictures(images, order[STRIP * row : STRIP * (row + 1)])
         if ending
     }
-    said = {name: getattr(found, name) for name in FACTS}
+    facts = {name: getattr(found, name) for name in FACTS}
     checks = {row.check: {name: value for name, value in vars(row).items() if value is not None}
               for row in found.checks}  # fmt: skip
-    summary = said | {"checks": checks, "worst": [list(pair) for pair in found.worst], "notes": found.notes}
+    summary = facts | {"checks": checks, "worst": [list(pair) for pair in found.worst], "notes": found.notes}
     question = f"Is {found.after} as good as {found.before}?"
-    return Answer(NAME, question, tables, drawn, said, summary, found.notes, (), STATUS[found.verdict])
+    return ScoreOutput(NAME, question, tables, drawn, facts, summary, found.notes, (), STATUS[found.verdict])
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class EquivalenceInputs:
 
     images: Sequence[Input]
     pairing: Pairing
-    prompts: Groups | None
+    prompts: ClusterIds | None
     space: FeatureSpace
     store: Cache
     margin: float
@@ -248,25 +248,25 @@ class EquivalenceInputs:
         return _float64(self.described)
 
     @cached_property
-    def copies(self) -> list[Groups]:
+    def copies(self) -> list[ClusterIds]:
         """Which images are copies of each other, before and after."""
         near = duplicates.tolerance(self.features[0])
-        return [duplicates.groups(each, near) for each in self.features]
+        return [duplicates.find_clusters(each, near) for each in self.features]
 
     @property
-    def repeats(self) -> Groups | None:
+    def repeats(self) -> ClusterIds | None:
         """The copies before, if every image stands there several times: then they count as one."""
-        return duplicates.units(self.copies[0])
+        return duplicates.uniform_clusters(self.copies[0])
 
     @cached_property
     def test(self) -> EquivalenceTest:
         units = self.repeats if self.prompts is None else self.prompts
         if self.repeats is not None and self.prompts is not None:
             units = duplicates.merge_duplicates(self.repeats, self.prompts)
-        return compare_laws(*self.features, units)
+        return compare_distributions(*self.features, units)
 
     def check_order(self) -> None:
-        if in_another_order(*self.features, self.pairing.by != "none"):
+        if is_reordered(*self.features, self.pairing.by != "none"):
             raise ValueError(
                 f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
                 "nearer to another one's partner; pair them by --pairs names, or bring both into one order for --pairs "
@@ -290,14 +290,14 @@ def _crops(sets: EquivalenceInputs) -> Rows:
             [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store
         )
         units = np.arange(len(sets.pairing.chosen[0])) if sets.prompts is None else sets.prompts
-        test = compare_laws(*_float64(parts), units.repeat(crops))
+        test = compare_distributions(*_float64(parts), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
 
 
 def _copies(sets: EquivalenceInputs) -> Rows:
     before, after = (int(groups.max()) for groups in sets.copies)
-    yield _limit("more copies", (before - after) / len(sets.copies[0]), sets.margin)
+    yield _check("more copies", (before - after) / len(sets.copies[0]), sets.margin)
 
 
 def _classes(sets: EquivalenceInputs) -> Rows:
@@ -306,17 +306,17 @@ def _classes(sets: EquivalenceInputs) -> Rows:
         return
     file = weights_file("digits", sets.space.weights)
     found = [digit_logits(torch.from_numpy(each.features), file).argmax(dim=1).numpy() for each in sets.described]
-    rows = [_limit("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
+    rows = [_check("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
     for digit in range(CLASSES):
         is_it = [(classes == digit).astype(np.float64) for classes in found]
         change = is_it[1] - is_it[0]
         terms = Distance(float(change.mean()), change - change.mean())
-        terms = terms if sets.prompts is None else terms.of_groups(sets.prompts)
+        terms = terms if sets.prompts is None else terms.by_unit(sets.prompts)
         paired = sets.pairing.by != "none"
         spread = terms.se if paired else math.sqrt(sum(each.var() / len(each) for each in is_it))
-        half = float(stats.t.ppf(1 - (1 - LEVEL) / 2 / CLASSES, len(terms.own) - 1)) * spread
+        half = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / CLASSES, len(terms.own) - 1)) * spread
         value = abs(terms.value)
-        rows.append(_limit(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
+        rows.append(_check(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
     yield max(rows, key=lambda row: (row.low or 0, row.value))
 
 
@@ -331,7 +331,7 @@ def _grain(sets: EquivalenceInputs) -> Rows:
     else:
         curve, std = warnings.real_texture(before, sets.pairing.chosen[0])
         change = float(new.texture.mean()) - float(old.texture.mean())
-        yield _limit("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
+        yield _check("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
 
 
 CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_grain,)  # in each feature space, and once
@@ -342,7 +342,7 @@ def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
     return before, after
 
 
-def _limit(
+def _check(
     name: str, value: float, limit: float, ends: tuple[float, float] | None = None, unit: str = "share"
 ) -> EquivalenceCheck:
     """Harmful if it is surely above the limit; `ends`: of its interval."""
@@ -358,17 +358,17 @@ def cut_crops(images: Input, crops: int) -> ImageSet:
     """
     if not isinstance(images, ImageSet):
         raise ValueError(f"crops={crops}: {images.name} holds features, no images")
-    places = qmc.Halton(2, scramble=False)
-    places.fast_forward(1)  # beyond the corner
-    shares = places.random(crops)
+    corners = qmc.Halton(2, scramble=False)
+    corners.fast_forward(1)  # beyond the corner
+    shares = corners.random(crops)
 
     def load(index: int) -> tuple[Pixels, Traits]:
-        at, place = divmod(index, crops)
+        at, number = divmod(index, crops)
         image, traits = images.load(at)
         if min(image.shape[:2]) <= SIDE:
             size = f"{image.shape[1]}x{image.shape[0]}"
             raise ValueError(f"crops={crops}: image {at} of {images.name} is {size}; crops of {SIDE}x{SIDE} need more")
-        y, x = (int(share * (side - SIDE + 1)) for share, side in zip(shares[place], image.shape[:2], strict=True))
+        y, x = (int(share * (side - SIDE + 1)) for share, side in zip(shares[number], image.shape[:2], strict=True))
         return image[y : y + SIDE, x : x + SIDE], traits
 
     content = hashlib.sha256(f"{crops} crops of {SIDE} of {images.content}".encode()).hexdigest()

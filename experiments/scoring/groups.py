@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.distances.distance import renumber
-from experiments.distances.duplicates import Groups
+from experiments.distances.duplicates import ClusterIds
 from experiments.scoring.inputs import Input
 
 PROMPT = "{prompt}"
@@ -16,7 +16,7 @@ NAMES = ("name", "file", "image", "path", "file_name", "filename", "image_id")  
 GroupsOf = str | Path | Sequence[str | int] | None
 
 
-def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[Groups, str]:
+def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[ClusterIds, str]:
     """The number of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
 
     `groups`: "folder", the folder that an image lies in; a part of its name, "{prompt}-{seed}.png"; FILE.csv, or
@@ -69,13 +69,16 @@ def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
     prompts = table[column].str.strip().tolist()
     if "" in prompts:
         raise ValueError(f"groups={path}: row {prompts.index('') + 1} has no {column}")
-    known = set(images.names or ())
-    others = {name: [_stem(cell.strip(), known) for cell in table[name]] for name in table if name != column}
-    named = max(others, key=lambda name: (len(known & {*others[name]}), name in NAMES), default="")
-    if not known or not (known & {*others.get(named, ())} or named in NAMES):
+    names = set(images.names or ())
+    keys = [
+        name for name in table if name != column
+    ]  # a cell is a name as images have it, or with the suffix of a file
+    others = {key: [c if c in names else re.sub(r"\.\w+$", "", c) for c in table[key].str.strip()] for key in keys}
+    named = max(others, key=lambda name: (len(names & {*others[name]}), name in NAMES), default="")
+    if not names or not (names & {*others.get(named, ())} or named in NAMES):
         if len(table) != images.n:
             raise ValueError(f"groups={path}: {len(table)} rows, but {images.name} has {images.n} images")
-        why = f"no column has the names of {images.name}" if known else f"images of {images.name} have no names"
+        why = f"no column has the names of {images.name}" if names else f"images of {images.name} have no names"
         return prompts, f"rows of {path.name} are taken in the order of the images, since {why}"
     prompt_of = dict[str, str]()
     for name, prompt in zip(others[named], prompts, strict=True):
@@ -84,8 +87,3 @@ def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
     if missing := [name for name in images.names or () if name not in prompt_of]:
         raise ValueError(f"groups={path}: it has no row for {missing[0]} of {images.name}")
     return [prompt_of[name] for name in images.names or ()], ""
-
-
-def _stem(name: str, known: set[str]) -> str:
-    """A name as images have it: without its suffix, unless an image is called so."""
-    return name if name in known else re.sub(r"\.\w+$", "", name)

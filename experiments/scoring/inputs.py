@@ -90,7 +90,7 @@ def _of_path(text: str, path: Path, store: Cache) -> Input | None:
     return _of_array(text, arrays["array"])
 
 
-def holds_no_set(source: Source, store: Cache) -> bool:
+def has_no_images(source: Source, store: Cache) -> bool:
     """Whether it is a folder that `runs/*/` has beside the samples: the store, or the result of an earlier score."""
     if not isinstance(source, str | Path):
         return False
@@ -139,9 +139,9 @@ def _folder(name: str, folder: Path) -> ImageSet:
             raise ValueError(f"{name}: {error}") from error
 
     content = hashlib.sha256()
-    with progress_bar(len(files)) as step:
+    with progress_bar(len(files)) as advance:
         for part in prefetch(digest, files):
-            step(f"reading {name}")
+            advance(f"reading {name}")
             content.update(part)
     names = tuple(file.rpartition(".")[0] or file for file in files)
     return ImageSet(name, len(files), content.hexdigest(), read, names)

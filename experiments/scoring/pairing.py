@@ -56,14 +56,14 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
 
 
 def _by_names(sets: Sequence[Input]) -> Pairing:
-    places = []
+    indices = []
     for images in sets:
         if images.names is None:
             raise ValueError(f"pairs='names': the images of {images.name} have no names; use --pairs order or none")
         if (twice := Counter(images.names).most_common(1)[0])[1] > 1:
             raise ValueError(f"pairs='names': {twice[0]} is the name of {twice[1]} images of {images.name}")
-        places.append({name: index for index, name in enumerate(images.names)})
-    common = sorted(set(places[0]).intersection(*places[1:]))
+        indices.append({name: index for index, name in enumerate(images.names)})
+    common = sorted(set(indices[0]).intersection(*indices[1:]))
     if len(common) < MIN_SAMPLES:
         raise ValueError(
             f"pairs='names': {len(common)} names are in all sets, and an interval needs at least {MIN_SAMPLES}; "
@@ -72,7 +72,7 @@ def _by_names(sets: Sequence[Input]) -> Pairing:
     order = random_order(len(common))
     note = f"{len(common):,} images have the same names in all sets and are compared: {_counts(sets)}"
     left_out = any(images.n > len(common) for images in sets)
-    chosen = tuple(np.array([index[name] for name in common], dtype=np.intp)[order] for index in places)
+    chosen = tuple(np.array([index[name] for name in common], dtype=np.intp)[order] for index in indices)
     return Pairing(chosen, "names", note if left_out else "")
 
 

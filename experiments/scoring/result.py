@@ -42,9 +42,9 @@ class Scores:
         """All rows by the name of their table: of the first space, and scores and verdicts of all."""
         tables = {
             **self.spaces[0].tables,
-            "scores.csv": [row for one in self.spaces for row in one.tables["scores.csv"]],
+            "scores.csv": [row for space in self.spaces for row in space.tables["scores.csv"]],
         }
-        tables["spaces.csv"] = [row for one in self.spaces for row in one.judged()]
+        tables["spaces.csv"] = [row for space in self.spaces for row in space.judged()]
         return {name: rows for name, rows in tables.items() if rows or name != "best_sets.csv"}
 
     @property
@@ -95,13 +95,13 @@ class Scores:
         """
         sets, pairs = list[Row](), list[Row]()
         for space in self.spaces:
-            limits = {row["setting"]: row for row in space.tables["scores.csv"] if row["metric"] == JUDGE}
+            intervals = {row["setting"]: row for row in space.tables["scores.csv"] if row["metric"] == JUDGE}
             floor = {row["metric"]: row["mean"] for row in space.tables["floors.csv"]}
             n = space.tables["floors.csv"][0]["n_samples"]
             if n < self.n:
                 del floor["fd"]
             for row in (*space.tables["table.csv"], {"setting": f"{n} real images"} | floor):
-                name, ends = row["setting"], limits.get(row["setting"], {})
+                name, ends = row["setting"], intervals.get(row["setting"], {})
                 sets.append(
                     {"features": space.features, "set": name, MMD: 1000 * row[JUDGE]}
                     | {end: 1000 * ends.get(end, math.nan) for end in ("low", "high")}
@@ -130,7 +130,7 @@ class Scores:
     __repr__ = __str__
 
 
-def with_limits(row: SimpleNamespace) -> list[object]:
+def with_interval(row: SimpleNamespace) -> list[object]:
     """A distance, or a difference, with the limits of its interval; of copies with the verdict too."""
     ends = [getattr(row, "value" if hasattr(row, "value") else "difference"), row.low, row.high]
     return [*ends, row.verdict] if getattr(row, "metric", "") == COPIES else ends

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from experiments.console import progress_bar
 from experiments.distances import duplicates
 from experiments.distances.distance import Distance, renumber
-from experiments.distances.duplicates import Groups
-from experiments.distances.intervals import LEVEL, of_one
+from experiments.distances.duplicates import ClusterIds
+from experiments.distances.intervals import CONFIDENCE, estimate_one
 from experiments.distances.reference import ReferenceSet, precision_recall
 from experiments.run.compare import BestSet, Comparison, Row, Side, against_first
-from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, summary
+from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, summarise
 from reports.schema import BETTER, JUDGE, METRICS, NO_DIFFERENCE, NO_VERDICT, WORSE
 
 NAME, COPIES = "score", "copies"  # of the experiment; kind and metric of a contrast
@@ -30,15 +30,15 @@ Features = NDArray[np.float32]
 class Duplicates:
     """Which images of a set are copies."""
 
-    groups: Groups  # of each image (n,) with its copies
+    clusters: ClusterIds  # of each image (n,) with its copies
     searched: int  # number of first images among which copies are looked for
     of_real: int = 0  # number of these that are copies of real images
 
     def share(self, most: int | None = None) -> tuple[int, int]:
         """How many images repeat an earlier one, and of how many that were searched."""
         n = self.searched if most is None else min(most, self.searched)
-        first = renumber(self.groups[:n])
-        return (0 if duplicates.units(self.groups) is not None else n - int(first.max()) - 1), n
+        first = renumber(self.clusters[:n])
+        return (0 if duplicates.uniform_clusters(self.clusters) is not None else n - int(first.max()) - 1), n
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class SpaceResult:
         return [row for row in self.tables["contrasts.csv"] if row["metric"] == JUDGE]
 
 
-def in_space(
+def score_in_space(
     shared: Row, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
-    grains: Sequence[float | None], prompts: Sequence[Groups] | None = None,
+    grains: Sequence[float | None], prompts: Sequence[ClusterIds] | None = None,
 ) -> SpaceResult:  # fmt: skip
     """All rows in one feature space. `shared`: the columns that they share.
 
@@ -65,27 +65,29 @@ def in_space(
     the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals, and do not meet in MMD.
     """
     sides, found, repeats = list[Side](), list[Duplicates](), REPEATS[real.shape[1] > FEW_REPEATS]
-    with progress_bar(1 + 3 * len(sets) + repeats) as step:
-        step("distances between the real images")
-        known = ReferenceSet.of(real.astype(np.float64), most=KERNEL_IMAGES)
-        against, near = known.whole(most=KERNEL_IMAGES), duplicates.tolerance(known.features)
-        found.append(_copies(known.features, near))
+    with progress_bar(1 + 3 * len(sets) + repeats) as advance:
+        advance("distances between the real images")
+        reference = ReferenceSet.of(real.astype(np.float64), most=KERNEL_IMAGES)
+        against, near = reference.whole(most=KERNEL_IMAGES), duplicates.tolerance(reference.features)
+        found.append(_copies(reference.features, near))
         for name, rows in zip(names, sets, strict=True):
-            step(f"copies in {name}")
-            found.append(_copies(rows.astype(np.float64), near, known.features))
+            advance(f"copies in {name}")
+            found.append(_copies(rows.astype(np.float64), near, reference.features))
         of_real, *units = _units(found, paired, prompts)
-        for place, (name, rows, own, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
+        for number, (name, rows, own, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
             features = rows.astype(np.float64)
-            step(f"distances of {name}")
+            advance(f"distances of {name}")
             distances = against.distances(features, own)
             if of_real is not None:
-                distances = {metric: _real_units(one, of_real) for metric, one in distances.items()}
-            step(f"precision and recall of {name}")
-            quality = precision_recall(features[:QUALITY_IMAGES], known.features[:QUALITY_IMAGES])
-            row = shared | _row(f"set-{place}", name, distances, quality, grain)
+                for metric, distance in distances.items():
+                    real_units = renumber(of_real[: len(distance.real)])
+                    distances[metric] = distance.by_unit(np.arange(len(distance.own)), real_units)
+            advance(f"precision and recall of {name}")
+            quality = precision_recall(features[:QUALITY_IMAGES], reference.features[:QUALITY_IMAGES])
+            row = shared | _row(f"set-{number}", name, distances, quality, grain)
             own_sample = {"paired": paired, "given": True}
             sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, **own_sample))
-        floors = _floors(shared, known, len(sets[0]), repeats, step)
+        floors = _floors(shared, reference, len(sets[0]), repeats, advance)
     of_copies = list(_copies_rows(shared, found, names))
     repeating = {row["a"] for row in of_copies if row["verdict"] == WORSE}
     whole = [side for side in sides if side.label not in repeating]  # only these may be best, whatever others score
@@ -102,19 +104,19 @@ def in_space(
     return SpaceResult(shared["features"], real.shape[1], tables, found)
 
 
-def _row(place: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], grain: object) -> Row:
+def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], grain: object) -> Row:
     values = {metric: distances[metric].value for metric in METRICS}
     ses = {f"{metric}_se": distances[metric].se for metric in METRICS if metric != "fd"}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return values | ses | dict(zip(("precision", "recall"), quality, strict=True)) | {
-        "setting": name, "status": "ok", "grain": grain, "samples_id": place, "run_id": place, "finished_at": now,
+        "setting": name, "status": "ok", "grain": grain, "samples_id": set_id, "run_id": set_id, "finished_at": now,
     }  # fmt: skip
 
 
 def _interval(side: Side, metric: str) -> Row:
-    one = of_one(side.distances[None][metric])
+    estimate = estimate_one(side.distances[None][metric])
     where = {"features": side.rows[None]["features"], "setting": side.label, "metric": metric}
-    return where | {"value": one.difference, "low": one.low, "high": one.high}
+    return where | {"value": estimate.difference, "low": estimate.low, "high": estimate.high}
 
 
 def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Duplicates:
@@ -124,18 +126,18 @@ def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | N
     """
     first = own[:KERNEL_IMAGES]
     of_real = 0 if real is None else int(duplicates.duplicate_mask(first, real[:KERNEL_IMAGES], near).sum())
-    if len(own) > len(first) and duplicates.units(equal := duplicates.groups(own, 0.0)) is not None:
+    if len(own) > len(first) and duplicates.uniform_clusters(equal := duplicates.find_clusters(own, 0.0)) is not None:
         return Duplicates(equal, len(first), of_real)
-    groups = duplicates.groups(first, near)
-    alone = groups.max() + 1 + np.arange(len(own) - len(first))
-    return Duplicates(np.concatenate([groups, alone]), len(first), of_real)
+    clusters = duplicates.find_clusters(first, near)
+    alone = clusters.max() + 1 + np.arange(len(own) - len(first))
+    return Duplicates(np.concatenate([clusters, alone]), len(first), of_real)
 
 
-def _units(found: Sequence[Duplicates], paired: bool, prompts: Sequence[Groups] | None) -> list[Groups | None]:
+def _units(found: Sequence[Duplicates], paired: bool, prompts: Sequence[ClusterIds] | None) -> list[ClusterIds | None]:
     """The units of intervals of the real images and of each set: prompts, and copies where all images have as many."""
-    of_real, *units = (duplicates.units(each.groups) for each in found)
+    of_real, *units = (duplicates.uniform_clusters(each.clusters) for each in found)
     if paired:
-        whole = [one for one in units if one is not None]
+        whole = [clusters for clusters in units if clusters is not None]
         units = [reduce(duplicates.merge_duplicates, whole) if len(whole) == len(units) else None] * len(units)
     if prompts is not None:
         both = zip(units, prompts, strict=True)
@@ -143,20 +145,16 @@ def _units(found: Sequence[Duplicates], paired: bool, prompts: Sequence[Groups] 
     return [of_real, *units]
 
 
-def _real_units(distance: Distance, units: Groups) -> Distance:
-    return distance.of_groups(np.arange(len(distance.own)), renumber(units[: len(distance.real)]))
-
-
 def _copies_rows(shared: Row, found: Sequence[Duplicates], names: Sequence[str]) -> Iterator[Row]:
     """The share of copies of each set beyond that of the first set, and of that beyond as many real images."""
     _, first, *_ = shares = [each.share() for each in found]
     others = [(shared["data"], found[0].share(first[1])), *[(names[0], first)] * (len(names) - 1)]
     for name, (own, n), (other, (theirs, m)) in zip(names, shares[1:], others, strict=True):
-        difference, low, high = duplicates.more(own, n, theirs, m)
-        word = WORSE if low > duplicates.LIMIT else BETTER if high < -duplicates.LIMIT else NO_DIFFERENCE
+        difference, low, high = duplicates.excess_share(own, n, theirs, m)
+        word = WORSE if low > duplicates.MAX_SHARE else BETTER if high < -duplicates.MAX_SHARE else NO_DIFFERENCE
         yield shared | {
             "kind": COPIES, "section": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
-            "value_b": theirs / m, "difference": difference, "low": low, "high": high, "level": LEVEL,
+            "value_b": theirs / m, "difference": difference, "low": low, "high": high, "level": CONFIDENCE,
             "interval": "Newcombe's, over images", "clear": word != NO_DIFFERENCE, "n_networks": 1, "verdict": word,
         }  # fmt: skip
 
@@ -173,17 +171,17 @@ def _with_copies(rows: Iterator[Row], found: Sequence[Row]) -> Iterator[Row]:
         yield row
 
 
-def _floors(shared: Row, known: ReferenceSet, n: int, repeats: int, step: Callable[[str], None]) -> list[Row]:
+def _floors(shared: Row, reference: ReferenceSet, n: int, repeats: int, advance: Callable[[str], None]) -> list[Row]:
     """The score of n real images against the others, or of half of them if there are not so many."""
 
     def draws() -> Iterator[int]:
         for draw in range(1, repeats + 1):
-            step(f"score of real images, {draw} of {repeats}")
+            advance(f"score of real images, {draw} of {repeats}")
             yield draw
 
-    total = len(known.features)
+    total = len(reference.features)
     n = min(n, total // 2)
     counts = {"n_samples": n, "n_reference": total - n, "repeats": repeats}
     kept = {name: shared[name] for name in ("data", "features")} | counts
-    scores = known.floor(n, draws(), QUALITY_IMAGES)
-    return [kept | {"metric": metric} | summary(values) for metric, values in scores.items()]
+    scores = reference.floor(n, draws(), QUALITY_IMAGES)
+    return [kept | {"metric": metric} | summarise(values) for metric, values in scores.items()]

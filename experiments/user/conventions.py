@@ -53,7 +53,7 @@ class Hypothesis:
     must_fit: bool = False  # whether it is named only if it leaves no doubtful level, as it is often better by chance
 
     @property
-    def says(self) -> str:
+    def message(self) -> str:
         return f"check its {self.kind}: it fits {self.instead} better"
 
     def and_then(self, other: "Hypothesis") -> "Hypothesis":
@@ -70,7 +70,7 @@ def hypotheses(model: Adapter) -> list[Hypothesis]:
     return [row for row in rows if ((new := row.read(model)).net, new.convention, new.scale) != present]
 
 
-def under(**changes: Any) -> Read:
+def read_as(**changes: Any) -> Read:
     """The network under a changed convention. `predicts` is as users name it: a velocity is that in its own time."""
 
     def read(model: Adapter) -> Adapter:
@@ -82,7 +82,7 @@ def under(**changes: Any) -> Read:
     return read
 
 
-def around(**changes: Change) -> Read:
+def wrap(**changes: Change) -> Read:
     return lambda model: Adapter(WrappedModel(model.net, **changes), model.data, model.convention)
 
 
@@ -90,20 +90,20 @@ def multiply(factor: float) -> Change:
     return partial(torch.mul, other=factor)
 
 
-def relabelled(labels: Mapping[int, int]) -> Read:
+def relabel(labels: Mapping[int, int]) -> Read:
     """The network with other labels for some."""
 
     def change(given: Tensor) -> Tensor:
         return given.clone().cpu().apply_(lambda label: labels.get(label, label)).to(given.device)
 
-    return around(labels=change)
+    return wrap(labels=change)
 
 
 def _ranges(model: Adapter) -> Rows:
-    yield from ((f"pixels={pixels}", under(pixels=pixels)) for pixels in RANGES)
-    yield "pixels=(-0.4242, 2.8215), which is (v / 255 - 0.1307) / 0.3081,", under(pixels=MNIST)
+    yield from ((f"pixels={pixels}", read_as(pixels=pixels)) for pixels in RANGES)
+    yield "pixels=(-0.4242, 2.8215), which is (v / 255 - 0.1307) / 0.3081,", read_as(pixels=MNIST)
     mean, std = model.data.mean, model.data.std
-    yield "pixels standardised by the mean and std of the data", under(pixels=(-mean / std, (255 - mean) / std))
+    yield ("pixels standardised by the mean and std of the data", read_as(pixels=(-mean / std, (255 - mean) / std)))
 
 
 def _times(model: Adapter) -> Rows:
@@ -117,24 +117,24 @@ def _times(model: Adapter) -> Rows:
         return lambda t: (factor * t + offset).clamp(first, last).to(t.dtype)
 
     if table and n > 2:  # the index stays within the present ones
-        yield f"first={first + 1}", under(time=replace(table, first=first + 1, sigmas=table.sigmas[:-1]))
+        yield f"first={first + 1}", read_as(time=replace(table, first=first + 1, sigmas=table.sigmas[:-1]))
     if table and first > 0:
-        yield f"first={first - 1}", under(time=replace(table, first=first - 1))
-    told: dict[str, Change] = {}
+        yield f"first={first - 1}", read_as(time=replace(table, first=first - 1))
+    changes: dict[str, Change] = {}
     if isinstance(now, FlowTime):
-        yield f"data_at={1 - now.data_at}", under(time=FlowTime(1 - now.data_at))
+        yield f"data_at={1 - now.data_at}", read_as(time=FlowTime(1 - now.data_at))
         # a shift by 3, and back: Esser et al. 2024, arXiv 2403.03206, Eq. 23
-        told |= {"3 * t / (1 + 2 * t)": lambda t: 3 * t / (1 + 2 * t), "t / (3 - 2 * t)": lambda t: t / (3 - 2 * t)}
+        changes |= {"3 * t / (1 + 2 * t)": lambda t: 3 * t / (1 + 2 * t), "t / (3 - 2 * t)": lambda t: t / (3 - 2 * t)}
     if isinstance(now, Sigma):
-        told |= {f"{factor:.3g} * t": multiply(factor) for factor in (1 / model.scale, 0.5, 2.0)}
+        changes |= {f"{factor:.3g} * t": multiply(factor) for factor in (1 / model.scale, 0.5, 2.0)}
     elif not isinstance(now, LogSigma):
         by = OFFSET * (last - first)
-        told |= {f"{first + last} - t": within(-1, first + last), f"t - {by:.3g}": within(1, -by)}
-        told |= {f"t + {by:.3g}": within(1, by)}
+        changes |= {f"{first + last} - t": within(-1, first + last), f"t - {by:.3g}": within(1, -by)}
+        changes |= {f"t + {by:.3g}": within(1, by)}
         for count in dict.fromkeys((TRAINING_STEPS, n)) if not (table and table.whole) else ():
-            told |= {f"{count} * t": multiply(count), f"t / {count}": multiply(1 / count)}
-    yield from ((f"net(z, {text})", around(time=change)) for text, change in told.items())
-    yield from ((f"time={name}", under(time=time)) for name, time in _usual_times(model.convention, n).items())
+            changes |= {f"{count} * t": multiply(count), f"t / {count}": multiply(1 / count)}
+    yield from ((f"net(z, {text})", wrap(time=change)) for text, change in changes.items())
+    yield from ((f"time={name}", read_as(time=time)) for name, time in _usual_times(model.convention, n).items())
 
 
 def _usual_times(convention: adapters.Convention, n: int) -> dict[str, Time]:
@@ -168,24 +168,24 @@ def _from_abar(abar: list[float]) -> TableTime:
 
 def _processes(model: Adapter) -> Rows:
     now = model.convention
-    usual: dict[str, dict[str, Time]] = {
+    times_of: dict[str, dict[str, Time]] = {
         "vp": {"time=linear_betas()": adapters.linear_betas(), "the same time": now.time},
         "edm": {"time=Sigma()": Sigma(), "the same time": now.time},
         "flow": {"data_at=0": FlowTime(0), "data_at=1": FlowTime(1)},
     }
-    for process, times in usual.items():
+    for process, times in times_of.items():
         for (name, time), predicts in product(times.items(), RETURNS[process]):
             if process != now.process and (process == "flow") == isinstance(time, FlowTime):
-                how = under(process=process, time=time, predicts=predicts)
-                yield f"{process}(predicts={predicts!r}, {name})", how
+                read = read_as(process=process, time=time, predicts=predicts)
+                yield f"{process}(predicts={predicts!r}, {name})", read
 
 
 def _negative(model: Adapter) -> Adapter:
     low, high = model.convention.pixels
-    return around(images=torch.neg, output=torch.neg)(model.with_convention(pixels=(-high, -low)))
+    return wrap(images=torch.neg, output=torch.neg)(model.with_convention(pixels=(-high, -low)))
 
 
-def _scaled(factor: float, model: Adapter) -> Adapter:
+def _scale(factor: float, model: Adapter) -> Adapter:
     other = model.with_convention()
     other.scale, other.shift = factor * model.scale, factor * model.shift
     return other
@@ -193,17 +193,17 @@ def _scaled(factor: float, model: Adapter) -> Adapter:
 
 def _scales(model: Adapter) -> Rows:
     for factor in (*LATENT_SCALES, 1 / model.scale, 0.5 / model.scale):
-        yield f"{factor:.5g} times the numbers of the file", partial(_scaled, factor)
+        yield f"{factor:.5g} times the numbers of the file", partial(_scale, factor)
 
 
-def _turned(quarters: int, mirrored: bool = False) -> Read:
+def _turn(quarters: int, mirrored: bool = False) -> Read:
     """On images turned by quarters to the left, mirrored left to right before. A mirror is its own inverse."""
 
     def turn(x: Tensor, quarters: int) -> Tensor:
         return (x.flip(3) if mirrored else x).rot90(quarters, (2, 3))
 
     back = quarters if mirrored else -quarters
-    return around(images=partial(turn, quarters=quarters), output=partial(turn, quarters=back))
+    return wrap(images=partial(turn, quarters=quarters), output=partial(turn, quarters=back))
 
 
 def _label_shifts(model: Adapter) -> Rows:
@@ -213,42 +213,42 @@ def _label_shifts(model: Adapter) -> Rows:
         return
     first, count = -(null == -1), n + (null in (-1, n))
 
-    def shift(labels: Tensor, step: int) -> Tensor:
+    def shift(labels: Tensor, by: int) -> Tensor:
         counted = (first <= labels) & (labels < first + count)
-        return torch.where(counted, (labels - first + step) % count + first, labels)
+        return torch.where(counted, (labels - first + by) % count + first, labels)
 
-    yield from ((f"label {step:+d} for each class", around(labels=partial(shift, step=step))) for step in (1, -1))
+    yield from ((f"label {by:+d} for each class", wrap(labels=partial(shift, by=by))) for by in (1, -1))
 
 
 def _sizes(model: Adapter) -> Rows:
     data = model.data
     if isinstance(data, Images) and not model.edge and adapters.border_is_constant(data, PADDED // 2):
         side = data.shape[1] - PADDED
-        yield f"side={side}", under(side=side)
+        yield f"side={side}", read_as(side=side)
 
 
 flip = partial(torch.flip, dims=(1,))
 HYPOTHESES: dict[str, Callable[[Adapter], Rows]] = {  # what may be wrong -> what is tried
-    "prediction": lambda model: ((f"predicts={p!r}", under(predicts=p)) for p in RETURNS[model.convention.process]),
+    "prediction": lambda model: ((f"predicts={p!r}", read_as(predicts=p)) for p in RETURNS[model.convention.process]),
     "time": _times,
     "process": _processes,
-    "sign": lambda _: [("the negative", around(output=torch.neg))],
+    "sign": lambda _: [("the negative", wrap(output=torch.neg))],
     "labels": _label_shifts,
 }
 OF_VALUES: dict[str, Callable[[Adapter], Rows]] = {"scale": _scales}  # of latents and points
 OF_IMAGES: dict[str, Callable[[Adapter], Rows]] = {
     "range": _ranges,
     "black and white": lambda _: [("negative images", _negative)],
-    "channel order": lambda _: [("blue, green, red", around(images=flip, output=flip))],
+    "channel order": lambda _: [("blue, green, red", wrap(images=flip, output=flip))],
     "orientation": lambda _: [
-        ("transposed input with the same output", around(images=partial(torch.transpose, dim0=2, dim1=3))),
-        ("images turned left by 90 degrees", _turned(1)),
-        ("images turned by 180 degrees", _turned(2)),
-        ("images turned right by 90 degrees", _turned(3)),
-        ("images mirrored left to right", _turned(0, mirrored=True)),
-        ("images mirrored upside down", _turned(2, mirrored=True)),
-        ("images transposed", _turned(1, mirrored=True)),
-        ("images transposed along the second diagonal", _turned(3, mirrored=True)),
+        ("transposed input with the same output", wrap(images=partial(torch.transpose, dim0=2, dim1=3))),
+        ("images turned left by 90 degrees", _turn(1)),
+        ("images turned by 180 degrees", _turn(2)),
+        ("images turned right by 90 degrees", _turn(3)),
+        ("images mirrored left to right", _turn(0, mirrored=True)),
+        ("images mirrored upside down", _turn(2, mirrored=True)),
+        ("images transposed", _turn(1, mirrored=True)),
+        ("images transposed along the second diagonal", _turn(3, mirrored=True)),
     ],
     "size": _sizes,
 }

@@ -14,7 +14,7 @@ from diffusion_core.samplers import Model
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import broadcast_like
 from experiments.console import ProgressCallback, silent
-from experiments.user.conventions import Hypothesis, around, hypotheses, multiply, relabelled, under
+from experiments.user.conventions import Hypothesis, hypotheses, multiply, read_as, relabel, wrap
 from experiments.user.imports import user_code_errors
 from experiments.user.network_io import shape_of
 from experiments.user.noisy_batch import FEWEST, NoisyBatch, linear_errors
@@ -61,13 +61,13 @@ class Level:
     known: bool  # whether the network's table or time reaches this level
 
     @property
-    def limit(self) -> float:
+    def threshold(self) -> float:
         """The largest error that is not doubtful. Without denoising the error is 1."""
         return min(WORSE * self.linear, 1) + SLACK
 
     @property
     def doubtful(self) -> bool:
-        return self.known and self.error > self.limit
+        return self.known and self.error > self.threshold
 
     @property
     def good(self) -> bool:
@@ -122,7 +122,7 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     errors, unknown = batch.errors(eps), [None] * len(SIGMAS)
     times = plain.times(torch.tensor(SIGMAS)).tolist() if isinstance(plain, Adapter) else unknown
     linear, trained = linear_errors(images, SIGMAS), WELL_TRAINED.get(images.name, unknown)
-    columns = SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, _known(plain).tolist()
+    columns = SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, _in_span(plain).tolist()
     levels = [Level(*row) for row in zip(*columns, strict=True)]
     doubts = list(_bumps(levels))
     if isinstance(model, Adapter) and isinstance(plain, Adapter):
@@ -137,7 +137,7 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     return CheckResult(levels, doubts, *(batch.first(part, 1).cpu() for part in (batch.x0, batch.x, denoised)))
 
 
-def _known(model: Model) -> Tensor:
+def _in_span(model: Model) -> Tensor:
     """Which levels a model knows (levels,)."""
     low, high = model.span if isinstance(model, Adapter) else (0.0, math.inf)
     return torch.tensor([low <= sigma <= high for sigma in SIGMAS])
@@ -147,7 +147,7 @@ def _known(model: Model) -> Tensor:
 class Candidate:
     """A hypothesis (None: the model as it is), the model read so, and its errors (levels, images), NaN if unknown."""
 
-    way: Hypothesis | None
+    hypothesis: Hypothesis | None
     model: Adapter
     errors: Tensor
 
@@ -156,7 +156,7 @@ class Candidate:
         return self.errors.mean(dim=1)
 
     @property
-    def limited(self) -> Tensor:
+    def saturated(self) -> Tensor:
         """The lowest levels (levels,) at which the error of x0 no longer falls, so that eps has it over sigma^2."""
         of_x0, limited = self.mean * SIGMAS_SQUARED, torch.zeros(len(SIGMAS)).bool()
         for i in reversed(range(1, len(SIGMAS)) if self.model.convention.predicts == "x0" else ()):
@@ -172,44 +172,44 @@ class Search:
     def __init__(
         self, model: Adapter, batch: NoisyBatch, levels: Sequence[Level], errors: Tensor, progress: ProgressCallback
     ) -> None:
-        self.model, self.batch, self.levels, self.progress, self.known = model, batch, levels, progress, _known(model)
+        self.model, self.batch, self.levels, self.progress = model, batch, levels, progress
         linear = torch.tensor([level.linear for level in levels], dtype=torch.float64)
         self.unit = UNIT * linear.clamp(min=LEAST).view(-1, 1)
-        self.limits = torch.tensor([level.limit for level in levels])
+        self.in_span, self.thresholds = _in_span(model), torch.tensor([level.threshold for level in levels])
         self.start = Candidate(None, model, self._comparable(errors, model))
 
     def doubts(self, labels: Mapping[int, int]) -> Iterator[str]:
         """What is doubtful about the errors, with its cause."""
-        best = self.cause(labels)
-        now, cause = best or self.start, best and best.way and best.way.says
-        limited = now.limited & (now.mean > self.limits)
+        best = self.find_cause(labels)
+        now, cause = best or self.start, best and best.hypothesis and best.hypothesis.message
+        limited = now.saturated & (now.mean > self.thresholds)
         if self.doubtful(now).any():
             cause = f"{cause}, but some errors stay doubtful" if cause else f"{UNTRAINED} No other reading fits"
         if cause:
             yield _doubtful(self.levels, cause)
         if limited.any():
             of_x0 = f"{(now.mean * SIGMAS_SQUARED)[limited].mean():.2g}"
-            fine = [sigma for sigma, fits in zip(SIGMAS, now.mean <= self.limits, strict=True) if fits]
+            fine = [sigma for sigma, fits in zip(SIGMAS, now.mean <= self.thresholds, strict=True) if fits]
             end = min(fine, default=SIGMAS[0])
             yield (
                 f"it predicts x0, with an error of {of_x0} at sigma {_span(limited)}: in eps that is {of_x0} / sigma^2 "
                 f"and of no use there; end ladders at sigma {end:.2g}, with a last step to 0 (end=0)"
             )
 
-    def cause(self, labels: Mapping[int, int]) -> Candidate | None:
+    def find_cause(self, labels: Mapping[int, int]) -> Candidate | None:
         """The best hypothesis, or two at once, that is clearly better. `labels`: as `check_labels` gives them."""
         text = ", ".join(f"{other} for class {label}" for label, other in labels.items())
-        by_label = [Hypothesis("labels", f"label {text}", relabelled(labels))] if labels else []
+        by_label = [Hypothesis("labels", f"label {text}", relabel(labels))] if labels else []
         rows = [*hypotheses(self.model), *self._solved(self.model), *by_label]
         sizes = [row for row in rows if row.kind == "size"]
         ranked = self._rank([row for row in rows if row.kind != "size"], FIRST_LOOK, 0)
         best = self._decide(sorted(ranked[:FINALISTS], key=rows.index))
         if best is None or self.doubtful(best).any():  # last, since a border that is denoised exactly always helps
-            best = self._decide([*sizes, *([best.way] if best and best.way else [])])
+            best = self._decide([*sizes, *([best.hypothesis] if best and best.hypothesis else [])])
         if best is None and by_label:  # labels of few classes change too few images to be clear in all of them
             best = self._read(by_label[0])
         if best or self.doubtful(self.start).any():
-            now, firsts = best or self.start, [best.way] if best and best.way else []
+            now, firsts = best or self.start, [best.hypothesis] if best and best.hypothesis else []
             if self.doubtful(now).any():
                 firsts = [*ranked[:N_FIRST], *(row for row in rows if row.kind in COMMON), *firsts]
             others = [*self._solved(now.model), *(row for row in rows if row.kind in PAIRED)]
@@ -225,21 +225,21 @@ class Search:
         eps, silent = self.batch.eps(model, FITTED), self.batch.eps(_silent(model), FITTED)
         gain = self.batch.blend(silent, eps)
         if gain > 0 and abs(gain - 1) > GAIN:
-            yield Hypothesis("gain", f"{gain:.3g} * net(...)", around(output=multiply(gain)), must_fit=True)
+            yield Hypothesis("gain", f"{gain:.3g} * net(...)", wrap(output=multiply(gain)), must_fit=True)
         if model.convention.null_label is not None:
             share = self.batch.blend(self.batch.eps(model.with_convention(guidance=0.0), FITTED), eps)
             if 0 < share < 1 - GUIDANCE:
                 instead = f"guidance={share:.2g}, as if the network guided already,"
-                yield Hypothesis("labels", instead, under(guidance=share))
+                yield Hypothesis("labels", instead, read_as(guidance=share))
 
     def _rank(self, choices: Sequence[Hypothesis], n: int, done: float) -> list[Hypothesis]:
         """Those that can be read so, by their errors on n images per level, best first."""
         sizes = dict[Hypothesis, float]()
-        for place, way in enumerate(choices):
-            if (candidate := self._read(way, n)) is not None:
-                sizes[way] = self._gain(candidate, self.start).nanmean().item()
-            self.progress(done + place / len(choices) / 2)
-        return sorted(sizes, key=lambda way: -sizes[way])
+        for number, hypothesis in enumerate(choices):
+            if (candidate := self._read(hypothesis, n)) is not None:
+                sizes[hypothesis] = self._gain(candidate, self.start).nanmean().item()
+            self.progress(done + number / len(choices) / 2)
+        return sorted(sizes, key=lambda hypothesis: -sizes[hypothesis])
 
     def _decide(self, choices: Sequence[Hypothesis]) -> Candidate | None:
         """On all images: the best that is clearly better than the model as it is, of equals the first."""
@@ -247,27 +247,27 @@ class Search:
         best = max(helpful, key=lambda candidate: self._gain(candidate, self.start).nanmean().item(), default=None)
         return next((candidate for candidate in helpful if best and not self._better(best, candidate)), None)
 
-    def _read(self, way: Hypothesis, n: int | None = None) -> Candidate | None:
+    def _read(self, hypothesis: Hypothesis, n: int | None = None) -> Candidate | None:
         """The model read so, for the first n images. None if it fails, or knows less than half of the same levels."""
         try:
-            model = way.read(self.model)
+            model = hypothesis.read(self.model)
             errors = self._comparable(self.batch.errors(self.batch.eps(model, n)), model)
         except Exception:  # the network may have no answer to what it was never meant to be asked
             return None
-        return Candidate(way, model, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.known.sum() else None
+        return Candidate(hypothesis, model, errors) if 2 * (~errors[:, 0].isnan()).sum() > self.in_span.sum() else None
 
     def _comparable(self, errors: Tensor, model: Adapter) -> Tensor:
         errors = errors.clamp(max=MOST)
-        errors[~(self.known & _known(model))] = math.nan
+        errors[~(self.in_span & _in_span(model))] = math.nan
         return errors
 
     def doubtful(self, candidate: Candidate) -> Tensor:
         """The levels (levels,) with a doubtful error, but for those that a prediction of x0 explains."""
-        return (candidate.mean > self.limits) & ~candidate.limited
+        return (candidate.mean > self.thresholds) & ~candidate.saturated
 
     def _helps(self, candidate: Candidate) -> bool:
         """Whether it is better than the model as it is, and than if the network returned 0."""
-        if candidate.way and candidate.way.must_fit and self.doubtful(candidate).any():
+        if candidate.hypothesis and candidate.hypothesis.must_fit and self.doubtful(candidate).any():
             return False
         nothing = _silent(candidate.model)
         thanks = self._gain(candidate, Candidate(None, nothing, self.batch.errors(self.batch.eps(nothing))))
@@ -279,7 +279,7 @@ class Search:
         One that gains much, or repairs levels that are doubtful as the model is, may be worse at others, within limits.
         """
         gain = self._gain(candidate, than)
-        worse = _is_clear(-gain) & ~candidate.limited
+        worse = _is_clear(-gain) & ~candidate.saturated
         if gain.nanmean() > LARGE or self.doubtful(self.start).any():
             worse &= self.doubtful(candidate)
         return bool(_is_clear(gain.nanmean(dim=0)) and not worse.any())

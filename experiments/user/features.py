@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from experiments.distances.feature_spaces import FEATURES, PYTHON, check_features
-from experiments.distances.features import check_pixels, extractor, weights_file
+from experiments.distances.feature_spaces import FEATURES, PYTHON, check_feature_space
+from experiments.distances.features import check_pixels, load_extractor, weights_file
 from experiments.user import imports
 from experiments.user.imports import user_code_errors
 from experiments.user.repeatable import check_repeatable
@@ -31,7 +31,7 @@ DOMINANT = 0.99  # of the variance of all features: one that has more decides al
 
 def dimension(name: str, pixels: Tensor) -> int:
     """The number of features per image. ValueError as in `extract`."""
-    check_features(name)
+    check_feature_space(name)
     return FEATURES[name] if name in FEATURES else extract(name, pixels[:1])[0].shape[1]
 
 
@@ -57,7 +57,7 @@ def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[
     ValueError for an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
     a package that is not installed, or a user's function that fails.
     """
-    check_features(name)
+    check_feature_space(name)
     check_pixels(pixels, name)
     if len(pixels) == 0:
         raise ValueError("pixels has 0 images; at least one is needed")
@@ -76,7 +76,7 @@ def open_extractor(
 ) -> Callable[[Tensor], list[Tensor]]:
     """The extractor as a function from pixels to its layers on the CPU. Arguments and errors as `extract`."""
     users = name.startswith(PYTHON)
-    network: Any = load_function(name) if users else extractor(name, weights_file(name, weights)).to(device)
+    network: Any = load_function(name) if users else load_extractor(name, weights_file(name, weights)).to(device)
 
     def layers(pixels: Tensor) -> list[Tensor]:
         check_pixels(pixels, name)

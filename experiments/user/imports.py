@@ -19,43 +19,43 @@ from typing import Any
 
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
-HOW = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
+REMEDY = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
 TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
 
 
-def split_name(place: str, prefix: str = "") -> tuple[str, str]:
-    """The module and the function that `place` names. ValueError if it is spelt otherwise."""
-    module, _, attribute = place.partition(":")
+def split_name(spec: str, prefix: str = "") -> tuple[str, str]:
+    """The module and the function that `spec` names. ValueError if it is spelt otherwise."""
+    module, _, attribute = spec.partition(":")
     if not all(part.isidentifier() for part in (attribute, *module.split("."))) or module.endswith(".py"):
-        raise ValueError(f"{prefix}{place}: it must be spelt {prefix}package.module:function, without .py")
+        raise ValueError(f"{prefix}{spec}: it must be spelt {prefix}package.module:function, without .py")
     return module, attribute
 
 
-def load_object(place: str, prefix: str = "", *, of: str = "") -> Any:
+def load_object(spec: str, prefix: str = "", *, of: str = "") -> Any:
     """What the module defines under this name: a function, or an instance that can be called.
 
     `of`: what it is, to begin the message with if importing the module fails. ValueError if it cannot be had.
     """
-    module, attribute = split_name(place, prefix)
+    module, attribute = split_name(spec, prefix)
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:  # `python -m` adds it, an installed command does not
         sys.path.append(here)
     importlib.invalidate_caches()
-    with user_code_errors(f"{of}{prefix}{place}: importing {module} failed", ValueError):
+    with user_code_errors(f"{of}{prefix}{spec}: importing {module} failed", ValueError):
         if module not in sys.modules:
-            spec = importlib.util.find_spec(module)
-            import_text(module, Path((spec and spec.origin) or ""))
+            found = importlib.util.find_spec(module)
+            import_text(module, Path((found and found.origin) or ""))
         value = getattr(sys.modules[module], attribute)
     if not callable(value) or isinstance(value, type):
         must = "it must be a function or an instance that can be called"
-        raise ValueError(f"{prefix}{place}: {attribute} is a {type(value).__name__}, but {must}")
+        raise ValueError(f"{prefix}{spec}: {attribute} is a {type(value).__name__}, but {must}")
     return value
 
 
-def code_hash(place: str, prefix: str = "") -> str:
+def code_hash(spec: str, prefix: str = "") -> str:
     """The first 12 hex digits of a SHA-256 of the name and the text of the code. Errors as in `load_object`."""
-    load_object(place, prefix)  # it is imported before it is hashed: what runs is not newer than its hash
-    module, attribute = split_name(place, prefix)
+    load_object(spec, prefix)  # it is imported before it is hashed: what runs is not newer than its hash
+    module, attribute = split_name(spec, prefix)
     return hashlib.sha256(f"{attribute} {text_hash(module)}".encode()).hexdigest()[:12]
 
 
@@ -154,7 +154,7 @@ def text_hash(module: str) -> str:
     if not files and module in sys.modules and (file := _file(sys.modules[module])):
         _add_imports(file, files)
     if not files:
-        raise ValueError(f"{module}: its source file was not found, so what it defines has no identity; {HOW}")
+        raise ValueError(f"{module}: its source file was not found, so what it defines has no identity; {REMEDY}")
     top = min(files, key=lambda path: len(path.parts)).parent
     hashes = {str(path.relative_to(top)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     name = package if folders else module
@@ -176,11 +176,11 @@ def _add_imports(file: Path, files: set[Path]) -> None:
 
 def modules_below(folder: Path) -> list[ModuleType]:
     """The imported modules whose files lie in a folder or below; not ours, and no installed packages."""
-    place, installed = f"{folder}{os.sep}", f"{os.sep}site-packages{os.sep}"
-    if installed in place:
+    folder_prefix, installed = f"{folder}{os.sep}", f"{os.sep}site-packages{os.sep}"
+    if installed in folder_prefix:
         return []
     files = [(module, str(_file(module))) for module in [*sys.modules.values()]]
-    inside = [module for module, file in files if file.startswith(place) and installed not in file]
+    inside = [module for module, file in files if file.startswith(folder_prefix) and installed not in file]
     return [module for module in inside if not is_ours(module)]
 
 

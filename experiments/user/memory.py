@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 # in bytes: the most free memory at the end of the heap; the smallest block that is returned when freed
 KEPT, OWN_MAPPING = 2**31 - 1, 2**25
-SAID = ("out of memory", "can't allocate memory", "not enough memory")  # in PyTorch's RuntimeError, for CPU memory
+REPORTED = ("out of memory", "can't allocate memory", "not enough memory")  # in PyTorch's RuntimeError, for CPU memory
 
 
 def halve_until_it_fits(batch_size: int, work: Callable[[int], Result]) -> tuple[Result, list[int]]:
@@ -28,12 +28,12 @@ def halve_until_it_fits(batch_size: int, work: Callable[[int], Result]) -> tuple
             if not out_of_memory(error) or tried[-1] == 1:
                 raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        free()  # after the handler, because its traceback keeps the tensors alive
+        free_memory()  # after the handler, because its traceback keeps the tensors alive
         tried.append(tried[-1] // 2)
         logging.getLogger(__name__).warning("batch %d -> %d: %s", tried[-2], tried[-1], reason)
 
 
-def free() -> None:
+def free_memory() -> None:
     """Frees the memory of all objects that are no longer used, tracebacks included."""
     gc.collect()
     if torch.cuda.is_available():
@@ -57,4 +57,4 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on the CPU or on a GPU."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in SAID)
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in REPORTED)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffusion_core.adapters import Adapter
 from diffusion_core.data.dataset import DataSet, Values
-from diffusion_core.data.readers import check_range
+from diffusion_core.data.readers import check_pixel_range
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.sampling import bind_index
@@ -43,7 +43,7 @@ def has_decode(model: Model | None) -> bool:
 
 @torch.no_grad()
 @user_code_errors("decode")
-def decoded(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
+def decode(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
     """What samples x (n, *shape) show, on the CPU: images uint8 (n, C, H, W), or points float32 (n, d).
 
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
@@ -70,7 +70,7 @@ def check_size(shape: tuple[int, ...], data: DataSet) -> None:
         raise ValueError(f"decode: its shape is {shape}, but that of data={data.name!r} is {data.shape}{hint}")
 
 
-def clean(model: Model, data: DataSet, which: Tensor) -> Tensor:
+def clean_images(model: Model, data: DataSet, which: Tensor) -> Tensor:
     """Clean x (n, *shape) from the data at these indices; zeros if the network does not work on these data."""
     shape = shape_of(model, data)
     return data.standardised(which) if shape == data.shape else torch.zeros(len(which), *shape)
@@ -102,12 +102,12 @@ def network_fingerprint(model: Model, images: DataSet, device: str) -> str:
     else:
         digest.update(check_batch(model, images, device, N_IMAGES).cpu().numpy().tobytes())
     if has_decode(model):  # weights that it loads are in no file that is hashed
-        x0 = clean(model, images, torch.arange(N_IMAGES) % len(images)).to(device)
-        check_decoded(shown := decoded(model, images, x0), N_IMAGES)
+        x0 = clean_images(model, images, torch.arange(N_IMAGES) % len(images)).to(device)
+        check_decoded(shown := decode(model, images, x0), N_IMAGES)
         if shown.dtype == torch.uint8:
-            check_range(int(shown.max()), "the images that decode gives")
+            check_pixel_range(int(shown.max()), "the images that decode gives")
         if not is_random(model):
-            check_repeatable("decode", lambda which: decoded(model, images, x0[which]).double(), N_IMAGES, ALONE, FEW)
+            check_repeatable("decode", lambda which: decode(model, images, x0[which]).double(), N_IMAGES, ALONE, FEW)
         digest.update(b"" if is_random(model) else shown.numpy().tobytes())
     return digest.hexdigest()
 
@@ -120,7 +120,7 @@ def check_batch(model: Model, images: DataSet, device: str, n: int) -> Tensor:
 
 def _outputs(model: Model, images: DataSet, device: str, which: Tensor, n: int) -> Tensor:
     """eps of some of n noisy images, in one batch: two at each noise level from sigma 30 down to 0.03."""
-    x0 = clean(model, images, torch.arange(n) % len(images)).to(device)
+    x0 = clean_images(model, images, torch.arange(n) % len(images)).to(device)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
     levels = geometric(max((n + 1) // 2 - 1, 1), 30.0, 0.03)
     sigma = torch.tensor(levels, device=device).repeat_interleave(2)[:n]

@@ -75,19 +75,19 @@ def linear_errors(images: DataSet, sigmas: Sequence[float]) -> list[float]:
     dim = x0.shape[1]
     x0 = x0[:, x0.amax(dim=0) > x0.amin(dim=0)]  # constant pixels, as those of a border, have no variance
     halves = x0[::2], x0[1::2]
-    variances = torch.cat([_variances(one, other, dim) for one, other in (halves, halves[::-1])])
+    variances = torch.cat([_variances(half, other, dim) for half, other in (halves, halves[::-1])])
     return [(variances / (variances + sigma**2)).sum().item() / (2 * dim) for sigma in sigmas]
 
 
-def _variances(one: Tensor, other: Tensor, dim: int) -> Tensor:
+def _variances(half: Tensor, other: Tensor, dim: int) -> Tensor:
     """Mean squares of `other` along the principal components of `one`, float64, and alike in all other directions."""
-    mean, values = one.mean(dim=0), one.shape[1]
-    one, other = one - mean, other - mean
-    n = min(len(one) - 1, values if dim <= LARGEST else COMPONENTS, values)
-    if len(one) > values:
-        components = torch.linalg.eigh(one.T @ one).eigenvectors[:, values - n :]
+    mean, values = half.mean(dim=0), half.shape[1]
+    half, other = half - mean, other - mean
+    n = min(len(half) - 1, values if dim <= LARGEST else COMPONENTS, values)
+    if len(half) > values:
+        components = torch.linalg.eigh(half.T @ half).eigenvectors[:, values - n :]
     else:  # those with an eigenvalue above 0, from the products of images
-        components = torch.linalg.qr(one.T @ torch.linalg.eigh(one @ one.T).eigenvectors[:, len(one) - n :]).Q
+        components = torch.linalg.qr(half.T @ torch.linalg.eigh(half @ half.T).eigenvectors[:, len(half) - n :]).Q
     along = (other @ components).double().square().mean(dim=0)
     rest = (other.double().square().mean(dim=0).sum() - along.sum()).clamp(min=0)
     return torch.cat([along, (rest / max(values - n, 1)).expand(values - n)])

@@ -63,10 +63,10 @@ def parse_call(
 ) -> tuple[str, dict[str, Any]]:
     """The name and its parameters by keyword, as in the signature of table[name] after its first `skip`, and `more`."""
     name, bracket, rest = text.strip().partition("(")
-    known = [*inspect.signature(table[one_of(kind, name, table)]).parameters.values()][skip:]
-    known = [one.replace(kind=one.POSITIONAL_OR_KEYWORD) for one in known]
-    known += [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in more]
-    typed = [one.name for one in known if isinstance(one.default, int | float) or one.default is one.empty]
+    parameters = [*inspect.signature(table[one_of(kind, name, table)]).parameters.values()][skip:]
+    parameters = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters]
+    parameters += [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in more]
+    typed = [p.name for p in parameters if isinstance(p.default, int | float) or p.default is p.empty]
     if not bracket:
         return name, {}
     try:
@@ -81,13 +81,13 @@ def parse_call(
         example = f"{name}({typed[0]}=1)" if typed else name
         raise ValueError(f"{kind}={text!r}: it must read like {example}, with numbers") from None
     try:
-        options = inspect.Signature(known).bind_partial(*values, **by_keyword).arguments
+        options = inspect.Signature(parameters).bind_partial(*values, **by_keyword).arguments
     except TypeError as error:
-        names = ", ".join(one.name for one in known) or "none"
+        names = ", ".join(p.name for p in parameters) or "none"
         raise ValueError(f"{kind}={text!r}: {error}; the parameters of {name} are {names}") from None
     if others := sorted(set(options) - set(typed)):
         raise ValueError(f"{kind}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")
-    whole = {one.name for one in known if type(one.default) is int}
+    whole = {p.name for p in parameters if type(p.default) is int}
     return name, {  # 1 and 1.0 must give the same identity
         key: as_type(f"{kind}={text!r}: {key}", int if key in whole else float, value) for key, value in options.items()
     }

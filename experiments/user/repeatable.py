@@ -54,7 +54,7 @@ def check_repeatable(
     return rows
 
 
-def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]) -> None:
+def check_user_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]) -> None:
     """Raises ValueError unless samples of an exact denoiser are the same again, in another order and alone.
 
     A sampler that fails is let through: its runs say why.
@@ -75,25 +75,25 @@ def check_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int,
         check_repeatable(what, samples, tolerance=1e-4, few=3, hint="; all random numbers must come from noise()")
 
 
-def check_noise(law: NoiseDistribution, stratified: bool, batch: int) -> None:
+def check_noise(noise: NoiseDistribution, stratified: bool, batch: int) -> None:
     """Raises ValueError unless a noise distribution draws levels from its generator only, and has a density."""
-    what = f"noise {law.name}"
+    what = f"noise {noise.name}"
     for n in (batch, N_LEVELS):
-        first, again = (law.sample(n, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
+        first, again = (noise.sample(n, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
         _check_form(f"{what}: sample", first, n, torch.float32)
         if not torch.equal(first, again):
             raise ValueError(f"{what}: it must draw all random numbers from the generator that it is given")
         if not (first.square().isfinite() & (first.square() > 0)).all():
             raise ValueError(f"{what}: its levels must be finite and above 0, and so must their squares in float32")
     levels = first.sort().values
-    other = law.sample(N_LEVELS, torch.Generator().manual_seed(SEED + 1), stratified).sort().values
+    other = noise.sample(N_LEVELS, torch.Generator().manual_seed(SEED + 1), stratified).sort().values
     if stratified and not ((levels[:-1] <= other[1:]) & (other[:-1] <= levels[1:])).all():  # neighbours overlap
         raise ValueError(f"{what}: stratified=True must give one level from each of n equally probable parts")
-    _by_element(f"{what}: log_density", law.log_density, torch.linspace(-3, 2, batch).double())
+    _by_element(f"{what}: log_density", noise.log_density, torch.linspace(-3, 2, batch).double())
     (low, high), width = levels[[0, -1]].double().log().tolist(), float((levels[-1] / levels[0]).log())
     x = torch.cat([torch.linspace(-20, 20, N_LEVELS), torch.linspace(low - width, high + width, N_LEVELS)])
     x = x.double().sort().values
-    total = float(torch.trapezoid(law.log_density(x).exp(), x))
+    total = float(torch.trapezoid(noise.log_density(x).exp(), x))
     if not abs(total - 1) < 0.02:  # steps of a density add up to less; NaN is refused, too
         raise ValueError(f"{what}: its density of ln sigma integrates to {total:.3g}; it must be 1")
 

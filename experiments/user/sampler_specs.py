@@ -21,7 +21,7 @@ from diffusion_core.validation import one_of
 from experiments.user import imports, parsing
 
 
-def named(text: str) -> tuple[SamplerFunction, int | None]:
+def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
     """The sampler that `text` names, and the order that it declares, if any. ValueError if there is none."""
     name, _, _ = text.partition("(")
     kind, colon, rest = text.partition(":")
@@ -30,7 +30,7 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
         sampler = parsing.parse_sampler(text)
         return wrappers.ours(sampler), sampler.order
     if kind in ("diffusers", "smalldiffusion"):
-        name, options = called(text, rest)
+        name, options = split_call(text, rest)
         try:
             library = importlib.import_module(kind)
         except ImportError as error:
@@ -43,12 +43,12 @@ def named(text: str) -> tuple[SamplerFunction, int | None]:
         return wrappers.smalldiffusion(getattr(library, name)(1000), **options), None
     wrapped: dict[str, Any] = {"k-diffusion": wrappers.k_diffusion, "flow-step": wrappers.flow_step}
     wrap = wrapped.get(kind)
-    place, options = called(text, rest if wrap else text)
-    function = partial(imports.load_object(place, f"{kind}:" if wrap else ""), **options)
+    spec, options = split_call(text, rest if wrap else text)
+    function = partial(imports.load_object(spec, f"{kind}:" if wrap else ""), **options)
     return (wrap(function) if wrap else function), None
 
 
-def called(text: str, call: str) -> tuple[str, dict[str, Any]]:
+def split_call(text: str, call: str) -> tuple[str, dict[str, Any]]:
     """The name and the options of NAME(option=value, ...); a value that is no Python literal is a text."""
     name, bracket, rest = call.strip().partition("(")
     if not bracket:

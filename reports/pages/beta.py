@@ -9,12 +9,12 @@ from reports.formats import (
     correction,
     difference,
     is_missing,
-    listed,
+    is_set,
+    join,
     metric_name,
     number,
     plural,
     scale_metric,
-    true,
 )
 from reports.page import Figure, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
@@ -61,7 +61,7 @@ def page(result: LoadedResult) -> Page:
         details=list_details(result, row, *TERMS),
         also="" if contrast.has_failed(result) else describe_other_levels(result, rows, every),
         figures=[figure] if figure else [], grid=make_grid(result, every), tables=tables, note=note,
-        plot=figures.quality(runs, metric_name("fd", result.features), result.unit) if len(runs) else None,
+        plot=figures.draw_quality(runs, metric_name("fd", result.features), result.unit) if len(runs) else None,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def describe_other_levels(result: LoadedResult, rows: pd.DataFrame, every: pd.Da
         if changes := [f"{row['nfe_a']:.0f} evaluations by {_format_change(row)}" for _, row in noise.iterrows()]:
             row = noise.iloc[0]
             whose = "" if is_missing(row["holds_for"]) else f", for {contrast.name_networks(row)},"
-            texts.append(f"On the {ladder} ladder{whose} fresh noise changes {name} with {listed(changes)}.")
+            texts.append(f"On the {ladder} ladder{whose} fresh noise changes {name} with {join(changes)}.")
         for _, row in own[own["nfe_a"] < own["nfe_b"]].nsmallest(1, "value_a").iterrows():
             a, b = (scale_metric(JUDGE, row[f"value_{side}"]) for side in "ab")
             texts.append(
@@ -132,7 +132,7 @@ def settings_tables(
         change, verdict = "", "baseline"
         if len(a) or len(b):
             change, verdict = settings.format_comparison((a if len(a) else b).iloc[0], flip=not len(a), against=True)
-        name = row["setting"] + " + denoising" * true(row["final_denoise"])
+        name = row["setting"] + " + denoising" * is_set(row["final_denoise"])
         recommended = best is not None and (row[["n_samples", "setting"]] == best[["n_samples", "setting"]]).all()
         return settings.table_row(row, change, verdict, recommended, name)
 

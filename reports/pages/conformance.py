@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, is_missing, listed, number, plural
+from reports.formats import capital, is_missing, join, number, plural
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.results import LoadedResult
 from reports.schema import WORSE
@@ -247,7 +247,7 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
     outcomes = checks.groupby("check", sort=False)["verdict"].agg(set)
     passed = [check for check, verdicts in outcomes.items() if not verdicts & {"wrong", "not checked"}]
     skipped = checks.loc[checks["verdict"] == "not checked", "check"].value_counts(sort=False)
-    also = [f"All {len(rows)} pass {listed(passed)}"] if passed else []
+    also = [f"All {len(rows)} pass {join(passed)}"] if passed else []
     also += [f"{check} was not checked for {n}" for check, n in skipped.items()]
     return Page(
         Source(), "", f"{len(rows) - len(wrong)} of {len(rows)} are.", " ".join(parts), key_figures=key_figures,

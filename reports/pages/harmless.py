@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, difference, is_missing, listed, metric_name, number, plural, scale_metric
+from reports.formats import capital, difference, is_missing, join, metric_name, number, plural, scale_metric
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
@@ -125,7 +125,7 @@ def _gates_page(result: LoadedResult, rows: pd.DataFrame) -> Page:
         bar, count = Bar(WORSE, border, border, marks), f"{len(errors)} of {len(known)}"
         lines.append(Line(gate, bar, count, note="; ".join(errors) or "no error"))
     figure = Figure(
-        "Where each gate errs", f"A dot per change, in this order: {listed(known)}. Filled: the gate errs.",
+        "Where each gate errs", f"A dot per change, in this order: {join(known)}. Filled: the gate errs.",
         [FigureSection("Gate", "and its errors", lines)], border, (HARMED, SAME), long=True,
         label=f"before the line: {HARMED}; behind it: {SAME}", legend=[("open", "correct"), (WORSE, "the gate errs")],
     )  # fmt: skip

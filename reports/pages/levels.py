@@ -46,7 +46,7 @@ def page(result: LoadedResult) -> Page:
     source = settings.describe_source(result, "exact network", plural(len(rows), "run"))
     return Page(
         source, result.info["question"], lead, verdict, warnings=gaps if wrong else (), key_figures=key_figures,
-        plot=figures.levels(result.levels.merge(rows[["ladder", "n_steps", "form"]])),
+        plot=figures.draw_levels(result.levels.merge(rows[["ladder", "n_steps", "form"]])),
         tables=[Table("By number of steps", COLUMNS, cells)], noun="ladder", order="",
         details=[*TERMS, *describe_origin(result.info), ("Files", ["ladders.csv", "levels.csv"])],
     )  # fmt: skip

@@ -124,7 +124,7 @@ def compare_spaces(result: LoadedResult) -> list[Table]:
     agree = "the same verdicts" if (verdicts == 1).all() else "the verdicts differ"
     rows = []
     for name in ranks.mean(axis=1).sort_values(kind="stable").index:
-        cells = [f"{scale_metric(JUDGE, values.loc[name, one])} (rank {ranks.loc[name, one]:.0f})" for one in names]
+        cells = [f"{scale_metric(JUDGE, values.loc[name, key])} (rank {ranks.loc[name, key]:.0f})" for key in names]
         rows.append(Row(str(name), cells))
     title = f"{metric_name(JUDGE, '')} by feature space: {agree}"
     return [Table(title, [Column(name, "wide", f"{name} ") for name in names], rows)]

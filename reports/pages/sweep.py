@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports import contrast, figures, settings
 from reports.details import list_details
-from reports.formats import capital, correction, difference, is_missing, listed, metric_name, plural, scale_metric, true
+from reports.formats import capital, correction, difference, is_missing, is_set, join, metric_name, plural, scale_metric
 from reports.page import Code, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
@@ -71,10 +71,10 @@ def best_baseline(sections: Sequence[Section]) -> Section:
 
 @dataclass(frozen=True)
 class PageTexts:
-    """What a page says: `use` or `keep` a setting in a section, its `place`. `choose`: the section of the headline."""
+    """What a page says: `use` or `keep` a setting in a section, its `where`. `choose`: the section of the headline."""
 
     title: str = "How the settings differ"
-    place: str = "{}"
+    where: str = "{}"
     use: str = "Use {}"
     keep: str = "Keep {}"
     choose: Callable[[Sequence[Section]], Section] = lambda sections: sections[0]
@@ -141,7 +141,7 @@ def read_sections(result: LoadedResult) -> list[Section]:
         if members["recommended"].isna().all():  # compare() of a user's study made no set
             advised = list(better["a"])[:1]
         winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
-        tied = [setting for setting, inside in zip(members["setting"], members["in_set"], strict=True) if true(inside)]
+        tied = [name for name, inside in zip(members["setting"], members["in_set"], strict=True) if is_set(inside)]
         why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not is_missing(text)), "")
         undecided = len(members) > 0 and members["in_set"].isna().all()  # as where networks of their own are few
         why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
@@ -157,7 +157,7 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
     if section.why:
         return "No verdict.", f"{capital(section.why)}."
     if section.winner is not None:
-        where = "" if is_missing(section.budget) else f"{texts.place.format(section.name)}, "
+        where = "" if is_missing(section.budget) else f"{texts.where.format(section.name)}, "
         size = contrast.format_change(result, contrast.headline_row(result, section.winner), "falls")
         return f"{advise(result, section, texts)}.", f"{capital(where)}{size}."
     if len(section.better):
@@ -202,15 +202,15 @@ def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
 
 def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts) -> list[str]:
     """What holds in the other sections."""
-    places: dict[str, list[str]] = {}
+    sections_by_text: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
         text = "no verdict" if section.why else f"keep {section.baseline}"
         if section.winner is not None:
             use = advise(result, section, texts)
             text = f"{use[:1].lower()}{use[1:]}"
             text += "".join(f"; {lowest} scores lower, with fine noise" for lowest in _grainier(section))
-        places.setdefault(text, []).append(texts.place.format(section.name))
-    return [capital(f"{listed(names)}: {text}.") for text, names in places.items()][:4]
+        sections_by_text.setdefault(text, []).append(texts.where.format(section.name))
+    return [capital(f"{join(names)}: {text}.") for text, names in sections_by_text.items()][:4]
 
 
 def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> list[str]:
@@ -237,7 +237,7 @@ def draw_figure(result: LoadedResult, sections: Sequence[Section], texts: PageTe
     """The differences from the baseline in every section."""
     sizes, _ = settings.allot_rows([len(section.contrasts) for section in sections])
     parts = {
-        capital(texts.place.format(section.name)): [
+        capital(texts.where.format(section.name)): [
             (row, row["a"], section.baseline) for _, row in section.contrasts.head(size).iterrows()
         ]
         for section, size in zip(sections, sizes, strict=True)
@@ -264,7 +264,7 @@ def _table(result: LoadedResult, section: Section, size: int, texts: PageTexts) 
     rows = section.rows.sort_values(JUDGE, kind="stable")
     best, use = rows[JUDGE].rank(method="first"), rows["setting"] == section.use
     shown = rows[(best <= size - (use & (best > size)).sum()) | use]
-    title = f"{texts.place.format(section.name)}: {settings.count_images(result, rows.iloc[0])}"
+    title = f"{texts.where.format(section.name)}: {settings.count_images(result, rows.iloc[0])}"
     return settings.make_table(capital(f"{title}, against {section.baseline}"), result, shown, make_row)
 
 
@@ -283,7 +283,7 @@ def plot_errors(result: LoadedResult) -> Plot | None:
         f"{plural(curves['train_seed'].nunique(), 'network')}, on {plural(curves['n_images'].iloc[0], result.unit)} "
         "that training did not see, with the same noise for all. Below: how densely training visits the levels."
     )
-    return Plot("errors", "Error at each noise level", text, figures.errors(pd.DataFrame(means), result.densities))
+    return Plot("errors", "Error at each noise level", text, figures.draw_errors(pd.DataFrame(means), result.densities))
 
 
 def _describe_race(result: LoadedResult) -> str:

@@ -38,11 +38,11 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
 
 def test_noise_is_compared_with_solvers_of_higher_order_at_equal_cost() -> None:
     against = contrasts(LAPTOP, "solvers")
-    assert [(one.a.label, one.b.label) for one in against] == [("eta 1", "heun"), ("eta 1", "dpm++2m")]
-    for noise, solver in (pair for one in against for pair in pairs(one)):
+    assert [(contrast.a.label, contrast.b.label) for contrast in against] == [("eta 1", "heun"), ("eta 1", "dpm++2m")]
+    for noise, solver in (pair for contrast in against for pair in pairs(contrast)):
         assert noise.setting.sampler == Euler(1.0) and noise.nfe == solver.nfe == 66 and noise.seed == solver.seed
         assert [solver.sigmas[step] for step in (0, -1)] == pytest.approx([30.0, 0.03])
-    assert {len(pairs(one)) for one in against} == {5}
+    assert {len(pairs(contrast)) for contrast in against} == {5}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from experiments.run.runs import Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.run.setup_warnings import check_setup
 from experiments.sweep import OneSetting
-from experiments.user import external
+from experiments.user import pretrained
 from experiments.user.network_io import network_fingerprint
 
 DATA = load("mnist5k")
@@ -124,7 +124,7 @@ def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.Mo
     with pytest.raises(ValueError, match=r"made for data='mnist5k' .*not for data='npz:.*; give both the same"):
         foreign("right", f"npz:{here / 'x.npz'}")
     summed_in_another_order = replace(DATA, mean=DATA.mean * (1 + 1e-14), std=DATA.std * (1 - 1e-14))
-    assert external.load_foreign("python:test_check:right", summed_in_another_order, None, "cpu") is right
+    assert pretrained.load_network("python:test_check:right", summed_in_another_order, None, "cpu") is right
 
 
 def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> None:

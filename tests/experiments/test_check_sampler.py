@@ -114,7 +114,7 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     checks = pd.read_csv(made / "policy_checks.csv", index_col="check")
     assert checks.loc["log_prob", "verdict"] == "wrong" and checks.loc["ODE", "verdict"] == "right"
     page = read_page(made)
-    assert page.answer == "No. log_prob: wrong std: its std is 2 times that of the noise drawn."
+    assert page.headline == "No. log_prob: wrong std: its std is 2 times that of the noise drawn."
     assert page.key_figures[0].value == "1" and page.key_figures[-1].value.startswith("0.0")
 
 
@@ -202,7 +202,7 @@ def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
     rows = (folder / "empty/budgets.csv").read_text().splitlines()
     assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])
     assert run("--policy", "mine:ode", "--out", "ode") == 0
-    assert read_page(folder / "ode").answer == "Yes. Nothing is wrong in what was checked, but log_prob was not."
+    assert read_page(folder / "ode").headline == "Yes. Nothing is wrong in what was checked, but log_prob was not."
 
 
 def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(folder: Path) -> None:

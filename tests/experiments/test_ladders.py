@@ -30,20 +30,20 @@ def test_what_no_budget_fits_or_no_ladder_allows_is_listed_and_the_rest_goes_on(
     absent = [run for run in plan(study) if run.impossible]
     assert {run.row()["sampler"].split("(")[0] for run in absent} == {"euler", "restart"}
     assert "eta=9.0" in absent[0].impossible and "above the budget of 4" in absent[1].impossible
-    assert {one.a.label for one in contrasts(study)} == {
+    assert {contrast.a.label for contrast in contrasts(study)} == {
         "karras, eta 0", "karras, heun", "geometric, heun", "geometric, eta 0, other noise",
     }  # fmt: skip
 
 
 def test_every_setting_of_a_budget_is_compared_with_the_first_ladder_and_sampler() -> None:
     found = contrasts(LAPTOP, "setting")
-    assert len({(one.a.label, one.a.budget) for one in found}) == len(found) == 3 * (5 * 4 - 1)
+    assert len({(contrast.a.label, contrast.a.budget) for contrast in found}) == len(found) == 3 * (5 * 4 - 1)
     for contrast in found:
         assert contrast.b.label == "geometric, eta 0" != contrast.a.label and len(pairs(contrast)) == 5
         for a, b in pairs(contrast):
             assert (a.network, a.seed, a.nfe) == (b.network, b.seed, b.nfe)
             assert a.setting.budget == b.setting.budget
-    assert [len(one.sides) for one in best_sets(LAPTOP)] == [20, 20, 20]
+    assert [len(best.sides) for best in best_sets(LAPTOP)] == [20, 20, 20]
     (control,) = contrasts(LAPTOP, "control")
     for a, b in pairs(control):
         assert a.seed == b.seed + 10_000 and (a.sigmas, a.setting.sampler) == (b.sigmas, b.setting.sampler)

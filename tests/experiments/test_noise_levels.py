@@ -35,7 +35,7 @@ def test_one_thing_is_changed_at_a_time() -> None:
 def test_settings_share_everything_else() -> None:
     study = preset("laptop")
     found = contrasts(study)
-    assert [one.kind for one in found].count("setting") == 2 * 4 and len(best_sets(study)) == 2
+    assert [contrast.kind for contrast in found].count("setting") == 2 * 4 and len(best_sets(study)) == 2
     for contrast in found:
         assert len(pairs(contrast)) == 5
         for a, b in pairs(contrast):

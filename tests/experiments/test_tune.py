@@ -49,7 +49,7 @@ def tune(**options: Any) -> Tune:
 
 def knowing(study: Tune, known: tuple[float, float] = (0.0, math.inf), usual: tuple[str, ...] = ()) -> Tune:
     """A study whose network has an adapter that knows these levels, and comes with a loop on these ladders."""
-    vars(study).update(span=known, usual=usual)
+    vars(study).update(span=known, default_schedules=usual)
     return study
 
 
@@ -126,7 +126,7 @@ def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network
     of_a_flow = knowing(tune(), usual=("flow", "flow(shift=3)"))
     assert [*tune().defaults] == ["vp, eta 0", "vp, eta 1"]
     assert [*of_a_flow.defaults] == ["flow(end=0), eta 0", "flow(end=0), eta 1"]
-    own = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=of_a_flow.usual)
+    own = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=of_a_flow.default_schedules)
     assert [*own.defaults] == ["flow(shift=3), dpm++2m", *of_a_flow.defaults] == [*own.candidates][:3]
     more = {*of_a_flow.candidates.values()} - {*tune().candidates.values()}
     assert {("flow(end=0)", "eta 0.5"), ("flow(shift=3, end=0)", "dpm++2m")} < more
@@ -138,26 +138,24 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
     made = raced(study, lambda run: -order.index(run.setting.label))  # the last settings won
     chosen, said = confirmed(study, made)
     *final, control = chosen
-    names = [one.label for one in final]
+    names = [setting.label for setting in final]
     assert names == ["vp, eta 0", *order[:-7:-1], "vp, eta 1"], "the default and the best first, if the time is up"
     assert "6 are kept" in said[0]
-    assert {(one.section, one.draw, one.n, one.budget) for one in final} == {("8 evaluations", FRESH, 500, 8)}
+    assert {(s.section, s.draw, s.n, s.budget) for s in final} == {("8 evaluations", FRESH, 500, 8)}
     assert (control.label, control.section, control.draw, control.budget) == (names[0], "control", 1, None)
     runs = plan(study, *chosen)
     assert not {run.seed for run in runs} & {run.seed for run in made.runs}
     found = [*study.compare({**made.sides, **sides(runs)})]
-    tuned = [one for one in found if isinstance(one, Contrast) and one.kind == "tuned"]
-    assert [(one.a.label, one.b.label) for one in tuned] == [(name, names[0]) for name in names[1:]]
-    assert [one.sides[0].section for one in found if isinstance(one, BestSet)] == ["8 evaluations"]
-    assert [one.a.label for one in found if isinstance(one, Contrast) and one.kind == "control"] == [
-        "vp, eta 0, other noise"
-    ]
-    knobs = [one for one in found if isinstance(one, Contrast) and one.kind in ("sampler", "ladder")]
+    tuned = [c for c in found if isinstance(c, Contrast) and c.kind == "tuned"]
+    assert [(c.a.label, c.b.label) for c in tuned] == [(name, names[0]) for name in names[1:]]
+    assert [c.sides[0].section for c in found if isinstance(c, BestSet)] == ["8 evaluations"]
+    assert [c.a.label for c in found if isinstance(c, Contrast) and c.kind == "control"] == ["vp, eta 0, other noise"]
+    knobs = [c for c in found if isinstance(c, Contrast) and c.kind in ("sampler", "ladder")]
     best = OF.split(order[-1])
-    for one in knobs:  # of the best, one thing is changed at a time
-        assert OF.split(one.a.label)[one.kind == "sampler"] != OF.split(one.b.label)[one.kind == "sampler"]
-        assert OF.split(one.a.label)[one.kind == "ladder"] == best[one.kind == "ladder"]
-    assert {one.kind for one in knobs} == {"sampler"}  # no other ladder has this sampler
+    for c in knobs:  # of the best, one thing is changed at a time
+        assert OF.split(c.a.label)[c.kind == "sampler"] != OF.split(c.b.label)[c.kind == "sampler"]
+        assert OF.split(c.a.label)[c.kind == "ladder"] == best[c.kind == "ladder"]
+    assert {c.kind for c in knobs} == {"sampler"}  # no other ladder has this sampler
 
 
 @pytest.mark.slow(20)

@@ -123,7 +123,7 @@ def log_prob(base, make):
 
 STD, NORMALISER = "log_prob: wrong std", "log_prob: normaliser"
 ALONE, LEFT, IGNORED = "depends on its batch", "noise left over", "ignores its generator"
-LAW = {"law": True}
+CONVERGENCE = {"convergence": True}
 TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
     ("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held)),
     ("KL std lacks sqrt(dt)", "reported std", changed(dance_grpo, std=lambda y, m, s, t, u: s / (t - u) ** 0.5)),
@@ -189,11 +189,11 @@ TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
      called(lambda x, t, u, v, g, x_next, a: kept(x, t, u, v, math.sin(a * math.pi / 2) ** 2, g, x_next))),
     ("log_prob before rounding (Flow-Factory#61)", "replay in bfloat16", unrounded),
     ("computed in bfloat16", "computed in bfloat16", low),
-    ("noise not compensated (zea#551)", "wrong limit", compensated(0), LAW),
-    ("compensated twice", "wrong limit", compensated(2), LAW),
-    ("noise after the last step", LEFT, late, LAW),
+    ("noise not compensated (zea#551)", "wrong limit", compensated(0), CONVERGENCE),
+    ("compensated twice", "wrong limit", compensated(2), CONVERGENCE),
+    ("noise after the last step", LEFT, late, CONVERGENCE),
 ]  # fmt: skip
 BUGS: dict[str, tuple[Step, str, dict[str, Any]]] = {
-    name: (step, expected, {"noise": "noise_level", "law": False} | dict(*options))
+    name: (step, expected, {"noise": "noise_level", "convergence": False} | dict(*options))
     for name, expected, step, *options in TABLE
 }

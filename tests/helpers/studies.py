@@ -22,22 +22,22 @@ def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) ->
     """The settings as they would be measured, each row with its run."""
     found: dict[tuple[str, int | None], dict[str, Side]] = {}
     for run in (run for run in runs if not run.impossible):
-        one = run.setting
-        group = found.setdefault((one.section, one.budget), {})
-        rows = dict(group[one.label].rows) if one.label in group else {}
-        rows[run.network.seed - OTHER * one.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
-        group[one.label] = Side(one.label, one.section, one.budget, len(rows), rows, {})
+        setting = run.setting
+        group = found.setdefault((setting.section, setting.budget), {})
+        rows = dict(group[setting.label].rows) if setting.label in group else {}
+        rows[run.network.seed - OTHER * setting.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
+        group[setting.label] = Side(setting.label, setting.section, setting.budget, len(rows), rows, {})
     return found
 
 
 def contrasts(study: Study, kind: str = "") -> list[Contrast]:
     """The contrasts of a study, or those of one kind."""
-    found = (one for one in study.compare(sides(plan(study))) if isinstance(one, Contrast))
-    return [one for one in found if kind in ("", one.kind)]
+    found = (comparison for comparison in study.compare(sides(plan(study))) if isinstance(comparison, Contrast))
+    return [comparison for comparison in found if kind in ("", comparison.kind)]
 
 
 def best_sets(study: Study) -> list[BestSet]:
-    return [one for one in study.compare(sides(plan(study))) if isinstance(one, BestSet)]
+    return [comparison for comparison in study.compare(sides(plan(study))) if isinstance(comparison, BestSet)]
 
 
 def pairs(contrast: Contrast) -> list[tuple[Run, Run]]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from reports.render import PAGES, write_report
-from reports.schema import TABLES, written
+from reports.schema import TABLES, all_columns
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
 Rows = list[dict[str, Any]]
@@ -64,7 +64,7 @@ def folder(tmp_path: Path) -> Make:
         known = {"schema": 2, "experiment": experiment, "question": "Which?", "command": "run it", **info}
         (tmp_path / experiment / "run.json").write_text(json.dumps(known), encoding="utf-8")
         for name, rows in tables.items():
-            frame = pd.DataFrame(rows).reindex(columns=written(TABLES[f"{name}.csv"]))
+            frame = pd.DataFrame(rows).reindex(columns=all_columns(TABLES[f"{name}.csv"]))
             frame.to_csv(tmp_path / experiment / f"{name}.csv", index=False)
         for name, height in ((f"{name}{end}", size) for name in images for end, size in (("", 128), ("-4", 32))):
             Image.new("L", (128, height), 77).save(tmp_path / experiment / "images" / f"{name}.png")

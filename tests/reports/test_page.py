@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from reports import formats
-from reports.formats import difference, duration, is_missing, listed, number, plural, scale_metric, short
+from reports.formats import difference, duration, is_missing, join, number, plural, scale_metric, short
 from reports.page import Axis, Bar, KeyFigure, Page, Row, SampleGrid, Source, Table
 
 
@@ -83,8 +83,8 @@ def test_fd_and_kd_are_fid_and_kid_in_no_features_but_inceptions() -> None:
 
 
 def test_words_and_missing_values() -> None:
-    assert [listed("a"), listed("ab"), listed("abc")] == ["a", "a and b", "a, b and c"]
+    assert [join("a"), join("ab"), join("abc")] == ["a", "a and b", "a, b and c"]
     assert [plural(n, "run") for n in (0, 1, 1500)] == ["0 runs", "1 run", "1,500 runs"]
     assert [formats.capital(text) for text in ("use it", "eta 1", "")] == ["Use it", "eta 1", ""]
     assert [is_missing(value) for value in (None, "", math.nan, pd.NA, 0, False)] == [True] * 4 + [False] * 2
-    assert [formats.true(value) for value in (True, False, pd.NA, "", 1.0)] == [True, False, False, False, True]
+    assert [formats.is_set(value) for value in (True, False, pd.NA, "", 1.0)] == [True, False, False, False, True]

@@ -32,7 +32,7 @@ FAILED, UNCLEAR = ({"control": 3.0, "control_verdict": "failed"}, {"change": -0.
 def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str) -> None:
     page = read_page(beta(**values))
     assert (page.lead, page.verdict, page.failed) == (lead, verdict, values is FAILED)
-    assert len(page.answer.split()) <= 33
+    assert len(page.headline.split()) <= 33
     if page.lead == "No verdict.":  # the control, and no effect
         assert [(figure.label, figure.role) for figure in page.key_figures] == [("A/A control, MMD ×1000", "")]
 
@@ -103,7 +103,7 @@ def test_key_figures_figure_and_table_show_the_same_numbers(folder: Make, beta: 
     rows = page.tables[0].rows
     assert [(row.name, row.best) for row in rows] == [("eta 1", True), ("eta 0.5", False), ("eta 0", False)]
     page = read_page(folder("run", {"experiment": "beta"}, table=[{"section": "primary", "status": "failed"}]))
-    assert page.answer == "No verdict. 0 of 1 primary run succeeded." and not page.key_figures
+    assert page.headline == "No verdict. 0 of 1 primary run succeeded." and not page.key_figures
 
 
 NAME = "<script>alert(1)</script>|*_`[x](y)\n#"
@@ -151,7 +151,7 @@ def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
     assert (page.lead, page.caveats, page.also, page.warnings) == (lead, caveats, "", [])
     assert page.verdict.startswith(verdict)
     assert [row.name for row in page.tables[0].rows if row.best] == [lead.split()[1].rstrip(".")]
-    assert page.pictures[-1].title == ("After" if "Use" in lead else "Next") and len(page.answer.split()) <= 25
+    assert page.pictures[-1].title == ("After" if "Use" in lead else "Next") and len(page.headline.split()) <= 25
 
 
 @pytest.mark.parametrize(("others", "why"), [
@@ -178,8 +178,8 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> N
     groups = {"g": nothing, "h": tie, "i": nothing}
     page = read_page(sweep(groups, "ladders", {"experiment": "sweep"}, no_verdict="why"))
     also = f"H: use x (tied with 1 other). I: no verdict. {UNTESTED}"
-    assert (page.answer, page.also) == ("No verdict. Why.", also)
-    assert read_page(folder("tune")).answer == "No verdict. Fewer than two settings succeeded with every network."
+    assert (page.headline, page.also) == ("No verdict. Why.", also)
+    assert read_page(folder("tune")).headline == "No verdict. Fewer than two settings succeeded with every network."
 
 
 @pytest.mark.parametrize(("verdict", "change", "says"), [
@@ -227,7 +227,7 @@ def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make) -> None:
     path = directory / "contrasts.csv"
     path.write_text(path.read_text().replace(",setting,control,", ",control,control,"))
     page = read_page(directory)
-    assert page.failed and page.answer.startswith("No verdict. The control failed") and page.also == ""
+    assert page.failed and page.headline.startswith("No verdict. The control failed") and page.also == ""
 
 
 @pytest.mark.parametrize(("experiment", "answer", "also"), [
@@ -242,7 +242,7 @@ def test_each_relative_of_a_sweep_has_its_headline(sweep: Make, experiment: str,
     last = {"base": (11.0, "", 0, False), "x": (10.0, "better", 0, False)}
     groups = {"8 evaluations": {"base": BASE, "x": NOT}, "16 evaluations": {"base": BASE, "x": BETTER}}
     page = read_page(sweep(groups | {"32 evaluations": last}, experiment))
-    assert page.answer.startswith(answer) and page.also == also
+    assert page.headline.startswith(answer) and page.also == also
 
 
 @pytest.mark.parametrize(("trained", "lead"), [
@@ -261,7 +261,7 @@ def test_advice_on_training_says_what_to_do(sweep: Make, trained: dict[str, str]
 
 def test_tune_says_that_the_time_was_too_short_and_leaves_out_the_race(folder: Make, sweep: Make) -> None:
     text = "No verdict. The time was up: 4 runs were not begun. The same command continues from what is stored."
-    assert read_page(folder("tune", {"runs_not_begun": 4})).answer == text
+    assert read_page(folder("tune", {"runs_not_begun": 4})).headline == text
     groups = {"race": {"z": BASE}, "16 evaluations": {"base": BASE, "x": NOT}}
     directory = sweep(groups, "sweep", {"experiment": "tune"})
     assert len(read_page(directory).tables) == 1
@@ -286,10 +286,10 @@ def test_tune_shows_code_of_the_settings_file(sweep: Make) -> None:
 
 def test_run_is_a_score_next_to_that_of_real_images(sweep: Make, folder: Make) -> None:
     page = read_page(sweep({"one": {"eta 1": BASE}}, "run"))
-    assert page.answer == "eta 1 has FD 12.0; real images have 0.0." and not page.figures
+    assert page.headline == "eta 1 has FD 12.0; real images have 0.0." and not page.figures
     assert [figure.value for figure in page.key_figures] == ["12.0", "12.0", "66", "5 × 500"]
     assert len(page.key_figures[0].bars) == 6
-    assert read_page(folder("beta", {"experiment": "run"})).answer == "No score. No run succeeded."
+    assert read_page(folder("beta", {"experiment": "run"})).headline == "No score. No run succeeded."
 
 
 @pytest.fixture
@@ -325,7 +325,7 @@ X = "Yes. x lowers MMD ×1000 from 12.0 to 8.0 (difference −4.0; −5.0 to −
 ], ids=["two", "three", "worse and tie", "tie", "two better", "one"])  # fmt: skip
 def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict[str, Any], answer: str) -> None:
     page = score(sets, pairs="names", warnings=["x has copies"])
-    assert page.answer == answer and page.warnings == ["x has copies."] and len(page.tables) == 1
+    assert page.headline == answer and page.warnings == ["x has copies."] and len(page.tables) == 1
     assert len(page.tables[0].rows) == 1 + len(sets)
     assert page.key_figures[-1].value == (f"{1 + len(sets)} × 500" if sets else "500")
     notes = ["can detect 2.0 in MMD ×1000", "paired by name"]
@@ -363,7 +363,7 @@ def samplers(folder: Make) -> Callable[..., Page]:
 def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -> None:
     page = samplers(euler=("right", 1.0), heun=("right", 1.001, 0.7), dpm=("wrong limit", 0.8), odd=("order lost", ""),
                     noisy=("noise left over", 1.01, ""), huge=("wrong limit", 9e9))  # fmt: skip
-    assert page.answer == "2 of 6 do. 4 do not."
+    assert page.headline == "2 of 6 do. 4 do not."
     assert [figure.value for figure in page.key_figures] == ["4 of 6", "2", "20 %"] and page.question == "Do they?"
     wrong, right = page.figures
     assert [section.title for section in wrong.sections] == ["Wrong limit", "Noise left over", "Order lost"]
@@ -371,7 +371,7 @@ def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -
     assert values.pop("huge")[0] == "9,000,000,000.00" and wrong.lines[0].bar.high == 100  # at the edge
     rest = {"dpm": ("0.80", "Sigmabench", 3), "odd": ("none", "Sigmabench", 2), "noisy": ("1.01", "noise 0.020", 1)}
     assert values == rest
-    assert [(one.value, one.word, len(one.bar.marks)) for one in right.lines] == [("2", "of 6 right", 2)]
+    assert [(line.value, line.word, len(line.bar.marks)) for line in right.lines] == [("2", "of 6 right", 2)]
 
 
 @pytest.mark.parametrize(("row", "values", "lines"), [
@@ -381,6 +381,6 @@ def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -
 ])  # fmt: skip
 def test_one_sampler_is_shown_by_its_steps(samplers: Any, row: Any, values: list[str], lines: list[str]) -> None:
     page = samplers(euler=row)
-    assert page.answer == f"Right: it tends to {row[1]}; more."
+    assert page.headline == f"Right: it tends to {row[1]}; more."
     assert [figure.value for figure in page.key_figures] == values
     assert [line.label for figure in page.figures for line in figure.lines] == lines

@@ -40,7 +40,7 @@ def table(name: str, file: str) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""], low_memory=False)
 
 
-def shown(value: float, digits: int = 1) -> str:
+def rounded(value: float, digits: int = 1) -> str:
     """A number as a page shows it: more decimals only if it would become 0."""
     digits = next((more for more in range(digits, 7) if round(value, more)), digits)
     return f"{value:,.{digits}f}".replace("-", "−")
@@ -76,10 +76,10 @@ def numbers(name: str) -> dict[str, Any]:
     rows, floors = headline(name), table(name, "floors").set_index(["metric", "n_samples"])["mean"]
     row, fd = rows.loc["mmd"], rows.loc["fd"]
     assert fd["clear"] and fd["difference"] * row["difference"] > 0 and row["n_networks"] >= 5, "FD says what MMD says"
-    out = {key: shown(fd[key]) for key in ("value_b", "value_a", "difference", "low", "high", "detectable")}
-    out |= {"real": shown(floors["fd", row["n_samples"]]), "images": f"{row['n_samples']:,.0f}"}
+    out = {key: rounded(fd[key]) for key in ("value_b", "value_a", "difference", "low", "high", "detectable")}
+    out |= {"real": rounded(floors["fd", row["n_samples"]]), "images": f"{row['n_samples']:,.0f}"}
     out |= {"networks": f"{row['n_networks']:.0f}", "cost": f"{row['nfe_a']:,.0f}"}
-    return out | {"one more": f"{shown(fd['new_network_low'])} to {shown(fd['new_network_high'])}"}
+    return out | {"one more": f"{rounded(fd['new_network_low'])} to {rounded(fd['new_network_high'])}"}
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -103,10 +103,10 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     known |= {f"{runs['images_seen'].max():,.0f}", str(day.day), str(day.year), f"{seconds / 60:.0f}"}
     known |= {f"{100 * (1 - INFOS[name].get('computed', 1)):.3g}"}  # was stored before
     again = table(name, "contrasts").query("kind == 'control' and metric == 'mmd' and train_seed.isna()").iloc[0]
-    known |= {shown(1000 * again[key]) for key in ("difference", "low", "high")} | {f"{1 / again['p_value']:.0f}"}
+    known |= {rounded(1000 * again[key]) for key in ("difference", "low", "high")} | {f"{1 / again['p_value']:.0f}"}
     others = table(name, "contrasts").query("kind == 'other-levels' and metric == 'mmd' and train_seed.isna()")
     names = ["value_a", "value_b", "difference", "low", "high"]
-    known |= {shown(1000 * value) for value in others[names].to_numpy().ravel()}
+    known |= {rounded(1000 * value) for value in others[names].to_numpy().ravel()}
     known |= {f"{value:.0f}" for key in ("nfe_a", "nfe_b", "n_compared") for value in others[key]}
     known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", row["a"] + row["b"])}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
@@ -124,7 +124,7 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
     expected = [
         f"**{right.sum()} of {len(verdicts)} do.** {wrong - some - unknown} do not, {some} only for some numbers of "
         f"steps, {unknown} is not decided.",
-        f"| **{wrong} of {len(verdicts)}**<br>", f"| **{far}**<br>", f"**{shown(median, 0)} %**<br>median error",
+        f"| **{wrong} of {len(verdicts)}**<br>", f"| **{far}**<br>", f"**{rounded(median, 0)} %**<br>median error",
         *(f"{count} {kind}" for kind, count in verdicts.loc[~right, "kind"].value_counts().head(4).items()),
     ]  # fmt: skip
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []

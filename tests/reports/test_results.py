@@ -24,7 +24,7 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> 
     assert result.features == "digits" and result.table["train_seed"].iloc[0] == "0"
     assert (result.table["mmd"].dtype, result.table["final_denoise"].dtype) == ("float64", "boolean")
     assert len(result.runs) == 15 and len(result.over_networks()) == 3 and result.race.empty
-    assert [len(result.like(result.over_networks().iloc[0], metric)) for metric in ("mmd", "fd", "kd")] == [6, 6, 0]
+    assert [len(result.match(result.over_networks().iloc[0], metric)) for metric in ("mmd", "fd", "kd")] == [6, 6, 0]
     assert result.floor("fd", 9)["mean"] == 1.4 and result.floor("kd", 500) is None
     path = directory / "table.csv"
     (directory / "table.csv.gz").write_bytes(gzip.compress(path.read_bytes()))

@@ -35,7 +35,7 @@ UNKNOWN_MEAN = {"log_prob: wrong mean", "log_prob: not Gaussian", "replay"}  # a
 def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     step: Callable[..., Any], *, noise: str | None = None, levels: Levels = uniform,
     replayed_by: Callable[..., Any] | None = None, replay_levels: Levels | None = None, accept: Sequence[str] = (),
-    n_steps: int = 10, shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float32, law: bool = True,
+    n_steps: int = 10, shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float32, convergence: bool = True,
     seed: int = 0,
 ) -> PolicyVerdict:  # fmt: skip
     """Whether a stochastic step of a flow model samples the data, and whether its log_prob belongs to its noise.
@@ -50,7 +50,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
         accept: what is meant so, of `ACCEPTABLE`.
         n_steps: of the schedule at which the step is checked.
         shape, dtype, seed: of the images that it is checked at: float32 or float64, with a last dimension of 5.
-        law: whether to measure the law of the samples, which takes about a second more.
+        convergence: whether to measure the law of the samples, which takes about a second more.
 
     Raises:
         ValueError: the step does not return what it should, or an argument is none of those above.
@@ -76,7 +76,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
                 text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
                 verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
             verdict = replace(verdict, last_noise=last)
-            verdict = _check_law(verdict, own, levels) if law else verdict
+            verdict = _check_convergence(verdict, own, levels) if convergence else verdict
     findings = [replace(finding, accepted=finding.name in meant) for finding in verdict.findings]
     findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
     return replace(verdict, findings=tuple(findings))
@@ -180,7 +180,7 @@ def _check_ode(step: PolicyStep, transitions: Sequence[Transition], noise: str) 
             return
 
 
-def _check_law(verdict: PolicyVerdict, step: PolicyStep, levels: Levels) -> PolicyVerdict:
+def _check_convergence(verdict: PolicyVerdict, step: PolicyStep, levels: Levels) -> PolicyVerdict:
     """With that on the law of the samples."""
 
     def sampler(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
@@ -189,13 +189,13 @@ def _check_law(verdict: PolicyVerdict, step: PolicyStep, levels: Levels) -> Poli
             x = step(x, t, after, denoiser.velocity(x, t)).x.to(x.dtype)
         return x
 
-    law, true = check(sampler), GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
-    at = {measured.n_steps: measured.std[:-1] / true for measured in law.moments}
+    found, true = check(sampler), GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
+    at = {measured.n_steps: measured.std[:-1] / true for measured in found.moments}
     ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at}
-    verdict = replace(verdict.adding((), "law"), ratios=ratios, law=law)
-    if law.right:
+    verdict = replace(verdict.adding((), "law"), ratios=ratios, convergence=found)
+    if found.right:
         return verdict
-    worst = max((ratio for ratio in law.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
+    worst = max((ratio for ratio in found.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
     how = " Too much noise." if worst > 1.01 else " Too little noise." if worst < 0.99 else ""
-    text = law.sentence.partition(": ")[2] + how
-    return verdict.adding([Finding("law", law.kind, text, wrong=law.kind != "undecided")])
+    text = found.sentence.partition(": ")[2] + how
+    return verdict.adding([Finding("law", found.kind, text, wrong=found.kind != "undecided")])

@@ -55,7 +55,7 @@ class PolicyVerdict:
             number of steps; they are exact.
         last_noise: standard deviation of the noise of the last step, by the number of steps.
         factor: log_prob over the log density: 1 for the sum over D dimensions, 1 / D for their mean; None if unknown.
-        law: the verdict on the samples; None if it was not measured.
+        convergence: the verdict on the samples; None if it was not measured.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -63,7 +63,7 @@ class PolicyVerdict:
     ratios: dict[int, tuple[float, float]] = field(default_factory=dict)
     last_noise: dict[int, float] = field(default_factory=dict)
     factor: float | None = None
-    law: Verdict | None = None
+    convergence: Verdict | None = None
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -83,7 +83,7 @@ class PolicyVerdict:
         """The verdict in words, a line per error."""
         if not self.right:
             return "\n".join(map(str, self.errors))
-        parts = ["it samples the data"] * (self.law is not None and self.law.right)
+        parts = ["it samples the data"] * (self.convergence is not None and self.convergence.right)
         parts += ["log_prob is that of the noise it draws"] * ("log_prob" in self.checked)
         but = "" if "log_prob" in self.checked else ", but log_prob was not checked"
         return f"right: {' and '.join(parts) or 'nothing is wrong'}{but}."

@@ -144,8 +144,8 @@ def test_a_network_comes_with_the_levels_of_its_kind() -> None:
         (adapters.linear_betas(500), ()),
         (adapters.CosineVP(), ()),
     ):
-        assert adapters.vp(torch.ones_like, images(), time=time).usual == usual
-    assert adapters.flow(torch.ones_like, images()).usual[0] == "flow"
+        assert adapters.vp(torch.ones_like, images(), time=time).default_schedules == usual
+    assert adapters.flow(torch.ones_like, images()).default_schedules[0] == "flow"
 
 
 # ------------------------------------------------------------------------------------------------ image size and dtype

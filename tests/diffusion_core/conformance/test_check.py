@@ -43,7 +43,7 @@ DDIM, DDPM = partial(planted.ancestral, eta=0.0), planted.ancestral
 @pytest.mark.parametrize(("sampler", "order"), ORDERS, ids=lambda value: getattr(value, "name", value))
 def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int) -> None:
     verdict = check(wrappers.ours(sampler), order, data=COARSE, budgets=FEW)
-    assert verdict.right and verdict.how == "impulses", verdict.sentence
+    assert verdict.right and verdict.method == "impulses", verdict.sentence
     assert verdict.order == pytest.approx(order, abs=0.25)
 
 
@@ -154,7 +154,7 @@ def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch
     monkeypatch.setattr("diffusion_core.conformance.impulses.N_DRAWN", 10_000)
     sampler, why = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
-    assert verdict.how.startswith("Monte Carlo, because ") and why in verdict.how
+    assert verdict.method.startswith("Monte Carlo, because ") and why in verdict.method
     assert verdict.kind == "wrong limit"
 
 
@@ -165,7 +165,7 @@ def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdic
         return x.clamp(-1, 1) if n_steps > 500 else x
 
     verdict = check(slow, data=COARSE)
-    assert verdict.kind == "undecided" and verdict.how == "impulses" and verdict.moments[-1].n_steps == 500
+    assert verdict.kind == "undecided" and verdict.method == "impulses" and verdict.moments[-1].n_steps == 500
 
 
 @pytest.mark.parametrize("a", [1.0, 0.6, 0.0])

@@ -116,7 +116,7 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
         assert {kind for kind, _ in faults} <= {*NOTES}
     if name in ("DDPM", "noise drawn again"):
         verdict = check(sampler, budgets=None if name == "DDPM" else FEW)
-        assert verdict.right and verdict.how == "impulses", "noise that is drawn again is one impulse"
+        assert verdict.right and verdict.method == "impulses", "noise that is drawn again is one impulse"
 
 
 @pytest.mark.slow

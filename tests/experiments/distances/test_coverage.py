@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.distances.distance import Array, Distance
-from experiments.distances.intervals import Estimate, holm, of_pairs, predicted
+from experiments.distances.intervals import Estimate, estimate_pairs, holm, new_network_interval
 from experiments.distances.reference import ReferenceSet
 
 TRIALS, MU, IMAGES = 1000, 0.7, 200  # standard error of a coverage of 0.95: 0.007
@@ -22,12 +22,12 @@ def mean(true: float, terms: Array) -> Distance:
 
 
 def experiments(n: int, spread: float, shape: str, mu: float = MU) -> tuple[Array, list[Estimate]]:
-    """The true mean difference of each experiment's own networks (TRIALS,), and what `of_pairs` makes of it."""
+    """The true mean difference of each experiment's own networks (TRIALS,), and what `estimate_pairs` makes of it."""
     rng = np.random.default_rng([n, int(4 * spread)])
     true = mu + spread * SHAPES[shape](rng, (TRIALS, n))
     noise = np.sqrt(IMAGES) * rng.normal(size=(TRIALS, n, IMAGES))
     return true.mean(axis=1), [
-        of_pairs([(mean(*each), NOTHING) for each in zip(*pair, strict=True)])
+        estimate_pairs([(mean(*each), NOTHING) for each in zip(*pair, strict=True)])
         for pair in zip(true.tolist(), noise, strict=True)
     ]
 
@@ -67,11 +67,11 @@ def test_no_difference_is_clear_in_one_experiment_of_twenty_and_a_detectable_one
 def test_a_new_network_is_inside_its_interval(spread: float) -> None:
     rng = np.random.default_rng(15)
     measured = spread * rng.normal(size=(TRIALS, 5)) + rng.normal(size=(TRIALS, 5))
-    low, high = np.transpose([predicted(row) or (0, 0) for row in measured])
+    low, high = np.transpose([new_network_interval(row) or (0, 0) for row in measured])
     true = spread * rng.normal(size=TRIALS)
     shown = true + rng.normal(size=TRIALS)
     assert np.mean((low <= shown) & (shown <= high)) == pytest.approx(0.95, abs=0.02)
-    assert np.mean((low <= true) & (true <= high)) > 0.945 and predicted([1.0, 2.0]) is None
+    assert np.mean((low <= true) & (true <= high)) > 0.945 and new_network_interval([1.0, 2.0]) is None
 
 
 def features(rng: np.random.Generator, shift: float) -> tuple[Array, Array]:
@@ -92,7 +92,7 @@ def test_intervals_over_images_hold_for_each_distance(shift: float, paired: bool
         (a, b), (_, other) = features(rng, shift), features(rng, shift)
         pairs.append([each.distances(side) for side in (a, b if paired else other)])
     for name in ("mmd", "kd", "fd"):
-        estimates = [of_pairs([(a[name], b[name])], paired=paired) for a, b in pairs]
+        estimates = [estimate_pairs([(a[name], b[name])], paired=paired) for a, b in pairs]
         truth = float(np.mean([estimate.difference for estimate in estimates]))
         assert 0.92 <= coverage(truth, estimates) <= 0.985  # standard error 0.013
 
@@ -103,8 +103,8 @@ def test_every_image_twice_is_told_by_groups() -> None:
     against = ReferenceSet.of(rng.normal(0.1, 1.0, size=(300, 4))).without(np.zeros(300, bool))
     twice = np.repeat(np.arange(120), 2)
     pairs = [[against.distances(side[twice])["mmd"] for side in features(rng, 0.4)] for _ in range(300)]
-    naive = [of_pairs([(a, b)]) for a, b in pairs]
-    grouped = [of_pairs([(a.of_groups(twice), b.of_groups(twice))]) for a, b in pairs]
+    naive = [estimate_pairs([(a, b)]) for a, b in pairs]
+    grouped = [estimate_pairs([(a.by_unit(twice), b.by_unit(twice))]) for a, b in pairs]
     truth = float(np.mean([estimate.difference for estimate in naive]))
     assert coverage(truth, naive) < 0.88 and 0.92 <= coverage(truth, grouped) <= 0.985
 
@@ -123,7 +123,7 @@ def test_of_comparisons_without_a_difference_one_page_in_twenty_shows_one(networ
 
         def found(reference: int, made: list[list[Distance]] = made) -> list[float]:
             others = [setting for at, setting in enumerate(made) if at != reference]
-            return holm([of_pairs(list(zip(each, made[reference], strict=True))).p_value for each in others])
+            return holm([estimate_pairs(list(zip(each, made[reference], strict=True))).p_value for each in others])
 
         wrong.append(min(found(0)) <= 0.05)
         lowest = int(np.argmin(values))

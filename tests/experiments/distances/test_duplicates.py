@@ -5,7 +5,7 @@ import pytest
 
 from diffusion_core.data.dataset import Images
 from experiments.distances.distance import Array
-from experiments.distances.duplicates import duplicate_mask, groups, merge_duplicates, tolerance
+from experiments.distances.duplicates import duplicate_mask, find_clusters, merge_duplicates, tolerance
 from experiments.distances.kernels import CHUNK
 from experiments.user.features import extract
 
@@ -16,7 +16,7 @@ def features(digits: Images) -> Array:
 
 
 def test_no_two_real_digits_are_copies(features: Array) -> None:
-    assert len(set(groups(features, tolerance(features)))) == len(features) > CHUNK
+    assert len(set(find_clusters(features, tolerance(features)))) == len(features) > CHUNK
 
 
 def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: Array) -> None:
@@ -24,7 +24,7 @@ def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: Array)
     pixels[:, 0, 5, 5] = (pixels[:, 0, 5, 5].int() + 1).clamp(max=255).to(pixels.dtype)
     changed = extract("digits", pixels)[0].double().numpy()
     near = tolerance(features)
-    found = groups(np.concatenate([features[:600], changed]), near)
+    found = find_clusters(np.concatenate([features[:600], changed]), near)
     assert (found[:600] == found[600:]).all() and len(set(found)) == 600
     assert duplicate_mask(changed, features, near).all()
     assert not duplicate_mask(features[:600], features[600:], near).any()
@@ -32,14 +32,14 @@ def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: Array)
 
 def test_copies_of_copies_are_one_group() -> None:
     line = np.array([0.0, 0.015, 0.03, 1.0, 1.05])[:, None]
-    assert list(groups(line, 0.02)) == [0, 0, 0, 1, 2]
+    assert list(find_clusters(line, 0.02)) == [0, 0, 0, 1, 2]
     assert list(merge_duplicates(np.array([0, 0, 1, 2, 3]), np.array([0, 1, 1, 2, 3]))) == [0, 0, 0, 1, 2]
 
 
 def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
     rows = np.random.default_rng(0).normal(size=(3000, 2))
-    assert tolerance(rows) == 0 and len(set(groups(rows, 0.0))) == 3000
-    assert list(groups(np.repeat(rows[:3], 2, axis=0), 0.0)) == [0, 0, 1, 1, 2, 2]
+    assert tolerance(rows) == 0 and len(set(find_clusters(rows, 0.0))) == 3000
+    assert list(find_clusters(np.repeat(rows[:3], 2, axis=0), 0.0)) == [0, 0, 1, 1, 2, 2]
     assert list(duplicate_mask(rows[:4], rows[2:], 0.0)) == [False, False, True, True]
 
 
@@ -47,4 +47,4 @@ def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
 def test_independent_images_are_no_copies_of_each_other(dimensions: int) -> None:
     rng = np.random.default_rng(1)
     real, rows = rng.normal(size=(500, dimensions)), rng.normal(size=(5000, dimensions))
-    assert 5000 - len(set(groups(rows, tolerance(real)))) <= 1
+    assert 5000 - len(set(find_clusters(rows, tolerance(real)))) <= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.distances.equivalence import HARMFUL, HARMLESS, SEEN, UNDECIDED, compare_laws
+from experiments.distances.equivalence import HARMFUL, HARMLESS, SEEN, UNDECIDED, compare_distributions
 from experiments.distances.kernels import median_distance
 
 
@@ -32,7 +32,7 @@ def test_it_is_what_the_formula_says(prompts: int | None) -> None:
     n_units = len(set(units))
     t = np.array([2 * (rows[units == unit] - rows.mean()).mean() for unit in range(n_units)])
     scale = 1 + np.mean([k(before[i], before[j]) for i in range(60) for j in range(60) if i != j])
-    found = compare_laws(before, after, None if prompts is None else units)
+    found = compare_distributions(before, after, None if prompts is None else units)
 
     np.testing.assert_allclose(found.of_units, np.bincount(units, weights=rows), atol=1e-12)
     assert found.distance.value == pytest.approx(rows.mean()) and found.n_units == n_units
@@ -50,7 +50,7 @@ def test_the_upper_end_of_a_few_destroyed_images_is_that_of_their_number(destroy
     before = features(500, 64)
     after = before.copy()
     after[:destroyed] = 1000.0
-    share, _, high = compare_laws(before, after).shares
+    share, _, high = compare_distributions(before, after).shares
     exact = stats.chi2.ppf(0.975, 2 * (destroyed + 1)) / 2  # Poisson
     assert high == pytest.approx(min(share / math.sqrt(destroyed * (destroyed - 1)), 1 / 500) * exact, rel=1e-3)
     assert destroyed / 500 < high
@@ -60,37 +60,37 @@ def test_destroyed_images_are_counted_at_most_once_and_nearly_so_if_they_are_far
     before = features(2000, 32)
     after = before.copy()
     after[:100] = 1000.0  # 5 %, all the same, far from everything
-    share, low, high = compare_laws(before, after).shares
+    share, low, high = compare_distributions(before, after).shares
     assert low < 0.05 * math.sqrt(1999 / 2000) < high and share == pytest.approx(0.05, rel=0.15)
 
 
 def test_verdicts_at_a_margin() -> None:
     before = features()
     slight, much = before + 0.01 * features(seed=1), before + 0.6
-    assert compare_laws(before, slight).verdict(0.02) == HARMLESS
-    assert compare_laws(before, much).verdict(0.02) == HARMFUL
-    apart = compare_laws(before, features(seed=2))
-    assert apart.verdict(0.02) == UNDECIDED and apart.needed(0.02) > 400
-    share, low, high = compare_laws(before, before).shares
+    assert compare_distributions(before, slight).verdict(0.02) == HARMLESS
+    assert compare_distributions(before, much).verdict(0.02) == HARMFUL
+    apart = compare_distributions(before, features(seed=2))
+    assert apart.verdict(0.02) == UNDECIDED and apart.required_pairs(0.02) > 400
+    share, low, high = compare_distributions(before, before).shares
     assert share == low == 0 and high == pytest.approx(SEEN / 400)
-    assert compare_laws(before, before).verdict(0.02) == HARMLESS
+    assert compare_distributions(before, before).verdict(0.02) == HARMLESS
 
 
 def test_too_few_images_show_nothing_of_a_share() -> None:
     before, after = features(100), features(100)
     after[0] = 50.0  # D counts pairs that were both destroyed: there are none
-    found = compare_laws(before, after)
+    found = compare_distributions(before, after)
     assert found.distance.value == pytest.approx(0, abs=1e-12)
-    assert found.verdict(0.02) == UNDECIDED and found.needed(0.02) == pytest.approx(238, abs=3)
+    assert found.verdict(0.02) == UNDECIDED and found.required_pairs(0.02) == pytest.approx(238, abs=3)
     assert found.verdict(0.05) == HARMLESS  # of 100 images 5 would be destroyed
 
 
 def test_a_prompt_whose_images_are_all_destroyed_is_not_called_harmless() -> None:
     before, prompts = features(600), np.arange(600) // 30
     after = np.where(prompts[:, None] == 7, 50.0, before)  # 5 %, and no two of them meet
-    found = compare_laws(before, after, prompts)
+    found = compare_distributions(before, after, prompts)
     assert found.distance.value == pytest.approx(0, abs=1e-12)
-    assert found.verdict(0.02) == UNDECIDED and found.needed(0.02) == pytest.approx(30 * 238, rel=0.02)
+    assert found.verdict(0.02) == UNDECIDED and found.required_pairs(0.02) == pytest.approx(30 * 238, rel=0.02)
 
 
 @pytest.mark.parametrize(("n", "share"), [(300, 0.02), (500, 0.02), (200, 0.1)])
@@ -100,25 +100,26 @@ def test_a_few_destroyed_images_are_rarely_called_harmless_at_their_own_share(n:
     for _ in range(200):
         before = rng.standard_normal((n, 4))
         after = np.where(rng.random((n, 1)) < share, 50.0, before)
-        verdicts.append(compare_laws(before, after).verdict(share))
+        verdicts.append(compare_distributions(before, after).verdict(share))
     assert verdicts.count(HARMLESS) <= 10 and verdicts.count(HARMFUL) <= 10
 
 
 def test_a_distance_below_0_counts_as_0() -> None:
-    found = [compare_laws(features(300, seed=seed), features(300, seed=seed + 100)) for seed in range(12)]
-    below = [one for one in found if one.distance.value < 0]
+    found = [compare_distributions(features(300, seed=seed), features(300, seed=seed + 100)) for seed in range(12)]
+    below = [test for test in found if test.distance.value < 0]
     assert below
-    for one in below:
-        share, low, high = one.shares
-        assert share == low == 0 and high == pytest.approx(max(math.sqrt(one.half / one.scale), SEEN / 300), rel=1e-3)
+    for test in below:
+        share, low, high = test.shares
+        end = max(math.sqrt(test.half_width / test.scale), SEEN / 300)
+        assert share == low == 0 and high == pytest.approx(end, rel=1e-3)
 
 
 def test_no_share_is_above_1() -> None:
     before = features(40)
-    share, _, high = compare_laws(before, np.full_like(before, 50.0)).shares
+    share, _, high = compare_distributions(before, np.full_like(before, 50.0)).shares
     assert share <= 1 and high == 1
 
 
 def test_images_without_a_scale_are_refused() -> None:
     with pytest.raises(ValueError, match="no scale"):
-        compare_laws(np.ones((50, 3)), features(50, 3))
+        compare_distributions(np.ones((50, 3)), features(50, 3))

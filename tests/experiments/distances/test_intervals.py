@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.distances.distance import Distance, of_singles, pack_distances, unpack_distances
-from experiments.distances.intervals import Estimate, holm, of_one, of_pairs, verdict
+from experiments.distances.distance import Distance, jackknife_variance, pack_distances, unpack_distances
+from experiments.distances.intervals import Estimate, estimate_one, estimate_pairs, holm, verdict
 
 
-def made(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]:
+def make_pair(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]:
     """A pair whose difference has this standard error over n images."""
     own = np.where(np.arange(n) % 2, -1.0, 1.0)
     return Distance(value, se * np.sqrt(n - 1) * own), Distance(0.0, np.zeros(n))
 
 
 def test_two_networks_by_hand() -> None:
-    estimate = of_pairs([made(1.0, 0.3), made(3.0, 0.4)])
+    estimate = estimate_pairs([make_pair(1.0, 0.3), make_pair(3.0, 0.4)])
     assert estimate.difference == 2.0 and estimate.se == pytest.approx(0.25)
     freedom = 19 * (0.09 + 0.16) ** 2 / (0.09**2 + 0.16**2)
     assert freedom == pytest.approx(35.24, abs=0.01)
@@ -32,21 +32,21 @@ def test_verdict(difference: float, clear: bool, word: str) -> None:
 
 def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
     alike, different = [1.0, 1.1, 0.9, 1.0, 1.0], [1.0, 2.0, 0.0, 3.0, -1.0]
-    general = of_pairs([made(value, 0.5) for value in different])
+    general = estimate_pairs([make_pair(value, 0.5) for value in different])
     assert (general.interval, general.holds_for) == ("t over 5 networks", None)
     assert general.se == pytest.approx(np.sqrt(2.5 / 5))
-    few = of_pairs([made(value, 0.5) for value in alike[:4]])
+    few = estimate_pairs([make_pair(value, 0.5) for value in alike[:4]])
     assert (few.holds_for, few.interval) == (4, "what each sample adds") and few.se == pytest.approx(0.5 / 2)
 
 
 def test_a_control_with_the_same_networks_is_over_images_whatever_their_number() -> None:
-    pairs = [made(value, 0.5) for value in (1.0, 2.0, 0.0, 3.0, -1.0)]
-    found = of_pairs(pairs, over_images=True)
+    pairs = [make_pair(value, 0.5) for value in (1.0, 2.0, 0.0, 3.0, -1.0)]
+    found = estimate_pairs(pairs, over_images=True)
     assert (found.interval, found.holds_for) == ("what each sample adds", 5) and found.se == pytest.approx(0.5 / 5**0.5)
 
 
 def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict() -> None:
-    alone = of_pairs([made(2.5, 1.0)])
+    alone = estimate_pairs([make_pair(2.5, 1.0)])
     one = alone.corrected("exploration", *holm([alone.p_value, 0.5, 0.9])[:1], 3)
     assert alone.clear and not one.clear and (one.low, one.high) == (alone.low, alone.high)
     assert one.detectable > alone.detectable
@@ -58,7 +58,7 @@ def test_holm_is_a_step_down_of_bonferroni() -> None:
 
 
 def test_p_value_and_detectable_difference_belong_to_the_interval() -> None:
-    at_the_edge = of_pairs([made(2.0281, 1.0)])  # t with 19 degrees of freedom: 2.0930
+    at_the_edge = estimate_pairs([make_pair(2.0281, 1.0)])  # t with 19 degrees of freedom: 2.0930
     assert at_the_edge.p_value == pytest.approx(0.0568, abs=2e-4)
     assert at_the_edge.detectable == pytest.approx(2.0930 + 0.8610, abs=1e-3)
 
@@ -67,12 +67,12 @@ def test_pairs_are_used_where_there_are_any() -> None:
     rng = np.random.default_rng(0)
     shared = rng.normal(size=50)
     a, b = (Distance(value, shared + 0.1 * rng.normal(size=50)) for value in (1.0, 0.9))
-    paired, apart = of_pairs([(a, b)]), of_pairs([(a, b)], paired=False)
+    paired, apart = estimate_pairs([(a, b)]), estimate_pairs([(a, b)], paired=False)
     assert paired.se < apart.se / 4 and paired.difference == apart.difference
 
 
 def test_an_interval_over_a_sample_of_real_images_says_so() -> None:
-    estimate = of_one(Distance(1.0, np.ones(50), np.ones(9)))
+    estimate = estimate_one(Distance(1.0, np.ones(50), np.ones(9)))
     assert estimate.interval == "what each sample adds, and each real one"
     assert estimate.high - 1 == pytest.approx(2.306 * np.sqrt(1 / 49 + 1 / 8), rel=1e-3)  # 8 degrees of freedom
 
@@ -94,22 +94,22 @@ def test_a_difference_of_pairs_has_the_variance_of_differences() -> None:
 def test_every_image_five_times_says_as_much_as_once() -> None:
     five = Distance(MEAN.value, np.repeat(MEAN.own, 5))
     assert five.se < MEAN.se / 2
-    once = five.of_groups(np.repeat(np.arange(60), 5))
+    once = five.by_unit(np.repeat(np.arange(60), 5))
     assert once.se == pytest.approx(MEAN.se, rel=1e-12) and len(once.own) == 60
-    alone = MEAN.of_groups(np.arange(60))
+    alone = MEAN.by_unit(np.arange(60))
     np.testing.assert_allclose(alone.own, MEAN.own, rtol=1e-12)
 
 
 def test_groups_of_unequal_sizes_have_the_cluster_variance() -> None:
     groups = np.random.default_rng(2).integers(9, size=60)
     sums = np.array([MEAN.own[groups == group].sum() for group in range(9)])
-    assert MEAN.of_groups(groups).se ** 2 == pytest.approx(9 / 8 * (sums**2).sum() / 60**2, rel=1e-12)
+    assert MEAN.by_unit(groups).se ** 2 == pytest.approx(9 / 8 * (sums**2).sum() / 60**2, rel=1e-12)
 
 
 def test_a_real_sample_adds_its_own_variance_and_cancels_in_a_difference() -> None:
     real = np.random.default_rng(3).normal(size=40)
     sampled = Distance(1.0, MEAN.own, real)
-    assert sampled.se**2 == pytest.approx(of_singles(MEAN.own) + of_singles(real))
+    assert sampled.se**2 == pytest.approx(jackknife_variance(MEAN.own) + jackknife_variance(real))
     assert (sampled - Distance(0.5, MEAN.own, real)).se == 0
 
 

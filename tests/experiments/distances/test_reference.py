@@ -14,7 +14,7 @@ from diffusion_core.data.dataset import Images
 from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array
 from experiments.distances.frechet import Moments
-from experiments.distances.quality_gate import MEASURES, no_images
+from experiments.distances.quality_gate import MEASURES, no_images_reason
 from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, precision_recall
 from experiments.user.features import extract
 
@@ -57,15 +57,15 @@ def test_distances_are_the_formulas_written_out_whatever_is_set_aside() -> None:
     features, own = rng.normal(size=(2500, 16)), rng.normal(0.2, 1.1, size=(1300, 16))  # more than one block
     real = ReferenceSet.of(features)
     assert real.width == pytest.approx(np.median(pdist(features[:2000])), rel=1e-12)
-    aside = real.aside(1300, 0)
+    aside = real.aside_mask(1300, 0)
     ours = real.without(aside).distances(own)
     assert list(ours) == list(METRICS) and aside.sum() == 1300
     for found, part in ((ours, features[~aside]), (real.whole().distances(own), features)):
-        values = {name: one.value for name, one in found.items()}
+        values = {name: distance.value for name, distance in found.items()}
         assert values == pytest.approx(written_out(own, part, real.width), rel=1e-9)
     floor = real.floor(700, range(1, 3), most=200)
     for draw in (1, 2):
-        inside, rest = features[real.aside(700, draw)], features[~real.aside(700, draw)]
+        inside, rest = features[real.aside_mask(700, draw)], features[~real.aside_mask(700, draw)]
         expected = written_out(inside, rest, real.width)
         expected |= dict(zip(QUALITY, precision_recall(inside[:200], rest[:200]), strict=True))
         assert {name: values[draw - 1] for name, values in floor.items()} == pytest.approx(expected, rel=1e-9)
@@ -75,16 +75,16 @@ def test_kernels_that_know_a_part_compare_at_most_half_of_it() -> None:
     features = np.random.default_rng(2).normal(size=(60, 4))
     real = ReferenceSet.of(features, most=30)
     for n, known in ((4, 4), (25, 15), (58, 28)):
-        mask = real.aside(n, 1)
+        mask = real.aside_mask(n, 1)
         assert (mask.sum(), mask[:30].sum()) == (n, known)
-    fixed = np.flatnonzero(ReferenceSet.of(features).aside(5, 1)).tolist()  # another draw would change stored scores
+    fixed = np.flatnonzero(ReferenceSet.of(features).aside_mask(5, 1)).tolist()  # another draw changes stored scores
     assert fixed == [12, 17, 30, 32, 46]
-    mask = real.aside(20, 1)[:30]
+    mask = real.aside_mask(20, 1)[:30]
     part = written_out(features[:30][mask], features[:30][~mask], real.width)
     floor = real.floor(20, [1], most=5)
     assert [floor[name][0] for name in ("mmd", "kd")] == pytest.approx([part["mmd"], part["kd"]], rel=1e-9)
     with pytest.raises(ValueError, match="n_samples=59: the data set has 60 images, and 2 must stay"):
-        real.aside(59, 0)
+        real.aside_mask(59, 0)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -108,7 +108,7 @@ def test_real_images_that_are_a_sample_add_what_leaving_one_out_takes_away(name:
 
     def without(place: int) -> float:
         part = np.delete(real, place, axis=0)
-        rest = ReferenceSet(part, whole.width, kernels.sums(kernels.both(whole.width), part)).whole()
+        rest = ReferenceSet(part, whole.width, kernels.sums(kernels.build(whole.width), part)).whole()
         return rest.distances(own)[name].value
 
     moved = [399 * (whole.whole().distances(own)[name].value - without(place)) for place in range(0, 400, 25)]
@@ -142,8 +142,8 @@ def test_equal_features_are_told() -> None:
 def test_sums_over_other_groups_are_those_of_a_loop() -> None:
     """Images of one prompt are alike, so that they do not meet; each mean is over all others."""
     features, groups = np.random.default_rng(0).normal(size=(11, 3)), np.arange(11) % 4
-    used = kernels.both(1.5)
-    found = kernels.apart(used, features, kernels.sums(used, features), groups)
+    used = kernels.build(1.5)
+    found = kernels.sums_between_groups(used, features, kernels.sums(used, features), groups)
     for name, kernel in used.items():
         matrix = kernel.matrix(features, features)
         means = [matrix[i, groups != groups[i]].mean() for i in range(11)]
@@ -159,7 +159,7 @@ def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distanc
     for within in (0.9, 0.1):
         drawn = [(rng.normal(size=(12, 2))[groups], rng.normal(size=(120, 2))) for _ in range(60)]
         own = [np.sqrt(1 - within) * common + np.sqrt(within) * each for common, each in drawn]
-        values.append([real.distances(one, groups)["mmd"].value for one in own])
+        values.append([real.distances(sample, groups)["mmd"].value for sample in own])
     gap = np.mean(values[0]) - np.mean(values[1])
     error = np.hypot(*(np.std(each) / 60**0.5 for each in values))
     assert abs(gap) < 3 * error
@@ -185,7 +185,7 @@ def test_fd_is_torch_fidelitys(n: int, r: int, d: int) -> None:
     own, real = two_sets(n, r, d)
     parts = [{"mu": part.mean(axis=0), "sigma": np.cov(part, rowvar=False)} for part in (own, real)]
     theirs = fid_statistics_to_metric(*parts, verbose=False)["frechet_inception_distance"]
-    assert frechet.distance(Moments.of(own), Moments.of(real)) == pytest.approx(theirs, rel=1e-6)
+    assert frechet.frechet_distance(Moments.of(own), Moments.of(real)) == pytest.approx(theirs, rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "r", "d"), SIZES)
@@ -193,10 +193,10 @@ def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: 
     """With enough images to a few per cent. With n < d FD bends, and both standard errors are rough."""
     own, real = two_sets(n, r, d)
     moments = Moments.of(own), Moments.of(real)
-    value, added = frechet.distance(*moments), frechet.terms(own, *moments, real)
+    value, added = frechet.frechet_distance(*moments), frechet.jackknife_terms(own, *moments, real)
     for each, images, left_out in (
-        (added[0], own, lambda part: frechet.distance(Moments.of(part), moments[1])),
-        (added[1], real, lambda part: frechet.distance(moments[0], Moments.of(part))),
+        (added[0], own, lambda part: frechet.frechet_distance(Moments.of(part), moments[1])),
+        (added[1], real, lambda part: frechet.frechet_distance(moments[0], Moments.of(part))),
     ):
         group = np.arange(len(images)) % GROUPS
         exact = np.array([left_out(images[group != out]) for out in range(GROUPS)])
@@ -209,7 +209,7 @@ def test_what_images_add_is_what_leaving_them_out_takes_away(n: int, r: int, d: 
 def test_nothing_of_real_images_that_are_fixed() -> None:
     own, real = two_sets(100, 200, 5)
     moments = Moments.of(own), Moments.of(real)
-    fixed, sampled = frechet.terms(own, *moments), frechet.terms(own, *moments, real)
+    fixed, sampled = frechet.jackknife_terms(own, *moments), frechet.jackknife_terms(own, *moments, real)
     assert (fixed[0] == sampled[0]).all() and [len(fixed[1]), len(sampled[1])] == [0, 200]
 
 
@@ -224,7 +224,7 @@ IMAGES, FAR, STATIC = ({"precision": p, "recall": r} for p, r in ((0.6, 0.7), (0
     ([STATIC, STATIC], {"precision": 0.0, "recall": 0.0}, False),  # unknown
 ])  # fmt: skip
 def test_the_rule(sides: list[dict[str, float]], real: dict[str, float], gross: bool) -> None:
-    assert bool(no_images(sides, real)) == gross
+    assert bool(no_images_reason(sides, real)) == gross
 
 
 @pytest.mark.slow
@@ -241,6 +241,6 @@ def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
     reference = extract("digits", images.pixels[n:2500])[0].double().numpy()
     real = quality(digits)
     for x in (static, 30 * static, 3 * blurred, torch.zeros_like(digits)):
-        assert no_images([quality(x)], real)
+        assert no_images_reason([quality(x)], real)
     for x in (digits, digits + 0.5 * static):
-        assert not no_images([quality(x)], real) and np.isfinite(list(quality(x).values())).all()
+        assert not no_images_reason([quality(x)], real) and np.isfinite(list(quality(x).values())).all()

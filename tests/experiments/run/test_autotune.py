@@ -91,7 +91,7 @@ def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autotune, "interleaved", lambda runs: dict.fromkeys(runs, 0.5))
+    monkeypatch.setattr(autotune, "time_interleaved", lambda runs: dict.fromkeys(runs, 0.5))
     network, said = trained(batch_size=4), list[str]()
     for machine in (Machine(), Machine(), Machine(threads=2)):
         found = autotune.timings(network, machine, Cache(tmp_path), said.append)
@@ -110,7 +110,7 @@ def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
     found = autotune.timings(config, Machine(), Cache(tmp_path), print)
     assert [*found] == [*key.modes(SAMPLING), *key.modes(TRAINING)] and all(each > 0 for each in found.values())
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 1
-    assert isinstance(autotune._step(config, ComputeMode(TRAINING, 4, 1))(), TrainingStep)
+    assert isinstance(autotune._training_call(config, ComputeMode(TRAINING, 4, 1))(), TrainingStep)
 
 
 def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch
             return SimpleNamespace(median=seconds[self.name] + 0.1 / calls[self.name])
 
     monkeypatch.setattr(autotune, "Timer", Clock)
-    found = autotune.interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
+    found = autotune.time_interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
     times = dict.fromkeys(("plain", "slow", "one thread"), autotune.ROUNDS) | {"hopeless": 1}
     assert calls == times | {"fails": 1, "fails later": 4}
     assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in times}

@@ -25,7 +25,7 @@ class Config:
     value: Any = 1
 
 
-def made(value: float = 1.0, calls: list[float] | None = None) -> Callable[[], Any]:
+def factory(value: float = 1.0, calls: list[float] | None = None) -> Callable[[], Any]:
     def make() -> Any:
         if calls is not None:
             calls.append(value)
@@ -35,7 +35,7 @@ def made(value: float = 1.0, calls: list[float] | None = None) -> Callable[[], A
 
 
 def put(cache: Cache, config: Any = 1, value: float = 1.0) -> Artifact:
-    return cache.cached("things", Config(config), made(value))
+    return cache.cached("things", Config(config), factory(value))
 
 
 def left(cache: Cache) -> list[str]:
@@ -54,8 +54,8 @@ def again(cache: Cache) -> Cache:
 
 def test_a_file_is_made_once_and_holds_all_of_it(cache: Cache) -> None:
     calls: list[float] = []
-    first = cache.cached("things", Config(), made(2.0, calls))
-    stored = again(cache).cached("things", Config(), made(3.0, calls))
+    first = cache.cached("things", Config(), factory(2.0, calls))
+    stored = again(cache).cached("things", Config(), factory(3.0, calls))
     assert calls == [2.0] and stored == first and stored.facts["value"] == 2.0
     assert torch.equal(stored.tensors["x"], torch.full((3,), 2.0)) and stored.tensors["y"].shape == (2, 3)
     assert [path.name for path in (cache.root / "things").iterdir()] == [f"{identity(Config())}.safetensors"]
@@ -79,7 +79,7 @@ def killed_in(phase: str, cache: Cache) -> None:
         Path.replace = kill  # type: ignore[method-assign]
     if phase == "renamed":
         os.close = kill  # the lock is given back
-    cache.cached("things", Config(), kill if phase == "made" else made(2.0))
+    cache.cached("things", Config(), kill if phase == "made" else factory(2.0))
 
 
 def child(work: Callable[[], object]) -> int:
@@ -110,7 +110,7 @@ def test_of_two_processes_one_makes_the_file(cache: Cache) -> None:
         until = time.monotonic() + 10  # also if the test has failed
         while not (cache.root / "go").exists() and time.monotonic() < until:
             time.sleep(0.001)
-        return made(2.0)()
+        return factory(2.0)()
 
     pid = child(lambda: cache.cached("things", Config(), slow))
     while not (cache.root / "begun").exists():

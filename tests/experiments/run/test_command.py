@@ -121,7 +121,7 @@ def test_a_killed_command_goes_on_where_it_stopped(where: str, number: int, whol
 def test_two_commands_on_one_store_at_once(tmp_path: Path, whole: Path) -> None:
     both = [start(tmp_path / name, tmp_path / "store") for name in "ab"]
     ended = [process.wait() for process in both]
-    assert [one.returncode for one in ended] == [0, 0], ended
+    assert [process.returncode for process in ended] == [0, 0], ended
     for name in "ab":
         pd.testing.assert_frame_equal(table(tmp_path / name), table(whole / "out"), check_exact=True)
         pd.testing.assert_frame_equal(table(tmp_path / name, "floors"), table(whole / "out", "floors"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments.distances.distance import Distance
-from experiments.distances.intervals import of_pairs
+from experiments.distances.intervals import estimate_pairs
 from experiments.run import contrasts
 from experiments.run.compare import (
     BestSet,
@@ -21,7 +21,7 @@ from experiments.run.compare import (
     control,
     interactions,
 )
-from experiments.run.contrasts import Judge, comparable
+from experiments.run.contrasts import Judge, filter_comparable
 from reports.schema import METRICS
 
 N = 200
@@ -64,7 +64,7 @@ def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() 
     a, b, *others = (side(label, value) for label, value in zip("abcdef", (0.0, 0.3, 0.4, 0.5, 0.6, 0.7), strict=True))
     one = Contrast("primary", a, b)
     row = pooled(contrast_rows([one, *against_first("setting", [a, *others])], FLOORS))["a", "b"]
-    alone = of_pairs(one.pairs("mmd"))
+    alone = estimate_pairs(one.pairs("mmd"))
     assert (row["low"], row["high"], row["p_adjusted"], row["n_compared"]) == (alone.low, alone.high, None, 1)
 
 
@@ -78,7 +78,7 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
     assert in_set == {"a": False, "b": True, "c": True, "d": False}
     assert all(row["n_compared"] == 3 for row in pooled(rows).values())
     assert [row["setting"] for row in sets if row["recommended"]] == ["b"]
-    alone = of_pairs(Contrast("setting", sides[1], sides[0]).pairs("mmd"))
+    alone = estimate_pairs(Contrast("setting", sides[1], sides[0]).pairs("mmd"))
     assert pooled(rows)["b", "a"]["high"] == alone.high and pooled(rows)["b", "a"]["detectable"] > alone.detectable
 
 
@@ -96,9 +96,9 @@ def test_what_is_recommended_is_detectably_better_than_the_first_and_not_grainy(
     values: tuple[float, ...], grain: dict[str, float], expected: str
 ) -> None:
     sides = [side(label, value) for label, value in zip("abc", values, strict=True)]
-    for one in sides:
-        for row in one.rows.values():
-            row["grain"] = grain.get(one.label, 0.0)
+    for other in sides:
+        for row in other.rows.values():
+            row["grain"] = grain.get(other.label, 0.0)
     sets = best_set_rows([BestSet(sides)], FLOORS)
     assert [row["setting"] for row in sets if row["recommended"]] == [expected]
 
@@ -169,7 +169,7 @@ def test_an_interaction_needs_five_networks_images_and_all_of_its_runs() -> None
     first, second = crossed()
     assert verdict(first, second | {"x": replace(second["x"], planned=6)}) == "1 of its 6 runs failed"
     more = {name: replace(one, rows={**one.rows, 5: one.rows[0]}, planned=6) for name, one in second.items()}
-    assert comparable([*interactions("y", "x", [first, more])]) == []
+    assert filter_comparable([*interactions("y", "x", [first, more])]) == []
 
 
 def test_static_gets_no_verdict() -> None:
@@ -246,7 +246,7 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
     few, many = [side("a", 0.0), side("b", 0.2)], side("c", 0.1, networks=3)
     again = control(side("a", 0.1), few[0])
     asked = [*against_first("setting", [*few, many]), BestSet(few), BestSet([*few, many]), again]
-    assert comparable(asked) == [asked[0], asked[2], again]
+    assert filter_comparable(asked) == [asked[0], asked[2], again]
     assert caplog.messages == [
         f"{pair} of 'g' are not compared: they have images from different networks or noise"
         for pair in ("'c' and 'a'", "'a' and 'c'")
@@ -259,7 +259,7 @@ def test_a_control_is_not_paired_and_says_what_it_is() -> None:
     one = control(other, setting)
     assert (one.a.label, one.kind, one.a.paired) == ("eta 0, other noise", "control", False)
     (row,) = pooled(contrast_rows([one], FLOORS)).values()
-    assert row["se"] == pytest.approx(of_pairs(one.pairs("mmd"), paired=False).se) and row["p_adjusted"] is None
+    assert row["se"] == pytest.approx(estimate_pairs(one.pairs("mmd"), paired=False).se) and row["p_adjusted"] is None
 
 
 def test_what_would_settle_a_difference_grows_with_its_interval() -> None:

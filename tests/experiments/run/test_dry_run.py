@@ -8,7 +8,7 @@ import run_spine as spine
 
 from diffusion_core.samplers import Euler
 from experiments.distances.distance import Distance
-from experiments.distances.intervals import of_pairs
+from experiments.distances.intervals import estimate_pairs
 from experiments.run import dry_run
 from experiments.run.cache import Cache
 from experiments.run.dry_run import TYPICAL_SE, detectable_difference
@@ -51,7 +51,7 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
         terms = [TYPICAL_SE["digits"] / np.sqrt(N) / Distance(0.0, each).se * each for each in terms]
         pairs.append((Distance(difference, terms[0]), Distance(0.0, terms[1])))
     size, words = forecast(runs(n), tmp_path)
-    assert size == pytest.approx(of_pairs(pairs, paired=False).detectable, rel=1e-3)
+    assert size == pytest.approx(estimate_pairs(pairs, paired=False).detectable, rel=1e-3)
     assert words.startswith(f"{n} network") and ("at best" in words) == (n >= 5)
 
 

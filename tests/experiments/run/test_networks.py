@@ -14,7 +14,7 @@ from diffusion_core.training import train
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import RECIPES, Exact, Trained, data_of
-from experiments.user.external import WEIGHTS
+from experiments.user.pretrained import WEIGHTS
 
 OPTIONS: dict[str, Any] = {
     **{name: {name: value} for name, value in RECIPES["fast"].items()},

@@ -58,7 +58,7 @@ def test_a_network_that_does_not_fit_into_memory_is_tried_once_and_says_what_to_
     monkeypatch.setattr(type(network), "_train", fails)
     runs = [run(Euler(eta), network) for eta in (0.0, 0.5, 1.0)] + [run()]
     ended = executed(runs, Cache(tmp_path))
-    assert set(ended.failed) == {one.score_id for one in runs[:3]} and len(tries) == 1
+    assert set(ended.failed) == {run.score_id for run in runs[:3]} and len(tries) == 1
     assert set(ended.failed.values()) == {"MemoryError: too large; out of memory, reduce --batch-size"}
 
 

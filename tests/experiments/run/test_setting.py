@@ -62,7 +62,7 @@ def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
     assert plain.samples_id == run(label="other", section="b", budget=9, networks=2).samples_id
     assert plain.samples_id != replace(plain, batch=7).samples_id
     others = [run(draw=1), run(final_denoise=True), run(n=41), run(n_steps=3), run(Heun()), run(network=exact(1))]
-    assert len({one.samples_id for one in (plain, *others)}) == 7
+    assert len({other.samples_id for other in (plain, *others)}) == 7
     natural = replace(plain, reference=Reference(data(), "natural", "0"))
     assert natural.samples_id == plain.samples_id and natural.score_id != plain.score_id
 
@@ -177,10 +177,10 @@ A, B = Setting("a", Ladder(n_steps=2), Euler(0.0)), Setting("b", Ladder(n_steps=
 
 def test_each_setting_is_run_with_each_of_its_networks() -> None:
     runs = plans(A, replace(B, networks=1, training={"lr": 0.1}), replace(B, label="c", retrained=True, n=40))
-    made = [(one.setting.label, one.network.seed) for one in runs]
+    made = [(planned.setting.label, planned.network.seed) for planned in runs]
     assert made == [("a", 1), ("b", 1), ("c", 10_001), ("a", 2), ("c", 10_002)]
-    assert [getattr(one.network, "lr", None) for one in runs[:2]] == [3e-3, 0.1]
-    assert [one.seed for one in plans(A, network="exact")] == [0]
+    assert [getattr(planned.network, "lr", None) for planned in runs[:2]] == [3e-3, 0.1]
+    assert [planned.seed for planned in plans(A, network="exact")] == [0]
 
 
 @pytest.mark.parametrize(

@@ -122,14 +122,16 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
     monkeypatch.setattr(Pretrained, "untrained", lambda self: network)
     monkeypatch.setattr(module, "check_denoising", lambda *_: SimpleNamespace(doubts=[]))
 
-    def said(sampler: Sampler, high: float = high) -> list[str]:
+    def warned(sampler: Sampler, high: float = high) -> list[str]:
         return doubts(
             [run(ladder=Ladder("karras", 4, high, low), sampler=sampler, network=Pretrained(source="python:a:b"))]
         )
 
-    assert said(Euler(0.0)) == said(Heun(s_churn=1.0, s_max=high / 2)) == []
-    assert said(Heun(s_churn=1.0)) == [
+    assert warned(Euler(0.0)) == warned(Heun(s_churn=1.0, s_max=high / 2)) == []
+    assert warned(Heun(s_churn=1.0)) == [
         f"heun(s_churn=1) asks the network for sigma {1.25 * high:.3g}, beyond its ladder, but the network knows no "
         f"level above {high:.3g}"
     ]
-    assert said(Euler(0.0), 2 * high)[-1].startswith(f"a ladder begins at sigma {2 * high:.3g}, but the network knows")
+    assert warned(Euler(0.0), 2 * high)[-1].startswith(
+        f"a ladder begins at sigma {2 * high:.3g}, but the network knows"
+    )

@@ -45,7 +45,7 @@ def test_a_score_is_the_distance_of_the_drawn_images_from_the_real_ones(
     pixels = [stored.tensors["samples"], images.pixels]
     features, real = (extract("digits", each)[0].double().numpy() for each in pixels)
     pool = ReferenceSet.of(real)
-    aside = pool.aside(N, 0)
+    aside = pool.aside_mask(N, 0)
     for name, distance in pool.without(aside).distances(features).items():
         assert facts[name] == pytest.approx(distance.value, rel=1e-4), name
     assert facts["n_reference"] == len(real) - N and set(stored.tensors) == {"samples"}
@@ -154,6 +154,6 @@ def test_floats_are_scored_by_their_own_values(tmp_path: Path) -> None:
         images, float(torch.tensor(all_real.width)), all_real.sums
     )  # the width is stored as float32
     decoded = stages.sample(own, cache, silent).tensors["samples"].double().numpy()
-    expected = all_real.without(all_real.aside(N, 0)).distances(decoded)
+    expected = all_real.without(all_real.aside_mask(N, 0)).distances(decoded)
     assert {name: facts[name] for name in expected} == {name: one.value for name, one in expected.items()}
     assert "grain" not in facts

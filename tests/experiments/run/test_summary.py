@@ -22,7 +22,7 @@ PAGE = Page(
 FAILED = replace(PAGE, lead="No verdict.", verdict="The control failed.", failed=True)
 
 
-def shown(page: Page, terminal: bool, works: bool = False, color: Literal["standard"] | None = None) -> str:
+def print_lines(page: Page, terminal: bool, works: bool = False, color: Literal["standard"] | None = None) -> str:
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=100, markup=False, color_system=color)
     print_page(page, Path("/runs/x/report.html"), "runs/x/report.html", works, console)
@@ -30,7 +30,7 @@ def shown(page: Page, terminal: bool, works: bool = False, color: Literal["stand
 
 
 def test_lines_are_the_first_screen_in_its_order() -> None:
-    assert shown(PAGE, terminal=False).splitlines() == [
+    assert print_lines(PAGE, terminal=False).splitlines() == [
         "verdict: Yes. FD from 15.6 to 11.9 (difference −3.7; −4.8 to −2.5).",
         "also: With 8 evaluations: keep eta 0.",
         "warning: Far from real images.",
@@ -39,7 +39,7 @@ def test_lines_are_the_first_screen_in_its_order() -> None:
         "  FD, before → after: 15.6 → 11.9 (real images 0.9)",
         "report: runs/x/report.html",
     ]
-    bare = shown(replace(PAGE, also="", warnings=(), caveats=(), key_figures=()), terminal=False).splitlines()
+    bare = print_lines(replace(PAGE, also="", warnings=(), caveats=(), key_figures=()), terminal=False).splitlines()
     assert [line.partition(":")[0] for line in bare] == ["verdict", "report"]
 
 
@@ -50,7 +50,7 @@ GREEN, RED = "\x1b[1;32m", "\x1b[1;37;41m"  # bold green; bold white on red
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_result_that_must_not_be_trusted_says_so(terminal: bool, works: bool) -> None:
     """In red, unless the run asked only whether everything works: it does, and that comes first."""
-    text = shown(FAILED, terminal, works, "standard")
+    text = print_lines(FAILED, terminal, works, "standard")
     assert "No verdict." in text and ("Everything works" in text.partition("No verdict.")[0]) == works
     if terminal:
         assert (f"{GREEN}Everything works" in text) == works and (RED in text) != works

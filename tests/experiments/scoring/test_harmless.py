@@ -270,7 +270,7 @@ def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> N
 
 def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
     once = harmless(digits[:N], digits[:N] // 2 * 2, 0.05, pairs="order", features="digits")
-    twice = harmless(*(np.tile(one, (2, 1, 1)) for one in (digits[:N], digits[:N] // 2 * 2)), 0.05, pairs="order",
+    twice = harmless(*(np.tile(images, (2, 1, 1)) for images in (digits[:N], digits[:N] // 2 * 2)), 0.05, pairs="order",
                      features="digits")  # fmt: skip
 
     assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)

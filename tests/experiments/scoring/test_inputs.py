@@ -143,7 +143,7 @@ def test_features_are_taken_as_they_are(given: np.ndarray | torch.Tensor, tmp_pa
 def test_names_are_short_and_different(tmp_path: Path) -> None:
     def names(*places: str) -> list[str]:
         paths = [folder(tmp_path / place, GREY[:2]) for place in places]
-        return [one.name.removeprefix(f"{tmp_path}/") for one in open_all(paths, Cache(tmp_path))]
+        return [images.name.removeprefix(f"{tmp_path}/") for images in open_all(paths, Cache(tmp_path))]
 
     assert names("r", "x/a", "y/b") == ["r", "a", "b"]
     assert names("r", "x/images", "y/images") == ["r", "x/images", "y/images"]

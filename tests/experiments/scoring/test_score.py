@@ -24,9 +24,9 @@ from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
 from experiments.run.result_folder import write_report
 from experiments.run.setting import Ladder
 from experiments.run.spot_check import StaleError
-from experiments.scoring.answer import pictures
 from experiments.scoring.compare import question
 from experiments.scoring.inputs import open_input
+from experiments.scoring.output import pictures
 from experiments.user.json_io import read_json, write_json
 
 N = 120
@@ -142,7 +142,7 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     for metric, limits in summary["differences"]["b"].items():
         known = contrasts[contrasts["b"] == "a"].loc[metric, ["difference", "low", "high"]]
         assert limits[:3] == pytest.approx(list(known), rel=1e-12)
-    assert f"verdict: {write_report(command / 'runs/score').answer}\n" in printed
+    assert f"verdict: {write_report(command / 'runs/score').headline}\n" in printed
     assert _run(["score", "real", "a", "--features", "digits"]) == 0  # and nothing of two sets is left
     pictures = {path.stem for path in (command / "runs/score/images").iterdir()}
     assert pictures == {"real", "real-4", "set-1", "set-1-4"}

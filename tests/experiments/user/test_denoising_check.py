@@ -33,9 +33,9 @@ from experiments.user.denoising_check import (
     check_denoising,
     check_labels,
 )
-from experiments.user.external import network_notes
 from experiments.user.network_io import network_fingerprint
 from experiments.user.noisy_batch import NoisyBatch, linear_errors
+from experiments.user.pretrained import network_notes
 
 WHOLE = load("mnist5k")
 PIXELS = torch.nn.functional.avg_pool2d(WHOLE.pixels[:1000].float(), 2).round()
@@ -418,7 +418,7 @@ def test_a_check_costs_a_bounded_number_of_passes_and_says_how_far_it_is() -> No
 def test_every_reading_keeps_the_contract_and_is_told_once(make: Any) -> None:
     """So each prediction, time and process is one that an adapter knows."""
     readings = hypotheses(make(lambda z, t: 0.5 * z, **LABELS))
-    assert len({reading.says for reading in readings}) == len(readings)
+    assert len({reading.message for reading in readings}) == len(readings)
     x, sigma = torch.randn(2, *DATA.shape), torch.tensor([0.5, 2.0])
     for reading in readings:
         model = reading.read(make(lambda z, t, y: 0.5 * z, **LABELS))
@@ -439,7 +439,7 @@ def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
             lowest = first - (first == 1 and reading.instead == "first=0")
             assert asked[0].min() >= lowest and asked[0].max() <= first + 99
     two_levels = adapters.vp(ddpm(), DATA, time=adapters.from_betas([0.1, 0.2], first=1))
-    assert [one.instead for one in hypotheses(two_levels) if "first=" in one.instead] == ["first=0"]
+    assert [row.instead for row in hypotheses(two_levels) if "first=" in row.instead] == ["first=0"]
 
 
 @pytest.mark.parametrize("n", [1, 19])

@@ -18,7 +18,7 @@ from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Euler, checked_steps
 from diffusion_core.schedules import ddpm_table
-from experiments.user.external import describe, fingerprint, load_foreign, notes
+from experiments.user.pretrained import describe, fingerprint, load_network, notes
 
 MEAN, STD = 40.0, 70.0  # of the data set in pixel values; its mean in [-1, 1] is -0.69
 SCALE, SHIFT = STD / 127.5, MEAN / 127.5 - 1
@@ -76,7 +76,7 @@ def theirs(diffusers: Any, folder: Path, label: int | None = None, **options: An
 
 
 def loaded(folder: Path, label: Labels = None, side: int = SIDE) -> adapters.Adapter:
-    model = load_foreign(f"diffusers:{folder}", images(side=side), label, "cpu")
+    model = load_network(f"diffusers:{folder}", images(side=side), label, "cpu")
     assert isinstance(model, adapters.Adapter)
     return model
 
@@ -270,7 +270,7 @@ def test_names_and_notes_need_no_diffusers(save: Save, monkeypatch: pytest.Monke
     assert any("clip_sample" in note for note in said)
     assert not any("thresholding" in note for note in said)
     with pytest.raises(ValueError, match=r"diffusers is not installed .*pip install -e '\.\[peers\]'"):
-        load_foreign(source, images(), None, "cpu")
+        load_network(source, images(), None, "cpu")
 
 
 def edit(path: Path, **values: Any) -> None:

@@ -57,7 +57,7 @@ def limited(most: int, error: BaseException) -> Callable[[int], str]:
     "error", [MemoryError(), torch.OutOfMemoryError(CUDA), RuntimeError(CPU)], ids=["python", "cuda", "cpu"]
 )
 def test_a_batch_is_halved_until_it_fits(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "free", lambda: None)
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
     assert halve_until_it_fits(256, limited(256, error)) == ("done with 256", [256])
     assert halve_until_it_fits(256, limited(100, error)) == ("done with 64", [256, 128, 64])
     assert halve_until_it_fits(2, lambda n: torch.empty(n, 2**50 if n > 1 else 1))[1] == [2, 1]  # a real one that fails

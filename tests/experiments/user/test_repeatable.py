@@ -14,7 +14,7 @@ from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.user.network_io import check_batch
-from experiments.user.repeatable import check_noise, check_repeatable, check_sampler, check_weighting
+from experiments.user.repeatable import check_noise, check_repeatable, check_user_sampler, check_weighting
 
 EXACT, CALLS, KEPT = GaussianDenoiser(), [0], dict[Any, Tensor]()
 
@@ -80,7 +80,7 @@ def _network(fault: str) -> None:
 
 
 def _sampler(fault: str) -> None:
-    check_sampler(Own(fault), (5.0, 1.0, 0.1), (1, 8, 8))
+    check_user_sampler(Own(fault), (5.0, 1.0, 0.1), (1, 8, 8))
 
 
 def _features(fault: str) -> None:

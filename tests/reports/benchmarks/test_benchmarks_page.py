@@ -45,7 +45,7 @@ def only(**wanted: Any) -> Change:
 ], ids=["all", "fp32", "ours alone", "loop", "training", "two pairs"])  # fmt: skip
 def test_loops_of_equal_precision_are_compared(changed: Read, change: Change, answer: str) -> None:
     made = changed(change)
-    assert made.answer == answer and len(answer.split()) <= 25
+    assert made.headline == answer and len(answer.split()) <= 25
     slots = {figure.label: (figure.value, *figure.notes) for figure in made.key_figures}
     assert ("Ours, fp32" in slots) == (answer == OURS) == bool(made.caveats)
     assert answer == NOTHING or slots["Ours, fp32"] == ("213", "images per second", "203 to 222 (3 rounds)")

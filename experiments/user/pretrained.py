@@ -30,7 +30,7 @@ WEIGHTS = "weights."  # before the names of weights in a file of a store
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
 
-def load_foreign(source: str, images: DataSet, label: Labels, device: str) -> Model:
+def load_network(source: str, images: DataSet, label: Labels, device: str) -> Model:
     """The model that `source` names, on `device` and ready to sample images like `images`.
 
     Args:

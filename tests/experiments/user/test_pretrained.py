@@ -19,8 +19,8 @@ from diffusion_core.networks import build
 from experiments.run.cache import Cache
 from experiments.run.networks import Trained
 from experiments.run.setting import Ladder
-from experiments.user.external import WEIGHTS, describe, fingerprint, load_foreign, notes
 from experiments.user.imports import TEXTS
+from experiments.user.pretrained import WEIGHTS, describe, fingerprint, load_network, notes
 
 SPELLINGS = "python:package.module:function, diffusers:PATH, checkpoint:PATH"
 MINE = """
@@ -83,7 +83,7 @@ def rewritten(path: Path, **config: Any) -> Path:
 
 
 def load(source: str) -> Any:
-    return load_foreign(source, images(), None, "cpu")
+    return load_network(source, images(), None, "cpu")
 
 
 every_function = pytest.mark.parametrize("function", [load, fingerprint, describe, notes], ids=lambda f: f.__name__)
@@ -104,7 +104,7 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> 
     assert model is getattr(sys.modules["theirs.ddpm"], attribute)
     if isinstance(model, torch.nn.Module):
         assert not model.training
-        moved = load_foreign(f"python:theirs.ddpm:{attribute}", images(), None, "meta")
+        moved = load_network(f"python:theirs.ddpm:{attribute}", images(), None, "meta")
         assert next(moved.parameters()).device.type == "meta"  # type: ignore[union-attr]
 
 
@@ -190,7 +190,7 @@ def test_a_checkpoint_that_does_not_suit_is_refused(
     checkpoint: Path, changes: Any, channels: int, label: int | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        load_foreign(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
+        load_network(f"checkpoint:{rewritten(checkpoint, **changes)}", images(channels), label, "cpu")
 
 
 def test_a_checkpoint_is_known_by_its_content_wherever_it_lies(checkpoint: Path, tmp_path: Path) -> None:
