@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "lines outside tests": 21_691,
-    "lines of code outside tests": 13_182,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 15_023,
-    "classes outside tests": 187,
-    "files outside tests": 163,
-    "words of docs": 27_992,
+    "lines outside tests": 22_565,
+    "lines of code outside tests": 13_748,  # without docstrings, comments, blank lines and imports
+    "lines of tests": 15_362,
+    "classes outside tests": 192,
+    "files outside tests": 167,
+    "words of docs": 28_345,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
