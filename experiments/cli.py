@@ -116,13 +116,18 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
     own = [part.name for part in fields(kind)[len(fields(Study)) :]]  # after those of all studies
     values = vars(ResultOptions()) | vars(RunOptions()) | vars(ClusterOptions()) | vars(default)
     texts = {name: text for part in (ResultOptions, RunOptions, ClusterOptions, kind) for name, text in _options(part)}
-    lines = [f"usage: {prog} [OPTIONS]", "", textwrap.fill(f"{kind.question} {TERMS}", width)]
+    lines = [
+        f"usage: {prog} [OPTIONS]",
+        "",
+        textwrap.fill(f"{kind.question} {kind.text.split('. ')[0]}. {TERMS}", width),
+    ]
     for title, names in (("Options of this question:", own), ("Options that most people need:", COMMON)):
         names = [name for name in names if name in texts]
         lines += ["", *([title] if names else [])]
         for name in names:
             (typed, text), value = texts[name], values[name]
             words = f"  --{typed.replace('_', '-')}"
+            value = {"preset": f"{preset}: {kind.minutes}", "out": "runs/NAME-PRESET"}.get(name, value)
             value = " ".join(map(str, value)) if isinstance(value, tuple) else value
             text += "" if value in (None, "", False) else f" ({value})"
             wrapped = textwrap.wrap(text, max(width - 22, 30), max_lines=2, placeholder=" ...")
