@@ -61,12 +61,12 @@ class Beta(Study):
     n_samples: int = 500
     """Images per network and setting of the primary contrast and its A/A control."""
     explore_samples: int = 250
-    """The same of all other settings, at most --n-samples."""
+    """Images per network for all other settings."""
     explore_seeds: int = 1
-    """Networks from which all settings but the primary contrast are sampled: the first ones."""
+    """Networks for all other settings: the first ones."""
     solvers: Annotated[tuple[str, ...], names_option(SOLVERS, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     only_primary: bool = False
-    """Run the primary contrast and its A/A control only."""
+    """Only eta 1 against eta 0, and the A/A control."""
     n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
     """Steps of the primary contrast's ladder. With --setting: one of its budgets."""
     sigma_min: Annotated[float | None, option_help("SIGMA", f"{LOWEST}; with --setting its own")] = None

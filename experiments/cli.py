@@ -116,22 +116,28 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
     own = [part.name for part in fields(kind)[len(fields(Study)) :]]  # after those of all studies
     values = vars(ResultOptions()) | vars(RunOptions()) | vars(ClusterOptions()) | vars(default)
     texts = {name: text for part in (ResultOptions, RunOptions, ClusterOptions, kind) for name, text in _options(part)}
-    lines = [f"usage: {prog} [OPTIONS]", "", textwrap.fill(f"{kind.question} {TERMS}", width)]
+    lines = [
+        f"usage: {prog} [OPTIONS]",
+        "",
+        textwrap.fill(f"{kind.question} {kind.text.split('. ')[0]}. {TERMS}", width),
+    ]
     for title, names in (("Options of this question:", own), ("Options that most people need:", COMMON)):
         names = [name for name in names if name in texts]
         lines += ["", *([title] if names else [])]
         for name in names:
-            words, value = f"  --{name.replace('_', '-')}", values[name]
+            (typed, text), value = texts[name], values[name]
+            words = f"  --{typed.replace('_', '-')}"
+            value = {"preset": f"{preset}: {kind.minutes}", "out": "runs/NAME-PRESET"}.get(name, value)
             value = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            text = texts[name] + ("" if value in (None, "", False) else f" ({value})")
+            text += "" if value in (None, "", False) else f" ({value})"
             wrapped = textwrap.wrap(text, max(width - 22, 30), max_lines=2, placeholder=" ...")
             lines += [f"{words:21} {line}" if line is wrapped[0] else f"{'':21} {line}" for line in wrapped]
     examples = ["", "Examples:", _examples(prog, kind)] if kind.examples else []
     return "\n".join([*lines, *examples, "", f"{prog} --help-all: all options, in full, and the presets."])
 
 
-def _options(kind: type) -> Iterator[tuple[str, str]]:
-    """The options of a dataclass, with the first sentence of their help. Hidden ones are left out."""
+def _options(kind: type) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The fields of a dataclass, with what is typed and the first sentence of their help. Hidden ones are left out."""
     hints = get_type_hints(kind, include_extras=True)
     for parent in reversed(kind.__mro__[:-1]):
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
@@ -143,4 +149,5 @@ def _options(kind: type) -> Iterator[tuple[str, str]]:
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 texts.append(after.value.value)
             if texts:
-                yield name, " ".join(texts[0].split()).split(". ")[0].rstrip(".")
+                typed = next((extra.name for extra in extras if getattr(extra, "name", None)), name)
+                yield name, (typed, " ".join(texts[0].split()).split(". ")[0].rstrip("."))

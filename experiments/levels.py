@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 HELP = """Which noise levels does a sampler visit? It runs once with an exact denoiser that writes them down.
 
-Prints, for each number of steps, the network evaluations, the first and the last level, and every ladder in closed form
-that fits to 0.1 % at all levels. `flow(shift=3, end=1/n)` has n levels, t from 1 to 1/n before the shift; then 0
-follows. Says what is wrong ("shift 3 is applied twice"), and the first step at which a second ladder differs.
+It takes a few seconds; see docs/samplers.md. Prints, for each number of steps, the evaluations, the first and the last
+level, and every ladder in closed form that fits to 0.1 % at all levels. `flow(shift=3, end=1/n)` has n levels, t from 1
+to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied twice"), and where two ladders differ.
 
 Ladders:
   my_file:sampler, "diffusers:NAME(...)", ...      what check-sampler takes; see its --help

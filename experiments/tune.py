@@ -45,8 +45,8 @@ class Tune(Ladders):
 
     question: ClassVar[str] = "Which sampler settings are best for this network, at each number of evaluations?"
     text: ClassVar[str] = (
-        "1. The settings that people use race on a few images. 2. The best six are confirmed on images that the race "
-        "did not see, against what is used without tuning (--default). 3. The best that is detectably better, or else "
+        "Races many settings on few images, confirms the best six on new ones, writes the winner to paste. The "
+        "confirmation is against what is used without tuning (--default). The best that is detectably better, or else "
         "the default, is recommended and exported, so that it can be pasted (--export). After an interrupt the same "
         "command goes on."
     )
@@ -100,8 +100,8 @@ class Tune(Ladders):
     ] = None
     """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
     time: Annotated[str | None, option_help("TIME", "no limit")] = None
-    """Stop after this time, such as 10min: the race begins nothing after 60 % of it, and the confirmation nothing after
-    its end. The report lists what did not run."""
+    """Time limit, such as 10min. The race begins nothing after 60 % of it, the confirmation nothing after its end; the
+    report lists what did not run."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, option_help("LIBRARY [LIBRARY ...]", "all that apply")] = None

@@ -40,7 +40,7 @@ class ResultOptions:
     """How large the run is, and where its result goes."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
-    """Size: smoke (20 seconds, proves nothing), laptop (minutes on two CPU cores) or gpu."""
+    """Size: smoke (20 seconds), laptop or gpu."""
     out: Annotated[Path | None, option_help("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
 

@@ -18,6 +18,7 @@ from experiments.console import Terminal
 from experiments.run.options import option_help
 
 HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
+MMD decides, and FD (FID) stands beside it: distances of generated images to real ones, lower is better.
 
 REAL and the sets A, B, ... may be
   a folder of image files     any sizes, grey or colour; all files below it

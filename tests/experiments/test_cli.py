@@ -68,6 +68,10 @@ def test_short_help_has_the_own_options_on_one_screen(
     own = {"beta": "--etas", "ladders": "--ladders", "noise_levels": "--laws", "run": "--sampler", "tune": "--budgets"}
     assert {own[name], "--preset", "--dry-run", "--out", "--data", "--network", "--n-samples", "--workers"} <= listed
     assert "--race-samples" not in listed  # hidden
+    with pytest.raises(SystemExit, match="0"):
+        program._run([name, "--help-all"])
+    full = capsys.readouterr().out
+    assert [option for option in listed if option not in full] == [], "what it lists can be typed"
 
 
 @pytest.mark.parametrize(
