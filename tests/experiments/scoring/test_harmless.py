@@ -185,7 +185,7 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
         (("none", "before", "after", *MARGIN, "--fail-if-worse"), "fail_if_worse"),
         (("mnist5k", "before", "after", "--crops", "2"), "crops: they need --margin"),
         (("none", "before", "after", *MARGIN, "--crops", "2"), "crops of 64x64 need more"),
-        (("none", "before", "after", *MARGIN, "--crops=-1"), "negative dimensions"),
+        (("none", "before", "after", *MARGIN, "--crops=-1"), "crops=-1: it must be at least 0"),
         *((("none", "before", "after", *MARGIN, "--groups", groups), message) for groups, message in (
             ("folder", "lies in no folder of a prompt"),
             ("x{prompt}.png", "is not named so"),
