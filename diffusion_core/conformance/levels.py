@@ -154,7 +154,7 @@ def name_levels(
     elif n_levels < 5 and not facts.tables and facts.shift is None:
         faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
     if expect and not faults and not any(known.fits_spelling(name, expect) for name in names):
-        faults.append(f"expected {expect}")
+        faults.append(f"it is {names[0]}, not {expect}")
     if not any("rounded" in fault for fault in faults):
         faults += _received_otherwise(facts, single)
     last = [

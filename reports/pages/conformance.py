@@ -141,7 +141,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     parts += [f"{some} only for some numbers of steps"] if some else []
     parts += [f"{unknown} is not decided" if unknown == 1 else f"{unknown} are not decided"] if unknown else []
     rest = f"{', '.join(parts)}." if parts else "All tend to the data with more steps."
-    kinds = [f"{n} {kind}" for kind, n in count.items()][:4]
+    kinds = [f"{n} {kind}" for kind, n in count.rename({"undecided": "not decided"}).items()][:4]
     key_figures = [
         _part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, kinds),
         _part("Limit off by more than 5 %", str(far), far, rows, ["of the standard deviation"]),
@@ -153,7 +153,9 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     for kind in WRONG:
         of_kind = wrong[wrong["kind"] == kind]
         lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in of_kind.iterrows()]
-        sections += [FigureSection(capital(kind), str(len(lines)), lines)] if lines else []
+        sections += (
+            [FigureSection(capital(kind).replace("Undecided", "Not decided"), str(len(lines)), lines)] if lines else []
+        )
     if len(faulty := rows.assign(note=rows["level_faults"])[right & (rows["level_faults"] != "")]):
         lines = [known.line(row, False, 2, _word(row)) for _, row in faulty.iterrows()]
         sections.append(FigureSection("Right in the limit, with a fault in its noise levels", str(len(lines)), lines))
