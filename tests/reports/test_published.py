@@ -125,7 +125,7 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
         f"**{right.sum()} of {len(verdicts)} do.** {wrong - some - unknown} do not, {some} only for some numbers of "
         f"steps, {unknown} is not decided.",
         f"| **{wrong} of {len(verdicts)}**<br>", f"| **{far}**<br>", f"**{rounded(median, 0)} %**<br>median error",
-        *(f"{count} {kind}" for kind, count in verdicts.loc[~right, "kind"].value_counts().head(4).items()),
+        *(f"{count} {kind}".replace("undecided", "not decided") for kind, count in verdicts.loc[~right, "kind"].value_counts().head(4).items()),
     ]  # fmt: skip
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
 

@@ -71,7 +71,7 @@ WRONG_LISTS = {
     "ddim backwards": ([0, *sigmas(LINEAR[leading(8)])[::-1]], "", "runs backwards"),
     "karras without 0": (karras(9, 80, 0.002), "", "no 0 follows"),
     "karras with 0 twice": ([*karras(9, 80, 0.002), 0, 0], "", "0 is there 2 times"),
-    "another end than expected": ([*shift_times(even(N, 0.001), 3), 0], "flow(shift=3, end=1/n)", "not flow(shift=3, end=1/n)"),
+    "another end than expected": ([*shift_times(even(N, 0.001), 3), 0], "flow(shift=3, end=1/n)", "not flow(shift=3"),
     "another rho than expected": ([*karras(N, 80, 0.002, rho=6.9), 0], "karras(rho=7)", "not karras(rho=7)"),
     "few levels": ([*karras(3, 70, 0.03, rho=7), 0], "", "4 levels fit too many forms; ask for more steps"),
 }  # fmt: skip
