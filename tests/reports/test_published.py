@@ -121,11 +121,12 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
     few = table("samplers", "budgets").query("n_steps == 28 and data_std > 0.1")
     off = (100 * (few["ratio"] - 1).abs()).groupby(few["sampler"]).max()
     median = off.reindex(verdicts.loc[right, "sampler"]).median()
+    counts = verdicts.loc[~right, "kind"].value_counts()
     expected = [
         f"**{right.sum()} of {len(verdicts)} do.** {wrong - some - unknown} do not, {some} only for some numbers of "
         f"steps, {unknown} is not decided.",
         f"| **{wrong} of {len(verdicts)}**<br>", f"| **{far}**<br>", f"**{rounded(median, 0)} %**<br>median error",
-        *(f"{count} {kind}".replace("undecided", "not decided") for kind, count in verdicts.loc[~right, "kind"].value_counts().head(4).items()),
+        *(f"{count} {kind.replace('undecided', 'not decided')}" for kind, count in counts.head(4).items()),
     ]  # fmt: skip
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
 
