@@ -55,6 +55,9 @@ def levels(n):
 def ode(x, t, t_next, velocity):
     return x + (t_next - t) * velocity, None
 
+def both(x, t, dt, velocity):
+    return x + dt * velocity, None
+
 number = 3
 """
 FEW = ("--budgets", "50", "100", "200")
@@ -176,7 +179,7 @@ def test_a_list_that_ends_early_keeps_what_is_finished(
     kind: str, names: Any, last: str, error: Any, first: str, question: str, folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    write_list(folder, kind, *({"name": f"mine:{name}"} for name in (*names, last, "step")))
+    write_list(folder, kind, *({"name": f"mine:{name}"} for name in (*names, last, "flow")))
     arguments = ("list.toml", *FEW) if kind == "sampler" else ("--policy", "list.toml")
     with pytest.raises(error) as raised:
         run(*arguments)
@@ -250,6 +253,8 @@ def test_a_list_with_a_wrong_field_is_refused_before_the_work(
         (("mine:right(1)",), r"mine:right\(1\): its options must read like mine:right\(option"),
         (("mine:raises", *FEW), "mine:raises: KeyError: 'sigma'"),
         (("absent.toml",), "absent.toml: no list of "),
+        (("mine:step",), "mine:step: its argument t_next is that of .*; use check-sampler --policy mine:step"),
+        (("flow-step:mine:both",), "it returned tuple .* a step with a log-probability is checked by --policy"),
         (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
         (("mine:right", "--order", "0"), "mine:right: order=0: it must be at least 1"),
         (("mine:right", "--budgets", "50", "-1"), "mine:right: budgets=-1: it must be at least 1"),
