@@ -32,7 +32,7 @@ Samplers:
   "euler(eta=1)", heun, ...                     samplers of this package
   my_list.toml                                  many of them, see docs/samplers.md
 
-Exit status: 0 if all are right, 1 if one is not, 2 for invalid arguments."""
+Exit status: 0 if all are right, 1 if one is not, 2 if one could not be run or for invalid arguments."""
 
 
 @dataclass(frozen=True)
