@@ -9,7 +9,7 @@ import tyro
 
 from experiments.run.options import option_help
 
-ACCEPTED = tyro.conf.arg(metavar="{mean,normaliser,variance,bfloat16} ...", help_behavior_hint="")
+ACCEPTED = tyro.conf.arg(metavar="{mean,normaliser,variance,bfloat16,limit} ...", help_behavior_hint="")
 SAMPLERS = tyro.conf.arg(metavar="SAMPLER [...]", help_behavior_hint="")
 
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
@@ -32,7 +32,7 @@ Samplers:
   "euler(eta=1)", heun, ...                     samplers of this package
   my_list.toml                                  many of them, see docs/samplers.md
 
-Exit status: 0 if all are right, 1 if one is not, 2 for invalid arguments."""
+Exit status: 0 if all are right, 1 if one is not, 2 if one could not be run or for invalid arguments."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class CheckSamplerOptions:
     """--policy: levels(n) returns n + 1 times from 1 to 0."""
     replay_levels: Annotated[str | None, option_help("F:LEVELS", "--levels")] = None
     """--policy: the trainer's times."""
-    accept: Annotated[tuple[Literal["mean", "normaliser", "variance", "bfloat16"], ...], ACCEPTED] = ()
+    accept: Annotated[tuple[Literal["mean", "normaliser", "variance", "bfloat16", "limit"], ...], ACCEPTED] = ()
     """--policy, what is meant so: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
-    variance, is not that of a rounded x_next."""
+    variance, is not that of a rounded x_next; the samples have another limit than the data, as those of CPS."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")
     """Folder for the report."""
 

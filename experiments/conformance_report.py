@@ -5,7 +5,7 @@ import math
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -98,47 +98,50 @@ def read_list(path: Path, kind: str) -> list[Entry]:
 
 
 def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = ()) -> list[Any]:
-    """Makes the checks, shows and writes the verdicts, of the finished ones where one fails or is interrupted.
+    """Makes the checks, shows and writes the verdicts. What cannot be run is left out, and an interrupt ends it.
 
-    `folder`: the folder of the result, as it was typed. ValueError if a check failed, or others wrote into the folder;
-    SystemExit if it was interrupted after the first verdict.
+    `folder`: the folder of the result, as it was typed. ValueError, at the end, that names each check that could not be
+    run, or if others wrote into the folder; SystemExit if it was interrupted after the first verdict.
     """
     began, out = time.time(), folder.absolute()  # wherever code of the user's goes
-    checks = [entry.prepare(budgets) for entry in entries]  # all names first: an error comes before the work
     if out.exists():
         from experiments.run import result_folder  # it imports pandas and more: otherwise after the verdict
 
         result_folder.existing_results(folder)  # raises ValueError if others wrote there
     torch.set_num_threads(1)  # the tensors are tiny
-    verdicts, seconds = list[Any](), list[float]()
-    failure: BaseException | None = None
+    done, verdicts, seconds, interrupted = list[Entry](), list[Any](), list[float](), False
+    failures = dict[str, str]()  # title -> why it could not be run
     with progress_bar(len(entries)) as advance:
-        for entry, check in zip(entries, checks, strict=True):
+        for entry in entries:
             start = time.process_time()
             advance(entry.title)
             try:
-                verdicts.append(check())
-            except (KeyboardInterrupt, ValueError) as error:
-                failure = error
+                verdicts.append(entry.prepare(budgets)())
+            except ValueError as error:
+                failures[entry.title] = str(error)
+                continue
+            except KeyboardInterrupt:
+                interrupted = True
                 break
+            done.append(entry)
             seconds.append(time.process_time() - start)
-    if failure and not verdicts:
-        raise failure
-    done = entries[: len(verdicts)]
+    failed = ValueError("; ".join(failures.values()))
+    if not verdicts:
+        raise KeyboardInterrupt if interrupted else failed
     if len(entries) == 1:
         print_verdict(entries[0], verdicts[0], seconds[0])
     else:
         print_verdicts(done, verdicts)
-    page = write(out, done, verdicts, seconds, time.time() - began, len(entries))
+    page = write(out, done, verdicts, seconds, time.time() - began, len(entries), failures)
     from experiments.run import result_folder
 
     result_folder.print_page(page, out / "report.html", str(folder / "report.html"), False, Terminal())
     if not sys.stdout.isatty():
         kinds = {entry.title: verdict.kind for entry, verdict in zip(done, verdicts, strict=True)}
-        print(json.dumps({"check-sampler": kinds, "out": str(folder)}))
-    if failure:
-        print(f"the report has only the first {len(done)} of {len(entries)} {NOUN[entries[0].kind]}", file=sys.stderr)
-        raise SystemExit(130) if isinstance(failure, KeyboardInterrupt) else failure
+        print(json.dumps({"check-sampler": kinds, "out": str(folder)} | ({"not_run": failures} if failures else {})))
+    if len(done) < len(entries):
+        print(f"the report has only {len(done)} of these {len(entries)} {NOUN[entries[0].kind]}", file=sys.stderr)
+        raise SystemExit(130) if interrupted else failed
     return verdicts
 
 
@@ -201,12 +204,12 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
 
 def write(  # what is known when it ends
     out: Path, entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float], wall_seconds: float,
-    n_listed: int,
+    n_listed: int, failures: Mapping[str, str],
 ) -> "Page":  # fmt: skip
-    """Writes the tables, run.json and the report. Returns its page. The list had `n_listed`."""
+    """Writes the tables, run.json and the report. Returns its page. The list had `n_listed`, with these `failures`."""
     from experiments.run import result_folder
 
-    which = f"these {n_listed}" if n_listed == len(entries) else f"the first {len(entries)} of {n_listed}"
+    which = f"these {n_listed}" if n_listed == len(entries) else f"{len(entries)} of these {n_listed}"
     kind, many = entries[0].kind, n_listed > 1
     question = QUESTIONS[kind][many].format(which if many else entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
@@ -214,7 +217,8 @@ def write(  # what is known when it ends
         tables = policy_tables if kind == "policy" else sampler_tables
         result_folder.write_tables(out, tables(entries, verdicts, seconds))
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
-        info = {"experiment": f"check_{kind}", "preset": "", "question": question, "notes": [], "versions": versions}
+        info = {"experiment": f"check_{kind}", "preset": "", "question": question, "versions": versions}
+        info["notes"] = [f"not run: {why}" for why in failures.values()]
         finished = datetime.now(UTC).isoformat(timespec="seconds")
         return result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
 

@@ -78,6 +78,7 @@ def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
         if not isinstance(out, Tensor) or out.shape != noise.shape:
             returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             must = f"it must return {tuple(noise.shape)}"
+            must += "; a step with a log-probability is checked by --policy" * isinstance(out, tuple)
             raise ValueError(f"{name}: it returned {returned} with n_steps={n_steps}; {must}")
         return out
 

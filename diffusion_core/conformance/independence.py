@@ -27,8 +27,13 @@ SAME = 1e-4  # of the largest value: smaller differences may be rounding
 
 def takes_generator(function: Function) -> bool:
     """Whether it has an argument `generator`."""
+    return has_argument(function, "generator")
+
+
+def has_argument(function: Callable[..., Any], name: str) -> bool:
+    """Whether its signature, if it has one, has an argument of this name."""
     try:
-        return "generator" in inspect.signature(function).parameters
+        return name in inspect.signature(function).parameters
     except (TypeError, ValueError):  # it is not written in Python
         return False
 

@@ -19,7 +19,7 @@ CUDA_BATCH = 32 * BLOCK
 
 def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     model: Model, sigma: float = 30.0, sigma_min: float = 0.03, alpha: float = 0.1, beta: float = 0.40, *,
-    n_samples: int = 64, shape: tuple[int, ...] = (1, 32, 32), seed: int = 0, first_sample: int = 0,
+    n_samples: int = 64, shape: tuple[int, ...] | None = None, seed: int = 0, first_sample: int = 0,
     batch_size: int | None = None, device: torch.device | str | None = None, final_denoise: bool = False,
     trajectory: bool = False,
 ) -> Tensor:  # fmt: skip
@@ -31,7 +31,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
         sigma_min: sampling stops at the first noise level that is not above sigma_min.
         alpha: share of the estimated noise removed per step, in (0, 1].
         beta: fresh noise put back per step, in units of the current sigma; 0 <= beta < sqrt(1 - (1 - alpha)^2).
-        shape: (C, H, W) of one sample.
+        shape: (C, H, W) of one sample; by default that of the model, as adapters have it, else (1, 32, 32).
         seed: of the noise. Sample i of a seed is the same image in every batch and run.
         first_sample: index i of the first of the n_samples.
         batch_size: samples per network evaluation, by default `default_batch`; it does not change the samples.
@@ -50,6 +50,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     Warns:
         UserWarning: the model has dropout or batch normalisation in training mode, and no attribute `random` = True.
     """
+    shape = shape or getattr(model, "shape", None) or (1, 32, 32)
     return sample(
         model, alpha_beta_ladder(alpha, beta, sigma, sigma_min), AlphaBeta(alpha, beta),
         samples=range(first_sample, first_sample + n_samples), shape=shape, seed=seed, batch_size=batch_size,

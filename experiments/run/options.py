@@ -60,7 +60,7 @@ class RunOptions:
         Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
     ] = "auto"
     """auto: the faster one, as timed on this machine once; the command machine shows the times."""
-    threads: Annotated[int | None, option_help("N", "one per core; a worker's share with --workers")] = None
+    threads: Annotated[int | None, option_help("N", "$OMP_NUM_THREADS, else one per core, or its share")] = None
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False
     """Print the plan and run nothing. It says how many trainings and samplings are left, and how long they take."""
@@ -114,11 +114,11 @@ class Options(ResultOptions, RunOptions, ClusterOptions):
 
     def machine(self) -> "Machine":
         """The machine in plain fp32, or in the precision that is given."""
-        from experiments.run.machine import Machine, cores
+        from experiments.run.machine import Machine, cores, default_threads
 
         threads = self.threads
         if threads is None and (self.workers or self.ray_address):  # several runs at a time
-            threads = max(cores() // self.workers, 1) if self.workers else 1
+            threads = default_threads(cores() // self.workers if self.workers else 1)
         return Machine.resolve(self.device, "fp32" if self.given_precision == "auto" else self.given_precision, threads)
 
     @property

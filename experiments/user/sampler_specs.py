@@ -16,6 +16,8 @@ from functools import partial
 from typing import Any
 
 from diffusion_core.conformance import SamplerFunction, wrappers
+from diffusion_core.conformance.independence import has_argument
+from diffusion_core.conformance.policy.steps import STORED
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
 from experiments.user import imports, parsing
@@ -45,6 +47,9 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
     wrap = wrapped.get(kind)
     spec, options = split_call(text, rest if wrap else text)
     function = partial(imports.load_object(spec, f"{kind}:" if wrap else ""), **options)
+    if policy := next((name for name in ("t_next", *STORED) if has_argument(function, name)), ""):
+        own = f"check-sampler --policy {rest if wrap else text}"
+        raise ValueError(f"{text}: its argument {policy} is that of a step with a log-probability; use {own}")
     return (wrap(function) if wrap else function), None
 
 

@@ -55,6 +55,9 @@ def levels(n):
 def ode(x, t, t_next, velocity):
     return x + (t_next - t) * velocity, None
 
+def both(x, t, dt, velocity):
+    return x + dt * velocity, None
+
 number = 3
 """
 FEW = ("--budgets", "50", "100", "200")
@@ -165,30 +168,36 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
 
 
 @pytest.mark.parametrize(
-    ("kind", "names", "last", "error", "first", "question"),
+    ("kind", "names", "kept", "error", "message", "first", "question"),
     [
-        ("sampler", ("pairs", "right"), "interrupted", SystemExit, "1 of 2 do", "first 2 of 4 samplers"),
-        ("sampler", ("pairs", "right"), "raises", ValueError, "1 of 2 do", "first 2 of 4 samplers"),
-        ("policy", ("no_root",), "raises", ValueError, "verdict: No.", "first 1 of 3 steps"),
+        ("sampler", "pairs right interrupted flow", "pairs right", SystemExit, "130", "1 of 2 do", "2 of these 4"),
+        ("sampler", "absent pairs raises right", "pairs right", ValueError, "'absent'; mine:raises: KeyError: 'sigma'",
+         "1 of 2 do", "2 of these 4 samplers"),
+        ("policy", "no_root raises step", "no_root step", ValueError, "^mine:raises: KeyError", "1 of 2 are",
+         "2 of these 3 steps"),
     ],
 )  # fmt: skip
-def test_a_list_that_ends_early_keeps_what_is_finished(
-    kind: str, names: Any, last: str, error: Any, first: str, question: str, folder: Path,
+def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(
+    kind: str, names: str, kept: str, error: Any, message: str, first: str, question: str, folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    write_list(folder, kind, *({"name": f"mine:{name}"} for name in (*names, last, "step")))
-    arguments = ("list.toml", *FEW) if kind == "sampler" else ("--policy", "list.toml")
-    with pytest.raises(error) as raised:
-        run(*arguments)
-    assert last != "interrupted" or raised.value.args == (130,)
+    write_list(folder, kind, *({"name": f"mine:{name}"} for name in names.split()))
+    with pytest.raises(error, match=message):
+        run(*(["list.toml", *FEW] if kind == "sampler" else ["--policy", "list.toml"]))
     captured = capsys.readouterr()
-    assert first in captured.out and f"only the {question}" in captured.err
+    assert first in captured.out and f"has only {question}" in captured.err
     made = folder / "runs/check-sampler"
-    assert question in read_json(made / "run.json")["question"]
+    info = read_json(made / "run.json")
+    assert question in info["question"]
+    assert [note.partition(": mine:raises")[0] for note in info["notes"]][-1:] == ["not run"] * (error is ValueError)
     table = pd.read_csv(made / ("verdicts.csv" if kind == "sampler" else "policies.csv"))
-    assert [*table["sampler"]] == [f"mine:{name}" for name in names]
+    assert [*table["sampler"]] == [f"mine:{name}" for name in kept.split()]
+
+
+@pytest.mark.parametrize("name", ["interrupted", "raises"])
+def test_without_a_verdict_nothing_is_written(name: str, folder: Path) -> None:
     with pytest.raises((KeyboardInterrupt, ValueError)):
-        run(f"mine:{last}", *FEW, "--out", "none")
+        run(f"mine:{name}", *FEW, "--out", "none")
     assert not (folder / "none").exists()
 
 
@@ -250,6 +259,8 @@ def test_a_list_with_a_wrong_field_is_refused_before_the_work(
         (("mine:right(1)",), r"mine:right\(1\): its options must read like mine:right\(option"),
         (("mine:raises", *FEW), "mine:raises: KeyError: 'sigma'"),
         (("absent.toml",), "absent.toml: no list of "),
+        (("mine:step",), "mine:step: its argument t_next is that of .*; use check-sampler --policy mine:step"),
+        (("flow-step:mine:both",), "it returned tuple .* a step with a log-probability is checked by --policy"),
         (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
         (("mine:right", "--order", "0"), "mine:right: order=0: it must be at least 1"),
         (("mine:right", "--budgets", "50", "-1"), "mine:right: budgets=-1: it must be at least 1"),

@@ -47,6 +47,11 @@ def called(change):
     return step
 
 
+def broken(low, high):
+    """Flow-GRPO that gives NaN where low < t < high."""
+    return called(lambda x, t, u, v, *rest: flow_grpo(x, t, u, v * math.nan if low < t < high else v, *rest))
+
+
 def held(y, m, s, t, u):
     """The std of Flow-GRPO with t held at 0.99."""
     return 0.5 * (t / (1 - t.clamp(max=0.99)) * (t - u)) ** 0.5
@@ -162,7 +167,8 @@ TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
     ("noise image by image", "shape of the noise",
      drawn(lambda m, s, x, u, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x]))),
     ("under no_grad", "gradient", torch.no_grad()(changed(flow_grpo))),
-    ("0/0 at the last step", "not finite at the last step, t_next = 0", log_prob(cps, density)),
+    ("NaN in the middle", "not finite at step 6, t = 0.5", broken(0.4, 0.55)),
+    ("NaN only with more than 20 steps", "not finite with 25 steps", broken(0, 0.05), CONVERGENCE),
     ("infinite noise at t = 1", "not finite at the first step, t = 1",
      called(lambda x, t, u, v, g, x_next, a: euler_maruyama(x, t, u, v, a**2 * t / (1 - t), g, x_next))),
     ("generator ignored (diffusers#13678)", IGNORED,

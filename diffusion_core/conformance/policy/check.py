@@ -1,5 +1,6 @@
 """All checks of a policy's step, and what they find."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
@@ -60,6 +61,8 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     own, trainer = PolicyStep(step), PolicyStep(replayed_by or step)
     if replayed_by and trainer.stored is None:
         raise ValueError("replayed_by: its signature names no x_next or prev_sample, the stored sample")
+    if noise and not own.takes_any:
+        one_of("noise", noise, own.names)
     replayed, levels = _check_levels(replay_levels or levels, "replay_levels"), _check_levels(levels, "levels")
     # a compiled step is run without its compiler, which would hide its draws
     eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
@@ -76,7 +79,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
                 text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
                 verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
             verdict = replace(verdict, last_noise=last)
-            verdict = _check_convergence(verdict, own, levels) if convergence else verdict
+            verdict = _check_convergence(verdict, own, levels, transitions) if convergence else verdict
     findings = [replace(finding, accepted=finding.name in meant) for finding in verdict.findings]
     findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
     return replace(verdict, findings=tuple(findings))
@@ -104,7 +107,8 @@ def _check_step(
 ) -> PolicyVerdict:
     """All checks but the ODE and the law."""
     noisy = [transition for transition in transitions if transition.noisy]
-    found, some = [*_check_ends(step, transitions)], noisy or transitions
+    ends, some = [*_check_ends(step, transitions)], noisy or transitions
+    found = [finding for finding in ends if finding.wrong]
     for at, (name, text) in [(at, known.anomaly) for at, known in enumerate(transitions) if known.anomaly][:1]:
         found.append(Finding("draws", name, f"at step {at + 1} {text}" if at else text))
     independence = [] if found else [*_check_independence(step, some[len(some) // 2])]
@@ -113,10 +117,10 @@ def _check_step(
         return PolicyVerdict(tuple(found), FIRST)
     if not noisy:
         text = "no step gives noise to every element: log_prob was not checked."
-        return PolicyVerdict((Finding("log_prob", "no noise", text, wrong=False),), FIRST)
+        return PolicyVerdict((*ends, Finding("log_prob", "no noise", text, wrong=False)), FIRST)
     checked, factor = [*FIRST, "generator", "log_prob"], None
     shapes = [*check_shape(step, noisy[0])]
-    found = independence + shapes
+    found = ends + independence + shapes
     if not shapes:
         checked.append("reported")
         factor, of_log_prob = check_log_prob(step, noisy)
@@ -135,15 +139,24 @@ def _check_step(
 
 
 def _check_ends(step: PolicyStep, transitions: Sequence[Transition]) -> Iterator[Finding]:
-    """Whether everything is finite where t is 1 and where t_next is 0."""
-    ends = (transitions[0], "first step, t = {0:.3g}"), (transitions[-1], "last step, t_next = {1:.3g}")
-    for transition, where in ends:
-        out = step(*transition.at)._asdict()
-        if bad := [name for name, y in out.items() if y is not None and not torch.isfinite(torch.as_tensor(y)).all()]:
-            names = " and ".join("x_next" if name == "x" else name for name in bad)
-            where = where.format(float(transition.at[1]), float(transition.at[2]))
-            text = f"{names} not finite (the noise drawn has std {float(transition.std.max()):.3g})."
-            yield Finding("ends", f"not finite at the {where}", text)
+    """The first step that gives something that is not finite; a note where that is log_prob of a step without noise."""
+    quiet, last = list[str](), len(transitions) - 1
+    for at, transition in enumerate(transitions):
+        (_, t, after, _), std = transition.at, float(transition.std.max())
+        ends = {0: f"the first step, t = {float(t):.3g}", last: f"the last step, t_next = {float(after):.3g}"}
+        where, out = ends.get(at, f"step {at + 1}, t = {float(t):.3g}"), step(*transition.at)._asdict()
+        bad = [name for name, y in out.items() if y is not None and not torch.isfinite(torch.as_tensor(y)).all()]
+        if bad == ["log_prob"] and transition.quiet:
+            quiet.append(where)
+        elif bad:
+            names, noise = " and ".join("x_next" if name == "x" else name for name in bad), f"has std {std:.3g}"
+            text = f"{names} not finite{f' (the noise drawn {noise})' * math.isfinite(std)}."
+            yield Finding("ends", f"not finite at {where}", text)
+            return
+    if quiet:
+        more = f" and {len(quiet) - 1} more" * (len(quiet) > 1)
+        text = f"log_prob is not finite at {quiet[0]}{more}, where no noise is drawn: leave it out of the loss."
+        yield Finding("ends", "no noise, no log_prob", text, wrong=False)
 
 
 def _check_independence(step: PolicyStep, transition: Transition) -> Iterator[Finding]:
@@ -180,22 +193,37 @@ def _check_ode(step: PolicyStep, transitions: Sequence[Transition], noise: str) 
             return
 
 
-def _check_convergence(verdict: PolicyVerdict, step: PolicyStep, levels: Levels) -> PolicyVerdict:
+def _check_convergence(
+    verdict: PolicyVerdict, step: PolicyStep, levels: Levels, transitions: Sequence[Transition]
+) -> PolicyVerdict:
     """With that on the law of the samples."""
+    broken = dict[int, str]()  # number of steps -> the first that is not finite
 
     def sampler(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
         x = noise
-        for t, after in pairwise(levels(n_steps)):
+        for at, (t, after) in enumerate(pairwise(levels(n_steps))):
             x = step(x, t, after, denoiser.velocity(x, t)).x.to(x.dtype)
+            if n_steps not in broken and not torch.isfinite(x).all():
+                broken[n_steps] = f" The first is that of step {at + 1} of {n_steps}, t = {float(t):.3g}."
         return x
 
     found, true = check(sampler), GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
     at = {measured.n_steps: measured.std[:-1] / true for measured in found.moments}
-    ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at}
+    ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at and n not in broken}
     verdict = replace(verdict.adding((), "law"), ratios=ratios, convergence=found)
     if found.right:
         return verdict
     worst = max((ratio for ratio in found.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
-    how = " Too much noise." if worst > 1.01 else " Too little noise." if worst < 0.99 else ""
+    how = broken[min(broken)] if broken else _blame_noise(step, transitions, worst)
+    name = f"not finite with {min(broken)} steps" if broken else found.kind
     text = found.sentence.partition(": ")[2] + how
-    return verdict.adding([Finding("law", found.kind, text, wrong=found.kind != "undecided")])
+    return verdict.adding([Finding("law", name, text, wrong=found.kind != "undecided")])
+
+
+def _blame_noise(step: PolicyStep, transitions: Sequence[Transition], worst: float) -> str:
+    """Whether noise makes the samples too wide or too narrow: it does if the std that the step returns says so too."""
+    pairs = [(step.call_with(None, *known.at).std, known.std) for known in transitions if known.noisy]
+    drawn = [float((own / std).mean()) for std, own in pairs if std is not None]
+    much = [ratio > 1.01 for ratio in (worst, *drawn)], " Too much noise."
+    little = [ratio < 0.99 for ratio in (worst, *drawn)], " Too little noise."
+    return next((text for signs, text in (much, little) if drawn and all(signs)), "")

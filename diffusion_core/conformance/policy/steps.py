@@ -45,7 +45,8 @@ class PolicyStep:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         names = inspect.signature(function).parameters
-        self.function, self.takes_generator = function, "generator" in names
+        self.function, self.takes_generator, self.names = function, "generator" in names, tuple(names)
+        self.takes_any = any(name.kind is name.VAR_KEYWORD for name in names.values())
         self.stored = next((name for name in STORED if name in names), None)
 
     def __call__(self, *at: Tensor, x_next: Tensor | None = None, **options: Any) -> StepOutput:
@@ -102,6 +103,11 @@ class Transition:
     def noisy(self) -> bool:
         """Whether every element gets noise."""
         return bool(torch.isfinite(self.std).all()) and float(self.std.min()) > NOISE
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no element gets noise."""
+        return float(self.std.max()) <= NOISE
 
     @property
     def dt(self) -> float:

@@ -11,7 +11,7 @@ from mixture import Mixture
 from times import level_of
 from torch import Tensor, nn
 
-from diffusion_core import Euler, adapters, sample
+from diffusion_core import Euler, adapters, generate_samples, sample
 from diffusion_core.adapters import Convention
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical
@@ -42,6 +42,12 @@ def mixture(scale: float = 1.0, shift: float = 0.0) -> Mixture:
     variances = torch.tensor([[0.5, 0.1], [0.2, 0.3], [1.0, 0.0]], dtype=torch.float64)
     weights, stds = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.3, 0.2, 0.4]).double()
     return Mixture(weights, scale * means + shift, bases, scale**2 * variances, scale * stds)
+
+
+def test_samples_have_the_shape_of_the_adapter() -> None:
+    model = adapters.edm(lambda z, sigma: z, images())
+    assert generate_samples(model, beta=0.0, n_samples=2).shape == (2, 1, SIDE, SIDE)
+    assert generate_samples(model, beta=0.0, n_samples=2, shape=(1, 2, 2)).shape == (2, 1, 2, 2)
 
 
 def ddpm_sigma(t: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """The check of policies: every planted bug has its name, right steps are right, and what is asked is checked first."""
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 import torch
-from policy_bugs import BUGS, drawn
+from policy_bugs import BUGS, compensated, drawn, log_prob
 
 from bench import published_policies
 from diffusion_core.conformance.policy import CHECKS, assert_policy, check_policy
@@ -12,6 +14,7 @@ from diffusion_core.conformance.policy.steps import uniform
 
 RIGHT = "flow_grpo reverse_sde dance_grpo sit_linear sit_sine precise dance_frozen ddim window".split()
 SLOW = pytest.mark.slow
+POLICIES = (Path(__file__).parents[3] / "docs" / "policies.md").read_text(encoding="utf-8")
 LAWS = {"wrong limit", "noise left over", "not the ODE at noise 0"}
 
 
@@ -57,12 +60,12 @@ def test_in_a_test_suite_the_sentence_is_the_message():
 
 @SLOW
 def test_the_law_is_that_of_the_paper():
-    flow, cps = (check_policy(getattr(published_policies, name)) for name in ("flow_grpo", "cps"))
+    flow, cps = (check_policy(getattr(published_policies, name), accept="limit") for name in ("flow_grpo", "cps"))
     assert flow.right
     assert "it samples the data" in flow.sentence
     low, high = flow.ratios[10]
     assert 0.9 < low < high < 1
-    assert cps.kind == "wrong limit"
+    assert cps.right and cps.outcome("law") == "accepted"
     worst = max(cps.convergence.ratios[:4], key=lambda ratio: abs(ratio - 1))
     assert worst == pytest.approx(0.9239, abs=0.002)  # cos(pi / 8)
     assert cps.last_noise[10] == 0
@@ -77,6 +80,44 @@ def test_what_is_accepted_is_no_error_but_said(bug, accept):
     verdict = check_policy(step, **options, accept=accept)
     assert verdict.right
     assert next(str(finding) for finding in verdict.findings if finding.accepted).startswith(f"accepted: {name}: ")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [log_prob(published_policies.cps, published_policies.density),
+     log_prob(published_policies.window, published_policies.density)],
+    ids=["last step", "window"],
+)  # fmt: skip
+def test_a_log_prob_of_no_noise_is_a_note_and_the_other_checks_run(step):
+    verdict = check_policy(step, noise="noise_level", convergence=False)
+    assert verdict.right and verdict.outcome("ends") == "note", verdict.sentence
+    assert set(verdict.checked) == set(CHECKS) - {"law"}
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("step", "blamed"),
+    [(drawn(lambda m, s, x, u, g: m + 1.2 * s * torch.randn(x.shape, generator=g)), True), (compensated(0), False)],
+    ids=["the std says less", "the mean is wrong"],
+)
+def test_noise_is_blamed_only_where_the_std_says_so(step, blamed):
+    law = next(finding for finding in check_policy(step).findings if finding.check == "law")
+    assert law.name == "wrong limit" and law.text.endswith(" Too much noise.") == blamed
+
+
+@SLOW
+def test_a_vp_step_is_checked_by_the_function_of_the_documentation():
+    """DDIM of Song et al. 2021 (2010.02502), Eq. 12 and 16, eta = 1."""
+
+    def ddim(y, abar, after, eps, generator, y_next):
+        var = (1 - after) / (1 - abar) * (1 - abar / after)
+        mean = (after / abar) ** 0.5 * (y - (1 - abar) ** 0.5 * eps) + (1 - after - var).clamp(min=0) ** 0.5 * eps
+        return published_policies.finish(y, mean, var**0.5, generator, y_next)
+
+    names = {}
+    exec(re.search(r"```python\n(# my_vp.py.*?)```", POLICIES, re.DOTALL)[1], names)
+    verdict = check_policy(names["as_flow_step"](ddim), levels=lambda n: 0.999 * uniform(n), accept="bfloat16")
+    assert verdict.right and "it samples the data and log_prob is" in verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -137,6 +178,7 @@ def test_a_trainer_of_its_own_is_replayed_and_not_taken_for_one_of_other_levels(
         (published_policies.flow_grpo, {"levels": lambda n: uniform(n + 2)}, "must return 11 times"),
         (published_policies.flow_grpo, {"replayed_by": lambda x, t, u, v: (x, x)}, "names no x_next or prev_sample"),
         (published_policies.flow_grpo, {"accept": ["anything"]}, "be one of mean, normaliser, variance, bfloat16"),
+        (lambda x, t, u, v, eta: (x, x), {"noise": "noise"}, "noise='noise': it must be one of x, t, u, v, eta"),
     ],
 )
 def test_what_is_no_step_is_refused(step, options, message):

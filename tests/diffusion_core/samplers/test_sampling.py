@@ -124,7 +124,7 @@ def test_signature_is_the_contract() -> None:
     defaults = {name: parameter.default for name, parameter in parameters.items() if name != "model"}
     assert next(iter(parameters)) == "model"
     assert defaults == {
-        "sigma": 30.0, "sigma_min": 0.03, "alpha": 0.1, "beta": 0.40, "n_samples": 64, "shape": (1, 32, 32), "seed": 0,
+        "sigma": 30.0, "sigma_min": 0.03, "alpha": 0.1, "beta": 0.40, "n_samples": 64, "shape": None, "seed": 0,
         "first_sample": 0, "batch_size": None, "device": None, "final_denoise": False, "trajectory": False,
     }  # fmt: skip
 

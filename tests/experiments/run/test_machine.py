@@ -37,11 +37,23 @@ def test_another_process_is_seen() -> None:
         busy.wait()
 
 
+@pytest.mark.parametrize(
+    ("given", "typed", "threads"),
+    [("3", {}, 3), ("3,2", {"workers": 2}, 3), ("3", {"threads": 1}, 1), ("", {}, cores()), ("all", {}, cores())],
+)
+def test_omp_num_threads_is_the_default(
+    given: str, typed: dict[str, int], threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert Options(device="cpu", store=tmp_path, **typed).machine().threads == threads  # type: ignore[arg-type]
+
+
 def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = Options(device="mps", store=tmp_path)
     with pytest.raises(ValueError, match="device='mps': PyTorch sees no MPS device here; use --device cpu"):
         options.machine()
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert options.machine() == replace(Machine(device="mps"), threads=cores())
     assert Options().machine().device != "mps"  # auto never takes it
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
