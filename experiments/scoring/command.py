@@ -1,7 +1,7 @@
 """`python -m experiments score REAL A B ...`: which images are nearest to real ones, with intervals?
 
 Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 for invalid arguments. With --margin: 0
-harmless, 1 harmful, 3 not decided.
+harmless, 1 harmful, 3 not decided (with --margin auto always, unless it is harmful).
 """
 
 import json
@@ -30,7 +30,8 @@ Examples:
   score real.npy before.npy after.npy --pairs order --fail-if-worse      # for continuous integration
   score none before/ after/ --margin 0.02                                # is a faster pipeline harmless?
 
-Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided.
+Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided;
+with --margin auto 1 or 3.
 docs/score.md and docs/harmless.md say more."""
 QUIET = tyro.conf.arg(help_behavior_hint="")
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
@@ -52,8 +53,9 @@ class ScoreOptions:
     """Weights of the feature extractor, once for each."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Images from the same noise: of one name, or at one place. auto: names, if all sets have the same."""
-    margin: Annotated[float | None, option_help("SHARE", "none: sets are only compared")] = None
-    """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?"""
+    margin: Annotated[float | Literal["auto"] | None, option_help("SHARE|auto", "none: sets are only compared")] = None
+    """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?
+    auto: what so many images can show, and whether it is harmful."""
     groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
     """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN]."""
     crops: int = 0
@@ -81,6 +83,7 @@ def main(options: ScoreOptions) -> int:
     """Prints the verdict and writes the result folder. Returns the exit status. ValueError as in `compare`."""
     start = time.time()
     logging.basicConfig(format="note: %(message)s")
+    logging.getLogger("experiments.scoring").setLevel(logging.INFO)  # what so many images can show, before the work
     out = options.out.absolute()  # wherever code of the user's goes
     _check(options, out)
     from experiments.run.cache import Cache
@@ -93,7 +96,7 @@ def main(options: ScoreOptions) -> int:
     if options.margin is None:
         output = compare.make_output(compare.compare(options.real, *options.sets, **given))
     else:
-        given |= {name: getattr(options, name) for name in ("margin", "crops")}
+        given |= {"margin": None if options.margin == "auto" else options.margin, "crops": options.crops}
         reference = None if options.real == "none" else options.real
         before, after = options.sets
         output = equivalence.make_output(equivalence.harmless(before, after, reference=reference, **given))

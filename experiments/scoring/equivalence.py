@@ -5,9 +5,10 @@ row of `CHECKS`, and all must hold.
 """
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,9 @@ from diffusion_core.validation import check_range
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.duplicates import ClusterIds
-from experiments.distances.equivalence import EquivalenceTest, compare_distributions, is_reordered
+from experiments.distances.equivalence import SEEN, EquivalenceTest, compare_distributions, is_reordered
 from experiments.distances.features import digit_logits, weights_file
-from experiments.distances.intervals import CONFIDENCE
+from experiments.distances.intervals import CONFIDENCE, MIN_SAMPLES
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
@@ -37,9 +38,10 @@ from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
+log = logging.getLogger(__name__)
 NAME = "harmless"
 PAIRED, ALONE = 0.02, 0.03  # margins for pairs, where there are enough, and else
-ENOUGH, FEW = 500, 300  # pairs, or prompts, for the smaller one; pairs, below which the test errs more often
+ENOUGH, FEWEST = 500, 5  # pairs, or prompts, for the smaller one; and without which there is no answer
 GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
 WORST, STRIP = 16, 4  # pairs that are shown, and in one picture
 FACTS = "verdict sentence reason margin features n n_units pairs needed unchanged at_best".split()  # of run.json
@@ -72,7 +74,7 @@ class Harmless:
 
     before: str  # the names of the sets
     after: str
-    margin: float  # the share of images of which replacement may move a set as far as the change does
+    margin: float | None  # the share of images of which replacement may move a set as far as the change does, if given
     features: str  # the feature space that decides
     checks: tuple[EquivalenceCheck, ...]  # what must hold; the first decides
     n: int  # pairs of images
@@ -90,7 +92,8 @@ class Harmless:
     @property
     def verdict(self) -> str:
         """Harmful if a check says so, harmless if all do or all pairs are identical; else not decided."""
-        verdicts = [check.verdict for check in self.checks] if self.unchanged < self.n else []
+        unchanged = self.unchanged == self.n and self.margin is not None
+        verdicts = [] if unchanged else [check.verdict for check in self.checks]
         return next((word for word in (HARMFUL, UNDECIDED) if word in verdicts), HARMLESS)
 
     @property
@@ -101,8 +104,10 @@ class Harmless:
     def reason(self) -> str:
         """Why that is the verdict, with the margin. It never says lossless, nor how many images changed."""
         if self.unchanged == self.n:
-            return f"{self.n:,} of {self.n:,} pairs are identical"
-        first, decisive, limit = self.checks[0], self.decisive, f"limit {100 * self.margin:g} %"
+            return f"{self.n:,} of {self.n:,} pairs are identical{', but no margin is given' * (self.margin is None)}"
+        first, decisive = self.checks[0], self.decisive
+        limit = "no margin is given" if self.margin is None else f"limit {100 * self.margin:g} %"
+        limit = f"limit {100 * first.limit:g} %" if self.verdict == HARMFUL else limit
         units = f" of {self.n_units:,} groups" if self.n_units < self.n else ", each image taken to fail alone"
         count = f"{self.n:,} {'images of each' if self.pairs == 'none' else 'pairs'}{units}"
         if decisive is not first and self.verdict == HARMFUL:
@@ -112,6 +117,7 @@ class Harmless:
         bound += f"{_percent(share or 0)} % of the images can move them at most ({limit})"
         if self.verdict == UNDECIDED:
             bound += "" if decisive is first else f", but {decisive.check} is up to {_percent(decisive.high or 0)} %"
+            count += f", can show {_percent(self.at_best)} % at best"
             count += f"; about {self.needed:,} would decide" if self.needed else ""
         return f"{bound}; {count}"
 
@@ -133,8 +139,9 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
 
     Args:
         before, after: sets of images or features. These, and the options that are not named here, are as in `compare`.
-        margin: the share of images of which replacement may move a set as far as the change does. Default: 0.02 with at
-            least 500 pairs, or 500 groups if there are any; else 0.03.
+        margin: the share of images of which replacement may move a set as far as the change does. None: nothing is
+            called harmless; the limit for harmful is 0.02 with at least 500 pairs, or groups if there are any, else
+            0.03.
         groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
             them each image is taken to fail alone.
         reference: real images; the distances of both to them are then measured too. They do not decide.
@@ -152,32 +159,31 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
     inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
-    pairing = _paired(inputs, pairs, groups)
+    pairing = _paired(inputs, pairs, groups, FEWEST if reference is None else MIN_SAMPLES)
     n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
     of_sets, notes = compare.prompts_of(inputs, pairing, groups)
     prompts = of_sets[0] if of_sets else None
     n_prompts = n if prompts is None else int(prompts.max()) + 1
-    margin = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
-    rows, spaced = list[EquivalenceCheck | str](), list[EquivalenceInputs]()
-    for name, file in compare.weights_of(spaces, feature_weights).items():
-        sets = EquivalenceInputs(inputs, pairing, prompts, FeatureSpace(name, file, where), store, margin, crops)
-        sets.check_order()
-        rows += [row for check in (CHECKS if spaced else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
-        spaced.append(sets)
-    checks, first = tuple(row for row in rows if isinstance(row, EquivalenceCheck)), spaced[0]
+    what = ("pairs" if paired else "images of each") if n_prompts == n else "groups"
+    if n_prompts < FEWEST:
+        raise ValueError(f"groups: they are {n_prompts}, and an interval needs at least {FEWEST}")
+    log.info("%s %s can show %s %% at best", f"{n_prompts:,}", what, _percent(min(SEEN / n_prompts, 1.0)))
+    limit = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
+    spaces_in_use = [FeatureSpace(*each, where) for each in compare.weights_of(spaces, feature_weights).items()]
+    rows, first = _run_checks(inputs, pairing, prompts, spaces_in_use, store, limit, crops)
+    checks = tuple(row for row in rows if isinstance(row, EquivalenceCheck))
+    if margin is None:
+        checks = tuple(replace(row, verdict=UNDECIDED) if row.verdict == HARMLESS else row for row in checks)
     best, n_units = first.test.at_best, first.test.n_units
     unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
-    what = ("pairs" if paired else "images of each") if n_units == n else "groups"
     facts = {
         pairing.note: bool(pairing.note),
         **dict.fromkeys(notes, True),
         "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
-        f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
         f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
         **dict.fromkeys([row for row in rows if isinstance(row, str)], True),
         **dict.fromkeys(warnings.input_warnings(inputs, first.described, first.space), True),
         **dict.fromkeys(warnings.trait_notes(inputs, first.described), True),
-        f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin and unchanged < n,
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
     found, scores = [note for note, holds in facts.items() if holds], None
@@ -188,14 +194,28 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
     total = float(apart.sum()) or 1.0
     worst = tuple((_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
-    needed = first.test.required_pairs(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
+    undecided = margin and checks[0].verdict == UNDECIDED and unchanged < n
+    needed = first.test.required_pairs(limit) if undecided else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, tuple(found), tuple(inputs), tuple(order[largest] for order in chosen),
     )  # fmt: skip
 
 
-def assert_harmless(before: Source, after: Source, margin: float | None = None, **options: Any) -> None:
+def _run_checks(
+    inputs: Sequence[Input], pairing: Pairing, prompts: ClusterIds | None, spaces: Sequence[FeatureSpace],
+    store: Cache, margin: float, crops: int,
+) -> "tuple[list[EquivalenceCheck | str], EquivalenceInputs]":  # fmt: skip
+    """All checks in each space, or why there is none; and the sets in the first space."""
+    spaced = [EquivalenceInputs(inputs, pairing, prompts, space, store, margin, crops) for space in spaces]
+    rows = list[EquivalenceCheck | str]()
+    for number, sets in enumerate(spaced):
+        sets.check_order()
+        rows += [row for check in (CHECKS if number else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
+    return rows, spaced[0]
+
+
+def assert_harmless(before: Source, after: Source, margin: float, **options: Any) -> None:
     """Raises AssertionError with what is wrong unless the change is harmless. For tests; arguments as `harmless`."""
     found = harmless(before, after, margin, **options)
     if found.verdict != HARMLESS:
@@ -375,9 +395,9 @@ def cut_crops(images: Input, crops: int) -> ImageSet:
     return ImageSet(images.name, images.n * crops, content, load)
 
 
-def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf) -> Pairing:
+def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf, fewest: int) -> Pairing:
     """The pairs. ValueError if only some names agree, so that nobody may have wanted none."""
-    pairing = pair(inputs, pairs)
+    pairing = pair(inputs, pairs, fewest)
     shared = set.intersection(*(set(images.names or ()) for images in inputs))
     if pairs == "auto" and pairing.by == "none" and shared:
         raise ValueError(

@@ -37,8 +37,9 @@ def page(result: LoadedResult) -> Page:
         return _gates_page(result, checks)
     distances, first = result.contrasts[result.contrasts["metric"] != "copies"], checks.iloc[0]
     what = "images of each" if facts["pairs"] == "none" else "pairs of images"
+    margin = percent(facts["margin"]) or "not given"
     return Page(
-        settings.describe_source(result, f"{number(facts['n'], 0)} {what}", f"margin {percent(facts['margin'])}"),
+        settings.describe_source(result, f"{number(facts['n'], 0)} {what}", f"margin {margin}"),
         result.info["question"], f"{capital(facts['verdict'])}:", facts["reason"] + ".",
         caveats=[f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])],
         key_figures=_key_figures(facts, first, checks), grid=_make_grid(result, first),
