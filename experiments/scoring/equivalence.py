@@ -32,7 +32,7 @@ from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
 from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings
 from experiments.scoring.groups import GroupsOf
-from experiments.scoring.inputs import Input, Source
+from experiments.scoring.inputs import Input, Source, standardise_latents
 from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
@@ -138,7 +138,8 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     """Whether images after a change, such as of a faster sampler, are as good as those before, up to a margin.
 
     Args:
-        before, after: sets of images or features. These, and the options that are not named here, are as in `compare`.
+        before, after: sets of images, of features, or of latents, which are floats (n, C, H, W). These, and the options
+            that are not named here, are as in `compare`.
         margin: the share of images of which replacement may move a set as far as the change does. None: nothing is
             called harmless; the limit for harmful is 0.02 with at least 500 pairs, or groups if there are any, else
             0.03.
@@ -158,6 +159,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     store = store if isinstance(store, Cache) else Cache(Path(store))
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
+    opened, of_latents = standardise_latents(opened, opened[-2])
     inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
     pairing = _paired(inputs, pairs, groups, FEWEST if reference is None else MIN_SAMPLES)
     n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
@@ -179,6 +181,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     facts = {
         pairing.note: bool(pairing.note),
         **dict.fromkeys(notes, True),
+        of_latents: bool(of_latents),
         "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
         f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
         **dict.fromkeys([row for row in rows if isinstance(row, str)], True),

@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from diffusion_core import load
@@ -350,3 +352,41 @@ def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> N
     wide = replace(answer, checks=(replace(first, high=1.0, verdict="not decided"),))
     assert "not decided: with 95 % confidence, in features natural, no further" in wide.sentence
     assert "replacing 100 % of the images" in wide.sentence
+
+
+def latents(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((N, 4, 1, 1)) + 0.5 * rng.standard_normal((N, 4, 6, 6))
+    return (values * [[[1]], [[3]], [[0.2]], [[90]]] + [[[0]], [[5]], [[-1]], [[20]]]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (lambda z: torch.from_numpy(z).bfloat16(), "harmless"),
+        (lambda z: 1.02 * z, "harmless"),
+        (lambda z: z[:, [1, 0, 2, 3]], "harmful"),
+        (lambda z: np.concatenate([0 * z[:30], z[30:]]), "harmful"),
+        (lambda z: z + 0.2 * np.eye(4)[2][:, None, None], "harmful"),  # an unscaled distance sees little of it
+    ],
+    ids=["bf16", "scaled", "swapped", "zeros", "shifted"],
+)
+def test_latents_are_compared_channel_by_channel(change: Any, verdict: str, here: Path) -> None:
+    np.save(here / "before.npy", latents())
+    answer = harmless("before.npy", change(latents()), 0.03, pairs="order")
+    assert answer.verdict == verdict
+    assert answer.notes[0].startswith("latents of 4x6x6 are compared, each channel in standard deviations of before")
+    assert "copies are those of latents" in answer.notes[0] and "fine noise of pixels is not" in answer.notes[1]
+
+
+def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
+    for after, message in (
+        (latents()[:, :3], r"one shape .*, 6, 6\), after \(3, 6, 6\)"),
+        (latents()[:, 0, :, 0], "one shape .* after none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            harmless(latents(), after, 0.03, pairs="order")
+    with pytest.raises(ValueError, match="channel 2 of its latents is constant"):
+        harmless(latents() * [[[1]], [[1]], [[0]], [[1]]], latents(), 0.03, pairs="order")
+    with pytest.raises(ValueError, match="REAL holds latents, which --margin compares"):
+        compare(latents(), latents(1))
