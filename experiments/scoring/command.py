@@ -21,7 +21,8 @@ HELP = """How far are images from real ones? Of several sets, is one better? Eac
 
 REAL and the sets A, B, ... may be
   a folder of image files     any sizes, grey or colour; all files below it
-  FILE.npz, FILE.npy          uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W); or your own features (n, d)
+  FILE.npz, FILE.npy          uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W); or your own features (n, d);
+                              .npy also clips (n, T, H, W, C), and with --margin latents (n, C, H, W)
   a result folder of `run`, or samples:ID; mnist5k, mnist, fashion-mnist, cifar10
 
 Examples:
@@ -57,7 +58,8 @@ class ScoreOptions:
     """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?
     auto: what so many images can show, and whether it is harmful."""
     groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
-    """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN]."""
+    """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN].
+    clips: folders of frames."""
     crops: int = 0
     """With --margin: number of full-resolution crops per image to compare too."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")

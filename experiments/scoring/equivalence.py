@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +22,18 @@ from scipy.stats import qmc
 from diffusion_core.data.readers import Pixels, Traits
 from diffusion_core.validation import check_range
 from experiments.distances import duplicates
-from experiments.distances.distance import Array, Distance
+from experiments.distances.distance import Array, Distance, renumber
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.equivalence import SEEN, EquivalenceTest, compare_distributions, is_reordered
 from experiments.distances.features import digit_logits, weights_file
 from experiments.distances.intervals import CONFIDENCE, MIN_SAMPLES
+from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
-from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
 from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings
-from experiments.scoring.groups import GroupsOf
+from experiments.scoring.groups import CLIPS, GroupsOf, or_clips, ordered_frames
 from experiments.scoring.inputs import Input, Source, standardise_latents
 from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
@@ -144,7 +146,8 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
             called harmless; the limit for harmful is 0.02 with at least 500 pairs, or groups if there are any, else
             0.03.
         groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
-            them each image is taken to fail alone.
+            them each image is taken to fail alone. "clips": the folders in it are clips, as arrays (n, T, H, W, C) are,
+            whose frames are the images; then motion is compared too.
         reference: real images; the distances of both to them are then measured too. They do not decide.
         crops: number of crops of 64x64 pixels of each image that are compared too.
 
@@ -153,14 +156,13 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     if margin is not None and not 0 < margin < 1:
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     check_range("crops", crops, 0)
-    paths = [Path(given).expanduser().resolve() for given in (before, after) if isinstance(given, str | Path)]
-    if len(set(paths)) < len(paths):
-        raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
+    _check_two(before=before, after=after)
     store = store if isinstance(store, Cache) else Cache(Path(store))
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
     opened, of_latents = standardise_latents(opened, opened[-2])
     inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
+    groups = or_clips(inputs, groups)
     pairing = _paired(inputs, pairs, groups, FEWEST if reference is None else MIN_SAMPLES)
     n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
     of_sets, notes = compare.prompts_of(inputs, pairing, groups)
@@ -171,8 +173,12 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         raise ValueError(f"groups: they are {n_prompts}, and an interval needs at least {FEWEST}")
     log.info("%s %s can show %s %% at best", f"{n_prompts:,}", what, _percent(min(SEEN / n_prompts, 1.0)))
     limit = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
-    spaces_in_use = [FeatureSpace(*each, where) for each in compare.weights_of(spaces, feature_weights).items()]
-    rows, first = _run_checks(inputs, pairing, prompts, spaces_in_use, store, limit, crops)
+    files, clips = compare.weights_of(spaces, feature_weights), groups == CLIPS
+    spaced = [
+        EquivalenceInputs(inputs, pairing, prompts, FeatureSpace(*each, where), store, limit, crops, clips)
+        for each in files.items()
+    ]
+    rows, first = _run_checks(spaced), spaced[0]
     checks = tuple(row for row in rows if isinstance(row, EquivalenceCheck))
     if margin is None:
         checks = tuple(replace(row, verdict=UNDECIDED) if row.verdict == HARMLESS else row for row in checks)
@@ -205,17 +211,20 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     )  # fmt: skip
 
 
-def _run_checks(
-    inputs: Sequence[Input], pairing: Pairing, prompts: ClusterIds | None, spaces: Sequence[FeatureSpace],
-    store: Cache, margin: float, crops: int,
-) -> "tuple[list[EquivalenceCheck | str], EquivalenceInputs]":  # fmt: skip
-    """All checks in each space, or why there is none; and the sets in the first space."""
-    spaced = [EquivalenceInputs(inputs, pairing, prompts, space, store, margin, crops) for space in spaces]
+def _check_two(**sources: Source) -> None:
+    paths = [Path(given).expanduser().resolve() for given in sources.values() if isinstance(given, str | Path)]
+    if len(set(paths)) < len(paths):
+        named = ", ".join(f"{name}={str(given)!r}" for name, given in sources.items())
+        raise ValueError(f"{named}: they are one folder or file; name two")
+
+
+def _run_checks(spaced: "Sequence[EquivalenceInputs]") -> "list[EquivalenceCheck | str]":
+    """All checks of the sets in each space, or why there is none."""
     rows = list[EquivalenceCheck | str]()
     for number, sets in enumerate(spaced):
         sets.check_order()
         rows += [row for check in (CHECKS if number else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
-    return rows, spaced[0]
+    return rows
 
 
 def assert_harmless(before: Source, after: Source, margin: float, **options: Any) -> None:
@@ -261,6 +270,7 @@ class EquivalenceInputs:
     store: Cache
     margin: float
     crops: int
+    clips: bool  # whether images are frames of clips, which are the prompts
 
     @cached_property
     def described(self) -> Sequence[ImageFeatures]:
@@ -289,7 +299,13 @@ class EquivalenceInputs:
         return compare_distributions(*self.features, units)
 
     def check_order(self) -> None:
-        if is_reordered(*self.features, self.pairing.by != "none"):
+        sides = self.features  # of clips the means: frames of one are alike
+        if self.clips and self.prompts is not None:
+            sums = [np.zeros((int(self.prompts.max()) + 1, side.shape[1])) for side in sides]
+            for out, side in zip(sums, sides, strict=True):
+                np.add.at(out, self.prompts, side)
+            sides = (sums[0] / np.bincount(self.prompts)[:, None], sums[1] / np.bincount(self.prompts)[:, None])
+        if is_reordered(*sides, self.pairing.by != "none"):
             raise ValueError(
                 f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
                 "nearer to another one's partner; pair them by --pairs names, or bring both into one order for --pairs "
@@ -316,6 +332,40 @@ def _crops(sets: EquivalenceInputs) -> Rows:
         test = compare_distributions(*_float64(parts), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
+
+
+def _motion(sets: EquivalenceInputs) -> Rows:
+    """The same of how neighbouring frames of a clip differ, which freezing and flicker change, and frames do not show.
+
+    Of each difference, in grey levels: the mean m of its pixels and log(1 + mean |.|), in standard deviations before.
+    """
+    images, order = sets.images[0], sets.pairing.chosen[0]
+    if not sets.clips or not isinstance(images, ImageSet) or images.names is None or sets.prompts is None:
+        return
+    clips = [clip for clip in ordered_frames([images.names[at] for at in order]) if len(clip) > 1]
+    if not clips:
+        raise ValueError(f"groups='clips': no clip of {images.name} has two frames")
+    sides = list[Array]()
+    for each, chosen in zip(sets.images, sets.pairing.chosen, strict=True):
+        assert isinstance(each, ImageSet)
+        frames = prefetch(each.read, [int(chosen[at]) for clip in clips for at in clip])
+        sides.append(np.array([row for clip in clips for row in _changes(islice(frames, len(clip)), each.name)]))
+    if not (spread := sides[0].std(axis=0)).all() or mostly_equal(sides[0]):
+        yield f"most neighbouring frames of {images.name} are equal, so motion is not compared"
+        return
+    units = renumber(np.array([sets.prompts[at] for clip in clips for at in clip[1:]]))
+    test = compare_distributions(sides[0] / spread, sides[1] / spread, units)
+    yield EquivalenceCheck("motion", *test.shares, sets.margin, test.verdict(sets.margin))
+
+
+def _changes(frames: Iterator[Pixels], name: str) -> Iterator[tuple[float, float]]:
+    last = next(frames).astype(np.float32)
+    for each in frames:
+        frame = each.astype(np.float32)
+        if frame.shape != last.shape:
+            raise ValueError(f"groups='clips': frames of one clip of {name} differ in size")
+        change, last = frame - last, frame
+        yield float(change.mean(dtype=np.float64)), math.log1p(float(np.abs(change).mean(dtype=np.float64)))
 
 
 def _copies(sets: EquivalenceInputs) -> Rows:
@@ -357,7 +407,7 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         yield _check("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
 
 
-CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_grain,)  # in each feature space, and once
+CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
 
 
 def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:

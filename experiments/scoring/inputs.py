@@ -105,14 +105,18 @@ def has_no_images(source: Source, store: Cache) -> bool:
 
 
 def _of_array(name: str, array: NDArray[Any]) -> Input:
-    """Features if it holds floats in two dimensions, latents in four, else images."""
+    """Features if it holds floats in two dimensions, latents in four, else images, or frames of clips in five."""
+    if array.ndim == 5 and array.dtype == np.uint8 and array.size:
+        frames = images_among({"images": array.reshape(-1, *array.shape[2:])})[1]
+        names = tuple(f"clip {clip}/frame {frame}" for clip, frame in np.ndindex(array.shape[:2]))
+        return ImageSet.of_array(name, frames, names=names, clips=True)
     shape = array.shape[1:] if array.ndim == 4 and array.dtype.kind == "f" and array.size else ()
     array = array.reshape(len(array), -1) if shape else array
     if array.ndim != 2 or array.dtype.kind != "f":
         if array.dtype != np.uint8:
             raise ValueError(
                 f"{name}: it is {array.dtype} {array.shape}; features are floats (n, d), images uint8 (n, H, W), "
-                "(n, H, W, C) or (n, C, H, W), latents floats (n, C, H, W)"
+                "(n, H, W, C) or (n, C, H, W), clips uint8 (n, T, H, W, C), latents floats (n, C, H, W)"
             )
         return ImageSet.of_array(name, images_among({"images": array})[1])
     with np.errstate(over="ignore"):  # it becomes infinite, and is refused

@@ -16,7 +16,7 @@ from experiments import assert_harmless, compare, harmless
 from experiments.run.cache import Cache
 from experiments.scoring import command
 from experiments.scoring import equivalence as module
-from experiments.scoring.groups import groups_of
+from experiments.scoring.groups import groups_of, ordered_frames
 from experiments.scoring.inputs import Input, open_input
 from reports.render import read_page
 
@@ -220,7 +220,7 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
         *((("none", "before", "after", *MARGIN, "--groups", groups), message) for groups, message in (
             ("folder", "lies in no folder of a prompt"),
             ("x{prompt}.png", "is not named so"),
-            ("one.csv.bak", "it must be folder, FILE.csv"),
+            ("one.csv.bak", "it must be folder, clips, FILE.csv"),
             ("two.csv", "p0-0 has two prompts"),
             ("few.csv", "it has no row for"),
             ("one.csv", "have one prompt"),
@@ -390,3 +390,68 @@ def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
         harmless(latents() * [[[1]], [[1]], [[0]], [[1]]], latents(), 0.03, pairs="order")
     with pytest.raises(ValueError, match="REAL holds latents, which --margin compares"):
         compare(latents(), latents(1))
+
+
+def clips(n: int = 12, frames: int = 12, side: int = 32) -> np.ndarray:
+    """Textures that move and fade, uint8 (n, T, H, W, 3)."""
+    rng = np.random.default_rng(0)
+    found = np.empty((n, frames, side, side, 3), np.uint8)
+    for clip in found:
+        texture = rng.standard_normal((9, 9, 3)).repeat(12, 0).repeat(12, 1)
+        start, speed, light, contrast = rng.uniform(30, 40, 2), rng.uniform(-2, 2, 2), rng.uniform(90, 160, 3), 30
+        for t, frame in enumerate(clip):
+            y, x = (start + speed * t).round().astype(int)
+            noise = rng.uniform(-2, 2, frame.shape)
+            frame[:] = (light + contrast * texture[y : y + side, x : x + side] + noise).clip(0, 255)
+    return found
+
+
+def planted(name: str, shown: np.ndarray) -> np.ndarray:
+    after = shown.copy()
+    if name == "slight":
+        after = after // 2 * 2
+    elif name == "frozen":
+        after[:, 6:] = after[:, 6:7]
+    elif name == "repeated":
+        after[:, 1::2] = after[:, ::2]
+    elif name == "black":
+        after[:, 5] = 0
+    elif name == "flicker":
+        after[:, 1::2] += 3
+    return after
+
+
+@pytest.mark.parametrize(
+    ("name", "margin", "status", "decisive"),
+    [
+        ("slight", "0.4", 0, "share in natural features"),
+        ("frozen", "auto", 1, "motion"),
+        ("repeated", "auto", 1, "motion"),
+        ("black", "auto", 1, "share in natural features"),
+        ("flicker", "auto", 1, "motion"),
+    ],
+)
+def test_clips_are_units_and_their_motion_is_compared(
+    name: str, margin: str, status: int, decisive: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = clips(), planted(name, clips())
+    for folder, images in (("before", before), ("after", after)):
+        for clip, frames in enumerate(images):
+            save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
+        np.save(here / f"{folder}.npy", images)
+
+    for ending, groups in ((".npy", ()), ("", ("--groups", "clips"))):
+        arguments = ("none", f"before{ending}", f"after{ending}", "--margin", margin, *groups, "--out", "out")
+        assert command.command(arguments, "score") == status
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert (found["n"], found["n_units"], "motion" in found["checks"]) == (144, 12, True)
+        verdicts = pd.read_csv(here / "out/harms.csv").set_index("check")["verdict"]
+        assert verdicts[decisive] == ("harmful" if status else "harmless")
+
+
+def test_frames_are_in_the_order_of_their_numbers_and_clips_in_that_of_before(here: Path) -> None:
+    assert ordered_frames(["b/10", "a/2", "b/9", "a/10", "a/1"]) == [[4, 1, 3], [2, 0]]
+    with pytest.raises(ValueError, match="hold the same images in another order"):
+        harmless(clips(), np.roll(clips() // 2 * 2, 1, axis=0))
+    still = clips()[:, :1].repeat(12, axis=1)
+    assert "most neighbouring frames of before are equal, so motion is not compared" in harmless(still, still).notes
