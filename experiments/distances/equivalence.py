@@ -32,6 +32,7 @@ from experiments.distances.kernels import Gaussian, cross_sums, median_distance,
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 FAR = 4  # standard errors of a share, for `is_reordered`
+CLOSE, MOST = 0.25, 0.75  # of a squared distance, and of all pairs, for the same
 SEEN = 4.75  # replaced units of all, of which two or more, which D shows, are in 95 % of all sets
 
 
@@ -128,7 +129,8 @@ def is_reordered(before: Array, after: Array, paired: bool) -> bool:
     """Whether most images after are one of those before, but at another place: both are nearest to each other.
 
     Of independent sets that is one half at most; of digits in a wrong order 1.0 with 0.85 of the contrast, and 0.56 to
-    0.76 with half of it; of right pairs up to 0.1.
+    0.76 with half of it; of right pairs up to 0.1. Fewer than 16 pairs cannot be that far above one half by chance: of
+    any number three in four may not be at less than half of the distance of their own partner.
     """
     there, back = np.zeros(len(after), np.intp), np.zeros(len(before), np.intp)
     near, nearest = np.full(len(after), np.inf), np.full(len(before), np.inf)
@@ -142,7 +144,8 @@ def is_reordered(before: Array, after: Array, paired: bool) -> bool:
         back[columns], nearest[columns] = np.where(closer, rows[at], back[columns]), np.minimum(found, nearest[columns])
     indices = np.arange(len(after))
     mutual = (back[there] == indices) & ((there != indices) | (not paired))
-    return bool(mutual.mean() > 0.5 + FAR * (0.25 / len(after)) ** 0.5)
+    close = mutual & (near < CLOSE * ((after - before) ** 2).sum(axis=1)) if paired else np.zeros(1)
+    return bool(mutual.mean() > 0.5 + FAR * (0.25 / len(after)) ** 0.5 or close.mean() > MOST)
 
 
 def _within(kernel: Gaussian, before: Array, after: Array, units: ClusterIds, sizes: ClusterIds) -> Array:

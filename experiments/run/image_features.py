@@ -46,10 +46,11 @@ class ImageSet:
     # whether a user brought them: then their range is checked, and features of the user's see grey images as RGB, since
     # other sets may have colours
     given: bool = True
+    clips: bool = False  # whether they are frames of clips, named CLIP/FRAME
 
     @classmethod
     def of_array(cls, name: str, images: Pixels, **more: Any) -> "ImageSet":
-        """From uint8 (n, H, W) or (n, H, W, C); `more`: names, data and given."""
+        """From uint8 (n, H, W) or (n, H, W, C); `more`: the other fields."""
         digest = hashlib.sha256(repr(images.shape).encode())
         for image in images:
             digest.update(np.ascontiguousarray(image).tobytes())

@@ -20,6 +20,7 @@ from reports.schema import METRICS
 
 FEWEST, MOST, SHARE = 8, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
 MEDIAN, LARGEST = {"fp32": 0.002, "bf16": 0.05}, {"fp32": 0.05, "bf16": 0.5}  # by rounding, of a sample's deviation
+ALIKE = 1e-3  # of its size: a smaller deviation, as of black images only, is rounding
 SCORES = 1e-3  # of a distance and its standard error, by rounding
 REMEDY = "add --fresh, or name another --store"
 
@@ -93,8 +94,10 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
     if a.shape != b.shape:
         return torch.full((len(a),), torch.inf, dtype=torch.float64)
     a, b = a.double().flatten(1), b.double().flatten(1)
-    size = (b - b.mean(dim=0)).square().mean().sqrt() if len(b) > 1 else b.square().mean().sqrt()
-    return ((a - b).square().mean(dim=1).sqrt() / size.clamp(min=1e-12)).nan_to_num(torch.inf)
+    whole = b.square().mean().sqrt()
+    size = (b - b.mean(dim=0)).square().mean().sqrt() if len(b) > 1 else whole
+    size = size.clamp(min=ALIKE * float(whole) + 1e-12)
+    return ((a - b).square().mean(dim=1).sqrt() / size).nan_to_num(torch.inf)
 
 
 def sample_indices(n: int, n_classes: int) -> list[int]:

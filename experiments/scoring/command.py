@@ -1,7 +1,7 @@
 """`python -m experiments score REAL A B ...`: which images are nearest to real ones, with intervals?
 
 Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 for invalid arguments. With --margin: 0
-harmless, 1 harmful, 3 not decided.
+harmless, 1 harmful, 3 not decided (with --margin auto always, unless it is harmful).
 """
 
 import json
@@ -22,7 +22,8 @@ MMD decides, and FD (FID) stands beside it: distances of generated images to rea
 
 REAL and the sets A, B, ... may be
   a folder of image files     any sizes, grey or colour; all files below it
-  FILE.npz, FILE.npy          uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W); or your own features (n, d)
+  FILE.npz, FILE.npy          uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W); or your own features (n, d);
+                              .npy also clips (n, T, H, W, C), and with --margin latents (n, C, H, W)
   a result folder of `run`, or samples:ID; mnist5k, mnist, fashion-mnist, cifar10
 
 Examples:
@@ -31,7 +32,8 @@ Examples:
   score real.npy before.npy after.npy --pairs order --fail-if-worse      # for continuous integration
   score none before/ after/ --margin 0.02                                # is a faster pipeline harmless?
 
-Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided.
+Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided;
+with --margin auto 1 or 3.
 docs/score.md and docs/harmless.md say more."""
 QUIET = tyro.conf.arg(help_behavior_hint="")
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
@@ -53,10 +55,12 @@ class ScoreOptions:
     """Weights of the feature extractor, once for each."""
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Images from the same noise: of one name, or at one place. auto: names, if all sets have the same."""
-    margin: Annotated[float | None, option_help("SHARE", "none: sets are only compared")] = None
-    """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?"""
+    margin: Annotated[float | Literal["auto"] | None, option_help("SHARE|auto", "none: sets are only compared")] = None
+    """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?
+    auto: what so many images can show, and whether it is harmful."""
     groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
-    """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN]."""
+    """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN].
+    clips: folders of frames."""
     crops: int = 0
     """With --margin: number of full-resolution crops per image to compare too."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
@@ -82,6 +86,7 @@ def main(options: ScoreOptions) -> int:
     """Prints the verdict and writes the result folder. Returns the exit status. ValueError as in `compare`."""
     start = time.time()
     logging.basicConfig(format="note: %(message)s")
+    logging.getLogger("experiments.scoring").setLevel(logging.INFO)  # what so many images can show, before the work
     out = options.out.absolute()  # wherever code of the user's goes
     _check(options, out)
     from experiments.run.cache import Cache
@@ -94,7 +99,7 @@ def main(options: ScoreOptions) -> int:
     if options.margin is None:
         output = compare.make_output(compare.compare(options.real, *options.sets, **given))
     else:
-        given |= {name: getattr(options, name) for name in ("margin", "crops")}
+        given |= {"margin": None if options.margin == "auto" else options.margin, "crops": options.crops}
         reference = None if options.real == "none" else options.real
         before, after = options.sets
         output = equivalence.make_output(equivalence.harmless(before, after, reference=reference, **given))

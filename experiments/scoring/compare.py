@@ -22,7 +22,7 @@ from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
 from experiments.run.machine import Machine
 from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
-from experiments.scoring.groups import GroupsOf, groups_of
+from experiments.scoring.groups import GroupsOf, groups_of, or_clips
 from experiments.scoring.inputs import FeatureSet, Input, Source, has_no_images, open_input
 from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
@@ -159,7 +159,7 @@ def score(real: Source, images: Source, **options: Any) -> Scores:
 
 def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tuple[list[ClusterIds] | None, list[str]]:
     """The prompt of each image of each set, in the order of the pairing; of pairs that of the first set. And notes."""
-    if groups is None:
+    if (groups := or_clips(sets, groups)) is None:
         return None, []
     paired = pairing.by != "none"
     found = [groups_of(sets[0], groups)] * len(sets) if paired else [groups_of(images, groups) for images in sets]
@@ -169,6 +169,8 @@ def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tup
 
 def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
     """The feature spaces. ValueError if some inputs are images and some are features."""
+    if latents := [source.name for source in inputs if isinstance(source, FeatureSet) and source.shape]:
+        raise ValueError(f"{latents[0]} holds latents, which --margin compares, before and after a change")
     kinds = {isinstance(source, FeatureSet): source.name for source in inputs}
     if len(kinds) > 1:
         raise ValueError(f"{kinds[True]} holds features, but {kinds[False]} holds images; give both the same")

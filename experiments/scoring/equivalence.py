@@ -5,10 +5,12 @@ row of `CHECKS`, and all must hold.
 """
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +22,28 @@ from scipy.stats import qmc
 from diffusion_core.data.readers import Pixels, Traits
 from diffusion_core.validation import check_range
 from experiments.distances import duplicates
-from experiments.distances.distance import Array, Distance
+from experiments.distances.distance import Array, Distance, renumber
 from experiments.distances.duplicates import ClusterIds
-from experiments.distances.equivalence import EquivalenceTest, compare_distributions, is_reordered
+from experiments.distances.equivalence import SEEN, EquivalenceTest, compare_distributions, is_reordered
 from experiments.distances.features import digit_logits, weights_file
-from experiments.distances.intervals import CONFIDENCE
+from experiments.distances.intervals import CONFIDENCE, MIN_SAMPLES
+from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
-from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
 from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings
-from experiments.scoring.groups import GroupsOf
-from experiments.scoring.inputs import Input, Source
+from experiments.scoring.groups import CLIPS, GroupsOf, or_clips, ordered_frames
+from experiments.scoring.inputs import Input, Source, standardise_latents
 from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
+log = logging.getLogger(__name__)
 NAME = "harmless"
 PAIRED, ALONE = 0.02, 0.03  # margins for pairs, where there are enough, and else
-ENOUGH, FEW = 500, 300  # pairs, or prompts, for the smaller one; pairs, below which the test errs more often
+ENOUGH, FEWEST = 500, 5  # pairs, or prompts, for the smaller one; and without which there is no answer
 GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
 WORST, STRIP = 16, 4  # pairs that are shown, and in one picture
 FACTS = "verdict sentence reason margin features n n_units pairs needed unchanged at_best".split()  # of run.json
@@ -72,7 +76,7 @@ class Harmless:
 
     before: str  # the names of the sets
     after: str
-    margin: float  # the share of images of which replacement may move a set as far as the change does
+    margin: float | None  # the share of images of which replacement may move a set as far as the change does, if given
     features: str  # the feature space that decides
     checks: tuple[EquivalenceCheck, ...]  # what must hold; the first decides
     n: int  # pairs of images
@@ -90,7 +94,8 @@ class Harmless:
     @property
     def verdict(self) -> str:
         """Harmful if a check says so, harmless if all do or all pairs are identical; else not decided."""
-        verdicts = [check.verdict for check in self.checks] if self.unchanged < self.n else []
+        unchanged = self.unchanged == self.n and self.margin is not None
+        verdicts = [] if unchanged else [check.verdict for check in self.checks]
         return next((word for word in (HARMFUL, UNDECIDED) if word in verdicts), HARMLESS)
 
     @property
@@ -101,8 +106,10 @@ class Harmless:
     def reason(self) -> str:
         """Why that is the verdict, with the margin. It never says lossless, nor how many images changed."""
         if self.unchanged == self.n:
-            return f"{self.n:,} of {self.n:,} pairs are identical"
-        first, decisive, limit = self.checks[0], self.decisive, f"limit {100 * self.margin:g} %"
+            return f"{self.n:,} of {self.n:,} pairs are identical{', but no margin is given' * (self.margin is None)}"
+        first, decisive = self.checks[0], self.decisive
+        limit = "no margin is given" if self.margin is None else f"limit {100 * self.margin:g} %"
+        limit = f"limit {100 * first.limit:g} %" if self.verdict == HARMFUL else limit
         units = f" of {self.n_units:,} groups" if self.n_units < self.n else ", each image taken to fail alone"
         count = f"{self.n:,} {'images of each' if self.pairs == 'none' else 'pairs'}{units}"
         if decisive is not first and self.verdict == HARMFUL:
@@ -112,6 +119,7 @@ class Harmless:
         bound += f"{_percent(share or 0)} % of the images can move them at most ({limit})"
         if self.verdict == UNDECIDED:
             bound += "" if decisive is first else f", but {decisive.check} is up to {_percent(decisive.high or 0)} %"
+            count += f", can show {_percent(self.at_best)} % at best"
             count += f"; about {self.needed:,} would decide" if self.needed else ""
         return f"{bound}; {count}"
 
@@ -132,11 +140,14 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     """Whether images after a change, such as of a faster sampler, are as good as those before, up to a margin.
 
     Args:
-        before, after: sets of images or features. These, and the options that are not named here, are as in `compare`.
-        margin: the share of images of which replacement may move a set as far as the change does. Default: 0.02 with at
-            least 500 pairs, or 500 groups if there are any; else 0.03.
+        before, after: sets of images, of features, or of latents, which are floats (n, C, H, W). These, and the options
+            that are not named here, are as in `compare`.
+        margin: the share of images of which replacement may move a set as far as the change does. None: nothing is
+            called harmless; the limit for harmful is 0.02 with at least 500 pairs, or groups if there are any, else
+            0.03.
         groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
-            them each image is taken to fail alone.
+            them each image is taken to fail alone. "clips": the folders in it are clips, as arrays (n, T, H, W, C) are,
+            whose frames are the images; then motion is compared too.
         reference: real images; the distances of both to them are then measured too. They do not decide.
         crops: number of crops of 64x64 pixels of each image that are compared too.
 
@@ -145,39 +156,43 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     if margin is not None and not 0 < margin < 1:
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     check_range("crops", crops, 0)
-    paths = [Path(given).expanduser().resolve() for given in (before, after) if isinstance(given, str | Path)]
-    if len(set(paths)) < len(paths):
-        raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
+    _check_two(before=before, after=after)
     store = store if isinstance(store, Cache) else Cache(Path(store))
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
+    opened, of_latents = standardise_latents(opened, opened[-2])
     inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
-    pairing = _paired(inputs, pairs, groups)
+    groups = or_clips(inputs, groups)
+    pairing = _paired(inputs, pairs, groups, FEWEST if reference is None else MIN_SAMPLES)
     n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
     of_sets, notes = compare.prompts_of(inputs, pairing, groups)
     prompts = of_sets[0] if of_sets else None
     n_prompts = n if prompts is None else int(prompts.max()) + 1
-    margin = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
-    rows, spaced = list[EquivalenceCheck | str](), list[EquivalenceInputs]()
-    for name, file in compare.weights_of(spaces, feature_weights).items():
-        sets = EquivalenceInputs(inputs, pairing, prompts, FeatureSpace(name, file, where), store, margin, crops)
-        sets.check_order()
-        rows += [row for check in (CHECKS if spaced else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
-        spaced.append(sets)
-    checks, first = tuple(row for row in rows if isinstance(row, EquivalenceCheck)), spaced[0]
+    what = ("pairs" if paired else "images of each") if n_prompts == n else "groups"
+    if n_prompts < FEWEST:
+        raise ValueError(f"groups: they are {n_prompts}, and an interval needs at least {FEWEST}")
+    log.info("%s %s can show %s %% at best", f"{n_prompts:,}", what, _percent(min(SEEN / n_prompts, 1.0)))
+    limit = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
+    files, clips = compare.weights_of(spaces, feature_weights), groups == CLIPS
+    spaced = [
+        EquivalenceInputs(inputs, pairing, prompts, FeatureSpace(*each, where), store, limit, crops, clips)
+        for each in files.items()
+    ]
+    rows, first = _run_checks(spaced), spaced[0]
+    checks = tuple(row for row in rows if isinstance(row, EquivalenceCheck))
+    if margin is None:
+        checks = tuple(replace(row, verdict=UNDECIDED) if row.verdict == HARMLESS else row for row in checks)
     best, n_units = first.test.at_best, first.test.n_units
     unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
-    what = ("pairs" if paired else "images of each") if n_units == n else "groups"
     facts = {
         pairing.note: bool(pairing.note),
         **dict.fromkeys(notes, True),
+        of_latents: bool(of_latents),
         "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
-        f"{n} images of each set are few: below {FEW} the test errs more often than it says": n < FEW,
         f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
         **dict.fromkeys([row for row in rows if isinstance(row, str)], True),
         **dict.fromkeys(warnings.input_warnings(inputs, first.described, first.space), True),
         **dict.fromkeys(warnings.trait_notes(inputs, first.described), True),
-        f"{n_units:,} {what} can show {_percent(best)} % at best: take more": best > margin and unchanged < n,
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
     found, scores = [note for note, holds in facts.items() if holds], None
@@ -188,14 +203,31 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
     total = float(apart.sum()) or 1.0
     worst = tuple((_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
-    needed = first.test.required_pairs(margin) if checks[0].verdict == UNDECIDED and unchanged < n else None
+    undecided = margin and checks[0].verdict == UNDECIDED and unchanged < n
+    needed = first.test.required_pairs(limit) if undecided else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, tuple(found), tuple(inputs), tuple(order[largest] for order in chosen),
     )  # fmt: skip
 
 
-def assert_harmless(before: Source, after: Source, margin: float | None = None, **options: Any) -> None:
+def _check_two(**sources: Source) -> None:
+    paths = [Path(given).expanduser().resolve() for given in sources.values() if isinstance(given, str | Path)]
+    if len(set(paths)) < len(paths):
+        named = ", ".join(f"{name}={str(given)!r}" for name, given in sources.items())
+        raise ValueError(f"{named}: they are one folder or file; name two")
+
+
+def _run_checks(spaced: "Sequence[EquivalenceInputs]") -> "list[EquivalenceCheck | str]":
+    """All checks of the sets in each space, or why there is none."""
+    rows = list[EquivalenceCheck | str]()
+    for number, sets in enumerate(spaced):
+        sets.check_order()
+        rows += [row for check in (CHECKS if number else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
+    return rows
+
+
+def assert_harmless(before: Source, after: Source, margin: float, **options: Any) -> None:
     """Raises AssertionError with what is wrong unless the change is harmless. For tests; arguments as `harmless`."""
     found = harmless(before, after, margin, **options)
     if found.verdict != HARMLESS:
@@ -238,6 +270,7 @@ class EquivalenceInputs:
     store: Cache
     margin: float
     crops: int
+    clips: bool  # whether images are frames of clips, which are the prompts
 
     @cached_property
     def described(self) -> Sequence[ImageFeatures]:
@@ -266,7 +299,13 @@ class EquivalenceInputs:
         return compare_distributions(*self.features, units)
 
     def check_order(self) -> None:
-        if is_reordered(*self.features, self.pairing.by != "none"):
+        sides = self.features  # of clips the means: frames of one are alike
+        if self.clips and self.prompts is not None:
+            sums = [np.zeros((int(self.prompts.max()) + 1, side.shape[1])) for side in sides]
+            for out, side in zip(sums, sides, strict=True):
+                np.add.at(out, self.prompts, side)
+            sides = (sums[0] / np.bincount(self.prompts)[:, None], sums[1] / np.bincount(self.prompts)[:, None])
+        if is_reordered(*sides, self.pairing.by != "none"):
             raise ValueError(
                 f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
                 "nearer to another one's partner; pair them by --pairs names, or bring both into one order for --pairs "
@@ -293,6 +332,40 @@ def _crops(sets: EquivalenceInputs) -> Rows:
         test = compare_distributions(*_float64(parts), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
+
+
+def _motion(sets: EquivalenceInputs) -> Rows:
+    """The same of how neighbouring frames of a clip differ, which freezing and flicker change, and frames do not show.
+
+    Of each difference, in grey levels: the mean m of its pixels and log(1 + mean |.|), in standard deviations before.
+    """
+    images, order = sets.images[0], sets.pairing.chosen[0]
+    if not sets.clips or not isinstance(images, ImageSet) or images.names is None or sets.prompts is None:
+        return
+    clips = [clip for clip in ordered_frames([images.names[at] for at in order]) if len(clip) > 1]
+    if not clips:
+        raise ValueError(f"groups='clips': no clip of {images.name} has two frames")
+    sides = list[Array]()
+    for each, chosen in zip(sets.images, sets.pairing.chosen, strict=True):
+        assert isinstance(each, ImageSet)
+        frames = prefetch(each.read, [int(chosen[at]) for clip in clips for at in clip])
+        sides.append(np.array([row for clip in clips for row in _changes(islice(frames, len(clip)), each.name)]))
+    if not (spread := sides[0].std(axis=0)).all() or mostly_equal(sides[0]):
+        yield f"most neighbouring frames of {images.name} are equal, so motion is not compared"
+        return
+    units = renumber(np.array([sets.prompts[at] for clip in clips for at in clip[1:]]))
+    test = compare_distributions(sides[0] / spread, sides[1] / spread, units)
+    yield EquivalenceCheck("motion", *test.shares, sets.margin, test.verdict(sets.margin))
+
+
+def _changes(frames: Iterator[Pixels], name: str) -> Iterator[tuple[float, float]]:
+    last = next(frames).astype(np.float32)
+    for each in frames:
+        frame = each.astype(np.float32)
+        if frame.shape != last.shape:
+            raise ValueError(f"groups='clips': frames of one clip of {name} differ in size")
+        change, last = frame - last, frame
+        yield float(change.mean(dtype=np.float64)), math.log1p(float(np.abs(change).mean(dtype=np.float64)))
 
 
 def _copies(sets: EquivalenceInputs) -> Rows:
@@ -334,7 +407,7 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         yield _check("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
 
 
-CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_grain,)  # in each feature space, and once
+CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
 
 
 def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
@@ -375,9 +448,9 @@ def cut_crops(images: Input, crops: int) -> ImageSet:
     return ImageSet(images.name, images.n * crops, content, load)
 
 
-def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf) -> Pairing:
+def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf, fewest: int) -> Pairing:
     """The pairs. ValueError if only some names agree, so that nobody may have wanted none."""
-    pairing = pair(inputs, pairs)
+    pairing = pair(inputs, pairs, fewest)
     shared = set.intersection(*(set(images.names or ()) for images in inputs))
     if pairs == "auto" and pairing.by == "none" and shared:
         raise ValueError(

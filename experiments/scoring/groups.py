@@ -9,19 +9,38 @@ import pandas as pd
 
 from experiments.distances.distance import renumber
 from experiments.distances.duplicates import ClusterIds
+from experiments.run.image_features import ImageSet
 from experiments.scoring.inputs import Input
 
 PROMPT = "{prompt}"
+CLIPS = "clips"  # the groups of frames
 NAMES = ("name", "file", "image", "path", "file_name", "filename", "image_id")  # columns of names, by their headings
 GroupsOf = str | Path | Sequence[str | int] | None
+
+
+def or_clips(sets: Sequence[Input], groups: GroupsOf) -> GroupsOf:
+    """The groups that are given, else clips if a set holds frames."""
+    return CLIPS if groups is None and any(isinstance(each, ImageSet) and each.clips for each in sets) else groups
+
+
+def ordered_frames(names: Sequence[str]) -> list[list[int]]:
+    """The frames of each clip, in the order of their names, in which numbers count as such: CLIP/2 before CLIP/10."""
+
+    def key(name: str) -> list[tuple[int, str]]:
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+    found = dict[str, list[int]]()
+    for at in sorted(range(len(names)), key=lambda at: key(names[at])):
+        found.setdefault(str(PurePosixPath(names[at]).parent), []).append(at)
+    return list(found.values())
 
 
 def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[ClusterIds, str]:
     """The number of each image's prompt (n,), 0 to G - 1; and what a reader should know, or "".
 
-    `groups`: "folder", the folder that an image lies in; a part of its name, "{prompt}-{seed}.png"; FILE.csv, or
-    FILE.csv:COLUMN, with a row for each image, by name or in their order; or a prompt for each image. ValueError if an
-    image has no prompt or two, or if all have the same.
+    `groups`: "folder" or "clips", the folder that an image, or a frame, lies in; a part of its name, such as
+    "{prompt}-{seed}.png"; FILE.csv, or FILE.csv:COLUMN, with a row for each image, by name or in their order; or a
+    prompt for each image. ValueError if an image has no prompt or two, or if all have the same.
     """
     prompts, note = _prompts(images, groups)
     if len(set(prompts)) < 2:
@@ -39,14 +58,16 @@ def _prompts(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[l
         return _of_table(images, Path(table[1]).expanduser(), table[2] or "")
     if images.names is None:
         raise ValueError(f"groups={text!r}: the images of {images.name} have no names; give a CSV with a row for each")
-    if text == "folder":
+    if text in ("folder", CLIPS):
         folders = [str(PurePosixPath(name).parent) for name in images.names]
         if "." in folders:
             at = images.names[folders.index(".")]
-            raise ValueError(f"groups='folder': {at} of {images.name} lies in no folder of a prompt")
+            raise ValueError(f"groups={text!r}: {at} of {images.name} lies in no folder of a prompt")
         return folders, ""
     if text.count(PROMPT) != 1:
-        raise ValueError(f"groups={text!r}: it must be folder, FILE.csv[:COLUMN], or a name with one {PROMPT} in it")
+        raise ValueError(
+            f"groups={text!r}: it must be folder, clips, FILE.csv[:COLUMN], or a name with one {PROMPT} in it"
+        )
     parts = re.split(r"(\{\w+\})", re.sub(r"\.\w+$", "", text))
     pattern = "".join("(.+)" if part == PROMPT else ".+?" if part[:1] == "{" else re.escape(part) for part in parts)
     found = [re.fullmatch(pattern, name) or re.fullmatch(pattern, PurePosixPath(name).name) for name in images.names]

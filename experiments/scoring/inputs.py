@@ -5,7 +5,7 @@ Images come in the order of their files or of their array, and are read when the
 
 import csv
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,12 @@ CONSTANT = 1e-12  # of a column's largest value: a standard deviation below this
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """Features (n, d) that the user computed."""
+    """Features (n, d) that the user computed, or latents, flattened."""
 
     name: str
     features: NDArray[np.float32]
     names: None = None
+    shape: tuple[int, ...] = ()  # (C, H, W) of latents
 
     @property
     def n(self) -> int:
@@ -104,12 +105,18 @@ def has_no_images(source: Source, store: Cache) -> bool:
 
 
 def _of_array(name: str, array: NDArray[Any]) -> Input:
-    """Features if it holds floats in two dimensions, else images."""
+    """Features if it holds floats in two dimensions, latents in four, else images, or frames of clips in five."""
+    if array.ndim == 5 and array.dtype == np.uint8 and array.size:
+        frames = images_among({"images": array.reshape(-1, *array.shape[2:])})[1]
+        names = tuple(f"clip {clip}/frame {frame}" for clip, frame in np.ndindex(array.shape[:2]))
+        return ImageSet.of_array(name, frames, names=names, clips=True)
+    shape = array.shape[1:] if array.ndim == 4 and array.dtype.kind == "f" and array.size else ()
+    array = array.reshape(len(array), -1) if shape else array
     if array.ndim != 2 or array.dtype.kind != "f":
         if array.dtype != np.uint8:
             raise ValueError(
                 f"{name}: it is {array.dtype} {array.shape}; features are floats (n, d), images uint8 (n, H, W), "
-                "(n, H, W, C) or (n, C, H, W)"
+                "(n, H, W, C) or (n, C, H, W), clips uint8 (n, T, H, W, C), latents floats (n, C, H, W)"
             )
         return ImageSet.of_array(name, images_among({"images": array})[1])
     with np.errstate(over="ignore"):  # it becomes infinite, and is refused
@@ -123,7 +130,36 @@ def _of_array(name: str, array: NDArray[Any]) -> Input:
                 f"{name}: features are compared in float32, which rounds some by over {ROUNDED:g} standard deviations "
                 "of their column; subtract the mean of the real features from all sets"
             )
-    return FeatureSet(name, features)
+    return FeatureSet(name, features, shape=shape)
+
+
+def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[Input, ...], str]:
+    """Latents as features: flattened, each channel minus its mean in `before`, over its standard deviation there.
+
+    Also what a reader should know; other inputs stay as they are, with "". ValueError if shapes differ, or a channel of
+    `before` is constant.
+    """
+    shapes = [each.shape if isinstance(each, FeatureSet) else () for each in inputs]
+    if not any(shapes):
+        return tuple(inputs), ""
+    if len(set(shapes)) > 1 or not isinstance(before, FeatureSet):
+        given = ", ".join(f"{each.name} {shape or 'none'}" for each, shape in zip(inputs, shapes, strict=True))
+        raise ValueError(f"latents must have one shape (C, H, W); it is {given}")
+    channels = before.shape[0]
+    rows = before.features.reshape(before.n, channels, -1).swapaxes(0, 1).reshape(channels, -1).astype(np.float64)
+    mean, std = rows.mean(axis=1, keepdims=True), rows.std(axis=1, keepdims=True)
+    if not (std > 0).all():
+        raise ValueError(f"{before.name}: channel {int(np.argmin(std))} of its latents is constant; leave it out")
+    found = list[Input]()
+    for each in inputs:
+        assert isinstance(each, FeatureSet)
+        values = (each.features.reshape(each.n, channels, -1) - mean) / std
+        found.append(FeatureSet(each.name, values.reshape(each.n, -1).astype(np.float32)))
+    size = "x".join(map(str, before.shape))
+    return tuple(found), (
+        f"latents of {size} are compared, each channel in standard deviations of {before.name}: copies are those of "
+        "latents"
+    )
 
 
 def _folder(name: str, folder: Path) -> ImageSet:

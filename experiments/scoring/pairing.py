@@ -27,20 +27,21 @@ class Pairing:
     note: str = ""  # what was left out
 
 
-def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
+def pair(sets: Sequence[Input], pairs: Pairs = "auto", fewest: int = MIN_SAMPLES) -> Pairing:
     """How the images of several sets are compared. All get the same number of images, since FD falls with it.
 
     Args:
         pairs: names: images with the same name are a pair, others are left out; order: image i of each set; none:
             no pairs; auto: names if all sets have the same ones, else none.
+        fewest: images that each set must have.
 
     ValueError if a set has too few images, or if its names or its number do not suit `pairs`.
     """
     one_of("pairs", pairs, get_args(Pairs))
     for images in sets:
-        if images.n < MIN_SAMPLES:
+        if images.n < fewest:
             count = f"{images.n} image{'s' * (images.n != 1)}"
-            raise ValueError(f"{images.name}: {count}; an interval needs at least {MIN_SAMPLES}")
+            raise ValueError(f"{images.name}: {count}; an interval needs at least {fewest}")
     if len(sets) == 1:
         return Pairing((random_order(sets[0].n),), "none")
     alike = len({images.n for images in sets}) == 1
@@ -49,13 +50,13 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto") -> Pairing:
             raise ValueError(f"pairs='order': all sets must have equally many images, but {_counts(sets)}")
         return Pairing((random_order(sets[0].n),) * len(sets), "order")
     if pairs == "names" or (pairs == "auto" and _same_names(sets)):
-        return _by_names(sets)
+        return _by_names(sets, fewest)
     n = min(images.n for images in sets)
     note = f"{n:,} images of each are compared, since FD falls with their number: {_counts(sets)}"
     return Pairing(tuple(random_order(images.n)[:n] for images in sets), "none", "" if alike else note)
 
 
-def _by_names(sets: Sequence[Input]) -> Pairing:
+def _by_names(sets: Sequence[Input], fewest: int) -> Pairing:
     indices = []
     for images in sets:
         if images.names is None:
@@ -64,9 +65,9 @@ def _by_names(sets: Sequence[Input]) -> Pairing:
             raise ValueError(f"pairs='names': {twice[0]} is the name of {twice[1]} images of {images.name}")
         indices.append({name: index for index, name in enumerate(images.names)})
     common = sorted(set(indices[0]).intersection(*indices[1:]))
-    if len(common) < MIN_SAMPLES:
+    if len(common) < fewest:
         raise ValueError(
-            f"pairs='names': {len(common)} names are in all sets, and an interval needs at least {MIN_SAMPLES}; "
+            f"pairs='names': {len(common)} names are in all sets, and an interval needs at least {fewest}; "
             "use --pairs order or none"
         )
     order = random_order(len(common))

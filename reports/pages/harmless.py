@@ -26,6 +26,10 @@ TERMS = [
     ("Harmful", "The lower end is above the margin, or another check is beyond its limit."),
     ("Not decided", "Neither. More images may decide."),
     ("More grain", "Fine noise in the pixels beyond that before, in grey levels of 255."),
+    (
+        "Motion", "As far as replacing so many pairs of neighbouring frames can move their differences, of which the "
+        "mean and the logarithm of the mean size are compared.",
+    ),
     ("More copies", "The share of images that are copies of others after the change, beyond that before."),
 ]  # fmt: skip
 
@@ -37,8 +41,9 @@ def page(result: LoadedResult) -> Page:
         return _gates_page(result, checks)
     distances, first = result.contrasts[result.contrasts["metric"] != "copies"], checks.iloc[0]
     what = "images of each" if facts["pairs"] == "none" else "pairs of images"
+    margin = percent(facts["margin"]) or "not given"
     return Page(
-        settings.describe_source(result, f"{number(facts['n'], 0)} {what}", f"margin {percent(facts['margin'])}"),
+        settings.describe_source(result, f"{number(facts['n'], 0)} {what}", f"margin {margin}"),
         result.info["question"], f"{capital(facts['verdict'])}:", facts["reason"] + ".",
         caveats=[f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])],
         key_figures=_key_figures(facts, first, checks), grid=_make_grid(result, first),

@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from diffusion_core import load
@@ -14,7 +16,7 @@ from experiments import assert_harmless, compare, harmless
 from experiments.run.cache import Cache
 from experiments.scoring import command
 from experiments.scoring import equivalence as module
-from experiments.scoring.groups import groups_of
+from experiments.scoring.groups import groups_of, ordered_frames
 from experiments.scoring.inputs import Input, open_input
 from reports.render import read_page
 
@@ -76,6 +78,35 @@ def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
     assert answers["seeds"]["pairs"] == "none" and answers["seeds"]["worst"] == []
 
 
+@pytest.mark.parametrize(
+    ("after", "margin", "status", "words"),
+    [
+        ("grey", "auto", 1, ("harmful: ", "(limit 3 %)")),
+        ("grey", "0.02", 1, ("harmful: ", "(limit 2 %)")),
+        ("slight", "auto", 3, ("not decided: ", "replacing 48 %", "(no margin is given)", "can show 48 % at best")),
+        ("slight", "0.02", 3, ("not decided: ", "can show 48 % at best; about 238 would decide")),
+        ("slight", "0.48", 0, ("harmless: ", "(limit 48 %)")),
+        ("same", "auto", 3, ("not decided: 10 of 10 pairs are identical, but no margin is given",)),
+    ],
+)
+def test_ten_pairs_can_be_harmful_and_say_what_they_can_show(
+    after: str, margin: str, status: int, words: tuple[str, ...],
+    digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    before = digits[:10]
+    save(here / "before", before)
+    save(here / after, {"grey": np.full_like(before, 128), "slight": before // 4 * 4, "same": before}[after])
+
+    for _ in range(2):  # the second time with stored features
+        assert run("none", "before", after, "--margin", margin, "--out", "out") == status
+        sentence = json.loads(capsys.readouterr().out.splitlines()[-1])["sentence"]
+        assert [word for word in words if word not in sentence] == []
+    assert caplog.messages[0] == "10 pairs can show 48 % at best"
+    verdicts = set(pd.read_csv(here / "out/harms.csv")["verdict"])
+    assert "harmless" not in verdicts or margin != "auto"
+    assert ("margin not given" in str(read_page(here / "out").source)) == (margin == "auto")
+
+
 def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(digits: np.ndarray, here: Path) -> None:
     before, after = digits[:N], digits[:N].copy()
     after[::10] = 255 - after[::10]
@@ -134,13 +165,13 @@ def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
 
 def test_a_test_suite_gets_the_sentence(digits: np.ndarray, here: Path) -> None:
     before = digits[:N]
-    assert_harmless(before, before // 2 * 2, pairs="order", features="digits")
+    assert_harmless(before, before // 2 * 2, 0.03, pairs="order", features="digits")
     with pytest.raises(
         AssertionError, match="harmful: with 95 % confidence, in features digits, further from before than replacing"
     ):
-        assert_harmless(before, before // 3, pairs="order", features="digits")
+        assert_harmless(before, before // 3, 0.03, pairs="order", features="digits")
     answer = harmless(before, before // 2 * 2, pairs="order", features="digits")
-    assert answer.margin == 0.03  # fewer than 500 pairs
+    assert (answer.margin, answer.checks[0].limit) == (None, 0.03)  # fewer than 500 pairs
     assert "lossless" not in str(answer) and "share of class" not in answer.sentence
 
 
@@ -189,7 +220,7 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
         *((("none", "before", "after", *MARGIN, "--groups", groups), message) for groups, message in (
             ("folder", "lies in no folder of a prompt"),
             ("x{prompt}.png", "is not named so"),
-            ("one.csv.bak", "it must be folder, FILE.csv"),
+            ("one.csv.bak", "it must be folder, clips, FILE.csv"),
             ("two.csv", "p0-0 has two prompts"),
             ("few.csv", "it has no row for"),
             ("one.csv", "have one prompt"),
@@ -197,6 +228,7 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
             ("one.csv:text", "it has no column 'text'"),
             ("gap.csv", "row 10 has no prompt"),
         )),
+        (("none", "before", "after", *MARGIN, "--groups", "halves.csv"), "groups: they are 2, and an"),
         (("none", "before", "fewer", *MARGIN), "49 names are in both sets"),
         (("none", "before", "fewer", *MARGIN, "--pairs", "none"), "the same images in another order"),
         (("none", "before", "after", *MARGIN, "--groups", "{prompt}-{seed}.png", "--pairs", "none"), "they need pairs"),
@@ -211,6 +243,7 @@ def test_what_cannot_be_asked_is_one_line(
     names = [f"p{at // 5}-{at % 5}.png" for at in range(50)]
     pd.DataFrame({"name": [*names, names[0]], "prompt": [*range(50), 9]}).to_csv(here / "two.csv", index=False)
     pd.DataFrame({"name": names[:9], "prompt": range(9)}).to_csv(here / "few.csv", index=False)
+    pd.DataFrame({"name": names, "prompt": np.arange(50) // 25}).to_csv(here / "halves.csv", index=False)
     pd.DataFrame({"name": names, "prompt": 1}).to_csv(here / "one.csv", index=False)
     pd.DataFrame({"name": names, "prompt": [*range(9), None, *range(40)]}).to_csv(here / "gap.csv", index=False)
     with pytest.raises(ValueError, match=message) as error:
@@ -255,7 +288,7 @@ def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: py
     notes = harmless(digits[:N], some, 0.05, features="digits", pairs="order").notes
     assert "270 of 300 pairs are identical" in notes
     few = harmless(digits[:N], some, 0.01, features="digits", pairs="order")
-    assert "300 pairs can show 1.6 % at best: take more" in few.notes and few.at_best == pytest.approx(4.75 / N)
+    assert ", can show 1.6 % at best" in few.sentence and few.at_best == pytest.approx(4.75 / N)
 
 
 def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> None:
@@ -319,3 +352,106 @@ def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> N
     wide = replace(answer, checks=(replace(first, high=1.0, verdict="not decided"),))
     assert "not decided: with 95 % confidence, in features natural, no further" in wide.sentence
     assert "replacing 100 % of the images" in wide.sentence
+
+
+def latents(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((N, 4, 1, 1)) + 0.5 * rng.standard_normal((N, 4, 6, 6))
+    return (values * [[[1]], [[3]], [[0.2]], [[90]]] + [[[0]], [[5]], [[-1]], [[20]]]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (lambda z: torch.from_numpy(z).bfloat16(), "harmless"),
+        (lambda z: 1.02 * z, "harmless"),
+        (lambda z: z[:, [1, 0, 2, 3]], "harmful"),
+        (lambda z: np.concatenate([0 * z[:30], z[30:]]), "harmful"),
+        (lambda z: z + 0.2 * np.eye(4)[2][:, None, None], "harmful"),  # an unscaled distance sees little of it
+    ],
+    ids=["bf16", "scaled", "swapped", "zeros", "shifted"],
+)
+def test_latents_are_compared_channel_by_channel(change: Any, verdict: str, here: Path) -> None:
+    np.save(here / "before.npy", latents())
+    answer = harmless("before.npy", change(latents()), 0.03, pairs="order")
+    assert answer.verdict == verdict
+    assert answer.notes[0].startswith("latents of 4x6x6 are compared, each channel in standard deviations of before")
+    assert "copies are those of latents" in answer.notes[0] and "fine noise of pixels is not" in answer.notes[1]
+
+
+def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
+    for after, message in (
+        (latents()[:, :3], r"one shape .*, 6, 6\), after \(3, 6, 6\)"),
+        (latents()[:, 0, :, 0], "one shape .* after none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            harmless(latents(), after, 0.03, pairs="order")
+    with pytest.raises(ValueError, match="channel 2 of its latents is constant"):
+        harmless(latents() * [[[1]], [[1]], [[0]], [[1]]], latents(), 0.03, pairs="order")
+    with pytest.raises(ValueError, match="REAL holds latents, which --margin compares"):
+        compare(latents(), latents(1))
+
+
+def clips(n: int = 12, frames: int = 12, side: int = 32) -> np.ndarray:
+    """Textures that move and fade, uint8 (n, T, H, W, 3)."""
+    rng = np.random.default_rng(0)
+    found = np.empty((n, frames, side, side, 3), np.uint8)
+    for clip in found:
+        texture = rng.standard_normal((9, 9, 3)).repeat(12, 0).repeat(12, 1)
+        start, speed, light, contrast = rng.uniform(30, 40, 2), rng.uniform(-2, 2, 2), rng.uniform(90, 160, 3), 30
+        for t, frame in enumerate(clip):
+            y, x = (start + speed * t).round().astype(int)
+            noise = rng.uniform(-2, 2, frame.shape)
+            frame[:] = (light + contrast * texture[y : y + side, x : x + side] + noise).clip(0, 255)
+    return found
+
+
+def planted(name: str, shown: np.ndarray) -> np.ndarray:
+    after = shown.copy()
+    if name == "slight":
+        after = after // 2 * 2
+    elif name == "frozen":
+        after[:, 6:] = after[:, 6:7]
+    elif name == "repeated":
+        after[:, 1::2] = after[:, ::2]
+    elif name == "black":
+        after[:, 5] = 0
+    elif name == "flicker":
+        after[:, 1::2] += 3
+    return after
+
+
+@pytest.mark.parametrize(
+    ("name", "margin", "status", "decisive"),
+    [
+        ("slight", "0.4", 0, "share in natural features"),
+        ("frozen", "auto", 1, "motion"),
+        ("repeated", "auto", 1, "motion"),
+        ("black", "auto", 1, "share in natural features"),
+        ("flicker", "auto", 1, "motion"),
+    ],
+)
+def test_clips_are_units_and_their_motion_is_compared(
+    name: str, margin: str, status: int, decisive: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = clips(), planted(name, clips())
+    for folder, images in (("before", before), ("after", after)):
+        for clip, frames in enumerate(images):
+            save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
+        np.save(here / f"{folder}.npy", images)
+
+    for ending, groups in ((".npy", ()), ("", ("--groups", "clips"))):
+        arguments = ("none", f"before{ending}", f"after{ending}", "--margin", margin, *groups, "--out", "out")
+        assert command.command(arguments, "score") == status
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert (found["n"], found["n_units"], "motion" in found["checks"]) == (144, 12, True)
+        verdicts = pd.read_csv(here / "out/harms.csv").set_index("check")["verdict"]
+        assert verdicts[decisive] == ("harmful" if status else "harmless")
+
+
+def test_frames_are_in_the_order_of_their_numbers_and_clips_in_that_of_before(here: Path) -> None:
+    assert ordered_frames(["b/10", "a/2", "b/9", "a/10", "a/1"]) == [[4, 1, 3], [2, 0]]
+    with pytest.raises(ValueError, match="hold the same images in another order"):
+        harmless(clips(), np.roll(clips() // 2 * 2, 1, axis=0))
+    still = clips()[:, :1].repeat(12, axis=1)
+    assert "most neighbouring frames of before are equal, so motion is not compared" in harmless(still, still).notes
