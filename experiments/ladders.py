@@ -26,7 +26,7 @@ from experiments.run.study import GPU, SMOKE, Study
 from experiments.user.parsing import SYNONYMS, parse_sampler
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
-FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
+FURTHER = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 
 
 @dataclass(frozen=True)
