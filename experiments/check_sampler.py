@@ -15,15 +15,19 @@ SAMPLERS = tyro.conf.arg(metavar="SAMPLER [...]", help_behavior_hint="")
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
 A sampler is right if mean and standard deviations of its samples converge to the data's with more steps, and depend on
-its own noise and generator alone. A check takes about 4 seconds; docs/samplers.md says how. Your sampler, my_file.py:
+its own noise and generator alone. A check takes about 4 seconds; docs/samplers.md says how. Your sampler, my_file.py,
+which run, ladders and tune take as well:
 
-    def sampler(denoiser, n_steps, noise):                 # noise: unit noise, the start; more by torch.randn_like
-        x, times = noise, torch.linspace(1, 0, n_steps + 1)
-        for t, after in zip(times, times[1:]):
-            x = x + (after - t) * denoiser.velocity(x, t)  # x = (1 - t) x0 + t z; or .denoised(x, sigma), .eps, .v
-        return x
+    @dataclass(frozen=True)
+    class Mine(Sampler):                                # from experiments import Sampler
+        eta: float = 0.0                                # its parameters are fields
+        def run(self, eps, x, sigmas, noise):           # noise(): unit noise; yields x after each step
+            for sigma, after in zip(sigmas, sigmas[1:]):
+                x = x + (after - sigma) * eps(x, sigma)
+                yield x
 
 Samplers:
+  "my_file:Mine(eta=0.5)"                       a class as above
   my_file:sampler, "my_file:sampler(eta=0.5)"   samples = sampler(denoiser, n_steps, noise, eta=0.5)
   flow-step:my_file:step                        x = step(x, t, dt, velocity), t from 1 (noise) to 0, dt < 0
   k-diffusion:my_file:sample                    x = sample(model, x, sigmas); model(x, sigma) returns x0

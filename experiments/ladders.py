@@ -26,7 +26,7 @@ from experiments.run.study import GPU, SMOKE, Study
 from experiments.user.parsing import SYNONYMS, parse_sampler
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
-FURTHER = "Further samplers: {names}. 'heun(s_churn=10)' works."
+FURTHER = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Ladders(Study):
         "laptop": {"seeds": 5},  # enough for a statement on such networks in general
         "gpu": {
             **GPU,
-            "ladders": tuple(name for name in SCHEDULES if name != "flow"),  # which goes on with a step to 0
+            "ladders": tuple(name for name in SCHEDULES if name not in ("flow", "bong-tangent")),  # they end at 0
             "budgets": (8, 16, 32, 64),
             "etas": (0.0, 0.5, 1.0),
             "samplers": ("heun", "dpm++2m", "dpm++2m-sde", "accelerated"),

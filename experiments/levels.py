@@ -30,14 +30,14 @@ level, and every ladder in closed form that fits to 0.1 % at all levels. `flow(s
 to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied twice"), and where two ladders differ.
 
 Ladders:
-  my_file:sampler, "diffusers:NAME(...)", ...      what check-sampler takes; see its --help
+  my_file:Mine, "diffusers:NAME(...)", ...         what check-sampler takes; see its --help
   "karras(rho=7)", "flow(shift=3)", ...            a noise schedule of this package
   log.txt, levels.json                             a printed list: sigmas, times of flow matching from 1 or 1000 to 0,
                                                    or pairs [a, s] of x = a x0 + s z
 
 Examples:
   levels "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)" --steps 4 8 28     # is its shift applied twice?
-  levels my_file:sampler "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)"    # do these two visit the same levels?
+  levels my_file:Mine "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)"       # do these two visit the same levels?
   levels log.txt --expect "flow(shift=3, end=1/n)"                               # is it the ladder that I meant?
   levels "karras(rho=7)" --law "log-normal(-0.507, 1.2)"                         # how often did training see them?
 

@@ -44,7 +44,7 @@ LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0
 OUTPUTS = "Meaning of the network's output: {names}."
 RECIPES = "that of --recipe"
 LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
-KINDS = "Sampler: {names}. With parameters: 'heun(s_churn=10)'."
+KINDS = "Sampler: {names}; your own class, 'my_file:Mine(eta=0.5)'. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
 RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 

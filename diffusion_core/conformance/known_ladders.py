@@ -16,6 +16,7 @@ from scipy import optimize, stats
 
 from diffusion_core.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
 from diffusion_core.schedules import karras
+from diffusion_core.schedules.process_time import bong_tangent
 
 Array = NDArray[np.float64]
 N_TRAIN = 1000  # times of training
@@ -141,6 +142,8 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
             fault = ends_fault or _explain_shift(shift, facts)
             yield from _in_whole_times(f"flow(shift={shift:.4g}, {ends})", shift_times(t, shift), fault)
     yield from _flows_with_own_end(log_sigmas, facts)
+    if k > 3:
+        yield Hypothesis("bong-tangent", np.log(bong_tangent(k - 1, 0, 0, data_std=1.0)))
 
 
 def _explain_shift(shift: float, facts: Facts) -> str:

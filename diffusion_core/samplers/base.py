@@ -56,7 +56,7 @@ class Sampler:
         return self
 
     def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        """The levels of x in their order, for an export: up wherever noise is put back before a step."""
+        """The levels of x, for an export: also inside steps, and up where noise is put back before a step."""
         return sigmas
 
     def etas(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:

@@ -182,6 +182,28 @@ def flow(
     return sigmas
 
 
+def bong_tangent(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> tuple[float, ...]:
+    """The ladder bong_tangent of a flow with n = n_steps + 1 evaluations; its last step, to 0, follows.
+
+    Two pieces of one arctangent, a(k) = atan(8 (m - k) / (n + 2)) with m = floor(0.6 (n + 2)): a(0), ..., a(m - 1),
+    scaled to t from 1 to 1/2, without its end; then a(m), ..., a(n + 1), scaled to t from 1/2 to 0. sigma_max and
+    sigma_min are ignored. The first level has t = 0.999; if the second is above it, half way between that and 1.
+
+    Source: `bong_tangent_scheduler` of RES4LYF for ComfyUI with its defaults; there is no paper.
+    """
+    check_positive("data_std", data_std)
+    check_range("n_steps", n_steps, 1, MAX_STEPS)
+    n = n_steps + 3
+    meet = int(0.6 * n)
+    angles = [math.atan(8 * (meet - k) / n) for k in range(n)]
+    upper = [(1 + (a - angles[meet - 1]) / (angles[0] - angles[meet - 1])) / 2 for a in angles[1 : meet - 1]]
+    times = upper + [(1 - a / angles[-1]) / 2 for a in angles[meet:-1]]  # angles[meet] is 0
+    times = [max(1 - SIGNAL, (1 + times[0]) / 2), *times]
+    sigmas = tuple(t / (1 - t) / data_std for t in times)
+    check_ladder(sigmas)
+    return sigmas
+
+
 def check_vp(vp_beta_d: float, vp_beta_min: float, data_std: float) -> None:
     """Raises ValueError unless vp_beta_d > 0, vp_beta_min >= 0 and data_std > 0."""
     check_positive("vp_beta_d", vp_beta_d)
@@ -191,6 +213,7 @@ def check_vp(vp_beta_d: float, vp_beta_min: float, data_std: float) -> None:
 
 OWN_ENDS: dict[str, Schedule] = {  # first and last level come from a table or a process, not from the caller
     "flow": flow,
+    "bong-tangent": bong_tangent,
     "ddpm-linspace": ddpm_with(linspace),
     "ddpm-leading": ddpm_with(leading),
     "ddpm-trailing": ddpm_with(trailing),

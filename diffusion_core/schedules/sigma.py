@@ -62,6 +62,26 @@ def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tu
     return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max + part * (sigma_min - sigma_max))
 
 
+def beta_quantiles(
+    n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, a: float = 0.6, b: float = 0.6
+) -> tuple[float, ...]:
+    """The beta ladder: even steps in the probability of (sigma - sigma_min) / (sigma_max - sigma_min) ~ Beta(a, b).
+
+    Arguments and errors as in `geometric`. a and b, above 0: smaller values put more levels near sigma_min (a) and
+    near sigma_max (b). `beta57` has a = 0.5, b = 0.7.
+
+    Source: Lee et al. 2024, arXiv 2407.12173 (a = b = 0.6); in sigma as diffusers' `use_beta_sigmas`. For beta57 there
+        is no paper: RES4LYF for ComfyUI.
+    Note: the paper and ComfyUI take these quantiles of a table of times; for a flow, times are sigma / (1 + sigma).
+    """
+    from scipy.special import betaincinv  # here, so that --help appears at once
+
+    check_positive("a", a)
+    check_positive("b", b)
+    span = sigma_max - sigma_min
+    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_min + span * float(betaincinv(a, b, 1 - part)))
+
+
 def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:
     """The ladder with exact ends and inner levels `level(k / n_steps)`, k = 1, ..., n_steps - 1.
 

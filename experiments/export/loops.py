@@ -8,6 +8,7 @@ eta and {noise} its noise.
 import math
 import re
 import textwrap
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ class ExportTarget:
         self.number_format = str(dtype).removeprefix("torch.") if dtype else None
         end, etas = (0.0,) * to_zero, sampler.etas(ladder)
         self.levels = (*ladder, *end)  # in standard deviations of the data, as is the path
-        self.path = (*sampler.path(ladder), *end)  # up where noise is put back, by churn and restarts
+        self.path = (*sampler.path(ladder), *end)  # of evaluations; up where churn or restarts put noise back
         self.etas = (*etas, *etas[-1:]) if to_zero else etas  # of Euler at each step; empty for another sampler
         self.guided_levels = tuple(self.scale * level for level in self.convention.interval)
         self.start = f"{self.shift!r} + SIGMAS[0] * noise()" if self.shift else "SIGMAS[0] * noise()"
@@ -233,7 +234,7 @@ def _steps(target: ExportTarget) -> tuple[tuple[float, ...], str, str]:
     if "torch" not in target.sampler.exports:
         raise UnsupportedError(f"no loop is written for {target.sampler.name}")
     step, etas, s_noise = target.sampler.exports["torch"], target.etas, float(getattr(target.sampler, "s_noise", 1.0))
-    up = target.path != target.levels
+    up = any(high > low for low, high in pairwise(target.path))  # churn or restarts
     factor = "S_NOISE * " if (up or etas) and s_noise != 1 else ""
     constants = f"S_NOISE = {s_noise!r}\n" if factor else ""
     if etas:
@@ -242,6 +243,7 @@ def _steps(target: ExportTarget) -> tuple[tuple[float, ...], str, str]:
         step = step.replace("{eta}", "ETAS[i]" if each else "ETA").replace("{noise}", f"{factor}up * noise()")
         return target.levels, f"{listed} 0 is DDIM, 1 is DDPM\n{constants}", _indent([step])
     for name, value in ({"eta": 0.0} | vars(target.sampler)).items():  # without a field eta it puts no noise back
+        value = value / target.scale if name == "data_std" else value  # levels are in units of the network's images
         if re.search(rf"\b{name.upper()}\b", step):
             constants += f"{name.upper()} = {value!r}\n"
     before = UP.replace("{noise}", f"{factor}math.sqrt(after**2 - now**2) * noise()") if up else ""
@@ -266,9 +268,9 @@ def diffusers_loop(target: ExportTarget) -> str:
             table and getattr(time, "whole", False),
             "diffusers' schedulers need fractional times, but those of your network are rounded (whole=True)",
         ),
+        (not name, f"diffusers has no scheduler for {sampler.name} at given levels"),
         (target.path != target.levels, "diffusers evaluates the network before it adds the churn"),
         (convention.interval != (0, math.inf), "diffusers' schedulers know no levels of guidance"),
-        (not name, f"diffusers has no scheduler for {sampler.name} at given levels"),
     ):
         if unsupported:
             raise UnsupportedError(why + "; use the torch code" * table)

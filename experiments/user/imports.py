@@ -31,7 +31,7 @@ def split_name(spec: str, prefix: str = "") -> tuple[str, str]:
     return module, attribute
 
 
-def load_object(spec: str, prefix: str = "", *, of: str = "") -> Any:
+def load_object(spec: str, prefix: str = "", *, of: str = "", may_be_class: bool = False) -> Any:
     """What the module defines under this name: a function, or an instance that can be called.
 
     `of`: what it is, to begin the message with if importing the module fails. ValueError if it cannot be had.
@@ -46,7 +46,7 @@ def load_object(spec: str, prefix: str = "", *, of: str = "") -> Any:
             found = importlib.util.find_spec(module)
             import_text(module, Path((found and found.origin) or ""))
         value = getattr(sys.modules[module], attribute)
-    if not callable(value) or isinstance(value, type):
+    if not callable(value) or (isinstance(value, type) and not may_be_class):
         must = "it must be a function or an instance that can be called"
         raise ValueError(f"{prefix}{spec}: {attribute} is a {type(value).__name__}, but {must}")
     return value

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, ON_PIXELS, SAMPLERS
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.validation import as_type, one_of
+from experiments.user import imports
 
 if TYPE_CHECKING:
     from diffusion_core.noise import NoiseDistribution
@@ -36,11 +37,29 @@ def parse_noise(text: str, data_std: float) -> "NoiseDistribution":
 
 
 def parse_sampler(text: str) -> "Sampler":
-    """The sampler that `text` names, such as "euler(eta=1)" or "heun". Errors as in `parse_noise`."""
+    """The sampler that `text` names, such as "euler(eta=1)", or a user's class, such as "my_file:ERSDE2(eta=0.5)".
+
+    Errors as in `parse_noise`, and ValueError if there is no such class, or if it raises an error.
+    """
     name, bracket, rest = text.strip().partition("(")
+    if ":" in name:
+        kind = load_sampler_class(name)
+        _, options = parse_call("sampler", text, {name: kind})
+        with imports.user_code_errors(f"sampler={text!r}"):
+            return kind(**options)
     usual = SYNONYMS.get(name, {})
     name, options = parse_call("sampler", ("euler" if usual else name) + bracket + rest, SAMPLERS)
     return SAMPLERS[name](**(usual | options))
+
+
+def load_sampler_class(name: str) -> "type[Sampler]":
+    """The class at module:Class. ValueError if it is no `Sampler` whose parameters are fields."""
+    from diffusion_core.samplers.base import Sampler
+
+    kind = imports.load_object(name, may_be_class=True)
+    if isinstance(kind, type) and issubclass(kind, Sampler) and "__dataclass_params__" in vars(kind):
+        return kind
+    raise ValueError(f"sampler={name!r}: it must be a class of samplers; {imports.REMEDY}")
 
 
 def parse_schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
@@ -87,7 +106,7 @@ def parse_call(
         raise ValueError(f"{kind}={text!r}: {error}; the parameters of {name} are {names}") from None
     if others := sorted(set(options) - set(typed)):
         raise ValueError(f"{kind}={text!r}: {others[0]} is not a number; only {', '.join(typed)} can be given here")
-    whole = {p.name for p in parameters if type(p.default) is int}
+    whole = {p.name for p in parameters if p.annotation in (int, "int")}
     return name, {  # 1 and 1.0 must give the same identity
         key: as_type(f"{kind}={text!r}: {key}", int if key in whole else float, value) for key, value in options.items()
     }

@@ -1,8 +1,9 @@
-"""Samplers to check, by name: ours, those of other packages, and functions of the user's.
+"""Samplers to check, by name: ours, those of other packages, and classes and functions of the user's.
 
 euler(eta=1)                                       a sampler of this package, as in all experiments
 diffusers:DDIMScheduler(timestep_spacing=trailing) a scheduler with options of its constructor, set_timesteps or step
 smalldiffusion:ScheduleDDPM(gam=1, mu=0.5)         its `samples` on one of its schedules
+my_file:ERSDE2(eta=0.5)                            a class, a `Sampler`, as in all experiments
 my_file:sampler                                    samples = sampler(denoiser, n_steps, noise)
 k-diffusion:my_file:sampler                        x = sampler(model, x, sigmas), where model(x, sigma) is x0
 flow-step:my_file:step                             x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0, dt < 0
@@ -28,9 +29,8 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
     name, _, _ = text.partition("(")
     kind, colon, rest = text.partition(":")
     if not colon:
-        one_of("sampler", name, (*SAMPLERS, *parsing.SYNONYMS, "diffusers:NAME", "module:function"))
-        sampler = parsing.parse_sampler(text)
-        return wrappers.ours(sampler), sampler.order
+        one_of("sampler", name, (*SAMPLERS, *parsing.SYNONYMS, "diffusers:NAME", "module:Class", "module:function"))
+        return _ours(text)
     if kind in ("diffusers", "smalldiffusion"):
         name, options = split_call(text, rest)
         try:
@@ -45,12 +45,19 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
         return wrappers.smalldiffusion(getattr(library, name)(1000), **options), None
     wrapped: dict[str, Any] = {"k-diffusion": wrappers.k_diffusion, "flow-step": wrappers.flow_step}
     wrap = wrapped.get(kind)
+    if not wrap and isinstance(imports.load_object(name.strip(), may_be_class=True), type):
+        return _ours(text)
     spec, options = split_call(text, rest if wrap else text)
     function = partial(imports.load_object(spec, f"{kind}:" if wrap else ""), **options)
     if policy := next((name for name in ("t_next", *STORED) if has_argument(function, name)), ""):
         own = f"check-sampler --policy {rest if wrap else text}"
         raise ValueError(f"{text}: its argument {policy} is that of a step with a log-probability; use {own}")
     return (wrap(function) if wrap else function), None
+
+
+def _ours(text: str) -> tuple[SamplerFunction, int]:
+    sampler = parsing.parse_sampler(text)
+    return wrappers.ours(sampler), sampler.order
 
 
 def split_call(text: str, call: str) -> tuple[str, dict[str, Any]]:

@@ -14,13 +14,24 @@ from reports.formats import capital
 from reports.render import read_page
 
 MINE = """
+from dataclasses import dataclass
 import torch
+from experiments import Sampler
 
 def right(denoiser, n_steps, noise, size=1.0):
     x, sigmas = noise * 160.0, [160.0 * (0.004 / 160) ** (i / (n_steps - 1)) for i in range(n_steps)] + [0.0]
     for sigma, after in zip(sigmas, sigmas[1:]):
         x = x + (after - sigma) * size * denoiser.eps(x, sigma)
     return x
+
+@dataclass(frozen=True)
+class Mine(Sampler):
+    size: float = 1.0
+
+    def run(self, eps, x, sigmas, noise):
+        for sigma, after in zip(sigmas, sigmas[1:]):
+            x = x + (after - sigma) * self.size * eps(x, sigma)
+            yield x
 
 def flow(x, t, dt, v):
     return x + dt * v
@@ -122,8 +133,9 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
 
 
 def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("euler", "mine:right", *FEW) == 0
-    assert "verdict: 2 of 2 do. All tend to the data with more steps." in capsys.readouterr().out
+    assert run("euler", "mine:right", "mine:Mine(size=1)", *FEW) == 0
+    assert "verdict: 3 of 3 do. All tend to the data with more steps." in capsys.readouterr().out
+    assert run("mine:Mine(size=0.9)", *FEW) == 1
 
 
 def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path) -> None:

@@ -49,6 +49,27 @@ def test_every_setting_of_a_budget_is_compared_with_the_first_ladder_and_sampler
         assert a.seed == b.seed + 10_000 and (a.sigmas, a.setting.sampler) == (b.sigmas, b.setting.sampler)
 
 
+OWN = """
+from dataclasses import dataclass
+from experiments import Euler
+
+@dataclass(frozen=True)
+class Own(Euler):
+    label = "own"
+"""
+
+
+@pytest.mark.slow(15)
+@pytest.mark.usefixtures("drawn")
+def test_a_sampler_of_ones_own_is_typed_and_found_by_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "typed_sampler.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    few = ["--network", "exact", "--n-samples", "40", "--ladders", "karras", "--etas", "0.5", "--workers", "2"]
+    table = smoke(tmp_path, "ladders", *few, "--samplers", "typed_sampler:Own(eta=0.5)").rows()
+    assert (table["status"] == "ok").all() and table["sampler"][1] == "own(eta=0.5)"
+    assert table["fd"][0] == table["fd"][1] and table["samples_id"][0] != table["samples_id"][1]
+
+
 @pytest.mark.slow(10)
 def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     done = smoke(tmp_path, "ladders", "--recipe", "plain", "--n-samples", "40")

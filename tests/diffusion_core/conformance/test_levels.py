@@ -117,6 +117,8 @@ def test_a_list_of_fewer_steps_than_asked_for(tmp_path: Path) -> None:
 RIGHT_LISTS = {
     **{f"flow, shift {s:g}, {n} steps": ([*shift_times(even(n), s), 0], f"flow(shift={s:g}, end=1/n)")
        for s in (1.0, 3.0, 5.0) for n in (4, 28)},
+    "bong_tangent": ([1, 0.9713438782, 0.9294229579, 0.8628878668, 0.7442997072, 0.5, 0.2131216179, 0.0696460333, 0],
+                     "bong-tangent"),
     "flow to 1/1000": ([*shift_times(even(28, 0.001), 3), 0], "flow(shift=3, end=1/1000)"),
     "flow, a shift that is solved": ([*shift_times(even(20), math.exp(1.15)), 0], "flow(shift=3.158, end=1/n)"),
     "flow, times of 1000": ([*1000 * shift_times(even(8), 3), 0], "flow(shift=3)"),

@@ -14,11 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
 from short_runs import Noise
 from torch import Tensor, nn
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
+    ERSDE,
+    RES2M,
+    RES2S,
     Accelerated,
     DPMpp2M,
     DPMpp2MSDE,
@@ -32,7 +36,7 @@ from diffusion_core.samplers import (
     Sampler,
     checked_steps,
 )
-from diffusion_core.schedules import ddpm, geometric, karras
+from diffusion_core.schedules import beta_quantiles, ddpm, geometric, karras
 from diffusion_core.schedules.process_time import leading, linspace, trailing
 
 SHAPE = (3, 1, 8, 8)
@@ -125,6 +129,55 @@ def test_heun_is_karras_algorithm_2(s_churn: float) -> None:
         out.append(x)
     sampler = Heun(s_churn, s_min=0.1, s_max=10.0, s_noise=1.007)
     compare(f"Heun(s_churn={s_churn:g}, ...)", "numpy: Karras et al., Algorithm 2", ours(sampler, sigmas), out)
+
+
+@pytest.mark.parametrize("multistep", [True, False])
+def test_res_is_zhangs_exponential_integrator(multistep: bool) -> None:
+    """b_1 = phi_1 - phi_2 / c_2, b_2 = phi_2 / c_2: c_2 is 1/2, or -h_previous / h for the denoised image before."""
+    sigmas, out, before = (*karras(N), 0.0), [], 0.0
+    x = start(30).numpy()
+    for sigma, after in itertools.pairwise(sigmas):
+        d = x - sigma * slope(x, sigma)
+        h = math.log(sigma / after) if after else math.inf
+        phi_1, phi_2 = (1 - math.exp(-h)) / h, (math.exp(-h) - 1 + h) / h**2
+        c_2 = (-before / h if multistep else 0.5) or math.inf
+        if not multistep and after:
+            inside = math.exp(-h / 2) * x + (1 - math.exp(-h / 2)) * d
+            other = inside - math.sqrt(sigma * after) * slope(inside, math.sqrt(sigma * after))
+        elif not out:
+            other = d
+        x, last = (math.exp(-h) * x + h * (phi_1 - phi_2 / c_2) * d + h * phi_2 / c_2 * other if after else d), d
+        other, before = (last if multistep else other), h
+        out.append(x)
+    sampler = RES2M() if multistep else RES2S()
+    compare(sampler.name, "numpy: Zhang et al., RES", ours(sampler, sigmas), out)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_er_sde_is_cuis_ve_solver(order: int) -> None:
+    """In units in which the data have a standard deviation of 0.5, with integrals by scipy."""
+    sigmas, noise, out = (*karras(N), 0.0), replayed(torch.float64), []
+    x, seen, slopes, before = 0.5 * start(30).numpy(), [], [], []
+
+    def phi(s: float) -> float:
+        return s * (math.exp(s**0.3) + 10)
+
+    for s, after in itertools.pairwise(0.5 * sigma for sigma in sigmas):
+        d = x - s * slope(2 * x, 2 * s)
+        r = phi(after) / phi(s)
+        x = r * x + (1 - r) * d
+        if seen and after:
+            slopes.append((d - seen[-1]) / (s - before[-1]))
+        if order > 1 and seen and after:
+            x = x + (after - s + phi(after) * quad(lambda t: 1 / phi(t), after, s)[0]) * slopes[-1]
+        if order > 2 and len(seen) > 1 and after:
+            bend = (slopes[-1] - slopes[-2]) / ((s - before[-2]) / 2)
+            area = quad(lambda t, s=s: (t - s) / phi(t), after, s)[0]
+            x = x + ((after - s) ** 2 / 2 + phi(after) * area) * bend
+        x = x + math.sqrt(after**2 - s**2 * r**2) * (noise().numpy() if after else 0)
+        seen, before = [*seen, d], [*before, s]
+        out.append(2 * x)
+    compare(f"ERSDE({order})", "numpy: Cui et al., VE ER-SDE-Solver", ours(ERSDE(order), sigmas), out)
 
 
 def test_restart_is_xus_algorithm_1() -> None:
@@ -295,8 +348,8 @@ def test_euler_at_eta_one_is_diffusers_euler_ancestral(diffusers: Any) -> None:
 
 @pytest.mark.parametrize(
     ("option", "make"),
-    [("use_karras_sigmas", karras), ("use_exponential_sigmas", geometric)],
-    ids=["karras", "geometric"],
+    [("use_karras_sigmas", karras), ("use_exponential_sigmas", geometric), ("use_beta_sigmas", beta_quantiles)],
+    ids=["karras", "geometric", "beta"],
 )
 def test_ladders_are_diffusers(diffusers: Any, option: str, make: Callable[..., tuple[float, ...]]) -> None:
     peer = diffusers.EulerDiscreteScheduler(sigma_min=0.03, sigma_max=30.0, **{option: True})

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
+    ERSDE,
+    RES2M,
+    RES2S,
     SAMPLERS,
     Accelerated,
     AlphaBeta,
@@ -43,6 +46,8 @@ DETERMINISTIC: list[Sampler] = [
     Heun(s_churn=9.0, s_min=11.0),
     DPMpp2M(),
     DPMpp2MSDE(eta=0.0),
+    RES2M(),
+    RES2S(),
     Accelerated(),
     Restart(()),
     KadkhodaieSimoncelli(beta_ks=1.0),
@@ -54,6 +59,8 @@ NOISY: list[Sampler] = [
     EulerChurn(s_churn=2.0),
     Heun(s_churn=2.0, s_min=0.05, s_max=50.0, s_noise=1.003),
     DPMpp2MSDE(),
+    ERSDE(1),
+    ERSDE(),
     Accelerated(mu=0.4),
     RESTARTS,
     KadkhodaieSimoncelli(),
@@ -141,6 +148,8 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
         (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0"),
         (lambda: Heun(s_min=2.0, s_max=1.0), "s_min=2.0: it must be between 0 and 1.0"),
         (lambda: DPMpp2MSDE(-1.0), "eta=-1.0"),
+        (lambda: ERSDE(4), "solver_order=4: it must be between 1 and 3"),
+        (lambda: ERSDE(data_std=0.0), "data_std=0.0: it must be above 0"),
         (lambda: Accelerated(gam=0.0), "gam=0.0: it must be above 0"),
         (lambda: Accelerated(mu=1.0), "mu=1.0: it must be at least 0 and below 1"),
         (lambda: Interval(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.schedules.process_time import (
@@ -62,6 +63,25 @@ def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_
     np.testing.assert_allclose(polyexponential(10), geometric(10), rtol=1e-12)
 
 
+@pytest.mark.parametrize(("name", "a", "b"), [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
+def test_beta_ladders_are_quantiles(name: str, a: float, b: float) -> None:
+    by_hand = 0.03 + stats.beta.ppf(1 - np.arange(13) / 12, a, b) * (30 - 0.03)
+    np.testing.assert_allclose(SCHEDULES[name](12), by_hand, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 28, 300])
+def test_bong_tangent_is_two_pieces_of_an_arctangent(n: int) -> None:
+    """n evaluations, then 0. Each piece by itself: 0.6 of n + 2 levels from 1 to 1/2, the others from 1/2 to 0."""
+    meet = int((n + 2) * 0.6)
+    upper = np.arctan(0.2 * 40 / (n + 2) * (meet - np.arange(meet)))
+    lower = -np.arctan(0.2 * 40 / (n + 2) * np.arange(n + 2 - meet))
+    times = [*(1 + (upper - upper[-1]) / (upper[0] - upper[-1]))[:-1] / 2, *(lower - lower[-1]) / -lower[-1] / 2]
+    units = 0.55 * np.array(SCHEDULES["bong-tangent"](n - 1, 0, 0, data_std=0.55))
+    assert len(times) == n + 1 == len(units) + 1 and (times[0], times[-1]) == (1, 0)
+    np.testing.assert_allclose((units / (1 + units))[1:], times[1:-1], rtol=1e-9)
+    assert units[0] == pytest.approx(999) or n == 300
+
+
 def test_vp_is_even_in_time() -> None:
     """sqrt(1 / abar - 1) with abar = exp(-integral of beta(t)), integrated numerically."""
     sigmas = np.array(vp(10)) * 0.5
@@ -114,6 +134,7 @@ def test_spacings_of_the_papers_example() -> None:
         (lambda: vp(4, vp_beta_min=-1.0), "vp_beta_min=-1.0: it must be at least 0"),
         (lambda: vp(4, data_std=0.0), "data_std=0.0: it must be above 0"),
         (lambda: cosine(4, offset=1.0), "offset=1.0: it must be at least 0 and below 1"),
+        (lambda: SCHEDULES["beta57"](4, a=0.0), "a=0.0: it must be above 0"),
         (lambda: ddpm(1000), "n_steps=1000: it must be between 1 and n_table - 1 = 999"),
         (lambda: ddpm(999, spacing=trailing), "level 998 is 0.02.* and level 999 is 0.02"),
         (lambda: ddpm_table(vp_beta_end=1.0), "vp_beta_end=1.0 < 1"),

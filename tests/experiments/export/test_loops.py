@@ -13,6 +13,9 @@ from diffusion_core.adapters import Convention
 from diffusion_core.data.dataset import Images
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import (
+    ERSDE,
+    RES2M,
+    RES2S,
     Accelerated,
     DPMpp2M,
     DPMpp2MSDE,
@@ -37,7 +40,8 @@ SIGMAS = karras(6, 20.0, 0.05)
 CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at three of six levels
 SAMPLERS: list[Sampler] = [
     Euler(0.0), Euler(0.5), Euler(1.0), EulerTwoPart(1.0, 0.3, 1.0, 0.98), EulerInInterval(0.8, 0.2, 5.0), Heun(),
-    Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7)
+    Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7), RES2M(), RES2S(),
+    ERSDE(1), ERSDE(2), ERSDE(3)
 ]  # fmt: skip
 RESTART = Restart((Interval(0.2, 2.0, 2, 2),))
 IMAGES = Images("mine", torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
@@ -131,6 +135,7 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
     [
         (torch_loop, Accelerated(), "vp eps", r"no loop is written for accelerated"),
         (diffusers_loop, Euler(0.5), "vp eps", r"diffusers has no scheduler for euler\(eta=0.5\) at given levels"),
+        (diffusers_loop, RES2S(), "vp eps", "diffusers has no scheduler for res-2s at given levels"),
         (diffusers_loop, Heun(**CHURN), "vp eps", "diffusers evaluates the network before it adds the churn"),
         *((diffusers_loop, Euler(0.0), name, "diffusers' schedulers need a network with a table of times")
           for name in ("ours", "edm x0", "flow", "vp v, cosine, side")),

@@ -1,5 +1,7 @@
 """Names of laws, ladders and samplers: what can be typed, what can be read back, and what is refused."""
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,8 @@ from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from experiments.run.identity import identity
-from experiments.run.setting import Ladder, read_ladder
+from experiments.run.setting import Ladder, Setting, read_ladder
+from experiments.user.imports import TEXTS
 from experiments.user.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
 
 
@@ -36,6 +39,65 @@ def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data() ->
     assert parse_noise("vp", 0.55) == VP(data_std=0.55) and parse_noise("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
     assert parse_schedule("cosine", 0.55) == ("cosine", {"data_std": 0.55})
     assert parse_schedule("geometric", 0.55) == ("geometric", {})
+
+
+OWN = """
+from dataclasses import dataclass
+from experiments import Euler, Sampler
+
+@dataclass(frozen=True)
+class Mine(Euler):
+    eta: float = 1
+    label = "mine"
+
+class Bare(Euler): ...
+
+@dataclass(frozen=True)
+class Raises(Euler):
+    def __post_init__(self): raise KeyError("eta")
+
+number = 3
+"""
+
+
+def write_own(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str = OWN) -> None:
+    """The module `own_samplers`, which is imported anew."""
+    (folder / "own_samplers.py").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.delitem(sys.modules, "own_samplers", raising=False)
+    monkeypatch.delitem(TEXTS, "own_samplers", raising=False)
+
+
+def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_own(tmp_path, monkeypatch)
+    typed = [parse_sampler(f"own_samplers:Mine{options}") for options in ("", "(1)", "(eta=0.5)")]
+    assert [sampler.name for sampler in typed] == ["mine(eta=1)"] * 2 + ["mine(eta=0.5)"]
+    first = [identity(Setting("one", Ladder(), sampler)) for sampler in typed]
+    assert first[0] == first[1] != first[2]
+    write_own(tmp_path, monkeypatch, f"{OWN}# edited")
+    assert identity(Setting("one", Ladder(), parse_sampler("own_samplers:Mine"))) != first[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("own_samplers:Mine(b=1)", "the parameters of own_samplers:Mine are eta"),
+        ("own_samplers:Bare", "sampler='own_samplers:Bare': it must be a class of samplers; write it at the top of a"),
+        ("own_samplers:dataclass", "it must be a class of samplers"),
+        ("own_samplers:number", "number is a int, but it must be"),
+        ("own_samplers:Raises(0.5)", r"sampler='own_samplers:Raises\(0.5\)': KeyError: 'eta'"),
+        ("own_samplers:Absent", "importing own_samplers failed"),
+        ("own_samplers.py:Mine", "it must be spelt package.module:function, without .py"),
+    ],
+)
+def test_what_is_no_class_of_samplers_says_why(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_own(tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match=message):
+        parse_sampler(text)
 
 
 def test_one_and_one_point_zero_are_one_setting() -> None:

@@ -1,0 +1,102 @@
+"""RES, the refined exponential solvers: exponential integrators of order 2 for dx/dlambda = denoised - x.
+
+lambda = -ln sigma. With h = ln(sigma / sigma'), x decays by exp(-h) = sigma' / sigma, and the denoised image, linear in
+lambda between two evaluations, is integrated exactly: h phi_1 = 1 - exp(-h), h phi_2 = (exp(-h) - 1 + h) / h.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from diffusion_core.samplers.base import Eps, Noise, Sampler
+
+STEP_2M = """\
+denoised = x - now * eps(x, i)
+if after == 0:
+    return denoised
+keep, h = after / now, math.log(now / after)
+ahead = 0.0 if i == 0 else (keep - 1 + h) / before[1] * (denoised - before[0])
+x = keep * x + (1 - keep) * denoised + ahead
+before = denoised, h"""
+STEP_2S = """\
+denoised = x - now * eps(x, i)
+if after == 0:
+    return denoised
+if i % 2 == 0:  # down to the middle of a step
+    start, first, high = x, denoised, now
+    x = after / now * x + (1 - after / now) * denoised
+else:  # from its start to its end
+    keep, h = after / high, math.log(high / after)
+    x = keep * start + (1 - keep) * first + 2 * (keep - 1 + h) / h * (denoised - first)"""
+
+
+@dataclass(frozen=True)
+class RES2M(Sampler):
+    """RES with two steps: second order in ln sigma with one evaluation per step. The first step is DDIM.
+
+    x <- exp(-h) x + h phi_1 denoised + h phi_2 (h / h_previous) (denoised - denoised_previous).
+
+    Source: Zhang et al. 2023, arXiv 2308.02157, multistep RES of order 2 for the data prediction in logSNR.
+    Note: `DPMpp2M` has h phi_1 / 2 in place of h phi_2. A step to sigma = 0 returns denoised.
+    """
+
+    label: ClassVar[str] = "res-2m"
+    order: ClassVar[int] = 2
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {"torch": STEP_2M}
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        denoised, previous, h_previous = torch.empty_like(x), torch.empty_like(x), 0.0
+        for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+            keep = sigma_next / sigma
+            torch.add(x, eps(x, sigma), alpha=-sigma, out=denoised)
+            x.lerp_(denoised, 1 - keep)
+            if sigma_next > 0:
+                h = -math.log(keep)
+                if step > 0:
+                    ahead = (keep - 1 + h) / h_previous
+                    x.add_(denoised, alpha=ahead).sub_(previous, alpha=ahead)
+                denoised, previous, h_previous = previous, denoised, h
+            yield x
+
+
+@dataclass(frozen=True)
+class RES2S(Sampler):
+    """RES in single steps with c_2 = 1/2: second order in ln sigma with two evaluations per step.
+
+    The second evaluation is at sqrt(sigma sigma'), after a step of DDIM:
+    x <- exp(-h) x + h phi_1 denoised + 2 h phi_2 (denoised_middle - denoised).
+
+    Source: Zhang et al. 2023, arXiv 2308.02157, single-step RES of order 2: b_1 = phi_1 - b_2, b_2 = phi_2 / c_2.
+    Note: a step to sigma = 0 returns denoised, with one evaluation.
+    """
+
+    label: ClassVar[str] = "res-2s"
+    order: ClassVar[int] = 2
+
+    @property
+    def exports(self) -> dict[str, str]:
+        return {"torch": STEP_2S}
+
+    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(level for high, low in pairwise(sigmas) for level in (high, math.sqrt(high * low))) + sigmas[-1:]
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, sigma_next in pairwise(sigmas):
+            keep = sigma_next / sigma
+            denoised = torch.add(x, eps(x, sigma), alpha=-sigma)
+            if sigma_next > 0:
+                middle, h = math.sqrt(sigma * sigma_next), -math.log(keep)
+                there = torch.lerp(x, denoised, 1 - middle / sigma)
+                change = there.add_(eps(there, middle), alpha=-middle).sub_(denoised)
+            x.lerp_(denoised, 1 - keep)
+            if sigma_next > 0:
+                x.add_(change, alpha=2 * (keep - 1 + h) / h)
+            yield x
