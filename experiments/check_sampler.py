@@ -17,18 +17,15 @@ HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so t
 A sampler is right if mean and standard deviations of its samples converge to the data's with more steps, and depend on
 its own noise and generator alone. A check takes about 4 seconds; docs/samplers.md says how. Your sampler, my_file.py,
 which run, ladders and tune take as well:
-
     @dataclass(frozen=True)
-    class Mine(Sampler):                                # from experiments import Sampler
-        eta: float = 0.0                                # its parameters are fields
-        def run(self, eps, x, sigmas, noise):           # noise(): unit noise; yields x after each step
+    class Mine(Sampler):                             # from experiments import Sampler; its parameters are fields
+        def run(self, eps, x, sigmas, noise):        # noise(): unit noise; yields x after each step
             for sigma, after in zip(sigmas, sigmas[1:]):
                 x = x + (after - sigma) * eps(x, sigma)
                 yield x
 
 Samplers:
-  "my_file:Mine(eta=0.5)"                       a class as above
-  my_file:sampler, "my_file:sampler(eta=0.5)"   samples = sampler(denoiser, n_steps, noise, eta=0.5)
+  "my_file:Mine(eta=0.5)", my_file:sampler      such a class; or x = sampler(denoiser, n_steps, noise)
   flow-step:my_file:step                        x = step(x, t, dt, velocity), t from 1 (noise) to 0, dt < 0
   k-diffusion:my_file:sample                    x = sample(model, x, sigmas); model(x, sigma) returns x0
   "diffusers:DDIMScheduler(timestep_spacing=trailing, clip_sample=False, eta=1.0)"

@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "lines outside tests": 22_565,
-    "lines of code outside tests": 13_748,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 15_362,
-    "classes outside tests": 192,
-    "files outside tests": 167,
-    "words of docs": 28_345,
+    "lines outside tests": 23_082,
+    "lines of code outside tests": 14_078,  # without docstrings, comments, blank lines and imports
+    "lines of tests": 15_767,
+    "classes outside tests": 195,
+    "files outside tests": 169,
+    "words of docs": 29_032,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
