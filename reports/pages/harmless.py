@@ -27,7 +27,7 @@ TERMS = [
     ("Not decided", "Neither. More images may decide."),
     ("More grain", "Fine noise in the pixels beyond that before, in grey levels of 255."),
     (
-        "Motion", "As far as replacing so many pairs of neighbouring frames can move their differences, of which the "
+        "Motion", "As far as replacing that many pairs of neighbouring frames can move their differences, of which the "
         "mean and the logarithm of the mean size are compared.",
     ),
     ("More copies", "The share of images that are copies of others after the change, beyond that before."),
