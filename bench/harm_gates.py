@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +85,10 @@ def main(out: Path, n: int) -> None:
         rows += _rows(name, truth, result, psnr, _ssim(before, after))
         print(f"{time.time() - start:4.0f} s  {name}: {result.sentence}", flush=True)
     with result_folder.lock_folder(out):
-        result_folder.write_tables(out, {"harms.csv": rows})
         question = f"Which gate errs on {len(changes)} planted changes?"
-        info = {"experiment": "harmless", "preset": "", "question": question, "notes": [], "harmless": {"n": n}}
-        info |= {"finished_at": datetime.now(UTC).isoformat(timespec="seconds"), "command": f"{COMMAND} {out}"}
-        result_folder.write(out, info | {"wall_seconds": round(time.time() - start, 1)})
+        info = {"experiment": "harmless", "question": question, "notes": [], "harmless": {"n": n}}
+        info |= {"command": f"{COMMAND} {out}"}
+        result_folder.write_finished(out, info, {"harms.csv": rows}, time.time() - start)
 
 
 def _rows(name: str, truth: str, result: Harmless, psnr: float, ssim: float) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import time
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,8 +172,8 @@ def _describe_levels(verdict: Any) -> Row:
     """The columns on the levels that a sampler visits, none where they are not known."""
     if (levels := getattr(verdict, "levels", None)) is None:
         return {}
-    forms = " = ".join(levels.names) if levels.is_known else ""
-    return {"levels": forms, "evaluations": len(levels.log_sigmas), "level_faults": "; ".join(levels.faults)}
+    forms, faults = " = ".join(levels.names), "; ".join(levels.faults)
+    return {"levels": forms, "evaluations": len(levels.log_sigmas), "level_faults": faults}
 
 
 def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:
@@ -215,12 +214,10 @@ def write(  # what is known when it ends
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
     with result_folder.lock_folder(out):
         tables = policy_tables if kind == "policy" else sampler_tables
-        result_folder.write_tables(out, tables(entries, verdicts, seconds))
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
-        info = {"experiment": f"check_{kind}", "preset": "", "question": question, "versions": versions}
+        info = {"experiment": f"check_{kind}", "question": question, "versions": versions}
         info["notes"] = [f"not run: {why}" for why in failures.values()]
-        finished = datetime.now(UTC).isoformat(timespec="seconds")
-        return result_folder.write(out, info | {"wall_seconds": round(wall_seconds, 1), "finished_at": finished})
+        return result_folder.write_finished(out, info, tables(entries, verdicts, seconds), wall_seconds)
 
 
 def _finite(value: float) -> float | None:

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -144,7 +143,7 @@ def read_list(path: Path, options: LevelsOptions) -> "Levels":
         levels = name_levels(log_sigmas, n_steps, expect=options.expect, rounding=rounding)
         note = f"the list is read as {kind if kind == 'sigma' else f't from {UNITS[kind]} to 0'}"
         found.append(replace(levels, faults=(*faults, *levels.faults), notes=(note, *levels.notes)))
-    return min(found, key=lambda levels: (not levels.is_known, len(levels.faults)))
+    return min(found, key=lambda levels: (bool(levels.nearest), len(levels.faults)))
 
 
 def _half_unit(printed: str) -> float:
@@ -176,17 +175,23 @@ def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
 
 
 def measure_shares(law: str, sigmas: Sequence[float]) -> list[float]:
-    """The shares of training noise above the first level, between neighbours, and below the last one."""
+    """The shares of training noise above falling levels, from each down to the next, and below the last one."""
     import torch
 
     from experiments.user.parsing import parse_noise
 
     grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
-    density = parse_noise(law, data_std=1.0).log_density(grid).exp()
-    below = torch.cumulative_trapezoid(density, grid)
-    places = ((torch.tensor(sorted(sigmas, reverse=True)).log().clamp(-19.99, 19.99) + 20) * 1000).round().long() - 1
+    below = torch.cumulative_trapezoid(parse_noise(law, data_std=1.0).log_density(grid).exp(), grid)
+    places = ((torch.tensor(sigmas).log().clamp(-19.99, 19.99) + 20) * 1000).round().long() - 1
     edges = [1.0, *(below / below[-1])[places].tolist(), 0.0]
     return [above - under for above, under in pairwise(edges)]
+
+
+def describe_shares(shares: Sequence[float]) -> str:
+    """What training saw of the levels. Levels that are visited twice have nothing between them."""
+    inner = ", ".join(f"{100 * share:.2g}" for share in shares[1:-1] if share)
+    ends = f"{100 * shares[0]:.2g} % above the first level, {100 * shares[-1]:.2g} % below the last one"
+    return f"of the training noise {ends}; between neighbours, in per cent: {inner}"
 
 
 def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page":
@@ -197,23 +202,23 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
     for name, levels in ((name, levels) for name, each in found.items() for levels in each):
         steps = {"ladder": name, "n_steps": levels.n_steps}
         sigmas = levels.sigmas
-        shares: list[Any] = measure_shares(options.law, sigmas) if options.law else [None] * (len(sigmas) + 1)
+        falling = sorted(range(len(sigmas)), key=lambda at: -sigmas[at])
+        shares = measure_shares(options.law, [sigmas[at] for at in falling]) if options.law else []
+        notes = [*levels.notes, *([describe_shares(shares)] if shares else [])]
+        share_below = dict(zip(falling, shares[1:], strict=False))  # down to the next lower level
         rows.append(steps | {
             "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1],
-            "form": " = ".join(levels.names) if levels.is_known else "", "faults": "; ".join(levels.faults),
-            "nearest": "" if levels.is_known else levels.sentence, "note": "; ".join(levels.notes),
-            "share_above": shares[0], "share_below": shares[-1],
+            "form": " = ".join(levels.names), "faults": "; ".join(levels.faults),
+            "nearest": levels.nearest, "note": "; ".join(notes),
         })  # fmt: skip
         visited += [
-            steps | {"step": n, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * log, "share": share}
-            for n, (sigma, log, share) in enumerate(zip(sigmas, levels.log_sigmas, shares[1:], strict=True), 1)
-        ]
+            {"step": at + 1, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * math.log(sigma)}
+            | steps | {"share": share_below.get(at)}
+            for at, sigma in enumerate(sigmas)
+        ]  # fmt: skip
     names = " and ".join(found)
     question = ("Which noise levels does {} visit?", "Do {} visit the same noise levels?")[len(found) - 1].format(names)
-    info = {
-        "experiment": "levels", "preset": "", "question": question, "notes": [gap] if gap else [],
-        "wall_seconds": round(time.time() - began, 1), "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
+    info = {"experiment": "levels", "question": question, "notes": [gap] if gap else []}
+    tables = {"ladders.csv": rows, "levels.csv": visited}
     with result_folder.lock_folder(options.out):
-        result_folder.write_tables(options.out, {"ladders.csv": rows, "levels.csv": visited})
-        return result_folder.write(options.out, info)
+        return result_folder.write_finished(options.out, info, tables, time.time() - began)

@@ -22,7 +22,7 @@ def is_set(value: object) -> bool:
 
 
 def number(value: float, digits: int = 1, most: int = 6) -> str:
-    """`value` with so many decimals, or up to `most` if it takes more that it does not become 0. A true minus sign."""
+    """`value` with that many decimals, up to `most` so that it does not become 0. A true minus sign."""
     if is_missing(value):
         return ""
     if math.isinf(value):

@@ -63,7 +63,7 @@ class LoadedResult:
         return rows[alike]
 
     def floor(self, metric: str, n_samples: float) -> pd.Series | None:
-        """The score of so many real images, or of as near a number as was measured."""
+        """The score of that many real images, or of the nearest number that was measured."""
         rows = self.floors[self.floors["metric"] == metric]
         return rows.loc[(rows["n_samples"] - n_samples).abs().idxmin()] if len(rows) else None
 

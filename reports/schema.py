@@ -47,8 +47,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
         "harms.csv": "a b check value low high limit verdict truth? unit? decided_by?",
         "worst_pairs.csv": "place pair share",
-        "ladders.csv": """ladder n_steps evaluations form faults nearest note first_sigma last_sigma share_above
-            share_below""",
+        "ladders.csv": "ladder n_steps evaluations form faults nearest note first_sigma last_sigma",
         "levels.csv": "ladder n_steps step sigma t log_snr share",
         "policies.csv": "sampler group kind factor limit_ratio seconds note link",
         "policy_steps.csv": "sampler n_steps ratio_low ratio_high last_noise",

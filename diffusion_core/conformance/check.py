@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from diffusion_core.conformance import convergence, impulses, independence
-from diffusion_core.conformance.convergence import BUDGETS, Verdict, judge
+from diffusion_core.conformance.convergence import BUDGETS, LEVEL_STEPS, Verdict, judge
 from diffusion_core.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
 from diffusion_core.conformance.independence import FEW, allclose, call_seeded
-from diffusion_core.conformance.levels import find_levels
+from diffusion_core.conformance.levels import Levels, name_levels, record_levels
 from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
 
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
@@ -62,12 +62,20 @@ def check(
             return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
         first = call_seeded(few, noise[:FEW], 1)
         verdict = _converge(sampler, order, reference, data, budgets, seed)
-        with suppress(Exception):  # it may not take that many steps
-            verdict = replace(verdict, levels=find_levels(sampler, convergence.LEVEL_STEPS))
+        verdict = replace(verdict, levels=_find_levels(sampler))
         if not allclose(call_seeded(few, noise[:FEW], 1), first):
             text = "after all other calls the same noise and seed give other samples than before."
             return verdict.becomes("not reproducible", text)
         return verdict
+
+
+def _find_levels(sampler: SamplerFunction) -> Levels | None:
+    """The levels with LEVEL_STEPS steps; None if it does not take that many, or asks the network for nothing."""
+    try:
+        log_sigmas, facts = record_levels(sampler, LEVEL_STEPS)
+    except Exception:
+        return None
+    return name_levels(log_sigmas, LEVEL_STEPS, facts) if log_sigmas else None
 
 
 def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:

@@ -12,51 +12,43 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 from diffusion_core.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
-from diffusion_core.schedules import karras
-from diffusion_core.schedules.process_time import bong_tangent
+from diffusion_core.schedules import SCHEDULES, karras
 
 Array = NDArray[np.float64]
 N_TRAIN = 1000  # times of training
 USUAL_SHIFTS, RHOS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0), (7.0, 5.0, 3.0)
+FREE_OF_OPTIONS = ("geometric", "linear", "beta", "beta57")  # schedules between two ends
 FAR = 20.0  # log_sigma of pure noise
 LARGE = 0.01  # in log_sigma: more is a fault where times are rounded
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A ladder: how it is spelt, its levels, what is wrong with it, how many of its numbers come from the levels.
-
-    `own_ends`: its ends come from the levels, so any other name says more.
-    """
+    """A ladder: how it is spelt, its levels, what is wrong with it, how many of its numbers come from the levels."""
 
     spelling: str
     log_sigmas: Array
     fault: str = ""
     free: int = 0
-    own_ends: bool = False
+
+    @property
+    def own_ends(self) -> bool:
+        """Whether its ends come from the levels, so that any other name says more."""
+        return self.free > 1
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a ladder beside its levels: nothing, of a list or a function.
+    """What is known of a ladder beside its levels: nothing, of a list or a function."""
 
-    Args:
-        tables: name of the betas -> (N,) log_sigma at the N times of training.
-        shift: of flow matching; if it is `dynamic`, exp(mu), and None without mu.
-        ends: sigma_max, sigma_min and rho of a Karras ladder.
-        terminal: t of the last level, to which a flow's ladder is stretched.
-        sigmas: levels that the scheduler itself works with, falling, in log_sigma.
-    """
-
-    tables: Mapping[str, Array] = field(default_factory=dict)
-    shift: float | None = None
+    tables: Mapping[str, Array] = field(default_factory=dict)  # name of the betas -> (N,) log_sigma at each time
+    shift: float | None = None  # of flow matching; if it is `dynamic`, exp(mu), and None without mu
     dynamic: bool = False
-    ends: tuple[float, float, float] | None = None
-    terminal: float | None = None
-    sigmas: Array | None = None
+    ends: tuple[float, float, float] | None = None  # sigma_max, sigma_min and rho of a Karras ladder
+    terminal: float | None = None  # t of the last level, to which a flow's ladder is stretched
+    sigmas: Array | None = None  # log_sigma of the levels that the scheduler works with, falling
 
 
 def logit(t: Array | float) -> Array:
@@ -143,7 +135,7 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
             yield from _in_whole_times(f"flow(shift={shift:.4g}, {ends})", shift_times(t, shift), fault)
     yield from _flows_with_own_end(log_sigmas, facts)
     if k > 3:
-        yield Hypothesis("bong-tangent", np.log(bong_tangent(k - 1, 0, 0, data_std=1.0)))
+        yield Hypothesis("bong-tangent", np.log(SCHEDULES["bong-tangent"](k - 1, 0, 0, data_std=1.0)))
 
 
 def _explain_shift(shift: float, facts: Facts) -> str:
@@ -187,7 +179,7 @@ def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]
             shifts += [float(f"{shift:.3g}"), round(shift)]
             last = 1 - shift * (k - 1) / a
             times = shift_times(np.linspace(1, last, k), shift)
-            yield Hypothesis(f"flow(shift={shift:.4g}, end={last:.3g})", logit(times), free=2, own_ends=True)
+            yield Hypothesis(f"flow(shift={shift:.4g}, end={last:.3g})", logit(times), free=2)
     for shift in {*shifts} - {0, 1}:
         once = float(shift_times(1 / N_TRAIN, shift))
         twice = f"(last t {float(shift_times(once, shift)):.4g}, once: {once:.4g})"
@@ -243,11 +235,8 @@ def _between(k: int, sigma_max: float, sigma_min: float, *rhos: float) -> Iterat
     if not 0 < sigma_min < sigma_max < math.exp(FAR) or k < 3:
         return
     ends = f"sigma_max={sigma_max:.4g}, sigma_min={sigma_min:.4g})"
-    yield f"geometric({ends}", np.linspace(math.log(sigma_max), math.log(sigma_min), k)
-    yield f"linear({ends}", np.log(np.linspace(sigma_max, sigma_min, k))
-    for name, a, b in (("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)):
-        share = stats.beta.ppf(1 - np.linspace(0, 1, k), a, b)
-        yield f"{name}({ends}", np.log(sigma_min + share * (sigma_max - sigma_min))
+    for name in FREE_OF_OPTIONS:
+        yield f"{name}({ends}", np.log(SCHEDULES[name](k - 1, sigma_max, sigma_min))
     for rho in (*RHOS, *rhos):
         yield f"karras(rho={rho:.4g}, {ends}", np.log(karras(k - 1, sigma_max, sigma_min, rho=rho))
 
@@ -269,15 +258,17 @@ def _ladders_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypoth
 
 def _ladders_with_own_ends(log_sigmas: Array) -> Iterator[Hypothesis]:
     """Ladders between the first and the last of the levels; rho is solved at the middle one."""
+    from scipy.optimize import brentq  # here: others need it not
+
     k, ends, rhos = len(log_sigmas), np.exp(np.clip(log_sigmas[[0, -1]], -FAR, FAR)).tolist(), list[float]()
     if k > 5 and ends[0] > ends[1]:
 
         def miss(rho: float) -> float:
             return math.log(karras(k - 1, *ends, rho=rho)[k // 2]) - log_sigmas[k // 2]
 
-        rhos = [optimize.brentq(miss, 1.001, 50)] if miss(1.001) * miss(50) < 0 else []
+        rhos = [brentq(miss, 1.001, 50)] if miss(1.001) * miss(50) < 0 else []
     for at, (spelling, levels) in enumerate(_between(k, *ends, *rhos)):
-        yield Hypothesis(spelling, levels, free=2 + (at == 4 + len(RHOS)), own_ends=True)
+        yield Hypothesis(spelling, levels, free=2 + (at == len(FREE_OF_OPTIONS) + len(RHOS)))
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str]]:

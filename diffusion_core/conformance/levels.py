@@ -24,26 +24,14 @@ Fit = tuple[float, int, Hypothesis]  # largest difference in log_sigma, its step
 
 @dataclass(frozen=True)
 class Levels:
-    """The levels that a sampler visits with n_steps steps.
-
-    Args:
-        log_sigmas: (E,) ln(s / a) of each evaluation, in its order.
-        names: every closed form that fits to TOLERANCE at all levels; if none does, the nearest one.
-        error: the largest difference from it in log_sigma, and `step`, where that is, from 1.
-        faults: what is wrong, in words; notes: what is worth knowing.
-    """
+    """The levels that a sampler visits with n_steps steps."""
 
     n_steps: int
-    log_sigmas: Array
-    names: tuple[str, ...]
-    error: float
-    step: int
-    faults: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_known(self) -> bool:
-        return self.error < TOLERANCE
+    log_sigmas: Array  # (E,) ln(s / a) of each evaluation, in its order
+    names: tuple[str, ...]  # every closed form that fits to TOLERANCE at all levels
+    nearest: str = ""  # if none does, the nearest one, in words
+    faults: tuple[str, ...] = ()  # what is wrong, in words
+    notes: tuple[str, ...] = ()  # what is worth knowing
 
     @property
     def sigmas(self) -> list[float]:
@@ -52,14 +40,12 @@ class Levels:
 
     @property
     def right(self) -> bool:
-        return self.is_known and not self.faults
+        return not self.nearest and not self.faults
 
     @property
     def sentence(self) -> str:
         """The ladder and what is wrong with it."""
-        off = f"{100 * math.expm1(self.error):.3g} % off at step {self.step}"
-        form = " = ".join(self.names) if self.is_known else f"no known ladder; nearest: {self.names[0]}, {off}"
-        return "; ".join([form, *self.faults])
+        return "; ".join([" = ".join(self.names) or self.nearest, *self.faults])
 
 
 @dataclass(frozen=True)
@@ -85,13 +71,21 @@ def find_levels(sampler: SamplerFunction, n_steps: int, expect: str = "") -> Lev
         sampler: as of `check`. If it calls denoiser.follow(scheduler) with a scheduler of diffusers after
             set_timesteps, as `wrappers.diffusers` does, the config of that scheduler counts too.
         expect: the ladder that is meant, such as "flow(shift=3, end=1/n)"; another one is a fault.
+
+    Raises:
+        ValueError: the network is asked at no level above 0.
     """
+    log_sigmas, facts = record_levels(sampler, n_steps)
+    return name_levels(log_sigmas, n_steps, facts, expect)
+
+
+def record_levels(sampler: SamplerFunction, n_steps: int) -> tuple[list[float], Facts]:
+    """log_sigma of each evaluation in a run with an exact denoiser, and what the config of its scheduler says."""
     recorder = _Recorder(GAUSSIAN.stds, GAUSSIAN.mean)
     noise = torch.randn(2, 1, 1, len(GAUSSIAN.stds), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         sampler(recorder, n_steps, noise)
-    facts = read_config(*recorder.schedulers[-1]) if recorder.schedulers else NOTHING
-    return name_levels(recorder.levels, n_steps, facts, expect)
+    return recorder.levels, read_config(*recorder.schedulers[-1]) if recorder.schedulers else NOTHING
 
 
 def assert_levels(sampler: SamplerFunction, expect: str, n_steps: int) -> None:
@@ -112,9 +106,8 @@ def read_config(scheduler: Any, mu: float | None = None) -> Facts:
         betas = known.BETAS[kind](start, end, config["num_train_timesteps"])
         table = known.make_table(betas, bool(config.get("rescale_betas_zero_snr")))
         usual = ((name, usual) for name, usual in known.usual_tables().items() if len(usual) == len(table))
-        tables[next((name for name, usual in usual if np.allclose(usual, table)), f"{kind} {start:g} to {end:g}")] = (
-            table
-        )
+        same = (name for name, usual in usual if np.allclose(usual, table))
+        tables[next(same, f"{kind} {start:g} to {end:g}")] = table
         sigmas = np.asarray(getattr(scheduler, "sigmas", ()), np.float64)
         sigmas = np.log(np.unique(sigmas[sigmas > 0]))[::-1]
     ends = [config.get(name) for name in ("sigma_max", "sigma_min")]
@@ -132,37 +125,41 @@ def name_levels(
         n_steps: number of steps that were asked for.
         expect: as of `find_levels`.
         rounding: (E,) half a unit of the last printed digit, in log_sigma.
+
+    Raises:
+        ValueError: none is above 0.
     """
     meant, options = known.parse(expect)
     if meant == "flow":
         facts = replace(facts, shift=float(options.get("shift", 1)), dynamic=False)
     visited, faults = np.clip(np.asarray(log_sigmas, np.float64), -30, 30), list[str]()
-    single = visited[visited > -FAR]
+    if not len(single := visited[visited > -FAR]):
+        raise ValueError("the network is asked at no noise level above 0")
     single = single[np.abs(np.diff(single, prepend=np.inf)) > ALIKE]
     if len(single) > 1 and (np.diff(single) > 0).all():
         faults, single = ["the levels rise: it runs backwards"], single[::-1]
     fits, n_levels = _fit(single, n_steps, facts, len(visited), rounding)
     error, step, best = fits[0]
-    names = [one.spelling for gap, _, one in fits if gap < TOLERANCE] or [best.spelling]
+    names, nearest = [one.spelling for gap, _, one in fits if gap < TOLERANCE], ""
     names = [name for name in dict.fromkeys(names) if "whole" not in name] or names[:1]
-    if error < TOLERANCE:
+    if names:
         faults += [best.fault] if best.fault else []
         if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level
             faults.append(f"one step too {'few' if n_levels < n_steps else 'many'}")
         if (more := len(visited) - n_levels) > 0:
             names[0] = f"{names[0]}; {more} more evaluations, between or again"
-    elif n_levels < 5 and not facts.tables and facts.shift is None:
-        faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
-    if expect and not faults and not any(known.fits_spelling(name, expect) for name in names):
+    else:
+        nearest = f"no known ladder; nearest: {best.spelling}, {100 * math.expm1(error):.3g} % off at step {step + 1}"
+        if n_levels < 5 and not facts.tables and facts.shift is None:
+            faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
+    if expect and names and not faults and not any(known.fits_spelling(name, expect) for name in names):
         faults.append(f"it is {names[0]}, not {expect}")
     if not any("rounded" in fault for fault in faults):
         faults += _received_otherwise(facts, single)
-    last = [
-        min(table[-1], FAR) for table in facts.tables.values() if single.max() < min(table[-1], FAR) - math.log(1.5)
-    ]
-    note = "the first level has signal left: sigma {:.3g}, the network was trained to {:.3g}"
-    notes = tuple(note.format(math.exp(single.max()), math.exp(end)) for end in last)
-    return Levels(n_steps, visited, tuple(names), error, step + 1, tuple(dict.fromkeys(faults)), notes)
+    top, note = single.max(), "the first level has signal left: sigma {:.3g}, the network was trained to {:.3g}"
+    ends = (min(table[-1], FAR) for table in facts.tables.values())
+    notes = tuple(note.format(math.exp(top), math.exp(end)) for end in ends if top < end - math.log(1.5))
+    return Levels(n_steps, visited, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes)
 
 
 def _fit(

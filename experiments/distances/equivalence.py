@@ -75,11 +75,11 @@ class EquivalenceTest:
 
     @property
     def at_best(self) -> float:
-        """The smallest share that so many units can show."""
+        """The smallest share that this many units can show."""
         return min(SEEN / self.n_units, 1.0)
 
     def _high(self, times: Array) -> Array:
-        """The upper end of the share if there were so many times as many units, and D the same."""
+        """The upper end of the share with that many times as many units, and D the same."""
         share, most = math.sqrt(self.value / self.scale), self.n_units * times
         half = self.half_width * times ** (-0.5 if self.value > 0 else -1.0)  # fast if there is no difference
         squares = float((self.of_units**2).sum())

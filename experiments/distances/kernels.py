@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from experiments.distances.distance import Array
 
 CHUNK = 1024  # images per side of a block of a kernel matrix: 8 MiB, which fit in a cache
-PARTS = 20  # a sum over images is that of so many interleaved sums, so that rounding stays small
+PARTS = 20  # a sum over images is that of that many interleaved sums, so that rounding stays small
 MEDIAN_OF = 2000  # real images, whose median distance hardly changes with more
 
 

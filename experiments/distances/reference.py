@@ -5,7 +5,7 @@ MMD with the Gaussian kernel exp(-(distance / median distance of real images)^2)
 FD and KD equal its FID and KID (with one subset of full size); precision and recall are its own functions.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,6 +21,7 @@ from experiments.distances.kernels import Sums
 from reports.schema import METRICS as METRICS
 
 QUALITY = ("precision", "recall")
+NO_IMAGES, REAL = 0.01, 0.5  # both of samples that are no images, at most; of as many real images, above
 WIDTH = 1.0  # of the Gaussian kernel, as a share of the median distance of real images
 POOL_SEED = 7  # decides which real images are set aside
 FAR = 100  # standard deviations of real features from 0, above which precision and recall take them less their mean
@@ -168,3 +169,19 @@ def precision_recall(features: Array, real: Array) -> tuple[float, float]:
         generated, references, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=True, verbose=False
     )
     return out["precision"], out["recall"]
+
+
+def no_images_reason(sides: Sequence[Mapping[str, float]], real: Mapping[str, float]) -> str:
+    """Why the samples of all sides are no images; "" if those of one side may be, or if the floor cannot tell.
+
+    It takes static, grey and blurs of noise, but not digits under noise of half their standard deviation. One side must
+    pass: if noise turns static into images, that is a result.
+
+    Args:
+        sides: precision and recall of each side of a comparison, means over networks; one or two.
+        real: precision and recall of as many real images (floor).
+    """
+    if min(real[name] for name in QUALITY) <= REAL or any(side[name] > NO_IMAGES for side in sides for name in QUALITY):
+        return ""
+    limits = f"precision and recall are at most {NO_IMAGES:.0%}, of real images above {REAL:.0%}"
+    return f"the samples are no images: {limits}"

@@ -24,7 +24,7 @@ from experiments.user.memory import free_memory, keep_freed
 
 SAMPLING, TRAINING = "sampling", "training"
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
-HOPELESS = 3.0  # a mode that takes so many times the first mode's thread seconds per image is timed once
+HOPELESS = 3.0  # a mode that takes this many times the first mode's thread seconds per image is timed once
 MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
 CONTENTION = 1.25  # trainings side by side share caches, memory and clock: 1.16 to 1.24 times slower (bench/LOG.md)
 LONG = 20.0  # seconds per network from which trainings side by side repay the start of their processes

@@ -15,7 +15,7 @@ import numpy as np
 from experiments.distances import intervals
 from experiments.distances.distance import Array
 from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY, Estimate, estimate_pairs, holm, verdict
-from experiments.distances.quality_gate import MEASURES, no_images_reason
+from experiments.distances.reference import QUALITY, no_images_reason
 from experiments.run.compare import (
     ALONE,
     CONTROL,
@@ -90,8 +90,8 @@ class Judge:
         rows = [side.rows[seeds[0]] for side in sides]
         same = ("features", "n_samples", "n_reference")
         floor = {row["metric"]: row["mean"] for row in self.floors if all(row[name] == rows[0][name] for name in same)}
-        qualities = [{name: _mean(side, name, seeds) for name in MEASURES} for side in sides]
-        why = no_images_reason(qualities, {name: floor.get(name, 0.0) for name in MEASURES})
+        qualities = [{name: _mean(side, name, seeds) for name in QUALITY} for side in sides]
+        why = no_images_reason(qualities, {name: floor.get(name, 0.0) for name in QUALITY})
         why = why or (FEW_NETWORKS if differ_in_networks(sides) and len(seeds) < ENOUGH_NETWORKS else "")
         return why or (FAILED if self.failed and kind != CONTROL else "")
 

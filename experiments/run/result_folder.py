@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
     rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
     write_json(folder / "run.json", {"schema": 2} | provenance() | dict(info) | {"statistics": rules})
     return write_report(folder)
+
+
+def write_finished(
+    folder: Path, info: Mapping[str, Any], tables: Mapping[str, Iterable[Row]], seconds: float,
+    pictures: Mapping[str, Image.Image] | None = None,
+) -> Page:  # fmt: skip
+    """Writes all of a result that ends now and took `seconds`; the rest as in `write_tables` and `write`."""
+    write_tables(folder, tables, pictures)
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    return write(folder, {"preset": "", "wall_seconds": round(seconds, 1), "finished_at": finished} | dict(info))
 
 
 def command() -> str:

@@ -57,7 +57,7 @@ class ScoreOptions:
     """Images from the same noise: of one name, or at one place. auto: names, if all sets have the same."""
     margin: Annotated[float | Literal["auto"] | None, option_help("SHARE|auto", "none: sets are only compared")] = None
     """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?
-    auto: what so many images can show, and whether it is harmful."""
+    auto: what that many images can show, and whether it is harmful."""
     groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
     """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN].
     clips: folders of frames."""
@@ -86,7 +86,7 @@ def main(options: ScoreOptions) -> int:
     """Prints the verdict and writes the result folder. Returns the exit status. ValueError as in `compare`."""
     start = time.time()
     logging.basicConfig(format="note: %(message)s")
-    logging.getLogger("experiments.scoring").setLevel(logging.INFO)  # what so many images can show, before the work
+    logging.getLogger("experiments.scoring").setLevel(logging.INFO)  # what that many images can show, before the work
     out = options.out.absolute()  # wherever code of the user's goes
     _check(options, out)
     from experiments.run.cache import Cache

@@ -91,9 +91,8 @@ def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
     if "" in prompts:
         raise ValueError(f"groups={path}: row {prompts.index('') + 1} has no {column}")
     names = set(images.names or ())
-    keys = [
-        name for name in table if name != column
-    ]  # a cell is a name as images have it, or with the suffix of a file
+    keys = [name for name in table if name != column]
+    # a cell is a name as images have it, or with the suffix of a file
     others = {key: [c if c in names else re.sub(r"\.\w+$", "", c) for c in table[key].str.strip()] for key in keys}
     named = max(others, key=lambda name: (len(names & {*others[name]}), name in NAMES), default="")
     if not names or not (names & {*others.get(named, ())} or named in NAMES):

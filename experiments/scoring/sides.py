@@ -172,7 +172,7 @@ def _with_copies(rows: Iterator[Row], found: Sequence[Row]) -> Iterator[Row]:
 
 
 def _floors(shared: Row, reference: ReferenceSet, n: int, repeats: int, advance: Callable[[str], None]) -> list[Row]:
-    """The score of n real images against the others, or of half of them if there are not so many."""
+    """The score of n real images against the others, or of half of them if there are fewer."""
 
     def draws() -> Iterator[int]:
         for draw in range(1, repeats + 1):

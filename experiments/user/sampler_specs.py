@@ -1,12 +1,6 @@
 """Samplers to check, by name: ours, those of other packages, and classes and functions of the user's.
 
-euler(eta=1)                                       a sampler of this package, as in all experiments
-diffusers:DDIMScheduler(timestep_spacing=trailing) a scheduler with options of its constructor, set_timesteps or step
-smalldiffusion:ScheduleDDPM(gam=1, mu=0.5)         its `samples` on one of its schedules
-my_file:ERSDE2(eta=0.5)                            a class, a `Sampler`, as in all experiments
-my_file:sampler                                    samples = sampler(denoiser, n_steps, noise)
-k-diffusion:my_file:sampler                        x = sampler(model, x, sigmas), where model(x, sigma) is x0
-flow-step:my_file:step                             x = step(x, t, dt, velocity), from t = 1 (noise) to t = 0, dt < 0
+`check-sampler --help` lists the spellings.
 """
 
 import ast

@@ -203,8 +203,10 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         key_figures.append(KeyFigure("Order of convergence", number(row["order"], 1) or "not measured", declared))
         if not is_missing(row["evaluations"]):
             ladder = row["levels"] or "no known ladder"
-            key_figures.append(KeyFigure("Evaluations with 28 steps", number(row["evaluations"], 0), [ladder]))
-        faults = [f"With 28 steps: {row['level_faults']}."] * bool(row["level_faults"])
+            key_figures.append(
+                KeyFigure(f"Evaluations with {known.few} steps", number(row["evaluations"], 0), [ladder])
+            )
+        faults = [f"With {known.few} steps: {row['level_faults']}."] * bool(row["level_faults"])
         return Page(
             Source(), "", "", capital(row["sentence"]), warnings=faults, key_figures=key_figures, figures=figures
         )

@@ -4,7 +4,7 @@ import pandas as pd
 
 from reports import figures, settings
 from reports.details import describe_origin
-from reports.formats import capital, is_missing, number, percent, plural
+from reports.formats import capital, number, plural
 from reports.page import Column, KeyFigure, Page, Row, Table
 from reports.pages.conformance import short
 from reports.results import LoadedResult
@@ -29,27 +29,31 @@ def page(result: LoadedResult) -> Page:
         lead, verdict = "No." if two else "Something is wrong.", capital(f"{wrong[-1]}.") if wrong else gaps[0]
     largest = rows.groupby("ladder", sort=False).tail(1) if two else rows.tail(3)
     key_figures = [
-        KeyFigure(f"{short(name)}, {plural(n_steps, 'step')}", plural(evaluations, "evaluation"), [ends])
-        for name, n_steps, evaluations, ends in zip(
-            largest["ladder"], largest["n_steps"], largest["evaluations"], largest.apply(_ends, axis=1), strict=True
-        )
+        KeyFigure(_title(row), plural(row["evaluations"], "evaluation"), [_ends(row)]) for _, row in largest.iterrows()
     ]
     cells = [
         Row(row["ladder"], [
             number(row["n_steps"], 0), number(row["evaluations"], 0),
             "pure noise" if row["first_sigma"] > 1e6 else f"{row['first_sigma']:.3g}",
             f"{row['last_sigma']:.3g}",
-            "; ".join(filter(None, [row["form"], row["faults"] or row["nearest"], row["note"], _shares(row)])),
+            "; ".join(filter(None, [row["form"], row["nearest"], row["faults"], row["note"]])),
         ])
         for _, row in rows.iterrows()
     ]  # fmt: skip
+    notes = largest[largest["note"] != ""]
+    caveats = [f"{_title(row)}: {row['note']}." for _, row in notes.iterrows()]
     source = settings.describe_source(result, "exact network", plural(len(rows), "run"))
     return Page(
-        source, result.info["question"], lead, verdict, warnings=gaps if wrong else (), key_figures=key_figures,
+        source, result.info["question"], lead, verdict, warnings=gaps if wrong else (), caveats=caveats,
+        key_figures=key_figures,
         plot=figures.draw_levels(result.levels.merge(rows[["ladder", "n_steps", "form"]])),
         tables=[Table("By number of steps", COLUMNS, cells)], noun="ladder", order="",
         details=[*TERMS, *describe_origin(result.info), ("Files", ["ladders.csv", "levels.csv"])],
     )  # fmt: skip
+
+
+def _title(row: pd.Series) -> str:
+    return f"{short(row['ladder'])}, {plural(row['n_steps'], 'step')}"
 
 
 def _ends(row: pd.Series) -> str:
@@ -59,12 +63,5 @@ def _ends(row: pd.Series) -> str:
 
 def _wrong(row: pd.Series) -> str:
     """What is wrong with a ladder, with its number of steps."""
-    text = row["faults"] or row["nearest"]
+    text = "; ".join(filter(None, [row["nearest"], row["faults"]]))
     return f"with {number(row['n_steps'], 0)} steps: {text}" if text else ""
-
-
-def _shares(row: pd.Series) -> str:
-    """How much of the training noise lies outside the ladder."""
-    if is_missing(row["share_above"]):
-        return ""
-    return f"training noise above: {percent(row['share_above'])}, below: {percent(row['share_below'])}"

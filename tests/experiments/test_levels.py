@@ -82,8 +82,20 @@ def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixtur
     assert sum(shares) == pytest.approx(1)
     drawn = parse_noise(law, 1.0).sample(400_000, torch.Generator().manual_seed(0))
     assert shares[2] == pytest.approx(((drawn < 2) & (drawn > 0.5)).double().mean().item(), abs=0.003)
-    answer(capsys, "karras(rho=7)", "--law", law, "--steps", "8", "--out", "out")
+    _, lines, _ = answer(capsys, "karras(rho=7)", "--law", law, "--steps", "8", "--out", "out")
+    assert any(
+        "0.0015 % below the last one; between neighbours, in per cent: 0.0035, 0.07, 1.1, " in line for line in lines
+    )
     assert pd.read_csv("out/levels.csv")["share"].sum() == pytest.approx(1, abs=0.001)
+
+
+def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("own_churn.py").write_text(
+        "def sampler(denoiser, n_steps, noise):\n    return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]\n"
+    )
+    answer(capsys, "own_churn:sampler", "--law", "log-normal(-0.507, 1.2)", "--steps", "3", "--out", "out")
+    expected = levels.measure_shares("log-normal(-0.507, 1.2)", [8, 2, 0.5])[1:]
+    np.testing.assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
 
 
 @pytest.mark.parametrize(
@@ -94,7 +106,6 @@ def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixtur
         (["own_levels.py"], "own_levels.py: it lists"),
         (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),
         (["own_levels:absent"], "absent"),
-        (["nothing"], "nothing"),
     ],
 )
 def test_an_error_is_one_line(arguments: list[str], words: str) -> None:

@@ -14,8 +14,7 @@ from diffusion_core.data.dataset import Images
 from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array
 from experiments.distances.frechet import Moments
-from experiments.distances.quality_gate import MEASURES, no_images_reason
-from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, precision_recall
+from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, no_images_reason, precision_recall
 from experiments.user.features import extract
 
 N = 300
@@ -236,7 +235,7 @@ def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
 
     def quality(x: torch.Tensor) -> dict[str, float]:
         features = extract("digits", images.to_pixels(x))[0].double().numpy()
-        return dict(zip(MEASURES, precision_recall(features, reference), strict=True))
+        return dict(zip(QUALITY, precision_recall(features, reference), strict=True))
 
     reference = extract("digits", images.pixels[n:2500])[0].double().numpy()
     real = quality(digits)

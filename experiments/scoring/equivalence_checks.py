@@ -1,0 +1,252 @@
+"""What must hold for a change to be harmless: the share of images, and what that could miss, each with its limit."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from scipy.stats import qmc
+
+from diffusion_core.data.readers import Pixels, Traits
+from experiments.distances import duplicates
+from experiments.distances.distance import Array, Distance, renumber
+from experiments.distances.duplicates import ClusterIds
+from experiments.distances.equivalence import EquivalenceTest, compare_distributions, is_reordered
+from experiments.distances.features import digit_logits, weights_file
+from experiments.distances.intervals import CONFIDENCE
+from experiments.distances.kernels import mostly_equal
+from experiments.run.cache import Cache
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
+from experiments.scoring import compare, warnings
+from experiments.scoring.groups import ordered_frames
+from experiments.scoring.inputs import Input
+from experiments.scoring.pairing import Pairing
+from reports.schema import HARMFUL, HARMLESS
+
+GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
+SIDE, CLASSES = 64, 10  # of a crop, in pixels; of digits
+
+
+@dataclass(frozen=True)
+class EquivalenceCheck:
+    """One thing that must hold, a row of harms.csv: its value with its interval (None without one), and its limit."""
+
+    check: str
+    value: float
+    low: float | None
+    high: float | None
+    limit: float
+    verdict: str
+    unit: str = "share"
+
+    def __str__(self) -> str:
+        return f"  {self.check}: {self.value:.3g}, limit {self.limit:.3g}: {self.verdict}"
+
+    def show(self, value: float) -> str:
+        return f"{percent(value)} %" if self.unit == "share" else f"{value:.2g} {self.unit}"
+
+
+@dataclass(frozen=True)
+class EquivalenceInputs:
+    """Both sets in one feature space, image by image in the order of `pairing`; `prompts`: (n,) of each pair."""
+
+    images: Sequence[Input]
+    pairing: Pairing
+    prompts: ClusterIds | None
+    space: FeatureSpace
+    store: Cache
+    margin: float
+    crops: int
+    clips: bool  # whether images are frames of clips, which are the prompts
+
+    @cached_property
+    def described(self) -> Sequence[ImageFeatures]:
+        return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
+
+    @cached_property
+    def features(self) -> tuple[Array, Array]:  # float64 (n, d), before and after
+        return _float64(self.described)
+
+    @cached_property
+    def copies(self) -> list[ClusterIds]:
+        """Which images are copies of each other, before and after."""
+        near = duplicates.tolerance(self.features[0])
+        return [duplicates.find_clusters(each, near) for each in self.features]
+
+    @property
+    def repeats(self) -> ClusterIds | None:
+        """The copies before, if every image stands there several times: then they count as one."""
+        return duplicates.uniform_clusters(self.copies[0])
+
+    @cached_property
+    def test(self) -> EquivalenceTest:
+        units = self.repeats if self.prompts is None else self.prompts
+        if self.repeats is not None and self.prompts is not None:
+            units = duplicates.merge_duplicates(self.repeats, self.prompts)
+        return compare_distributions(*self.features, units)
+
+    def check_order(self) -> None:
+        sides: Sequence[Array] = self.features  # of clips the means: frames of one are alike
+        if self.clips and self.prompts is not None:
+            sides = tuple(pd.DataFrame(side).groupby(self.prompts).mean().to_numpy() for side in sides)
+        if is_reordered(sides[0], sides[1], self.pairing.by != "none"):
+            raise ValueError(
+                f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
+                "nearer to another one's partner; pair them by --pairs names, or bring both into one order for --pairs "
+                "order"
+            )
+
+
+Rows = Iterator[EquivalenceCheck | str]  # of a check: rows, or a sentence why there is none
+
+
+def _share(sets: EquivalenceInputs) -> Rows:
+    name = f"share in {sets.space.name} features"
+    yield EquivalenceCheck(name, *sets.test.shares, sets.margin, sets.test.verdict(sets.margin))
+
+
+def _crops(sets: EquivalenceInputs) -> Rows:
+    """The same of crops in full resolution."""
+    if crops := sets.crops:
+        chosen = [(order[:, None] * crops + np.arange(crops)).ravel() for order in sets.pairing.chosen]
+        parts = compare.measure_sets(
+            [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store
+        )
+        units = np.arange(len(sets.pairing.chosen[0])) if sets.prompts is None else sets.prompts
+        test = compare_distributions(*_float64(parts), units.repeat(crops))
+        name = f"share in crops, {sets.space.name} features"
+        yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
+
+
+def _motion(sets: EquivalenceInputs) -> Rows:
+    """The same of how neighbouring frames of a clip differ, which freezing and flicker change, and frames do not show.
+
+    Of each difference, in grey levels: the mean m of its pixels and log(1 + mean |.|), in standard deviations before.
+    """
+    images, order = sets.images[0], sets.pairing.chosen[0]
+    if not sets.clips or not isinstance(images, ImageSet) or images.names is None or sets.prompts is None:
+        return
+    clips = [clip for clip in ordered_frames([images.names[at] for at in order]) if len(clip) > 1]
+    if not clips:
+        raise ValueError(f"groups='clips': no clip of {images.name} has two frames")
+    sides = list[Array]()
+    for each, chosen in zip(sets.images, sets.pairing.chosen, strict=True):
+        assert isinstance(each, ImageSet)
+        frames = prefetch(each.read, [int(chosen[at]) for clip in clips for at in clip])
+        sides.append(np.array([row for clip in clips for row in _changes(islice(frames, len(clip)), each.name)]))
+    if not (spread := sides[0].std(axis=0)).all() or mostly_equal(sides[0]):
+        yield f"most neighbouring frames of {images.name} are equal, so motion is not compared"
+        return
+    units = renumber(np.array([sets.prompts[at] for clip in clips for at in clip[1:]]))
+    test = compare_distributions(sides[0] / spread, sides[1] / spread, units)
+    yield EquivalenceCheck("motion", *test.shares, sets.margin, test.verdict(sets.margin))
+
+
+def _changes(frames: Iterator[Pixels], name: str) -> Iterator[tuple[float, float]]:
+    last = next(frames).astype(np.float32)
+    for each in frames:
+        frame = each.astype(np.float32)
+        if frame.shape != last.shape:
+            raise ValueError(f"groups='clips': frames of one clip of {name} differ in size")
+        change, last = frame - last, frame
+        yield float(change.mean(dtype=np.float64)), math.log1p(float(np.abs(change).mean(dtype=np.float64)))
+
+
+def _copies(sets: EquivalenceInputs) -> Rows:
+    before, after = (int(groups.max()) for groups in sets.copies)
+    yield _check("more copies", (before - after) / len(sets.copies[0]), sets.margin)
+
+
+def _classes(sets: EquivalenceInputs) -> Rows:
+    """The class whose share changes most: it may by the margin, beyond what chance does."""
+    if sets.space.name != "digits":
+        return
+    file = weights_file("digits", sets.space.weights)
+    found = [digit_logits(torch.from_numpy(each.features), file).argmax(dim=1).numpy() for each in sets.described]
+    rows = [_check("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
+    for digit in range(CLASSES):
+        is_it = [(classes == digit).astype(np.float64) for classes in found]
+        change = is_it[1] - is_it[0]
+        terms = Distance(float(change.mean()), change - change.mean())
+        terms = terms if sets.prompts is None else terms.by_unit(sets.prompts)
+        paired = sets.pairing.by != "none"
+        spread = terms.se if paired else math.sqrt(sum(each.var() / len(each) for each in is_it))
+        half = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / CLASSES, len(terms.own) - 1)) * spread
+        value = abs(terms.value)
+        rows.append(_check(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
+    yield max(rows, key=lambda row: (row.low or 0, row.value))
+
+
+def _grain(sets: EquivalenceInputs) -> Rows:
+    """Fine noise beyond that before, in grey levels of 255."""
+    before, (old, new) = sets.images[0], sets.described
+    if not isinstance(before, ImageSet):
+        yield "features are given, so fine noise of pixels is not compared"
+    elif old.size is None or min(old.size) < 2 or new.size != old.size:
+        sizes = ["several sizes" if each.size is None else "{1}x{0}".format(*each.size) for each in (old, new)]
+        yield f"images are {sizes[0]} before and {sizes[1]} after, so fine noise is not compared"
+    else:
+        curve, std = warnings.real_texture(before, sets.pairing.chosen[0])
+        change = float(new.texture.mean()) - float(old.texture.mean())
+        yield _check("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
+
+
+CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
+
+
+def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
+    before, after = (each.features.astype(np.float64) for each in described)
+    return before, after
+
+
+def _check(
+    name: str, value: float, limit: float, ends: tuple[float, float] | None = None, unit: str = "share"
+) -> EquivalenceCheck:
+    """Harmful if it is surely above the limit; `ends`: of its interval."""
+    low, high = ends or (None, None)
+    verdict = HARMFUL if (value if low is None else low) > limit else HARMLESS
+    return EquivalenceCheck(name, value, low, high, limit, verdict, unit)
+
+
+def cut_crops(images: Input, crops: int) -> ImageSet:
+    """Crops at native resolution, `crops` of each image at the same places of all.
+
+    Places are those of Halton's sequence (1960). ValueError if they hold no images, or an image is smaller than a crop.
+    """
+    if not isinstance(images, ImageSet):
+        raise ValueError(f"crops={crops}: {images.name} holds features, no images")
+    corners = qmc.Halton(2, scramble=False)
+    corners.fast_forward(1)  # beyond the corner
+    shares = corners.random(crops)
+
+    def load(index: int) -> tuple[Pixels, Traits]:
+        at, number = divmod(index, crops)
+        image, traits = images.load(at)
+        if min(image.shape[:2]) <= SIDE:
+            size = f"{image.shape[1]}x{image.shape[0]}"
+            raise ValueError(f"crops={crops}: image {at} of {images.name} is {size}; crops of {SIDE}x{SIDE} need more")
+        y, x = (int(share * (side - SIDE + 1)) for share, side in zip(shares[number], image.shape[:2], strict=True))
+        return image[y : y + SIDE, x : x + SIDE], traits
+
+    content = hashlib.sha256(f"{crops} crops of {SIDE} of {images.content}".encode()).hexdigest()
+    return ImageSet(images.name, images.n * crops, content, load)
+
+
+def run_checks(spaced: Sequence[EquivalenceInputs]) -> list[EquivalenceCheck | str]:
+    """All checks of the sets in each space, or why there is none."""
+    rows = list[EquivalenceCheck | str]()
+    for number, sets in enumerate(spaced):
+        sets.check_order()
+        rows += [row for check in (CHECKS if number else (*CHECKS, *IMAGE_CHECKS)) for row in check(sets)]
+    return rows
+
+
+def percent(share: float) -> str:
+    """Two digits of a share as per cent."""
+    return f"{float(f'{100 * share:.2g}'):g}"
