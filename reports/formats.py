@@ -84,6 +84,10 @@ def plural(count: float, noun: str) -> str:
     return f"{number(count, 0)} {noun}{'' if count == 1 else 's'}"
 
 
+def sentence(text: str) -> str:
+    return text if text.endswith((".", "?")) else f"{text}."
+
+
 def capital(text: str) -> str:
     """`text` with a capital first letter, except if it starts with a symbol such as eta."""
     return text if text.startswith(("eta", "beta", "sigma", "eps")) else text[:1].upper() + text[1:]

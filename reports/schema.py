@@ -46,6 +46,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             note link levels? evaluations? level_faults?""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
         "harms.csv": "a b check value low high limit verdict truth? unit? decided_by?",
+        "metrics.csv": "metric a b mean low high largest pair",
         "worst_pairs.csv": "place pair share",
         "ladders.csv": "ladder n_steps evaluations form faults nearest note first_sigma last_sigma",
         "levels.csv": "ladder n_steps step sigma t log_snr share",

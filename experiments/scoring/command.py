@@ -1,13 +1,13 @@
 """`python -m experiments score REAL A B ...`: which images are nearest to real ones, with intervals?
 
 Exit status: 0; 1 with --fail-if-worse if a set is worse than the first one; 2 for invalid arguments. With --margin: 0
-harmless, 1 harmful, 3 not decided (with --margin auto always, unless it is harmful).
+harmless, 1 harmful, 3 not decided (with --margin auto always, unless it is harmful), 4 expired (with --verify).
 """
 
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,8 +33,9 @@ Examples:
   score none before/ after/ --margin 0.02                                # is a faster pipeline harmless?
 
 Exit status: 0, 1 with --fail-if-worse, 2 for invalid arguments. With --margin: 0 harmless, 1 harmful, 3 not decided;
-with --margin auto 1 or 3.
+with --margin auto 1 or 3; with --verify also 4, if something else changed.
 docs/score.md and docs/harmless.md say more."""
+EXPIRED = 4  # exit status
 QUIET = tyro.conf.arg(help_behavior_hint="")
 SETS = tyro.conf.arg(metavar="A [B ...]", help_behavior_hint="(required)")
 
@@ -63,6 +64,14 @@ class ScoreOptions:
     clips: folders of frames."""
     crops: int = 0
     """With --margin: number of full-resolution crops per image to compare too."""
+    control: Annotated[str | None, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")] = None
+    """With --margin: images of the unchanged pipeline, from another build. How far do they differ?"""
+    metrics: Annotated[tuple[str, ...], tyro.conf.arg(metavar="python:MODULE:FUNCTION ...", help_behavior_hint="")] = ()
+    """With --margin: functions of an image before and after, which do not decide."""
+    record: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """With --margin: write what the verdict stands on."""
+    verify: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    """Repeat a recorded gate: score AFTER --verify FILE."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
     """Folder for the result."""
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
@@ -88,11 +97,14 @@ def main(options: ScoreOptions) -> int:
     logging.basicConfig(format="note: %(message)s")
     logging.getLogger("experiments.scoring").setLevel(logging.INFO)  # what that many images can show, before the work
     out = options.out.absolute()  # wherever code of the user's goes
-    _check(options, out)
     from experiments.run.cache import Cache
     from experiments.run.result_folder import existing_results, lock_folder, print_page
-    from experiments.scoring import compare, equivalence
+    from experiments.scoring import compare, equivalence, gate_record
 
+    basis: Mapping[str, Any] = {}
+    if options.verify:
+        options, basis = gate_record.read_record(options)
+    _check(options, out)
     existing_results(options.out)  # raises ValueError if others wrote there
     given: dict[str, Any] = {name: getattr(options, name) for name in ("pairs", "device", "groups")}
     given |= {"features": options.features or None, "feature_weights": _weights(options), "store": Cache(options.store)}
@@ -100,19 +112,37 @@ def main(options: ScoreOptions) -> int:
         output = compare.make_output(compare.compare(options.real, *options.sets, **given))
     else:
         given |= {"margin": None if options.margin == "auto" else options.margin, "crops": options.crops}
+        given |= {"control": options.control, "metrics": options.metrics}
         reference = None if options.real == "none" else options.real
         before, after = options.sets
-        output = equivalence.make_output(equivalence.harmless(before, after, reference=reference, **given))
+        if why := basis and gate_record.find_change(options, basis, given["store"]):
+            return _say_expired(options, why)
+        found = equivalence.harmless(before, after, reference=reference, **given)
+        if why := basis and gate_record.describe_changes(basis, found.basis):
+            return _say_expired(options, why)
+        output = equivalence.make_output(found)
     console = Terminal()
+    if options.record:
+        gate_record.write_record(options.record, options, found)
     with lock_folder(out):
         page = output.write(out, time.time() - start)
         aside = [] if console.is_terminal else output.aside  # a terminal shows it below the numbers
         for note in (*aside, *output.notes):
-            console.print(f"note: {note}")
+            if not any(text.startswith(note) for text in page.caveats):  # which are printed with the page
+                console.print(f"note: {note}")
         print_page(page, out / "report.html", str(options.out / "report.html"), False, console)
     if options.json or not console.is_terminal:
         print(json.dumps({"experiment": output.name, **output.summary, "out": str(options.out)}))
     return output.status if options.margin is not None or options.fail_if_worse else 0
+
+
+def _say_expired(options: ScoreOptions, why: str) -> int:
+    """What changed besides the images after the change; there is no verdict then."""
+    sentence, console = f"expired: {why}; look at the change, then record the gate anew", Terminal()
+    console.print(f"{options.verify}: {sentence}")
+    if options.json or not console.is_terminal:
+        print(json.dumps({"experiment": "harmless", "verdict": "expired", "sentence": sentence}))
+    return EXPIRED
 
 
 def _check(options: ScoreOptions, out: Path) -> None:
@@ -122,8 +152,9 @@ def _check(options: ScoreOptions, out: Path) -> None:
     if options.margin is None:
         if options.real == "none":
             raise ValueError("real='none': only --margin needs no real images")
-        if options.crops:
-            raise ValueError("crops: they need --margin")
+        for name in ("crops", "control", "metrics", "record"):
+            if getattr(options, name):
+                raise ValueError(f"{name}: this option needs --margin")
         if options.fail_if_worse and len(options.sets) < 2:
             raise ValueError(f"fail_if_worse: {options.sets[0]} is the only set; at least two are compared")
     elif len(options.sets) != 2 or options.fail_if_worse:

@@ -169,8 +169,9 @@ def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tup
 
 def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
     """The feature spaces. ValueError if some inputs are images and some are features."""
-    if latents := [source.name for source in inputs if isinstance(source, FeatureSet) and source.shape]:
-        raise ValueError(f"{latents[0]} holds latents, which --margin compares, before and after a change")
+    if latents := [source for source in inputs if isinstance(source, FeatureSet) and source.shape]:
+        what = "holds latents, which --margin compares, before and after a change"
+        raise ValueError(f"{latents[0].name} {what}{latents[0].hint}")
     kinds = {isinstance(source, FeatureSet): source.name for source in inputs}
     if len(kinds) > 1:
         raise ValueError(f"{kinds[True]} holds features, but {kinds[False]} holds images; give both the same")

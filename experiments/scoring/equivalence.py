@@ -4,8 +4,10 @@ MMD between before and after decides (distances/equivalence.py), and all rows of
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,20 @@ from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace
 from experiments.run.machine import Machine
 from experiments.scoring import compare, warnings
-from experiments.scoring.equivalence_checks import EquivalenceCheck, EquivalenceInputs, percent, run_checks
+from experiments.scoring.equivalence_checks import (
+    EquivalenceCheck,
+    EquivalenceInputs,
+    measure_metric,
+    percent,
+    run_checks,
+)  # fmt: skip
+from experiments.scoring.gate_record import describe_before, hash_array
 from experiments.scoring.groups import CLIPS, GroupsOf, or_clips
-from experiments.scoring.inputs import Input, Source, standardise_latents
+from experiments.scoring.inputs import Input, Source, image_name, standardise_latents
 from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
+from experiments.user.features import features_id
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 log = logging.getLogger(__name__)
@@ -33,7 +43,8 @@ NAME = "harmless"
 PAIRED, ALONE = 0.02, 0.03  # margins for pairs, where there are enough, and else
 ENOUGH, FEWEST = 500, 5  # pairs, or prompts, for the smaller one; and without which there is no answer
 WORST, STRIP = 16, 4  # pairs that are shown, and in one picture
-FACTS = "verdict sentence reason margin features n n_units pairs needed unchanged at_best".split()  # of run.json
+FACTS = """verdict sentence reason decided_by margin features n n_units pairs needed needed_groups unchanged
+    at_best""".split()  # of run.json
 STATUS = {HARMLESS: 0, HARMFUL: 1, UNDECIDED: 3}
 
 
@@ -54,9 +65,12 @@ class Harmless:
     needed: int | None  # pairs of images that would decide, if they do not and a number would
     worst: tuple[tuple[str, float], ...]  # the pairs furthest apart, and their shares of all squared distances
     scores: Scores | None = None  # the distances of both to reference images, if these were given
+    control: "Harmless | None" = None  # of images of the unchanged pipeline, if these were given
+    metrics: tuple[Row, ...] = ()  # the user's functions of two images, rows of metrics.csv
     notes: tuple[str, ...] = ()  # what a reader should know, a sentence each
     inputs: tuple[Input, ...] = ()
     worst_indices: tuple[ClusterIds, ...] = ()  # of each set the places of the worst pairs
+    basis: Mapping[str, Any] = field(default_factory=dict)  # what the verdict stands on besides the images after
 
     @property
     def verdict(self) -> str:
@@ -68,6 +82,15 @@ class Harmless:
     @property
     def decisive(self) -> EquivalenceCheck:
         return next((check for check in self.checks if check.verdict == self.verdict), self.checks[0])
+
+    @property
+    def decided_by(self) -> str:
+        return self.decisive.check
+
+    @property
+    def needed_groups(self) -> int | None:
+        """The groups of so many pairs."""
+        return math.ceil(self.needed * self.n_units / self.n) if self.needed and self.n_units < self.n else None
 
     @property
     def reason(self) -> str:
@@ -87,12 +110,18 @@ class Harmless:
         if self.verdict == UNDECIDED:
             bound += "" if decisive is first else f", but {decisive.check} is up to {percent(decisive.high or 0)} %"
             count += f", can show {percent(self.at_best)} % at best"
-            count += f"; about {self.needed:,} would decide" if self.needed else ""
+            groups = f" in {self.needed_groups:,} groups" if self.needed_groups else ""
+            count += f"; about {self.needed:,}{groups} would decide" if self.needed else ""
         return f"{bound}; {count}"
 
     @property
     def sentence(self) -> str:
         return f"{self.verdict}: {self.reason}"
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of harms.csv."""
+        return [{"a": self.after, "b": self.before} | vars(check) for check in self.checks]
 
     def __str__(self) -> str:
         return "\n".join([self.sentence, *map(str, self.checks[1:]), *(f"note: {note}" for note in self.notes)])
@@ -102,7 +131,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     before: Source, after: Source, margin: float | None = None, groups: GroupsOf = None, *,
     reference: Source | None = None, features: str | tuple[str, ...] | None = None, pairs: Pairs = "auto",
     feature_weights: compare.Weights = None, device: str = "auto", store: Cache | Path | str = "runs/store",
-    crops: int = 0,
+    crops: int = 0, control: Source | None = None, metrics: Sequence[str] = (),
 ) -> Harmless:  # fmt: skip
     """Whether images after a change, such as of a faster sampler, are as good as those before, up to a margin.
 
@@ -117,16 +146,37 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
             whose frames are the images; then motion is compared too.
         reference: real images; the distances of both to them are then measured too. They do not decide.
         crops: number of crops of 64x64 pixels of each image that are compared too.
+        control: images of the unchanged pipeline, from another card, build or batch, of which the same is measured: so
+            far a pipeline differs from itself. It does not decide.
+        metrics: python:MODULE:FUNCTION, such as LPIPS: a number of the same image before and after, each torch.uint8
+            (C, H, W). Their means with intervals, and the largest, do not decide.
 
     ValueError as in `compare`; the margin is no share; both sets are one folder or file; pairs are in another order.
     """
     if margin is not None and not 0 < margin < 1:
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     check_range("crops", crops, 0)
-    _check_two(before, after)
+    for one, other in ((before, after), (before, control), (after, control)):
+        _check_two(one, other)
     store = store if isinstance(store, Cache) else Cache(Path(store))
+    given: dict[str, Any] = {"features": features, "pairs": pairs, "feature_weights": feature_weights}
+    given |= {"device": device, "store": store, "crops": crops, "metrics": metrics}
+    found = _measure_change(before, after, margin, groups, reference=reference, **given)
+    if control is None:
+        return found
+    same = _measure_change(before, control, margin, groups, reference=None, **given)
+    same = replace(same, after="control" if same.after == "after" else f"{same.after} (control)")
+    return replace(found, control=same, notes=(describe_control(same), *found.notes))
+
+
+def _measure_change(  # noqa: PLR0913  # the options of the command
+    before: Source, after: Source, margin: float | None, groups: GroupsOf, *, reference: Source | None,
+    features: str | tuple[str, ...] | None, pairs: Pairs, feature_weights: compare.Weights, device: str, store: Cache,
+    crops: int, metrics: Sequence[str],
+) -> Harmless:  # fmt: skip
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
+    basis = describe_before(opened[-2])
     opened, of_latents = standardise_latents(opened, opened[-2])
     inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
     groups = or_clips(inputs, groups)
@@ -138,7 +188,8 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     what = ("pairs" if paired else "images of each") if n_prompts == n else "groups"
     if n_prompts < FEWEST:
         raise ValueError(f"groups: they are {n_prompts}, and an interval needs at least {FEWEST}")
-    log.info("%s %s can show %s %% at best", f"{n_prompts:,}", what, percent(min(SEEN / n_prompts, 1.0)))
+    can_show = percent(min(SEEN / n_prompts, 1.0))
+    log.info("%s: %s %s can show %s %% at best", inputs[1].name, f"{n_prompts:,}", what, can_show)
     limit = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
     files, clips = compare.weights_of(spaces, feature_weights), groups == CLIPS
     spaced = [
@@ -166,22 +217,29 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     if reference is not None:
         scores = compare.score_inputs(opened, features, pairing, feature_weights, where, store, groups)
         found += [note for note in scores.notes if note not in found]
+    basis |= {"pairs": pairing.by, "images": n, "groups": n_units, "crops": crops}
+    basis |= {"which images are of one group": "" if prompts is None else hash_array(prompts)}
+    basis |= {f"features {name}": "" if name == compare.GIVEN else features_id(name, file)
+              for name, file in files.items()}  # fmt: skip
+    basis |= {f"limit of {re.sub('share of class .*', 'class shares', row.check)}": row.limit for row in checks}
     apart = np.square(first.features[1] - first.features[0]).sum(axis=1)
     largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
     total = float(apart.sum()) or 1.0
-    worst = tuple((_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
+    worst = tuple((image_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
     undecided = margin and checks[0].verdict == UNDECIDED and unchanged < n
     needed = first.test.required_pairs(limit) if undecided else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
-        needed, worst, scores, tuple(found), tuple(inputs), tuple(order[largest] for order in chosen),
+        needed, worst, scores, notes=tuple(found), inputs=tuple(inputs), basis=basis,
+        worst_indices=tuple(order[largest] for order in chosen),
+        metrics=tuple(measure_metric(name, first) for name in metrics),
     )  # fmt: skip
 
 
-def _check_two(before: Source, after: Source) -> None:
-    paths = [Path(given).expanduser().resolve() for given in (before, after) if isinstance(given, str | Path)]
+def _check_two(one: Source, other: Source | None) -> None:
+    paths = [Path(given).expanduser().resolve() for given in (one, other) if isinstance(given, str | Path)]
     if len(set(paths)) < len(paths):
-        raise ValueError(f"before={str(before)!r}, after={str(after)!r}: they are one folder or file; name two")
+        raise ValueError(f"{str(one)!r} and {str(other)!r} are one folder or file; name two")
 
 
 def assert_harmless(before: Source, after: Source, margin: float, **options: Any) -> None:
@@ -191,16 +249,25 @@ def assert_harmless(before: Source, after: Source, margin: float, **options: Any
         raise AssertionError(str(found))
 
 
+def describe_control(same: Harmless) -> str:
+    """How far a pipeline differs from itself."""
+    first = same.checks[0]
+    ends = " to ".join(f"{percent(share or 0)} %" for share in (first.low, first.high))
+    text = f"{same.after}: the unchanged pipeline differs from itself as far as replacing {percent(first.value)} % of "
+    return f"{text}the images ({ends})" + f"; by the same limits it is {same.verdict}" * (same.verdict != HARMLESS)
+
+
 def make_output(found: Harmless) -> ScoreOutput:
     """What the command writes and prints."""
-    names: Row = {"a": found.after, "b": found.before}
-    scores = found.scores
+    scores, both = found.scores, [found, *filter(None, [found.control])]
     tables = {
-        "harms.csv": [names | vars(row) for row in found.checks],
+        "harms.csv": [row for each in both for row in each.rows],
         "worst_pairs.csv": [
             {"place": at + 1, "pair": name, "share": share} for at, (name, share) in enumerate(found.worst)
         ],
     } | ({"contrasts.csv": scores.tables["contrasts.csv"]} if scores else {})
+    if found.metrics:
+        tables["metrics.csv"] = [{"a": each.after, "b": each.before} | row for each in both for row in each.metrics]
     drawn = {
         f"worst-{row + 1}-{name}{ending}": picture
         for name, images, order in zip(("before", "after"), found.inputs, found.worst_indices, strict=True)
@@ -209,9 +276,13 @@ def make_output(found: Harmless) -> ScoreOutput:
         if ending
     }
     facts = {name: getattr(found, name) for name in FACTS}
-    checks = {row.check: {name: value for name, value in vars(row).items() if value is not None}
-              for row in found.checks}  # fmt: skip
+    checks, *control = (
+        {row.check: {name: value for name, value in vars(row).items() if value is not None} for row in each.checks}
+        for each in both
+    )
     summary = facts | {"checks": checks, "worst": [list(pair) for pair in found.worst], "notes": found.notes}
+    summary |= {"control": control[0]} if control else {}
+    summary |= {"metrics": tables["metrics.csv"]} if found.metrics else {}
     question = f"Is {found.after} as good as {found.before}?"
     return ScoreOutput(NAME, question, tables, drawn, facts, summary, found.notes, (), STATUS[found.verdict])
 
@@ -228,7 +299,3 @@ def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf, fewest: int
     if groups is not None and pairing.by == "none":
         raise ValueError("groups: they need pairs of images, by --pairs names or order")
     return pairing
-
-
-def _name(images: Input, index: int) -> str:
-    return images.names[index] if images.names else f"image {index}"

@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.stats import qmc
 
 from diffusion_core.data.readers import Pixels, Traits
+from experiments.console import progress_bar
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance, renumber
 from experiments.distances.duplicates import ClusterIds
@@ -22,11 +23,14 @@ from experiments.distances.features import digit_logits, weights_file
 from experiments.distances.intervals import CONFIDENCE
 from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
+from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
 from experiments.scoring import compare, warnings
 from experiments.scoring.groups import ordered_frames
-from experiments.scoring.inputs import Input
+from experiments.scoring.inputs import Input, image_name
 from experiments.scoring.pairing import Pairing
+from experiments.user.features import load_function
+from experiments.user.imports import user_code_errors
 from reports.schema import HARMFUL, HARMLESS
 
 GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
@@ -95,11 +99,15 @@ class EquivalenceInputs:
         sides: Sequence[Array] = self.features  # of clips the means: frames of one are alike
         if self.clips and self.prompts is not None:
             sides = tuple(pd.DataFrame(side).groupby(self.prompts).mean().to_numpy() for side in sides)
-        if is_reordered(sides[0], sides[1], self.pairing.by != "none"):
+        before, after = self.images
+        paired = self.pairing.by != "none"
+        if is_reordered(sides[0], sides[1], paired):
+            same = f"{before.name} and {after.name} hold the same images in"
+            if not paired and before.n == after.n and not is_reordered(sides[0], sides[1], True):
+                raise ValueError(f"{same} one order: pair them by --pairs order")
             raise ValueError(
-                f"{self.images[0].name} and {self.images[1].name} hold the same images in another order: most are "
-                "nearer to another one's partner; pair them by --pairs names, or bring both into one order for --pairs "
-                "order"
+                f"{same} another order: most are nearer to another one's partner; pair them by --pairs names, or bring "
+                "both into one order for --pairs order"
             )
 
 
@@ -247,6 +255,37 @@ def run_checks(spaced: Sequence[EquivalenceInputs]) -> list[EquivalenceCheck | s
     return rows
 
 
+def measure_metric(name: str, sets: EquivalenceInputs) -> Row:
+    """A user's function of two images over all pairs: its mean with an interval, its largest value, and whose it is.
+
+    ValueError if there are no pairs of images, or the function fails, or a value is not finite.
+    """
+    before, after = sets.images
+    if sets.pairing.by == "none" or not (isinstance(before, ImageSet) and isinstance(after, ImageSet)):
+        raise ValueError(f"metrics={name}: it needs pairs of images, by --pairs names or order")
+    what, values = f"metric {name}", list[float]()
+    function = load_function(name, "metric ")
+    orders = [order.tolist() for order in sets.pairing.chosen]
+    images = zip(prefetch(before.read, orders[0]), prefetch(after.read, orders[1]), strict=True)
+    with progress_bar(len(orders[0])) as advance, torch.inference_mode():
+        for at, pair in enumerate(images):
+            advance(what)
+            pixels = [torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1).copy()) for image in pair]
+            with user_code_errors(what, ValueError):
+                values.append(float(function(*pixels)))
+            if not math.isfinite(values[-1]):
+                raise ValueError(
+                    f"{what}: it is {values[-1]} for {image_name(before, orders[0][at])}; it must be finite"
+                )
+    found = np.array(values)
+    mean, largest = float(found.mean()), int(found.argmax())
+    terms = Distance(mean, found - mean)
+    terms = terms if sets.prompts is None else terms.by_unit(sets.prompts)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(terms.own) - 1)) * terms.se
+    ends = {"mean": mean, "low": mean - half, "high": mean + half, "largest": found[largest]}
+    return {"metric": name.rpartition(":")[2]} | ends | {"pair": image_name(before, orders[0][largest])}
+
+
 def percent(share: float) -> str:
     """Two digits of a share as per cent."""
-    return f"{float(f'{100 * share:.2g}'):g}"
+    return warnings.two_digits(100 * share)

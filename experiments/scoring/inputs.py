@@ -35,6 +35,7 @@ class FeatureSet:
     features: NDArray[np.float32]
     names: None = None
     shape: tuple[int, ...] = ()  # (C, H, W) of latents
+    hint: str = ""  # how to save them if they are images
 
     @property
     def n(self) -> int:
@@ -43,6 +44,10 @@ class FeatureSet:
 
 Input = ImageSet | FeatureSet
 Source = str | Path | NDArray[Any] | torch.Tensor
+
+
+def image_name(images: Input, index: int) -> str:
+    return images.names[index] if images.names else f"image {index}"
 
 
 def open_input(source: Source, store: Cache, name: str = "") -> Input:
@@ -117,6 +122,7 @@ def _of_array(name: str, array: NDArray[Any]) -> Input:
             raise ValueError(
                 f"{name}: it is {array.dtype} {array.shape}; features are floats (n, d), images uint8 (n, H, W), "
                 "(n, H, W, C) or (n, C, H, W), clips uint8 (n, T, H, W, C), latents floats (n, C, H, W)"
+                f"{pixels_hint(array, array.shape[1:])}"
             )
         return ImageSet.of_array(name, images_among({"images": array})[1])
     with np.errstate(over="ignore"):  # it becomes infinite, and is refused
@@ -130,7 +136,7 @@ def _of_array(name: str, array: NDArray[Any]) -> Input:
                 f"{name}: features are compared in float32, which rounds some by over {ROUNDED:g} standard deviations "
                 "of their column; subtract the mean of the real features from all sets"
             )
-    return FeatureSet(name, features, shape=shape)
+    return FeatureSet(name, features, shape=shape, hint=pixels_hint(features, shape))
 
 
 def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[Input, ...], str]:
@@ -144,7 +150,8 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
         return tuple(inputs), ""
     if len(set(shapes)) > 1 or not isinstance(before, FeatureSet):
         given = ", ".join(f"{each.name} {shape or 'none'}" for each, shape in zip(inputs, shapes, strict=True))
-        raise ValueError(f"latents must have one shape (C, H, W); it is {given}")
+        hint = next((each.hint for each in inputs if isinstance(each, FeatureSet) and each.hint), "")
+        raise ValueError(f"latents must have one shape (C, H, W); it is {given}{hint}")
     channels = before.shape[0]
     rows = before.features.reshape(before.n, channels, -1).swapaxes(0, 1).reshape(channels, -1).astype(np.float64)
     mean, std = rows.mean(axis=1, keepdims=True), rows.std(axis=1, keepdims=True)
@@ -158,8 +165,18 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
     size = "x".join(map(str, before.shape))
     return tuple(found), (
         f"latents of {size} are compared, each channel in standard deviations of {before.name}: copies are those of "
-        "latents"
+        f"latents{before.hint}"
     )
+
+
+def pixels_hint(values: NDArray[Any], shape: tuple[int, ...]) -> str:
+    """How images of that shape that are floats are saved as pixels, if these may be some; else ""."""
+    if not values.size or values.dtype.kind != "f" or len(shape) < 2 or not {1, 3} & {shape[0], shape[-1]}:
+        return ""
+    low, high = float(values.min()), float(values.max())
+    scales = {(0, 1): "x * 255", (-1, 1): "(x + 1) * 127.5", (0, 255): "x"}
+    fits = [text for (black, white), text in scales.items() if black <= low <= high <= white]
+    return f'; images are saved by np.save("pixels.npy", ({fits[0]}).round().astype("uint8"))' if fits else ""
 
 
 def _folder(name: str, folder: Path) -> ImageSet:

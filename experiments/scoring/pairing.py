@@ -53,7 +53,10 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto", fewest: int = MIN_SAMPLES
         return _by_names(sets, fewest)
     n = min(images.n for images in sets)
     note = f"{n:,} images of each are compared, since FD falls with their number: {_counts(sets)}"
-    return Pairing(tuple(random_order(images.n)[:n] for images in sets), "none", "" if alike else note)
+    if alike:
+        offer = f"all sets have {n:,} images without names: --pairs order pairs those at one place, if they share noise"
+        note = "" if pairs == "none" or any(images.names for images in sets) else offer
+    return Pairing(tuple(random_order(images.n)[:n] for images in sets), "none", note)
 
 
 def _by_names(sets: Sequence[Input], fewest: int) -> Pairing:

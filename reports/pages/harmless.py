@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, difference, is_missing, join, metric_name, number, plural, scale_metric
+from reports.formats import capital, difference, is_missing, join, metric_name, number, plural, scale_metric, sentence
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
@@ -37,17 +37,24 @@ TERMS = [
 def page(result: LoadedResult) -> Page:
     facts: dict[str, Any] = result.info["harmless"]
     checks = result.harms
-    if checks["a"].nunique() > 1:
+    if checks["truth"].ne("").any():
         return _gates_page(result, checks)
+    of_control = checks[checks["a"] != checks["a"].iloc[0]]
+    checks = checks.drop(of_control.index)
     distances, first = result.contrasts[result.contrasts["metric"] != "copies"], checks.iloc[0]
     what = "images of each" if facts["pairs"] == "none" else "pairs of images"
     margin = percent(facts["margin"]) or "not given"
     return Page(
         settings.describe_source(result, f"{number(facts['n'], 0)} {what}", f"margin {margin}"),
         result.info["question"], f"{capital(facts['verdict'])}:", facts["reason"] + ".",
-        caveats=[f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])],
+        caveats=[sentence(note) for note in result.info.get("notes", [])],
         key_figures=_key_figures(facts, first, checks), grid=_make_grid(result, first),
-        tables=[_checks_table(checks), *([_distances_table(distances)] if len(distances) else [])], noun="check",
+        tables=[
+            _checks_table("What must hold", checks),
+            *([_checks_table("The unchanged pipeline, which does not decide", of_control)] if len(of_control) else []),
+            *([_metrics_table(result.metrics)] if len(result.metrics) else []),
+            *([_distances_table(distances)] if len(distances) else []),
+        ], noun="check",
         order="", note="All must hold; the first decides. Pairs that differ most are in worst_pairs.csv.",
         details=[*TERMS, *describe_origin(result.info), ("Files", list_files(result))],
     )  # fmt: skip
@@ -66,13 +73,16 @@ def _key_figures(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) 
         "As far as replacing", percent(first["value"]), [interval, f"limit {percent(first['limit'])}"],
         [bar, Bar.dot(axis, first["limit"], "real")], axis.place(0), [("real", "limit")], role="effect",
     )  # fmt: skip
-    held = f"{(checks['verdict'] == HARMLESS).sum()} of {len(checks)}"
+    failed = list(checks.loc[checks["verdict"] != HARMLESS, "check"])
+    held = f"{len(checks) - len(failed)} of {len(checks)}"
+    which = f"not: {join(failed)}" if failed else "each has its own limit"
     notes = [f"of {plural(facts['n_units'], 'group')}"] if facts["n_units"] < facts["n"] else []
     notes.append(f"can show {percent(facts['at_best'])} at best")
-    notes += [f"about {number(facts['needed'], 0)} would decide"] if facts["needed"] else []
+    groups = f" in {number(facts['needed_groups'], 0)} groups" if facts.get("needed_groups") else ""
+    notes += [f"about {number(facts['needed'], 0)}{groups} would decide"] if facts.get("needed") else []
     name = "Images of each" if facts["pairs"] == "none" else "Pairs"
     evidence = KeyFigure(name, number(facts["n"], 0), notes, role="evidence")
-    return [effect, KeyFigure("Checks that hold", held, ["each has its own limit"]), evidence]
+    return [effect, KeyFigure("Checks that hold", held, [which]), evidence]
 
 
 def _make_grid(result: LoadedResult, first: pd.Series) -> SampleGrid | None:
@@ -89,7 +99,7 @@ def _make_grid(result: LoadedResult, first: pd.Series) -> SampleGrid | None:
     return SampleGrid("The pairs that differ most", note, [first["b"], first["a"]], rows)
 
 
-def _checks_table(checks: pd.DataFrame) -> Table:
+def _checks_table(title: str, checks: pd.DataFrame) -> Table:
     def show(row: pd.Series, name: str) -> str:
         if is_missing(row[name]) or row["unit"] == "share":
             return percent(row[name])
@@ -100,7 +110,16 @@ def _checks_table(checks: pd.DataFrame) -> Table:
         interval = "" if is_missing(row["low"]) else f"{show(row, 'low')} to {show(row, 'high')}"
         rows.append(Row(row["check"], [show(row, "value"), interval, show(row, "limit"), row["verdict"]]))
     columns = [Column("Value", "n"), Column("95 % interval", "wide"), Column("Limit", "n", "limit ")]
-    return Table("What must hold", [*columns, Column("Verdict", "n")], rows)
+    return Table(title, [*columns, Column("Verdict", "n")], rows)
+
+
+def _metrics_table(metrics: pd.DataFrame) -> Table:
+    rows = []
+    for _, row in metrics.iterrows():
+        mean, low, high, largest = (number(row[name], 3) for name in ("mean", "low", "high", "largest"))
+        rows.append(Row(f"{row['metric']}, {row['a']}", [mean, f"{low} to {high}", largest, row["pair"]]))
+    columns = Column("Mean", "n"), Column("95 % interval", "wide"), Column("Largest", "n", "largest "), Column("Of")
+    return Table("Your metrics, which do not decide", columns, rows)
 
 
 def _distances_table(distances: pd.DataFrame) -> Table:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.details import list_details
-from reports.formats import SCALES, correction, difference, metric_name, number, plural, scale_metric
+from reports.formats import SCALES, correction, difference, metric_name, number, plural, scale_metric, sentence
 from reports.page import Axis, Bar, Column, Figure, KeyFigure, Page, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
@@ -23,7 +23,7 @@ def page(result: LoadedResult) -> Page:
     rows, contrasts = settings.summarise_settings(result), result.over_networks()
     n, n_real = (number(result.table[name].iloc[0], 0) for name in ("n_samples", "n_reference"))
     data = f"{result.table['data'].iloc[0]}, {n_real} images"
-    warnings = [f"{text}." for text in facts.get("warnings", [])]  # which begin with names of sets
+    warnings = [sentence(text) for text in facts.get("warnings", [])]  # which begin with names of sets
     parts: dict[str, Any] = {
         "source": settings.describe_source(result, data, f"{result.features} features"), "noun": "set",
         "tables": [make_table(result, rows, contrasts, n), *compare_spaces(result)],

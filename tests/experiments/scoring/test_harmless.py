@@ -18,6 +18,7 @@ from experiments.scoring import command
 from experiments.scoring import equivalence as module
 from experiments.scoring.groups import groups_of, ordered_frames
 from experiments.scoring.inputs import Input, open_input
+from experiments.user.json_io import read_json
 from reports.render import read_page
 
 N = 300
@@ -101,7 +102,7 @@ def test_ten_pairs_can_be_harmful_and_say_what_they_can_show(
         assert run("none", "before", after, "--margin", margin, "--out", "out") == status
         sentence = json.loads(capsys.readouterr().out.splitlines()[-1])["sentence"]
         assert [word for word in words if word not in sentence] == []
-    assert caplog.messages[0] == "10 pairs can show 48 % at best"
+    assert caplog.messages[0] == f"{after}: 10 pairs can show 48 % at best"
     verdicts = set(pd.read_csv(here / "out/harms.csv")["verdict"])
     assert "harmless" not in verdicts or margin != "auto"
     assert ("margin not given" in str(read_page(here / "out").source)) == (margin == "auto")
@@ -127,6 +128,8 @@ def test_the_folder_has_the_checks_the_worst_pairs_and_a_page(digits: np.ndarray
     assert page.grid is not None and len(page.grid.rows) == 4
     assert all((here / "out/images" / f"{name}-4.png").is_file() for name in page.strips)
     assert [row.name for row in page.tables[1].rows][-1] == "FD"
+    assert page.key_figures[1].notes[0].startswith("not: share in digits features and ")
+    assert read_json(here / "out/run.json")["harmless"]["decided_by"] == "share in digits features"
 
 
 def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, here: Path) -> None:
@@ -214,7 +217,8 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
         (("none", "before", *MARGIN), "sets: 1 does not suit --margin"),
         (("none", "before", "after", "--margin", "2"), "margin=2: it is a share of images"),
         (("none", "before", "after", *MARGIN, "--fail-if-worse"), "fail_if_worse"),
-        (("mnist5k", "before", "after", "--crops", "2"), "crops: they need --margin"),
+        (("mnist5k", "before", "after", "--crops", "2"), "crops: this option needs --margin"),
+        (("none", "before", "after", *MARGIN, "--pairs", "none", "--metrics", "python:no:no"), "order: pair them"),
         (("none", "before", "after", *MARGIN, "--crops", "2"), "crops of 64x64 need more"),
         (("none", "before", "after", *MARGIN, "--crops=-1"), "crops=-1: it must be at least 0"),
         *((("none", "before", "after", *MARGIN, "--groups", groups), message) for groups, message in (
@@ -270,7 +274,10 @@ def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarra
     for other, pairs in ((after, "auto"), ((0.85 * np.roll(digits[:N], 3, axis=0)).astype(np.uint8), "order")):
         with pytest.raises(ValueError, match="hold the same images in another order"):
             harmless(digits[:N], other, 0.05, features="digits", pairs=pairs)
-    assert harmless(digits[:N], digits[N : 2 * N], 0.05, features="digits").verdict == "not decided"
+    with pytest.raises(ValueError, match="before and after hold the same images in one order: pair them by --pairs o"):
+        harmless(digits[:N], digits[:N] // 2 * 2, 0.05, features="digits")
+    answer = harmless(digits[:N], digits[N : 2 * N], 0.05, features="digits")
+    assert answer.verdict == "not decided" and answer.notes[0].startswith("all sets have 300 images without names")
 
 
 def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -278,7 +285,7 @@ def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: py
     save(here / "after", digits[:N])
     (here / "link").symlink_to("before")
     for other in ("before", "link"):
-        with pytest.raises(ValueError, match="they are one folder or file; name two"):
+        with pytest.raises(ValueError, match="are one folder or file; name two"):
             run("none", "before", other, "--margin", "0.02")
     assert run("none", "before", "after", "--margin", "0.002", "--out", "out") == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -349,6 +356,10 @@ def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> N
     answer = module.Harmless("a", "b", 0.02, "natural", (first, crops), 600, 600, 0, 0.0079, "names", None, ())
 
     assert "but share in crops, natural features is up to 2.5 %; 600 pairs, each" in answer.sentence
+    assert answer.decided_by == "share in crops, natural features"
+    grouped = replace(answer, checks=(replace(first, high=0.03, verdict="not decided"),), n_units=100, needed=1_501)
+    assert grouped.sentence.endswith("600 pairs of 100 groups, can show 0.79 % at best; about 1,501 in 251 groups would"
+                                     " decide")  # fmt: skip
     wide = replace(answer, checks=(replace(first, high=1.0, verdict="not decided"),))
     assert "not decided: with 95 % confidence, in features natural, no further" in wide.sentence
     assert "replacing 100 % of the images" in wide.sentence
@@ -388,8 +399,17 @@ def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
             harmless(latents(), after, 0.03, pairs="order")
     with pytest.raises(ValueError, match="channel 2 of its latents is constant"):
         harmless(latents() * [[[1]], [[1]], [[0]], [[1]]], latents(), 0.03, pairs="order")
-    with pytest.raises(ValueError, match="REAL holds latents, which --margin compares"):
+    with pytest.raises(ValueError, match=r"REAL holds latents, which --margin compares, before and after a change$"):
         compare(latents(), latents(1))
+
+
+@pytest.mark.parametrize(("low", "formula"), [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
+def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, digits: np.ndarray, here: Path) -> None:
+    floats = np.stack([low + (1 - low) * digits[:N] / 255] * 3, 1)
+    for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
+        with pytest.raises(ValueError, match=f'save."pixels.npy", {formula}.round..*uint8'):
+            compare(given, given)
+    assert formula.replace("\\", "") in harmless(floats, 0.9 * floats, 0.05, pairs="order").notes[0]
 
 
 def clips(n: int = 12, frames: int = 12, side: int = 32) -> np.ndarray:
@@ -455,3 +475,91 @@ def test_frames_are_in_the_order_of_their_numbers_and_clips_in_that_of_before(he
         harmless(clips(), np.roll(clips() // 2 * 2, 1, axis=0))
     still = clips()[:, :1].repeat(12, axis=1)
     assert "most neighbouring frames of before are equal, so motion is not compared" in harmless(still, still).notes
+
+
+def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_decide(
+    digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = digits[:N]
+    for name, images in {"before": before, "slight": before // 2 * 2, "damaged": np.roll(before, 1, axis=0)}.items():
+        np.save(here / f"{name}.npy", images)
+    (here / "my_metrics.py").write_text(
+        "def mae(before, after):\n    assert before.shape == (1, 32, 32) and before.dtype == after.dtype\n"
+        "    return (before.float() - after.float()).abs().mean()\n"
+        "def psnr(before, after):\n    return -10 * (before.float() - after.float()).square().mean().log10()\n"
+    )
+    gate = (*MARGIN, "--pairs", "order", "--out", "out")
+    arguments = ("none", "before.npy", "slight.npy", *gate, "--groups", "groups.csv")
+    pd.DataFrame({"prompt": np.arange(N) // 3}).to_csv(here / "groups.csv")
+    np.save(here / "other.npy", before // 3)
+
+    assert run(*arguments, "--control", "other.npy", "--metrics", "python:my_metrics:mae") == run(*arguments) == 3
+
+    both, alone = (json.loads(line) for line in capsys.readouterr().out.splitlines() if line[0] == "{")
+    assert both["checks"] == alone["checks"] and "control" not in alone
+    assert both["control"]["share in digits features"]["verdict"] == "harmful"
+    assert both["notes"][0].startswith("other.npy (control): the unchanged pipeline differs from itself as far as repl")
+    assert both["notes"][0].endswith("; by the same limits it is harmful")
+    after, control = both["metrics"]
+    change = np.abs(before - before // 2 * 2.0).mean((1, 2))
+    se = change.reshape(-1, 3).mean(1).std(ddof=1) / 10  # groups of three
+    assert after["mean"] == pytest.approx(change.mean()) and after["largest"] == pytest.approx(change.max())
+    assert after["high"] - after["mean"] == pytest.approx(1.984217 * se, rel=1e-4)
+    assert after["pair"] == f"image {change.argmax()}" and control["a"] == "other.npy (control)"
+    run(*arguments, "--control", "other.npy", "--metrics", "python:my_metrics:mae")
+    titles = [table.title for table in read_page(here / "out").tables]
+    assert titles == ["What must hold", "The unchanged pipeline, which does not decide", "Your metrics, which do not"
+                      " decide"]  # fmt: skip
+    np.save(here / "same.npy", before)
+    with pytest.raises(ValueError, match=r"metric python:my_metrics:psnr: it is inf for image .*; it must be finite"):
+        run("none", "before.npy", "same.npy", *gate, "--metrics", "python:my_metrics:psnr")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("nothing", ""),
+        ("before", "images before the change changed"),
+        ("groups", "which images are of one group changed"),
+        ("fewer", "images 300, now 299"),
+        ("size", "limit of more grain 2.0, now None"),
+        ("torch", "torch 1.0, now "),
+    ],
+)
+def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
+    change: str, reason: str, digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = save(here / "before", digits[:N]), save(here / "after", digits[:N] // 2 * 2)
+    table = pd.DataFrame({"name": [path.stem for path in sorted(before.iterdir())], "prompt": np.arange(N) // 2})
+    table.to_csv(here / "groups.csv", index=False)
+    gate = ("none", "before", "after", "--margin", "0.05", "--groups", "groups.csv")
+    assert run(*gate, "--record", "gate.json") == 0
+    if change == "before":
+        Image.fromarray(digits[0] // 2).save(before / "p0-0.png")
+    elif change == "groups":
+        table.assign(prompt=np.arange(N) % 150).to_csv(here / "groups.csv", index=False)
+    elif change == "fewer":
+        for folder in (after, before)[:1]:
+            (folder / "p3-3.png").unlink()
+        record = read_json(here / "gate.json")
+        record["options"]["pairs"] = "names"
+        (here / "gate.json").write_text(json.dumps(record))
+    elif change == "size":
+        for path in after.iterdir():
+            Image.open(path).resize((64, 64), 0).save(path)
+    elif change == "torch":
+        record = read_json(here / "gate.json")
+        record["basis"]["torch"] = "1.0"
+        (here / "gate.json").write_text(json.dumps(record))
+
+    capsys.readouterr()
+    assert command.command(("after", "--verify", "gate.json"), "score") == (4 if reason else 0)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["verdict"] == ("expired" if reason else "harmless") and reason in found["sentence"]
+
+
+@pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after",)])
+def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], digits: np.ndarray, here: Path) -> None:
+    (here / "gate.json").write_text('{"options": {}, "basis": {}}')
+    with pytest.raises(ValueError, match="the record has it; type the images after the change only"):
+        command.command(("after", *more, "--verify", "gate.json"), "score")

@@ -44,6 +44,12 @@ def test_sets_without_pairs_get_equal_numbers() -> None:
     assert pairing.note == "80 images of each are compared, since FD falls with their number: a has 300, b has 80"
 
 
+def test_arrays_of_one_length_are_offered_as_pairs() -> None:
+    sets = [numbered("a", 80), numbered("b", 80)]
+    assert pair(sets).note.startswith("all sets have 80 images without names: --pairs order pairs those at one place")
+    assert not pair(sets, "none").note and not pair([A, named("d", list("x" * 100))]).note
+
+
 def test_places_are_pairs_if_asked_for() -> None:
     pairing = pair([numbered("a", 80), numbered("b", 80)], "order")
     assert pairing.by == "order" and (pairing.chosen[0] == pairing.chosen[1]).all()
