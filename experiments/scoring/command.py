@@ -115,7 +115,7 @@ def main(options: ScoreOptions) -> int:
         given |= {"control": options.control, "metrics": options.metrics}
         reference = None if options.real == "none" else options.real
         before, after = options.sets
-        if why := basis and gate_record.find_change(options, basis, given["store"]):
+        if why := basis and gate_record.find_change(before, basis, given["store"]):
             return _say_expired(options, why)
         found = equivalence.harmless(before, after, reference=reference, **given)
         if why := basis and gate_record.describe_changes(basis, found.basis):
@@ -123,7 +123,7 @@ def main(options: ScoreOptions) -> int:
         output = equivalence.make_output(found)
     console = Terminal()
     if options.record:
-        gate_record.write_record(options.record, options, found)
+        gate_record.write_record(options.record, options, found.sentence, found.basis)
     with lock_folder(out):
         page = output.write(out, time.time() - start)
         aside = [] if console.is_terminal else output.aside  # a terminal shows it below the numbers

@@ -6,20 +6,16 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
 from experiments.run.image_features import ImageSet
 from experiments.scoring.inputs import Input, open_input
 from experiments.user.json_io import read_json, write_json
-
-if TYPE_CHECKING:
-    from experiments.run.cache import Cache
-    from experiments.scoring.command import ScoreOptions
-    from experiments.scoring.equivalence import Harmless
 
 OPTIONS = "real margin pairs groups features feature_weights crops".split()  # which --verify repeats
 LONG = 40  # characters of a hash that is not shown
@@ -36,25 +32,24 @@ def hash_array(array: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def write_record(path: Path, options: "ScoreOptions", found: "Harmless") -> None:
+def write_record(path: Path, options: Any, sentence: str, basis: Mapping[str, Any]) -> None:
+    """Writes what a verdict stands on; `options`: the ScoreOptions of the command."""
     given = {name: getattr(options, name) for name in OPTIONS} | {"before": options.sets[0]}
-    made = {"verdict": found.sentence, "recorded_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_json(path, made | {"options": given, "basis": found.basis})
+    made = {"verdict": sentence, "recorded_at": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_json(path, made | {"options": given, "basis": basis})
 
 
-def read_record(options: "ScoreOptions") -> tuple["ScoreOptions", Mapping[str, Any]]:
+def read_record(options: Any) -> tuple[Any, Mapping[str, Any]]:
     """The options of the recorded gate, with what is typed in place of the images after; and what it stands on.
 
     ValueError if it is no record, or an option is typed that it holds.
     """
-    assert options.verify is not None
     record, defaults = read_json(options.verify), {each.name: each.default for each in fields(options)}
     if not {"options", "basis"} <= record.keys():
         raise ValueError(f"verify={str(options.verify)!r}: score --margin SHARE --record FILE writes such a file")
     typed = [name for name in OPTIONS if name != "real" and getattr(options, name) != defaults[name]]
     if typed or options.sets:
         raise ValueError(f"{typed[0] if typed else 'sets'}: the record has it; type the images after the change only")
-    given: dict[str, Any]
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in record["options"].items()}
     given["sets"] = (given.pop("before"), options.real)
     return replace(options, **given), record["basis"]
@@ -69,7 +64,7 @@ def describe_changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     )
 
 
-def find_change(options: "ScoreOptions", record: Mapping[str, Any], store: "Cache") -> str:
+def find_change(before: str, record: Mapping[str, Any], store: Cache) -> str:
     """The same, of what is known before anything is compared."""
-    now = describe_before(open_input(options.sets[0], store))
+    now = describe_before(open_input(before, store))
     return describe_changes({name: record.get(name) for name in now}, now)
