@@ -172,8 +172,9 @@ def _describe_levels(verdict: Any) -> Row:
     """The columns on the levels that a sampler visits, none where they are not known."""
     if (levels := getattr(verdict, "levels", None)) is None:
         return {}
-    forms, faults = " = ".join(levels.names), "; ".join(levels.faults)
-    return {"levels": forms, "evaluations": len(levels.log_sigmas), "level_faults": faults}
+    return {
+        "levels": levels.form, "evaluations": len(levels.log_sigmas), "level_faults": "; ".join(levels.faults)
+    }  # fmt: skip
 
 
 def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:

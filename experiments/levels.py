@@ -208,7 +208,7 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
         share_below = dict(zip(falling, shares[1:], strict=False))  # down to the next lower level
         rows.append(steps | {
             "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1],
-            "form": " = ".join(levels.names), "faults": "; ".join(levels.faults),
+            "form": levels.form, "faults": "; ".join(levels.faults),
             "nearest": levels.nearest, "note": "; ".join(notes),
         })  # fmt: skip
         visited += [

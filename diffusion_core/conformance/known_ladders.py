@@ -275,7 +275,7 @@ def parse(spelling: str) -> tuple[str, dict[str, str]]:
     """Name and options of a spelling, as text: "flow", {"shift": "3", "end": "1/n"}."""
     name, _, rest = spelling.partition("(")
     pairs = (part.partition("=") for part in rest.rpartition(")")[0].split(",") if "=" in part)
-    return name.partition(";")[0].strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}
+    return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}
 
 
 def fits_spelling(name: str, expect: str) -> bool:

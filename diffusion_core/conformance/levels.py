@@ -32,6 +32,7 @@ class Levels:
     nearest: str = ""  # if none does, the nearest one, in words
     faults: tuple[str, ...] = ()  # what is wrong, in words
     notes: tuple[str, ...] = ()  # what is worth knowing
+    more: int = 0  # evaluations beside those of the ladder
 
     @property
     def sigmas(self) -> list[float]:
@@ -43,9 +44,15 @@ class Levels:
         return not self.nearest and not self.faults
 
     @property
+    def form(self) -> str:
+        """The ladder in closed form; "" if none fits."""
+        more = f"; {self.more} more evaluations, between or again" if self.more and self.names else ""
+        return " = ".join(self.names) + more
+
+    @property
     def sentence(self) -> str:
         """The ladder and what is wrong with it."""
-        return "; ".join([" = ".join(self.names) or self.nearest, *self.faults])
+        return "; ".join([self.form or self.nearest, *self.faults])
 
 
 @dataclass(frozen=True)
@@ -146,8 +153,6 @@ def name_levels(
         faults += [best.fault] if best.fault else []
         if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level
             faults.append(f"one step too {'few' if n_levels < n_steps else 'many'}")
-        if (more := len(visited) - n_levels) > 0:
-            names[0] = f"{names[0]}; {more} more evaluations, between or again"
     else:
         nearest = f"no known ladder; nearest: {best.spelling}, {100 * math.expm1(error):.3g} % off at step {step + 1}"
         if n_levels < 5 and not facts.tables and facts.shift is None:
@@ -159,7 +164,9 @@ def name_levels(
     top, note = single.max(), "the first level has signal left: sigma {:.3g}, the network was trained to {:.3g}"
     ends = (min(table[-1], FAR) for table in facts.tables.values())
     notes = tuple(note.format(math.exp(top), math.exp(end)) for end in ends if top < end - math.log(1.5))
-    return Levels(n_steps, visited, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes)
+    return Levels(
+        n_steps, visited, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes, max(len(visited) - n_levels, 0)
+    )  # fmt: skip
 
 
 def _fit(

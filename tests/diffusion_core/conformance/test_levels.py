@@ -182,7 +182,7 @@ def test_more_evaluations_per_step_are_counted_apart() -> None:
 
     levels = find_levels(midpoint, 10)
     assert levels.right
-    assert levels.names[0] == "karras(rho=7, sigma_max=160, sigma_min=0.004); 10 more evaluations, between or again"
+    assert levels.form == "karras(rho=7, sigma_max=160, sigma_min=0.004); 10 more evaluations, between or again"
 
 
 def test_what_the_network_receives_is_compared_with_what_the_scheduler_works_with() -> None:
