@@ -36,11 +36,37 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
+TESTS = "# test_"  # how an example begins that pytest runs
+EXAMPLES = [block for block in blocks("python") if not block.startswith(TESTS)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0][:40])
+@pytest.mark.parametrize("code", EXAMPLES, ids=lambda code: code.splitlines()[0][:40])
 def test_python_examples_run(code: str, tmp_path: Path) -> None:
     done = warm.run("-c", code.replace("60_000", "640"), cwd=tmp_path)  # as it stands, but on fewer images
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow(15)
+def test_the_tests_of_a_pipeline_end_as_the_page_says(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
+    pytest.importorskip("efficientnet_lite_pytorch", reason="its package is not installed (extra `natural`)")
+    (code,) = (block for block in blocks("python") if block.startswith(TESTS))
+    (tmp_path / "test_pipeline.py").write_text(code)
+    done = warm.run("-m", "pytest", "--tb=line", "test_pipeline.py", cwd=tmp_path)
+    assert re.findall(r"test_pipeline.py ([.F]+) ", done.stdout) == ["..F"], done.stdout + done.stderr
+    (said,) = re.findall(r"^E +AssertionError: (.+ replacing) \d+( .+)", done.stdout, re.MULTILINE)
+    page = re.sub(r"replacing \d+", "replacing", " ".join(DOCUMENTS[ROOT / "docs" / "harmless.md"].split()))
+    assert "".join(said) in page
+
+
+def test_workflows_run_these_tests() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra `peers`)")
+    (workflow,) = map(yaml.safe_load, blocks("yaml"))
+    steps = workflow["jobs"]["harmless"]["steps"]
+    assert [step["run"].split()[0] for step in steps if "run" in step] == ["pip", "pytest"]
+    assert all(len(step.keys() & {"run", "uses"}) == 1 for step in steps)
+    assert any(block.startswith(f"# {steps[-1]['run'].split()[1]}\n") for block in blocks("python"))
 
 
 IMPORT = r"(?:^|`)[ \t>]*((?:from [\w.]+ )?import [\w, ]+)(?:`|$)"
