@@ -95,6 +95,11 @@ class EquivalenceInputs:
             units = duplicates.merge_duplicates(self.repeats, self.prompts)
         return compare_distributions(*self.features, units)
 
+    def interval_of_change(self, before: Array, after: Array, times: int = 1) -> tuple[float, float]:
+        """The mean of values (n,) after minus that before, and half of its 95 % interval, Bonferroni's of `times`."""
+        sides = None if self.pairing.by != "none" else (before, after)
+        return _mean_interval(after - before, self.prompts, times, sides)
+
     def check_order(self) -> None:
         sides: Sequence[Array] = self.features  # of clips the means: frames of one are alike
         if self.clips and self.prompts is not None:
@@ -180,13 +185,8 @@ def _classes(sets: EquivalenceInputs) -> Rows:
     rows = [_check("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
     for digit in range(CLASSES):
         is_it = [(classes == digit).astype(np.float64) for classes in found]
-        change = is_it[1] - is_it[0]
-        terms = Distance(float(change.mean()), change - change.mean())
-        terms = terms if sets.prompts is None else terms.by_unit(sets.prompts)
-        paired = sets.pairing.by != "none"
-        spread = terms.se if paired else math.sqrt(sum(each.var() / len(each) for each in is_it))
-        half = float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / CLASSES, len(terms.own) - 1)) * spread
-        value = abs(terms.value)
+        change, half = sets.interval_of_change(is_it[0], is_it[1], CLASSES)
+        value = abs(change)
         rows.append(_check(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
     yield max(rows, key=lambda row: (row.low or 0, row.value))
 
@@ -201,8 +201,9 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         yield f"images are {sizes[0]} before and {sizes[1]} after, so fine noise is not compared"
     else:
         curve, std = warnings.real_texture(before, sets.pairing.chosen[0])
-        change = float(new.texture.mean()) - float(old.texture.mean())
-        yield _check("more grain", std * curve.more_noise(change), GRAIN, unit="grey levels")
+        change, half = sets.interval_of_change(old.texture, new.texture)
+        value, *ends = (std * curve.more_noise(end) for end in (change, change - half, change + half))
+        yield _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
 
 
 CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
@@ -211,6 +212,16 @@ CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  #
 def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
     before, after = (each.features.astype(np.float64) for each in described)
     return before, after
+
+
+def _mean_interval(
+    values: Array, units: ClusterIds | None, times: int = 1, independent: Sequence[Array] | None = None
+) -> tuple[float, float]:
+    """`independent`: the sides of which the values are the difference, if they are no pairs."""
+    terms = Distance(float(values.mean()), values - values.mean())
+    terms = terms if units is None else terms.by_unit(units)
+    spread = math.sqrt(sum(each.var() / len(each) for each in independent)) if independent else terms.se
+    return terms.value, float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / times, len(terms.own) - 1)) * spread
 
 
 def _check(
@@ -278,10 +289,7 @@ def measure_metric(name: str, sets: EquivalenceInputs) -> Row:
                     f"{what}: it is {values[-1]} for {image_name(before, orders[0][at])}; it must be finite"
                 )
     found = np.array(values)
-    mean, largest = float(found.mean()), int(found.argmax())
-    terms = Distance(mean, found - mean)
-    terms = terms if sets.prompts is None else terms.by_unit(sets.prompts)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(terms.own) - 1)) * terms.se
+    (mean, half), largest = _mean_interval(found, sets.prompts), int(found.argmax())
     ends = {"mean": mean, "low": mean - half, "high": mean + half, "largest": found[largest]}
     return {"metric": name.rpartition(":")[2]} | ends | {"pair": image_name(before, orders[0][largest])}
 

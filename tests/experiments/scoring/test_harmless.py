@@ -308,6 +308,22 @@ def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> N
         assert checks["more grain"].verdict == verdict and checks["more grain"].unit == "grey levels"
 
 
+@pytest.mark.parametrize(("added", "verdicts"), [(0, {"harmless"}), (10, {"harmful"})])
+def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str], here: Path) -> None:
+    """Their texture varies with the draw, so that its mean alone is above the limit in one of three sets."""
+    rng = np.random.default_rng(0)
+    found = set()
+    for _ in range(8):
+        images = rng.normal(128, 30, (100, 1, 1))
+        before, after = (
+            np.clip(images + rng.normal(0, (20**2 + more**2) ** 0.5, (100, 32, 32)), 0, 255).astype(np.uint8)
+            for more in (0, added)
+        )
+        checks = harmless(before, after, 0.5, pairs="order", features="digits").checks
+        found |= {check.verdict for check in checks if check.check == "more grain"}
+    assert found == verdicts
+
+
 def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
     once = harmless(digits[:N], digits[:N] // 2 * 2, 0.05, pairs="order", features="digits")
     twice = harmless(*(np.tile(images, (2, 1, 1)) for images in (digits[:N], digits[:N] // 2 * 2)), 0.05, pairs="order",
