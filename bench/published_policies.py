@@ -134,10 +134,7 @@ def shifted(n_steps: int, shift: float = 3.0) -> Tensor:
 
 # --- As trainers run them: what their code computes, written anew. The list links each. ---
 
-
-def unirl(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-    """Flow-GRPO; x_next is rounded before its log_prob."""
-    return flow_grpo(x, t, u, v, generator, x_next, noise_level)
+unirl = flow_grpo  # x_next is rounded before its log_prob
 
 
 def flow_grpo_sde(x, t, u, v, generator=None, x_next=None, noise_level=0.7):

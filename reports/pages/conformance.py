@@ -243,7 +243,9 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
     parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
     if not others and not rows["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
-    kinds, shares, sections = rows["kind"].replace("right", ""), list[str](), list[FigureSection]()
+    first = rows["kind"].replace("right", "").str.removeprefix("log_prob: ")  # it must be short on a phone
+    kinds = first.str.replace(r";.*", lambda more: f", {more[0].count(';')} more", regex=True)
+    shares, sections = list[str](), list[FigureSection]()
     for group in dict.fromkeys(result.policies["group"]):
         own = rows[rows["group"] == group]
         bad = own["kind"] != "right"
