@@ -1,4 +1,4 @@
-"""Stochastic steps of flow models, from the formulas of their papers, for published_policies.toml.
+"""Stochastic steps of flow models, of papers and as trainers run them, for published_policies.toml.
 
 x = (1 - t) x0 + t z, and time falls from t to u. Each step returns x_next, log_prob (its mean over the dimensions, as
 these papers have it), and the mean and std of x_next.
@@ -130,3 +130,69 @@ def diffusers_stochastic(x, t, u, v, generator=None, x_next=None, **options):
 def shifted(n_steps: int, shift: float = 3.0) -> Tensor:
     """The levels of Stable Diffusion 3."""
     return uniform(n_steps, shift)
+
+
+# --- As trainers run them: what their code computes, written anew. The list links each. ---
+
+unirl = flow_grpo  # x_next is rounded before its log_prob
+
+
+def flow_grpo_sde(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+    """Flow-GRPO; the std that it returns, by which the KL is divided, is g alone. x_next stays in float32."""
+    y, w = wide(x, v)
+    *out, std = flow_grpo(y, t, u, w, generator, x_next, noise_level)
+    return *out, std / (t - u) ** 0.5
+
+
+def squares(step, x, t, u, v, *rest):
+    """A step with log_prob = -(x_next - mean)^2, averaged over the dimensions. x_next stays in float32."""
+    y, w = wide(x, v)
+    x_next, _, mean, std = step(y, t, u, w, *rest)
+    return x_next, -(x_next - mean).square().flatten(1).mean(1), mean, std
+
+
+def flow_grpo_cps(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+    """CPS; log_prob is without std."""
+    return squares(cps, x, t, u, v, generator, x_next, noise_level)
+
+
+def sglang_no_const(x, t, u, v, generator=None, noise_level=0.7):
+    """Flow-GRPO with the option rollout_log_prob_no_const: log_prob is without std. It takes no stored x_next."""
+    return squares(flow_grpo, x, t, u, v, generator, None, noise_level)
+
+
+def dance_grpo_flux(x, t, u, v, generator=None, x_next=None, noise_level=0.3):
+    """DanceGRPO; log(std sqrt(2 pi)) is subtracted in a statement of its own, without effect. It returns no std.
+
+    The reward is that of the last prediction of x0, not of the last x_next.
+    """
+    x_next, log_prob, _, std = squares(dance_grpo, x, t, u, v, generator, x_next, noise_level)
+    return x_next, log_prob / (2 * std**2)
+
+
+def stable_diffusion(n_steps: int) -> Tensor:
+    """Even steps in the time of Stable Diffusion's VP process, where sqrt(beta) is linear, as times of a flow.
+
+    The last, that of its first level, is called 0: `ddpo` ends there.
+    """
+    s, low, high = torch.linspace(1, 0.001, n_steps + 1, dtype=torch.float64), 0.00085**0.5, 0.012**0.5
+    integral = 1000 * (low**2 * s + low * (high - low) * s**2 + (high - low) ** 2 * s**3 / 3)  # -log abar
+    sigma = integral.expm1().sqrt()
+    sigma[-1] = 0
+    return sigma / (1 + sigma)
+
+
+def ddpo(x, t, u, v, generator=None, x_next=None, half=False):
+    """Black et al. 2023 (2305.13301), in flow's units: DDIM with eta = 1, whose last step ends at abar = 1 - 0.00085.
+
+    x_next is rounded to the format of the network, by default fp16, after its log_prob. `half`: all is computed in it,
+    and log_prob is summed.
+    """
+    first = (0.00085 / 0.99915) ** 0.5
+    u, c = (u, 1.0) if u > 0 else (first / (1 + first), math.hypot(1, first) / (1 + first))  # y = x / c
+    (y, w), cos = (x, v) if half else wide(x, v), u * (1 - t) / (t * (1 - u))
+    mean = ((1 - u) * (y - t * w) + u * cos * (y + (1 - t) * w)) / c
+    std = u * (1 - cos**2) ** 0.5 / c
+    if x_next is None:
+        x_next = mean + std * draw(x, generator).to(y.dtype)
+    return x_next.to(x.dtype), density(x_next, mean, std, torch.sum if half else torch.mean)

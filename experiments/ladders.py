@@ -44,7 +44,10 @@ class Ladders(Study):
         "laptop": {"seeds": 5},  # enough for a statement on such networks in general
         "gpu": {
             **GPU,
-            "ladders": tuple(name for name in SCHEDULES if name not in ("flow", "bong-tangent")),  # they end at 0
+            "ladders": (
+                *(name for name in SCHEDULES if name not in ("flow", "bong-tangent")),  # these two end at 0
+                *("vp(end=0)", "karras(end=0)"),
+            ),
             "budgets": (8, 16, 32, 64),
             "etas": (0.0, 0.5, 1.0),
             "samplers": ("heun", "dpm++2m", "dpm++2m-sde", "accelerated"),
@@ -54,6 +57,7 @@ class Ladders(Study):
     examples: ClassVar[Mapping[str, str]] = {
         "": "all ladders, at equal evaluations",
         '--ladders geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two ladders and two samplers",
+        '--ladders karras "karras(end=0)" vp "vp(end=0)"': "does a last step to 0 help?",
     }
 
     ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("geometric", "karras", "cosine", "vp", "linear")

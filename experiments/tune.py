@@ -36,6 +36,7 @@ Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
 FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
 FINALISTS = 6  # at most, per budget, besides the defaults
+USUAL_LADDERS = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
 
@@ -70,8 +71,7 @@ class Tune(Ladders):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch': "try this one too",
     }
 
-    # vp: even steps in time, as in DDIM and DDPM
-    ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("vp", "karras", "geometric", "cosine")
+    ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = USUAL_LADDERS
     etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
     sigma_max: float = 30.0
@@ -84,7 +84,7 @@ class Tune(Ladders):
             name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/tune.md)"
         ),
     ] = (
-        "vp(end=0), ddim",
+        *(f"{ladder}(end=0), {name}" for ladder in USUAL_LADDERS for name in ("ddim", "ddpm")),
         "karras(end=0), dpm++2m",
         "karras(end=0), res-2m",
         "karras(end=0), er-sde",

@@ -100,7 +100,9 @@ def page(result: LoadedResult) -> Page:
         *(OF_STEPS if of_steps else OF_SAMPLERS),
         ("Impulses", f"The {noun} gets zeros for its draws, and 1 in one draw at a time: mean and variance are exact."),
     ]  # fmt: skip
-    details = [*terms, ("Measured", cpu), *describe_origin(result.info), ("Files", list_files(result))]
+    links = [*filter(None, dict.fromkeys(result.policies["link"]))] if of_steps else []
+    details = [*terms, *[("Sources", links)] * bool(links), ("Measured", cpu), *describe_origin(result.info)]
+    details.append(("Files", list_files(result)))
     source = settings.describe_source(result, "exact network on Gaussian data", plural(len(rows), noun))
     return replace(make(result, known), source=source, question=result.info["question"], details=details)
 
@@ -229,34 +231,46 @@ def _one(result: LoadedResult, known: Measured) -> Page:
 
 
 def _steps(result: LoadedResult, known: Measured) -> Page:
-    """Several steps: the law of each, the wrong ones first, and the checks that all pass."""
-    rows, checks, few = known.rows, result.policy_checks, known.few
+    """Several steps: the law of each, by group, the wrong ones first; what was found; the checks that all pass."""
+    checks, few = result.policy_checks, known.few
+    found = checks[checks["verdict"] == "wrong"]
+    sentences = found[found["check"] != "law"].groupby("sampler")["sentence"].first()
+    noted = known.rows["note"].where(known.rows["note"] != "", known.rows["sampler"].map(sentences).fillna(""))
+    rows = known.rows.assign(note=noted)
     wrong = rows[rows["kind"] != "right"]
-    limits, others = (int((wrong["kind"].eq("wrong limit") == limit).sum()) for limit in (True, False))
+    limits, others = int(wrong["kind"].str.contains("wrong limit").sum()), int((wrong["kind"] != "wrong limit").sum())
     parts = [f"The samples of {limits} do not tend to the data."] if limits else []
     parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
     if not others and not rows["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
-    key_figures = [_part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, [])]
+    first = rows["kind"].replace("right", "").str.removeprefix("log_prob: ")  # it must be short on a phone
+    kinds = first.str.replace(r";.*", lambda more: f", {more[0].count(';')} more", regex=True)
+    shares, sections = list[str](), list[FigureSection]()
+    for group in dict.fromkeys(result.policies["group"]):
+        own = rows[rows["group"] == group]
+        bad = own["kind"] != "right"
+        shares += [f"{group}: {bad.sum()} of {len(own)}"] * bool(group)
+        for title, some in (("Not right", own[bad]), ("Right, closest first", own[~bad])):
+            lines = [known.line(row, row["kind"] != "right", 3, kinds[at]) for at, row in some.iterrows()]
+            title = f"{group}: {title.lower()}" if group else title
+            sections += [FigureSection(title, str(len(lines)), lines)] * bool(lines)
+    key_figures = [_part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, shares)]
     if known.ratios:
         off = 100 * rows["off"].dropna()
         note = f"median error of the standard deviation; {off.min():.0f} to {off.max():.0f} %"
         key_figures.append(KeyFigure(f"With {few} steps", f"{off.median():.0f} %", [note]))
-    sentences = checks.query("verdict == 'wrong' and check != 'law'").groupby("sampler")["sentence"].first()
-    reasons = [sentences.get(row["sampler"], row["note"]) for _, row in rows.iterrows()]
-    kinds = rows["kind"].replace("right", "")
-    lines = [known.line(row, bool(kinds[at]), 3, kinds[at]) for at, row in rows.assign(note=reasons).iterrows()]
-    halves = {"Not right": lines[: len(wrong)], "Right, closest first": lines[len(wrong) :]}
-    sections = [FigureSection(title, str(len(some)), some) for title, some in halves.items() if some]
     outcomes = checks.groupby("check", sort=False)["verdict"].agg(set)
     passed = [check for check, verdicts in outcomes.items() if not verdicts & {"wrong", "not checked"}]
     skipped = checks.loc[checks["verdict"] == "not checked", "check"].value_counts(sort=False)
     also = [f"All {len(rows)} pass {join(passed)}"] if passed else []
     also += [f"{check} was not checked for {n}" for check, n in skipped.items()]
+    cells = [Row(short(line["sampler"]), [line["check"], line["sentence"]]) for _, line in found.iterrows()]
+    tables = [Table("What the checks found", [Column("Check", "n"), Column("What it says")], cells)] * bool(cells)
+    tables += [_laws(result, known)] if known.ratios else []
     return Page(
         Source(), "", f"{len(rows) - len(wrong)} of {len(rows)} are.", " ".join(parts), key_figures=key_figures,
         also=f"{'; '.join(also)}." * bool(also), figures=[known.figure("The samples of each step", sections)],
-        tables=[_laws(result, known)] if known.ratios else [], noun="step", order="",
+        tables=tables, noun="step", order="",
     )  # fmt: skip
 
 

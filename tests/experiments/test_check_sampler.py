@@ -167,7 +167,8 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
 def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_replay(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    again = {"name": "mine:step", "replay": "mine:step(forgotten=0.5)"}
+    again = {"name": "mine:step", "replay": "mine:step(forgotten=0.5)", "group": "As run", "note": "in X",
+             "link": "https://example.org"}  # fmt: skip
     write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
     assert run("--policy", "list.toml", "--out", "many") == 1
     out = capsys.readouterr().out
@@ -176,7 +177,11 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
     )
     assert "mine:step, step(forgotten=0.5): replay: " in out
     page = read_page(folder / "many")
-    assert page.lead == "1 of 3 are." and page.figures[0].lines[1].note.startswith(("log_prob: ", "replay: "))
+    sections = {section.title: section.lines for section in page.figures[0].sections}
+    assert page.lead == "1 of 3 are." and [*sections] == ["Not right", "Right, closest first", "As run: not right"]
+    assert sections["Not right"][0].note.startswith("log_prob: ") and sections["As run: not right"][0].note == "in X"
+    assert page.key_figures[0].notes == ["As run: 1 of 1"] and ("Sources", ["https://example.org"]) in page.details
+    assert [row.cells[0] for row in page.tables[0].rows] == ["log_prob", "replay"], "what was found, in full"
 
 
 @pytest.mark.parametrize(

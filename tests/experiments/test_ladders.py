@@ -25,6 +25,14 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
     assert {run.setting.ladder.name for run in runs} == names
 
 
+def test_a_last_step_to_0_is_one_evaluation_of_the_budget() -> None:
+    runs = plan(preset("laptop", ladders=Ladders.presets["gpu"]["ladders"], budgets=(8,), seeds=1))
+    ending = {run.setting.label: run for run in runs if run.setting.final_denoise}
+    assert {"vp(end=0), eta 1", "karras(end=0), heun"} <= ending.keys() and len(ending) == 2 * 4
+    assert {run.nfe for label, run in ending.items() if "heun" not in label} == {8}
+    assert ending["karras(end=0), eta 0"].sigmas[-1] == 0.03
+
+
 def test_what_no_budget_fits_or_no_ladder_allows_is_listed_and_the_rest_goes_on() -> None:
     study = preset("smoke", etas=(0.0, 9.0), samplers=("heun", "restart"))
     absent = [run for run in plan(study) if run.impossible]

@@ -77,10 +77,14 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     known = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
     assert known in {run.setting.sampler.name for run in runs}
     races = {budget: labels(run for run in runs if run.setting.budget == budget) for budget in (8, 16, 32)}
-    assert [*map(len, races.values())] == [28, 29, 29]  # restarts take 12 evaluations, besides the ladder
+    assert [*map(len, races.values())] == [35, 36, 36]  # restarts take 12 evaluations, besides the ladder
     assert "karras, restart" in races[16] and "karras, restart" not in races[8]
-    ending = next(run for run in runs if run.setting.label == "vp(end=0), ddim")
-    assert ending.setting.final_denoise and len(ending.sigmas) == 8
+    ending = {run.setting.label: run for run in runs if run.setting.budget == 8 and run.setting.final_denoise}
+    assert {f"{name}(end=0), {sampler}" for name in Tune().ladders for sampler in ("ddim", "ddpm")} < ending.keys()
+    assert {
+        (len(ending[f"{name}(end=0), ddpm"].sigmas), ending[f"{name}(end=0), ddpm"].sigmas[-1])
+        for name in ("karras", "geometric")
+    } == {(8, 0.03)}
     odd = [run for run in plan(tune(budgets=(9,))) if run.impossible]
     assert {run.setting.label.split(", ")[1].partition("(")[0] for run in odd} == {"heun", "restart"}
     assert "exactly 9 evaluations" in odd[0].impossible
@@ -107,6 +111,7 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     for run in possible.values():
         asked = run.setting.sampler.asked(run.sigmas)
         assert known[0] * 0.9999 <= asked[0] and asked[1] <= known[1] * 1.0001
+    assert possible["cosine(end=0), ddpm"].sigmas[-1] == pytest.approx(known[0]), "from there to 0"
     raised = possible["karras, euler-churn(s_churn=2, s_min=0.1)"].setting.sampler
     assert raised.name == "euler-churn(s_churn=2, s_min=0.1, s_max=4.24)"
     assert possible[right].setting.sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known

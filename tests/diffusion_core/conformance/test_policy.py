@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,24 @@ def test_in_a_test_suite_the_sentence_is_the_message():
     with pytest.raises(AssertionError, match=f"{expected}: its std is 0.158 times that of the noise drawn. It is the"):
         assert_policy(step, **options)
     assert_policy(published_policies.window, convergence=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "kind"),
+    [
+        ("unirl", uniform, "right"),
+        ("flow_grpo_sde", uniform, "reported std"),
+        ("flow_grpo_cps", uniform, "log_prob: not divided by the variance"),
+        ("sglang_no_const", uniform, "log_prob: not divided by the variance"),
+        ("dance_grpo_flux", published_policies.shifted, "log_prob: normaliser"),
+        ("ddpo", published_policies.stable_diffusion, "replay in bfloat16"),
+        ("ddpo(half=True)", published_policies.stable_diffusion, "computed in bfloat16"),
+    ],
+)
+def test_what_trainers_run_gets_its_own_verdict(name, levels, kind):
+    step = getattr(published_policies, name.partition("(")[0])
+    verdict = check_policy(partial(step, half=True) if "half" in name else step, levels=levels, convergence=False)
+    assert verdict.kind == kind, verdict.sentence
 
 
 @SLOW
