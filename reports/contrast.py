@@ -55,13 +55,15 @@ def compose_page(
     failed = has_failed(result)
     headline = row if failed else headline_row(result, row)
     lead, sentence = explain_failure(result) if failed else verdict
-    warnings, caveats = settings.find_caveats(result, [before[0], after[0]])
+    shown = [before[0], after[0]]
+    warnings, caveats = settings.find_caveats(result, shown)
     warnings += find_unusual_control(result) + find_disagreement(result, row)
     pictures, aside = settings.show_pictures(result, headline["metric"], before, after), ""
     if len(pictures) > 2:
         aside = "Same place, same initial noise: compare them one by one."
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
+    parts["details"] = [*settings.describe_nearest(result, shown), *parts["details"]]
     known: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
         "verdict": sentence, "failed": failed, "metric": explain_metric(result, headline["metric"]),

@@ -11,6 +11,7 @@ from reports.formats import (
     difference,
     duration,
     evaluations,
+    is_missing,
     join,
     metric_name,
     number,
@@ -25,6 +26,7 @@ from reports.schema import BETTER, JUDGE, WORSE
 ROWS = 25  # of all tables of a page, and of its figure
 FAR, VERY_FAR = 10, 40  # floors of 500 images above the floor
 FEW_IMAGES = 500
+MEMORISED = 0.01  # share of samples
 KEYS = ["section", "budget", "n_samples", "setting", "sampler", "nfe", "final_denoise"]  # these name a setting
 TRAINING = ["train_noise", "weighting", "parameterisation"]
 OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
@@ -60,7 +62,7 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
     """One row per setting: means over networks, and the samples of the first network."""
     runs = result.runs.drop_duplicates([*KEYS, "run_id"])
     runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
-    means = {name: (name, "mean") for name in ("mmd", "fd", "grain")}
+    means = {name: (name, "mean") for name in ("mmd", "fd", "grain", "to_training", "to_training_real", "memorised")}
     firsts = {name: (name, "first") for name in ("eta", "schedule", "samples_id", *TRAINING)}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
     return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
@@ -76,12 +78,26 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
         (warnings if ratio >= VERY_FAR else caveats).append(f"{'Very far' if ratio >= VERY_FAR else 'Far'} from {text}")
     if count := result.table.loc[result.table["status"] == "failed", "run_id"].nunique():
         warnings.append(f"{plural(count, 'run')} failed.")
+    copied = [f"{percent(row['memorised'])} ({row['setting']})" for row in shown if row["memorised"] > MEMORISED]
+    if copied:
+        text = f"lie much nearer to training {result.unit}s than {real} do: they may be copies"
+        warnings.append(f"At least {join(dict.fromkeys(copied))} of the samples {text}.")
     noisy = [row for row in shown if row["grain"] > result.rule("grainy")]
     if noisy:
         grains = ", ".join(dict.fromkeys(format_grain(row) for row in noisy))
         names = join(dict.fromkeys(f"{row['setting']}" for row in noisy))
         caveats.append(f"Fine noise in the samples of {names} (grain {grains}).")
     return warnings, caveats
+
+
+def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:
+    """The row of the fold on how near samples lie to training images, and other real images do, if it was measured."""
+    known = [row for row in shown if not is_missing(row["to_training"])]
+    if not known:
+        return []
+    values = join(dict.fromkeys(f"{number(row['to_training'], 2)} ({row['setting']})" for row in known))
+    text = f"Median distance in {result.features} features: samples {values}"
+    return [(f"Nearest training {result.unit}", f"{text}; real images {number(known[0]['to_training_real'], 2)}.")]
 
 
 def count_images(result: LoadedResult, row: pd.Series) -> str:

@@ -25,7 +25,8 @@ from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 from experiments.console import ProgressCallback, silent
-from experiments.distances.distance import Distance, pack_distances, unpack_distances
+from experiments.distances.distance import Array, Distance, pack_distances, unpack_distances
+from experiments.distances.duplicates import FEWEST, memorisation, squared_nearest
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.reference import FixedReference, ReferenceSet, precision_recall
 from experiments.distances.texture import RealTexture
@@ -246,10 +247,31 @@ def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     precision, recall = precision_recall(features, against.features)
     facts: dict[str, Any] = values | {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
     facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features)}
+    facts |= _memorisation(run, features, real)
     if (texture := load_reference(real)[1]) is not None:
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
         facts |= {"grain": texture.grain(images, left), "grain_se": texture.grain_spread(run.n, left)}
     return pack_distances(distances), facts
+
+
+def _memorisation(run: Run, features: Array, real: Artifact) -> dict[str, float]:
+    """How near samples lie to training images, against as many real images that training did not see.
+
+    A training image stands for one if it is compared with the others: both have one law. Empty if training images are
+    not all known, and in few dimensions, where all are near. After Meehan et al. 2020, arXiv 2004.05675, Section 3.
+    """
+    network, known = run.network, load_reference(real)[0].features
+    n_training = data_of(network.data).n_training(getattr(network, "held_out", 0))
+    if network.data != run.reference.data or len(known) < n_training or known.shape[1] < FEWEST:
+        return {}
+    return memorisation(squared_nearest(features, known[:n_training]), _nearest_of_real(real, run.n, n_training))
+
+
+@lru_cache(maxsize=4)
+def _nearest_of_real(file: Artifact, n: int, n_training: int) -> Array:
+    real, _ = load_reference(file)
+    drawn = real.aside_mask(n, draw=0).nonzero()[0]
+    return squared_nearest(real.features[drawn], real.features[:n_training], drawn)
 
 
 def floor(config: Reference, n: int, cache: Cache) -> dict[str, Tensor]:

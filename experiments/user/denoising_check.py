@@ -215,7 +215,7 @@ class Search:
             others = [*self._solved(now.model), *(row for row in rows if row.kind in PAIRED)]
             both = product(dict.fromkeys(firsts), others)
             pairs = [first.and_then(other) for first, other in both if first.kind != other.kind]
-            pair = self._decide(self._rank(pairs, PAIR_LOOK, 0.5)[:FINALISTS])
+            pair = self._decide(sorted(self._rank(pairs, PAIR_LOOK, 0.5)[:FINALISTS], key=pairs.index))
             best = pair if pair and self._better(pair, now) else best
         self.progress(1.0)
         return best
@@ -276,11 +276,11 @@ class Search:
     def _better(self, candidate: Candidate, than: Candidate) -> bool:
         """Whether it is clearly better over all levels, and clearly worse at none.
 
-        One that gains much, or repairs levels that are doubtful as the model is, may be worse at others, within limits.
+        One that gains much, or repairs levels that are doubtful now, may be worse at others, within limits.
         """
         gain = self._gain(candidate, than)
         worse = _is_clear(-gain) & ~candidate.saturated
-        if gain.nanmean() > LARGE or self.doubtful(self.start).any():
+        if gain.nanmean() > LARGE or self.doubtful(than).any():
             worse &= self.doubtful(candidate)
         return bool(_is_clear(gain.nanmean(dim=0)) and not worse.any())
 

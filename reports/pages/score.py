@@ -179,7 +179,7 @@ def _run_page(result: LoadedResult) -> Page:
         warnings=warnings, caveats=caveats, key_figures=key_figures,
         pictures=settings.show_pictures(result, "fd", (row, "Samples", row["setting"])), tables=[table],
         note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
-        details=details,
+        details=[*settings.describe_nearest(result, [row]), *details],
     )  # fmt: skip
 
 

@@ -77,6 +77,26 @@ def test_caveats_are_about_what_is_shown(beta: Make, values: dict[str, Any], war
     assert (page.warnings, page.caveats) == (warnings, caveats)
 
 
+@pytest.mark.parametrize(("nearest", "memorised", "warnings"), [
+    ({"eta 0": 4.2}, -0.01, []), ({}, 0, []), ({"eta 1": 4.1, "eta 0": 4.2}, 0.01, []),
+    ({"eta 1": 0.3}, 0.97, ["At least 97 % (eta 1) of the samples lie much nearer to training images than real images "
+                            "do: they may be copies."]),
+])  # fmt: skip
+def test_the_page_says_how_near_samples_lie_to_training_images(
+    beta: Make, nearest: dict[str, float], memorised: float, warnings: list[str]
+) -> None:
+    folder = beta(floor=(500, 0.5))
+    table = pd.read_csv(folder / "table.csv")
+    for setting, value in nearest.items():
+        table.loc[table["setting"] == setting, ["to_training", "to_training_real", "memorised"]] = value, 4.6, memorised
+    table.to_csv(folder / "table.csv", index=False)
+    page = read_page(folder)
+    values = " and ".join(f"{nearest[setting]:.2f} ({setting})" for setting in ("eta 0", "eta 1") if setting in nearest)
+    line = f"Median distance in digits features: samples {values}; real images 4.60."
+    assert dict(page.details).get("Nearest training image", "") == (line if nearest else "")
+    assert page.warnings == warnings
+
+
 @pytest.mark.parametrize(("values", "notes"), [
     ({}, ["can detect 2.0 in MMD ×1000"]), ({"detectable": ""}, []),
     ({"new_network_low": -0.009, "new_network_high": 0.001, "detectable": ""}, ["one more network: −9.0 to 1.0"]),

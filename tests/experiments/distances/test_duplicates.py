@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 
 from diffusion_core.data.dataset import Images
 from experiments.distances.distance import Array
-from experiments.distances.duplicates import duplicate_mask, find_clusters, merge_duplicates, tolerance
+from experiments.distances.duplicates import (
+    duplicate_mask,
+    find_clusters,
+    memorisation,
+    merge_duplicates,
+    squared_nearest,
+    tolerance,
+)
 from experiments.distances.kernels import CHUNK
 from experiments.user.features import extract
 
@@ -41,6 +49,19 @@ def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
     assert tolerance(rows) == 0 and len(set(find_clusters(rows, 0.0))) == 3000
     assert list(find_clusters(np.repeat(rows[:3], 2, axis=0), 0.0)) == [0, 0, 1, 1, 2, 2]
     assert list(duplicate_mask(rows[:4], rows[2:], 0.0)) == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.0, False), (0.05, True), (1.0, True)], ids=["none", "a few", "all"])
+def test_samples_that_repeat_training_images_are_counted(digits: Images, share: float, found: bool) -> None:
+    """The others are digits that training did not see. Both kinds have noise that hides copies from equality."""
+    few, repeated = 500, int(share * 500)
+    chosen = torch.cat([digits.pixels[:repeated], digits.pixels[4000 : 4500 - repeated]]).float()
+    noisy = (chosen + 4 * torch.randn(chosen.shape, generator=torch.Generator().manual_seed(0))).round().clamp(0, 255)
+    own, training = (extract("digits", each)[0].double().numpy() for each in (noisy.byte(), digits.pixels[:1000]))
+    real = squared_nearest(training[:few], training, np.arange(few))
+    out = memorisation(squared_nearest(own, training), real)
+    assert (out["memorised"] > 0.01) == found and share - 0.06 < out["memorised"] <= share
+    assert out["to_training"] / out["to_training_real"] == pytest.approx(float(share < 1), abs=0.1)
 
 
 @pytest.mark.parametrize("dimensions", [8, 64])

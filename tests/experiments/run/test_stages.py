@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from run_spine import N, data, reference, run, score, silent, trained
+from run_spine import EULER, N, data, exact, reference, run, score, silent, trained
 from torch import Tensor
 
 from diffusion_core.samplers import Euler, Heun, Sampler
@@ -21,7 +21,7 @@ from experiments.run import stages
 from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
 from experiments.run.machine import Machine, use_threads
-from experiments.run.networks import Exact, Trained, data_of
+from experiments.run.networks import Exact, Network, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.setting import Ladder, Setting
 from experiments.user.features import extract
@@ -48,6 +48,11 @@ def test_a_score_is_the_distance_of_the_drawn_images_from_the_real_ones(
     aside = pool.aside_mask(N, 0)
     for name, distance in pool.without(aside).distances(features).items():
         assert facts[name] == pytest.approx(distance.value, rel=1e-4), name
+    to_training = np.linalg.norm(real[:, None] - real[None, :-20], axis=2)
+    np.fill_diagonal(to_training, np.inf)  # the 20 that are held out are compared with all others
+    nearest = np.linalg.norm(features[:, None] - real[:-20], axis=2).min(axis=1)
+    for name, values in (("to_training", nearest), ("to_training_real", to_training.min(axis=1)[aside])):
+        assert facts[name] == pytest.approx(np.median(values), rel=1e-3), name
     assert facts["n_reference"] == len(real) - N and set(stored.tensors) == {"samples"}
 
 
@@ -84,6 +89,20 @@ def test_real_images_without_a_scale_and_distances_that_are_not_finite_are_refus
     monkeypatch.setattr(FixedReference, "distances", lambda self, features: dict.fromkeys(METRICS, nothing))
     with pytest.raises(ValueError, match=r"features='digits': .*fd=nan.*; a distance must be finite"):
         score(run(), Cache(tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "nearer"), [(exact(), True), (trained(images_seen=640), False)], ids=["exact", ""])
+def test_samples_that_are_training_images_are_found(network: Network, nearer: bool, tmp_path: Path) -> None:
+    facts = score(run(EULER, network, 16), Cache(tmp_path))
+    assert (facts["memorised"] > 0.8) == (facts["to_training"] < 0.1 * facts["to_training_real"]) == nearer
+    assert nearer or facts["memorised"] < 0 < facts["to_training_real"] < facts["to_training"]
+
+
+@pytest.mark.slow
+def test_nothing_is_said_of_training_images_if_only_a_part_is_known(tmp_path: Path) -> None:
+    few = replace(reference(), most=100)
+    assert "to_training" not in score(replace(run(), reference=few), Cache(tmp_path))
 
 
 @pytest.mark.slow

@@ -175,9 +175,17 @@ def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
     assert result.usable == pytest.approx((low, 30.0), rel=1e-2)
 
 
-def with_time(change: Change) -> Callable[..., Tensor]:
+def with_time(change: Change, level: Change = OF_TABLE) -> Callable[..., Tensor]:
     """A network of DDPM that is told another time than it expects."""
-    return lambda z, t: ddpm()(z, change(t))
+    return lambda z, t: ddpm(level=level)(z, change(t))
+
+
+def earlier(t: Tensor) -> Tensor:
+    return (t - 20).clamp(min=0)
+
+
+def weak(velocity: Tensor, t: Tensor) -> Tensor:
+    return velocity * torch.where(t < 0.8, 0.93, 1.0).view(-1, 1, 1, 1)
 
 
 def negative_from_0(z: Tensor, t: Tensor) -> Tensor:
@@ -227,6 +235,9 @@ SCALED_LINEAR = adapters.from_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 100
 SHORT = adapters.linear_betas(1000, 1e-4, 0.015)
 COSINE = adapters.CosineVP(0.008)
 OF_COSINE = level_of(COSINE)
+ABAR = [math.cos((i / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(1001)]  # arXiv 2102.09672, Eq. 17
+CLIPPED = adapters.from_betas([min(1 - after / before, 0.999) for before, after in pairwise(ABAR)])
+OF_CLIPPED = level_of(CLIPPED)
 SWAPPED = torch.tensor([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])
 WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     **{f"{theirs} as {given}": (vp(ddpm(theirs), pixels=given), f"{RANGE}pixels={theirs} better")
@@ -248,7 +259,7 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
     "counts from 1": (vp(ddpm(level=level_of(HUNDRED_FROM_1)), time=HUNDRED), TIME + "first=1 better"),
     "counts from 0": (vp(ddpm(level=level_of(HUNDRED)), time=HUNDRED_FROM_1), TIME + "first=0 better"),
     "20 later": (vp(with_time(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
-    "20 earlier": (vp(with_time(lambda t: (t - 20).clamp(min=0))), TOLD + "t + 20)"),
+    "20 earlier": (vp(with_time(earlier)), TOLD + "t + 20)"),
     "betas that end late": (vp(ddpm(), time=SHORT), TIME + "time=linear_betas() better"),
     "backwards": (vp(with_time(lambda t: 999 - t)), TOLD + "999 - t)"),
     "t / 1000": (vp(ddpm(level=lambda t: OF_TABLE(1000 * t))), TOLD + "t / 1000)"),
@@ -305,6 +316,10 @@ WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
                            "check its range and gain: it fits pixels=(0.0, 1.0) with 1.11 * net(...) better"),
     "x0 and a range": (vp(ddpm((0, 1), returns="x0")), "it fits predicts='x0' with pixels=(0.0, 1.0) better"),
     "a time and a range": (flow_of(flow(1, pixels=(0, 1))), "it fits pixels=(0.0, 1.0) with data_at=1 better"),
+    "a sign and a factor": (flow_of(lambda z, t: -flow()(z, t / 1000)), "the negative with net(z, 1000 * t) better"),
+    "a sign and an early time": (vp(around(with_time(earlier, OF_CLIPPED), back=torch.neg), time=CLIPPED),
+                                 "check its sign and time: it fits the negative with net(z, t + 20) better"),
+    "1 - t, and weak at some times": (flow_of(lambda z, t: weak(flow()(z, 1 - t), t)), TOLD + "1 - t) better"),
     "x0 that is no better at low levels": (vp(ddpm(returns="x0", eps=with_error_of_x0), predicts="x0"), OF_X0),
     "the same as eps": (vp(ddpm(returns="x0", eps=with_error_of_x0)), READ + "predicts='x0' better"),
     "a function of a wrong range": (lambda x, sigma: vp(ddpm((0, 1)))(x, sigma), "No other reading is tried without"),
