@@ -105,6 +105,8 @@ def main(options: ScoreOptions) -> int:
     if options.verify:
         options, basis = gate_record.read_record(options)
     _check(options, out)
+    if options.record and not options.record.absolute().parent.is_dir():
+        raise ValueError(f"record={str(options.record)!r}: there is no such folder")
     existing_results(options.out)  # raises ValueError if others wrote there
     given: dict[str, Any] = {name: getattr(options, name) for name in ("pairs", "device", "groups")}
     given |= {"features": options.features or None, "feature_weights": _weights(options), "store": Cache(options.store)}

@@ -25,6 +25,7 @@ from experiments.scoring import compare, warnings
 from experiments.scoring.equivalence_checks import (
     EquivalenceCheck,
     EquivalenceInputs,
+    Metric,
     measure_metric,
     percent,
     run_checks,
@@ -108,7 +109,7 @@ class Harmless:
         bound = f"with 95 % confidence, in features {self.features}, {far} from before than replacing "
         bound += f"{percent(share or 0)} % of the images can move them at most ({limit})"
         if self.verdict == UNDECIDED:
-            bound += "" if decisive is first else f", but {decisive.check} is up to {percent(decisive.high or 0)} %"
+            bound += "" if decisive is first else f", but {decisive.check} is up to {decisive.show(decisive.high or 0)}"
             count += f", can show {percent(self.at_best)} % at best"
             groups = f" in {self.needed_groups:,} groups" if self.needed_groups else ""
             count += f"; about {self.needed:,}{groups} would decide" if self.needed else ""
@@ -131,7 +132,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     before: Source, after: Source, margin: float | None = None, groups: GroupsOf = None, *,
     reference: Source | None = None, features: str | tuple[str, ...] | None = None, pairs: Pairs = "auto",
     feature_weights: compare.Weights = None, device: str = "auto", store: Cache | Path | str = "runs/store",
-    crops: int = 0, control: Source | None = None, metrics: Sequence[str] = (),
+    crops: int = 0, control: Source | None = None, metrics: Metric | Sequence[Metric] = (),
 ) -> Harmless:  # fmt: skip
     """Whether images after a change, such as of a faster sampler, are as good as those before, up to a margin.
 
@@ -148,8 +149,8 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         crops: number of crops of 64x64 pixels of each image that are compared too.
         control: images of the unchanged pipeline, from another card, build or batch, of which the same is measured: so
             far a pipeline differs from itself. It does not decide.
-        metrics: python:MODULE:FUNCTION, such as LPIPS: a number of the same image before and after, each torch.uint8
-            (C, H, W). Their means with intervals, and the largest, do not decide.
+        metrics: functions, such as LPIPS, or python:MODULE:FUNCTION: a number of the same image before and after, each
+            torch.uint8 (C, H, W). Their means with intervals, and the largest, do not decide.
 
     ValueError as in `compare`; the margin is no share; both sets are one folder or file; pairs are in another order.
     """
@@ -160,19 +161,21 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
         _check_two(one, other)
     store = store if isinstance(store, Cache) else Cache(Path(store))
     given: dict[str, Any] = {"features": features, "pairs": pairs, "feature_weights": feature_weights}
-    given |= {"device": device, "store": store, "crops": crops, "metrics": metrics}
+    given |= {"device": device, "store": store, "crops": crops}
+    given["metrics"] = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
     found = _measure_change(before, after, margin, groups, reference=reference, **given)
     if control is None:
         return found
     same = _measure_change(before, control, margin, groups, reference=None, **given)
     same = replace(same, after="control" if same.after == "after" else f"{same.after} (control)")
-    return replace(found, control=same, notes=(describe_control(same), *found.notes))
+    more = [f"{same.after}: {note}" for note in same.notes if note not in found.notes]
+    return replace(found, control=same, notes=(describe_control(same), *found.notes, *more))
 
 
 def _measure_change(  # noqa: PLR0913  # the options of the command
     before: Source, after: Source, margin: float | None, groups: GroupsOf, *, reference: Source | None,
     features: str | tuple[str, ...] | None, pairs: Pairs, feature_weights: compare.Weights, device: str, store: Cache,
-    crops: int, metrics: Sequence[str],
+    crops: int, metrics: Sequence[Metric],
 ) -> Harmless:  # fmt: skip
     given = (before, after) if reference is None else (reference, before, after)
     opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
@@ -217,11 +220,8 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     if reference is not None:
         scores = compare.score_inputs(opened, features, pairing, feature_weights, where, store, groups)
         found += [note for note in scores.notes if note not in found]
-    basis |= {"pairs": pairing.by, "images": n, "groups": n_units, "crops": crops}
-    basis |= {"which images are of one group": "" if prompts is None else hash_array(prompts)}
-    basis |= {f"features {name}": "" if name == compare.GIVEN else features_id(name, file)
-              for name, file in files.items()}  # fmt: skip
-    basis |= {f"limit of {re.sub('share of class .*', 'class shares', row.check)}": row.limit for row in checks}
+    measured = [measure_metric(metric, first) for metric in metrics]
+    found += [note for _, note in measured if note]
     apart = np.square(first.features[1] - first.features[0]).sum(axis=1)
     largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
     total = float(apart.sum()) or 1.0
@@ -230,10 +230,23 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     needed = first.test.required_pairs(limit) if undecided else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
-        needed, worst, scores, notes=tuple(found), inputs=tuple(inputs), basis=basis,
+        needed, worst, scores, notes=tuple(found), inputs=tuple(inputs),
+        basis=basis | {"images": n, "groups": n_units} | _describe_gate(first, files, checks),
         worst_indices=tuple(order[largest] for order in chosen),
-        metrics=tuple(measure_metric(name, first) for name in metrics),
+        metrics=tuple(row for row, _ in measured),
     )  # fmt: skip
+
+
+def _describe_gate(
+    sets: EquivalenceInputs, files: Mapping[str, Path | None], checks: Sequence[EquivalenceCheck]
+) -> Row:
+    """What of a gate must stay for its verdict to hold, for `gate_record`."""
+    groups = "" if sets.prompts is None else hash_array(sets.prompts)
+    row: Row = {"pairs": sets.pairing.by, "crops": sets.crops, "which images are of one group": groups}
+    for name, file in files.items():
+        row[f"features {name}"] = "" if name == compare.GIVEN else features_id(name, file)
+    return row | {f"limit of {re.sub('share of class .*', 'class shares', check.check)}": check.limit
+                  for check in checks}  # fmt: skip
 
 
 def _check_two(one: Source, other: Source | None) -> None:
@@ -251,10 +264,13 @@ def assert_harmless(before: Source, after: Source, margin: float, **options: Any
 
 def describe_control(same: Harmless) -> str:
     """How far a pipeline differs from itself."""
-    first = same.checks[0]
+    if same.unchanged == same.n:
+        return f"{same.after}: the unchanged pipeline made the same images again"
+    first, word = same.checks[0], HARMFUL if same.margin is None else UNDECIDED
     ends = " to ".join(f"{percent(share or 0)} %" for share in (first.low, first.high))
     text = f"{same.after}: the unchanged pipeline differs from itself as far as replacing {percent(first.value)} % of "
-    return f"{text}the images ({ends})" + f"; by the same limits it is {same.verdict}" * (same.verdict != HARMLESS)
+    said = f"; by the same limits it is {same.verdict} ({same.decided_by})"
+    return f"{text}the images ({ends}){said * (same.verdict in (HARMFUL, word))}"
 
 
 def make_output(found: Harmless) -> ScoreOutput:

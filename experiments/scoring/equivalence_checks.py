@@ -2,10 +2,11 @@
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +32,7 @@ from experiments.scoring.inputs import Input, image_name
 from experiments.scoring.pairing import Pairing
 from experiments.user.features import load_function
 from experiments.user.imports import user_code_errors
-from reports.schema import HARMFUL, HARMLESS
+from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
 SIDE, CLASSES = 64, 10  # of a crop, in pixels; of digits
@@ -110,12 +111,12 @@ class EquivalenceInputs:
             same = f"{before.name} and {after.name} hold the same images in"
             if not paired and before.n == after.n and not is_reordered(sides[0], sides[1], True):
                 raise ValueError(f"{same} one order: pair them by --pairs order")
-            raise ValueError(
-                f"{same} another order: most are nearer to another one's partner; pair them by --pairs names, or bring "
-                "both into one order for --pairs order"
-            )
+            named = before.names and after.names and self.pairing.by != "names"
+            remedy = "pair them by --pairs names" if named else "bring both into one order, by names or places"
+            raise ValueError(f"{same} another order: most are nearer to another one's partner; {remedy}")
 
 
+Metric = str | Callable[[torch.Tensor, torch.Tensor], Any]  # python:MODULE:FUNCTION, or the function
 Rows = Iterator[EquivalenceCheck | str]  # of a check: rows, or a sentence why there is none
 
 
@@ -203,7 +204,8 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         curve, std = warnings.real_texture(before, sets.pairing.chosen[0])
         change, half = sets.interval_of_change(old.texture, new.texture)
         value, *ends = (std * curve.more_noise(end) for end in (change, change - half, change + half))
-        yield _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
+        check = _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
+        yield replace(check, verdict=UNDECIDED) if check.low and check.low <= GRAIN < value else check
 
 
 CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
@@ -266,32 +268,35 @@ def run_checks(spaced: Sequence[EquivalenceInputs]) -> list[EquivalenceCheck | s
     return rows
 
 
-def measure_metric(name: str, sets: EquivalenceInputs) -> Row:
-    """A user's function of two images over all pairs: its mean with an interval, its largest value, and whose it is.
+def measure_metric(metric: Metric, sets: EquivalenceInputs) -> tuple[Row, str]:
+    """A function of two images over all pairs: its mean with an interval, its largest value, and whose it is; a note.
 
-    ValueError if there are no pairs of images, or the function fails, or a value is not finite.
+    Pairs of which it is not finite, such as the PSNR of equal images, are left out. ValueError if there are no pairs of
+    images, the function fails, or it is finite for fewer than two pairs.
     """
     before, after = sets.images
-    if sets.pairing.by == "none" or not (isinstance(before, ImageSet) and isinstance(after, ImageSet)):
-        raise ValueError(f"metrics={name}: it needs pairs of images, by --pairs names or order")
-    what, values = f"metric {name}", list[float]()
-    function = load_function(name, "metric ")
-    orders = [order.tolist() for order in sets.pairing.chosen]
+    name = metric.rpartition(":")[2] if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
+    what = f"metric {name} of {after.name}"
+    if not (isinstance(before, ImageSet) and isinstance(after, ImageSet)):
+        raise ValueError(f"{what}: {before.name} holds no images")
+    if sets.pairing.by == "none":
+        raise ValueError(f"{what}: it needs pairs of images, by --pairs names or order")
+    function = load_function(metric, "metric ") if isinstance(metric, str) else metric
+    values, orders = list[float](), [order.tolist() for order in sets.pairing.chosen]
     images = zip(prefetch(before.read, orders[0]), prefetch(after.read, orders[1]), strict=True)
-    with progress_bar(len(orders[0])) as advance, torch.inference_mode():
-        for at, pair in enumerate(images):
+    with progress_bar(len(orders[0])) as advance, torch.inference_mode(), user_code_errors(what, ValueError):
+        for pair in images:
             advance(what)
             pixels = [torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1).copy()) for image in pair]
-            with user_code_errors(what, ValueError):
-                values.append(float(function(*pixels)))
-            if not math.isfinite(values[-1]):
-                raise ValueError(
-                    f"{what}: it is {values[-1]} for {image_name(before, orders[0][at])}; it must be finite"
-                )
-    found = np.array(values)
-    (mean, half), largest = _mean_interval(found, sets.prompts), int(found.argmax())
-    ends = {"mean": mean, "low": mean - half, "high": mean + half, "largest": found[largest]}
-    return {"metric": name.rpartition(":")[2]} | ends | {"pair": image_name(before, orders[0][largest])}
+            values.append(float(function(*pixels)))
+    finite = np.isfinite(values)
+    if finite.sum() < 2:
+        raise ValueError(f"{what}: it is {values[0]} for {image_name(before, orders[0][0])}; it must be finite")
+    kept, units = np.array(values)[finite], None if sets.prompts is None else renumber(sets.prompts[finite])
+    (mean, half), largest = _mean_interval(kept, units), int(np.where(finite, values, -np.inf).argmax())
+    row: Row = {"metric": name, "mean": mean, "low": mean - half, "high": mean + half, "largest": values[largest]}
+    note = f"{what}: {(~finite).sum():,} of {len(values):,} pairs, of which it is not finite, are left out"
+    return row | {"pair": image_name(before, orders[0][largest])}, "" if finite.all() else note
 
 
 def percent(share: float) -> str:

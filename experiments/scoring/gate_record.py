@@ -17,7 +17,7 @@ from experiments.run.image_features import ImageSet
 from experiments.scoring.inputs import Input, open_input
 from experiments.user.json_io import read_json, write_json
 
-OPTIONS = "real margin pairs groups features feature_weights crops".split()  # which --verify repeats
+OPTIONS = "real margin pairs groups features feature_weights crops control metrics".split()  # which --verify repeats
 LONG = 40  # characters of a hash that is not shown
 PACKAGES = ("sigmabench", "torch", "numpy", "scipy", "pillow")  # that make features and verdicts
 
@@ -44,14 +44,17 @@ def read_record(options: Any) -> tuple[Any, Mapping[str, Any]]:
 
     ValueError if it is no record, or an option is typed that it holds.
     """
-    record, defaults = read_json(options.verify), {each.name: each.default for each in fields(options)}
+    defaults = {each.name: each.default for each in fields(options)}
+    record = read_json(options.verify) if options.verify.is_file() else {}
     if not {"options", "basis"} <= record.keys():
         raise ValueError(f"verify={str(options.verify)!r}: score --margin SHARE --record FILE writes such a file")
     typed = [name for name in OPTIONS if name != "real" and getattr(options, name) != defaults[name]]
-    if typed or options.sets:
+    if typed or len(options.sets) > 1:
         raise ValueError(f"{typed[0] if typed else 'sets'}: the record has it; type the images after the change only")
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in record["options"].items()}
-    given["sets"] = (given.pop("before"), options.real)
+    before = given.pop("before")
+    given["sets"] = (options.real, *options.sets) if options.sets else (before, options.real)  # if before was moved
+    given["pairs"] = record["basis"]["pairs"]
     return replace(options, **given), record["basis"]
 
 

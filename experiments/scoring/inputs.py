@@ -24,6 +24,7 @@ from experiments.user.json_io import read_json
 
 SAMPLES = "samples:"  # prefix of the identity of samples in the store
 ROUNDED = 1e-3  # of a column's standard deviation
+OVER = 0.1  # of their range, by which images in floats may exceed it
 CONSTANT = 1e-12  # of a column's largest value: a standard deviation below this is rounding
 
 
@@ -152,6 +153,8 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
         given = ", ".join(f"{each.name} {shape or 'none'}" for each, shape in zip(inputs, shapes, strict=True))
         hint = next((each.hint for each in inputs if isinstance(each, FeatureSet) and each.hint), "")
         raise ValueError(f"latents must have one shape (C, H, W); it is {given}{hint}")
+    if before.hint:
+        raise ValueError(f"{before.name}: by range and channels it holds images{before.hint}; multiply latents by 100")
     channels = before.shape[0]
     rows = before.features.reshape(before.n, channels, -1).swapaxes(0, 1).reshape(channels, -1).astype(np.float64)
     mean, std = rows.mean(axis=1, keepdims=True), rows.std(axis=1, keepdims=True)
@@ -165,18 +168,21 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
     size = "x".join(map(str, before.shape))
     return tuple(found), (
         f"latents of {size} are compared, each channel in standard deviations of {before.name}: copies are those of "
-        f"latents{before.hint}"
+        "latents"
     )
 
 
 def pixels_hint(values: NDArray[Any], shape: tuple[int, ...]) -> str:
     """How images of that shape that are floats are saved as pixels, if these may be some; else ""."""
-    if not values.size or values.dtype.kind != "f" or len(shape) < 2 or not {1, 3} & {shape[0], shape[-1]}:
+    channels = (1,) if len(shape) == 2 else (shape[0], shape[-1], shape[-3]) if len(shape) > 2 else ()
+    if not values.size or values.dtype.kind != "f" or not {1, 3}.intersection(channels):
         return ""
     low, high = float(values.min()), float(values.max())
     scales = {(0, 1): "x * 255", (-1, 1): "(x + 1) * 127.5", (0, 255): "x"}
-    fits = [text for (black, white), text in scales.items() if black <= low <= high <= white]
-    return f'; images are saved by np.save("pixels.npy", ({fits[0]}).round().astype("uint8"))' if fits else ""
+    over = {ends: OVER * (ends[1] - ends[0]) for ends in scales}  # as decoders overshoot
+    fits = [text for ends, text in scales.items() if ends[0] - over[ends] <= low <= high <= ends[1] + over[ends]]
+    code = f'np.save("pixels.npy", ({fits[0]}).clip(0, 255).round().astype("uint8"))' if fits else ""
+    return f"; images are saved by {code}" if fits else ""
 
 
 def _folder(name: str, folder: Path) -> ImageSet:

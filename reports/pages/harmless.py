@@ -23,7 +23,8 @@ TERMS = [
         "meet. The upper end is at least that of 4.75 images, or groups: so few may not show.",
     ),
     ("Harmless", "The upper end of the 95 % interval is below the margin, and every other check holds."),
-    ("Harmful", "The lower end is above the margin, or another check is beyond its limit."),
+    ("Harmful", "The lower end is above the margin, or that of another check is above its limit; without an "
+        "interval, its value."),
     ("Not decided", "Neither. More images may decide."),
     ("More grain", "Fine noise in the pixels beyond that before, in grey levels of 255."),
     (
@@ -48,14 +49,15 @@ def page(result: LoadedResult) -> Page:
         settings.describe_source(result, f"{number(facts['n'], 0)} {what}", f"margin {margin}"),
         result.info["question"], f"{capital(facts['verdict'])}:", facts["reason"] + ".",
         caveats=[sentence(note) for note in result.info.get("notes", [])],
-        key_figures=_key_figures(facts, first, checks), grid=_make_grid(result, first),
+        key_figures=[*_key_figures(facts, first, checks), *_metric_figures(result.metrics)],
+        grid=_make_grid(result, first),
         tables=[
             _checks_table("What must hold", checks),
             *([_checks_table("The unchanged pipeline, which does not decide", of_control)] if len(of_control) else []),
             *([_metrics_table(result.metrics)] if len(result.metrics) else []),
             *([_distances_table(distances)] if len(distances) else []),
         ], noun="check",
-        order="", note="All must hold; the first decides. Pairs that differ most are in worst_pairs.csv.",
+        order="", note="All must hold. Pairs that differ most are in worst_pairs.csv.",
         details=[*TERMS, *describe_origin(result.info), ("Files", list_files(result))],
     )  # fmt: skip
 
@@ -73,16 +75,30 @@ def _key_figures(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) 
         "As far as replacing", percent(first["value"]), [interval, f"limit {percent(first['limit'])}"],
         [bar, Bar.dot(axis, first["limit"], "real")], axis.place(0), [("real", "limit")], role="effect",
     )  # fmt: skip
-    failed = list(checks.loc[checks["verdict"] != HARMLESS, "check"])
-    held = f"{len(checks) - len(failed)} of {len(checks)}"
-    which = f"not: {join(failed)}" if failed else "each has its own limit"
+    bad = checks["verdict"].eq(HARMFUL) if is_missing(facts["margin"]) else checks["verdict"].ne(HARMLESS)
+    failed, name = list(checks.loc[bad, "check"]), "Checks that hold"
+    held, which = f"{len(checks) - len(failed)} of {len(checks)}", [f"not: {join(failed)}"] if failed else []
+    if is_missing(facts["margin"]):
+        name, held, which = "Harmful checks", f"{len(failed)} of {len(checks)}", [join(failed)] if failed else []
+    which = which or ["each has its own limit"]
     notes = [f"of {plural(facts['n_units'], 'group')}"] if facts["n_units"] < facts["n"] else []
     notes.append(f"can show {percent(facts['at_best'])} at best")
     groups = f" in {number(facts['needed_groups'], 0)} groups" if facts.get("needed_groups") else ""
     notes += [f"about {number(facts['needed'], 0)}{groups} would decide"] if facts.get("needed") else []
-    name = "Images of each" if facts["pairs"] == "none" else "Pairs"
-    evidence = KeyFigure(name, number(facts["n"], 0), notes, role="evidence")
-    return [effect, KeyFigure("Checks that hold", held, [which]), evidence]
+    pairs = "Images of each" if facts["pairs"] == "none" else "Pairs"
+    evidence = KeyFigure(pairs, number(facts["n"], 0), notes, role="evidence")
+    return [effect, KeyFigure(name, held, which), evidence]
+
+
+def _metric_figures(metrics: pd.DataFrame) -> list[KeyFigure]:
+    """The user's metrics, next to those of the unchanged pipeline."""
+    figures = []
+    for name, rows in metrics.groupby("metric", sort=False):
+        first, *control = (row for _, row in rows.iterrows())
+        notes = [f"95 % interval {number(first['low'], 3)} to {number(first['high'], 3)}; it does not decide"]
+        notes += [f"unchanged pipeline {number(row['mean'], 3)}" for row in control]
+        figures.append(KeyFigure(name, number(first["mean"], 3), notes))
+    return figures
 
 
 def _make_grid(result: LoadedResult, first: pd.Series) -> SampleGrid | None:

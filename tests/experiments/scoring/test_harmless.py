@@ -423,9 +423,10 @@ def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
 def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, digits: np.ndarray, here: Path) -> None:
     floats = np.stack([low + (1 - low) * digits[:N] / 255] * 3, 1)
     for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
-        with pytest.raises(ValueError, match=f'save."pixels.npy", {formula}.round..*uint8'):
+        with pytest.raises(ValueError, match=f'save."pixels.npy", {formula}.clip.0, 255..round..*uint8'):
             compare(given, given)
-    assert formula.replace("\\", "") in harmless(floats, 0.9 * floats, 0.05, pairs="order").notes[0]
+    with pytest.raises(ValueError, match=f"before: by range and channels it holds images; .*{formula}"):
+        harmless(1.05 * floats, floats, 0.05, pairs="order")  # as a decoder overshoots
 
 
 def clips(n: int = 12, frames: int = 12, side: int = 32) -> np.ndarray:
@@ -515,7 +516,7 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     assert both["checks"] == alone["checks"] and "control" not in alone
     assert both["control"]["share in digits features"]["verdict"] == "harmful"
     assert both["notes"][0].startswith("other.npy (control): the unchanged pipeline differs from itself as far as repl")
-    assert both["notes"][0].endswith("; by the same limits it is harmful")
+    assert both["notes"][0].endswith("; by the same limits it is harmful (share in digits features)")
     after, control = both["metrics"]
     change = np.abs(before - before // 2 * 2.0).mean((1, 2))
     se = change.reshape(-1, 3).mean(1).std(ddof=1) / 10  # groups of three
@@ -526,9 +527,19 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     titles = [table.title for table in read_page(here / "out").tables]
     assert titles == ["What must hold", "The unchanged pipeline, which does not decide", "Your metrics, which do not"
                       " decide"]  # fmt: skip
+    *_, mae = read_page(here / "out").key_figures
+    assert (mae.label, mae.value) == ("mae", f"{change.mean():.3f}") and mae.notes[1].startswith("unchanged pipeline ")
     np.save(here / "same.npy", before)
-    with pytest.raises(ValueError, match=r"metric python:my_metrics:psnr: it is inf for image .*; it must be finite"):
-        run("none", "before.npy", "same.npy", *gate, "--metrics", "python:my_metrics:psnr")
+    part = np.concatenate([before[:100], before[100:] // 2 * 2])
+    found = harmless(before, part, 0.05, pairs="order", features="digits", metrics=lambda a, b: 1 / (a != b).sum())
+    assert "metric <lambda> of after: 100 of 300 pairs, of which it is not finite, are left out" in found.notes
+    assert found.metrics[0]["largest"] == pytest.approx(1 / (part != before)[100:].sum((1, 2)).min())
+    for after, message in (("same.npy", "psnr of same.npy: it is inf for image "), ("lat", "lat.npy holds no images")):
+        np.save(here / "lat.npy", latents())
+        sets = ("lat.npy", "lat2.npy") if after == "lat" else ("before.npy", after)
+        np.save(here / "lat2.npy", latents() * 1.01)
+        with pytest.raises(ValueError, match=message):
+            command.command(("none", *sets, *gate, "--metrics", "python:my_metrics:psnr"), "score")
 
 
 @pytest.mark.parametrize(
@@ -540,6 +551,7 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
         ("fewer", "images 300, now 299"),
         ("size", "limit of more grain 2.0, now None"),
         ("torch", "torch 1.0, now "),
+        ("moved", ""),
     ],
 )
 def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
@@ -555,11 +567,9 @@ def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
     elif change == "groups":
         table.assign(prompt=np.arange(N) % 150).to_csv(here / "groups.csv", index=False)
     elif change == "fewer":
-        for folder in (after, before)[:1]:
-            (folder / "p3-3.png").unlink()
-        record = read_json(here / "gate.json")
-        record["options"]["pairs"] = "names"
-        (here / "gate.json").write_text(json.dumps(record))
+        (after / "p3-3.png").unlink()
+    elif change == "moved":
+        before.rename(here / "moved")
     elif change == "size":
         for path in after.iterdir():
             Image.open(path).resize((64, 64), 0).save(path)
@@ -569,13 +579,29 @@ def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
         (here / "gate.json").write_text(json.dumps(record))
 
     capsys.readouterr()
-    assert command.command(("after", "--verify", "gate.json"), "score") == (4 if reason else 0)
+    typed = ("moved", "after") if change == "moved" else ("after",)
+    assert command.command((*typed, "--verify", "gate.json"), "score") == (4 if reason else 0)
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["verdict"] == ("expired" if reason else "harmless") and reason in found["sentence"]
 
 
-@pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after",)])
-def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], digits: np.ndarray, here: Path) -> None:
+@pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after", "more")])
+def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Path) -> None:
     (here / "gate.json").write_text('{"options": {}, "basis": {}}')
     with pytest.raises(ValueError, match="the record has it; type the images after the change only"):
         command.command(("after", *more, "--verify", "gate.json"), "score")
+    with pytest.raises(ValueError, match=r"verify='no.json': score --margin SHARE --record FILE writes such a file"):
+        command.command(("after", "--verify", "no.json"), "score")
+    with pytest.raises(ValueError, match=r"record='no/gate.json': there is no such folder"):
+        command.command(("none", "before", "after", *MARGIN, "--record", "no/gate.json"), "score")
+
+
+def test_grain_that_may_be_above_its_limit_is_not_decided(digits: np.ndarray, here: Path) -> None:
+    """Of 60 batches of five, twelve are noisy: the mean of all is above 2 grey levels, its interval begins below."""
+    rng, after = np.random.default_rng(0), digits[:N].copy()
+    noisy = rng.permutation(N // 5)[:12].repeat(5) * 5 + np.tile(np.arange(5), 12)
+    after[noisy] = np.clip(after[noisy] + rng.normal(0, 24, after[noisy].shape), 0, 255)
+    found = harmless(digits[:N], after, 0.3, [at // 5 for at in range(N)], features="digits", pairs="order")
+    (grain,) = (check for check in found.checks if check.check == "more grain")
+    assert grain.low < 2 < grain.value < grain.high and found.verdict == "not decided"
+    assert ", but more grain is up to " in found.sentence and " grey levels; 300 pairs" in found.sentence
