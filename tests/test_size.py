@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "lines outside tests": 23_502,
-    "lines of code outside tests": 14_337,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 16_035,
+    "lines outside tests": 23_550,
+    "lines of code outside tests": 14_376,  # without docstrings, comments, blank lines and imports
+    "lines of tests": 16_061,
     "classes outside tests": 195,
     "files outside tests": 170,
-    "words of docs": 29_133,
+    "words of docs": 29_161,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
