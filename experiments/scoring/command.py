@@ -117,7 +117,7 @@ def main(options: ScoreOptions) -> int:
         given |= {"control": options.control, "metrics": options.metrics}
         reference = None if options.real == "none" else options.real
         before, after = options.sets
-        if why := basis and gate_record.find_change(before, basis, given["store"]):
+        if why := basis and gate_record.find_change(before, after, basis, given["store"]):
             return _say_expired(options, why)
         found = equivalence.harmless(before, after, reference=reference, **given)
         if why := basis and gate_record.describe_changes(basis, found.basis):

@@ -67,7 +67,9 @@ def describe_changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     )
 
 
-def find_change(before: str, record: Mapping[str, Any], store: Cache) -> str:
+def find_change(before: str, after: str, record: Mapping[str, Any], store: Cache) -> str:
     """The same, of what is known before anything is compared."""
     now = describe_before(open_input(before, store))
+    if record["pairs"] == "order":  # which need equally many
+        now["images"] = open_input(after, store).n
     return describe_changes({name: record.get(name) for name in now}, now)

@@ -534,12 +534,16 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     found = harmless(before, part, 0.05, pairs="order", features="digits", metrics=lambda a, b: 1 / (a != b).sum())
     assert "metric <lambda> of after: 100 of 300 pairs, of which it is not finite, are left out" in found.notes
     assert found.metrics[0]["largest"] == pytest.approx(1 / (part != before)[100:].sum((1, 2)).min())
-    for after, message in (("same.npy", "psnr of same.npy: it is inf for image "), ("lat", "lat.npy holds no images")):
-        np.save(here / "lat.npy", latents())
-        sets = ("lat.npy", "lat2.npy") if after == "lat" else ("before.npy", after)
-        np.save(here / "lat2.npy", latents() * 1.01)
+    for name, values in {"lat.npy": latents(), "lat2.npy": latents() * 1.01}.items():
+        np.save(here / name, values)
+    for one, other, message in (
+        ("before", "same", "psnr of same.npy: it is inf for "),
+        ("lat", "lat2", "lat.npy holds no images"),
+    ):
         with pytest.raises(ValueError, match=message):
-            command.command(("none", *sets, *gate, "--metrics", "python:my_metrics:psnr"), "score")
+            command.command(
+                ("none", f"{one}.npy", f"{other}.npy", *gate, "--metrics", "python:my_metrics:psnr"), "score"
+            )
 
 
 @pytest.mark.parametrize(
@@ -594,6 +598,14 @@ def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Pat
         command.command(("after", "--verify", "no.json"), "score")
     with pytest.raises(ValueError, match=r"record='no/gate.json': there is no such folder"):
         command.command(("none", "before", "after", *MARGIN, "--record", "no/gate.json"), "score")
+
+
+def test_a_recorded_gate_of_arrays_expires_with_fewer_images(digits: np.ndarray, here: Path) -> None:
+    for name, images in {"before": digits[:N], "after": digits[:N] // 2 * 2, "fewer": digits[:250] // 2 * 2}.items():
+        np.save(here / f"{name}.npy", images)
+    gate = ("none", "before.npy", "after.npy", "--margin", "0.05", "--pairs", "order", "--record", "gate.json")
+    assert run(*gate) == 0
+    assert command.command(("fewer.npy", "--verify", "gate.json"), "score") == command.EXPIRED
 
 
 def test_grain_that_may_be_above_its_limit_is_not_decided(digits: np.ndarray, here: Path) -> None:
