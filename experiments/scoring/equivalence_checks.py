@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from typing import Any
@@ -204,8 +204,7 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         curve, std = warnings.real_texture(before, sets.pairing.chosen[0])
         change, half = sets.interval_of_change(old.texture, new.texture)
         value, *ends = (std * curve.more_noise(end) for end in (change, change - half, change + half))
-        check = _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
-        yield replace(check, verdict=UNDECIDED) if check.low and check.low <= GRAIN < value else check
+        yield _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
 
 
 CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
@@ -229,9 +228,9 @@ def _mean_interval(
 def _check(
     name: str, value: float, limit: float, ends: tuple[float, float] | None = None, unit: str = "share"
 ) -> EquivalenceCheck:
-    """Harmful if it is surely above the limit; `ends`: of its interval."""
+    """Harmful if it is surely above the limit, not decided if it only seems to be; `ends`: of its interval."""
     low, high = ends or (None, None)
-    verdict = HARMFUL if (value if low is None else low) > limit else HARMLESS
+    verdict = HARMFUL if (value if low is None else low) > limit else UNDECIDED if value > limit else HARMLESS
     return EquivalenceCheck(name, value, low, high, limit, verdict, unit)
 
 
