@@ -213,6 +213,7 @@ class Page:
     Args:
         lead: the first words of the verdict, such as "Yes.".
         failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
+        alarm: whether the verdict is bad news, which a terminal shows in red.
         also: what holds elsewhere, for instance at other numbers of evaluations.
         metric: one line on the metric of the first screen.
         warnings, caveats: those that may change the verdict, the worst first; the others, which are normal.
@@ -226,6 +227,7 @@ class Page:
     lead: str
     verdict: str
     failed: bool = False
+    alarm: bool = False
     also: str = ""
     metric: str = ""
     warnings: Sequence[str] = ()

@@ -40,7 +40,6 @@ SINGLE = ("run.json", "settings.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 WORKS = "Everything works. This test run is too small to show anything else."
-ALARMS = ("Harmful:", "Something is wrong.")  # first words of a page
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 
@@ -178,7 +177,7 @@ def _panel(page: Page, smoke: bool, link: Text) -> Panel:
     for figure in page.key_figures:
         key_figures.add_row(Text(figure.label), Text(figure.value), Text("; ".join(figure.notes)))
     warn = page.failed and not smoke
-    look = "bold white on red" if warn else "bold red" if page.lead in ALARMS else "bold green"
+    look = "bold white on red" if warn else "bold red" if page.alarm else "bold green"
     lead = (f"{page.lead} " if page.lead else "", look)
     lines = [Text(WORKS, "bold green")] if smoke else []
     lines += [Text.assemble(lead, (page.verdict, "bold"))]

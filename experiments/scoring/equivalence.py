@@ -5,7 +5,6 @@ MMD between before and after decides (distances/equivalence.py), and all rows of
 
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,14 +29,13 @@ from experiments.scoring.equivalence_checks import (
     percent,
     run_checks,
 )  # fmt: skip
-from experiments.scoring.gate_record import describe_before, hash_array
+from experiments.scoring.gate_record import describe_before, describe_gate
 from experiments.scoring.groups import CLIPS, GroupsOf, or_clips
 from experiments.scoring.inputs import Input, Source, image_name, standardise_latents
 from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores
-from experiments.user.features import features_id
-from reports.schema import HARMFUL, HARMLESS, UNDECIDED
+from reports.schema import CONTROL, HARMFUL, HARMLESS, UNDECIDED
 
 log = logging.getLogger(__name__)
 NAME = "harmless"
@@ -163,22 +161,23 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     given: dict[str, Any] = {"features": features, "pairs": pairs, "feature_weights": feature_weights}
     given |= {"device": device, "store": store, "crops": crops}
     given["metrics"] = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    found = _measure_change(before, after, margin, groups, reference=reference, **given)
+    found = _measure_change(before, after, "after", margin, groups, reference=reference, **given)
     if control is None:
         return found
-    same = _measure_change(before, control, margin, groups, reference=None, **given)
-    same = replace(same, after="control" if same.after == "after" else f"{same.after} (control)")
+    same = _measure_change(before, control, CONTROL, margin, groups, reference=None, **given)
+    same = replace(same, after=CONTROL if same.after == CONTROL else f"{same.after} ({CONTROL})")
     more = [f"{same.after}: {note}" for note in same.notes if note not in found.notes]
     return replace(found, control=same, notes=(describe_control(same), *found.notes, *more))
 
 
 def _measure_change(  # noqa: PLR0913  # the options of the command
-    before: Source, after: Source, margin: float | None, groups: GroupsOf, *, reference: Source | None,
+    before: Source, after: Source, name: str, margin: float | None, groups: GroupsOf, *, reference: Source | None,
     features: str | tuple[str, ...] | None, pairs: Pairs, feature_weights: compare.Weights, device: str, store: Cache,
     crops: int, metrics: Sequence[Metric],
 ) -> Harmless:  # fmt: skip
+    """The answer on one set against `before`; `name`: that of an array."""
     given = (before, after) if reference is None else (reference, before, after)
-    opened = compare.open_all(given, store, ("reference", "before", "after")[-len(given) :])
+    opened = compare.open_all(given, store, ("reference", "before", name)[-len(given) :])
     basis = describe_before(opened[-2])
     opened, of_latents = standardise_latents(opened, opened[-2])
     inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
@@ -231,22 +230,10 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, notes=tuple(found), inputs=tuple(inputs),
-        basis=basis | {"images": n, "groups": n_units} | _describe_gate(first, files, checks),
+        basis=basis | {"images": n, "groups": n_units} | describe_gate(first, files, checks),
         worst_indices=tuple(order[largest] for order in chosen),
         metrics=tuple(row for row, _ in measured),
     )  # fmt: skip
-
-
-def _describe_gate(
-    sets: EquivalenceInputs, files: Mapping[str, Path | None], checks: Sequence[EquivalenceCheck]
-) -> Row:
-    """What of a gate must stay for its verdict to hold, for `gate_record`."""
-    groups = "" if sets.prompts is None else hash_array(sets.prompts)
-    row: Row = {"pairs": sets.pairing.by, "crops": sets.crops, "which images are of one group": groups}
-    for name, file in files.items():
-        row[f"features {name}"] = "" if name == compare.GIVEN else features_id(name, file)
-    return row | {f"limit of {re.sub('share of class .*', 'class shares', check.check)}": check.limit
-                  for check in checks}  # fmt: skip
 
 
 def _check_two(one: Source, other: Source | None) -> None:
@@ -266,11 +253,11 @@ def describe_control(same: Harmless) -> str:
     """How far a pipeline differs from itself."""
     if same.unchanged == same.n:
         return f"{same.after}: the unchanged pipeline made the same images again"
-    first, word = same.checks[0], HARMFUL if same.margin is None else UNDECIDED
+    first, usual = same.checks[0], UNDECIDED if same.margin is None else HARMLESS
     ends = " to ".join(f"{percent(share or 0)} %" for share in (first.low, first.high))
     text = f"{same.after}: the unchanged pipeline differs from itself as far as replacing {percent(first.value)} % of "
     said = f"; by the same limits it is {same.verdict} ({same.decided_by})"
-    return f"{text}the images ({ends}){said * (same.verdict in (HARMFUL, word))}"
+    return f"{text}the images ({ends}){said * (same.verdict != usual)}"
 
 
 def make_output(found: Harmless) -> ScoreOutput:

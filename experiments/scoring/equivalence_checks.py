@@ -189,7 +189,7 @@ def _classes(sets: EquivalenceInputs) -> Rows:
         change, half = sets.interval_of_change(is_it[0], is_it[1], CLASSES)
         value = abs(change)
         rows.append(_check(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
-    yield max(rows, key=lambda row: (row.low or 0, row.value))
+    yield max(rows, key=lambda row: (row.verdict == HARMFUL, row.verdict == UNDECIDED, row.low or 0, row.value))
 
 
 def _grain(sets: EquivalenceInputs) -> Rows:

@@ -1,7 +1,8 @@
 """A verdict of `score --margin` that can expire: --record writes what it stands on, and --verify finds what changed."""
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
 from experiments.run.image_features import ImageSet
+from experiments.scoring.compare import GIVEN
+from experiments.scoring.equivalence_checks import EquivalenceCheck, EquivalenceInputs
 from experiments.scoring.inputs import Input, open_input
+from experiments.user.features import features_id
 from experiments.user.json_io import read_json, write_json
 
 OPTIONS = "real margin pairs groups features feature_weights crops control metrics".split()  # which --verify repeats
@@ -26,6 +30,17 @@ def describe_before(before: Input) -> dict[str, Any]:
     """What a verdict stands on before anything is compared: the images before the change, and the code."""
     held = before.content if isinstance(before, ImageSet) else hash_array(before.features)
     return {"images before the change": held, "schema": SCHEMA} | {package: version(package) for package in PACKAGES}
+
+
+def describe_gate(
+    sets: EquivalenceInputs, files: Mapping[str, Path | None], checks: Sequence[EquivalenceCheck]
+) -> dict[str, Any]:
+    """What it stands on besides: pairs, groups, weights `files` of each feature space, and limits."""
+    groups = "" if sets.prompts is None else hash_array(sets.prompts)
+    gate = {"pairs": sets.pairing.by, "crops": sets.crops, "which images are of one group": groups}
+    gate |= {f"features {name}": "" if name == GIVEN else features_id(name, file) for name, file in files.items()}
+    of_classes = re.compile("share of class .*")  # it depends on the images which one is shown
+    return gate | {f"limit of {of_classes.sub('class shares', check.check)}": check.limit for check in checks}
 
 
 def hash_array(array: NDArray[Any]) -> str:

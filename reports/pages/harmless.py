@@ -48,13 +48,12 @@ def page(result: LoadedResult) -> Page:
     return Page(
         settings.describe_source(result, f"{number(facts['n'], 0)} {what}", f"margin {margin}"),
         result.info["question"], f"{capital(facts['verdict'])}:", facts["reason"] + ".",
-        caveats=[sentence(note) for note in result.info.get("notes", [])],
+        alarm=facts["verdict"] == HARMFUL, caveats=[sentence(note) for note in result.info.get("notes", [])],
         key_figures=[*_key_figures(facts, first, checks), *_metric_figures(result.metrics)],
         grid=_make_grid(result, first),
         tables=[
             _checks_table("What must hold", checks),
             *([_checks_table("The unchanged pipeline, which does not decide", of_control)] if len(of_control) else []),
-            *([_metrics_table(result.metrics)] if len(result.metrics) else []),
             *([_distances_table(distances)] if len(distances) else []),
         ], noun="check",
         order="", note="All must hold. Pairs that differ most are in worst_pairs.csv.",
@@ -75,19 +74,21 @@ def _key_figures(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) 
         "As far as replacing", percent(first["value"]), [interval, f"limit {percent(first['limit'])}"],
         [bar, Bar.dot(axis, first["limit"], "real")], axis.place(0), [("real", "limit")], role="effect",
     )  # fmt: skip
-    bad = checks["verdict"].eq(HARMFUL) if is_missing(facts["margin"]) else checks["verdict"].ne(HARMLESS)
-    failed, name = list(checks.loc[bad, "check"]), "Checks that hold"
-    held, which = f"{len(checks) - len(failed)} of {len(checks)}", [f"not: {join(failed)}"] if failed else []
+    rest = "each has its own limit"
     if is_missing(facts["margin"]):
-        name, held, which = "Harmful checks", f"{len(failed)} of {len(checks)}", [join(failed)] if failed else []
-    which = which or ["each has its own limit"]
+        bad = list(checks.loc[checks["verdict"] == HARMFUL, "check"])
+        held = KeyFigure("Harmful checks", f"{len(bad)} of {len(checks)}", [join(bad) if bad else rest])
+    else:
+        bad = list(checks.loc[checks["verdict"] != HARMLESS, "check"])
+        n_good, failed = len(checks) - len(bad), f"not: {join(bad)}" if bad else rest
+        held = KeyFigure("Checks that hold", f"{n_good} of {len(checks)}", [failed])
     notes = [f"of {plural(facts['n_units'], 'group')}"] if facts["n_units"] < facts["n"] else []
     notes.append(f"can show {percent(facts['at_best'])} at best")
     groups = f" in {number(facts['needed_groups'], 0)} groups" if facts.get("needed_groups") else ""
     notes += [f"about {number(facts['needed'], 0)}{groups} would decide"] if facts.get("needed") else []
     pairs = "Images of each" if facts["pairs"] == "none" else "Pairs"
     evidence = KeyFigure(pairs, number(facts["n"], 0), notes, role="evidence")
-    return [effect, KeyFigure(name, held, which), evidence]
+    return [effect, held, evidence]
 
 
 def _metric_figures(metrics: pd.DataFrame) -> list[KeyFigure]:
@@ -96,6 +97,7 @@ def _metric_figures(metrics: pd.DataFrame) -> list[KeyFigure]:
     for name, rows in metrics.groupby("metric", sort=False):
         first, *control = (row for _, row in rows.iterrows())
         notes = [f"95 % interval {number(first['low'], 3)} to {number(first['high'], 3)}; it does not decide"]
+        notes += [f"largest {number(first['largest'], 3)}: {first['pair']}"]
         notes += [f"unchanged pipeline {number(row['mean'], 3)}" for row in control]
         figures.append(KeyFigure(name, number(first["mean"], 3), notes))
     return figures
@@ -127,15 +129,6 @@ def _checks_table(title: str, checks: pd.DataFrame) -> Table:
         rows.append(Row(row["check"], [show(row, "value"), interval, show(row, "limit"), row["verdict"]]))
     columns = [Column("Value", "n"), Column("95 % interval", "wide"), Column("Limit", "n", "limit ")]
     return Table(title, [*columns, Column("Verdict", "n")], rows)
-
-
-def _metrics_table(metrics: pd.DataFrame) -> Table:
-    rows = []
-    for _, row in metrics.iterrows():
-        mean, low, high, largest = (number(row[name], 3) for name in ("mean", "low", "high", "largest"))
-        rows.append(Row(f"{row['metric']}, {row['a']}", [mean, f"{low} to {high}", largest, row["pair"]]))
-    columns = Column("Mean", "n"), Column("95 % interval", "wide"), Column("Largest", "n", "largest "), Column("Of")
-    return Table("Your metrics, which do not decide", columns, rows)
 
 
 def _distances_table(distances: pd.DataFrame) -> Table:

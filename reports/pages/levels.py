@@ -44,8 +44,8 @@ def page(result: LoadedResult) -> Page:
     caveats = [f"{_title(row)}: {row['note']}." for _, row in notes.iterrows()]
     source = settings.describe_source(result, "exact network", plural(len(rows), "run"))
     return Page(
-        source, result.info["question"], lead, verdict, warnings=gaps if wrong else (), caveats=caveats,
-        key_figures=key_figures,
+        source, result.info["question"], lead, verdict, alarm=bool(wrong or gaps),
+        warnings=gaps if wrong else (), caveats=caveats, key_figures=key_figures,
         plot=figures.draw_levels(result.levels.merge(rows[["ladder", "n_steps", "form"]])),
         tables=[Table("By number of steps", COLUMNS, cells)], noun="ladder", order="",
         details=[*TERMS, *describe_origin(result.info), ("Files", ["ladders.csv", "levels.csv"])],

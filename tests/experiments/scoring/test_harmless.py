@@ -1,52 +1,22 @@
-"""`score --margin`: statuses, sentences, prompts, crops, a reference, hostile input, the result folder and its page."""
+"""`score --margin`: statuses, sentences, prompts, a reference, a control, metrics, the result folder and its page."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from PIL import Image
+from gates import MARGIN, N, latents, run, save
 
-from diffusion_core import load
 from experiments import assert_harmless, compare, harmless
 from experiments.run.cache import Cache
 from experiments.scoring import command
 from experiments.scoring import equivalence as module
-from experiments.scoring.groups import groups_of, ordered_frames
+from experiments.scoring.groups import groups_of
 from experiments.scoring.inputs import Input, open_input
 from experiments.user.json_io import read_json
 from reports.render import read_page
-
-N = 300
-MARGIN = ("--margin", "0.02")
-
-
-def save(folder: Path, images: np.ndarray, name: str = "p{}-{}.png") -> Path:
-    folder.mkdir(parents=True)
-    for at, image in enumerate(images):
-        path = folder / name.format(at // 5, at % 5)
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(image).save(path)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def digits() -> np.ndarray:
-    return load("mnist5k").pixels[:900, 0].numpy()
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*arguments: str) -> int:
-    return command.command([*arguments, "--features", "digits"], "score")
 
 
 def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
@@ -144,26 +114,6 @@ def test_prompts_are_the_units_of_all_intervals_of_score(digits: np.ndarray, her
 
     assert alone.difference.difference != together.difference.difference  # images of one prompt do not meet
     assert alone.difference.se != together.difference.se
-
-
-@pytest.mark.slow
-def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
-    rng = np.random.default_rng(0)
-    large = rng.integers(90, 160, (260, 8, 8), dtype=np.uint8).repeat(32, axis=1).repeat(32, axis=2)
-    checks = 40 * (np.indices(large.shape[1:]).sum(axis=0) % 2) - 20  # of single pixels
-    fine = (large + checks).astype(np.uint8)
-    options = {"pairs": "order", "features": "python:crop_features:mean_and_texture"}
-    (here / "crop_features.py").write_text(
-        "import torch\ndef mean_and_texture(pixels):\n"
-        "    x = torch.nn.functional.interpolate(pixels.float(), size=(64, 64), mode='area')[:, 0]\n"
-        "    return torch.stack([x.mean((1, 2)), x.diff(dim=2).abs().mean((1, 2))], 1)\n"
-    )
-
-    whole = harmless(large, fine, 0.05, **options)
-    cut = harmless(large, fine, 0.05, crops=2, **options)
-
-    assert whole.checks[0].verdict == "harmless"
-    assert [check.verdict for check in cut.checks if "crops" in check.check] == ["harmful"]
 
 
 def test_a_test_suite_gets_the_sentence(digits: np.ndarray, here: Path) -> None:
@@ -268,18 +218,6 @@ def test_a_reference_a_prompt_of_one_image_and_the_worst_pair_are_said(digits: n
     assert all(0 <= share <= 1 for _, share in answer.worst)
 
 
-def test_images_of_the_same_seeds_in_another_order_are_refused(digits: np.ndarray, here: Path) -> None:
-    after = digits[: N - 1] // 2 * 2
-    after[::20] = 255 - after[::20]
-    for other, pairs in ((after, "auto"), ((0.85 * np.roll(digits[:N], 3, axis=0)).astype(np.uint8), "order")):
-        with pytest.raises(ValueError, match="hold the same images in another order"):
-            harmless(digits[:N], other, 0.05, features="digits", pairs=pairs)
-    with pytest.raises(ValueError, match="before and after hold the same images in one order: pair them by --pairs o"):
-        harmless(digits[:N], digits[:N] // 2 * 2, 0.05, features="digits")
-    answer = harmless(digits[:N], digits[N : 2 * N], 0.05, features="digits")
-    assert answer.verdict == "not decided" and answer.notes[0].startswith("all sets have 300 images without names")
-
-
 def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(here / "before", digits[:N])
     save(here / "after", digits[:N])
@@ -298,74 +236,6 @@ def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: py
     assert ", can show 1.6 % at best" in few.sentence and few.at_best == pytest.approx(4.75 / N)
 
 
-def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> None:
-    rng = np.random.default_rng(0)
-    for size, verdict in ((1, "harmless"), (4, "harmful")):
-        noisy = np.clip(digits[:N] + rng.integers(-size, size + 1, digits[:N].shape), 0, 255).astype(np.uint8)
-        checks = {
-            check.check: check for check in harmless(digits[:N], noisy, 0.05, pairs="order", features="digits").checks
-        }
-        assert checks["more grain"].verdict == verdict and checks["more grain"].unit == "grey levels"
-
-
-@pytest.mark.parametrize(("added", "verdicts"), [(0, {"harmless", "not decided"}), (10, {"harmful"})])
-def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str], here: Path) -> None:
-    """Their texture varies with the draw, so that its mean alone is above the limit in one of three sets."""
-    rng = np.random.default_rng(0)
-    found = set()
-    for _ in range(8):
-        images = rng.normal(128, 30, (100, 1, 1))
-        before, after = (
-            np.clip(images + rng.normal(0, (20**2 + more**2) ** 0.5, (100, 32, 32)), 0, 255).astype(np.uint8)
-            for more in (0, added)
-        )
-        checks = harmless(before, after, 0.5, pairs="order", features="digits").checks
-        found |= {check.verdict for check in checks if check.check == "more grain"}
-    assert found == verdicts
-
-
-def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
-    once = harmless(digits[:N], digits[:N] // 2 * 2, 0.05, pairs="order", features="digits")
-    twice = harmless(*(np.tile(images, (2, 1, 1)) for images in (digits[:N], digits[:N] // 2 * 2)), 0.05, pairs="order",
-                     features="digits")  # fmt: skip
-
-    assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)
-    assert twice.notes[0] == "every image of before stands there several times; they count as one"
-
-
-def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.ndarray, here: Path) -> None:
-    large = digits[:N].repeat(2, axis=1).repeat(2, axis=2)
-    rows = np.random.default_rng(0).standard_normal((N, 8))
-
-    sizes = harmless(digits[:N], large, 0.05, pairs="order", features="digits")
-
-    assert "images are 32x32 before and 64x64 after, so fine noise is not compared" in sizes.notes
-    given = harmless(rows, rows + 1e-3, 0.05, pairs="order")
-    assert given.notes[0] == "features are given, so fine noise of pixels is not compared"
-
-
-def test_a_class_that_is_surely_lost_is_not_hidden_by_one_that_may_be(here: Path) -> None:
-    shown = load("mnist5k")
-    pixels, labels = shown.pixels[:, 0].numpy(), shown.labels.numpy()
-    others = np.resize(np.arange(2, 10), 750)
-    was = np.concatenate([np.zeros(50, int), np.ones(200, int), others])  # 50 zeros are lost for sure
-    now = np.concatenate([others[:250], np.ones(140, int), others[140:]])  # 200 ones are lost, and 140 are new
-
-    def images(digits: np.ndarray, part: slice) -> np.ndarray:
-        out = np.empty((len(digits), *pixels.shape[1:]), np.uint8)
-        for digit in range(10):
-            out[digits == digit] = np.resize(
-                pixels[labels == digit][part], (int((digits == digit).sum()), *pixels.shape[1:])
-            )
-        return out
-
-    before, after = images(was, slice(250)), images(now, slice(250, 500))
-    answer = harmless(before, after, 0.02, pairs="order", features="digits")
-
-    (check,) = (check for check in answer.checks if "class" in check.check)
-    assert check.verdict == "harmful" and check.low > 0.02
-
-
 def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> None:
     first = module.EquivalenceCheck("share in natural features", 0.001, 0, 0.01, 0.02, "harmless")
     crops = module.EquivalenceCheck("share in crops, natural features", 0.019, 0.01, 0.025, 0.02, "not decided")
@@ -379,119 +249,6 @@ def test_the_sentence_names_what_is_not_decided_and_percentages_are_plain() -> N
     wide = replace(answer, checks=(replace(first, high=1.0, verdict="not decided"),))
     assert "not decided: with 95 % confidence, in features natural, no further" in wide.sentence
     assert "replacing 100 % of the images" in wide.sentence
-
-
-def latents(seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal((N, 4, 1, 1)) + 0.5 * rng.standard_normal((N, 4, 6, 6))
-    return (values * [[[1]], [[3]], [[0.2]], [[90]]] + [[[0]], [[5]], [[-1]], [[20]]]).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("change", "verdict"),
-    [
-        (lambda z: torch.from_numpy(z).bfloat16(), "harmless"),
-        (lambda z: 1.02 * z, "harmless"),
-        (lambda z: z[:, [1, 0, 2, 3]], "harmful"),
-        (lambda z: np.concatenate([0 * z[:30], z[30:]]), "harmful"),
-        (lambda z: z + 0.2 * np.eye(4)[2][:, None, None], "harmful"),  # an unscaled distance sees little of it
-    ],
-    ids=["bf16", "scaled", "swapped", "zeros", "shifted"],
-)
-def test_latents_are_compared_channel_by_channel(change: Any, verdict: str, here: Path) -> None:
-    np.save(here / "before.npy", latents())
-    answer = harmless("before.npy", change(latents()), 0.03, pairs="order")
-    assert answer.verdict == verdict
-    assert answer.notes[0].startswith("latents of 4x6x6 are compared, each channel in standard deviations of before")
-    assert "copies are those of latents" in answer.notes[0] and "fine noise of pixels is not" in answer.notes[1]
-
-
-def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
-    for after, message in (
-        (latents()[:, :3], r"one shape .*, 6, 6\), after \(3, 6, 6\)"),
-        (latents()[:, 0, :, 0], "one shape .* after none"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            harmless(latents(), after, 0.03, pairs="order")
-    with pytest.raises(ValueError, match="channel 2 of its latents is constant"):
-        harmless(latents() * [[[1]], [[1]], [[0]], [[1]]], latents(), 0.03, pairs="order")
-    with pytest.raises(ValueError, match=r"REAL holds latents, which --margin compares, before and after a change$"):
-        compare(latents(), latents(1))
-
-
-@pytest.mark.parametrize(("low", "formula"), [(0, r"\(x \* 255\)"), (-1, r"\(\(x \+ 1\) \* 127.5\)")])
-def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, digits: np.ndarray, here: Path) -> None:
-    floats = np.stack([low + (1 - low) * digits[:N] / 255] * 3, 1)
-    for given in (floats, floats.transpose(0, 2, 3, 1), floats.reshape(50, 6, 32, 32, 3)):
-        with pytest.raises(ValueError, match=f'save."pixels.npy", {formula}.clip.0, 255..round..*uint8'):
-            compare(given, given)
-    with pytest.raises(ValueError, match=f"before: by range and channels it holds images; .*{formula}"):
-        harmless(1.05 * floats, floats, 0.05, pairs="order")  # as a decoder overshoots
-
-
-def clips(n: int = 12, frames: int = 12, side: int = 32) -> np.ndarray:
-    """Textures that move and fade, uint8 (n, T, H, W, 3)."""
-    rng = np.random.default_rng(0)
-    found = np.empty((n, frames, side, side, 3), np.uint8)
-    for clip in found:
-        texture = rng.standard_normal((9, 9, 3)).repeat(12, 0).repeat(12, 1)
-        start, speed, light, contrast = rng.uniform(30, 40, 2), rng.uniform(-2, 2, 2), rng.uniform(90, 160, 3), 30
-        for t, frame in enumerate(clip):
-            y, x = (start + speed * t).round().astype(int)
-            noise = rng.uniform(-2, 2, frame.shape)
-            frame[:] = (light + contrast * texture[y : y + side, x : x + side] + noise).clip(0, 255)
-    return found
-
-
-def planted(name: str, shown: np.ndarray) -> np.ndarray:
-    after = shown.copy()
-    if name == "slight":
-        after = after // 2 * 2
-    elif name == "frozen":
-        after[:, 6:] = after[:, 6:7]
-    elif name == "repeated":
-        after[:, 1::2] = after[:, ::2]
-    elif name == "black":
-        after[:, 5] = 0
-    elif name == "flicker":
-        after[:, 1::2] += 3
-    return after
-
-
-@pytest.mark.parametrize(
-    ("name", "margin", "status", "decisive"),
-    [
-        ("slight", "0.4", 0, "share in natural features"),
-        ("frozen", "auto", 1, "motion"),
-        ("repeated", "auto", 1, "motion"),
-        ("black", "auto", 1, "share in natural features"),
-        ("flicker", "auto", 1, "motion"),
-    ],
-)
-def test_clips_are_units_and_their_motion_is_compared(
-    name: str, margin: str, status: int, decisive: str, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before, after = clips(), planted(name, clips())
-    for folder, images in (("before", before), ("after", after)):
-        for clip, frames in enumerate(images):
-            save(here / folder / str(clip), frames, "{}{}.png")  # 02.png and 10.png, then 110.png of number 55
-        np.save(here / f"{folder}.npy", images)
-
-    for ending, groups in ((".npy", ()), ("", ("--groups", "clips"))):
-        arguments = ("none", f"before{ending}", f"after{ending}", "--margin", margin, *groups, "--out", "out")
-        assert command.command(arguments, "score") == status
-        found = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert (found["n"], found["n_units"], "motion" in found["checks"]) == (144, 12, True)
-        verdicts = pd.read_csv(here / "out/harms.csv").set_index("check")["verdict"]
-        assert verdicts[decisive] == ("harmful" if status else "harmless")
-
-
-def test_frames_are_in_the_order_of_their_numbers_and_clips_in_that_of_before(here: Path) -> None:
-    assert ordered_frames(["b/10", "a/2", "b/9", "a/10", "a/1"]) == [[4, 1, 3], [2, 0]]
-    with pytest.raises(ValueError, match="hold the same images in another order"):
-        harmless(clips(), np.roll(clips() // 2 * 2, 1, axis=0))
-    still = clips()[:, :1].repeat(12, axis=1)
-    assert "most neighbouring frames of before are equal, so motion is not compared" in harmless(still, still).notes
 
 
 def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_decide(
@@ -524,11 +281,12 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     assert after["high"] - after["mean"] == pytest.approx(1.984217 * se, rel=1e-4)
     assert after["pair"] == f"image {change.argmax()}" and control["a"] == "other.npy (control)"
     run(*arguments, "--control", "other.npy", "--metrics", "python:my_metrics:mae")
-    titles = [table.title for table in read_page(here / "out").tables]
-    assert titles == ["What must hold", "The unchanged pipeline, which does not decide", "Your metrics, which do not"
-                      " decide"]  # fmt: skip
-    *_, mae = read_page(here / "out").key_figures
-    assert (mae.label, mae.value) == ("mae", f"{change.mean():.3f}") and mae.notes[1].startswith("unchanged pipeline ")
+    page = read_page(here / "out")
+    assert [table.title for table in page.tables] == ["What must hold", "The unchanged pipeline, which does not decide"]
+    mae = page.key_figures[-1]
+    assert (mae.label, mae.value) == ("mae", f"{change.mean():.3f}")
+    assert mae.notes[1] == f"largest {change.max():.3f}: image {change.argmax()}"
+    assert mae.notes[2].startswith("unchanged pipeline ")
     np.save(here / "same.npy", before)
     part = np.concatenate([before[:100], before[100:] // 2 * 2])
     found = harmless(before, part, 0.05, pairs="order", features="digits", metrics=lambda a, b: 1 / (a != b).sum())
@@ -544,76 +302,3 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
             command.command(
                 ("none", f"{one}.npy", f"{other}.npy", *gate, "--metrics", "python:my_metrics:psnr"), "score"
             )
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ("nothing", ""),
-        ("before", "images before the change changed"),
-        ("groups", "which images are of one group changed"),
-        ("fewer", "images 300, now 299"),
-        ("size", "limit of more grain 2.0, now None"),
-        ("torch", "torch 1.0, now "),
-        ("moved", ""),
-    ],
-)
-def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
-    change: str, reason: str, digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before, after = save(here / "before", digits[:N]), save(here / "after", digits[:N] // 2 * 2)
-    table = pd.DataFrame({"name": [path.stem for path in sorted(before.iterdir())], "prompt": np.arange(N) // 2})
-    table.to_csv(here / "groups.csv", index=False)
-    gate = ("none", "before", "after", "--margin", "0.05", "--groups", "groups.csv")
-    assert run(*gate, "--record", "gate.json") == 0
-    if change == "before":
-        Image.fromarray(digits[0] // 2).save(before / "p0-0.png")
-    elif change == "groups":
-        table.assign(prompt=np.arange(N) % 150).to_csv(here / "groups.csv", index=False)
-    elif change == "fewer":
-        (after / "p3-3.png").unlink()
-    elif change == "moved":
-        before.rename(here / "moved")
-    elif change == "size":
-        for path in after.iterdir():
-            Image.open(path).resize((64, 64), 0).save(path)
-    elif change == "torch":
-        record = read_json(here / "gate.json")
-        record["basis"]["torch"] = "1.0"
-        (here / "gate.json").write_text(json.dumps(record))
-
-    capsys.readouterr()
-    typed = ("moved", "after") if change == "moved" else ("after",)
-    assert command.command((*typed, "--verify", "gate.json"), "score") == (4 if reason else 0)
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert found["verdict"] == ("expired" if reason else "harmless") and reason in found["sentence"]
-
-
-@pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after", "more")])
-def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Path) -> None:
-    (here / "gate.json").write_text('{"options": {}, "basis": {}}')
-    with pytest.raises(ValueError, match="the record has it; type the images after the change only"):
-        command.command(("after", *more, "--verify", "gate.json"), "score")
-    with pytest.raises(ValueError, match=r"verify='no.json': score --margin SHARE --record FILE writes such a file"):
-        command.command(("after", "--verify", "no.json"), "score")
-    with pytest.raises(ValueError, match=r"record='no/gate.json': there is no such folder"):
-        command.command(("none", "before", "after", *MARGIN, "--record", "no/gate.json"), "score")
-
-
-def test_a_recorded_gate_of_arrays_expires_with_fewer_images(digits: np.ndarray, here: Path) -> None:
-    for name, images in {"before": digits[:N], "after": digits[:N] // 2 * 2, "fewer": digits[:250] // 2 * 2}.items():
-        np.save(here / f"{name}.npy", images)
-    gate = ("none", "before.npy", "after.npy", "--margin", "0.05", "--pairs", "order", "--record", "gate.json")
-    assert run(*gate) == 0
-    assert command.command(("fewer.npy", "--verify", "gate.json"), "score") == command.EXPIRED
-
-
-def test_grain_that_may_be_above_its_limit_is_not_decided(digits: np.ndarray, here: Path) -> None:
-    """Of 60 batches of five, twelve are noisy: the mean of all is above 2 grey levels, its interval begins below."""
-    rng, after = np.random.default_rng(0), digits[:N].copy()
-    noisy = rng.permutation(N // 5)[:12].repeat(5) * 5 + np.tile(np.arange(5), 12)
-    after[noisy] = np.clip(after[noisy] + rng.normal(0, 24, after[noisy].shape), 0, 255)
-    found = harmless(digits[:N], after, 0.3, [at // 5 for at in range(N)], features="digits", pairs="order")
-    (grain,) = (check for check in found.checks if check.check == "more grain")
-    assert grain.low < 2 < grain.value < grain.high and found.verdict == "not decided"
-    assert ", but more grain is up to " in found.sentence and " grey levels; 300 pairs" in found.sentence

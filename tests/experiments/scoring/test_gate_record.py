@@ -1,0 +1,75 @@
+"""`score --record` and `--verify`: a verdict expires if anything but the images after changes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from gates import MARGIN, N, run, save
+from PIL import Image
+
+from experiments.scoring import command
+from experiments.user.json_io import read_json
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("nothing", ""),
+        ("before", "images before the change changed"),
+        ("groups", "which images are of one group changed"),
+        ("fewer", "images 300, now 299"),
+        ("size", "limit of more grain 2.0, now None"),
+        ("torch", "torch 1.0, now "),
+        ("moved", ""),
+    ],
+)
+def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
+    change: str, reason: str, digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = save(here / "before", digits[:N]), save(here / "after", digits[:N] // 2 * 2)
+    table = pd.DataFrame({"name": [path.stem for path in sorted(before.iterdir())], "prompt": np.arange(N) // 2})
+    table.to_csv(here / "groups.csv", index=False)
+    gate = ("none", "before", "after", "--margin", "0.05", "--groups", "groups.csv")
+    assert run(*gate, "--record", "gate.json") == 0
+    if change == "before":
+        Image.fromarray(digits[0] // 2).save(before / "p0-0.png")
+    elif change == "groups":
+        table.assign(prompt=np.arange(N) % 150).to_csv(here / "groups.csv", index=False)
+    elif change == "fewer":
+        (after / "p3-3.png").unlink()
+    elif change == "moved":
+        before.rename(here / "moved")
+    elif change == "size":
+        for path in after.iterdir():
+            Image.open(path).resize((64, 64), 0).save(path)
+    elif change == "torch":
+        record = read_json(here / "gate.json")
+        record["basis"]["torch"] = "1.0"
+        (here / "gate.json").write_text(json.dumps(record))
+
+    capsys.readouterr()
+    typed = ("moved", "after") if change == "moved" else ("after",)
+    assert command.command((*typed, "--verify", "gate.json"), "score") == (4 if reason else 0)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["verdict"] == ("expired" if reason else "harmless") and reason in found["sentence"]
+
+
+@pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after", "more")])
+def test_what_a_record_holds_is_not_typed_again(more: tuple[str, ...], here: Path) -> None:
+    (here / "gate.json").write_text('{"options": {}, "basis": {}}')
+    with pytest.raises(ValueError, match="the record has it; type the images after the change only"):
+        command.command(("after", *more, "--verify", "gate.json"), "score")
+    with pytest.raises(ValueError, match=r"verify='no.json': score --margin SHARE --record FILE writes such a file"):
+        command.command(("after", "--verify", "no.json"), "score")
+    with pytest.raises(ValueError, match=r"record='no/gate.json': there is no such folder"):
+        command.command(("none", "before", "after", *MARGIN, "--record", "no/gate.json"), "score")
+
+
+def test_a_recorded_gate_of_arrays_expires_with_fewer_images(digits: np.ndarray, here: Path) -> None:
+    for name, images in {"before": digits[:N], "after": digits[:N] // 2 * 2, "fewer": digits[:250] // 2 * 2}.items():
+        np.save(here / f"{name}.npy", images)
+    gate = ("none", "before.npy", "after.npy", "--margin", "0.05", "--pairs", "order", "--record", "gate.json")
+    assert run(*gate) == 0
+    assert command.command(("fewer.npy", "--verify", "gate.json"), "score") == command.EXPIRED

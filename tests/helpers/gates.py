@@ -1,0 +1,30 @@
+"""Sets of images before and after a change, and `score --margin` on them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from experiments.scoring import command
+
+N = 300
+MARGIN = ("--margin", "0.02")
+
+
+def save(folder: Path, images: np.ndarray, name: str = "p{}-{}.png") -> Path:
+    folder.mkdir(parents=True)
+    for at, image in enumerate(images):
+        path = folder / name.format(at // 5, at % 5)
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(path)
+    return folder
+
+
+def run(*arguments: str) -> int:
+    return command.command([*arguments, "--features", "digits"], "score")
+
+
+def latents(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    values = rng.standard_normal((N, 4, 1, 1)) + 0.5 * rng.standard_normal((N, 4, 6, 6))
+    return (values * [[[1]], [[3]], [[0.2]], [[90]]] + [[[0]], [[5]], [[-1]], [[20]]]).astype(np.float32)
