@@ -84,7 +84,7 @@ class ExportTarget:
         return tuple(self.scale * level for level in levels)
 
     def times(self, levels: tuple[float, ...]) -> tuple[float, ...] | tuple[int, ...]:
-        """What the network is told at each level above 0: floats, or whole numbers."""
+        """The times that the network gets, one for each level above 0: floats, or whole numbers."""
         above = tuple(level for level in levels if level > 0)
         return tuple(self.adapter.times(torch.tensor(above, dtype=torch.float64)).tolist()) if self.adapter else above
 
@@ -93,7 +93,7 @@ class ExportTarget:
         return (
             "# standard deviation of the noise in x = image + sigma * noise, at each level\n"
             f"SIGMAS = {as_list(self.sigmas(levels))}\n"
-            f"# what the network is told at these levels\nTIMES = {as_list(self.times(levels))}"
+            f"# the time that the network gets at each level\nTIMES = {as_list(self.times(levels))}"
         )
 
     def call(self, time: str, level: str = "") -> str:
@@ -149,7 +149,7 @@ class ExportTarget:
             self.title: True,
             f"Units: {units}": True,
             f"Noise: {' x '.join(map(str, self.shape))} per image": True,
-            "Index: the model is told the index of each image": self.takes_index and not own,
+            "Index: the model gets the index of each image": self.takes_index and not own,
             f"Labels: image i has label i % {convention.n_classes}": convention.labels == "balanced",
             f"Labels: every image has label {convention.labels}": isinstance(convention.labels, int),
             f"Guidance: classifier-free, {guidance}": convention.guidance != 1,
@@ -177,7 +177,7 @@ class ExportTarget:
         return f"\n# {what} = sample(net, {more}lambda: {self.noise}{self.first})  # {unit}\n"
 
     def settings(self) -> dict[str, Any]:
-        """What settings.json says about the levels and what the network is told."""
+        """What settings.json says about the levels, and the times that the network gets."""
         convention = self.convention if self.adapter else None
         names = ("labels", "n_classes", "guidance", "null_label")
         low, high = convention.interval if convention else (None, None)
