@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "lines outside tests": 23_552,
-    "lines of code outside tests": 14_378,  # without docstrings, comments, blank lines and imports
-    "lines of tests": 16_073,
+    "lines outside tests": 23_584,
+    "lines of code outside tests": 14_399,  # without docstrings, comments, blank lines and imports
+    "lines of tests": 16_124,
     "classes outside tests": 195,
     "files outside tests": 170,
-    "words of docs": 29_137,
+    "words of docs": 29_153,
 }
 SLACK = 0.01  # a number that fell by more is to be written down
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
