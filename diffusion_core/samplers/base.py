@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -44,24 +44,16 @@ class Sampler:
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         """Network evaluations per image along a ladder, by default counted. ValueError if the ladder does not suit."""
-        return len(_evaluated_levels(self, sigmas))
+        return len(evaluated_levels(self, sigmas))
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
         """The smallest level above 0 and the largest that the ladder has or a run of it asks a network for."""
-        levels = [sigma for sigma in (*sigmas, *_evaluated_levels(self, sigmas)) if sigma > 0]
+        levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)) if sigma > 0]
         return min(levels), max(levels)
 
     def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
         """The sampler, changed so that it raises no level of the ladder above `most`, if its parameters allow it."""
         return self
-
-    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        """The levels of x, for an export: also inside steps, and up where noise is put back before a step."""
-        return sigmas
-
-    def etas(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        """eta of each step, if every step is that of `Euler`; else empty."""
-        return ()
 
     def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
         """Its columns of table.csv about the noise put back: alpha, beta, eta, s_churn, mu, beta_ks, if they exist."""
@@ -70,11 +62,6 @@ class Sampler:
     def doubts(self, sigmas: tuple[float, ...]) -> list[str]:
         """Warnings about this sampler on a ladder."""
         return []
-
-    @property
-    def exports(self) -> Mapping[str, str]:
-        """How it is written elsewhere: for "torch" one step in Python (export/torch_loop.py); diffusers' scheduler."""
-        return {}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         """Yields x after each step: the same tensor updated in place, or a new one.
@@ -89,7 +76,7 @@ class Sampler:
 
 
 @lru_cache(maxsize=10_000)
-def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+def evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float, ...]:
     """The level of each evaluation, in order, while the sampler draws one image from the exact denoiser of N(0, I).
 
     A sampler that fails there, or does not end, has one per step: its run fails with its message.
@@ -103,7 +90,7 @@ def _evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[floa
 
     def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
         level = torch.as_tensor(sigma).flatten().expand(len(x))
-        levels.extend(level.tolist() if isinstance(sigma, torch.Tensor) else [sigma] * len(x))
+        levels.extend(level.tolist() if isinstance(sigma, torch.Tensor) else [float(sigma)] * len(x))
         if len(levels) > most:
             raise ValueError("it does not end")
         return x * broadcast_like(x, level / (1 + level**2))

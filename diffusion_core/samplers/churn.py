@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_GAMMA = math.sqrt(2) - 1
-HEUN_STEP = """\
-slope = eps(x, i)
-last = after == 0  # an Euler step
-x = x + (after - now) / 2 * (slope + (slope if last else eps(x + (after - now) * slope, i + 1)))"""
 
 
 @dataclass(frozen=True)
@@ -56,12 +52,8 @@ class Churn(Sampler):
             x.add_(noise(), alpha=self.s_noise * math.sqrt(raised**2 - sigma**2))
         return raised
 
-    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        levels = [level for sigma in sigmas[:-1] for level in (sigma, self.raised(sigma, len(sigmas) - 1))]
-        return tuple(level for level, _ in groupby([*levels, sigmas[-1]]))
-
     def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
-        if max(self.path(sigmas)) <= most:
+        if max(self.raised(sigma, len(sigmas) - 1) for sigma in sigmas[:-1]) <= most:
             return self
         s_max = float(f"{most / self.gain(len(sigmas) - 1):.6g}")  # as names show it
         return replace(self, s_max=s_max) if s_max >= self.s_min else self
@@ -87,10 +79,6 @@ class EulerChurn(Churn):
 
     label: ClassVar[str] = "euler-churn"
 
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": "x = x + (after - now) * eps(x, i)"}
-
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):
             raised = self.add(x, sigma, len(sigmas) - 1, noise)
@@ -109,10 +97,6 @@ class Heun(Churn):
 
     label: ClassVar[str] = "heun"
     order: ClassVar[int] = 2
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": HEUN_STEP, "diffusers": "HeunDiscreteScheduler"}
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)

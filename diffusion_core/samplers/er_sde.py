@@ -13,24 +13,6 @@ from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.validation import check_positive, check_range
 
 N_POINTS = 100  # of the integrals over a step
-STEP = """\
-denoised = x - now * eps(x, i)
-if after == 0:
-    return denoised
-high, low = DATA_STD * now, DATA_STD * after
-factor, length = lambda s: math.exp(s**0.3) + 10, math.log(high / low) / 100
-points = [low * math.exp((k + 0.5) * length) for k in range(100)]
-keep = factor(low) / factor(high)
-x = low / high * keep * x + (1 - low / high * keep) * denoised
-if i > 0 and SOLVER_ORDER > 1:
-    slope = (denoised - before[0]) / (high - before[1])
-    x = x + (low - high + low * factor(low) * length * sum(1 / factor(s) for s in points)) * slope
-    if i > 1 and SOLVER_ORDER > 2:
-        area = length * sum((s - high) / factor(s) for s in points)
-        bend = 2 * (slope - before[2]) / (high - before[3])
-        x = x + ((low - high) ** 2 / 2 + low * factor(low) * area) * bend
-x = x + after * math.sqrt(1 - keep**2) * noise()
-before = denoised, high, slope if i > 0 and SOLVER_ORDER > 1 else 0.0, before[1] if i > 0 else 0.0"""
 
 
 @dataclass(frozen=True)
@@ -61,10 +43,6 @@ class ERSDE(Sampler):
         check_range("solver_order", self.solver_order, 1, 3)
         check_positive("data_std", self.data_std)
         object.__setattr__(self, "order", min(self.solver_order, 2))
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": STEP}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         levels, denoised, slope = [self.data_std * sigma for sigma in sigmas], x, x

@@ -25,12 +25,6 @@ from diffusion_core.validation import check_range
 if TYPE_CHECKING:
     from torch import Tensor
 
-STEP = """\
-up = {eta} * after * math.sqrt(1 - (after / now) ** 2)  # standard deviation of the fresh noise
-x = x + (math.sqrt(max(after**2 - up**2, 0.0)) - now) * eps(x, i)
-if up > 0:
-    x = x + {noise}"""
-
 
 @dataclass(frozen=True)
 class Ancestral(Sampler):
@@ -42,19 +36,12 @@ class Ancestral(Sampler):
         """The eta of a step that starts at sigma."""
         raise NotImplementedError  # a subclass has it
 
-    def etas(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(self.eta_at(sigma) for sigma in sigmas[:-1])
-
     def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
         """(sigma, alpha, beta) of each step down a ladder. ValueError if the eta of a step is too large."""
         return [(sigma, *alpha_beta(sigma, after, self.eta_at(sigma))) for sigma, after in pairwise(sigmas)]
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return len(self.steps(sigmas))
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": STEP}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         for sigma, alpha, beta in self.steps(sigmas):
@@ -86,11 +73,6 @@ class Euler(Ancestral):
         if max(alphas) - min(alphas) > 1e-9:
             return {"eta": self.eta, "beta": 0.0 if self.eta == 0 else None}
         return dialects(alphas[0], betas[0], sigmas) | {"eta": self.eta}
-
-    @property
-    def exports(self) -> dict[str, str]:
-        schedulers = {0.0: "EulerDiscreteScheduler", 1.0: "EulerAncestralDiscreteScheduler"}
-        return super().exports | ({"diffusers": schedulers[self.eta]} if self.eta in schedulers else {})
 
 
 @dataclass(frozen=True)

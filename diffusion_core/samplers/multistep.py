@@ -12,17 +12,6 @@ from torch import Tensor
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.validation import check_positive, check_range, check_share
 
-STEP = """\
-denoised = x - now * eps(x, i)
-if after == 0:
-    return denoised
-keep, log_ratio = (after / now) ** (1 + ETA), math.log(after / now)
-ahead = 0.0 if i == 0 else log_ratio / (2 * before[1]) * (denoised - before[0])
-x = keep * x + (1 - keep) * (denoised + ahead)
-if ETA > 0:
-    x = x + after * math.sqrt(1 - (after / now) ** (2 * ETA)) * noise()
-before = denoised, log_ratio"""
-
 
 @dataclass(frozen=True)
 class DPMpp2M(Sampler):
@@ -38,10 +27,6 @@ class DPMpp2M(Sampler):
     eta = 0.0  # a field of `DPMpp2MSDE`
     label: ClassVar[str] = "dpm++2m"
     order: ClassVar[int] = 2
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": STEP} | ({"diffusers": "DPMSolverMultistepScheduler"} if self.eta in (0, 1) else {})
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         denoised, previous, log_previous = torch.empty_like(x), torch.empty_like(x), 0.0

@@ -15,25 +15,6 @@ from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 
-STEP_2M = """\
-denoised = x - now * eps(x, i)
-if after == 0:
-    return denoised
-keep, h = after / now, math.log(now / after)
-ahead = 0.0 if i == 0 else (keep - 1 + h) / before[1] * (denoised - before[0])
-x = keep * x + (1 - keep) * denoised + ahead
-before = denoised, h"""
-STEP_2S = """\
-denoised = x - now * eps(x, i)
-if after == 0:
-    return denoised
-if i % 2 == 0:  # down to the middle of a step
-    start, first, high = x, denoised, now
-    x = after / now * x + (1 - after / now) * denoised
-else:  # from its start to its end
-    keep, h = after / high, math.log(high / after)
-    x = keep * start + (1 - keep) * first + 2 * (keep - 1 + h) / h * (denoised - first)"""
-
 
 @dataclass(frozen=True)
 class RES2M(Sampler):
@@ -47,10 +28,6 @@ class RES2M(Sampler):
 
     label: ClassVar[str] = "res-2m"
     order: ClassVar[int] = 2
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": STEP_2M}
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         denoised, previous, h_previous = torch.empty_like(x), torch.empty_like(x), 0.0
@@ -80,13 +57,6 @@ class RES2S(Sampler):
 
     label: ClassVar[str] = "res-2s"
     order: ClassVar[int] = 2
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": STEP_2S}
-
-    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(level for high, low in pairwise(sigmas) for level in (high, math.sqrt(high * low))) + sigmas[-1:]
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):

@@ -6,11 +6,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
-from diffusion_core.samplers.churn import HEUN_STEP, Heun, heun_step
+from diffusion_core.samplers.churn import Heun, heun_step
 from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
 from diffusion_core.validation import check_range
 
@@ -63,15 +63,6 @@ class Restart(Sampler):
     def name(self) -> str:
         each = (f"{i.sigma_min:g}..{i.sigma_max:g} {i.n_restarts}x{i.n_steps}" for i in self.intervals)
         return f"{self.label}({', '.join(each)}, rho={self.rho:g})"
-
-    @property
-    def exports(self) -> dict[str, str]:
-        return {"torch": HEUN_STEP}
-
-    def path(self, sigmas: tuple[float, ...]) -> tuple[float, ...]:
-        restarts = self.inner_ladders(sigmas)
-        parts = [(sigma, *chain(*restarts[index])) for index, sigma in enumerate(sigmas)]
-        return tuple(chain(*parts))
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         self.inner_ladders(sigmas)

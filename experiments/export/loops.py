@@ -1,29 +1,34 @@
-"""A setting as a loop of a few lines: one that needs only torch, one over a scheduler of diffusers.
+"""A setting as code of its own: one file that needs only torch, and one over a scheduler of diffusers.
 
-A sampler gives the lines of one step as exports["torch"]. They take x from level `now` to level `after` with eps(x, i)
-at level i, noise(), and the sampler's parameters in capitals, such as ETA. In a step of `Euler`, {eta} is the step's
-eta and {noise} its noise.
+For torch the sampler is written out, as source.py finds it: the code that was measured.
 """
 
 import math
-import re
 import textwrap
-from itertools import pairwise
 from typing import Any
 
 import torch
 
 from diffusion_core.adapters import Adapter, Convention, Sigma, TableTime
 from diffusion_core.data.dataset import DataSet, Images
-from diffusion_core.samplers import Model, Sampler
+from diffusion_core.samplers import DPMpp2M, DPMpp2MSDE, Euler, Heun, Model, Sampler
+from diffusion_core.samplers.base import evaluated_levels
+from experiments.export.source import SamplerSource, UnsupportedError
 from experiments.user.diffusers_unet import Unet
 from experiments.user.network_io import shape_of
 
 OURS = Convention("edm", Sigma(), "eps")  # of a network that keeps the model contract by itself
-SIGNAL = {  # the factor of the clean image in what the network is given
-    "vp": "1 / math.sqrt(1 + SIGMAS[i] ** 2)",
+SIGNAL = {  # the factor of the clean image in what the network is given; level: in its units
+    "vp": "1 / math.sqrt(1 + level**2)",
     "edm": "1.0",
-    "flow": "1 / (1 + SIGMAS[i])",
+    "flow": "1 / (1 + level)",
+}
+SCHEDULERS: dict[Sampler, str] = {  # of diffusers; that of `Heun` has no parameter of ours
+    Euler(0.0): "EulerDiscreteScheduler",
+    Euler(1.0): "EulerAncestralDiscreteScheduler",
+    DPMpp2M(): "DPMSolverMultistepScheduler",
+    DPMpp2MSDE(0.0): "DPMSolverMultistepScheduler",
+    DPMpp2MSDE(1.0): "DPMSolverMultistepScheduler",
 }
 PREDICTIONS = {  # the unit noise from what the network returns, as in diffusion_core/adapters/adapter.py
     "eps": "out",
@@ -32,19 +37,10 @@ PREDICTIONS = {  # the unit noise from what the network returns, as in diffusion
     "velocity": "(z + s * out) / (s + n)",
     "velocity to data": "(z - s * out) / (s + n)",
 }
-UP = """\
-if after > now:  # noise is put back
-    x = x + {noise}
-    continue
-"""
 MULTISTEP = (
     ', algorithm_type="{algorithm}", solver_order=2, solver_type="midpoint",\n        lower_order_final=False, '
     'euler_at_final=False, final_sigmas_type="{last}", thresholding=False'
 )
-
-
-class UnsupportedError(Exception):
-    """There is no code of a library for this setting. The message says why, in a line."""
 
 
 class ExportTarget:
@@ -70,11 +66,11 @@ class ExportTarget:
         self.takes_index = getattr(model, "takes_index", False) is True
         dtype = adapter.dtype if adapter else None
         self.number_format = str(dtype).removeprefix("torch.") if dtype else None
-        end, etas = (0.0,) * to_zero, sampler.etas(ladder)
-        self.levels = (*ladder, *end)  # in standard deviations of the data, as is the path
-        self.path = (*sampler.path(ladder), *end)  # of evaluations; up where churn or restarts put noise back
-        self.etas = (*etas, *etas[-1:]) if to_zero else etas  # of Euler at each step; empty for another sampler
-        self.guided_levels = tuple(self.scale * level for level in self.convention.interval)
+        last = ladder[-1:] * to_zero  # the level of the last step, if that goes to 0
+        evaluated = dict.fromkeys((*evaluated_levels(sampler, ladder), *last))
+        self.ladder = ladder  # in standard deviations of the data, as are `levels` and `evaluated`
+        self.levels = (*ladder, *(0.0 for _ in last))
+        self.evaluated = tuple(level for level in evaluated if level > 0)
         self.start = f"{self.shift!r} + SIGMAS[0] * noise()" if self.shift else "SIGMAS[0] * noise()"
         self.noise = f"torch.randn(16, {', '.join(map(str, self.shape))})"
         self.first = ", first=0" if self.takes_index else ""  # a further parameter of `sample`
@@ -96,10 +92,10 @@ class ExportTarget:
             f"# the time that the network gets at each level\nTIMES = {as_list(self.times(levels))}"
         )
 
-    def call(self, time: str, level: str = "") -> str:
+    def call(self, time: str) -> str:
         """The lines that set `out` to what the network returns for a copy of z, in the number format of x.
 
-        `time` of each image, and the noise `level` in units of the network's images, needed if not all are guided.
+        `time`: of each image. Where not all levels are guided, `sigma` is the level.
         """
         convention = self.convention
         whole = self.number_format in (None, "float32")
@@ -123,8 +119,8 @@ class ExportTarget:
                 f"out = torch.lerp(without, with_label, {convention.guidance!r})  # classifier-free guidance",
             ]
             if convention.interval != (0, math.inf):
-                low, high = self.guided_levels
-                ends = f"{low!r} <= {level} <= {high!r}".replace("inf", "math.inf")
+                low, high = convention.interval
+                ends = f"{low!r} <= sigma <= {high!r}".replace("inf", "math.inf")
                 two = [f"if {ends}:", *textwrap.indent("\n".join(two), "    ").split("\n")]
                 two += ["else:", f"    out = {out}"]
             lines, out = lines + two, "out"
@@ -142,7 +138,7 @@ class ExportTarget:
         else:
             what = "pixels from 0 to 255" if pixels else f"the numbers of {self.data.name}"
             units = f"standard deviations of the data: {what} are {self.data.std:.6g} x + {self.data.mean:.6g}"
-        convention, (low, high) = self.convention, self.guided_levels
+        convention, (low, high) = self.convention, (self.scale * level for level in self.convention.interval)
         where = "" if convention.interval == (0, math.inf) else f" from sigma {low:.6g} to {high:.6g} in these units"
         guidance = f"scale {convention.guidance:g}{where}; label {convention.null_label} is no label"
         lines = {
@@ -198,60 +194,53 @@ def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:
 
 def torch_loop(target: ExportTarget) -> str:
     """The code that needs only torch: `sample(net, noise)`. UnsupportedError if there is none for this sampler."""
-    levels, constants, body = _steps(target)
+    if not target.sampler.follows_ladder:
+        raise UnsupportedError(f"{target.sampler.name} measures its levels, so the network's times are not known")
     convention = target.convention
-    double = target.number_format == "float64" and isinstance(target.times(target.levels)[0], float)
-    time = f"torch.full((len(z),), TIMES[i], device=z.device{', dtype=torch.float64' * double})"
+    source = SamplerSource(target.sampler)
+    times = target.times(target.evaluated)
+    listed = "".join(f"    {level!r}: {time!r},\n" for level, time in zip(target.evaluated, times, strict=True))
+    dtype = ", dtype=torch.float64" if target.number_format == "float64" and isinstance(times[0], float) else ""
+    # the nearest level, because another machine may round a level in another way
+    nearest = "TIMES[min(TIMES, key=lambda level: abs(level - sigma))]"
     inputs = ["z = x"]  # what the network is given, and the factors s and n of image and noise in it, if needed
-    if (convention.process, convention.predicts) != ("edm", "eps"):
-        inputs = [f"s = {SIGNAL[convention.process]}", "z = s * x"]
-        inputs[1:1] = ["n = s * SIGMAS[i]"] * (convention.predicts != "eps")
+    image = "x"
+    if (target.scale, target.shift) != (1.0, 0.0):
+        image = f"{target.scale!r} * x + {target.shift!r}"
+    if image != "x" or (convention.process, convention.predicts) != ("edm", "eps"):
+        inputs = [f"level = {target.scale!r} * sigma", f"s = {SIGNAL[convention.process]}"]
+        if convention.predicts != "eps":
+            inputs.append("n = s * level")
+        inputs.append(f"z = s * ({image})")
+    to_zero = "\n    x = x - SIGMAS[-1] * eps(x, SIGMAS[-1])" if target.to_zero else ""
+    imports = "\n".join(sorted(source.imports, key=lambda line: line.startswith("from")))
+    lines = textwrap.indent("\n".join(inputs), " " * 8)
     return f'''\
-{target.header}import math
-import torch
+{target.header}{imports}
 
-{target.lists(levels)}
-{constants}
+# standard deviation of the noise at each level, in standard deviations of the data
+SIGMAS = {as_list(target.ladder)}
+# the time that the network gets at each level that it is evaluated at
+TIMES = {{
+{listed}}}
+
+
+{source.text}
+
 
 @torch.no_grad()
 def sample(net, noise{target.first}):
     """{target.explanation}"""
 
-    def eps(x, i):  # the unit noise in x
-{_indent(inputs)}
-{target.call(time, "SIGMAS[i]")}
+    def eps(x, sigma):  # the unit noise in x
+{lines}
+{target.call(f"torch.full((len(z),), {nearest}, device=z.device{dtype})")}
         return {PREDICTIONS[convention.predicts]}
 
-    x = {target.start}
-    for i, (now, after) in enumerate(zip(SIGMAS, SIGMAS[1:])):
-{body}
-    return x
+    for x in {source.name}().run(eps, SIGMAS[0] * noise(), SIGMAS, noise):
+        pass{to_zero}
+    return {image}
 {target.example()}'''
-
-
-def _steps(target: ExportTarget) -> tuple[tuple[float, ...], str, str]:
-    """The levels that the torch loop visits, the constants that it needs, and its body."""
-    if "torch" not in target.sampler.exports:
-        raise UnsupportedError(f"no loop is written for {target.sampler.name}")
-    step, etas, s_noise = target.sampler.exports["torch"], target.etas, float(getattr(target.sampler, "s_noise", 1.0))
-    up = any(high > low for low, high in pairwise(target.path))  # churn or restarts
-    factor = "S_NOISE * " if (up or etas) and s_noise != 1 else ""
-    constants = f"S_NOISE = {s_noise!r}\n" if factor else ""
-    if etas:
-        each = len(set(etas)) > 1
-        listed = f"ETAS = {as_list(etas)}  # of each step:" if each else f"ETA = {etas[0]!r}  #"
-        step = step.replace("{eta}", "ETAS[i]" if each else "ETA").replace("{noise}", f"{factor}up * noise()")
-        return target.levels, f"{listed} 0 is DDIM, 1 is DDPM\n{constants}", _indent([step])
-    for name, value in ({"eta": 0.0} | vars(target.sampler)).items():  # without a field eta it puts no noise back
-        value = value / target.scale if name == "data_std" else value  # levels are in units of the network's images
-        if re.search(rf"\b{name.upper()}\b", step):
-            constants += f"{name.upper()} = {value!r}\n"
-    before = UP.replace("{noise}", f"{factor}math.sqrt(after**2 - now**2) * noise()") if up else ""
-    return target.path, constants, _indent([before + step])
-
-
-def _indent(lines: list[str]) -> str:
-    return textwrap.indent("\n".join(lines), " " * 8)
 
 
 def diffusers_loop(target: ExportTarget) -> str:
@@ -260,7 +249,7 @@ def diffusers_loop(target: ExportTarget) -> str:
     It is for a network with diffusers' conventions. Raises UnsupportedError for what diffusers cannot express.
     """
     convention, time, sampler = target.convention, target.convention.time, target.sampler
-    name = sampler.exports.get("diffusers", "")
+    name = "HeunDiscreteScheduler" if type(sampler) is Heun else SCHEDULERS.get(sampler, "")
     table = convention.process == "vp" and isinstance(time, TableTime) and convention.predicts in ("eps", "v")
     for unsupported, why in (
         (not table, "diffusers' schedulers need a network with a table of times that predicts eps or v"),
@@ -269,7 +258,7 @@ def diffusers_loop(target: ExportTarget) -> str:
             "diffusers' schedulers need fractional times, but those of your network are rounded (whole=True)",
         ),
         (not name, f"diffusers has no scheduler for {sampler.name} at given levels"),
-        (target.path != target.levels, "diffusers evaluates the network before it adds the churn"),
+        (not set(target.evaluated) <= set(target.levels), "diffusers evaluates the network before it adds the churn"),
         (convention.interval != (0, math.inf), "diffusers' schedulers know no levels of guidance"),
     ):
         if unsupported:

@@ -133,4 +133,4 @@ def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPa
     code = export.torch_loop(export.ExportTarget("", RUN.setting.sampler, RUN.sigmas, False, model, IMAGES))
     assert export.difference(code, RUN, model) > 0
     with pytest.raises(export.UnsupportedError, match="the code gives other images, by"):
-        export.difference(code.replace("ETA = 0.0", "ETA = 0.5"), RUN, model)
+        export.difference(code.replace("eta = 0.0", "eta = 0.5"), RUN, model)

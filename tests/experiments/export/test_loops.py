@@ -1,8 +1,12 @@
 """Every export is run, with the same noise, against the library that it is for, and gives our images."""
 
-from collections.abc import Callable, Iterable
+import math
+import operator as op
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from itertools import pairwise, product
+from typing import ClassVar
 
 import pytest
 import torch
@@ -25,15 +29,49 @@ from diffusion_core.samplers import (
     EulerTwoPart,
     Heun,
     Interval,
+    KadkhodaieSimoncelli,
     Model,
     Restart,
     Sampler,
     sample,
 )
+from diffusion_core.samplers.base import Eps, Noise
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import karras
 from experiments.export.export import N_IMAGES, as_users_call, run_code
 from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_loop, torch_loop
+
+LIMIT = math.inf
+
+
+def _share(sigma: float, following: float, power: float) -> float:
+    return min(1 - op.pow(following / sigma, power), LIMIT)
+
+
+@dataclass(frozen=True)
+class Slowed(Sampler):
+    """A user's own: with a parameter, a method, and a function, a constant and an import beside it."""
+
+    power: float = 1.0
+
+    def move(self, x: Tensor, unit: Tensor, sigma: float, following: float) -> Tensor:
+        return x - sigma * _share(sigma, following, self.power) * unit
+
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+        for sigma, following in pairwise(sigmas):
+            x = self.move(x, eps(x, sigma), sigma, following)
+            yield x
+
+
+@dataclass(frozen=True)
+class Weighted(Slowed):
+    """A user's own that needs an object which is no text."""
+
+    weights: ClassVar[Tensor] = torch.ones(1)
+
+    def move(self, x: Tensor, unit: Tensor, sigma: float, following: float) -> Tensor:
+        return x + self.weights * (following - sigma) * unit
+
 
 SIDE, MEAN, STD, SEED = 8, 40.0, 70.0, 3
 SIGMAS = karras(6, 20.0, 0.05)
@@ -41,7 +79,7 @@ CHURN = {"s_churn": 1.5, "s_min": 0.2, "s_max": 10.0, "s_noise": 1.01}  # at thr
 SAMPLERS: list[Sampler] = [
     Euler(0.0), Euler(0.5), Euler(1.0), EulerTwoPart(1.0, 0.3, 1.0, 0.98), EulerInInterval(0.8, 0.2, 5.0), Heun(),
     Heun(**CHURN), EulerChurn(**CHURN), EulerChurn(s_churn=1.0), DPMpp2M(), DPMpp2MSDE(0.7), RES2M(), RES2S(),
-    ERSDE(1), ERSDE(2), ERSDE(3)
+    ERSDE(1), ERSDE(2), ERSDE(3), Accelerated(), Slowed(0.7)
 ]  # fmt: skip
 RESTART = Restart((Interval(0.2, 2.0, 2, 2),))
 IMAGES = Images("mine", torch.zeros(2, 1, SIDE, SIDE, dtype=torch.uint8), torch.zeros(2), MEAN, STD)
@@ -89,6 +127,9 @@ MODELS: dict[str, Model] = {
     "flow, data at 1": adapters.flow(net, IMAGES, data_at=1),
     "one label": adapters.flow(net, IMAGES, labels=2),
     "guided": adapters.flow(net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10),
+    "guided between levels": adapters.flow(
+        net, IMAGES, labels=2, n_classes=10, guidance=3.0, null_label=10, guidance_from=0.3, guidance_to=5.0
+    ),
     "guided, balanced": adapters.edm(net, IMAGES, labels="balanced", n_classes=3, guidance=0.3, null_label=3),
     "in place": adapters.edm(in_place, IMAGES, predicts="eps"),
     "half": adapters.vp(Format().half(), IMAGES),
@@ -101,6 +142,7 @@ MODELS: dict[str, Model] = {
 def pairs(samplers: list[Sampler], names: Iterable[str]) -> pytest.MarkDecorator:
     """Each sampler with one network, and each network with two samplers: one of its noise, one of two evaluations."""
     chosen = [(name, sampler) for name in names for sampler in (Euler(0.5), Heun())]
+    chosen += [("flow", RES2S())]
     chosen += [("vp eps", sampler) for sampler in samplers if ("vp eps", sampler) not in chosen]
     return pytest.mark.parametrize(("name", "sampler"), chosen, ids=lambda value: getattr(value, "name", value))
 
@@ -133,7 +175,8 @@ def test_the_torch_loop_gives_our_images(name: str, sampler: Sampler, to_zero: b
 @pytest.mark.parametrize(
     ("make", "sampler", "name", "message"),
     [
-        (torch_loop, Accelerated(), "vp eps", r"no loop is written for accelerated"),
+        (torch_loop, KadkhodaieSimoncelli(), "vp eps", r"kadkhodaie-simoncelli.* measures its levels"),
+        (torch_loop, Weighted(), "vp eps", r"Weighted\(power=1\) uses weights, which cannot be written as text"),
         (diffusers_loop, Euler(0.5), "vp eps", r"diffusers has no scheduler for euler\(eta=0.5\) at given levels"),
         (diffusers_loop, RES2S(), "vp eps", "diffusers has no scheduler for res-2s at given levels"),
         (diffusers_loop, Heun(**CHURN), "vp eps", "diffusers evaluates the network before it adds the churn"),
