@@ -16,7 +16,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 import tyro
 
 from diffusion_core.registry import LazyRegistry
-from experiments.run.options import ClusterOptions, Options, ResultOptions, RunOptions
+from experiments.run.options import Options, RunOptions
 from experiments.run.study import Study
 
 STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
@@ -42,9 +42,7 @@ class CommandLine(Generic[AnyStudy]):
     """What can be typed; each field is a box in --help."""
 
     study: Annotated[AnyStudy, tyro.conf.OmitArgPrefixes]
-    result: Annotated[ResultOptions, tyro.conf.OmitArgPrefixes]
     running: Annotated[RunOptions, tyro.conf.OmitArgPrefixes]
-    cluster: Annotated[ClusterOptions, tyro.conf.OmitArgPrefixes]
 
 
 def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Options, str]:
@@ -72,16 +70,15 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
         CommandLine[kind],  # type: ignore[valid-type]  # known when it runs
         prog=prog,
         description=description(prog, kind, preset),
-        default=CommandLine(kind(**kind.presets[preset]), ResultOptions(), RunOptions(), ClusterOptions()),
+        default=CommandLine(kind(**kind.presets[preset]), RunOptions()),
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     typed.study.check()
     given = frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
-    options = vars(typed.result) | vars(typed.running) | vars(typed.cluster)
     values: dict[str, Any] = {part.name: getattr(typed.study, part.name) for part in fields(kind)}
     values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
-    return replace(typed.study, **values), Options(given=given, **options)
+    return replace(typed.study, **values), Options(given=given, **vars(typed.running))
 
 
 def typed_preset(arguments: Sequence[str]) -> str:
@@ -114,8 +111,8 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
     """--help: the options of this question and those that most people need, one line each."""
     width, default = shutil.get_terminal_size().columns, kind(**kind.presets[preset])
     own = [part.name for part in fields(kind)[len(fields(Study)) :]]  # after those of all studies
-    values = vars(ResultOptions()) | vars(RunOptions()) | vars(ClusterOptions()) | vars(default)
-    texts = {name: text for part in (ResultOptions, RunOptions, ClusterOptions, kind) for name, text in _options(part)}
+    values = vars(RunOptions()) | vars(default)
+    texts = {name: text for part in (RunOptions, kind) for name, text in _options(part)}
     lines = [
         f"usage: {prog} [OPTIONS]",
         "",

@@ -11,9 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from rich.table import Table
 
 from diffusion_core.conformance import check, check_policy
 from diffusion_core.conformance.policy import CHECKS
@@ -127,14 +125,15 @@ def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = 
     failed = ValueError("; ".join(failures.values()))
     if not verdicts:
         raise KeyboardInterrupt if interrupted else failed
-    if len(entries) == 1:
-        print_verdict(entries[0], verdicts[0], seconds[0])
-    else:
+    if len(entries) > 1:
         print_verdicts(done, verdicts)
     page = write(out, done, verdicts, seconds, time.time() - began, len(entries), failures)
     from experiments.run import result_folder
 
-    result_folder.print_page(page, out / "report.html", str(folder / "report.html"), False, Terminal())
+    console = Terminal()
+    for table in page.tables if len(entries) == 1 else ():
+        console.print("\n".join(table.text))
+    result_folder.print_page(page, out / "report.html", str(folder / "report.html"), False, console)
     if not sys.stdout.isatty():
         kinds = {entry.title: verdict.kind for entry, verdict in zip(done, verdicts, strict=True)}
         print(json.dumps({"check-sampler": kinds, "out": str(folder)} | ({"not_run": failures} if failures else {})))
@@ -229,34 +228,6 @@ def _finite(value: float) -> float | None:
 def _farthest(values: Sequence[float], right: float) -> float | None:
     """The value that is farthest from what it should be, if there is one."""
     return max(filter(math.isfinite, values), key=lambda value: abs(value - right), default=None)
-
-
-def print_verdict(entry: Entry, verdict: Any, seconds: float) -> None:
-    console = Terminal()
-    table = Table(title=entry.title, title_justify="left", caption_justify="left", caption=f"{seconds:.1f} s of CPU.")
-    if entry.kind == "policy":
-        for finding in verdict.findings:
-            console.print(str(finding), style="red" if finding in verdict.errors else "")
-        for head in ("check", "outcome", "whether"):
-            table.add_column(head)
-        for check, claim in CHECKS.items():
-            outcome = verdict.outcome(check)
-            table.add_row(check, outcome, claim, style={"wrong": "red", "not checked": "dim"}.get(outcome, ""))
-        console.print(table, soft_wrap=False)
-        for n_steps, (low, high) in verdict.ratios.items():
-            console.print(f"with {n_steps} steps the standard deviations are {low:.3f} to {high:.3f} of the true ones")
-    elif verdict.moments:
-        table.caption = f"Standard deviation over the true one, by direction. By {verdict.method}; {table.caption}"
-        stds = verdict.oracle.true_stds.numpy()
-        for head in ("steps", *(f"std {std:.3g}" for std in stds), "mean error", "worst"):
-            table.add_column(head, justify="right")
-        for moments in verdict.moments:
-            ratios, means = moments.std / stds, np.abs(moments.mean - verdict.oracle.mean) / stds
-            mean = means[stds > 0.1].max()
-            worst = max(np.abs(ratios[stds > 0.1] - 1).max(), mean)
-            cells = [*(f"{ratio:.3f}" for ratio in ratios), f"{mean:.3f}", f"{100 * worst:.1f} %"]
-            table.add_row(f"{moments.n_steps}", *cells)
-        console.print(table, soft_wrap=False)
 
 
 def print_verdicts(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:

@@ -176,6 +176,14 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
 
+    @property
+    def text(self) -> list[str]:
+        """Its title and rows as lines, for a terminal."""
+        rows = [["", *(column.head for column in self.columns)], *([row.name, *row.cells] for row in self.rows)]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        lines = ("  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows)
+        return [self.title, *(f"  {line}" for line in lines)]
+
 
 @dataclass(frozen=True)
 class SampleGrid:

@@ -36,19 +36,13 @@ def names_option(what: str, names: Iterable[str]) -> Any:
 
 
 @dataclass(frozen=True)
-class ResultOptions:
-    """How large the run is, and where its result goes."""
+class RunOptions:
+    """How large the run is, where its result goes and data lie, on which device, and which part is run."""
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
     """Size: smoke (20 seconds), laptop or gpu."""
     out: Annotated[Path | None, option_help("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Where results and data lie, on which device, and which part is run."""
-
     store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
     """Folder where networks, samples and scores are kept; nothing in it is computed again. Machines may share it."""
     data_root: Annotated[Path | None, option_help("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
@@ -76,11 +70,6 @@ class RunOptions:
     json: bool = False
     """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
 
-
-@dataclass(frozen=True)
-class ClusterOptions:
-    """Several runs at a time, on this machine or on a Ray cluster."""
-
     workers: Annotated[int | None, option_help("N", "one run after another, in this process")] = None
     """Runs at a time on this machine. Its cards are shared out evenly."""
     ray_address: Annotated[str | None, option_help("ADDRESS", "none")] = None
@@ -91,7 +80,7 @@ class ClusterOptions:
 
 
 @dataclass(frozen=True)
-class Options(ResultOptions, RunOptions, ClusterOptions):
+class Options(RunOptions):
     """All options above. ValueError for options that do not go together, or a value outside its range."""
 
     given: frozenset[str] = frozenset()  # names of the options that were typed, also of the study's

@@ -19,10 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from rich import box
-from rich.console import Console, Group
-from rich.panel import Panel
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY, POWER
@@ -141,17 +138,20 @@ def _git(*arguments: str) -> str | None:
 
 
 def print_page(page: Page, report: Path, path: str, smoke: bool, console: Console) -> None:
-    """Prints the first screen of a page: a panel on a terminal, plain lines elsewhere.
+    """Prints the first screen of a page.
 
     `report` is the path of its report.html, `path` how it is shown. After a `smoke` run it says first that all works.
     """
-    if console.is_terminal:
-        link = Text(path, f"bold link {report.absolute().as_uri()}")
-        console.print(_panel(page, smoke, link), soft_wrap=False)
-        return
-    for line in ([WORKS] if smoke else []) + page.text:
-        console.print(line)
-    console.print(f"report: {path}", style="bold")
+    if smoke:
+        console.print(Text(WORKS, "bold green"))
+    styles = {"verdict": "bold", "warning": "yellow", "caveat": "dim"}
+    if page.alarm:
+        styles["verdict"] = "bold red"
+    if page.failed and not smoke:
+        styles["verdict"] = "bold white on red"
+    for line in page.text:
+        console.print(Text(line, styles.get(line.partition(":")[0], "")))
+    console.print(Text.assemble("report: ", (path, f"link {report.absolute().as_uri()}")), style="bold")
 
 
 def print_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Console) -> None:
@@ -168,21 +168,3 @@ def print_failures(rows: Sequence[Mapping[str, Any]], logs: Path, console: Conso
     if failed:
         text = "to do: repair the cause, then give the same command again; what is finished is not computed again"
         console.print(Text(text, "bold"))
-
-
-def _panel(page: Page, smoke: bool, link: Text) -> Panel:
-    key_figures = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    for style in ("", "bold", ""):
-        key_figures.add_column(justify="right" if style else "left", style=style)
-    for figure in page.key_figures:
-        key_figures.add_row(Text(figure.label), Text(figure.value), Text("; ".join(figure.notes)))
-    warn = page.failed and not smoke
-    look = "bold white on red" if warn else "bold red" if page.alarm else "bold green"
-    lead = (f"{page.lead} " if page.lead else "", look)
-    lines = [Text(WORKS, "bold green")] if smoke else []
-    lines += [Text.assemble(lead, (page.verdict, "bold"))]
-    lines += [Text(page.also)] if page.also else []
-    lines += [Text(text, "yellow") for text in page.warnings] + [Text(text, "dim") for text in page.caveats]
-    body = Group(*lines, key_figures, Text.assemble("report: ", link, overflow="fold"))
-    border = "red" if warn else "blue"
-    return Panel(body, title=Text(page.question), title_align="left", border_style=border, padding=(1, 2))

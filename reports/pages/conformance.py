@@ -209,9 +209,11 @@ def _one(result: LoadedResult, known: Measured) -> Page:
                 KeyFigure(f"Evaluations with {known.few} steps", number(row["evaluations"], 0), [ladder])
             )
         faults = [f"With {known.few} steps: {row['level_faults']}."] * bool(row["level_faults"])
+        tables = [_directions(result)] if lines else []
         return Page(
-            Source(), "", "", capital(row["sentence"]), warnings=faults, key_figures=key_figures, figures=figures
-        )
+            Source(), "", "", capital(row["sentence"]), warnings=faults, key_figures=key_figures, figures=figures,
+            tables=tables, noun="steps", order="",
+        )  # fmt: skip
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
@@ -228,6 +230,16 @@ def _one(result: LoadedResult, known: Measured) -> Page:
     cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
     tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
     return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, tables=tables, noun="check", order="")
+
+
+def _directions(result: LoadedResult) -> Table:
+    """The ratio in each direction, by the number of steps."""
+    values = result.budgets.pivot(index="n_steps", columns="data_std", values="ratio")
+    values = values[values.columns[::-1]]
+    rows = [
+        Row(f"{n:.0f}", [number(value, 3) for value in row]) for n, row in zip(values.index, values.values, strict=True)
+    ]
+    return Table(f"{NOTE}, by direction", [Column(f"std {std:.3g}", "n") for std in values.columns], rows)
 
 
 def _steps(result: LoadedResult, known: Measured) -> Page:
