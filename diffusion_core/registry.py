@@ -1,4 +1,4 @@
-"""What has a name: samplers, noise distributions, and meanings of a network's output.
+"""What has a name: samplers, noise distributions, meanings of a network's output, and data sets.
 
 A new one is a class in its folder and one line here. This module imports no other: the names are known at once, and
 what a name stands for is imported when it is asked for, since that imports torch.
@@ -6,7 +6,7 @@ what a name stands for is imported when it is asked for, since that imports torc
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
 
 if TYPE_CHECKING:
     from diffusion_core.networks.parameterisations import Parameterised
@@ -80,3 +80,5 @@ PARAMETERISATIONS: "LazyRegistry[type[Parameterised]]" = LazyRegistry("diffusion
     "x0": "parameterisations.X0",
     "mixture-input": "parameterisations.MixtureInput",
 })  # fmt: skip
+DataSetName = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]  # see data/load.py
+DATA_SETS: tuple[str, ...] = get_args(DataSetName)

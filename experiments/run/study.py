@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
+from diffusion_core.registry import DATA_SETS
 from diffusion_core.validation import check_fields, check_range
 from experiments.run.compare import (
     CONTROL,
@@ -23,7 +24,7 @@ from experiments.run.compare import (
     find_repeated,
     interactions,
 )
-from experiments.run.options import option_help
+from experiments.run.options import name_option, option_help
 from experiments.run.setting import Setting
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Notify = Callable[[str], object]
 HiddenOption = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
+DATA_HELP = (
+    "{names}, folder:PATH (images) or npz:PATH; mnist5k needs no download. Write folder64:PATH or npz64:PATH for a "
+    "network of another image size. Latents of an autoencoder: latents:FILE.npy. Vectors: points:FILE.npy."
+)
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
@@ -51,10 +56,7 @@ class Study:
     interactions: ClassVar[Sequence[tuple[str, str]]] = ()  # labels (a, b): does a against b differ between sections?
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
-    data: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mnist5k"
-    """mnist5k (no download), mnist, fashion-mnist, cifar10, folder:PATH (images) or npz:PATH. Write folder64:PATH or
-    npz64:PATH for a network of another image size. Latents of an autoencoder: latents:FILE.npy. Vectors:
-    points:FILE.npy."""
+    data: Annotated[str, name_option(DATA_HELP, DATA_SETS)] = "mnist5k"
     images: Annotated[str | None, option_help("NAME", "decoded latents of the data")] = None
     """For latents: the real images that decoded samples are compared with, of the size that is decoded, such as
     folder256:PATH."""

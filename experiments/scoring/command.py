@@ -14,17 +14,18 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from diffusion_core.registry import DATA_SETS
 from experiments.console import Terminal
 from experiments.run.options import option_help
 
-HELP = """How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
+HELP = f"""How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 MMD decides, and FD (FID) stands beside it: distances of generated images to real ones, lower is better.
 
 REAL and the sets A, B, ... may be
   a folder of image files     any sizes, grey or colour; all files below it
   FILE.npz, FILE.npy          uint8 images (n, H, W), (n, H, W, C) or (n, C, H, W); or your own features (n, d);
                               .npy also clips (n, T, H, W, C), and with --margin latents (n, C, H, W)
-  a result folder of `run`, or samples:ID; mnist5k, mnist, fashion-mnist, cifar10
+  a result folder of `run`, or samples:ID; {", ".join(DATA_SETS)}
 
 Examples:
   score photos/ model-a/ model-b/                                        # is model-b better than model-a?

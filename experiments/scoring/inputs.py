@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from diffusion_core.data.dataset import Images
-from diffusion_core.data.load import NAMES, check_name, load
+from diffusion_core.data.load import check_name, load
 from diffusion_core.data.readers import Pixels, Traits, image_files, images_among, read_arrays, read_image
+from diffusion_core.registry import DATA_SETS
 from experiments.console import progress_bar
 from experiments.run.cache import Cache, read_tensors
 from experiments.run.image_features import ImageSet, prefetch
@@ -73,7 +74,7 @@ def open_input(source: Source, store: Cache, name: str = "") -> Input:
         check_name(text)
     except ValueError:
         raise ValueError(
-            f"{text}: there is no such folder or file, and no data set of this name ({', '.join(NAMES)})"
+            f"{text}: there is no such folder or file, and no data set of this name ({', '.join(DATA_SETS)})"
         ) from None
     images = load(text)
     if not isinstance(images, Images):

@@ -1,10 +1,9 @@
 """HYPOTHESES: what may be wrong in how a network is called. `check` scores each of them and names what fits better."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from diffusion_core import adapters
 from diffusion_core.adapters import Adapter, FlowTime, LogSigma, Sigma, TableTime, Time
 from diffusion_core.adapters.adapter import OF_PROCESS
 from diffusion_core.data.dataset import Images
+from diffusion_core.schedules.process_time import cosine_betas, scaled_linear_betas, sigmoid_betas
 
 Change = Callable[[Tensor], Tensor]
 Read = Callable[[Adapter], Adapter]
@@ -146,24 +146,18 @@ def _usual_times(convention: adapters.Convention, n: int) -> dict[str, Time]:
     times |= {"LinearVP()": adapters.LinearVP(), "CosineVP()": adapters.CosineVP()}
     if n < FEWEST_STEPS:
         return times
-    cosine = [math.cos(math.pi / 2 * (i / n + 0.008) / 1.008) ** 2 for i in range(n + 1)]  # arXiv 2102.09672, Eq. 17
-    sigmoid = [math.tanh(1.5) - math.tanh((6 * i / n - 3) / 2) for i in range(n + 1)]  # arXiv 2301.10972, Algorithm 1
-    roots = torch.linspace(math.sqrt(0.85 / n), math.sqrt(12 / n), n, dtype=torch.float64)  # arXiv 2112.10752
     linear = "linear_betas()" if n == TRAINING_STEPS else f"linear_betas({n}, {0.1 / n:g}, {20 / n:g})"
     tables = {
         linear: adapters.linear_betas(n, 0.1 / n, 20 / n),
-        "from_betas(...) of a cosine schedule": _from_abar(cosine),
-        "from_betas(...) of a sigmoid schedule": _from_abar(sigmoid),
-        "from_betas(...) of Stable Diffusion's scaled linear schedule": adapters.from_betas(roots.square().tolist()),
+        "from_betas(...) of a cosine schedule": adapters.from_betas(cosine_betas(n)),
+        "from_betas(...) of a sigmoid schedule": adapters.from_betas(sigmoid_betas(n)),
+        "from_betas(...) of Stable Diffusion's scaled linear schedule": adapters.from_betas(
+            scaled_linear_betas(n, 0.85 / n, 12 / n)
+        ),
     }
     if isinstance(now, TableTime):
         tables = {name: replace(now, sigmas=table.sigmas) for name, table in tables.items()}
     return times | tables
-
-
-def _from_abar(abar: list[float]) -> TableTime:
-    """The table of abar up to a factor, with variances per step clipped at 0.999 as by Nichol & Dhariwal 2021."""
-    return adapters.from_betas([min(1 - after / before, 0.999) for before, after in pairwise(abar)])
 
 
 def _processes(model: Adapter) -> Rows:

@@ -88,20 +88,15 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
     ValueError if diffusers is not installed, or the folder has no model for these images and this label, see `find`.
     """
     folder = find(root)
-    config, n_classes = folder.config, folder.config.get("num_class_embeds")
-    if config.get("time_embedding_type", "positional") != "positional":  # fourier takes sigma itself
-        raise ValueError(f"{root}: time_embedding_type={config['time_embedding_type']!r}: it must be 'positional'")
-    if (n_classes is None) != (label is None):
-        needs = "is unconditional" if n_classes is None else f"needs a label from 0 to {n_classes - 1}, or balanced"
-        raise ValueError(f"label={label}: the network in {folder.unet} {needs}")
+    embedding = folder.config.get("time_embedding_type", "positional")
+    if embedding != "positional":  # fourier takes sigma itself
+        raise ValueError(f"{root}: time_embedding_type={embedding!r}: it must be 'positional'")
     try:
         diffusers = importlib.import_module("diffusers")
     except ImportError as error:
         raise ValueError(f"diffusers is not installed ({error}); pip install -e '.[peers]'") from error
     with user_code_errors(f"{root}: diffusers cannot load it", ValueError):
         prediction, abar = _process(diffusers, folder.scheduler or {"_class_name": "DDPMScheduler"})
-        side = config.get("sample_size")
-        (side,) = {*side} if isinstance(side, list) else {side}  # images are square
         unet, report = diffusers.UNet2DModel.from_pretrained(
             str(folder.unet),
             use_safetensors=True,
@@ -109,6 +104,13 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
             low_cpu_mem_usage=False,  # otherwise wrong sizes are reported in another way
             output_loading_info=True,
         )
+        config = unet.config  # with diffusers' defaults
+        side = config.sample_size
+        (side,) = {*side} if isinstance(side, list) else {side}  # images are square
+    n_classes = config.num_class_embeds
+    if (n_classes is None) != (label is None):
+        needs = "is unconditional" if n_classes is None else f"needs a label from 0 to {n_classes - 1}, or balanced"
+        raise ValueError(f"label={label}: the network in {folder.unet} {needs}")
     for keys, verb in (("missing_keys", "lack"), ("unexpected_keys", "have, unlike its config,")):
         if report[keys]:  # diffusers only warns, and leaves missing weights at random values
             raise ValueError(f"{folder.unet}: its weights {verb} {', '.join(sorted(report[keys])[:3])}")
@@ -118,7 +120,7 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
         predicts=prediction,
         time=adapters.from_abar(abar),
         # with center_input_sample it maps its input z to 2 z - 1 itself
-        pixels=(0.0, 1.0) if config.get("center_input_sample") else (-1.0, 1.0),
+        pixels=(0.0, 1.0) if config.center_input_sample else (-1.0, 1.0),
         side=side,
         labels=label,
         n_classes=n_classes,
@@ -150,9 +152,9 @@ def _process(diffusers: Any, config: Config) -> tuple[str, Tensor]:
 
     Any error is one of a scheduler that no network of a variance-preserving process was trained with.
     """
-    prediction = PREDICTIONS[one_of("prediction_type", config.get("prediction_type", "epsilon"), PREDICTIONS)]
     scheduler = getattr(diffusers, config["_class_name"]).from_config(config)
     abar, options = scheduler.alphas_cumprod, scheduler.config
+    prediction = PREDICTIONS[one_of("prediction_type", options.prediction_type, PREDICTIONS)]
     if options.get("timestep_type") == "continuous" and prediction == "v":
         raise ValueError("timestep_type='continuous', so it receives ln(sigma) / 4 and not the index in a table")
     if options.get("use_flow_sigmas"):

@@ -12,13 +12,13 @@ import torch
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
 from diffusion_core.data.load import (
-    NAMES,
     Images,
     check_content,
     check_name,
     load,
     resolve,
 )
+from diffusion_core.registry import DATA_SETS
 
 
 def test_mnist5k_is_5000_padded_standardised_digits() -> None:
@@ -53,7 +53,7 @@ def test_unknown_name_lists_the_names(name: str) -> None:
 
 
 def test_every_name_passes_the_check_without_its_files() -> None:
-    for name in (*NAMES, "mnist@0123456789ab", "folder:no/such", "npz:no.npz", "folder:a b@0123456789ab"):
+    for name in (*DATA_SETS, "mnist@0123456789ab", "folder:no/such", "npz:no.npz", "folder:a b@0123456789ab"):
         check_name(name)
 
 

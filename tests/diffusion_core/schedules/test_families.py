@@ -11,6 +11,7 @@ from scipy import stats
 
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.schedules.process_time import (
+    BETAS,
     Spacing,
     cosine,
     ddpm,
@@ -181,6 +182,12 @@ def test_alpha_beta_ladder_has_the_original_number_of_steps(beta: float, n_steps
     assert sigmas[-2] > 0.03 >= sigmas[-1]  # it stops at the first level at or below sigma_min
     assert alpha_beta_ladder(1.0, 0.0) == (30.0, 0.03)
     assert alpha_beta_ratio(0.3, 0.5) == pytest.approx(math.sqrt(0.49 + 0.25))
+
+
+@pytest.mark.parametrize("name", BETAS)
+def test_variances_are_those_of_diffusers(name: str) -> None:
+    theirs = pytest.importorskip("diffusers").DDPMScheduler(500, 0.001, 0.013, beta_schedule=name)
+    np.testing.assert_allclose(BETAS[name](500, 0.001, 0.013), theirs.betas, rtol=1e-4)
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0, 0.5])
