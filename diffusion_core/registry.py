@@ -1,4 +1,4 @@
-"""What has a name: samplers, noise distributions, meanings of a network's output, and data sets.
+"""What has a name: samplers, noise distributions, networks, and meanings of a network's output.
 
 A new one is a class in its folder and one line here. This module imports no other: the names are known at once, and
 what a name stands for is imported when it is asked for, since that imports torch.
@@ -6,10 +6,12 @@ what a name stands for is imported when it is asked for, since that imports torc
 
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from diffusion_core.networks.paper import Paper
     from diffusion_core.networks.parameterisations import Parameterised
+    from diffusion_core.networks.small import Mlp, Small
     from diffusion_core.noise.sigma import NoiseDistribution
     from diffusion_core.samplers.base import Sampler
 
@@ -80,5 +82,8 @@ PARAMETERISATIONS: "LazyRegistry[type[Parameterised]]" = LazyRegistry("diffusion
     "x0": "parameterisations.X0",
     "mixture-input": "parameterisations.MixtureInput",
 })  # fmt: skip
-DataSetName = Literal["mnist5k", "mnist", "fashion-mnist", "cifar10"]  # see data/load.py
-DATA_SETS: tuple[str, ...] = get_args(DataSetName)
+TRUNKS: "LazyRegistry[type[Small] | type[Paper] | type[Mlp]]" = LazyRegistry("diffusion_core.networks", {
+    "small": "small.Small",
+    "paper": "paper.Paper",
+    "mlp": "small.Mlp",
+})  # fmt: skip

@@ -78,7 +78,9 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
     given = frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
     values: dict[str, Any] = {part.name: getattr(typed.study, part.name) for part in fields(kind)}
     values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
-    return replace(typed.study, **values), Options(given=given, **vars(typed.running))
+    study = replace(typed.study, **values)
+    study.check_typed(given)
+    return study, Options(given=given, **vars(typed.running))
 
 
 def typed_preset(arguments: Sequence[str]) -> str:

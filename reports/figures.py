@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.formats import short
-from reports.page import Figure, Plot
+from reports.page import Figure, Page
 from reports.schema import BETTER, WORSE
 
 WIDTH, ROW = 252 / 72, 8.5 / 72  # inches; of a line of text
@@ -48,7 +48,7 @@ def style() -> Any:
     return matplotlib.style.context([sns.axes_style("ticks"), STYLE])
 
 
-def draw_differences(figure: Figure) -> Plot:
+def draw_differences(figure: Figure) -> Canvas:
     """The figure of a page as a forest plot, with a legend of its marks."""
     canvas, at, labels = Canvas(), 0.0, list[tuple[float, str, str]]()
     ax = canvas.subplots()
@@ -76,14 +76,14 @@ def draw_differences(figure: Figure) -> Plot:
     if handles:
         canvas.legend(handles=handles, loc="outside lower center", ncols=2)
     canvas.set_size_inches(WIDTH, ROW * (at + 5 + 1.4 * ((len(handles) + 1) // 2)))
-    return Plot("differences", figure.title, figure.note, canvas)
+    return canvas
 
 
 def _mark(kind: str, color: str) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
 
 
-def draw_quality(rows: pd.DataFrame, name: str, unit: str) -> Plot:
+def draw_quality(rows: pd.DataFrame, name: str, unit: str) -> Canvas:
     """FD, called `name`, against evaluations per `unit`: eta on ladders of several lengths, and beta at equal alpha."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
@@ -99,11 +99,10 @@ def draw_quality(rows: pd.DataFrame, name: str, unit: str) -> Plot:
     plain_ticks(ax.xaxis, sorted(rows["nfe"].unique()))
     sns.move_legend(ax, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None)
     sns.despine(ax=ax)
-    networks = "The mean of the networks; the band is from the lowest to the highest one."
-    return Plot("quality", "Quality against evaluations", networks, canvas)
+    return canvas
 
 
-def draw_levels(rows: pd.DataFrame) -> Plot:
+def draw_levels(rows: pd.DataFrame) -> Canvas:
     """The levels of each ladder at the largest number of steps, by evaluation; the named form as a line."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
@@ -116,8 +115,7 @@ def draw_levels(rows: pd.DataFrame) -> Plot:
     plain_ticks(ax.yaxis, [10.0**power for power in range(-4, 5)])
     canvas.legend(loc="outside upper left")
     sns.despine(ax=ax)
-    text = "A dot per network evaluation. A line joins the levels of a ladder that is known; sigma above 10,000 is cut."
-    return Plot("levels", f"The levels with {rows['n_steps'].max():.0f} steps", text, canvas)
+    return canvas
 
 
 def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
@@ -167,3 +165,17 @@ def svg(canvas: Canvas) -> str:
     text = buffer.getvalue().decode()
     text = re.sub(r'\b[dxy]="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
     return re.sub(r"<!--.*?-->\n?|(?<=\n) +", "", text, flags=re.DOTALL)
+
+
+DRAWINGS: dict[str, Callable[..., Canvas]] = {"quality": draw_quality, "levels": draw_levels, "errors": draw_errors}
+
+
+def draw_page(page: Page) -> dict[str, str]:
+    """The figures of a page for papers, as the text of an SVG file by name."""
+    with style():
+        canvases = dict[str, Canvas]()
+        if page.figures:
+            canvases["differences"] = draw_differences(page.figures[0])
+        if page.plot:
+            canvases[page.plot.name] = DRAWINGS[page.plot.name](*page.plot.values)
+        return {name: svg(canvas) for name, canvas in canvases.items()}

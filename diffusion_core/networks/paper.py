@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from diffusion_core.networks.small import SIDE, Embedding, zero_init
+from diffusion_core.data import SIDE
+from diffusion_core.networks.small import Embedding, zero_init
 
 N_GROUPS = 8
 

@@ -17,8 +17,8 @@ from typing import ClassVar
 import torch
 from torch import nn
 
+from diffusion_core.data import SIDE
 from diffusion_core.exact.tied_mixture import TiedMixture
-from diffusion_core.networks.small import SIDE
 from diffusion_core.tensors import broadcast_like
 
 

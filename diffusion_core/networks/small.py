@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-SIDE = 32  # of an image in pixels, and of all data sets whose name has no other
+from diffusion_core.data import SIDE
+
 PATCH = 4  # side of a patch
 N_FREQUENCIES = 16  # of the Fourier features of ln(sigma) / 4
 Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)

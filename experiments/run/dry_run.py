@@ -5,8 +5,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from scipy import stats
-
 from experiments.console import duration, plural
 from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER
 from experiments.run.autotune import SAMPLING, ComputeMode, forward_call, time_call
@@ -67,6 +65,8 @@ def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str
     section = [run for run in runs if run.setting.section == first.setting.section]
     networks = len({run.network.seed for run in section if run.setting.label == first.setting.label})
     freedom = networks - 1 if networks >= ENOUGH_NETWORKS else first.n * networks - 1
+    from scipy import stats  # it takes long to import
+
     quantiles = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) + stats.t.ppf(POWER, freedom)
     size = float(quantiles * math.sqrt(2 / (first.n * networks)) * of_one_image)
     at_best, remark = "at best ", "the spread between networks is not known yet"

@@ -17,7 +17,7 @@ from experiments.run import dry_run, result_folder
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row
 from experiments.run.options import Options
-from experiments.run.plan import Planner, call_user, check_comparisons, check_options, collect_settings
+from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
 from experiments.run.ray_runner import run_on_ray
 from experiments.run.result_folder import Page
 from experiments.run.runner import ExecutionResult, Failed, Runner, needed_files
@@ -69,7 +69,7 @@ def run_study(
     """
     study.check()
     out = options.directory(name or study.page)
-    check_options(study, options, out)
+    check_folder(study, out)
     if options.data_root is not None:
         os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
     return _Command(study, options, out, began or time.time()).run()

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from diffusion_core.data import SIDE
 from diffusion_core.data.readers import Pixels, Traits, check_pixel_range, is_coloured, reduce_image
-from diffusion_core.networks.small import SIDE
 from experiments.console import ProgressCallback, silent
 from experiments.distances.feature_spaces import PYTHON
 from experiments.distances.texture import texture

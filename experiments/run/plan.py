@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from diffusion_core.data import SIDE, parse
 from diffusion_core.data.dataset import Images, Values
-from diffusion_core.data.load import parse, resolve
-from diffusion_core.networks import TRUNKS
+from diffusion_core.data.load import resolve
 from diffusion_core.networks.compiled import can_compile
-from diffusion_core.networks.small import SIDE
-from diffusion_core.validation import one_of
 from experiments.console import duration
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
@@ -29,7 +27,6 @@ from experiments.run.study import Notify, Study
 from experiments.user import network_io
 from experiments.user.features import features_id
 from experiments.user.imports import user_code_errors
-from experiments.user.pretrained import SPELLINGS
 
 WORTH_COMPILING = 600.0  # seconds of sampling
 MAX_DECODED = 10_000  # latents of the data that are decoded to compare samples with
@@ -117,13 +114,10 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
 
 def make_network(study: Study, data: str, machine: Machine) -> Network:
     """The network that the option --network names; a trained one is the first."""
-    if study.label is not None and ":" not in study.network:
-        raise ValueError(f"label={study.label}: it needs --network diffusers:FOLDER")
     if study.network == "exact":
         return Exact(data, held_out=study.held_out, machine=replace(machine, precision="fp32", compiled=False))
     if ":" in study.network:
         return Pretrained.of(study.network, data, study.label, machine)
-    one_of("network", study.network, (*TRUNKS, "exact", *SPELLINGS))
     images, name, recipe = data_of(data), study.network, RECIPES[study.recipe]
     if isinstance(images, Values):
         if not images.are_points:
@@ -174,10 +168,8 @@ def call_user(what: str, study: Study, method: Callable[[], Iterable[Any]]) -> l
         return [*method()]
 
 
-def check_options(study: Study, options: Options, out: Path) -> None:
-    """Raises ValueError for options that do not suit the network, or a result folder among the images."""
-    if not study.trains and (typed := sorted(options.given & {*study.of_training})):
-        raise ValueError(f"{', '.join(typed)}: only for training; remove it, or --network")
+def check_folder(study: Study, out: Path) -> None:
+    """Raises ValueError for a result folder among the images."""
     images = parse(study.data)
     if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
         raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")

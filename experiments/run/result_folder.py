@@ -6,6 +6,7 @@ This is the one module of experiments/ that knows how reports/ writes a page.
 import csv
 import fcntl
 import io
+import json
 import platform
 import re
 import shlex
@@ -27,9 +28,9 @@ from experiments.entrypoint import program_name
 from experiments.run.compare import Row
 from experiments.run.images import FEW
 from experiments.run.machine import describe_machine
-from experiments.user.json_io import write_json, write_text
+from experiments.user.json_io import read_json, write_bytes, write_json
 from reports.page import Page as Page  # also for those who write a result here
-from reports.render import write_report
+from reports.render import read_page, write_report
 from reports.schema import TABLES, all_columns
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
@@ -37,6 +38,7 @@ SINGLE = ("run.json", "settings.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 WORKS = "Everything works. This test run is too small to show anything else."
+TIMES = {"wall_seconds", "computed", "finished_at"}  # in run.json: of the command that made the numbers first
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 
@@ -80,29 +82,46 @@ def write_tables(
 ) -> None:
     """Replaces the results of an earlier run by tables, rows by the name of their file, and pictures by name.
 
-    Values are not rounded; missing values are empty.
+    Values are not rounded; missing values are empty. Results that are the same stay, with their report.
     """
-    for path in existing_results(folder):
-        path.unlink()
-    for name, rows in tables.items():
-        text = io.StringIO()
-        writer = csv.DictWriter(text, all_columns(TABLES[name]), lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(folder / name, text.getvalue())
-    if pictures:
-        (folder / "images").mkdir(exist_ok=True)
+    contents = {name: _as_csv(name, rows).encode() for name, rows in tables.items()}
     for name, picture in (pictures or {}).items():
-        picture.save(folder / "images" / f"{name}.png", optimize=True)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", optimize=True)
+        contents[f"images/{name}.png"] = buffer.getvalue()
+    earlier = existing_results(folder)
+    inputs = [path for path in earlier if path.suffix in (".csv", ".gz", ".png")]  # of the report
+    unchanged = {str(path.relative_to(folder)): path.read_bytes() for path in inputs} == contents
+    for path in earlier:
+        if not unchanged or path.name == "settings.json" or path.parent.name == "export":  # which are written later
+            path.unlink()
+    for name, content in contents.items() if not unchanged else ():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_bytes(folder / name, content)
+
+
+def _as_csv(name: str, rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, all_columns(TABLES[name]), lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def write(folder: Path, info: Mapping[str, Any]) -> Page:
     """Writes run.json and the report. Returns its page.
 
+    If `write_tables` kept the report, and the same code says the same besides TIMES, the folder stays as it is.
     `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes, wall_seconds.
     """
     rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
-    write_json(folder / "run.json", {"schema": 2} | provenance() | dict(info) | {"statistics": rules})
+    content = {"schema": 2} | provenance() | dict(info) | {"statistics": rules}
+    reports = [folder / "report.html", folder / "report.md"]
+    if all(path.is_file() for path in (folder / "run.json", *reports)) and not content["dirty"]:
+        earlier = read_json(folder / "run.json") | {name: content[name] for name in TIMES & content.keys()}
+        if earlier == json.loads(json.dumps(content)):
+            return read_page(folder)
+    write_json(folder / "run.json", content)
     return write_report(folder)
 
 

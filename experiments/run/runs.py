@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.data.load import check_name
+from diffusion_core.data import check_name
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_ladder
 from diffusion_core.validation import check_fields, check_range

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
-from diffusion_core.registry import DATA_SETS
-from diffusion_core.validation import check_fields, check_range
+from diffusion_core.data import DATA_SETS, check_name, parse
+from diffusion_core.registry import TRUNKS
+from diffusion_core.validation import check_fields, check_range, one_of
+from experiments.distances.feature_spaces import check_feature_space
 from experiments.run.compare import (
     CONTROL,
     BestSet,
@@ -26,6 +28,7 @@ from experiments.run.compare import (
 )
 from experiments.run.options import name_option, option_help
 from experiments.run.setting import Setting
+from experiments.user.imports import SPELLINGS
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -90,6 +93,15 @@ class Study:
     def check(self) -> None:
         """Stores equal values as the same. ValueError for one of another type or range, or two that look the same."""
         check_fields(self)
+        for name in filter(None, (self.data, self.images)):
+            check_name(name)
+        if ":" not in self.network:
+            one_of("network", self.network, (*TRUNKS, "exact", *SPELLINGS))
+            if self.label is not None:
+                raise ValueError(f"label={self.label}: it needs --network diffusers:FOLDER")
+        user_data = parse(self.data)
+        if self.features and not (user_data and user_data.kind == "points"):
+            check_feature_space(self.features)
         for name, low, high in (("seeds", 1, 1_000), ("n_samples", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
             check_range(name, getattr(self, name), low, high)
         for part in fields(self):
@@ -97,6 +109,11 @@ class Study:
             labels = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
             if twice := [label for label in labels if labels.count(label) > 1]:
                 raise ValueError(f"{part.name}: {twice[0]} is given twice, or differs too little to be told apart")
+
+    def check_typed(self, typed: frozenset[str]) -> None:
+        """Raises ValueError for typed options of training if no network is trained here."""
+        if not self.trains and (unused := sorted(typed & {*self.of_training})):
+            raise ValueError(f"{', '.join(unused)}: only for training; remove it, or --network")
 
     def settings(self) -> Iterator[Setting]:
         """What is compared."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from diffusion_core.registry import DATA_SETS
+from diffusion_core.data import DATA_SETS
 from experiments.console import Terminal
 from experiments.run.options import option_help
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from diffusion_core.data import DATA_SETS, check_name
 from diffusion_core.data.dataset import Images
-from diffusion_core.data.load import check_name, load
+from diffusion_core.data.load import load
 from diffusion_core.data.readers import Pixels, Traits, image_files, images_among, read_arrays, read_image
-from diffusion_core.registry import DATA_SETS
 from experiments.console import progress_bar
 from experiments.run.cache import Cache, read_tensors
 from experiments.run.image_features import ImageSet, prefetch

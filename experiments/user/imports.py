@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")  # of a network that people bring
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
 REMEDY = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
@@ -78,7 +79,10 @@ def user_code_errors(what: str, *also: type[Exception], file: Path | None = None
     """
     import torch  # here, so that --help appears at once
 
-    before = torch.get_default_dtype(), torch.get_default_device()
+    def read_defaults() -> tuple[torch.dtype, torch.device]:
+        return torch.get_default_dtype(), torch.empty(0).device  # torch 2.7's get_default_device fails after a reset
+
+    before = read_defaults()
     try:
         yield
     except BaseException as error:
@@ -87,7 +91,7 @@ def user_code_errors(what: str, *also: type[Exception], file: Path | None = None
         line = f"line {number}: " if file and (number := _line(error, file)) else ""
         raise ValueError(f"{what}: {line}{format_error(error)}") from error
     finally:
-        after = torch.get_default_dtype(), torch.get_default_device()
+        after = read_defaults()
         if after != before:
             torch.set_default_dtype(before[0])
             torch.set_default_device(None)

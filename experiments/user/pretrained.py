@@ -22,12 +22,11 @@ from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.user import diffusers_unet, imports
-from experiments.user.imports import user_code_errors
+from experiments.user.imports import SPELLINGS, user_code_errors
 
 PYTHON = "python:"
 NAMED = ("network", "parameterisation", "data")  # what the config of a network of a store has
 WEIGHTS = "weights."  # before the names of weights in a file of a store
-SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")
 
 
 def load_network(source: str, images: DataSet, label: Labels, device: str) -> Model:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from reports import contrast, figures, settings
+from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
     capital,
@@ -16,7 +16,7 @@ from reports.formats import (
     plural,
     scale_metric,
 )
-from reports.page import Figure, Page, Row, SampleGrid, Table
+from reports.page import Figure, Page, Plot, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_VERDICT, WORSE
 
@@ -32,6 +32,7 @@ HEADINGS = {  # kind of contrast -> the heading of its lines
 }
 WORDS = {BETTER: ("Yes.", "lowers"), WORSE: ("No.", "raises")}
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
+NETWORKS = "The mean of the networks; the band is from the lowest to the highest one."  # below the plot
 
 
 def page(result: LoadedResult) -> Page:
@@ -55,13 +56,15 @@ def page(result: LoadedResult) -> Page:
     if not result.info.get("fixed_beforehand"):
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     runs = result.runs[result.runs["section"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
+    values = runs, metric_name("fd", result.features), result.unit
+    plot = Plot("quality", "Quality against evaluations", NETWORKS, values)
     return contrast.compose_page(
         result, row, phrase_verdict(result, row), (before, "Before", f"{row['b']}, no fresh noise"),
         (after, "After", f"{row['a']}, fresh noise"), (warnings, caveats), question=question,
         details=list_details(result, row, *TERMS),
         also="" if contrast.has_failed(result) else describe_other_levels(result, rows, every),
         figures=[figure] if figure else [], grid=make_grid(result, every), tables=tables, note=note,
-        plot=figures.draw_quality(runs, metric_name("fd", result.features), result.unit) if len(runs) else None,
+        plot=plot if len(runs) else None,
     )  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
-from reports import figures, settings
+from reports import settings
 from reports.details import describe_origin
 from reports.formats import capital, number, plural
-from reports.page import Column, KeyFigure, Page, Row, Table
+from reports.page import Column, KeyFigure, Page, Plot, Row, Table
 from reports.pages.conformance import short
 from reports.results import LoadedResult
 
@@ -15,6 +15,7 @@ TERMS = [
      "from 1 to 1/n before the shift; 0 follows. Names that are joined by = are the same levels."),
     ("Evaluations", "Of the network. Methods of several evaluations per step visit other levels between."),
 ]  # fmt: skip
+DOTS = "A dot per network evaluation. A line joins the levels of a ladder that is known; sigma above 10,000 is cut."
 COLUMNS = (
     Column("Steps", "n", after=" steps"), Column("Evaluations", "n", after=" evaluations"),
     Column("First sigma", "n few", "from "), Column("Last sigma", "n few", "to "), Column("Levels", "wide"),
@@ -42,11 +43,13 @@ def page(result: LoadedResult) -> Page:
     ]  # fmt: skip
     notes = largest[largest["note"] != ""]
     caveats = [f"{_title(row)}: {row['note']}." for _, row in notes.iterrows()]
+    levels = result.levels.merge(rows[["ladder", "n_steps", "form"]])
+    most = levels["n_steps"].max()
     source = settings.describe_source(result, "exact network", plural(len(rows), "run"))
     return Page(
         source, result.info["question"], lead, verdict, alarm=bool(wrong or gaps),
         warnings=gaps if wrong else (), caveats=caveats, key_figures=key_figures,
-        plot=figures.draw_levels(result.levels.merge(rows[["ladder", "n_steps", "form"]])),
+        plot=Plot("levels", f"The levels with {most:.0f} steps", DOTS, (levels,)),
         tables=[Table("By number of steps", COLUMNS, cells)], noun="ladder", order="",
         details=[*TERMS, *describe_origin(result.info), ("Files", ["ladders.csv", "levels.csv"])],
     )  # fmt: skip

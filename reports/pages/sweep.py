@@ -3,10 +3,11 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
-from reports import contrast, figures, settings
+from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import capital, correction, difference, is_missing, is_set, join, metric_name, plural, scale_metric
 from reports.page import Code, Figure, Page, Plot, Row, Table
@@ -125,12 +126,18 @@ def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
     )  # fmt: skip
 
 
+def _equals(column: pd.Series, value: Any) -> pd.Series:
+    """Where a column has a value, which may be a missing one of any kind."""
+    return column.isna() if is_missing(value) else column.eq(value)
+
+
 def read_sections(result: LoadedResult) -> list[Section]:
     """The sections in the order of the table."""
     every, contrasts, sets, sections = settings.summarise_settings(result), result.over_networks(), result.best_sets, []
     for (name, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
-        alike = [(table["section"] == name) & table["budget"].isin([budget]) for table in (sets, contrasts)]
-        members, own = sets[alike[0]], contrasts[alike[1]]
+        members, own = (
+            table[(table["section"] == name) & _equals(table["budget"], budget)] for table in (sets, contrasts)
+        )
         named = own[own["kind"].isin(KINDS)]
         first = named["b"].iloc[0] if len(named) else rows["setting"].iloc[0]
         own = own[(own["b"] == first) & (own["kind"] != CONTROL)].sort_values("value_a", kind="stable")
@@ -283,7 +290,7 @@ def plot_errors(result: LoadedResult) -> Plot | None:
         f"{plural(curves['train_seed'].nunique(), 'network')}, on {plural(curves['n_images'].iloc[0], result.unit)} "
         "that training did not see, with the same noise for all. Below: how densely training visits the levels."
     )
-    return Plot("errors", "Error at each noise level", text, figures.draw_errors(pd.DataFrame(means), result.densities))
+    return Plot("errors", "Error at each noise level", text, (pd.DataFrame(means), result.densities))
 
 
 def _describe_race(result: LoadedResult) -> str:

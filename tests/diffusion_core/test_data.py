@@ -11,6 +11,7 @@ import pytest
 import torch
 from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
+from diffusion_core.data import DATA_SETS
 from diffusion_core.data.load import (
     Images,
     check_content,
@@ -18,7 +19,6 @@ from diffusion_core.data.load import (
     load,
     resolve,
 )
-from diffusion_core.registry import DATA_SETS
 
 
 def test_mnist5k_is_5000_padded_standardised_digits() -> None:

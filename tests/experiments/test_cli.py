@@ -121,6 +121,21 @@ def test_help_imports_nothing_heavy_and_appears_at_once() -> None:
     assert heavy == "[]" and float(seconds) < 1
 
 
+WRONG = f"""
+import sys
+from experiments import __main__ as program
+for wrong in ("--network smal", "--data mnst", "--features digit", "--label 3", "--network exact --seeds 1", "--n 1"):
+    sys.argv[1:] = ["beta", *wrong.split()]
+    assert program.main() == 2, wrong
+    assert not set({HEAVY}) & set(sys.modules), wrong
+"""
+
+
+def test_a_wrong_option_is_said_before_anything_heavy_is_imported() -> None:
+    done = subprocess.run([sys.executable, "-c", WRONG], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(number: str) -> None:
     """An exception there would abort inside a library's C++ code, so the handler ends the process itself."""

@@ -170,6 +170,24 @@ def test_the_same_again_makes_nothing_and_gives_the_same_tables(
     assert {path.name: path.read_bytes() for path in (where / "out" / "images").iterdir()} == pictures
 
 
+def test_a_report_is_written_again_only_if_its_tables_changed(
+    finished: tuple[Path, StudyResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, _ = finished
+    monkeypatch.setattr(result_folder, "_git", lambda *words: "")  # a checkout without changes
+    first = asked(where).page
+    report = where / "out" / "report.html"
+    written = report.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(result_folder, "write_report", lambda folder: pytest.fail("it was written"))
+        again = asked(where).page
+    assert first and again and again.text == first.text and report.read_bytes() == written
+    rows = table(where, "floors")
+    rows.assign(mean=9.0).to_csv(where / "out" / "floors.csv", index=False)
+    asked(where)
+    pd.testing.assert_frame_equal(table(where, "floors"), rows)
+
+
 def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
