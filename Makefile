@@ -4,7 +4,7 @@ BIN := .venv/bin
 # several processes (see conftest.py), each with one thread; each runs whole files, whose tests share fixtures
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart check test lint benchmark release
+.PHONY: quickstart check test test-oldest lint benchmark release
 quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?
 	$(BIN)/python -m experiments beta --preset laptop
 
@@ -13,6 +13,12 @@ check: lint ## ruff, mypy and the tests that are not marked slow
 
 test: .venv/installed-dev ## the whole test suite
 	$(PYTEST)
+
+# PyPI's PyTorch for Linux holds CUDA: 4 GB
+test-oldest: .venv/installed-dev ## the quick tests with the oldest versions that pyproject.toml allows, in .venv-oldest
+	$(BIN)/python -m uv venv --quiet --allow-existing --python $(BIN)/python .venv-oldest
+	$(BIN)/python -m uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[dev]'
+	$(PYTEST:$(BIN)%=.venv-oldest/bin%) -m "not slow"
 
 lint: .venv/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -24,7 +30,7 @@ benchmark: .venv/installed ## how fast sampling and training are, beside other p
 	$(BIN)/python -m pytest --benchmark --benchmark-json=runs/speed.json; status=$$?; \
 	$(BIN)/python -m reports bench runs/speed.json && exit $$status
 
-release: test ## test, build and upload to PyPI, for whoever has the rights; first set the version and date CHANGELOG
+release: test test-oldest ## test, build and upload to PyPI, for whoever has the rights; first set the version and date CHANGELOG
 	rm -rf dist
 	$(BIN)/python -m uv build --out-dir dist
 	$(BIN)/python -m uv publish dist/*

@@ -54,15 +54,17 @@ class SamplerSource:
             return
         texts[function.__name__] = ""  # it may call itself
         try:
-            node = _Bare().visit(ast.parse(textwrap.dedent(inspect.getsource(function))))
+            tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
         except (OSError, SyntaxError):
             raise UnsupportedError(f"no source of {function.__qualname__}") from None
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Attribute) and isinstance(inner.value, ast.Name) and inner.value.id == "self":
-                self._add_member(inner.attr)
-            elif isinstance(inner, ast.Name) and inner.id in function.__globals__.keys() - {*_locals(function)}:
-                self._add_global(inner.id, function.__globals__[inner.id])
-        texts[function.__name__] = ast.unparse(ast.fix_missing_locations(node))
+        _make_bare(tree)
+        known = function.__globals__.keys() - {*function.__code__.co_varnames}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                self._add_member(node.attr)
+            elif isinstance(node, ast.Name) and node.id in known:
+                self._add_global(node.id, function.__globals__[node.id])
+        texts[function.__name__] = ast.unparse(tree)
 
     def _add_global(self, name: str, value: Any) -> None:
         module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
@@ -90,23 +92,13 @@ class SamplerSource:
         return text
 
 
-def _locals(function: FunctionType) -> tuple[str, ...]:
-    return function.__code__.co_varnames + function.__code__.co_cellvars
-
-
-class _Bare(ast.NodeTransformer):
-    """Takes annotations, decorators and docstrings away."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        self.generic_visit(node)
-        node.returns = None
-        node.decorator_list = []
-        for argument in (*node.args.args, *node.args.kwonlyargs):
-            argument.annotation = None
-        if ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-        return node
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        self.generic_visit(node)
-        return ast.Assign([node.target], node.value, lineno=node.lineno) if node.value else None
+def _make_bare(tree: ast.AST) -> None:
+    """Takes the docstrings, the decorators, and the annotations of arguments and results away."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+            node.decorator_list = []
+            if ast.get_docstring(node) is not None:
+                del node.body[0]

@@ -116,8 +116,7 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
     """
     rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
     content = {"schema": 2} | provenance() | dict(info) | {"statistics": rules}
-    reports = [folder / "report.html", folder / "report.md"]
-    if all(path.is_file() for path in (folder / "run.json", *reports)) and not content["dirty"]:
+    if (folder / "report.html").is_file() and not content["dirty"]:
         earlier = read_json(folder / "run.json") | {name: content[name] for name in TIMES & content.keys()}
         if earlier == json.loads(json.dumps(content)):
             return read_page(folder)
