@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from experiments.console import Terminal
 
 if TYPE_CHECKING:
     from diffusion_core.conformance import Levels
+    from diffusion_core.conformance.known_ladders import Array
     from reports.page import Page
 
 HELP = """Which noise levels does a sampler visit? It runs once with an exact denoiser that writes them down.
@@ -41,11 +43,15 @@ Examples:
   levels "karras(rho=7)" --law "log-normal(-0.507, 1.2)"                         # how often did training see them?
 
 Exit status: 0 if nothing is wrong, 1 if something is or two ladders differ, 2 for invalid arguments."""
-NUMBER = r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-UNITS = {"sigma": 1, "t": 1, "time": 1000}  # of a list: sigma, or t from `UNITS` to 0
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
+SCALAR = re.compile(r"[\w.]*(?:tensor|array|float\d*)\(([^][(),]*)(?:,[^][()]*)?\)")  # np.float64(0.5) in a list
+COLUMNS = (  # of a table or JSON, the first one that is there
+    "sigmas", "sigma", "t", "times", "time", "timesteps", "timestep", "log_snr", "logsnr", "log_sigma", "ln_sigma", "alpha_bar",
+    "alphas_cumprod",
+)  # fmt: skip
+SEPARATOR = r"[,;\s]+"
 Found = dict[str, "list[Levels]"]
-
-
+HOW = "Give one number a line, one [list], or columns with a header such as sigma or t"
 @dataclass(frozen=True)
 class LevelsOptions:
     """Whose levels."""
@@ -61,8 +67,11 @@ class LevelsOptions:
     """Ladder that is meant, as it would be printed; what it leaves out may be anything."""
     law: Annotated[str, tyro.conf.arg(metavar="LAW", help_behavior_hint="(default: none)")] = ""
     """Noise distribution of training, in the unit of the levels: prints the share between neighbouring levels."""
-    reading: Literal["any", "sigma", "t", "time"] = "any"
-    """Meaning of the numbers in a list: sigma, t from 1 to 0, or time from 1000 to 0."""
+    reading: Literal[
+        "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "alpha-bar"
+    ] = "any"
+    """Meaning of the numbers in a list: sigma, t of a flow from 1 to 0, 1-t if data is at 1, time from 1000 to 0, times of
+    a table of betas, ln(a^2/s^2), ln(a/s), ln(s/a), or alpha-bar."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/levels")
     """Folder for the report."""
 
@@ -115,49 +124,96 @@ def run_ladder(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list
 
 
 def read_list(path: Path, options: LevelsOptions) -> "Levels":
-    """The levels that a file lists, in the reading that fits best. ValueError if there are fewer than two numbers."""
-    from diffusion_core.conformance.levels import name_levels
+    """The levels that a file lists, in the reading that fits best. ValueError if it is not clear what is listed."""
+    from diffusion_core.conformance.levels import name_list
 
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: it cannot be read: {error}") from None
-    inside = text[text.find("[") : text.rfind("]") + 1] or text  # a printed tensor also says its device
-    numbers = [(float(number), _half_unit(number)) for number in re.findall(NUMBER, inside)]
-    if len(numbers) < 2:
-        raise ValueError(f"{path}: it lists {len(numbers)} numbers; it must list the levels, as they were printed")
-    if re.match(r"\[\s*[\[(]", inside):  # pairs (a, s)
-        numbers = [(s / a if a else math.inf, 0.0) for (a, _), (s, _) in zip(numbers[::2], numbers[1::2], strict=False)]
-    values = [value for value, _ in numbers]
-    backwards, zeros = values[1] > values[0], values.count(0)
-    if backwards:
-        numbers.reverse()
-    likely = ("t", "sigma") if max(values) <= 1 else ("time", "sigma") if max(values) <= 1000 else ("sigma",)
-    faults = ["the levels rise: it runs backwards"] * backwards
-    faults += ["no 0 follows: the last step is missing"] if not zeros else [f"0 is there {zeros} times"] * (zeros > 1)
-    found = []
-    for kind in likely if options.reading == "any" else (options.reading,):
-        read = [_read(value / UNITS[kind], half / UNITS[kind], kind) for value, half in numbers if value > 0]
-        log_sigmas, rounding = zip(*read, strict=True)
-        n_steps = options.steps[0] if options.steps else len(read)
-        levels = name_levels(log_sigmas, n_steps, expect=options.expect, rounding=rounding)
-        note = f"the list is read as {kind if kind == 'sigma' else f't from {UNITS[kind]} to 0'}"
-        found.append(replace(levels, faults=(*faults, *levels.faults), notes=(note, *levels.notes)))
-    return min(found, key=lambda levels: (bool(levels.nearest), len(levels.faults)))
+        values, half_units = read_numbers(read_rows(path.read_text(encoding="utf-8"), options.reading))
+        n_steps = options.steps[0] if options.steps else 0
+        return name_list(values, half_units, n_steps, options.expect, options.reading)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
-def _half_unit(printed: str) -> float:
-    """Half a unit of the last digit of a printed number; 0 of a whole one."""
-    mantissa, _, exponent = printed.lower().partition("e")
-    return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])) if "." in mantissa or exponent else 0.0
+def read_rows(text: str, reading: str) -> list[list[str]]:
+    """The printed numbers of each level: one, or two of pairs (a, s). ValueError that says what was found instead."""
+    table = _parse(text)
+    if isinstance(table, list) and all(isinstance(row, dict) for row in table):
+        table = {name: [row.get(name) for row in table] for name in table[0]}
+    if isinstance(table, dict):
+        columns = {name.lower(): column for name, column in table.items() if isinstance(column, list)}
+        named = [name for name in (reading.replace("-", "_"), *COLUMNS) if name in columns]
+        if not named and len(columns) != 1:
+            raise ValueError(f"it has {', '.join(table)}: which one? {HOW}")
+        table = columns[(named or [*columns])[0]]
+    rows = [[str(number) for number in (row if isinstance(row, list) else [row])] for row in table]
+    if len(rows) == 1 and len(rows[0]) > 2:
+        rows = [[number] for number in rows[0]]
+    for number in (number for row in rows for number in row):
+        if not NUMBER.fullmatch(number):
+            raise ValueError(f"{number[:40]!r} is not a number; {HOW}")
+    return rows
 
 
-def _read(value: float, half: float, kind: str) -> tuple[float, float]:
-    """log_sigma of sigma or of t, and how far it is from that of a number that is printed in the same way."""
-    if kind == "sigma":
-        return math.log(value), half / value
-    t = min(value, 1 - 1e-12)
-    return math.log(t / (1 - t)), half / (t * max(1 - t, 1e-9))
+def _parse(text: str) -> Any:
+    """A list or a table of printed numbers: JSON, one value of it a line, a bracket in other text, or columns."""
+    lines = [line.strip(" ,;\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    for as_json in (text, f"[{','.join(lines)}]"):
+        with suppress(ValueError):
+            return json.loads(as_json, parse_float=str, parse_int=str, parse_constant=str)
+    text = SCALAR.sub(r"\1", text)
+    if "[" not in text:
+        text = text.replace("(", "[").replace(")", "]")
+    lists = re.findall(r"\[(?:[^][]|\[[^][]*\])*\]", text)
+    if len(lists) == 1:
+        rows = re.findall(r"\[([^][]+)\]", lists[0][1:-1])
+        return [re.split(SEPARATOR, row.strip(" ,")) for row in rows or [lists[0][1:-1].strip(" ,\n")]]
+    rows = [re.split(SEPARATOR, line) for line in lines]
+    numeric = [all(NUMBER.fullmatch(number) for number in row) for row in rows]
+    widths = {len(row) for row in rows}
+    if len(rows) > 1 and len(widths) == 1 and not numeric[0] and all(numeric[1:]):
+        return dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
+    if lists or not all(numeric) or widths != {2}:
+        count = len(re.findall(rf"(?<![\w.]){NUMBER.pattern}(?![\w.])", text))
+        places = f"{len(lists)} lists: which one?" if len(lists) > 1 else f"{len(lines)} lines: which column?"
+        raise ValueError(f"{count} numbers in {places} {HOW}")
+    return rows
+
+
+def read_numbers(rows: "list[list[str]]") -> "tuple[Array, Array]":
+    """The numbers (E,), or of pairs (2, E), and half a unit of their last digit. ValueError if they are no levels."""
+    import numpy as np
+
+    widths = {len(row) for row in rows}
+    if len(rows) < 2 or widths not in ({1}, {2}):
+        raise ValueError(f"{sum(map(len, rows))} numbers in {len(rows)} rows: which column? {HOW}")
+    values = np.array([[float(number) for number in row] for row in rows]).T
+    if not np.isfinite(values).all():
+        at = int(np.argmin(np.isfinite(values).all(axis=0)))
+        raise ValueError(f"number {at + 1} is {rows[at][0]}, which is no level")
+    half_units = _half_units([number for row in rows for number in row], np.abs(values.T.ravel())).reshape(-1, len(values)).T
+    if len(values) == 1:
+        return values[0], half_units[0]
+    a, s = values
+    if all(np.abs(sums - 1).max() > 1e-4 + 2 * half_units.max() for sums in (a, a + s, a**2 + s**2)):
+        raise ValueError(f"{values.size} numbers in {len(rows)} rows: which column? Pairs (a, s) have a + s = 1 or a^2 + s^2 = 1")
+    return values, half_units
+
+
+def _half_units(printed: Sequence[str], sizes: "Array") -> "Array":
+    """Half a unit of the last digit. Programs leave out zeros at the end, so digits are counted over the whole list."""
+    import numpy as np
+
+    mantissas = [number.lower().partition("e")[0].lstrip("+-") for number in printed]
+    decimals = [
+        len(mantissa.partition(".")[2]) - int(number.lower().partition("e")[2] or 0)
+        for mantissa, number in zip(mantissas, printed, strict=True)
+    ]
+    if max(decimals) <= 0:
+        return np.zeros(len(printed))
+    digits = max(len(mantissa.replace(".", "").lstrip("0")) for mantissa in mantissas)
+    magnitudes = np.floor(np.log10(np.maximum(sizes, 1e-300)))
+    return 0.5 * np.maximum(10.0 ** -max(decimals), 10.0 ** (magnitudes + 1 - digits))
 
 
 def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
