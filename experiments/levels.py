@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -46,12 +47,12 @@ Exit status: 0 if nothing is wrong, 1 if something is or two ladders differ, 2 f
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
 SCALAR = re.compile(r"[\w.]*(?:tensor|array|float\d*)\(([^][(),]*)(?:,[^][()]*)?\)")  # np.float64(0.5) in a list
 COLUMNS = (  # of a table or JSON, the first one that is there
-    "sigmas", "sigma", "t", "times", "time", "timesteps", "timestep", "log_snr", "logsnr", "log_sigma", "ln_sigma", "alpha_bar",
-    "alphas_cumprod",
-)  # fmt: skip
-SEPARATOR = r"[,;\s]+"
-Found = dict[str, "list[Levels]"]
+    "sigmas sigma t times time timesteps timestep log_snr logsnr log_sigma alpha_bar alphas_cumprod".split()
+)
 HOW = "Give one number a line, one [list], or columns with a header such as sigma or t"
+Found = dict[str, "list[Levels]"]
+
+
 @dataclass(frozen=True)
 class LevelsOptions:
     """Whose levels."""
@@ -70,8 +71,8 @@ class LevelsOptions:
     reading: Literal[
         "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "alpha-bar"
     ] = "any"
-    """Meaning of the numbers in a list: sigma, t of a flow from 1 to 0, 1-t if data is at 1, time from 1000 to 0, times of
-    a table of betas, ln(a^2/s^2), ln(a/s), ln(s/a), or alpha-bar."""
+    """Meaning of the numbers in a list: sigma; t of a flow from 1 to 0; 1-t, with data at 1; time from 1000 to 0; times
+    of a table of betas; ln(a^2/s^2); ln(a/s); ln(s/a); or alpha-bar."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/levels")
     """Folder for the report."""
 
@@ -81,7 +82,12 @@ def command(arguments: Sequence[str], prog: str) -> int:
     began, options = time.time(), tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
     if not 1 <= len(options.ladders) <= 2:
         raise ValueError("ladders: name one, or two to compare; --help shows how they are spelt")
-    lists = {name: read_list(Path(name), options) for name in options.ladders if is_list(name)}
+    schedules = [name for name in options.ladders if is_schedule(name)]
+    options = replace(options, expect=spell(options.expect))
+    of_lists = replace(
+        options, expect=options.expect or spell("".join(schedules[:1]))
+    )  # a list is read as what it meets
+    lists = {name: read_list(Path(name), of_lists) for name in options.ladders if is_list(name)}
     steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
     if lists and len(steps) > 1:
         raise ValueError(f"steps={steps}: a list has one number of steps; give one")
@@ -99,26 +105,45 @@ def command(arguments: Sequence[str], prog: str) -> int:
 
 
 def is_list(name: str) -> bool:
-    """Whether it is a file that lists levels."""
-    return Path(name).suffix in (".txt", ".json", ".csv", ".log") or Path(name).is_file()
+    """Whether it is a file that lists levels: not the config of a scheduler of diffusers."""
+    path = Path(name)
+    if not path.is_file():
+        return path.suffix in (".txt", ".json", ".csv", ".log")
+    return '"_class_name"' not in path.read_text(encoding="utf-8", errors="replace")
+
+
+def is_schedule(name: str) -> bool:
+    """Whether it names a noise schedule, as it is typed or printed."""
+    from diffusion_core.schedules import SCHEDULES
+
+    return re.split(r"[(,]", name)[0] in SCHEDULES
+
+
+def spell(text: str) -> str:
+    """The name of a noise schedule as `levels` spells it; a name that only `levels` prints stays as it is."""
+    from experiments.user import parsing
+
+    try:
+        name, options = parsing.parse_schedule(text, data_std=1.0)
+    except ValueError:
+        return text
+    if options.get("data_std") == 1:
+        del options["data_std"]
+    return parsing.format_call(name, options.items())
 
 
 def run_ladder(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list[Levels]":
     """The levels of a sampler or a noise schedule at each number of steps. ValueError if there is none, or it fails."""
     from diffusion_core.conformance import find_levels
-    from diffusion_core.schedules import SCHEDULES
-    from experiments.user import parsing, sampler_specs
+    from diffusion_core.conformance.known_ladders import make_levels
+    from diffusion_core.conformance.levels import name_levels
+    from experiments.user import sampler_specs
     from experiments.user.imports import user_code_errors
 
-    if name.partition("(")[0] not in SCHEDULES:
-        sampler, _ = sampler_specs.load_sampler(name)
-    else:
-        kind, own = parsing.parse_schedule(name, data_std=1.0)
-        own = {"sigma_max": 160.0, "sigma_min": 0.004} | {key: value for key, value in own.items() if key != "end"}
-
-        def sampler(denoiser: Any, n_steps: int, noise: Any) -> Any:
-            return [denoiser.eps(noise, sigma) for sigma in SCHEDULES[kind](n_steps - 1, **own)][-1]
-
+    if is_schedule(name):
+        spelling = spell(name)
+        return [name_levels(make_levels(spelling, n), n, expect=options.expect or spelling) for n in steps]
+    sampler, _ = sampler_specs.load_sampler(name)
     with user_code_errors(name):
         return [find_levels(sampler, n_steps, options.expect) for n_steps in steps]
 
@@ -131,7 +156,9 @@ def read_list(path: Path, options: LevelsOptions) -> "Levels":
         values, half_units = read_numbers(read_rows(path.read_text(encoding="utf-8"), options.reading))
         n_steps = options.steps[0] if options.steps else 0
         return name_list(values, half_units, n_steps, options.expect, options.reading)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ValueError(f"{path}: it cannot be read: {error}") from None
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -156,64 +183,51 @@ def read_rows(text: str, reading: str) -> list[list[str]]:
 
 
 def _parse(text: str) -> Any:
-    """A list or a table of printed numbers: JSON, one value of it a line, a bracket in other text, or columns."""
+    """A list or a table of printed numbers: JSON, one value of it a line, one bracket in other text, or columns."""
     lines = [line.strip(" ,;\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
     for as_json in (text, f"[{','.join(lines)}]"):
         with suppress(ValueError):
             return json.loads(as_json, parse_float=str, parse_int=str, parse_constant=str)
-    text = SCALAR.sub(r"\1", text)
-    if "[" not in text:
-        text = text.replace("(", "[").replace(")", "]")
-    lists = re.findall(r"\[(?:[^][]|\[[^][]*\])*\]", text)
+    lists = re.findall(r"\[(?:[^][]|\[[^][]*\])*\]", SCALAR.sub(r"\1", text))
     if len(lists) == 1:
-        rows = re.findall(r"\[([^][]+)\]", lists[0][1:-1])
-        return [re.split(SEPARATOR, row.strip(" ,")) for row in rows or [lists[0][1:-1].strip(" ,\n")]]
-    rows = [re.split(SEPARATOR, line) for line in lines]
+        inner = re.findall(r"\[([^][]+)\]", lists[0][1:-1])
+        return [re.split(r"[,\s]+", row.strip(" ,\n")) for row in inner or [lists[0][1:-1]]]
+    rows = [re.split(r"[,;\s]+", line) for line in lines]
     numeric = [all(NUMBER.fullmatch(number) for number in row) for row in rows]
     widths = {len(row) for row in rows}
     if len(rows) > 1 and len(widths) == 1 and not numeric[0] and all(numeric[1:]):
         return dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
-    if lists or not all(numeric) or widths != {2}:
+    if lists or widths != {2} or not all(numeric):
         count = len(re.findall(rf"(?<![\w.]){NUMBER.pattern}(?![\w.])", text))
-        places = f"{len(lists)} lists: which one?" if len(lists) > 1 else f"{len(lines)} lines: which column?"
+        places = f"{len(lists)} lists: which one?" if lists else f"{len(lines)} lines: which column?"
         raise ValueError(f"{count} numbers in {places} {HOW}")
     return rows
 
 
-def read_numbers(rows: "list[list[str]]") -> "tuple[Array, Array]":
-    """The numbers (E,), or of pairs (2, E), and half a unit of their last digit. ValueError if they are no levels."""
+def read_numbers(rows: list[list[str]]) -> "tuple[Array, Array]":
+    """The numbers (E,), or of pairs (2, E), and half a unit of their last digit. ValueError if they are no levels.
+
+    Programs leave out zeros at the end of a number, so decimals and digits are those of the longest number.
+    """
     import numpy as np
 
-    widths = {len(row) for row in rows}
-    if len(rows) < 2 or widths not in ({1}, {2}):
-        raise ValueError(f"{sum(map(len, rows))} numbers in {len(rows)} rows: which column? {HOW}")
-    values = np.array([[float(number) for number in row] for row in rows]).T
-    if not np.isfinite(values).all():
-        at = int(np.argmin(np.isfinite(values).all(axis=0)))
-        raise ValueError(f"number {at + 1} is {rows[at][0]}, which is no level")
-    half_units = _half_units([number for row in rows for number in row], np.abs(values.T.ravel())).reshape(-1, len(values)).T
+    numbers = [Decimal(number) for row in rows for number in row]
+    if len(rows) < 2 or {len(row) for row in rows} not in ({1}, {2}):
+        raise ValueError(f"{len(numbers)} numbers in {len(rows)} rows: which column? {HOW}")
+    for at, number in enumerate(numbers, 1):
+        if not number.is_finite():
+            raise ValueError(f"number {at} is {number}, which is no level")
+    unit = min(int(number.as_tuple().exponent) for number in numbers)
+    digits = max(len(number.as_tuple().digits) for number in numbers)
+    units = [10.0 ** max(unit, number.adjusted() + 1 - digits) if unit < 0 else 0.0 for number in numbers]
+    values, half_units = (np.array(column, float).reshape(len(rows), -1).T for column in (numbers, units))
+    half_units /= 2
     if len(values) == 1:
         return values[0], half_units[0]
     a, s = values
-    if all(np.abs(sums - 1).max() > 1e-4 + 2 * half_units.max() for sums in (a, a + s, a**2 + s**2)):
-        raise ValueError(f"{values.size} numbers in {len(rows)} rows: which column? Pairs (a, s) have a + s = 1 or a^2 + s^2 = 1")
+    if all(np.abs(total - 1).max() > 1e-4 + 2 * half_units.max() for total in (a, a + s, a**2 + s**2)):
+        raise ValueError(f"{len(rows)} pairs with neither a + s = 1 nor a^2 + s^2 = 1: which column? {HOW}")
     return values, half_units
-
-
-def _half_units(printed: Sequence[str], sizes: "Array") -> "Array":
-    """Half a unit of the last digit. Programs leave out zeros at the end, so digits are counted over the whole list."""
-    import numpy as np
-
-    mantissas = [number.lower().partition("e")[0].lstrip("+-") for number in printed]
-    decimals = [
-        len(mantissa.partition(".")[2]) - int(number.lower().partition("e")[2] or 0)
-        for mantissa, number in zip(mantissas, printed, strict=True)
-    ]
-    if max(decimals) <= 0:
-        return np.zeros(len(printed))
-    digits = max(len(mantissa.replace(".", "").lstrip("0")) for mantissa in mantissas)
-    magnitudes = np.floor(np.log10(np.maximum(sizes, 1e-300)))
-    return 0.5 * np.maximum(10.0 ** -max(decimals), 10.0 ** (magnitudes + 1 - digits))
 
 
 def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
@@ -221,8 +235,8 @@ def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
     from diffusion_core.conformance.levels import ALMOST_PURE, TOLERANCE
 
     for one, other in zip(first, second, strict=True):
-        for step, (a, b) in enumerate(zip(one.log_sigmas, other.log_sigmas, strict=False), 1):
-            if abs(a - b) > TOLERANCE and min(a, b) < ALMOST_PURE:
+        for step, (a, b) in enumerate(zip(one.bounds.T, other.bounds.T, strict=False), 1):
+            if max(a[0] - b[1], b[0] - a[1]) > TOLERANCE and min(a[0], b[0]) < ALMOST_PURE:
                 sigmas = f"sigma {one.sigmas[step - 1]:.4g} and {other.sigmas[step - 1]:.4g}"
                 return f"with {one.n_steps} steps they differ first at step {step}: {sigmas}"
         if (counts := [len(one.log_sigmas), len(other.log_sigmas)])[0] != counts[1]:

@@ -118,15 +118,11 @@ def list_hypotheses(log_sigmas: Array, n_steps: int, facts: Facts) -> list[Hypot
     A form has three levels more than numbers that come from the levels. Otherwise it would fit by chance.
     """
     k = len(log_sigmas)
-    listed = list[Hypothesis]()
-    if "ends" in facts.forms:
-        listed += _ladders_with_known_ends(log_sigmas, facts)
-    if "flow" in facts.forms:
-        listed += _flows(log_sigmas, facts)
-    if "times" in facts.forms:
-        listed += _times(k, n_steps, facts)
-    if "table ends" in facts.forms:
-        listed += _between_table_ends(k, facts)
+    makers = {
+        "ends": _ladders_with_known_ends(log_sigmas, facts), "flow": _flows(log_sigmas, facts),
+        "times": _times(k, n_steps, facts), "table ends": _between_table_ends(k, facts),
+    }  # fmt: skip
+    listed = [one for form, made in makers.items() if form in facts.forms for one in made]
     listed.sort(key=lambda one: bool(one.fault))
     if "ends" in facts.forms:
         listed += _ladders_with_own_ends(log_sigmas, facts)
@@ -244,6 +240,7 @@ def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str
                 ("ddpm-linspace", ", cut to whole times", np.floor(even)),
             ):
                 yield name, how + part, times[:k]
+    yield "ddpm-trailing", ", then the first time", np.append(np.round(np.linspace(n_table, 0, k)[:-1]) - 1, 0)
 
 
 def _times(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
@@ -332,21 +329,26 @@ def _ladders_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothes
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str], str]:
-    """Name, options as text and the words that follow: "flow", {"shift": "3", "end": "1/n"}, "stretched to 0.1"."""
-    name, _, rest = spelling.partition("(")
-    inside, bracket, words = rest.rpartition(")")
-    if not bracket:
-        name, _, words = spelling.partition(",")
+    """Name, options as text and the words that follow: "flow", {"shift": "3", "end": "1/n"}, "stretched to 0.1".
+
+    Raises:
+        ValueError: a bracket is missing.
+    """
+    match = re.fullmatch(r"([^(,]*)(?:\((.*?)\))?(?:,(.*))?", spelling)
+    if not match:
+        raise ValueError(f"{spelling}: it must read like flow(shift=3, end=1/n)")
+    name, inside, words = match.groups(default="")
     pairs = (part.partition("=") for part in re.split(r",(?=[^,]*=)", inside) if part)
-    return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}, words.strip(", ")
+    return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}, words.strip()
 
 
 def fits_spelling(name: str, expect: str) -> bool:
-    """Whether a name says what another one says; what that leaves out may be anything. Times do not tell their betas."""
+    """Whether a name says all that another one says. A list of times does not tell its betas, so any will do."""
     kind, options, words = parse(name)
     meant, asked, asked_words = parse(expect)
     if asked.get("end") == "0":  # a step to 0 follows
         del asked["end"]
+    asked.pop("data_std", None)
     if kind.startswith("ddpm") and not options:
         asked = {}
 
@@ -373,6 +375,7 @@ def make_levels(spelling: str, k: int) -> Array:
             numbers = {key: float(value) for key, value in options.items() if key != "end"}
             return _levels_between(name, k, {"sigma_max": SIGMA_MAX, "sigma_min": SIGMA_MIN, **numbers})
         shift = float(options.get("shift", 1))
+        data_std = float(options.get("data_std", 1))
         end = options.get("end", "")
         last = float(end) if re.fullmatch(NUMBER, end) else 0
         terminal = float(words.removeprefix("stretched to ")) if words.startswith("stretched") else None
@@ -381,5 +384,5 @@ def make_levels(spelling: str, k: int) -> Array:
     guess = logit(shift_times(np.linspace(1, last or 1 / k, k), shift))
     for one in list_hypotheses(guess, k, Facts(shift=shift, terminal=terminal)):
         if fits_spelling(one.spelling, spelling):
-            return one.log_sigmas
+            return one.log_sigmas - math.log(data_std)
     raise ValueError(f"{spelling}: no ladder of {k} levels is spelt so; such are flow(shift=3, end=1/n), karras(rho=7)")

@@ -1,7 +1,7 @@
 """Which noise levels does a sampler visit? Its ladder in closed form, its evaluations, and what is wrong with them."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,8 @@ ALIKE = TOLERANCE / 10  # two evaluations at one level
 ALMOST_PURE = 6.5  # log_sigma from which no signal is left to speak of: t = 1 and t = 0.999 are alike
 UNLIKE = 9.0  # difference from a ladder of another length
 NOTHING = Facts()
-Fit = tuple[Array, Array, Hypothesis]  # which levels, how far the ladder is from each in log_sigma, the ladder
+Places = NDArray[np.intp]
+Fit = tuple[Places, Array, Hypothesis]  # which levels, how far the ladder is from each in log_sigma, the ladder
 CUT = 0.1  # sigma above which a last step to 0 is worth a note, where the last level could be any
 ONE_WRONG = 6  # levels more than numbers that come from them, to say that only one is wrong
 
@@ -31,12 +32,12 @@ class Levels:
 
     n_steps: int
     log_sigmas: Array  # (E,) ln(s / a) of each evaluation, in its order
+    bounds: Array  # (2, E) the lowest and the highest log_sigma that a printed number stands for
     names: tuple[str, ...]  # every closed form that fits to TOLERANCE at all levels
     nearest: str = ""  # if none does, the nearest one, in words
     faults: tuple[str, ...] = ()  # what is wrong, in words
     notes: tuple[str, ...] = ()  # what is worth knowing
     more: int = 0  # evaluations beside those of the ladder
-    bounds: Array | None = None  # (2, E) the lowest and the highest log_sigma that a printed number stands for
     rank: tuple[float, ...] = ()  # the lowest of several readings is the best
 
     @property
@@ -128,8 +129,12 @@ def read_config(scheduler: Any, mu: float | None = None) -> Facts:
 
 
 def name_levels(
-    log_sigmas: Sequence[float] | Array, n_steps: int, facts: Facts = NOTHING, expect: str = "",
-    bounds: Array | None = None, number: Callable[[float], float] = math.exp,
+    log_sigmas: Sequence[float] | Array,
+    n_steps: int,
+    facts: Facts = NOTHING,
+    expect: str = "",
+    bounds: Array | None = None,
+    number: Callable[[float], float] = math.exp,
 ) -> Levels:
     """The ladder of levels in the order in which they are visited.
 
@@ -156,50 +161,54 @@ def name_levels(
     if len(single) > 1 and (np.diff(visited[single]) > 0).all():
         faults.append("the levels rise: it runs backwards")
         single = single[::-1]
-    parts = [every, single] if bounds is not None else [single]
     limits = np.stack([visited, visited]) if bounds is None else bounds
-    fits, n_levels = _fit(parts, visited, limits, n_steps, facts)
-    places, gaps, best = fits[0]
+    fits, n_levels = _fit([every, single], visited, limits, n_steps, facts)
+    best = fits[0][-1]
     rank = _rank(fits[0])
-    step = int(gaps.argmax())
     names = list[str]()
-    nearest = ""
-    if rank[0] == 0:
+    if not rank[0]:
         names = [one.spelling for _, gaps, one in fits if gaps.max() < TOLERANCE]
         names = [name for name in dict.fromkeys(names) if "whole" not in name] or names[:1]
+        if any(name != expect and known.fits_spelling(name, expect) for name in names):
+            names = [name for name in names if name != expect]
         faults += [best.fault] if best.fault else []
         if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level
             faults.append(f"one step too {'few' if n_levels < n_steps else 'many'}")
-    elif rank[0] == 1:
-        values = [number(float(value)) for value in (visited[places[step]], best.log_sigmas[step])]
-        nearest = f"level {places[step] + 1} is {values[0]:.4g}, where {best.spelling} has {values[1]:.4g}"
-    else:
-        off = 100 * math.expm1(gaps[step])
-        nearest = f"no known ladder; nearest: {best.spelling}, {off:.3g} % off at step {step + 1}"
-        if n_levels < 5 and not facts.tables and facts.shift is None:
-            faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
+    elif n_levels < 5 and not facts.tables and facts.shift is None:
+        faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
     if expect and names and not faults and not any(known.fits_spelling(name, expect) for name in names):
         known.make_levels(expect, n_levels)  # raises an error if it is misspelt
         faults.append(f"it is {names[0]}, not {expect}")
     if not any("rounded" in fault for fault in faults):
         faults += _received_otherwise(facts, visited[single])
-    notes = list[str]()
-    top = visited[single].max()
+    nearest = "" if names else _describe_gap(fits[0], visited, number)
+    notes = tuple(_list_notes(visited[single], facts, bool(names) and best.own_ends))
+    more = max(len(visited) - n_levels, 0)
+    return Levels(n_steps, visited, limits, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes, more, rank)
+
+
+def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) -> str:
+    """Where the nearest ladder differs: the one level that is wrong, in printed numbers, or the largest difference."""
+    places, gaps, nearest = fit
+    step = int(gaps.argmax())
+    if _rank(fit)[0] == 1:
+        visits, has = (number(float(value)) for value in (visited[places[step]], nearest.log_sigmas[step]))
+        return f"level {places[step] + 1} is {visits:.4g}, where {nearest.spelling} has {has:.4g}"
+    off = 100 * math.expm1(gaps[step])
+    return f"no known ladder; nearest: {nearest.spelling}, {off:.3g} % off at step {step + 1}"
+
+
+def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
+    """What is worth knowing of the ends."""
     for table in facts.tables.values():
-        if top < (end := min(table[-1], FAR)) - math.log(1.5):
-            first, last = math.exp(top), math.exp(end)
-            notes.append(f"the first level has signal left: sigma {first:.3g}, the network was trained to {last:.3g}")
-    if names and best.own_ends and (low := math.exp(visited[single].min())) > CUT:
-        notes.append(f"the last step goes from sigma {low:.3g} to 0: is the end cut?")
-    return Levels(
-        n_steps, visited, tuple(names), nearest, tuple(dict.fromkeys(faults)), tuple(notes),
-        max(len(visited) - n_levels, 0), bounds, rank,
-    )  # fmt: skip
+        if levels.max() < (end := min(table[-1], FAR)) - math.log(1.5):
+            first, last = math.exp(levels.max()), math.exp(end)
+            yield f"the first level has signal left: sigma {first:.3g}, the network was trained to {last:.3g}"
+    if own_ends and (low := math.exp(levels.min())) > CUT:
+        yield f"the last step goes from sigma {low:.3g} to 0: is the end cut?"
 
 
-def _fit(
-    parts: list[NDArray[np.intp]], visited: Array, bounds: Array, n_steps: int, facts: Facts
-) -> tuple[list[Fit], int]:
+def _fit(parts: list[Places], visited: Array, bounds: Array, n_steps: int, facts: Facts) -> tuple[list[Fit], int]:
     """The ladders that fit as well as the best one, and the number of their levels.
 
     Methods of several evaluations per step visit other levels between those of the ladder. So the ladder is all levels,
@@ -210,14 +219,13 @@ def _fit(
     distinct = falling[np.abs(np.diff(visited[falling], prepend=np.inf)) > ALIKE]
     if len(visited) > n_steps:
         parts = [*parts, single[::2], single[1::2], single[::4], distinct]
-    n_rises = int(len(parts) > 1 and parts[0] is not single)  # one level of a list may be wrong
-    none = Hypothesis("none", visited[distinct])
-    best: tuple[list[Fit], int] = ([(distinct, np.full(len(distinct), UNLIKE), none)], len(distinct))
+    unlike = np.full(len(distinct), UNLIKE)
+    best: tuple[list[Fit], int] = ([(distinct, unlike, Hypothesis("none", visited[distinct]))], len(distinct))
     for part in sorted(parts, key=lambda part: (abs(len(part) - n_steps), len(part) < n_steps)):
         levels = visited[part]
-        if (bounds[0, part[1:]] > bounds[1, part[:-1]]).sum() > n_rises:
+        if (bounds[0, part[1:]] > bounds[1, part[:-1]]).sum() > 1:  # one level may be wrong
             continue
-        fits = [
+        fits: list[Fit] = [
             (part, _measure_gaps(one.log_sigmas, bounds[:, part]), one)
             for one in known.list_hypotheses(levels, n_steps, facts)
         ]
@@ -229,7 +237,7 @@ def _fit(
             if not (one.fault or one.own_ends or one.free):
                 ladder = np.minimum(one.log_sigmas, FAR)
                 among = distinct[np.abs(ladder[:, None] - visited[distinct]).argmin(axis=1)]
-                fit = (among, _measure_gaps(ladder, bounds[:, among]), one)
+                fit: Fit = (among, _measure_gaps(ladder, bounds[:, among]), one)
                 best = min(best, ([fit], n_steps), key=lambda found: _rank(found[0][0]))
     return best
 
@@ -292,7 +300,7 @@ class Reading:
 
 
 def _read_table(betas: str, form: str) -> Reading:
-    """Times of a table. Even times are the same in all tables: then `betas` is "", and the levels are of one of them."""
+    """Times of a table. Even times are the same in all tables: then `betas` is "", and the levels are those of one."""
     table = known.usual_tables()[betas or "linear"]
     finite = np.minimum(table, FAR)
     places = np.arange(len(table))
@@ -318,7 +326,6 @@ def _to_t(log_sigma: float) -> float:
 
 
 FLOW = Facts(forms=("flow",))
-ENDS_AT_ZERO = ("flow", "bong-tangent")  # names of ladders that a last step to 0 follows
 ANY = (-math.inf, math.inf)
 READINGS: Sequence[tuple[str, Reading]] = (
     ("t", Reading(lambda t: np.log(t / (1 - t)), _to_t, (0, 1), lambda t: True, FLOW, True)),
@@ -338,9 +345,7 @@ READINGS: Sequence[tuple[str, Reading]] = (
 PAIRS = Reading(lambda pairs: np.log(pairs[1] / pairs[0]), math.exp, (0, math.inf), lambda pairs: True)
 
 
-def name_list(
-    values: Array, half_units: Array, n_steps: int = 0, expect: str = "", reading: str = "any"
-) -> Levels:
+def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = "", reading: str = "any") -> Levels:
     """The ladder of a printed list, in the reading that fits best; one that fits `expect` comes first.
 
     Args:
@@ -362,7 +367,7 @@ def name_list(
     if not tried:
         raise ValueError(
             f"{values.size} numbers from {values.min():g} to {values.max():g} are no levels"
-            f"{' of this reading' * (reading != 'any')}: sigma and times are at least 0, whole numbers are times up to 1000"
+            f"{' of this reading' * (reading != 'any')}: none is below 0 but logarithms; whole ones are times up to 1000"
         )
 
     def rank(levels: Levels) -> tuple[float, ...]:
@@ -388,8 +393,8 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
         log_sigmas = log_sigmas[::-1]
         bounds = bounds[:, ::-1]
     zeros = np.flatnonzero(log_sigmas <= -FAR)
-    meant = known.parse(expect)
-    if not len(zeros) and row.lists_zero and (not expect or meant[0] in ENDS_AT_ZERO or meant[1].get("end") == "0"):
+    may_end = expect and row.facts is not FLOW and known.parse(expect)[1].get("end") != "0"  # without a step to 0
+    if not len(zeros) and row.lists_zero and not may_end:
         faults.append("no 0 follows: the last step is missing")
     elif len(zeros) > 1:
         faults.append(f"0 is there {len(zeros)} times")
@@ -399,7 +404,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
     log_sigmas = log_sigmas[log_sigmas > -FAR]
     facts = row.facts
     if bounds[1, -1] - bounds[0, -1] > 2 * TOLERANCE:
-        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(*bounds[:, -1], 21)[1:-1]))
+        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(bounds[0, -1], bounds[1, -1], 13)[1:-1]))
     n_steps = n_steps or len(log_sigmas)
     levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
     rises = np.flatnonzero(bounds[0, 1:] > bounds[1, :-1])
@@ -408,23 +413,10 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
         faults.append(f"level {rises[0] + 2} rises: {after:.4g} after {before:.4g}")
         order = np.argsort(-log_sigmas, kind="stable")
         levels = name_levels(log_sigmas[order], n_steps, facts, expect, bounds[:, order], row.number)
-    faults += _repeated(log_sigmas, name == "table") if levels.names and levels.more else []
+    is_plms = name == "table" and levels.more == 1 and log_sigmas[1] == log_sigmas[2]  # Liu et al. 2022, 2202.09778
+    if levels.names and 0 < levels.more < len(log_sigmas) // 2 - 1 and not is_plms:  # two per step: all but the ends
+        faults.append(f"{levels.more} of the levels are there twice")
     faults += levels.faults
     notes = (f"the list is read as {name}", *levels.notes)
     rank = (levels.rank[0], levels.rank[1] - levels.rank[1] % 2, len(faults), *levels.rank[1:])
     return replace(levels, faults=tuple(faults), notes=notes, rank=rank)
-
-
-def _repeated(log_sigmas: Array, times: bool) -> list[str]:
-    """The fault if one level is listed more often than others.
-
-    Methods of two evaluations per step list all but the first and the last twice; PNDM lists its second time twice.
-    """
-    starts = np.flatnonzero(np.diff(log_sigmas, prepend=np.inf) != 0)
-    sizes = np.diff(starts, append=len(log_sigmas))
-    usual = np.median(sizes)
-    usually_odd = {0, len(sizes) - 1} if usual > 1 else {int(times)} - {0}
-    return [
-        f"level {starts[at] + 1} is there {sizes[at]} times"
-        for at in np.flatnonzero(sizes != usual).tolist() if at not in usually_odd
-    ][:1]  # fmt: skip

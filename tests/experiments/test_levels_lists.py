@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffusion_core.conformance.known_ladders import fits_spelling
 from experiments.levels import LevelsOptions, read_list
 
 Array = np.ndarray
@@ -194,7 +195,7 @@ REFUSED = {
     "two lists": f"timesteps {python(LEADING)}\nsigmas {ending(EDM)}",
     "shortened": "tensor([80.0, 57.6, ..., 0.002, 0.0])",
     "columns without a level": "step,loss\n" + "\n".join(f"{step},{sigma}" for step, sigma in enumerate(EDM)),
-    "words": "no levels at all",
+    "words": "no levels at all, since v1.5",
     "one number": "[1.0]",
 }
 
@@ -214,6 +215,35 @@ def draw(kind: int, seed: int) -> Array:
         lambda: np.r_[1, np.sort(rng.uniform(0, 1, n))[::-1], 0],
         lambda: np.sort(rng.uniform(0, 1, n)),
     ][kind]()
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_a_right_list_is_named(case: str, tmp_path: Path) -> None:
+    show, values, expect = RIGHT[case]
+    levels = read(tmp_path, show(values))
+    if case in UNNAMED:
+        assert levels.nearest
+    else:
+        assert levels.right and any(fits_spelling(name, expect) for name in levels.names), levels.sentence
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_broken_list_does_not_pass(case: str, tmp_path: Path) -> None:
+    show, values = WRONG[case]
+    assert not passes(tmp_path, show(values))
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_may_be_no_list_is_refused(case: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"which column|which one|not a number"):
+        read(tmp_path, REFUSED[case])
+
+
+@pytest.mark.parametrize("kind", range(8))
+def test_no_random_list_passes(kind: int, tmp_path: Path) -> None:
+    for seed in range(25):
+        values = draw(kind, seed)
+        assert not passes(tmp_path, python(values) if seed % 2 else decimals(2, zero=False)(values)), (kind, seed)
 
 
 def passes(folder: Path, text: str) -> bool:
