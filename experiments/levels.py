@@ -33,9 +33,10 @@ to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied
 
 Ladders:
   my_file:Mine, "diffusers:NAME(...)", ...         what check-sampler takes; see its --help
-  "karras(rho=7)", "flow(shift=3)", ...            a noise schedule of this package
-  log.txt, levels.json                             a printed list: sigmas, times of flow matching from 1 or 1000 to 0,
-                                                   or pairs [a, s] of x = a x0 + s z
+  "karras(rho=7)", "flow(shift=3)", ...            a noise schedule, as it is typed in tune or printed here
+  log.txt, levels.json, table.csv                  a printed list: one number a line, one [list], or a named column, of
+                                                   sigmas, times, log SNR, ...; or pairs [a, s] of x = a x0 + s z
+  scheduler_config.json                            a scheduler of diffusers
 
 Examples:
   levels "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)" --steps 4 8 28     # is its shift applied twice?
@@ -69,10 +70,10 @@ class LevelsOptions:
     law: Annotated[str, tyro.conf.arg(metavar="LAW", help_behavior_hint="(default: none)")] = ""
     """Noise distribution of training, in the unit of the levels: prints the share between neighbouring levels."""
     reading: Literal[
-        "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "alpha-bar"
+        "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "c-noise", "alpha-bar"
     ] = "any"
     """Meaning of the numbers in a list: sigma; t of a flow from 1 to 0; 1-t, with data at 1; time from 1000 to 0; times
-    of a table of betas; ln(a^2/s^2); ln(a/s); ln(s/a); or alpha-bar."""
+    of a table of betas; ln(a^2/s^2); ln(a/s); ln(s/a), a quarter of it; or alpha-bar."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/levels")
     """Folder for the report."""
 
@@ -188,7 +189,8 @@ def _parse(text: str) -> Any:
     for as_json in (text, f"[{','.join(lines)}]"):
         with suppress(ValueError):
             return json.loads(as_json, parse_float=str, parse_int=str, parse_constant=str)
-    lists = re.findall(r"\[(?:[^][]|\[[^][]*\])*\]", SCALAR.sub(r"\1", text))
+    brackets = re.findall(r"\[(?:[^][]|\[[^][]*\])+\]", SCALAR.sub(r"\1", text))
+    lists = [one for one in brackets if all(map(NUMBER.fullmatch, re.findall(r"[^][,\s]+", one)))]  # no [INFO]
     if len(lists) == 1:
         inner = re.findall(r"\[([^][]+)\]", lists[0][1:-1])
         return [re.split(r"[,\s]+", row.strip(" ,\n")) for row in inner or [lists[0][1:-1]]]

@@ -6,7 +6,7 @@ commands spell a ladder: `flow(shift=3, end=1/n)` has n levels, and 0 follows th
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -326,6 +326,9 @@ def _ladders_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothes
                     solved.append((name, (("rho", brentq(miss, low, high)),)))
         for at, (spelling, levels) in enumerate(_between(k, *ends.values(), *solved)):
             yield Hypothesis(spelling, levels, free=2 + (at >= len(BETWEEN)))
+        if facts.expect:
+            with suppress(ValueError):
+                yield Hypothesis(facts.expect, make_levels(facts.expect, k, (*ends.values(),)), free=2)
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str], str]:
@@ -362,8 +365,10 @@ def fits_spelling(name: str, expect: str) -> bool:
     return kind == meant and alike and asked_words in ("", words)
 
 
-def make_levels(spelling: str, k: int) -> Array:
+def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA_MIN)) -> Array:
     """(k,) log_sigma of the ladder that is spelt as here, or as our commands spell it; "flow(shift=3)" is enough.
+
+    `ends`: sigma_max and sigma_min, where the spelling leaves them out.
 
     Raises:
         ValueError: there is no such ladder with k levels.
@@ -373,7 +378,7 @@ def make_levels(spelling: str, k: int) -> Array:
     try:
         if name not in OWN_ENDS and "betas" not in options and not words:
             numbers = {key: float(value) for key, value in options.items() if key != "end"}
-            return _levels_between(name, k, {"sigma_max": SIGMA_MAX, "sigma_min": SIGMA_MIN, **numbers})
+            return _levels_between(name, k, {"sigma_max": ends[0], "sigma_min": ends[1], **numbers})
         shift = float(options.get("shift", 1))
         data_std = float(options.get("data_std", 1))
         end = options.get("end", "")

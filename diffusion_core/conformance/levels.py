@@ -1,6 +1,7 @@
 """Which noise levels does a sampler visit? Its ladder in closed form, its evaluations, and what is wrong with them."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -167,24 +168,32 @@ def name_levels(
     rank = _rank(fits[0])
     names = list[str]()
     if not rank[0]:
-        names = [one.spelling for _, gaps, one in fits if gaps.max() < TOLERANCE]
-        names = [name for name in dict.fromkeys(names) if "whole" not in name] or names[:1]
-        if any(name != expect and known.fits_spelling(name, expect) for name in names):
-            names = [name for name in names if name != expect]
+        names = _list_names(fits, expect)
         faults += [best.fault] if best.fault else []
         if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level
             faults.append(f"one step too {'few' if n_levels < n_steps else 'many'}")
     elif n_levels < 5 and not facts.tables and facts.shift is None:
         faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
-    if expect and names and not faults and not any(known.fits_spelling(name, expect) for name in names):
+    if expect and names and not any(known.fits_spelling(name, expect) for name in names):
         known.make_levels(expect, n_levels)  # raises an error if it is misspelt
-        faults.append(f"it is {names[0]}, not {expect}")
+        faults = faults or [f"it is {names[0]}, not {expect}"]
     if not any("rounded" in fault for fault in faults):
         faults += _received_otherwise(facts, visited[single])
     nearest = "" if names else _describe_gap(fits[0], visited, number)
     notes = tuple(_list_notes(visited[single], facts, bool(names) and best.own_ends))
     more = max(len(visited) - n_levels, 0)
     return Levels(n_steps, visited, limits, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes, more, rank)
+
+
+def _list_names(fits: list[Fit], expect: str) -> list[str]:
+    """The names of the ladders that fit: of numbers that fit a coarse list the nearest, and without what others say."""
+    names = [one.spelling for _, gaps, one in fits if gaps.max() < TOLERANCE]
+    forms = dict[str, str]()
+    for name in [name for name in names if "whole" not in name] or names[:1]:
+        forms.setdefault(name if name == expect else re.sub(r"(shift|sigma_min)=[^,)]+", "", name), name)
+    names = [*forms.values()]
+    others = [name for name in names if name != expect]
+    return others if any(known.fits_spelling(name, expect) for name in others) else names
 
 
 def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) -> str:
@@ -200,12 +209,12 @@ def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) ->
 
 def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
     """What is worth knowing of the ends."""
-    for table in facts.tables.values():
-        if levels.max() < (end := min(table[-1], FAR)) - math.log(1.5):
+    for betas, table in facts.tables.items():
+        if betas and levels.max() < (end := min(table[-1], FAR)) - math.log(1.5):
             first, last = math.exp(levels.max()), math.exp(end)
             yield f"the first level has signal left: sigma {first:.3g}, the network was trained to {last:.3g}"
     if own_ends and (low := math.exp(levels.min())) > CUT:
-        yield f"the last step goes from sigma {low:.3g} to 0: is the end cut?"
+        yield f"the last step goes from sigma {low:.3g} to 0: the end may be cut"
 
 
 def _fit(parts: list[Places], visited: Array, bounds: Array, n_steps: int, facts: Facts) -> tuple[list[Fit], int]:
@@ -332,12 +341,14 @@ READINGS: Sequence[tuple[str, Reading]] = (
     ("1-t", Reading(lambda t: np.log((1 - t) / t), lambda x: _to_t(-x), (0, 1), lambda t: False, FLOW, True)),
     ("table", _read_table("", "times")),
     ("time", Reading(
-        lambda t: np.log(t / (N_TRAIN - t)), lambda x: N_TRAIN * _to_t(x), (0, N_TRAIN), lambda t: t.max() > 100, FLOW)),
+        lambda t: np.log(t / (N_TRAIN - t)), lambda x: N_TRAIN * _to_t(x), (0, N_TRAIN),
+        lambda t: t.max() > 100, FLOW)),
     ("sigma", Reading(np.log, math.exp, (0, math.inf), lambda sigma: bool((sigma % 1).any()), lists_zero=True)),
     ("log-snr", Reading(
         lambda x: -x / 2, lambda x: -2 * x, ANY, lambda x: _is_signed(x) and _rise(x))),
     ("half-log-snr", Reading(lambda x: -x, lambda x: -x, ANY, lambda x: _is_signed(x) and _rise(x))),
     ("log-sigma", Reading(lambda x: x, lambda x: x, ANY, lambda x: _is_signed(x) and _rise(-x))),
+    ("c-noise", Reading(lambda x: 4 * x, lambda x: x / 4, ANY, lambda x: _is_signed(x) and _rise(-x))),
     ("alpha-bar", Reading(
         lambda abar: np.log(1 / abar - 1) / 2, lambda x: _to_t(-2 * x), (0, 1), _rise)),
     *(("table", _read_table(betas, "table ends")) for betas in known.usual_tables()),
@@ -367,7 +378,7 @@ def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = 
     if not tried:
         raise ValueError(
             f"{values.size} numbers from {values.min():g} to {values.max():g} are no levels"
-            f"{' of this reading' * (reading != 'any')}: none is below 0 but logarithms; whole ones are times up to 1000"
+            f"{' of this reading' * (reading != 'any')}: only logarithms are below 0, and whole ones are times"
         )
 
     def rank(levels: Levels) -> tuple[float, ...]:
@@ -377,7 +388,7 @@ def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = 
 
 
 def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_steps: int, expect: str) -> Levels:
-    """The ladder of a list in one reading."""
+    """The ladder of a list in one reading. ValueError if no number stands for a level above 0."""
     outwards = np.array([[-1], [1]]) if values.ndim == 2 else 1
     with np.errstate(divide="ignore", invalid="ignore"):
         log_sigmas = np.clip(row.log_sigma(values), -30, 30)
@@ -392,14 +403,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
         faults.append(f"the levels rise: it runs backwards{question}")
         log_sigmas = log_sigmas[::-1]
         bounds = bounds[:, ::-1]
-    zeros = np.flatnonzero(log_sigmas <= -FAR)
-    may_end = expect and row.facts is not FLOW and known.parse(expect)[1].get("end") != "0"  # without a step to 0
-    if not len(zeros) and row.lists_zero and not may_end:
-        faults.append("no 0 follows: the last step is missing")
-    elif len(zeros) > 1:
-        faults.append(f"0 is there {len(zeros)} times")
-    elif len(zeros) and zeros[0] < len(log_sigmas) - 1:
-        faults.append(f"level {zeros[0] + 1} is 0")
+    faults += _check_zeros(log_sigmas <= -FAR, row, expect)
     bounds = bounds[:, log_sigmas > -FAR]
     log_sigmas = log_sigmas[log_sigmas > -FAR]
     facts = row.facts
@@ -420,3 +424,13 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
     notes = (f"the list is read as {name}", *levels.notes)
     rank = (levels.rank[0], levels.rank[1] - levels.rank[1] % 2, len(faults), *levels.rank[1:])
     return replace(levels, faults=tuple(faults), notes=notes, rank=rank)
+
+
+def _check_zeros(is_zero: NDArray[np.bool_], row: Reading, expect: str) -> list[str]:
+    """What is wrong with the levels at 0 of a falling list."""
+    may_end = expect and row.facts is not FLOW and known.parse(expect)[1].get("end") != "0"  # without a step to 0
+    if not is_zero.any():
+        return ["no 0 follows: the last step is missing"] * (row.lists_zero and not may_end)
+    if is_zero.sum() > 1:
+        return [f"0 is there {is_zero.sum()} times"]
+    return [] if is_zero[-1] else [f"level {is_zero.argmax() + 1} is 0"]

@@ -82,7 +82,7 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
         (["swapped.txt"], 1, "level 6 rises: 0.75 after 0.6429."),
         (["rising.txt"], 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
         (["rising.txt", "--reading", "1-t"], 0, "verdict: flow(shift=0.3333, end=1/n)."),
-        (["cut.txt"], 0, "the last step goes from sigma 0.5 to 0: is the end cut?"),
+        (["cut.txt"], 0, "the last step goes from sigma 0.5 to 0: the end may be cut"),
         (["euler", "heun"], 1, "verdict: No. With 4 steps they differ first at step 3"),
     ],
 )
@@ -96,7 +96,8 @@ def test_the_answer_and_the_exit_status(
 
 NAMES = (
     *SCHEDULES, *(f"{name}(end=0)" for name in SCHEDULES), "karras(5)", "polyexponential(rho=2)", "beta(a=0.4, b=0.8)",
-    "vp(data_std=0.55)", "cosine(offset=0)", "flow(shift=3, end=0)", "flow(shift=3, end=1/1000)", "flow(shift=3, end=0.02)",
+    "vp(data_std=0.55)", "cosine(offset=0)", "flow(shift=3, end=0)", "flow(shift=3, end=1/1000)",
+    "flow(shift=3, end=0.02)",
     "flow(shift=3, end=1/n), stretched to 0.1", "flow(shift=3, start=0.999, end=1/n)", "flow(data_std=0.55, shift=3)",
     "ddpm-trailing(betas=scaled_linear)", "ddpm-trailing(betas=linear, zero SNR)", "ddpm-linspace, between whole times",
     "karras(rho=7, betas=scaled_linear)", "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0)",
@@ -122,10 +123,11 @@ def test_what_a_schedule_lists_is_its_name() -> None:
     for name, rule in SCHEDULES.items():
         unit = {"data_std": 1.0} if "data_std" in inspect.signature(rule).parameters else {}
         Path("list.txt").write_text(str([*rule(20, 80, 0.01, **unit), 0.0]))
-        listed = levels.read_list(Path("list.txt"), levels.LevelsOptions(()))
-        assert listed.right and any(printed.startswith(name) for printed in listed.names), (name, listed.sentence)
+        listed = levels.read_list(Path("list.txt"), levels.LevelsOptions((), expect=name))
+        assert listed.right, listed.sentence
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 def test_a_scheduler_config_is_read_as_that_scheduler(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("diffusers")
     config = {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085,

@@ -99,7 +99,7 @@ RIGHT: dict[str, tuple[Print, Array, str]] = {
     "exponential, 4 decimals": (decimals(4), np.geomspace(14.6146, 0.0292, 20), "geometric"),
     "exponential, 2 decimals": (decimals(2), np.geomspace(14.6146, 0.0292, 10), "geometric"),
     "polyexponential": (
-        ending, np.exp(np.linspace(1, 0, 16) ** 1.5 * math.log(30 / 0.03) + math.log(0.03)), "polyexponential(rho=1.5)"),
+        ending, 0.03 * np.exp(np.linspace(1, 0, 16) ** 1.5 * math.log(1000)), "polyexponential(rho=1.5)"),
     "VP of k-diffusion": (ending, VP, "vp"),
     "arctangent": (decimals(4), TANGENT, "cosine(offset=0)"),
     "DDIM": (python, LEADING, "ddpm-leading"),
@@ -120,6 +120,7 @@ RIGHT: dict[str, tuple[Print, Array, str]] = {
     "log SNR": (python, -2 * np.log(MID), "ddpm-linspace(betas=scaled_linear)"),
     "half log SNR": (decimals(4, zero=False), -np.log(karras(20, 14.6146, 0.0292)), "karras(rho=7)"),
     "ln sigma": (decimals(4, zero=False), np.log(karras(20, 80, 0.002)), "karras(rho=7)"),
+    "c_noise": (decimals(4, zero=False), np.log(karras(20, 80, 0.002)) / 4, "karras(rho=7, sigma_max=80)"),
     "pairs of VP": (pairs_vp, ABAR["linear"][TRAILING], "ddpm-trailing(betas=linear)"),
     "pairs of a flow": (
         lambda t: json.dumps([[1 - value, value] for value in np.append(t, 0)]), flow(10, 2), "flow(shift=2, end=1/n)"),

@@ -1,6 +1,5 @@
 """Ladders are named in closed form, planted faults are named, and right ladders have none."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
