@@ -145,7 +145,7 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
         inner = (t < 1) & (np.abs(log_sigmas) < FAR)
         solved = math.exp(np.median((log_sigmas - logit(t))[inner])) if inner.any() else 1.0
         rounded = [float(f"{solved:.{digits}g}") for digits in (1, 2, 3, 4)]  # a coarse list may fit the first
-        for shift in dict.fromkeys((facts.shift or rounded[-1], 1.0, *rounded)):
+        for shift in dict.fromkeys((facts.shift or 1.0, 1.0, *rounded)):
             times, spelling = shift_times(t, shift), f"flow(shift={shift:.4g}, {ends})"
             fault = ends_fault or _explain_shift(shift, facts)
             yield Hypothesis(spelling, logit(times), fault, free)

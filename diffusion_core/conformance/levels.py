@@ -24,6 +24,7 @@ NOTHING = Facts()
 Places = NDArray[np.intp]
 Fit = tuple[Places, Array, Hypothesis]  # which levels, how far the ladder is from each in log_sigma, the ladder
 CUT = 0.1  # sigma above which a last step to 0 is worth a note, where the last level could be any
+NEAR = 0.3  # difference in log_sigma that the rounding of the last level may make elsewhere
 ONE_WRONG = 6  # levels more than numbers that come from them, to say that only one is wrong
 
 
@@ -407,10 +408,11 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
     bounds = bounds[:, log_sigmas > -FAR]
     log_sigmas = log_sigmas[log_sigmas > -FAR]
     facts = row.facts
-    if bounds[1, -1] - bounds[0, -1] > 2 * TOLERANCE:
-        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(bounds[0, -1], bounds[1, -1], 13)[1:-1]))
     n_steps = n_steps or len(log_sigmas)
     levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
+    if levels.rank[0] and levels.rank[-1] < NEAR and bounds[1, -1] - bounds[0, -1] > 2 * TOLERANCE:
+        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(bounds[0, -1], bounds[1, -1], 13)[1:-1]))
+        levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
     rises = np.flatnonzero(bounds[0, 1:] > bounds[1, :-1])
     if len(rises) and levels.rank[0] > 1:
         before, after = (row.number(float(value)) for value in log_sigmas[rises[0] :][:2])
