@@ -164,7 +164,8 @@ def name_levels(
         faults.append("the levels rise: it runs backwards")
         single = single[::-1]
     limits = np.stack([visited, visited]) if bounds is None else bounds
-    fits, n_levels = _fit([every, single], visited, limits, n_steps, facts)
+    parts = [single] if len(single) == len(every) else [every, single]
+    fits, n_levels = _fit(parts, visited, limits, n_steps, facts)
     best = fits[0][-1]
     rank = _rank(fits[0])
     names = list[str]()
