@@ -9,7 +9,9 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +22,7 @@ from experiments.console import Terminal
 
 if TYPE_CHECKING:
     from diffusion_core.conformance import Levels
+    from diffusion_core.conformance.known_ladders import Array
     from reports.page import Page
 
 HELP = """Which noise levels does a sampler visit? It runs once with an exact denoiser that writes them down.
@@ -30,9 +33,10 @@ to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied
 
 Ladders:
   my_file:Mine, "diffusers:NAME(...)", ...         what check-sampler takes; see its --help
-  "karras(rho=7)", "flow(shift=3)", ...            a noise schedule of this package
-  log.txt, levels.json                             a printed list: sigmas, times of flow matching from 1 or 1000 to 0,
-                                                   or pairs [a, s] of x = a x0 + s z
+  "karras(rho=7)", "flow(shift=3)", ...            a noise schedule, as it is typed in tune or printed here
+  log.txt, levels.json, table.csv                  a printed list: one number a line, one [list], or a named column, of
+                                                   sigmas, times, log SNR, ...; or pairs [a, s] of x = a x0 + s z
+  scheduler_config.json                            a scheduler of diffusers
 
 Examples:
   levels "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)" --steps 4 8 28     # is its shift applied twice?
@@ -41,8 +45,12 @@ Examples:
   levels "karras(rho=7)" --law "log-normal(-0.507, 1.2)"                         # how often did training see them?
 
 Exit status: 0 if nothing is wrong, 1 if something is or two ladders differ, 2 for invalid arguments."""
-NUMBER = r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-UNITS = {"sigma": 1, "t": 1, "time": 1000}  # of a list: sigma, or t from `UNITS` to 0
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
+SCALAR = re.compile(r"[\w.]*(?:tensor|array|float\d*)\(([^][(),]*)(?:,[^][()]*)?\)")  # np.float64(0.5) in a list
+COLUMNS = (  # of a table or JSON, the first one that is there
+    "sigmas sigma t times time timesteps timestep log_snr logsnr log_sigma alpha_bar alphas_cumprod".split()
+)
+HOW = "Give one number a line, one [list], or columns with a header such as sigma or t"
 Found = dict[str, "list[Levels]"]
 
 
@@ -61,8 +69,11 @@ class LevelsOptions:
     """Ladder that is meant, as it would be printed; what it leaves out may be anything."""
     law: Annotated[str, tyro.conf.arg(metavar="LAW", help_behavior_hint="(default: none)")] = ""
     """Noise distribution of training, in the unit of the levels: prints the share between neighbouring levels."""
-    reading: Literal["any", "sigma", "t", "time"] = "any"
-    """Meaning of the numbers in a list: sigma, t from 1 to 0, or time from 1000 to 0."""
+    reading: Literal[
+        "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "c-noise", "alpha-bar"
+    ] = "any"
+    """Meaning of the numbers in a list: sigma; t of a flow from 1 to 0; 1-t, with data at 1; time from 1000 to 0; times
+    of a table of betas; ln(a^2/s^2); ln(a/s); ln(s/a), a quarter of it; or alpha-bar."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/levels")
     """Folder for the report."""
 
@@ -72,7 +83,12 @@ def command(arguments: Sequence[str], prog: str) -> int:
     began, options = time.time(), tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
     if not 1 <= len(options.ladders) <= 2:
         raise ValueError("ladders: name one, or two to compare; --help shows how they are spelt")
-    lists = {name: read_list(Path(name), options) for name in options.ladders if is_list(name)}
+    schedules = [name for name in options.ladders if is_schedule(name)]
+    options = replace(options, expect=spell(options.expect))
+    of_lists = replace(
+        options, expect=options.expect or spell("".join(schedules[:1]))
+    )  # a list is read as what it meets
+    lists = {name: read_list(Path(name), of_lists) for name in options.ladders if is_list(name)}
     steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
     if lists and len(steps) > 1:
         raise ValueError(f"steps={steps}: a list has one number of steps; give one")
@@ -90,74 +106,130 @@ def command(arguments: Sequence[str], prog: str) -> int:
 
 
 def is_list(name: str) -> bool:
-    """Whether it is a file that lists levels."""
-    return Path(name).suffix in (".txt", ".json", ".csv", ".log") or Path(name).is_file()
+    """Whether it is a file that lists levels: not the config of a scheduler of diffusers."""
+    path = Path(name)
+    if not path.is_file():
+        return path.suffix in (".txt", ".json", ".csv", ".log")
+    return '"_class_name"' not in path.read_text(encoding="utf-8", errors="replace")
+
+
+def is_schedule(name: str) -> bool:
+    """Whether it names a noise schedule, as it is typed or printed."""
+    from diffusion_core.schedules import SCHEDULES
+
+    return re.split(r"[(,]", name)[0] in SCHEDULES
+
+
+def spell(text: str) -> str:
+    """The name of a noise schedule as `levels` spells it; a name that only `levels` prints stays as it is."""
+    from experiments.user import parsing
+
+    try:
+        name, options = parsing.parse_schedule(text, data_std=1.0)
+    except ValueError:
+        return text
+    if options.get("data_std") == 1:
+        del options["data_std"]
+    return parsing.format_call(name, options.items())
 
 
 def run_ladder(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list[Levels]":
     """The levels of a sampler or a noise schedule at each number of steps. ValueError if there is none, or it fails."""
     from diffusion_core.conformance import find_levels
-    from diffusion_core.schedules import SCHEDULES
-    from experiments.user import parsing, sampler_specs
+    from diffusion_core.conformance.known_ladders import make_levels
+    from diffusion_core.conformance.levels import name_levels
+    from experiments.user import sampler_specs
     from experiments.user.imports import user_code_errors
 
-    if name.partition("(")[0] not in SCHEDULES:
-        sampler, _ = sampler_specs.load_sampler(name)
-    else:
-        kind, own = parsing.parse_schedule(name, data_std=1.0)
-        own = {"sigma_max": 160.0, "sigma_min": 0.004} | {key: value for key, value in own.items() if key != "end"}
-
-        def sampler(denoiser: Any, n_steps: int, noise: Any) -> Any:
-            return [denoiser.eps(noise, sigma) for sigma in SCHEDULES[kind](n_steps - 1, **own)][-1]
-
+    if is_schedule(name):
+        spelling = spell(name)
+        return [name_levels(make_levels(spelling, n), n, expect=options.expect or spelling) for n in steps]
+    sampler, _ = sampler_specs.load_sampler(name)
     with user_code_errors(name):
         return [find_levels(sampler, n_steps, options.expect) for n_steps in steps]
 
 
 def read_list(path: Path, options: LevelsOptions) -> "Levels":
-    """The levels that a file lists, in the reading that fits best. ValueError if there are fewer than two numbers."""
-    from diffusion_core.conformance.levels import name_levels
+    """The levels that a file lists, in the reading that fits best. ValueError if it is not clear what is listed."""
+    from diffusion_core.conformance.levels import name_list
 
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        values, half_units = read_numbers(read_rows(path.read_text(encoding="utf-8"), options.reading))
+        n_steps = options.steps[0] if options.steps else 0
+        return name_list(values, half_units, n_steps, options.expect, options.reading)
+    except OSError as error:
         raise ValueError(f"{path}: it cannot be read: {error}") from None
-    inside = text[text.find("[") : text.rfind("]") + 1] or text  # a printed tensor also says its device
-    numbers = [(float(number), _half_unit(number)) for number in re.findall(NUMBER, inside)]
-    if len(numbers) < 2:
-        raise ValueError(f"{path}: it lists {len(numbers)} numbers; it must list the levels, as they were printed")
-    if re.match(r"\[\s*[\[(]", inside):  # pairs (a, s)
-        numbers = [(s / a if a else math.inf, 0.0) for (a, _), (s, _) in zip(numbers[::2], numbers[1::2], strict=False)]
-    values = [value for value, _ in numbers]
-    backwards, zeros = values[1] > values[0], values.count(0)
-    if backwards:
-        numbers.reverse()
-    likely = ("t", "sigma") if max(values) <= 1 else ("time", "sigma") if max(values) <= 1000 else ("sigma",)
-    faults = ["the levels rise: it runs backwards"] * backwards
-    faults += ["no 0 follows: the last step is missing"] if not zeros else [f"0 is there {zeros} times"] * (zeros > 1)
-    found = []
-    for kind in likely if options.reading == "any" else (options.reading,):
-        read = [_read(value / UNITS[kind], half / UNITS[kind], kind) for value, half in numbers if value > 0]
-        log_sigmas, rounding = zip(*read, strict=True)
-        n_steps = options.steps[0] if options.steps else len(read)
-        levels = name_levels(log_sigmas, n_steps, expect=options.expect, rounding=rounding)
-        note = f"the list is read as {kind if kind == 'sigma' else f't from {UNITS[kind]} to 0'}"
-        found.append(replace(levels, faults=(*faults, *levels.faults), notes=(note, *levels.notes)))
-    return min(found, key=lambda levels: (bool(levels.nearest), len(levels.faults)))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
-def _half_unit(printed: str) -> float:
-    """Half a unit of the last digit of a printed number; 0 of a whole one."""
-    mantissa, _, exponent = printed.lower().partition("e")
-    return 0.5 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2])) if "." in mantissa or exponent else 0.0
+def read_rows(text: str, reading: str) -> list[list[str]]:
+    """The printed numbers of each level: one, or two of pairs (a, s). ValueError that says what was found instead."""
+    table = _parse(text)
+    if isinstance(table, list) and all(isinstance(row, dict) for row in table):
+        table = {name: [row.get(name) for row in table] for name in table[0]}
+    if isinstance(table, dict):
+        columns = {name.lower(): column for name, column in table.items() if isinstance(column, list)}
+        named = [name for name in (reading.replace("-", "_"), *COLUMNS) if name in columns]
+        if not named and len(columns) != 1:
+            raise ValueError(f"it has {', '.join(table)}: which one? {HOW}")
+        table = columns[(named or [*columns])[0]]
+    rows = [[str(number) for number in (row if isinstance(row, list) else [row])] for row in table]
+    if len(rows) == 1 and len(rows[0]) > 2:
+        rows = [[number] for number in rows[0]]
+    for number in (number for row in rows for number in row):
+        if not NUMBER.fullmatch(number):
+            raise ValueError(f"{number[:40]!r} is not a number; {HOW}")
+    return rows
 
 
-def _read(value: float, half: float, kind: str) -> tuple[float, float]:
-    """log_sigma of sigma or of t, and how far it is from that of a number that is printed in the same way."""
-    if kind == "sigma":
-        return math.log(value), half / value
-    t = min(value, 1 - 1e-12)
-    return math.log(t / (1 - t)), half / (t * max(1 - t, 1e-9))
+def _parse(text: str) -> Any:
+    """A list or a table of printed numbers: JSON, one value of it a line, one bracket in other text, or columns."""
+    lines = [line.strip(" ,;\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    for as_json in (text, f"[{','.join(lines)}]"):
+        with suppress(ValueError):
+            return json.loads(as_json, parse_float=str, parse_int=str, parse_constant=str)
+    brackets = re.findall(r"\[(?:[^][]|\[[^][]*\])+\]", SCALAR.sub(r"\1", text))
+    lists = [one for one in brackets if all(map(NUMBER.fullmatch, re.findall(r"[^][,\s]+", one)))]  # no [INFO]
+    if len(lists) == 1:
+        inner = re.findall(r"\[([^][]+)\]", lists[0][1:-1])
+        return [re.split(r"[,\s]+", row.strip(" ,\n")) for row in inner or [lists[0][1:-1]]]
+    rows = [re.split(r"[,;\s]+", line) for line in lines]
+    numeric = [all(NUMBER.fullmatch(number) for number in row) for row in rows]
+    widths = {len(row) for row in rows}
+    if len(rows) > 1 and len(widths) == 1 and not numeric[0] and all(numeric[1:]):
+        return dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
+    if lists or widths != {2} or not all(numeric):
+        count = len(re.findall(rf"(?<![\w.]){NUMBER.pattern}(?![\w.])", text))
+        places = f"{len(lists)} lists: which one?" if lists else f"{len(lines)} lines: which column?"
+        raise ValueError(f"{count} numbers in {places} {HOW}")
+    return rows
+
+
+def read_numbers(rows: list[list[str]]) -> "tuple[Array, Array]":
+    """The numbers (E,), or of pairs (2, E), and half a unit of their last digit. ValueError if they are no levels.
+
+    Programs leave out zeros at the end of a number, so decimals and digits are those of the longest number.
+    """
+    import numpy as np
+
+    numbers = [Decimal(number) for row in rows for number in row]
+    if len(rows) < 2 or {len(row) for row in rows} not in ({1}, {2}):
+        raise ValueError(f"{len(numbers)} numbers in {len(rows)} rows: which column? {HOW}")
+    for at, number in enumerate(numbers, 1):
+        if not number.is_finite():
+            raise ValueError(f"number {at} is {number}, which is no level")
+    unit = min(int(number.as_tuple().exponent) for number in numbers)
+    digits = max(len(number.as_tuple().digits) for number in numbers)
+    units = [10.0 ** max(unit, number.adjusted() + 1 - digits) if unit < 0 else 0.0 for number in numbers]
+    values, half_units = (np.array(column, float).reshape(len(rows), -1).T for column in (numbers, units))
+    half_units /= 2
+    if len(values) == 1:
+        return values[0], half_units[0]
+    a, s = values
+    if all(np.abs(total - 1).max() > 1e-4 + 2 * half_units.max() for total in (a, a + s, a**2 + s**2)):
+        raise ValueError(f"{len(rows)} pairs with neither a + s = 1 nor a^2 + s^2 = 1: which column? {HOW}")
+    return values, half_units
 
 
 def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
@@ -165,8 +237,8 @@ def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
     from diffusion_core.conformance.levels import ALMOST_PURE, TOLERANCE
 
     for one, other in zip(first, second, strict=True):
-        for step, (a, b) in enumerate(zip(one.log_sigmas, other.log_sigmas, strict=False), 1):
-            if abs(a - b) > TOLERANCE and min(a, b) < ALMOST_PURE:
+        for step, (a, b) in enumerate(zip(one.bounds.T, other.bounds.T, strict=False), 1):
+            if max(a[0] - b[1], b[0] - a[1]) > TOLERANCE and min(a[0], b[0]) < ALMOST_PURE:
                 sigmas = f"sigma {one.sigmas[step - 1]:.4g} and {other.sigmas[step - 1]:.4g}"
                 return f"with {one.n_steps} steps they differ first at step {step}: {sigmas}"
         if (counts := [len(one.log_sigmas), len(other.log_sigmas)])[0] != counts[1]:

@@ -5,21 +5,30 @@ commands spell a ladder: `flow(shift=3, end=1/n)` has n levels, and 0 follows th
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diffusion_core.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
-from diffusion_core.schedules import SCHEDULES, karras
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES, karras
+from diffusion_core.validation import one_of
 
 Array = NDArray[np.float64]
 N_TRAIN = 1000  # times of training
 USUAL_SHIFTS, RHOS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0), (7.0, 5.0, 3.0)
-FREE_OF_OPTIONS = ("geometric", "linear", "beta", "beta57")  # schedules between two ends
+FORMS = ("flow", "times", "table ends", "ends")  # flow matching; times of betas; between the ends of betas, or others
+Form = tuple[str, tuple[tuple[str, float], ...]]
+BETWEEN: tuple[Form, ...] = (  # schedules between two ends, with the options that are tried
+    *((name, ()) for name in ("geometric", "linear", "beta", "beta57", "vp", "cosine")),
+    ("cosine", (("offset", 0.0),)), *(("karras", (("rho", rho),)) for rho in RHOS),
+)  # fmt: skip
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 FAR = 20.0  # log_sigma of pure noise
 LARGE = 0.01  # in log_sigma: more is a fault where times are rounded
 
@@ -49,6 +58,9 @@ class Facts:
     ends: tuple[float, float, float] | None = None  # sigma_max, sigma_min and rho of a Karras ladder
     terminal: float | None = None  # t of the last level, to which a flow's ladder is stretched
     sigmas: Array | None = None  # log_sigma of the levels that the scheduler works with, falling
+    forms: tuple[str, ...] = FORMS  # which names are tried
+    expect: str = ""  # the name that is meant
+    lasts: tuple[float, ...] = ()  # log_sigma that a printed last level may have
 
 
 def logit(t: Array | float) -> Array:
@@ -106,9 +118,18 @@ def list_hypotheses(log_sigmas: Array, n_steps: int, facts: Facts) -> list[Hypot
     A form has three levels more than numbers that come from the levels. Otherwise it would fit by chance.
     """
     k = len(log_sigmas)
-    known = [*_ladders_with_known_ends(log_sigmas, facts), *_flows(log_sigmas, facts), *_tables(k, n_steps, facts)]
-    every = [*sorted(known, key=lambda one: bool(one.fault)), *_ladders_with_own_ends(log_sigmas)]
-    return [one for one in every if one.free == 0 or k >= one.free + 3]
+    makers = {
+        "ends": _ladders_with_known_ends(log_sigmas, facts), "flow": _flows(log_sigmas, facts),
+        "times": _times(k, n_steps, facts), "table ends": _between_table_ends(k, facts),
+    }  # fmt: skip
+    listed = [one for form, made in makers.items() if form in facts.forms for one in made]
+    listed.sort(key=lambda one: bool(one.fault))
+    if "ends" in facts.forms:
+        listed += _ladders_with_own_ends(log_sigmas, facts)
+    if facts.expect:
+        with suppress(ValueError):  # `levels` says which names there are
+            listed.append(Hypothesis(facts.expect, make_levels(facts.expect, k)))
+    return [one for one in listed if one.free == 0 or k >= one.free + 3]
 
 
 def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
@@ -122,14 +143,14 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
         ("end=2/(n + 1)", np.linspace(1, 0, k + 2)[:-2], "the last step is twice as long: one step too few"),
     ):
         inner = (t < 1) & (np.abs(log_sigmas) < FAR)
-        solved = float(f"{math.exp(np.median((log_sigmas - logit(t))[inner])):.4g}") if inner.any() else 1.0
-        for shift in dict.fromkeys((facts.shift or solved, 1.0, solved)):
+        solved = math.exp(np.median((log_sigmas - logit(t))[inner])) if inner.any() else 1.0
+        rounded = [float(f"{solved:.{digits}g}") for digits in (1, 2, 3, 4)]  # a coarse list may fit the first
+        for shift in dict.fromkeys((facts.shift or 1.0, 1.0, *rounded)):
             times, spelling = shift_times(t, shift), f"flow(shift={shift:.4g}, {ends})"
             fault = ends_fault or _explain_shift(shift, facts)
             yield Hypothesis(spelling, logit(times), fault, free)
             if facts.terminal:
-                stretched = 1 - (1 - times) * (1 - facts.terminal) / (1 - times[-1])
-                yield Hypothesis(f"{spelling}, stretched to {facts.terminal:g}", logit(stretched), fault, free)
+                yield _stretch(spelling, times, facts.terminal, fault, free)
         for shift in (facts.shift,) if facts.shift else USUAL_SHIFTS:
             fault = ends_fault or _explain_shift(shift, facts)
             yield from _in_whole_times(f"flow(shift={shift:.4g}, {ends})", shift_times(t, shift), fault)
@@ -165,10 +186,17 @@ def _explain_rounding(words: str, errors: Array, first: int = 1) -> str:
     return f"{words}: {100 * math.expm1(off[at]):.2g} % off at step {at + first}" if off.max(initial=0) > LARGE else ""
 
 
+def _stretch(spelling: str, times: Array, terminal: float, fault: str, free: int) -> Hypothesis:
+    """Times that are stretched so that the last one is `terminal`."""
+    stretched = 1 - (1 - times) * (1 - terminal) / (1 - times[-1])
+    return Hypothesis(f"{spelling}, stretched to {terminal:.4g}", logit(stretched), fault, free)
+
+
 def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
     """Flow ladders whose last time was shifted before all were, and those with any other last time.
 
-    With t even from 1 to x in K levels, sigma_i = A / i - shift with A = shift (K - 1) / (1 - x): linear in both.
+    With t even from 1 to x in K levels, sigma_i = A / i - shift with A = shift (K - 1) / (1 - x): linear in both. Times
+    u from 1 to 1/K that are shifted, then stretched, have (1 + (shift - 1) u) / c = (1 - u) / (1 - x): linear again.
     """
     k = len(log_sigmas)
     shifts = [facts.shift] if facts.shift else []
@@ -179,7 +207,14 @@ def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]
             shifts += [float(f"{shift:.3g}"), round(shift)]
             last = 1 - shift * (k - 1) / a
             times = shift_times(np.linspace(1, last, k), shift)
-            yield Hypothesis(f"flow(shift={shift:.4g}, end={last:.3g})", logit(times), free=2)
+            yield Hypothesis(f"flow(shift={shift:.4g}, end={last:.4g})", logit(times), free=2)
+        even, signal = 1 - i / k, 1 + sigma  # signal: 1 / (1 - x)
+        weights = np.stack([np.ones(k - 1), even], axis=1) * k / i[:, None] / signal[:, None]
+        (c, slope), *_ = np.linalg.lstsq(weights, np.ones(k - 1))
+        if c > 0 and 0.05 < (shift := 1 + slope / c) < 100:
+            times = shift_times(np.linspace(1, 1 / k, k), shift)
+            terminal = sigma[-1] / (1 + sigma[-1])
+            yield _stretch(f"flow(shift={shift:.4g}, end=1/n)", times, terminal, "", free=2)
     for shift in {*shifts} - {0, 1}:
         once = float(shift_times(1 / N_TRAIN, shift))
         twice = f"(last t {float(shift_times(once, shift)):.4g}, once: {once:.4g})"
@@ -205,40 +240,56 @@ def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str
                 ("ddpm-linspace", ", cut to whole times", np.floor(even)),
             ):
                 yield name, how + part, times[:k]
+    yield "ddpm-trailing", ", then the first time", np.append(np.round(np.linspace(n_table, 0, k)[:-1]) - 1, 0)
 
 
-def _tables(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
-    """Even times of a table of betas, and the nearest whole times to the levels of another ladder between its ends."""
+def _times(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
+    """Even times of a table of betas. A table without a name is one of which only the times are known."""
     own = facts.tables
-    for betas, table in {**own, **{name: usual for name, usual in usual_tables().items() if name not in own}}.items():
+    others = {} if "" in own else {name: table for name, table in usual_tables().items() if name not in own}
+    for betas, table in {**own, **others}.items():
         fault = f"its betas are {betas}, where its config has {next(iter(own))}" if own and betas not in own else ""
-        places = np.arange(len(table))
+        places, brackets = np.arange(len(table)), f"(betas={betas})" if betas else ""
         for name, how, times in _spaced_times(k, n_steps, len(table)):
-            yield Hypothesis(f"{name}(betas={betas}){how}", np.interp(times, places, table), fault)
+            cut = "without the last" in how and name != "ddpm-linspace"
+            error = fault or "the last level is missing: one step too few" * cut
+            yield Hypothesis(f"{name}{brackets}{how}", np.interp(times, places, table), error)
         for name, how, times in _spaced_times(k + 1, n_steps, len(table)):
             if "of" not in how:
                 error = fault or "the first level is missing: one step too few"
                 levels = np.interp(times, places, table)[1:]
-                yield Hypothesis(f"{name}(betas={betas}){how}, without the first", levels, error)
-        if fault:
-            continue
+                yield Hypothesis(f"{name}{brackets}{how}, without the first", levels, error)
+
+
+def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
+    """Other ladders between the ends of a table of betas, and the nearest whole times to their levels."""
+    for betas, table in (facts.tables or usual_tables()).items():
         inside = table[np.isfinite(table)]
         for spelling, levels in _between(k, math.exp(inside[-1]), math.exp(inside[0])):
             spelling = f"{spelling[:-1]}, betas={betas})"
-            whole = np.interp(np.round(np.interp(levels, inside, np.arange(len(inside)))), places, table)
+            times = np.round(np.interp(levels, inside, np.arange(len(inside))))
+            whole = np.interp(times, np.arange(len(table)), table)
             error = _explain_rounding("levels are rounded to whole times", whole - levels)
             yield from (Hypothesis(spelling, levels), Hypothesis(f"{spelling}, in whole times", whole, error))
 
 
-def _between(k: int, sigma_max: float, sigma_min: float, *rhos: float) -> Iterator[tuple[str, Array]]:
-    """Ladders between two ends; the Karras ladders with `rhos` come last."""
-    if not 0 < sigma_min < sigma_max < math.exp(FAR) or k < 3:
-        return
-    ends = f"sigma_max={sigma_max:.4g}, sigma_min={sigma_min:.4g})"
-    for name in FREE_OF_OPTIONS:
-        yield f"{name}({ends}", np.log(SCHEDULES[name](k - 1, sigma_max, sigma_min))
-    for rho in (*RHOS, *rhos):
-        yield f"karras(rho={rho:.4g}, {ends}", np.log(karras(k - 1, sigma_max, sigma_min, rho=rho))
+@lru_cache(4096)
+def _between(k: int, sigma_max: float, sigma_min: float, *more: Form) -> tuple[tuple[str, Array], ...]:
+    """Ladders between two ends: the usual ones, then `more`."""
+    if not 0 < 1.01 * sigma_min < sigma_max < math.exp(FAR) or k < 3:
+        return ()
+    ladders = list[tuple[str, Array]]()
+    for name, options in (*BETWEEN, *more):
+        numbers = (*options, ("sigma_max", sigma_max), ("sigma_min", sigma_min))
+        spelling = ", ".join(f"{key}={value:.4g}" for key, value in numbers)
+        ladders.append((f"{name}({spelling})", _levels_between(name, k, dict(numbers))))
+    return tuple(ladders)
+
+
+def _levels_between(name: str, k: int, options: Mapping[str, float]) -> Array:
+    """(k,) log_sigma of one of our schedules; where it depends on the data's range, in the unit of the images."""
+    unit = {"data_std": 1.0} if name in ("vp", "cosine", "bong-tangent") else {}
+    return np.log(SCHEDULES[name](k - 1, **{**unit, **options}))
 
 
 def _ladders_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
@@ -256,31 +307,53 @@ def _ladders_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypoth
         yield Hypothesis(spelling, log_sigmas, free=1)
 
 
-def _ladders_with_own_ends(log_sigmas: Array) -> Iterator[Hypothesis]:
+def _ladders_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
     """Ladders between the first and the last of the levels; rho is solved at the middle one."""
     from scipy.optimize import brentq  # here: others need it not
 
-    k, ends, rhos = len(log_sigmas), np.exp(np.clip(log_sigmas[[0, -1]], -FAR, FAR)).tolist(), list[float]()
-    if k > 5 and ends[0] > ends[1]:
+    k = len(log_sigmas)
+    first, last = np.clip(log_sigmas[[0, -1]], -FAR, FAR).tolist()
+    for end in facts.lasts or (last,):
+        solved = list[Form]()
+        ends = {"sigma_max": math.exp(first), "sigma_min": math.exp(end)}
+        if k > 5 and first > end == last:
+            for name, low, high in (("karras", 1.001, 50.0), ("polyexponential", 0.3, 3.0)):
 
-        def miss(rho: float) -> float:
-            return math.log(karras(k - 1, *ends, rho=rho)[k // 2]) - log_sigmas[k // 2]
+                def miss(rho: float, name: str = name, ends: dict[str, float] = ends) -> float:
+                    return float(_levels_between(name, k, {**ends, "rho": rho})[k // 2] - log_sigmas[k // 2])
 
-        rhos = [brentq(miss, 1.001, 50)] if miss(1.001) * miss(50) < 0 else []
-    for at, (spelling, levels) in enumerate(_between(k, *ends, *rhos)):
-        yield Hypothesis(spelling, levels, free=2 + (at == len(FREE_OF_OPTIONS) + len(RHOS)))
+                if miss(low) * miss(high) < 0:
+                    solved.append((name, (("rho", brentq(miss, low, high)),)))
+        for at, (spelling, levels) in enumerate(_between(k, *ends.values(), *solved)):
+            yield Hypothesis(spelling, levels, free=2 + (at >= len(BETWEEN)))
+        if facts.expect:
+            with suppress(ValueError):
+                yield Hypothesis(facts.expect, make_levels(facts.expect, k, (*ends.values(),)), free=2)
 
 
-def parse(spelling: str) -> tuple[str, dict[str, str]]:
-    """Name and options of a spelling, as text: "flow", {"shift": "3", "end": "1/n"}."""
-    name, _, rest = spelling.partition("(")
-    pairs = (part.partition("=") for part in rest.rpartition(")")[0].split(",") if "=" in part)
-    return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}
+def parse(spelling: str) -> tuple[str, dict[str, str], str]:
+    """Name, options as text and the words that follow: "flow", {"shift": "3", "end": "1/n"}, "stretched to 0.1".
+
+    Raises:
+        ValueError: a bracket is missing.
+    """
+    match = re.fullmatch(r"([^(,]*)(?:\((.*?)\))?(?:,(.*))?", spelling)
+    if not match:
+        raise ValueError(f"{spelling}: it must read like flow(shift=3, end=1/n)")
+    name, inside, words = match.groups(default="")
+    pairs = (part.partition("=") for part in re.split(r",(?=[^,]*=)", inside) if part)
+    return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}, words.strip()
 
 
 def fits_spelling(name: str, expect: str) -> bool:
-    """Whether a spelling says what another one says; what that leaves out may be anything."""
-    (kind, options), (meant, asked) = parse(name), parse(expect)
+    """Whether a name says all that another one says. A list of times does not tell its betas, so any will do."""
+    kind, options, words = parse(name)
+    meant, asked, asked_words = parse(expect)
+    if asked.get("end") == "0":  # a step to 0 follows
+        del asked["end"]
+    asked.pop("data_std", None)
+    if kind.startswith("ddpm") and not options:
+        asked = {}
 
     def equal(one: str, other: str) -> bool:
         try:
@@ -288,4 +361,33 @@ def fits_spelling(name: str, expect: str) -> bool:
         except ValueError:
             return one == other
 
-    return kind == meant and all(equal(options.get(key, ""), value) for key, value in asked.items())
+    alike = all(equal(options.get(key, ""), value) for key, value in asked.items())
+    return kind == meant and alike and asked_words in ("", words)
+
+
+def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA_MIN)) -> Array:
+    """(k,) log_sigma of the ladder that is spelt as here, or as our commands spell it; "flow(shift=3)" is enough.
+
+    `ends`: sigma_max and sigma_min, where the spelling leaves them out.
+
+    Raises:
+        ValueError: there is no such ladder with k levels.
+    """
+    name, options, words = parse(spelling)
+    one_of("ladder", name, SCHEDULES)
+    try:
+        if name not in OWN_ENDS and "betas" not in options and not words:
+            numbers = {key: float(value) for key, value in options.items() if key != "end"}
+            return _levels_between(name, k, {"sigma_max": ends[0], "sigma_min": ends[1], **numbers})
+        shift = float(options.get("shift", 1))
+        data_std = float(options.get("data_std", 1))
+        end = options.get("end", "")
+        last = float(end) if re.fullmatch(NUMBER, end) else 0
+        terminal = float(words.removeprefix("stretched to ")) if words.startswith("stretched") else None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{spelling}: {error}") from None
+    guess = logit(shift_times(np.linspace(1, last or 1 / k, k), shift))
+    for one in list_hypotheses(guess, k, Facts(shift=shift, terminal=terminal)):
+        if fits_spelling(one.spelling, spelling):
+            return one.log_sigmas - math.log(data_std)
+    raise ValueError(f"{spelling}: no ladder of {k} levels is spelt so; such are flow(shift=3, end=1/n), karras(rho=7)")

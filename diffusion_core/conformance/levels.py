@@ -1,17 +1,19 @@
 """Which noise levels does a sampler visit? Its ladder in closed form, its evaluations, and what is wrong with them."""
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from diffusion_core.conformance import known_ladders as known
 from diffusion_core.conformance.impulses import SamplerFunction
-from diffusion_core.conformance.known_ladders import FAR, LARGE, Array, Facts, Hypothesis
+from diffusion_core.conformance.known_ladders import FAR, LARGE, N_TRAIN, Array, Facts, Hypothesis
 from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
 
 TOLERANCE = 1e-3  # in log_sigma: tables in float32 are within it
@@ -19,7 +21,11 @@ ALIKE = TOLERANCE / 10  # two evaluations at one level
 ALMOST_PURE = 6.5  # log_sigma from which no signal is left to speak of: t = 1 and t = 0.999 are alike
 UNLIKE = 9.0  # difference from a ladder of another length
 NOTHING = Facts()
-Fit = tuple[float, int, Hypothesis]  # largest difference in log_sigma, its step from 0, the ladder
+Places = NDArray[np.intp]
+Fit = tuple[Places, Array, Hypothesis]  # which levels, how far the ladder is from each in log_sigma, the ladder
+CUT = 0.1  # sigma above which a last step to 0 is worth a note, where the last level could be any
+NEAR = 0.3  # difference in log_sigma that the rounding of the last level may make elsewhere
+ONE_WRONG = 6  # levels more than numbers that come from them, to say that only one is wrong
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,13 @@ class Levels:
 
     n_steps: int
     log_sigmas: Array  # (E,) ln(s / a) of each evaluation, in its order
+    bounds: Array  # (2, E) the lowest and the highest log_sigma that a printed number stands for
     names: tuple[str, ...]  # every closed form that fits to TOLERANCE at all levels
     nearest: str = ""  # if none does, the nearest one, in words
     faults: tuple[str, ...] = ()  # what is wrong, in words
     notes: tuple[str, ...] = ()  # what is worth knowing
     more: int = 0  # evaluations beside those of the ladder
+    rank: tuple[float, ...] = ()  # the lowest of several readings is the best
 
     @property
     def sigmas(self) -> list[float]:
@@ -123,7 +131,12 @@ def read_config(scheduler: Any, mu: float | None = None) -> Facts:
 
 
 def name_levels(
-    log_sigmas: Sequence[float], n_steps: int, facts: Facts = NOTHING, expect: str = "", rounding: Sequence[float] = ()
+    log_sigmas: Sequence[float] | Array,
+    n_steps: int,
+    facts: Facts = NOTHING,
+    expect: str = "",
+    bounds: Array | None = None,
+    number: Callable[[float], float] = math.exp,
 ) -> Levels:
     """The ladder of levels in the order in which they are visited.
 
@@ -131,90 +144,136 @@ def name_levels(
         log_sigmas: (E,) ln(s / a) of each evaluation; one below -FAR is at 0, and not a level of a ladder.
         n_steps: number of steps that were asked for.
         expect: as of `find_levels`.
-        rounding: (E,) half a unit of the last printed digit, in log_sigma.
+        bounds: of a printed list, as of `Levels`. In a list each number is a level.
+        number: from log_sigma to the numbers that are printed.
 
     Raises:
-        ValueError: none is above 0.
+        ValueError: none is above 0, or there is no ladder that is spelt like `expect`.
     """
-    meant, options = known.parse(expect)
+    meant, options, _ = known.parse(expect)
+    facts = replace(facts, expect=expect)
     if meant == "flow":
         facts = replace(facts, shift=float(options.get("shift", 1)), dynamic=False)
-    visited, faults = np.clip(np.asarray(log_sigmas, np.float64), -30, 30), list[str]()
-    if not len(single := visited[visited > -FAR]):
+    faults = list[str]()
+    visited = np.clip(np.asarray(log_sigmas, np.float64), -30, 30)
+    if not (visited > -FAR).any():
         raise ValueError("the network is asked at no noise level above 0")
-    single = single[np.abs(np.diff(single, prepend=np.inf)) > ALIKE]
-    if len(single) > 1 and (np.diff(single) > 0).all():
-        faults, single = ["the levels rise: it runs backwards"], single[::-1]
-    fits, n_levels = _fit(single, n_steps, facts, len(visited), rounding)
-    error, step, best = fits[0]
-    names, nearest = [one.spelling for gap, _, one in fits if gap < TOLERANCE], ""
-    names = [name for name in dict.fromkeys(names) if "whole" not in name] or names[:1]
-    if names:
+    every = np.flatnonzero(visited > -FAR)
+    single = every[np.abs(np.diff(visited[every], prepend=np.inf)) > ALIKE]
+    if len(single) > 1 and (np.diff(visited[single]) > 0).all():
+        faults.append("the levels rise: it runs backwards")
+        single = single[::-1]
+    limits = np.stack([visited, visited]) if bounds is None else bounds
+    parts = [single] if len(single) == len(every) else [every, single]
+    fits, n_levels = _fit(parts, visited, limits, n_steps, facts)
+    best = fits[0][-1]
+    rank = _rank(fits[0])
+    names = list[str]()
+    if not rank[0]:
+        names = _list_names(fits, expect)
         faults += [best.fault] if best.fault else []
         if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level
             faults.append(f"one step too {'few' if n_levels < n_steps else 'many'}")
-    else:
-        nearest = f"no known ladder; nearest: {best.spelling}, {100 * math.expm1(error):.3g} % off at step {step + 1}"
-        if n_levels < 5 and not facts.tables and facts.shift is None:
-            faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
-    if expect and names and not faults and not any(known.fits_spelling(name, expect) for name in names):
-        faults.append(f"it is {names[0]}, not {expect}")
+    elif n_levels < 5 and not facts.tables and facts.shift is None:
+        faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
+    if expect and names and not any(known.fits_spelling(name, expect) for name in names):
+        known.make_levels(expect, n_levels)  # raises an error if it is misspelt
+        faults = faults or [f"it is {names[0]}, not {expect}"]
     if not any("rounded" in fault for fault in faults):
-        faults += _received_otherwise(facts, single)
-    top, note = single.max(), "the first level has signal left: sigma {:.3g}, the network was trained to {:.3g}"
-    ends = (min(table[-1], FAR) for table in facts.tables.values())
-    notes = tuple(note.format(math.exp(top), math.exp(end)) for end in ends if top < end - math.log(1.5))
-    return Levels(
-        n_steps, visited, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes, max(len(visited) - n_levels, 0)
-    )  # fmt: skip
+        faults += _received_otherwise(facts, visited[single])
+    nearest = "" if names else _describe_gap(fits[0], visited, number)
+    notes = tuple(_list_notes(visited[single], facts, bool(names) and best.own_ends))
+    more = max(len(visited) - n_levels, 0)
+    return Levels(n_steps, visited, limits, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes, more, rank)
 
 
-def _fit(
-    single: Array, n_steps: int, facts: Facts, n_evaluations: int, rounding: Sequence[float]
-) -> tuple[list[Fit], int]:
+def _list_names(fits: list[Fit], expect: str) -> list[str]:
+    """The names of the ladders that fit: of numbers that fit a coarse list the nearest, and without what others say."""
+    names = [one.spelling for _, gaps, one in fits if gaps.max() < TOLERANCE]
+    forms = dict[str, str]()
+    for name in [name for name in names if "whole" not in name] or names[:1]:
+        forms.setdefault(name if name == expect else re.sub(r"(shift|sigma_min)=[^,)]+", "", name), name)
+    names = [*forms.values()]
+    others = [name for name in names if name != expect]
+    return others if any(known.fits_spelling(name, expect) for name in others) else names
+
+
+def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) -> str:
+    """Where the nearest ladder differs: the one level that is wrong, in printed numbers, or the largest difference."""
+    places, gaps, nearest = fit
+    step = int(gaps.argmax())
+    if _rank(fit)[0] == 1:
+        visits, has = (number(float(value)) for value in (visited[places[step]], nearest.log_sigmas[step]))
+        return f"level {places[step] + 1} is {visits:.4g}, where {nearest.spelling} has {has:.4g}"
+    off = 100 * math.expm1(gaps[step])
+    return f"no known ladder; nearest: {nearest.spelling}, {off:.3g} % off at step {step + 1}"
+
+
+def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
+    """What is worth knowing of the ends."""
+    for betas, table in facts.tables.items():
+        if betas and levels.max() < (end := min(table[-1], FAR)) - math.log(1.5):
+            first, last = math.exp(levels.max()), math.exp(end)
+            yield f"the first level has signal left: sigma {first:.3g}, the network was trained to {last:.3g}"
+    if own_ends and (low := math.exp(levels.min())) > CUT:
+        yield f"the last step goes from sigma {low:.3g} to 0: the end may be cut"
+
+
+def _fit(parts: list[Places], visited: Array, bounds: Array, n_steps: int, facts: Facts) -> tuple[list[Fit], int]:
     """The ladders that fit as well as the best one, and the number of their levels.
 
     Methods of several evaluations per step visit other levels between those of the ladder. So the ladder is all levels,
     every second or fourth one, each once, or, without a fault, some n_steps of them. Numbers near n_steps come first.
     """
-    falling = -np.sort(-single)
-    distinct = falling[np.abs(np.diff(falling, prepend=np.inf)) > ALIKE]
-    parts = [single, *([single[::2], single[1::2], single[::4], distinct] if n_evaluations > n_steps else [])]
-    parts = [part for part in parts if (np.diff(part) < 0).all()]
-    best: tuple[list[Fit], int] = ([(UNLIKE, 0, Hypothesis("none", distinct))], len(distinct))
+    single = parts[-1]
+    falling = single[np.argsort(-visited[single], kind="stable")]
+    distinct = falling[np.abs(np.diff(visited[falling], prepend=np.inf)) > ALIKE]
+    if len(visited) > n_steps:
+        parts = [*parts, single[::2], single[1::2], single[::4], distinct]
+    unlike = np.full(len(distinct), UNLIKE)
+    best: tuple[list[Fit], int] = ([(distinct, unlike, Hypothesis("none", visited[distinct]))], len(distinct))
     for part in sorted(parts, key=lambda part: (abs(len(part) - n_steps), len(part) < n_steps)):
-        fits = [
-            (*_difference(one.log_sigmas, part, rounding), one) for one in known.list_hypotheses(part, n_steps, facts)
+        levels = visited[part]
+        if (bounds[0, part[1:]] > bounds[1, part[:-1]]).sum() > 1:  # one level may be wrong
+            continue
+        fits: list[Fit] = [
+            (part, _measure_gaps(one.log_sigmas, bounds[:, part]), one)
+            for one in known.list_hypotheses(levels, n_steps, facts)
         ]
         best = min(best, (sorted(fits, key=_rank), len(part)), key=lambda found: _rank(found[0][0]))
-        if best[0][0][0] < TOLERANCE:
-            return [fit for fit in best[0] if _rank(fit)[:2] == _rank(best[0][0])[:2]], best[1]
-    if n_evaluations > n_steps:
-        listed = known.list_hypotheses(np.resize(distinct, n_steps), n_steps, facts)
-        right = (one for one in listed if not (one.fault or one.own_ends or one.free))
-        fits = [(*_difference(one.log_sigmas, distinct, among=True), one) for one in right]
-        best = min(best, (sorted(fits, key=_rank)[:1], n_steps), key=lambda found: _rank(found[0][0]))
+        if (rank := _rank(best[0][0]))[0] == 0:
+            return [fit for fit in best[0] if _rank(fit)[:2] == rank[:2]], best[1]
+    if len(visited) > n_steps:
+        for one in known.list_hypotheses(np.resize(visited[distinct], n_steps), n_steps, facts):
+            if not (one.fault or one.own_ends or one.free):
+                ladder = np.minimum(one.log_sigmas, FAR)
+                among = distinct[np.abs(ladder[:, None] - visited[distinct]).argmin(axis=1)]
+                fit: Fit = (among, _measure_gaps(ladder, bounds[:, among]), one)
+                best = min(best, ([fit], n_steps), key=lambda found: _rank(found[0][0]))
     return best
 
 
 def _rank(fit: Fit) -> tuple[int, int, float]:
-    """Right ones before wrong ones, those with ends of their own last; beyond the tolerance the nearest."""
-    error, _, one = fit
-    fits = error < TOLERANCE
-    return (not fits, (2 * one.own_ends + bool(one.fault)) * fits, (error > TOLERANCE / 5) if fits else error)
+    """Those that fit, those that fit but for one level, the nearest; of the first two, the right ones come first."""
+    _, gaps, one = fit
+    n_wrong = int((gaps >= TOLERANCE).sum())
+    if n_wrong == 1 and len(gaps) < one.free + ONE_WRONG:
+        n_wrong = 2
+    order = 2 * one.free * one.own_ends + bool(one.fault) if n_wrong < 2 else 0
+    error = float(gaps.max())
+    return min(n_wrong, 2), order, float(error > TOLERANCE / 5) if n_wrong == 0 else error
 
 
-def _difference(ladder: Array, levels: Array, rounding: Sequence[float] = (), among: bool = False) -> tuple[float, int]:
-    """The largest difference of a ladder from levels, and its step from 0; with `among`, from the nearest of them."""
-    ladder, levels = np.minimum(ladder, FAR), np.minimum(levels, FAR)
-    if among:
-        levels = levels[np.abs(ladder[:, None] - levels).argmin(axis=1)]
-    if len(ladder) != len(levels):
-        return UNLIKE, 0
-    gaps = np.maximum(np.abs(ladder - levels) - (rounding if len(rounding) == len(levels) else 0), 0)
-    if min(ladder[0], levels[0]) > ALMOST_PURE:
+def _measure_gaps(ladder: Array, bounds: Array) -> Array:
+    """How far the levels of a ladder are outside of (2, K) bounds; levels of another number are UNLIKE."""
+    lower, upper = np.minimum(bounds, FAR)
+    if len(ladder) != len(lower):
+        return np.full(len(lower), UNLIKE)
+    ladder = np.minimum(ladder, FAR)
+    gaps = np.clip(np.maximum(lower - ladder, ladder - upper), 0, UNLIKE)
+    if min(ladder[0], upper[0]) > ALMOST_PURE:
         gaps[0] = min(gaps[0], ALIKE)
-    return min(float(gaps.max()), UNLIKE), int(gaps.argmax())
+    return gaps
 
 
 def _received_otherwise(facts: Facts, single: Array) -> list[str]:
@@ -230,3 +289,151 @@ def _received_otherwise(facts: Facts, single: Array) -> list[str]:
     return [
         f"the network receives the time of sigma {received:.4g} at step {step + 1}, the scheduler is at {works:.4g}"
     ]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the numbers of a list may mean.
+
+    Args:
+        number: the inverse of `log_sigma`.
+        domain: the lowest and the highest number.
+        suits: whether numbers are tried without being asked for.
+        lists_zero: whether the number of sigma = 0 follows the last level.
+    """
+
+    log_sigma: Callable[[Array], Array]
+    number: Callable[[float], float]
+    domain: tuple[float, float]
+    suits: Callable[[Array], bool]
+    facts: Facts = NOTHING
+    lists_zero: bool = False
+
+
+def _read_table(betas: str, form: str) -> Reading:
+    """Times of a table. Even times are the same in all tables: then `betas` is "", and the levels are those of one."""
+    table = known.usual_tables()[betas or "linear"]
+    finite = np.minimum(table, FAR)
+    places = np.arange(len(table))
+    return Reading(
+        lambda times: np.interp(times, places, finite),
+        lambda log_sigma: float(np.interp(log_sigma, finite, places)),
+        (0, len(table) - 1),
+        lambda times: times.max() > 100,
+        Facts({betas: table}, forms=(form,)),
+    )
+
+
+def _rise(values: Array) -> bool:
+    return bool((np.diff(values) > 0).all())
+
+
+def _is_signed(values: Array) -> bool:
+    return bool(values.min() < 0 < values.max())
+
+
+def _to_t(log_sigma: float) -> float:
+    return 1 / (1 + math.exp(-log_sigma))
+
+
+FLOW = Facts(forms=("flow",))
+ANY = (-math.inf, math.inf)
+READINGS: Sequence[tuple[str, Reading]] = (
+    ("t", Reading(lambda t: np.log(t / (1 - t)), _to_t, (0, 1), lambda t: True, FLOW, True)),
+    ("1-t", Reading(lambda t: np.log((1 - t) / t), lambda x: _to_t(-x), (0, 1), lambda t: False, FLOW, True)),
+    ("table", _read_table("", "times")),
+    ("time", Reading(
+        lambda t: np.log(t / (N_TRAIN - t)), lambda x: N_TRAIN * _to_t(x), (0, N_TRAIN),
+        lambda t: t.max() > 100, FLOW)),
+    ("sigma", Reading(np.log, math.exp, (0, math.inf), lambda sigma: bool((sigma % 1).any()), lists_zero=True)),
+    ("log-snr", Reading(
+        lambda x: -x / 2, lambda x: -2 * x, ANY, lambda x: _is_signed(x) and _rise(x))),
+    ("half-log-snr", Reading(lambda x: -x, lambda x: -x, ANY, lambda x: _is_signed(x) and _rise(x))),
+    ("log-sigma", Reading(lambda x: x, lambda x: x, ANY, lambda x: _is_signed(x) and _rise(-x))),
+    ("c-noise", Reading(lambda x: 4 * x, lambda x: x / 4, ANY, lambda x: _is_signed(x) and _rise(-x))),
+    ("alpha-bar", Reading(
+        lambda abar: np.log(1 / abar - 1) / 2, lambda x: _to_t(-2 * x), (0, 1), _rise)),
+    *(("table", _read_table(betas, "table ends")) for betas in known.usual_tables()),
+)  # fmt: skip
+PAIRS = Reading(lambda pairs: np.log(pairs[1] / pairs[0]), math.exp, (0, math.inf), lambda pairs: True)
+
+
+def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = "", reading: str = "any") -> Levels:
+    """The ladder of a printed list, in the reading that fits best; one that fits `expect` comes first.
+
+    Args:
+        values: (E,) numbers, or (2, E): a and s of x = a x0 + s z.
+        half_units: half a unit of the last printed digit of each.
+        n_steps: number of steps that were asked for; 0 for as many as there are levels.
+        reading: "any", or the name of one.
+
+    Raises:
+        ValueError: there is no such reading of these numbers.
+    """
+    readings = [("pairs", PAIRS)] if values.ndim == 2 else READINGS
+    tried = list[Levels]()
+    for name, row in readings:
+        if reading not in ("any", name) or values.min() < row.domain[0] or values.max() > row.domain[1]:
+            continue
+        if reading == name or row.suits(values):
+            tried.append(_read_list(name, row, values, half_units, n_steps, expect))
+    if not tried:
+        raise ValueError(
+            f"{values.size} numbers from {values.min():g} to {values.max():g} are no levels"
+            f"{' of this reading' * (reading != 'any')}: only logarithms are below 0, and whole ones are times"
+        )
+
+    def rank(levels: Levels) -> tuple[float, ...]:
+        return (not (expect and any(known.fits_spelling(name, expect) for name in levels.names)), *levels.rank)
+
+    return min(tried, key=rank)
+
+
+def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_steps: int, expect: str) -> Levels:
+    """The ladder of a list in one reading. ValueError if no number stands for a level above 0."""
+    outwards = np.array([[-1], [1]]) if values.ndim == 2 else 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_sigmas = np.clip(row.log_sigma(values), -30, 30)
+        ends = (np.clip(values + sign * outwards * half_units, *row.domain) for sign in (-1, 1))
+        bounds = np.sort(np.clip([row.log_sigma(end) for end in ends], -30, 30), axis=0)
+    faults = list[str]()
+    above = np.flatnonzero(log_sigmas > -FAR)
+    if not len(above):
+        raise ValueError("no number stands for a level above 0")
+    if log_sigmas[above[-1]] > log_sigmas[above[0]]:
+        question = ", or is it 1 - t? Then say --reading 1-t" if name == "t" else ""
+        faults.append(f"the levels rise: it runs backwards{question}")
+        log_sigmas = log_sigmas[::-1]
+        bounds = bounds[:, ::-1]
+    faults += _check_zeros(log_sigmas <= -FAR, row, expect)
+    bounds = bounds[:, log_sigmas > -FAR]
+    log_sigmas = log_sigmas[log_sigmas > -FAR]
+    facts = row.facts
+    n_steps = n_steps or len(log_sigmas)
+    levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
+    if levels.rank[0] and levels.rank[-1] < NEAR and bounds[1, -1] - bounds[0, -1] > 2 * TOLERANCE:
+        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(bounds[0, -1], bounds[1, -1], 13)[1:-1]))
+        levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
+    rises = np.flatnonzero(bounds[0, 1:] > bounds[1, :-1])
+    if len(rises) and levels.rank[0] > 1:
+        before, after = (row.number(float(value)) for value in log_sigmas[rises[0] :][:2])
+        faults.append(f"level {rises[0] + 2} rises: {after:.4g} after {before:.4g}")
+        order = np.argsort(-log_sigmas, kind="stable")
+        levels = name_levels(log_sigmas[order], n_steps, facts, expect, bounds[:, order], row.number)
+    is_plms = name == "table" and levels.more == 1 and log_sigmas[1] == log_sigmas[2]  # Liu et al. 2022, 2202.09778
+    if levels.names and 0 < levels.more < len(log_sigmas) // 2 - 1 and not is_plms:  # two per step: all but the ends
+        faults.append(f"{levels.more} of the levels are there twice")
+    faults += levels.faults
+    notes = (f"the list is read as {name}", *levels.notes)
+    rank = (levels.rank[0], levels.rank[1] - levels.rank[1] % 2, len(faults), *levels.rank[1:])
+    return replace(levels, faults=tuple(faults), notes=notes, rank=rank)
+
+
+def _check_zeros(is_zero: NDArray[np.bool_], row: Reading, expect: str) -> list[str]:
+    """What is wrong with the levels at 0 of a falling list."""
+    may_end = expect and row.facts is not FLOW and known.parse(expect)[1].get("end") != "0"  # without a step to 0
+    if not is_zero.any():
+        return ["no 0 follows: the last step is missing"] * (row.lists_zero and not may_end)
+    if is_zero.sum() > 1:
+        return [f"0 is there {is_zero.sum()} times"]
+    return [] if is_zero[-1] else [f"level {is_zero.argmax() + 1} is 0"]

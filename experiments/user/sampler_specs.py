@@ -5,9 +5,12 @@
 
 import ast
 import importlib
+import inspect
+import json
 import logging
 import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from diffusion_core.conformance import SamplerFunction, wrappers
@@ -19,7 +22,15 @@ from experiments.user import imports, parsing
 
 
 def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
-    """The sampler that `text` names, and the order that it declares, if any. ValueError if there is none."""
+    """The sampler that `text` names, and the order that it declares, if any. ValueError if there is none.
+
+    `text` may be the path of a scheduler_config.json of diffusers. Like diffusers, this ignores what its class lacks.
+    """
+    if text.endswith(".json"):
+        config = json.loads(Path(text).read_text(encoding="utf-8"))
+        kind = getattr(importlib.import_module("diffusers"), config["_class_name"])
+        options = {name: config[name] for name in inspect.signature(kind.__init__).parameters if name in config}
+        return wrappers.diffusers(kind, **options), None
     name, _, _ = text.partition("(")
     kind, colon, rest = text.partition(":")
     if not colon:

@@ -1,5 +1,6 @@
 """`levels` as a command: the answer, the exit status, the result folder, and errors in one line."""
 
+import inspect
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from diffusion_core.schedules import SCHEDULES
 from experiments import levels
 from experiments.user.parsing import parse_noise
 
@@ -27,6 +29,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("log.txt").write_text(
         "step 0 tensor([1.0000, 0.9545, 0.9000, 0.8333, 0.7500, 0.6429, 0.5, 0.3, 0.], device='cuda:0')"
     )
+    levels_of_log = [1, 0.9545, 0.9, 0.8333, 0.75, 0.6429, 0.5, 0.3, 0]
+    for name, values in {
+        "wrong": [*levels_of_log[:4], 0.77, *levels_of_log[5:]],
+        "swapped": [*levels_of_log[:4], 0.6429, 0.75, *levels_of_log[6:]],
+        "rising": levels_of_log[::-1],
+        "cut": [16, 8, 4, 2, 1, 0.5, 0],
+    }.items():
+        Path(f"{name}.txt").write_text("\n".join(map(str, values)))
+    Path("coarse.csv").write_text("step,t\n" + "\n".join(f"{at},{t:.2f}" for at, t in enumerate(levels_of_log)))
     Path("pairs.json").write_text(json.dumps([[1 - t, t] for t in (1, 0.9, 0.75, 0.5, 0.0)]))
     return tmp_path
 
@@ -65,6 +76,13 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
             1,
             "verdict: No. With 4 steps they differ first at step 2: sigma 12 and 9.",
         ),
+        (["log.txt", "flow(shift=3, end=0)"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)."),
+        (["log.txt", "coarse.csv"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)"),
+        (["wrong.txt"], 1, "level 5 is 0.77, where flow(shift=3, end=1/n) has 0.75."),
+        (["swapped.txt"], 1, "level 6 rises: 0.75 after 0.6429."),
+        (["rising.txt"], 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
+        (["rising.txt", "--reading", "1-t"], 0, "verdict: flow(shift=0.3333, end=1/n)."),
+        (["cut.txt"], 0, "the last step goes from sigma 0.5 to 0: the end may be cut"),
         (["euler", "heun"], 1, "verdict: No. With 4 steps they differ first at step 3"),
     ],
 )
@@ -74,6 +92,50 @@ def test_the_answer_and_the_exit_status(
     got, lines, _ = answer(capsys, *arguments)
     assert words in "\n".join(lines)
     assert got == status
+
+
+NAMES = (
+    *SCHEDULES, *(f"{name}(end=0)" for name in SCHEDULES), "karras(5)", "polyexponential(rho=2)", "beta(a=0.4, b=0.8)",
+    "vp(data_std=0.55)", "cosine(offset=0)", "flow(shift=3, end=0)", "flow(shift=3, end=1/1000)",
+    "flow(shift=3, end=0.02)",
+    "flow(shift=3, end=1/n), stretched to 0.1", "flow(shift=3, start=0.999, end=1/n)", "flow(data_std=0.55, shift=3)",
+    "ddpm-trailing(betas=scaled_linear)", "ddpm-trailing(betas=linear, zero SNR)", "ddpm-linspace, between whole times",
+    "karras(rho=7, betas=scaled_linear)", "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_itself(name: str) -> None:
+    """As it is typed, and as it is printed: of a schedule, and of a list of its levels."""
+    options = levels.LevelsOptions((name,), expect=levels.spell(name))
+    (typed,) = levels.run_ladder(name, options, [12])
+    assert typed.right, typed.sentence
+    for printed in typed.names:
+        (again,) = levels.run_ladder(printed, levels.LevelsOptions((), expect=printed), [12])
+        assert again.right and not levels.find_gap([typed], [again]), printed
+    zero = [0.0] if "end" in name else []
+    Path("list.txt").write_text(str([*typed.sigmas, *zero]))
+    listed = levels.read_list(Path("list.txt"), options)
+    assert listed.right, listed.sentence
+
+
+def test_what_a_schedule_lists_is_its_name() -> None:
+    for name, rule in SCHEDULES.items():
+        unit = {"data_std": 1.0} if "data_std" in inspect.signature(rule).parameters else {}
+        Path("list.txt").write_text(str([*rule(20, 80, 0.01, **unit), 0.0]))
+        listed = levels.read_list(Path("list.txt"), levels.LevelsOptions((), expect=name))
+        assert listed.right, listed.sentence
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
+def test_a_scheduler_config_is_read_as_that_scheduler(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("diffusers")
+    config = {"_class_name": "EulerDiscreteScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085,
+              "beta_end": 0.012, "use_karras_sigmas": True, "clip_sample": False, "trained_betas": None}  # fmt: skip
+    Path("scheduler_config.json").write_text(json.dumps(config))
+    status, lines, _ = answer(capsys, "scheduler_config.json", "--steps", "20")
+    assert status == 0
+    assert lines[0].startswith("verdict: karras(rho=7, sigma_max=14.61, sigma_min=0.02917, betas=scaled_linear)")
 
 
 def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +165,10 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
     [
         (["a", "b", "c"], "ladders: name one, or two to compare"),
         (["absent.txt"], "absent.txt: it cannot be read"),
-        (["own_levels.py"], "own_levels.py: it lists"),
+        (["own_levels.py"], "own_levels.py: 0 numbers in 1 lines: which column"),
+        (["log.txt", "--expect", "flow(shft=3)"], "no ladder of 8 levels is spelt so"),
+        (["log.txt", "--expect", "karas"], "did you mean karras"),
+        (["log.txt", "--reading", "log-sigma", "--expect", "flow(shift=3"], "it must read like flow"),
         (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),
         (["own_levels:absent"], "absent"),
     ],

@@ -1,6 +1,5 @@
 """Ladders are named in closed form, planted faults are named, and right ladders have none."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,32 +96,6 @@ def test_a_list_of_fewer_steps_than_asked_for(tmp_path: Path) -> None:
     levels = printed(tmp_path, shift_times(np.linspace(1, 0, 8), 12), steps=(8,))
     assert levels.faults == ("one step too few",)
     assert "flow(shift=12, end=1/n)" in levels.names
-
-
-RIGHT_LISTS = {
-    **{f"flow, shift {s:g}, {n} steps": ([*shift_times(even(n), s), 0], f"flow(shift={s:g}, end=1/n)")
-       for s in (1.0, 3.0, 5.0) for n in (4, 28)},
-    "bong_tangent": ([1, 0.9713438782, 0.9294229579, 0.8628878668, 0.7442997072, 0.5, 0.2131216179, 0.0696460333, 0],
-                     "bong-tangent"),
-    "flow to 1/1000": ([*shift_times(even(28, 0.001), 3), 0], "flow(shift=3, end=1/1000)"),
-    "flow, a shift that is solved": ([*shift_times(even(20), math.exp(1.15)), 0], "flow(shift=3.158, end=1/n)"),
-    "flow, times of 1000": ([*1000 * shift_times(even(8), 3), 0], "flow(shift=3)"),
-    "karras": ([*karras(27, 80, 0.002), 0], "karras(rho=7, sigma_max=80, sigma_min=0.002)"),
-    "karras, rho 5": ([*karras(27, 30, 0.03, rho=5), 0], "karras(rho=5)"),
-    "karras, a rho that is solved": ([*karras(27, 30, 0.03, rho=6.9), 0], "karras(rho=6.9)"),
-    "geometric": ([*np.geomspace(30, 0.03, 20), 0], "geometric(sigma_max=30)"),
-    "ddim": ([*np.exp(LINEAR[leading(50)]), 0], "ddpm-leading(betas=linear)"),
-    "ddim, trailing": ([*np.exp(LINEAR[trailing(28)]), 0], "ddpm-trailing(betas=linear)"),
-    "stable diffusion": ([*np.exp(SCALED[leading(50, 1)]), 0], "ddpm-leading(betas=scaled_linear)"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("digits", [17, 5])
-@pytest.mark.parametrize("case", RIGHT_LISTS)
-def test_a_right_list_is_named_and_has_no_fault(case: str, digits: int, tmp_path: Path) -> None:
-    values, expect = RIGHT_LISTS[case]
-    levels = printed(tmp_path, values, expect, digits)
-    assert levels.right, levels.sentence
 
 
 SCHEDULERS = {
