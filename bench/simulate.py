@@ -21,6 +21,7 @@ from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.equivalence import SEEN, EquivalenceTest, compare_distributions
 from experiments.distances.intervals import ENOUGH_NETWORKS
+from experiments.distances.kernels import median_distance
 from experiments.run.compare import BestSet, Interaction, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
 from experiments.user.features import extract
@@ -161,11 +162,12 @@ def harmless(runs: int) -> Iterator[Sequence[Any]]:
 
 
 def few_units(runs: int) -> Iterator[Sequence[Any]]:
-    """Pairs, or clips whose frames are alike, at the smallest margin that so many can show; a share of them is damaged.
+    """Pairs, or clips whose frames are alike; a share of them is damaged, and all may be shifted.
 
-    Their law is then as far as the margin, or as twice the margin. Images of other seeds are judged by the margin 0.03.
+    Their law is then as far as the margin, or as twice the margin. `shift`: the part of the margin that the shift alone
+    reaches; `times`: the margin, in smallest margins that so many can show. Images of other seeds are judged by 0.03.
     """
-    yield "units", "images of each", "damage", "harmless at the margin", "at twice the margin", "harmful at 3 %"
+    yield "units", "images of each", "damage", "shift", "times", "harmless at the margin", "at twice", "harmful at 3 %"
     far, apart, axes = 50.0, 1000.0, np.eye(8)
     damages = {
         "one far point": lambda x, rng: np.full_like(x, far), "one image": lambda x, rng: 0 * x + axes[1] / 2,
@@ -182,21 +184,29 @@ def few_units(runs: int) -> Iterator[Sequence[Any]]:
     rng = np.random.default_rng(0)
     many = drawn(rng, 4000, 1)
     reach = {name: test(many, damage(many, rng)).shares[0] for name, damage in damages.items()}  # if all is damaged
+    width, scale = median_distance(many[:, 0]), test(many, many).scale
+    cells = [
+        *product((10, 32, 100, 238), (1, 4), damages, (0,), (1,)),
+        *product((32, 100, 238, 500), (1,), ["one far point"], (0, 0.6, 0.8, 0.9), (1, 1.2, 1.5, 2)),
+    ]
+    for units, each, name, slight, times in cells:
+        rng, margin = np.random.default_rng([units, each]), 1.0001 * times * SEEN / units
+        square, rates = (slight * margin) ** 2, list[Any]()
+        shift = axes[0] * np.sqrt(-(width**2 + 4) * np.log1p(-square * scale / (scale - 1) / 2))
+        for distance in (margin, 2 * margin):
+            share = (square + np.sqrt(square**2 + 4 * (distance**2 - square))) / 2 / reach[name]
+            called = 0
+            for _ in range(runs if share <= 1 else 0):
+                before = drawn(rng, units, each)
+                after, hit = before + shift, rng.random(units) < share
+                after[hit] = damages[name](before[hit], rng)
+                called += test(before, after).verdict(margin) == HARMLESS
+            rates.append(100 * called / runs if share <= 1 else "cannot be so far")
+        yield units, each, name, slight, times, *rates, ""
     for units, each in product((10, 32, 100, 238), (1, 4)):
-        rng, margin = np.random.default_rng([units, each]), 1.0001 * SEEN / units
-        for name, damage in damages.items():
-            cells = list[Any]()
-            for share in (margin / reach[name], 2 * margin / reach[name]):
-                called = 0
-                for _ in range(runs if share <= 1 else 0):
-                    before = drawn(rng, units, each)
-                    after, hit = before.copy(), rng.random(units) < share
-                    after[hit] = damage(before[hit], rng)
-                    called += test(before, after).verdict(margin) == HARMLESS
-                cells.append(100 * called / runs if share <= 1 else "cannot be so far")
-            yield units, each, name, *cells, ""
+        rng = np.random.default_rng([units, each])
         seeds = [test(drawn(rng, units, each), drawn(rng, units, each)).verdict(0.03) for _ in range(runs)]
-        yield units, each, "other seeds", "", "", 100 * seeds.count(HARMFUL) / runs
+        yield units, each, "other seeds", "", "", "", "", 100 * seeds.count(HARMFUL) / runs
 
 
 def copies(runs: int) -> Iterator[Sequence[Any]]:

@@ -82,12 +82,17 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
     if copied:
         text = f"lie much nearer to training {result.unit}s than {real} do: they may be copies"
         warnings.append(f"At least {join(dict.fromkeys(copied))} of the samples {text}.")
+    return warnings, [*caveats, *find_grain(result, shown)]
+
+
+def find_grain(result: LoadedResult, shown: Sequence[pd.Series]) -> list[str]:
+    """A caveat if some of these settings have grain above the limit."""
     noisy = [row for row in shown if row["grain"] > result.rule("grainy")]
-    if noisy:
-        grains = ", ".join(dict.fromkeys(format_grain(row) for row in noisy))
-        names = join(dict.fromkeys(f"{row['setting']}" for row in noisy))
-        caveats.append(f"Fine noise in the samples of {names} (grain {grains}).")
-    return warnings, caveats
+    if not noisy:
+        return []
+    grains = ", ".join(dict.fromkeys(format_grain(row) for row in noisy))
+    names = join(dict.fromkeys(f"{row['setting']}" for row in noisy))
+    return [f"Fine noise in the samples of {names} (grain {grains})."]
 
 
 def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:

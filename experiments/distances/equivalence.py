@@ -13,9 +13,11 @@ distance from the share, not the share from the distance: of subtler damage more
 inequality root MMD, with this kernel, to any third law changes by at most s sqrt(C). Images that are picked since they
 are alike, such as a class, give up to 2 s^2.
 
-Student's interval of D is too short where few units do the harm, and a unit that is replaced alone is in no h_ij. So
-the upper end of the share is at least that for X replaced units by the law of Poisson, where X is the number of units
-that do the harm, (sum |u|)^2 / sum u^2 of their sums u of r_i, and at least SEEN units.
+Student's interval of D is too short if few units do the harm: then the terms t_g of the G units are skew. So its upper
+end grows by t^2 K, where t is Student's quantile and K = sum t_g^3 / sum t_g^2 / G (if K > 0). If X units are replaced
+by one image, D is nearly (X / G)^2, and the expansion of Cornish and Fisher (Johnson 1978, J. Am. Stat. Assoc. 73, 536)
+of the root of D gives (5 t^2 + 1) / 6 times K, which is less. A unit that is replaced alone is in no h_ij, whatever
+else is changed. So the squared upper end of the share also grows by (SEEN / G)^2.
 """
 
 import math
@@ -41,21 +43,19 @@ class EquivalenceTest:
     """The difference between images before and after a change.
 
     Args:
-        distance: D, with what each unit adds to it.
-        of_units: (G,) the sum of r_i over each unit: prompts, or pairs without prompts.
+        distance: D, with what each unit adds to it: prompts, or pairs without prompts.
         scale: C, so that a share s of replaced images gives at most s^2 C.
         n: pairs of images.
     """
 
     distance: Distance
-    of_units: Array
     scale: float
     n: int
 
     @property
     def n_units(self) -> int:
         """Prompts, or pairs without prompts."""
-        return len(self.of_units)
+        return len(self.distance.own)
 
     @property
     def value(self) -> float:
@@ -63,9 +63,21 @@ class EquivalenceTest:
         return max(self.distance.value, 0.0)
 
     @property
+    def quantile(self) -> float:
+        """Student's, of a 95 % interval."""
+        return float(stats.t.ppf((1 + CONFIDENCE) / 2, self.n_units - 1))
+
+    @property
     def half_width(self) -> float:
         """Half of the 95 % interval of D."""
-        return float(stats.t.ppf((1 + CONFIDENCE) / 2, self.n_units - 1)) * self.distance.se
+        return self.quantile * self.distance.se
+
+    @property
+    def skewness(self) -> float:
+        """K: how much the units that add most to D outweigh the others; 0 if no few do."""
+        terms = self.distance.own
+        squares = float((terms**2).sum())
+        return max(float((terms**3).sum()) / squares / self.n_units, 0.0) if squares > 0 else 0.0
 
     @property
     def shares(self) -> tuple[float, float, float]:
@@ -80,14 +92,10 @@ class EquivalenceTest:
 
     def _high(self, times: Array) -> Array:
         """The upper end of the share with that many times as many units, and D the same."""
-        share, most = math.sqrt(self.value / self.scale), self.n_units * times
         half = self.half_width * times ** (-0.5 if self.value > 0 else -1.0)  # fast if there is no difference
-        squares = float((self.of_units**2).sum())
-        harmed = float(np.abs(self.of_units).sum()) ** 2 / squares if squares > 0 else float(self.n_units)
-        each = min(1.0, share * self.n_units / math.sqrt(harmed * (harmed - 1))) if harmed > 1 else 1.0
-        of_few = each * stats.chi2.ppf((1 + CONFIDENCE) / 2, 2 * (harmed * times + 1)) / 2
-        ends = [np.sqrt((self.value + half) / self.scale), of_few / most, SEEN / most]
-        return np.minimum(np.max(ends, axis=0), 1.0)
+        of_few = self.quantile**2 * self.skewness / times
+        squares = (self.value + half + of_few) / self.scale + (SEEN / self.n_units / times) ** 2
+        return np.minimum(np.sqrt(squares), 1.0)
 
     def verdict(self, margin: float) -> str:
         """Harmless if the interval of the share is below the margin, harmful if it is above."""
@@ -120,9 +128,9 @@ def compare_distributions(before: Array, after: Array, units: ClusterIds | None 
     sizes = np.bincount(units)
     rows = of_before.rows + of_after.rows - first - second + _within(kernel, before, after, units, sizes)
     rows /= len(before) - sizes[units]  # r_i
-    value, of_units = float(rows.mean()), np.asarray(np.bincount(units, weights=rows), np.float64)
+    value = float(rows.mean())
     distance = Distance(value, 2 * (rows - value)).by_unit(units)
-    return EquivalenceTest(distance, of_units, 1 + of_before.mean, len(rows))
+    return EquivalenceTest(distance, 1 + of_before.mean, len(rows))
 
 
 def is_reordered(before: Array, after: Array, paired: bool) -> bool:

@@ -99,6 +99,8 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
     where, (prompts, of_groups) = Machine.resolve(device).device, prompts_of(sets, pairing, groups)
     spaces, doubts = list[SpaceResult](), dict[str, None]()
     notes = dict.fromkeys([*filter(None, [pairing.note]), *of_groups])
+    for images, ids in zip(sets, prompts or (), strict=False):
+        notes[f"{images.name}: {len(ids):,} images in {int(ids.max()) + 1:,} groups, the units of intervals"] = None
     if left_out:
         notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
     shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}

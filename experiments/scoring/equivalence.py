@@ -44,6 +44,10 @@ ENOUGH, FEWEST = 500, 5  # pairs, or prompts, for the smaller one; and without w
 WORST, STRIP = 16, 4  # pairs that are shown, and in one picture
 FACTS = """verdict sentence reason decided_by margin features n n_units pairs needed needed_groups unchanged
     at_best""".split()  # of run.json
+LOOK_UNRELATED = (
+    "pairs of {} and {} look unrelated: use the same prompts and seeds for both, or --pairs none with about 2,000 "
+    "images of each"
+)
 STATUS = {HARMLESS: 0, HARMFUL: 1, UNDECIDED: 3}
 
 
@@ -99,13 +103,13 @@ class Harmless:
         first, decisive = self.checks[0], self.decisive
         limit = "no margin is given" if self.margin is None else f"limit {100 * self.margin:g} %"
         limit = f"limit {100 * first.limit:g} %" if self.verdict == HARMFUL else limit
-        units = f" of {self.n_units:,} groups" if self.n_units < self.n else ", each image taken to fail alone"
+        units = f" of {self.n_units:,} groups" if self.n_units < self.n else ", taken as independent"
         count = f"{self.n:,} {'images of each' if self.pairs == 'none' else 'pairs'}{units}"
         if decisive is not first and self.verdict == HARMFUL:
             return f"{decisive.check} {decisive.show(decisive.value)}, limit {decisive.show(decisive.limit)}; {count}"
-        far, share = ("further", first.low) if self.verdict == HARMFUL else ("no further", first.high)
-        bound = f"with 95 % confidence, in features {self.features}, {far} from before than replacing "
-        bound += f"{percent(share or 0)} % of the images can move them at most ({limit})"
+        size, share = ("larger", first.low) if self.verdict == HARMFUL else ("smaller", first.high)
+        bound = f"the change is {size} than replacing {percent(share or 0)} % of the images could cause "
+        bound += f"(95 % confidence, features {self.features}, {limit})"
         if self.verdict == UNDECIDED:
             bound += "" if decisive is first else f", but {decisive.check} is up to {decisive.show(decisive.high or 0)}"
             count += f", can show {percent(self.at_best)} % at best"
@@ -141,7 +145,7 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
             called harmless; the limit for harmful is 0.02 with at least 500 pairs, or groups if there are any, else
             0.03.
         groups: the prompt, or batch, of each image of `before`, see `groups_of`: images that can fail together. Without
-            them each image is taken to fail alone. "clips": the folders in it are clips, as arrays (n, T, H, W, C) are,
+            them images are taken as independent. "clips": the folders in it are clips, as arrays (n, T, H, W, C) are,
             whose frames are the images; then motion is compared too.
         reference: real images; the distances of both to them are then measured too. They do not decide.
         crops: number of crops of 64x64 pixels of each image that are compared too.
@@ -204,7 +208,9 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
         checks = tuple(replace(row, verdict=UNDECIDED) if row.verdict == HARMLESS else row for row in checks)
     best, n_units = first.test.at_best, first.test.n_units
     unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
+    unrelated = checks[0].verdict != HARMFUL and first.unrelated
     facts = {
+        LOOK_UNRELATED.format(inputs[0].name, inputs[1].name): unrelated,
         pairing.note: bool(pairing.note),
         **dict.fromkeys(notes, True),
         of_latents: bool(of_latents),
@@ -225,7 +231,7 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
     total = float(apart.sum()) or 1.0
     worst = tuple((image_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
-    undecided = margin and checks[0].verdict == UNDECIDED and unchanged < n
+    undecided = margin and checks[0].verdict == UNDECIDED and unchanged < n and not unrelated
     needed = first.test.required_pairs(limit) if undecided else None
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,

@@ -28,7 +28,7 @@ from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
 from experiments.scoring import compare, warnings
 from experiments.scoring.groups import ordered_frames
-from experiments.scoring.inputs import Input, image_name
+from experiments.scoring.inputs import FeatureSet, Input, image_name
 from experiments.scoring.pairing import Pairing
 from experiments.user.features import load_function
 from experiments.user.imports import user_code_errors
@@ -36,6 +36,8 @@ from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
 SIDE, CLASSES = 64, 10  # of a crop, in pixels; of digits
+FLAT = 1e-3  # standard deviations, below which neighbours of a latent do not differ
+UNRELATED = 0.1  # correlation of features below which pairs share nothing: 0.3 to 1 for images of the same seeds
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,13 @@ class EquivalenceInputs:
             units = duplicates.merge_duplicates(self.repeats, self.prompts)
         return compare_distributions(*self.features, units)
 
+    @property
+    def unrelated(self) -> bool:
+        """Whether partners have nothing in common: their features correlate no more than those of other seeds."""
+        before, after = (side - side.mean(axis=0) for side in self.features)
+        spread = math.sqrt(float((before**2).sum() * (after**2).sum()))
+        return self.pairing.by != "none" and float((before * after).sum()) < UNRELATED * spread
+
     def interval_of_change(self, before: Array, after: Array, times: int = 1) -> tuple[float, float]:
         """The mean of values (n,) after minus that before, and half of its 95 % interval, Bonferroni's of `times`."""
         sides = None if self.pairing.by != "none" else (before, after)
@@ -128,11 +137,11 @@ def _share(sets: EquivalenceInputs) -> Rows:
 def _crops(sets: EquivalenceInputs) -> Rows:
     """The same of crops in full resolution."""
     if crops := sets.crops:
-        chosen = [(order[:, None] * crops + np.arange(crops)).ravel() for order in sets.pairing.chosen]
-        parts = compare.measure_sets(
-            [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store
-        )
-        units = np.arange(len(sets.pairing.chosen[0])) if sets.prompts is None else sets.prompts
+        chosen = sets.pairing.chosen
+        cut = [cut_crops(images, order, crops) for images, order in zip(sets.images, chosen, strict=True)]
+        in_order = [np.arange(images.n) for images in cut]
+        parts = compare.measure_sets(cut, in_order, sets.space, sets.store)
+        units = np.arange(len(chosen[0])) if sets.prompts is None else sets.prompts
         test = compare_distributions(*_float64(parts), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
@@ -154,12 +163,39 @@ def _motion(sets: EquivalenceInputs) -> Rows:
         assert isinstance(each, ImageSet)
         frames = prefetch(each.read, [int(chosen[at]) for clip in clips for at in clip])
         sides.append(np.array([row for clip in clips for row in _changes(islice(frames, len(clip)), each.name)]))
-    if not (spread := sides[0].std(axis=0)).all() or mostly_equal(sides[0]):
+    if (sides[0][:, 1] == 0).mean() > 0.5:
         yield f"most neighbouring frames of {images.name} are equal, so motion is not compared"
         return
     units = renumber(np.array([sets.prompts[at] for clip in clips for at in clip[1:]]))
+    yield from _compare_numbers("motion", sides, units, sets)
+
+
+def _texture(sets: EquivalenceInputs) -> Rows:
+    """The same of how latents differ from pixel to pixel, which white noise changes, and their values hardly show.
+
+    Of each channel the logarithm of the mean |difference of neighbours| over the standard deviation: scaling a latent
+    does not change it.
+    """
+    before = sets.images[0]
+    if isinstance(before, FeatureSet) and min(before.grid[1:], default=1) > 1:
+        sides = [_roughness(features.reshape(-1, *before.grid)) for features in sets.features]
+        yield from _compare_numbers("texture of latents", sides, sets.prompts, sets)
+
+
+def _roughness(latents: Array) -> Array:
+    down, right = (np.abs(np.diff(latents, axis=axis)).mean(axis=(2, 3)) for axis in (2, 3))
+    return np.asarray(np.log((down + right + FLAT) / (latents.std(axis=(2, 3)) + FLAT)))
+
+
+def _compare_numbers(name: str, sides: Sequence[Array], units: ClusterIds | None, sets: EquivalenceInputs) -> Rows:
+    """The share by a few numbers (n, d) before and after, each in standard deviations before."""
+    spread = sides[0].std(axis=0)
+    spread[spread == 0] = 1.0  # a number that is constant before, such as the mean of a motion inside the frame
+    if mostly_equal(sides[0] / spread):
+        yield f"{name} is the same almost everywhere in {sets.images[0].name}, so it is not compared"
+        return
     test = compare_distributions(sides[0] / spread, sides[1] / spread, units)
-    yield EquivalenceCheck("motion", *test.shares, sets.margin, test.verdict(sets.margin))
+    yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
 
 
 def _changes(frames: Iterator[Pixels], name: str) -> Iterator[tuple[float, float]]:
@@ -207,7 +243,8 @@ def _grain(sets: EquivalenceInputs) -> Rows:
         yield _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
 
 
-CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
+CHECKS = (_share, _crops, _copies, _classes)  # in each feature space
+IMAGE_CHECKS = (_motion, _texture, _grain)  # once
 
 
 def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
@@ -234,28 +271,30 @@ def _check(
     return EquivalenceCheck(name, value, low, high, limit, verdict, unit)
 
 
-def cut_crops(images: Input, crops: int) -> ImageSet:
-    """Crops at native resolution, `crops` of each image at the same places of all.
+def cut_crops(images: Input, order: ClusterIds, crops: int) -> ImageSet:
+    """Crops at native resolution of images in that order, `crops` of each.
 
-    Places are those of Halton's sequence (1960). ValueError if they hold no images, or an image is smaller than a crop.
+    Crop i of two sets is at one place, by Halton's sequence (1960): other places for each image. Places reach beyond
+    the borders and are moved back inside, so that corners are seen as often as the middle. ValueError if they hold no
+    images, or an image is smaller than a crop.
     """
     if not isinstance(images, ImageSet):
         raise ValueError(f"crops={crops}: {images.name} holds features, no images")
-    corners = qmc.Halton(2, scramble=False)
-    corners.fast_forward(1)  # beyond the corner
-    shares = corners.random(crops)
+    places = qmc.Halton(2, scramble=False).random(len(order) * crops)
 
     def load(index: int) -> tuple[Pixels, Traits]:
-        at, number = divmod(index, crops)
+        at = int(order[index // crops])
         image, traits = images.load(at)
         if min(image.shape[:2]) <= SIDE:
             size = f"{image.shape[1]}x{image.shape[0]}"
             raise ValueError(f"crops={crops}: image {at} of {images.name} is {size}; crops of {SIDE}x{SIDE} need more")
-        y, x = (int(share * (side - SIDE + 1)) for share, side in zip(shares[number], image.shape[:2], strict=True))
+        ends = zip(places[index], image.shape[:2], strict=True)
+        y, x = (min(max(int(place * (side + SIDE)) - SIDE, 0), side - SIDE) for place, side in ends)
         return image[y : y + SIDE, x : x + SIDE], traits
 
-    content = hashlib.sha256(f"{crops} crops of {SIDE} of {images.content}".encode()).hexdigest()
-    return ImageSet(images.name, images.n * crops, content, load)
+    content = hashlib.sha256(f"{crops} crops of {SIDE}, other places for each, of {images.content}".encode())
+    content.update(order.tobytes())
+    return ImageSet(images.name, len(order) * crops, content.hexdigest(), load)
 
 
 def run_checks(spaced: Sequence[EquivalenceInputs]) -> list[EquivalenceCheck | str]:

@@ -38,6 +38,7 @@ class FeatureSet:
     names: None = None
     shape: tuple[int, ...] = ()  # (C, H, W) of latents
     hint: str = ""  # how to save them if they are images
+    grid: tuple[int, ...] = ()  # (C, H, W) of latents that are standardised, so that they can be compared
 
     @property
     def n(self) -> int:
@@ -165,7 +166,7 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
     for each in inputs:
         assert isinstance(each, FeatureSet)
         values = (each.features.reshape(each.n, channels, -1) - mean) / std
-        found.append(FeatureSet(each.name, values.reshape(each.n, -1).astype(np.float32)))
+        found.append(FeatureSet(each.name, values.reshape(each.n, -1).astype(np.float32), grid=before.shape))
     size = "x".join(map(str, before.shape))
     return tuple(found), (
         f"latents of {size} are compared, each channel in standard deviations of {before.name}: copies are those of "

@@ -17,16 +17,20 @@ HARMED, SAME, SLIGHT = "harmed", "same law", "slight"  # what a change is by con
 WRONG = {(HARMFUL, SAME), (HARMLESS, HARMED)}  # verdict, and truth
 TERMS = [
     (
-        "As far as replacing", "How far the images after are from those before, as the share of images that can move "
-        "them as far if they are picked at random and replaced: MMD² ≤ s² (1 + the mean kernel of two images before). "
-        "Do not read it as a count of images: of subtler damage more images count the same. Pairs of one group do not "
-        "meet. The upper end is at least that of 4.75 images, or groups: so few may not show.",
+        "As far as replacing", "How far the images after are from those before, as the share of images whose "
+        "replacement, picked at random, could cause it: MMD² ≤ s² (1 + the mean kernel of two images before). Do not "
+        "read it as a count of images: of subtler damage more images count the same. Pairs of one group do not meet. "
+        "The upper end is at least that of 4.75 images, or groups: so few may not show.",
     ),
     ("Harmless", "The upper end of the 95 % interval is below the margin, and every other check holds."),
     ("Harmful", "The lower end is above the margin, or that of another check is above its limit; without an "
         "interval, its value."),
     ("Not decided", "Neither. More images may decide."),
     ("More grain", "Fine noise in the pixels beyond that before, in grey levels of 255."),
+    (
+        "Texture of latents", "As far as replacing that many latents can move, per channel, the mean difference of "
+        "neighbours over the standard deviation.",
+    ),
     (
         "Motion", "As far as replacing that many pairs of neighbouring frames can move their differences, of which the "
         "mean and the logarithm of the mean size are compared.",

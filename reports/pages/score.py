@@ -38,7 +38,8 @@ def page(result: LoadedResult) -> Page:
         result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
         (after, "Compared", after["setting"]), details=list_details(result, row, *TERMS),
         **parts, warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
-        caveats=(), key_figures=key_figures(result, headline, len(rows), pairs),
+        caveats=settings.find_grain(result, [before, after]),
+        key_figures=key_figures(result, headline, len(rows), pairs),
         aside="Images of one name are at the same place." if facts.get("pairs") == "names" else "",
         figures=[draw_figure(result, contrasts, f"Sets of {n} images", pairs)],
     )  # fmt: skip
@@ -153,7 +154,7 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
     return Page(
         question=result.info["question"], lead="", verdict=f"{row['setting']} has {judge.label} {judge.value} {notes}.",
         key_figures=[*figures, images], pictures=settings.show_pictures(result, JUDGE, (row, "Set", row["setting"])),
-        details=list_details(result, None, *TERMS), **parts,
+        details=list_details(result, None, *TERMS), caveats=settings.find_grain(result, [row]), **parts,
     )  # fmt: skip
 
 

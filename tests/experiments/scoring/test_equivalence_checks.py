@@ -1,6 +1,7 @@
 """What must hold for a change to be harmless: crops, order, grain, copies, classes, latents, clips and their motion."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from gates import N, latents, save
+from scipy.ndimage import gaussian_filter
 
 from diffusion_core import load
 from experiments import compare, harmless
+from experiments.run.image_features import ImageSet
 from experiments.scoring import command
+from experiments.scoring.equivalence_checks import cut_crops
 from experiments.scoring.groups import ordered_frames
 
 
@@ -46,6 +50,44 @@ def test_crops_see_damage_that_reduced_images_hide(here: Path) -> None:
 
     assert whole.checks[0].verdict == "harmless"
     assert [check.verdict for check in cut.checks if "crops" in check.check] == ["harmful"]
+
+
+@pytest.mark.slow
+def test_crops_see_a_corner_that_is_damaged_in_all_images(here: Path) -> None:
+    rng = np.random.default_rng(0)
+    shown = rng.integers(90, 160, (100, 8, 8), dtype=np.uint8).repeat(64, axis=1).repeat(64, axis=2)
+    damaged = shown.copy()
+    damaged[:, -96:, :96] = 0
+    (here / "corner_features.py").write_text(
+        "import torch\ndef means(pixels):\n"
+        "    return torch.nn.functional.adaptive_avg_pool2d(pixels.float(), 2).flatten(1)\n"
+    )
+    answer = harmless(shown, damaged, 0.05, pairs="order", features="python:corner_features:means", crops=4)
+    (crops,) = (check for check in answer.checks if "crops" in check.check)
+    assert crops.value > 0.02 and crops.verdict != "harmless"  # crops that never see it are all equal
+
+
+def test_crops_of_a_pair_are_at_one_place_and_those_of_all_pairs_everywhere() -> None:
+    images = ImageSet.of_array("images", np.indices((200, 200), np.uint8).transpose(1, 2, 0)[None, :, :, [0, 1, 1]])
+
+    before, after = (cut_crops(replace(images, name=name), np.zeros(300, int), 2) for name in "ba")
+    corners = np.array([before.read(index)[0, 0, :2] for index in range(600)])
+
+    assert all((corners[index] == after.read(index)[0, 0, :2]).all() for index in range(600))
+    assert len(np.unique(corners, axis=0)) > 300
+    for pixel in ((0, 0), (0, 199), (199, 0), (199, 199), (100, 100), (0, 100)):
+        covered = ((corners <= pixel) & (corners + 64 > pixel)).all(axis=1).mean()
+        assert covered == pytest.approx((64 / 264) ** 2, rel=0.15)
+
+
+def test_pairs_of_other_seeds_are_said_to_look_unrelated(digits: np.ndarray, here: Path) -> None:
+    shown = digits[:N]
+    options = {"pairs": "order", "features": "digits"}
+    other = harmless(shown, digits[N : 2 * N], 0.02, **options)
+    assert other.verdict == "not decided" and other.needed is None
+    assert other.notes[0].startswith("pairs of before and after look unrelated: use the same prompts and seeds for bo")
+    for after in (shown // 4 * 4, shown.transpose(0, 2, 1), np.full_like(shown, 128)):
+        assert "unrelated" not in str(harmless(shown, after, 0.02, **options))
 
 
 def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> None:
@@ -139,7 +181,7 @@ def test_a_class_that_changes_is_not_hidden_by_another(
     ("change", "verdict"),
     [
         (lambda z: torch.from_numpy(z).bfloat16(), "harmless"),
-        (lambda z: 1.02 * z, "harmless"),
+        (lambda z: 1.015 * z, "harmless"),
         (lambda z: z[:, [1, 0, 2, 3]], "harmful"),
         (lambda z: np.concatenate([0 * z[:30], z[30:]]), "harmful"),
         (lambda z: z + 0.2 * np.eye(4)[2][:, None, None], "harmful"),  # an unscaled distance sees little of it
@@ -152,6 +194,35 @@ def test_latents_are_compared_channel_by_channel(change: Any, verdict: str, here
     assert answer.verdict == verdict
     assert answer.notes[0].startswith("latents of 4x6x6 are compared, each channel in standard deviations of before")
     assert "copies are those of latents" in answer.notes[0] and "fine noise of pixels is not" in answer.notes[1]
+
+
+def mixed(shown: np.ndarray) -> np.ndarray:
+    """Latents of which one in twenty has its pixels in random order."""
+    random = np.random.default_rng(2).permuted(shown[: N // 20].reshape(N // 20, 4, -1), axis=2)
+    return np.concatenate([random.reshape(-1, *shown.shape[1:]), shown[N // 20 :]])
+
+
+def add_noise(shown: np.ndarray, share: float) -> np.ndarray:
+    return shown + share * shown.std((0, 2, 3), keepdims=True) * np.random.default_rng(1).standard_normal(shown.shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "verdicts"),
+    [
+        (lambda z: add_noise(z, 0.1), {"harmful"}),
+        (mixed, {"harmful", "not decided"}),
+        (lambda z: 1.1 * z, {"harmless"}),
+        (lambda z: add_noise(z, 0.01), {"harmless"}),
+    ],
+    ids=["noise", "mixed", "scaled", "noise-that-nobody-sees"],
+)
+def test_the_texture_of_latents_is_compared(change: Any, verdicts: set[str], here: Path) -> None:
+    rng = np.random.default_rng(0)
+    smooth = rng.uniform(0.5, 1.5, (N, 4, 1, 1)) * gaussian_filter(rng.standard_normal((N, 4, 16, 16)), (0, 0, 1, 1))
+    before = smooth + 0.05 * rng.standard_normal(smooth.shape)
+    values, _, texture = harmless(before, change(before), 0.03, pairs="order").checks
+    assert texture.check == "texture of latents" and texture.verdict in verdicts
+    assert values.verdict != texture.verdict or "harmless" in verdicts  # which does not see it
 
 
 def test_latents_that_cannot_be_compared_are_refused(here: Path) -> None:
@@ -209,7 +280,7 @@ def planted(name: str, shown: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "margin", "status", "decisive"),
     [
-        ("slight", "0.4", 0, "share in natural features"),
+        ("slight", "0.45", 0, "share in natural features"),
         ("frozen", "auto", 1, "motion"),
         ("repeated", "auto", 1, "motion"),
         ("black", "auto", 1, "share in natural features"),
@@ -240,3 +311,15 @@ def test_frames_are_in_the_order_of_their_numbers_and_clips_in_that_of_before(he
         harmless(clips(), np.roll(clips() // 2 * 2, 1, axis=0))
     still = clips()[:, :1].repeat(12, axis=1)
     assert "most neighbouring frames of before are equal, so motion is not compared" in harmless(still, still).notes
+
+
+def test_motion_is_compared_if_every_frame_differs_in_the_same_way(digits: np.ndarray, here: Path) -> None:
+    """Digits that move one pixel to the right: no mean changes, and all differences of a clip are of one size."""
+    shown = np.stack([np.roll(digits[:12], step, axis=2) for step in range(8)], axis=1)[..., None].repeat(3, axis=-1)
+    frozen = shown.copy()
+    frozen[:, 4:] = frozen[:, 4:5]
+    (motion,) = (check for check in harmless(shown, frozen).checks if check.check == "motion")
+    assert motion.verdict == "harmful"
+    mostly_still = shown.copy()
+    mostly_still[:, 3:] = mostly_still[:, 3:4]  # four of seven differences are 0
+    assert "most neighbouring frames of before are equal" in str(harmless(mostly_still, frozen))
