@@ -58,7 +58,7 @@ class ScoreOptions:
     pairs: Literal["auto", "names", "order", "none"] = "auto"
     """Images from the same noise: of one name, or at one place. auto: names, if all sets have the same."""
     margin: Annotated[float | Literal["auto"] | None, option_help("SHARE|auto", "none: sets are only compared")] = None
-    """Is a change harmless: are two sets no further apart than replacing this share of the images can move them?
+    """Is a change harmless: is the difference of two sets smaller than replacing this share of the images could cause?
     auto: what that many images can show, and whether it is harmful."""
     groups: Annotated[str | None, option_help("SPEC", "every image alone")] = None
     """Images that can fail together, such as a prompt: folder, "{prompt}-{seed}.png", or FILE.csv[:COLUMN].

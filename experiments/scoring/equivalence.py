@@ -29,7 +29,7 @@ from experiments.scoring.equivalence_checks import (
     percent,
     run_checks,
 )  # fmt: skip
-from experiments.scoring.gate_record import describe_before, describe_gate
+from experiments.scoring.gate_record import describe_before, describe_gate, hash_input
 from experiments.scoring.groups import CLIPS, GroupsOf, or_clips
 from experiments.scoring.inputs import Input, Source, image_name, standardise_latents
 from experiments.scoring.output import ScoreOutput, pictures
@@ -171,7 +171,8 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     same = _measure_change(before, control, CONTROL, margin, groups, reference=None, **given)
     same = replace(same, after=CONTROL if same.after == CONTROL else f"{same.after} ({CONTROL})")
     more = [f"{same.after}: {note}" for note in same.notes if note not in found.notes]
-    return replace(found, control=same, notes=(describe_control(same), *found.notes, *more))
+    basis = {**found.basis, "images of the control": hash_input(same.inputs[1])}
+    return replace(found, control=same, basis=basis, notes=(describe_control(same), *found.notes, *more))
 
 
 def _measure_change(  # noqa: PLR0913  # the options of the command
@@ -236,7 +237,7 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     return Harmless(
         inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
         needed, worst, scores, notes=tuple(found), inputs=tuple(inputs),
-        basis=basis | {"images": n, "groups": n_units} | describe_gate(first, files, checks),
+        basis=basis | {"images": n, "groups": n_units} | describe_gate(first, groups, files, checks, metrics),
         worst_indices=tuple(order[largest] for order in chosen),
         metrics=tuple(row for row, _ in measured),
     )  # fmt: skip

@@ -16,10 +16,13 @@ from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
 from experiments.run.image_features import ImageSet
 from experiments.scoring.compare import GIVEN
-from experiments.scoring.equivalence_checks import EquivalenceCheck, EquivalenceInputs
+from experiments.scoring.equivalence_checks import EquivalenceCheck, EquivalenceInputs, Metric
+from experiments.scoring.groups import GroupsOf, group_names
 from experiments.scoring.inputs import Input, open_input
 from experiments.user.features import features_id
+from experiments.user.imports import code_hash
 from experiments.user.json_io import read_json, write_json
+from experiments.user.pretrained import PYTHON
 
 OPTIONS = "real margin pairs groups features feature_weights crops control metrics".split()  # which --verify repeats
 LONG = 40  # characters of a hash that is not shown
@@ -28,19 +31,32 @@ PACKAGES = ("sigmabench", "torch", "numpy", "scipy", "pillow")  # that make feat
 
 def describe_before(before: Input) -> dict[str, Any]:
     """What a verdict stands on before anything is compared: the images before the change, and the code."""
-    held = before.content if isinstance(before, ImageSet) else hash_array(before.features)
-    return {"images before the change": held, "schema": SCHEMA} | {package: version(package) for package in PACKAGES}
+    versions = {package: version(package) for package in PACKAGES}
+    return {"images before the change": hash_input(before), "schema": SCHEMA} | versions
 
 
 def describe_gate(
-    sets: EquivalenceInputs, files: Mapping[str, Path | None], checks: Sequence[EquivalenceCheck]
+    sets: EquivalenceInputs,
+    groups: GroupsOf,
+    files: Mapping[str, Path | None],
+    checks: Sequence[EquivalenceCheck],
+    metrics: Sequence[Metric],
 ) -> dict[str, Any]:
-    """What it stands on besides: pairs, groups, weights `files` of each feature space, and limits."""
-    groups = "" if sets.prompts is None else hash_array(sets.prompts)
-    gate = {"pairs": sets.pairing.by, "crops": sets.crops, "which images are of one group": groups}
+    """What it stands on besides: pairs, groups, weights `files` of each feature space, limits, and code of metrics."""
+    members = "" if sets.prompts is None else hash_array(sets.prompts)
+    gate = {"pairs": sets.pairing.by, "crops": sets.crops, "which images are of one group": members}
+    if groups is not None:
+        gate["names of the groups"] = hash_array(np.array(group_names(sets.images[0], groups)[0], dtype=str))
+    for metric in metrics:
+        if isinstance(metric, str):
+            gate[f"code of {metric}"] = code_hash(metric.removeprefix(PYTHON), PYTHON)
     gate |= {f"features {name}": "" if name == GIVEN else features_id(name, file) for name, file in files.items()}
     of_classes = re.compile("share of class .*")  # it depends on the images which one is shown
     return gate | {f"limit of {of_classes.sub('class shares', check.check)}": check.limit for check in checks}
+
+
+def hash_input(images: Input) -> str:
+    return images.content if isinstance(images, ImageSet) else hash_array(images.features)
 
 
 def hash_array(array: NDArray[Any]) -> str:

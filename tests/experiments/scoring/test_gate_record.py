@@ -1,6 +1,7 @@
 """`score --record` and `--verify`: a verdict expires if anything but the images after changes."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,52 @@ from experiments.scoring import command
 from experiments.user.json_io import read_json
 
 
+def replace_image(folder: str) -> Callable[[Path, pd.DataFrame], None]:
+    return lambda here, table: Image.new("L", (32, 32), 99).save(here / folder / "p0-0.png")
+
+
+def rename_prompts(prompts: np.ndarray) -> Callable[[Path, pd.DataFrame], None]:
+    return lambda here, table: table.assign(prompt=prompts).to_csv(here / "groups.csv", index=False)
+
+
+def edit_basis(name: str, value: str) -> Callable[[Path, pd.DataFrame], None]:
+    def edit(here: Path, table: pd.DataFrame) -> None:
+        record = read_json(here / "gate.json")
+        assert name in record["basis"]
+        record["basis"][name] = value
+        (here / "gate.json").write_text(json.dumps(record))
+
+    return edit
+
+
+def resize(here: Path, table: pd.DataFrame) -> None:
+    for path in (here / "after").iterdir():
+        Image.open(path).resize((64, 64), 0).save(path)
+
+
+CHANGES: dict[str, Callable[[Path, pd.DataFrame], object]] = {
+    "nothing": lambda here, table: None,
+    "before": replace_image("before"),
+    "groups": rename_prompts(np.arange(N) % 150),
+    "names": rename_prompts(np.arange(N) // 2 + 1000),
+    "control": replace_image("other"),
+    "metric": edit_basis("code of python:brightness:mean", "1"),
+    "fewer": lambda here, table: (here / "after" / "p3-3.png").unlink(),
+    "size": resize,
+    "torch": edit_basis("torch", "1.0"),
+    "moved": lambda here, table: (here / "before").rename(here / "moved"),
+}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         ("nothing", ""),
         ("before", "images before the change changed"),
         ("groups", "which images are of one group changed"),
+        ("names", "names of the groups changed"),
+        ("control", "images of the control changed"),
+        ("metric", "code of python:brightness:mean 1"),
         ("fewer", "images 300, now 299"),
         ("size", "limit of more grain 2.0, now None"),
         ("torch", "torch 1.0, now "),
@@ -28,26 +69,19 @@ from experiments.user.json_io import read_json
 def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
     change: str, reason: str, digits: np.ndarray, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, after = save(here / "before", digits[:N]), save(here / "after", digits[:N] // 2 * 2)
+    before = save(here / "before", digits[:N])
+    save(here / "after", digits[:N] // 2 * 2)
     table = pd.DataFrame({"name": [path.stem for path in sorted(before.iterdir())], "prompt": np.arange(N) // 2})
     table.to_csv(here / "groups.csv", index=False)
-    gate = ("none", "before", "after", "--margin", "0.05", "--groups", "groups.csv")
+    gate = ["none", "before", "after", "--margin", "0.05", "--groups", "groups.csv"]
+    if change == "control":
+        save(here / "other", digits[:N] // 4 * 4)
+        gate += ["--control", "other"]
+    if change == "metric":
+        (here / "brightness.py").write_text("def mean(before, after):\n    return after.float().mean()\n")
+        gate += ["--metrics", "python:brightness:mean"]
     assert run(*gate, "--record", "gate.json") == 0
-    if change == "before":
-        Image.fromarray(digits[0] // 2).save(before / "p0-0.png")
-    elif change == "groups":
-        table.assign(prompt=np.arange(N) % 150).to_csv(here / "groups.csv", index=False)
-    elif change == "fewer":
-        (after / "p3-3.png").unlink()
-    elif change == "moved":
-        before.rename(here / "moved")
-    elif change == "size":
-        for path in after.iterdir():
-            Image.open(path).resize((64, 64), 0).save(path)
-    elif change == "torch":
-        record = read_json(here / "gate.json")
-        record["basis"]["torch"] = "1.0"
-        (here / "gate.json").write_text(json.dumps(record))
+    CHANGES[change](here, table)
 
     capsys.readouterr()
     typed = ("moved", "after") if change == "moved" else ("after",)
