@@ -45,6 +45,11 @@ class LoadedResult:
         return float(self.info.get("statistics", {}).get(name, RULES[name]))
 
     @property
+    def fixed_beforehand(self) -> bool:
+        """Whether the comparison of the verdict was chosen before any result; otherwise it is exploratory."""
+        return bool(self.info.get("fixed_beforehand"))
+
+    @property
     def runs(self) -> pd.DataFrame:
         """The runs that succeeded, without those of the A/A control."""
         return self.table[(self.table["status"] == "ok") & (self.table["section"] != CONTROL)]

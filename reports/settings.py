@@ -118,7 +118,9 @@ def _above_floor(result: LoadedResult, row: pd.Series) -> float:
     return float((row["fd"] - floor["mean"]) / (floor["mean"] * of_few))
 
 
-def show_pictures(result: LoadedResult, metric: str, *sides: tuple[pd.Series, str, str]) -> list[Picture]:
+def show_pictures(
+    result: LoadedResult, metric: str, *sides: tuple[pd.Series, str, str], digits: int = 1
+) -> list[Picture]:
     """The data, and settings (row, title, label) with their scores, as far as there are pictures."""
     floor = result.floor(metric, sides[0][0]["n_samples"])
     name = metric_name(metric, result.features)
@@ -126,7 +128,8 @@ def show_pictures(result: LoadedResult, metric: str, *sides: tuple[pd.Series, st
     decoded = any(result.floors["data"].str.startswith("latents:"))
     pictures = [Picture("real", "Data", "decoded latents" if decoded else f"real {result.unit}s", real)]
     for row, title, label in sides:
-        pictures.append(Picture(row["samples_id"], title, label, f"{name} {scale_metric(metric, row[metric])}"))
+        score = f"{name} {scale_metric(metric, row[metric], digits)}"
+        pictures.append(Picture(row["samples_id"], title, label, score))
     return [picture for picture in pictures if (result.folder / "images" / f"{picture.name}.png").is_file()]
 
 

@@ -6,6 +6,7 @@ The numbers are computed here from the CSV files with pandas alone.
 import json
 import re
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,24 @@ def headline(name: str) -> pd.DataFrame:
     return pooled[(pooled[keys] == row[keys]).all(axis=1)].set_index("metric").loc[["mmd", "fd"]]
 
 
+def subtract(values: list[Decimal]) -> bool:
+    """Whether a reader who subtracts the first from the second gets the third."""
+    return values[1] - values[0] == values[2]
+
+
 def numbers(name: str) -> dict[str, Any]:
     """The numbers of the first screen as text."""
     rows, floors = headline(name), table(name, "floors").set_index(["metric", "n_samples"])["mean"]
     row, fd = rows.loc["mmd"], rows.loc["fd"]
     assert fd["clear"] and fd["difference"] * row["difference"] > 0 and row["n_networks"] >= 5, "FD says what MMD says"
-    out = {key: rounded(fd[key]) for key in ("value_b", "value_a", "difference", "low", "high", "detectable")}
-    out |= {"real": rounded(floors["fd", row["n_samples"]]), "images": f"{row['n_samples']:,.0f}"}
+    shown = ("value_b", "value_a", "difference")
+    digits = next(d for d in range(1, 9) if subtract([Decimal(f"{fd[key]:.{d}f}") for key in shown]))
+    out = {key: rounded(fd[key], digits) for key in (*shown, "low", "high")}
+    out |= {
+        "detectable": rounded(fd["detectable"]),
+        "real": rounded(floors["fd", row["n_samples"]]),
+        "images": f"{row['n_samples']:,.0f}",
+    }
     out |= {"networks": f"{row['n_networks']:.0f}", "cost": f"{row['nfe_a']:,.0f}"}
     return out | {"one more": f"{rounded(fd['new_network_low'])} to {rounded(fd['new_network_high'])}"}
 
@@ -106,7 +118,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     known |= {rounded(1000 * again[key]) for key in ("difference", "low", "high")} | {f"{1 / again['p_value']:.0f}"}
     others = table(name, "contrasts").query("kind == 'other-levels' and metric == 'mmd' and train_seed.isna()")
     names = ["value_a", "value_b", "difference", "low", "high"]
-    known |= {rounded(1000 * value) for value in others[names].to_numpy().ravel()}
+    known |= {rounded(1000 * value, d) for value in others[names].to_numpy().ravel() for d in (1, 2, 3, 4)}
     known |= {f"{value:.0f}" for key in ("nfe_a", "nfe_b", "n_compared") for value in others[key]}
     known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", row["a"] + row["b"])}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
