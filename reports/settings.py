@@ -87,7 +87,7 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
         grains = ", ".join(dict.fromkeys(format_grain(row) for row in noisy))
         names = join(dict.fromkeys(f"{row['setting']}" for row in noisy))
         caveats.append(f"Fine noise in the samples of {names} (grain {grains}).")
-    return warnings, caveats
+    return warnings, [*caveats, *result.info.get("caveats", [])]
 
 
 def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:
