@@ -35,6 +35,7 @@ class Churn(Sampler):
     s_min: float = 0.0
     s_max: float = math.inf
     s_noise: float = 1.0
+    order: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         check_range("s_churn", self.s_churn, 0)
@@ -108,7 +109,7 @@ class Heun(Churn):
     """
 
     label: ClassVar[str] = "heun"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     @property
     def exports(self) -> dict[str, str]:

@@ -37,7 +37,7 @@ class DPMpp2M(Sampler):
 
     eta = 0.0  # a field of `DPMpp2MSDE`
     label: ClassVar[str] = "dpm++2m"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     @property
     def exports(self) -> dict[str, str]:
@@ -95,6 +95,7 @@ class Accelerated(Sampler):
     gam: float = 2.0
     mu: float = 0.0
     label: ClassVar[str] = "accelerated"
+    order: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         check_positive("gam", self.gam)

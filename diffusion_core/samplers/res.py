@@ -46,7 +46,7 @@ class RES2M(Sampler):
     """
 
     label: ClassVar[str] = "res-2m"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     @property
     def exports(self) -> dict[str, str]:
@@ -79,7 +79,7 @@ class RES2S(Sampler):
     """
 
     label: ClassVar[str] = "res-2s"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     @property
     def exports(self) -> dict[str, str]:

@@ -93,7 +93,9 @@ def page(result: LoadedResult) -> Page:
         ("Exact network", f"The network is the conditional mean of Gaussian data, so every error is the {noun}'s."),
         ("Ratio", f"{NOTE}, in the direction where it is farthest from 1. The data has independent directions of "
          "standard deviation 2, 1, 0.5 and 0.2; one of 0.01 only shows noise."),
-        ("Right", "With more steps mean and standard deviations tend to those of the data, to within 1 %."),
+        ("Right", "With more steps mean and standard deviations tend to those of the data, to within 1 %. An error at "
+         "one step whose effect vanishes with more steps is not seen: at a fixed number of steps, --reference or the "
+         "command levels shows it."),
         ("Limit", "What the ratio tends to with more steps, extrapolated from chains of N, 2N and 4N steps."),
         ("Batch, generator", "A sample must depend on its own noise and draws alone. The same generator must repeat "
          "it, another must not, and the global one must be left alone. Otherwise its law is not measured."),

@@ -33,6 +33,18 @@ class Mine(Sampler):
             x = x + (after - sigma) * self.size * eps(x, sigma)
             yield x
 
+@dataclass(frozen=True)
+class Second(Mine):
+    order = 2
+
+@dataclass(frozen=True)
+class NotCalled(Mine):
+    def run(self, eps, x, sigmas, noise):
+        yield x + noise
+
+def called(denoiser, n_steps, noise):
+    return noise()
+
 def flow(x, t, dt, v):
     return x + dt * v
 
@@ -115,6 +127,20 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
     verdict = pd.read_csv(made / "verdicts.csv").iloc[0]
     assert (verdict["kind"], verdict["declared"]) == ("right", 1)
     assert f"verdict: {capital(verdict['sentence'])}" in out
+
+
+def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("mine:Mine", *FEW) == 0 and run("mine:Second", *FEW) == 1
+    out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("verdict: ")]
+    assert "with order 1.0 from 50 to 200 steps (none was declared)," in out[0]
+    assert out[1] == "verdict: Order lost: its limit is right, but its order is 1.0 instead of 2."
+    assert pd.read_csv(folder / "runs/check-sampler/verdicts.csv")["declared"].item() == 2
+
+
+@pytest.mark.parametrize("name", ["called", "NotCalled"])
+def test_noise_that_is_taken_for_that_of_the_other_kind_is_explained(name: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"TypeError: .*; in a function noise is a tensor, in a class it is called"):
+        run(f"mine:{name}", *FEW)
 
 
 def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
