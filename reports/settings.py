@@ -20,7 +20,7 @@ from reports.formats import (
     scale_metric,
 )
 from reports.page import Column, Picture, Row, Source, Table
-from reports.results import LoadedResult
+from reports.results import LoadedResult, find_files
 from reports.schema import BETTER, JUDGE, WORSE
 
 ROWS = 25  # of all tables of a page, and of its figure
@@ -130,7 +130,7 @@ def show_pictures(
     for row, title, label in sides:
         score = f"{name} {scale_metric(metric, row[metric], digits)}"
         pictures.append(Picture(row["samples_id"], title, label, score))
-    return [picture for picture in pictures if (result.folder / "images" / f"{picture.name}.png").is_file()]
+    return [picture for picture in pictures if find_files(result.folder / "images", [f"{picture.name}.png"])]
 
 
 def format_comparison(row: pd.Series, *, flip: bool = False, against: bool = False) -> tuple[str, str]:

@@ -5,6 +5,7 @@ The numbers are computed here from the CSV files with pandas alone.
 
 import json
 import re
+import shutil
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from reports.render import PAGES, publish_result, read_page, write_report
 
@@ -156,6 +158,24 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
     assert all((out / name).read_bytes() == content for name, content in files.items())
     with pytest.raises(ValueError, match=r"out: it exists; choose a new folder$"):
         publish_result(directory, out)
+
+
+def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> None:
+    """A name in a table that is a path, and links, as in a result that somebody else sent."""
+    made, secret = beta(), tmp_path / "secret.png"
+    Image.new("L", (128, 128)).save(secret)
+    shutil.copy(secret, tmp_path / "secret-4.png")
+    text = (made / "table.csv").read_text()
+    noisy, quiet = (pd.read_csv(made / "table.csv").query(f"eta == {eta}")["samples_id"].iloc[0] for eta in (1, 0))
+    (made / "table.csv").write_text(text.replace(noisy, "../../secret"))
+    (made / "export").mkdir()
+    for link in (made / "export" / "torch.py", made / "images" / f"{quiet}-4.png"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(secret)
+    publish_result(made, out := tmp_path / "a" / "b" / "out")
+    files = {path.name for path in (tmp_path / "a").rglob("*") if path.is_file() and path.suffix in (".png", ".py")}
+    assert files == {f"{quiet}.png", "real.png"}
+    assert [picture.name for picture in read_page(out).pictures] == ["real", quiet]
 
 
 def test_the_gates_err_as_the_page_says() -> None:
