@@ -187,6 +187,7 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
     rows = [
         {
             "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "factor": verdict.factor,
+            "sentence": str(verdict.errors[0]) if verdict.errors else "",
             "limit_ratio": _farthest(verdict.convergence.ratios, 1.0) if verdict.convergence else None,
             "seconds": cpu_seconds, "note": entry.note, "link": entry.link,
         }

@@ -226,7 +226,7 @@ def _one(result: LoadedResult, known: Measured) -> Page:
     answer = "Yes.", f"Nothing is wrong in what was checked{unchecked}."
     if len(wrong := checks[checks["verdict"] == "wrong"]):
         more = f" {plural(len(wrong) - 1, 'more check')} found something." if len(wrong) > 1 else ""
-        answer = "No.", f"{wrong['sentence'].iloc[0]}{more}"
+        answer = "No.", f"{row['sentence'] or wrong['sentence'].iloc[0]}{more}"
     cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
     tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
     return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, tables=tables, noun="check", order="")
