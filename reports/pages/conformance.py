@@ -24,8 +24,8 @@ WRONG = (  # kinds of verdicts on samplers, the worst first
 LETTERS, REASON = 46, 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
-    ("Wrong limit", "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on "
-     "purpose."),
+    ("Wrong limit", "They tend to something else. Samplers for distilled models, sharpening or exploration do so on "
+     "purpose, as their notes say."),
     ("Noise left over", "Standard deviation of the noise at the end, as where a ladder ends above 0."),
     ("Irregular", "It converges along divisors of 1,000, but is far from that curve for some other numbers of steps."),
 ]  # fmt: skip
@@ -105,8 +105,16 @@ def page(result: LoadedResult) -> Page:
     links = [*filter(None, dict.fromkeys(result.policies["link"]))] if of_steps else []
     details = [*terms, *[("Sources", links)] * bool(links), ("Measured", cpu), *describe_origin(result.info)]
     details.append(("Files", list_files(result)))
+    details += [] if of_steps or len(rows) == 1 else [_describe(row) for _, row in rows.iterrows()]
     source = settings.describe_source(result, "exact network on Gaussian data", plural(len(rows), noun))
     return replace(make(result, known), source=source, question=result.info["question"], details=details)
+
+
+def _describe(row: pd.Series) -> tuple[str, str]:
+    """A sampler by its whole name, with its verdict, limit and whole note."""
+    limit = "" if is_missing(row["limit_ratio"]) else f", limit {number(row['limit_ratio'], 3)}"
+    notes = [text for text in (row["note"], row["level_faults"]) if not is_missing(text)]
+    return row["sampler"], f"{'; '.join([row['kind'].replace('undecided', 'not decided') + limit, *notes])}."
 
 
 def _of_samplers(result: LoadedResult) -> Measured:

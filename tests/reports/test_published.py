@@ -145,6 +145,17 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
 
 
+def test_the_fold_of_the_samplers_has_each_with_its_whole_note() -> None:
+    verdicts = table("samplers", "verdicts")[["sampler", "kind", "note", "level_faults"]].fillna("")
+    fold = (PUBLISHED / "samplers" / "report.md").read_text(encoding="utf-8").partition("Conditions")[2]
+    lines = [line.replace("\\", "") for line in fold.splitlines()]
+    for row in verdicts.itertuples():
+        (line,) = (line for line in lines if line.startswith(f"- **{row.sampler}**: "))
+        kind = str(row.kind).replace("undecided", "not decided")
+        assert line.startswith(f"- **{row.sampler}**: {kind}") and row.note in line and row.level_faults in line
+    assert len(verdicts) == 121
+
+
 @pytest.mark.slow
 def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.render.LARGE", 1_000)
