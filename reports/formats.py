@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from decimal import Decimal
 
 import pandas as pd
 
@@ -65,9 +66,8 @@ def decimals(row: pd.Series) -> int:
     """The fewest decimals with which value_b, value_a and their difference are shown so that a subtraction agrees."""
     values = [row[name] * SCALES.get(row["metric"], 1) for name in ("value_b", "value_a", "difference")]
     for digits in range(1, MOST_DECIMALS + 1):
-        before, after, change = shown = [round(value, digits) for value in values]
-        agrees = math.isclose(after - before, change, abs_tol=10.0**-MOST_DECIMALS / 2)
-        if agrees and all(rounded or not value for rounded, value in zip(shown, values, strict=True)):
+        before, after, change = shown = [Decimal(f"{value:.{digits}f}") for value in values]
+        if after - before == change and (all(shown) or not all(values)):
             return digits
     return 1
 

@@ -57,9 +57,6 @@ class Judge:
     # by comparison why it has no verdict, and its difference in the metric that decides, corrected for its family
     found: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
     pairs: Mapping[frozenset[object], int] = field(default_factory=dict)  # by two settings their exploratory contrast
-    set_sizes: Mapping[tuple[str, int | None], int] = field(
-        default_factory=dict
-    )  # by section and budget: settings of the planned set
 
     @classmethod
     def of(
@@ -87,8 +84,7 @@ class Judge:
                 p_adjusted = corrected.get(same) if not why else None
                 found[key] = why, estimate.corrected(name, p_adjusted, size)
         pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind not in ALONE}
-        set_sizes = {c.sides[0].section_key: len(c.sides) for c in planned if isinstance(c, BestSet)}
-        return replace(judge, found=found, pairs=pairs, set_sizes=set_sizes)
+        return replace(judge, found=found, pairs=pairs)
 
     def verdict_blocker(self, contrast: Judged) -> str:
         """Why a comparison gets no verdict; "" if it does."""
@@ -268,10 +264,9 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
 def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, Estimate]:
     """The difference of other settings to the lowest, corrected for all of these, or as the study's contrast."""
     own = [estimate_difference(Contrast("", side, lowest), JUDGE) for side in others]
-    size = max(judge.set_sizes.get(lowest.section_key, 0) - 1, len(own))
-    corrected, out = holm([estimate.p_value for estimate in own], size), dict[str, Estimate]()
+    corrected, out = holm([estimate.p_value for estimate in own]), dict[str, Estimate]()
     for side, estimate, p_value in zip(others, own, corrected, strict=True):
-        out[side.label] = estimate.corrected("to the lowest", p_value, size)
+        out[side.label] = estimate.corrected("to the lowest", p_value, len(own))
         _, exploratory = judge.found.get(judge.pairs.get(frozenset({side.name, lowest.name}), 0), ("", estimate))
         if exploratory.p_adjusted is not None:
             out[side.label] = estimate.corrected(exploratory.family, exploratory.p_adjusted, exploratory.n_compared)

@@ -60,19 +60,3 @@ def heun(denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "", weight: f
         second = denoiser.eps(guess, sigma if bug == "a level that is wrong by one" else after) if after > 0 else slope
         x = x + (after - sigma) * ((1 - weight) * slope + weight * second)
     return x
-
-
-def adams_bashforth(denoiser: Oracle, n_steps: int, noise: Tensor, weight: float = 0.5, bug: str = "") -> Tensor:
-    """Two steps of equal size in ln sigma (Lu et al. 2022, DPM-Solver++(2M)); `weight` of the correction."""
-    sigmas, before = ladder(n_steps), None
-    x = noise * sigmas[0]
-    for at, (sigma, after) in enumerate(pairwise(sigmas)):
-        denoised = x - sigma * denoiser.eps(x, sigma)
-        if before is None or after == 0:
-            guess = denoised
-        else:
-            share = math.log(sigma / after) / math.log(sigmas[at - 1] / sigma)
-            guess = denoised + weight * share * (denoised - before)
-        x = (after / sigma) * x + (1 - after / sigma) * guess
-        before = denoised
-    return x

@@ -78,19 +78,6 @@ def test_a_reader_who_subtracts_what_is_shown_gets_the_difference_that_is_shown(
         assert exact[1] - exact[0] == exact[2] and shown.strip("−0.") and not interval
 
 
-def test_values_have_the_fewest_digits_with_which_a_subtraction_agrees() -> None:
-    row = pd.Series({"metric": "fd", "low": -3.181, "high": -1.922, "difference": -2.551})
-    assert values_and_difference(pd.concat([row, pd.Series({"value_b": 7.6392, "value_a": 5.0882})])) == (
-        "7.64", "5.09", "−2.55", "−3.18 to −1.92",
-    )  # fmt: skip
-    assert values_and_difference(pd.concat([row, pd.Series({"value_b": 7.611, "value_a": 5.06})]))[:3] == (
-        "7.61", "5.06", "−2.55",
-    )  # fmt: skip
-    assert values_and_difference(pd.concat([row, pd.Series({"value_b": 7.59, "value_a": 5.039})]))[:3] == (
-        "7.6", "5.0", "−2.6",
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize(("value", "digits", "text"), [
     (12.34, 1, "12.3"), (-12.34, 1, "−12.3"), (0.04, 1, "0.04"), (-0.0004, 1, "−0.0004"), (0.05, 1, "0.1"),
     (1e-9, 1, "0.0"), (-1e-9, 1, "0.0"), (-0.0, 1, "0.0"), (0, 0, "0"), (512000, 0, "512,000"), (0.3, 0, "0.3"),

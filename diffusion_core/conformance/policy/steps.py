@@ -181,8 +181,4 @@ def explain_limit(step: PolicyStep, transitions: Sequence[Transition]) -> str:
     along, against_noise = (round(factor, 2) + 0.0 for factor in factors.tolist())
     if not (drift - terms @ factors).norm() < UNLIKE * drift.norm() or float((factors - 1).abs().max()) < UNLIKE:
         return ""
-    if abs(along - against_noise) < UNLIKE * abs(along):
-        return f" Its drift is {along:.2g} times that of its velocity and noise."
-    if abs(along - 1) < UNLIKE:
-        return f" Its drift makes up for its noise {against_noise:.2g} times."
-    return f" Its drift has {along:.2g} times its velocity, and makes up for its noise {against_noise:.2g} times."
+    return f" Its drift has its velocity {along:.2g} times, and makes up for its noise {against_noise:.2g} times."

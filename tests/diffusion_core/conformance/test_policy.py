@@ -11,7 +11,6 @@ from policy_bugs import BUGS, compensated, drawn, log_prob
 
 from bench import published_policies
 from diffusion_core.conformance.policy import CHECKS, assert_policy, check_policy
-from diffusion_core.conformance.policy.findings import Finding
 from diffusion_core.conformance.policy.steps import uniform
 
 RIGHT = "flow_grpo reverse_sde dance_grpo sit_linear sit_sine precise dance_frozen ddim window".split()
@@ -126,31 +125,20 @@ def test_noise_is_blamed_only_where_the_std_says_so(step, blamed):
 
 
 @SLOW
-@pytest.mark.parametrize(("bug", "half", "cause"), [
-    ("std lacks sqrt(dt) everywhere", False, "The drawn std lacks sqrt(t - t_next)."),
-    ("drift twice as large", True, "Its drift is 2 times that of its velocity and noise."),
-    ("noise not compensated (zea#551)", True, "Its drift makes up for its noise 0 times."),
-    ("compensated twice", False, "Its drift makes up for its noise 2 times."),
+@pytest.mark.parametrize(("bug", "cause"), [
+    ("std lacks sqrt(dt) everywhere", "The drawn std lacks sqrt(t - t_next)."),
+    ("drift twice as large", "Its drift has its velocity 2 times, and makes up for its noise 2 times."),
+    ("noise not compensated (zea#551)", "Its drift has its velocity 1 times, and makes up for its noise 0 times."),
 ])  # fmt: skip
-def test_the_law_comes_first_with_its_cause_and_rounding_last(bug, half, cause):
-    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.3):
-        y, log_p, *rest = BUGS[bug][0](x, t, u, v, generator, x_next, noise_level)
-        return y, log_p.half() if half else log_p, *rest
+def test_the_law_comes_first_with_its_cause_and_rounding_last(bug, cause):
+    def step(*arguments, **options):
+        y, log_p, *rest = BUGS[bug][0](*arguments, **options)
+        return y, log_p.half(), *rest
 
-    verdict = check_policy(step, noise="noise_level")
-    first, *others = verdict.errors
-    assert first.name == "wrong limit" and first.text.endswith(f" {cause}"), verdict.sentence
-    assert [error.name for error in others][-1:] == ["log_prob: rounded"] * half
-
-
-def test_findings_are_in_order_of_severity():
-    names = {"law": "irregular", "reported": "reported std", "log_prob": "log_prob: factor", "replay": "replay"}
-    errors = [Finding(check, name, "") for check, name in names.items()]
-    last = Finding("replay", "computed in bfloat16", ""), Finding("law", "a note", "", wrong=False)
-    accepted = Finding("log_prob", "mean", "", accepted=True)
-    assert sorted([accepted, *last[::-1], *errors[::-1]], key=lambda finding: finding.rank) == [
-        errors[1], errors[0], errors[3], errors[2], *last, accepted,
-    ]  # fmt: skip
+    first, *_, last = check_policy(step).errors
+    assert first.name == "wrong limit"
+    assert first.text.endswith(f" {cause}")
+    assert last.name == "log_prob: rounded"
 
 
 @SLOW
