@@ -27,7 +27,7 @@ ACCEPTABLE = {  # a word for `accept` -> the findings that may be meant so
 }
 
 
-LAW = {"law", "log_prob: wrong std", "log_prob: wrong mean", "reported std", "reported mean"}  # checks and findings
+MOMENTS = {"log_prob: wrong std", "log_prob: wrong mean", "reported std", "reported mean"}  # findings
 ROUNDING = {"replay in bfloat16", "computed in bfloat16", "log_prob: rounded", "rounded noise"}  # findings
 
 
@@ -46,8 +46,8 @@ class Finding:
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
-        """Its place among others: errors first, and of these the law and std, then sums and shapes, then rounding."""
-        severity = 0 if {self.check, self.name} & LAW else 2 if self.name in ROUNDING else 1
+        """Its place among others: errors first, and of these the law, std and mean, sums and shapes, rounding."""
+        severity = 0 if self.check == "law" else 1 if self.name in MOMENTS else 3 if self.name in ROUNDING else 2
         return self.accepted, not self.wrong, severity
 
     def __str__(self) -> str:
