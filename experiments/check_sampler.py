@@ -15,8 +15,9 @@ SAMPLERS = tyro.conf.arg(metavar="SAMPLER [...]", help_behavior_hint="")
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
 A sampler is right if mean and standard deviations of its samples converge to the data's with more steps, and depend on
-its own noise and generator alone. A check takes about 4 seconds; docs/samplers.md says how. Your sampler, my_file.py,
-which run, ladders and tune take as well:
+its own noise and generator alone. It does not see an error at one step whose effect vanishes with more steps, such as
+one wrong level: use --order, --reference or `levels`. A check takes about 4 seconds; docs/samplers.md says how.
+Your sampler, my_file.py, which run, ladders and tune take as well:
     @dataclass(frozen=True)
     class Mine(Sampler):                             # from experiments import Sampler; its parameters are fields
         def run(self, eps, x, sigmas, noise):        # noise(): unit noise; yields x after each step
@@ -45,7 +46,7 @@ class CheckSamplerOptions:
     ]
     """Samplers, spelt as above; or one list, FILE.toml."""
     order: Annotated[int | None, option_help("N", "what it declares")] = None
-    """Order of convergence that it should have; a lower one is an error."""
+    """Order of convergence that it should have; a lower one is an error. A class declares it: order = 2."""
     reference: Annotated[str | None, tyro.conf.arg(metavar="SAMPLER", help_behavior_hint="")] = None
     """Sampler that should give the same distribution for every number of steps."""
     budgets: Annotated[tuple[int, ...], option_help("N [...]", "8 to 500")] = ()

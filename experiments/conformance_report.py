@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 import time
 import tomllib
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 FIELDS = {"sampler": ("order", "reference"), "policy": ("noise", "replay", "levels", "replay_levels", "accept")}
 NOUN = {"sampler": "samplers", "policy": "steps"}
+NOISE = "; in a function noise is a tensor, in a class it is called: noise()"
+MIXED_UP = r"'Tensor' object is not callable|\bfunction\b"  # what torch says of one that is taken for the other
 QUESTIONS = {  # about one, about many
     "sampler": ("Is {} right?", "Do {} samplers converge to the data?"),
     "policy": ("Is {} right as a policy?", "Are {} steps right as policies?"),
@@ -69,6 +72,7 @@ class Entry:
                 return check()
         except ValueError as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.title}: ")
+            text += NOISE * (isinstance(error.__cause__, TypeError) and bool(re.search(MIXED_UP, text)))
             raise ValueError(f"{self.title}: {text}") from error
 
 
@@ -148,7 +152,7 @@ def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: S
     rows = [
         {
             "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
-            "declared": entry.options.get("order"), "order": verdict.order, "left_over": verdict.left_over,
+            "declared": verdict.declared, "order": verdict.order, "left_over": verdict.left_over,
             "how": verdict.method, "limit_ratio": _farthest(verdict.ratios, 1.0),
             "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": cpu_seconds, "note": entry.note,
             "link": entry.link, **_describe_levels(verdict),
@@ -182,6 +186,7 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
     rows = [
         {
             "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "factor": verdict.factor,
+            "sentence": str(verdict.errors[0]) if verdict.errors else "",
             "limit_ratio": _farthest(verdict.convergence.ratios, 1.0) if verdict.convergence else None,
             "seconds": cpu_seconds, "note": entry.note, "link": entry.link,
         }

@@ -10,6 +10,7 @@ from reports import settings
 from reports.formats import (
     SCALES,
     correction,
+    decimals,
     difference,
     evaluations,
     is_missing,
@@ -20,6 +21,7 @@ from reports.formats import (
     percent,
     plural,
     scale_metric,
+    values_and_difference,
 )
 from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line, Page
 from reports.results import LoadedResult
@@ -58,7 +60,8 @@ def compose_page(
     shown = [before[0], after[0]]
     warnings, caveats = settings.find_caveats(result, shown)
     warnings += find_unusual_control(result) + find_disagreement(result, row)
-    pictures, aside = settings.show_pictures(result, headline["metric"], before, after), ""
+    pictures = settings.show_pictures(result, headline["metric"], before, after, digits=decimals(headline))
+    aside = ""
     if len(pictures) > 2:
         aside = "Same place, same initial noise: compare them one by one."
         if result.unit == "point":
@@ -102,8 +105,7 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
 
     `verb`: what FD does, such as "falls". Without a verdict nothing goes from here to there: "FD 7.6 and 7.5 (...)".
     """
-    change, interval = difference(row)
-    before, after = (scale_metric(row["metric"], row[f"value_{side}"]) for side in "ba")
+    before, after, change, interval = values_and_difference(row)
     name = " ".join(filter(None, [metric_name(row["metric"], result.features), verb]))
     values = f"from {before} to {after}" if row["verdict"] in (BETTER, WORSE) else f"{before} and {after}"
     return f"{name} {values} (difference {change}{f'; {interval}' if interval else ''})"
@@ -191,7 +193,7 @@ def key_figures(result: LoadedResult, row: pd.Series) -> list[KeyFigure]:
 
 def show_effect(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
     """The difference with its interval."""
-    text, interval = difference(row)
+    _, _, text, interval = values_and_difference(row)
     notes = [f"{percent(row['level'])} interval {interval}" if interval else "no interval", "below 0 is better"]
     bar = Bar.of(axis, _values(row), row["verdict"])
     return KeyFigure(f"Effect on {metric_name(row['metric'], result.features)}", text, notes, [bar], axis.place(0),
@@ -210,7 +212,7 @@ def show_values(result: LoadedResult, row: pd.Series, sides: str = "before → a
     axis = Axis.over(scale * value for value, _ in marks.values())
     bars = [Bar.dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
     legend = [(bar.look, words) for bar, (_, words) in zip(bars, marks.values(), strict=True)]
-    value = " → ".join(scale_metric(metric, row[f"value_{side}"]) for side in "ba")
+    value = " → ".join(values_and_difference(row)[:2])
     return KeyFigure(f"{metric_name(metric, result.features)}, {sides}", value, notes, bars, axis.place(0), legend)
 
 
@@ -238,7 +240,7 @@ def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
         notes.append(f"{plural(row['n_to_settle'], unit)} each would detect it")
     if not is_missing(row["holds_for"]):
         notes.append(f"holds for {name_networks(row)}")
-    if result.info.get("fixed_beforehand"):
+    if result.fixed_beforehand:
         differs = result.info.get("differs_from_preset")
         notes.append("chosen before any result" + (f"; {join(differs)} differ from the preset" if differs else ""))
     bars = [Bar.dot(axis, SCALES.get(metric, 1) * value, row["verdict"]) for value in each["difference"]]

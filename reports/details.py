@@ -95,7 +95,8 @@ def _intervals(result: LoadedResult) -> Details:
     families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
     if families:
         text += f" Holm's method corrects the verdicts on {join(families)}, 5 % in all for each family."
-        names = {"primary": "the comparison that was chosen beforehand", "control": "the control"}
+        chosen = "the comparison that was chosen beforehand"
+        names = {"primary": chosen if result.fixed_beforehand else "the main comparison", "control": "the control"}
         if alone := [name for kind, name in names.items() if (rows["kind"] == kind).any()]:
             text += f" {capital(join(alone))} {'is a family' if len(alone) == 1 else 'are families'} of one."
     if not is_missing(rows["holds_for"].max()):

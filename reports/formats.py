@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from decimal import Decimal
 
 import pandas as pd
 
@@ -9,6 +10,7 @@ from reports.schema import NO_DIFFERENCE
 
 NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall"}
 SCALES = {"mmd": 1000.0, "kd": 1000.0}
+MOST_DECIMALS = 6
 
 
 def is_missing(value: object) -> bool:
@@ -21,7 +23,7 @@ def is_set(value: object) -> bool:
     return not is_missing(value) and bool(value)
 
 
-def number(value: float, digits: int = 1, most: int = 6) -> str:
+def number(value: float, digits: int = 1, most: int = MOST_DECIMALS) -> str:
     """`value` with that many decimals, up to `most` so that it does not become 0. A true minus sign."""
     if is_missing(value):
         return ""
@@ -50,14 +52,31 @@ def metric_name(metric: str, features: str) -> str:
     return name.replace("FD", "FID").replace("KD", "KID") if features == "inception-v3-compat" else name
 
 
-def scale_metric(metric: str, value: float) -> str:
-    return number(value * SCALES.get(metric, 1), 2 if metric in ("precision", "recall") else 1)
+def scale_metric(metric: str, value: float, digits: int = 1) -> str:
+    return number(value * SCALES.get(metric, 1), max(digits, 2 if metric in ("precision", "recall") else 1))
 
 
-def difference(row: pd.Series, sign: int = 1) -> tuple[str, str]:
+def difference(row: pd.Series, sign: int = 1, digits: int = 1) -> tuple[str, str]:
     """A difference and its interval, such as ("−2.6", "−3.2 to −2.0"); sign -1: of b minus a."""
-    texts = [scale_metric(row["metric"], sign * row[name]) for name in ("difference", "low", "high")]
+    texts = [scale_metric(row["metric"], sign * row[name], digits) for name in ("difference", "low", "high")]
     return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
+
+
+def decimals(row: pd.Series) -> int:
+    """The fewest decimals with which value_b, value_a and their difference are shown so that a subtraction agrees."""
+    values = [row[name] * SCALES.get(row["metric"], 1) for name in ("value_b", "value_a", "difference")]
+    for digits in range(1, MOST_DECIMALS + 1):
+        before, after, change = shown = [Decimal(f"{value:.{digits}f}") for value in values]
+        if after - before == change and (all(shown) or not all(values)):
+            return digits
+    return 1
+
+
+def values_and_difference(row: pd.Series) -> tuple[str, str, str, str]:
+    """value_b, value_a, their difference and its interval, with as many decimals as a reader's subtraction needs."""
+    digits = decimals(row)
+    before, after = (scale_metric(row["metric"], row[name], digits) for name in ("value_b", "value_a"))
+    return before, after, *difference(row, digits=digits)
 
 
 def correction(row: pd.Series) -> str:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from reports.page import Figure, Line, Page
-from reports.results import read
+from reports.results import find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page
@@ -65,7 +65,7 @@ def write_page(folder: Path, page: Page) -> None:
     values = {
         "p": page,
         "pictures": {shown.name: read_picture(images / f"{shown.name}.png") for shown in page.pictures},
-        "strips": {name: read_strip(path) for name in page.strips if (path := images / f"{name}-4.png").is_file()},
+        "strips": {name: read_strip(path) for name in page.strips for path in find_files(images, [f"{name}-4.png"])},
         "drawing": Markup(texts[page.plot.name].partition("?>")[2]) if page.plot else "",
     }
     for end in ("md", "html"):
@@ -82,8 +82,9 @@ def publish_result(folder: Path, out: Path) -> None:
         raise ValueError(f"{out}: it exists; choose a new folder")
     page = read_page(folder)
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
-    files = [path for pattern in ("run.json", "settings.json", "export/*") for path in folder.glob(pattern)]
-    for path in (*files, *(path for name in pictures if (path := folder / "images" / name).is_file())):
+    exports = [path.name for path in folder.glob("export/*")]
+    files = [*find_files(folder, ["run.json", "settings.json"]), *find_files(folder / "export", exports)]
+    for path in (*files, *find_files(folder / "images", pictures)):
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)

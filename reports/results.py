@@ -5,7 +5,7 @@ A missing number is NaN, a missing flag NA, a missing text "".
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ class LoadedResult:
         return float(self.info.get("statistics", {}).get(name, RULES[name]))
 
     @property
+    def fixed_beforehand(self) -> bool:
+        """Whether the comparison of the verdict was chosen before any result; otherwise it is exploratory."""
+        return bool(self.info.get("fixed_beforehand"))
+
+    @property
     def runs(self) -> pd.DataFrame:
         """The runs that succeeded, without those of the A/A control."""
         return self.table[(self.table["status"] == "ok") & (self.table["section"] != CONTROL)]
@@ -66,6 +71,12 @@ class LoadedResult:
         """The score of that many real images, or of the nearest number that was measured."""
         rows = self.floors[self.floors["metric"] == metric]
         return rows.loc[(rows["n_samples"] - n_samples).abs().idxmin()] if len(rows) else None
+
+
+def find_files(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Those of these files that lie in the folder itself. A path for a name, or a link, may lead out of a result."""
+    paths = [folder / name for name in names if Path(name).name == name]
+    return [path for path in paths if path.is_file() and not path.is_symlink()]
 
 
 def read(folder: Path) -> LoadedResult:

@@ -50,7 +50,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "worst_pairs.csv": "place pair share",
         "ladders.csv": "ladder n_steps evaluations form faults nearest note first_sigma last_sigma",
         "levels.csv": "ladder n_steps step sigma t log_snr share",
-        "policies.csv": "sampler group kind factor limit_ratio seconds note link",
+        "policies.csv": "sampler group kind sentence? factor limit_ratio seconds note link",
         "policy_steps.csv": "sampler n_steps ratio_low ratio_high last_noise",
         "policy_checks.csv": "sampler check verdict sentence",
     }.items()

@@ -20,7 +20,7 @@ from reports.formats import (
     scale_metric,
 )
 from reports.page import Column, Picture, Row, Source, Table
-from reports.results import LoadedResult
+from reports.results import LoadedResult, find_files
 from reports.schema import BETTER, JUDGE, WORSE
 
 ROWS = 25  # of all tables of a page, and of its figure
@@ -82,7 +82,7 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
     if copied:
         text = f"lie much nearer to training {result.unit}s than {real} do: they may be copies"
         warnings.append(f"At least {join(dict.fromkeys(copied))} of the samples {text}.")
-    return warnings, [*caveats, *find_grain(result, shown)]
+    return warnings, [*caveats, *find_grain(result, shown), *result.info.get("caveats", [])]
 
 
 def find_grain(result: LoadedResult, shown: Sequence[pd.Series]) -> list[str]:
@@ -123,7 +123,9 @@ def _above_floor(result: LoadedResult, row: pd.Series) -> float:
     return float((row["fd"] - floor["mean"]) / (floor["mean"] * of_few))
 
 
-def show_pictures(result: LoadedResult, metric: str, *sides: tuple[pd.Series, str, str]) -> list[Picture]:
+def show_pictures(
+    result: LoadedResult, metric: str, *sides: tuple[pd.Series, str, str], digits: int = 1
+) -> list[Picture]:
     """The data, and settings (row, title, label) with their scores, as far as there are pictures."""
     floor = result.floor(metric, sides[0][0]["n_samples"])
     name = metric_name(metric, result.features)
@@ -131,8 +133,9 @@ def show_pictures(result: LoadedResult, metric: str, *sides: tuple[pd.Series, st
     decoded = any(result.floors["data"].str.startswith("latents:"))
     pictures = [Picture("real", "Data", "decoded latents" if decoded else f"real {result.unit}s", real)]
     for row, title, label in sides:
-        pictures.append(Picture(row["samples_id"], title, label, f"{name} {scale_metric(metric, row[metric])}"))
-    return [picture for picture in pictures if (result.folder / "images" / f"{picture.name}.png").is_file()]
+        score = f"{name} {scale_metric(metric, row[metric], digits)}"
+        pictures.append(Picture(row["samples_id"], title, label, score))
+    return [picture for picture in pictures if find_files(result.folder / "images", [f"{picture.name}.png"])]
 
 
 def format_comparison(row: pd.Series, *, flip: bool = False, against: bool = False) -> tuple[str, str]:

@@ -33,6 +33,7 @@ CORRELATED = 0.01  # correlation of two directions that counts
 NARROW = 0.1  # directions below it only show noise that is left over
 ROUNDING = 1e-5  # differences below it may be rounding: diffusers computes in float32
 SAME_ORDER = 0.5  # orders along two chains that differ by more are no order
+LOST = 0.3  # by which an order may be measured too low: no sampler here is below by more than 0.15
 LEVEL_STEPS = 28  # with which the levels are looked at
 CERTAIN = 3.0  # standard errors
 
@@ -41,6 +42,7 @@ Kind = Literal[
     "unlike its reference", "undecided", Dependence,
 ]  # fmt: skip
 IRREGULAR: Kind = "irregular in the number of steps"
+REMEDY = "Try more steps (--budgets), or compare it with a --reference."
 SHARED = "Does one random number serve several pixels?"
 OFF_THE_CURVE = (
     "it converges along divisors of 1,000, but with {} steps it is {:.1f} % of a standard deviation away from that "
@@ -63,6 +65,7 @@ class Verdict:
         moments: what was measured at each number of steps.
         method: "impulses", which are exact, or "Monte Carlo" with the reason.
         levels: that it visits with `LEVEL_STEPS` steps; None if it depends on more than its noise, or cannot take them.
+        declared: the order that was declared, if any.
     """
 
     kind: Kind
@@ -75,6 +78,7 @@ class Verdict:
     oracle: Oracle
     method: str
     levels: Levels | None = None
+    declared: int | None = None
 
     @property
     def right(self) -> bool:
@@ -118,6 +122,7 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, m
         raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
     unknown = np.full(len(wide), math.nan)
     verdict = Verdict("undecided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
+    verdict = replace(verdict, declared=order)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         least = min(n for n in errors if not np.isfinite(errors[n]).all())
         return verdict.becomes("wrong limit", f"with {least} steps its samples are not finite.")
@@ -224,14 +229,16 @@ def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
     if off + unsure > tolerance:
         bounds = f"{100 * off:.1f} % of a standard deviation from the data, give or take {100 * unsure:.1f} %"
         return "undecided", f"its limit is {bounds}; more {'steps' if fit.exact else 'samples'} would decide."
-    if order is not None and fit.order is not None and fit.order < order - SAME_ORDER:
+    if order is not None and fit.order is not None and fit.order < order - LOST:
         return "order lost", f"its limit is right, but its order is {fit.order:.1f} instead of {order}."
+    _, more, most = fit.chains[0]
+    if order is not None and fit.order is None and np.abs(fit.errors[more] - fit.errors[most]).max() > ROUNDING:
+        return "undecided", f"its limit is right, but whether its order is {order} cannot be measured. {REMEDY}"
     few = min(fit.errors, key=lambda n: (abs(n - 28), n))
     ratios = 1 + fit.errors[few][: len(fit.stds)]
     low, _, high = fit.along
-    speed = "" if order is None else f" (order {order} was not measured)"
-    if fit.order is not None:
-        speed = f", with order {fit.order:.1f} from {low} to {high:,} steps"
+    speed = "" if fit.order is None else f", with order {fit.order:.1f} from {low} to {high:,} steps"
+    speed += " (none was declared)" if speed and order is None else ""
     size = max(np.abs(fit.limit).max(), 1e-3)
     return "right", (
         f"with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "

@@ -4,6 +4,7 @@ Every file below a folder that is not hidden must be one image. Transparent pixe
 the padding, and photos are turned as their EXIF data say.
 """
 
+import io
 import math
 import os
 import warnings
@@ -22,6 +23,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")  # that are read, by Pil
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)  # what numpy raises for broken files
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
 ROUNDED = 1e-3  # of the standard deviation, by which numbers may change in float32
+END_OF_JPEG = b"\xff\xd9"
 TURNED = 0x0112  # the EXIF entry of the orientation; 1 is upright
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -83,6 +85,8 @@ def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
         with Image.open(folder / file, formats=FORMATS) as opened:
             if not (why := _describe_unsuitable(opened)):
                 jpeg, turned = opened.format == "JPEG", opened.getexif().get(TURNED, 1) in range(2, 9)
+                if jpeg and _is_cut_short(folder / file, opened):
+                    raise OSError("image file is truncated, though it has an end")
                 ImageOps.exif_transpose(opened, in_place=True)
                 opaque = opened.mode in ("RGB", "L") and "transparency" not in opened.info
                 image = opened.convert("RGB" if opaque else "RGBA")
@@ -98,6 +102,17 @@ def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
     pixels = np.asarray(image)
     return pixels, np.array([jpeg, transparent, turned, is_coloured(pixels)])
+
+
+def _is_cut_short(path: Path, image: Image.Image) -> bool:
+    """Whether a JPEG ends before its image does: the decoder fills the rest with grey, or leaves details out.
+
+    Then bytes in front of its end change pixels; in a whole file nobody reads them.
+    """
+    content = path.read_bytes()
+    end = content.rfind(END_OF_JPEG)
+    with Image.open(io.BytesIO(content[:end] + bytes(range(1, 255)) + content[end:])) as longer:
+        return not np.array_equal(np.asarray(image), np.asarray(longer))
 
 
 def is_coloured(pixels: Pixels) -> bool:

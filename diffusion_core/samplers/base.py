@@ -29,7 +29,7 @@ class Sampler:
 
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
     follows_ladder: ClassVar[bool] = True  # whether it makes one step per interval of the ladder
-    order: ClassVar[int] = 1  # of convergence of mean and standard deviation, see `conformance`
+    order: ClassVar[int | None] = None  # that it declares, of convergence of mean and standard deviation
 
     def __init_subclass__(cls) -> None:
         if "label" not in cls.__dict__:

@@ -31,6 +31,7 @@ class Churn(Sampler):
     s_min: float = 0.0
     s_max: float = math.inf
     s_noise: float = 1.0
+    order: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         check_range("s_churn", self.s_churn, 0)
@@ -96,7 +97,7 @@ class Heun(Churn):
     """
 
     label: ClassVar[str] = "heun"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)

@@ -37,7 +37,7 @@ class ERSDE(Sampler):
     solver_order: int = 3
     data_std: float = 0.5
     label: ClassVar[str] = "er-sde"
-    order: ClassVar[int] = 2  # 1 with solver_order = 1
+    order: ClassVar[int | None] = 2  # 1 with solver_order = 1
 
     def __post_init__(self) -> None:
         check_range("solver_order", self.solver_order, 1, 3)

@@ -31,6 +31,7 @@ class Ancestral(Sampler):
     """Euler on the probability-flow ODE with fresh noise at each step. A subclass says how much, with `eta_at`."""
 
     s_noise = 1.0  # factor on the standard deviation of the fresh noise
+    order: ClassVar[int | None] = 1
 
     def eta_at(self, sigma: float) -> float:
         """The eta of a step that starts at sigma."""

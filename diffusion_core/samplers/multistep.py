@@ -26,7 +26,7 @@ class DPMpp2M(Sampler):
 
     eta = 0.0  # a field of `DPMpp2MSDE`
     label: ClassVar[str] = "dpm++2m"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         denoised, previous, log_previous = torch.empty_like(x), torch.empty_like(x), 0.0
@@ -80,6 +80,7 @@ class Accelerated(Sampler):
     gam: float = 2.0
     mu: float = 0.0
     label: ClassVar[str] = "accelerated"
+    order: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         check_positive("gam", self.gam)

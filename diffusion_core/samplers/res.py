@@ -27,7 +27,7 @@ class RES2M(Sampler):
     """
 
     label: ClassVar[str] = "res-2m"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         denoised, previous, h_previous = torch.empty_like(x), torch.empty_like(x), 0.0
@@ -56,7 +56,7 @@ class RES2S(Sampler):
     """
 
     label: ClassVar[str] = "res-2s"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):

@@ -53,7 +53,7 @@ class Restart(Sampler):
     intervals: tuple[Interval, ...] = (Interval(),)
     rho: float = 7.0
     label: ClassVar[str] = "restart"
-    order: ClassVar[int] = 2
+    order: ClassVar[int | None] = 2
 
     def __post_init__(self) -> None:
         for interval in self.intervals:

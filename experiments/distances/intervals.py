@@ -128,8 +128,10 @@ def degrees_of_freedom(distance: Distance) -> float:
     return min(len(distance.own), len(distance.real) or math.inf) - 1
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], size: int = 0) -> list[float]:
     """The p values corrected for all of these comparisons: those up to 0.05 are detectable together at 5 %.
+
+    `size`: of their family, if it has more comparisons, whose p values count as 1.
 
     It needs no assumption on how comparisons depend on each other (Holm 1979, Scand. J. Statist. 6, 65). With the
     lowest score as the reference it also gives the set of the best, which the truly best setting leaves with at most
@@ -138,5 +140,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(np.minimum(p[order] * np.arange(len(p), 0, -1), 1.0))
+    corrected[order] = np.maximum.accumulate(np.minimum(p[order] * (max(size, len(p)) - np.arange(len(p))), 1.0))
     return corrected.tolist()

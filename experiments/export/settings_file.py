@@ -21,6 +21,8 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
     ValueError for a file of something else, no setting for this budget, or settings of another network or other data.
     """
     from diffusion_core.data.load import resolve  # these need torch
+    from experiments.run.machine import Machine
+    from experiments.run.plan import make_network
     from experiments.user import pretrained
 
     name = f"setting={str(path)!r}"
@@ -30,7 +32,10 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
     budget = max(rows) if budget is None else budget
     if budget not in rows:
         raise ValueError(f"{name}: no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
-    network = pretrained.describe(study.network, study.label) if ":" in study.network else study.network
+    if ":" in study.network:
+        network = pretrained.describe(study.network, study.label)
+    else:
+        network = make_network(study, resolve(study.data), Machine("cpu")).row()["network"]
     if content["network"] != network:
         raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
     if content["data"].rpartition("@")[2] != (data := resolve(study.data)).rpartition("@")[2]:  # a user's fingerprint

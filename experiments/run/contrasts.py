@@ -1,7 +1,7 @@
 """Comparisons as rows of contrasts.csv and best_sets.csv, for experiments and for `score`.
 
 Every interval is the ordinary 95 % interval of its own comparison (distances/intervals.py). Verdicts are corrected by
-Holm's method over a family: all exploratory comparisons that a study makes, or all its interactions, in the metric that
+Holm's method over a family: all exploratory comparisons that a study plans, or all its interactions, in the metric that
 decides. The contrast that was fixed beforehand and the control are families of one.
 """
 
@@ -59,8 +59,15 @@ class Judge:
     pairs: Mapping[frozenset[object], int] = field(default_factory=dict)  # by two settings their exploratory contrast
 
     @classmethod
-    def of(cls, comparisons: Sequence[Comparison], floors: Sequence[Row]) -> "Judge":
-        """The verdicts on comparisons of `filter_comparable`, which the caller keeps."""
+    def of(
+        cls, comparisons: Sequence[Comparison], floors: Sequence[Row], planned: Sequence[Comparison] = ()
+    ) -> "Judge":
+        """The verdicts on comparisons of `filter_comparable`, which the caller keeps.
+
+        `planned`: all that the study compares, if these are a part. A family has the size that was planned: what was
+        not run, or has no verdict, counts as p = 1.
+        """
+        planned = planned or comparisons
         judged = [c for c in comparisons if not isinstance(c, BestSet) and c.seeds]
         own, judge = {id(c): estimate_difference(c, JUDGE) for c in judged}, cls(floors)
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
@@ -70,11 +77,12 @@ class Judge:
             family = {id(c): _samples(c) for c in judged if isinstance(c, kind) and c.kind not in ALONE}
             compared = {key: same for key, same in family.items() if not found[key][0]}
             p_values = {same: found[key][1].p_value for key, same in compared.items()}  # the same runs count once
-            corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
+            size = len({_samples(c) for c in planned if isinstance(c, kind) and c.kind not in ALONE})
+            corrected = dict(zip(p_values, holm([*p_values.values()], size), strict=True))
             for key, same in family.items():
                 why, estimate = found[key]
                 p_adjusted = corrected.get(same) if not why else None
-                found[key] = why, estimate.corrected(name, p_adjusted, max(len(p_values), 1))
+                found[key] = why, estimate.corrected(name, p_adjusted, size)
         pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind not in ALONE}
         return replace(judge, found=found, pairs=pairs)
 
@@ -106,8 +114,8 @@ def estimate_difference(contrast: Judged, metric: str) -> Estimate:
 
 def _samples(contrast: Judged) -> object:
     """What a comparison is made of: two of the same samples are one."""
-    ids = [row.get("samples_id") for side in contrast.sides for row in side.rows.values()]
-    return id(contrast) if None in ids else tuple(ids)
+    ids = [tuple(row.get("samples_id") for row in side.rows.values()) for side in contrast.sides]
+    return id(contrast) if any(None in own or not own for own in ids) else tuple(ids)
 
 
 def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:

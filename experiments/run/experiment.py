@@ -15,7 +15,7 @@ from typing import Any
 from experiments.console import Terminal, status_line
 from experiments.run import dry_run, result_folder
 from experiments.run.cache import Cache
-from experiments.run.compare import Contrast, Row
+from experiments.run.compare import CONTROL, Comparison, Contrast, Row
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
 from experiments.run.ray_runner import run_on_ray
@@ -24,10 +24,11 @@ from experiments.run.runner import ExecutionResult, Failed, Runner, needed_files
 from experiments.run.runs import Run, filter_runs
 from experiments.run.setup_warnings import check_setup, impossible_note, setup_notes
 from experiments.run.study import Study
-from experiments.run.tables import RunResults, tabulate
+from experiments.run.tables import RunResults, make_sides, tabulate
 from experiments.user.imports import user_code_errors
 
 FIRST = 0.6  # of the time limit: after it no setting is begun, so that follow-up settings have the rest
+NO_CONTROL = "The A/A control was not run, so nothing shows whether equal settings come out equal."
 SOON = 20.0  # seconds between lines that say what a network has scored
 
 
@@ -112,7 +113,8 @@ class _Command:
             for log in logs.glob("*.log"):  # of an earlier run
                 log.unlink()
             results, execution = self.execute(planner, runs)
-            page = None if execution.interrupted else self.write(results, execution)
+            whole = planned if self.options.only else ()
+            page = None if execution.interrupted else self.write(results, execution, whole)
             if execution.interrupted:
                 result_folder.write_tables(self.out, {"table.csv": results.rows.values()})
             result = StudyResult(self.out, [*results.rows.values()], page, results.failed, execution.interrupted)
@@ -187,12 +189,23 @@ class _Command:
         self.console.print(f"{text}; no verdict before all {planned}")
         last["at"] = time.time()
 
-    def write(self, results: RunResults, execution: ExecutionResult) -> Page:
+    def plan_comparisons(self, planned: Sequence[Run]) -> list[Comparison]:
+        """What the study would compare if all runs were made; nothing, and a note, if that needs their scores."""
+        unmeasured: dict[Run, dict[str, Any]] = {run: {} for run in planned}
+        try:
+            return list(self.study.compare(make_sides(planned, {run: run.row() for run in planned}, unmeasured)))
+        except Exception:  # of a user's study, which may look at scores
+            self.notes.append("verdicts are corrected for the comparisons of this part alone: compare() needs scores")
+            return []
+
+    def write(self, results: RunResults, execution: ExecutionResult, planned: Sequence[Run] = ()) -> Page:
+        """The tables, run.json and the report. `planned`: all runs of the study, if these are a part."""
         study = self.study
+        family = self.plan_comparisons(planned) if planned else []
         with status_line(self.console, lambda: "intervals, figures and the report"):
             with user_code_errors("compare()"):
                 comparisons = list(study.compare(results.sides))
-            tables = tabulate(results, comparisons, study.extra_tables(results))
+            tables = tabulate(results, comparisons, study.extra_tables(results), family)
             result_folder.write_tables(self.out, tables, results.pictures)
         notes, warnings = results.autoencoder_notes, results.warnings
         self.print_notes(notes, warnings)
@@ -201,6 +214,8 @@ class _Command:
         every = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
+        controls = [any(c.kind == CONTROL for c in part) for part in (family, comparisons)]
+        info["caveats"] = [NO_CONTROL] if controls == [True, False] else []
         info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)
         return result_folder.write(self.out, info | {"wall_seconds": round(time.time() - self.began, 1)})

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion_core.data.dataset import Values
-from experiments.distances.distance import unpack_distances
+from experiments.distances.distance import Distance, unpack_distances
 from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
@@ -65,18 +65,8 @@ class RunResults:
     @cached_property
     def sides(self) -> SidesBySection:
         """The settings as they were measured, without impossible ones."""
-        out: dict[tuple[str, int | None], dict[str, Side]] = {}
-        runs: dict[tuple[str, int | None, str], list[Run]] = {}
-        for run in (run for run in self.runs if not run.impossible):
-            runs.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
-        for (section, budget, label), same in runs.items():
-            setting, by_number = same[0].setting, {run.number: run for run in same if run in self.files}
-            what = (setting.ladder, setting.sampler, setting.final_denoise, setting.training, same[0].n)
-            rows = {seed: self.rows[run] for seed, run in by_number.items()}
-            distances = {seed: unpack_distances(self.files[run].score.tensors) for seed, run in by_number.items()}
-            side = Side(label, section, budget, len(same), rows, distances, what=what)
-            out.setdefault((section, budget), {})[label] = side
-        return out
+        measured = {run: unpack_distances(files.score.tensors) for run, files in self.files.items()}
+        return make_sides(self.runs, self.rows, measured)
 
     def find(self, side: Side) -> Run:
         """The first run of a setting that was made."""
@@ -133,10 +123,30 @@ class RunResults:
         return [f"the autoencoder alone: {n:,} latents of the data, decoded, have {values}"]
 
 
-def tabulate(results: RunResults, comparisons: Sequence[Comparison], extra: Tables) -> Tables:
-    """The tables of a study's runs, with what its `compare` and `extra_tables` gave."""
+def make_sides(
+    runs: Iterable[Run], rows: Mapping[Run, Row], distances: Mapping[Run, Mapping[str, Distance]]
+) -> SidesBySection:
+    """The settings of some runs, without impossible ones. `distances`: of the runs that were measured."""
+    out: dict[tuple[str, int | None], dict[str, Side]] = {}
+    runs_by_setting: dict[tuple[str, int | None, str], list[Run]] = {}
+    for run in (run for run in runs if not run.impossible):
+        runs_by_setting.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
+    for (section, budget, label), same in runs_by_setting.items():
+        setting, measured = same[0].setting, [run for run in same if run in distances]
+        what = (setting.ladder, setting.sampler, setting.final_denoise, setting.training, same[0].n)
+        rows_by_number = {run.number: rows[run] for run in measured}
+        distances_by_number = {run.number: distances[run] for run in measured}
+        side = Side(label, section, budget, len(same), rows_by_number, distances_by_number, what=what)
+        out.setdefault((section, budget), {})[label] = side
+    return out
+
+
+def tabulate(
+    results: RunResults, comparisons: Sequence[Comparison], extra: Tables, planned: Sequence[Comparison] = ()
+) -> Tables:
+    """The tables of a study's runs, with what its `compare` and `extra_tables` gave. `planned`: as in `Judge.of`."""
     comparisons = filter_comparable(comparisons)
-    judge = Judge.of(comparisons, results.floors)
+    judge = Judge.of(comparisons, results.floors, planned)
     tables = {
         "table.csv": [*results.rows.values()],
         "floors.csv": results.floors,

@@ -60,7 +60,7 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
     return (wrap(function) if wrap else function), None
 
 
-def _ours(text: str) -> tuple[SamplerFunction, int]:
+def _ours(text: str) -> tuple[SamplerFunction, int | None]:
     sampler = parsing.parse_sampler(text)
     return wrappers.ours(sampler), sampler.order
 

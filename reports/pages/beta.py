@@ -7,6 +7,7 @@ from reports.details import list_details
 from reports.formats import (
     capital,
     correction,
+    decimals,
     difference,
     is_missing,
     is_set,
@@ -15,6 +16,7 @@ from reports.formats import (
     number,
     plural,
     scale_metric,
+    values_and_difference,
 )
 from reports.page import Figure, Page, Plot, Row, SampleGrid, Table
 from reports.results import LoadedResult
@@ -53,7 +55,7 @@ def page(result: LoadedResult) -> Page:
         warnings.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
     if row["verdict"] in WORDS and row["new_network_low"] < 0 < row["new_network_high"]:
         caveats.append("One more network may show no difference.")
-    if not result.info.get("fixed_beforehand"):
+    if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     runs = result.runs[result.runs["section"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
     values = runs, metric_name("fd", result.features), result.unit
@@ -92,16 +94,16 @@ def describe_other_levels(result: LoadedResult, rows: pd.DataFrame, every: pd.Da
             whose = "" if is_missing(row["holds_for"]) else f", for {contrast.name_networks(row)},"
             texts.append(f"On the {ladder} ladder{whose} fresh noise changes {name} with {join(changes)}.")
         for _, row in own[own["nfe_a"] < own["nfe_b"]].nsmallest(1, "value_a").iterrows():
-            a, b = (scale_metric(JUDGE, row[f"value_{side}"]) for side in "ab")
+            before, after, *_ = values_and_difference(row)
             texts.append(
-                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {a}, {row['b']} with {row['nfe_b']:.0f} on the "
-                f"first ladder {b}: difference {_format_change(row)}."
+                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {after}, {row['b']} with {row['nfe_b']:.0f} on "
+                f"the first ladder {before}: difference {_format_change(row, decimals(row))}."
             )
     return " ".join(texts)
 
 
-def _format_change(row: pd.Series) -> str:
-    change, interval = difference(row)
+def _format_change(row: pd.Series, digits: int = 1) -> str:
+    change, interval = difference(row, digits=digits)
     return f"{change} ({interval}; {row['verdict']}{correction(row)})"
 
 

@@ -24,8 +24,8 @@ WRONG = (  # kinds of verdicts on samplers, the worst first
 LETTERS, REASON = 46, 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
-    ("Wrong limit", "They tend to something else. A sampler for distilled, reweighted or sharpened models may do so on "
-     "purpose."),
+    ("Wrong limit", "They tend to something else. Samplers for distilled models, sharpening or exploration do so on "
+     "purpose, as their notes say."),
     ("Noise left over", "Standard deviation of the noise at the end, as where a ladder ends above 0."),
     ("Irregular", "It converges along divisors of 1,000, but is far from that curve for some other numbers of steps."),
 ]  # fmt: skip
@@ -93,7 +93,9 @@ def page(result: LoadedResult) -> Page:
         ("Exact network", f"The network is the conditional mean of Gaussian data, so every error is the {noun}'s."),
         ("Ratio", f"{NOTE}, in the direction where it is farthest from 1. The data has independent directions of "
          "standard deviation 2, 1, 0.5 and 0.2; one of 0.01 only shows noise."),
-        ("Right", "With more steps mean and standard deviations tend to those of the data, to within 1 %."),
+        ("Right", "With more steps mean and standard deviations tend to those of the data, to within 1 %. An error at "
+         "one step whose effect vanishes with more steps is not seen: at a fixed number of steps, --reference or the "
+         "command levels shows it."),
         ("Limit", "What the ratio tends to with more steps, extrapolated from chains of N, 2N and 4N steps."),
         ("Batch, generator", "A sample must depend on its own noise and draws alone. The same generator must repeat "
          "it, another must not, and the global one must be left alone. Otherwise its law is not measured."),
@@ -103,8 +105,16 @@ def page(result: LoadedResult) -> Page:
     links = [*filter(None, dict.fromkeys(result.policies["link"]))] if of_steps else []
     details = [*terms, *[("Sources", links)] * bool(links), ("Measured", cpu), *describe_origin(result.info)]
     details.append(("Files", list_files(result)))
+    details += [] if of_steps or len(rows) == 1 else [_describe(row) for _, row in rows.iterrows()]
     source = settings.describe_source(result, "exact network on Gaussian data", plural(len(rows), noun))
     return replace(make(result, known), source=source, question=result.info["question"], details=details)
+
+
+def _describe(row: pd.Series) -> tuple[str, str]:
+    """A sampler by its whole name, with its verdict, limit and whole note."""
+    limit = "" if is_missing(row["limit_ratio"]) else f", limit {number(row['limit_ratio'], 3)}"
+    notes = [text for text in (row["note"], row["level_faults"]) if not is_missing(text)]
+    return row["sampler"], f"{'; '.join([row['kind'].replace('undecided', 'not decided') + limit, *notes])}."
 
 
 def _of_samplers(result: LoadedResult) -> Measured:
@@ -226,7 +236,7 @@ def _one(result: LoadedResult, known: Measured) -> Page:
     answer = "Yes.", f"Nothing is wrong in what was checked{unchecked}."
     if len(wrong := checks[checks["verdict"] == "wrong"]):
         more = f" {plural(len(wrong) - 1, 'more check')} found something." if len(wrong) > 1 else ""
-        answer = "No.", f"{wrong['sentence'].iloc[0]}{more}"
+        answer = "No.", f"{row['sentence'] or wrong['sentence'].iloc[0]}{more}"
     cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
     tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
     return Page(Source(), "", *answer, key_figures=key_figures, figures=figures, tables=tables, noun="check", order="")

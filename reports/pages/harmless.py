@@ -6,7 +6,16 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, difference, is_missing, join, metric_name, number, plural, scale_metric, sentence
+from reports.formats import (
+    capital,
+    is_missing,
+    join,
+    metric_name,
+    number,
+    plural,
+    sentence,
+    values_and_difference,
+)
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
@@ -138,9 +147,8 @@ def _checks_table(title: str, checks: pd.DataFrame) -> Table:
 def _distances_table(distances: pd.DataFrame) -> Table:
     rows = []
     for _, row in distances.iterrows():
-        values = [scale_metric(row["metric"], row[f"value_{side}"]) for side in "ba"]
-        change, interval = difference(row)
-        rows.append(Row(metric_name(row["metric"], row["features"]), [*values, f"{change} ({interval})"]))
+        before, after, change, interval = values_and_difference(row)
+        rows.append(Row(metric_name(row["metric"], row["features"]), [before, after, f"{change} ({interval})"]))
     columns = Column("Before", "n", "before "), Column("After", "n", "after "), Column("Difference", "wide")
     return Table("Distances to the reference, which do not decide", columns, rows)
 

@@ -9,7 +9,18 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.details import list_details
-from reports.formats import capital, correction, difference, is_missing, is_set, join, metric_name, plural, scale_metric
+from reports.formats import (
+    capital,
+    correction,
+    difference,
+    is_missing,
+    is_set,
+    join,
+    metric_name,
+    plural,
+    scale_metric,
+    values_and_difference,
+)
 from reports.page import Code, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
@@ -228,13 +239,13 @@ def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> 
         return ["Whether an effect differs between sections is not tested."]
     texts = []
     for _, row in rows.head(MOST).iterrows():
-        (change, interval), power = difference(row), scale_metric(JUDGE, row["detectable"])
-        size = f"{'better' if row['difference'] < 0 else 'worse'} by {scale_metric(JUDGE, abs(row['difference']))}"
+        second, first, change, interval = values_and_difference(row)
+        power = scale_metric(JUDGE, row["detectable"])
+        size = f"{'better' if row['difference'] < 0 else 'worse'} by {change.removeprefix('−')}"
         outcome = {
             NO_DIFFERENCE: f"{NO_DIFFERENCE}{correction(row)} ({change}; {interval}; can detect {power})",
             NO_VERDICT: f"no verdict, {row['no_verdict']}",
         }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
-        first, second = (scale_metric(JUDGE, row[f"value_{side}"]) for side in "ab")
         texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {outcome}.")
     left = len(rows) - len(texts)
     return texts + ([f"{plural(left, 'other interaction')} in contrasts.csv."] if left else [])

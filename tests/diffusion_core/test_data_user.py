@@ -221,6 +221,18 @@ def cut(path: Path) -> str:
     return f"folder:{path}"
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}], ids=str)
+def test_jpegs_that_are_cut_short_but_have_an_end_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 12, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    Image.fromarray(pixels).save(file := tmp_path / "a.jpg", **options)
+    whole = file.read_bytes()
+    assert read_image(tmp_path, "a.jpg")[0].shape == pixels.shape
+    for size in (len(whole) // 2, len(whole) - 40):
+        file.write_bytes(whole[:size] + b"\xff\xd9")
+        with pytest.raises(ValueError, match=r"a.jpg cannot be read as an image \(image file is truncated"):
+            read_image(tmp_path, "a.jpg")
+
+
 def deep(path: Path) -> str:
     save(path / "a.png", GREY[0].astype(np.uint16) * 256)
     return f"folder:{path}"

@@ -33,6 +33,18 @@ class Mine(Sampler):
             x = x + (after - sigma) * self.size * eps(x, sigma)
             yield x
 
+@dataclass(frozen=True)
+class Second(Mine):
+    order = 2
+
+@dataclass(frozen=True)
+class NotCalled(Mine):
+    def run(self, eps, x, sigmas, noise):
+        yield x + noise
+
+def called(denoiser, n_steps, noise):
+    return noise()
+
 def flow(x, t, dt, v):
     return x + dt * v
 
@@ -121,6 +133,20 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
     assert f"verdict: {capital(verdict['sentence'])}" in out
 
 
+def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("mine:Mine", *FEW) == 0 and run("mine:Second", *FEW) == 1
+    out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("verdict: ")]
+    assert "with order 1.0 from 50 to 200 steps (none was declared)," in out[0]
+    assert out[1] == "verdict: Order lost: its limit is right, but its order is 1.0 instead of 2."
+    assert pd.read_csv(folder / "runs/check-sampler/verdicts.csv")["declared"].item() == 2
+
+
+@pytest.mark.parametrize("name", ["called", "NotCalled"])
+def test_noise_that_is_taken_for_that_of_the_other_kind_is_explained(name: str, folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"TypeError: .*; in a function noise is a tensor, in a class it is called"):
+        run(f"mine:{name}", *FEW)
+
+
 def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--policy", "mine:step(forgotten=0.5)", "--noise", "noise_level", "--levels", "mine:levels") == 1
     out = capsys.readouterr().out.splitlines()
@@ -129,6 +155,7 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     assert json.loads(out[-1])["check-sampler"] == {"mine:step(forgotten=0.5), levels": "log_prob: wrong std"}
     made = folder / "runs/check-sampler"
     assert {path.name for path in made.glob("*.csv")} == {"policies.csv", "policy_steps.csv", "policy_checks.csv"}
+    assert pd.read_csv(made / "policies.csv")["sentence"].item() == out[0]
     checks = pd.read_csv(made / "policy_checks.csv", index_col="check")
     assert checks.loc["log_prob", "verdict"] == "wrong" and checks.loc["ODE", "verdict"] == "right"
     page = read_page(made)

@@ -50,13 +50,13 @@ def ddim_by_stride(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
     return x
 
 
-def heun(denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "") -> Tensor:
-    """Karras et al. 2022, Algorithm 2 without churn."""
+def heun(denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "", weight: float = 0.5) -> Tensor:
+    """Karras et al. 2022, Algorithm 2 without churn; `weight` of the second slope."""
     sigmas = ladder(n_steps)
     x = noise * sigmas[0]
     for sigma, after in pairwise(sigmas):
         slope = denoiser.eps(x, sigma)
         guess = x + (after - sigma) * slope
         second = denoiser.eps(guess, sigma if bug == "a level that is wrong by one" else after) if after > 0 else slope
-        x = x + (after - sigma) * (slope + second) / 2
+        x = x + (after - sigma) * ((1 - weight) * slope + weight * second)
     return x

@@ -93,6 +93,23 @@ def compensated(times):
     return step
 
 
+def without_root(x, t, u, v, generator=None, x_next=None, noise_level=0.2):
+    """Flow-GRPO's step whose std lacks sqrt(dt), drawn, reported and in log_prob; its mean is that of the true std."""
+    _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
+    return finish(x, mean, std / (t - u) ** 0.5, generator, x_next)
+
+
+def drifting(times):
+    """Flow-GRPO with a drift that many times as large."""
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
+        _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
+        y, _ = wide(x, v)
+        return finish(x, y + times * (mean - y), std, generator, x_next)
+
+    return step
+
+
 def late(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
     _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
     return finish(x, mean, std if u > 0 else 0 * std + 0.05, generator, x_next)
@@ -197,6 +214,8 @@ TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
     ("computed in bfloat16", "computed in bfloat16", low),
     ("noise not compensated (zea#551)", "wrong limit", compensated(0), CONVERGENCE),
     ("compensated twice", "wrong limit", compensated(2), CONVERGENCE),
+    ("std lacks sqrt(dt) everywhere", "wrong limit", without_root, CONVERGENCE),
+    ("drift twice as large", "wrong limit", drifting(2), CONVERGENCE),
     ("noise after the last step", LEFT, late, CONVERGENCE),
 ]  # fmt: skip
 BUGS: dict[str, tuple[Step, str, dict[str, Any]]] = {

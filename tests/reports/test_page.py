@@ -1,12 +1,24 @@
 """The page as a value, and numbers as text."""
 
 import math
+from decimal import Decimal
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from reports import formats
-from reports.formats import difference, duration, is_missing, join, number, plural, scale_metric, short
+from reports.formats import (
+    difference,
+    duration,
+    is_missing,
+    join,
+    number,
+    plural,
+    scale_metric,
+    short,
+    values_and_difference,
+)
 from reports.page import Axis, Bar, KeyFigure, Page, Row, SampleGrid, Source, Table
 
 
@@ -50,6 +62,20 @@ def test_the_first_screen_as_text_and_the_names_of_all_strips() -> None:
     ]
     assert page.text == screen
     assert page.strips == ["s1", "s2"] and Page(Source(), "", "", "None.").text == ["verdict: None."]
+
+
+@pytest.mark.parametrize("metric", ["fd", "mmd"])
+def test_a_reader_who_subtracts_what_is_shown_gets_the_difference_that_is_shown(metric: str) -> None:
+    rng, scale = np.random.default_rng(0), {"fd": 1, "mmd": 1000}[metric]
+    for before, change in zip(rng.uniform(0, 40, 300), [*rng.normal(0, 5, 290), *rng.normal(0, 0.01, 10)], strict=True):
+        values = {"value_b": before, "value_a": before + change, "difference": change}
+        row = pd.Series(
+            {name: value / scale for name, value in values.items()}
+            | {"metric": metric, "low": math.nan, "high": math.nan}
+        )
+        first, second, shown, interval = values_and_difference(row)
+        exact = [Decimal(text.replace("−", "-")) for text in (first, second, shown)]
+        assert exact[1] - exact[0] == exact[2] and shown.strip("−0.") and not interval
 
 
 @pytest.mark.parametrize(("value", "digits", "text"), [

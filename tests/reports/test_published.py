@@ -5,12 +5,15 @@ The numbers are computed here from the CSV files with pandas alone.
 
 import json
 import re
+import shutil
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from reports.render import PAGES, publish_result, read_page, write_report
 
@@ -71,13 +74,24 @@ def headline(name: str) -> pd.DataFrame:
     return pooled[(pooled[keys] == row[keys]).all(axis=1)].set_index("metric").loc[["mmd", "fd"]]
 
 
+def subtract(values: list[Decimal]) -> bool:
+    """Whether a reader who subtracts the first from the second gets the third."""
+    return values[1] - values[0] == values[2]
+
+
 def numbers(name: str) -> dict[str, Any]:
     """The numbers of the first screen as text."""
     rows, floors = headline(name), table(name, "floors").set_index(["metric", "n_samples"])["mean"]
     row, fd = rows.loc["mmd"], rows.loc["fd"]
     assert fd["clear"] and fd["difference"] * row["difference"] > 0 and row["n_networks"] >= 5, "FD says what MMD says"
-    out = {key: rounded(fd[key]) for key in ("value_b", "value_a", "difference", "low", "high", "detectable")}
-    out |= {"real": rounded(floors["fd", row["n_samples"]]), "images": f"{row['n_samples']:,.0f}"}
+    shown = ("value_b", "value_a", "difference")
+    digits = next(d for d in range(1, 9) if subtract([Decimal(f"{fd[key]:.{d}f}") for key in shown]))
+    out = {key: rounded(fd[key], digits) for key in (*shown, "low", "high")}
+    out |= {
+        "detectable": rounded(fd["detectable"]),
+        "real": rounded(floors["fd", row["n_samples"]]),
+        "images": f"{row['n_samples']:,.0f}",
+    }
     out |= {"networks": f"{row['n_networks']:.0f}", "cost": f"{row['nfe_a']:,.0f}"}
     return out | {"one more": f"{rounded(fd['new_network_low'])} to {rounded(fd['new_network_high'])}"}
 
@@ -106,7 +120,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     known |= {rounded(1000 * again[key]) for key in ("difference", "low", "high")} | {f"{1 / again['p_value']:.0f}"}
     others = table(name, "contrasts").query("kind == 'other-levels' and metric == 'mmd' and train_seed.isna()")
     names = ["value_a", "value_b", "difference", "low", "high"]
-    known |= {rounded(1000 * value) for value in others[names].to_numpy().ravel()}
+    known |= {rounded(1000 * value, d) for value in others[names].to_numpy().ravel() for d in (1, 2, 3, 4)}
     known |= {f"{value:.0f}" for key in ("nfe_a", "nfe_b", "n_compared") for value in others[key]}
     known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", row["a"] + row["b"])}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
@@ -131,6 +145,15 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
 
 
+def test_the_fold_of_the_samplers_has_each_with_its_whole_note() -> None:
+    verdicts = table("samplers", "verdicts")[["sampler", "kind", "note", "level_faults"]].fillna("")
+    fold = (PUBLISHED / "samplers" / "report.md").read_text(encoding="utf-8").partition("Conditions")[2]
+    lines = [line.replace("\\", "") for line in fold.splitlines()]
+    for row in verdicts.itertuples():
+        (line,) = (line for line in lines if line.startswith(f"- **{row.sampler}**: "))
+        assert row.note in line and row.level_faults in line
+
+
 @pytest.mark.slow
 def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reports.render.LARGE", 1_000)
@@ -144,6 +167,24 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
     assert all((out / name).read_bytes() == content for name, content in files.items())
     with pytest.raises(ValueError, match=r"out: it exists; choose a new folder$"):
         publish_result(directory, out)
+
+
+def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> None:
+    """A name in a table that is a path, and links, as in a result that somebody else sent."""
+    made, secret = beta(), tmp_path / "secret.png"
+    Image.new("L", (128, 128)).save(secret)
+    shutil.copy(secret, tmp_path / "secret-4.png")
+    text = (made / "table.csv").read_text()
+    noisy, quiet = (pd.read_csv(made / "table.csv").query(f"eta == {eta}")["samples_id"].iloc[0] for eta in (1, 0))
+    (made / "table.csv").write_text(text.replace(noisy, "../../secret"))
+    (made / "export").mkdir()
+    for link in (made / "export" / "torch.py", made / "images" / f"{quiet}-4.png"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(secret)
+    publish_result(made, out := tmp_path / "a" / "b" / "out")
+    files = {path.name for path in (tmp_path / "a").rglob("*") if path.is_file() and path.suffix in (".png", ".py")}
+    assert files == {f"{quiet}.png", "real.png"}
+    assert [picture.name for picture in read_page(out).pictures] == ["real", quiet]
 
 
 def test_the_gates_err_as_the_page_says() -> None:

@@ -23,7 +23,16 @@ from diffusion_core.conformance.policy.log_prob import (
     check_reported,
     check_shape,
 )
-from diffusion_core.conformance.policy.steps import CLOSE, Levels, PolicyStep, Transition, measure, state, uniform
+from diffusion_core.conformance.policy.steps import (
+    CLOSE,
+    Levels,
+    PolicyStep,
+    Transition,
+    explain_limit,
+    measure,
+    state,
+    uniform,
+)
 from diffusion_core.validation import one_of
 
 STEPS = (10, 28, 50)  # at which the law is reported
@@ -81,7 +90,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
             verdict = replace(verdict, last_noise=last)
             verdict = _check_convergence(verdict, own, levels, transitions) if convergence else verdict
     findings = [replace(finding, accepted=finding.name in meant) for finding in verdict.findings]
-    findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
+    findings.sort(key=lambda finding: finding.rank)
     return replace(verdict, findings=tuple(findings))
 
 
@@ -214,7 +223,7 @@ def _check_convergence(
     if found.right:
         return verdict
     worst = max((ratio for ratio in found.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
-    how = broken[min(broken)] if broken else _blame_noise(step, transitions, worst)
+    how = broken[min(broken)] if broken else _blame_noise(step, transitions, worst) or explain_limit(step, transitions)
     name = f"not finite with {min(broken)} steps" if broken else found.kind
     text = found.sentence.partition(": ")[2] + how
     return verdict.adding([Finding("law", name, text, wrong=found.kind != "undecided")])

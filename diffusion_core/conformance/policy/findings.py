@@ -27,6 +27,10 @@ ACCEPTABLE = {  # a word for `accept` -> the findings that may be meant so
 }
 
 
+MOMENTS = {"log_prob: wrong std", "log_prob: wrong mean", "reported std", "reported mean"}  # findings
+ROUNDING = {"replay in bfloat16", "computed in bfloat16", "log_prob: rounded", "rounded noise"}  # findings
+
+
 @dataclass(frozen=True)
 class Finding:
     """What a check found.
@@ -40,6 +44,12 @@ class Finding:
     wrong: bool = True
     accepted: bool = False
 
+    @property
+    def rank(self) -> tuple[bool, bool, int]:
+        """Its place among others: errors first, and of these the law, std and mean, sums and shapes, rounding."""
+        severity = 0 if self.check == "law" else 1 if self.name in MOMENTS else 3 if self.name in ROUNDING else 2
+        return self.accepted, not self.wrong, severity
+
     def __str__(self) -> str:
         kind = "accepted: " if self.accepted else "" if self.wrong else "note: "
         return f"{kind}{self.name}: {self.text}"
@@ -50,7 +60,7 @@ class PolicyVerdict:
     """What `check_policy` says of a step.
 
     Args:
-        findings: what was found, errors first.
+        findings: what was found, by their `rank`.
         checked: the keys of `CHECKS` that were tried.
         ratios: lowest and highest standard deviation of the samples over that of the data, over the directions, by the
             number of steps; they are exact.

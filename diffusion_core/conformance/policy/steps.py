@@ -6,7 +6,7 @@ x_next = m + sum_k c_k z_k has the mean m and the standard deviation s = sqrt(su
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ CLOSE = 1e-3  # relative: two numbers that are the same but for rounding
 EPS = 2.0**-23  # of float32
 NOISE = 1e-6  # smallest standard deviation that counts as noise
 ROWS = 5  # images of a batch
+SMALL = 1e-3  # t - t_next at which mean and std are those of their limit
+UNLIKE = 0.05  # relative: a factor that is not 1
 
 
 def uniform(n_steps: int, shift: float = 1.0) -> Tensor:
@@ -155,3 +157,28 @@ def measure(step: PolicyStep, *at: Tensor) -> Transition:
     elif (gap > 0).any():
         anomaly = "rounded noise", "the noise is rounded, as in bfloat16: draw and scale it in float32."
     return Transition(at, mean, std, coefficients / std, anomaly)
+
+
+def explain_limit(step: PolicyStep, transitions: Sequence[Transition]) -> str:
+    """A sentence on the std or the drift of a step with a wrong limit, in the middle of its noisy steps; "" if unknown.
+
+    For small dt = t - t_next, std is proportional to sqrt(dt), and x - mean = dt v + std^2 / 2 E[z] / t with
+    E[z] = x + (1 - t) v, the reverse SDE of Song et al. 2021, arXiv 2011.13456, Eq. 6. Least squares fit a factor on
+    each of both terms.
+    """
+    noisy = [transition for transition in transitions if transition.noisy]
+    if not noisy:
+        return ""
+    transition = noisy[len(noisy) // 2]
+    x, t, after, v = (part.double() for part in transition.at)
+    quarter = measure(step, x, t, t - (t - after) / 4, v)
+    if abs(float(quarter.std.mean() / transition.std.mean()) - 1) < UNLIKE:
+        return " The drawn std lacks sqrt(t - t_next)."
+    small = measure(step, x, t, t - SMALL, v)
+    terms = torch.stack([SMALL * v, small.std.square() / 2 * (x + (1 - t) * v) / t]).flatten(1).T
+    drift = (x - small.mean).flatten()
+    factors = torch.linalg.lstsq(terms, drift[:, None]).solution.flatten()
+    along, against_noise = (round(factor, 2) + 0.0 for factor in factors.tolist())
+    if not (drift - terms @ factors).norm() < UNLIKE * drift.norm() or float((factors - 1).abs().max()) < UNLIKE:
+        return ""
+    return f" Its drift has its velocity {along:.2g} times, and makes up for its noise {against_noise:.2g} times."

@@ -73,6 +73,9 @@ BUGS: list[tuple[str, Callable[..., Tensor], dict[str, Any], str]] = [
     ("a level that is wrong by one", DDIM, {"reference": DDIM}, "unlike its reference"),
     ("a level that is wrong by one", planted.heun, {"order": 2, "budgets": MANY}, "order lost"),
     ("noise scaled by the wrong sigma", DDPM, {"reference": DDPM}, "unlike its reference"),
+    # these have nearly the weights of a second-order method
+    ("", partial(planted.heun, weight=0.53), {"order": 2, "budgets": MANY}, "order lost"),
+    ("", partial(planted.heun, weight=0.47), {"order": 2, "budgets": MANY}, "undecided"),
     # and without its bug all of this code is right
     ("", DDPM, {}, "right"), ("", DDIM, {}, "right"), ("", DDPM, {"reference": DDPM}, "right"),
     ("", DDIM, {"reference": DDIM}, "right"), ("", planted.heun, {"order": 2, "budgets": MANY}, "right"),
@@ -95,6 +98,9 @@ SENTENCES: dict[str, tuple[Callable[..., Tensor], dict[str, Any], str]] = {
     "orders that still change": (partial(DDPM, bug="twice the noise"), {}, "right: |undecided: "),
     "what grows with the steps": (partial(DDPM, bug="the same noise at each step"), {},
                                   "wrong limit: it shows no limit. With 125, 250, 500 steps"),
+    "an order that is not declared": (DDIM, {"data": COARSE, "budgets": FEW},
+                                      r"right: .* with order 1.0 from 50 to 200 steps \(none was declared\), to"),
+    "errors below rounding": (lambda d, n, z: d.mean + d.true_stds * z, {"order": 2, "budgets": FEW}, "right: "),
     "samples that are not finite": (lambda d, n, z: z / 0 if n > 60 else z, {"budgets": FEW},
                                     "wrong limit: .*not finite"),
 }  # fmt: skip

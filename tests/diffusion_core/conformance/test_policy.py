@@ -125,6 +125,23 @@ def test_noise_is_blamed_only_where_the_std_says_so(step, blamed):
 
 
 @SLOW
+@pytest.mark.parametrize(("bug", "cause"), [
+    ("std lacks sqrt(dt) everywhere", "The drawn std lacks sqrt(t - t_next)."),
+    ("drift twice as large", "Its drift has its velocity 2 times, and makes up for its noise 2 times."),
+    ("noise not compensated (zea#551)", "Its drift has its velocity 1 times, and makes up for its noise 0 times."),
+])  # fmt: skip
+def test_the_law_comes_first_with_its_cause_and_rounding_last(bug, cause):
+    def step(*arguments, **options):
+        y, log_p, *rest = BUGS[bug][0](*arguments, **options)
+        return y, log_p.half(), *rest
+
+    first, *_, last = check_policy(step).errors
+    assert first.name == "wrong limit"
+    assert first.text.endswith(f" {cause}")
+    assert last.name == "log_prob: rounded"
+
+
+@SLOW
 def test_a_vp_step_is_checked_by_the_function_of_the_documentation():
     """DDIM of Song et al. 2021 (2010.02502), Eq. 12 and 16, eta = 1."""
 

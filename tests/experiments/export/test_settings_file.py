@@ -5,9 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from diffusion_core.data.load import resolve
 from experiments.export.settings_file import ladder_from
+from experiments.run.networks import Exact
 from experiments.run.setting import Ladder
 from experiments.run.study import Study
 
@@ -30,6 +33,16 @@ def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
     """Heun took 17 evaluations on 8 steps and one to 0; Euler takes them on 17."""
     assert ladder_from(settings, None, STUDY) == Ladder("karras", 17, 20.0, 0.05, (("rho", 5.2),))
     assert ladder_from(settings, 8, STUDY) == Ladder("vp", 8, 30.0, 0.03, (("data_std", STD),))
+
+
+def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -> None:
+    """The exact one, and that of points, whose name on the command line is another one."""
+    np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(300, 2)))
+    points = f"points:{tmp_path / 'points.npy'}"
+    for network, data, name in (("exact", "mnist5k", Exact("mnist5k").row()["network"]), ("small", points, "mlp")):
+        study, text = Study(network=network, data=data), json.loads(settings.read_text())
+        settings.write_text(json.dumps(text | {"network": name, "data": resolve(data)}))
+        assert ladder_from(settings, 17, study).schedule == "karras"
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,15 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
     ]
 
 
+def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans() -> None:
+    """The smallest p value is multiplied by the number of planned comparisons, with a verdict or without."""
+    sides = [side("a", 0.5), side("b", 0.4), side("c", 0.9, networks=1, planned=2), side("d", 0, networks=0, planned=2)]
+    part, whole = (list(against_first("setting", some)) for some in (sides[:2], sides))
+    for rows in (list(contrasts.contrast_rows(part, Judge.of(part, FLOORS, whole))), contrast_rows(whole, FLOORS)):
+        row = pooled(rows)["b", "a"]
+        assert row["n_compared"] == 3 and row["p_adjusted"] == pytest.approx(min(3 * row["p_value"], 1))
+
+
 def test_a_control_is_not_paired_and_says_what_it_is() -> None:
     setting = side("eta 0", 0.0)
     other = replace(setting, distances={0: setting.distances[1], 1: setting.distances[0]})

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -298,6 +298,17 @@ def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="another command is writing there; wait"),
     ):
         asked(tmp_path)
+
+
+@pytest.mark.parametrize(("only", "caveat"), [("section=two", True), ("section=two,control,one", False)])
+def test_a_part_keeps_the_family_of_the_study_and_says_that_its_control_is_missing(
+    tmp_path: Path, only: str, caveat: bool
+) -> None:
+    study = replace(grouped(), etas=(0.0, 1.0, 0.5, 0.7))
+    done = asked(tmp_path, study, only=("setting=alone,eta 0,eta 1", only))
+    rows = table(tmp_path, "contrasts").query("kind == 'setting' and verdict.notna() and metric == 'mmd'")
+    assert list(rows["a"]) == ["eta 1"] and rows["n_compared"].item() == 3
+    assert done.page and any("control was not run" in text for text in done.page.caveats) == caveat
 
 
 def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
