@@ -120,14 +120,14 @@ def draw_levels(rows: pd.DataFrame) -> Plot:
     return Plot("levels", f"The levels with {rows['n_steps'].max():.0f} steps", text, canvas)
 
 
-def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
+def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") -> Canvas:
     """The error at each noise level as a ratio to that of the first setting, above the densities of the levels.
 
-    `curves` has columns setting, train_noise, sigma, relative_error (mean over networks); `densities` train_noise,
+    `label`: of the errors, if they are drawn as they are. `curves` has columns setting, train_noise, sigma, relative_error (mean over networks); `densities` train_noise,
     sigma, density.
     """
     usual = curves[curves["setting"] == curves["setting"].iloc[0]].set_index("sigma")["relative_error"]
-    ratio = curves.assign(ratio=curves["relative_error"] / curves["sigma"].map(usual))
+    ratio = curves.assign(ratio=curves["relative_error"] / (1 if label else curves["sigma"].map(usual)))
     peak = densities.groupby("train_noise")["density"].transform("max")
     order = list(ratio["setting"].unique())
     canvas = Canvas(figsize=(WIDTH, 3.2 + 1.3 * ROW * len(order)))
@@ -138,7 +138,7 @@ def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame) -> Canvas:
     known = densities.assign(density=densities["density"] / peak)[densities["train_noise"].isin(first)]
     sns.lineplot(known, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
     ends = ratio["sigma"].min(), ratio["sigma"].max()
-    above.set(xscale="log", yscale="log", ylabel=f"error, ratio to\n{order[0]}", xlim=ends)
+    above.set(xscale="log", yscale="log", ylabel=label or f"error, ratio to\n{order[0]}", xlim=ends)
     below.set(ylabel="density in\ntraining", xlabel="noise level sigma", ylim=(0, None))
     plain_ticks(above.yaxis)
     plain_ticks(below.xaxis)

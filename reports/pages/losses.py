@@ -1,0 +1,110 @@
+"""The page of `losses`: at which noise levels networks are better or worse than the first."""
+
+from itertools import groupby
+
+import pandas as pd
+
+from reports import contrast, figures, settings
+from reports.details import describe_origin, list_files
+from reports.formats import difference, join, number, percent, plural, scale_metric, short
+from reports.page import KeyFigure, Page, Plot
+from reports.results import LoadedResult
+from reports.schema import BETTER, LOSS, NO_DIFFERENCE, NO_VERDICT, WORSE
+
+NO_QUALITY = "A lower loss does not mean better samples."
+TERMS = [
+    ("Loss", "Of a network the relative error: the squared error of the clean image over that of the best denoiser that "
+     "knows only the variance of the data. Of a function its own values. Images and noise are the same for all."),
+    ("Difference", "The mean loss over that of the first, minus 1, in per cent."),
+    ("No verdict", "The level is outside the training of both: less than 0.1 % of the training noise is above the "
+     "level, or below it, or an adapter has no time for it."),
+]  # fmt: skip
+
+
+def page(result: LoadedResult) -> Page:
+    sections = {str(name): rows for name, rows in result.over_networks(LOSS).groupby("a", sort=False)}
+    lines = {name: [(row, _label(row), row["b"]) for _, row in rows.iterrows()] for name, rows in sections.items()}
+    first, *others = sections.items()
+    count = result.info["n_seen"]
+    reports = result.info["reports"]
+    figure = contrast.draw_differences("How the losses differ", lines, result)
+    assert figure is not None
+    return Page(
+        settings.describe_source(result, result.info.get("held_out", "images of the functions")),
+        result.info["question"], "", phrase_levels(*first),
+        also=" ".join([*_phrase_share(first[1]), *(phrase_levels(*other) for other in others)]),
+        warnings=[f"Training saw {plural(count, 'image')} of these."] if count else [],
+        caveats=[NO_QUALITY], key_figures=_key_figures(first[1]), figures=[figure], plot=_plot_losses(result),
+        details=[
+            *([("Scores of their samples", reports)] if reports else []),
+            *TERMS, *describe_origin(result.info), ("Files", list_files(result)),
+        ],
+    )  # fmt: skip
+
+
+def phrase_levels(name: str, rows: pd.DataFrame) -> str:
+    """At which levels a network is better and worse than the first, with the largest difference of both."""
+    judged = rows[rows["verdict"] != NO_VERDICT]
+    texts = []
+    for word, sign in ((BETTER, -1), (WORSE, 1)):
+        part = judged[judged["verdict"] == word]
+        if len(part):
+            largest = part.loc[part["difference"].abs().idxmax()]
+            size, interval = difference(largest, sign)
+            levels = join(_find_ranges(judged, word))
+            texts.append(f"{word} {levels} (by {size} %; {interval} at sigma {short(largest['sigma'])})")
+    if not texts:
+        return f"{name}: {NO_DIFFERENCE} at any level." if len(judged) else f"{name}: {NO_VERDICT} at any level."
+    if (judged["verdict"] == NO_DIFFERENCE).any():
+        texts.append(f"{NO_DIFFERENCE} elsewhere")
+    return f"{name} is {', '.join(texts)}."
+
+
+def _find_ranges(judged: pd.DataFrame, word: str) -> list[str]:
+    """The levels of a verdict, such as "above sigma 1.1" and "from sigma 0.3 to 0.1"."""
+    texts = []
+    highest, lowest = judged["sigma"].max(), judged["sigma"].min()
+    for verdict, run in groupby(zip(judged["verdict"], judged["sigma"], strict=True), key=lambda level: level[0]):
+        sigmas = [sigma for _, sigma in run]
+        text = f"from sigma {short(sigmas[0])} to {short(sigmas[-1])}"
+        if sigmas[0] == highest:
+            text = f"above sigma {short(sigmas[-1])}"
+        elif sigmas[-1] == lowest:
+            text = f"below sigma {short(sigmas[0])}"
+        if verdict == word:
+            texts.append("at all levels" if len(sigmas) == len(judged) else text)
+    return texts
+
+
+def _phrase_share(rows: pd.DataFrame) -> list[str]:
+    """How much of the training noise falls where a network is better, and worse; nothing if that noise is unknown."""
+    if rows["share"].isna().any():
+        return []
+    better, worse = (percent(rows.loc[rows["verdict"] == word, "share"].sum()) for word in (BETTER, WORSE))
+    return [f"Of its training noise {better} falls where it is better, and {worse} where it is worse."]
+
+
+def _key_figures(rows: pd.DataFrame) -> list[KeyFigure]:
+    """How many levels are better and worse, and what could have been detected."""
+    judged = rows[rows["verdict"] != NO_VERDICT]
+    counts = [(judged["verdict"] == word).sum() for word in (BETTER, WORSE)]
+    finest = rows.loc[rows["detectable"].idxmin()]
+    notes = [f"{scale_metric(LOSS, finest['detectable'])} % can be detected at sigma {short(finest['sigma'])}"]
+    size = f"{number(finest['n_networks'], 0)} × {number(finest['n_samples'], 0)}"
+    return [
+        KeyFigure("Levels where better", f"{counts[0]} of {len(judged)}", role="effect"),
+        KeyFigure("Levels where worse", f"{counts[1]} of {len(judged)}"),
+        KeyFigure("Networks × images", size, notes, role="evidence"),
+    ]
+
+
+def _plot_losses(result: LoadedResult) -> Plot:
+    curves = result.curves.rename(columns={"model_id": "setting"})
+    means = curves.groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)["relative_error"].mean()
+    text = "Means over networks and images. Below: how densely training visits the levels, if that is known."
+    return Plot("errors", "Loss at each noise level", text, figures.draw_errors(means, result.densities, "loss"))
+
+
+def _label(row: pd.Series) -> str:
+    before, after = (number(row[f"value_{side}"], 3) for side in "ba")
+    return f"sigma {short(row['sigma'])}: {before} → {after}"
