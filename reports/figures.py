@@ -123,8 +123,8 @@ def draw_levels(rows: pd.DataFrame) -> Plot:
 def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") -> Canvas:
     """The error at each noise level as a ratio to that of the first setting, above the densities of the levels.
 
-    `label`: of the errors, if they are drawn as they are. `curves` has columns setting, train_noise, sigma, relative_error (mean over networks); `densities` train_noise,
-    sigma, density.
+    `curves` has columns setting, train_noise, sigma, relative_error (mean over networks); `densities` train_noise,
+    sigma, density. `label`: of the errors, if they are drawn as they are.
     """
     usual = curves[curves["setting"] == curves["setting"].iloc[0]].set_index("sigma")["relative_error"]
     ratio = curves.assign(ratio=curves["relative_error"] / (1 if label else curves["sigma"].map(usual)))

@@ -22,13 +22,11 @@ LARGEST, COMPONENTS = 1024, 128  # of images with more values only that many com
 class NoisyBatch:
     """The images `chosen` at all levels, with the same noise for every reading of the model."""
 
-    def __init__(
-        self, images: DataSet, chosen: Tensor, sigmas: Sequence[float], device: str, seed: int = SEED
-    ) -> None:
+    def __init__(self, images: DataSet, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
         self.labels, self.shape, self.at_once = images.labels[chosen], (len(sigmas), len(chosen)), 64
         x0 = images.standardised(chosen)
         self.x0 = x0.repeat(len(sigmas), *[1] * (x0.ndim - 1)).to(device)
-        self.noise = torch.randn(self.x0.shape, generator=torch.Generator().manual_seed(seed)).to(device)
+        self.noise = torch.randn(self.x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
         self.sigma = torch.tensor(sigmas, device=device).repeat_interleave(len(chosen))
         self.x = self.x0 + broadcast_like(self.x0, self.sigma) * self.noise
         self.index = self.labels.repeat(len(sigmas)).to(device)  # balanced labels of these are the images' own

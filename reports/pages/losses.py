@@ -13,8 +13,8 @@ from reports.schema import BETTER, LOSS, NO_DIFFERENCE, NO_VERDICT, WORSE
 
 NO_QUALITY = "A lower loss does not mean better samples."
 TERMS = [
-    ("Loss", "Of a network the relative error: the squared error of the clean image over that of the best denoiser that "
-     "knows only the variance of the data. Of a function its own values. Images and noise are the same for all."),
+    ("Loss", "Of a network the relative error: the squared error of the clean image over that of the best denoiser "
+     "that knows only the variance of the data. Of a function its own values. Images and noise are the same for all."),
     ("Difference", "The mean loss over that of the first, minus 1, in per cent."),
     ("No verdict", "The level is outside the training of both: less than 0.1 % of the training noise is above the "
      "level, or below it, or an adapter has no time for it."),
@@ -30,7 +30,7 @@ def page(result: LoadedResult) -> Page:
     figure = contrast.draw_differences("How the losses differ", lines, result)
     assert figure is not None
     return Page(
-        settings.describe_source(result, result.info.get("held_out", "images of the functions")),
+        settings.describe_source(result, result.info["held_out"]),
         result.info["question"], "", phrase_levels(*first),
         also=" ".join([*_phrase_share(first[1]), *(phrase_levels(*other) for other in others)]),
         warnings=[f"Training saw {plural(count, 'image')} of these."] if count else [],
@@ -61,18 +61,12 @@ def phrase_levels(name: str, rows: pd.DataFrame) -> str:
 
 
 def _find_ranges(judged: pd.DataFrame, word: str) -> list[str]:
-    """The levels of a verdict, such as "above sigma 1.1" and "from sigma 0.3 to 0.1"."""
+    """The levels of a verdict, such as "from sigma 0.3 to 0.1"."""
     texts = []
-    highest, lowest = judged["sigma"].max(), judged["sigma"].min()
     for verdict, run in groupby(zip(judged["verdict"], judged["sigma"], strict=True), key=lambda level: level[0]):
-        sigmas = [sigma for _, sigma in run]
-        text = f"from sigma {short(sigmas[0])} to {short(sigmas[-1])}"
-        if sigmas[0] == highest:
-            text = f"above sigma {short(sigmas[-1])}"
-        elif sigmas[-1] == lowest:
-            text = f"below sigma {short(sigmas[0])}"
+        sigmas = [short(sigma) for _, sigma in run]
         if verdict == word:
-            texts.append("at all levels" if len(sigmas) == len(judged) else text)
+            texts.append(f"from sigma {sigmas[0]} to {sigmas[-1]}" if len(sigmas) > 1 else f"at sigma {sigmas[0]}")
     return texts
 
 
@@ -88,13 +82,12 @@ def _key_figures(rows: pd.DataFrame) -> list[KeyFigure]:
     """How many levels are better and worse, and what could have been detected."""
     judged = rows[rows["verdict"] != NO_VERDICT]
     counts = [(judged["verdict"] == word).sum() for word in (BETTER, WORSE)]
-    finest = rows.loc[rows["detectable"].idxmin()]
-    notes = [f"{scale_metric(LOSS, finest['detectable'])} % can be detected at sigma {short(finest['sigma'])}"]
-    size = f"{number(finest['n_networks'], 0)} × {number(finest['n_samples'], 0)}"
+    detectable = " to ".join(scale_metric(LOSS, end) for end in judged["detectable"].agg(["min", "max"]))
+    size = f"{number(rows['n_networks'].iloc[0], 0)} × {number(rows['n_samples'].iloc[0], 0)}"
     return [
         KeyFigure("Levels where better", f"{counts[0]} of {len(judged)}", role="effect"),
         KeyFigure("Levels where worse", f"{counts[1]} of {len(judged)}"),
-        KeyFigure("Networks × images", size, notes, role="evidence"),
+        KeyFigure("Networks × images", size, [f"can detect {detectable} %, by level"], role="evidence"),
     ]
 
 
