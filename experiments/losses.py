@@ -161,7 +161,7 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut | 
 
     ValueError if there are no such images, or if they do not suit the networks.
     """
-    from diffusion_core.data.load import load
+    from diffusion_core.data.load import load, resolve
     from experiments.user.pretrained import training_config
 
     are_networks = {network.startswith(KINDS) for network in networks}
@@ -170,7 +170,7 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut | 
     if False in are_networks:
         return None
     configs = [training_config(network) for network in networks]
-    data = load(options.data)
+    data = load(resolve(options.data))
     if others := {config["data"] for config in configs if config} - {data.name}:
         raise ValueError(f"data={data.name!r}: a network was trained on {others.pop()!r}, in whose units it computes")
     n_training = data.n_training(min(config.get("held_out", 0) for config in configs))
