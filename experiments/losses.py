@@ -114,16 +114,14 @@ def command(arguments: Sequence[str], prog: str) -> int:
 
     sigmas = options.levels or LEVELS
     check_ladder(sigmas)
-    check_range("draws", options.draws, 1)
     groups = name_groups(options.networks)
-    first, *others = groups
     networks = [network for group in groups.values() for network in group]
     with result_folder.lock_folder(options.out), progress_bar(len(networks)) as advance:
         held_out = load_held_out(options, networks)
         candidates = [measure(name, group, sigmas, options, held_out, advance) for name, group in groups.items()]
         info = {
             "experiment": "losses",
-            "question": f"At which noise levels is {' or '.join(others)} better than {first}?",
+            "question": f"At which noise levels is the loss lower than that of {candidates[0].name}?",
             "held_out": held_out.name if held_out else "images of the functions",
             "n_seen": held_out.n_seen if held_out else 0,
             "reports": find_reports(networks, options.out),
@@ -258,7 +256,7 @@ def measure_loss(
 ) -> "Tensor":
     """What a loss gives at all levels for images 0 to n - 1, float64 (levels, n), the mean over draws of the noise.
 
-    ValueError for fewer than 40 images, or if it is not finite, is negative, or depends on more than its input.
+    ValueError for fewer than 40 images, or if it is not finite and above 0, or depends on more than its input.
     """
     import torch
 
@@ -269,6 +267,7 @@ def measure_loss(
     from experiments.user.repeatable import N_INPUTS, check_repeatable
 
     check_range("n, the number of images,", n, MIN_SAMPLES)
+    check_range("draws", options.draws, 1)
     n_arguments = len(inspect.signature(loss).parameters)
     places = torch.arange(options.draws * len(sigmas) * n)
 
@@ -278,8 +277,8 @@ def measure_loss(
         arguments = (place % n, sigma, options.seed * len(places) + place)
         with user_code_errors(name):
             losses: Any = loss(*arguments[:n_arguments])
-            if losses.shape != place.shape or not (losses.isfinite() & (losses >= 0)).all():
-                raise ValueError(f"{name}: it must return a finite loss, at least 0, for each image; sigma={sigma}")
+            if losses.shape != place.shape or not (losses.isfinite() & (losses > 0)).all():
+                raise ValueError(f"{name}: it must return a finite loss above 0 for each image; sigma={sigma}")
         return losses.double().cpu()
 
     spread = places[:: len(places) // N_INPUTS]
@@ -299,14 +298,13 @@ def read_train_noise(network: str) -> "NoiseDistribution | None":
 
 
 def curve_rows(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> list[Row]:
-    """Rows of curves.csv: the mean loss of each network at each level."""
-    return [
-        {"model_id": candidate.name, "train_noise": candidate.train_noise and candidate.train_noise.name}
-        | {"train_seed": number, "sigma": sigma, "relative_error": of_images.mean().item(), "n_images": len(of_images)}
-        for candidate in candidates
-        for number, losses in enumerate(candidate.losses, 1)
-        for sigma, of_images in zip(sigmas, losses, strict=True)
-    ]
+    """Rows of curves.csv: the loss at each level, a mean over networks and images."""
+    rows = list[Row]()
+    for candidate in candidates:
+        noise = candidate.train_noise and candidate.train_noise.name
+        for sigma, loss in zip(sigmas, candidate.losses.mean(dim=(0, 2)).tolist(), strict=True):
+            rows.append({"model_id": candidate.name, "train_noise": noise, "sigma": sigma, "relative_error": loss})
+    return rows
 
 
 def compare_levels(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> list[Row]:

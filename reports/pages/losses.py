@@ -24,17 +24,18 @@ TERMS = [
 def page(result: LoadedResult) -> Page:
     sections = {str(name): rows for name, rows in result.over_networks(LOSS).groupby("a", sort=False)}
     lines = {name: [(row, _label(row), row["b"]) for _, row in rows.iterrows()] for name, rows in sections.items()}
-    first, *others = sections.items()
-    count = result.info["n_seen"]
-    reports = result.info["reports"]
     figure = contrast.draw_differences("How the losses differ", lines, result)
     assert figure is not None
+    sentence, *more = [phrase_levels(name, rows) for name, rows in sections.items()]
+    count = result.info["n_seen"]
+    reports = result.info["reports"]
+    curves = result.curves.rename(columns={"model_id": "setting"})
+    text = "Means over networks and images. Below: how densely training visits the levels, if that is known."
     return Page(
-        settings.describe_source(result, result.info["held_out"]),
-        result.info["question"], "", phrase_levels(*first),
-        also=" ".join([*_phrase_share(first[1]), *(phrase_levels(*other) for other in others)]),
-        warnings=[f"Training saw {plural(count, 'image')} of these."] if count else [],
-        caveats=[NO_QUALITY], key_figures=_key_figures(first[1]), figures=[figure], plot=_plot_losses(result),
+        settings.describe_source(result, result.info["held_out"]), result.info["question"], "", sentence,
+        also=" ".join(more), warnings=[f"Training saw {plural(count, 'image')} of these."] if count else [],
+        caveats=[NO_QUALITY], key_figures=_key_figures(next(iter(sections.values()))), figures=[figure],
+        plot=Plot("errors", "Loss at each noise level", text, figures.draw_errors(curves, result.densities, "loss")),
         details=[
             *([("Scores of their samples", reports)] if reports else []),
             *TERMS, *describe_origin(result.info), ("Files", list_files(result)),
@@ -70,32 +71,17 @@ def _find_ranges(judged: pd.DataFrame, word: str) -> list[str]:
     return texts
 
 
-def _phrase_share(rows: pd.DataFrame) -> list[str]:
-    """How much of the training noise falls where a network is better, and worse; nothing if that noise is unknown."""
-    if rows["share"].isna().any():
-        return []
-    better, worse = (percent(rows.loc[rows["verdict"] == word, "share"].sum()) for word in (BETTER, WORSE))
-    return [f"Of its training noise {better} falls where it is better, and {worse} where it is worse."]
-
-
 def _key_figures(rows: pd.DataFrame) -> list[KeyFigure]:
-    """How many levels are better and worse, and what could have been detected."""
+    """At how many levels, and at how much of the training noise, a network is better and worse; and the power."""
     judged = rows[rows["verdict"] != NO_VERDICT]
-    counts = [(judged["verdict"] == word).sum() for word in (BETTER, WORSE)]
+    figures = []
+    for word in (BETTER, WORSE):
+        part = judged[judged["verdict"] == word]
+        notes = [] if rows["share"].isna().any() else [f"{percent(part['share'].sum())} of its training noise"]
+        figures.append(KeyFigure(f"Levels where {word}", f"{len(part)} of {len(judged)}", notes, role="effect"))
     detectable = " to ".join(scale_metric(LOSS, end) for end in judged["detectable"].agg(["min", "max"]))
     size = f"{number(rows['n_networks'].iloc[0], 0)} × {number(rows['n_samples'].iloc[0], 0)}"
-    return [
-        KeyFigure("Levels where better", f"{counts[0]} of {len(judged)}", role="effect"),
-        KeyFigure("Levels where worse", f"{counts[1]} of {len(judged)}"),
-        KeyFigure("Networks × images", size, [f"can detect {detectable} %, by level"], role="evidence"),
-    ]
-
-
-def _plot_losses(result: LoadedResult) -> Plot:
-    curves = result.curves.rename(columns={"model_id": "setting"})
-    means = curves.groupby(["setting", "train_noise", "sigma"], sort=False, as_index=False)["relative_error"].mean()
-    text = "Means over networks and images. Below: how densely training visits the levels, if that is known."
-    return Plot("errors", "Loss at each noise level", text, figures.draw_errors(means, result.densities, "loss"))
+    return [*figures, KeyFigure("Networks × images", size, [f"can detect {detectable} %, by level"], role="evidence")]
 
 
 def _label(row: pd.Series) -> str:
