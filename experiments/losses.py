@@ -122,8 +122,8 @@ def command(arguments: Sequence[str], prog: str) -> int:
         info = {
             "experiment": "losses",
             "question": f"At which noise levels is the loss lower than that of {candidates[0].name}?",
-            "held_out": held_out.name if held_out else "images of the functions",
-            "n_seen": held_out.n_seen if held_out else 0,
+            "held_out": held_out.name,
+            "n_seen": held_out.n_seen,
             "reports": find_reports(networks, options.out),
         }
         tables = {
@@ -154,11 +154,13 @@ def name_groups(words: Sequence[str]) -> dict[str, list[str]]:
     return groups
 
 
-def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut | None:
-    """The images on which networks are compared; None for functions, which have images of their own.
+def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut:
+    """The images on which networks are compared; no images for functions, which have their own.
 
     ValueError if there are no such images, or if they do not suit the networks.
     """
+    import torch
+
     from diffusion_core.data.load import load, resolve
     from experiments.user.pretrained import training_config
 
@@ -166,7 +168,7 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut | 
     if len(are_networks) > 1 or (options.held_out and False in are_networks):
         raise ValueError("networks: a function brings its own images and units; leave out networks and --held-out")
     if False in are_networks:
-        return None
+        return HeldOut("images of the functions", torch.empty(options.n), torch.empty(0), 0)
     configs = [training_config(network) for network in networks]
     data = load(resolve(options.data))
     if others := {config["data"] for config in configs if config} - {data.name}:
@@ -186,7 +188,7 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut | 
 
 
 def measure(
-    name: str, networks: Sequence[str], sigmas: Sequence[float], options: LossesOptions, held_out: HeldOut | None,
+    name: str, networks: Sequence[str], sigmas: Sequence[float], options: LossesOptions, held_out: HeldOut,
     advance: Callable[[str], None],
 ) -> Candidate:  # fmt: skip
     """The losses of the networks of one recipe, and what is known of their training. Errors as in `measure_loss`."""
@@ -205,14 +207,14 @@ def measure(
     noise = None
     for network in networks:
         advance(network)
-        if held_out is None:
-            losses.append(measure_loss(network, load_object(network), options.n, sigmas, options))
-        else:
+        if network.startswith(KINDS):
             model = load_network(network, data_of(options.data), options.label, machine.device)
             low, high = getattr(model, "span", (low, high))
-            loss = make_loss(model, held_out, machine.device)
-            losses.append(measure_loss(network, loss, len(held_out.x0), sigmas, options))
             noise = read_train_noise(network)
+            loss = make_loss(model, held_out, machine.device)
+        else:
+            loss = load_object(network)
+        losses.append(measure_loss(network, loss, len(held_out.x0), sigmas, options))
     if options.train_noise:
         noise = parse_noise(options.train_noise, data_std=1.0)
     outside = [not low <= sigma <= high for sigma in sigmas]

@@ -52,23 +52,18 @@ plain = partial(scaled)
 fine = partial(scaled, above=1.2)
 coarse = partial(scaled, below=0.0)
 of_one_class = adapters.edm(grey, DATA, pixels=(0, 1), labels=3, n_classes=10)
-table, other_table = (adapters.vp(partial(torch.mul, torch.tensor(share)), DATA) for share in (0.1, 0.2))
-table.net = other_table.net = lambda z, time: 0.1 * z
+table = adapters.vp(lambda z, time: 0.1 * z, DATA)
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path:
-    """An empty current folder, in which this module can be named; held.npz has digits that are in no data set."""
+    """An empty current folder, in which this module can be named; all digits of held.npz but 20 are in no data set."""
     monkeypatch.setitem(sys.modules, "test_losses", sys.modules[__name__])
     monkeypatch.chdir(tmp_path)
-    save_digits(N, 0)
+    pixels = DATA.pixels[:N, 0].clone()
+    pixels[20:, 0, 0] = 1
+    np.savez("held.npz", images=pixels.numpy(), labels=DATA.labels[:N].numpy())
     return tmp_path
-
-
-def save_digits(n: int, n_known: int) -> None:
-    pixels = DATA.pixels[:n].clone()
-    pixels[n_known:, 0, 0, 0] = 1
-    np.savez("held.npz", images=pixels[:, 0].numpy(), labels=DATA.labels[:n].numpy())
 
 
 def compare(*words: str) -> tuple[str, pd.DataFrame]:
@@ -89,7 +84,7 @@ def test_relative_errors_are_those_of_the_closed_form() -> None:
     expected = {g: g**2 * s2 * (p + s2) / (1 + s2) - 2 * g * s2 + 1 + s2 for g in (1.0, 1.2)}
     np.testing.assert_allclose(rows["value_b"], expected[1.0], rtol=0.02)
     ratio = expected[1.2] / expected[1.0] - 1
-    assert ((rows["low"] < ratio) & (ratio < rows["high"]))[:2].all()
+    assert ((rows["difference"] - ratio).abs() < 4 * rows["se"] + 1e-3).all() and rows["se"][1] < 0.01
 
 
 def test_the_sentence_names_the_levels_and_holm_counts_all_of_them() -> None:
@@ -103,7 +98,8 @@ def test_the_sentence_names_the_levels_and_holm_counts_all_of_them() -> None:
     assert re.search(
         r"verdict: b is better from sigma 0.3 to 0.1 \(by 8.\d %; [78].\d to [89].\d at sigma 0.3\), "
         r"worse from sigma 10 to 3 \(by .* at sigma 10\), no difference detected elsewhere.\n"
-        r"also: c: no difference detected at any level.\ncaveat: A lower loss does not mean better samples.\n",
+        r"also: c: no difference detected at any level.\nwarning: Training saw 20 images of these.\n"
+        r"caveat: A lower loss does not mean better samples.\n",
         said,
     )
     above = 1 - NormalDist(0, 1.2).cdf(math.log(3) / 2)  # shares are cut at the geometric mean of neighbours
@@ -129,7 +125,6 @@ def test_functions_get_the_same_images_levels_and_seeds() -> None:
     (lambda index, sigma: torch.rand(len(index)), "test_losses:wrong: called twice with the same input"),
     (lambda index, sigma: flat(index, sigma) / len(index), "test_losses:wrong: the output for an input changed"),
     (lambda index, sigma: 1 / (sigma > 0.2), "must return a finite loss above 0 for each image"),
-    (lambda index, sigma: flat(index, sigma) - 1, "must return a finite loss above 0 for each image"),
     (lambda index, sigma: torch.ones(100)[index], "test_losses:wrong: IndexError: index"),
 ])  # fmt: skip
 def test_a_loss_that_is_none_is_refused(
@@ -153,11 +148,6 @@ def test_what_cannot_be_compared_is_refused_in_one_line(words: list[str], messag
     assert typed("losses", *words).refused(message)
 
 
-def test_images_that_training_saw_are_counted() -> None:
-    save_digits(60, n_known=20)
-    assert "warning: Training saw 20 images of these." in compare_networks("plain", "fine")[0]
-
-
 def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict() -> None:
     _, rows = compare_networks("of_one_class", "plain")
     error = DATA.standardised(slice(N)) - broadcast_like(
@@ -165,29 +155,25 @@ def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict(
     )
     expected = error.square().mean().item() * (1 + 1 / rows["sigma"] ** 2)  # of x0, over that of the best linear x0
     np.testing.assert_allclose(rows["value_b"], expected, rtol=2e-3)
-    _, rows = compare(*(f"python:test_losses:{name}" for name in ("table", "other_table")), *HELD_OUT)
+    _, rows = compare("a=python:test_losses:table", "b=python:test_losses:table", *HELD_OUT)
     outside = (rows["sigma"] > table.span[1]) | (rows["sigma"] < table.span[0])
     assert outside.any() and (rows["verdict"] == "no verdict").equals(outside)
 
 
 @pytest.mark.slow(10)
 def test_networks_trained_here_bring_held_out_images_noise_and_reports(here: Path) -> None:
-    noises = (LogNormal(0, 1), LogNormal(-2, 1))
-    made = [
-        trained(seed, held_out=41, noise=noise).artifact(Cache(here), lambda n: None)
-        for noise in noises
-        for seed in (0, 1)
-    ]
+    words = []
+    for name, noise in {"a": LogNormal(0, 1), "b": LogNormal(-2, 1)}.items():
+        networks = [trained(seed, held_out=41, noise=noise) for seed in (0, 1)]
+        files = [str(network.artifact(Cache(here), lambda n: None).path) for network in networks]
+        words.append(f"{name}={','.join(f'checkpoint:{file}' for file in files)}")
     (here / "scored").mkdir()
-    (here / "scored" / "table.csv").write_text(" ".join(file.path.stem for file in made))
-    words = [f"{name}=checkpoint:{a.path},checkpoint:{b.path}" for name, a, b in (("a", *made[:2]), ("b", *made[2:]))]
-    said, rows = compare(*words, "--data", data(), "--levels", "30", "1", "0.1", "0.01")
-    for name, value in {"n_samples": 41, "holds_for": 2, "n_networks": 2}.items():
-        assert set(rows[name]) == {value}
+    (here / "scored" / "table.csv").write_text(" ".join(words))
+    _, rows = compare(*words, "--data", data(), "--levels", "30", "1", "0.1", "0.01")
+    assert rows[["n_samples", "holds_for", "n_networks"]].eq([41, 2, 2]).all(axis=None)
     assert rows["verdict"].eq("no verdict").tolist() == [True, False, False, False]
-    assert {*pd.read_csv("out/densities.csv")["train_noise"]} == {"log-normal(0, 1)", "log-normal(-2, 1)"}
     assert rows["share"][3] == pytest.approx(NormalDist(-2, 1).cdf(math.log(0.1 * 0.01) / 2), abs=1e-3)
-    assert "../scored/report.html" in Path("out/report.md").read_text() and "warning" not in said
+    assert "../scored/report.html" in Path("out/report.md").read_text()
     assert typed("losses", *words).refused("data='mnist5k': a network was trained on 'npz:")
 
 
@@ -214,15 +200,12 @@ def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: 
 def test_the_example_of_a_function_compares_networks_of_diffusers(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     guide = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
-    (code,) = re.findall(r"```python\n(# my_eval.py.*?)```", guide, re.DOTALL)
-    (here / "my_eval.py").write_text(code)
+    (here / "my_eval.py").write_text(re.findall(r"```python\n(# my_eval.py.*?)```", guide, re.DOTALL)[0])
     monkeypatch.syspath_prepend(str(here))
-    torch.save(torch.randn(40, 4, 8, 8, generator=torch.Generator().manual_seed(0)), "latents.pt")
+    torch.save(torch.randn(40, 4, 8, 8), "latents.pt")
     torch.save(torch.arange(40) % 3, "labels.pt")
-    for seed, name in enumerate(("before", "after")):
-        torch.manual_seed(seed)
-        sizes = {"block_out_channels": (8,), "down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",)}
-        network = diffusers.UNet2DModel(8, 4, 4, norm_num_groups=4, layers_per_block=1, num_class_embeds=3, **sizes)
-        network.save_pretrained(name)
+    layers = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (32,)}
+    for name in ("before", "after"):
+        diffusers.UNet2DModel(8, 4, 4, num_class_embeds=3, **layers).save_pretrained(name)
     _, rows = compare("my_eval:before", "my_eval:after", "--n", "40", *LEVELS)
-    assert len(rows) == 5 and rows[["value_a", "value_b"]].gt(0).all(axis=None) and rows["difference"].ne(0).all()
+    assert len(rows) == 5 and rows[["value_a", "value_b"]].gt(0).all(axis=None)
