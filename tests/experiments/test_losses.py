@@ -84,7 +84,7 @@ def test_relative_errors_are_those_of_the_closed_form() -> None:
     expected = {g: g**2 * s2 * (p + s2) / (1 + s2) - 2 * g * s2 + 1 + s2 for g in (1.0, 1.2)}
     np.testing.assert_allclose(rows["value_b"], expected[1.0], rtol=0.02)
     ratio = expected[1.2] / expected[1.0] - 1
-    assert ((rows["difference"] - ratio).abs() < 4 * rows["se"] + 1e-3).all() and rows["se"][1] < 0.01
+    assert ((rows["difference"] - ratio).abs() < 4 * rows["se"])[:2].all() and rows["se"][1] < 0.01
 
 
 def test_the_sentence_names_the_levels_and_holm_counts_all_of_them() -> None:
