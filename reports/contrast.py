@@ -274,14 +274,16 @@ def _axis(result: LoadedResult, row: pd.Series) -> Axis:
 def draw_differences(
     title: str, sections: Mapping[str, Sequence[tuple[pd.Series, str, str]]], result: LoadedResult
 ) -> Figure | None:
-    """Differences in the metric that decides, on one axis: (row of contrasts.csv, label, label of its reference).
+    """Differences in one metric, on one axis: (row of contrasts.csv, label, label of its reference).
 
     What all rows of a section are compared with stands in its heading.
     """
     rows = [row for section in sections.values() for row, _, _ in section]
     if not rows:
         return None
-    dots = [SCALES[JUDGE] * value for row in rows for value in single_networks(result, row)["difference"]]
+    metric = rows[0]["metric"]
+    scale = SCALES.get(metric, 1)
+    dots = [scale * value for row in rows for value in single_networks(result, row)["difference"]]
     axis, drawn = Axis.over([*dots, *(value for row in rows for value in _values(row))]), []
     for heading, section in sections.items():
         references = {against for _, _, against in section}
@@ -293,14 +295,14 @@ def draw_differences(
             label += f" against {against}" if len(references) > 1 else ""
             label += f", {name_networks(row)} × {number(row['n_samples'], 0)}" if len(sizes) > 1 else ""
             text, interval = difference(row)
-            bar = Bar.of(axis, _values(row), row["verdict"], SCALES[JUDGE] * single_networks(result, row)["difference"])
+            bar = Bar.of(axis, _values(row), row["verdict"], scale * single_networks(result, row)["difference"])
             lines.append(Line(label, bar, text, interval, row["verdict"] + correction(row)))
         if lines:
             drawn.append(FigureSection(heading, "; ".join(evidence), lines))
     count = max(row["n_compared"] for row in rows)
     after = f", after correction for all {number(count, 0)} comparisons of this study" if count > 1 else ""
     small = " Small dot: one network." if dots else ""
-    label, level = f"Difference in {metric_name(JUDGE, result.features)}", percent(rows[0]["level"])
+    label, level = f"Difference in {metric_name(metric, result.features)}", percent(rows[0]["level"])
     note = (
         f"{label} with the {level} interval of each comparison. Filled dot: better or worse{after}. "
         f"Hollow dot: {NO_DIFFERENCE}, or no verdict.{small}"

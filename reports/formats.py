@@ -8,8 +8,10 @@ import pandas as pd
 
 from reports.schema import NO_DIFFERENCE
 
-NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall"}
-SCALES = {"mmd": 1000.0, "kd": 1000.0}
+NAMES = {
+    "mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall", "loss": "loss, %"
+}  # fmt: skip
+SCALES = {"mmd": 1000.0, "kd": 1000.0, "loss": 100.0}
 MOST_DECIMALS = 6
 
 

@@ -18,7 +18,7 @@ from reports.results import find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page
-    **{name: name for name in ("beta", "harmless", "levels", "score")}, "run": "score",
+    **{name: name for name in ("beta", "harmless", "levels", "losses", "score")}, "run": "score",
     **dict.fromkeys(("check_policy", "check_sampler"), "conformance"),
     **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
 }  # fmt: skip

@@ -63,7 +63,7 @@ class LoadedResult:
         """The rows of a contrast in one metric: those of single networks, then that over networks."""
         rows, same = self.contrasts, ["kind", "section", "a", "b", "n_samples"]
         alike = (rows[same] == contrast[same]).all(axis=1) & (rows["metric"] == metric)
-        for name in ("budget", "nfe_a", "final_denoise"):
+        for name in ("budget", "nfe_a", "final_denoise", "sigma"):
             alike &= rows[name].isna() if pd.isna(contrast[name]) else rows[name].eq(contrast[name]).fillna(False)
         return rows[alike]
 

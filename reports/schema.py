@@ -8,6 +8,7 @@ from pathlib import Path
 
 METRICS = ("mmd", "kd", "fd")
 JUDGE = METRICS[0]  # the metric that decides
+LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 CONTROL = "control"  # the section and the kind of contrast of the A/A control
@@ -31,7 +32,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
             p_value? p_adjusted? family? n_compared? detectable? n_to_settle? minutes_to_settle?
-            networks_to_settle? new_network_low? new_network_high? no_verdict? verdict""",
+            networks_to_settle? new_network_low? new_network_high? no_verdict? verdict sigma? share? note?""",
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",

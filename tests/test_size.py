@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "tokens outside tests": 183_600,
-    "tokens of tests": 163_050,
-    "files outside tests": 172,
-    "words of docs": 29_590,
+    "tokens outside tests": 185_600,
+    "tokens of tests": 164_550,
+    "files outside tests": 174,
+    "words of docs": 29_840,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

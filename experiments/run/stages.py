@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.networks.compiled import Compiled
+from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Model
 from diffusion_core.samplers import sample as draw_with
 from diffusion_core.samplers.sampling import bind_index
@@ -348,10 +349,15 @@ def curve_rows(networks: Iterable[Network], cache: Cache) -> list[Row]:
 
 
 def density_rows(networks: Iterable[Network]) -> list[Row]:
-    """Rows of densities.csv: the noise distributions of training, as densities of ln sigma."""
+    """Rows of densities.csv: the noise distributions with which networks were trained here."""
+    return noise_rows(dict.fromkeys(network.noise for network in networks if isinstance(network, Trained)))
+
+
+def noise_rows(noises: Iterable[NoiseDistribution]) -> list[Row]:
+    """Rows of densities.csv: noise distributions as densities of ln sigma."""
     log_sigmas = torch.tensor(DENSITY_LEVELS, dtype=torch.float64).log()
     return [
         {"train_noise": noise.name, "sigma": sigma, "density": value}
-        for noise in dict.fromkeys(network.noise for network in networks if isinstance(network, Trained))
+        for noise in noises
         for sigma, value in zip(DENSITY_LEVELS, noise.log_density(log_sigmas).exp().tolist(), strict=True)
     ]

@@ -149,12 +149,24 @@ def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
     return model.to(device).eval()
 
 
+def training_config(source: str) -> dict[str, Any]:
+    """The whole config of a network trained here; empty for all others. ValueError as in `fingerprint`."""
+    kind, _, root = _split(source)
+    return _read_config(root) if kind == "checkpoint" else {}
+
+
 def _checkpoint_config(root: Path) -> dict[str, str]:
-    """What is NAMED in the config of a network trained here, from the header of its file."""
+    """What is NAMED in the config of a network trained here."""
+    config = _read_config(root)
+    return {name: config[name] for name in NAMED}
+
+
+def _read_config(root: Path) -> dict[str, Any]:
+    """The config of a network trained here, from the header of its file."""
     try:
         with safe_open(root, framework="pt") as file:
-            config = json.loads((file.metadata() or {})["config"])
-            return {name: config[name] for name in NAMED}
+            config: dict[str, Any] = json.loads((file.metadata() or {})["config"])
+            return config | {name: config[name] for name in NAMED}
     except (SafetensorError, OSError, LookupError) as error:
         why = f"({type(error).__name__}: {error})"
         raise ValueError(f"checkpoint:{root}: it must be a networks/ID.safetensors of a store {why}") from error
