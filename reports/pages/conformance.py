@@ -15,7 +15,6 @@ from reports.results import LoadedResult
 from reports.schema import WORSE
 
 ERRORS = Axis((-1.0, 1.8), log=True)  # per cent: 0.1 to 63
-SCALES = Axis((-0.5, 2.5))  # of guidance, over the right one
 WIDE = 0.1  # directions of a smaller standard deviation only show noise that is left over
 WRONG = (  # kinds of verdicts on samplers, the worst first
     "wrong limit", "noise left over", "correlated pixels", "depends on its batch", "ignores its generator",
@@ -44,8 +43,7 @@ OF_GUIDED = [
      "prompt's and of the negative's answer in each prediction are read exactly, whatever the sampler."),
     ("Prompts", "Four requests with the scales 1, 1.5, 3 and 5, each with prompts and negatives of its own, in a batch "
      "of 3 and alone."),
-    ("Checks", "docs/samplers.md explains them. policy_checks.csv says what each found, policy_steps.csv what scale 5 "
-     "acts as at each evaluation."),
+    ("Checks", "docs/samplers.md explains them. policy_checks.csv says what each found."),
 ]  # fmt: skip
 
 
@@ -119,45 +117,30 @@ def page(result: LoadedResult) -> Page:
 
 
 def _guided(result: LoadedResult) -> Page:
-    """Pipelines: what the scale acts as over what it should be, by evaluation or by pipeline, and what was found."""
+    """Pipelines: what was found in each, or what each check of one found."""
     rows, checks = result.policies, result.policy_checks
-    many, right = len(rows) > 1, rows["kind"] == "right"
-    sections = []
-    for group, own_rows in rows.groupby("group", sort=False):
-        lines = []
-        for _, row in own_rows.iterrows():
-            steps = result.policy_steps[result.policy_steps["sampler"] == row["sampler"]]
-            for label, part in [(short(row["sampler"]), steps)] if many else steps.groupby("n_steps"):
-                ends = (part["ratio_low"].min(), part["ratio_high"].max())
-                marks = tuple(("speck", SCALES.place(end)) for end in ends if not is_missing(end))
-                places = [place for _, place in marks] or [SCALES.place(1)]
-                bar = Bar("" if row["kind"] == "right" else WORSE, min(places), max(places), marks)
-                value = "–".join(dict.fromkeys(f"{end:.2f}" for end in ends if not is_missing(end))) or "none"
-                reason = shorten(row["note"], REASON, placeholder=" …") if many else ""
-                name = str(label) if many else f"evaluation {label}"
-                lines.append(Line(name, bar, value, "", row["kind"] if many else "", reason))
-        sections.append(FigureSection(group, str(len(lines)) if many else "", lines))
-    ticks = [(SCALES.place(tick), number(tick)) for tick in (0, 0.5, 1, 1.5, 2)]
-    note = "Scale 5: what it acts as ÷ what it should be, lowest and highest of all samples" + " and evaluations" * many
-    title = "What the scale acts as"
-    figures = [Figure(title, f"{note}. 1 is right.", sections, SCALES.place(1), ("too weak", "too strong"), ticks, True)]
-    found = checks[checks["verdict"] == "wrong"]
-    answer = (f"{right.sum()} of {len(rows)} do.", "") if many else ("Yes.", "Nothing is wrong in what was checked.")
-    if len(found) and not many:
-        answer = ("No.", found["sentence"].iloc[0])
-    cells = [
-        Row(short(line["sampler"]) if many else line["check"], [line["check" if many else "verdict"], line["sentence"]])
-        for _, line in (found if many else checks).iterrows()
-    ]
-    table = Table("What was found", [Column("Check" if many else "Outcome", "n"), Column("What it says")], cells)
-    cpu = ("Measured", f"{number(rows['seconds'].sum(), 0)} s of CPU.")
+    many, right = len(rows) > 1, (rows["kind"] == "right").sum()
+    answer = (f"{right} of {len(rows)} do.", "") if many else ("Yes.", "Nothing is wrong in what was checked.")
+    if not many and not right:
+        answer = ("No.", checks.loc[checks["verdict"] == "wrong", "sentence"].iloc[0])
+    tables = []
+    for group, own in rows.groupby("group", sort=False):
+        sentences = checks[checks["sentence"] != ""].groupby("sampler")["sentence"].agg(" ".join)
+        cells = [
+            Row(short(row["sampler"]), [row["kind"], sentences[row["sampler"]], row["note"]])
+            for _, row in own.iterrows()
+        ]
+        head = [Column("Verdict", "n"), Column("What was found"), Column("Note")]
+        tables.append(Table(group or "What was found", head, cells))
+    if not many:
+        cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
+        tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
     links = [("Sources", [*filter(None, dict.fromkeys(rows["link"]))])] if rows["link"].any() else []
-    return Page(
-        settings.describe_source(result, "network of random answers", plural(len(rows), "pipeline")),
-        result.info["question"], *answer, figures=figures * any(section.lines for section in sections),
-        tables=[table] * bool(cells), noun="pipeline" if many else "check", order="",
-        details=[*OF_GUIDED, *links, cpu, *describe_origin(result.info), ("Files", list_files(result))],
-    )  # fmt: skip
+    source = settings.describe_source(result, "network of random answers", plural(len(rows), "pipeline"))
+    cpu = ("Measured", f"{number(rows['seconds'].sum(), 0)} s of CPU.")
+    details = [*OF_GUIDED, *links, cpu, *describe_origin(result.info), ("Files", list_files(result))]
+    noun = "pipeline" if many else "check"
+    return Page(source, result.info["question"], *answer, tables=tables, noun=noun, order="", details=details)
 
 
 def _of_samplers(result: LoadedResult) -> Measured:
