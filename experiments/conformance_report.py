@@ -204,7 +204,7 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
         {
             "sampler": entry.title, "check": check, "verdict": verdict.outcome(check),
             "sentence": " ".join(str(finding) for finding in verdict.findings if finding.check == check)
-            or (verdict.words if check == "weights" else ""),
+            or (verdict.words if check == "weights" and verdict.right else ""),
         }
         for entry, verdict in both for check in CHECKS[entry.kind]
     ]  # fmt: skip

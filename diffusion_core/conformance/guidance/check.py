@@ -101,7 +101,7 @@ def _check(pipeline: Callable[..., Tensor], scales: Scales, n_steps: int, shape:
 
 def _run(pipeline: Callable[..., Tensor], n_steps: int, noise: Tensor, scale: float, network: GuidedNetwork) -> Run:
     embeddings = make_embeddings(network.request, len(noise))[: 1 + has_argument(pipeline, "negative")]
-    torch.manual_seed(0)  # all runs have the same draws
+    torch.manual_seed(1)  # all runs have the same draws
     samples = pipeline(network, n_steps, noise.clone(), scale, *embeddings)
     if not isinstance(samples, Tensor) or samples.numel() != noise.numel() or not network.queries:
         returned = f"shape {tuple(samples.shape)}" if isinstance(samples, Tensor) else type(samples).__name__

@@ -76,8 +76,8 @@ def _name_faults(query: Query, evaluation: Evaluation, owner: tuple[int, int], h
     kinds = {other.condition.kind for other in evaluation}
     if query.condition.kind == "mixed":
         yield "condition", "mixed before the network", f"its condition is {query.condition.parts}; mix the outputs"
-    if kinds <= {"negative", "none"}:
-        yield "condition", "prompt ignored", "the network is not asked for the prompt, or with an unknown condition"
+    if kinds in ({"none"}, {"negative", "none"}):
+        yield "condition", "prompt ignored", "no condition is that of the prompt"
     if has_negative and query.condition.kind == "none" and "negative" not in kinds:
         yield "condition", "negative ignored", "its condition is none, or an unknown one"
     for which, condition in (("", query.condition), ("pooled ", query.pooled)):
@@ -169,7 +169,7 @@ def _name_weights(reading: Reading, right: float) -> str:
     if len(reading.weights) > 2:
         return "more than two conditions"
     if not is_close(reading, total, 1):
-        if is_close(reading, prompt, right):
+        if is_close(reading, prompt, right) and len(reading.weights) > 1:
             return "negative rescaled"
         return "rescaled" if is_close(reading, prompt, total * right) else "other weights"
     if is_close(reading, prompt, right):

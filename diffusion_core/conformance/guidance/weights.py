@@ -82,15 +82,16 @@ def _group(queries: Sequence[Query]) -> list[Evaluation]:
     groups = list[Evaluation]()
     for query in queries:
         last = groups[-1] if groups else []
-        if last and torch.equal(last[0].x, query.x) and query.branch not in {other.branch for other in last}:
+        again = any(other.branch == query.branch and other.level != query.level for other in last)
+        if last and torch.equal(last[0].x, query.x) and not again:
             last.append(query)
         else:
             groups.append([query])
     evaluations = list[Evaluation]()
     for group in groups:
         last = evaluations[-1] if evaluations else []
-        again = {query.branch for query in last} & {query.branch for query in group}
-        if last and last[-1].level == group[0].level and not again:
+        both = {query.branch for query in last} & {query.branch for query in group}
+        if last and last[-1].level == group[0].level and not both:
             last.extend(group)
         else:
             evaluations.append(group)
