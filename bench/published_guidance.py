@@ -116,7 +116,7 @@ def flow(n_steps: int, noise: Tensor, predict: Callable[[Tensor, float, int], Te
     return x
 
 
-def guider(  # noqa: PLR0913  # the arguments of a pipeline
+def guider(
     network: Any, n_steps: int, noise: Tensor, scale: float, prompt: Tensor, negative: Tensor, name: str, **options: Any
 ) -> Tensor:
     """A guider of diffusers' modular pipelines, in a loop of ours."""

@@ -222,6 +222,8 @@ def write(  # what is known when it ends
     kind, many = entries[0].kind, n_listed > 1
     question = QUESTIONS[kind][many].format(which if many else entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
+    if kind == "guided":
+        packages |= {"diffusers"} & {*sys.modules}
     with result_folder.lock_folder(out):
         tables = policy_tables if kind in CHECKS else sampler_tables
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]

@@ -1,9 +1,9 @@
 """Which prediction a sampler used at each evaluation, and of whose answers it is made.
 
 Inputs are linear in the predictions p_j of the evaluations before them: X_k+1 = B_k + sum_j M_kj p_j. B and M follow
-from two runs at scale 1 whose network answers all conditions alike, so that p_j is that answer. Then all p_k follow from
-the inputs of any other run, and their coefficients in the answers are the weights, whatever the sampler, its levels and
-its outputs.
+from two runs at scale 1 whose network answers all conditions alike, so that p_j is that answer. Then all p_k follow
+from the inputs of any other run, and their coefficients in the answers are the weights, whatever the sampler, its
+levels and its outputs.
 """
 
 from collections.abc import Iterator, Sequence

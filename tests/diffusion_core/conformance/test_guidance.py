@@ -1,5 +1,7 @@
 """The check of guidance: right pipelines are right, and every planted fault has its name."""
 
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +12,8 @@ from diffusion_core.conformance import Oracle, assert_guided, check, check_guida
 from diffusion_core.conformance.guidance import ACCEPTABLE
 from diffusion_core.conformance.guidance.network import GuidedNetwork, make_embeddings
 from diffusion_core.samplers import Heun
+
+DOCS = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow(20)
@@ -88,6 +92,25 @@ def test_the_network_stands_in_for_those_of_diffusers() -> None:
     assert [query.branch for query in network.queries] == ["prompt with pooled negative"] * 4
     assert [query.guidance for query in network.queries] == [None, None, 5.0, 5.0]
     assert {query.level for query in network.queries} == {9.0}
+
+
+def test_the_loop_of_the_docs_says_what_the_page_says() -> None:
+    names = {}
+    exec(re.search(r"```python\n(# my_guided.*?)```", DOCS, re.DOTALL)[1], names)
+    verdict = check_guidance(names["pipeline"])
+    assert f"`{verdict.sentence}`" in " ".join(DOCS.split())
+    names["test_my_guidance"]()
+
+
+@pytest.mark.slow(5)
+@pytest.mark.filterwarnings("ignore")
+def test_the_pipeline_of_the_docs_is_right() -> None:
+    for package in ("diffusers", "transformers"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    names = {}
+    exec(re.search(r"```py\n(.*?)```", DOCS, re.DOTALL)[1], names)
+    names["pipe"].set_progress_bar_config(disable=True)
+    assert_guided(names["pipeline"])
 
 
 @pytest.mark.parametrize(("stds", "means"), [((1.0, 1.0), (0.5, -0.5)), ((0.8, 1.2), (0.5, 0.5))])
