@@ -118,7 +118,7 @@ def _spread(value: Any, n: int) -> list[Any]:
     """One value per row: of those of a row, as of its tokens, the first. ValueError if they are of other rows."""
     if value is None:
         return [None] * n
-    values = torch.as_tensor(value).detach().double().cpu().flatten()
+    values = torch.as_tensor(value, dtype=torch.float64).detach().cpu().flatten()
     if len(values) % n and len(values) > 1:
         raise ValueError(f"its network gets {len(values)} levels, or scales, for {n} rows")
     return (values.expand(n) if len(values) == 1 else values.view(n, -1)[:, 0]).tolist()
