@@ -5,29 +5,25 @@ A loop has one fault of a public thread, as its text describes it, and with `men
 
 import inspect
 import tomllib
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import diffusers
 import torch
-from torch import Tensor
 
 PARTS = tomllib.loads(Path(__file__).with_name("published_guidance_parts.toml").read_text(encoding="utf-8"))
-Ask = Callable[..., Tensor]
 diffusers.utils.logging.set_verbosity_error()
 
 
 class Config(SimpleNamespace):
     """Its values by name, nested ones too; None if there is none."""
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values):
         super().__init__(**{key: Config(value) if isinstance(value, dict) else value for key, value in values.items()})
 
-    def __getattr__(self, name: str) -> None:
+    def __getattr__(self, name):
         if name.startswith("_"):
             raise AttributeError(name)
 
@@ -38,26 +34,25 @@ class Part(torch.nn.Module):
     dtype = torch.float32
     device = torch.device("cpu")
 
-    def __init__(self, values: dict[str, Any]) -> None:
+    def __init__(self, values):
         super().__init__()
         self.config = Config(values)
         for name, value in vars(self.config).items():
             setattr(self, name, value)
 
-    def cache_context(self, *_: Any, **__: Any) -> Any:
+    def cache_context(self, *_, **__):
         return nullcontext()
 
 
 @cache
-def build(name: str) -> tuple[Any, Part]:
+def build(name):
     """The pipeline of a row of `PARTS`, without text encoders, and its network."""
     row = PARTS[name]
     pipeline_class = getattr(diffusers, row.get("class", name))
     parameters = inspect.signature(pipeline_class).parameters
-    parts: dict[str, Any] = {name: None for name, one in parameters.items() if one.default is one.empty}
+    parts = {name: None for name, one in parameters.items() if one.default is one.empty}
     key = "unet" if "unet" in parts else "transformer"
-    channels = row.get("shape", [4])[row.get("channels", 0)]
-    parts[key] = Part({"in_channels": channels, "out_channels": channels, "sample_size": 16} | row.get("config", {}))
+    parts[key] = Part({"in_channels": 4, "out_channels": 4, "sample_size": 16} | row.get("config", {}))
     parts["scheduler"] = getattr(diffusers, row.get("scheduler", "FlowMatchEulerDiscreteScheduler"))(
         **row.get("noise", {})
     )
@@ -69,12 +64,12 @@ def build(name: str) -> tuple[Any, Part]:
     return pipe, parts[key]
 
 
-def call(name: str, network: Any, n_steps: int, noise: Tensor, scale: float, *prompts: Tensor) -> Tensor:
+def call(name, network, n_steps, noise, scale, *prompts):
     """Samples of the pipeline of a row. It gets those of its arguments that are not left to its defaults."""
     pipe, part = build(name)
     row = PARTS[name]
 
-    def forward(hidden_states: Any, *args: Any, **given: Any) -> Any:
+    def forward(hidden_states, *args, **given):
         if "condition" in row:
             given["encoder_hidden_states"] = given.pop(row["condition"])
         if isinstance(hidden_states, list):
@@ -85,7 +80,7 @@ def call(name: str, network: Any, n_steps: int, noise: Tensor, scale: float, *pr
     part.forward = forward
     known = inspect.signature(pipe.__call__).parameters
     size = row.get("size", 64 if "shape" in row else 128)
-    given: dict[str, Any] = {"negative_prompt": None, "height": size, "width": size, "num_frames": 1, "video_length": 1}
+    given = {"negative_prompt": None, "height": size, "width": size, "num_frames": 1, "video_length": 1}
     for prefix, prompt in zip(("", "negative_"), prompts, strict=False):
         rows = [*prompt] if row.get("lists") else prompt.unsqueeze(2) if row.get("layers") else prompt
         pooled = {f"{prefix}pooled_prompt_embeds": prompt.flatten(1), f"{prefix}prompt_embeds_2": prompt}
@@ -99,30 +94,26 @@ def call(name: str, network: Any, n_steps: int, noise: Tensor, scale: float, *pr
     return torch.stack([*samples]) if isinstance(samples, list) else samples
 
 
-def installed(
-    network: Any, n_steps: int, noise: Tensor, scale: float, prompt: Tensor, negative: Tensor, name: str
-) -> Tensor:
+def installed(network, n_steps, noise, scale, prompt, negative, name):
     return call(name, network, n_steps, noise, scale, prompt, negative)
 
 
-def distilled(network: Any, n_steps: int, noise: Tensor, scale: float, prompt: Tensor, name: str) -> Tensor:
+def distilled(network, n_steps, noise, scale, prompt, name):
     return call(name, network, n_steps, noise, scale, prompt)
 
 
-def flow(n_steps: int, noise: Tensor, predict: Callable[[Tensor, float, int], Tensor]) -> Tensor:
+def flow(n_steps, noise, predict):
     x = noise
     for k in range(n_steps):
         x = x - predict(x, 1 - k / n_steps, k) / n_steps
     return x
 
 
-def guider(
-    network: Any, n_steps: int, noise: Tensor, scale: float, prompt: Tensor, negative: Tensor, name: str, **options: Any
-) -> Tensor:
+def guider(network, n_steps, noise, scale, prompt, negative, name, **options):
     """A guider of diffusers' modular pipelines, in a loop of ours."""
     guidance = getattr(diffusers.guiders, name)(guidance_scale=scale, **options)
 
-    def predict(x: Tensor, t: float, k: int) -> Tensor:
+    def predict(x, t, k):
         guidance.set_state(step=k, num_inference_steps=n_steps, timestep=torch.tensor(1000 * t))
         both = guidance.num_conditions > 1
         return guidance.forward(network(x, t, prompt), network(x, t, negative) if both else None).pred
@@ -130,14 +121,14 @@ def guider(
     return flow(n_steps, noise, predict)
 
 
-def mix(ask: Ask, scale: float, always: bool = False) -> Tensor:
+def mix(ask, scale, always=False):
     if scale == 1 and not always:
         return ask("c")
     u = ask("u")
     return u + scale * (ask("c") - u)
 
 
-def mix_three(ask: Ask, scale: float, mended: bool) -> Tensor:
+def mix_three(ask, scale, mended):
     """Of text and image; by two cache states, the third branch gets the answer of the first."""
     if scale == 1:
         return ask("c")
@@ -145,7 +136,7 @@ def mix_three(ask: Ask, scale: float, mended: bool) -> Tensor:
     return u + 1.5 * (image - u) + scale * (c - image)
 
 
-def use_old_answer(ask: Ask, scale: float, t: float) -> Tensor:
+def use_old_answer(ask, scale, t):
     """At the first step, the negative's answer of the request before."""
     if scale == 1:
         return ask("c")
@@ -155,10 +146,8 @@ def use_old_answer(ask: Ask, scale: float, t: float) -> Tensor:
     return old + scale * (ask("c") - old)
 
 
-ANSWERS = dict[int, Tensor]()
-FAULTS: dict[
-    str, Callable[[Ask, float, float], Tensor]
-] = {  # rule(ask, scale, t), where ask("c") is the prompt's answer
+ANSWERS = {}
+FAULTS = {  # rule(ask, scale, t), where ask("c") is the prompt's answer
     "default": lambda ask, scale, t: mix(ask, 4.0),
     "second-stage": lambda ask, scale, t: mix(ask, scale if t > 0.5 else 1.0),
     "cached-step": lambda ask, scale, t: ask("c"),
@@ -172,16 +161,13 @@ FAULTS: dict[
 MENDED = {"two-states": lambda ask, scale, t: mix_three(ask, scale, mended=True)}
 
 
-def thread(  # noqa: PLR0913
-    network: Any, n_steps: int, noise: Tensor, scale: float, prompt: Tensor, negative: Tensor, name: str,
-    mended: bool = False,
-) -> Tensor:  # fmt: skip
+def thread(network, n_steps, noise, scale, prompt, negative, name, mended=False):  # noqa: PLR0913
     """A loop with the fault of a public thread."""
     rule = MENDED.get(name, lambda ask, scale, t: mix(ask, scale)) if mended else FAULTS[name]
     conditions = {"c": prompt, "u": negative, "none": None}
 
-    def predict(x: Tensor, t: float, k: int) -> Tensor:
-        def ask(which: str, toward: float = 0.0, pooled: str | None = None) -> Tensor:
+    def predict(x, t, k):
+        def ask(which, toward=0.0, pooled=None):
             condition = conditions[which]
             if toward:
                 condition = condition + toward * (prompt - condition)
@@ -192,6 +178,6 @@ def thread(  # noqa: PLR0913
     return flow(n_steps, noise, predict)
 
 
-def number(network: Any, n_steps: int, noise: Tensor, scale: float, prompt: Tensor, mended: bool = False) -> Tensor:
+def number(network, n_steps, noise, scale, prompt, mended=False):
     """A distilled network that does not get its scale."""
     return flow(n_steps, noise, lambda x, t, k: network(x, t, prompt, guidance=scale if mended else None))
