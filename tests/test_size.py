@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "tokens outside tests": 183_600,
-    "tokens of tests": 163_050,
-    "files outside tests": 172,
-    "words of docs": 29_590,
+    "tokens outside tests": 188_700,
+    "tokens of tests": 166_550,
+    "files outside tests": 178,
+    "words of docs": 30_040,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
