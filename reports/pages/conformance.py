@@ -120,7 +120,9 @@ def _guided(result: LoadedResult) -> Page:
     """Pipelines: what was found in each, or what each check of one found."""
     rows, checks = result.policies, result.policy_checks
     many, right = len(rows) > 1, (rows["kind"] == "right").sum()
-    answer = (f"{right} of {len(rows)} do.", "") if many else ("Yes.", "Nothing is wrong in what was checked.")
+    groups = [(group, own["kind"] == "right") for group, own in rows.groupby("group", sort=False) if group]
+    shares = "; ".join(f"{group}: {own.sum()} of {len(own)}" for group, own in groups)
+    answer = (f"{right} of {len(rows)} do.", shares) if many else ("Yes.", "Nothing is wrong in what was checked.")
     if not many and not right:
         answer = ("No.", checks.loc[checks["verdict"] == "wrong", "sentence"].iloc[0])
     tables = []

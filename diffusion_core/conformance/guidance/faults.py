@@ -102,7 +102,7 @@ def is_embedded(run: Run) -> bool:
 
 def find_in_numbers(runs: Sequence[Run]) -> Iterator[Finding]:
     """Whether the number that a distilled network gets is the scale, and guides alone."""
-    numbers = [{query.guidance for group in run.evaluations[0] for query in group} for run in runs]
+    numbers = [{query.guidance for own in run.evaluations for group in own for query in group} for run in runs]
     alone = is_embedded(runs[-1])
     right = any(numbers == [{unit * scale} for scale in SCALES] for unit in UNITS)
     if right and not alone:
