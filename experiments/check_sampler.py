@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
 from experiments.run.options import option_help
 
-ACCEPTED = tyro.conf.arg(metavar="{mean,normaliser,variance,bfloat16,limit} ...", help_behavior_hint="")
+Accepted = Literal["mean", "normaliser", "variance", "bfloat16", "limit", "rescale", "cfg-zero", "cfg++", "branches"]
+ACCEPTED = tyro.conf.arg(metavar=f"{{{','.join(get_args(Accepted))}}} ...", help_behavior_hint="")
 SAMPLERS = tyro.conf.arg(metavar="SAMPLER [...]", help_behavior_hint="")
 
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
@@ -61,9 +62,14 @@ class CheckSamplerOptions:
     """--policy: levels(n) returns n + 1 times from 1 to 0."""
     replay_levels: Annotated[str | None, option_help("F:LEVELS", "--levels")] = None
     """--policy: the trainer's times."""
-    accept: Annotated[tuple[Literal["mean", "normaliser", "variance", "bfloat16", "limit"], ...], ACCEPTED] = ()
-    """--policy, what is meant so: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
-    variance, is not that of a rounded x_next; the samples have another limit than the data, as those of CPS."""
+    guided: Annotated[str | None, tyro.conf.arg(metavar="FILE:PIPELINE", help_behavior_hint="")] = None
+    """Instead of samplers: a pipeline with guidance, or a list of them, FILE.toml. See docs/samplers.md."""
+    scales: Annotated[str | None, tyro.conf.arg(metavar="F:SCALES", help_behavior_hint="")] = None
+    """--guided: scales(levels, scale) returns the scale that is meant at each evaluation."""
+    accept: Annotated[tuple[Accepted, ...], ACCEPTED] = ()
+    """What is meant so. --policy: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
+    variance, is not that of a rounded x_next; the samples have another limit than the data, as those of CPS. --guided:
+    a rescaled prediction, CFG-Zero*, CFG++, more than two conditions."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")
     """Folder for the report."""
 
@@ -71,15 +77,21 @@ class CheckSamplerOptions:
 def command(arguments: Sequence[str], prog: str) -> int:
     """Checks the samplers. Returns 0 if all are right, else 1. Raises as `run_checks` does."""
     options = tyro.cli(CheckSamplerOptions, prog=prog, description=HELP, args=list(arguments))
-    kind, typed = ("policy", (options.policy,)) if options.policy else ("sampler", options.samplers)
-    of_policies = ("noise", "replay", "levels", "replay_levels", "accept")
-    for name in ("samplers", "order", "reference", "budgets") if kind == "policy" else of_policies:
-        if getattr(options, name):
-            raise ValueError(f"{name}: it {'cannot be combined with' if kind == 'policy' else 'needs'} --policy")
-    if not typed:
-        raise ValueError("samplers: none is given; --help shows how they are spelt")
     from experiments.conformance_report import FIELDS, Entry, read_list, run_checks  # it imports torch
 
+    fields = FIELDS | {"sampler": ("samplers", *FIELDS["sampler"], "budgets")}
+    kinds = [kind for kind in fields if getattr(options, kind, None)] or ["sampler"]
+    kind = kinds[0]
+    if len(kinds) > 1:
+        raise ValueError(f"{kinds[1]}: it cannot be combined with --{kind}")
+    for name in dict.fromkeys(sum(fields.values(), ())):
+        if getattr(options, name) and name not in fields[kind]:
+            owners = " or ".join(f"--{owner}" for owner, names in fields.items() if name in names)
+            must = f"cannot be combined with --{kind}" if owners == "--sampler" else f"needs {owners}"
+            raise ValueError(f"{name}: it {must}")
+    typed = options.samplers if kind == "sampler" else (getattr(options, kind),)
+    if not typed:
+        raise ValueError("samplers: none is given; --help shows how they are spelt")
     if len(typed) == 1 and typed[0].endswith(".toml"):
         entries = read_list(Path(typed[0]), kind)
     else:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffusion_core.conformance import check, check_policy
-from diffusion_core.conformance.policy import CHECKS
+from diffusion_core.conformance import check, check_guidance, check_policy, guidance, policy
 from experiments.console import Terminal, progress_bar
 from experiments.user import imports, sampler_specs
 from experiments.user.imports import user_code_errors
@@ -24,21 +23,26 @@ if TYPE_CHECKING:
     from reports.page import Page
 
 Row = dict[str, Any]
-FIELDS = {"sampler": ("order", "reference"), "policy": ("noise", "replay", "levels", "replay_levels", "accept")}
-NOUN = {"sampler": "samplers", "policy": "steps"}
+FIELDS = {
+    "sampler": ("order", "reference"), "policy": ("noise", "replay", "levels", "replay_levels", "accept"),
+    "guided": ("scales", "accept"),
+}  # fmt: skip
+NOUN = {"sampler": "samplers", "policy": "steps", "guided": "pipelines"}
+CHECKS = {"policy": policy.CHECKS, "guided": guidance.CHECKS}  # those that have names
 NOISE = "; in a function noise is a tensor, in a class it is called: noise()"
 MIXED_UP = r"'Tensor' object is not callable|\bfunction\b"  # what torch says of one that is taken for the other
 QUESTIONS = {  # about one, about many
     "sampler": ("Is {} right?", "Do {} samplers converge to the data?"),
     "policy": ("Is {} right as a policy?", "Are {} steps right as policies?"),
+    "guided": ("Does {} guide as it is asked to?", "Do {} pipelines guide as they are asked to?"),
 }
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A sampler or a policy's step of a list."""
+    """A sampler, a policy's step or a pipeline of a list."""
 
-    kind: str  # sampler or policy
+    kind: str  # a key of `FIELDS`
     name: str  # as on the command line
     options: Row = field(default_factory=dict)  # as on the command line; the keys are `FIELDS`
     group: str = ""  # a heading of the table, such as the package that it comes from
@@ -47,8 +51,8 @@ class Entry:
 
     @property
     def title(self) -> str:
-        """Its name, and those of the levels and of the replay if it has some of its own."""
-        specs = (self.options.get(name) for name in ("levels", "replay", "replay_levels"))
+        """Its name, and those of the levels, of the replay and of the scales if it has some of its own."""
+        specs = (self.options.get(name) for name in ("levels", "replay", "replay_levels", "scales"))
         return ", ".join([self.name, *(spec.rpartition(":")[2] for spec in specs if spec)])
 
     def prepare(self, budgets: Sequence[int] = ()) -> Callable[[], Any]:
@@ -59,6 +63,10 @@ class Entry:
             if "replay" in options:
                 options["replayed_by"] = options.pop("replay")
             return partial(self._run, partial(check_policy, _load_function(self.name), **options))
+        if self.kind == "guided":
+            if "scales" in options:
+                options["scales"] = _load_function(options["scales"])
+            return partial(self._run, partial(check_guidance, _load_function(self.name), **options))
         sampler, declared = sampler_specs.load_sampler(self.name)
         if "reference" in options:
             options["reference"], _ = sampler_specs.load_sampler(options["reference"])
@@ -193,15 +201,16 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
         for (entry, verdict), cpu_seconds in zip(both, seconds, strict=True)
     ]  # fmt: skip
     steps = [
-        {"sampler": entry.title, "n_steps": n, "ratio_low": low, "ratio_high": high, "last_noise": of.last_noise[n]}
+        {"sampler": entry.title, "n_steps": n, "ratio_low": low, "ratio_high": high, "last_noise": of.last_noise.get(n)}
         for entry, of in both for n, (low, high) in of.ratios.items()
     ]  # fmt: skip
     checks = [
         {
             "sampler": entry.title, "check": check, "verdict": verdict.outcome(check),
-            "sentence": " ".join(str(finding) for finding in verdict.findings if finding.check == check),
+            "sentence": " ".join(str(finding) for finding in verdict.findings if finding.check == check)
+            or (verdict.words if check == "weights" and verdict.right else ""),
         }
-        for entry, verdict in both for check in CHECKS
+        for entry, verdict in both for check in CHECKS[entry.kind]
     ]  # fmt: skip
     return {"policies.csv": rows, "policy_steps.csv": steps, "policy_checks.csv": checks}
 
@@ -217,8 +226,10 @@ def write(  # what is known when it ends
     kind, many = entries[0].kind, n_listed > 1
     question = QUESTIONS[kind][many].format(which if many else entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
+    if kind == "guided":
+        packages |= {"diffusers"} & {*sys.modules}
     with result_folder.lock_folder(out):
-        tables = policy_tables if kind == "policy" else sampler_tables
+        tables = policy_tables if kind in CHECKS else sampler_tables
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
         info = {"experiment": f"check_{kind}", "question": question, "versions": versions}
         info["notes"] = [f"not run: {why}" for why in failures.values()]

@@ -19,7 +19,7 @@ from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page
     **{name: name for name in ("beta", "harmless", "levels", "losses", "score")}, "run": "score",
-    **dict.fromkeys(("check_policy", "check_sampler"), "conformance"),
+    **dict.fromkeys(("check_guided", "check_policy", "check_sampler"), "conformance"),
     **dict.fromkeys(("sweep", "ladders", "noise_levels", "tune"), "sweep"),
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md

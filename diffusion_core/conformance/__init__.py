@@ -8,6 +8,7 @@ assert_levels(sampler, "flow(shift=3)", 28) # which noise levels it visits
 from diffusion_core.conformance import wrappers
 from diffusion_core.conformance.check import assert_converges, check
 from diffusion_core.conformance.convergence import BUDGETS, Verdict
+from diffusion_core.conformance.guidance import assert_guided, check_guidance
 from diffusion_core.conformance.impulses import SampleMoments, SamplerFunction
 from diffusion_core.conformance.levels import Levels, assert_levels, find_levels
 from diffusion_core.conformance.oracle import GAUSSIAN, Oracle

@@ -38,6 +38,13 @@ OF_STEPS = [
     ("Last noise", "Standard deviation of the noise that the last step adds. It stays in the samples."),
     ("Checks", "docs/policies.md explains each by its name. policy_checks.csv says what each found."),
 ]  # fmt: skip
+OF_GUIDED = [
+    ("Exact weights", "The network answers with random numbers. Next inputs are linear in them, so the weights of the "
+     "prompt's and of the negative's answer in each prediction are read exactly, whatever the sampler."),
+    ("Prompts", "Four requests with the scales 1, 1.5, 3 and 5, each with prompts and negatives of its own, in a batch "
+     "of 3 and alone."),
+    ("Checks", "docs/samplers.md explains them. policy_checks.csv says what each found."),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class Measured:
 
 
 def page(result: LoadedResult) -> Page:
+    if result.info["experiment"] == "check_guided":
+        return _guided(result)
     of_steps = result.info["experiment"] == "check_policy"
     known = _of_policies(result) if of_steps else _of_samplers(result)
     rows, noun, cpu = known.rows, known.noun, f"{number(known.rows['seconds'].sum(), 0)} s of CPU."
@@ -115,6 +124,35 @@ def _describe(row: pd.Series) -> tuple[str, str]:
     limit = "" if is_missing(row["limit_ratio"]) else f", limit {number(row['limit_ratio'], 3)}"
     notes = [text for text in (row["note"], row["level_faults"]) if not is_missing(text)]
     return row["sampler"], f"{'; '.join([row['kind'].replace('undecided', 'not decided') + limit, *notes])}."
+
+
+def _guided(result: LoadedResult) -> Page:
+    """Pipelines: what was found in each, or what each check of one found."""
+    rows, checks = result.policies, result.policy_checks
+    many, right = len(rows) > 1, (rows["kind"] == "right").sum()
+    groups = [(group, own["kind"] == "right") for group, own in rows.groupby("group", sort=False) if group]
+    shares = "; ".join(f"{group}: {own.sum()} of {len(own)}" for group, own in groups)
+    answer = (f"{right} of {len(rows)} do.", shares) if many else ("Yes.", "Nothing is wrong in what was checked.")
+    if not many and not right:
+        answer = ("No.", checks.loc[checks["verdict"] == "wrong", "sentence"].iloc[0])
+    tables = []
+    for group, own in rows.groupby("group", sort=False):
+        sentences = checks[checks["sentence"] != ""].groupby("sampler")["sentence"].agg(" ".join)
+        cells = [
+            Row(short(row["sampler"]), [row["kind"], sentences[row["sampler"]], row["note"]])
+            for _, row in own.iterrows()
+        ]
+        head = [Column("Verdict", "n"), Column("What was found"), Column("Note")]
+        tables.append(Table(group or "What was found", head, cells))
+    if not many:
+        cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
+        tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
+    links = [("Sources", [*filter(None, dict.fromkeys(rows["link"]))])] if rows["link"].any() else []
+    source = settings.describe_source(result, "network of random answers", plural(len(rows), "pipeline"))
+    cpu = ("Measured", f"{number(rows['seconds'].sum(), 0)} s of CPU.")
+    details = [*OF_GUIDED, *links, cpu, *describe_origin(result.info), ("Files", list_files(result))]
+    noun = "pipeline" if many else "check"
+    return Page(source, result.info["question"], *answer, tables=tables, noun=noun, order="", details=details)
 
 
 def _of_samplers(result: LoadedResult) -> Measured:

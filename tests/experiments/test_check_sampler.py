@@ -81,6 +81,20 @@ def ode(x, t, t_next, velocity):
 def both(x, t, dt, velocity):
     return x + dt * velocity, None
 
+def guided(network, n_steps, noise, scale, prompt, negative, skipped=False):
+    x = noise
+    for k in range(n_steps):
+        level = 1 - k / n_steps
+        c = network(x, level, prompt)
+        if scale != 1 and 0.1 < level < 0.9 and not (skipped and level < 0.5):
+            u = network(x, level, negative)
+            c = u + scale * (c - u)
+        x = x - c / n_steps
+    return x
+
+def middle(levels, scale):
+    return [scale if 0.1 < level < 0.9 else 1 for level in levels]
+
 number = 3
 """
 FEW = ("--budgets", "50", "100", "200")
@@ -161,6 +175,31 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     page = read_page(made)
     assert page.headline == "No. log_prob: wrong std: its std is 2 times that of the noise drawn."
     assert page.key_figures[0].value == "1" and page.key_figures[-1].value.startswith("0.0")
+
+
+def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--guided", "mine:guided(skipped=True)", "--scales", "mine:middle") == 1
+    said = (
+        "guidance at other evaluations: it guides at evaluations 3 to 6 of 10; declared: at evaluations 3 to 9 of 10."
+    )
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == said
+    assert json.loads(out[-1])["check-sampler"] == {
+        "mine:guided(skipped=True), middle": "guidance at other evaluations"
+    }
+    made = folder / "runs/check-sampler"
+    assert read_json(made / "run.json")["experiment"] == "check_guided"
+    checks = pd.read_csv(made / "policy_checks.csv", index_col="check")
+    assert dict(checks["verdict"]) == {
+        "condition": "right", "input": "right", "weights": "wrong", "embedded": "not checked"
+    }  # fmt: skip
+    assert read_page(made).headline == f"No. {said}"
+    write_list(folder, "guided", {"name": "mine:guided"}, {"name": "mine:guided", "scales": "mine:middle"})
+    assert run("--guided", "list.toml", "--out", "many") == 1
+    assert list(pd.read_csv(folder / "many/policies.csv")["kind"]) == ["negative missing", "right"]
+    page = read_page(folder / "many")
+    assert page.headline.startswith("1 of 2 do.")
+    assert page.tables[0].rows[1].cells[1].startswith("u + w (c - u) at every evaluation")
 
 
 def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,6 +356,11 @@ def test_a_list_with_a_wrong_field_is_refused_before_the_work(
         (("--policy", "mine:step", "--levels", "mine:raises"), "mine:step, raises: TypeError"),
         (("euler", "--policy", "mine:step"), "samplers: it cannot be combined with --policy"),
         (("euler", "--noise", "noise_level"), "noise: it needs --policy"),
+        (("euler", "--scales", "mine:levels"), "scales: it needs --guided"),
+        (("euler", "--accept", "rescale"), "accept: it needs --policy or --guided"),
+        (("--guided", "mine:guided", "--policy", "mine:step"), "guided: it cannot be combined with --policy"),
+        (("--guided", "mine:guided", "--accept", "mean"), "accept='mean': it must be one of rescale, cfg-zero"),
+        (("--guided", "mine:step"), "mine:step: "),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(arguments: tuple[str, ...], message: str, folder: Path) -> None:
@@ -327,7 +371,10 @@ def test_what_cannot_be_checked_is_one_line(arguments: tuple[str, ...], message:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("kind", "published"), [("sampler", "samplers/verdicts"), ("policy", "policies/policies")])
+@pytest.mark.parametrize(
+    ("kind", "published"),
+    [("sampler", "samplers/verdicts"), ("policy", "policies/policies"), ("guided", "guidance/policies")],
+)
 def test_every_entry_of_a_published_list_can_be_named_and_is_in_its_table(
     kind: str, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,4 +387,4 @@ def test_every_entry_of_a_published_list_can_be_named_and_is_in_its_table(
         entry.prepare()
     (path,) = (ROOT / "reports/published" / place).glob(f"{file}.csv*")  # it may be compressed
     assert list(pd.read_csv(path)["sampler"]) == [entry.title for entry in entries]
-    assert len(entries) >= {"sampler": 60, "policy": 10}[kind]
+    assert len(entries) >= {"sampler": 60, "policy": 10, "guided": 50}[kind]

@@ -67,6 +67,7 @@ class PolicyVerdict:
         last_noise: standard deviation of the noise of the last step, by the number of steps.
         factor: log_prob over the log density: 1 for the sum over D dimensions, 1 / D for their mean; None if unknown.
         convergence: the verdict on the samples; None if it was not measured.
+        words: what is right, for checks of something else than policies.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -75,6 +76,7 @@ class PolicyVerdict:
     last_noise: dict[int, float] = field(default_factory=dict)
     factor: float | None = None
     convergence: Verdict | None = None
+    words: str = ""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -94,6 +96,8 @@ class PolicyVerdict:
         """The verdict in words, a line per error."""
         if not self.right:
             return "\n".join(map(str, self.errors))
+        if self.words:
+            return f"right: {self.words}"
         parts = ["it samples the data"] * (self.convergence is not None and self.convergence.right)
         parts += ["log_prob is that of the noise it draws"] * ("log_prob" in self.checked)
         but = "" if "log_prob" in self.checked else ", but log_prob was not checked"
