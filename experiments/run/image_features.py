@@ -115,7 +115,7 @@ def stored_features(
     def make() -> TensorsAndFacts:
         if space.name.startswith(PYTHON):
             _, pixels, _ = next(batches(images, range(min(images.n, batch_size(space.name))), batch_size(space.name)))
-            check_features_repeatable(space.name, prepare_pixels(pixels, space.name, images))
+            check_features_repeatable(space.name, prepare_pixels(pixels, space.name, images.name, images.given))
         found = compute_features(images, range(images.n), space, after_batch)
         return {name: torch.from_numpy(value) for name, value in vars(found).items()}, {}
 
@@ -131,8 +131,9 @@ def compute_features(
     features: list[Tensor] = [torch.empty(0)] * n
     grain, sizes = np.full(n, np.nan), np.zeros((n, 2), dtype=np.int64)
     digests, traits, largest = np.zeros(n, dtype=np.int64), np.zeros((n, 4), dtype=bool), 0
-    for indices, pixels, own in batches(images, chosen, batch_size(name)):
-        for index, row in zip(indices, layers(prepare_pixels(pixels, name, images))[0], strict=True):
+    for indices, pixels, own in batches(images, chosen, batch_size(name, space.device)):
+        rows = layers(prepare_pixels(pixels, name, images.name, images.given))[0].cpu()
+        for index, row in zip(indices, rows, strict=True):
             features[index] = row
         sizes[indices], digests[indices] = pixels.shape[2:], [_digest(image) for image in pixels.numpy()]
         traits[indices], largest = own, max(largest, int(pixels.max()))
@@ -185,20 +186,20 @@ def prefetch(work: Callable[[X], Y], items: Sequence[X], most: int = 4) -> Itera
             pool.shutdown(cancel_futures=True)
 
 
-def prepare_pixels(pixels: Tensor, features: str, images: ImageSet) -> Tensor:
-    """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, others three channels if they are given.
+def prepare_pixels(pixels: Tensor, features: str, images: str, from_user: bool) -> Tensor:
+    """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, others three channels if `from_user`.
 
-    ValueError for coloured or oblong images if it is `digits`.
+    `images`: their name. ValueError for coloured or oblong images if it is `digits`.
     """
     if features != "digits":
-        return pixels.expand(-1, 3, -1, -1) if images.given else pixels
+        return pixels.expand(-1, 3, -1, -1) if from_user else pixels
     if (pixels != pixels[:, :1]).any():
         raise ValueError(
-            f"{images.name}: its images have colours, but features='digits' knows grey digits only; use natural"
+            f"{images}: its images have colours, but features='digits' knows grey digits only; use natural"
         )
     height, width = pixels.shape[2:]
     if height != width:
-        raise ValueError(f"{images.name}: images of {width}x{height}, but features='digits' needs square ones")
+        raise ValueError(f"{images}: images of {width}x{height}, but features='digits' needs square ones")
     grey = pixels[:, :1]
     if height > SIDE:
         return torch.from_numpy(np.stack([reduce_image(image.numpy(), SIDE) for image in grey[:, 0]]))[:, None]

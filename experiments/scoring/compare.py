@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diffusion_core.data.load import random_order
 from experiments.console import progress_bar
@@ -19,7 +21,7 @@ from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, stored_features
-from experiments.run.machine import Machine
+from experiments.run.machine import Machine, double_device
 from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
 from experiments.scoring.groups import GroupsOf, groups_of, or_clips
@@ -106,7 +108,7 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
     for space, file in files.items():
         described = measure_sets(inputs, chosen, in_use := FeatureSpace(space, file, where), kept)
         own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
-        rows, names = [each.features for each in described], [each.name for each in sets]
+        rows, names = [double_features(each, in_use) for each in described], [each.name for each in sets]
         grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
         spaces.append(score_in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
         doubts |= dict.fromkeys(warnings.find_warnings(inputs, described, spaces[-1], in_use))
@@ -211,6 +213,11 @@ def measure_sets(
             described.append(stored_features(images, space, store, lambda _: advance(what)).at(order))  # noqa: B023
     check_scale(inputs, described)
     return described
+
+
+def double_features(images: ImageFeatures, space: FeatureSpace) -> Tensor:
+    """Features float64 (n, d), where their distances are computed."""
+    return torch.from_numpy(images.features).to(double_device(space.device), torch.float64)
 
 
 def check_scale(inputs: Sequence[Input], described: Sequence[ImageFeatures]) -> None:

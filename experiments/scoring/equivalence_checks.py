@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from scipy import stats
 from scipy.stats import qmc
+from torch import Tensor
 
 from diffusion_core.data.readers import Pixels, Traits
 from experiments.console import progress_bar
@@ -75,8 +76,8 @@ class EquivalenceInputs:
         return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
 
     @cached_property
-    def features(self) -> tuple[Array, Array]:  # float64 (n, d), before and after
-        return _float64(self.described)
+    def features(self) -> tuple[Tensor, Tensor]:  # float64 (n, d), before and after
+        return _both(self.described, self.space)
 
     @cached_property
     def copies(self) -> list[ClusterIds]:
@@ -102,9 +103,10 @@ class EquivalenceInputs:
         return _mean_interval(after - before, self.prompts, times, sides)
 
     def check_order(self) -> None:
-        sides: Sequence[Array] = self.features  # of clips the means: frames of one are alike
+        sides: Sequence[Tensor] = self.features  # of clips the means: frames of one are alike
         if self.clips and self.prompts is not None:
-            sides = tuple(pd.DataFrame(side).groupby(self.prompts).mean().to_numpy() for side in sides)
+            means = [pd.DataFrame(side.cpu().numpy()).groupby(self.prompts).mean() for side in sides]
+            sides = [torch.from_numpy(side.to_numpy()) for side in means]
         before, after = self.images
         paired = self.pairing.by != "none"
         if is_reordered(sides[0], sides[1], paired):
@@ -133,7 +135,7 @@ def _crops(sets: EquivalenceInputs) -> Rows:
             [cut_crops(images, crops) for images in sets.images], chosen, sets.space, sets.store
         )
         units = np.arange(len(sets.pairing.chosen[0])) if sets.prompts is None else sets.prompts
-        test = compare_distributions(*_float64(parts), units.repeat(crops))
+        test = compare_distributions(*_both(parts, sets.space), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
 
@@ -158,7 +160,8 @@ def _motion(sets: EquivalenceInputs) -> Rows:
         yield f"most neighbouring frames of {images.name} are equal, so motion is not compared"
         return
     units = renumber(np.array([sets.prompts[at] for clip in clips for at in clip[1:]]))
-    test = compare_distributions(sides[0] / spread, sides[1] / spread, units)
+    first, second = (torch.from_numpy(side / spread) for side in sides)
+    test = compare_distributions(first, second, units)
     yield EquivalenceCheck("motion", *test.shares, sets.margin, test.verdict(sets.margin))
 
 
@@ -210,8 +213,8 @@ def _grain(sets: EquivalenceInputs) -> Rows:
 CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  # in each feature space, and once
 
 
-def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
-    before, after = (each.features.astype(np.float64) for each in described)
+def _both(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[Tensor, Tensor]:
+    before, after = (compare.double_features(images, space) for images in described)
     return before, after
 
 
