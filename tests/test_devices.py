@@ -1,12 +1,11 @@
 """Everything runs on a device as on the CPU, and no loop waits for it: on the simulated one, or with --device cuda.
 
-A card draws its own noise and rounds differently, so there samples are finite, and waits are not counted.
+A card draws its own noise and rounds differently, so what is drawn there is only finite, and waits are not counted.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from diffusion_core.adapters import CosineVP, LinearVP, LogSigma, Sigma, linear_
 from diffusion_core.exact import Empirical, GaussianDenoiser
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, TRUNKS
-from diffusion_core.noise import LogNormal
 from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler, seeded_noise
 from diffusion_core.schedules import alpha_beta_ladder
 from diffusion_core.weightings import WEIGHTINGS
@@ -47,25 +45,25 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def waits(device: str) -> Iterator[Waits]:
-    if device == "sim":
-        with simulated_device() as counted:
-            yield counted
-    else:
+    if device != "sim":
         yield Waits()
+        return
+    with simulated_device() as counted:
+        yield counted
 
 
-def count_waits(waits: Waits, *files: str) -> int:
-    """How often these files of the method waited; by default all but sampling.py, which looks at each whole batch."""
-    places = [(where.partition(":")[0], n) for (_, where), n in waits.items() if where.startswith("diffusion_core")]
-    return sum(n for file, n in places if (file.endswith(files) if files else not file.endswith("sampling.py")))
+def count_waits(waits: Waits) -> int:
+    """How often the method waited for numbers, but for a look at each batch of samples and transfers to the device."""
+    return sum(
+        n for (reason, where), n in waits.items()
+        if where.startswith("diffusion_core") and "sampling.py" not in where and reason != "to the device"
+    )  # fmt: skip
 
 
-def assert_alike(on_device: Tensor, here: Tensor, device: str, drawn: bool = False, tolerance: float = 1e-4) -> None:
+def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float = 1e-4, drawn: bool = True) -> None:
     """`drawn`: from noise, of which a card has its own."""
-    assert on_device.device.type == device
-    if drawn and device != "sim":
-        assert on_device.shape == here.shape and on_device.isfinite().all()
-    else:
+    assert on_device.device.type == device and on_device.shape == here.shape and on_device.isfinite().all()
+    if device == "sim" or not drawn:
         torch.testing.assert_close(on_device.cpu(), here, rtol=tolerance, atol=tolerance)
 
 
@@ -83,11 +81,10 @@ class OfOthers(nn.Module):
 
 
 EXACT: dict[str, Callable[[], Any]] = {
-    "gaussian": GaussianDenoiser,
     "mixture": lambda: TiedMixture.standard(1024),
     "empirical": lambda: Empirical(DIGITS.standardised()[:70]),
 }
-ADAPTERS: dict[str, Callable[[nn.Module], nn.Module]] = {
+ADAPTERS: dict[str, Callable[[Any], nn.Module]] = {
     "vp-table": lambda net: adapters.vp(net, DIGITS, time=linear_betas(), side=28),
     "vp-linear": lambda net: adapters.vp(net, DIGITS, time=LinearVP(), predicts="v"),
     "vp-cosine": lambda net: adapters.vp(net, DIGITS, time=CosineVP(), predicts="x0"),
@@ -108,88 +105,76 @@ def draw(model: Any, device: str, sampler: Sampler = Euler(1.0)) -> Tensor:  # n
     return sample(model, ladder, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=device, final_denoise=True)
 
 
-def on(model: Any, device: str) -> Any:
-    return model.to(device) if isinstance(model, nn.Module) else model
-
-
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
-def test_samplers_do_not_wait_within_a_batch(sampler: Sampler, device: str, waits: Waits) -> None:
+def test_samplers_wait_once_per_batch(sampler: Sampler, device: str, waits: Waits) -> None:
     model = GaussianDenoiser()
-    assert_alike(draw(model, device, sampler), draw(model, "cpu", sampler), device, drawn=True)
-    assert count_waits(waits) == 0
-    looks = [where for (reason, where) in waits.elements() if reason == "number read" and "sampling.py" in where]
-    assert len(looks) == (2 if device == "sim" else 0)  # one for each batch
+    on_device = draw(model, device, sampler)
+    looks = [where for reason, where in waits.elements() if reason == "number read"]
+    assert count_waits(waits) == 0 and len(looks) == (2 if device == "sim" else 0)  # two batches
+    assert_alike(on_device, draw(model, "cpu", sampler), device)
 
 
 @pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
-def test_exact_denoisers(make: Callable[[], Any], device: str, waits: Waits) -> None:
+def test_exact_denoisers_do_not_wait(make: Callable[[], Any], device: str, waits: Waits) -> None:
     x = 3 * torch.randn(70, *SHAPE, generator=torch.Generator().manual_seed(0))
-    sigma = torch.logspace(-1.5, 1, 70)
-    here, there = make()(x, sigma), on(make(), device)
-    placed = x.to(device), sigma.to(device)
+    sigma, model = torch.logspace(-1.5, 1, 70), make().to(device)
     waits.clear()
-    assert_alike(there(*placed), here, device, tolerance=1e-3)
+    on_device = model(x.to(device), sigma.to(device))
     assert count_waits(waits) == 0
-    assert_alike(draw(there, device), draw(make(), "cpu"), device, drawn=True, tolerance=1e-3)
+    assert_alike(on_device, make()(x, sigma), device, 1e-3, drawn=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
-def test_adapters(make: Callable[[nn.Module], nn.Module], device: str) -> None:
+def test_adapters(make: Callable[[Any], nn.Module], device: str) -> None:
+    network = OfOthers().to(device)
     here = draw(make(OfOthers()), "cpu")
-    assert_alike(draw(make(OfOthers()).to(device), device), here, device, drawn=True, tolerance=1e-3)
-    net = OfOthers().to(device)
-    plain: Any = lambda *inputs: net(*inputs)  # noqa: E731  # a plain function
-    assert_alike(draw(make(plain), device), here, device, drawn=True, tolerance=1e-3)
+    assert_alike(draw(make(lambda *inputs: network(*inputs)), device), here, device, 1e-3)  # a plain function
+    assert_alike(draw(make(network).to(device), device), here, device, 1e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 @pytest.mark.parametrize("name", TRUNKS)
-def test_networks_and_their_training(name: str, parameterisation: str, device: str, waits: Waits) -> None:
-    shape = (2,) if name == "mlp" else SHAPE
-    images = torch.randn(66, *shape, generator=torch.Generator().manual_seed(0))
+def test_networks(name: str, parameterisation: str, device: str) -> None:
+    images = torch.randn(66, *((2,) if name == "mlp" else SHAPE))
     outputs = list[Tensor]()
-    for where, precision in ((device, "bf16"), ("cpu", "fp32")):  # the simulated device has no autocast
+    for where in (device, "cpu"):
         torch.manual_seed(0)
-        network = build(name, 2 if name == "mlp" else 1, parameterisation).to(where)
-        placed = images.to(where)
+        network = build(name, images.shape[1], parameterisation).to(where)
         if network.needs_fit:
-            network.fit(placed)
-        waits.clear()
-        for _ in train(network, placed, LogNormal(), n_images=20, batch_size=10, precision=precision):
-            pass
-        assert count_waits(waits) <= 3  # whether a mixture is fitted, and the loss at the end
-        outputs.append(network.eval()(placed[:5], torch.ones(5, device=where)).detach())
-    assert_alike(outputs[0], outputs[1], device, drawn=True, tolerance=1e-3)
+            network.fit(images.to(where))
+        outputs.append(network(images[:5].to(where), torch.ones(5, device=where)).detach())
+    assert_alike(*outputs, device, 1e-3, drawn=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NOISE_DISTRIBUTIONS)
-@pytest.mark.parametrize("options", [{}, {"stratified": True}, {"stable_above": 2.0}], ids=["", "stratified", "stable"])
-def test_training_does_not_wait_within_fifty_steps(name: str, options: Any, device: str, waits: Waits) -> None:
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("options", [{}, {"stratified": True, "stable_above": 2.0}], ids=["plain", "as in fast"])
+def test_training_does_not_wait_within_fifty_steps(
+    weighting: str, options: dict[str, Any], device: str, waits: Waits
+) -> None:
     images = torch.randn(66, *SHAPE, generator=torch.Generator().manual_seed(0))
-    for weighting in WEIGHTINGS if name == "lognormal" else ["karras"]:
+    for noise in NOISE_DISTRIBUTIONS.values() if weighting == "karras" else [NOISE_DISTRIBUTIONS["vp"]]:
         losses = list[Tensor]()
         for where in (device, "cpu"):
             torch.manual_seed(0)
-            network, noise, placed = build("small").to(where), NOISE_DISTRIBUTIONS[name](), images.to(where)
+            network, placed = build("small").to(where), images.to(where)
             waits.clear()
-            steps = [*train(network, placed, noise, n_images=40, batch_size=10, weighting=weighting, **options)]
+            steps = [*train(network, placed, noise(), n_images=40, batch_size=10, weighting=weighting, **options)]
             assert count_waits(waits) <= 1  # the loss at the end
             losses.append(steps[-1].loss)
-        assert_alike(losses[0], losses[1], device, drawn=True, tolerance=1e-3)
+        assert_alike(*losses, device, 1e-3)
 
 
 def test_distances(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "CARD_BLOCK", 32)
     monkeypatch.setattr(kernels, "CPU_BLOCK", 50)
-    rng = np.random.default_rng(0)
-    real, own = (torch.from_numpy(rng.normal(size=(n, 9))) for n in (120, 40))
-    groups = np.arange(40) % 7
+    rng, groups = np.random.default_rng(0), np.arange(40) % 7
+    features = [torch.from_numpy(rng.normal(size=(n, 9))) for n in (120, 40)]
 
     def measure(where: str) -> list[Any]:
-        y, x = real.to(where), own.to(where)
+        y, x = (each.to(where) for each in features)
         reference = ReferenceSet.of(y)
         distances, quality = reference.without(reference.aside_mask(40, 0)).compare(x)
         test = compare_distributions(x, x + 0.1, groups)
@@ -204,8 +189,8 @@ def test_distances(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["digits", "natural"])
 def test_features(name: str, device: str) -> None:
-    there, here = (open_extractor(name, device=where)(DIGITS.pixels[:3])[0] for where in (device, "cpu"))
-    assert_alike(there, here, device, tolerance=1e-4)
+    on_device, here = (open_extractor(name, device=where)(DIGITS.pixels[:3])[0] for where in (device, "cpu"))
+    assert_alike(on_device, here, device, drawn=False)
 
 
 @pytest.mark.slow
@@ -213,71 +198,40 @@ def test_features(name: str, device: str) -> None:
 def test_gpu_check(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.gpu_check.LADDER", LADDER)
     limit, make = CHECKS[name]
-    one, other = (samples.cpu() for samples in make(device))
-    assert (one - other).abs().mean() <= limit
-
-
-@pytest.fixture
-def as_default(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    """`--device auto` is the device."""
-    one_of, resolve = machine.one_of, Machine.resolve
-
-    def allow(name: str, value: str, names: Any) -> str:
-        return value if value == device else one_of(name, value, names)
-
-    def resolve_here(where: str, *more: Any, **options: Any) -> Machine:
-        return replace(resolve("cpu", *more, **options), device=device if where == "auto" else where)
-
-    monkeypatch.setattr(machine, "one_of", allow)
-    monkeypatch.setattr(Machine, "resolve", resolve_here)
+    one, other = make(device)
+    assert (one.cpu() - other.cpu()).abs().mean() <= limit
 
 
 @pytest.mark.slow(60)
-def test_an_experiment(as_default: None, tmp_path: Path) -> None:
-    there = smoke(tmp_path, "beta", "--precision", "fp32").rows()
-    here = smoke(tmp_path, "beta", "--precision", "fp32", "--device", "cpu", out="here").rows()
-    assert len(there) == len(here) and set(there["status"]) == {"ok"}
-    assert not set(there["run_id"]) & set(here["run_id"])
-    np.testing.assert_allclose(there["mmd"], here["mmd"], rtol=0.05)
-
-
-@pytest.mark.slow(20)
-def test_score(as_default: None, tmp_path: Path) -> None:
-    files = [tmp_path / f"{name}.npy" for name in ("real", "a", "b")]
-    for number, file in enumerate(files):
-        np.save(file, DIGITS.pixels[200 * number : 200 * (number + 1), 0].numpy())
-    places = ["--features", "digits", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
-    ended = typed("score", *map(str, files), *places)
+def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_of, resolve = machine.one_of, Machine.resolve
+    allow = lambda name, value, names: value if value == device else one_of(name, value, names)  # noqa: E731
+    by_default = lambda name, *more: replace(resolve("cpu", *more), device=device if name == "auto" else name)  # noqa: E731
+    monkeypatch.setattr(machine, "one_of", allow)
+    monkeypatch.setattr(Machine, "resolve", by_default)
+    on_device = smoke(tmp_path, "beta").rows()
+    here = smoke(tmp_path, "beta", "--device", "cpu", out="here").rows()
+    assert set(on_device["status"]) == {"ok"} and not set(on_device["run_id"]) & set(here["run_id"])
+    np.testing.assert_allclose(on_device["mmd"], here["mmd"], rtol=0.05)
+    sets = [tmp_path / "real.npy", tmp_path / "a.npy", tmp_path / "b.npy"]
+    for number, file in enumerate(sets):
+        np.save(file, DIGITS.pixels[200 * number :, 0][:200].numpy())
+    places = ["--features", "digits", "--out", str(tmp_path / "score"), "--store", str(tmp_path / "store")]
+    ended = typed("score", *map(str, sets), *places)
     assert ended.status == 0, ended.stderr
 
 
-# --- what the simulated device must find: five faults ---
+# --- what the simulated device must find ---
 
 
-class Forgetful(Euler):
-    """A tensor made without a device."""
+@dataclass(frozen=True)
+class Faulty(Euler):
+    """Euler, but for what is done with each x."""
 
-    def run(self, eps: Any, x: Tensor, sigmas: Any, noise: Any) -> Iterator[Tensor]:
-        for step in super().run(eps, x, sigmas, noise):
-            yield step.add_(torch.zeros(SHAPE))
+    change: Callable[[Tensor], Tensor] = Tensor.clone
 
-
-class OnTheHost(Euler):
-    """A schedule that stays on the CPU."""
-
-    def run(self, eps: Any, x: Tensor, sigmas: Any, noise: Any) -> Iterator[Tensor]:
-        levels = torch.tensor(sigmas)
-        for now, after in pairwise(range(len(sigmas))):
-            x = x + (levels[after] - levels[now : now + 1]) * eps(x, sigmas[now])
-            yield x
-
-
-class Masked(Euler):
-    """A mask of numpy."""
-
-    def run(self, eps: Any, x: Tensor, sigmas: Any, noise: Any) -> Iterator[Tensor]:
-        for step in super().run(eps, x, sigmas, noise):
-            yield torch.where(torch.from_numpy(np.ones(SHAPE, bool)), step, 0.0)
+    def run(self, *inputs: Any) -> Iterator[Tensor]:
+        yield from map(self.change, super().run(*inputs))
 
 
 def take_another_generator(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
@@ -291,11 +245,15 @@ def take_a_host_tensor(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     ReferenceSet.of(torch.rand(20, 9, dtype=torch.float64).to(device))
 
 
+def draw_with(change: Callable[[Tensor], Tensor]) -> Callable[[pytest.MonkeyPatch, str], Any]:
+    return lambda patch, device: draw(GaussianDenoiser(), device, Faulty(change=change))
+
+
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch, str], Any]] = {
-    "no device": lambda patch, device: draw(GaussianDenoiser(), device, Forgetful()),
-    "adapter of a network on the CPU": lambda patch, device: draw(adapters.flow(OfOthers(), DIGITS), device),
-    "schedule on the CPU": lambda patch, device: draw(GaussianDenoiser(), device, OnTheHost()),
-    "mask of numpy": lambda patch, device: draw(GaussianDenoiser(), device, Masked()),
+    "no device": draw_with(lambda x: x.add_(torch.zeros(SHAPE))),
+    "schedule on the CPU": draw_with(lambda x: x * torch.tensor(LADDER)[:1]),
+    "mask of numpy": draw_with(lambda x: torch.where(torch.from_numpy(np.ones(SHAPE, bool)), x, 0.0)),
+    "network on the CPU": lambda patch, device: draw(adapters.flow(OfOthers(), DIGITS), device),
     "generator": take_another_generator,
     "host tensor in a kernel": take_a_host_tensor,
 }
@@ -310,13 +268,11 @@ def test_a_fault_is_found(
 
 
 def test_waits_are_counted_where_they_are(device: str, waits: Waits) -> None:
-    if device != "sim":
-        pytest.skip("only the simulated device counts waits")
-    x = torch.arange(4.0, device="sim")
-    assert float(x.sum()) == 6 and len(x[x > 1]) == 2 and x.cpu().tolist() == [0, 1, 2, 3] and x.tolist()
+    x = torch.arange(4.0, device=device)
+    assert float(x.sum()) == 6 and len(x[x > 1]) == 2 and x.cpu().tolist() == [0, 1, 2, 3]
     with pytest.raises(TypeError, match="cpu"):
         x.numpy()
     x[1:].add_(1)  # in place through a view
-    assert x[torch.tensor([3])].device.type == "sim" and x.cpu()[3] == 4
+    assert x.tolist() == [0, 2, 3, 4]
     reasons = Counter(reason for reason, where in waits.elements() if where.startswith("tests/test_devices"))
-    assert reasons == {"number read": 2, "shape read": 1, "to the host": 2, "to the device": 1}
+    assert device != "sim" or reasons == {"number read": 2, "shape read": 1, "to the host": 1}

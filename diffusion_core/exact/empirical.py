@@ -44,17 +44,18 @@ class Empirical(FlatDenoiser):
 
     @torch.no_grad()
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
-        if x.device.type not in ("cpu", "mps"):  # MPS has no float64
-            return self._eps_in_double(x, sigma)
-        x = x - self.centre
-        variance, half_norms = sigma.square(), _half_norms(x, len(x))[:, None]
+        on_card = x.device.type not in ("cpu", "mps")  # MPS has no float64
+        x = (x - self.centre).to(torch.float64 if on_card else x.dtype)
+        variance, half_norms = sigma.to(x.dtype).square(), _half_norms(x, len(x))[:, None]
         unit = torch.finfo(x.dtype).eps
         error = 2 * unit * (half_norms + self.half_norms.max()) / variance  # of a logit: a cautious estimate
         margin = torch.where(error > TOLERANCE, -math.log(unit) + 2 * error, -torch.inf)  # -inf: nothing to repair
-        repair = bool((error > TOLERANCE).any())
+        repair = not on_card and bool((error > TOLERANCE).any())
         peak = x.new_full((len(x), 1), -torch.inf)  # largest logit so far
         total, mean = torch.zeros_like(peak), torch.zeros_like(x)  # sums of w = exp(logit - peak) and w times image
-        for points, half in zip(self.points.split(CHUNK), self.half_norms.split(CHUNK), strict=True):
+        for part, norms in zip(self.points.split(CHUNK), self.half_norms.split(CHUNK), strict=True):
+            points = part.to(x.dtype)
+            half = _half_norms(points, CHUNK) if on_card else norms
             logits = torch.addmm(half, x, points.T, beta=-1)
             logits = logits.sub_(half_norms).div_(variance)
             if repair:
@@ -65,25 +66,12 @@ class Empirical(FlatDenoiser):
             mean *= (before - peak).exp()
             weights = functional.threshold(logits.sub_(peak).exp_(), TINY * unit, 0.0, inplace=True)
             total += weights.sum(dim=1, keepdim=True)
+            if on_card:
+                mean += weights @ points
+                continue
             rows = weights.amax(dim=1).nonzero().squeeze(1)  # at small sigma, few rows have weight in this chunk
             mean[rows] += weights[rows] @ points
         return (x - mean / total) / sigma
-
-    def _eps_in_double(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """The same without a repair, and without a look at any value."""
-        x = (x - self.centre).double()
-        peak = x.new_full((len(x), 1), -torch.inf)
-        total, mean = torch.zeros_like(peak), torch.zeros_like(x)
-        for part in self.points.split(CHUNK):
-            points = part.double()
-            half_norms = points.square().sum(dim=1) / 2  # |x|^2 is the same for all images, so it changes no weight
-            logits = torch.addmm(half_norms, x, points.T, beta=-1) / sigma.double().square()
-            before, peak = peak, torch.maximum(peak, logits.amax(dim=1, keepdim=True))
-            weights = (logits - peak).exp()
-            shrink = (before - peak).exp()
-            total = total * shrink + weights.sum(dim=1, keepdim=True)
-            mean = mean * shrink + weights @ points
-        return ((x - mean / total) / sigma).to(self.points.dtype)
 
 
 def _recompute(logits: Tensor, least: Tensor, x: Tensor, points: Tensor, variance: Tensor) -> None:

@@ -62,32 +62,23 @@ class FixedReference:
         `groups`: (n,) the number of each image's prompt. Then each prompt adds to it, and MMD and KD compare images of
         different prompts.
         """
+        return self.compare(own, groups, quality=False)[0]
+
+    def compare(
+        self, own: Tensor, groups: NDArray[np.integer] | None = None, quality: bool = True
+    ) -> tuple[dict[str, Distance], tuple[float, float]]:
+        """The same, and if `quality`, the precision and recall of n images: both need the same products."""
+        used, first, known = kernels.build(self.width, own.shape[1]), own[: self.most], self.features
+        if self.sums:
+            known = known[: len(self.sums["mmd"].rows)]
         prompts = None if groups is None else torch.from_numpy(renumber(groups[: self.most])).to(own.device)
-        inside, _ = kernels.within(self._kernels, own[: self.most], prompts)
-        out = self._all(own, inside, kernels.across(self._kernels, own[: self.most], self._known))
-        if groups is None:
-            return out
-        return {name: each.by_unit(renumber(groups[: len(each.own)])) for name, each in out.items()}
-
-    def compare(self, own: Tensor) -> tuple[dict[str, Distance], tuple[float, float]]:
-        """The distances of n images, and their precision and recall, from one pass: both need the same products."""
-        inside, balls = kernels.within(self._kernels, own, neighbour=NEIGHBOUR)
-        between = kernels.across(self._kernels, own, self._known, (balls, self.balls))
-        return self._all(own, inside, between), between.quality
-
-    @property
-    def _kernels(self) -> kernels.Kernels:
-        return kernels.build(self.width, self.features.shape[1])
-
-    @property
-    def _known(self) -> Tensor:
-        """The real images that the kernels know."""
-        return self.features[: len(next(iter(self.sums.values())).rows)] if self.sums else self.features
-
-    def _all(self, own: Tensor, inside: Mapping[str, Sums], between: Across) -> dict[str, Distance]:
+        inside, balls = kernels.within(used, first, prompts, NEIGHBOUR if quality else 0)
+        between = kernels.across(used, first, known, (balls, self.balls) if quality else None)
         out = {name: self._by_kernel(name, sums, between) for name, sums in inside.items()}
         out["fd"] = self._frechet(own)
-        return {name: out[name] for name in METRICS}
+        if groups is not None:
+            out = {name: each.by_unit(renumber(groups[: len(each.own)])) for name, each in out.items()}
+        return {name: out[name] for name in METRICS}, between.quality
 
     def _by_kernel(self, name: str, sums: Sums, between: Across) -> Distance:
         to_real, to_own = between.rows[name], between.columns[name]
