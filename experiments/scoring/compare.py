@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from diffusion_core.data.load import random_order
 from experiments.console import progress_bar
@@ -108,7 +107,8 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
     for space, file in files.items():
         described = measure_sets(inputs, chosen, in_use := FeatureSpace(space, file, where), kept)
         own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
-        rows, names = [double_features(each, in_use) for each in described], [each.name for each in sets]
+        rows = [torch.from_numpy(each.features).to(double_device(where)) for each in described]
+        names = [each.name for each in sets]
         grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
         spaces.append(score_in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
         doubts |= dict.fromkeys(warnings.find_warnings(inputs, described, spaces[-1], in_use))
@@ -213,11 +213,6 @@ def measure_sets(
             described.append(stored_features(images, space, store, lambda _: advance(what)).at(order))  # noqa: B023
     check_scale(inputs, described)
     return described
-
-
-def double_features(images: ImageFeatures, space: FeatureSpace) -> Tensor:
-    """Features float64 (n, d), where their distances are computed."""
-    return torch.from_numpy(images.features).to(double_device(space.device), torch.float64)
 
 
 def check_scale(inputs: Sequence[Input], described: Sequence[ImageFeatures]) -> None:

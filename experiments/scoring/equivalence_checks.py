@@ -27,6 +27,7 @@ from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
+from experiments.run.machine import double_device
 from experiments.scoring import compare, warnings
 from experiments.scoring.groups import ordered_frames
 from experiments.scoring.inputs import Input, image_name
@@ -106,7 +107,7 @@ class EquivalenceInputs:
         sides: Sequence[Tensor] = self.features  # of clips the means: frames of one are alike
         if self.clips and self.prompts is not None:
             means = [pd.DataFrame(side.cpu().numpy()).groupby(self.prompts).mean() for side in sides]
-            sides = [torch.from_numpy(side.to_numpy()) for side in means]
+            sides = [torch.tensor(side.to_numpy()) for side in means]
         before, after = self.images
         paired = self.pairing.by != "none"
         if is_reordered(sides[0], sides[1], paired):
@@ -214,7 +215,8 @@ CHECKS, IMAGE_CHECKS = (_share, _crops, _copies, _classes), (_motion, _grain)  #
 
 
 def _both(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[Tensor, Tensor]:
-    before, after = (compare.double_features(images, space) for images in described)
+    where = double_device(space.device)
+    before, after = (torch.from_numpy(images.features).to(where, torch.float64) for images in described)
     return before, after
 
 

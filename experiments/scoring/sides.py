@@ -60,22 +60,22 @@ def score_in_space(
 ) -> SpaceResult:  # fmt: skip
     """All rows in one feature space. `shared`: the columns that they share.
 
-    `real` float64 (R, d) and each of the sets (n, d) are on one device, in random order; if `paired`, rows of the sets
+    `real` (R, d) and each of the sets (n, d) are on one device, in random order; if `paired`, rows of the sets
     at one place come from the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals,
     and do not meet in MMD.
     """
     sides, found, repeats = list[Side](), list[Duplicates](), REPEATS[real.shape[1] > FEW_REPEATS]
     with progress_bar(1 + 3 * len(sets) + repeats) as advance:
         advance("distances between the real images")
-        reference = ReferenceSet.of(real, most=KERNEL_IMAGES)
+        reference = ReferenceSet.of(real.double(), most=KERNEL_IMAGES)
         against, near = reference.whole(most=KERNEL_IMAGES), duplicates.tolerance(reference.features)
         found.append(_copies(reference.features, near))
         for name, rows in zip(names, sets, strict=True):
             advance(f"copies in {name}")
-            found.append(_copies(rows, near, reference.features))
+            found.append(_copies(rows.double(), near, reference.features))
         of_real, *units = _units(found, paired, prompts)
-        of_sets = zip(names, sets, units, grains, strict=True)
-        for number, (name, features, own, grain) in enumerate(of_sets, start=1):
+        for number, (name, rows, own, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
+            features = rows.double()
             advance(f"distances of {name}")
             distances = against.distances(features, own)
             if of_real is not None:

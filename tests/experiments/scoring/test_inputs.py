@@ -184,7 +184,7 @@ def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path) ->
 
 def test_pixels_are_given_to_extractors_as_documented() -> None:
     colour, grey = torch.from_numpy(RGB[:3]).permute(0, 3, 1, 2), torch.from_numpy(GREY[:3])[:, None]
-    prepare = partial(prepare_pixels, images="x", from_user=True)
+    prepare = partial(prepare_pixels, images="x")
     assert (prepare(colour, "natural") == colour).all() and (prepare(grey, "vgg16") == grey).all()
     assert prepare(grey, "python:x:y").shape[1] == 3
     assert prepare_pixels(grey, "python:x:y", "x", from_user=False).shape[1] == 1  # of a sweep
