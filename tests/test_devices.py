@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import run_spine as spine
 import torch
 from simulated_device import Waits, simulated_device
 from smoke import smoke, typed
@@ -22,6 +24,7 @@ from diffusion_core.adapters import CosineVP, LinearVP, LogSigma, Sigma, linear_
 from diffusion_core.exact import Empirical, GaussianDenoiser
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, TRUNKS
+from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler, seeded_noise
 from diffusion_core.schedules import alpha_beta_ladder
 from diffusion_core.weightings import WEIGHTINGS
@@ -30,7 +33,9 @@ from experiments.distances.duplicates import duplicate_mask, find_clusters, squa
 from experiments.distances.equivalence import compare_distributions, is_reordered
 from experiments.distances.reference import ReferenceSet, precision_recall
 from experiments.run import machine
+from experiments.run.cache import Cache
 from experiments.run.machine import Machine
+from experiments.run.runner import _trained_together
 from experiments.user.features import open_extractor
 
 LADDER = (30.0, 3.0, 0.5, 0.03)
@@ -219,6 +224,24 @@ def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytes
     places = ["--features", "digits", "--out", str(tmp_path / "score"), "--store", str(tmp_path / "store")]
     ended = typed("score", *map(str, sets), *places)
     assert ended.status == 0, ended.stderr
+
+
+def test_choices_on_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Under a CUDA that only says that it is there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    card = Machine.resolve("auto")
+    run = replace(spine.run(network=spine.trained()), machine=card)
+    others = [replace(run, network=replace(run.network, seed=seed)) for seed in range(1, 7)]
+    assert (card.device, run.batch_size) == ("cuda", run.n) and replace(run, n=20_000).batch_size == 8192
+    assert [_trained_together([run, *others[:n]], Cache(tmp_path)) for n in (0, 2, 6)] == [1, 3, 5]
+    sizes = [
+        seeded_noise.block_size(shape, torch.device("cuda")) for shape in (SHAPE, (2,), (3, 32, 32), (3, 256, 256))
+    ]
+    assert sizes == [1024, 1024, 320, 64]
+    made = list[dict[str, Any]]()
+    output, x = SimpleNamespace(clone=lambda: "a copy"), cast(Tensor, SimpleNamespace(device=torch.device("cuda")))
+    monkeypatch.setattr(torch, "compile", lambda model, **how: made.append(how) or (lambda x, sigma: output))
+    assert Compiled(GaussianDenoiser(), 64)._evaluate(x, x) == "a copy" and made[0]["mode"] == "reduce-overhead"
 
 
 # --- what the simulated device must find ---

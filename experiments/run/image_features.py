@@ -185,7 +185,8 @@ def prefetch(work: Callable[[X], Y], items: Sequence[X], most: int = 4) -> Itera
 def prepare_pixels(pixels: Tensor, features: str, images: str, from_user: bool = True) -> Tensor:
     """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, others three channels if `from_user`.
 
-    `images`: their name. A user's grey images are RGB, since other sets may have colours. ValueError for coloured or oblong images if it is `digits`.
+    `images`: their name. A user's grey images are RGB, since other sets may have colours. ValueError for coloured or
+    oblong images if it is `digits`.
     """
     if features != "digits":
         return pixels.expand(-1, 3, -1, -1) if from_user else pixels
