@@ -58,11 +58,9 @@ def waits(device: str) -> Iterator[Waits]:
 
 
 def count_waits(waits: Waits) -> int:
-    """How often the method waited for numbers, but for a look at each batch of samples and transfers to the device."""
-    return sum(
-        n for (reason, where), n in waits.items()
-        if where.startswith("diffusion_core") and "sampling.py" not in where and reason != "to the device"
-    )  # fmt: skip
+    """How often the method waited, but for a look at each batch of samples."""
+    places = [(where, n) for (_, where), n in waits.items() if where.startswith("diffusion_core")]
+    return sum(n for where, n in places if "sampling.py" not in where)
 
 
 def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float = 1e-4, drawn: bool = True) -> None:
@@ -167,7 +165,7 @@ def test_training_does_not_wait_within_fifty_steps(
             network, placed = build("small").to(where), images.to(where)
             waits.clear()
             steps = [*train(network, placed, noise(), n_images=40, batch_size=10, weighting=weighting, **options)]
-            assert count_waits(waits) <= 1  # the loss at the end
+            assert count_waits(waits) <= 2  # a table goes to the device once, and the loss at the end
             losses.append(steps[-1].loss)
         assert_alike(*losses, device, 1e-3)
 
