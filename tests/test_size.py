@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
     "tokens outside tests": 183_600,
-    "tokens of tests": 163_050,
+    "tokens of tests": 163_900,
     "files outside tests": 172,
     "words of docs": 29_590,
 }
