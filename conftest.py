@@ -13,6 +13,7 @@ os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--benchmark", action="store_true", help="run the benchmarks in bench/ and nothing else")
+    parser.addoption("--device", default="sim", help="device of tests/test_devices.py: sim (simulated) or cuda")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -154,7 +154,8 @@ def harmless(runs: int) -> Iterator[Sequence[Any]]:
             for _ in range(runs):
                 places = whole[rng.integers(len(whole), size=n // 5)].ravel() if batched else rng.integers(5000, size=n)
                 units = np.arange(n) // 5 if batched else None
-                found.append(compare_distributions(before[places], after[places], units))
+                first, second = (torch.from_numpy(images[places]) for images in (before, after))
+                found.append(compare_distributions(first, second, units))
             share = float(np.sqrt(max(np.mean([test.distance.value for test in found]), 0) / found[0].scale))
             called = 100 * np.mean([test.verdict(share) == HARMLESS for test in found])
             unit = f"{n} pairs in batches of 5" if batched else f"{n} pairs"
@@ -179,7 +180,8 @@ def few_units(runs: int) -> Iterator[Sequence[Any]]:
 
     def test(before: Array, after: Array) -> EquivalenceTest:
         names = np.arange(len(before)).repeat(before.shape[1])
-        return compare_distributions(before.reshape(-1, 8), after.reshape(-1, 8), names)
+        first, second = (torch.from_numpy(images.reshape(-1, 8)) for images in (before, after))
+        return compare_distributions(first, second, names)
 
     rng = np.random.default_rng(0)
     many = drawn(rng, 4000, 1)

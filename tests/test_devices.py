@@ -1,85 +1,73 @@
-"""Everything is tried on the meta device, so that a tensor left on the CPU is found without a GPU.
+"""Everything runs on a device as on the CPU, and no loop waits for it: on the simulated one, or with --device cuda.
 
-Where a value is read, a stand-in is returned. Some operations of the meta device take tensors of the CPU without an
-error, so the devices of all operations are compared here.
+A card draws its own noise and rounds differently, so what is drawn there is only finite, and waits are not counted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
+import run_spine as spine
 import torch
+from simulated_device import Waits, simulated_device
+from smoke import smoke, typed
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from bench.gpu_check import CHECKS, COMPILED
 from diffusion_core import NOISE_DISTRIBUTIONS, SAMPLERS, adapters, build, load, sample, train
 from diffusion_core.adapters import CosineVP, LinearVP, LogSigma, Sigma, linear_betas
-from diffusion_core.exact.empirical import Empirical
-from diffusion_core.exact.gaussian import GaussianDenoiser
+from diffusion_core.exact import Empirical, GaussianDenoiser
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, TRUNKS
-from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler
+from diffusion_core.networks.compiled import Compiled
+from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler, seeded_noise
 from diffusion_core.schedules import alpha_beta_ladder
-from diffusion_core.training import WEIGHTINGS
-from experiments.distances import features
-from experiments.distances.feature_spaces import FEATURES
+from diffusion_core.weightings import WEIGHTINGS
+from experiments.distances import kernels
+from experiments.distances.duplicates import duplicate_mask, find_clusters, squared_nearest, tolerance
+from experiments.distances.equivalence import compare_distributions, is_reordered
+from experiments.distances.reference import ReferenceSet, precision_recall
+from experiments.run import machine
+from experiments.run.cache import Cache
+from experiments.run.machine import Machine
+from experiments.run.runner import _trained_together
+from experiments.user.features import open_extractor
 
-META = torch.device("meta")
 LADDER = (30.0, 3.0, 0.5, 0.03)
 SHAPE = (1, 32, 32)
+DIGITS = load("mnist5k")
 
 
-class MetaGenerator(torch.Generator):
-    """A generator of the meta device, which torch does not have; for the device of a tensor without one, the CPU's."""
-
-    device = META
-
-    def __new__(cls, device: torch.device | str = "cpu") -> "torch.Generator":
-        return super().__new__(cls) if torch.device(device) == META else GENERATOR(device)
-
-
-class StandIns(TorchFunctionMode):
-    """Values that are read from meta tensors: every condition holds, no entry is 0, every number is 1."""
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if isinstance(kwargs.get("generator"), MetaGenerator):
-            assert torch.device(kwargs.get("device", META)) == META
-            del kwargs["generator"]
-        if function in (Tensor.__bool__, Tensor.item) and args[0].is_meta:
-            return True if function is Tensor.__bool__ else 1.0
-        if function is Tensor.nonzero and args[0].is_meta:
-            return torch.zeros(args[0].numel(), args[0].ndim, dtype=torch.long, device=META)
-        return function(*args, **kwargs)
-
-
-class OneDevice(TorchDispatchMode):
-    """Raises RuntimeError for an operation on tensors of both devices, as CUDA does. A 0-d tensor may be on the CPU."""
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
-        devices = {tensor.device.type for tensor in tensors if tensor.ndim > 0}
-        if len(devices) > 1 and function not in ACROSS_DEVICES:
-            raise RuntimeError(f"{function}: tensors on several devices, {sorted(devices)}")
-        return function(*args, **(kwargs or {}))
-
-
-ACROSS_DEVICES = (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
+@pytest.fixture(scope="module")
+def device(request: pytest.FixtureRequest) -> str:
+    return str(request.config.getoption("--device"))
 
 
 @pytest.fixture(autouse=True)
-def on_meta(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(torch, "Generator", MetaGenerator)
-    # the fused and foreach kernels are not there for meta
-    monkeypatch.setattr(torch.optim, "AdamW", lambda *values, fused, **more: ADAMW(*values, **more))
-    monkeypatch.setattr(nn.utils, "clip_grad_norm_", lambda values, most, foreach: CLIP(values, most))
-    with OneDevice(), StandIns():
-        yield
+def waits(device: str) -> Iterator[Waits]:
+    if device != "sim":
+        yield Waits()
+        return
+    with simulated_device() as counted:
+        yield counted
 
 
-ADAMW, CLIP, GENERATOR = torch.optim.AdamW, nn.utils.clip_grad_norm_, torch.Generator
+def count_waits(waits: Waits) -> int:
+    """How often the method waited, but for a look at each batch of samples."""
+    places = [(where, n) for (_, where), n in waits.items() if where.startswith("diffusion_core")]
+    return sum(n for where, n in places if "sampling.py" not in where)
+
+
+def assert_alike(on_device: Tensor, here: Tensor, device: str, tolerance: float = 1e-4, drawn: bool = True) -> None:
+    """`drawn`: from noise, of which a card has its own."""
+    assert on_device.device.type == device and on_device.shape == here.shape and on_device.isfinite().all()
+    if device == "sim" or not drawn:
+        torch.testing.assert_close(on_device.cpu(), here, rtol=tolerance, atol=tolerance)
 
 
 class OfOthers(nn.Module):
@@ -87,6 +75,7 @@ class OfOthers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        torch.manual_seed(0)
         self.layer, self.classes = nn.Conv2d(1, 1, 3, padding=1), nn.Embedding(11, 1)
 
     def forward(self, z: Tensor, time: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -94,13 +83,11 @@ class OfOthers(nn.Module):
         return self.layer(z) + shift + (0 if labels is None else self.classes(labels).view(-1, 1, 1, 1))
 
 
-DIGITS = load("mnist5k")
 EXACT: dict[str, Callable[[], Any]] = {
-    "gaussian": GaussianDenoiser,
-    "mixture": lambda: TiedMixture.standard(1024).to(META),
-    "empirical": lambda: Empirical(DIGITS.standardised()[:5]).to(META),
+    "mixture": lambda: TiedMixture.standard(1024),
+    "empirical": lambda: Empirical(DIGITS.standardised()[:70]),
 }
-ADAPTERS: dict[str, Callable[[nn.Module], nn.Module]] = {
+ADAPTERS: dict[str, Callable[[Any], nn.Module]] = {
     "vp-table": lambda net: adapters.vp(net, DIGITS, time=linear_betas(), side=28),
     "vp-linear": lambda net: adapters.vp(net, DIGITS, time=LinearVP(), predicts="v"),
     "vp-cosine": lambda net: adapters.vp(net, DIGITS, time=CosineVP(), predicts="x0"),
@@ -116,66 +103,197 @@ OF_SAMPLERS: dict[str, Sampler] = {name: kind() for name, kind in SAMPLERS.items
 }
 
 
-def draw(model: Any, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
+def draw(model: Any, device: str, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
     ladder = alpha_beta_ladder(0.3, 0.2, 30.0, 3.0) if isinstance(sampler, AlphaBeta) else LADDER
-    return sample(model, ladder, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=META, final_denoise=True)
+    return sample(model, ladder, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=device, final_denoise=True)
 
 
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
-def test_samplers(sampler: Sampler) -> None:
-    samples = draw(OfOthers().to(META), sampler)
-    assert samples.device == META and samples.shape == (70, *SHAPE)
+def test_samplers_wait_once_per_batch(sampler: Sampler, device: str, waits: Waits) -> None:
+    model = GaussianDenoiser()
+    on_device = draw(model, device, sampler)
+    looks = [where for reason, where in waits.elements() if reason == "number read"]
+    assert count_waits(waits) == 0 and len(looks) == (2 if device == "sim" else 0)  # two batches
+    assert_alike(on_device, draw(model, "cpu", sampler), device)
 
 
-def test_a_tensor_left_on_the_cpu_is_found() -> None:
-    class Forgetful(Euler):
-        def run(self, eps: Any, x: Tensor, sigmas: Any, noise: Any) -> Iterator[Tensor]:
-            for step in super().run(eps, x, sigmas, noise):
-                yield step.add_(torch.ones(SHAPE))
+@pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
+def test_exact_denoisers_do_not_wait(make: Callable[[], Any], device: str, waits: Waits) -> None:
+    x = 3 * torch.randn(70, *SHAPE, generator=torch.Generator().manual_seed(0))
+    sigma, model = torch.logspace(-1.5, 1, 70), make().to(device)
+    waits.clear()
+    on_device = model(x.to(device), sigma.to(device))
+    assert count_waits(waits) == 0
+    assert_alike(on_device, make()(x, sigma), device, 1e-3, drawn=False)
 
-    network = build("small").to(META)
-    for model, sampler in ((network, Forgetful()), (adapters.flow(OfOthers(), DIGITS), Euler(1.0))):
-        with pytest.raises(RuntimeError, match="several devices"):
-            draw(model, sampler)
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
+def test_adapters(make: Callable[[Any], nn.Module], device: str) -> None:
+    network = OfOthers().to(device)
+    here = draw(make(OfOthers()), "cpu")
+    assert_alike(draw(make(lambda *inputs: network(*inputs)), device), here, device, 1e-3)  # a plain function
+    assert_alike(draw(make(network).to(device), device), here, device, 1e-3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 @pytest.mark.parametrize("name", TRUNKS)
-def test_networks(name: str, parameterisation: str) -> None:
-    network = build(name, 2 if name == "mlp" else 1, parameterisation).to(META)
-    shape = (2, 2) if name == "mlp" else (2, *SHAPE)
-    assert network(torch.zeros(shape, device=META), torch.ones(2, device=META)).device == META
-
-
-@pytest.mark.parametrize("make", EXACT.values(), ids=EXACT)
-def test_exact_denoisers(make: Callable[[], Any]) -> None:
-    assert draw(make()).device == META
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
-def test_adapters(make: Callable[[nn.Module], nn.Module]) -> None:
-    assert draw(make(OfOthers()).to(META)).device == META
-    net = OfOthers().to(META)
-    assert draw(make(lambda *inputs: net(*inputs))).device == META  # type: ignore[arg-type]  # a plain function
+def test_networks(name: str, parameterisation: str, device: str) -> None:
+    images = torch.randn(66, *((2,) if name == "mlp" else SHAPE))
+    outputs = list[Tensor]()
+    for where in (device, "cpu"):
+        torch.manual_seed(0)
+        network = build(name, images.shape[1], parameterisation).to(where)
+        if network.needs_fit:
+            network.fit(images.to(where))
+        outputs.append(network(images[:5].to(where), torch.ones(5, device=where)).detach())
+    assert_alike(*outputs, device, 1e-3, drawn=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stratified", [False, True], ids=["independent", "stratified"])
-def test_training(stratified: bool) -> None:
-    """Every noise distribution, every weighting, and a network of our own."""
-    cases = [*((law, "karras") for law in NOISE_DISTRIBUTIONS), *(("vp", weighting) for weighting in WEIGHTINGS)]
-    images = torch.zeros(100, *SHAPE, device=META)
-    for model in (build("small"), *(OfOthers() for _ in cases[1:])):
-        law, weighting = cases.pop()
-        noise = NOISE_DISTRIBUTIONS[law]()
-        steps = train(model.to(META), images, noise, n_images=130, weighting=weighting, stratified=stratified)
-        assert [*steps][-1].loss.device == META, (law, weighting)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("options", [{}, {"stratified": True, "stable_above": 2.0}], ids=["plain", "as in fast"])
+def test_training_does_not_wait_within_fifty_steps(
+    weighting: str, options: dict[str, Any], device: str, waits: Waits
+) -> None:
+    images = torch.randn(66, *SHAPE, generator=torch.Generator().manual_seed(0))
+    for noise in NOISE_DISTRIBUTIONS.values() if weighting == "karras" else [NOISE_DISTRIBUTIONS["vp"]]:
+        losses = list[Tensor]()
+        for where in (device, "cpu"):
+            torch.manual_seed(0)
+            network, placed = build("small").to(where), images.to(where)
+            waits.clear()
+            steps = [*train(network, placed, noise(), n_images=40, batch_size=10, weighting=weighting, **options)]
+            assert count_waits(waits) <= 2  # a table goes to the device once, and the loss at the end
+            losses.append(steps[-1].loss)
+        assert_alike(*losses, device, 1e-3)
 
 
-def test_feature_spaces() -> None:
-    for name, channels in (("digits", 1), ("natural", 3)):
-        extractor = features.load_extractor(name, features.weights_file(name)).to(META)
-        layers = extractor(torch.zeros(2, channels, 32, 32, dtype=torch.uint8, device=META))
-        assert layers[0].shape == (2, FEATURES[name]) and layers[0].device == META
+def test_distances(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "CARD_BLOCK", 32)
+    monkeypatch.setattr(kernels, "CPU_BLOCK", 50)
+    rng, groups = np.random.default_rng(0), np.arange(40) % 7
+    features = [torch.from_numpy(rng.normal(size=(n, 9))) for n in (120, 40)]
+
+    def measure(where: str) -> list[Any]:
+        y, x = (each.to(where) for each in features)
+        reference = ReferenceSet.of(y)
+        distances, quality = reference.without(reference.aside_mask(40, 0)).compare(x)
+        test = compare_distributions(x, x + 0.1, groups)
+        out = [*(distance.value for distance in distances.values()), *quality, test.scale, *test.shares, tolerance(y)]
+        out += [distance.own.std() for distance in reference.whole().distances(x, groups).values()]
+        out += [*squared_nearest(x, y).tolist(), *find_clusters(y, 1.0), *duplicate_mask(x, y, 1.5)]
+        out += [*precision_recall(x, y), is_reordered(x, x, True), is_reordered(x, x.flip(0), True)]
+        return out + [value for values in reference.floor(40, [1, 2]).values() for value in values]
+
+    assert measure(device) == pytest.approx(measure("cpu"), rel=1e-6 if device == "cuda" else 1e-9)
+
+
+@pytest.mark.parametrize("name", ["digits", "natural"])
+def test_features(name: str, device: str) -> None:
+    on_device, here = (open_extractor(name, device=where)(DIGITS.pixels[:3])[0] for where in (device, "cpu"))
+    assert_alike(on_device, here, device, drawn=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CHECKS if name != COMPILED])
+def test_gpu_check(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.gpu_check.LADDER", LADDER)
+    limit, make = CHECKS[name]
+    one, other = make(device)
+    assert (one.cpu() - other.cpu()).abs().mean() <= limit
+
+
+@pytest.mark.slow(60)
+def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_of, resolve = machine.one_of, Machine.resolve
+    allow = lambda name, value, names: value if value == device else one_of(name, value, names)  # noqa: E731
+    by_default = lambda name, *more: replace(resolve("cpu", *more), device=device if name == "auto" else name)  # noqa: E731
+    monkeypatch.setattr(machine, "one_of", allow)
+    monkeypatch.setattr(Machine, "resolve", by_default)
+    on_device = smoke(tmp_path, "beta").rows()
+    here = smoke(tmp_path, "beta", "--device", "cpu", out="here").rows()
+    assert set(on_device["status"]) == {"ok"} and not set(on_device["run_id"]) & set(here["run_id"])
+    np.testing.assert_allclose(on_device["mmd"], here["mmd"], rtol=0.05)
+    sets = [tmp_path / "real.npy", tmp_path / "a.npy", tmp_path / "b.npy"]
+    for number, file in enumerate(sets):
+        np.save(file, DIGITS.pixels[200 * number :, 0][:200].numpy())
+    places = ["--features", "digits", "--out", str(tmp_path / "score"), "--store", str(tmp_path / "store")]
+    ended = typed("score", *map(str, sets), *places)
+    assert ended.status == 0, ended.stderr
+
+
+def test_choices_on_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Under a CUDA that only says that it is there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    card = Machine.resolve("auto")
+    run = replace(spine.run(network=spine.trained()), machine=card)
+    others = [replace(run, network=replace(run.network, seed=seed)) for seed in range(1, 7)]
+    assert (card.device, run.batch_size) == ("cuda", run.n) and replace(run, n=20_000).batch_size == 8192
+    assert [_trained_together([run, *others[:n]], Cache(tmp_path)) for n in (0, 2, 6)] == [1, 3, 5]
+    sizes = [
+        seeded_noise.block_size(shape, torch.device("cuda")) for shape in (SHAPE, (2,), (3, 32, 32), (3, 256, 256))
+    ]
+    assert sizes == [1024, 1024, 320, 64]
+    made = list[dict[str, Any]]()
+    output, x = SimpleNamespace(clone=lambda: "a copy"), cast(Tensor, SimpleNamespace(device=torch.device("cuda")))
+    monkeypatch.setattr(torch, "compile", lambda model, **how: made.append(how) or (lambda x, sigma: output))
+    assert Compiled(GaussianDenoiser(), 64)._evaluate(x, x) == "a copy" and made[0]["mode"] == "reduce-overhead"
+
+
+# --- what the simulated device must find ---
+
+
+@dataclass(frozen=True)
+class Faulty(Euler):
+    """Euler, but for what is done with each x."""
+
+    change: Callable[[Tensor], Tensor] = Tensor.clone
+
+    def run(self, *inputs: Any) -> Iterator[Tensor]:
+        yield from map(self.change, super().run(*inputs))
+
+
+def take_another_generator(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    make = torch.Generator
+    monkeypatch.setattr(seeded_noise.torch, "Generator", lambda device: make("cpu"))
+    draw(GaussianDenoiser(), device)
+
+
+def take_a_host_tensor(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(kernels.Gaussian, "__call__", lambda self, block: block.squares * torch.ones(20, 1))
+    ReferenceSet.of(torch.rand(20, 9, dtype=torch.float64).to(device))
+
+
+def draw_with(change: Callable[[Tensor], Tensor]) -> Callable[[pytest.MonkeyPatch, str], Any]:
+    return lambda patch, device: draw(GaussianDenoiser(), device, Faulty(change=change))
+
+
+FAULTS: dict[str, Callable[[pytest.MonkeyPatch, str], Any]] = {
+    "no device": draw_with(lambda x: x.add_(torch.zeros(SHAPE))),
+    "schedule on the CPU": draw_with(lambda x: x * torch.tensor(LADDER)[:1]),
+    "mask of numpy": draw_with(lambda x: torch.where(torch.from_numpy(np.ones(SHAPE, bool)), x, 0.0)),
+    "network on the CPU": lambda patch, device: draw(adapters.flow(OfOthers(), DIGITS), device),
+    "generator": take_another_generator,
+    "host tensor in a kernel": take_a_host_tensor,
+}
+
+
+@pytest.mark.parametrize("plant", FAULTS.values(), ids=FAULTS)
+def test_a_fault_is_found(
+    plant: Callable[[pytest.MonkeyPatch, str], Any], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match=r"several devices|generator on cpu|same device|device type"):
+        plant(monkeypatch, device)
+
+
+def test_waits_are_counted_where_they_are(device: str, waits: Waits) -> None:
+    x = torch.arange(4.0, device=device)
+    assert float(x.sum()) == 6 and len(x[x > 1]) == 2 and x.cpu().tolist() == [0, 1, 2, 3]
+    with pytest.raises(TypeError, match="cpu"):
+        x.numpy()
+    x[1:].add_(1)  # in place through a view
+    assert x.tolist() == [0, 2, 3, 4]
+    reasons = Counter(reason for reason, where in waits.elements() if where.startswith("tests/test_devices"))
+    assert device != "sim" or reasons == {"number read": 2, "shape read": 1, "to the host": 1}

@@ -25,7 +25,8 @@ class Empirical(FlatDenoiser):
     Source: Karras et al. 2022, arXiv 2206.00364, Appendix B.3, Eq. 57.
     Note: |x - x_i|^2 = |x|^2 - 2 x.x_i + |x_i|^2 has an error of about 1e-4 in float32 with 1,024 pixels: at
         sigma = 0.03 an error of 0.1 in a logit. Where an estimate of this error, which is not a bound, is too large,
-        the few pairs whose weight is above rounding are computed again from the differences x - x_i.
+        the few pairs whose weight is above rounding are computed again from the differences x - x_i. A GPU, which
+        would wait to look for them, computes all logits in float64.
     """
 
     points: Tensor
@@ -43,15 +44,18 @@ class Empirical(FlatDenoiser):
 
     @torch.no_grad()
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
-        x = x - self.centre
-        variance, half_norms = sigma.square(), _half_norms(x, len(x))[:, None]
+        on_card = x.device.type not in ("cpu", "mps")  # MPS has no float64
+        x = (x - self.centre).to(torch.float64 if on_card else x.dtype)
+        variance, half_norms = sigma.to(x.dtype).square(), _half_norms(x, len(x))[:, None]
         unit = torch.finfo(x.dtype).eps
         error = 2 * unit * (half_norms + self.half_norms.max()) / variance  # of a logit: a cautious estimate
         margin = torch.where(error > TOLERANCE, -math.log(unit) + 2 * error, -torch.inf)  # -inf: nothing to repair
-        repair = bool((error > TOLERANCE).any())
+        repair = not on_card and bool((error > TOLERANCE).any())
         peak = x.new_full((len(x), 1), -torch.inf)  # largest logit so far
         total, mean = torch.zeros_like(peak), torch.zeros_like(x)  # sums of w = exp(logit - peak) and w times image
-        for points, half in zip(self.points.split(CHUNK), self.half_norms.split(CHUNK), strict=True):
+        for part, norms in zip(self.points.split(CHUNK), self.half_norms.split(CHUNK), strict=True):
+            points = part.to(x.dtype)
+            half = _half_norms(points, CHUNK) if on_card else norms
             logits = torch.addmm(half, x, points.T, beta=-1)
             logits = logits.sub_(half_norms).div_(variance)
             if repair:
@@ -62,6 +66,9 @@ class Empirical(FlatDenoiser):
             mean *= (before - peak).exp()
             weights = functional.threshold(logits.sub_(peak).exp_(), TINY * unit, 0.0, inplace=True)
             total += weights.sum(dim=1, keepdim=True)
+            if on_card:
+                mean += weights @ points
+                continue
             rows = weights.amax(dim=1).nonzero().squeeze(1)  # at small sigma, few rows have weight in this chunk
             mean[rows] += weights[rows] @ points
         return (x - mean / total) / sigma

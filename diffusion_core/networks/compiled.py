@@ -61,10 +61,12 @@ class Compiled:
                 from torch._dynamo import config as dynamo
                 from torch._inductor import config as inductor
 
-                self._compiled = torch.compile(self.model, dynamic=False)
+                # CUDA graphs: a step of small kernels is launched at once, not kernel by kernel
+                mode = "reduce-overhead" if x.device.type == "cuda" else None
+                self._compiled = torch.compile(self.model, dynamic=False, mode=mode)
                 # torch.compile's `options` come too late for freezing. The limits count all networks of a class in the
                 # process. Beyond them, by default from the ninth network on, PyTorch only warns and does not compile.
                 with inductor.patch(freezing=True), dynamo.patch(dict.fromkeys(LIMITS, sys.maxsize)):
                     self._compiled(x, sigma)
         eps: Tensor = self._compiled(x, sigma)
-        return eps
+        return eps.clone() if x.device.type == "cuda" else eps  # the next call of a CUDA graph overwrites it

@@ -6,6 +6,7 @@ For data in [-1, 1] it is about 0.5 (CIFAR-10) or 0.55 (padded MNIST). The proce
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -153,14 +154,14 @@ class DDPM(NoiseDistribution):
     data_std: float = DATA_STD
 
     def __post_init__(self) -> None:
-        self._table()
+        _ddpm_levels(self, torch.device("cpu"))
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         index = (uniforms(n, generator, stratified) * self.n_table).long().clamp(max=self.n_table - 1)
-        return self._table().to(index.device)[index].float()
+        return _ddpm_levels(self, index.device)[index].float()
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
-        levels = self._table().log()
+        levels = _ddpm_levels(self, torch.device("cpu")).log()
         middles = (levels[1:] + levels[:-1]) / 2
         edges = torch.cat([2 * levels[:1] - middles[:1], middles, 2 * levels[-1:] - middles[-1:]]).to(log_sigma)
         cell = torch.searchsorted(edges, log_sigma.contiguous(), right=True) - 1
@@ -168,6 +169,9 @@ class DDPM(NoiseDistribution):
         density = -(edges.diff() * self.n_table).log()
         return torch.where(inside, density[cell.clamp(0, self.n_table - 1)], -math.inf)
 
-    def _table(self) -> Tensor:
-        table = ddpm_table(self.n_table, self.vp_beta_start, self.vp_beta_end, self.data_std)
-        return torch.tensor(table, dtype=torch.float64)
+
+@lru_cache(maxsize=8)
+def _ddpm_levels(noise: DDPM, device: torch.device) -> Tensor:
+    """The table on a device, to which it goes once, not in each step of training."""
+    table = ddpm_table(noise.n_table, noise.vp_beta_start, noise.vp_beta_end, noise.data_std)
+    return torch.tensor(table, dtype=torch.float64, device=device)

@@ -12,6 +12,8 @@ from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.tensors import broadcast_like
 from diffusion_core.validation import check_range
 
+LOOK_EVERY = 8  # steps on a GPU, which waits for each look at whether all samples have stopped
+
 
 @dataclass(frozen=True)
 class KadkhodaieSimoncelli(Sampler):
@@ -30,7 +32,8 @@ class KadkhodaieSimoncelli(Sampler):
     Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Algorithm 1 (its beta is beta_ks, its h_t is alpha_t).
     Note: only the ends of the ladder matter. The paper's denoiser takes no noise level; ours gets the level that the
         last step aimed at, (1 - beta_ks alpha_t) measured. On data that fill the space (a Gaussian) the estimated noise
-        is smaller than the true noise, so the sampler stops too early.
+        is smaller than the true noise, so the sampler stops too early. A GPU looks every 8 steps, so it evaluates the
+        network up to 7 times more, which changes no sample.
     """
 
     beta_ks: float = 0.5
@@ -77,5 +80,6 @@ class KadkhodaieSimoncelli(Sampler):
             active &= measured > sigmas[-1]
             level = torch.where(active, keep * measured, level)
             yield x
-            if not active.any():
+            look = x.device.type == "cpu" or step % LOOK_EVERY == LOOK_EVERY - 1
+            if look and not active.any():
                 return

@@ -14,7 +14,7 @@ from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
 from diffusion_core.schedules.sigma import alpha_beta_ladder
 from diffusion_core.validation import check_range
 
-CUDA_BATCH = 32 * BLOCK
+CUDA_BATCH = 128 * BLOCK
 
 
 def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
@@ -134,6 +134,6 @@ def default_batch(device: str, threads: int | None = None) -> int:
     """The default number of samples per network evaluation on a kind of device, cpu or cuda.
 
     On a CPU it is one block of noise per thread (by default as many as torch uses): more would not fit into its caches
-    (bench/LOG.md). On a GPU it is 32 blocks, which was not measured.
+    (bench/LOG.md). On a GPU it is 128 blocks, by counting (docs/speed.md).
     """
     return BLOCK * (threads or torch.get_num_threads()) if device == "cpu" else CUDA_BATCH

@@ -24,17 +24,20 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import stats
+from torch import Tensor
 
 from experiments.distances import duplicates
 from experiments.distances.distance import Array, Distance
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.intervals import CONFIDENCE
-from experiments.distances.kernels import Gaussian, cross_sums, median_distance, sums
+from experiments.distances.kernels import Gaussian, across, median_distance, within
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 FAR = 4  # standard errors of a share, for `is_reordered`
 CLOSE, MOST = 0.25, 0.75  # of a squared distance, and of all pairs, for the same
+ROUNDING = 1e-13  # of a mean kernel, which is at most 1
 SEEN = 4.75  # replaced units of all, of which two or more, which D shows, are in 95 % of all sets
 
 
@@ -110,7 +113,7 @@ class EquivalenceTest:
         return math.ceil(self.n * times[decide.argmax()]) if decide.any() else None
 
 
-def compare_distributions(before: Array, after: Array, units: ClusterIds | None = None) -> EquivalenceTest:
+def compare_distributions(before: Tensor, after: Tensor, units: ClusterIds | None = None) -> EquivalenceTest:
     """The difference of features (n, d) before and after; rows at one place are a pair, which may share its noise.
 
     Args:
@@ -122,48 +125,40 @@ def compare_distributions(before: Array, after: Array, units: ClusterIds | None 
     units = np.arange(len(before)) if units is None else units
     if not (width := median_distance(before)) > 0:
         raise ValueError("more than half of the pairs of images before are equal, so they have no scale")
-    kernel = Gaussian(width)
-    of_before, of_after = (sums({"": kernel}, side)[""] for side in (before, after))
-    first, second = cross_sums({"": kernel}, before, after)[""]  # of k(a_i, b_j) over j, and over i
-    sizes = np.bincount(units)
-    rows = of_before.rows + of_after.rows - first - second + _within(kernel, before, after, units, sizes)
-    rows /= len(before) - sizes[units]  # r_i
+    n, kernel, sizes = len(before), {"": Gaussian(width)}, np.bincount(units)
+    groups = torch.from_numpy(units).to(before.device)
+    of_before, of_after = (within(kernel, images, groups)[0][""].rows / (n - 1) for images in (before, after))
+    between = across(kernel, before, after, groups=groups)  # of k(a_i, b_j) over j, and over i
+    crossed = (between.rows[""] + between.columns[""]) / (n - torch.bincount(groups)[groups])
+    rows = (of_before + of_after - crossed).cpu().numpy()  # r_i
+    rows[np.abs(rows) < ROUNDING] = 0  # so that equal sets have the share 0
     value = float(rows.mean())
     distance = Distance(value, 2 * (rows - value)).by_unit(units)
-    return EquivalenceTest(distance, 1 + of_before.mean, len(rows))
+    of_all = within(kernel, before)[0][""].mean if sizes.max() > 1 else float(of_before.mean())
+    return EquivalenceTest(distance, 1 + of_all, n)
 
 
-def is_reordered(before: Array, after: Array, paired: bool) -> bool:
+def is_reordered(before: Tensor, after: Tensor, paired: bool) -> bool:
     """Whether most images after are one of those before, but at another place: both are nearest to each other.
 
     Of independent sets that is one half at most; of digits in a wrong order 1.0 with 0.85 of the contrast, and 0.56 to
     0.76 with half of it; of right pairs up to 0.1. Fewer than 16 pairs cannot be that far above one half by chance: of
     any number three in four may not be at less than half of the distance of their own partner.
     """
-    there, back = np.zeros(len(after), np.intp), np.zeros(len(before), np.intp)
-    near, nearest = np.full(len(after), np.inf), np.full(len(before), np.inf)
-    for rows, columns, squares in duplicates.squared_distances(after, before):
-        at = squares.argmin(axis=1)
-        found = squares[np.arange(len(rows)), at]
-        there[rows], near[rows] = np.where(found < near[rows], columns[at], there[rows]), np.minimum(found, near[rows])
-        at = squares.argmin(axis=0)
-        found = squares[at, np.arange(len(columns))]
-        closer = found < nearest[columns]
-        back[columns], nearest[columns] = np.where(closer, rows[at], back[columns]), np.minimum(found, nearest[columns])
-    indices = np.arange(len(after))
+    indices = torch.arange(len(after), device=after.device)
+    there, back = indices.clone(), indices.clone()
+    near, nearest = (torch.full(indices.shape, torch.inf, device=after.device) for _ in range(2))
+    for rows, columns, _, squares in duplicates.squared_distances(after, before):
+        _keep_closer(squares.min(dim=1), rows, columns.start, near, there)
+        _keep_closer(squares.min(dim=0), columns, rows.start, nearest, back)
     mutual = (back[there] == indices) & ((there != indices) | (not paired))
-    close = mutual & (near < CLOSE * ((after - before) ** 2).sum(axis=1)) if paired else np.zeros(1)
-    return bool(mutual.mean() > 0.5 + FAR * (0.25 / len(after)) ** 0.5 or close.mean() > MOST)
+    close = mutual & (near < CLOSE * (after - before).square().sum(dim=1)) if paired else mutual & False
+    mutual_share, close_share = (float(mask.double().mean()) for mask in (mutual, close))
+    return mutual_share > 0.5 + FAR * (0.25 / len(after)) ** 0.5 or close_share > MOST
 
 
-def _within(kernel: Gaussian, before: Array, after: Array, units: ClusterIds, sizes: ClusterIds) -> Array:
-    """What is added to each row so that its own unit, which is in all sums, is in none, (n,)."""
-    alone = sizes[units] == 1
-    out = np.zeros(len(before))
-    out[alone] = 2 * np.exp(-((before[alone] - after[alone]) ** 2).sum(axis=1) / kernel.width**2)
-    for unit in np.flatnonzero(sizes > 1):
-        members = units == unit
-        a, b = before[members], after[members]
-        crossed, own = kernel.matrix(a, b), kernel.matrix(a, a) + kernel.matrix(b, b)
-        out[members] = crossed.sum(axis=1) + crossed.sum(axis=0) + 2 - own.sum(axis=1)
-    return out
+def _keep_closer(closest: torch.return_types.min, at: slice, start: int, squares: Tensor, places: Tensor) -> None:
+    """Takes over, in place, what is closer in a block; its first image among the others is number `start`."""
+    closer = closest.values < squares[at]
+    places[at] = torch.where(closer, closest.indices + start, places[at])
+    squares[at] = torch.minimum(closest.values, squares[at])

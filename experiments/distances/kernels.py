@@ -1,32 +1,44 @@
-"""Kernels between features, and their sums over many pairs of images without the whole matrix."""
+"""Kernels between features, and all that pairs of images say, block by block.
 
-import itertools
+Tensors decide the device and the precision. `pairs` makes the products and the squared distances of a block once.
+`within` and `across` read from them the sums of kernels, the neighbours, and which images lie in whose ball.
+"""
+
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import pad
 
-from experiments.distances.distance import Array
-
-CHUNK = 1024  # images per side of a block of a kernel matrix: 8 MiB, which fit in a cache
-PARTS = 20  # a sum over images is that of that many interleaved sums, so that rounding stays small
+CPU_BLOCK = 512  # images per side of a block: in float64 2 MiB, which fit in a cache
+CARD_BLOCK = 8192  # on other devices: 512 MiB, of which four live at a time, so that no launch is too small
 MEDIAN_OF = 2000  # real images, whose median distance hardly changes with more
+
+
+class Block(NamedTuple):
+    """The pairs of some rows and some columns."""
+
+    rows: slice
+    columns: slice
+    products: Tensor  # x.y
+    squares: Tensor  # |x - y|^2
 
 
 @dataclass(frozen=True)
 class Cubic:
     """torch-fidelity's polynomial kernel (x.y / d + 1)^3 (Binkowski et al. 2018, arXiv 1801.01401)."""
 
-    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array:
-        """The kernel (l, r) of float64 (l, d) and (r, d), from their products x.y if they are known."""
-        base = (left @ right.T if products is None else products) / left.shape[1]
-        base += 1
-        return np.asarray(base * base * base)  # numpy's power takes most of the time in torch-fidelity
+    dimension: int
 
-    def diagonal(self, features: Array) -> Array:
-        return np.asarray(((features**2).sum(axis=1) / features.shape[1] + 1) ** 3)
+    def __call__(self, block: Block) -> Tensor:
+        base = block.products / self.dimension
+        base += 1
+        return base.square().mul_(base)  # a power takes longer
 
 
 @dataclass(frozen=True)
@@ -35,86 +47,137 @@ class Gaussian:
 
     width: float
 
-    def matrix(self, left: Array, right: Array, products: Array | None = None) -> Array:
-        exponent = 2 * (left @ right.T if products is None else products)
-        exponent -= (left**2).sum(axis=1)[:, None]
-        exponent -= (right**2).sum(axis=1)
-        np.minimum(exponent, 0, out=exponent)  # rounding makes the distance of equal images negative
-        exponent /= self.width**2
-        return np.asarray(np.exp(exponent, out=exponent))
-
-    def diagonal(self, features: Array) -> Array:
-        return np.ones(len(features))
+    def __call__(self, block: Block) -> Tensor:
+        return (block.squares / -(self.width**2)).exp_()
 
 
-Kernel = Cubic | Gaussian
+Kernels = Mapping[str, Cubic | Gaussian]
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of a kernel k(x_i, x_j) over the other images j != i: of each image i, (n,), and of all pairs."""
+    """Sums of a kernel k(x_i, x_j) over the other images j != i: of each image i, (n,)."""
 
-    rows: Array
-    total: float
+    rows: Tensor
 
     @property
     def mean(self) -> float:
         """The mean kernel of two different images."""
-        return self.total / (len(self.rows) * (len(self.rows) - 1))
+        return float(self.rows.sum()) / (len(self.rows) * (len(self.rows) - 1))
 
 
-def build(width: float) -> dict[str, Kernel]:
-    """The kernels by the name of their distance. `width`: of the Gaussian one."""
-    return {"mmd": Gaussian(width), "kd": Cubic()}
+class Across(NamedTuple):
+    """What the pairs of two sets (n, d) and (r, d) say."""
+
+    rows: dict[str, Tensor]  # of each kernel the sum over the other set, (n,)
+    columns: dict[str, Tensor]  # the same of the other set, (r,)
+    inside: tuple[Tensor, Tensor]  # which images of each set lie in a ball of the other; of those that have a ball
+
+    @property
+    def quality(self) -> tuple[float, float]:
+        """Precision and recall."""
+        precision, recall = (float(inside.double().mean()) for inside in self.inside)
+        return precision, recall
 
 
-def sums(of: Mapping[str, Kernel], features: Array) -> dict[str, Sums]:
-    """For each kernel the sums over all pairs of different images of one set."""
-    parts, blocks = _parts(len(features)), _blocks(len(features))
-    out = {name: -parts * kernel.diagonal(features)[:, None] for name, kernel in of.items()}
-    for number, rows in enumerate(blocks):
-        for columns in blocks[number:]:
-            left, right = features[rows], features[columns]
-            products = left @ right.T
-            for name, kernel in of.items():
-                block = kernel.matrix(left, right, products)
-                out[name][rows] += block @ parts[columns]
-                if rows != columns:
-                    out[name][columns] += block.T @ parts[rows]
-    return {name: Sums(each.sum(axis=1), float(each.sum())) for name, each in out.items()}
+def build(width: float, dimension: int) -> dict[str, Cubic | Gaussian]:
+    """The kernels by the name of their distance. `width`: of the Gaussian one; `dimension`: of the features."""
+    return {"mmd": Gaussian(width), "kd": Cubic(dimension)}
 
 
-def sums_between_groups(
-    of: Mapping[str, Kernel], features: Array, whole: Mapping[str, Sums], groups: NDArray[np.integer]
-) -> dict[str, Sums]:
-    """The sums with images of other groups only, scaled to all others, since images of one group are alike.
+def pairs(left: Tensor, right: Tensor | None = None) -> Iterator[Block]:
+    """All pairs of images (n, d) and (r, d), block by block; without `right` those of one set, each once."""
+    others = left if right is None else right
+    size = CPU_BLOCK if left.device.type == "cpu" else CARD_BLOCK
+    first, second = (torch.linalg.vector_norm(part, dim=1).square() for part in (left, others))
+    for start in range(0, len(left), size):
+        for begin in range(start if right is None else 0, len(others), size):
+            rows, columns = slice(start, start + size), slice(begin, begin + size)
+            products = left[rows] @ others[columns].T
+            squares = (first[rows, None] + second[columns]).sub_(products, alpha=2)
+            squares.clamp_(min=0)  # rounding makes the distance of equal images negative
+            yield Block(rows, columns, products, squares)
+
+
+def within(
+    kernels: Kernels, features: Tensor, groups: Tensor | None = None, neighbour: int = 0
+) -> tuple[dict[str, Sums], Tensor]:
+    """Of the images of one set: the sums of each kernel, and the squared distance to a neighbour (n,).
 
     Args:
-        whole: the sums of the same images over all others.
-        groups: (n,) the number of each image's group. There are two or more.
+        groups: (n,) the number of each image's group. There are two or more. Sums are then over images of other groups,
+            scaled to all others, since images of one group are alike.
+        neighbour: which neighbour, 1 for the nearest; 0 if only kernels count.
     """
-    rows, n = {name: each.rows.copy() for name, each in whole.items()}, len(groups)
-    for members in (np.flatnonzero(groups == group) for group in np.unique(groups)):
-        for name, kernel in of.items():
-            own = kernel.matrix(features[members], features[members]).sum(axis=1) - kernel.diagonal(features[members])
-            rows[name][members] = (rows[name][members] - own) * (n - 1) / (n - len(members))
-    return {name: Sums(each, float(each.sum())) for name, each in rows.items()}
+    n = len(features)
+    rows = {name: features.new_zeros(n) for name in kernels}
+    nearest = features.new_full((n, max(neighbour, 1)), torch.inf)
+    for block in pairs(features):
+        twice = block.rows != block.columns  # then it stands for (j, i) too
+        for name, kernel in kernels.items():
+            values = _of_other_groups(kernel(block), block, groups)
+            if not twice:
+                values.fill_diagonal_(0)
+            rows[name][block.rows] += values.sum(dim=1)
+            if twice:
+                rows[name][block.columns] += values.sum(dim=0)
+        if neighbour and not twice:
+            block.squares.fill_diagonal_(torch.inf)
+        if neighbour:
+            _keep_nearest(nearest, block.rows, block.squares)
+        if neighbour and twice:
+            _keep_nearest(nearest, block.columns, block.squares.T)
+    if groups is not None:
+        scale = (n - 1) / (n - torch.bincount(groups)[groups].to(features))
+        rows = {name: values * scale for name, values in rows.items()}
+    return {name: Sums(values) for name, values in rows.items()}, nearest[:, -1]
 
 
-def cross_sums(of: Mapping[str, Kernel], left: Array, right: Array) -> dict[str, tuple[Array, Array]]:
-    """For each kernel sums of k(left_i, right_j): (l,) over all of `right`, and (r,) over all of `left`."""
-    parts = _parts(len(right))
-    out = {name: (np.zeros((len(left), PARTS)), np.zeros(len(right))) for name in of}
-    for rows, columns in itertools.product(_blocks(len(left)), _blocks(len(right))):
-        products = left[rows] @ right[columns].T
-        for name, kernel in of.items():
-            block = kernel.matrix(left[rows], right[columns], products)
-            out[name][0][rows] += block @ parts[columns]
-            out[name][1][columns] += block.sum(axis=0)
-    return {name: (first.sum(axis=1), second) for name, (first, second) in out.items()}
+def across(
+    kernels: Kernels,
+    left: Tensor,
+    right: Tensor,
+    balls: tuple[Tensor, Tensor] | None = None,
+    groups: Tensor | None = None,
+) -> Across:
+    """Of the images of two sets (n, d) and (r, d): the sums of each kernel, and who lies in whose ball.
+
+    Args:
+        balls: squared radii (n,) around the images of the first set, and around the first images of the other.
+        groups: (n,) the number of each image's group, the same in both sets; sums are then over other groups only.
+    """
+    rows, columns = ({name: side.new_zeros(len(side)) for name in kernels} for side in (left, right))
+    gaps = [side.new_full((len(side),), torch.inf) for side in (left, right)]  # to the ball that is least far away
+    left_balls, right_balls = balls or (left.new_zeros(0), left.new_zeros(0))
+    radii = pad(right_balls, (0, len(right) - len(right_balls)), value=-torch.inf)  # nothing lies in these
+    for block in pairs(left, right):
+        for name, kernel in kernels.items():
+            values = _of_other_groups(kernel(block), block, groups)
+            rows[name][block.rows] += values.sum(dim=1)
+            columns[name][block.columns] += values.sum(dim=0)
+        if block.columns.start < len(right_balls):
+            to_right = (block.squares - radii[block.columns]).amin(dim=1)
+            to_left = (block.squares - left_balls[block.rows, None]).amin(dim=0)
+            gaps[0][block.rows] = torch.minimum(gaps[0][block.rows], to_right)
+            gaps[1][block.columns] = torch.minimum(gaps[1][block.columns], to_left)
+    return Across(rows, columns, (gaps[0] <= 0, gaps[1][: len(right_balls)] <= 0))
 
 
-def jackknife_terms(rows: Array, means: Array) -> Array:
+def _of_other_groups(values: Tensor, block: Block, groups: Tensor | None) -> Tensor:
+    """The kernel of a block, 0 where both images are of one group."""
+    if groups is None:
+        return values
+    return values.masked_fill_(groups[block.rows, None] == groups[block.columns], 0)
+
+
+def _keep_nearest(nearest: Tensor, at: slice, squares: Tensor) -> None:
+    """Takes what is nearer than the k nearest so far (n, k), ascending, from squares (rows, columns)."""
+    k = nearest.shape[1]
+    candidates = squares.topk(min(k, squares.shape[1]), largest=False).values
+    nearest[at] = torch.cat([nearest[at], candidates], dim=1).topk(k, largest=False).values
+
+
+def jackknife_terms(rows: Tensor, means: Tensor) -> Tensor:
     """What each image adds to a kernel distance, (n,), mean 0.
 
     Args:
@@ -122,15 +185,16 @@ def jackknife_terms(rows: Array, means: Array) -> Array:
         means: (n,), the mean kernel of each with the other side's images.
     """
     own = rows / (len(rows) - 1)
-    return np.asarray(2 * (own - own.mean()) - 2 * (means - means.mean()))
+    return 2 * (own - own.mean()) - 2 * (means - means.mean())
 
 
-def median_distance(features: Array) -> float:
+def median_distance(features: Tensor) -> float:
     """The median distance between two of the first images, from features (n, d)."""
     part = features[:MEDIAN_OF]
-    squares = (part**2).sum(axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * part @ part.T, 0))
-    return float(np.median(distances[np.triu_indices(len(part), k=1)]))
+    norms = part.square().sum(dim=1)
+    squares = (norms[:, None] + norms).sub_(part @ part.T, alpha=2).clamp_(min=0)
+    upper = squares.sqrt_().cpu().numpy()[np.triu_indices(len(part), k=1)]
+    return float(np.median(upper))  # torch's would take the lower one of the two in the middle
 
 
 MOSTLY_EQUAL = (  # what is wrong if `mostly_equal`
@@ -143,13 +207,3 @@ def mostly_equal(features: NDArray[np.floating]) -> bool:
     part = features[:MEDIAN_OF]  # rows are counted, because rounding makes the distance of equal ones positive
     counts = Counter((row + 0.0).tobytes() for row in part)  # -0.0 becomes 0.0
     return sum(count * (count - 1) for count in counts.values()) > len(part) * (len(part) - 1) / 2
-
-
-def _parts(n: int) -> Array:
-    """(n, PARTS): 1 where image i is in a part, which is i mod PARTS."""
-    return np.asarray(np.eye(PARTS)[np.arange(n) % PARTS])
-
-
-def _blocks(n: int) -> list[slice]:
-    """n images in parts of CHUNK."""
-    return [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]

@@ -2,7 +2,7 @@
 
 MMD and KD are unbiased squared maximum mean discrepancies on all images at once (Gretton et al. 2012, JMLR 13, Eq. 3):
 MMD with the Gaussian kernel exp(-(distance / median distance of real images)^2), KD with torch-fidelity's cubic kernel.
-FD and KD equal its FID and KID (with one subset of full size); precision and recall are its own functions.
+FD, KD, precision and recall equal its own up to rounding (KID with one subset of full size).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,24 +12,24 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_fidelity.metric_prc import prc_features_to_metric
+from torch import Tensor
 
 from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array, Distance, renumber
 from experiments.distances.frechet import Moments
-from experiments.distances.kernels import Sums
+from experiments.distances.kernels import Across, Sums
 from reports.schema import METRICS as METRICS
 
 QUALITY = ("precision", "recall")
 NO_IMAGES, REAL = 0.01, 0.5  # both of samples that are no images, at most; of as many real images, above
 WIDTH = 1.0  # of the Gaussian kernel, as a share of the median distance of real images
 POOL_SEED = 7  # decides which real images are set aside
-FAR = 100  # standard deviations of real features from 0, above which precision and recall take them less their mean
+NEIGHBOUR = 3  # the ball around an image reaches to its third neighbour, for precision and recall
 
 
 @dataclass(frozen=True)
 class FixedReference:
-    """The real images that samples are compared with.
+    """The real images that samples are compared with. All tensors are on one device.
 
     Args:
         features: float64 (R, d).
@@ -37,45 +37,63 @@ class FixedReference:
         within: of each kernel the mean of k(y_i, y_j) over all pairs i != j of the images that it knows.
         sums: of each kernel, if the real images are a sample too. Kernels then know the first r images only.
         most: of the samples, how many the kernels compare: their cost grows with the square.
+        n: of the samples; precision and recall compare as many real images.
     """
 
-    features: Array
+    features: Tensor
     width: float
     within: Mapping[str, float]
     sums: Mapping[str, Sums] = field(default_factory=dict)
     most: int | None = None
+    n: int | None = None
 
     @cached_property
     def moments(self) -> Moments:
         return Moments.of(self.features)
 
-    def distances(self, own: Array, groups: NDArray[np.integer] | None = None) -> dict[str, Distance]:
+    @cached_property
+    def balls(self) -> Tensor:
+        """The squared radii around the first n images."""
+        return kernels.within({}, self.features[: self.n], neighbour=NEIGHBOUR)[1]
+
+    def distances(self, own: Tensor, groups: NDArray[np.integer] | None = None) -> dict[str, Distance]:
         """MMD, FD and KD of images with features float64 (n, d), each with what every image adds to it.
 
         `groups`: (n,) the number of each image's prompt. Then each prompt adds to it, and MMD and KD compare images of
         different prompts.
         """
-        n_kernel = len(next(iter(self.sums.values())).rows) if self.sums else len(self.features)
-        first, used = own[: self.most], kernels.build(self.width)
-        inside, across = kernels.sums(used, first), kernels.cross_sums(used, first, self.features[:n_kernel])
-        if groups is not None:
-            inside = kernels.sums_between_groups(used, first, inside, groups[: self.most])
-        out = {name: self._by_kernel(name, inside[name], *across[name]) for name in used} | {"fd": self._frechet(own)}
-        if groups is None:
-            return {name: out[name] for name in METRICS}
-        return {name: out[name].by_unit(renumber(groups[: len(out[name].own)])) for name in METRICS}
+        return self.compare(own, groups, quality=False)[0]
 
-    def _by_kernel(self, name: str, sums: Sums, to_real: Array, to_own: Array) -> Distance:
+    def compare(
+        self, own: Tensor, groups: NDArray[np.integer] | None = None, quality: bool = True
+    ) -> tuple[dict[str, Distance], tuple[float, float]]:
+        """The same, and if `quality`, the precision and recall of n images: both need the same products."""
+        used, first, known = kernels.build(self.width, own.shape[1]), own[: self.most], self.features
+        if self.sums:
+            known = known[: len(self.sums["mmd"].rows)]
+        prompts = None if groups is None else torch.from_numpy(renumber(groups[: self.most])).to(own.device)
+        inside, balls = kernels.within(used, first, prompts, NEIGHBOUR if quality else 0)
+        between = kernels.across(used, first, known, (balls, self.balls) if quality else None)
+        out = {name: self._by_kernel(name, sums, between) for name, sums in inside.items()}
+        out["fd"] = self._frechet(own)
+        if groups is not None:
+            out = {name: each.by_unit(renumber(groups[: len(each.own)])) for name, each in out.items()}
+        return {name: out[name] for name in METRICS}, between.quality
+
+    def _by_kernel(self, name: str, sums: Sums, between: Across) -> Distance:
+        to_real, to_own = between.rows[name], between.columns[name]
         means = to_real / len(to_own)
-        value, own = sums.mean + self.within[name] - 2 * float(means.mean()), kernels.jackknife_terms(sums.rows, means)
+        value = sums.mean + self.within[name] - 2 * float(means.mean())
+        own = kernels.jackknife_terms(sums.rows, means).cpu().numpy()
         if not self.sums:
             return Distance(value, own)
-        return Distance(value, own, kernels.jackknife_terms(self.sums[name].rows, to_own / len(to_real)))
+        real = kernels.jackknife_terms(self.sums[name].rows, to_own / len(to_real))
+        return Distance(value, own, real.cpu().numpy())
 
-    def _frechet(self, own: Array) -> Distance:
-        moments = Moments.of(own)
-        terms = frechet.jackknife_terms(own, moments, self.moments, self.features if self.sums else None)
-        return Distance(frechet.frechet_distance(moments, self.moments), *terms)
+    def _frechet(self, own: Tensor) -> Distance:
+        real = self.features if self.sums else None
+        value, *terms = frechet.jackknife_terms(own, Moments.of(own), self.moments, real)
+        return Distance(value, *(each.cpu().numpy() for each in terms))
 
 
 @dataclass(frozen=True)
@@ -85,24 +103,28 @@ class ReferenceSet:
     The floor compares n images drawn at random with the other T - n: as many on both sides as for samples.
 
     Args:
-        features: float64 (T, d).
+        features: float64 (T, d), on the device of all work.
         width: of the Gaussian kernel, that of all T images, so that it does not depend on n.
         sums: of each kernel over t images. If t < T, kernels know the first t images only.
     """
 
-    features: Array
+    features: Tensor
     width: float
     sums: Mapping[str, Sums]
 
     @classmethod
-    def of(cls, features: Array, most: int | None = None) -> "ReferenceSet":
+    def of(cls, features: Tensor, most: int | None = None) -> "ReferenceSet":
         """From features float64 (T, d). `most`: images that the kernels know."""
         width = WIDTH * kernels.median_distance(features)
-        return cls(features, width, kernels.sums(kernels.build(width), features[:most]))
+        return cls(features, width, kernels.within(kernels.build(width, features.shape[1]), features[:most])[0])
 
     @property
     def n_kernel(self) -> int:
         return len(next(iter(self.sums.values())).rows)
+
+    @cached_property
+    def moments(self) -> Moments:
+        return Moments.of(self.features)
 
     def whole(self, most: int | None = None) -> FixedReference:
         """All of them, as a sample. `most`: of the images compared with them, how many the kernels take."""
@@ -136,8 +158,9 @@ class ReferenceSet:
         for draw in draws:
             aside = self.aside_mask(n, draw)
             rest, others = self._split(aside)
-            real = self.features[aside]
-            out["fd"].append(frechet.frechet_distance(Moments.of(real), rest.moments))
+            real = self.features[self._on_device(aside)]
+            moments = Moments.of(real)
+            out["fd"].append(frechet.frechet_distance(moments, self.moments.without(moments)))
             for name, (inside, between) in others.items():
                 out[name].append(inside + rest.within[name] - 2 * between)
             for name, value in zip(QUALITY, precision_recall(real[:most], rest.features[:most]), strict=True):
@@ -146,29 +169,32 @@ class ReferenceSet:
 
     def _split(self, aside: NDArray[np.bool_]) -> tuple[FixedReference, dict[str, tuple[float, float]]]:
         """The images outside a mask; of each kernel its mean over pairs inside, and over pairs in and out."""
-        within, others, mask = dict[str, float](), dict[str, tuple[float, float]](), aside[: self.n_kernel]
-        n, rest = int(mask.sum()), int((~mask).sum())
-        for name, inside in kernels.sums(kernels.build(self.width), self.features[: self.n_kernel][mask]).items():
+        within, others, chosen = dict[str, float](), dict[str, tuple[float, float]](), self._on_device(aside)
+        known, features = chosen[: self.n_kernel], self.features[: self.n_kernel]
+        n = int(aside[: self.n_kernel].sum())
+        rest = self.n_kernel - n
+        inside_sums, _ = kernels.within(kernels.build(self.width, features.shape[1]), features[known])
+        for name, sums in inside_sums.items():
             rows = self.sums[name].rows
-            between = float(rows[mask].sum()) - inside.total
-            within[name] = (float(rows.sum()) - 2 * between - inside.total) / (rest * (rest - 1))
-            others[name] = inside.total / max(n * (n - 1), 1), between / max(n * rest, 1)
-        return FixedReference(self.features[~aside], self.width, within), others
+            inside = float(sums.rows.sum())
+            between = float(rows[known].sum()) - inside
+            within[name] = (float(rows.sum()) - 2 * between - inside) / (rest * (rest - 1))
+            others[name] = inside / max(n * (n - 1), 1), between / max(n * rest, 1)
+        return FixedReference(self.features[~chosen], self.width, within, n=int(aside.sum())), others
+
+    def _on_device(self, mask: NDArray[np.bool_]) -> Tensor:
+        return torch.from_numpy(mask).to(self.features.device)
 
 
-def precision_recall(features: Array, real: Array) -> tuple[float, float]:
+def precision_recall(features: Tensor, real: Tensor) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991) of features (n, d) and (r, d).
 
     Only the first n real images are used, so they must not be sorted by class.
     """
-    n, mean = min(len(features), len(real)), real.mean(axis=0)
-    if np.abs(mean).max() > FAR * real.std(axis=0).max():  # float32 would lose the distances
-        features, real = features - mean, real - mean
-    generated, references = (torch.from_numpy(part).float() for part in (features, real[:n]))
-    out = prc_features_to_metric(
-        generated, references, prc_neighborhood=3, prc_batch_size=1000, save_cpu_ram=True, verbose=False
-    )
-    return out["precision"], out["recall"]
+    middle = real.mean(dim=0)  # far from 0, distances would be lost in rounding
+    features, real = features - middle, real[: len(features)] - middle
+    first, second = (kernels.within({}, side, neighbour=NEIGHBOUR)[1] for side in (features, real))
+    return kernels.across({}, features, real, (first, second)).quality
 
 
 def no_images_reason(sides: Sequence[Mapping[str, float]], real: Mapping[str, float]) -> str:

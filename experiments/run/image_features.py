@@ -43,9 +43,6 @@ class ImageSet:
     load: Callable[[int], tuple[Pixels, Traits]]  # image i as uint8 (H, W) or (H, W, C), and its traits
     names: tuple[str, ...] | None = None  # of each image: the path of its file without suffix, or its seed and number
     data: str = ""  # the name of the data set that they are
-    # whether a user brought them: then their range is checked, and features of the user's see grey images as RGB, since
-    # other sets may have colours
-    given: bool = True
     clips: bool = False  # whether they are frames of clips, named CLIP/FRAME
 
     @classmethod
@@ -115,7 +112,7 @@ def stored_features(
     def make() -> TensorsAndFacts:
         if space.name.startswith(PYTHON):
             _, pixels, _ = next(batches(images, range(min(images.n, batch_size(space.name))), batch_size(space.name)))
-            check_features_repeatable(space.name, prepare_pixels(pixels, space.name, images))
+            check_features_repeatable(space.name, prepare_pixels(pixels, space.name, images.name))
         found = compute_features(images, range(images.n), space, after_batch)
         return {name: torch.from_numpy(value) for name, value in vars(found).items()}, {}
 
@@ -131,15 +128,15 @@ def compute_features(
     features: list[Tensor] = [torch.empty(0)] * n
     grain, sizes = np.full(n, np.nan), np.zeros((n, 2), dtype=np.int64)
     digests, traits, largest = np.zeros(n, dtype=np.int64), np.zeros((n, 4), dtype=bool), 0
-    for indices, pixels, own in batches(images, chosen, batch_size(name)):
-        for index, row in zip(indices, layers(prepare_pixels(pixels, name, images))[0], strict=True):
+    for indices, pixels, own in batches(images, chosen, batch_size(name, space.device)):
+        for index, row in zip(indices, layers(prepare_pixels(pixels, name, images.name))[0].cpu(), strict=True):
             features[index] = row
         sizes[indices], digests[indices] = pixels.shape[2:], [_digest(image) for image in pixels.numpy()]
         traits[indices], largest = own, max(largest, int(pixels.max()))
         if min(pixels.shape[2:]) > 1:
             grain[indices] = texture(pixels)
         after_batch(len(indices))
-    if n == images.n and images.given:
+    if n == images.n:
         check_pixel_range(largest, images.name)
     return ImageFeatures(torch.stack(features).numpy(), grain, sizes, digests, traits)
 
@@ -185,20 +182,21 @@ def prefetch(work: Callable[[X], Y], items: Sequence[X], most: int = 4) -> Itera
             pool.shutdown(cancel_futures=True)
 
 
-def prepare_pixels(pixels: Tensor, features: str, images: ImageSet) -> Tensor:
-    """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, others three channels if they are given.
+def prepare_pixels(pixels: Tensor, features: str, images: str, from_user: bool = True) -> Tensor:
+    """Pixels (b, C, H, W) as a feature space takes them: `digits` grey 32x32, others three channels if `from_user`.
 
-    ValueError for coloured or oblong images if it is `digits`.
+    `images`: their name. A user's grey images are RGB, since other sets may have colours. ValueError for coloured or
+    oblong images if it is `digits`.
     """
     if features != "digits":
-        return pixels.expand(-1, 3, -1, -1) if images.given else pixels
+        return pixels.expand(-1, 3, -1, -1) if from_user else pixels
     if (pixels != pixels[:, :1]).any():
         raise ValueError(
-            f"{images.name}: its images have colours, but features='digits' knows grey digits only; use natural"
+            f"{images}: its images have colours, but features='digits' knows grey digits only; use natural"
         )
     height, width = pixels.shape[2:]
     if height != width:
-        raise ValueError(f"{images.name}: images of {width}x{height}, but features='digits' needs square ones")
+        raise ValueError(f"{images}: images of {width}x{height}, but features='digits' needs square ones")
     grey = pixels[:, :1]
     if height > SIDE:
         return torch.from_numpy(np.stack([reduce_image(image.numpy(), SIDE) for image in grey[:, 0]]))[:, None]

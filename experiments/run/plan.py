@@ -18,7 +18,7 @@ from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.compare import CONTROL
 from experiments.run.identity import identity, uses_user_code
-from experiments.run.machine import Machine
+from experiments.run.machine import Machine, double_device
 from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrained, Trained, data_of
 from experiments.run.options import Options
 from experiments.run.runs import OTHER, VALUES, Reference, Run
@@ -96,20 +96,23 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
         raise ValueError(f"images={study.images!r}: only a pretrained network decodes its samples; use --data")
     real = data_of(images or data)
     points = isinstance(real, Values) and real.are_points
+    where = double_device(network.machine.device)
+    device = None if where == "cpu" else where
     latents = isinstance(real, Values) and not points
     if pretrained and not latents and (decoded := pretrained.decoded_shape):
         network_io.check_size(decoded, real)
     if points and study.features not in (None, VALUES):
         raise ValueError(f"features={study.features!r}: points are compared as they are; leave it out")
     if points:
-        return Reference(real.name, VALUES, "")
+        return Reference(real.name, VALUES, "", device=device)
     if latents and (study.images is not None or not pretrained):
         what = "--images must be images" if study.images else "--network must be one that decodes them"
         raise ValueError(f"data={real.name!r}: {what}; latents alone cannot be compared")
     features = study.features or default_features(real.name)
     most = MAX_DECODED if latents and len(real) > MAX_DECODED else None
     content = features_id(features, study.feature_weights)
-    return Reference(real.name, features, content, study.feature_weights, pretrained if latents else None, most)
+    decoder = pretrained if latents else None
+    return Reference(real.name, features, content, study.feature_weights, decoder, most, device)
 
 
 def make_network(study: Study, data: str, machine: Machine) -> Network:

@@ -36,6 +36,7 @@ from experiments.user.memory import out_of_memory
 
 OUT_OF_MEMORY = "; out of memory, reduce --batch-size"
 KILLED = " (out of memory? reduce --workers)"
+TOGETHER_ON_CUDA = 5  # networks that one card trains at a time: one alone leaves it idle between small kernels
 LOST = "no worker has made it: they were killed, or its code was edited since this command began"
 Failed = dict[str, str]  # score_id -> why it failed
 Files = Mapping[str, Mapping[Path, float]]  # by kind, with the network evaluations that making them takes
@@ -293,6 +294,8 @@ def _one_per_network(runs: Sequence[Run]) -> list[Run]:
 def _trained_together(runs: Sequence[Run], cache: Cache) -> int:
     """How many of the missing networks are trained at a time."""
     absent = [run for run in _one_per_network(runs) if not cache.has("networks", run.network)]
+    if absent and absent[0].machine.device == "cuda":
+        return min(TOGETHER_ON_CUDA, len(absent))
     return min(absent[0].machine.threads // absent[0].network.machine.threads, len(absent)) if absent else 1
 
 

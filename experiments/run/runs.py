@@ -34,6 +34,7 @@ class Reference:
     weights: Path | None = field(default=None, metadata=NOT_IDENTITY)  # their file; None for the extractor's own
     decoder: Pretrained | None = field(default=None, metadata=OMIT_IF_NONE)  # the network that decodes them
     most: int | None = field(default=None, metadata=OMIT_IF_NONE)  # of the images, the first; None for all
+    device: str | None = field(default=None, metadata=OMIT_IF_NONE)  # of features and distances; None for the CPU
 
     def __post_init__(self) -> None:
         check_name(self.data)
@@ -43,6 +44,10 @@ class Reference:
     @property
     def n(self) -> int:
         return min(len(data_of(self.data)), self.most or sys.maxsize)
+
+    @property
+    def computed_on(self) -> str:
+        return self.device or "cpu"
 
     @property
     def is_pretrained(self) -> bool:

@@ -26,18 +26,19 @@ from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 from experiments.console import ProgressCallback, silent
-from experiments.distances.distance import Array, Distance, pack_distances, unpack_distances
+from experiments.distances.distance import Distance, pack_distances, unpack_distances
 from experiments.distances.duplicates import FEWEST, memorisation, squared_nearest
 from experiments.distances.kernels import Sums, mostly_equal
-from experiments.distances.reference import FixedReference, ReferenceSet, precision_recall
+from experiments.distances.reference import QUALITY, FixedReference, ReferenceSet
 from experiments.distances.texture import RealTexture
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
 from experiments.run.compare import Row
 from experiments.run.identity import identity
-from experiments.run.image_features import FeatureSpace, ImageSet, compute_features
+from experiments.run.image_features import prepare_pixels
 from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
 from experiments.run.networks import Advance, Network, Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
+from experiments.user.features import batch_size, open_extractor
 from experiments.user.imports import user_code_errors
 from experiments.user.network_io import check_decoded, check_size
 
@@ -164,7 +165,7 @@ def reference(config: Reference, cache: Cache, after_batch: ProgressCallback = s
 
 
 def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallback = silent) -> Tensor:
-    """Features float32 (n, d) of images uint8 (n, C, H, W). Floats (n, d) are their own."""
+    """Features float32 (n, d) of images uint8 (n, C, H, W), on the reference's device. Floats (n, d) are their own."""
     data = data_of(config.data)
     if samples.is_floating_point():
         if not isinstance(data, Values):
@@ -173,9 +174,17 @@ def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallbac
         return data.features(samples)
     if config.decoder is None:
         check_size(tuple(samples.shape[1:]), data)
-    images = ImageSet.of_array(config.data, samples.permute(0, 2, 3, 1).numpy(), given=False)
-    space = FeatureSpace(config.features, config.weights)
-    return torch.from_numpy(compute_features(images, range(images.n), space, after_batch).features)
+    layers, features = _extractor(config), list[Tensor]()
+    for pixels in samples.split(batch_size(config.features, config.computed_on)):
+        features += layers(prepare_pixels(pixels, config.features, config.data, from_user=False))[:1]
+        after_batch(len(pixels))
+    return torch.cat(features)
+
+
+@lru_cache(maxsize=2)
+def _extractor(config: Reference) -> Callable[[Tensor], list[Tensor]]:
+    """Opened once per process: its weights go to the device once."""
+    return open_extractor(config.features, config.weights, config.computed_on)
 
 
 def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
@@ -192,36 +201,37 @@ def _make_reference(config: Reference, after_batch: ProgressCallback) -> Tensors
     pin_scores()
     data, samples = data_of(config.data), real_samples(config, slice(config.n))
     features = features_of(config, samples, after_batch)
-    if mostly_equal(features.numpy()):
+    if mostly_equal(features.cpu().numpy()):
         raise ValueError(
             f"data={config.data!r}: for more than half of the pairs of images the features are equal; leave out the "
             f"copies, or take other features than {config.features}"
         )
-    real, curve = ReferenceSet.of(features.double().numpy()), dict[str, Tensor]()
+    real, curve = ReferenceSet.of(features.to(config.computed_on, torch.float64)), dict[str, Tensor]()
     if not samples.is_floating_point():
         texture = RealTexture.of(samples, data.std if isinstance(data, Images) else float(samples.double().std()))
         curve = {f"texture.{name}": torch.from_numpy(values) for name, values in vars(texture).items()}
-    sums = {f"sums.{name}": torch.from_numpy(each.rows) for name, each in real.sums.items()}
-    totals = {f"total.{name}": torch.tensor(each.total, dtype=torch.float64) for name, each in real.sums.items()}
+    sums = {f"sums.{name}": each.rows.cpu() for name, each in real.sums.items()}
+    totals = {name.replace("sums", "total"): rows.sum() for name, rows in sums.items()}  # for older readers
     width = torch.tensor(real.width, dtype=torch.float32)  # float64 would change MMD in its eighth digit
-    return {"features": features, "labels": data.labels[: len(features)], "width": width} | sums | totals | curve, {}
+    stored = {"features": features.cpu(), "labels": data.labels[: len(features)], "width": width}
+    return stored | sums | totals | curve, {}
 
 
 @lru_cache(maxsize=2)
-def load_reference(file: Artifact) -> tuple[ReferenceSet, RealTexture | None]:
-    """The real images in a file, and their texture; None for points."""
+def load_reference(file: Artifact, device: str) -> tuple[ReferenceSet, RealTexture | None]:
+    """The real images in a file, on a device, and their texture; None for points."""
     tensors = file.tensors
-    names = [name.removeprefix("sums.") for name in tensors if name.startswith("sums.")]
-    sums = {name: Sums(tensors[f"sums.{name}"].numpy(), float(tensors[f"total.{name}"])) for name in names}
-    real = ReferenceSet(tensors["features"].double().numpy(), float(tensors["width"]), sums)
+    rows = {name: values.to(device) for name, values in tensors.items() if name.startswith("sums.")}
+    sums = {name.removeprefix("sums."): Sums(values) for name, values in rows.items()}
+    real = ReferenceSet(tensors["features"].to(device, torch.float64), float(tensors["width"]), sums)
     parts = [tensors[name].numpy() for part in ("mean", "spread") if (name := f"texture.{part}") in tensors]
     return real, RealTexture(*parts) if parts else None
 
 
 @lru_cache(maxsize=4)
-def _without(file: Artifact, n: int) -> FixedReference:
+def _without(file: Artifact, device: str, n: int) -> FixedReference:
     """The real images that n samples are compared with."""
-    real, _ = load_reference(file)
+    real, _ = load_reference(file, device)
     return real.without(real.aside_mask(n, draw=0))
 
 
@@ -240,38 +250,40 @@ def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     images, config = samples.tensors["samples"], run.reference
     features32 = features_of(config, images)
     pin_scores()
-    features, against = features32.double().numpy(), _without(real, run.n)
-    distances = against.distances(features)
+    device = config.computed_on
+    features, against = features32.to(device, torch.float64), _without(real, device, run.n)
+    distances, quality = against.compare(features)
     values = {name: distance.value for name, distance in distances.items()}
     if wrong := [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]:
         raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
-    precision, recall = precision_recall(features, against.features)
     facts: dict[str, Any] = values | {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
-    facts |= {"precision": precision, "recall": recall, "n_reference": len(against.features)}
+    facts |= dict(zip(QUALITY, quality, strict=True)) | {"n_reference": len(against.features)}
     facts |= _memorisation(run, features, real)
-    if (texture := load_reference(real)[1]) is not None:
+    if (texture := load_reference(real, device)[1]) is not None:
         left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
         facts |= {"grain": texture.grain(images, left), "grain_se": texture.grain_spread(run.n, left)}
     return pack_distances(distances), facts
 
 
-def _memorisation(run: Run, features: Array, real: Artifact) -> dict[str, float]:
+def _memorisation(run: Run, features: Tensor, real: Artifact) -> dict[str, float]:
     """How near samples lie to training images, against as many real images that training did not see.
 
     A training image stands for one if it is compared with the others: both have one law. Empty if training images are
     not all known, and in few dimensions, where all are near. After Meehan et al. 2020, arXiv 2004.05675, Section 3.
     """
-    network, known = run.network, load_reference(real)[0].features
+    network, device = run.network, run.reference.computed_on
+    known = load_reference(real, device)[0].features
     n_training = data_of(network.data).n_training(getattr(network, "held_out", 0))
     if network.data != run.reference.data or len(known) < n_training or known.shape[1] < FEWEST:
         return {}
-    return memorisation(squared_nearest(features, known[:n_training]), _nearest_of_real(real, run.n, n_training))
+    of_real = _nearest_of_real(real, device, run.n, n_training)
+    return memorisation(squared_nearest(features, known[:n_training]), of_real)
 
 
 @lru_cache(maxsize=4)
-def _nearest_of_real(file: Artifact, n: int, n_training: int) -> Array:
-    real, _ = load_reference(file)
-    drawn = real.aside_mask(n, draw=0).nonzero()[0]
+def _nearest_of_real(file: Artifact, device: str, n: int, n_training: int) -> Tensor:
+    real, _ = load_reference(file, device)
+    drawn = torch.from_numpy(real.aside_mask(n, draw=0).nonzero()[0]).to(device)
     return squared_nearest(real.features[drawn], real.features[:n_training], drawn)
 
 
@@ -280,7 +292,8 @@ def floor(config: Reference, n: int, cache: Cache) -> dict[str, Tensor]:
 
     def make() -> TensorsAndFacts:
         pin_scores()
-        scores = load_reference(reference(config, cache))[0].floor(n, range(1, REPEATS + 1))
+        real, _ = load_reference(reference(config, cache), config.computed_on)
+        scores = real.floor(n, range(1, REPEATS + 1))
         return {name: torch.from_numpy(values) for name, values in scores.items()}, {}
 
     return cache.cached("floors", (config, n, REPEATS), make).tensors
@@ -293,7 +306,8 @@ def autoencoder_distances(network: Pretrained, config: Reference, n: int, cache:
         x = data_of(network.data).standardised(slice(n)).to(network.machine.device)
         features = features_of(config, network.decode(x))
         pin_scores()
-        return pack_distances(_without(reference(config, cache), n).distances(features.double().numpy())), {}
+        against = _without(reference(config, cache), config.computed_on, n)
+        return pack_distances(against.distances(features.to(against.features))), {}
 
     return unpack_distances(cache.cached("floors", (network, config, n), make).tensors)
 

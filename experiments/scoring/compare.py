@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from diffusion_core.data.load import random_order
@@ -19,7 +20,7 @@ from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, stored_features
-from experiments.run.machine import Machine
+from experiments.run.machine import Machine, double_device
 from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
 from experiments.scoring.groups import GroupsOf, groups_of, or_clips
@@ -108,7 +109,8 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
     for space, file in files.items():
         described = measure_sets(inputs, chosen, in_use := FeatureSpace(space, file, where), kept)
         own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
-        rows, names = [each.features for each in described], [each.name for each in sets]
+        rows = [torch.from_numpy(each.features).to(double_device(where)) for each in described]
+        names = [each.name for each in sets]
         grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
         spaces.append(score_in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
         doubts |= dict.fromkeys(warnings.find_warnings(inputs, described, spaces[-1], in_use))

@@ -228,7 +228,7 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
         found += [note for note in scores.notes if note not in found]
     measured = [measure_metric(metric, first) for metric in metrics]
     found += [note for _, note in measured if note]
-    apart = np.square(first.features[1] - first.features[0]).sum(axis=1)
+    apart = (first.features[1] - first.features[0]).square().sum(dim=1).cpu().numpy()
     largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
     total = float(apart.sum()) or 1.0
     worst = tuple((image_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)

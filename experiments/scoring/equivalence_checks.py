@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from scipy import stats
 from scipy.stats import qmc
+from torch import Tensor
 
 from diffusion_core.data.readers import Pixels, Traits
 from experiments.console import progress_bar
@@ -26,6 +27,7 @@ from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
+from experiments.run.machine import double_device
 from experiments.scoring import compare, warnings
 from experiments.scoring.groups import ordered_frames
 from experiments.scoring.inputs import FeatureSet, Input, image_name
@@ -77,8 +79,8 @@ class EquivalenceInputs:
         return compare.measure_sets(self.images, self.pairing.chosen, self.space, self.store)
 
     @cached_property
-    def features(self) -> tuple[Array, Array]:  # float64 (n, d), before and after
-        return _float64(self.described)
+    def features(self) -> tuple[Tensor, Tensor]:  # float64 (n, d), before and after
+        return _both(self.described, self.space)
 
     @cached_property
     def copies(self) -> list[ClusterIds]:
@@ -101,7 +103,7 @@ class EquivalenceInputs:
     @property
     def unrelated(self) -> bool:
         """Whether partners have nothing in common: their features correlate no more than those of other seeds."""
-        before, after = (side - side.mean(axis=0) for side in self.features)
+        before, after = (side - side.mean(dim=0) for side in self.features)
         spread = math.sqrt(float((before**2).sum() * (after**2).sum()))
         return self.pairing.by != "none" and float((before * after).sum()) < UNRELATED * spread
 
@@ -111,9 +113,10 @@ class EquivalenceInputs:
         return _mean_interval(after - before, self.prompts, times, sides)
 
     def check_order(self) -> None:
-        sides: Sequence[Array] = self.features  # of clips the means: frames of one are alike
+        sides: Sequence[Tensor] = self.features  # of clips the means: frames of one are alike
         if self.clips and self.prompts is not None:
-            sides = tuple(pd.DataFrame(side).groupby(self.prompts).mean().to_numpy() for side in sides)
+            means = [pd.DataFrame(side.cpu().numpy()).groupby(self.prompts).mean() for side in sides]
+            sides = [torch.tensor(side.to_numpy()) for side in means]
         before, after = self.images
         paired = self.pairing.by != "none"
         if is_reordered(sides[0], sides[1], paired):
@@ -142,7 +145,7 @@ def _crops(sets: EquivalenceInputs) -> Rows:
         in_order = [np.arange(images.n) for images in cut]
         parts = compare.measure_sets(cut, in_order, sets.space, sets.store)
         units = np.arange(len(chosen[0])) if sets.prompts is None else sets.prompts
-        test = compare_distributions(*_float64(parts), units.repeat(crops))
+        test = compare_distributions(*_both(parts, sets.space), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
 
@@ -178,7 +181,8 @@ def _texture(sets: EquivalenceInputs) -> Rows:
     """
     before = sets.images[0]
     if isinstance(before, FeatureSet) and min(before.grid[1:], default=1) > 1:
-        sides = [_roughness(features.reshape(-1, *before.grid)) for features in sets.features]
+        latents = [features.cpu().numpy().reshape(-1, *before.grid) for features in sets.features]
+        sides = [_roughness(side) for side in latents]
         yield from _compare_numbers("texture of latents", sides, sets.prompts, sets)
 
 
@@ -194,7 +198,8 @@ def _compare_numbers(name: str, sides: Sequence[Array], units: ClusterIds | None
     if mostly_equal(sides[0] / spread):
         yield f"{name} is the same almost everywhere in {sets.images[0].name}, so it is not compared"
         return
-    test = compare_distributions(sides[0] / spread, sides[1] / spread, units)
+    first, second = (torch.from_numpy(side / spread) for side in sides)
+    test = compare_distributions(first, second, units)
     yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
 
 
@@ -247,8 +252,9 @@ CHECKS = (_share, _crops, _copies, _classes)  # in each feature space
 IMAGE_CHECKS = (_motion, _texture, _grain)  # once
 
 
-def _float64(described: Sequence[ImageFeatures]) -> tuple[Array, Array]:
-    before, after = (each.features.astype(np.float64) for each in described)
+def _both(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[Tensor, Tensor]:
+    where = double_device(space.device)
+    before, after = (torch.from_numpy(images.features).to(where, torch.float64) for images in described)
     return before, after
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import reduce
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import Tensor
 
 from experiments.console import progress_bar
 from experiments.distances import duplicates
@@ -23,7 +23,6 @@ FEW_REPEATS = 512  # feature dimensions above which the floor is measured less o
 REPEATS = (10, 4)  # of the floor, up to that and above
 QUALITY_IMAGES = 10_000  # of each set, for precision and recall
 KERNEL_IMAGES = 20_000  # of each set, of which kernel distances take the first ones: their cost grows with the square
-Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -56,26 +55,27 @@ class SpaceResult:
 
 
 def score_in_space(
-    shared: Row, names: Sequence[str], real: Features, sets: Sequence[Features], paired: bool,
+    shared: Row, names: Sequence[str], real: Tensor, sets: Sequence[Tensor], paired: bool,
     grains: Sequence[float | None], prompts: Sequence[ClusterIds] | None = None,
 ) -> SpaceResult:  # fmt: skip
     """All rows in one feature space. `shared`: the columns that they share.
 
-    `real` (R, d) and each of the sets (n, d) are in random order; if `paired`, rows of the sets at one place come from
-    the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals, and do not meet in MMD.
+    `real` (R, d) and each of the sets (n, d) are on one device, in random order; if `paired`, rows of the sets
+    at one place come from the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals,
+    and do not meet in MMD.
     """
     sides, found, repeats = list[Side](), list[Duplicates](), REPEATS[real.shape[1] > FEW_REPEATS]
     with progress_bar(1 + 3 * len(sets) + repeats) as advance:
         advance("distances between the real images")
-        reference = ReferenceSet.of(real.astype(np.float64), most=KERNEL_IMAGES)
+        reference = ReferenceSet.of(real.double(), most=KERNEL_IMAGES)
         against, near = reference.whole(most=KERNEL_IMAGES), duplicates.tolerance(reference.features)
         found.append(_copies(reference.features, near))
         for name, rows in zip(names, sets, strict=True):
             advance(f"copies in {name}")
-            found.append(_copies(rows.astype(np.float64), near, reference.features))
+            found.append(_copies(rows.double(), near, reference.features))
         of_real, *units = _units(found, paired, prompts)
         for number, (name, rows, own, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
-            features = rows.astype(np.float64)
+            features = rows.double()
             advance(f"distances of {name}")
             distances = against.distances(features, own)
             if of_real is not None:
@@ -119,7 +119,7 @@ def _interval(side: Side, metric: str) -> Row:
     return where | {"value": estimate.difference, "low": estimate.low, "high": estimate.high}
 
 
-def _copies(own: NDArray[np.float64], near: float, real: NDArray[np.float64] | None = None) -> Duplicates:
+def _copies(own: Tensor, near: float, real: Tensor | None = None) -> Duplicates:
     """The copies among the first images of a set, and of the first real ones.
 
     In a larger set every image may stand twice: that is found by equal images, not by near ones.

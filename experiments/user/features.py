@@ -66,15 +66,15 @@ def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[
     return layers[0], layers[1] if name == "digits" else None
 
 
-def batch_size(name: str) -> int:
-    """Images per batch on a CPU. All but `digits` work at 64x64 and above: small batches stay in the cache."""
-    return 500 if name == "digits" else 25
+def batch_size(name: str, device: str = "cpu") -> int:
+    """Images per batch. All but `digits` work at 64x64 and above: on a CPU, small batches stay in the cache."""
+    return 25 if device == "cpu" and name != "digits" else 500
 
 
 def open_extractor(
     name: str, weights: Path | None = None, device: torch.device | str = "cpu"
 ) -> Callable[[Tensor], list[Tensor]]:
-    """The extractor as a function from pixels to its layers on the CPU. Arguments and errors as `extract`."""
+    """The extractor as a function from pixels to its layers on the device. Arguments and errors as `extract`."""
     users = name.startswith(PYTHON)
     network: Any = load_function(name) if users else load_extractor(name, weights_file(name, weights)).to(device)
 
@@ -85,8 +85,8 @@ def open_extractor(
         # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             if users:
-                return [feature_rows(name, network, pixels.cpu())]
-            return [layer.cpu() for layer in network(pixels.to(device))]
+                return [feature_rows(name, network, pixels.cpu()).to(device)]
+            return list(network(pixels.to(device)))
 
     return layers
 

@@ -4,7 +4,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from reports import contrast, figures, settings
+from reports import contrast, settings
 from reports.details import describe_origin, list_files
 from reports.formats import difference, join, number, percent, plural, scale_metric, short
 from reports.page import KeyFigure, Page, Plot
@@ -35,7 +35,7 @@ def page(result: LoadedResult) -> Page:
         settings.describe_source(result, result.info["held_out"]), result.info["question"], "", sentence,
         also=" ".join(more), warnings=[f"Training saw {plural(count, 'image')} of these."] if count else [],
         caveats=[NO_QUALITY], key_figures=_key_figures(next(iter(sections.values()))), figures=[figure],
-        plot=Plot("errors", "Loss at each noise level", text, figures.draw_errors(curves, result.densities, "loss")),
+        plot=Plot("errors", "Loss at each noise level", text, (curves, result.densities, "loss")),
         details=[
             *([("Scores of their samples", reports)] if reports else []),
             *TERMS, *describe_origin(result.info), ("Files", list_files(result)),

@@ -65,6 +65,7 @@ def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path) -> None:
     assert found["samples"] == {"unique": 2, "left": 2} and found["networks"] == {"unique": 1, "left": 1}
     assert found["evaluations"] == 128 * TRAIN_COST + 2 * 2 * 40 and found["seconds"] > 0
     assert said[0].startswith("4 runs; store:") and "for each of 2 workers, timed on this machine" in said[-3]
+    assert all(f"{work} " in said[-3] for work in ("training", "sampling", "scoring"))
     assert said[-2] == "not counted above: the race"
     assert not list(tmp_path.iterdir())
     spine.score(planned[0], cache)

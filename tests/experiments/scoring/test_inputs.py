@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -185,11 +184,10 @@ def test_real_images_without_a_scale_are_refused(others: int, tmp_path: Path) ->
 
 def test_pixels_are_given_to_extractors_as_documented() -> None:
     colour, grey = torch.from_numpy(RGB[:3]).permute(0, 3, 1, 2), torch.from_numpy(GREY[:3])[:, None]
-    images = ImageSet.of_array("x", GREY)
-    prepare = partial(prepare_pixels, images=images)
+    prepare = partial(prepare_pixels, images="x")
     assert (prepare(colour, "natural") == colour).all() and (prepare(grey, "vgg16") == grey).all()
     assert prepare(grey, "python:x:y").shape[1] == 3
-    assert prepare_pixels(grey, "python:x:y", replace(images, given=False)).shape[1] == 1  # of a sweep
+    assert prepare_pixels(grey, "python:x:y", "x", from_user=False).shape[1] == 1  # of a sweep
     digits = prepare(grey.expand(-1, 3, -1, -1), "digits")
     assert digits.shape == (3, 1, 32, 32) and (digits[:, :, 2:30, 2:30] == grey).all() and digits.sum() == grey.sum()
     large = grey.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
