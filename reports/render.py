@@ -86,7 +86,7 @@ def publish_result(folder: Path, out: Path) -> None:
         raise ValueError(f"{out}: it exists; choose a new folder")
     page = read_page(folder)
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
-    files = [path for pattern in ("run.json", "settings.json", "export/*") for path in folder.glob(pattern)]
+    files = [path for pattern in ("*.json", "export/*") for path in folder.glob(pattern)]
     for path in (*files, *(path for name in pictures if (path := folder / "images" / name).is_file())):
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)

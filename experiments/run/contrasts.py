@@ -245,8 +245,8 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
             | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
             | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}
         )  # fmt: skip
-    most = max(GRAINY, _grain(default))  # that a default has, it may keep
-    use, *more = [side for side in (lowest, *others) if _grain(side) <= most]
+    most = max(GRAINY, mean_grain(default))  # that a default has, it may keep
+    use, *more = [side for side in (lowest, *others) if mean_grain(side) <= most]
     more = more if default in more else [*more, default]
     if use is default or out[sides.index(use)]["no_verdict"] or not _to_lowest(use, more, judge)[default.label].clear:
         use = default
@@ -265,7 +265,7 @@ def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, 
     return out
 
 
-def _grain(side: Side) -> float:
+def mean_grain(side: Side) -> float:
     """The fine noise in its samples; 0 where it is not measured."""
     return _mean(side, "grain") if all(row.get("grain") is not None for row in side.rows.values()) else 0.0
 

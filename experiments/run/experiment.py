@@ -16,6 +16,7 @@ from experiments.console import Terminal, status_line
 from experiments.run import dry_run, result_folder
 from experiments.run.cache import Cache
 from experiments.run.compare import Contrast, Row
+from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_options, collect_settings
 from experiments.run.ray_runner import run_on_ray
@@ -86,6 +87,7 @@ class _Command:
 
     def __post_init__(self) -> None:
         options = self.options
+        code_version()  # the code may change while the command runs
         self.cache = Cache(options.store)
         self.runner = Runner(self.cache, self.console, options.workers or 1)
         if options.ray_address is not None:
