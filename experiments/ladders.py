@@ -118,6 +118,5 @@ class Ladders(Study):
         """Writes best.json."""
         from experiments.best import write_best
 
-        typed = {solver: text for text, solver in self.labels.items() if text in self.samplers}
-        if (path := write_best(folder, self, results, typed)) is not None:
+        if (path := write_best(folder, self, results, (self.sigma_max, self.sigma_min))) is not None:
             notify(f"the best settings without and with fresh noise: {path}")

@@ -25,7 +25,7 @@ from diffusion_core.validation import check_range
 from experiments.ladders import FURTHER, LADDERS, Ladders
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
 from experiments.run.options import Names, names_option, option_help
-from experiments.run.setting import Ladder, Setting, read_ladder
+from experiments.run.setting import Ladder, Setting, read_ladder, read_setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
 from experiments.user.parsing import SYNONYMS, parse_sampler
 from reports.schema import JUDGE, RACE
@@ -270,15 +270,6 @@ class Tune(Ladders):
         from experiments.export.export import write_settings
 
         write_settings(folder, results, tables.get("best_sets.csv", ()), notify, self.export)
-
-
-def read_setting(option: str, text: str) -> tuple[str, str]:
-    """The ladder and the sampler that a text names. ValueError if it has not two parts."""
-    parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
-    if len(parts) != 2 or not all(parts):
-        example = "'karras(rho=5, sigma_max=20, end=0), heun(s_churn=1)'"
-        raise ValueError(f"{option}={text!r}: it must be a ladder and a sampler, such as {example}")
-    return parts[0], parts[1]
 
 
 def ladder_for_budget(budget: int, ladder: Ladder, solver: Sampler, final: bool) -> Ladder | None:

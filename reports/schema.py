@@ -11,6 +11,7 @@ JUDGE = METRICS[0]  # the metric that decides
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 CONTROL = "control"  # the section and the kind of contrast of the A/A control
+BEST = "best"  # the section, the kind of contrast and the family of the best with fresh noise against the best without
 RACE = "race"  # the section of the settings that race, from which the best are run again
 RETRAINED = "retrained"  # its section if its networks were trained once more
 CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts

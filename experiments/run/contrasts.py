@@ -18,6 +18,7 @@ from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY,
 from experiments.distances.reference import QUALITY, no_images_reason
 from experiments.run.compare import (
     ALONE,
+    BEST,
     CONTROL,
     BestSet,
     Comparison,
@@ -66,8 +67,8 @@ class Judge:
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
         judge = replace(judge, failed=any(own[id(c)].p_value < BROKEN for c in controls))
         found = {id(c): (judge.verdict_blocker(c), replace(own[id(c)], family=c.kind)) for c in judged}
-        for name, kind in ((EXPLORATION, Contrast), (INTERACTIONS, Interaction)):
-            family = {id(c): _samples(c) for c in judged if isinstance(c, kind) and c.kind not in ALONE}
+        for name in (EXPLORATION, BEST, INTERACTIONS):
+            family = {id(c): _samples(c) for c in judged if family_of(c) == name}
             compared = {key: same for key, same in family.items() if not found[key][0]}
             p_values = {same: found[key][1].p_value for key, same in compared.items()}  # the same runs count once
             corrected = dict(zip(p_values, holm([*p_values.values()]), strict=True))
@@ -102,6 +103,13 @@ def estimate_difference(contrast: Judged, metric: str) -> Estimate:
     paired = all(side.paired for side in contrast.sides)
     found = estimate_pairs(contrast.pairs(metric), paired=paired, over_images=same_networks)
     return replace(found, holds_for=None) if contrast.sides[0].given else found
+
+
+def family_of(comparison: Comparison) -> str:
+    """The comparisons that it is corrected with."""
+    if isinstance(comparison, Interaction):
+        return INTERACTIONS
+    return comparison.kind if comparison.kind in (*ALONE, BEST) else EXPLORATION
 
 
 def _samples(contrast: Judged) -> object:

@@ -100,7 +100,12 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
     best = json.loads((done.out / "best.json").read_text())
     assert (best["data"], best["network"], best["seeds"], best["recipe"]) == ("mnist5k", "small", [0, 1], "plain")
-    assert [*best["budgets"]] == ["4"] and best["any"].keys() == {"without", "with"}
-    assert best["any"]["with"]["sampler"] == "euler(eta=1)" and best.keys() >= {"commit", "dirty", "rule", "features"}
+    assert [*best["budgets"]] == ["4"] and best["any"] == {"without": 4, "with": 4}
+    assert best["budgets"]["4"]["with"]["setting"] == "karras, eta 1" and best.keys() >= {
+        "commit",
+        "dirty",
+        "rule",
+        "features",
+    }
     report = done.report
     assert "Very far from real images: FD " in report[: report.index("## ")]  # a network that is hardly trained
