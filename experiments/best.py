@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.samplers.euler import Euler
-from experiments.run.compare import Contrast, Side, SidesBySection
+from experiments.run.compare import Contrast, Row, Side, SidesBySection
 from experiments.run.machine import code_version
 from experiments.run.setting import Ladder, Setting, read_ladder, read_setting
 from experiments.user.json_io import read_json, write_json
@@ -27,14 +27,14 @@ RULE = (
     "the lowest mean MMD over networks; a setting with more fine noise than the default only if every setting without "
     "is worse (95 % interval of the difference)"
 )
-Pair = tuple[str, str]  # the setting without fresh noise and that with it
+Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The best settings: `pairs` by number of evaluations, and the numbers with which either kind is best."""
+    """The best settings without and with fresh noise by number of evaluations, and where each kind is best."""
 
-    pairs: Mapping[int, Pair]
+    pairs: Mapping[int, tuple[str, str]]
     anywhere: tuple[int, int]
     seeds: tuple[int, ...] = ()  # of the networks that chose, where networks are trained
 
@@ -52,72 +52,54 @@ def make_setting(text: str, budget: int, ends: Ladder, data_std: float) -> Setti
     return Setting(text, longest.within(budget - final, solver), solver, final_denoise=final, budget=budget)
 
 
-def choose(sides: Sequence[Side], most: float) -> Side:
+def choose(sides: Sequence[Side], most: float) -> Entry:
     """The setting of the lowest score; with grain above `most` only if all others are detectably worse."""
     from experiments.run.contrasts import estimate_difference, mean_grain
 
-    lowest, *others = sorted(sides, key=lambda side: side.score)
+    best, *others = sorted(sides, key=lambda side: side.score)
     quiet = [side for side in others if mean_grain(side) <= most]
-    if mean_grain(lowest) <= most or not quiet or estimate_difference(Contrast("", quiet[0], lowest), JUDGE).clear:
-        return lowest
-    return quiet[0]
+    if mean_grain(best) > most and quiet and not estimate_difference(Contrast("", quiet[0], best), JUDGE).clear:
+        best = quiet[0]
+    grain = mean_grain(best)
+    return {"setting": best.label, JUDGE: best.score, "grain": grain, "more_fine_noise_than_the_default": grain > most}
 
 
-def choose_best(results: "RunResults", sections: SidesBySection) -> dict[int, tuple[Side, Side]]:
+def choose_best(results: "RunResults", sections: SidesBySection) -> dict[int, dict[str, Entry]]:
     """The best setting without and with fresh noise by number of evaluations, where there are settings of both."""
-    chosen = dict[int, tuple[Side, Side]]()
-    for (_, budget), sides in sections.items():
-        ran = [side for side in sides.values() if side.whole]
-        runs = [results.find(side) for side in ran]
-        noisy = [run.setting.sampler.adds_noise(run.sigmas) for run in runs]
-        if budget is not None and len({*noisy}) == 2:
-            most = largest_grain(ran)
-            without, best_with = (
-                choose([side for side, is_noisy in zip(ran, noisy, strict=True) if is_noisy == kind], most)
-                for kind in (False, True)
-            )
-            chosen[budget] = without, best_with
-    return chosen
-
-
-def largest_grain(sides: Sequence[Side]) -> float:
-    """The fine noise that settings may have: what is visible, or what the first of them, the default, has."""
     from experiments.distances.intervals import GRAINY
     from experiments.run.contrasts import mean_grain
 
-    return max(GRAINY, mean_grain(sides[0]))
+    best = dict[int, dict[str, Entry]]()
+    for (_, budget), sides in sections.items():
+        ran = [side for side in sides.values() if side.whole]
+        kinds: dict[str, list[Side]] = {kind: [] for kind in KINDS}
+        for side in ran:
+            run = results.find(side)
+            kinds[KINDS[run.setting.sampler.adds_noise(run.sigmas)]].append(side)
+        if budget is not None and all(kinds.values()):
+            most = max(GRAINY, mean_grain(ran[0]))  # what the default has, others may have
+            best[budget] = {kind: choose(members, most) for kind, members in kinds.items()}
+    return best
 
 
-def as_choice(chosen: Mapping[int, tuple[Side, Side]], most: float) -> Choice:
-    pairs = {budget: (without.label, best_with.label) for budget, (without, best_with) in chosen.items()}
-    first, second = (choose([pair[kind] for pair in chosen.values()], most).budget or 0 for kind in (0, 1))
-    return Choice(pairs, (first, second))
+def as_choice(best: Mapping[int, Mapping[str, Entry]], seeds: tuple[int, ...] = ()) -> Choice:
+    pairs = {budget: (row["without"]["setting"], row["with"]["setting"]) for budget, row in best.items()}
+    first, second = (min(best, key=lambda budget: best[budget][kind][JUDGE]) for kind in KINDS)
+    return Choice(pairs, (first, second), seeds)
 
 
 def write_best(folder: Path, study: "Study", results: "RunResults", ends: tuple[float, float]) -> Path | None:
     """The path of best.json, after writing it; None if no budget has settings with and without noise."""
-    from experiments.run.contrasts import mean_grain
-
-    sections = {key: sides for key, sides in results.sides.items() if key[1] is not None}
-    chosen = choose_best(results, sections)
-    if not chosen:
+    best = choose_best(results, results.sides)
+    if not best:
         return None
-    rows: Iterable[Any] = results.rows.values()
+    rows: Iterable[Row] = results.rows.values()
     ran = [row for row in rows if row["status"] == "ok"]
-    about = {name: ran[0].get(name) for name in ("data", "network", "images_seen", "features", "n_samples")}
-    about |= {"recipe": study.recipe if study.trains else None, "seeds": sorted({row["train_seed"] for row in ran})}
-    budgets = dict[int, Any]()
-    for (_, budget), sides in sections.items():
-        if budget in chosen:
-            most = largest_grain([side for side in sides.values() if side.whole])
-            budgets[budget] = {
-                kind: {"setting": side.label, JUDGE: side.score, "grain": mean_grain(side)}
-                | {"more_fine_noise_than_the_default": mean_grain(side) > most}
-                for kind, side in zip(KINDS, chosen[budget], strict=True)
-            }
-    anywhere = dict(zip(KINDS, as_choice(chosen, most).anywhere, strict=True))
-    content = {"format": FORMAT, "rule": RULE, "sigma_max": ends[0], "sigma_min": ends[1]} | about | code_version()
-    write_json(folder / FILE, content | {"budgets": budgets, "any": anywhere})
+    content: Entry = {name: ran[0].get(name) for name in ("data", "network", "images_seen", "features", "n_samples")}
+    content |= {"recipe": study.recipe if study.trains else None, "seeds": sorted({row["train_seed"] for row in ran})}
+    content |= {"format": FORMAT, "rule": RULE, "sigma_max": ends[0], "sigma_min": ends[1]} | code_version()
+    anywhere = dict(zip(KINDS, as_choice(best).anywhere, strict=True))
+    write_json(folder / FILE, content | {"budgets": best, "any": anywhere})
     return folder / FILE
 
 
@@ -139,11 +121,8 @@ def read_best(path: Path, budgets: Sequence[int], study: "Study") -> tuple[Choic
     ):
         if chosen_on.rpartition("@")[2] != here.rpartition("@")[2]:  # a user's fingerprint
             raise ValueError(f"{name}: it was chosen on {what}={chosen_on!r}, but this run has {here!r}")
-    pairs = {
-        int(budget): (row["without"]["setting"], row["with"]["setting"]) for budget, row in content["budgets"].items()
-    }
-    if lacking := [budget for budget in budgets if budget not in pairs]:
-        raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, sorted(pairs)))}")
+    best = {int(budget): row for budget, row in content["budgets"].items()}
+    if lacking := [budget for budget in budgets if budget not in best]:
+        raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, sorted(best)))}")
     ends = Ladder(sigma_max=content["sigma_max"], sigma_min=content["sigma_min"])
-    seeds = tuple(content["seeds"]) if study.trains else ()
-    return Choice(pairs, (content["any"]["without"], content["any"]["with"]), seeds), ends
+    return as_choice(best, tuple(content["seeds"]) if study.trains else ()), ends

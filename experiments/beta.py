@@ -14,19 +14,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
-from experiments.best import Choice, as_choice, choose_best, largest_grain, make_setting, read_best
+from experiments.best import Choice, as_choice, choose_best, make_setting, read_best
 from experiments.export.settings_file import ladder_from
-from experiments.run.compare import BEST, CONTROL, PRIMARY, BestSet, Comparison, Contrast, against_first, control
+from experiments.run.compare import (
+    BEST,
+    CONTROL,
+    PRIMARY,
+    BestSet,
+    Comparison,
+    Contrast,
+    Row,
+    against_first,
+    control,
+    shared_seeds,
+)
 from experiments.run.options import option_help
 from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify, SidesBySection, Study
+from reports.schema import JUDGE
 
 if TYPE_CHECKING:
-    from experiments.run.tables import RunResults
+    from experiments.run.tables import RunResults, Tables
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
 LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: features of photographs see noise of 0.03
@@ -147,17 +160,13 @@ class Beta(Study):
             notes.append(f"the last level for {self.data}, {ladder.sigma_min:g}, was chosen beforehand too")
         if self.only_primary:
             return notes
-        text = "the settings that are compared best against best were chosen"
-        if self.best:
-            return [*notes, f"{text} by {self.best}"]
-        if self.data in CHOICES and self.trains:
-            absent = [f"{budget}" for budget in self.budgets if budget not in CHOICES[self.data].pairs]
-            left = f"; there is no choice for {', '.join(absent)} evaluations without --best FILE" if absent else ""
-            return [*notes, f"{text} beforehand, on other networks{left}"]
+        how = "best against best is left out; it needs --best FILE, the best.json of "
+        how += f"ladders --data {self.data} --network {self.network}"
         if self.choosers:
-            return [*notes, f"{text} by the first {self.choosers} of {self.seeds} networks; the others test them"]
-        how = f"run ladders --data {self.data} --network {self.network} on other networks, and give its best.json"
-        return [*notes, f"best against best is left out: {how} with --best"]
+            how = f"the best settings were chosen on {self.choosers} of {self.seeds} networks, and tested on the others"
+        elif self.choice:
+            how = f"the best settings were chosen on other networks: {self.best or 'beforehand'}"
+        return [*notes, how]
 
     @property
     def choosers(self) -> int:
@@ -196,9 +205,8 @@ class Beta(Study):
     def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
         """The best settings of the networks that choose, on the others."""
         raced = {key: sides for key, sides in results.sides.items() if key[0] == CHOOSE}
-        if chosen := choose_best(results, raced):
-            most = largest_grain([*next(iter(raced.values())).values()])
-            yield from self._best(as_choice(chosen, most), self.ladder)
+        if best := choose_best(results, raced):
+            yield from self._best(as_choice(best), self.ladder)
 
     def _best(self, choice: Choice, ends: Ladder) -> Iterator[Setting]:
         """The best settings without and with fresh noise for each number of evaluations, then those at any."""
@@ -228,6 +236,32 @@ class Beta(Study):
             for eta in (0.0, 1.0):
                 shorter = replace(ladder, n_steps=budget)
                 yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=budget, **few)
+
+    def extra_tables(self, results: "RunResults") -> "Tables":
+        """Quality against evaluations: MMD of settings with its interval; and what fresh noise does to recall."""
+        from experiments.distances.intervals import estimate_pairs
+
+        rows = list[Row]()
+        for (section, budget), sides in results.sides.items():
+            for side in (side for side in sides.values() if section in (BEST, "pareto") and side.rows):
+                distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
+                own = estimate_pairs([(distance, distance - distance) for distance in distances])
+                row: Row = {"section": section, "budget": budget, "setting": side.label, "metric": JUDGE}
+                rows.append(row | {"value": own.difference, "low": own.low, "high": own.high})
+        return {"quality.csv": [*rows, *self._change_of_recall(results)]}
+
+    def _change_of_recall(self, results: "RunResults") -> Iterator[Row]:
+        """What fresh noise does to recall, over networks."""
+        from experiments.distances.intervals import estimate
+
+        sides = [*results.sides.get((PRIMARY, None), {}).values()]
+        if len(sides) < 2 or len(seeds := shared_seeds(sides)) < 2:
+            return
+        before, after = ([side.rows[seed]["recall"] for seed in seeds] for side in sides)
+        changes = [b - a for a, b in zip(before, after, strict=True)]
+        own = estimate(mean(changes), stdev(changes) / len(seeds) ** 0.5, len(seeds) - 1.0, "")
+        row = {"section": PRIMARY, "setting": sides[1].label, "metric": "recall"}
+        yield row | {"value": own.difference, "low": own.low, "high": own.high}
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The primary contrast and its A/A control, then the exploratory contrasts."""

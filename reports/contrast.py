@@ -41,7 +41,7 @@ Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label o
 
 def compose_page(
     result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
-    more: tuple[Sequence[str], Sequence[str]] = ((), ()), **parts: Any,
+    more: tuple[Sequence[str], Sequence[str]] = ((), ()), more_pictures: Sequence[Side] = (), **parts: Any,
 ) -> Page:  # fmt: skip
     """A page on one contrast.
 
@@ -50,6 +50,7 @@ def compose_page(
         verdict: the first words and the sentence; those of a failed control replace them.
         before, after: its settings.
         more: further warnings and caveats.
+        more_pictures: further settings to show, in the metric that decides if they have other numbers of samples.
         parts: other fields of the page.
     """
     failed = has_failed(result)
@@ -59,8 +60,11 @@ def compose_page(
     warnings, caveats = settings.find_caveats(result, shown)
     warnings += find_unusual_control(result) + find_disagreement(result, row)
     pictures, aside = settings.show_pictures(result, headline["metric"], before, after), ""
+    equal = all(side[0]["n_samples"] == row["n_samples"] for side in more_pictures)
+    if more_pictures:
+        pictures += settings.show_pictures(result, headline["metric"] if equal else JUDGE, *more_pictures)[1:]
     if len(pictures) > 2:
-        aside = "Same place, same initial noise: compare them one by one."
+        aside = "The first sixteen of each. Same place, same initial noise: compare them one by one."
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
     parts["details"] = [*settings.describe_nearest(result, shown), *parts["details"]]
