@@ -9,7 +9,9 @@ set of settings that cannot be told from the best. best.json has the best settin
 `beta --best` compares on other networks. tune.py takes the same settings to find one to use.
 """
 
+import inspect
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
+FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b| Arguments and errors| Arguments as")  # of a docstring
 FURTHER = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 
 
@@ -82,6 +85,15 @@ class Ladders(Study):
     def check(self) -> None:
         super().check()
         check_range("budgets", min(self.budgets, default=0), 1)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """And the formula of each schedule and sampler, which is the first part of its docstring."""
+        kinds: dict[str, Any] = {name: SCHEDULES[name] for name in (text.partition("(")[0] for text in self.ladders)}
+        kinds |= {type(sampler).label: type(sampler) for sampler in self.labels.values()}
+        texts = {name: inspect.getdoc(getattr(kind, "func", kind)) or "" for name, kind in kinds.items()}
+        formulas = {name: " ".join(FURTHER_PARTS.split(text)[0].split()) for name, text in texts.items()}
+        return {**super().provenance, "formulas": formulas}
 
     @cached_property
     def labels(self) -> dict[str, Sampler]:

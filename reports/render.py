@@ -80,11 +80,18 @@ def publish_result(folder: Path, out: Path) -> None:
     """Copies tables, the pictures of the page and exports to `out`, and writes the page there.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_page`; `out` exists.
+        FileNotFoundError, ValueError: as in `read_page`; `out` exists; the code had changes or another commit trained.
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
-    page = read_page(folder)
+    page, result = read_page(folder), read(folder)
+    commit = result.info.get("commit")
+    others = [text for text in result.table["trained_commit"] if commit and text not in ("", commit)]
+    if result.info.get("dirty") or others:
+        what = f"commit {others[0]} trained its networks" if others else "its code had changes"
+        raise ValueError(
+            f"{folder}: {what}, not commit {commit}; run it again from a clean checkout, with a new --store"
+        )
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
     files = [path for pattern in ("*.json", "export/*") for path in folder.glob(pattern)]
     for path in (*files, *(path for name in pictures if (path := folder / "images" / name).is_file())):

@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 def describe_source(result: LoadedResult, *subject: str) -> Source:
-    """Data, network, the day of the last run and the time of the whole command."""
+    """Data, network, the day of the last run, and what it took to make everything, stored parts too."""
     runs = result.runs
     if not subject and len(runs):
         run = runs.loc[runs["images_seen"].fillna(0).idxmax()]
@@ -53,9 +53,9 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
         subject = (data, network, f"{result.features} features")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
     day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
-    seconds, computed = result.info.get("wall_seconds"), result.info.get("computed", 1)
-    stored = f" ({percent(1 - computed)} was stored before)" if computed < 1 else ""
-    return Source(subject, day, f"{duration(seconds)}{stored}" if seconds else "")
+    alone = result.info.get("wall_seconds") if result.info.get("computed", 1) == 1 else None  # nothing was stored
+    seconds, machine = result.info.get("total_seconds", alone), result.info.get("machine")
+    return Source(subject, day, " on ".join(filter(None, [duration(seconds), machine])) if seconds else "")
 
 
 def summarise_settings(result: LoadedResult) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,16 @@ class _Command:
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
         info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)
-        return result_folder.write(self.out, info | {"wall_seconds": round(time.time() - self.began, 1)})
+        seconds = time.time() - self.began
+        info |= {"wall_seconds": round(seconds, 1), "total_seconds": round(seconds + self.stored_seconds(results), 1)}
+        return result_folder.write(self.out, info)
+
+    def stored_seconds(self, results: RunResults) -> float:
+        """What it took to make the networks and samples that were stored before this command began."""
+        began = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds")
+        files = [file for part in results.files.values() for file in (part.network, part.samples) if file]
+        facts = {file.path: file.facts for file in files if file.facts["finished_at"] < began}
+        return sum(fact.get("train_seconds", fact.get("seconds", 0.0)) for fact in facts.values())
 
     def print_result(self, result: StudyResult, planned: int, evaluations: float) -> None:
         """Prints the verdict, where the result lies, how to continue, and what failed; for machines, a line of JSON."""

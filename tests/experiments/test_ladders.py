@@ -107,5 +107,10 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
         "rule",
         "features",
     }
+    formulas = json.loads((done.out / "run.json").read_text())["formulas"]
+    assert [*formulas] == ["geometric", "karras", "euler", "heun"] and "alpha sigma eps + beta sigma z" in formulas[
+        "euler"
+    ]
+    assert "Source" not in "".join(formulas.values())
     report = done.report
     assert "Very far from real images: FD " in report[: report.index("## ")]  # a network that is hardly trained

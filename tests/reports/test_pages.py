@@ -225,10 +225,11 @@ def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
 
 
 @pytest.mark.parametrize(("others", "why"), [
-    ({"x": GRAINY}, "x scores lower in MMD ×1000 (difference −6.0; −7.0 to −5.0), with more fine noise."),
+    ({"x": GRAINY}, "x is better (lower) in MMD ×1000 (difference −6.0; −7.0 to −5.0), with more fine noise; no other "
+     "is better without."),
     ({"x": (7.0, "no difference detected", 0.0, False), "y": BETTER},
-     "y scores lower in MMD ×1000 (difference −4.0; −5.0 to −3.0), but the lowest score, that of x, is not detectably "
-     "lower than the default's."),
+     "y is better (lower) in MMD ×1000 (difference −4.0; −5.0 to −3.0), but the lowest score, that of x, is not "
+     "detectably lower than the default's."),
 ])  # fmt: skip
 @pytest.mark.parametrize("experiment", ["sweep", "tune"])
 def test_the_default_is_kept_though_another_setting_is_better(
@@ -316,7 +317,9 @@ def test_each_relative_of_a_sweep_has_its_headline(sweep: Make, experiment: str,
 
 
 @pytest.mark.parametrize(("trained", "lead"), [
-    ({"parameterisation": "mixture-input"}, "Give the network the mixture's denoised image as a second input."),
+    ({"parameterisation": "mixture-input"},
+     "Train with a second input, the image as a mixture of Gaussians denoises it."),
+    ({"train_noise": "vp(0.1)"}, "Train with vp(0.1)."),
     ({"parameterisation": "mixture-input", "weighting": "other"}, "Train with x."),
     ({"parameterisation": "eps"}, "Train with x."),
 ])  # fmt: skip
@@ -327,6 +330,39 @@ def test_advice_on_training_says_what_to_do(sweep: Make, trained: dict[str, str]
     rows.loc[rows["setting"] == "x", list(trained)] = list(trained.values())
     rows.to_csv(directory / "table.csv", index=False)
     assert read_page(directory).lead == lead
+
+
+@pytest.mark.parametrize(("laws", "lead", "verdict"), [
+    ({"vp": NOT}, "Keep log-normal(-0.507, 1.2).", "No other setting is detectably better; for vp MMD ×1000 differs by "
+     "−0.5 (−1.5 to 0.5)."),
+    ({"vp": GRAINY}, "Keep log-normal(-0.507, 1.2).", "vp is better (lower) in MMD ×1000 (difference −6.0; −7.0 to "
+     "−5.0), with more fine noise; no other is better without."),
+    ({"vp": BETTER}, "Train with vp.", FALLS),
+])  # fmt: skip
+def test_noise_levels_answers_for_distributions_and_says_the_second_input_besides(
+    sweep: Make, laws: Any, lead: str, verdict: str
+) -> None:
+    """A setting that is not in the set of the best answers another question."""
+    settings = {"log-normal": BASE, "second": (2.0, "better", 0.0, False), **laws}
+    directory = sweep({"eta 1": settings}, "noise_levels", use="vp" if "Train" in lead else "log-normal")
+    rows, sets = pd.read_csv(directory / "table.csv"), pd.read_csv(directory / "best_sets.csv")
+    sets[sets["setting"] != "second"].to_csv(directory / "best_sets.csv", index=False)
+    laws_by_setting = {"log-normal": "log-normal(-0.507, 1.2)", "second": "log-normal(-0.507, 1.2)", "vp": "vp"}
+    rows["train_noise"] = rows["setting"].map(laws_by_setting)
+    rows["parameterisation"] = rows["setting"].map({"second": "mixture-input"}).fillna("preconditioned")
+    rows.to_csv(directory / "table.csv", index=False)
+    page = read_page(directory)
+    assert (page.lead, page.verdict) == (lead, verdict) and len(page.headline.split()) <= 26
+    assert page.also == (
+        "A second input, the image as a mixture of Gaussians denoises it: better (MMD ×1000 −10.0; −11.0 to −9.0)."
+    )
+    assert [line.label for line in page.figures[0].sections[0].lines] == ["second", "vp"]
+
+
+def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
+    info = {"formulas": {"linear": "even steps in sigma", "mine": ""}}
+    details = read_page(sweep({"8 evaluations": {"base": BASE, "x": NOT}}, "ladders", info)).details
+    assert [pair for pair in details if pair[0].startswith("Formula")] == [("Formula: linear", "even steps in sigma")]
 
 
 def test_tune_says_that_the_time_was_too_short_and_leaves_out_the_race(folder: Make, sweep: Make) -> None:
