@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.samplers.euler import Euler
+from experiments.export.settings_file import check_origin
 from experiments.run.compare import Contrast, Row, Side, SidesBySection
 from experiments.run.machine import code_version
 from experiments.run.setting import Ladder, Setting, read_ladder, read_setting
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from experiments.run.study import Study
     from experiments.run.tables import RunResults
 
-FILE, FORMAT = "best.json", 1
 KINDS = ("without", "with")  # fresh noise
 RULE = (
     "the lowest mean MMD over networks; a setting with more fine noise than the default only if every setting without "
@@ -97,10 +97,11 @@ def write_best(folder: Path, study: "Study", results: "RunResults", ends: tuple[
     ran = [row for row in rows if row["status"] == "ok"]
     content: Entry = {name: ran[0].get(name) for name in ("data", "network", "images_seen", "features", "n_samples")}
     content |= {"recipe": study.recipe if study.trains else None, "seeds": sorted({row["train_seed"] for row in ran})}
-    content |= {"format": FORMAT, "rule": RULE, "sigma_max": ends[0], "sigma_min": ends[1]} | code_version()
+    content |= {"rule": RULE, "sigma_max": ends[0], "sigma_min": ends[1]} | code_version()
     anywhere = dict(zip(KINDS, as_choice(best).anywhere, strict=True))
-    write_json(folder / FILE, content | {"budgets": best, "any": anywhere})
-    return folder / FILE
+    path = folder / "best.json"
+    write_json(path, content | {"budgets": best, "any": anywhere})
+    return path
 
 
 def read_best(path: Path, budgets: Sequence[int], study: "Study") -> tuple[Choice, Ladder]:
@@ -108,19 +109,10 @@ def read_best(path: Path, budgets: Sequence[int], study: "Study") -> tuple[Choic
 
     ValueError for a file of something else, other data or another network, or budgets that it lacks.
     """
-    from diffusion_core.data.load import resolve  # these need torch
-    from experiments.user import pretrained
-
     name = f"best={str(path)!r}"
-    if not path.is_file() or (content := read_json(path)).get("format") != FORMAT or "budgets" not in content:
+    if not path.is_file() or "any" not in (content := read_json(path)):
         raise ValueError(f"{name}: it must be a best.json that ladders wrote")
-    network = pretrained.describe(study.network, study.label) if ":" in study.network else study.network
-    for what, chosen_on, here in (
-        ("data", content["data"], resolve(study.data)),
-        ("network", content["network"], network),
-    ):
-        if chosen_on.rpartition("@")[2] != here.rpartition("@")[2]:  # a user's fingerprint
-            raise ValueError(f"{name}: it was chosen on {what}={chosen_on!r}, but this run has {here!r}")
+    check_origin(name, content, study)
     best = {int(budget): row for budget, row in content["budgets"].items()}
     if lacking := [budget for budget in budgets if budget not in best]:
         raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, sorted(best)))}")

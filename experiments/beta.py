@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
-from experiments.best import Choice, as_choice, choose_best, make_setting, read_best
+from experiments.best import KINDS, Choice, as_choice, choose_best, make_setting, read_best
 from experiments.export.settings_file import ladder_from
 from experiments.run.compare import (
     BEST,
@@ -243,10 +243,13 @@ class Beta(Study):
 
         rows = list[Row]()
         for (section, budget), sides in results.sides.items():
-            for side in (side for side in sides.values() if section in (BEST, "pareto") and side.rows):
+            for kind, side in zip(KINDS, sides.values(), strict=False) if section in (BEST, "pareto") else ():
                 distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
+                if not distances:
+                    continue
                 own = estimate_pairs([(distance, distance - distance) for distance in distances])
                 row: Row = {"section": section, "budget": budget, "setting": side.label, "metric": JUDGE}
+                row["curve"] = f"best {kind} fresh noise" if section == BEST else side.label
                 rows.append(row | {"value": own.difference, "low": own.low, "high": own.high})
         return {"quality.csv": [*rows, *self._change_of_recall(results)]}
 

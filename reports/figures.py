@@ -83,14 +83,14 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
 
 
 def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str) -> Plot:
-    """MMD, called `name`, against evaluations per `unit`: a line per `name` of the rows, with intervals as bands.
+    """MMD, called `name`, against evaluations per `unit`: a line per curve, with intervals as bands.
 
-    Those of section pareto are thin and grey. `real`: the score of real images.
+    Curves of section pareto are thin and grey. `real`: the score of real images.
     """
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
     colors = iter(sns.color_palette("colorblind"))
-    for (section, label), rows in curves.groupby(["section", "name"], sort=True):
+    for (section, label), rows in curves.groupby(["section", "curve"]):
         color, width = (GREY, 0.6) if section == "pareto" else (next(colors), 1.4)
         ends = (SCALES["mmd"] * rows[column] for column in ("low", "high"))
         dash = "--" if label.startswith(("eta 0", "best without")) else "-"

@@ -37,7 +37,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
-        "quality.csv": "section budget setting metric value low high",
+        "quality.csv": "section budget setting curve? metric value low high",
         "race.csv": "n_samples section budget setting metric value left",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric difference low high verdict",
@@ -61,7 +61,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check truth
-    unit decided_by pair ladder form faults nearest levels level_faults run_id_a run_id_b""".split()
+    unit decided_by pair ladder form faults nearest levels level_faults run_id_a run_id_b curve""".split()
 FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 

@@ -53,9 +53,11 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
         subject = (data, network, f"{result.features} features")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
     day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
-    alone = result.info.get("wall_seconds") if result.info.get("computed", 1) == 1 else None  # nothing was stored
-    seconds, machine = result.info.get("total_seconds", alone), result.info.get("machine")
-    return Source(subject, day, " on ".join(filter(None, [duration(seconds), machine])) if seconds else "")
+    info = result.info
+    if total := info.get("total_seconds"):
+        return Source(subject, day, f"{duration(total)} on {info['machine']}")
+    seconds = info.get("wall_seconds") if info.get("computed", 1) == 1 else None  # else parts were stored before
+    return Source(subject, day, duration(seconds) if seconds else "")
 
 
 def summarise_settings(result: LoadedResult) -> pd.DataFrame:

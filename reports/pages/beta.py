@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports import contrast, figures, settings
 from reports.details import list_details
-from reports.formats import capital, is_missing, is_set, join, metric_name, number, percent, plural, scale_metric, short
+from reports.formats import capital, is_missing, join, metric_name, number, percent, plural, scale_metric, short
 from reports.page import Column, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BEST, BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
@@ -119,7 +119,9 @@ def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Tab
     device = result.runs["device"].iloc[0]
     shared = ", shared with other processes" if result.runs["shared_device"].fillna(False).any() else ""
     columns = ["Recall", "Precision", f"Seconds per {result.unit}", "Grain", "Nearer to training than real"]
-    return Table(f"Variety, cost and copies ({device}{shared})", [Column(head, "n") for head in columns], rows)
+    return Table(
+        f"Variety, cost and copies ({device}{shared})", [Column(head, "n", f"{head} ") for head in columns], rows
+    )
 
 
 def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
@@ -140,14 +142,9 @@ def plot_quality(result: LoadedResult, contests: pd.DataFrame) -> Plot | None:
     curves = result.quality[result.quality["metric"] == JUDGE]
     if contests["budget"].nunique() < 2 or not len(curves):
         return None
-    noisy = {*zip(contests["budget"], contests["a"], strict=True)}
-    names = [
-        setting if section == "pareto" else f"best {'with' if (budget, setting) in noisy else 'without'} fresh noise"
-        for section, budget, setting in zip(curves["section"], curves["budget"], curves["setting"], strict=True)
-    ]
     floor = result.floor(JUDGE, contests["n_samples"].iloc[0])
     real = None if floor is None else floor["mean"]
-    return figures.draw_quality(curves.assign(name=names), real, metric_name(JUDGE, result.features), result.unit)
+    return figures.draw_quality(curves, real, metric_name(JUDGE, result.features), result.unit)
 
 
 def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure | None:
@@ -174,12 +171,12 @@ def settings_tables(
 
     def make_row(row: pd.Series) -> Row:
         same = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != CONTROL)]
-        last = same["final_denoise"].fillna(False) == row["final_denoise"]
+        last = same["final_denoise"].fillna(row["final_denoise"]) == row["final_denoise"]  # missing if sides differ
         a = same[(same["a"] == row["setting"]) & (same["nfe_a"] == row["nfe"]) & last]
         change, verdict = "", "baseline"
         if len(a):
             change, verdict = settings.format_comparison(a.iloc[0], against=True)
-        name = row["setting"] + " + denoising" * is_set(row["final_denoise"])
+        name = row["setting"] + " + denoising" * (row["section"] == "final-denoise")
         recommended = best is not None and (row[["n_samples", "setting"]] == best[["n_samples", "setting"]]).all()
         return settings.table_row(row, change, verdict, recommended, name)
 

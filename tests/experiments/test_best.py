@@ -99,8 +99,8 @@ def test_a_choice_is_written_and_read(written: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"data": "mnist"}, "it was chosen on data='mnist', but this run has 'mnist5k'"),
-    ({"network": "paper"}, "it was chosen on network='small', but this run has 'paper'"),
+    ({"data": "mnist"}, "its data are 'mnist', but this run has 'mnist5k'"),
+    ({"network": "paper"}, "its network is 'small', but this run samples from 'paper'"),
     ({"budgets": (8, 20)}, "no setting for budgets=20; it has 8, 16"),
     ({"first_seed": 98, "seeds": 5}, r"first_seed=98: networks \[101, 102\] chose the best settings; take others"),
 ])  # fmt: skip

@@ -60,7 +60,7 @@ def test_the_headline_says_where_the_best_with_noise_beats_the_best_without(
 
 
 def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make) -> None:
-    curves = [{"section": "best", "budget": budget, "setting": f"{kind} {budget}", "metric": "mmd", "value": 0.01,
+    curves = [{"section": "best", "budget": budget, "curve": f"best {kind} fresh noise", "metric": "mmd", "value": 0.01,
                "low": 0.009, "high": 0.011} for budget in (8, 16, 66) for kind in ("with", "without")]  # fmt: skip
     recall = {"section": "primary", "metric": "recall", "value": 0.013, "low": -0.004, "high": 0.03}
     directory = beta(best={8: TIED_BY, 16: WINS, 66: WINS}, quality=[*curves, recall])

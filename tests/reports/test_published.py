@@ -146,6 +146,25 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
         publish_result(directory, out)
 
 
+@pytest.mark.parametrize(("info", "trained", "message"), [
+    ({"commit": "a1", "dirty": True}, "a1", "its code had changes, not commit a1"),
+    ({"commit": "a1"}, "a1 with changes", "commit a1 with changes trained its networks, not commit a1"),
+    ({"commit": "a1"}, "b2", "commit b2 trained its networks, not commit a1"),
+    ({"commit": "a1", "dirty": False}, "a1", ""), ({"commit": "a1"}, "", ""), ({}, "b2", ""),  # nobody knows
+])  # fmt: skip
+def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trained: str, message: str) -> None:
+    directory = beta(info=info)
+    rows = pd.read_csv(directory / "table.csv", dtype=str).assign(trained_commit=trained)
+    rows.to_csv(directory / "table.csv", index=False)
+    out = directory.parent / "out"
+    if message:
+        with pytest.raises(ValueError, match=message):
+            publish_result(directory, out)
+    else:
+        publish_result(directory, out)
+    assert out.exists() == (not message)
+
+
 def test_the_gates_err_as_the_page_says() -> None:
     rows = table("harmless-gates", "harms")
     wrong = (rows["verdict"] + rows["truth"]).isin(["harmfulsame law", "harmlessharmed"])

@@ -18,7 +18,7 @@ PLANNED = plan(replace(Beta(**Beta.presets["smoke"]), seeds=3, etas=(0.0, 1.0, 9
         (["seed=1", "section=same-ladder"], lambda run: run.network.seed == 1 and run.setting.section == "same-ladder"),
         (["section=pareto,control"], lambda run: run.setting.section in ("pareto", "control")),
         (["seed=0,2"], lambda run: run.network.seed in (0, 2)),
-        (["setting=linear, eta 0"], lambda run: run.setting.label == "linear, eta 0"),  # one value with a comma
+        (["setting=linear, er-sde"], lambda run: run.setting.label == "linear, er-sde"),  # one value with a comma
         (["n_steps=4", "sampler=euler(eta=0)"], lambda run: len(run.sigmas) == 5 and run.row().get("eta") == 0),
     ],
 )
