@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from diffusion_core.samplers.euler import Euler
 from experiments.export.settings_file import check_origin
 from experiments.run.compare import Contrast, Row, Side, SidesBySection
-from experiments.run.machine import code_version
 from experiments.run.setting import Ladder, Setting, read_ladder, read_setting
 from experiments.user.json_io import read_json, write_json
 from experiments.user.parsing import parse_sampler
@@ -90,6 +89,8 @@ def as_choice(best: Mapping[int, Mapping[str, Entry]], seeds: tuple[int, ...] = 
 
 def write_best(folder: Path, study: "Study", results: "RunResults", ends: tuple[float, float]) -> Path | None:
     """The path of best.json, after writing it; None if no budget has settings with and without noise."""
+    from experiments.run.machine import code_version
+
     best = choose_best(results, results.sides)
     if not best:
         return None

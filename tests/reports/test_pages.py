@@ -316,22 +316,6 @@ def test_each_relative_of_a_sweep_has_its_headline(sweep: Make, experiment: str,
     assert page.headline.startswith(answer) and page.also == also
 
 
-@pytest.mark.parametrize(("trained", "lead"), [
-    ({"parameterisation": "mixture-input"},
-     "Train with a second input, the image as a mixture of Gaussians denoises it."),
-    ({"train_noise": "vp(0.1)"}, "Train with vp(0.1)."),
-    ({"parameterisation": "mixture-input", "weighting": "other"}, "Train with x."),
-    ({"parameterisation": "eps"}, "Train with x."),
-])  # fmt: skip
-def test_advice_on_training_says_what_to_do(sweep: Make, trained: dict[str, str], lead: str) -> None:
-    directory = sweep({"eta 1": {"base": BASE, "x": BETTER}}, "noise_levels")
-    rows = pd.read_csv(directory / "table.csv")
-    rows[["train_noise", "weighting", "parameterisation"]] = ["log-normal", "", "preconditioned"]
-    rows.loc[rows["setting"] == "x", list(trained)] = list(trained.values())
-    rows.to_csv(directory / "table.csv", index=False)
-    assert read_page(directory).lead == lead
-
-
 @pytest.mark.parametrize(("laws", "lead", "verdict"), [
     ({"vp": NOT}, "Keep log-normal(-0.507, 1.2).", "No other setting is detectably better; for vp MMD ×1000 differs by "
      "−0.5 (−1.5 to 0.5)."),
