@@ -106,7 +106,7 @@ def write_best(folder: Path, study: "Study", results: "RunResults", ends: tuple[
 
 
 def read_best(path: Path, budgets: Sequence[int], study: "Study") -> tuple[Choice, Ladder]:
-    """The choice in a best.json, and a ladder with the ends of its schedules.
+    """The choice in a best.json, and the ends of its schedules.
 
     ValueError for a file of something else, other data or another network, or budgets that it lacks.
     """

@@ -165,7 +165,7 @@ class Beta(Study):
         if self.choosers:
             how = f"the best settings were chosen on {self.choosers} of {self.seeds} networks, and tested on the others"
         elif self.choice:
-            how = f"the best settings were chosen on other networks: {self.best or 'beforehand'}"
+            how = f"the best settings were chosen beforehand, on other networks{f': {self.best}' if self.best else ''}"
         return [*notes, how]
 
     @property
@@ -176,7 +176,7 @@ class Beta(Study):
 
     @cached_property
     def choice(self) -> tuple[Choice, Ladder] | None:
-        """The best settings, if they are known before the run, and a ladder with the ends of theirs.
+        """The best settings, if they are known before the run, and the ends of their schedules.
 
         ValueError as in `read_best`, and if networks of this run chose them.
         """

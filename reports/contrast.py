@@ -57,7 +57,7 @@ def compose_page(
     headline = row if failed else headline_row(result, row)
     lead, sentence = explain_failure(result) if failed else verdict
     shown = [before[0], after[0]]
-    warnings, caveats = settings.find_caveats(result, shown)
+    warnings, caveats = settings.find_caveats(result, [*shown, *(side[0] for side in more_pictures)])
     warnings += find_unusual_control(result) + find_disagreement(result, row)
     pictures, aside = settings.show_pictures(result, headline["metric"], before, after), ""
     equal = all(side[0]["n_samples"] == row["n_samples"] for side in more_pictures)

@@ -89,7 +89,7 @@ def test_the_best_settings_of_other_data_are_chosen_on_half_of_the_networks(monk
 
 
 @pytest.mark.parametrize(("options", "note"), [
-    ({}, "the best settings were chosen on other networks: beforehand"),
+    ({}, "the best settings were chosen beforehand, on other networks"),
     ({"network": "exact"}, "best against best is left out; it needs --best FILE, the best.json of ladders --data "
      "mnist5k --network exact"),
     ({"only_primary": True}, None),
