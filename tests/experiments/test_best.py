@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from diffusion_core.samplers import DPMpp2M, DPMpp2MSDE, Euler, Heun
-from experiments.best import as_choice, choose_best, largest_grain, make_setting, read_best, write_best
+from experiments.best import as_choice, choose_best, make_setting, read_best, write_best
 from experiments.beta import Beta
 from experiments.distances.distance import Distance
 from experiments.run.compare import Side
@@ -41,29 +41,24 @@ def results(budgets: Mapping[int, Mapping[str, tuple[float, float]]]) -> Any:
     return SimpleNamespace(sides=sides, find=find, rows=dict(enumerate(rows)))
 
 
-def labels(found: Any) -> dict[int, tuple[str, ...]]:
-    return {budget: tuple(side.label.removeprefix("linear, ") for side in pair) for budget, pair in found.items()}
-
-
 def test_the_best_of_either_kind_is_chosen_at_each_budget_and_at_any() -> None:
     made = results({8: FEW, 16: MORE, 32: {"eta 0": (0.0, 0.0)}})
-    found = choose_best(made, made.sides)  # with 32 evaluations, there is nothing with noise
-    assert labels(found) == {8: ("dpm++2m", "sde"), 16: ("eta 0", "eta 1")}
-    choice = as_choice(found, 0.01)
+    choice = as_choice(choose_best(made, made.sides))  # with 32 evaluations, there is nothing with noise
+    assert choice.pairs == {8: ("linear, dpm++2m", "linear, sde"), 16: ("linear, eta 0", "linear, eta 1")}
     assert choice.best == (("linear, dpm++2m", 8), ("linear, eta 1", 16))
 
 
-@pytest.mark.parametrize(("quiet", "grain", "label"), [
-    (0.201, 0.0, "eta 0"),  # as good
-    (0.5, 0.0, "dpm++2m"),  # worse than the one with grain
-    (0.201, 0.03, "dpm++2m"),  # the default has as much
+@pytest.mark.parametrize(("quiet", "grain", "label", "more"), [
+    (0.201, 0.0, "linear, eta 0", False),  # as good
+    (0.5, 0.0, "linear, dpm++2m", True),  # worse than the one with grain
+    (0.201, 0.03, "linear, dpm++2m", False),  # the default has as much
 ])  # fmt: skip
 def test_more_fine_noise_than_the_defaults_is_chosen_only_if_none_without_is_as_good(
-    quiet: float, grain: float, label: str
+    quiet: float, grain: float, label: str, more: bool
 ) -> None:
     made = results({8: {"eta 0": (quiet, grain), "dpm++2m": (0.2, 0.02), "eta 1": (0.9, 0.0)}})
-    assert labels(choose_best(made, made.sides)) == {8: (label, "eta 1")}
-    assert largest_grain([*made.sides["s", 8].values()]) == max(0.01, grain)
+    entry = choose_best(made, made.sides)[8]["without"]
+    assert (entry["setting"], entry["more_fine_noise_than_the_default"]) == (label, more)
 
 
 def test_whether_a_sampler_adds_noise_is_tried() -> None:
