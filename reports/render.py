@@ -88,10 +88,10 @@ def publish_result(folder: Path, out: Path) -> None:
     commit = result.info.get("commit")
     others = [text for text in result.table["trained_commit"] if commit and text not in ("", commit)]
     if result.info.get("dirty") or others:
-        what = f"commit {others[0]} trained its networks" if others else "its code had changes"
-        raise ValueError(
-            f"{folder}: {what}, not commit {commit}; run it again from a clean checkout, with a new --store"
-        )
+        reason = f"its code had changes since commit {commit}"
+        if others:
+            reason = f"commit {others[0]} trained its networks, not {commit}"
+        raise ValueError(f"{folder}: {reason}; run it again from a clean checkout, with a new --store")
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
     files = [path for pattern in ("*.json", "export/*") for path in folder.glob(pattern)]
     for path in (*files, *(path for name in pictures if (path := folder / "images" / name).is_file())):

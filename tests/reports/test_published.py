@@ -154,9 +154,9 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
 
 
 @pytest.mark.parametrize(("info", "trained", "message"), [
-    ({"commit": "a1", "dirty": True}, "a1", "its code had changes, not commit a1"),
-    ({"commit": "a1"}, "a1 with changes", "commit a1 with changes trained its networks, not commit a1"),
-    ({"commit": "a1"}, "b2", "commit b2 trained its networks, not commit a1"),
+    ({"commit": "a1", "dirty": True}, "a1", "its code had changes since commit a1"),
+    ({"commit": "a1"}, "a1 with changes", "commit a1 with changes trained its networks, not a1"),
+    ({"commit": "a1"}, "b2", "commit b2 trained its networks, not a1"),
     ({"commit": "a1", "dirty": False}, "a1", ""), ({"commit": "a1"}, "", ""), ({}, "b2", ""),  # nobody knows
 ])  # fmt: skip
 def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trained: str, message: str) -> None:
