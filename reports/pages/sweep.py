@@ -23,7 +23,7 @@ class Section:
     """The settings of one section and budget: their rows, their contrasts with the baseline, the lowest score first.
 
     Args:
-        others: the contrasts of settings that answer another question; `contrasts` has all others.
+        apart: settings that answer another question than the headline's.
         tied: the setting of the lowest score, and all settings that cannot be told from it.
         winner: the contrast of the recommended one, if one is detectably better than the baseline.
         why: why there is no verdict.
@@ -34,7 +34,7 @@ class Section:
     baseline: str
     rows: pd.DataFrame
     contrasts: pd.DataFrame
-    others: pd.DataFrame
+    apart: Sequence[str]
     tied: Sequence[str]
     winner: pd.Series | None
     why: str
@@ -46,15 +46,15 @@ class Section:
     @property
     def nearest(self) -> pd.Series:
         """The contrast that the headline is about: of the recommended setting, or else of the lowest score."""
-        return self.winner if self.winner is not None else self.contrasts.iloc[0]
+        return self.winner if self.winner is not None else self.answers.iloc[0]
 
     @property
-    def every(self) -> pd.DataFrame:
-        return pd.concat([self.contrasts, self.others]).sort_values("value_a", kind="stable")
+    def answers(self) -> pd.DataFrame:
+        return self.contrasts[~self.contrasts["a"].isin(self.apart)]
 
     @property
     def better(self) -> pd.DataFrame:
-        return self.contrasts[self.contrasts["verdict"] == BETTER]
+        return self.answers[self.answers["verdict"] == BETTER]
 
     def row(self, setting: str) -> pd.Series:
         return self.rows[self.rows["setting"] == setting].iloc[0]
@@ -144,8 +144,8 @@ def read_sections(result: LoadedResult) -> list[Section]:
         own = own[(own["b"] == first) & (own["kind"] != CONTROL)].sort_values("value_a", kind="stable")
         if len(rows) < 2 or len(own) == 0:
             continue
-        apart = ~own["a"].isin(members["setting"]) & (result.info["experiment"] == "noise_levels" and len(members) > 0)
-        own, others = own[~apart], own[apart]
+        apart = [name for name in own["a"] if name not in {*members["setting"]}]
+        apart = apart if result.info["experiment"] == "noise_levels" and len(members) else []
         better = own[own["verdict"] == BETTER]
         advised = list(members.loc[members["recommended"].fillna(False).astype(bool), "setting"])
         if members["recommended"].isna().all():  # compare() of a user's study made no set
@@ -157,7 +157,7 @@ def read_sections(result: LoadedResult) -> list[Section]:
         why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
         words = "" if is_missing(budget) else f"{budget:.0f} evaluations"
         title = name if words in ("", name) else f"{name}, {words}"
-        sections.append(Section(title, budget, first, rows, own, others, tied if len(tied) > 1 else (), winner, why))
+        sections.append(Section(title, budget, first, rows, own, apart, tied if len(tied) > 1 else (), winner, why))
     return sections
 
 
@@ -204,7 +204,7 @@ def name_setting(result: LoadedResult, section: Section, setting: str) -> str:
 def describe_others(result: LoadedResult, section: Section) -> list[str]:
     """What else training may change, in the section of the headline."""
     texts = list[str]()
-    for _, row in section.others.iterrows():
+    for _, row in section.contrasts[section.contrasts["a"].isin(section.apart)].iterrows():
         change, interval = difference(row)
         size = f"{metric_name(JUDGE, result.features)} {change}; {interval}"
         name = capital(name_setting(result, section, row["a"]))
@@ -264,10 +264,10 @@ def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> 
 
 def draw_figure(result: LoadedResult, sections: Sequence[Section], texts: PageTexts) -> Figure | None:
     """The differences from the baseline in every section."""
-    sizes, _ = settings.allot_rows([len(section.every) for section in sections])
+    sizes, _ = settings.allot_rows([len(section.contrasts) for section in sections])
     parts = {
         capital(texts.where.format(section.name)): [
-            (row, row["a"], section.baseline) for _, row in section.every.head(size).iterrows()
+            (row, row["a"], section.baseline) for _, row in section.contrasts.head(size).iterrows()
         ]
         for section, size in zip(sections, sizes, strict=True)
     }
@@ -283,7 +283,7 @@ def settings_tables(result: LoadedResult, sections: Sequence[Section], texts: Pa
 
 def _table(result: LoadedResult, section: Section, size: int, texts: PageTexts) -> Table:
     def make_row(row: pd.Series) -> Row:
-        rows, name = section.every[section.every["a"] == row["setting"]], row["setting"]
+        rows, name = section.contrasts[section.contrasts["a"] == row["setting"]], row["setting"]
         change, verdict = "", "baseline" if name == section.baseline else ""
         if len(rows):
             change, verdict = settings.format_comparison(rows.iloc[0])
