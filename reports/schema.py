@@ -37,7 +37,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
-        "quality.csv": "section budget setting curve? metric value low high",
+        "quality.csv": "section budget setting? curve metric value low high",
         "race.csv": "n_samples section budget setting metric value left",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric difference low high verdict",
