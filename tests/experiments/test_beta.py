@@ -48,17 +48,13 @@ def test_the_best_of_either_kind_are_compared_at_equal_cost_on_networks_that_did
             choice.pairs[n] for n in (8, 16, 32, 66)
         ]
         for noisy, without in (pair for contrast in against for pair in pairs(contrast)):
-            assert noisy.setting.sampler.adds_noise(noisy.sigmas) and not without.setting.sampler.adds_noise(
-                without.sigmas
-            )
-            assert (noisy.nfe, noisy.seed, noisy.n) == (
-                without.nfe,
-                without.seed,
-                250,
-            ) and noisy.nfe <= noisy.setting.budget
-            assert noisy.sigmas[0] == pytest.approx(30.0) and noisy.network.seed not in choice.seeds
+            assert noisy.setting.sampler.adds_noise(noisy.sigmas)
+            assert not without.setting.sampler.adds_noise(without.sigmas)
+            assert (noisy.seed, noisy.n) == (without.seed, 250) and noisy.network.seed not in choice.seeds
+            budget = noisy.setting.budget or 0
+            assert {budget, noisy.nfe, without.nfe} <= {budget, budget - 1}  # of two per step, one may be left
         (anywhere,) = contrasts(LAPTOP, "best-anywhere")
-        assert tuple(pairs(anywhere)[0][side].nfe for side in (1, 0)) == choice.anywhere
+        assert [pairs(anywhere)[0][side].setting.label for side in (1, 0)] == [label for label, _ in choice.best]
         assert {len(pairs(contrast)) for contrast in (*against, anywhere)} == {5}
         with pytest.raises(ValueError, match=r"networks \[101\] chose the best settings; take others"):
             contrasts(preset("laptop", first_seed=97))
