@@ -101,16 +101,10 @@ def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
     best = json.loads((done.out / "best.json").read_text())
     assert (best["data"], best["network"], best["seeds"], best["recipe"]) == ("mnist5k", "small", [0, 1], "plain")
     assert [*best["budgets"]] == ["4"] and best["any"] == {"without": 4, "with": 4}
-    assert best["budgets"]["4"]["with"]["setting"] == "karras, eta 1" and best.keys() >= {
-        "commit",
-        "dirty",
-        "rule",
-        "features",
-    }
+    assert best["budgets"]["4"]["with"]["setting"] == "karras, eta 1"
+    assert best.keys() >= {"commit", "dirty", "rule", "features"}
     formulas = json.loads((done.out / "run.json").read_text())["formulas"]
-    assert [*formulas] == ["geometric", "karras", "euler", "heun"] and "alpha sigma eps + beta sigma z" in formulas[
-        "euler"
-    ]
+    assert {*formulas} == {"geometric", "karras", "euler", "heun"} and "eta r sqrt(1 - r^2)" in formulas["euler"]
     assert "Source" not in "".join(formulas.values())
     report = done.report
     assert "Very far from real images: FD " in report[: report.index("## ")]  # a network that is hardly trained
