@@ -40,7 +40,8 @@ def beta() -> plt.Figure:
         rows = read(report, "table").groupby(["section", "setting", "nfe"], as_index=False)["fd"].mean()
         for color, eta in zip(COLORS, (0, 0.5, 1), strict=False):
             line = rows[(rows["section"] == "pareto") & (rows["setting"] == f"eta {eta}")]
-            ax.plot(line["nfe"], line["fd"], "o-", color=color, label=f"eta {eta}")
+            if len(line):
+                ax.plot(line["nfe"], line["fd"], "o-", color=color, label=f"eta {eta}")
         line = rows[rows["section"] == "same-alpha"]
         ax.plot(line["nfe"], line["fd"], "s--", color=COLORS[4], label="beta 0 to 0.35, alpha 0.1")
         for row in line.itertuples():

@@ -5,32 +5,66 @@
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand in the presets: eta = 1 against eta = 0 on the geometric ladder of 66 steps
-from 30 to 0.03, by MMD. All other contrasts are exploratory.
+from 30 to 0.03, by MMD. So is a second family: with 8, 16, 32 and 66 evaluations the best setting with fresh noise
+against the best without, chosen on other networks. All other contrasts are exploratory.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.euler import Euler
-from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
+from experiments.best import KINDS, Choice, as_choice, choose_best, make_setting, read_best
 from experiments.export.settings_file import ladder_from
-from experiments.run.compare import CONTROL, PRIMARY, BestSet, Comparison, Contrast, Side, against_first, control
-from experiments.run.options import names_option, option_help
-from experiments.run.setting import AlphaBetaLadder, Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, HiddenOption, SidesBySection, Study
-from experiments.user.parsing import SYNONYMS, parse_sampler
+from experiments.run.compare import (
+    BEST,
+    CONTROL,
+    PRIMARY,
+    BestSet,
+    Comparison,
+    Contrast,
+    Row,
+    against_first,
+    control,
+    shared_seeds,
+)
+from experiments.run.options import option_help
+from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+from experiments.run.study import GPU, SMOKE, HiddenOption, Notify, SidesBySection, Study
+from reports.schema import JUDGE
+
+if TYPE_CHECKING:
+    from experiments.run.tables import RunResults, Tables
 
 STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
-OTHERS = "Noise schedules on which fresh noise and DPM++ 2M without it are compared too: {names}."
-OTHER = "other-levels"  # section of settings on them
-OTHER_SAMPLERS = {"eta 0": "ddim", "eta 1": "ddpm", "dpm++2m": "dpm++2m"}  # the first is the baseline
+LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: features of photographs see noise of 0.03
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
-SOLVERS = "Further samplers that eta 1 is compared with, in as many evaluations: {names}."
+CHOOSE = "choose"  # section of the settings among which the first half of the networks chooses
+ANYWHERE = "best-anywhere"  # section, and kind of contrast, of the best at any number of evaluations
+OTHER_NOISE = 2  # draw of the best settings where no network is trained: the choice was made on the usual noise
+CHOOSERS = 2  # networks that choose, at least
+SCHEDULES = ("geometric", "linear", "vp", "karras")
+SOLVERS = ("eta 0", "dpm++2m", "res-2m", "eta 1", "dpm++2m-sde", "er-sde")
+# The best settings by data set: best.json of `ladders` with the schedules geometric, linear, vp and karras, each also
+# with a last step to 0, and all samplers; 100,000 training images, 300 samples, networks of seeds 101 and 102.
+CHOICES: Mapping[str, Choice] = {
+    "mnist5k": Choice(
+        {
+            8: ("linear, dpm++2m", "linear, er-sde"),
+            16: ("linear, dpm++2m", "karras, dpm++2m-sde"),
+            32: ("linear, eta 0", "linear, eta 1"),
+            66: ("linear, eta 0", "linear, eta 1"),
+        },
+        anywhere=(8, 66),
+        seeds=(101, 102),
+    ),
+    # TO BE FILLED from the choosing runs: mnist5k (anew), mnist, fashion-mnist
+}
 
 
 @dataclass(frozen=True)
@@ -39,15 +73,16 @@ class Beta(Study):
 
     question: ClassVar[str] = "Does fresh noise in every step give better images?"
     text: ClassVar[str] = (
-        "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares at "
-        "equal alpha, on one ladder, and at equal cost. An interrupted run goes on with the same command."
+        "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares on "
+        "one ladder, at equal alpha, and the best settings at equal cost. An interrupted run goes on with the same "
+        "command."
     )
     page: ClassVar[str] = "beta"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {**SMOKE, "explore_seeds": 2, "n_steps": 4, "alpha": 0.8, "betas": (0.0, 0.4), "etas": (0.0, 1.0)}
-        | {"pareto_steps": (2, 4), "pareto_etas": (0.0, 1.0), "other_steps": (2, 4)},
+        | {"budgets": (8, 16)},
         "laptop": {"train_images": 50_000, "seeds": 5},  # enough for a statement on such networks in general
-        "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000},
+        "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000, "best_samples": 10_000},
     }
     minutes: ClassVar[str] = "about 5 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
@@ -63,8 +98,14 @@ class Beta(Study):
     explore_samples: int = 250
     """Images per network for all other settings."""
     explore_seeds: int = 1
-    """Networks for all other settings: the first ones."""
-    solvers: Annotated[tuple[str, ...], names_option(SOLVERS, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    """Networks for the exploration: the first ones. The best settings get all."""
+    best_samples: int = 250
+    """Images per network for the best settings."""
+    best: Annotated[Path | None, option_help("FILE", "chosen beforehand for mnist5k, mnist and fashion-mnist")] = None
+    """best.json of a run of ladders on other networks: the best settings without and with fresh noise to compare. For
+    other data, the first half of four or more networks chooses."""
+    budgets: tuple[int, ...] = (8, 16, 32, 66)
+    """Network evaluations per image at which the best settings, and eta 0 and 1 on the primary ladder, are compared."""
     only_primary: bool = False
     """Only eta 1 against eta 0, and the A/A control."""
     n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
@@ -77,17 +118,12 @@ class Beta(Study):
     """Values of beta at fixed alpha = 0.1. 0 is always added."""
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)
     """Values of eta on the primary ladder. 0 and 1 are always added."""
-    pareto_steps: tuple[int, ...] = (8, 16, 32, 66)
-    """Lengths of the ladders on which quality is compared with cost."""
-    pareto_etas: tuple[float, ...] = (0.0, 0.5, 1.0)
-    """Values of eta on these ladders. 0 is always added."""
-    other_ladders: Annotated[tuple[str, ...], names_option(OTHERS, SCHEDULES)] = ("linear",)
-    other_steps: HiddenOption[tuple[int, ...]] = (8, 16, STEPS)  # lengths of these
     alpha: HiddenOption[float] = 0.1  # in section same-alpha
 
     def check(self) -> None:
         super().check()
         check_range("explore_samples", self.explore_samples, 1)
+        check_range("best_samples", self.best_samples, 1)
         check_range("explore_seeds", self.explore_seeds, 0)
         if self.setting and self.sigma_min is not None:
             raise ValueError("sigma_min, setting: the setting has its own ladder; give one of them")
@@ -110,28 +146,83 @@ class Beta(Study):
         presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
         differ = [[f.name for f in fields(Study) if getattr(self, f.name) != getattr(p, f.name)] for p in presets]
         words = [sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names}) for names in differ]
-        fixed = not self.setting and any(self.ladder == preset.ladder for preset in presets)
+        usual = presets[0].ladder
+        ends = (usual, replace(usual, sigma_min=LOWER.get(self.data, LOWEST)))
+        fixed = not self.setting and self.ladder in ends
         return {"fixed_beforehand": fixed, "differs_from_preset": min(words, key=len) if fixed else []}
 
     @property
     def notes(self) -> Sequence[str]:
-        ladder = self.ladder
-        return [f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {self.setting}"] if self.setting else []
+        ladder, notes = self.ladder, list[str]()
+        if self.setting:
+            notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {self.setting}")
+        elif self.ladder.sigma_min == LOWER.get(self.data):
+            notes.append(f"the last level for {self.data}, {ladder.sigma_min:g}, was chosen beforehand too")
+        if self.only_primary:
+            return notes
+        how = "best against best is left out; it needs --best FILE, the best.json of "
+        how += f"ladders --data {self.data} --network {self.network}"
+        if self.choosers:
+            how = f"the best settings were chosen on {self.choosers} of {self.seeds} networks, and tested on the others"
+        elif self.choice:
+            how = f"the best settings were chosen beforehand, on other networks{f': {self.best}' if self.best else ''}"
+        return [*notes, how]
+
+    @property
+    def choosers(self) -> int:
+        """How many networks choose the best settings, where nothing else does; 0 if they are too few to test them."""
+        alone = self.trains and not self.best and not self.only_primary and self.data not in CHOICES
+        return self.seeds // 2 if alone and self.seeds >= 2 * CHOOSERS else 0
+
+    @cached_property
+    def choice(self) -> tuple[Choice, Ladder] | None:
+        """The best settings, if they are known before the run, and the ends of their schedules.
+
+        ValueError as in `read_best`, and if networks of this run chose them.
+        """
+        if self.only_primary or not (self.best or (self.trains and self.data in CHOICES)):
+            return None
+        choice, ends = read_best(self.best, self.budgets, self) if self.best else (CHOICES[self.data], self.ladder)
+        if shared := sorted({*range(self.first_seed, self.first_seed + self.seeds)} & {*choice.seeds}):
+            raise ValueError(f"first_seed={self.first_seed}: networks {shared} chose the best settings; take others")
+        return choice, ends
 
     def settings(self) -> Iterator[Setting]:
         ladder = self.ladder
         for eta in (0.0, 1.0):
             yield Setting(f"eta {eta:g}", ladder, Euler(eta), PRIMARY)
         yield Setting("eta 0", ladder, Euler(0.0), CONTROL, draw=1)
-        if not self.only_primary:
-            for text in self.solvers:
-                solver, budget = parse_sampler(text), ladder.n_steps
-                yield Setting(text, ladder.within(budget, solver), solver, "solvers", budget=budget)
-            if self.explore_seeds:
-                yield from self._exploration()
+        if self.choice:
+            yield from self._best(*self.choice)
+        if self.choosers:
+            few: dict[str, Any] = {"networks": self.choosers, "section": CHOOSE}
+            few["n"] = min(self.explore_samples, self.n_samples)
+            for budget, *names in itertools.product(self.budgets, SCHEDULES, SOLVERS):
+                yield replace(make_setting(", ".join(names), budget, ladder, self.data_std), **few)
+        if self.explore_seeds and not self.only_primary:
+            yield from self._exploration()
+
+    def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
+        """The best settings of the networks that choose, on the others."""
+        raced = {key: sides for key, sides in results.sides.items() if key[0] == CHOOSE}
+        if best := choose_best(results, raced):
+            yield from self._best(as_choice(best), self.ladder)
+
+    def _best(self, choice: Choice, ends: Ladder) -> Iterator[Setting]:
+        """The best settings without and with fresh noise for each number of evaluations, then those at any."""
+        draw = 0 if self.trains else OTHER_NOISE
+        n = min(self.best_samples, self.n_samples)
+        few: dict[str, Any] = {"n": n, "skip": self.choosers, "draw": draw}
+        for budget in self.budgets:
+            for text in choice.pairs.get(budget, ()):
+                yield replace(make_setting(text, budget, ends, self.data_std), section=BEST, **few)
+        if {*choice.anywhere} <= {*self.budgets}:
+            for text, budget in choice.best:
+                setting = make_setting(text, budget, ends, self.data_std)
+                yield replace(setting, section=ANYWHERE, budget=None, **few)
 
     def _exploration(self) -> Iterator[Setting]:
-        """All settings with fewer images and networks: at equal alpha, on one ladder, on shorter and on other ones."""
+        """All settings with fewer networks: at equal alpha, on one ladder, and on shorter ones."""
         ladder = self.ladder
         few: dict[str, Any] = {"n": min(self.explore_samples, self.n_samples), "networks": self.explore_seeds}
         for eta in (0.0, 1.0):
@@ -141,16 +232,39 @@ class Beta(Study):
             yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
         for eta in sorted({0.0, 1.0, *self.etas}):
             yield Setting(f"eta {eta:g}", ladder, Euler(eta), "same-ladder", **few)
-        for n_steps in self.pareto_steps:
-            for eta in sorted({0.0, *self.pareto_etas}):
-                shorter = replace(ladder, n_steps=n_steps)
-                yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=n_steps, **few)
-        for n_steps in self.other_steps:
-            for text in self.other_ladders:
-                other, final = read_ladder(text, n_steps, self.data_std, ladder.sigma_max, ladder.sigma_min)
-                for label, solver in ((label, parse_sampler(name)) for label, name in OTHER_SAMPLERS.items()):
-                    within, own = other.within(n_steps - final, solver), {"budget": n_steps, **few}
-                    yield Setting(f"{text}, {label}", within, solver, OTHER, final_denoise=final, **own)
+        for budget in self.budgets:
+            for eta in (0.0, 1.0):
+                shorter = replace(ladder, n_steps=budget)
+                yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=budget, **few)
+
+    def extra_tables(self, results: "RunResults") -> "Tables":
+        """Quality against evaluations: MMD of settings with its interval; and what fresh noise does to recall."""
+        from experiments.distances.intervals import estimate_pairs
+
+        rows = list[Row]()
+        for (section, budget), sides in results.sides.items():
+            for kind, side in zip(KINDS, sides.values(), strict=False) if section in (BEST, "pareto") else ():
+                distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
+                if not distances:
+                    continue
+                own = estimate_pairs([(distance, distance - distance) for distance in distances])
+                row: Row = {"section": section, "budget": budget, "setting": side.label, "metric": JUDGE}
+                row["curve"] = f"best {kind} fresh noise" if section == BEST else side.label
+                rows.append(row | {"value": own.difference, "low": own.low, "high": own.high})
+        return {"quality.csv": [*rows, *self._change_of_recall(results)]}
+
+    def _change_of_recall(self, results: "RunResults") -> Iterator[Row]:
+        """What fresh noise does to recall, over networks."""
+        from experiments.distances.intervals import estimate
+
+        sides = [*results.sides.get((PRIMARY, None), {}).values()]
+        if len(sides) < 2 or len(seeds := shared_seeds(sides)) < 2:
+            return
+        before, after = ([side.rows[seed]["recall"] for seed in seeds] for side in sides)
+        changes = [b - a for a, b in zip(before, after, strict=True)]
+        own = estimate(mean(changes), stdev(changes) / len(seeds) ** 0.5, len(seeds) - 1.0, "")
+        row = {"section": PRIMARY, "setting": sides[1].label, "metric": "recall"}
+        yield row | {"value": own.difference, "low": own.low, "high": own.high}
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The primary contrast and its A/A control, then the exploratory contrasts."""
@@ -160,20 +274,8 @@ class Beta(Study):
             for again in of.get((CONTROL, None), {}).values():
                 yield control(again, primary["eta 0"])
         for (section, _), sides in of.items():
-            if section == "solvers" and "eta 1" in primary:
-                yield from (Contrast(section, primary["eta 1"], solver) for solver in sides.values())
-            elif section == "final-denoise" and len(sides) == 2:
-                yield Contrast(section, sides["eta 1"], sides["eta 0"])
-            elif section in ("same-alpha", "same-ladder", "pareto"):
+            if section in (BEST, ANYWHERE, "final-denoise", "pareto") and len(sides) == 2:
+                yield from against_first(section, [*sides.values()])
+            elif section in ("same-alpha", "same-ladder"):
                 yield from against_first(section, [*sides.values()])
                 yield BestSet([*sides.values()])
-            elif section == OTHER:
-                yield from self._on_other_levels(sides, of.get(("same-ladder", None), {}).get("eta 1"))
-
-    def _on_other_levels(self, sides: Mapping[str, Side], noisy: Side | None) -> Iterator[Contrast]:
-        """On each ladder fresh noise and DPM++ 2M against neither, and the latter against eta 1 on the primary one."""
-        for text in self.other_ladders:
-            own = [sides[name] for label in OTHER_SAMPLERS if (name := f"{text}, {label}") in sides]
-            yield from against_first(OTHER, own)
-            if noisy is not None and own:
-                yield Contrast(OTHER, own[-1], noisy)

@@ -1,18 +1,22 @@
 """Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
 
-    python -m experiments ladders                      laptop: about 20 minutes on two CPU cores
+    python -m experiments ladders                      laptop: about 40 minutes on two CPU cores
     python -m experiments ladders --preset smoke       about 20 seconds: does everything work here?
     python -m experiments ladders --ladders geometric "karras(rho=5)" --budgets 10 20 --etas 0 0.5 1 --samplers heun
 
 Each setting gets the longest ladder that its budget of network evaluations allows. The answer at each budget is the
-set of settings that cannot be told from the best. tune.py takes the same settings to find one to use.
+set of settings that cannot be told from the best. best.json has the best setting without and with fresh noise, which
+`beta --best` compares on other networks. tune.py takes the same settings to find one to use.
 """
 
+import inspect
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.base import Sampler
@@ -22,10 +26,14 @@ from diffusion_core.validation import check_range
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Ladder, Setting, read_ladder
-from experiments.run.study import GPU, SMOKE, Study
+from experiments.run.study import GPU, SMOKE, Notify, Study
 from experiments.user.parsing import SYNONYMS, parse_sampler
 
+if TYPE_CHECKING:
+    from experiments.run.tables import RunResults, Tables
+
 LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
+FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b| Arguments and errors| Arguments as")  # of a docstring
 FURTHER = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 
 
@@ -40,20 +48,20 @@ class Ladders(Study):
     )
     page: ClassVar[str] = "ladders"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {**SMOKE, "ladders": ("geometric", "karras"), "budgets": (4,), "samplers": ("heun",)},
-        "laptop": {"seeds": 5},  # enough for a statement on such networks in general
+        "smoke": {
+            **{**SMOKE, "ladders": ("geometric", "karras"), "budgets": (4,)},
+            **{"etas": (0.0, 1.0), "samplers": ("heun",)},
+        },
+        "laptop": {"seeds": 5, "n_samples": 250},  # enough for a statement on such networks in general
         "gpu": {
             **GPU,
             "ladders": (
                 *(name for name in SCHEDULES if name not in ("flow", "bong-tangent")),  # these two end at 0
                 *("vp(end=0)", "karras(end=0)"),
             ),
-            "budgets": (8, 16, 32, 64),
-            "etas": (0.0, 0.5, 1.0),
-            "samplers": ("heun", "dpm++2m", "dpm++2m-sde", "accelerated"),
         },
     }
-    minutes: ClassVar[str] = "about 20 minutes on two cores"
+    minutes: ClassVar[str] = "about 40 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all ladders, at equal evaluations",
         '--ladders geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two ladders and two samplers",
@@ -61,11 +69,14 @@ class Ladders(Study):
     }
 
     ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("geometric", "karras", "cosine", "vp", "linear")
-    budgets: tuple[int, ...] = (8, 16, 32)
+    budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
-    etas: tuple[float, ...] = (0.0, 1.0)
+    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)
     """Noise of the sampler euler: 0 is DDIM (beta = 0), 1 is DDPM."""
-    samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = (
+        *("heun", "dpm++2m", "res-2m", "res-2s"),
+        *("dpm++2m-sde", "er-sde", "euler-churn(s_churn=2)"),
+    )
     sigma_max: float = 30.0
     """First level of all ladders but ddpm's, in standard deviations of the data."""
     sigma_min: float = 0.03
@@ -74,6 +85,15 @@ class Ladders(Study):
     def check(self) -> None:
         super().check()
         check_range("budgets", min(self.budgets, default=0), 1)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """And the formula of each schedule and sampler, which is the first part of its docstring."""
+        kinds: dict[str, Any] = {name: SCHEDULES[name] for name in (text.partition("(")[0] for text in self.ladders)}
+        kinds |= {type(sampler).label: type(sampler) for sampler in self.labels.values()}
+        texts = {name: inspect.getdoc(getattr(kind, "func", kind)) or "" for name, kind in kinds.items()}
+        formulas = {name: " ".join(FURTHER_PARTS.split(text)[0].split()) for name, text in texts.items()}
+        return {**super().provenance, "formulas": formulas}
 
     @cached_property
     def labels(self) -> dict[str, Sampler]:
@@ -105,3 +125,10 @@ class Ladders(Study):
         for again in of.get((CONTROL, None), {}).values():
             if again.label in budgets[-1]:
                 yield control(again, budgets[-1][again.label])
+
+    def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
+        """Writes best.json."""
+        from experiments.best import write_best
+
+        if (path := write_best(folder, self, results, (self.sigma_max, self.sigma_min))) is not None:
+            notify(f"the best settings without and with fresh noise: {path}")

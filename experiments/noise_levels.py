@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.run.compare import CONTROL
+from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Ladder, Setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Study
@@ -103,6 +103,13 @@ class NoiseLevels(Study):
                 yield Setting(label, ladder, Euler(eta), f"eta {eta:g}", training)
             if number == 0:  # settings differ in their network, so the control does too
                 yield Setting(label, ladder, Euler(self.etas[0]), CONTROL, training, retrained=True)
+
+    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
+        """As usual, but the best is sought among the distributions: weights and outputs answer another question."""
+        for comparison in super().compare(of):
+            if isinstance(comparison, BestSet):
+                comparison = BestSet([side for side in comparison.sides if side.label in self.laws])
+            yield comparison
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """The held-out error of each network, and the noise distributions of training."""

@@ -18,15 +18,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
+from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
-from experiments.ladders import LADDERS, Ladders
+from experiments.ladders import FURTHER, LADDERS, Ladders
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
 from experiments.run.options import Names, names_option, option_help
-from experiments.run.setting import Ladder, Setting, read_ladder
+from experiments.run.setting import Ladder, Setting, read_ladder, read_setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
-from experiments.user.parsing import parse_sampler
+from experiments.user.parsing import SYNONYMS, parse_sampler
 from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ class Tune(Ladders):
     }
 
     ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = USUAL_LADDERS
+    budgets: tuple[int, ...] = (8, 16, 32)
+    """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
+    samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
     sigma_max: float = 30.0
@@ -266,15 +270,6 @@ class Tune(Ladders):
         from experiments.export.export import write_settings
 
         write_settings(folder, results, tables.get("best_sets.csv", ()), notify, self.export)
-
-
-def read_setting(option: str, text: str) -> tuple[str, str]:
-    """The ladder and the sampler that a text names. ValueError if it has not two parts."""
-    parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
-    if len(parts) != 2 or not all(parts):
-        example = "'karras(rho=5, sigma_max=20, end=0), heun(s_churn=1)'"
-        raise ValueError(f"{option}={text!r}: it must be a ladder and a sampler, such as {example}")
-    return parts[0], parts[1]
 
 
 def ladder_for_budget(budget: int, ladder: Ladder, solver: Sampler, final: bool) -> Ladder | None:

@@ -43,7 +43,7 @@ Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label o
 
 def compose_page(
     result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
-    more: tuple[Sequence[str], Sequence[str]] = ((), ()), **parts: Any,
+    more: tuple[Sequence[str], Sequence[str]] = ((), ()), more_pictures: Sequence[Side] = (), **parts: Any,
 ) -> Page:  # fmt: skip
     """A page on one contrast.
 
@@ -52,18 +52,24 @@ def compose_page(
         verdict: the first words and the sentence; those of a failed control replace them.
         before, after: its settings.
         more: further warnings and caveats.
+        more_pictures: further settings to show, in the metric that decides if they have other numbers of samples.
         parts: other fields of the page.
     """
     failed = has_failed(result)
     headline = row if failed else headline_row(result, row)
     lead, sentence = explain_failure(result) if failed else verdict
     shown = [before[0], after[0]]
-    warnings, caveats = settings.find_caveats(result, shown)
+    warnings, caveats = settings.find_caveats(result, [*shown, *(side[0] for side in more_pictures)])
     warnings += find_unusual_control(result) + find_disagreement(result, row)
-    pictures = settings.show_pictures(result, headline["metric"], before, after, digits=decimals(headline))
+    digits = decimals(headline)
+    pictures = settings.show_pictures(result, headline["metric"], before, after, digits=digits)
     aside = ""
+    equal = all(side[0]["n_samples"] == row["n_samples"] for side in more_pictures)
+    if more_pictures:
+        metric = headline["metric"] if equal else JUDGE
+        pictures += settings.show_pictures(result, metric, *more_pictures, digits=digits)[1:]
     if len(pictures) > 2:
-        aside = "Same place, same initial noise: compare them one by one."
+        aside = "The first sixteen of each. Same place, same initial noise: compare them one by one."
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
     parts["details"] = [*settings.describe_nearest(result, shown), *parts["details"]]

@@ -8,7 +8,7 @@ from reports.contrast import find_control, format_rate, prediction_interval
 from reports.formats import capital, difference, is_missing, join, metric_name, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
-from reports.schema import CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
+from reports.schema import BEST, CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
 from reports.settings import list_names
 
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
@@ -35,6 +35,7 @@ def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Grain" or result.features != "values"]
+    rows += [(f"Formula: {name}", text) for name, text in result.info.get("formulas", {}).items() if text]
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
     rows += [("Notes", " ".join(notes))] if notes else []
     return [*rows, *describe_origin(result.info), ("Files", list_files(result))]
@@ -90,7 +91,7 @@ def _intervals(result: LoadedResult) -> Details:
     methods = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
     methods = methods.replace("what each image adds", f"what each {result.unit} adds")
     text = f"{percent(rows['level'].iloc[0])}, each of its own comparison: {methods}."
-    words = {EXPLORATION: "exploratory comparison", INTERACTIONS: "interaction"}
+    words = {EXPLORATION: "exploratory comparison", BEST: "best-against-best comparison", INTERACTIONS: "interaction"}
     sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["n_compared"].max()
     families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
     if families:

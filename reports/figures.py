@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from reports.formats import short
+from reports.formats import SCALES, short
 from reports.page import Figure, Page
 from reports.schema import BETTER, WORSE
 
@@ -21,7 +21,6 @@ WIDTH, ROW = 252 / 72, 8.5 / 72  # inches; of a line of text
 LETTERS = 30  # of a line of a label
 COLORS = {BETTER: "#0a62a6", WORSE: "#b04800"}
 GREY = "#7d7a72"
-EQUAL_ALPHA = "beta at equal alpha"
 MARKS: dict[str, dict[str, Any]] = {  # kind of mark -> how it differs from a dot of the line's colour
     "open": {"color": GREY, "markerfacecolor": "white"},
     "grey": {"color": GREY},
@@ -83,21 +82,35 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
 
 
-def draw_quality(rows: pd.DataFrame, name: str, unit: str) -> Canvas:
-    """FD, called `name`, against evaluations per `unit`: eta on ladders of several lengths, and beta at equal alpha."""
+def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str) -> Canvas:
+    """MMD, called `name`, against evaluations per `unit`: a line per curve, with intervals as bands.
+
+    Curves of section pareto are thin and grey. `real`: the score of real images.
+    """
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
-    rows = rows.assign(noise=rows["setting"].where(rows["section"] == "pareto", EQUAL_ALPHA))
-    etas = sorted({*rows["noise"]} - {EQUAL_ALPHA})
-    colors = sns.color_palette("colorblind", max(5, len(etas)))  # as in docs/figures.py
-    palette = dict(zip(etas, colors, strict=False)) | dict.fromkeys({*rows["noise"]} & {EQUAL_ALPHA}, colors[4])
-    sns.lineplot(
-        rows, x="nfe", y="fd", hue="noise", style="noise", hue_order=palette, style_order=palette, palette=palette,
-        markers=True, errorbar=("pi", 100), ax=ax,
-    )  # fmt: skip
-    ax.set(xscale="log", xlabel=f"network evaluations per {unit}", ylabel=name, ylim=(0, None))
-    plain_ticks(ax.xaxis, sorted(rows["nfe"].unique()))
-    sns.move_legend(ax, "lower center", bbox_to_anchor=(0.5, 1), ncols=2, title=None)
+    colors = iter(sns.color_palette("colorblind"))
+    for (section, label), rows in curves.groupby(["section", "curve"]):
+        color, width = (GREY, 0.6) if section == "pareto" else (next(colors), 1.4)
+        ends = (SCALES["mmd"] * rows[column] for column in ("low", "high"))
+        dash = "--" if label.startswith(("eta 0", "best without")) else "-"
+        words = f"{label}, geometric" if section == "pareto" else label
+        line: dict[str, Any] = {
+            "color": color,
+            "linewidth": width,
+            "linestyle": dash,
+            "marker": "" if section == "pareto" else ".",
+        }
+        ax.plot(rows["budget"], SCALES["mmd"] * rows["value"], label=words, **line)
+        if section != "pareto":
+            ax.fill_between(rows["budget"], *ends, color=color, alpha=0.2, linewidth=0)
+    if real is not None:
+        ax.axhline(SCALES["mmd"] * real, color="black", linewidth=0.6, linestyle=":", label="real images")
+    ax.set_xscale("log", base=2)
+    ax.set(xlabel=f"network evaluations per {unit}", ylabel=name)
+    powers = [2.0**k for k in range(11) if 2**k <= curves["budget"].max() and 2 ** (k + 1) > curves["budget"].min()]
+    plain_ticks(ax.xaxis, powers)
+    canvas.legend(loc="outside upper center", ncols=2)
     sns.despine(ax=ax)
     return canvas
 

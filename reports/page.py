@@ -226,6 +226,7 @@ class Page:
         metric: one line on the metric of the first screen.
         warnings, caveats: those that may change the verdict, the worst first; the others, which are normal.
         aside: what the pictures show.
+        summary: a small table below the pictures, and a line on it.
         noun, order: what the rows of the tables are, and how they are ordered.
         details: (term, text), (term, Code) or (term, files).
     """
@@ -243,6 +244,8 @@ class Page:
     key_figures: Sequence[KeyFigure] = ()
     pictures: Sequence[Picture] = ()
     aside: str = ""
+    summary: Table | None = None
+    summary_note: str = ""
     figures: Sequence[Figure] = ()
     grid: SampleGrid | None = None
     plot: Plot | None = None

@@ -76,14 +76,21 @@ def publish_result(folder: Path, out: Path) -> None:
     """Copies tables, the pictures of the page and exports to `out`, and writes the page there.
 
     Raises:
-        FileNotFoundError, ValueError: as in `read_page`; `out` exists.
+        FileNotFoundError, ValueError: as in `read_page`; `out` exists; the code had changes or another commit trained.
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
-    page = read_page(folder)
+    page, result = read_page(folder), read(folder)
+    commit = result.info.get("commit")
+    others = [text for text in result.table["trained_commit"] if commit and text not in ("", commit)]
+    if result.info.get("dirty") or others:
+        reason = f"its code had changes since commit {commit}"
+        if others:
+            reason = f"commit {others[0]} trained its networks, not {commit}"
+        raise ValueError(f"{folder}: {reason}; run it again from a clean checkout, with a new --store")
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
     exports = [path.name for path in folder.glob("export/*")]
-    files = [*find_files(folder, ["run.json", "settings.json"]), *find_files(folder / "export", exports)]
+    files = [*find_files(folder, ["run.json", "settings.json", "best.json"]), *find_files(folder / "export", exports)]
     for path in (*files, *find_files(folder / "images", pictures)):
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 CONTROL = "control"  # the section and the kind of contrast of the A/A control
+BEST = "best"  # the section, the kind of contrast and the family of the best with fresh noise against the best without
 RACE = "race"  # the section of the settings that race, from which the best are run again
 RETRAINED = "retrained"  # its section if its networks were trained once more
 CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
@@ -24,9 +25,10 @@ TABLES: dict[str, tuple[str, ...]] = {
         "table.csv": """experiment section setting budget status error
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
-            sample_seed network images_seen trained_by? train_seconds? train_loss? features features_id? mmd mmd_se?
-            fd kd kd_se precision recall grain? grain_se? to_training? to_training_real? memorised? seconds batch_size
-            retries? device precision_mode compiled threads shared_device model_id? samples_id run_id finished_at""",
+            sample_seed network images_seen trained_by? train_seconds? train_loss? trained_commit? features features_id?
+            mmd mmd_se? fd kd kd_se precision recall grain? grain_se? to_training? to_training_real? memorised? seconds
+            batch_size retries? device precision_mode compiled threads shared_device model_id? samples_id run_id
+            finished_at""",
         "contrasts.csv": """experiment? kind section budget metric a b
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
@@ -36,6 +38,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
+        "quality.csv": "section budget setting? curve metric value low high",
         "race.csv": "n_samples section budget setting metric value left",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric difference low high verdict",
@@ -57,9 +60,9 @@ TABLES: dict[str, tuple[str, ...]] = {
     }.items()
 }
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
-    parameterisation trained_by network train_seed schedule sampler sample_seed device precision_mode features
-    features_id kind metric a b interval family verdict no_verdict group sentence how note link check truth unit
-    decided_by pair ladder form faults nearest levels level_faults run_id_a run_id_b""".split()
+    parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
+    features features_id kind metric a b interval family verdict no_verdict group sentence how note link check truth
+    unit decided_by pair ladder form faults nearest levels level_faults run_id_a run_id_b curve""".split()
 FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 

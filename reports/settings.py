@@ -21,15 +21,15 @@ from reports.formats import (
 )
 from reports.page import Column, Picture, Row, Source, Table
 from reports.results import LoadedResult, find_files
-from reports.schema import BETTER, JUDGE, WORSE
+from reports.schema import JUDGE
 
 ROWS = 25  # of all tables of a page, and of its figure
 FAR, VERY_FAR = 10, 40  # floors of 500 images above the floor
 FEW_IMAGES = 500
 MEMORISED = 0.01  # share of samples
 KEYS = ["section", "budget", "n_samples", "setting", "sampler", "nfe", "final_denoise"]  # these name a setting
+MEANS = ("mmd", "fd", "precision", "recall", "grain", "to_training", "to_training_real", "memorised", "seconds")
 TRAINING = ["train_noise", "weighting", "parameterisation"]
-OPPOSITE = {BETTER: WORSE, WORSE: BETTER}
 COLUMNS = (
     Column("Evaluations", "n", after=" evaluations"),
     Column("{judge}", "n", "MMD "),
@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 def describe_source(result: LoadedResult, *subject: str) -> Source:
-    """Data, network, the day of the last run and the time of the whole command."""
+    """Data, network, the day of the last run, and what it took to make everything, stored parts too."""
     runs = result.runs
     if not subject and len(runs):
         run = runs.loc[runs["images_seen"].fillna(0).idxmax()]
@@ -53,16 +53,18 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
         subject = (data, network, f"{result.features} features")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
     day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
-    seconds, computed = result.info.get("wall_seconds"), result.info.get("computed", 1)
-    stored = f" ({percent(1 - computed)} was stored before)" if computed < 1 else ""
-    return Source(subject, day, f"{duration(seconds)}{stored}" if seconds else "")
+    info = result.info
+    if total := info.get("total_seconds"):
+        return Source(subject, day, f"{duration(total)} on {info['machine']}")
+    seconds = info.get("wall_seconds") if info.get("computed", 1) == 1 else None  # else parts were stored before
+    return Source(subject, day, duration(seconds) if seconds else "")
 
 
 def summarise_settings(result: LoadedResult) -> pd.DataFrame:
     """One row per setting: means over networks, and the samples of the first network."""
     runs = result.runs.drop_duplicates([*KEYS, "run_id"])
     runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
-    means = {name: (name, "mean") for name in ("mmd", "fd", "grain", "to_training", "to_training_real", "memorised")}
+    means = {name: (name, "mean") for name in MEANS}
     firsts = {name: (name, "first") for name in ("eta", "schedule", "samples_id", *TRAINING)}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
     return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
@@ -138,16 +140,12 @@ def show_pictures(
     return [picture for picture in pictures if find_files(result.folder / "images", [f"{picture.name}.png"])]
 
 
-def format_comparison(row: pd.Series, *, flip: bool = False, against: bool = False) -> tuple[str, str]:
-    """The difference of a setting, as text, and its verdict.
-
-    `flip`: the setting is b of the contrast. `against`: the text says from what it differs.
-    """
-    text, interval = difference(row, -1 if flip else 1)
+def format_comparison(row: pd.Series, *, against: bool = False) -> tuple[str, str]:
+    """The difference of a setting, as text, and its verdict. `against`: the text says from what it differs."""
+    text, interval = difference(row)
     text += f" ({interval})" if interval else ""
-    text += f" from {row['a' if flip else 'b']}" if against else ""
-    word = OPPOSITE.get(row["verdict"], row["verdict"]) if flip else row["verdict"]
-    return text, word + correction(row)
+    text += f" from {row['b']}" if against else ""
+    return text, row["verdict"] + correction(row)
 
 
 def table_row(row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "") -> Row:

@@ -44,11 +44,15 @@ class Sampler:
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         """Network evaluations per image along a ladder, by default counted. ValueError if the ladder does not suit."""
-        return len(evaluated_levels(self, sigmas))
+        return len(evaluated_levels(self, sigmas)[0])
+
+    def adds_noise(self, sigmas: tuple[float, ...]) -> bool:
+        """Whether a run along a ladder puts fresh noise back: tried, so that it holds for a user's sampler too."""
+        return evaluated_levels(self, sigmas)[1] > 0
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
         """The smallest level above 0 and the largest that the ladder has or a run of it asks a network for."""
-        levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)) if sigma > 0]
+        levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)[0]) if sigma > 0]
         return min(levels), max(levels)
 
     def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
@@ -76,10 +80,11 @@ class Sampler:
 
 
 @lru_cache(maxsize=10_000)
-def evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float, ...]:
+def evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[tuple[float, ...], int]:
     """The level of each evaluation, in order, while the sampler draws one image from the exact denoiser of N(0, I).
 
-    A sampler that fails there, or does not end, has one per step: its run fails with its message.
+    And how often it draws fresh noise. A sampler that fails there, or does not end, has one level per step and draws
+    no noise: its run fails with its message.
     """
     import torch
 
@@ -87,6 +92,7 @@ def evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float
     from diffusion_core.tensors import broadcast_like
 
     levels, most = list[float](), max(MAX_STEPS, 10 * len(sigmas))
+    draws = 0
 
     def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
         level = torch.as_tensor(sigma).flatten().expand(len(x))
@@ -95,12 +101,18 @@ def evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[float
             raise ValueError("it does not end")
         return x * broadcast_like(x, level / (1 + level**2))
 
-    noise = BlockNoise(0, range(1), (1, 32, 32), torch.device("cpu"))
+    unit = BlockNoise(0, range(1), (1, 32, 32), torch.device("cpu"))
+
+    def noise() -> Tensor:
+        nonlocal draws
+        draws += 1
+        return unit()
+
     try:
         with torch.no_grad():
-            for step, _ in enumerate(sampler.run(eps, noise() * sigmas[0], sigmas, noise)):
+            for step, _ in enumerate(sampler.run(eps, unit() * sigmas[0], sigmas, noise)):
                 if step > most:
                     raise ValueError("it does not end")
     except Exception:  # a user's sampler may raise anything
-        return sigmas[:-1]
-    return tuple(levels)
+        return sigmas[:-1], 0
+    return tuple(levels), draws

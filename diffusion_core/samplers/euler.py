@@ -56,6 +56,9 @@ class Ancestral(Sampler):
 class Euler(Ancestral):
     """The same eta at each step: 0 is DDIM, 1 is DDPM, the upper limit of each step is 1 / sqrt(1 - r^2).
 
+    x <- x - alpha sigma eps + beta sigma z, where beta = eta r sqrt(1 - r^2), (1 - alpha)^2 + beta^2 = r^2 and
+    r = sigma' / sigma.
+
     Source: Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 12 and 16.
     """
 

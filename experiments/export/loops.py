@@ -67,7 +67,7 @@ class ExportTarget:
         dtype = adapter.dtype if adapter else None
         self.number_format = str(dtype).removeprefix("torch.") if dtype else None
         last = ladder[-1:] * to_zero  # the level of the last step, if that goes to 0
-        evaluated = dict.fromkeys((*evaluated_levels(sampler, ladder), *last))
+        evaluated = dict.fromkeys((*evaluated_levels(sampler, ladder)[0], *last))
         self.ladder = ladder  # in standard deviations of the data, as are `levels` and `evaluated`
         self.levels = (*ladder, *(0.0 for _ in last))
         self.evaluated = tuple(level for level in evaluated if level > 0)

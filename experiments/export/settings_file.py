@@ -1,7 +1,9 @@
 """The settings that `tune` writes: settings.json, read back."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from experiments.run.setting import Ladder, read_ladder
 from experiments.run.study import Study
@@ -20,11 +22,6 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
 
     ValueError for a file of something else, no setting for this budget, or settings of another network or other data.
     """
-    from diffusion_core.data.load import resolve  # these need torch
-    from experiments.run.machine import Machine
-    from experiments.run.plan import make_network
-    from experiments.user import pretrained
-
     name = f"setting={str(path)!r}"
     if not path.is_file() or (content := read_json(path)).get("format") != FORMAT:
         raise ValueError(f"{name}: it must be a settings.json that tune wrote")
@@ -32,6 +29,21 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
     budget = max(rows) if budget is None else budget
     if budget not in rows:
         raise ValueError(f"{name}: no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
+    check_origin(name, content, study)
+    row = rows[budget]
+    ladder, _ = read_ladder(row["ladder"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
+    if [f"{level:.5g}" for level in ladder.sigmas()] != [f"{level:.5g}" for level in row["sigmas"]]:
+        raise ValueError(f"{name}: its sigmas are not the levels of its ladder, {row['ladder']}; were they changed?")
+    return replace(ladder, n_steps=budget)
+
+
+def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
+    """Raises ValueError if a file is about another network or other data than the study's."""
+    from diffusion_core.data.load import resolve  # these need torch
+    from experiments.run.machine import Machine
+    from experiments.run.plan import make_network
+    from experiments.user import pretrained
+
     if ":" in study.network:
         network = pretrained.describe(study.network, study.label)
     else:
@@ -40,8 +52,3 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
         raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
     if content["data"].rpartition("@")[2] != (data := resolve(study.data)).rpartition("@")[2]:  # a user's fingerprint
         raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")
-    row = rows[budget]
-    ladder, _ = read_ladder(row["ladder"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
-    if [f"{level:.5g}" for level in ladder.sigmas()] != [f"{level:.5g}" for level in row["sigmas"]]:
-        raise ValueError(f"{name}: its sigmas are not the levels of its ladder, {row['ladder']}; were they changed?")
-    return replace(ladder, n_steps=budget)

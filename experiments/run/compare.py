@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from reports.schema import BEST as BEST
 from reports.schema import CONTROL as CONTROL
 from reports.schema import JUDGE, RETRAINED
 

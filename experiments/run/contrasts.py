@@ -18,6 +18,7 @@ from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY,
 from experiments.distances.reference import QUALITY, no_images_reason
 from experiments.run.compare import (
     ALONE,
+    BEST,
     CONTROL,
     BestSet,
     Comparison,
@@ -73,11 +74,11 @@ class Judge:
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
         judge = replace(judge, failed=any(own[id(c)].p_value < BROKEN for c in controls))
         found = {id(c): (judge.verdict_blocker(c), replace(own[id(c)], family=c.kind)) for c in judged}
-        for name, kind in ((EXPLORATION, Contrast), (INTERACTIONS, Interaction)):
-            family = {id(c): _samples(c) for c in judged if isinstance(c, kind) and c.kind not in ALONE}
+        for name in (EXPLORATION, BEST, INTERACTIONS):
+            family = {id(c): _samples(c) for c in judged if family_of(c) == name}
             compared = {key: same for key, same in family.items() if not found[key][0]}
             p_values = {same: found[key][1].p_value for key, same in compared.items()}  # the same runs count once
-            size = len({_samples(c) for c in planned if isinstance(c, kind) and c.kind not in ALONE})
+            size = len({_samples(c) for c in planned if isinstance(c, Judged) and family_of(c) == name})
             corrected = dict(zip(p_values, holm([*p_values.values()], size), strict=True))
             for key, same in family.items():
                 why, estimate = found[key]
@@ -110,6 +111,13 @@ def estimate_difference(contrast: Judged, metric: str) -> Estimate:
     paired = all(side.paired for side in contrast.sides)
     found = estimate_pairs(contrast.pairs(metric), paired=paired, over_images=same_networks)
     return replace(found, holds_for=None) if contrast.sides[0].given else found
+
+
+def family_of(comparison: Comparison) -> str:
+    """The comparisons that it is corrected with."""
+    if isinstance(comparison, Interaction):
+        return INTERACTIONS
+    return comparison.kind if comparison.kind in (*ALONE, BEST) else EXPLORATION
 
 
 def _samples(contrast: Judged) -> object:
@@ -253,8 +261,8 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
             | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
             | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}
         )  # fmt: skip
-    most = max(GRAINY, _grain(default))  # that a default has, it may keep
-    use, *more = [side for side in (lowest, *others) if _grain(side) <= most]
+    most = max(GRAINY, mean_grain(default))  # that a default has, it may keep
+    use, *more = [side for side in (lowest, *others) if mean_grain(side) <= most]
     more = more if default in more else [*more, default]
     if use is default or out[sides.index(use)]["no_verdict"] or not _to_lowest(use, more, judge)[default.label].clear:
         use = default
@@ -273,7 +281,7 @@ def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, 
     return out
 
 
-def _grain(side: Side) -> float:
+def mean_grain(side: Side) -> float:
     """The fine noise in its samples; 0 where it is not measured."""
     return _mean(side, "grain") if all(row.get("grain") is not None for row in side.rows.values()) else 0.0
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from experiments.console import Terminal, status_line
 from experiments.run import dry_run, result_folder
 from experiments.run.cache import Cache
 from experiments.run.compare import CONTROL, Comparison, Contrast, Row
+from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
 from experiments.run.ray_runner import run_on_ray
@@ -87,6 +89,7 @@ class _Command:
 
     def __post_init__(self) -> None:
         options = self.options
+        code_version()  # the code may change while the command runs
         self.cache = Cache(options.store)
         self.runner = Runner(self.cache, self.console, options.workers or 1)
         if options.ray_address is not None:
@@ -218,7 +221,16 @@ class _Command:
         info["caveats"] = [NO_CONTROL] if controls == [True, False] else []
         info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)
-        return result_folder.write(self.out, info | {"wall_seconds": round(time.time() - self.began, 1)})
+        seconds = time.time() - self.began
+        info |= {"wall_seconds": round(seconds, 1), "total_seconds": round(seconds + self.stored_seconds(results), 1)}
+        return result_folder.write(self.out, info)
+
+    def stored_seconds(self, results: RunResults) -> float:
+        """What it took to make the networks and samples that were stored before this command began."""
+        began = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds")
+        files = [file for part in results.files.values() for file in (part.network, part.samples) if file]
+        facts = {file.path: file.facts for file in files if file.facts["finished_at"] < began}
+        return sum(fact.get("train_seconds", fact.get("seconds", 0.0)) for fact in facts.values())
 
     def print_result(self, result: StudyResult, planned: int, evaluations: float) -> None:
         """Prints the verdict, where the result lies, how to continue, and what failed; for machines, a line of JSON."""

@@ -77,7 +77,7 @@ class Planner:
         _check_settings([*dict.fromkeys(run.setting for run in earlier), *settings])
         for number in range(study.seeds) if isinstance(self.network, Trained) else range(1):
             for setting in settings:
-                if setting.networks is not None and number >= setting.networks:
+                if number < setting.skip or (setting.networks is not None and number >= setting.networks):
                     continue
                 n = setting.n or study.n_samples
                 if not MIN_SAMPLES <= n <= most:

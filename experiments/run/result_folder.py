@@ -10,7 +10,6 @@ import json
 import platform
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,14 +26,14 @@ from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY,
 from experiments.entrypoint import program_name
 from experiments.run.compare import Row
 from experiments.run.images import FEW
-from experiments.run.machine import describe_machine
+from experiments.run.machine import code_version, describe_machine
 from experiments.user.json_io import read_json, write_bytes, write_json
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import read_page, write_report
 from reports.schema import TABLES, all_columns
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
-SINGLE = ("run.json", "settings.json", "report.html", "report.md")
+SINGLE = ("run.json", "settings.json", "best.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 WORKS = "Everything works. This test run is too small to show anything else."
@@ -140,19 +139,8 @@ def command() -> str:
 
 def provenance(packages: Iterable[str] = VERSIONS) -> dict[str, Any]:
     """The command, the code, and the machine that made the numbers, with the versions of Python and of packages."""
-    commit, changes = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain")
     versions = {"python": platform.python_version()} | {package: version(package) for package in packages}
-    dirty = None if changes is None else bool(changes)  # both are None outside a checkout
-    return {"command": command(), "commit": commit, "dirty": dirty, "versions": versions, "machine": describe_machine()}
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        where = Path(__file__).parent
-        done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()
+    return {"command": command()} | code_version() | {"versions": versions, "machine": describe_machine()}
 
 
 def print_page(page: Page, report: Path, path: str, smoke: bool, console: Console) -> None:

@@ -1,5 +1,6 @@
 """What is compared: a `Setting`, which says how to sample, and what is special in the training of its networks."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -65,6 +66,15 @@ def read_ladder(
     return Ladder(name, n_steps, high, low, tuple(options.items())), final
 
 
+def read_setting(option: str, text: str) -> tuple[str, str]:
+    """The ladder and the sampler that a text names. ValueError if it has not two parts."""
+    parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
+    if len(parts) != 2 or not all(parts):
+        example = "'karras(rho=5, sigma_max=20, end=0), heun(s_churn=1)'"
+        raise ValueError(f"{option}={text!r}: it must be a ladder and a sampler, such as {example}")
+    return parts[0], parts[1]
+
+
 @dataclass(frozen=True)
 class AlphaBetaLadder:
     """The levels of the alpha/beta rule with fixed alpha and beta, up to the first that is not above sigma_min."""
@@ -98,6 +108,7 @@ class Setting:
         budget: network evaluations per image that it may take; None without such a limit.
         n: images per network; None for the study's.
         networks: how many networks it is sampled from, the first ones; None for all.
+        skip: how many of the first networks it leaves out.
         draw: settings of one draw start from the same noise. 1 is the A/A control: a setting again, with other noise.
         retrained: whether its networks are trained again, from other seeds.
         impossible: why it is not run, if its sampler and ladder do not say so themselves.
@@ -112,6 +123,7 @@ class Setting:
     budget: int | None = field(default=None, metadata=NOT_IDENTITY)
     n: int | None = field(default=None, metadata=NOT_IDENTITY)  # it is in the run
     networks: int | None = field(default=None, metadata=NOT_IDENTITY)
+    skip: int = field(default=0, metadata=NOT_IDENTITY)
     draw: int = 0
     retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
     impossible: str = field(default="", metadata=NOT_IDENTITY)

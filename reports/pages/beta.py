@@ -1,38 +1,47 @@
 """The page of `beta`: does fresh noise in every step give better images?"""
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
     capital,
-    correction,
-    decimals,
-    difference,
     is_missing,
-    is_set,
     join,
     metric_name,
     number,
+    percent,
     plural,
     scale_metric,
+    short,
     values_and_difference,
 )
-from reports.page import Figure, Page, Plot, Row, SampleGrid, Table
+from reports.page import Column, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONTROL, JUDGE, NO_VERDICT, WORSE
+from reports.schema import BEST, BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
-PRIMARY, OTHER = "primary", "other-levels"  # kinds of contrasts: the one of the verdict, and those on other ladders
+PRIMARY, ANYWHERE = "primary", "best-anywhere"  # kinds of contrasts
+CHOOSE = "choose"  # section of settings that only chose the best
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, at {nfe} evaluations",
-    "solvers": "Fresh noise, at {nfe} evaluations",
+    BEST: "The best with fresh noise against the best without",
+    ANYWHERE: "The best of either kind at any number of evaluations",
     "same-ladder": "More or less noise, at {nfe} evaluations",
     "pareto": "Fewer evaluations",
     "same-alpha": "Noise added in extra evaluations",
     "final-denoise": "One last denoising step",
-    OTHER: "On other levels",
 }
-WORDS = {BETTER: ("Yes.", "lowers"), WORSE: ("No.", "raises")}
+WITH_COST = (BEST, ANYWHERE, "pareto", "same-alpha")  # kinds whose lines name their evaluations
+VERBS = {BETTER: "lowers", WORSE: "raises"}
+CLAUSES = {
+    BETTER: "{} wins with",
+    WORSE: "{} loses with",
+    NO_DIFFERENCE: "no difference is detected with",
+    NO_VERDICT: "no verdict with",
+}
+BANDS = "A band is the 95 % interval of the mean. Settings were chosen on other networks; their names are in the table."
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
 NETWORKS = "The mean of the networks; the band is from the lowest to the highest one."  # below the plot
 
@@ -46,6 +55,7 @@ def page(result: LoadedResult) -> Page:
         details = list_details(result, None, *TERMS)
         return Page(settings.describe_source(result), question, "No verdict.", text, details=details)
     row, every = primary.iloc[0], settings.summarise_settings(result)
+    every = every[every["section"] != CHOOSE]
     first = every[every["section"] == PRIMARY].drop_duplicates("setting").set_index("setting", drop=False)
     before, after = first.loc[row["b"]], first.loc[row["a"]]
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
@@ -53,58 +63,102 @@ def page(result: LoadedResult) -> Page:
     figure, warnings, caveats = draw_figure(result, rows, row["nfe_a"]), list[str](), list[str]()
     if not is_missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
         warnings.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
-    if row["verdict"] in WORDS and row["new_network_low"] < 0 < row["new_network_high"]:
+    if row["verdict"] in VERBS and row["new_network_low"] < 0 < row["new_network_high"]:
         caveats.append("One more network may show no difference.")
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
-    runs = result.runs[result.runs["section"].isin(["pareto", "same-alpha"]) & (result.runs["nfe"] > 0)]
-    values = runs, metric_name("fd", result.features), result.unit
-    plot = Plot("quality", "Quality against evaluations", NETWORKS, values)
+    contests = rows[rows["kind"] == BEST].sort_values("budget")
+    sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
+    best_sides = list_best(every, contests)
     return contrast.compose_page(
-        result, row, phrase_verdict(result, row), (before, "Before", f"{row['b']}, no fresh noise"),
-        (after, "After", f"{row['a']}, fresh noise"), (warnings, caveats), question=question,
-        details=list_details(result, row, *TERMS),
-        also="" if contrast.has_failed(result) else describe_other_levels(result, rows, every),
-        figures=[figure] if figure else [], grid=make_grid(result, every), tables=tables, note=note,
-        plot=plot if len(runs) else None,
+        result, row, phrase_verdict(result, row, contests), sides[0], sides[1], (warnings, caveats), question=question,
+        details=list_details(result, row, *TERMS), figures=[figure] if figure else [], tables=tables, note=note,
+        more_pictures=[*best_sides[:2], *best_sides[2:][-2:]],
+        summary=None if contrast.has_failed(result) else summarise_sides(result, [*sides, *best_sides]),
+        summary_note=describe_recall(result, before, after),
+        plot=plot_quality(result, contests),
     )  # fmt: skip
 
 
-def phrase_verdict(result: LoadedResult, row: pd.Series) -> tuple[str, str]:
-    """The first words, and a sentence with the effect and its interval."""
+def phrase_verdict(result: LoadedResult, row: pd.Series, contests: pd.DataFrame) -> tuple[str, str]:
+    """A sentence on the primary contrast, and one on the best with fresh noise against the best without."""
+    best = phrase_best(result, contests, "it" if row["verdict"] in VERBS else "fresh noise")
     if row["verdict"] == NO_VERDICT:
-        return "No verdict.", f"{capital(row['no_verdict'])}."
-    cost = f"{'the same ' if row['nfe_a'] == row['nfe_b'] else ''}{number(row['nfe_a'], 0)}"
-    change = contrast.format_change(result, contrast.headline_row(result, row))
-    if row["verdict"] not in WORDS:
-        return "No difference detected.", f"With {cost} evaluations, without and with fresh noise: {change}."
-    lead, verb = WORDS[row["verdict"]]
-    return lead, f"With {cost} evaluations, fresh noise {verb} {change}."
+        return "No verdict.", f"{capital(row['no_verdict'])}. {best}".strip()
+    shown = contrast.headline_row(result, row)
+    name = metric_name(shown["metric"], result.features)
+    before, after, *_ = values_and_difference(shown)
+    if row["verdict"] not in VERBS:
+        return f"On one schedule, no difference is detected: {name} {before} and {after}.", best
+    return f"On one schedule, fresh noise {VERBS[row['verdict']]} {name} from {before} to {after}.", best
 
 
-def describe_other_levels(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> str:
-    """Whether the answer hangs on the ladder: what noise does on others, and what a solver reaches without it."""
-    judged = rows[(rows["kind"] == OTHER) & (rows["verdict"] != NO_VERDICT)]
-    name, texts = metric_name(JUDGE, result.features), list[str]()
-    for ladder, members in every[every["section"] == OTHER].groupby("schedule", sort=False):
-        own = judged[judged["a"].isin(members["setting"])]
-        noise = own[(own["eta_a"] == 1) & (own["eta_b"] == 0)]
-        if changes := [f"{row['nfe_a']:.0f} evaluations by {_format_change(row)}" for _, row in noise.iterrows()]:
-            row = noise.iloc[0]
-            whose = "" if is_missing(row["holds_for"]) else f", for {contrast.name_networks(row)},"
-            texts.append(f"On the {ladder} ladder{whose} fresh noise changes {name} with {join(changes)}.")
-        for _, row in own[own["nfe_a"] < own["nfe_b"]].nsmallest(1, "value_a").iterrows():
-            before, after, *_ = values_and_difference(row)
-            texts.append(
-                f"{row['a']} with {row['nfe_a']:.0f} evaluations has {after}, {row['b']} with {row['nfe_b']:.0f} on "
-                f"the first ladder {before}: difference {_format_change(row, decimals(row))}."
-            )
-    return " ".join(texts)
+def phrase_best(result: LoadedResult, contests: pd.DataFrame, noise: str) -> str:
+    """With how many evaluations the best with fresh noise, called `noise`, wins; "" if nothing was compared."""
+    texts = list[str]()
+    for verdict, clause in CLAUSES.items():
+        rows = contests[contests["verdict"] == verdict]
+        if not len(rows):
+            continue
+        text = f"{clause.format('it' if texts else noise)} {join(number(budget, 0) for budget in rows['budget'])}"
+        text += "" if texts else " evaluations"
+        if verdict == NO_DIFFERENCE:
+            largest = scale_metric(JUDGE, rows["difference"].abs().max())
+            text += f" (up to {largest} in {metric_name(JUDGE, result.features)})"
+        texts.append(text)
+    return f"Best against best, {'; '.join(texts)}." if texts else ""
 
 
-def _format_change(row: pd.Series, digits: int = 1) -> str:
-    change, interval = difference(row, digits=digits)
-    return f"{change} ({interval}; {row['verdict']}{correction(row)})"
+def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side]:
+    """The best settings without and with fresh noise, for each number of evaluations."""
+    sides, best = list[contrast.Side](), every[every["section"] == BEST]
+    for _, row in contests.iterrows():
+        for name, words in ((row["b"], "no fresh noise"), (row["a"], "fresh noise")):
+            chosen = best[(best["budget"] == row["budget"]) & (best["setting"] == name)].iloc[0]
+            sides.append((chosen, f"Best, {row['budget']:.0f} evaluations", f"{name}, {words}"))
+    return sides
+
+
+def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Table:
+    """What else tells settings apart: variety, cost, fine noise and copies. Below it what recall says."""
+    rows = [
+        Row(f"{title}: {label}", [
+            number(row["recall"], 3), number(row["precision"], 3),
+            short(row["seconds"] / row["n_samples"]), settings.format_grain(row),
+            "" if is_missing(row["memorised"]) else percent(max(row["memorised"], 0)),
+        ])
+        for row, title, label in sides
+    ]  # fmt: skip
+    device = result.runs["device"].iloc[0]
+    shared = ", shared with other processes" if result.runs["shared_device"].fillna(False).any() else ""
+    columns = ["Recall", "Precision", f"Seconds per {result.unit}", "Grain", "Nearer to training than real"]
+    return Table(
+        f"Variety, cost and copies ({device}{shared})", [Column(head, "n", f"{head} ") for head in columns], rows
+    )
+
+
+def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
+    """Whether fresh noise loses variety, in the primary contrast."""
+    rows = result.quality[result.quality["metric"] == "recall"]
+    if not len(rows):
+        return ""
+    change, low, high = rows[["value", "low", "high"]].iloc[0]
+    found = "no loss of variety detected"
+    if low > 0 or high < 0:
+        found = f"fresh noise {'adds' if low > 0 else 'loses'} variety"
+    texts = [number(value, 3) for value in (before["recall"], after["recall"], change, low, high)]
+    return "Recall {} to {} (difference {}; {} to {}, over networks): {}.".format(*texts, found)
+
+
+def plot_quality(result: LoadedResult, contests: pd.DataFrame) -> Plot | None:
+    """The best without and the best with fresh noise against evaluations, if there are several numbers of them."""
+    curves = result.quality[result.quality["metric"] == JUDGE]
+    if contests["budget"].nunique() < 2 or not len(curves):
+        return None
+    floor = result.floor(JUDGE, contests["n_samples"].iloc[0])
+    real = None if floor is None else floor["mean"]
+    values = curves, real, metric_name(JUDGE, result.features), result.unit
+    return Plot("quality", "Quality against evaluations", BANDS, values)
 
 
 def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure | None:
@@ -113,7 +167,7 @@ def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure 
         for _, row in rows[rows["kind"] == kind].iterrows():
             if kind == "pareto" and row["nfe_a"] == nfe:
                 continue  # the same runs as on the same ladder
-            cost = f", {row['nfe_a']:.0f} evaluations" if kind in ("pareto", "same-alpha", OTHER) else ""
+            cost = f", {row['nfe_a']:.0f} evaluations" if kind in WITH_COST else ""
             apart = kind == "same-alpha" or row["nfe_a"] != row["nfe_b"]
             against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if apart else "")
             heading = title.format(nfe=number(nfe, 0))
@@ -131,13 +185,12 @@ def settings_tables(
 
     def make_row(row: pd.Series) -> Row:
         same = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != CONTROL)]
-        last = same["final_denoise"].fillna(False) == row["final_denoise"]
+        last = same["final_denoise"].fillna(row["final_denoise"]) == row["final_denoise"]  # missing if sides differ
         a = same[(same["a"] == row["setting"]) & (same["nfe_a"] == row["nfe"]) & last]
-        b = same[(same["b"] == row["setting"]) & (same["kind"] == "solvers")]
         change, verdict = "", "baseline"
-        if len(a) or len(b):
-            change, verdict = settings.format_comparison((a if len(a) else b).iloc[0], flip=not len(a), against=True)
-        name = row["setting"] + " + denoising" * is_set(row["final_denoise"])
+        if len(a):
+            change, verdict = settings.format_comparison(a.iloc[0], against=True)
+        name = row["setting"] + " + denoising" * (row["section"] == "final-denoise")
         recommended = best is not None and (row[["n_samples", "setting"]] == best[["n_samples", "setting"]]).all()
         return settings.table_row(row, change, verdict, recommended, name)
 
@@ -148,19 +201,3 @@ def settings_tables(
         tables.append(settings.make_table(title, result, part.nsmallest(size, JUDGE), make_row))
     apart = f"Only settings with the same number of {result.unit}s are compared. " if len(tables) > 1 else ""
     return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in table.csv."
-
-
-def make_grid(result: LoadedResult, every: pd.DataFrame) -> SampleGrid | None:
-    """Quality against evaluations: samples and the score for each eta on ladders of several lengths."""
-    ladders = every[every["section"].isin(["pareto", "same-ladder"])].drop_duplicates(["setting", "nfe"])
-    costs = sorted(ladders["nfe"].unique())
-    if len(costs) < 2:
-        return None
-    cells = {
-        (row["eta"], row["nfe"]): (row["samples_id"], scale_metric(JUDGE, row[JUDGE])) for _, row in ladders.iterrows()
-    }
-    etas = [(f"eta {eta:g}", [cells.get((eta, cost)) for cost in costs]) for eta in sorted(ladders["eta"].unique())]
-    samples = "Four samples" if result.unit == "image" else "Samples"
-    title = "Rows: more noise. Columns: more evaluations."
-    note = f"{samples} of each setting, from the same initial noise everywhere. The number is MMD ×1000."
-    return SampleGrid(title, note, [number(cost, 0) for cost in costs], etas, "evaluations")

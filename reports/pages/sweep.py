@@ -35,6 +35,7 @@ class Section:
     """The settings of one section and budget: their rows, their contrasts with the baseline, the lowest score first.
 
     Args:
+        apart: settings that answer another question than the headline's.
         tied: the setting of the lowest score, and all settings that cannot be told from it.
         winner: the contrast of the recommended one, if one is detectably better than the baseline.
         why: why there is no verdict.
@@ -45,6 +46,7 @@ class Section:
     baseline: str
     rows: pd.DataFrame
     contrasts: pd.DataFrame
+    apart: Sequence[str]
     tied: Sequence[str]
     winner: pd.Series | None
     why: str
@@ -56,11 +58,15 @@ class Section:
     @property
     def nearest(self) -> pd.Series:
         """The contrast that the headline is about: of the recommended setting, or else of the lowest score."""
-        return self.winner if self.winner is not None else self.contrasts.iloc[0]
+        return self.winner if self.winner is not None else self.answers.iloc[0]
+
+    @property
+    def answers(self) -> pd.DataFrame:
+        return self.contrasts[~self.contrasts["a"].isin(self.apart)]
 
     @property
     def better(self) -> pd.DataFrame:
-        return self.contrasts[self.contrasts["verdict"] == BETTER]
+        return self.answers[self.answers["verdict"] == BETTER]
 
     def row(self, setting: str) -> pd.Series:
         return self.rows[self.rows["setting"] == setting].iloc[0]
@@ -108,14 +114,16 @@ def page(result: LoadedResult) -> Page:
     section = texts.choose(sections)
     nearest, failed = section.nearest, contrast.has_failed(result)
     tables, note = settings_tables(result, sections, texts)
-    figure, interactions = draw_figure(result, sections, texts), describe_interactions(result, sections)
+    figure = draw_figure(result, sections, texts)
+    more = [*describe_others(result, section), *_elsewhere(result, sections, section, texts)]
+    more += describe_interactions(result, sections)
     first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
     before = (section.row(section.baseline), "Before", section.baseline)
     after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
     return contrast.compose_page(
         result, nearest, phrase_verdict(result, section, texts), before, after,
         ((), _more_caveats(result, section)),
-        also="" if failed else " ".join([*_elsewhere(result, sections, section, texts), *interactions]),
+        also="" if failed else " ".join(more),
         figures=[figure] if figure else [], plot=plot_errors(result), codes=codes, tables=tables,
         note=_describe_race(result) + note,
         details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
@@ -154,6 +162,8 @@ def read_sections(result: LoadedResult) -> list[Section]:
         own = own[(own["b"] == first) & (own["kind"] != CONTROL)].sort_values("value_a", kind="stable")
         if len(rows) < 2 or len(own) == 0:
             continue
+        apart = [name for name in own["a"] if name not in {*members["setting"]}]
+        apart = apart if result.info["experiment"] == "noise_levels" and len(members) else []
         better = own[own["verdict"] == BETTER]
         advised = list(members.loc[members["recommended"].fillna(False).astype(bool), "setting"])
         if members["recommended"].isna().all():  # compare() of a user's study made no set
@@ -165,13 +175,14 @@ def read_sections(result: LoadedResult) -> list[Section]:
         why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
         words = "" if is_missing(budget) else f"{budget:.0f} evaluations"
         title = name if words in ("", name) else f"{name}, {words}"
-        sections.append(Section(title, budget, first, rows, own, tied if len(tied) > 1 else (), winner, why))
+        sections.append(Section(title, budget, first, rows, own, apart, tied if len(tied) > 1 else (), winner, why))
     return sections
 
 
 def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
-    name, keep = metric_name(JUDGE, result.features), f"{texts.keep.format(section.baseline)}."
+    name = metric_name(JUDGE, result.features)
+    keep = f"{texts.keep.format(name_setting(result, section, section.baseline))}."
     if section.why:
         return "No verdict.", f"{capital(section.why)}."
     if section.winner is not None:
@@ -183,8 +194,8 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
         change, interval = difference(row)
         why = f"but the lowest score, that of {section.nearest['a']}, is not detectably lower than the default's"
         if section.row(row["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
-            why = "with more fine noise"
-        return keep, f"{row['a']} scores lower in {name} (difference {change}; {interval}), {why}."
+            why = "with more fine noise; no other is better without"
+        return keep, f"{row['a']} is better (lower) in {name} (difference {change}; {interval}), {why}."
     row = section.nearest
     change, interval = difference(row)
     text = f"No other setting is detectably better; for {row['a']} {name} differs by {change} ({interval})"
@@ -193,12 +204,30 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
 
 def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
     """What to do: use the recommended setting, and with how many it is tied."""
-    use, first = (section.row(setting) for setting in (section.use, section.baseline))
-    changed = [use[name] for name in settings.TRAINING if use[name] != first[name]]
-    text = texts.use.format(section.use)
-    if changed == ["mixture-input"]:  # all that differs from the baseline's training
-        text = f"Give the network the mixture's denoised {result.unit} as a second input"
+    text = texts.use.format(name_setting(result, section, section.use))
     return text + (f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else "")
+
+
+def name_setting(result: LoadedResult, section: Section, setting: str) -> str:
+    """A setting by its noise distribution or its second input, if its training differs in nothing else."""
+    row, first = section.row(setting), section.row(section.baseline)
+    changed = {row[name] for name in settings.TRAINING if row[name] != first[name]}
+    if result.info["experiment"] != "noise_levels":
+        return setting
+    if changed == {"mixture-input"}:
+        return f"a second input, the {result.unit} as a mixture of Gaussians denoises it"
+    return str(row["train_noise"] or setting) if changed <= {row["train_noise"]} else setting
+
+
+def describe_others(result: LoadedResult, section: Section) -> list[str]:
+    """What else training may change, in the section of the headline."""
+    texts = list[str]()
+    for _, row in section.contrasts[section.contrasts["a"].isin(section.apart)].iterrows():
+        change, interval = difference(row)
+        size = f"{metric_name(JUDGE, result.features)} {change}; {interval}"
+        name = capital(name_setting(result, section, row["a"]))
+        texts.append(f"{name}: {row['verdict']}{correction(row)} ({size}).")
+    return texts
 
 
 def _grainier(section: Section) -> list[str]:
@@ -226,7 +255,7 @@ def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Sect
         if section.winner is not None:
             use = advise(result, section, texts)
             text = f"{use[:1].lower()}{use[1:]}"
-            text += "".join(f"; {lowest} scores lower, with fine noise" for lowest in _grainier(section))
+            text += "".join(f"; {lowest} is better (lower), with fine noise" for lowest in _grainier(section))
         sections_by_text.setdefault(text, []).append(texts.where.format(section.name))
     return [capital(f"{join(names)}: {text}.") for text, names in sections_by_text.items()][:4]
 

@@ -2,15 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import contrasts, pairs
+from studies import contrasts, pairs, plan, sides
 
 from diffusion_core.samplers import Euler
-from experiments.beta import Beta
+from experiments.beta import CHOICES, Beta
 from experiments.run.networks import RECIPES, Trained
+from experiments.run.runs import Run
 from experiments.run.setting import Ladder
 
 
@@ -36,13 +38,61 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
         assert {part: getattr(a.network, part) for part in RECIPES["fast"]} == RECIPES["fast"]
 
 
-def test_noise_is_compared_with_solvers_of_higher_order_at_equal_cost() -> None:
-    against = contrasts(LAPTOP, "solvers")
-    assert [(contrast.a.label, contrast.b.label) for contrast in against] == [("eta 1", "heun"), ("eta 1", "dpm++2m")]
-    for noise, solver in (pair for contrast in against for pair in pairs(contrast)):
-        assert noise.setting.sampler == Euler(1.0) and noise.nfe == solver.nfe == 66 and noise.seed == solver.seed
-        assert [solver.sigmas[step] for step in (0, -1)] == pytest.approx([30.0, 0.03])
-    assert {len(pairs(contrast)) for contrast in against} == {5}
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_best_of_either_kind_are_compared_at_equal_cost_on_networks_that_did_not_choose(name: str) -> None:
+    """Each choice, on the digits that need no download."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CHOICES, "mnist5k", choice := CHOICES[name])  # type: ignore[index]
+        against = contrasts(LAPTOP, "best")
+        assert [(contrast.b.label, contrast.a.label) for contrast in against] == [
+            choice.pairs[n] for n in (8, 16, 32, 66)
+        ]
+        for noisy, without in (pair for contrast in against for pair in pairs(contrast)):
+            assert noisy.setting.sampler.adds_noise(noisy.sigmas)
+            assert not without.setting.sampler.adds_noise(without.sigmas)
+            assert (noisy.seed, noisy.n) == (without.seed, 250) and noisy.network.seed not in choice.seeds
+            budget = noisy.setting.budget or 0
+            assert {budget, noisy.nfe, without.nfe} <= {budget, budget - 1}  # of two per step, one may be left
+        (anywhere,) = contrasts(LAPTOP, "best-anywhere")
+        assert [pairs(anywhere)[0][side].setting.label for side in (1, 0)] == [label for label, _ in choice.best]
+        assert {len(pairs(contrast)) for contrast in (*against, anywhere)} == {5}
+        with pytest.raises(ValueError, match=r"networks \[101\] chose the best settings; take others"):
+            contrasts(preset("laptop", first_seed=97))
+
+
+def test_the_best_settings_of_other_data_are_chosen_on_half_of_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("experiments.beta.CHOICES", {})
+    study = preset("laptop", budgets=(8, 16))
+    choosing = [run for run in plan(study) if run.setting.section == "choose"]
+    assert {run.network.seed for run in choosing} == {1, 2} and len({run.setting.label for run in choosing}) == 4 * 6
+    scores = {"linear, dpm++2m": 0.1, "karras, eta 0": 0.2, "vp, eta 1": 0.1, "geometric, er-sde": 0.2}
+    lowest = {8: "linear, dpm++2m", 16: "karras, eta 0"}
+
+    def mmd(run: Run) -> float:
+        label = run.setting.label
+        unlike = label in lowest.values() and lowest[run.setting.budget or 8] != label
+        return 0.5 if unlike else scores.get(label, 0.5)
+
+    results = SimpleNamespace(sides=sides(choosing, mmd), find=lambda side: next(iter(side.rows.values()))["run"])
+    chosen = plan(study, *study.follow_up_settings(results, print))  # type: ignore[arg-type]
+    assert {run.network.seed for run in chosen} == {3, 4, 5}  # the choice never sees a network of the test
+    at = {(run.setting.section, run.setting.budget, run.setting.label) for run in chosen}
+    assert at == {
+        ("best", 8, "linear, dpm++2m"), ("best", 8, "vp, eta 1"), ("best", 16, "karras, eta 0"),
+        ("best", 16, "vp, eta 1"), ("best-anywhere", None, "linear, dpm++2m"), ("best-anywhere", None, "vp, eta 1"),
+    }  # fmt: skip
+    assert study.notes == ["the best settings were chosen on 2 of 5 networks, and tested on the others"]
+
+
+@pytest.mark.parametrize(("options", "note"), [
+    ({}, "the best settings were chosen beforehand, on other networks"),
+    ({"network": "exact"}, "best against best is left out; it needs --best FILE, the best.json of ladders --data "
+     "mnist5k --network exact"),
+    ({"only_primary": True}, None),
+])  # fmt: skip
+def test_the_run_says_how_the_best_settings_were_chosen(options: Any, note: str | None) -> None:
+    assert list(preset("laptop", **options).notes) == ([note] if note else [])
+    assert bool(contrasts(preset("laptop", **options), "best")) == (options == {})
 
 
 @pytest.mark.parametrize(
@@ -55,6 +105,7 @@ def test_noise_is_compared_with_solvers_of_higher_order_at_equal_cost() -> None:
         ({"first_seed": 0, "recipe": "plain"}, ["first seed", "recipe"]),
         ({"data": "mnist", "seeds": 5, "train_images": 9}, ["sizes"]),  # of the preset gpu
         ({"sigma_min": 0.003}, None),
+        ({"sigma_min": 0.003, "data": "fashion-mnist"}, ["data"]),  # chosen beforehand too
         ({"n_steps": 16}, None),
     ],
 )

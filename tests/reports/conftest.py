@@ -80,7 +80,8 @@ def beta(folder: Make) -> Make:
     def write(
         change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
         before: float = 12.0, control: float = 0.0, control_verdict: str = "passed", floor: Any = (500, 1.4),
-        grain: Mapping[str, float] = NO, failed: int = 0, info: Any = NO, **values: Any,
+        grain: Mapping[str, float] = NO, failed: int = 0, info: Any = NO, best: Mapping[int, Any] = NO,
+        quality: Sequence[Any] = (), **values: Any,
     ) -> Path:  # fmt: skip
         table = runs_of("primary", b, before, grain=grain.get(b, 0))
         table += runs_of("primary", a, before + change, eta=1, grain=grain.get(a, 0))
@@ -91,8 +92,17 @@ def beta(folder: Make) -> Make:
         contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
         contrasts += compared("same-ladder", "same-ladder", "eta 0.5", b, -1.5, "no difference detected")
         contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
-        known, images = {"fixed_beforehand": True, **info}, ["real", id_of(a), id_of(b)]
-        return folder("beta", known, images, table=table, contrasts=contrasts, floors=floors(*floor) if floor else [])
+        for budget, (difference, said) in best.items():  # the best with noise against the best without
+            cost, names = {"budget": budget, "nfe_a": budget, "nfe_b": budget}, (f"with {budget}", f"without {budget}")
+            for name, mmd in zip(names, (12.0 + difference, 12.0), strict=True):
+                table += runs_of("best", name, mmd, budget=budget, nfe=budget)
+            contrasts += compared("best", "best", *names, difference, said, **cost, n_compared=len(best))
+        known, images = (
+            {"fixed_beforehand": True, **info},
+            ["real", *{row["samples_id"] for row in table if "samples_id" in row}],
+        )
+        tables = {"table": table, "contrasts": contrasts, "floors": floors(*floor) if floor else []}
+        return folder("beta", known, images, **tables, quality=quality)
 
     return write
 

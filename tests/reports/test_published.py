@@ -101,30 +101,37 @@ def numbers(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", COMPARED)
 def test_the_first_screen_equals_the_tables(name: str) -> None:
     n, screen = numbers(name), first_screen(name)
+    end = "." if ASKS[name] == "beta" else f" (difference {n['difference']}; {n['low']} to {n['high']})"
     expected = [
         f"| **{n['difference']}**<br>95 % interval {n['low']} to {n['high']};", f"| **{n['cost']}**<br>the same",
         f"**{n['value_b']} → {n['value_a']}**<br>real images {n['real']} |", f"**{n['networks']} × {n['images']}**<br>",
         f"can detect {n['detectable']} in FD; one more network: {n['one more']}",
-        f"from {n['value_b']} to {n['value_a']} (difference {n['difference']}; {n['low']} to {n['high']})",
+        f"from {n['value_b']} to {n['value_a']}{end}",
     ]  # fmt: skip
     assert [text for text in expected if text not in screen] == []
 
 
 @pytest.mark.parametrize("name", [name for name in COMPARED if ASKS[name] == "beta"])
 def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) -> None:
-    runs, row = table(name, "table").query("section == 'primary'"), headline(name).loc["mmd"]
-    day, seconds = datetime.fromisoformat(table(name, "table")["finished_at"].max()), INFOS[name].get("wall_seconds", 0)
-    known = {text for value in numbers(name).values() for text in value.split(" to ")}
-    known |= {f"{value:.3f}" for value in runs.groupby("setting")["grain"].mean()} | {"1000", "95", "0"}
+    runs, info = table(name, "table").query("section in ['primary', 'best']"), INFOS[name]
+    day = datetime.fromisoformat(table(name, "table")["finished_at"].max())
+    seconds = info.get("total_seconds", info.get("wall_seconds", 0))
+    known = {text for value in numbers(name).values() for text in value.split(" to ")} | {"1000", "95", "0"}
+    means = runs.groupby(["section", "budget", "setting"], dropna=False).mean(numeric_only=True)
+    known |= {f"{value:.3f}" for key in ("recall", "precision", "grain") for value in means[key]}
+    known |= {f"{value:.3g}" for value in means["seconds"] / means["n_samples"]}
+    known |= {rounded(value) for value in (*(1000 * means["mmd"]), *means["fd"])}
+    known |= {f"{max(100 * value, 0):.3g}" for value in means.get("memorised", ())}
     known |= {f"{runs['images_seen'].max():,.0f}", str(day.day), str(day.year), f"{seconds / 60:.0f}"}
-    known |= {f"{100 * (1 - INFOS[name].get('computed', 1)):.3g}"}  # was stored before
     again = table(name, "contrasts").query("kind == 'control' and metric == 'mmd' and train_seed.isna()").iloc[0]
     known |= {rounded(1000 * again[key]) for key in ("difference", "low", "high")} | {f"{1 / again['p_value']:.0f}"}
-    others = table(name, "contrasts").query("kind == 'other-levels' and metric == 'mmd' and train_seed.isna()")
-    names = ["value_a", "value_b", "difference", "low", "high"]
-    known |= {rounded(1000 * value, d) for value in others[names].to_numpy().ravel() for d in (1, 2, 3, 4)}
-    known |= {f"{value:.0f}" for key in ("nfe_a", "nfe_b", "n_compared") for value in others[key]}
-    known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", row["a"] + row["b"])}
+    contests = table(name, "contrasts").query("kind == 'best' and metric == 'mmd' and train_seed.isna()")
+    known |= {rounded(1000 * abs(value)) for value in contests["difference"]} | {f"{n:.0f}" for n in contests["budget"]}
+    if (PUBLISHED / name / "quality.csv").is_file():
+        recall = table(name, "quality").query("metric == 'recall'")[["value", "low", "high"]].to_numpy().ravel()
+        known |= {rounded(value, 3) for value in recall}
+    names = "".join(runs["setting"]) + info.get("machine", "")
+    known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", names)}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
     assert len(tokens) > 25 and {*tokens} - known == set()
 
@@ -187,6 +194,25 @@ def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> N
     files = {path.name for path in (tmp_path / "a").rglob("*") if path.is_file() and path.suffix in (".png", ".py")}
     assert files == {f"{quiet}.png", "real.png"}
     assert [picture.name for picture in read_page(out).pictures] == ["real", quiet]
+
+
+@pytest.mark.parametrize(("info", "trained", "message"), [
+    ({"commit": "a1", "dirty": True}, "a1", "its code had changes since commit a1"),
+    ({"commit": "a1"}, "a1 with changes", "commit a1 with changes trained its networks, not a1"),
+    ({"commit": "a1"}, "b2", "commit b2 trained its networks, not a1"),
+    ({"commit": "a1", "dirty": False}, "a1", ""), ({"commit": "a1"}, "", ""), ({}, "b2", ""),  # nobody knows
+])  # fmt: skip
+def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trained: str, message: str) -> None:
+    directory = beta(info=info)
+    rows = pd.read_csv(directory / "table.csv", dtype=str).assign(trained_commit=trained)
+    rows.to_csv(directory / "table.csv", index=False)
+    out = directory.parent / "out"
+    if message:
+        with pytest.raises(ValueError, match=message):
+            publish_result(directory, out)
+    else:
+        publish_result(directory, out)
+    assert out.exists() == (not message)
 
 
 def test_the_gates_err_as_the_page_says() -> None:

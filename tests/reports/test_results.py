@@ -85,7 +85,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
 
 def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Rows) -> None:
     row = rows["deep/one"]
-    assert '<a href="deep/one/report.html">Yes. With the same 66 evaluations, fresh noise lowers FD from 7.6' in row
+    assert '<a href="deep/one/report.html">On one schedule, fresh noise lowers FD from 7.6' in row
     assert "· mnist5k · small network, 9,000 training images · digits features</small>" in row
     assert "<small>5 × 500 · 10 min · 20 November 2026</small>" in row
     assert '<img src="data:image/png;base64,' in row and '<span class="bar better">' in row and "flag" not in row

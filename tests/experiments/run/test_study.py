@@ -2,9 +2,11 @@
 
 import json
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import result_folder, stages
 from experiments.run.experiment import StudyResult, run_study
+from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.setting import Ladder, Setting
 from experiments.run.study import CONTROL, Study
@@ -116,6 +119,30 @@ def table(where: Path, name: str = "table") -> pd.DataFrame:
 
 pytestmark = pytest.mark.usefixtures("drawn")
 NAMES = ("table", "contrasts", "best_sets", "floors")
+
+
+def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Path, monkeypatch: Any) -> None:
+    """The code is asked about before anything is made, and once."""
+    asked_at = []
+
+    def git(words: list[str], **_: Any) -> SimpleNamespace:
+        if words[0] == "git":  # others ask the system
+            asked_at.append(len([*tmp_path.glob("store/*/*.safetensors")]))
+        return SimpleNamespace(stdout={"rev-parse": "abc\n", "status": " M a.py\n"}.get(words[1], ""))
+
+    monkeypatch.setattr("experiments.run.machine.subprocess.run", git)
+    code_version.cache_clear()
+    assert asked(tmp_path).status == 0 and asked_at == [0, 0, 0]
+    infos = [json.loads((tmp_path / "out" / "run.json").read_text())]
+    assert (infos[0]["commit"], infos[0]["dirty"]) == ("abc", True)
+    assert {*table(tmp_path)["trained_commit"]} == {"abc with changes"}
+    stored = table(tmp_path).drop_duplicates("model_id")["train_seconds"].sum()
+    time.sleep(1)  # files say when they were made in seconds
+    asked(tmp_path)
+    again = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert infos[0]["total_seconds"] == infos[0]["wall_seconds"]
+    assert again["total_seconds"] - again["wall_seconds"] >= stored - 0.11 > -0.1
+    code_version.cache_clear()
 
 
 @pytest.fixture(scope="module")
