@@ -15,17 +15,17 @@ from bench.peers import PEERS, Peer
 from diffusion_core.samplers import Accelerated, AlphaBeta, DPMpp2M, Euler, Heun, Sampler, sample
 from diffusion_core.samplers.dialects import alpha_beta
 from diffusion_core.samplers.seeded_noise import BlockNoise
-from diffusion_core.schedules import alpha_beta_ladder, geometric
+from diffusion_core.schedules import alpha_beta_schedule, geometric
 
 BATCH, N_STEPS = 64, 66
-LADDER = geometric(N_STEPS)
-OURS: dict[str, tuple[tuple[float, ...], Sampler, float]] = {  # ladder, sampler, eta
-    "eta 0": (LADDER, Euler(0.0), 0.0),
-    "eta 1": (LADDER, Euler(1.0), 1.0),
-    "alpha 0.1, beta 0.3": (alpha_beta_ladder(0.1, 0.3), AlphaBeta(0.1, 0.3), 1.0),
-    "DPM++ 2M": (LADDER, DPMpp2M(), 0.0),
-    "Heun": (LADDER, Heun(), 0.0),
-    "accelerated": (LADDER, Accelerated(), 0.0),
+SCHEDULE = geometric(N_STEPS)
+OURS: dict[str, tuple[tuple[float, ...], Sampler, float]] = {  # schedule, sampler, eta
+    "eta 0": (SCHEDULE, Euler(0.0), 0.0),
+    "eta 1": (SCHEDULE, Euler(1.0), 1.0),
+    "alpha 0.1, beta 0.3": (alpha_beta_schedule(0.1, 0.3), AlphaBeta(0.1, 0.3), 1.0),
+    "DPM++ 2M": (SCHEDULE, DPMpp2M(), 0.0),
+    "Heun": (SCHEDULE, Heun(), 0.0),
+    "accelerated": (SCHEDULE, Accelerated(), 0.0),
 }
 
 

@@ -28,7 +28,7 @@ from diffusion_core.training import train
 from experiments.distances.reference import FixedReference, ReferenceSet
 from experiments.user.features import open_extractor
 
-LADDER = geometric(66)
+SCHEDULE = geometric(66)
 BATCHES = (512, 2048, 8192)
 
 
@@ -38,14 +38,14 @@ def draw(
 ) -> Tensor:
     model = model or network(device)
     with computing_in(precision, device):
-        return sample(model, LADDER, Euler(1.0), n_samples=n, shape=SHAPE, batch_size=batch_size, device=device)
+        return sample(model, SCHEDULE, Euler(1.0), n_samples=n, shape=SHAPE, batch_size=batch_size, device=device)
 
 
 @torch.no_grad()
 def without_noise(device: str) -> Tensor:
     """64 samples at eta 0, from noise that the CPU drew."""
-    start = BlockNoise(0, range(64), SHAPE, torch.device("cpu"))() * LADDER[0]
-    *_, x = checked_steps(network(device), Euler(), LADDER, start.to(device), torch.empty)
+    start = BlockNoise(0, range(64), SHAPE, torch.device("cpu"))() * SCHEDULE[0]
+    *_, x = checked_steps(network(device), Euler(), SCHEDULE, start.to(device), torch.empty)
     return x
 
 
@@ -63,7 +63,7 @@ def take_steps(device: str) -> Tensor:
     images = noise()
     training = train(network(device).train(), images, LogNormal(), n_images=1280, stratified=True, stable_above=2.0)
     model = network(device).requires_grad_(False)
-    sampling = checked_steps(model, Euler(1.0), LADDER, noise() * LADDER[0], noise, at_once=False)
+    sampling = checked_steps(model, Euler(1.0), SCHEDULE, noise() * SCHEDULE[0], noise, at_once=False)
     next(sampling), next(training)  # of the first step, libraries may wait
     set_mode: Callable[[str], object] = torch.cuda.set_sync_debug_mode if device == "cuda" else str
     set_mode("error")
@@ -143,7 +143,7 @@ def main(device: str = "cuda") -> int:
         print("gpu_check: PyTorch sees no CUDA device here", file=sys.stderr)
         return 2
     name = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(LADDER) - 1} steps, eta 1")
+    print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(SCHEDULE) - 1} steps, eta 1")
     print(f"batch of runs, unless --batch-size says otherwise: {default_batch(device)}")
     all_well = True
     for what, (limit, make) in CHECKS.items():

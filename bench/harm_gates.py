@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from diffusion_core import LogNormal, build, load, train
 from diffusion_core.samplers import Euler, Heun, sample
-from experiments import Ladder, harmless
+from experiments import Schedule, harmless
 from experiments.run import result_folder
 from experiments.scoring.equivalence import Harmless
 from experiments.user.features import extract
@@ -49,7 +49,7 @@ def main(out: Path, n: int) -> None:
         return model(x, sigma).float()
 
     def drawn(network: Any = model, steps: int = STEPS, sampler: Any = None, seed: int = SEED) -> Pixels:
-        sigmas = Ladder(n_steps=steps).sigmas()
+        sigmas = Schedule(n_steps=steps).sigmas()
         with torch.inference_mode():
             x = sample(network, sigmas, sampler or Euler(1.0), n_samples=n, shape=data.shape, seed=seed, batch_size=500)
         return data.to_pixels(x)[:, 0].numpy()

@@ -84,8 +84,8 @@ def _smalldiffusion(model: Model, shape: tuple[int, ...], n_steps: int, device: 
         rand_input=lambda n: torch.randn(n, *shape[1:], device=device),
         predict_eps_cfg=lambda x, sigma, *_: model(x, sigma.expand(len(x))),
     )
-    ladder = torch.tensor(geometric(n_steps))
-    *_, x = samples(network, ladder, batchsize=shape[0], accelerator=SimpleNamespace(device=device))
+    schedule = torch.tensor(geometric(n_steps))
+    *_, x = samples(network, schedule, batchsize=shape[0], accelerator=SimpleNamespace(device=device))
     return x
 
 

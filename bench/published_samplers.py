@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench import published_policies
 from diffusion_core.conformance import Oracle
-from diffusion_core.conformance.wrappers import ladder
+from diffusion_core.conformance.wrappers import default_levels
 
 
 def ancestral(sigma: float, after: float, eta: float = 1.0) -> tuple[float, float]:
@@ -142,7 +142,7 @@ def k_lcm(model, x, sigmas):
 
 def alphafold3(denoiser: Oracle, n_steps: int, noise: Tensor, gamma_0=0.8, noise_scale=1.003, step_scale=1.5) -> Tensor:
     """Abramson et al. 2024, Algorithm 18, sigma in data standard deviations: gamma_min = 1 A is 1/16 of them."""
-    levels = ladder(n_steps)
+    levels = default_levels(n_steps)
     x = noise * levels[0]
     for before, after in pairwise(levels):
         gamma = gamma_0 if after > 1 / 16 else 0.0

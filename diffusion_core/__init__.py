@@ -1,8 +1,8 @@
 """Sigmabench's method, and nothing else: no tables, no plots, no command line.
 
     noise/       which noise levels training draws: noise distributions, NOISE_DISTRIBUTIONS
-    schedules/   which noise levels sampling visits: a schedule makes a ladder, SCHEDULES
-    samplers/    how sampling steps down a ladder, and how much fresh noise it puts back: SAMPLERS
+    schedules/   which noise levels sampling visits: SCHEDULES
+    samplers/    how sampling steps down a schedule, and how much fresh noise it puts back: SAMPLERS
     networks/    the denoisers that are trained here, and what their output means
     training.py  the training loop, a generator
     exact/       denoisers in closed form, as ground truth

@@ -33,7 +33,7 @@ def gains(report: str, images: int) -> pd.DataFrame:
 
 
 def beta() -> plt.Figure:
-    """Quality against cost: eta on ladders of several lengths, beta at equal alpha."""
+    """Quality against cost: eta on schedules of several lengths, beta at equal alpha."""
     titles = {"beta-digits": "5,000 digits", "beta-mnist": "60,000 digits", "beta-fashion": "Fashion-MNIST"}
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for ax, (report, title) in zip(axes, titles.items(), strict=True):
@@ -119,20 +119,20 @@ def where() -> plt.Figure:
     return figure
 
 
-def ladders() -> plt.Figure:
-    """MMD of every ladder and sampler, at equal evaluations."""
+def schedules() -> plt.Figure:
+    """MMD of every schedule and sampler, at equal evaluations."""
     rows = read("ladders-laptop", "best_sets")
-    rows[["ladder", "sampler"]] = rows["setting"].str.split(", ", expand=True).to_numpy()
+    rows[["schedule", "sampler"]] = rows["setting"].str.split(", ", expand=True).to_numpy()
     samplers = list(rows["sampler"].unique())
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True, layout="constrained")
     for ax, (budget, part) in zip(axes, rows.groupby("budget"), strict=True):
         for number, sampler in enumerate(samplers):
-            line = part[part["sampler"] == sampler].set_index("ladder").loc[part["ladder"].unique()]
+            line = part[part["sampler"] == sampler].set_index("schedule").loc[part["schedule"].unique()]
             at = [place + 0.15 * (number - 1.5) for place in range(len(line))]
             for x, row in zip(at, line.itertuples(), strict=True):
                 fill = COLORS[number] if row.in_set else "white"
                 ax.plot(x, 1000 * row.value, "o^sD"[number], color=COLORS[number], mfc=fill)
-        ax.set(title=f"{budget} evaluations", ylim=(0, 33))  # Heun on the linear ladder is far above
+        ax.set(title=f"{budget} evaluations", ylim=(0, 33))  # Heun on the linear schedule is far above
         ax.set_xticks(range(len(line)), line.index, rotation=30)
     axes[0].set_ylabel("MMD ×1000 (lower is better)")
     handles = [plt.Line2D([], [], marker="o^sD"[n], linestyle="", color=COLORS[n]) for n in range(len(samplers))]
@@ -157,7 +157,7 @@ def training() -> plt.Figure:
 def main() -> None:
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes
-    for draw in (beta, above_or_below, why, where, ladders, training):
+    for draw in (beta, above_or_below, why, where, schedules, training):
         draw().savefig(DOCS / "figures" / f"{draw.__name__}.svg", metadata={"Date": None})
         plt.close()
 

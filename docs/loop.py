@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffusion_core import load
 from diffusion_core.samplers import Euler, sample
-from experiments import Ladder
+from experiments import Schedule
 from experiments.user.pretrained import load_network
 
 ROWS, COLUMNS, GAP = 4, 6, 16  # digits of each half; pixels between the halves
@@ -26,7 +26,7 @@ def main(run: Path) -> None:
     model = load_network(f"checkpoint:{file}", data, None, "cpu")
     halves = []
     for eta in (0.0, 1.0):
-        sigmas = Ladder(n_steps=66).sigmas()
+        sigmas = Schedule(n_steps=66).sigmas()
         x = sample(
             model, sigmas, Euler(eta), n_samples=ROWS * COLUMNS, shape=data.shape, seed=0, trajectory=True
         )  # (67, 24, 1, 32, 32)

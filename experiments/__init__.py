@@ -2,10 +2,11 @@
 
 from experiments import compare, score                     # images that you already have: see scoring/
 from experiments import harmless, assert_harmless          # before and after a change
-from experiments import Ladder, Setting, Study, run_study  # a question of your own: see sweep.py
+from experiments import Schedule, Setting, Study, run_study  # a question of your own: see sweep.py
 from experiments import check_network                      # the errors and the doubts of a network
 """
 
+import warnings
 from typing import TYPE_CHECKING
 
 import diffusion_core
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from experiments.run.compare import BestSet, Contrast, Interaction, against_first, control, interactions
     from experiments.run.experiment import run_study
     from experiments.run.options import Options
-    from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+    from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
     from experiments.run.study import Study
     from experiments.scoring.compare import compare, score
     from experiments.scoring.equivalence import assert_harmless, harmless
@@ -28,19 +29,45 @@ _own = lazy_exports("experiments", {  # imported when they are asked for, so tha
     "run.compare": "BestSet Contrast Interaction against_first control interactions",
     "run.experiment": "run_study",
     "run.options": "Options",
-    "run.setting": "AlphaBetaLadder Ladder Setting",
+    "run.setting": "AlphaBetaSchedule Schedule Setting",
     "run.study": "Study",
     "scoring.compare": "compare score",
     "scoring.equivalence": "assert_harmless harmless",
 })  # fmt: skip
 
 
+FORMER_NAMES = {"Ladder": "Schedule", "AlphaBetaLadder": "AlphaBetaSchedule"}
+
+
 def __getattr__(name: str) -> object:
+    if name in FORMER_NAMES:
+        text = f"experiments.{name} is called {FORMER_NAMES[name]} now; the old name goes with the next release"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        name = FORMER_NAMES[name]
     return getattr(diffusion_core, name) if name in OF_CORE else _own(name)
 
 
 __all__ = [
-    "AlphaBetaLadder", "BestSet", "Contrast", "Euler", "Heun", "Interaction", "Ladder", "LogNormal", "LogUniform",
-    "Options", "Sampler", "Setting", "Study", "against_first", "assert_harmless", "check_network", "compare", "control",
-    "harmless", "interactions", "run_study", "score",
+    "AlphaBetaSchedule",
+    "BestSet",
+    "Contrast",
+    "Euler",
+    "Heun",
+    "Interaction",
+    "LogNormal",
+    "LogUniform",
+    "Options",
+    "Sampler",
+    "Schedule",
+    "Setting",
+    "Study",
+    "against_first",
+    "assert_harmless",
+    "check_network",
+    "compare",
+    "control",
+    "harmless",
+    "interactions",
+    "run_study",
+    "score",
 ]  # fmt: skip

@@ -36,7 +36,17 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }
-RENAMED = {"--model": "--network", "--model-label": "--label", "ladders --n-steps": "--budgets"}  # since 0.1.0
+RENAMED = {
+    "--model": "--network",
+    "--model-label": "--label",
+    "schedules --n-steps": "--budgets",
+    "--law": "--train-noise",
+    "--laws": "--train-noise",
+    "--ladder": "--schedule",
+    "--ladders": "--schedules",
+}  # since 0.1.0
+
+FORMER_NAMES = {"ladders": "schedules"}  # of commands
 
 
 def main() -> int:
@@ -56,6 +66,11 @@ def _run(arguments: list[str]) -> int:
         print(overview(cli))
         return 0 if arguments else 2
     name, *rest = arguments
+    if name in FORMER_NAMES:
+        print(
+            f"note: {name} is called {FORMER_NAMES[name]} now; the old name goes with the next release", file=sys.stderr
+        )
+        name = FORMER_NAMES[name]
     names = [*cli.STUDIES, "sweep", *OTHERS]
     for word in (word.partition("=")[0] for word in rest if name != "sweep"):  # whose fields have any name
         if new := RENAMED.get(word) or RENAMED.get(f"{name} {word}"):

@@ -1,7 +1,7 @@
 """The best setting without fresh noise and the best with it, for each number of evaluations: best.json.
 
-`ladders` chooses and writes them, `beta` compares them on other networks. A setting is named as tables name it, such as
-"karras(end=0), eta 1".
+`schedules` chooses and writes them, `beta` compares them on other networks. A setting is named as tables name it, such
+as "karras(end=0), eta 1".
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_core.samplers.euler import Euler
 from experiments.export.settings_file import check_origin
 from experiments.run.compare import Contrast, Row, Side, SidesBySection
-from experiments.run.setting import Ladder, Setting, read_ladder, read_setting
+from experiments.run.setting import Schedule, Setting, read_schedule, read_setting
 from experiments.user.json_io import read_json, write_json
 from experiments.user.parsing import parse_sampler
 from reports.schema import JUDGE
@@ -43,11 +43,11 @@ class Choice:
         return tuple((self.pairs[budget][kind], budget) for kind, budget in enumerate(self.anywhere))
 
 
-def make_setting(text: str, budget: int, ends: Ladder, data_std: float) -> Setting:
+def make_setting(text: str, budget: int, ends: Schedule, data_std: float) -> Setting:
     """The setting that a text names, on the longest schedule that `budget` evaluations allow, from and to `ends`."""
     schedule, label = read_setting("best", text)
     solver = Euler(float(label[4:])) if label.startswith("eta ") else parse_sampler(label)
-    longest, final = read_ladder(schedule, budget, data_std, ends.sigma_max, ends.sigma_min)
+    longest, final = read_schedule(schedule, budget, data_std, ends.sigma_max, ends.sigma_min)
     return Setting(text, longest.within(budget - final, solver), solver, final_denoise=final, budget=budget)
 
 
@@ -105,17 +105,17 @@ def write_best(folder: Path, study: "Study", results: "RunResults", ends: tuple[
     return path
 
 
-def read_best(path: Path, budgets: Sequence[int], study: "Study") -> tuple[Choice, Ladder]:
+def read_best(path: Path, budgets: Sequence[int], study: "Study") -> tuple[Choice, Schedule]:
     """The choice in a best.json, and the ends of its schedules.
 
     ValueError for a file of something else, other data or another network, or budgets that it lacks.
     """
     name = f"best={str(path)!r}"
     if not path.is_file() or "any" not in (content := read_json(path)):
-        raise ValueError(f"{name}: it must be a best.json that ladders wrote")
+        raise ValueError(f"{name}: it must be a best.json that schedules wrote")
     check_origin(name, content, study)
     best = {int(budget): row for budget, row in content["budgets"].items()}
     if lacking := [budget for budget in budgets if budget not in best]:
         raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, sorted(best)))}")
-    ends = Ladder(sigma_max=content["sigma_max"], sigma_min=content["sigma_min"])
+    ends = Schedule(sigma_max=content["sigma_max"], sigma_min=content["sigma_min"])
     return as_choice(best, tuple(content["seeds"]) if study.trains else ()), ends

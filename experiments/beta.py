@@ -1,10 +1,10 @@
-"""Is beta > 0 really better than beta = 0? At equal alpha, on an equal ladder, and for an equal budget.
+"""Is beta > 0 really better than beta = 0? At equal alpha, on an equal schedule, and for an equal budget.
 
     python -m experiments beta                      laptop: about 5 minutes on two CPU cores
     python -m experiments beta --preset smoke       about 20 seconds: does everything work here?
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
-The primary contrast is fixed beforehand in the presets: eta = 1 against eta = 0 on the geometric ladder of 66 steps
+The primary contrast is fixed beforehand in the presets: eta = 1 against eta = 0 on the geometric schedule of 66 steps
 from 30 to 0.03, by MMD. So is a second family: with 8, 16, 32 and 66 evaluations the best setting with fresh noise
 against the best without, chosen on other networks. All other contrasts are exploratory.
 """
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
 from experiments.best import KINDS, Choice, as_choice, choose_best, make_setting, read_best
-from experiments.export.settings_file import ladder_from
+from experiments.export.settings_file import schedule_from
 from experiments.run.compare import (
     BEST,
     CONTROL,
@@ -34,14 +34,14 @@ from experiments.run.compare import (
     shared_seeds,
 )
 from experiments.run.options import option_help
-from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify, SidesBySection, Study
 from reports.schema import JUDGE
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-STEPS, LOWEST = 66, 0.03  # of the primary contrast's ladder
+STEPS, LOWEST = 66, 0.03  # of the primary contrast's schedule
 LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: features of photographs see noise of 0.03
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 CHOOSE = "choose"  # section of the settings among which the first half of the networks chooses
@@ -50,7 +50,7 @@ OTHER_NOISE = 2  # draw of the best settings where no network is trained: the ch
 CHOOSERS = 2  # networks that choose, at least
 SCHEDULES = ("geometric", "linear", "vp", "karras")
 SOLVERS = ("eta 0", "dpm++2m", "res-2m", "eta 1", "dpm++2m-sde", "er-sde")
-# The best settings by data set: best.json of `ladders` with the schedules geometric, linear, vp and karras, each also
+# The best settings by data set: best.json of `schedules` with the schedules geometric, linear, vp and karras, each also
 # with a last step to 0, and all samplers; 100,000 training images, 300 samples, networks of seeds 101 and 102.
 CHOICES: Mapping[str, Choice] = {
     "mnist5k": Choice(
@@ -69,12 +69,12 @@ CHOICES: Mapping[str, Choice] = {
 
 @dataclass(frozen=True)
 class Beta(Study):
-    """What the experiment varies: the noise that is put back, at equal alpha, on one ladder, and at equal cost."""
+    """What the experiment varies: the noise that is put back, at equal alpha, on one schedule, and at equal cost."""
 
     question: ClassVar[str] = "Does fresh noise in every step give better images?"
     text: ClassVar[str] = (
         "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares on "
-        "one ladder, at equal alpha, and the best settings at equal cost. An interrupted run goes on with the same "
+        "one schedule, at equal alpha, and the best settings at equal cost. An interrupted run goes on with the same "
         "command."
     )
     page: ClassVar[str] = "beta"
@@ -102,22 +102,22 @@ class Beta(Study):
     best_samples: int = 250
     """Images per network for the best settings."""
     best: Annotated[Path | None, option_help("FILE", "chosen beforehand for mnist5k, mnist and fashion-mnist")] = None
-    """best.json of a run of ladders on other networks: the best settings without and with fresh noise to compare. For
+    """best.json of a run of schedules on other networks: the best settings without and with fresh noise to compare. For
     other data, the first half of four or more networks chooses."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
-    """Network evaluations per image at which the best settings, and eta 0 and 1 on the primary ladder, are compared."""
+    """Network evaluations per image at which the best settings, and eta 0 and 1 on the primary schedule, compete."""
     only_primary: bool = False
     """Only eta 1 against eta 0, and the A/A control."""
     n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
-    """Steps of the primary contrast's ladder. With --setting: one of its budgets."""
+    """Steps of the primary contrast's schedule. With --setting: one of its budgets."""
     sigma_min: Annotated[float | None, option_help("SIGMA", f"{LOWEST}; with --setting its own")] = None
-    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
+    """Last level of the schedules. Lower it where features see the noise that is left, as those of photographs do."""
     setting: Annotated[Path | None, option_help("FILE", "none: geometric from 30 to --sigma-min")] = None
-    """settings.json of a tune run: compare on the ladder that it recommends, one step per evaluation of its budget."""
+    """settings.json of a tune run: compare on its recommended schedule, one step per evaluation of its budget."""
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)
     """Values of beta at fixed alpha = 0.1. 0 is always added."""
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)
-    """Values of eta on the primary ladder. 0 and 1 are always added."""
+    """Values of eta on the primary schedule. 0 and 1 are always added."""
     alpha: HiddenOption[float] = 0.1  # in section same-alpha
 
     def check(self) -> None:
@@ -126,7 +126,7 @@ class Beta(Study):
         check_range("best_samples", self.best_samples, 1)
         check_range("explore_seeds", self.explore_seeds, 0)
         if self.setting and self.sigma_min is not None:
-            raise ValueError("sigma_min, setting: the setting has its own ladder; give one of them")
+            raise ValueError("sigma_min, setting: the setting has its own schedule; give one of them")
 
     @property
     def size(self) -> str:
@@ -134,11 +134,11 @@ class Beta(Study):
         return super().size.replace(most, f"{few:,} to {most}") if few < self.n_samples else super().size
 
     @cached_property
-    def ladder(self) -> Ladder:
+    def schedule(self) -> Schedule:
         if self.setting:
-            return ladder_from(self.setting, self.n_steps, self)
+            return schedule_from(self.setting, self.n_steps, self)
         n_steps, sigma_min = STEPS if self.n_steps is None else self.n_steps, self.sigma_min
-        return Ladder(n_steps=n_steps, sigma_min=LOWEST if sigma_min is None else sigma_min)
+        return Schedule(n_steps=n_steps, sigma_min=LOWEST if sigma_min is None else sigma_min)
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -146,22 +146,22 @@ class Beta(Study):
         presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
         differ = [[f.name for f in fields(Study) if getattr(self, f.name) != getattr(p, f.name)] for p in presets]
         words = [sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names}) for names in differ]
-        usual = presets[0].ladder
+        usual = presets[0].schedule
         ends = (usual, replace(usual, sigma_min=LOWER.get(self.data, LOWEST)))
-        fixed = not self.setting and self.ladder in ends
+        fixed = not self.setting and self.schedule in ends
         return {"fixed_beforehand": fixed, "differs_from_preset": min(words, key=len) if fixed else []}
 
     @property
     def notes(self) -> Sequence[str]:
-        ladder, notes = self.ladder, list[str]()
+        schedule, notes = self.schedule, list[str]()
         if self.setting:
-            notes.append(f"the ladder is {ladder.name}, {ladder.n_steps} steps, from {self.setting}")
-        elif self.ladder.sigma_min == LOWER.get(self.data):
-            notes.append(f"the last level for {self.data}, {ladder.sigma_min:g}, was chosen beforehand too")
+            notes.append(f"the schedule is {schedule.name}, {schedule.n_steps} steps, from {self.setting}")
+        elif self.schedule.sigma_min == LOWER.get(self.data):
+            notes.append(f"the last level for {self.data}, {schedule.sigma_min:g}, was chosen beforehand too")
         if self.only_primary:
             return notes
         how = "best against best is left out; it needs --best FILE, the best.json of "
-        how += f"ladders --data {self.data} --network {self.network}"
+        how += f"schedules --data {self.data} --network {self.network}"
         if self.choosers:
             how = f"the best settings were chosen on {self.choosers} of {self.seeds} networks, and tested on the others"
         elif self.choice:
@@ -175,30 +175,30 @@ class Beta(Study):
         return self.seeds // 2 if alone and self.seeds >= 2 * CHOOSERS else 0
 
     @cached_property
-    def choice(self) -> tuple[Choice, Ladder] | None:
+    def choice(self) -> tuple[Choice, Schedule] | None:
         """The best settings, if they are known before the run, and the ends of their schedules.
 
         ValueError as in `read_best`, and if networks of this run chose them.
         """
         if self.only_primary or not (self.best or (self.trains and self.data in CHOICES)):
             return None
-        choice, ends = read_best(self.best, self.budgets, self) if self.best else (CHOICES[self.data], self.ladder)
+        choice, ends = read_best(self.best, self.budgets, self) if self.best else (CHOICES[self.data], self.schedule)
         if shared := sorted({*range(self.first_seed, self.first_seed + self.seeds)} & {*choice.seeds}):
             raise ValueError(f"first_seed={self.first_seed}: networks {shared} chose the best settings; take others")
         return choice, ends
 
     def settings(self) -> Iterator[Setting]:
-        ladder = self.ladder
+        schedule = self.schedule
         for eta in (0.0, 1.0):
-            yield Setting(f"eta {eta:g}", ladder, Euler(eta), PRIMARY)
-        yield Setting("eta 0", ladder, Euler(0.0), CONTROL, draw=1)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY)
+        yield Setting("eta 0", schedule, Euler(0.0), CONTROL, draw=1)
         if self.choice:
             yield from self._best(*self.choice)
         if self.choosers:
             few: dict[str, Any] = {"networks": self.choosers, "section": CHOOSE}
             few["n"] = min(self.explore_samples, self.n_samples)
             for budget, *names in itertools.product(self.budgets, SCHEDULES, SOLVERS):
-                yield replace(make_setting(", ".join(names), budget, ladder, self.data_std), **few)
+                yield replace(make_setting(", ".join(names), budget, schedule, self.data_std), **few)
         if self.explore_seeds and not self.only_primary:
             yield from self._exploration()
 
@@ -206,9 +206,9 @@ class Beta(Study):
         """The best settings of the networks that choose, on the others."""
         raced = {key: sides for key, sides in results.sides.items() if key[0] == CHOOSE}
         if best := choose_best(results, raced):
-            yield from self._best(as_choice(best), self.ladder)
+            yield from self._best(as_choice(best), self.schedule)
 
-    def _best(self, choice: Choice, ends: Ladder) -> Iterator[Setting]:
+    def _best(self, choice: Choice, ends: Schedule) -> Iterator[Setting]:
         """The best settings without and with fresh noise for each number of evaluations, then those at any."""
         draw = 0 if self.trains else OTHER_NOISE
         n = min(self.best_samples, self.n_samples)
@@ -222,19 +222,19 @@ class Beta(Study):
                 yield replace(setting, section=ANYWHERE, budget=None, **few)
 
     def _exploration(self) -> Iterator[Setting]:
-        """All settings with fewer networks: at equal alpha, on one ladder, and on shorter ones."""
-        ladder = self.ladder
+        """All settings with fewer networks: at equal alpha, on one schedule, and on shorter ones."""
+        schedule = self.schedule
         few: dict[str, Any] = {"n": min(self.explore_samples, self.n_samples), "networks": self.explore_seeds}
         for eta in (0.0, 1.0):
-            yield Setting(f"eta {eta:g}", ladder, Euler(eta), "final-denoise", final_denoise=True, **few)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "final-denoise", final_denoise=True, **few)
         for beta in sorted({0.0, *self.betas}):
-            rule = AlphaBetaLadder(self.alpha, beta, sigma_min=ladder.sigma_min)
+            rule = AlphaBetaSchedule(self.alpha, beta, sigma_min=schedule.sigma_min)
             yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
         for eta in sorted({0.0, 1.0, *self.etas}):
-            yield Setting(f"eta {eta:g}", ladder, Euler(eta), "same-ladder", **few)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", **few)
         for budget in self.budgets:
             for eta in (0.0, 1.0):
-                shorter = replace(ladder, n_steps=budget)
+                shorter = replace(schedule, n_steps=budget)
                 yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=budget, **few)
 
     def extra_tables(self, results: "RunResults") -> "Tables":
@@ -276,6 +276,6 @@ class Beta(Study):
         for (section, _), sides in of.items():
             if section in (BEST, ANYWHERE, "final-denoise", "pareto") and len(sides) == 2:
                 yield from against_first(section, [*sides.values()])
-            elif section in ("same-alpha", "same-ladder"):
+            elif section in ("same-alpha", "same-schedule"):
                 yield from against_first(section, [*sides.values()])
                 yield BestSet([*sides.values()])

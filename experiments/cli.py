@@ -21,7 +21,7 @@ from experiments.run.study import Study
 
 STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
     "beta": "beta.Beta",
-    "ladders": "ladders.Ladders",
+    "schedules": "schedules.Schedules",
     "noise_levels": "noise_levels.NoiseLevels",
     "run": "sweep.OneSetting",
     "tune": "tune.Tune",

@@ -1,6 +1,6 @@
-"""`python -m experiments levels LADDER`: which noise levels does a sampler visit, in how many evaluations?
+"""`python -m experiments levels SCHEDULE`: which noise levels does a sampler visit, in how many evaluations?
 
-Prints the ladder in closed form for each number of steps, and writes a report. Exit status 1 if something is wrong.
+Prints the schedule in closed form for each number of steps, and writes a report. Exit status 1 if something is wrong.
 """
 
 import json
@@ -22,16 +22,16 @@ from experiments.console import Terminal
 
 if TYPE_CHECKING:
     from diffusion_core.conformance import Levels
-    from diffusion_core.conformance.known_ladders import Array
+    from diffusion_core.conformance.known_schedules import Array
     from reports.page import Page
 
 HELP = """Which noise levels does a sampler visit? It runs once with an exact denoiser that writes them down.
 
 It takes a few seconds; see docs/samplers.md. Prints, for each number of steps, the evaluations, the first and the last
-level, and every ladder in closed form that fits to 0.1 % at all levels. `flow(shift=3, end=1/n)` has n levels, t from 1
-to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied twice"), and where two ladders differ.
+level, and every schedule in closed form that fits to 0.1 %. `flow(shift=3, end=1/n)` has n levels, t from 1
+to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied twice") and where two schedules differ.
 
-Ladders:
+Schedules:
   my_file:Mine, "diffusers:NAME(...)", ...         what check-sampler takes; see its --help
   "karras(rho=7)", "flow(shift=3)", ...            a noise schedule, as it is typed in tune or printed here
   log.txt, levels.json, table.csv                  a printed list: one number a line, one [list], or a named column, of
@@ -41,10 +41,10 @@ Ladders:
 Examples:
   levels "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)" --steps 4 8 28     # is its shift applied twice?
   levels my_file:Mine "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)"       # do these two visit the same levels?
-  levels log.txt --expect "flow(shift=3, end=1/n)"                               # is it the ladder that I meant?
-  levels "karras(rho=7)" --law "log-normal(-0.507, 1.2)"                         # how often did training see them?
+  levels log.txt --expect "flow(shift=3, end=1/n)"                               # is it the schedule that I meant?
+  levels "karras(rho=7)" --train-noise "log-normal(-0.507, 1.2)"                 # how often did training see them?
 
-Exit status: 0 if nothing is wrong, 1 if something is or two ladders differ, 2 for invalid arguments."""
+Exit status: 0 if nothing is wrong, 1 if something is or two schedules differ, 2 for invalid arguments."""
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
 SCALAR = re.compile(r"[\w.]*(?:tensor|array|float\d*)\(([^][(),]*)(?:,[^][()]*)?\)")  # np.float64(0.5) in a list
 COLUMNS = (  # of a table or JSON, the first one that is there
@@ -58,16 +58,16 @@ Found = dict[str, "list[Levels]"]
 class LevelsOptions:
     """Whose levels."""
 
-    ladders: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="LADDER [LADDER]")]
-    """One ladder, or two to compare, spelt as above."""
+    schedules: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SCHEDULE [SCHEDULE]")]
+    """One schedule, or two to compare, spelt as above."""
     steps: Annotated[
         tuple[int, ...],
         tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 4 8 28; as many as a list has)"),
     ] = ()
     """Numbers of steps that are asked for."""
-    expect: Annotated[str, tyro.conf.arg(metavar="LADDER", help_behavior_hint="(default: any)")] = ""
-    """Ladder that is meant, as it would be printed; what it leaves out may be anything."""
-    law: Annotated[str, tyro.conf.arg(metavar="LAW", help_behavior_hint="(default: none)")] = ""
+    expect: Annotated[str, tyro.conf.arg(metavar="SCHEDULE", help_behavior_hint="(default: any)")] = ""
+    """Schedule that is meant, as it would be printed; what it leaves out may be anything."""
+    train_noise: Annotated[str, tyro.conf.arg(metavar="DISTRIBUTION", help_behavior_hint="(default: none)")] = ""
     """Noise distribution of training, in the unit of the levels: prints the share between neighbouring levels."""
     reading: Literal[
         "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "c-noise", "alpha-bar"
@@ -79,20 +79,20 @@ class LevelsOptions:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Names ladders. Returns 0 if nothing is wrong, else 1. ValueError if there is no such ladder."""
+    """Names schedules. Returns 0 if nothing is wrong, else 1. ValueError if there is no such schedule."""
     began, options = time.time(), tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
-    if not 1 <= len(options.ladders) <= 2:
-        raise ValueError("ladders: name one, or two to compare; --help shows how they are spelt")
-    schedules = [name for name in options.ladders if is_schedule(name)]
+    if not 1 <= len(options.schedules) <= 2:
+        raise ValueError("schedules: name one, or two to compare; --help shows how they are spelt")
+    schedules = [name for name in options.schedules if is_schedule(name)]
     options = replace(options, expect=spell(options.expect))
     of_lists = replace(
         options, expect=options.expect or spell("".join(schedules[:1]))
     )  # a list is read as what it meets
-    lists = {name: read_list(Path(name), of_lists) for name in options.ladders if is_list(name)}
+    lists = {name: read_list(Path(name), of_lists) for name in options.schedules if is_list(name)}
     steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
     if lists and len(steps) > 1:
         raise ValueError(f"steps={steps}: a list has one number of steps; give one")
-    found = {name: [lists[name]] if name in lists else run_ladder(name, options, steps) for name in options.ladders}
+    found = {name: [lists[name]] if name in lists else run_schedule(name, options, steps) for name in options.schedules}
     gap = find_gap(*found.values()) if len(found) == 2 else ""
     from experiments.run import result_folder
 
@@ -133,10 +133,10 @@ def spell(text: str) -> str:
     return parsing.format_call(name, options.items())
 
 
-def run_ladder(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list[Levels]":
+def run_schedule(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list[Levels]":
     """The levels of a sampler or a noise schedule at each number of steps. ValueError if there is none, or it fails."""
     from diffusion_core.conformance import find_levels
-    from diffusion_core.conformance.known_ladders import make_levels
+    from diffusion_core.conformance.known_schedules import make_levels
     from diffusion_core.conformance.levels import name_levels
     from experiments.user import sampler_specs
     from experiments.user.imports import user_code_errors
@@ -233,7 +233,7 @@ def read_numbers(rows: list[list[str]]) -> "tuple[Array, Array]":
 
 
 def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
-    """Where two ladders differ first, and by how much; "" if they agree at all levels."""
+    """Where two schedules differ first, and by how much; "" if they agree at all levels."""
     from diffusion_core.conformance.levels import ALMOST_PURE, TOLERANCE
 
     for one, other in zip(first, second, strict=True):
@@ -246,14 +246,14 @@ def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
     return ""
 
 
-def measure_shares(law: str, sigmas: Sequence[float]) -> list[float]:
+def measure_shares(train_noise: str, sigmas: Sequence[float]) -> list[float]:
     """The shares of training noise above falling levels, from each down to the next, and below the last one."""
     import torch
 
     from experiments.user.parsing import parse_noise
 
     grid = torch.linspace(-20, 20, 40_001, dtype=torch.float64)
-    below = torch.cumulative_trapezoid(parse_noise(law, data_std=1.0).log_density(grid).exp(), grid)
+    below = torch.cumulative_trapezoid(parse_noise(train_noise, data_std=1.0).log_density(grid).exp(), grid)
     places = ((torch.tensor(sigmas).log().clamp(-19.99, 19.99) + 20) * 1000).round().long() - 1
     edges = [1.0, *(below / below[-1])[places].tolist(), 0.0]
     return [above - under for above, under in pairwise(edges)]
@@ -272,10 +272,10 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
 
     rows, visited = list[dict[str, Any]](), list[dict[str, Any]]()
     for name, levels in ((name, levels) for name, each in found.items() for levels in each):
-        steps = {"ladder": name, "n_steps": levels.n_steps}
+        steps = {"schedule": name, "n_steps": levels.n_steps}
         sigmas = levels.sigmas
         falling = sorted(range(len(sigmas)), key=lambda at: -sigmas[at])
-        shares = measure_shares(options.law, [sigmas[at] for at in falling]) if options.law else []
+        shares = measure_shares(options.train_noise, [sigmas[at] for at in falling]) if options.train_noise else []
         notes = [*levels.notes, *([describe_shares(shares)] if shares else [])]
         share_below = dict(zip(falling, shares[1:], strict=False))  # down to the next lower level
         rows.append(steps | {
@@ -291,6 +291,6 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
     names = " and ".join(found)
     question = ("Which noise levels does {} visit?", "Do {} visit the same noise levels?")[len(found) - 1].format(names)
     info = {"experiment": "levels", "question": question, "notes": [gap] if gap else []}
-    tables = {"ladders.csv": rows, "levels.csv": visited}
+    tables = {"schedules.csv": rows, "levels.csv": visited}
     with result_folder.lock_folder(options.out):
         return result_folder.write_finished(options.out, info, tables, time.time() - began)

@@ -108,12 +108,12 @@ def command(arguments: Sequence[str], prog: str) -> int:
     """Compares networks. Returns 0. ValueError for what cannot be compared."""
     began = time.time()
     options = tyro.cli(LossesOptions, prog=prog, description=HELP, args=list(arguments))
-    from diffusion_core.schedules.sigma import check_ladder
+    from diffusion_core.schedules.sigma import check_schedule
     from experiments.run import result_folder
     from experiments.run.stages import LEVELS, noise_rows
 
     sigmas = options.levels or LEVELS
-    check_ladder(sigmas)
+    check_schedule(sigmas)
     groups = name_groups(options.networks)
     networks = [network for group in groups.values() for network in group]
     with result_folder.lock_folder(options.out), progress_bar(len(networks)) as advance:

@@ -2,7 +2,7 @@
 
     python -m experiments noise_levels                      laptop: about 7 minutes on two CPU cores
     python -m experiments noise_levels --preset smoke       about 20 seconds: does everything work here?
-    python -m experiments noise_levels --laws log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
+    python -m experiments noise_levels --train-noise log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
 
 Networks that differ only in their seed differ as much as many settings do. So five networks are trained per setting,
 and intervals are over networks. The control retrains the baseline. All contrasts are exploratory.
@@ -18,14 +18,14 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection
 from experiments.run.options import Names, names_option
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Study
 from experiments.user.parsing import parse_noise
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-LAWS = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
+TRAIN_NOISE_HELP = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
 WEIGHTS, OUTPUTS = "Weights of the loss: {names}.", "Meaning of the network's output: {names}."
 
 
@@ -42,13 +42,13 @@ class NoiseLevels(Study):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **{"first_seed": 0, "train_images": 320, "warmup_images": 160, "held_out": 64, "n_steps": 4},
-            **{"n_samples": SMOKE["n_samples"], "laws": ("log-normal", "uniform"), "weightings": ("karras",)},
+            **{"n_samples": SMOKE["n_samples"], "train_noise": ("log-normal", "uniform"), "weightings": ("karras",)},
         },
         "laptop": {"train_images": 30_000, "held_out": 500, "seeds": 5},
         "gpu": {
             **GPU,
             "held_out": 1024,
-            "laws": (*NOISE_DISTRIBUTIONS,),
+            "train_noise": (*NOISE_DISTRIBUTIONS,),
             "weightings": ("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
             "parameterisations": ("preconditioned", "eps", "x0"),
         },
@@ -56,11 +56,11 @@ class NoiseLevels(Study):
     minutes: ClassVar[str] = "about 7 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all distributions, weights and outputs, one at a time",
-        '--laws log-normal "log-normal(0, 1)" vp': "three distributions of training noise",
+        '--train-noise log-normal "log-normal(0, 1)" vp': "three distributions of training noise",
         "--weightings karras unit-eps --cross": "every combination",
     }
 
-    laws: Annotated[Names, names_option(LAWS, NOISE_DISTRIBUTIONS)] = (
+    train_noise: Annotated[Names, names_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS)] = (
         "log-normal",
         "log-logistic",
         "log-uniform",
@@ -72,9 +72,9 @@ class NoiseLevels(Study):
     cross: bool = False
     """Train every combination, instead of changing one thing at a time."""
     n_steps: int = 32
-    """Steps of the geometric ladder on which samples are drawn."""
+    """Steps of the geometric schedule on which samples are drawn."""
     sigma_min: float = 0.03
-    """Last level of the ladders. Lower it where the features see the noise that is left, as those of photographs do."""
+    """Last level of the schedules. Lower it where features see the noise that is left, as those of photographs do."""
     etas: tuple[float, ...] = (0.0, 1.0)
     """Samplers that score each network: eta 0 is deterministic (beta = 0), eta 1 is DDPM."""
 
@@ -86,7 +86,7 @@ class NoiseLevels(Study):
 
     def training(self) -> dict[str, dict[str, Any]]:
         """Label -> what is special in its training. The first is the baseline."""
-        axes = (self.laws, self.weightings, self.parameterisations)
+        axes = (self.train_noise, self.weightings, self.parameterisations)
         first, out = [axis[0] for axis in axes], dict[str, dict[str, Any]]()
         for values in itertools.product(*axes):
             noise, weighting, parameterisation = values
@@ -97,18 +97,18 @@ class NoiseLevels(Study):
         return out
 
     def settings(self) -> Iterator[Setting]:
-        ladder = Ladder(n_steps=self.n_steps, sigma_min=self.sigma_min)
+        schedule = Schedule(n_steps=self.n_steps, sigma_min=self.sigma_min)
         for number, (label, training) in enumerate(self.training().items()):
             for eta in self.etas:
-                yield Setting(label, ladder, Euler(eta), f"eta {eta:g}", training)
+                yield Setting(label, schedule, Euler(eta), f"eta {eta:g}", training)
             if number == 0:  # settings differ in their network, so the control does too
-                yield Setting(label, ladder, Euler(self.etas[0]), CONTROL, training, retrained=True)
+                yield Setting(label, schedule, Euler(self.etas[0]), CONTROL, training, retrained=True)
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """As usual, but the best is sought among the distributions: weights and outputs answer another question."""
         for comparison in super().compare(of):
             if isinstance(comparison, BestSet):
-                comparison = BestSet([side for side in comparison.sides if side.label in self.laws])
+                comparison = BestSet([side for side in comparison.sides if side.label in self.train_noise])
             yield comparison
 
     def extra_tables(self, results: "RunResults") -> "Tables":

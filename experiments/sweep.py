@@ -2,13 +2,13 @@
 
     python -m experiments sweep FILE.py --preset smoke
     python -m experiments sweep FILE.py --help
-    python -m experiments run --ladder "karras(rho=7)" --n-steps 18 --sampler heun
-    python -m experiments run --law "log-normal(0, 1)" --weighting unit-eps --sampler "euler(eta=1)"
+    python -m experiments run --schedule "karras(rho=7)" --n-steps 18 --sampler heun
+    python -m experiments run --train-noise "log-normal(0, 1)" --weighting unit-eps --sampler "euler(eta=1)"
 
 FILE.py has a class like those of the experiments that ship, such as beta.py:
 
     from dataclasses import dataclass
-    from experiments import Euler, Ladder, Setting, Study
+    from experiments import Euler, Schedule, Setting, Study
 
     @dataclass(frozen=True)
     class Mine(Study):
@@ -18,8 +18,8 @@ FILE.py has a class like those of the experiments that ship, such as beta.py:
 
         def settings(self):
             for eta in self.etas:
-                for schedule in ("geometric", "karras"):
-                    yield Setting(schedule, Ladder(schedule, n_steps=16), Euler(eta), section=f"eta {eta:g}")
+                for rule in ("geometric", "karras"):
+                    yield Setting(rule, Schedule(rule, n_steps=16), Euler(eta), section=f"eta {eta:g}")
 
 Its fields are options. In each section, every setting is compared with the first, unless it has its own `compare`.
 """
@@ -35,17 +35,17 @@ from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.entrypoint import program_name
 from experiments.run.options import Options, name_option, option_help
-from experiments.run.setting import Setting, read_ladder
+from experiments.run.setting import Setting, read_schedule
 from experiments.run.study import Study
 from experiments.user.imports import OWN, import_own, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
 
-LAWS = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
+TRAIN_NOISE_HELP = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
 RECIPES = "that of --recipe"
-LADDERS = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
+SCHEDULES_HELP = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}; your own class, 'my_file:Mine(eta=0.5)'. With parameters: 'heun(s_churn=10)'."
-TRAINING = ("law", "weighting", "parameterisation", "stable_above", "stratified")
+TRAINING = ("train_noise", "weighting", "parameterisation", "stable_above", "stratified")
 RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 
 
@@ -58,21 +58,21 @@ class OneSetting(Study):
     page: ClassVar[str] = "run"
     minutes: ClassVar[str] = "about 4 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
-        '--ladder karras --n-steps 18 --sampler "heun(s_churn=10)"': "one setting, scored against real images",
+        '--schedule karras --n-steps 18 --sampler "heun(s_churn=10)"': "one setting, scored against real images",
         "--network diffusers:FOLDER --data mnist": "a network of the library diffusers",
     }
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, *TRAINING)
 
-    law: Annotated[str | None, name_option(LAWS, NOISE_DISTRIBUTIONS, RECIPES)] = None
+    train_noise: Annotated[str | None, name_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS, RECIPES)] = None
     weighting: Annotated[str, name_option("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
     parameterisation: Annotated[str | None, name_option(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
     stable_above: Annotated[float | None, option_help("SIGMA", RECIPES)] = None
     """Noise level above which the target is the mean of the noises that could have made the image. inf: nowhere."""
     stratified: Annotated[bool | None, option_help("{True,False}", RECIPES)] = None
     """Spread the noise levels of a batch evenly over the noise distribution."""
-    ladder: Annotated[str, name_option(LADDERS, SCHEDULES)] = "geometric"
+    schedule: Annotated[str, name_option(SCHEDULES_HELP, SCHEDULES)] = "geometric"
     n_steps: int = 32
-    """Steps of the ladder."""
+    """Steps of the schedule."""
     sigma_max: float = 30.0
     """First level, in standard deviations of the data."""
     sigma_min: float = 0.03
@@ -83,12 +83,12 @@ class OneSetting(Study):
 
     def settings(self) -> Iterator[Setting]:
         training: dict[str, Any] = {name: value for name in TRAINING if (value := getattr(self, name)) is not None}
-        if "law" in training:
-            training["noise"] = parse_noise(training.pop("law"), self.data_std)
-        ladder, final = read_ladder(self.ladder, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
+        if "train_noise" in training:
+            training["noise"] = parse_noise(training.pop("train_noise"), self.data_std)
+        schedule, final = read_schedule(self.schedule, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
         solver, last = parse_sampler(self.sampler), final or self.final_denoise
-        label, training = f"{self.ladder}, {solver.name}", training if self.trains else {}
-        yield Setting(label, ladder, solver, self.ladder, training, final_denoise=last)
+        label, training = f"{self.schedule}, {solver.name}", training if self.trains else {}
+        yield Setting(label, schedule, solver, self.schedule, training, final_denoise=last)
 
 
 def read_study(path: Path) -> type[Study]:

@@ -4,7 +4,7 @@
     python -m experiments tune                         networks trained here; laptop: minutes on two CPU cores
     python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
-The settings of ladders.py, and single ones, race at exactly the budget, on a few images. The best six and the default,
+The settings of schedules.py, and single ones, race at exactly the budget, on few images. The best six and the default,
 which is used without tuning, are compared on images of other noise.
 """
 
@@ -22,11 +22,11 @@ from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
-from experiments.ladders import FURTHER, LADDERS, Ladders
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
 from experiments.run.options import Names, names_option, option_help
-from experiments.run.setting import Ladder, Setting, read_ladder, read_setting
+from experiments.run.setting import Schedule, Setting, read_schedule, read_setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
+from experiments.schedules import FURTHER, SCHEDULES_HELP, Schedules
 from experiments.user.parsing import SYNONYMS, parse_sampler
 from reports.schema import JUDGE, RACE
 
@@ -37,13 +37,13 @@ Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
 FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
 FINALISTS = 6  # at most, per budget, besides the defaults
-USUAL_LADDERS = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
+USUAL_SCHEDULES = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
 
 @dataclass(frozen=True)
-class Tune(Ladders):
-    """What is tried, each at exactly the budget: ladders x samplers, and single settings."""
+class Tune(Schedules):
+    """What is tried, each at exactly the budget: schedules x samplers, and single settings."""
 
     question: ClassVar[str] = "Which sampler settings are best for this network, at each number of evaluations?"
     text: ClassVar[str] = (
@@ -58,7 +58,7 @@ class Tune(Ladders):
         "smoke": {
             **SMOKE,
             "train_images": 1_920,  # after fewer, samples fail so grossly that nothing is recommended
-            **{"ladders": ("vp", "karras"), "budgets": (4,), "etas": (0.0, 1.0), "samplers": ("heun",)},
+            **{"schedules": ("vp", "karras"), "budgets": (4,), "etas": (0.0, 1.0), "samplers": ("heun",)},
             "single": ("karras, euler-split(1, 0, 0.5)",),
         },
         "laptop": {},
@@ -72,14 +72,14 @@ class Tune(Ladders):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch': "try this one too",
     }
 
-    ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = USUAL_LADDERS
+    schedules: Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)] = USUAL_SCHEDULES
     budgets: tuple[int, ...] = (8, 16, 32)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
     samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
     etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
     sigma_max: float = 30.0
-    """First level of all ladders but ddpm's, in standard deviations of the data; lower if the network ends before."""
+    """First level of all schedules but ddpm's, in standard deviations of the data; lower if the network ends before."""
     sigma_min: float = 0.03
     """Last level; higher if the network ends before."""
     single: Annotated[
@@ -88,7 +88,7 @@ class Tune(Ladders):
             name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/tune.md)"
         ),
     ] = (
-        *(f"{ladder}(end=0), {name}" for ladder in USUAL_LADDERS for name in ("ddim", "ddpm")),
+        *(f"{schedule}(end=0), {name}" for schedule in USUAL_SCHEDULES for name in ("ddim", "ddpm")),
         "karras(end=0), dpm++2m",
         "karras(end=0), res-2m",
         "karras(end=0), er-sde",
@@ -98,13 +98,13 @@ class Tune(Ladders):
         "karras, euler-split(1, 0, 0.5)",
         "karras, restart",
     )
-    """Single settings besides, with noise in other forms or a last step to 0, as LADDER, SAMPLER: 'karras(rho=5,
+    """Single settings besides, with noise in other forms or a last step to 0, as SCHEDULE, SAMPLER: 'karras(rho=5,
     sigma_max=20, sigma_min=0.05), heun(s_churn=1)'. With end=0 the last evaluation is a step to sigma 0. Without a
     value: none."""
     default: Annotated[
-        str | None, option_help("TEXT", "DDIM on the first ladder; for a flow or DDPM's table, on its own levels")
+        str | None, option_help("TEXT", "DDIM on the first schedule; for a flow or DDPM's table, on its own levels")
     ] = None
-    """The setting that you use today, as LADDER, SAMPLER: what is recommended is compared with it."""
+    """The setting that you use today, as SCHEDULE, SAMPLER: what is recommended is compared with it."""
     time: Annotated[str | None, option_help("TIME", "no limit")] = None
     """Time limit, such as 10min. The race begins nothing after 60 % of it, the confirmation nothing after its end; the
     report lists what did not run."""
@@ -160,22 +160,22 @@ class Tune(Ladders):
         """The schedules of the loops that networks of this kind come with."""
         return self._adapter.default_schedules if self._adapter else ()
 
-    def ladder(self, text: str, n_steps: int) -> tuple[Ladder, bool]:
+    def schedule(self, text: str, n_steps: int) -> tuple[Schedule, bool]:
         low, high = self.span
-        return read_ladder(text, n_steps, self.data_std, min(self.sigma_max, high), max(self.sigma_min, low))
+        return read_schedule(text, n_steps, self.data_std, min(self.sigma_max, high), max(self.sigma_min, low))
 
     @cached_property
     def defaults(self) -> dict[str, tuple[str, str]]:
-        """What is used without tuning, the user's own first: DDIM, then DDPM, on the first or usual ladder."""
-        ladder = _to_zero(self.default_schedules[0]) if self.default_schedules else self.ladders[0]
+        """What is used without tuning, the user's own first: DDIM, then DDPM, on the first or usual schedule."""
+        schedule = _to_zero(self.default_schedules[0]) if self.default_schedules else self.schedules[0]
         own = [read_setting("default", self.default)] if self.default else []
-        return _by_label([*own, *((ladder, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
+        return _by_label([*own, *((schedule, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
 
     @cached_property
     def candidates(self) -> dict[str, tuple[str, str]]:
-        """The settings that race, by label, as ladder and sampler: the defaults, which need no tuning, lead."""
-        ladders = [*self.ladders, *map(_to_zero, self.default_schedules)]
-        product = [(ladder, label) for ladder in ladders for label in self.labels]
+        """The settings that race, by label, as schedule and sampler: the defaults, which need no tuning, lead."""
+        schedules = [*self.schedules, *map(_to_zero, self.default_schedules)]
+        product = [(schedule, label) for schedule in schedules for label in self.labels]
         single = [read_setting("settings", text) for text in self.single]
         return self.defaults | _by_label([*product, *single])
 
@@ -187,16 +187,16 @@ class Tune(Ladders):
             raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
             for name, (text, label) in self.candidates.items():
                 solver = self.labels.get(label) or parse_sampler(label)
-                levels, final = self.ladder(text, budget)
-                ladder = ladder_for_budget(budget, levels, solver, final)
-                why = "" if ladder else f"{label}: no ladder takes exactly {budget} evaluations"
-                if ladder:
-                    solver = solver.below(self.span[1], ladder.sigmas())
-                    first = raced.setdefault((ladder.sigmas(), solver, final), name)
-                    why = unknown_levels(solver, ladder.sigmas(), self.span)
+                levels, final = self.schedule(text, budget)
+                schedule = schedule_for_budget(budget, levels, solver, final)
+                why = "" if schedule else f"{label}: no schedule takes exactly {budget} evaluations"
+                if schedule:
+                    solver = solver.below(self.span[1], schedule.sigmas())
+                    first = raced.setdefault((schedule.sigmas(), solver, final), name)
+                    why = unknown_levels(solver, schedule.sigmas(), self.span)
                     why = why or ("" if first == name else f"it is the same as “{first}”")
                 yield Setting(
-                    name, ladder or levels, solver, RACE, final_denoise=final, budget=budget,
+                    name, schedule or levels, solver, RACE, final_denoise=final, budget=budget,
                     n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=why,
                 )  # fmt: skip
 
@@ -243,12 +243,12 @@ class Tune(Ladders):
                 yield control(again, last[again.label])
 
     def _knobs(self, raced: Sequence[Side]) -> Iterator[Contrast]:
-        """In the race: every sampler on the ladder of the best setting, and every ladder with its sampler.
+        """In the race: every sampler on the schedule of the best setting, and every schedule with its sampler.
 
         Each is compared with the first of its kind. The best was chosen on these images, so its score is too good.
         """
         best = self.candidates[min(raced, key=lambda side: side.score).label]
-        for kind, knob in (("sampler", 0), ("ladder", 1)):
+        for kind, knob in (("sampler", 0), ("schedule", 1)):
             first, *others = (side for side in raced if self.candidates[side.label][knob] == best[knob])
             yield from (Contrast(kind, side, first) for side in others)
 
@@ -272,18 +272,18 @@ class Tune(Ladders):
         write_settings(folder, results, tables.get("best_sets.csv", ()), notify, self.export)
 
 
-def ladder_for_budget(budget: int, ladder: Ladder, solver: Sampler, final: bool) -> Ladder | None:
-    """The ladder on which the sampler takes exactly `budget` evaluations, with `final` one of them a step to 0."""
-    longest = ladder.within(budget - final, solver)
+def schedule_for_budget(budget: int, schedule: Schedule, solver: Sampler, final: bool) -> Schedule | None:
+    """The schedule on which the sampler takes exactly `budget` evaluations, with `final` one of them a step to 0."""
+    longest = schedule.within(budget - final, solver)
     try:
         return longest if solver.planned_nfe(longest.sigmas()) + final == budget else None
-    except ValueError:  # it suits no ladder of this schedule
+    except ValueError:  # it suits no schedule of this rule
         return None
 
 
 def _by_label(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    return {f"{ladder}, {label}": (ladder, label) for ladder, label in pairs}
+    return {f"{schedule}, {label}": (schedule, label) for schedule, label in pairs}
 
 
-def _to_zero(ladder: str) -> str:
-    return f"{ladder[:-1]}, end=0)" if ladder.endswith(")") else f"{ladder}(end=0)"
+def _to_zero(schedule: str) -> str:
+    return f"{schedule[:-1]}, end=0)" if schedule.endswith(")") else f"{schedule}(end=0)"

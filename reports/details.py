@@ -17,7 +17,7 @@ TERMS = {
     "better, and 0 is a perfect match. It decides.",
     "FD": "Fréchet distance, the better known one. It falls with the number of {unit}s, so compare it at equal numbers "
     f"only.{ELSEWHERE}",
-    "Grain": "Fine noise in the pixels beyond what the ladder leaves, in standard deviations of the data. 0 is as in "
+    "Grain": "Fine noise in the pixels beyond what the schedule leaves, in standard deviations of the data. 0 is as in "
     "real images; above 0.01 one sees it.",
     "Evaluations": "How often the network runs to make one {unit}. This is the cost.",
     "eta, beta": "eta: the fresh noise per step; 0 has none (DDIM), 1 is DDPM. beta: the part of the noise that a step "

@@ -116,12 +116,14 @@ def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str)
 
 
 def draw_levels(rows: pd.DataFrame) -> Canvas:
-    """The levels of each ladder at the largest number of steps, by evaluation; the named form as a line."""
+    """The levels of each schedule at the largest number of steps, by evaluation; the named form as a line."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
     rows = rows[rows["n_steps"] == rows["n_steps"].max()]
-    rows = rows.assign(sigma=rows["sigma"].clip(1e-4, 1e4), ladder=rows["ladder"].map(lambda name: name[-60:]))
-    for (name, group), color in zip(rows.groupby("ladder", sort=False), sns.color_palette("colorblind"), strict=False):
+    rows = rows.assign(sigma=rows["sigma"].clip(1e-4, 1e4), schedule=rows["schedule"].map(lambda name: name[-60:]))
+    for (name, group), color in zip(
+        rows.groupby("schedule", sort=False), sns.color_palette("colorblind"), strict=False
+    ):
         line = "-" if group["form"].iloc[0] else ""
         ax.plot(group["step"], group["sigma"], line, marker=".", color=color, label=name, linewidth=0.7)
     ax.set(yscale="log", xlabel="evaluation", ylabel="noise level sigma")

@@ -15,6 +15,7 @@ import pandas as pd
 from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, all_columns, read_bytes, required_columns
 
 SCHEMA = 2  # version of the format of a result folder
+FORMER_NAMES = {"ladders": "schedules", "same-ladder": "same-schedule"}  # of experiments and sections, in 0.1.0
 FLAG = {"True": True, "False": False, "": pd.NA}
 RULES = {"enough_networks": 5, "grainy": 0.01, "power": 0.8}  # of results that do not say theirs
 
@@ -99,6 +100,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
     if absent := [name for name in required_columns(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
+    for name in {"section", "kind"} & {*frame.columns}:
+        frame[name] = frame[name].replace(FORMER_NAMES)
     for name in all_columns(columns):
         texts = frame.get(name, pd.Series("", frame.index))
         if name in FLAGS:
@@ -115,4 +118,5 @@ def read_info(path: Path) -> dict[str, Any]:
     info = json.loads(path.read_text(encoding="utf-8"))
     if info.get("schema") != SCHEMA:
         raise ValueError(f"run.json: schema={info.get('schema')!r}: this version reads {SCHEMA}; run the command again")
+    info["experiment"] = FORMER_NAMES.get(info.get("experiment"), info.get("experiment"))
     return {name: value for name, value in info.items() if value is not None}

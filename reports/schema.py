@@ -52,8 +52,8 @@ TABLES: dict[str, tuple[str, ...]] = {
         "harms.csv": "a b check value low high limit verdict truth? unit? decided_by?",
         "metrics.csv": "metric a b mean low high largest pair",
         "worst_pairs.csv": "place pair share",
-        "ladders.csv": "ladder n_steps evaluations form faults nearest note first_sigma last_sigma",
-        "levels.csv": "ladder n_steps step sigma t log_snr share",
+        "schedules.csv": "schedule n_steps evaluations form faults nearest note first_sigma last_sigma",
+        "levels.csv": "schedule n_steps step sigma t log_snr share",
         "policies.csv": "sampler group kind sentence? factor limit_ratio seconds note link",
         "policy_steps.csv": "sampler n_steps ratio_low ratio_high last_noise",
         "policy_checks.csv": "sampler check verdict sentence",
@@ -62,7 +62,7 @@ TABLES: dict[str, tuple[str, ...]] = {
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check truth
-    unit decided_by pair ladder form faults nearest levels level_faults run_id_a run_id_b curve""".split()
+    unit decided_by pair schedule form faults nearest levels level_faults run_id_a run_id_b curve""".split()
 FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 

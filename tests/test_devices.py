@@ -26,7 +26,7 @@ from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, TRUNKS
 from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler, seeded_noise
-from diffusion_core.schedules import alpha_beta_ladder
+from diffusion_core.schedules import alpha_beta_schedule
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.distances import kernels
 from experiments.distances.duplicates import duplicate_mask, find_clusters, squared_nearest, tolerance
@@ -38,7 +38,7 @@ from experiments.run.machine import Machine
 from experiments.run.runner import _trained_together
 from experiments.user.features import open_extractor
 
-LADDER = (30.0, 3.0, 0.5, 0.03)
+SCHEDULE = (30.0, 3.0, 0.5, 0.03)
 SHAPE = (1, 32, 32)
 DIGITS = load("mnist5k")
 
@@ -104,8 +104,8 @@ OF_SAMPLERS: dict[str, Sampler] = {name: kind() for name, kind in SAMPLERS.items
 
 
 def draw(model: Any, device: str, sampler: Sampler = Euler(1.0)) -> Tensor:  # noqa: B008
-    ladder = alpha_beta_ladder(0.3, 0.2, 30.0, 3.0) if isinstance(sampler, AlphaBeta) else LADDER
-    return sample(model, ladder, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=device, final_denoise=True)
+    schedule = alpha_beta_schedule(0.3, 0.2, 30.0, 3.0) if isinstance(sampler, AlphaBeta) else SCHEDULE
+    return sample(model, schedule, sampler, n_samples=70, shape=SHAPE, batch_size=64, device=device, final_denoise=True)
 
 
 @pytest.mark.parametrize("sampler", OF_SAMPLERS.values(), ids=OF_SAMPLERS)
@@ -199,7 +199,7 @@ def test_features(name: str, device: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CHECKS if name != COMPILED])
 def test_gpu_check(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.gpu_check.LADDER", LADDER)
+    monkeypatch.setattr("bench.gpu_check.SCHEDULE", SCHEDULE)
     limit, make = CHECKS[name]
     one, other = make(device)
     assert (one.cpu() - other.cpu()).abs().mean() <= limit
@@ -272,7 +272,7 @@ def draw_with(change: Callable[[Tensor], Tensor]) -> Callable[[pytest.MonkeyPatc
 
 FAULTS: dict[str, Callable[[pytest.MonkeyPatch, str], Any]] = {
     "no device": draw_with(lambda x: x.add_(torch.zeros(SHAPE))),
-    "schedule on the CPU": draw_with(lambda x: x * torch.tensor(LADDER)[:1]),
+    "schedule on the CPU": draw_with(lambda x: x * torch.tensor(SCHEDULE)[:1]),
     "mask of numpy": draw_with(lambda x: torch.where(torch.from_numpy(np.ones(SHAPE, bool)), x, 0.0)),
     "network on the CPU": lambda patch, device: draw(adapters.flow(OfOthers(), DIGITS), device),
     "generator": take_another_generator,

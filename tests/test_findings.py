@@ -33,7 +33,7 @@ def published(section: str) -> np.ndarray:
     scales = np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)
     values = rows[["difference", "low", "high"]].to_numpy() * scales[:, None]
     computed = [intervention()] if "above_or_below.csv" in section else []
-    computed += [noise_on_the_linear_ladder()] if "On the linear" in section else []
+    computed += [noise_on_the_linear_schedule()] if "On the linear" in section else []
     computed += [fewer_evaluations()] if "16 evaluations with noise" in section else []
     return np.concatenate([values, *computed])
 
@@ -51,8 +51,8 @@ def fewer_evaluations() -> np.ndarray:
     return np.array([over_networks(wide["eta 1", 16] - wide["eta 0", 66])])
 
 
-def noise_on_the_linear_ladder() -> np.ndarray:
-    """(3, 3) MMD of eta 1 minus eta 0 on the linear ladder, with 8, 16 and 32 evaluations."""
+def noise_on_the_linear_schedule() -> np.ndarray:
+    """(3, 3) MMD of eta 1 minus eta 0 on the linear schedule, with 8, 16 and 32 evaluations."""
     rows = read("ladders-laptop", "table").query("status == 'ok' and section != 'control'")
     wide = 1000 * rows.pivot_table(index=["budget", "train_seed"], columns="setting", values="mmd")
     found = (wide["linear, eta 1"] - wide["linear, eta 0"]).groupby("budget")

@@ -1,4 +1,4 @@
-"""Which noise levels does a sampler visit? Its ladder in closed form, its evaluations, and what is wrong with them."""
+"""Which noise levels does a sampler visit? Its schedule in closed form, its evaluations, and what is wrong."""
 
 import math
 import re
@@ -11,18 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffusion_core.conformance import known_ladders as known
+from diffusion_core.conformance import known_schedules as known
 from diffusion_core.conformance.impulses import SamplerFunction
-from diffusion_core.conformance.known_ladders import FAR, LARGE, N_TRAIN, Array, Facts, Hypothesis
+from diffusion_core.conformance.known_schedules import FAR, LARGE, N_TRAIN, Array, Facts, Hypothesis
 from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
 
 TOLERANCE = 1e-3  # in log_sigma: tables in float32 are within it
 ALIKE = TOLERANCE / 10  # two evaluations at one level
 ALMOST_PURE = 6.5  # log_sigma from which no signal is left to speak of: t = 1 and t = 0.999 are alike
-UNLIKE = 9.0  # difference from a ladder of another length
+UNLIKE = 9.0  # difference from a schedule of another length
 NOTHING = Facts()
 Places = NDArray[np.intp]
-Fit = tuple[Places, Array, Hypothesis]  # which levels, how far the ladder is from each in log_sigma, the ladder
+Fit = tuple[Places, Array, Hypothesis]  # which levels, how far the schedule is from each in log_sigma, the schedule
 CUT = 0.1  # sigma above which a last step to 0 is worth a note, where the last level could be any
 NEAR = 0.3  # difference in log_sigma that the rounding of the last level may make elsewhere
 ONE_WRONG = 6  # levels more than numbers that come from them, to say that only one is wrong
@@ -39,7 +39,7 @@ class Levels:
     nearest: str = ""  # if none does, the nearest one, in words
     faults: tuple[str, ...] = ()  # what is wrong, in words
     notes: tuple[str, ...] = ()  # what is worth knowing
-    more: int = 0  # evaluations beside those of the ladder
+    more: int = 0  # evaluations beside those of the schedule
     rank: tuple[float, ...] = ()  # the lowest of several readings is the best
 
     @property
@@ -53,13 +53,13 @@ class Levels:
 
     @property
     def form(self) -> str:
-        """The ladder in closed form; "" if none fits."""
+        """The schedule in closed form; "" if none fits."""
         more = f"; {self.more} more evaluations, between or again" if self.more and self.names else ""
         return " = ".join(self.names) + more
 
     @property
     def sentence(self) -> str:
-        """The ladder and what is wrong with it."""
+        """The schedule and what is wrong with it."""
         return "; ".join([self.form or self.nearest, *self.faults])
 
 
@@ -85,7 +85,7 @@ def find_levels(sampler: SamplerFunction, n_steps: int, expect: str = "") -> Lev
     Args:
         sampler: as of `check`. If it calls denoiser.follow(scheduler) with a scheduler of diffusers after
             set_timesteps, as `wrappers.diffusers` does, the config of that scheduler counts too.
-        expect: the ladder that is meant, such as "flow(shift=3, end=1/n)"; another one is a fault.
+        expect: the schedule that is meant, such as "flow(shift=3, end=1/n)"; another one is a fault.
 
     Raises:
         ValueError: the network is asked at no level above 0.
@@ -138,17 +138,17 @@ def name_levels(
     bounds: Array | None = None,
     number: Callable[[float], float] = math.exp,
 ) -> Levels:
-    """The ladder of levels in the order in which they are visited.
+    """The schedule of levels in the order in which they are visited.
 
     Args:
-        log_sigmas: (E,) ln(s / a) of each evaluation; one below -FAR is at 0, and not a level of a ladder.
+        log_sigmas: (E,) ln(s / a) of each evaluation; one below -FAR is at 0, and not a level of a schedule.
         n_steps: number of steps that were asked for.
         expect: as of `find_levels`.
         bounds: of a printed list, as of `Levels`. In a list each number is a level.
         number: from log_sigma to the numbers that are printed.
 
     Raises:
-        ValueError: none is above 0, or there is no ladder that is spelt like `expect`.
+        ValueError: none is above 0, or there is no schedule that is spelt like `expect`.
     """
     meant, options, _ = known.parse(expect)
     facts = replace(facts, expect=expect)
@@ -188,7 +188,7 @@ def name_levels(
 
 
 def _list_names(fits: list[Fit], expect: str) -> list[str]:
-    """The names of the ladders that fit: of numbers that fit a coarse list the nearest, and without what others say."""
+    """The names of the schedules that fit: of numbers that fit a coarse list the nearest, without what others say."""
     names = [one.spelling for _, gaps, one in fits if gaps.max() < TOLERANCE]
     forms = dict[str, str]()
     for name in [name for name in names if "whole" not in name] or names[:1]:
@@ -199,14 +199,14 @@ def _list_names(fits: list[Fit], expect: str) -> list[str]:
 
 
 def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) -> str:
-    """Where the nearest ladder differs: the one level that is wrong, in printed numbers, or the largest difference."""
+    """Where the nearest schedule differs: the one wrong level, in printed numbers, or the largest difference."""
     places, gaps, nearest = fit
     step = int(gaps.argmax())
     if _rank(fit)[0] == 1:
         visits, has = (number(float(value)) for value in (visited[places[step]], nearest.log_sigmas[step]))
         return f"level {places[step] + 1} is {visits:.4g}, where {nearest.spelling} has {has:.4g}"
     off = 100 * math.expm1(gaps[step])
-    return f"no known ladder; nearest: {nearest.spelling}, {off:.3g} % off at step {step + 1}"
+    return f"no known schedule; nearest: {nearest.spelling}, {off:.3g} % off at step {step + 1}"
 
 
 def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
@@ -220,9 +220,9 @@ def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
 
 
 def _fit(parts: list[Places], visited: Array, bounds: Array, n_steps: int, facts: Facts) -> tuple[list[Fit], int]:
-    """The ladders that fit as well as the best one, and the number of their levels.
+    """The schedules that fit as well as the best one, and the number of their levels.
 
-    Methods of several evaluations per step visit other levels between those of the ladder. So the ladder is all levels,
+    Methods of several evaluations per step visit levels between those of the schedule. So the schedule is all levels,
     every second or fourth one, each once, or, without a fault, some n_steps of them. Numbers near n_steps come first.
     """
     single = parts[-1]
@@ -246,9 +246,9 @@ def _fit(parts: list[Places], visited: Array, bounds: Array, n_steps: int, facts
     if len(visited) > n_steps:
         for one in known.list_hypotheses(np.resize(visited[distinct], n_steps), n_steps, facts):
             if not (one.fault or one.own_ends or one.free):
-                ladder = np.minimum(one.log_sigmas, FAR)
-                among = distinct[np.abs(ladder[:, None] - visited[distinct]).argmin(axis=1)]
-                fit: Fit = (among, _measure_gaps(ladder, bounds[:, among]), one)
+                schedule = np.minimum(one.log_sigmas, FAR)
+                among = distinct[np.abs(schedule[:, None] - visited[distinct]).argmin(axis=1)]
+                fit: Fit = (among, _measure_gaps(schedule, bounds[:, among]), one)
                 best = min(best, ([fit], n_steps), key=lambda found: _rank(found[0][0]))
     return best
 
@@ -264,14 +264,14 @@ def _rank(fit: Fit) -> tuple[int, int, float]:
     return min(n_wrong, 2), order, float(error > TOLERANCE / 5) if n_wrong == 0 else error
 
 
-def _measure_gaps(ladder: Array, bounds: Array) -> Array:
-    """How far the levels of a ladder are outside of (2, K) bounds; levels of another number are UNLIKE."""
+def _measure_gaps(schedule: Array, bounds: Array) -> Array:
+    """How far the levels of a schedule are outside of (2, K) bounds; levels of another number are UNLIKE."""
     lower, upper = np.minimum(bounds, FAR)
-    if len(ladder) != len(lower):
+    if len(schedule) != len(lower):
         return np.full(len(lower), UNLIKE)
-    ladder = np.minimum(ladder, FAR)
-    gaps = np.clip(np.maximum(lower - ladder, ladder - upper), 0, UNLIKE)
-    if min(ladder[0], upper[0]) > ALMOST_PURE:
+    schedule = np.minimum(schedule, FAR)
+    gaps = np.clip(np.maximum(lower - schedule, schedule - upper), 0, UNLIKE)
+    if min(schedule[0], upper[0]) > ALMOST_PURE:
         gaps[0] = min(gaps[0], ALIKE)
     return gaps
 
@@ -359,7 +359,7 @@ PAIRS = Reading(lambda pairs: np.log(pairs[1] / pairs[0]), math.exp, (0, math.in
 
 
 def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = "", reading: str = "any") -> Levels:
-    """The ladder of a printed list, in the reading that fits best; one that fits `expect` comes first.
+    """The schedule of a printed list, in the reading that fits best; one that fits `expect` comes first.
 
     Args:
         values: (E,) numbers, or (2, E): a and s of x = a x0 + s z.
@@ -390,7 +390,7 @@ def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = 
 
 
 def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_steps: int, expect: str) -> Levels:
-    """The ladder of a list in one reading. ValueError if no number stands for a level above 0."""
+    """The schedule of a list in one reading. ValueError if no number stands for a level above 0."""
     outwards = np.array([[-1], [1]]) if values.ndim == 2 else 1
     with np.errstate(divide="ignore", invalid="ignore"):
         log_sigmas = np.clip(row.log_sigma(values), -30, 30)

@@ -18,12 +18,12 @@ from diffusion_core.conformance.oracle import Oracle
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.schedules import karras
 
-# of ladders here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
+# of schedules here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
 SIGMA_MAX, SIGMA_MIN = 160.0, 0.004
 
 
-def ladder(n_steps: int) -> tuple[float, ...]:
-    """n_steps steps: Karras levels, then 0. A ladder that ended above 0 would leave noise, and not converge."""
+def default_levels(n_steps: int) -> tuple[float, ...]:
+    """n_steps steps: Karras levels, then 0. A schedule that ended above 0 would leave noise, and not converge."""
     return (*karras(max(n_steps - 1, 1), SIGMA_MAX, SIGMA_MIN), 0.0) if n_steps > 1 else (SIGMA_MAX, 0.0)
 
 
@@ -40,10 +40,10 @@ def _pass_generator(
     return sampler
 
 
-def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = ladder) -> SamplerFunction:
-    """A `Sampler` of this package on the ladder `levels(n_steps)`. ValueError if it follows no ladder."""
-    if not sampler.follows_ladder:
-        raise ValueError(f"{sampler.name}: it follows no ladder, so it has no number of steps to vary")
+def ours(sampler: Sampler, levels: Callable[[int], Sequence[float]] = default_levels) -> SamplerFunction:
+    """A `Sampler` of this package on the schedule `levels(n_steps)`. ValueError if it follows no schedule."""
+    if not sampler.follows_schedule:
+        raise ValueError(f"{sampler.name}: it follows no schedule, so it has no number of steps to vary")
 
     def run(denoiser: Oracle, n_steps: int, noise: Tensor, generator: torch.Generator | None = None) -> Tensor:
         def draw() -> Tensor:
@@ -60,7 +60,7 @@ def k_diffusion(function: Callable[..., Tensor], **options: Any) -> SamplerFunct
     """k-diffusion's signature: x = function(model, x, sigmas, **options), where model(x, sigma) returns x0."""
 
     def run(denoiser: Oracle, n_steps: int, noise: Tensor, options: dict[str, Any]) -> Tensor:
-        sigmas = torch.tensor(ladder(n_steps), dtype=noise.dtype)
+        sigmas = torch.tensor(default_levels(n_steps), dtype=noise.dtype)
         return function(lambda x, sigma, **_: denoiser.denoised(x, sigma), noise * sigmas[0], sigmas, **options)
 
     return _pass_generator(function, options, run)

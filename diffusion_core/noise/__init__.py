@@ -1,4 +1,4 @@
-"""Noise distributions: which noise levels training draws. On the command line they are called laws."""
+"""Noise distributions: which noise levels training draws."""
 
 from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
 from diffusion_core.noise.sigma import (

@@ -1,4 +1,4 @@
-"""Samplers: algorithms that step down a ladder. `sampling.py` runs them on a model, `checked.py` checks each step."""
+"""Samplers: algorithms that step down a schedule. `sampling.py` runs them on a model, `checked.py` checks each step."""
 
 from typing import TYPE_CHECKING
 

@@ -22,13 +22,13 @@ MAX_EVALUATIONS = 1_000  # of a step: a sampler that takes more, or more than MA
 
 @dataclass(frozen=True)
 class Sampler:
-    """An algorithm that steps down a ladder. A subclass is a frozen dataclass too: its fields are its parameters.
+    """An algorithm that steps down a schedule. A subclass is a frozen dataclass too: its fields are its parameters.
 
     It needs `run` alone.
     """
 
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
-    follows_ladder: ClassVar[bool] = True  # whether it makes one step per interval of the ladder
+    follows_schedule: ClassVar[bool] = True  # whether it makes one step per interval of the schedule
     order: ClassVar[int | None] = None  # that it declares, of convergence of mean and standard deviation
 
     def __init_subclass__(cls) -> None:
@@ -43,20 +43,20 @@ class Sampler:
         return f"{self.label}({shown})" if shown else self.label
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """Network evaluations per image along a ladder, by default counted. ValueError if the ladder does not suit."""
+        """Network evaluations per image along a schedule, by default counted. ValueError if it does not suit."""
         return len(evaluated_levels(self, sigmas)[0])
 
     def adds_noise(self, sigmas: tuple[float, ...]) -> bool:
-        """Whether a run along a ladder puts fresh noise back: tried, so that it holds for a user's sampler too."""
+        """Whether a run along a schedule puts fresh noise back: tried, so that it holds for a user's sampler too."""
         return evaluated_levels(self, sigmas)[1] > 0
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
-        """The smallest level above 0 and the largest that the ladder has or a run of it asks a network for."""
+        """The smallest level above 0 and the largest that the schedule has or a run of it asks a network for."""
         levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)[0]) if sigma > 0]
         return min(levels), max(levels)
 
     def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
-        """The sampler, changed so that it raises no level of the ladder above `most`, if its parameters allow it."""
+        """The sampler, changed so that it raises no level of the schedule above `most`, if its parameters allow it."""
         return self
 
     def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Sampler:
         return {}
 
     def doubts(self, sigmas: tuple[float, ...]) -> list[str]:
-        """Warnings about this sampler on a ladder."""
+        """Warnings about this sampler on a schedule."""
         return []
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""One batch along a ladder, with every output of the model and of the sampler checked, and the model's mode."""
+"""One batch along a schedule, with every output of the model and of the sampler checked, and the model's mode."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from diffusion_core.samplers.base import MAX_EVALUATIONS, Noise, Sampler
-from diffusion_core.schedules.sigma import MAX_STEPS, check_ladder
+from diffusion_core.schedules.sigma import MAX_STEPS, check_schedule
 from diffusion_core.validation import NotFiniteError
 
 Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `bind_index` in sampling.py
@@ -19,7 +19,7 @@ Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index
 def checked_steps(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
 ) -> Iterator[Tensor]:
-    """Yields x after each step of a sampler along a ladder, and checks every output of the model and the sampler.
+    """Yields x after each step of a sampler along a schedule, and checks every output of the model and the sampler.
 
     Args:
         x: (B, C, H, W) at noise level sigmas[0]. The sampler may overwrite x and every tensor that it has yielded.
@@ -27,13 +27,13 @@ def checked_steps(
         at_once: check for NaN and infinity at each step, for which a GPU must wait. Else the caller checks the end.
 
     Raises (at the step that fails):
-        ValueError: `sigmas` is not a ladder, or does not suit the sampler. The sampler does not yield tensors like x,
-            takes more or fewer steps than the ladder that it follows, or does not end. Errors of `CheckedModel`.
+        ValueError: `sigmas` is not a schedule, or does not suit the sampler. The sampler does not yield tensors like x,
+            takes more or fewer steps than the schedule that it follows, or does not end. Errors of `CheckedModel`.
         NotFiniteError (a ValueError): with `at_once`, the model or the sampler returned NaN or infinity.
     """
-    check_ladder(sigmas)
+    check_schedule(sigmas)
     if type(sampler).planned_nfe is not Sampler.planned_nfe:
-        sampler.planned_nfe(sigmas)  # raises ValueError if the ladder does not suit the sampler
+        sampler.planned_nfe(sigmas)  # raises ValueError if the schedule does not suit the sampler
     eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
     steps = sampler.run(eps, x, sigmas, noise)
     who = f"sampler {sampler.name}"
@@ -44,19 +44,19 @@ def checked_steps(
         if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
             yielded = f"at step {eps.step} of {n_steps} it yielded {_describe(state)}"
             raise ValueError(f"{who}: {yielded}; it must yield x, {_describe(x)}")
-        if eps.step > n_steps and sampler.follows_ladder:
-            raise ValueError(f"{who}: it took more than the {n_steps} steps that its ladder has")
+        if eps.step > n_steps and sampler.follows_schedule:
+            raise ValueError(f"{who}: it took more than the {n_steps} steps that its schedule has")
         if eps.step > max(n_steps, MAX_STEPS):
             raise ValueError(f"{who}: it took more than {MAX_STEPS:,} steps, or does not end")
         if at_once and not torch.isfinite(state).all():
             yielded = f"at step {eps.step} of {n_steps} it yielded NaN or infinity"
             raise NotFiniteError(f"{who}: {yielded}, though the model returned neither")
-        last = eps.step >= n_steps or not sampler.follows_ladder
+        last = eps.step >= n_steps or not sampler.follows_schedule
         yield state.clone() if last else state  # what the sampler does after its last yield must not change the result
     if late and eps.calls:
         raise ValueError(f"{who}: it yields x before each step, so its last step is lost; it must yield x after it")
-    if eps.step == 0 or (eps.step < n_steps and sampler.follows_ladder):
-        raise ValueError(f"{who}: it took {eps.step} of the {n_steps} steps that its ladder has")
+    if eps.step == 0 or (eps.step < n_steps and sampler.follows_schedule):
+        raise ValueError(f"{who}: it took {eps.step} of the {n_steps} steps that its schedule has")
 
 
 def denoise(model: Model, x: Tensor, sigma: float, step: int = 0, *, at_once: bool = True) -> Tensor:

@@ -92,7 +92,7 @@ class Heun(Churn):
     """Churn, then Heun's second-order step on the probability-flow ODE. Arguments as `Churn`.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2.
-    Note: a step to sigma = 0 is an Euler step, as in the paper. Our ladders end at sigma_min > 0, so their last step is
+    Note: a step to sigma = 0 is an Euler step, as in the paper. Ours end at sigma_min > 0, so their last step is
         a Heun step too, with two evaluations.
     """
 

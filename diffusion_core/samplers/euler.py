@@ -38,7 +38,7 @@ class Ancestral(Sampler):
         raise NotImplementedError  # a subclass has it
 
     def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
-        """(sigma, alpha, beta) of each step down a ladder. ValueError if the eta of a step is too large."""
+        """(sigma, alpha, beta) of each step down a schedule. ValueError if the eta of a step is too large."""
         return [(sigma, *alpha_beta(sigma, after, self.eta_at(sigma))) for sigma, after in pairwise(sigmas)]
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
@@ -127,7 +127,7 @@ class EulerTwoPart(Ancestral):
 
 @dataclass(frozen=True)
 class AlphaBeta(Ancestral):
-    """The alpha/beta rule: alpha and beta are the same at every step, on the ladder `schedules.alpha_beta_ladder`."""
+    """The alpha/beta rule: alpha and beta are the same at every step of `schedules.alpha_beta_schedule`."""
 
     alpha: float = 0.1
     beta: float = 0.4
@@ -148,6 +148,6 @@ class AlphaBeta(Ancestral):
             if ratio > 0 and not math.isclose(sigma_next / sigma, ratio, rel_tol=1e-9):
                 raise ValueError(
                     f"sigmas: a step goes from {sigma:.6g} to {sigma_next:.6g}, but alpha={self.alpha} and "
-                    f"beta={self.beta} multiply sigma by {ratio:.6g}; take the levels of alpha_beta_ladder"
+                    f"beta={self.beta} multiply sigma by {ratio:.6g}; take the levels of alpha_beta_schedule"
                 )
         return [(sigma, self.alpha, self.beta) for sigma in sigmas[:-1]]

@@ -1,4 +1,4 @@
-"""The sampler of Kadkhodaie & Simoncelli, which measures its noise level instead of following a ladder."""
+"""The sampler of Kadkhodaie & Simoncelli, which measures its noise level instead of following a schedule."""
 
 import math
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class KadkhodaieSimoncelli(Sampler):
         max_steps: largest number of steps. After it, samples may still be above sigma_min.
 
     Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Algorithm 1 (its beta is beta_ks, its h_t is alpha_t).
-    Note: only the ends of the ladder matter. The paper's denoiser takes no noise level; ours gets the level that the
+    Note: only the ends of the schedule matter. The paper's denoiser takes no noise level; ours gets the level that the
         last step aimed at, (1 - beta_ks alpha_t) measured. On data that fill the space (a Gaussian) the estimated noise
         is smaller than the true noise, so the sampler stops too early. A GPU looks every 8 steps, so it evaluates the
         network up to 7 times more, which changes no sample.
@@ -40,7 +40,7 @@ class KadkhodaieSimoncelli(Sampler):
     alpha_0: float = 0.01
     max_steps: int = 1000
     label: ClassVar[str] = "kadkhodaie-simoncelli"
-    follows_ladder: ClassVar[bool] = False
+    follows_schedule: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for field, value in (("beta_ks", self.beta_ks), ("alpha_0", self.alpha_0)):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Interval:
     """One interval to restart: from sigma_min up to sigma_max, then down again in n_steps Heun steps, n_restarts times.
 
-    sigma_min and sigma_max are in data standard deviations. sigma_min is moved to the ladder's nearest level.
+    sigma_min and sigma_max are in data standard deviations. sigma_min is moved to the schedule's nearest level.
     """
 
     sigma_min: float = 0.12
@@ -38,14 +38,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class Restart(Sampler):
-    """Heun down the ladder; at the lower end of an interval, noise up to its upper end and Heun down, repeatedly.
+    """Heun down the schedule; at the lower end of an interval, noise up to its upper end and Heun down, repeatedly.
 
     A step that reaches an interval yields x after all its restarts.
 
     Args:
         intervals: where to restart. The default is like the interval used on CIFAR-10, [0.06, 0.30] at
             sigma_data = 0.5.
-        rho: rho of the Karras ladders inside the intervals.
+        rho: rho of the Karras schedules inside the intervals.
 
     Source: Xu et al. 2023, arXiv 2306.14878, Algorithm 1.
     """
@@ -65,22 +65,22 @@ class Restart(Sampler):
         return f"{self.label}({', '.join(each)}, rho={self.rho:g})"
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        self.inner_ladders(sigmas)
+        self.inner_schedules(sigmas)
         return Heun().planned_nfe(sigmas) + sum(2 * i.n_steps * i.n_restarts for i in self.intervals)
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        inner_ladders = self.inner_ladders(sigmas)
+        inner_schedules = self.inner_schedules(sigmas)
         for index, (sigma, sigma_next) in enumerate(pairwise(sigmas), start=1):
             heun_step(eps, x, sigma, sigma_next)
-            for inner in inner_ladders[index]:
+            for inner in inner_schedules[index]:
                 x.add_(noise(), alpha=math.sqrt(inner[0] ** 2 - inner[-1] ** 2))
                 for high, low in pairwise(inner):
                     heun_step(eps, x, high, low)
             yield x
 
-    def inner_ladders(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
-        """The ladders of the restarts, one per restart, by the index of the level where they start."""
-        ladders: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
+    def inner_schedules(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
+        """The schedules of the restarts, one per restart, by the index of the level where they start."""
+        schedules: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
         for interval in self.intervals:
             levels = [index for index in range(1, len(sigmas)) if sigmas[index] > 0]
             if not levels:
@@ -89,8 +89,8 @@ class Restart(Sampler):
             if not sigmas[index] < interval.sigma_max <= sigmas[0]:
                 raise ValueError(
                     f"sigma_max={interval.sigma_max}: an interval's upper end must be above the level nearest to its "
-                    f"sigma_min={interval.sigma_min}, {sigmas[index]:.6g}, and at most the ladder's {sigmas[0]:.6g}"
+                    f"sigma_min={interval.sigma_min}, {sigmas[index]:.6g}, and at most the schedule's {sigmas[0]:.6g}"
                 )
             inner = karras(interval.n_steps, interval.sigma_max, sigmas[index], rho=self.rho)
-            ladders[index] += [inner] * interval.n_restarts
-        return ladders
+            schedules[index] += [inner] * interval.n_restarts
+        return schedules

@@ -1,4 +1,4 @@
-"""Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler on any ladder."""
+"""Draws samples from a model: `generate_samples` with the alpha/beta rule, `sample` with any sampler and schedule."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.checked import Model, checked_steps, denoise, locate_nan, warn_of_training_mode
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
-from diffusion_core.schedules.sigma import alpha_beta_ladder
+from diffusion_core.schedules.sigma import alpha_beta_schedule
 from diffusion_core.validation import check_range
 
 CUDA_BATCH = 128 * BLOCK
@@ -52,7 +52,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
     """
     shape = shape or getattr(model, "shape", None) or (1, 32, 32)
     return sample(
-        model, alpha_beta_ladder(alpha, beta, sigma, sigma_min), AlphaBeta(alpha, beta),
+        model, alpha_beta_schedule(alpha, beta, sigma, sigma_min), AlphaBeta(alpha, beta),
         samples=range(first_sample, first_sample + n_samples), shape=shape, seed=seed, batch_size=batch_size,
         device=device, final_denoise=final_denoise, trajectory=trajectory,
     )  # fmt: skip
@@ -65,7 +65,7 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
     device: torch.device | str | None = None, final_denoise: bool = False, trajectory: bool = False,
     after_batch: Callable[[int], None] | None = None, watch: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:  # fmt: skip
-    """Draws samples with any sampler on any ladder. Other arguments, result and errors are as in `generate_samples`.
+    """Draws samples with any sampler on any schedule. Other arguments, result and errors are as in `generate_samples`.
 
     Args:
         samples: the indices of the samples, instead of 0 to n_samples - 1.
@@ -74,16 +74,16 @@ def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of samp
             step. Copy x if you keep it: the next step may overwrite it.
 
     Raises also:
-        ValueError: `sampler` does not suit the ladder, or does not yield x after each of its steps; `trajectory` for
-            a sampler with follows_ladder = False: its steps do not end at the ladder's levels.
+        ValueError: `sampler` does not suit the schedule, or does not yield x after each of its steps; `trajectory` for
+            a sampler with follows_schedule = False: its steps do not end at the schedule's levels.
     """
     wanted = range(n_samples) if samples is None else samples
     if not wanted or min(wanted) < 0:
         raise ValueError(f"samples={wanted}: there must be at least one sample, and no index below 0")
     if batch_size is not None:
         check_range("batch_size", batch_size, 1)
-    if trajectory and not sampler.follows_ladder:
-        raise ValueError(f"trajectory: {sampler.name} does not follow its ladder, so its steps have no level")
+    if trajectory and not sampler.follows_schedule:
+        raise ValueError(f"trajectory: {sampler.name} does not follow its schedule, so its steps have no level")
     warn_of_training_mode(model)
     target = torch.device(device) if device is not None else model_device(model)
     levels = (sigmas if trajectory else sigmas[-1:]) + ((0.0,) if trajectory and final_denoise else ())

@@ -1,12 +1,12 @@
-"""Noise schedules: rules for the noise levels that sampling visits. A schedule returns a ladder: these levels."""
+"""Noise schedules: rules for the noise levels that sampling visits. Each returns these levels."""
 
 from functools import partial
 
 from diffusion_core.schedules.process_time import OWN_ENDS, Schedule, cosine, ddpm, ddpm_table, flow, vp
 from diffusion_core.schedules.sigma import (
-    alpha_beta_ladder,
+    alpha_beta_schedule,
     beta_quantiles,
-    check_ladder,
+    check_schedule,
     geometric,
     karras,
     linear,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from diffusion_core.schedules.sigma import MAX_STEPS, between, check_ends, check_ladder
+from diffusion_core.schedules.sigma import MAX_STEPS, between, check_ends, check_schedule
 from diffusion_core.validation import check_positive, check_range, check_share
 
 DATA_STD = 0.5
@@ -28,7 +28,7 @@ def vp(
     vp_beta_min: float = 0.1,
     data_std: float = DATA_STD,
 ) -> tuple[float, ...]:
-    """The VP ladder, even in the time t of the SDE: sigma data_std = sqrt(exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1).
+    """The VP schedule, even in time t of the SDE: sigma data_std = sqrt(exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1).
 
     Args:
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
@@ -57,7 +57,7 @@ def cosine(
     offset: float = 0.008,
     data_std: float = DATA_STD,
 ) -> tuple[float, ...]:
-    """The cosine ladder, even in t: abar(t) = f(t) / f(0) with f(t) = cos(pi/2 (t + offset) / (1 + offset))^2.
+    """The cosine schedule, even in t: abar(t) = f(t) / f(0) with f(t) = cos(pi/2 (t + offset) / (1 + offset))^2.
 
     Args:
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
@@ -138,7 +138,7 @@ def ddpm_table(
 
 
 Spacing = Callable[[int, int], list[int]]
-Schedule = Callable[..., tuple[float, ...]]  # (n_steps, sigma_max, sigma_min, **options) -> ladder
+Schedule = Callable[..., tuple[float, ...]]  # (n_steps, sigma_max, sigma_min, **options) -> schedule
 
 
 def linspace(n_steps: int, n_table: int) -> list[int]:
@@ -165,7 +165,7 @@ def ddpm(
     vp_beta_end: float = 0.02,
     data_std: float = DATA_STD,
 ) -> tuple[float, ...]:
-    """The DDPM ladder: n_steps + 1 levels of `ddpm_table`. The table sets the ends, not the caller.
+    """The DDPM schedule: n_steps + 1 levels of `ddpm_table`. The table sets the ends, not the caller.
 
     Args (ValueError if n_steps is out of range, or levels do not decrease strictly; errors of `ddpm_table`):
         n_steps: intervals, 1 to n_table - 1.
@@ -180,7 +180,7 @@ def ddpm(
     if not 1 <= n_steps < n_table:
         raise ValueError(f"n_steps={n_steps}: it must be between 1 and n_table - 1 = {n_table - 1}")
     sigmas = tuple(table[index] for index in spacing(n_steps, n_table))
-    check_ladder(sigmas)
+    check_schedule(sigmas)
     return sigmas
 
 
@@ -196,7 +196,7 @@ def ddpm_with(spacing: Spacing) -> Schedule:
 def flow(
     n_steps: int, sigma_max: float, sigma_min: float, *, shift: float = 1.0, data_std: float = DATA_STD
 ) -> tuple[float, ...]:
-    """The ladder of a flow's Euler loop, t = 1, 1 - 1/n, ..., 1/n with n = n_steps + 1; its last step, to 0, follows.
+    """The schedule of a flow's Euler loop, t = 1, 1 - 1/n, ..., 1/n with n = n_steps + 1; its last step, to 0, follows.
 
     sigma_max and sigma_min are ignored: n sets the ends. The first level has t = 0.999, since sigma is infinite at 1.
 
@@ -210,12 +210,12 @@ def flow(
     even = [1 - step / (n_steps + 1) for step in range(1, n_steps + 1)]
     times = [1 - SIGNAL, *(shift * t / (1 + (shift - 1) * t) for t in even)]
     sigmas = tuple(t / (1 - t) / data_std for t in times)
-    check_ladder(sigmas)
+    check_schedule(sigmas)
     return sigmas
 
 
 def bong_tangent(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> tuple[float, ...]:
-    """The ladder bong_tangent of a flow with n = n_steps + 1 evaluations; its last step, to 0, follows.
+    """The schedule bong_tangent of a flow with n = n_steps + 1 evaluations; its last step, to 0, follows.
 
     Two pieces of one arctangent, a(k) = atan(8 (m - k) / (n + 2)) with m = floor(0.6 (n + 2)): a(0), ..., a(m - 1),
     scaled to t from 1 to 1/2, without its end; then a(m), ..., a(n + 1), scaled to t from 1/2 to 0. sigma_max and
@@ -232,7 +232,7 @@ def bong_tangent(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: 
     times = upper + [(1 - a / angles[-1]) / 2 for a in angles[meet:-1]]  # angles[meet] is 0
     times = [max(1 - SIGNAL, (1 + times[0]) / 2), *times]
     sigmas = tuple(t / (1 - t) / data_std for t in times)
-    check_ladder(sigmas)
+    check_schedule(sigmas)
     return sigmas
 
 

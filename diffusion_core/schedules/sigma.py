@@ -1,6 +1,6 @@
-"""Noise schedules in sigma. Each returns a ladder sigma_0 > sigma_1 > ... > sigma_N, in data standard deviations.
+"""Noise schedules in sigma. Each returns levels sigma_0 > sigma_1 > ... > sigma_N, in data standard deviations.
 
-A ladder is a tuple of Python floats: N + 1 levels for N steps.
+A schedule is a tuple of Python floats: N + 1 levels for N steps.
 """
 
 import itertools
@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 from diffusion_core.validation import check_positive, check_range
 
-MAX_STEPS = 100_000  # of a ladder, and of any sampler
+MAX_STEPS = 100_000  # of a schedule, and of any sampler
 
 
 def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
-    """The geometric ladder: constant ratio r = (sigma_min / sigma_max)^(1/n_steps), with both ends exact.
+    """The geometric schedule: constant ratio r = (sigma_min / sigma_max)^(1/n_steps), with both ends exact.
 
     It has n_steps + 1 levels, n_steps >= 1, from sigma_max to sigma_min, sigma_max > sigma_min > 0; else ValueError.
     """
@@ -25,7 +25,7 @@ def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) ->
 
 
 def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 7.0) -> tuple[float, ...]:
-    """The Karras ladder: even steps in sigma^(1/rho). rho = 1 is linear in sigma, rho -> infinity is geometric.
+    """The Karras schedule: even steps in sigma^(1/rho). rho = 1 is linear in sigma, rho -> infinity is geometric.
 
     Arguments and errors as in `geometric`. Larger values of rho, above 0, put more levels near sigma_min.
 
@@ -42,7 +42,7 @@ def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rh
 def polyexponential(
     n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 1.0
 ) -> tuple[float, ...]:
-    """The polyexponential ladder: ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min).
+    """The polyexponential schedule: ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min).
 
     Arguments and errors as in `geometric`. rho, above 0: 1 is `geometric`, larger puts more levels near sigma_min.
 
@@ -55,7 +55,7 @@ def polyexponential(
 
 
 def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
-    """The linear ladder: even steps in sigma. Arguments and errors as in `geometric`.
+    """The linear schedule: even steps in sigma. Arguments and errors as in `geometric`.
 
     Note: equals `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5).
     """
@@ -65,7 +65,7 @@ def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tu
 def beta_quantiles(
     n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, a: float = 0.6, b: float = 0.6
 ) -> tuple[float, ...]:
-    """The beta ladder: even steps in the probability of (sigma - sigma_min) / (sigma_max - sigma_min) ~ Beta(a, b).
+    """The beta schedule: even steps in the probability of (sigma - sigma_min) / (sigma_max - sigma_min) ~ Beta(a, b).
 
     Arguments and errors as in `geometric`. a and b, above 0: smaller values put more levels near sigma_min (a) and
     near sigma_max (b). `beta57` has a = 0.5, b = 0.7.
@@ -83,14 +83,14 @@ def beta_quantiles(
 
 
 def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:
-    """The ladder with exact ends and inner levels `level(k / n_steps)`, k = 1, ..., n_steps - 1.
+    """The schedule with exact ends and inner levels `level(k / n_steps)`, k = 1, ..., n_steps - 1.
 
     Errors as in `geometric`, and ValueError if levels do not decrease strictly in float64.
     """
     check_ends(sigma_max, sigma_min)
     check_n_steps(n_steps)
     sigmas = (sigma_max, *(level(step / n_steps) for step in range(1, n_steps)), sigma_min)
-    check_ladder(sigmas)
+    check_schedule(sigmas)
     return sigmas
 
 
@@ -111,8 +111,10 @@ def alpha_beta_ratio(alpha: float, beta: float) -> float:
     return math.hypot(1 - alpha, beta)
 
 
-def alpha_beta_ladder(alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
-    """The ladder of the alpha/beta rule: sigma is multiplied by r until it is at or below sigma_min.
+def alpha_beta_schedule(
+    alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03
+) -> tuple[float, ...]:
+    """The schedule of the alpha/beta rule: sigma is multiplied by r until it is at or below sigma_min.
 
     So the last level may lie below sigma_min. With alpha = 1 and beta = 0 it would be 0; it is set to sigma_min then.
     30 -> 0.03 with alpha = 0.1 takes 66, 132 and 454 steps for beta = 0, 0.3 and 0.4.
@@ -146,10 +148,10 @@ def check_n_steps(n_steps: int) -> None:
     check_range("n_steps", n_steps, 1, MAX_STEPS)
 
 
-def check_ladder(sigmas: tuple[float, ...]) -> None:
+def check_schedule(sigmas: tuple[float, ...]) -> None:
     """Raises ValueError unless sigmas has two levels or more, decreases strictly, and ends at 0 or above."""
     if len(sigmas) < 2:
-        raise ValueError(f"sigmas={sigmas}: a ladder needs at least two levels")
+        raise ValueError(f"sigmas={sigmas}: a schedule needs at least two levels")
     for step, (before, after) in enumerate(itertools.pairwise(sigmas)):
         if not math.inf > before > after >= 0:
             raise ValueError(

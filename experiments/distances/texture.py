@@ -1,8 +1,8 @@
-"""Grain: how much fine noise samples hold, beside that which their ladder leaves. A guard beside the distances.
+"""Grain: how much fine noise samples hold, beside that which their schedule leaves. A guard beside the distances.
 
 Learned features hardly see grain: to `digits`, real images with noise of 0.05 data standard deviations are real images.
-So the finest texture is measured on the pixels, as the noise level of real images with the same texture. A ladder that
-ends at 0.03 rightly leaves noise of 0.03: grain 0 is as real images with that noise, 0.02 with noise of 0.05.
+So the finest texture is measured on the pixels, as the noise level of real images with the same texture. A schedule
+that ends at 0.03 rightly leaves noise of 0.03: grain 0 is as real images with that noise, 0.02 with noise of 0.05.
 
 Why log(1 + |c| / 4), with c in grey levels: edges give few large coefficients and grain gives many small ones. The mean
 of |c| belongs to the edges; logs of |c| itself take the faint halo of a blurred digit for grain.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 LEVELS = (0, 0.003, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1)  # of noise
-SCALE = 4  # grey levels: about twice the noise that the default ladder leaves
+SCALE = 4  # grey levels: about twice the noise that the default schedule leaves
 MOST = 10_000  # real images that a curve takes; no data set is sorted
 SEED = 11  # of the noise on real images
 
@@ -62,7 +62,7 @@ class RealTexture:
         """The noise level of samples, uint8 (n, C, H, W), minus `left`.
 
         Args:
-            left: the noise that the ladder leaves: its last sigma, or 0 with final_denoise.
+            left: the noise that the schedule leaves: its last sigma, or 0 with final_denoise.
 
         Returns:
             0 if they are as fine as real images with that noise, more if they are grainier; never below -left.

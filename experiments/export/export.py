@@ -75,11 +75,11 @@ def write_settings(
 
 
 def _setting(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
-    ladder = run.setting.ladder
+    schedule = run.setting.schedule
     return {
-        "budget": row["budget"], "setting": row["setting"], "ties": ties, "ladder": ladder.name,
-        "sampler": run.setting.sampler.name, "n_steps": len(run.sigmas) - 1, "sigma_max": ladder.sigma_max,
-        "sigma_min": ladder.sigma_min, "ending_at_0": run.setting.final_denoise, "sigmas": list(run.sigmas),
+        "budget": row["budget"], "setting": row["setting"], "ties": ties, "schedule": schedule.name,
+        "sampler": run.setting.sampler.name, "n_steps": len(run.sigmas) - 1, "sigma_max": schedule.sigma_max,
+        "sigma_min": schedule.sigma_min, "ending_at_0": run.setting.final_denoise, "sigmas": list(run.sigmas),
         JUDGE: row["value"], "fd": row["fd"], "n_samples": run.n, "n_networks": row["n_networks"],
         "features": run.reference.features, "precision": run.machine.precision,
     }  # fmt: skip

@@ -48,14 +48,14 @@ class ExportTarget:
 
     Args:
         title: for the first line of the code.
-        ladder: noise levels, in standard deviations of the data.
+        schedule: noise levels, in standard deviations of the data.
         to_zero: whether a last step goes from the last level to 0.
         model: its own conventions are known if it is an adapter.
         data: its mean and standard deviation are our units.
     """
 
     def __init__(
-        self, title: str, sampler: Sampler, ladder: tuple[float, ...], to_zero: bool, model: Model, data: DataSet
+        self, title: str, sampler: Sampler, schedule: tuple[float, ...], to_zero: bool, model: Model, data: DataSet
     ) -> None:
         self.title, self.sampler, self.to_zero, self.data = title, sampler, to_zero, data
         self.adapter = adapter = model if isinstance(model, Adapter) else None
@@ -66,10 +66,10 @@ class ExportTarget:
         self.takes_index = getattr(model, "takes_index", False) is True
         dtype = adapter.dtype if adapter else None
         self.number_format = str(dtype).removeprefix("torch.") if dtype else None
-        last = ladder[-1:] * to_zero  # the level of the last step, if that goes to 0
-        evaluated = dict.fromkeys((*evaluated_levels(sampler, ladder)[0], *last))
-        self.ladder = ladder  # in standard deviations of the data, as are `levels` and `evaluated`
-        self.levels = (*ladder, *(0.0 for _ in last))
+        last = schedule[-1:] * to_zero  # the level of the last step, if that goes to 0
+        evaluated = dict.fromkeys((*evaluated_levels(sampler, schedule)[0], *last))
+        self.schedule = schedule  # in standard deviations of the data, as are `levels` and `evaluated`
+        self.levels = (*schedule, *(0.0 for _ in last))
         self.evaluated = tuple(level for level in evaluated if level > 0)
         self.start = f"{self.shift!r} + SIGMAS[0] * noise()" if self.shift else "SIGMAS[0] * noise()"
         self.noise = f"torch.randn(16, {', '.join(map(str, self.shape))})"
@@ -194,7 +194,7 @@ def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:
 
 def torch_loop(target: ExportTarget) -> str:
     """The code that needs only torch: `sample(net, noise)`. UnsupportedError if there is none for this sampler."""
-    if not target.sampler.follows_ladder:
+    if not target.sampler.follows_schedule:
         raise UnsupportedError(f"{target.sampler.name} measures its levels, so the network's times are not known")
     convention = target.convention
     source = SamplerSource(target.sampler)
@@ -219,7 +219,7 @@ def torch_loop(target: ExportTarget) -> str:
 {target.header}{imports}
 
 # standard deviation of the noise at each level, in standard deviations of the data
-SIGMAS = {as_list(target.ladder)}
+SIGMAS = {as_list(target.schedule)}
 # the time that the network gets at each level that it is evaluated at
 TIMES = {{
 {listed}}}
@@ -265,16 +265,16 @@ def diffusers_loop(target: ExportTarget) -> str:
             raise UnsupportedError(why + "; use the torch code" * table)
     heun, multistep = name == "HeunDiscreteScheduler", name == "DPMSolverMultistepScheduler"
     algorithm, last = "sde-dpmsolver++" if getattr(sampler, "eta", 0) else "dpmsolver++", "zero"
-    kept, options, ladder = "", "", "sigmas, times"
+    kept, options, schedule = "", "", "sigmas, times"
     if not target.to_zero:
-        last, kept, ladder = "sigma_min", "[:-1]", "sigmas, times[:-1]"
+        last, kept, schedule = "sigma_min", "[:-1]", "sigmas, times[:-1]"
     if multistep:  # its x has unit variance
         options = MULTISTEP.replace("{algorithm}", algorithm).replace("{last}", last)
     before, after = (" / (1 + SIGMAS[0] ** 2) ** 0.5", " * (1 + SIGMAS[-1] ** 2) ** 0.5") if multistep else ("", "")
     if heun:  # each step has two evaluations, but a step to 0 has one
         twice, once = ("1:-1", ", sigmas[-1:]") if target.to_zero else ("1:", "")
         options = ", clip_sample=False"
-        ladder = (
+        schedule = (
             f"torch.cat([sigmas[:1], sigmas[{twice}].repeat_interleave(2){once}]),\n"
             f"        torch.cat([times[:1], times[1:].repeat_interleave(2)]){kept},"
         )
@@ -299,7 +299,7 @@ def sample(net, scheduler_config, noise, generator=None{target.first}):
     scheduler.set_begin_index(0)
     sigmas, times = torch.tensor(SIGMAS), torch.tensor(TIMES)
     scheduler.sigmas, scheduler.timesteps = (
-        {ladder}
+        {schedule}
     )
     x = ({target.start}){before}
     for level in scheduler.timesteps:

@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from experiments.run.setting import Ladder, read_ladder
+from experiments.run.setting import Schedule, read_schedule
 from experiments.run.study import Study
 from experiments.user.json_io import read_json
 
 FORMAT = 1
 
 
-def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
-    """The ladder of a recommended setting, with one step per evaluation of its budget.
+def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
+    """The schedule of a recommended setting, with one step per evaluation of its budget.
 
     Args:
         path: a settings.json.
@@ -31,10 +31,13 @@ def ladder_from(path: Path, budget: int | None, study: Study) -> Ladder:
         raise ValueError(f"{name}: no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
     check_origin(name, content, study)
     row = rows[budget]
-    ladder, _ = read_ladder(row["ladder"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
-    if [f"{level:.5g}" for level in ladder.sigmas()] != [f"{level:.5g}" for level in row["sigmas"]]:
-        raise ValueError(f"{name}: its sigmas are not the levels of its ladder, {row['ladder']}; were they changed?")
-    return replace(ladder, n_steps=budget)
+    row["schedule"] = row.pop("ladder", row.get("schedule"))  # its name in files of 0.1.0
+    schedule, _ = read_schedule(row["schedule"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
+    if [f"{level:.5g}" for level in schedule.sigmas()] != [f"{level:.5g}" for level in row["sigmas"]]:
+        raise ValueError(
+            f"{name}: its sigmas are not the levels of its schedule, {row['schedule']}; were they changed?"
+        )
+    return replace(schedule, n_steps=budget)
 
 
 def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:

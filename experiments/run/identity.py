@@ -15,6 +15,7 @@ from experiments.user.imports import OWN, REMEDY, is_ours, text_hash
 
 SCHEMA = 5  # raise it when the same config starts to give another result
 NOT_IDENTITY = {"identity": False}  # metadata of a field that changes no result
+FORMER_CLASSES = {"Schedule": "Ladder", "AlphaBetaSchedule": "AlphaBetaLadder"}  # identities stay as they were
 OMIT_IF_NONE = {"omit_if_none": True}  # of a field that came later: identities stay as they were
 RULE = "it must be exactly int, float, str, bool, None, a tuple or a dataclass of these, and no NaN"
 
@@ -42,15 +43,16 @@ def canonical(config: Any, name: str = "config") -> Any:
     if not is_dataclass(kind):
         shown = " ".join(f"{config!r:.80}".split())
         raise ValueError(f"{name}={shown}: its type is {kind.__name__}; {RULE}")
-    name_of_class = kind.__qualname__
+    name_of_class = FORMER_CLASSES.get(kind.__qualname__, kind.__qualname__) if is_ours(kind) else kind.__qualname__
     if not is_ours(kind):
         name_of_class = f"{kind.__module__}:{name_of_class}@{text_hash(kind.__module__)}"
     out = {"class": name_of_class}
     for part in identity_fields(config):
         value = getattr(config, part.name)
-        out[part.name] = canonical(value, part.name if name == "config" else f"{name}.{part.name}")
+        key = part.metadata.get("identity_name", part.name)
+        out[key] = canonical(value, part.name if name == "config" else f"{name}.{part.name}")
         if (entry := _replaced(part, value)) is not None:
-            out[f"{part.name} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
+            out[f"{key} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
     if not is_ours(kind):
         _check_user_class(kind)
     return out

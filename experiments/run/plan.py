@@ -190,17 +190,19 @@ def _check_settings(settings: Sequence[Setting]) -> None:
 
 
 def _check_runs(runs: Iterable[Run]) -> None:
-    """Raises ValueError for runs that have no identity, or a user's ladder that is none."""
+    """Raises ValueError for runs that have no identity, or a user's schedule that is none."""
     for run in runs:
         identity(run.scored)
-    for ladder in dict.fromkeys(run.setting.ladder for run in runs if not run.impossible):
-        if not uses_user_code(ladder):
+    for schedule in dict.fromkeys(run.setting.schedule for run in runs if not run.impossible):
+        if not uses_user_code(schedule):
             continue
-        if (sigmas := ladder.sigmas()) != ladder.sigmas():
-            raise ValueError(f"ladder {ladder.name}: called twice, its schedule gave other levels")
-        n_steps = getattr(ladder, "n_steps", None)
+        if (sigmas := schedule.sigmas()) != schedule.sigmas():
+            raise ValueError(f"schedule {schedule.name}: called twice, its schedule gave other levels")
+        n_steps = getattr(schedule, "n_steps", None)
         if isinstance(n_steps, int) and len(sigmas) != n_steps + 1:
-            raise ValueError(f"ladder {ladder.name}: {len(sigmas)} levels; it must give n_steps + 1 = {n_steps + 1}")
+            raise ValueError(
+                f"schedule {schedule.name}: {len(sigmas)} levels; it must give n_steps + 1 = {n_steps + 1}"
+            )
 
 
 def check_comparisons(study: Study, runs: Sequence[Run]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffusion_core.data import check_name
 from diffusion_core.samplers.sampling import default_batch
-from diffusion_core.schedules.sigma import check_ladder
+from diffusion_core.schedules.sigma import check_schedule
 from diffusion_core.validation import check_fields, check_range
 from experiments.distances.feature_spaces import PYTHON, check_feature_space
 from experiments.run.compare import Row
@@ -85,7 +85,7 @@ class Run:
 
     @cached_property
     def sigmas(self) -> tuple[float, ...]:
-        return self.setting.ladder.sigmas()
+        return self.setting.schedule.sigmas()
 
     @cached_property
     def nfe(self) -> int:
@@ -94,12 +94,12 @@ class Run:
 
     @cached_property
     def impossible(self) -> str:
-        """Why it cannot be run, such as an eta that is too large for the ladder; "" if it can."""
+        """Why it cannot be run, such as an eta that is too large for the schedule; "" if it can."""
         if self.setting.impossible:
             return self.setting.impossible
         try:
-            if uses_user_code(self.setting.ladder):
-                check_ladder(self.sigmas)
+            if uses_user_code(self.setting.schedule):
+                check_schedule(self.sigmas)
             nfe, budget = self.nfe, self.setting.budget
         except ValueError as error:
             return str(error)
@@ -120,14 +120,16 @@ class Run:
 
     def row(self) -> Row:
         """The columns of table.csv that are known before the run."""
-        setting, sampler, ladder, machine = self.setting, self.setting.sampler, self.setting.ladder, self.machine
+        setting, sampler, schedule, machine = self.setting, self.setting.sampler, self.setting.schedule, self.machine
         values: Row = {"section": setting.section, "setting": setting.label, "budget": setting.budget}
-        values |= {"schedule": ladder.name, "sampler": sampler.name, "train_seed": self.network.seed}
+        values |= {"schedule": schedule.name, "sampler": sampler.name, "train_seed": self.network.seed}
         if self.impossible:
-            with suppress(ValueError):  # a ladder of a user's
+            with suppress(ValueError):  # a schedule of a user's
                 values["n_steps"] = len(self.sigmas) - 1
             return values | {"eta": getattr(sampler, "eta", None), "status": "infeasible", "error": self.impossible}
-        ends = (self.sigmas[0], self.sigmas[-1]) if uses_user_code(ladder) else (ladder.sigma_max, ladder.sigma_min)
+        ends = (
+            (self.sigmas[0], self.sigmas[-1]) if uses_user_code(schedule) else (schedule.sigma_max, schedule.sigma_min)
+        )
         values |= {"sigma_max": ends[0], "sigma_min": ends[1], "n_steps": len(self.sigmas) - 1}
         values |= {"data": self.network.data, "n_samples": self.n, "sample_seed": self.seed}
         values |= {"features": self.reference.features, "features_id": self.reference.features_id}

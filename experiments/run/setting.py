@@ -7,42 +7,44 @@ from typing import Any, ClassVar
 
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import AlphaBeta
-from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_schedule
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
 
+RENAMED = {"group": "section", "mode": "section", "ladder": "schedule"}  # arguments of a setting
+
 
 @dataclass(frozen=True)
-class Ladder:
-    """The n_steps + 1 levels of a named schedule, from sigma_max to sigma_min; those in OWN_ENDS set both.
+class Schedule:
+    """The n_steps + 1 levels that a named rule gives, from sigma_max to sigma_min; those in OWN_ENDS set both.
 
-    ValueError for an unknown schedule, or an argument that does not suit it.
+    ValueError for an unknown rule, or an argument that does not suit it.
     """
 
-    schedule: str = field(default="geometric", metadata=registered(SCHEDULES))
+    rule: str = field(default="geometric", metadata={**registered(SCHEDULES), "identity_name": "schedule"})
     n_steps: int = 66
     sigma_max: float = 30.0  # data standard deviations
     sigma_min: float = 0.03
-    options: tuple[tuple[str, float], ...] = ()  # parameters of the schedule, such as (("rho", 5.0),)
+    options: tuple[tuple[str, float], ...] = ()  # parameters of the rule, such as (("rho", 5.0),)
 
     def __post_init__(self) -> None:
         check_fields(self)
         sigmas = self.sigmas()
-        if self.schedule in OWN_ENDS:
+        if self.rule in OWN_ENDS:
             object.__setattr__(self, "sigma_max", sigmas[0])
             object.__setattr__(self, "sigma_min", sigmas[-1])
 
     @property
     def name(self) -> str:
-        return parsing.format_call(self.schedule, self.options)
+        return parsing.format_call(self.rule, self.options)
 
     def sigmas(self) -> tuple[float, ...]:
-        rule = SCHEDULES[one_of("ladder", self.schedule, SCHEDULES)]
+        rule = SCHEDULES[one_of("schedule", self.rule, SCHEDULES)]
         return rule(self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options))
 
-    def within(self, budget: int, sampler: Sampler) -> "Ladder":
-        """The longest ladder of this schedule on which the sampler takes at most `budget` evaluations, else itself."""
+    def within(self, budget: int, sampler: Sampler) -> "Schedule":
+        """The longest schedule of this rule on which the sampler takes at most `budget` evaluations, else itself."""
         for n_steps in range(budget, 0, -1):
             try:
                 shorter = replace(self, n_steps=n_steps)
@@ -53,30 +55,30 @@ class Ladder:
         return self
 
 
-def read_ladder(
+def read_schedule(
     text: str, n_steps: int, data_std: float, sigma_max: float = 30.0, sigma_min: float = 0.03
-) -> tuple[Ladder, bool]:
-    """The ladder that a text names, such as "karras(rho=5, sigma_max=20, end=0)", and whether a last step goes to 0.
+) -> tuple[Schedule, bool]:
+    """The schedule that a text names, such as "karras(rho=5, sigma_max=20, end=0)", and whether a last step goes to 0.
 
     `n_steps` is without that step; the text may have other ends. `data_std` and errors: as in `parsing.parse_noise`.
     """
     name, options = parsing.parse_schedule(text, data_std)
     final = options.pop("end", None) is not None
     high, low = options.pop("sigma_max", sigma_max), options.pop("sigma_min", sigma_min)
-    return Ladder(name, n_steps, high, low, tuple(options.items())), final
+    return Schedule(name, n_steps, high, low, tuple(options.items())), final
 
 
 def read_setting(option: str, text: str) -> tuple[str, str]:
-    """The ladder and the sampler that a text names. ValueError if it has not two parts."""
+    """The schedule and the sampler that a text names. ValueError if it has not two parts."""
     parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
     if len(parts) != 2 or not all(parts):
         example = "'karras(rho=5, sigma_max=20, end=0), heun(s_churn=1)'"
-        raise ValueError(f"{option}={text!r}: it must be a ladder and a sampler, such as {example}")
+        raise ValueError(f"{option}={text!r}: it must be a schedule and a sampler, such as {example}")
     return parts[0], parts[1]
 
 
 @dataclass(frozen=True)
-class AlphaBetaLadder:
+class AlphaBetaSchedule:
     """The levels of the alpha/beta rule with fixed alpha and beta, up to the first that is not above sigma_min."""
 
     alpha: float
@@ -94,7 +96,7 @@ class AlphaBetaLadder:
         return AlphaBeta(self.alpha, self.beta)
 
     def sigmas(self) -> tuple[float, ...]:
-        return alpha_beta_ladder(self.alpha, self.beta, self.sigma_max, self.sigma_min)
+        return alpha_beta_schedule(self.alpha, self.beta, self.sigma_max, self.sigma_min)
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,11 @@ class Setting:
         skip: how many of the first networks it leaves out.
         draw: settings of one draw start from the same noise. 1 is the A/A control: a setting again, with other noise.
         retrained: whether its networks are trained again, from other seeds.
-        impossible: why it is not run, if its sampler and ladder do not say so themselves.
+        impossible: why it is not run, if its sampler and schedule do not say so themselves.
     """
 
     label: str = field(metadata=NOT_IDENTITY)
-    ladder: Ladder | AlphaBetaLadder
+    schedule: Schedule | AlphaBetaSchedule = field(metadata={"identity_name": "ladder"})
     sampler: Sampler
     section: str = field(default="all", metadata=NOT_IDENTITY)
     training: Mapping[str, Any] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)  # it is in the network
@@ -129,8 +131,8 @@ class Setting:
     impossible: str = field(default="", metadata=NOT_IDENTITY)
 
     def __new__(cls, *values: Any, **named: Any) -> "Setting":
-        if old := {"group", "mode"} & named.keys():
-            raise ValueError(f"Setting({min(old)}=...): it is called section now")
+        for old in RENAMED.keys() & named.keys():
+            raise ValueError(f"Setting({old}=...): it is called {RENAMED[old]} now")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:

@@ -39,7 +39,7 @@ def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
         check_noise(network.noise, network.stratified, network.batch_size)
         check_weighting(network.weighting, network.batch_size)
-    found += [text for run in runs for text in _ladder_warnings(run)]
+    found += [text for run in runs for text in _schedule_warnings(run)]
     found += _equal_settings(runs)
     for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
         check_user_sampler(run.setting.sampler, run.sigmas, run.network.shape)
@@ -78,7 +78,7 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def impossible_note(runs: Sequence[Run]) -> str:
-    """How many settings are not run, as sampler and ladder do not suit each other, with an example; "" if none."""
+    """How many settings are not run, as sampler and schedule do not suit each other, with an example; "" if none."""
     infeasible = {(run.setting.section, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
     if not infeasible:
         return ""
@@ -90,7 +90,7 @@ def impossible_note(runs: Sequence[Run]) -> str:
 def _equal_settings(runs: Sequence[Run]) -> list[str]:
     """A warning if settings of one section are one setting under two names, such as karras and karras(rho=7).
 
-    They are if network, sampler and final denoising are equal, and the levels of their ladders to six digits.
+    They are if network, sampler and final denoising are equal, and the levels of their schedules to six digits.
     """
     first: dict[Hashable, Run] = {}
     pairs: dict[tuple[str, str, str], None] = {}
@@ -145,12 +145,12 @@ def _network_warnings(config: Pretrained, runs: Sequence[Run], cache: Cache) -> 
     low, high = min(min(filter(None, run.sigmas)) for run in runs), max(run.sigmas[0] for run in runs)
     for words, level in (("goes down to", low), ("begins at", high)):
         if why := unknown_level(level, network.span):
-            yield f"a ladder {words} sigma {level:.3g}, but {why}"
+            yield f"a schedule {words} sigma {level:.3g}, but {why}"
     samplers = dict.fromkeys((run.setting.sampler, run.sigmas) for run in runs)
     levels = [(level, sampler.name) for sampler, sigmas in samplers for level in sampler.asked(sigmas)]
     for level, name in (min(levels), max(levels)):
         if not low <= level <= high and (why := unknown_level(level, network.span)):
-            yield f"{name} asks the network for sigma {level:.3g}, beyond its ladder, but {why}"
+            yield f"{name} asks the network for sigma {level:.3g}, beyond its schedule, but {why}"
 
 
 def check_command(config: Pretrained) -> str:
@@ -164,15 +164,15 @@ def check_command(config: Pretrained) -> str:
     return shlex.join([*program_name().split(), "check", *words])
 
 
-def _ladder_warnings(run: Run) -> Iterator[str]:
-    """Warnings about a ladder: a start below pure noise, noise that stays, and levels that training hardly saw."""
+def _schedule_warnings(run: Run) -> Iterator[str]:
+    """Warnings about a schedule: a start below pure noise, noise that stays, and levels that training hardly saw."""
     sigmas = run.sigmas
     if sigmas[0] < DROWNED:
         why = "where images still show in the noise, but sampling begins with noise alone; begin it higher"
-        yield f"a ladder begins at sigma {sigmas[0]:.3g}, {why}"
+        yield f"a schedule begins at sigma {sigmas[0]:.3g}, {why}"
     if sigmas[-1] > VISIBLE and not run.setting.final_denoise:
         why = "so this much noise stays in its samples; end it lower or denoise at its end (final_denoise)"
-        yield f"a ladder ends at sigma {sigmas[-1]:.3g}, {why}"
+        yield f"a schedule ends at sigma {sigmas[-1]:.3g}, {why}"
     yield from run.setting.sampler.doubts(sigmas)
     if not isinstance(run.network, Trained):
         return
@@ -182,7 +182,7 @@ def _ladder_warnings(run: Run) -> Iterator[str]:
         level = torch.tensor([sigma], dtype=torch.float64).log()
         if sigma > 0 and float(noise.log_density(level)[0]) < highest + math.log(RARE):
             why = f"a level that training under {noise.name} practically never sees"
-            yield f"a ladder {name} at sigma {sigma:.3g}, {why}"
+            yield f"a schedule {name} at sigma {sigma:.3g}, {why}"
 
 
 def unknown_level(level: float, span: tuple[float, float]) -> str:
@@ -195,7 +195,7 @@ def unknown_level(level: float, span: tuple[float, float]) -> str:
     return ""
 
 
-def unknown_levels(sampler: Sampler, ladder: tuple[float, ...], span: tuple[float, float]) -> str:
+def unknown_levels(sampler: Sampler, schedule: tuple[float, ...], span: tuple[float, float]) -> str:
     """Why a network that knows the levels of `span` cannot be sampled like this; empty if it can."""
-    whys = [f"sigma {sigma:.3g}: {why}" for sigma in sampler.asked(ladder) if (why := unknown_level(sigma, span))]
+    whys = [f"sigma {sigma:.3g}: {why}" for sigma in sampler.asked(schedule) if (why := unknown_level(sigma, span))]
     return "; ".join(whys)

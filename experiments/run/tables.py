@@ -133,7 +133,7 @@ def make_sides(
         runs_by_setting.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
     for (section, budget, label), same in runs_by_setting.items():
         setting, measured = same[0].setting, [run for run in same if run in distances]
-        what = (setting.ladder, setting.sampler, setting.final_denoise, setting.training, same[0].n)
+        what = (setting.schedule, setting.sampler, setting.final_denoise, setting.training, same[0].n)
         rows_by_number = {run.number: rows[run] for run in measured}
         distances_by_number = {run.number: distances[run] for run in measured}
         side = Side(label, section, budget, len(same), rows_by_number, distances_by_number, what=what)

@@ -193,7 +193,7 @@ class Search:
             end = min(fine, default=SIGMAS[0])
             yield (
                 f"it predicts x0, with an error of {of_x0} at sigma {_span(limited)}: in eps that is {of_x0} / sigma^2 "
-                f"and of no use there; end ladders at sigma {end:.2g}, with a last step to 0 (end=0)"
+                f"and of no use there; end schedules at sigma {end:.2g}, with a last step to 0 (end=0)"
             )
 
     def find_cause(self, labels: Mapping[int, int]) -> Candidate | None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusion_core.noise import NoiseDistribution
     from diffusion_core.samplers import Sampler
 
-ENDS = ("sigma_max", "sigma_min", "end")  # of a ladder
+ENDS = ("sigma_max", "sigma_min", "end")  # of a schedule
 Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
 
@@ -30,7 +30,7 @@ def parse_noise(text: str, data_std: float) -> "NoiseDistribution":
     `data_std`: of the data scaled to [-1, 1], on which vp and ddpm are defined. ValueError for an unknown name, or
     parameters that do not suit it.
     """
-    name, options = parse_call("law", text, NOISE_DISTRIBUTIONS)
+    name, options = parse_call("train_noise", text, NOISE_DISTRIBUTIONS)
     if name in ON_PIXELS:
         options = {"data_std": data_std} | options
     return NOISE_DISTRIBUTIONS[name](**options)
@@ -65,13 +65,13 @@ def load_sampler_class(name: str) -> "type[Sampler]":
 def parse_schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
     """Name and options of the schedule that `text` names, such as "karras(rho=5)". Errors as in `parse_noise`.
 
-    Options may also be ENDS: sigma_max and sigma_min of the ladder, and end=0 for a last step to 0.
+    Options may also be ENDS: sigma_max and sigma_min of the schedule, and end=0 for a last step to 0.
     """
-    name, options = parse_call("ladder", text, SCHEDULES, skip=3, more=ENDS)  # n_steps is set elsewhere
+    name, options = parse_call("schedule", text, SCHEDULES, skip=3, more=ENDS)  # n_steps is set elsewhere
     if own := sorted(set(options) & {*ENDS[:2]} if name in OWN_ENDS else ()):
-        raise ValueError(f"ladder={text!r}: {name} sets its own ends, so {own[0]} cannot be given")
+        raise ValueError(f"schedule={text!r}: {name} sets its own ends, so {own[0]} cannot be given")
     if options.get("end", 0.0) != 0:
-        raise ValueError(f"ladder={text!r}: end={options['end']:g}: it must be 0, for a last step to 0")
+        raise ValueError(f"schedule={text!r}: end={options['end']:g}: it must be 0, for a last step to 0")
     if "data_std" in inspect.signature(SCHEDULES[name]).parameters:
         options = {"data_std": data_std} | options
     return name, dict(sorted(options.items()))

@@ -28,7 +28,7 @@ HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, at {nfe} evaluations",
     BEST: "The best with fresh noise against the best without",
     ANYWHERE: "The best of either kind at any number of evaluations",
-    "same-ladder": "More or less noise, at {nfe} evaluations",
+    "same-schedule": "More or less noise, at {nfe} evaluations",
     "pareto": "Fewer evaluations",
     "same-alpha": "Noise added in extra evaluations",
     "final-denoise": "One last denoising step",
@@ -166,7 +166,7 @@ def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure 
     for kind, title in HEADINGS.items():
         for _, row in rows[rows["kind"] == kind].iterrows():
             if kind == "pareto" and row["nfe_a"] == nfe:
-                continue  # the same runs as on the same ladder
+                continue  # the same runs as on the same schedule
             cost = f", {row['nfe_a']:.0f} evaluations" if kind in WITH_COST else ""
             apart = kind == "same-alpha" or row["nfe_a"] != row["nfe_b"]
             against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if apart else "")

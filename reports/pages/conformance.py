@@ -26,7 +26,7 @@ NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
     ("Wrong limit", "They tend to something else. Samplers for distilled models, sharpening or exploration do so on "
      "purpose, as their notes say."),
-    ("Noise left over", "Standard deviation of the noise at the end, as where a ladder ends above 0."),
+    ("Noise left over", "Standard deviation of the noise at the end, as where a schedule ends above 0."),
     ("Irregular", "It converges along divisors of 1,000, but is far from that curve for some other numbers of steps."),
 ]  # fmt: skip
 OF_STEPS = [
@@ -252,9 +252,9 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         declared = [] if is_missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
         key_figures.append(KeyFigure("Order of convergence", number(row["order"], 1) or "not measured", declared))
         if not is_missing(row["evaluations"]):
-            ladder = row["levels"] or "no known ladder"
+            schedule = row["levels"] or "no known schedule"
             key_figures.append(
-                KeyFigure(f"Evaluations with {known.few} steps", number(row["evaluations"], 0), [ladder])
+                KeyFigure(f"Evaluations with {known.few} steps", number(row["evaluations"], 0), [schedule])
             )
         faults = [f"With {known.few} steps: {row['level_faults']}."] * bool(row["level_faults"])
         tables = [_directions(result)] if lines else []

@@ -1,4 +1,4 @@
-"""The page of `levels`: the noise levels that one or two ladders visit."""
+"""The page of `levels`: the noise levels that one or two schedules visit."""
 
 import pandas as pd
 
@@ -11,11 +11,11 @@ from reports.results import LoadedResult
 
 TERMS = [
     ("Level", "sigma = s / a of x = a x0 + s z, in the unit of the data; t = sigma / (1 + sigma) in flow matching."),
-    ("Ladder", "It fits if ln sigma differs by less than 0.001 at every level. flow(shift=3, end=1/n) has n levels: t "
-     "from 1 to 1/n before the shift; 0 follows. Names that are joined by = are the same levels."),
+    ("Schedule", "It fits if ln sigma differs by less than 0.001 at every level. flow(shift=3, end=1/n) has n levels: "
+     "t from 1 to 1/n before the shift; 0 follows. Names that are joined by = are the same levels."),
     ("Evaluations", "Of the network. Methods of several evaluations per step visit other levels between."),
 ]  # fmt: skip
-DOTS = "A dot per network evaluation. A line joins the levels of a ladder that is known; sigma above 10,000 is cut."
+DOTS = "A dot per network evaluation. A line joins the levels of a schedule that is known; sigma above 10,000 is cut."
 COLUMNS = (
     Column("Steps", "n", after=" steps"), Column("Evaluations", "n", after=" evaluations"),
     Column("First sigma", "n few", "from "), Column("Last sigma", "n few", "to "), Column("Levels", "wide"),
@@ -23,17 +23,17 @@ COLUMNS = (
 
 
 def page(result: LoadedResult) -> Page:
-    rows, gaps = result.ladders, [capital(f"{gap}.") for gap in result.info["notes"]]
-    wrong, two = [text for _, row in rows.iterrows() if (text := _wrong(row))], rows["ladder"].nunique() == 2
+    rows, gaps = result.schedules, [capital(f"{gap}.") for gap in result.info["notes"]]
+    wrong, two = [text for _, row in rows.iterrows() if (text := _wrong(row))], rows["schedule"].nunique() == 2
     lead, verdict = "Yes." if two else "", f"{'Both visit ' * two}{', '.join(rows['form'].unique())}."
     if wrong or gaps:
         lead, verdict = "No." if two else "Something is wrong.", capital(f"{wrong[-1]}.") if wrong else gaps[0]
-    largest = rows.groupby("ladder", sort=False).tail(1) if two else rows.tail(3)
+    largest = rows.groupby("schedule", sort=False).tail(1) if two else rows.tail(3)
     key_figures = [
         KeyFigure(_title(row), plural(row["evaluations"], "evaluation"), [_ends(row)]) for _, row in largest.iterrows()
     ]
     cells = [
-        Row(row["ladder"], [
+        Row(row["schedule"], [
             number(row["n_steps"], 0), number(row["evaluations"], 0),
             "pure noise" if row["first_sigma"] > 1e6 else f"{row['first_sigma']:.3g}",
             f"{row['last_sigma']:.3g}",
@@ -43,20 +43,20 @@ def page(result: LoadedResult) -> Page:
     ]  # fmt: skip
     notes = largest[largest["note"] != ""]
     caveats = [f"{_title(row)}: {row['note']}." for _, row in notes.iterrows()]
-    levels = result.levels.merge(rows[["ladder", "n_steps", "form"]])
+    levels = result.levels.merge(rows[["schedule", "n_steps", "form"]])
     most = levels["n_steps"].max()
     source = settings.describe_source(result, "exact network", plural(len(rows), "run"))
     return Page(
         source, result.info["question"], lead, verdict, alarm=bool(wrong or gaps),
         warnings=gaps if wrong else (), caveats=caveats, key_figures=key_figures,
         plot=Plot("levels", f"The levels with {most:.0f} steps", DOTS, (levels,)),
-        tables=[Table("By number of steps", COLUMNS, cells)], noun="ladder", order="",
-        details=[*TERMS, *describe_origin(result.info), ("Files", ["ladders.csv", "levels.csv"])],
+        tables=[Table("By number of steps", COLUMNS, cells)], noun="schedule", order="",
+        details=[*TERMS, *describe_origin(result.info), ("Files", ["schedules.csv", "levels.csv"])],
     )  # fmt: skip
 
 
 def _title(row: pd.Series) -> str:
-    return f"{short(row['ladder'])}, {plural(row['n_steps'], 'step')}"
+    return f"{short(row['schedule'])}, {plural(row['n_steps'], 'step')}"
 
 
 def _ends(row: pd.Series) -> str:
@@ -65,6 +65,6 @@ def _ends(row: pd.Series) -> str:
 
 
 def _wrong(row: pd.Series) -> str:
-    """What is wrong with a ladder, with its number of steps."""
+    """What is wrong with a schedule, with its number of steps."""
     text = "; ".join(filter(None, [row["nearest"], row["faults"]]))
     return f"with {number(row['n_steps'], 0)} steps: {text}" if text else ""

@@ -1,4 +1,4 @@
-"""The page on settings compared with the first of their section: `sweep`, `ladders`, `noise_levels`, `tune`."""
+"""The page on settings compared with the first of their section: `sweep`, `schedules`, `noise_levels`, `tune`."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -100,7 +100,7 @@ class PageTexts:
 
 TEXTS = {  # experiment -> its texts
     "sweep": PageTexts(),
-    "ladders": PageTexts("How ladders and samplers differ", "with {}", choose=largest),
+    "schedules": PageTexts("How schedules and samplers differ", "with {}", choose=largest),
     "noise_levels": PageTexts("How the trainings differ", "sampled with {}", "Train with {}", choose=best_baseline),
     "tune": PageTexts("How the finalists differ from your default", "with {}", keep="Keep your default, {}",
                       choose=smallest_gain),

@@ -10,12 +10,12 @@ CASES = {
         (["--budgets", "0"], "error: budgets=0: it must be at least 1"),
         (["--search-seed", "99999999999999999999"], "error: search_seed=99999999999999999999: it must be between 0"),
         (["--time", "10"], "error: time='10': it must read like 90s, 10min or 2h"),
-        (["--settings", "karras, heun, at 0"], "error: settings='karras, heun, at 0': it must be a ladder and"),
+        (["--settings", "karras, heun, at 0"], "error: settings='karras, heun, at 0': it must be a schedule and"),
         (["--settings", "karas, heun"], "; did you mean karras?"),
     ],
     "beta": [
         (["--setting", "/nowhere.json"], "error: setting='/nowhere.json': it must be a settings.json that tune wrote"),
-        (["--setting", "x.json", "--sigma-min", "1"], "error: sigma_min, setting: the setting has its own ladder"),
+        (["--setting", "x.json", "--sigma-min", "1"], "error: sigma_min, setting: the setting has its own schedule"),
         (["--betas", "0.99"], "error: beta=0.99: "),
         (["--seeds", "0"], "error: seeds=0: it must be between 1 and 1,000"),
         (["--n-samples", "1667"], "error: n_samples=1667: it must be between 40 and 1666"),
@@ -40,15 +40,18 @@ CASES = {
         ),
         (["--features", "digit"], "error: features='digit': it must be one of"),
     ],
-    "ladders": [
+    "schedules": [
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
         (["--n-steps", "8"], "error: --n-steps: it is called --budgets now"),
         (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
     ],
     "noise_levels": [
-        (["--laws", "log-normal(p_mean=0,p_mean=1)"], "it must read like log-normal(p_mean=1)"),
-        (["--laws", "log-normal(p_std=1e308)"], "error: noise log-normal(-0.507, 1e+308): its levels must be finite"),
+        (["--train-noise", "log-normal(p_mean=0,p_mean=1)"], "it must read like log-normal(p_mean=1)"),
+        (
+            ["--train-noise", "log-normal(p_std=1e308)"],
+            "error: noise log-normal(-0.507, 1e+308): its levels must be finite",
+        ),
         (["--network", "python:a:b"], "error: network='python:a:b': this experiment compares ways to train"),
     ],
     "run": [
@@ -58,7 +61,10 @@ CASES = {
         (["--network", "python:nowhere:b"], "importing nowhere failed: ModuleNotFoundError: No module"),
         (["--network", "checkpoint:/x"], "error: checkpoint:/x: it must be a networks/ID.safetensors of a store"),
         (["--network", "diffusers:/x"], "error: diffusers:/x: no network is there. Nothing is fetched"),
-        (["--network", "exact", "--law", "vp"], "error: law: only for training; remove it, or --network"),
+        (
+            ["--network", "exact", "--train-noise", "vp"],
+            "error: train_noise: only for training; remove it, or --network",
+        ),
         (["--model-label=3"], "error: --model-label: it is called --label now"),
         (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],

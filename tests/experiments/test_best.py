@@ -14,7 +14,7 @@ from experiments.best import as_choice, choose_best, make_setting, read_best, wr
 from experiments.beta import Beta
 from experiments.distances.distance import Distance
 from experiments.run.compare import Side
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 
 SAMPLERS = {"eta 0": Euler(), "eta 1": Euler(1.0), "dpm++2m": DPMpp2M(), "sde": DPMpp2MSDE(), "churned": Heun(2.0)}
 FEW = {"eta 0": (0.5, 0.0), "eta 1": (0.4, 0.0), "dpm++2m": (0.2, 0.0), "sde": (0.3, 0.0), "churned": (0.9, 0.0)}
@@ -34,9 +34,9 @@ def results(budgets: Mapping[int, Mapping[str, tuple[float, float]]]) -> Any:
             sides.setdefault(("s", budget), {})[label] = Side(label, "s", budget, 2, own, distances)
 
     def find(side: Side) -> Any:
-        ladder = Ladder("linear", side.budget or 0)
-        setting = Setting(side.label, ladder, SAMPLERS[side.label.removeprefix("linear, ")])
-        return SimpleNamespace(setting=setting, sigmas=ladder.sigmas())
+        schedule = Schedule("linear", side.budget or 0)
+        setting = Setting(side.label, schedule, SAMPLERS[side.label.removeprefix("linear, ")])
+        return SimpleNamespace(setting=setting, sigmas=schedule.sigmas())
 
     return SimpleNamespace(sides=sides, find=find, rows=dict(enumerate(rows)))
 
@@ -62,16 +62,16 @@ def test_more_fine_noise_than_the_defaults_is_chosen_only_if_none_without_is_as_
 
 
 def test_whether_a_sampler_adds_noise_is_tried() -> None:
-    sigmas = Ladder("karras", 4).sigmas()
+    sigmas = Schedule("karras", 4).sigmas()
     assert {label for label, sampler in SAMPLERS.items() if sampler.adds_noise(sigmas)} == {"eta 1", "sde", "churned"}
     assert not Heun(s_churn=2.0, s_min=50.0).adds_noise(sigmas)
 
 
 def test_a_setting_is_made_from_the_name_that_tables_print() -> None:
-    setting = make_setting("karras(rho=5, end=0), eta 0.5", 8, Ladder(sigma_min=0.003), 0.5)
-    assert setting.ladder == Ladder("karras", 7, 30.0, 0.003, (("rho", 5.0),))
+    setting = make_setting("karras(rho=5, end=0), eta 0.5", 8, Schedule(sigma_min=0.003), 0.5)
+    assert setting.schedule == Schedule("karras", 7, 30.0, 0.003, (("rho", 5.0),))
     assert (setting.sampler, setting.final_denoise, setting.budget) == (Euler(0.5), True, 8)
-    assert make_setting("linear, res-2s", 9, Ladder(), 0.5).ladder == Ladder("linear", 4)
+    assert make_setting("linear, res-2s", 9, Schedule(), 0.5).schedule == Schedule("linear", 4)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_a_choice_is_written_and_read(written: Path) -> None:
     assert content.keys() >= {"commit", "dirty", "recipe", "rule"} and content["seeds"] == [101, 102]
     choice, ends = read_best(written, (8, 16), Beta())
     assert choice.pairs[16] == ("linear, eta 0", "linear, eta 1") and choice.anywhere == (8, 16)
-    assert (choice.seeds, ends) == ((101, 102), Ladder(sigma_min=0.003))
+    assert (choice.seeds, ends) == ((101, 102), Schedule(sigma_min=0.003))
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -107,5 +107,5 @@ def test_a_choice_that_does_not_suit_the_run_is_refused(written: Path, change: A
     with pytest.raises(ValueError, match=message):
         _ = Beta(**few | change).choice
     written.write_text('{"format": 1}')
-    with pytest.raises(ValueError, match=r"it must be a best\.json that ladders wrote"):
+    with pytest.raises(ValueError, match=r"it must be a best\.json that schedules wrote"):
         _ = Beta(**few).choice

@@ -13,7 +13,7 @@ from diffusion_core.samplers import Euler
 from experiments.beta import CHOICES, Beta
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.runs import Run
-from experiments.run.setting import Ladder
+from experiments.run.setting import Schedule
 
 
 def preset(name: str, **options: Any) -> Beta:
@@ -32,7 +32,7 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
     assert len(pairs(primary)) == len(pairs(control)) == 5
     assert {run.n for pair in pairs(control) for run in pair} == {study.n_samples}
     for a, b in pairs(primary):
-        assert (a.setting.ladder, a.setting.sampler) == (Ladder("geometric", 66, 30.0, 0.03), Euler(1.0))
+        assert (a.setting.schedule, a.setting.sampler) == (Schedule("geometric", 66, 30.0, 0.03), Euler(1.0))
         assert b == replace(a, setting=replace(a.setting, label="eta 0", sampler=Euler(0.0)))
         assert isinstance(a.network, Trained)
         assert {part: getattr(a.network, part) for part in RECIPES["fast"]} == RECIPES["fast"]
@@ -86,7 +86,7 @@ def test_the_best_settings_of_other_data_are_chosen_on_half_of_the_networks(monk
 
 @pytest.mark.parametrize(("options", "note"), [
     ({}, "the best settings were chosen beforehand, on other networks"),
-    ({"network": "exact"}, "best against best is left out; it needs --best FILE, the best.json of ladders --data "
+    ({"network": "exact"}, "best against best is left out; it needs --best FILE, the best.json of schedules --data "
      "mnist5k --network exact"),
     ({"only_primary": True}, None),
 ])  # fmt: skip

@@ -22,7 +22,7 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 from experiments.run.setup_warnings import check_setup
 from experiments.sweep import OneSetting
 from experiments.user import pretrained
@@ -74,8 +74,8 @@ def foreign(name: str, data: str = "mnist5k") -> Pretrained:
     return Pretrained.of(f"python:test_check:{name}", resolve(data), None, Machine())
 
 
-def run(name: str, ladder: Ladder, n: int = 40, batch: int = 0) -> Run:
-    setting = Setting("any", ladder, Euler(), final_denoise=name == "labelled")
+def run(name: str, schedule: Schedule, n: int = 40, batch: int = 0) -> Run:
+    setting = Setting("any", schedule, Euler(), final_denoise=name == "labelled")
     return Run(setting, foreign(name), n, Machine(), Reference("mnist5k", "digits", "x"), batch)
 
 
@@ -142,12 +142,12 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
 
 def test_doubts_are_said_before_a_run(here: Path) -> None:
     def find_doubts(name: str, sigma_max: float = 30.0, sigma_min: float = 0.05) -> list[str]:
-        return check_setup([run(name, Ladder("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
+        return check_setup([run(name, Schedule("geometric", 4, sigma_max, sigma_min))], Cache(here / "store"))
 
     assert find_doubts("right") == []
     assert find_doubts("right", 900.0, 0.03) == [
-        "a ladder goes down to sigma 0.03, but the network knows no level below 0.0363",
-        "a ladder begins at sigma 900, but the network knows no level above 571",
+        "a schedule goes down to sigma 0.03, but the network knows no level below 0.0363",
+        "a schedule begins at sigma 900, but the network knows no level above 571",
     ]
     (doubt,) = find_doubts("wrong")
     assert doubt.startswith("python:test_check:wrong: error at sigma") and "check its range" in doubt
@@ -162,7 +162,7 @@ def test_doubts_are_said_before_a_run(here: Path) -> None:
 def test_labels_follow_the_sample_in_batches_of_any_size(here: Path) -> None:
     expected = 25.5 * (torch.arange(70) % 10).view(-1, 1)
     for batch in (7, 32, LIMIT):
-        file = stages.sample(run("labelled", Ladder(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
+        file = stages.sample(run("labelled", Schedule(n_steps=4), 70, batch), Cache(here / f"{batch}"), lambda n: None)
         assert (file.tensors["samples"].float().flatten(1) - expected).abs().max() <= 0.6
 
 

@@ -18,7 +18,7 @@ from experiments.run.study import Study
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "numpy", "pandas", "scipy", "torchvision", "matplotlib")
-OURS = ("beta", "ladders", "noise_levels", "run", "tune")
+OURS = ("beta", "schedules", "noise_levels", "run", "tune")
 
 
 def preset(name: str, preset: str) -> Study:
@@ -65,7 +65,13 @@ def test_short_help_has_the_own_options_on_one_screen(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 51 and all(len(line) <= 80 for line in lines if "python" not in line)
     listed = {line.split()[0] for line in lines if line.startswith("  --")}
-    own = {"beta": "--etas", "ladders": "--ladders", "noise_levels": "--laws", "run": "--sampler", "tune": "--budgets"}
+    own = {
+        "beta": "--etas",
+        "schedules": "--schedules",
+        "noise_levels": "--train-noise",
+        "run": "--sampler",
+        "tune": "--budgets",
+    }
     assert {own[name], "--preset", "--dry-run", "--out", "--data", "--network", "--n-samples", "--workers"} <= listed
     assert "--race-samples" not in listed  # hidden
     with pytest.raises(SystemExit, match="0"):
@@ -94,8 +100,8 @@ def test_help_says_what_was_typed(
 
 def test_commands_to_copy_begin_with_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     for path, prog in {"/bin/sigmabench": "sigmabench", "experiments/__main__.py": "python -m experiments"}.items():
-        monkeypatch.setattr(sys, "argv", [path, "run", "--law", "log-normal(0, 1)"])
-        assert result_folder.command() == f"{prog} run --law 'log-normal(0, 1)'"
+        monkeypatch.setattr(sys, "argv", [path, "run", "--train-noise", "log-normal(0, 1)"])
+        assert result_folder.command() == f"{prog} run --train-noise 'log-normal(0, 1)'"
         assert check_command(Pretrained(source="python:m:x")) == f"{prog} check --network python:m:x"
 
 

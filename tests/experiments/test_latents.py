@@ -16,7 +16,7 @@ from diffusion_core import load
 from diffusion_core.data.load import resolve
 from experiments.run.networks import adapter_of
 
-SETTINGS = ("--settings", "karras, heun", "--ladders", "karras", "--samplers", "--etas", "0", "1")
+SETTINGS = ("--settings", "karras, heun", "--schedules", "karras", "--samplers", "--etas", "0", "1")
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
     assert lines[0] == "verdict: flow(shift=3, end=1/n)."
     assert found == {"levels": {"own_levels:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
                      "right": True, "out": "out"}  # fmt: skip
-    rows, visited = pd.read_csv("out/ladders.csv"), pd.read_csv("out/levels.csv")
+    rows, visited = pd.read_csv("out/schedules.csv"), pd.read_csv("out/levels.csv")
     assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
     np.testing.assert_allclose(
         visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8]
@@ -68,7 +68,7 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
         (["log.txt", "--expect", "flow(shift=3, end=1/n)"], 0, "verdict: flow(shift=3, end=1/n)."),
         (["log.txt", "--expect", "flow(shift=5)"], 1, "Something is wrong. With 8 steps: shift is 3, not 5."),
         (["log.txt", "--steps", "9"], 1, "Something is wrong. With 9 steps: one step too few."),
-        (["log.txt", "--reading", "sigma"], 1, "no known ladder; nearest: "),
+        (["log.txt", "--reading", "sigma"], 1, "no known schedule; nearest: "),
         (["pairs.json"], 0, "verdict: flow(shift=3, end=1/n)."),
         (["flow(shift=3)", "own_levels:sampler"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)."),
         (
@@ -108,10 +108,10 @@ NAMES = (
 def test_every_name_is_itself(name: str) -> None:
     """As it is typed, and as it is printed: of a schedule, and of a list of its levels."""
     options = levels.LevelsOptions((name,), expect=levels.spell(name))
-    (typed,) = levels.run_ladder(name, options, [12])
+    (typed,) = levels.run_schedule(name, options, [12])
     assert typed.right, typed.sentence
     for printed in typed.names:
-        (again,) = levels.run_ladder(printed, levels.LevelsOptions((), expect=printed), [12])
+        (again,) = levels.run_schedule(printed, levels.LevelsOptions((), expect=printed), [12])
         assert again.right and not levels.find_gap([typed], [again]), printed
     zero = [0.0] if "end" in name else []
     Path("list.txt").write_text(str([*typed.sigmas, *zero]))
@@ -144,7 +144,7 @@ def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixtur
     assert sum(shares) == pytest.approx(1)
     drawn = parse_noise(law, 1.0).sample(400_000, torch.Generator().manual_seed(0))
     assert shares[2] == pytest.approx(((drawn < 2) & (drawn > 0.5)).double().mean().item(), abs=0.003)
-    _, lines, _ = answer(capsys, "karras(rho=7)", "--law", law, "--steps", "8", "--out", "out")
+    _, lines, _ = answer(capsys, "karras(rho=7)", "--train-noise", law, "--steps", "8", "--out", "out")
     assert any(
         "0.0015 % below the last one; between neighbours, in per cent: 0.0035, 0.07, 1.1, " in line for line in lines
     )
@@ -155,7 +155,7 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
     Path("own_churn.py").write_text(
         "def sampler(denoiser, n_steps, noise):\n    return [denoiser.eps(noise, s) for s in (8.0, 0.5, 2.0)][0]\n"
     )
-    answer(capsys, "own_churn:sampler", "--law", "log-normal(-0.507, 1.2)", "--steps", "3", "--out", "out")
+    answer(capsys, "own_churn:sampler", "--train-noise", "log-normal(-0.507, 1.2)", "--steps", "3", "--out", "out")
     expected = levels.measure_shares("log-normal(-0.507, 1.2)", [8, 2, 0.5])[1:]
     np.testing.assert_allclose(pd.read_csv("out/levels.csv")["share"], [expected[0], expected[2], expected[1]])
 
@@ -163,10 +163,10 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["a", "b", "c"], "ladders: name one, or two to compare"),
+        (["a", "b", "c"], "schedules: name one, or two to compare"),
         (["absent.txt"], "absent.txt: it cannot be read"),
         (["own_levels.py"], "own_levels.py: 0 numbers in 1 lines: which column"),
-        (["log.txt", "--expect", "flow(shft=3)"], "no ladder of 8 levels is spelt so"),
+        (["log.txt", "--expect", "flow(shft=3)"], "no schedule of 8 levels is spelt so"),
         (["log.txt", "--expect", "karas"], "did you mean karras"),
         (["log.txt", "--reading", "log-sigma", "--expect", "flow(shift=3"], "it must read like flow"),
         (["log.txt", "--steps", "4", "8"], "a list has one number of steps"),

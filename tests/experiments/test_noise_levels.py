@@ -24,7 +24,7 @@ def preset(name: str, **options: Any) -> NoiseLevels:
 
 def test_one_thing_is_changed_at_a_time() -> None:
     varied = {"weightings": ("karras", "x0"), "parameterisations": ("preconditioned", "eps")}
-    study = preset("smoke", laws=("log-normal", "vp"), **varied)
+    study = preset("smoke", train_noise=("log-normal", "vp"), **varied)
     found = study.training()
     assert list(found) == ["log-normal", "log-normal, eps", "log-normal, x0", "vp"]
     assert found["log-normal, x0"] == found["log-normal"] | {"weighting": "x0"}
@@ -40,7 +40,7 @@ def test_settings_share_everything_else() -> None:
     for contrast in found:
         assert len(pairs(contrast)) == 5
         for a, b in pairs(contrast):
-            assert (a.setting.ladder, a.setting.sampler) == (b.setting.ladder, b.setting.sampler)
+            assert (a.setting.schedule, a.setting.sampler) == (b.setting.schedule, b.setting.sampler)
             assert isinstance(a.network, Trained) and isinstance(b.network, Trained)
             assert (a.seed, b.seed) == (a.network.seed, b.network.seed)
             if contrast.kind == "control":

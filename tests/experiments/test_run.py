@@ -20,9 +20,11 @@ FEW = ["--n-steps", "3", "--n-samples", "40"]
 
 def test_every_choice_is_in_the_identity() -> None:
     changes: dict[str, Any] = {
-        "law": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper", "stratified": False,
+        "train_noise": "log-uniform", "weighting": "x0", "parameterisation": "eps", "network": "paper",
+        "stratified": False,
         "stable_above": 1.0, "recipe": "plain", "held_out": 3, "train_images": 9, "warmup_images": 9, "first_seed": 7,
-        "ladder": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun", "final_denoise": True,
+        "schedule": "karras", "n_steps": 7, "sigma_max": 20.0, "sigma_min": 0.1, "sampler": "heun",
+        "final_denoise": True,
         "n_samples": 41, "batch_size": 7,
     }  # fmt: skip
     study = OneSetting(**OneSetting.presets["smoke"])
@@ -80,11 +82,11 @@ def test_a_command_ends_with_a_line_of_json_unless_on_a_terminal(
         assert text.startswith("{") == last and (not last or json.loads(text)["rows"] == 3)
 
 
-def test_ladders_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedules_are_on_the_scale_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "from diffusion_core import adapters, load\n"
     code += "eps = adapters.flow(lambda z, t: z, load('mnist5k'), pixels=(0.0, 1.0))\n"
     (tmp_path / "a_flow.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     scale = OneSetting(network="python:a_flow:eps").data_std
     assert scale == pytest.approx(load("mnist5k").std / 255, rel=1e-5)  # half of that in [-1, 1]
-    assert float(f"{scale:g}") == scale  # so that a ladder can be read from its name
+    assert float(f"{scale:g}") == scale  # so that a schedule can be read from its name

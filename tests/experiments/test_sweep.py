@@ -27,7 +27,7 @@ def planned(folder: Path, text: str) -> list[Run]:
 
 PRESET = '''    presets = {"smoke": {"train_images": 128, "seeds": 3, "n_samples": 50}}
     n_steps: int = 2
-    """Steps of the ladder."""
+    """Steps of the schedule."""
 '''
 
 
@@ -40,7 +40,7 @@ def test_the_files_own_preset_and_options_count_and_what_is_typed_counts_more(tm
         assert done["networks"]["unique"] == 3 and done["samples"]["left"] == 3 * 3
         assert done["evaluations"] == 3 * (128 * 3.5 + 3 * 132 * n_steps)  # 132 is also the usual preset's
     shown = smoke(tmp_path, "sweep", str(tmp_path / "mine.py"), "--help-all").stdout
-    assert "Does it run?" in shown and "Steps of the ladder. (default: 2)" in shown
+    assert "Does it run?" in shown and "Steps of the schedule. (default: 2)" in shown
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch() -> Non
         assert getattr(experiments, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'experiments' has no attribute 'nothing'"):
         _ = experiments.nothing
-    names = "BestSet, Contrast, Euler, Interaction, Ladder, Sampler, Setting, Study"
+    names = "BestSet, Contrast, Euler, Interaction, Schedule, Sampler, Setting, Study"
     code = f"import sys; from experiments import {names}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 

@@ -73,8 +73,8 @@ REFUSED = {
     "settings: there are none": settings("return []"),
     "settings(): TypeError: Value after * must be an iterable": settings("return None"),
     "settings(): line 18: KeyError: 'x'": settings("raise KeyError('x')"),
-    # a ladder of its own
-    "ladder short: 2 levels; it must give n_steps + 1 =": f"{SHORT}{FILE}".replace("2), M", "2, schedule='short'), M"),
+    # a schedule of its own
+    "schedule short: 2 levels; it must give n_steps + 1 =": f"{SHORT}{FILE}".replace("2), M", "2, rule='short'), M"),
     # the file and its study
     "mine.py': it changes torch's default dtype or device, on which all": (
         f"import torch\ntorch.set_default_dtype(torch.float64)\n{FILE}"

@@ -16,7 +16,7 @@ from experiments.beta import Beta
 from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast
 from experiments.run.runs import Run
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 from experiments.run.tables import RunResults
 from experiments.tune import FRESH, Tune
 from reports.render import read_page
@@ -40,7 +40,7 @@ def net(z, t):  # DDPM's eps of 200 digits, in the words of its paper: z = sqrt(
 
 eps = adapters.vp(net, images)
 """
-OF = re.compile(r", (?![^(]*\))")  # between a ladder and a sampler
+OF = re.compile(r", (?![^(]*\))")  # between a schedule and a sampler
 
 
 def tune(**options: Any) -> Tune:
@@ -48,7 +48,7 @@ def tune(**options: Any) -> Tune:
 
 
 def knowing(study: Tune, known: tuple[float, float] = (0.0, math.inf), usual: tuple[str, ...] = ()) -> Tune:
-    """A study whose network has an adapter that knows these levels, and comes with a loop on these ladders."""
+    """A study whose network has an adapter that knows these levels, and comes with a loop on these schedules."""
     vars(study).update(span=known, default_schedules=usual)
     return study
 
@@ -77,10 +77,10 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     known = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
     assert known in {run.setting.sampler.name for run in runs}
     races = {budget: labels(run for run in runs if run.setting.budget == budget) for budget in (8, 16, 32)}
-    assert [*map(len, races.values())] == [35, 36, 36]  # restarts take 12 evaluations, besides the ladder
+    assert [*map(len, races.values())] == [35, 36, 36]  # restarts take 12 evaluations, besides the schedule
     assert "karras, restart" in races[16] and "karras, restart" not in races[8]
     ending = {run.setting.label: run for run in runs if run.setting.budget == 8 and run.setting.final_denoise}
-    assert {f"{name}(end=0), {sampler}" for name in Tune().ladders for sampler in ("ddim", "ddpm")} < ending.keys()
+    assert {f"{name}(end=0), {sampler}" for name in Tune().schedules for sampler in ("ddim", "ddpm")} < ending.keys()
     assert {
         (len(ending[f"{name}(end=0), ddpm"].sigmas), ending[f"{name}(end=0), ddpm"].sigmas[-1])
         for name in ("karras", "geometric")
@@ -88,14 +88,14 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     odd = [run for run in plan(tune(budgets=(9,))) if run.impossible]
     assert {run.setting.label.split(", ")[1].partition("(")[0] for run in odd} == {"heun", "restart"}
     assert "exactly 9 evaluations" in odd[0].impossible
-    to_zero = plan(tune(budgets=(9,), ladders=("vp",), single=("vp(end=0), heun",)))
+    to_zero = plan(tune(budgets=(9,), schedules=("vp",), single=("vp(end=0), heun",)))
     assert {len(run.sigmas) for run in to_zero if run.setting.label == "vp(end=0), heun"} == {5}
 
 
-def test_a_typed_setting_is_a_ladder_and_a_sampler() -> None:
+def test_a_typed_setting_is_a_schedule_and_a_sampler() -> None:
     typed = "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0), euler-split(1, 0, 0.5)"
     (run,) = (run for run in plan(tune(single=(typed,))) if run.setting.label == typed)
-    assert run.setting.ladder == Ladder("karras", 7, 20.0, 0.05, (("rho", 5.0),)) and run.setting.final_denoise
+    assert run.setting.schedule == Schedule("karras", 7, 20.0, 0.05, (("rho", 5.0),)) and run.setting.final_denoise
     assert run.setting.sampler == EulerTwoPart(1.0, 0.0, 0.5) and run.nfe == 8
 
 
@@ -155,12 +155,12 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
     assert [(c.a.label, c.b.label) for c in tuned] == [(name, names[0]) for name in names[1:]]
     assert [c.sides[0].section for c in found if isinstance(c, BestSet)] == ["8 evaluations"]
     assert [c.a.label for c in found if isinstance(c, Contrast) and c.kind == "control"] == ["vp, eta 0, other noise"]
-    knobs = [c for c in found if isinstance(c, Contrast) and c.kind in ("sampler", "ladder")]
+    knobs = [c for c in found if isinstance(c, Contrast) and c.kind in ("sampler", "schedule")]
     best = OF.split(order[-1])
     for c in knobs:  # of the best, one thing is changed at a time
         assert OF.split(c.a.label)[c.kind == "sampler"] != OF.split(c.b.label)[c.kind == "sampler"]
-        assert OF.split(c.a.label)[c.kind == "ladder"] == best[c.kind == "ladder"]
-    assert {c.kind for c in knobs} == {"sampler"}  # no other ladder has this sampler
+        assert OF.split(c.a.label)[c.kind == "schedule"] == best[c.kind == "schedule"]
+    assert {c.kind for c in knobs} == {"sampler"}  # no other schedule has this sampler
 
 
 @pytest.mark.slow(20)
@@ -186,7 +186,7 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     (tmp_path / "tuned_model.py").write_text(MODEL)
     monkeypatch.syspath_prepend(tmp_path)
     network = "python:tuned_model:eps"
-    arguments = ["--network", network, "--budgets", "6", "--ladders", "vp", "karras", "--samplers", "dpm++2m"]
+    arguments = ["--network", network, "--budgets", "6", "--schedules", "vp", "karras", "--samplers", "dpm++2m"]
     arguments += ["--default", "karras, dpm++2m", "--settings", "--n-samples", "132"]
     done = smoke(tmp_path, "tune", *arguments)
     settings = json.loads((done.out / "settings.json").read_text())
@@ -206,8 +206,8 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     ]
     race = table[table["section"] == "race"]
     assert not set(race["sample_seed"]) & set(table.drop(race.index)["sample_seed"])
-    on_it = Beta(setting=done.out / "settings.json", network=network, n_steps=6)  # its ladder replaces the geometric
-    ladders = {run.setting.section: run.setting.ladder for run in plan(on_it)}
-    assert {ladders[group] for group in ("primary", "same-ladder", "final-denoise", "control")} == {on_it.ladder}
-    assert (on_it.ladder.name.partition("(")[0], on_it.ladder.n_steps) == (entry["ladder"].partition("(")[0], 6)
-    assert [on_it.ladder.sigma_max, on_it.ladder.sigma_min] == [entry["sigma_max"], entry["sigma_min"]]
+    on_it = Beta(setting=done.out / "settings.json", network=network, n_steps=6)  # its schedule replaces the geometric
+    schedules = {run.setting.section: run.setting.schedule for run in plan(on_it)}
+    assert {schedules[group] for group in ("primary", "same-schedule", "final-denoise", "control")} == {on_it.schedule}
+    assert (on_it.schedule.name.partition("(")[0], on_it.schedule.n_steps) == (entry["schedule"].partition("(")[0], 6)
+    assert [on_it.schedule.sigma_max, on_it.schedule.sigma_min] == [entry["sigma_max"], entry["sigma_min"]]

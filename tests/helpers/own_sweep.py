@@ -7,7 +7,7 @@ from smoke import Finished, smoke
 FILE = '''
 from dataclasses import dataclass
 from diffusion_core.samplers import Euler, Heun, Sampler
-from experiments import Ladder, Setting, Study
+from experiments import Schedule, Setting, Study
 
 @dataclass(frozen=True)
 class Mine(Sampler):
@@ -21,8 +21,8 @@ class Mine(Sampler):
 class Asked(Study):
     question = "Does it run?"
     def settings(self):
-        yield Setting("euler", Ladder(n_steps=2), Euler(0.0))
-        yield Setting("mine", Ladder(n_steps=2), Mine())
+        yield Setting("euler", Schedule(n_steps=2), Euler(0.0))
+        yield Setting("mine", Schedule(n_steps=2), Mine())
 '''
 RUN = "    def run(self, *arguments): return Euler(0.0).run(*arguments)\n"
 OF_ITS_OWN = "-log_sigma**2 - 0.5723649"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.conformance import Oracle
-from diffusion_core.conformance.wrappers import ladder
+from diffusion_core.conformance.wrappers import default_levels
 from diffusion_core.schedules import karras
 
 
@@ -17,7 +17,7 @@ def ancestral(
     draw: Callable[[], Tensor] | None = None,
 ) -> Tensor:  # fmt: skip
     """DDPM at eta 1, DDIM at eta 0, along Karras levels to 0; `bug` names what is wrong with it."""
-    sigmas, draw = ladder(n_steps), draw or (lambda: torch.randn_like(noise))
+    sigmas, draw = default_levels(n_steps), draw or (lambda: torch.randn_like(noise))
     if bug == "the same noise at each step":
         again = draw()
         draw = lambda: again  # noqa: E731
@@ -52,7 +52,7 @@ def ddim_by_stride(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
 
 def heun(denoiser: Oracle, n_steps: int, noise: Tensor, bug: str = "", weight: float = 0.5) -> Tensor:
     """Karras et al. 2022, Algorithm 2 without churn; `weight` of the second slope."""
-    sigmas = ladder(n_steps)
+    sigmas = default_levels(n_steps)
     x = noise * sigmas[0]
     for sigma, after in pairwise(sigmas):
         slope = denoiser.eps(x, sigma)

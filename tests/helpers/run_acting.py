@@ -19,7 +19,7 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.runner import Runner
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 
 FORK = multiprocessing.get_context("fork")
 QUIET = Terminal()
@@ -64,6 +64,6 @@ def command(root: str, where: str, data: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background would ignore it
     multiprocessing.get_context = lambda name: FORK  # type: ignore[assignment, misc, return-value]
     reference = Reference(data, "digits", "")
-    setting = Setting("any", Ladder(n_steps=2), Acting("sleeps", where))
+    setting = Setting("any", Schedule(n_steps=2), Acting("sleeps", where))
     runs = [Run(setting, Exact(data, seed), 40, Machine(), reference) for seed in (0, 1)]
     Runner(Cache(Path(root)), QUIET, workers=2).run(runs)

@@ -22,7 +22,7 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network, Trained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 from experiments.user.features import features_id
 from experiments.user.imports import TEXTS
 
@@ -50,7 +50,7 @@ def reference(features: str = "digits") -> Reference:
 
 
 def run(sampler: Sampler = EULER, network: Network | None = None, n_steps: int = 2, n: int = N, **setting: Any) -> Run:
-    made = Setting(setting.pop("label", sampler.name), Ladder(n_steps=n_steps), sampler, **setting)
+    made = Setting(setting.pop("label", sampler.name), Schedule(n_steps=n_steps), sampler, **setting)
     return Run(made, network or exact(), n, Machine(), reference())
 
 

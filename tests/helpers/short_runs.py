@@ -1,4 +1,4 @@
-"""What the tests of samplers share: an exact denoiser, a short ladder, a start, noise, and the variance of Euler."""
+"""What the tests of samplers share: an exact denoiser, a short schedule, a start, noise, and the variance of Euler."""
 
 import math
 from itertools import pairwise
@@ -11,7 +11,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.schedules import geometric
 
 EXACT = GaussianDenoiser()
-LADDER = geometric(8, 10.0, 0.1)
+SCHEDULE = geometric(8, 10.0, 0.1)
 
 
 class Noise:

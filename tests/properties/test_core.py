@@ -1,4 +1,4 @@
-"""Whatever ladder, sampler or knob: planned cost, invariance to the batch, closed forms, and knobs that invert."""
+"""Whatever schedule, sampler or knob: planned cost, invariance to the batch, closed forms, and knobs that invert."""
 
 import math
 
@@ -11,7 +11,7 @@ from short_runs import variance_of_euler
 from diffusion_core import GaussianDenoiser, sample
 from diffusion_core.samplers import SAMPLERS, Euler, KadkhodaieSimoncelli, Sampler
 from diffusion_core.samplers.dialects import alpha_beta, eta_from_beta, largest_eta
-from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_ladder, check_ladder
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_schedule, check_schedule
 
 EXACT = GaussianDenoiser()
 ratios = st.floats(0.01, 0.999)
@@ -19,12 +19,12 @@ ends = st.tuples(st.floats(0.5, 200.0), st.floats(1e-3, 0.4))
 
 
 @st.composite
-def ladders(draw: st.DrawFn) -> tuple[float, ...]:
+def schedules(draw: st.DrawFn) -> tuple[float, ...]:
     name = draw(st.sampled_from([name for name in SCHEDULES if name not in OWN_ENDS]))
     return SCHEDULES[name](draw(st.integers(1, 12)), *draw(ends))
 
 
-@given(st.sampled_from(sorted(set(SAMPLERS) - {"kadkhodaie-simoncelli"})), ladders(), st.integers(1, 70))
+@given(st.sampled_from(sorted(set(SAMPLERS) - {"kadkhodaie-simoncelli"})), schedules(), st.integers(1, 70))
 def test_cost_is_planned_and_samples_do_not_depend_on_the_batch(
     name: str, sigmas: tuple[float, ...], batch: int
 ) -> None:
@@ -45,7 +45,7 @@ def test_cost_is_planned_and_samples_do_not_depend_on_the_batch(
     torch.testing.assert_close(sample(EXACT, sigmas, sampler, batch_size=batch, **options), whole, rtol=1e-4, atol=1e-4)
 
 
-@given(ladders(), st.floats(0.0, 1.0))
+@given(schedules(), st.floats(0.0, 1.0))
 def test_variance_on_a_gaussian_is_the_closed_form(sigmas: tuple[float, ...], eta: float) -> None:
     expected = variance_of_euler(sigmas, eta)
     x = sample(EXACT, sigmas, Euler(eta), n_samples=4000, shape=(1, 2, 2), batch_size=4000)
@@ -66,11 +66,11 @@ def test_eta_and_beta_invert_each_other(ratio: float, share: float) -> None:
 def test_the_original_rule_ends_or_refuses(alpha: float, share: float, ends: tuple[float, float]) -> None:
     beta = share * math.sqrt(1 - (1 - alpha) ** 2)
     try:
-        sigmas = alpha_beta_ladder(alpha, beta, *ends)
+        sigmas = alpha_beta_schedule(alpha, beta, *ends)
     except ValueError as error:
         assert "above 100000" in str(error)
         return
-    check_ladder(sigmas)
+    check_schedule(sigmas)
     assert sigmas[-1] <= ends[1] < sigmas[-2]
 
 

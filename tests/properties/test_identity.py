@@ -11,7 +11,7 @@ from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Ladder, Setting, read_ladder
+from experiments.run.setting import Schedule, Setting, read_schedule
 from experiments.user.parsing import parse_noise, parse_sampler
 
 few = st.sampled_from([0.0, 0.5, 1.0])
@@ -22,8 +22,8 @@ laws = st.one_of(
 )
 samplers = st.one_of(st.builds(Euler, few), st.builds(Heun, few), st.builds(DPMpp2MSDE, few))
 machines = st.builds(Machine, precision=st.sampled_from(["fp32", "bf16"]), threads=st.integers(1, 2))
-ladders, nothing = st.builds(Ladder, n_steps=st.integers(2, 3)), st.just(Reference("mnist5k", "digits", "x"))
-settings = st.builds(Setting, st.just("any"), ladders, samplers, final_denoise=st.booleans())
+schedules, nothing = st.builds(Schedule, n_steps=st.integers(2, 3)), st.just(Reference("mnist5k", "digits", "x"))
+settings = st.builds(Setting, st.just("any"), schedules, samplers, final_denoise=st.booleans())
 runs = st.builds(Run, settings, st.builds(Trained, noise=laws, machine=machines), st.just(40), machines, nothing)
 
 
@@ -38,9 +38,11 @@ def test_identities_are_equal_exactly_if_runs_are(first: Run, second: Run) -> No
 @given(laws, samplers, st.sampled_from([0.5, 7.0]), st.booleans())
 def test_what_is_printed_can_be_typed(noise: Any, one: Any, rho: float, end: bool) -> None:
     assert parse_noise(noise.name, 0.5) == noise and parse_sampler(one.name) == one
-    ladder = Ladder("karras", 5, 20.0, 0.05, (("rho", rho),))
+    schedule = Schedule("karras", 5, 20.0, 0.05, (("rho", rho),))
     text = f"karras(rho={rho:g}, sigma_min=0.05, sigma_max=20{', end=0' * end})"
-    assert read_ladder(text, 5, 0.5) == (ladder, end) and read_ladder(ladder.name, 5, 0.5, 20, 0.05)[0] == ladder
+    assert (
+        read_schedule(text, 5, 0.5) == (schedule, end) and read_schedule(schedule.name, 5, 0.5, 20, 0.05)[0] == schedule
+    )
 
 
 @given(st.text(max_size=40))

@@ -85,12 +85,12 @@ def beta(folder: Make) -> Make:
     ) -> Path:  # fmt: skip
         table = runs_of("primary", b, before, grain=grain.get(b, 0))
         table += runs_of("primary", a, before + change, eta=1, grain=grain.get(a, 0))
-        table += runs_of("same-ladder", "eta 0.5", 11, eta=0.5, grain=grain.get("eta 0.5", 0))
+        table += runs_of("same-schedule", "eta 0.5", 11, eta=0.5, grain=grain.get("eta 0.5", 0))
         table += [COMMON | {"section": "primary", "status": "failed", "run_id": f"f{at}"} for at in range(failed)]
         table += runs_of("control", f"{b} again", before)
         contrasts = compared("primary", "primary", a, b, change, verdict, before=before, **values)
         contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
-        contrasts += compared("same-ladder", "same-ladder", "eta 0.5", b, -1.5, "no difference detected")
+        contrasts += compared("same-schedule", "same-schedule", "eta 0.5", b, -1.5, "no difference detected")
         contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
         for budget, (difference, said) in best.items():  # the best with noise against the best without
             cost, names = {"budget": budget, "nfe_a": budget, "nfe_b": budget}, (f"with {budget}", f"without {budget}")

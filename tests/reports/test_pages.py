@@ -247,7 +247,7 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> N
     assert [row.cells[4] for row in page.tables[0].rows] == ["better, tied", "no difference detected, tied", "baseline"]
     assert [section.title for section in page.figures[0].sections] == ["A", "B", "C", "D"]
     groups = {"g": nothing, "h": tie, "i": nothing}
-    page = read_page(sweep(groups, "ladders", {"experiment": "sweep"}, no_verdict="why"))
+    page = read_page(sweep(groups, "schedules", {"experiment": "sweep"}, no_verdict="why"))
     also = f"H: use x (tied with 1 other). I: no verdict. {UNTESTED}"
     assert (page.headline, page.also) == ("No verdict. Why.", also)
     assert read_page(folder("tune")).headline == "No verdict. Fewer than two settings succeeded with every network."
@@ -302,7 +302,7 @@ def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make) -> None:
 
 
 @pytest.mark.parametrize(("experiment", "answer", "also"), [
-    ("ladders", "Use x. With 32 evaluations, MMD ×1000 falls from 11.0 to 10.0",
+    ("schedules", "Use x. With 32 evaluations, MMD ×1000 falls from 11.0 to 10.0",
      "With 8 evaluations: keep base. With 16 evaluations: use x."),
     ("tune", "Use x. With 16 evaluations, MMD ×1000 falls from 12.0 to 8.0",
      "With 8 evaluations: keep base. With 32 evaluations: use x."),
@@ -345,7 +345,7 @@ def test_noise_levels_answers_for_distributions_and_says_the_second_input_beside
 
 def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
     info = {"formulas": {"linear": "even steps in sigma", "mine": ""}}
-    details = read_page(sweep({"8 evaluations": {"base": BASE, "x": NOT}}, "ladders", info)).details
+    details = read_page(sweep({"8 evaluations": {"base": BASE, "x": NOT}}, "schedules", info)).details
     assert [pair for pair in details if pair[0].startswith("Formula")] == [("Formula: linear", "even steps in sigma")]
 
 

@@ -55,7 +55,7 @@ def test_a_restart_does_not_converge_to_the_data() -> None:
     assert verdict.kind == "wrong limit" and max(verdict.ratios[:4]) == pytest.approx(1.03, abs=0.01)
 
 
-def test_a_ladder_that_ends_above_zero_leaves_its_noise() -> None:
+def test_a_schedule_that_ends_above_zero_leaves_its_noise() -> None:
     from diffusion_core.schedules import karras
 
     verdict = check(wrappers.ours(Euler(), lambda n: karras(n, 160.0, 0.03)), budgets=FEW)
@@ -117,7 +117,7 @@ def test_the_sentence_says_what_is_wrong(name: str) -> None:
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_impulses_give_the_closed_form(eta: float) -> None:
     law, n_draws = by_impulses(wrappers.ours(Euler(eta)), GAUSSIAN, 20, 1)  # too few rows: it runs again
-    expected = [variance_of_euler(wrappers.ladder(20), eta, std) for std in GAUSSIAN.stds]
+    expected = [variance_of_euler(wrappers.default_levels(20), eta, std) for std in GAUSSIAN.stds]
     np.testing.assert_allclose(law.std**2, expected, rtol=1e-12)
     assert n_draws == (20 if eta else 1)
 
@@ -244,7 +244,7 @@ def test_schedulers_of_diffusers(name: str, options: Any, kind: str) -> None:
         (lambda: check(lambda d, n, z: DDIM(d, n, z).clamp(-1, 1), reference=DDIM, data=COARSE, budgets=FEW),
          "reference: impulses compare exact laws, but not the sampler's: its result is not affine"),
         (lambda: check(DDIM, budgets=(10, 20)), r"budgets=\[10, 20\]: they need N, 2N and 4N steps"),
-        (lambda: wrappers.ours(KadkhodaieSimoncelli()), "it follows no ladder, so it has no number of steps to vary"),
+        (lambda: wrappers.ours(KadkhodaieSimoncelli()), "it follows no schedule, so it has no number of steps to vary"),
         (lambda: wrappers.diffusers("DDIM"), "diffusers:DDIM: there is no such scheduler"),
         (lambda: wrappers.diffusers("DDIMScheduler", et=1), "diffusers:DDIMScheduler: et: it has no such option"),
         (lambda: check(wrappers.diffusers("CMStochasticIterativeScheduler"), budgets=FEW),

@@ -1,4 +1,4 @@
-"""Ladders are named in closed form, planted faults are named, and right ladders have none."""
+"""Schedules are named in closed form, planted faults are named, and right schedules have none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_core.conformance import assert_levels, find_levels, known_ladders, wrappers
-from diffusion_core.conformance.known_ladders import Facts, logit, shift_times
+from diffusion_core.conformance import assert_levels, find_levels, known_schedules, wrappers
+from diffusion_core.conformance.known_schedules import Facts, logit, shift_times
 from diffusion_core.conformance.levels import Levels, name_levels, read_config
 from diffusion_core.schedules import karras
 from experiments.levels import LevelsOptions, read_list
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 N = 28
-TABLES = known_ladders.usual_tables()
+TABLES = known_schedules.usual_tables()
 LINEAR, SCALED = TABLES["linear"], TABLES["scaled_linear"]
 
 
@@ -120,7 +120,9 @@ def test_a_scheduler_of_diffusers_is_named_at_every_number_of_steps(case: str) -
     sampler = wrappers.diffusers(case.partition(",")[0], **options)
     for n_steps in (8, 28, 50):
         levels = find_levels(sampler, n_steps)
-        assert levels.right and any(known_ladders.fits_spelling(name, expect) for name in levels.names), levels.sentence
+        assert levels.right and any(known_schedules.fits_spelling(name, expect) for name in levels.names), (
+            levels.sentence
+        )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ def test_what_it_finds_in_diffusers(name: str, options: dict[str, object], words
 
 
 @pytest.mark.parametrize("at", [3, 14, 27])
-def test_a_ladder_with_one_level_moved_has_no_name(at: int) -> None:
+def test_a_schedule_with_one_level_moved_has_no_name(at: int) -> None:
     levels = np.log(karras(27, 80, 0.002))
     levels[at] += 0.01
     assert name_levels(levels, 28).names == ()
@@ -148,7 +150,7 @@ def test_a_ladder_with_one_level_moved_has_no_name(at: int) -> None:
 
 def test_more_evaluations_per_step_are_counted_apart() -> None:
     def midpoint(denoiser, n_steps, noise):
-        for sigma in wrappers.ladder(n_steps)[:-1]:
+        for sigma in wrappers.default_levels(n_steps)[:-1]:
             for level in (sigma, 0.9 * sigma):
                 denoiser.eps(noise, level)
         return noise

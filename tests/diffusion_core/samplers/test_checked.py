@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from short_runs import EXACT, LADDER
+from short_runs import EXACT, SCHEDULE
 from torch import Tensor, nn
 
 from diffusion_core import adapters
@@ -24,12 +24,12 @@ from diffusion_core.samplers import (
 )
 from diffusion_core.samplers.base import Eps
 from diffusion_core.samplers.checked import changed_by_training_mode
-from diffusion_core.schedules import alpha_beta_ladder
+from diffusion_core.schedules import alpha_beta_schedule
 from diffusion_core.validation import NotFiniteError
 
 
 def drawn(model: Callable[..., Tensor], sampler: Sampler = Euler(), n: int = 3) -> Tensor:  # noqa: B008
-    return sample(model, LADDER, sampler, n_samples=n, shape=(1, 4, 4))
+    return sample(model, SCHEDULE, sampler, n_samples=n, shape=(1, 4, 4))
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Early(Euler):
 def test_a_new_tensor_counts_as_x_updated_in_place_does() -> None:
     options: dict[str, Any] = {"n_samples": 5, "shape": (1, 4, 4), "final_denoise": True}
     for trajectory in (False, True):
-        mine, euler = (sample(EXACT, LADDER, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
+        mine, euler = (sample(EXACT, SCHEDULE, s, trajectory=trajectory, **options) for s in (Mine(), Euler()))
         torch.testing.assert_close(mine, euler, rtol=1e-5, atol=1e-5)
 
 
@@ -83,7 +83,7 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
 
     torch.testing.assert_close(drawn(model, mine), drawn(model, Mine()))
     assert set(watched) == {(3,)}
-    assert mine.asked(LADDER) == pytest.approx((LADDER[-1], LADDER[0])) and mine.planned_nfe(LADDER) == 8
+    assert mine.asked(SCHEDULE) == pytest.approx((SCHEDULE[-1], SCHEDULE[0])) and mine.planned_nfe(SCHEDULE) == 8
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_a_level_may_have_any_shape(shape: tuple[int, ...]) -> None:
         (Mine(lambda x: x[:1]), r"at step 1 of 8 it yielded a tensor of shape \(1, 1, 4, 4\).* must yield x, "),
         (Mine(torch.Tensor.half), "at step 1 of 8 it yielded .*float16"),
         (Mine(lambda x: None), "at step 1 of 8 it yielded NoneType"),
-        (Mine(skip=(3,)), "it took 7 of the 8 steps that its ladder has"),
-        (Mine(more=1), "it took more than the 8 steps that its ladder has"),
+        (Mine(skip=(3,)), "it took 7 of the 8 steps that its schedule has"),
+        (Mine(more=1), "it took more than the 8 steps that its schedule has"),
         (Early(), r"sampler Early\(eta=0\): it yields x before each step, so its last step is lost"),
     ],
     ids=["endless", "levels", "nan", "shape", "dtype", "nothing", "too few", "too many", "early"],
@@ -139,9 +139,9 @@ def test_a_model_that_returns_nan_only_once_is_said_not_to_repeat_itself() -> No
         drawn(model)
 
 
-def test_the_original_rule_refuses_another_ladder() -> None:
+def test_the_original_rule_refuses_another_schedule() -> None:
     rule = AlphaBeta(0.1, 0.3)
-    assert rule.planned_nfe(alpha_beta_ladder(0.1, 0.3)) == 132
+    assert rule.planned_nfe(alpha_beta_schedule(0.1, 0.3)) == 132
     with pytest.raises(ValueError, match=r"from 10 to 5.62341, but alpha=0.1 and beta=0.3 multiply sigma by 0.948"):
         drawn(EXACT, rule)
 
@@ -199,7 +199,7 @@ class Endless(Sampler):
     """It yields x for ever, with or without an evaluation."""
 
     evaluates: bool = False
-    follows_ladder: ClassVar[bool] = False
+    follows_schedule: ClassVar[bool] = False
 
     def run(self, eps: Any, x: Tensor, sigmas: tuple[float, ...], noise: Any) -> Iterator[Tensor]:
         while True:
@@ -215,7 +215,7 @@ class Endless(Sampler):
 )
 def test_cost_is_said_or_counted(sampler: Any, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("diffusion_core.samplers.base.MAX_STEPS", 200)
-    assert sampler.planned_nfe(LADDER) == expected
+    assert sampler.planned_nfe(SCHEDULE) == expected
 
 
 def test_a_sampler_that_does_not_end_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

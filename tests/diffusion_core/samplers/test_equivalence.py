@@ -1,4 +1,4 @@
-"""Every sampler and ladder against other implementations: short numpy loops from the papers, diffusers, smalldiffusion.
+"""Every sampler and schedule against other implementations: numpy loops from the papers, diffusers, smalldiffusion.
 
 Both sides get the same network, the same start and the same noise; the whole trajectory is compared. The packages are
 the extra `peers` of pyproject.toml; without them their tests are skipped. The table of largest differences:
@@ -113,7 +113,7 @@ def test_euler_is_k_diffusions_ancestral_step(sampler: Sampler, above: float, be
 
 @pytest.mark.parametrize("s_churn", [0.0, 5.0, 40.0])
 def test_heun_is_karras_algorithm_2(s_churn: float) -> None:
-    """With every knob: N S_churn above the cap at 40, S_min and S_max inside the ladder, S_noise not 1; ends at 0."""
+    """With every knob: N S_churn above the cap at 40, S_min and S_max inside the schedule, S_noise not 1; ends at 0."""
     sigmas, noise, out = (*karras(N), 0.0), replayed(torch.float64), []
     x = start(30).numpy()
     for sigma, after in itertools.pairwise(sigmas):
@@ -294,8 +294,8 @@ def test_heun_is_diffusers_heun_discrete(diffusers: Any, karras_sigmas: bool) ->
         x = peer.step(evaluate(x, sigma), peer.timesteps[step], x, return_dict=False)[0]
         if peer.state_in_first_order or step == len(asked_at) - 1:  # the step to 0 is an Euler step
             out.append(x)
-    ladder = "Karras ladder" if karras_sigmas else "DDPM ladder"
-    compare(f"Heun(), {ladder} to 0", "diffusers HeunDiscrete", ours(Heun(), sigmas), out)
+    schedule = "Karras schedule" if karras_sigmas else "DDPM schedule"
+    compare(f"Heun(), {schedule} to 0", "diffusers HeunDiscrete", ours(Heun(), sigmas), out)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -305,7 +305,7 @@ def test_euler_is_diffusers_ddim(diffusers: Any, eta: float) -> None:
     sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
     noise = replayed(torch.float64)
     out = of_vp(peer, sigmas, lambda: {"eta": eta, "variance_noise": noise() if eta else None}, torch.float64)
-    compare(f"Euler(eta={eta:g}), DDPM ladder to 0", "diffusers DDIM", ours(Euler(eta), sigmas), out)
+    compare(f"Euler(eta={eta:g}), DDPM schedule to 0", "diffusers DDIM", ours(Euler(eta), sigmas), out)
 
 
 def test_euler_at_eta_one_is_diffusers_ddpm(diffusers: Any) -> None:
@@ -314,7 +314,7 @@ def test_euler_at_eta_one_is_diffusers_ddpm(diffusers: Any) -> None:
     sigmas = (*levels(peer.alphas_cumprod[peer.timesteps]), 0.0)
     generator = torch.Generator().manual_seed(11)
     out = of_vp(peer, sigmas, lambda: {"generator": generator}, torch.float64)
-    compare("Euler(eta=1), DDPM ladder to 0", "diffusers DDPM", ours(Euler(1.0), sigmas), out)
+    compare("Euler(eta=1), DDPM schedule to 0", "diffusers DDPM", ours(Euler(1.0), sigmas), out)
 
 
 @pytest.mark.parametrize("final", ["sigma_min", "zero"])
@@ -329,7 +329,7 @@ def test_dpmpp_2m_is_diffusers_multistep(diffusers: Any, sampler: Sampler, final
     sigmas, noise = tuple(peer.sigmas.double().tolist()), replayed(torch.float32)
     out = of_vp(peer, sigmas, lambda: {"variance_noise": noise() if sde else None}, torch.float32)
     mine, name = ours(sampler, sigmas, torch.float32), type(sampler).__name__
-    compare(f"{name}(), DDPM ladder to {final}", "diffusers DPMSolverMultistep", mine, out, "float32")
+    compare(f"{name}(), DDPM schedule to {final}", "diffusers DPMSolverMultistep", mine, out, "float32")
 
 
 def test_euler_at_eta_one_is_diffusers_euler_ancestral(diffusers: Any) -> None:
@@ -343,7 +343,7 @@ def test_euler_at_eta_one_is_diffusers_euler_ancestral(diffusers: Any) -> None:
         x = peer.step(evaluate(x, sigma), timestep, x, generator=generator, return_dict=False)[0]
         out.append(x)
     mine = ours(Euler(1.0), sigmas, torch.float32)
-    compare("Euler(eta=1), DDPM ladder to 0", "diffusers EulerAncestralDiscrete", mine, out, "float32")
+    compare("Euler(eta=1), DDPM schedule to 0", "diffusers EulerAncestralDiscrete", mine, out, "float32")
 
 
 @pytest.mark.parametrize(
@@ -351,21 +351,21 @@ def test_euler_at_eta_one_is_diffusers_euler_ancestral(diffusers: Any) -> None:
     [("use_karras_sigmas", karras), ("use_exponential_sigmas", geometric), ("use_beta_sigmas", beta_quantiles)],
     ids=["karras", "geometric", "beta"],
 )
-def test_ladders_are_diffusers(diffusers: Any, option: str, make: Callable[..., tuple[float, ...]]) -> None:
+def test_schedules_are_diffusers(diffusers: Any, option: str, make: Callable[..., tuple[float, ...]]) -> None:
     peer = diffusers.EulerDiscreteScheduler(sigma_min=0.03, sigma_max=30.0, **{option: True})
     peer.set_timesteps(N)
     theirs = peer.sigmas[:-1].tolist()
-    compare(f"{make.__name__} ladder", f"diffusers {option}", make(N - 1, 30.0, 0.03), theirs, "float32")
+    compare(f"{make.__name__} schedule", f"diffusers {option}", make(N - 1, 30.0, 0.03), theirs, "float32")
 
 
 @pytest.mark.parametrize(("spacing", "n_steps", "keep"), [(linspace, N - 1, N), (leading, N - 1, N), (trailing, N, N)])
-def test_ddpm_ladders_are_diffusers(diffusers: Any, spacing: Any, n_steps: int, keep: int) -> None:
+def test_ddpm_schedules_are_diffusers(diffusers: Any, spacing: Any, n_steps: int, keep: int) -> None:
     """diffusers' table is a cumulative product in float32: 1 - abar has four digits at its lowest level."""
     peer = diffusers.DDIMScheduler(timestep_spacing=spacing.__name__)
     peer.set_timesteps(N)
     assert spacing(n_steps, 1000)[:keep] == peer.timesteps.tolist()
     mine, theirs = ddpm(n_steps, spacing=spacing, data_std=1.0)[:keep], levels(peer.alphas_cumprod[peer.timesteps])
-    name = f"ddpm({spacing.__name__}) ladder"
+    name = f"ddpm({spacing.__name__}) schedule"
     compare(name, "diffusers timestep_spacing", mine, theirs, "float32", tolerance=5e-4)
 
 
@@ -384,17 +384,17 @@ def test_accelerated_is_smalldiffusions_samples(smalldiffusion: Any, gam: float,
     peer = SimpleNamespace(
         eval=lambda: None, rand_input=lambda n: noise(), predict_eps_cfg=lambda x, sigma, *_: TINY(x, sigma.view(1))
     )
-    ladder = torch.tensor(sigmas, dtype=torch.float64)
-    run = smalldiffusion.samples(peer, ladder, gam, mu, xt=start(30), accelerator=SimpleNamespace(device="cpu"))
+    schedule = torch.tensor(sigmas, dtype=torch.float64)
+    run = smalldiffusion.samples(peer, schedule, gam, mu, xt=start(30), accelerator=SimpleNamespace(device="cpu"))
     theirs = [x.clone() for x in run]
     name = f"Accelerated(gam={gam:g}, mu={mu:g})"
     compare(name, "smalldiffusion samples", ours(Accelerated(gam, mu), sigmas), theirs)
 
 
-def test_trailing_ladder_is_smalldiffusions(smalldiffusion: Any) -> None:
+def test_trailing_schedule_is_smalldiffusions(smalldiffusion: Any) -> None:
     theirs = smalldiffusion.ScheduleDDPM().sample_sigmas(N).tolist()
     mine = ddpm(N, spacing=trailing, data_std=1.0)
-    compare("ddpm(trailing) ladder", "smalldiffusion ScheduleDDPM", mine, theirs, "float32", tolerance=5e-4)
+    compare("ddpm(trailing) schedule", "smalldiffusion ScheduleDDPM", mine, theirs, "float32", tolerance=5e-4)
 
 
 def test_print_the_table() -> None:

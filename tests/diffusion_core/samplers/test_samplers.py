@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from short_runs import EXACT, LADDER, Noise, forbidden, start
+from short_runs import EXACT, SCHEDULE, Noise, forbidden, start
 from torch import Tensor
 
 from diffusion_core.exact import GaussianDenoiser
@@ -33,9 +33,9 @@ from diffusion_core.samplers import (
 from diffusion_core.samplers.dialects import eta_from_beta
 from diffusion_core.schedules import karras
 
-RATIO = LADDER[1] / LADDER[0]
+RATIO = SCHEDULE[1] / SCHEDULE[0]
 RESTARTS = Restart((Interval(0.2, 2.0, 3, 2), Interval(1.0, 4.0, 1, 1)))
-WITHIN = EulerInInterval(0.8, s_min=0.5, s_max=5.0)  # four of the ladder's levels: 3.16, 1.78, 1 and 0.56
+WITHIN = EulerInInterval(0.8, s_min=0.5, s_max=5.0)  # four of the schedule's levels: 3.16, 1.78, 1 and 0.56
 DETERMINISTIC: list[Sampler] = [
     Euler(),
     EulerInInterval(1.0, s_min=11.0),
@@ -79,16 +79,16 @@ def test_counted_evaluations_are_planned(sampler: Sampler) -> None:
         calls.append(sigma)
         return GaussianDenoiser(std=0.0)(x, sigma)
 
-    x = torch.full((2, 1, 4, 4), LADDER[0], dtype=torch.float64)
-    n_steps = len(list(checked_steps(model, sampler, LADDER, x, Noise())))
+    x = torch.full((2, 1, 4, 4), SCHEDULE[0], dtype=torch.float64)
+    n_steps = len(list(checked_steps(model, sampler, SCHEDULE, x, Noise())))
     measured = sampler == KadkhodaieSimoncelli()  # 16 pixels of fresh noise have a size of their own
-    assert len(calls) == pytest.approx(sampler.planned_nfe(LADDER), abs=3 * measured)
-    assert n_steps == len(LADDER) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
+    assert len(calls) == pytest.approx(sampler.planned_nfe(SCHEDULE), abs=3 * measured)
+    assert n_steps == len(SCHEDULE) - 1 or isinstance(sampler, KadkhodaieSimoncelli)
 
 
 @pytest.mark.parametrize("sampler", [*DETERMINISTIC, AlphaBeta(1 - RATIO, 0.0)], ids=lambda sampler: sampler.name)
 def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
-    *_, end = checked_steps(EXACT, sampler, LADDER, start(), forbidden)
+    *_, end = checked_steps(EXACT, sampler, SCHEDULE, start(), forbidden)
     assert torch.isfinite(end).all()
 
 
@@ -97,33 +97,33 @@ def test_no_noise_is_drawn_without_need(sampler: Sampler) -> None:
 )
 def test_noise_changes_the_result_and_is_drawn_once_where_added(sampler: Sampler) -> None:
     noise = Noise()
-    end = list(checked_steps(EXACT, sampler, LADDER, start(), noise))[-1].clone()
-    other = list(checked_steps(EXACT, sampler, LADDER, start(), Noise(seed=1)))[-1]
+    end = list(checked_steps(EXACT, sampler, SCHEDULE, start(), noise))[-1].clone()
+    other = list(checked_steps(EXACT, sampler, SCHEDULE, start(), Noise(seed=1)))[-1]
     assert not torch.allclose(end, other)
-    expected = {RESTARTS: 3, WITHIN: 4}.get(sampler, len(LADDER) - 1)
+    expected = {RESTARTS: 3, WITHIN: 4}.get(sampler, len(SCHEDULE) - 1)
     assert noise.calls == expected or isinstance(sampler, KadkhodaieSimoncelli)
 
 
 @by_name
 def test_x_is_updated_in_place(sampler: Sampler) -> None:
     x = start()
-    *states, last = checked_steps(EXACT, sampler, LADDER, x, Noise())
+    *states, last = checked_steps(EXACT, sampler, SCHEDULE, x, Noise())
     assert last is not x and torch.equal(last, x)  # later changes of x do not count
-    assert all(y is x for y in states) or not sampler.follows_ladder
+    assert all(y is x for y in states) or not sampler.follows_schedule
 
 
 @by_name
 def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler) -> None:
     out = torch.empty(2, 1, 4, 4, dtype=torch.float64)
     models = (EXACT, lambda x, sigma: out.copy_(EXACT(x, sigma)))
-    (*_, fresh), (*_, reused) = (checked_steps(model, sampler, LADDER, start(), Noise()) for model in models)
+    (*_, fresh), (*_, reused) = (checked_steps(model, sampler, SCHEDULE, start(), Noise()) for model in models)
     assert torch.equal(fresh, reused)
 
 
 @pytest.mark.parametrize(
     "sampler", [each for each in ALL if not isinstance(each, KadkhodaieSimoncelli)], ids=lambda sampler: sampler.name
 )
-def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
+def test_schedules_may_end_at_zero(sampler: Sampler) -> None:
     """A step to 0 lands on the denoised image and draws no noise; Heun takes it as an Euler step."""
     sigmas = []
 
@@ -131,9 +131,9 @@ def test_ladders_may_end_at_zero(sampler: Sampler) -> None:
         sigmas.append(sigma[0].item())
         return EXACT(x, sigma)
 
-    *_, end = checked_steps(model, sampler, (*LADDER, 0.0), start(), Noise())
+    *_, end = checked_steps(model, sampler, (*SCHEDULE, 0.0), start(), Noise())
     assert torch.isfinite(end).all() and min(sigmas) > 0
-    assert len(sigmas) == sampler.planned_nfe((*LADDER, 0.0))
+    assert len(sigmas) == sampler.planned_nfe((*SCHEDULE, 0.0))
 
 
 def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
@@ -144,7 +144,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
     ("make", "message"),
     [
         (lambda: Euler(-0.1), "eta=-0.1: it must be at least 0"),
-        (lambda: list(checked_steps(EXACT, Euler(3.0), LADDER, start(), Noise())), "eta=3.0: at sigma'/sigma"),
+        (lambda: list(checked_steps(EXACT, Euler(3.0), SCHEDULE, start(), Noise())), "eta=3.0: at sigma'/sigma"),
         (lambda: Heun(s_churn=-1.0), "s_churn=-1.0: it must be at least 0"),
         (lambda: Heun(s_min=2.0, s_max=1.0), "s_min=2.0: it must be between 0 and 1.0"),
         (lambda: DPMpp2MSDE(-1.0), "eta=-1.0"),
@@ -155,7 +155,7 @@ def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
         (lambda: Interval(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),
         (lambda: Interval(n_restarts=0), "n_restarts=0: it must be at least 1"),
         (lambda: Restart().planned_nfe((100.0, 50.0)), "sigma_max=0.6: .* above the level nearest .* 50,"),
-        (lambda: Restart((Interval(0.1, 20.0),)).planned_nfe(LADDER), "sigma_max=20.0: .* at most the ladder's 10"),
+        (lambda: Restart((Interval(0.1, 20.0),)).planned_nfe(SCHEDULE), "sigma_max=20.0: .* at most the schedule's 10"),
         (lambda: Restart().planned_nfe((1.0, 0.0)), "restarts need a level above 0"),
         (lambda: KadkhodaieSimoncelli(beta_ks=0.0), "beta_ks=0.0: it must be above 0 and at most 1"),
     ],
@@ -178,19 +178,23 @@ def test_bad_parameters_are_named(make: Callable[[], object], message: str) -> N
     ids=lambda value: getattr(value, "name", value),
 )
 def test_a_plan_refuses_an_eta_only_where_the_run_would(sampler: Sampler, n_steps: int | None) -> None:
-    ladder, x, nothing = karras(8), start(), lambda x, sigma: torch.zeros_like(x)
+    schedule, x, nothing = karras(8), start(), lambda x, sigma: torch.zeros_like(x)
     if n_steps is not None:
-        assert sampler.planned_nfe(ladder) == n_steps == len(list(checked_steps(EXACT, sampler, ladder, x, Noise())))
+        assert (
+            sampler.planned_nfe(schedule) == n_steps == len(list(checked_steps(EXACT, sampler, schedule, x, Noise())))
+        )
         return
-    for refused in (lambda: sampler.planned_nfe(ladder), lambda: list(sampler.run(nothing, x, ladder, Noise()))):
+    for refused in (lambda: sampler.planned_nfe(schedule), lambda: list(sampler.run(nothing, x, schedule, Noise()))):
         with pytest.raises(ValueError, match=r"eta=1\.15: at sigma'/sigma = .* it must be between 0 and"):
             refused()
 
 
 def test_noise_within_bounds_is_eulers_there_and_none_elsewhere() -> None:
-    *_, inside = checked_steps(EXACT, EulerInInterval(0.8, s_min=LADDER[5], s_max=LADDER[2]), LADDER, start(), Noise())
+    *_, inside = checked_steps(
+        EXACT, EulerInInterval(0.8, s_min=SCHEDULE[5], s_max=SCHEDULE[2]), SCHEDULE, start(), Noise()
+    )
     x, noise = start(), Noise()
-    for eta, part in ((0.0, LADDER[:3]), (0.8, LADDER[2:7]), (0.0, LADDER[6:])):
+    for eta, part in ((0.0, SCHEDULE[:3]), (0.8, SCHEDULE[2:7]), (0.0, SCHEDULE[6:])):
         *_, x = checked_steps(EXACT, Euler(eta), part, x, noise)
     assert torch.equal(inside, x)
 
@@ -200,7 +204,7 @@ def test_kadkhodaie_simoncelli_treats_each_sample_by_itself() -> None:
     together = start(3) * torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64).view(-1, 1, 1, 1)
     alone = together[:1].clone()
     sampler = KadkhodaieSimoncelli(beta_ks=1.0)
-    n_together, n_alone = (len(list(checked_steps(point, sampler, LADDER, x, forbidden))) for x in (together, alone))
+    n_together, n_alone = (len(list(checked_steps(point, sampler, SCHEDULE, x, forbidden))) for x in (together, alone))
     assert n_alone < n_together, "the batch goes on for its noisiest sample"
     torch.testing.assert_close(together[:1], alone, rtol=1e-12, atol=0)
 
@@ -217,12 +221,12 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
 
     sampler, x = KadkhodaieSimoncelli(alpha_0=0.05), start(2)
     x[1] *= 2  # noisier than it is said to be
-    list(checked_steps(model, sampler, LADDER, x, Noise()))
+    list(checked_steps(model, sampler, SCHEDULE, x, Noise()))
     for step, (before, size, after) in enumerate(zip(levels, sizes, levels[1:], strict=False)):
         alpha = 0.05 * (step + 1) / (1 + 0.05 * step)
-        aimed_at = torch.where(before * size > LADDER[-1], (1 - 0.5 * alpha) * before * size, before)
+        aimed_at = torch.where(before * size > SCHEDULE[-1], (1 - 0.5 * alpha) * before * size, before)
         torch.testing.assert_close(after, aimed_at, rtol=1e-12, atol=0)
-    assert levels[0].tolist() == [LADDER[0]] * 2 and levels[1][1] > 1.5 * levels[1][0] and len(levels) > 10
+    assert levels[0].tolist() == [SCHEDULE[0]] * 2 and levels[1][1] > 1.5 * levels[1][0] and len(levels) > 10
 
 
 @pytest.mark.parametrize(
@@ -293,7 +297,7 @@ def euler(down: float) -> Euler:
     ids=["mu", "no-mu", "no-churn"],
 )
 def test_one_chain_in_two_dialects(sampler: Sampler, steps: Sampler) -> None:
-    pairs = zip(*(checked_steps(EXACT, each, LADDER, start(), Noise()) for each in (sampler, steps)), strict=True)
+    pairs = zip(*(checked_steps(EXACT, each, SCHEDULE, start(), Noise()) for each in (sampler, steps)), strict=True)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
@@ -301,18 +305,18 @@ def test_one_chain_in_two_dialects(sampler: Sampler, steps: Sampler) -> None:
 def test_churn_is_euler_with_reinjection_half_a_step_later() -> None:
     """From raised level to raised level (Karras et al. 2022, arXiv 2206.00364, Algorithm 2); the last adds none."""
     churn, noise = EulerChurn(s_churn=2.0), Noise()
-    *_, ours = checked_steps(EXACT, churn, LADDER, start(), Noise())
-    gain = churn.gain(len(LADDER) - 1)
-    raised = tuple(gain * sigma for sigma in LADDER[:-1])
-    x = start() + math.sqrt(raised[0] ** 2 - LADDER[0] ** 2) * noise()
-    for sampler, levels in ((euler(RATIO / gain), raised), (Euler(), (raised[-1], LADDER[-1]))):
+    *_, ours = checked_steps(EXACT, churn, SCHEDULE, start(), Noise())
+    gain = churn.gain(len(SCHEDULE) - 1)
+    raised = tuple(gain * sigma for sigma in SCHEDULE[:-1])
+    x = start() + math.sqrt(raised[0] ** 2 - SCHEDULE[0] ** 2) * noise()
+    for sampler, levels in ((euler(RATIO / gain), raised), (Euler(), (raised[-1], SCHEDULE[-1]))):
         *_, x = checked_steps(EXACT, sampler, levels, x, noise)
     torch.testing.assert_close(ours, x, rtol=1e-10, atol=1e-12)
-    assert noise.calls == len(LADDER) - 1
+    assert noise.calls == len(SCHEDULE) - 1
 
 
 def test_kadkhodaie_simoncelli_stops_at_its_cap() -> None:
     """A model that reports ever more noise would never stop by itself."""
     sampler = KadkhodaieSimoncelli(max_steps=7)
-    assert len(list(checked_steps(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, LADDER, start(), Noise()))) == 7
-    assert sampler.planned_nfe(LADDER) == 7
+    assert len(list(checked_steps(lambda x, sigma: 1.5 * torch.ones_like(x), sampler, SCHEDULE, start(), Noise()))) == 7
+    assert sampler.planned_nfe(SCHEDULE) == 7

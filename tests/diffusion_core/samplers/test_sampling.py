@@ -16,7 +16,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import AlphaBeta, Euler, Heun, KadkhodaieSimoncelli, Model, Sampler, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise, block_seed
-from diffusion_core.schedules import alpha_beta_ladder, geometric
+from diffusion_core.schedules import alpha_beta_schedule, geometric
 
 CPU = torch.device("cpu")
 EXACT = GaussianDenoiser()
@@ -28,7 +28,7 @@ def recording(sizes: list[int]) -> Model:
 
 
 @pytest.mark.parametrize(("eta", "ratio"), [(0.0, 0.9735), (1.0, 0.9496), (2.0, 0.8412)])
-def test_reference_ratios_on_the_fixed_ladder(eta: float, ratio: float) -> None:
+def test_reference_ratios_on_the_fixed_schedule(eta: float, ratio: float) -> None:
     sigmas = tuple(30 * 0.9**step for step in range(67))
     law, _ = by_impulses(wrappers.ours(Euler(eta), lambda n: sigmas), Oracle((1.0,), 0.0), 66, 66)
     assert law.std[0] / math.sqrt(1 + sigmas[-1] ** 2) == pytest.approx(ratio, abs=5e-5)
@@ -48,7 +48,7 @@ def test_equals_the_original_loop(beta: float) -> None:
 
 def test_beta_zero_is_euler_on_the_ode_bit_for_bit() -> None:
     x = BlockNoise(0, range(8), (1, 8, 8), CPU)().clone() * 30.0
-    for sigma, sigma_next in pairwise(alpha_beta_ladder(0.1, 0.0)):
+    for sigma, sigma_next in pairwise(alpha_beta_schedule(0.1, 0.0)):
         x = torch.add(x, EXACT(x, torch.full((8,), sigma)), alpha=sigma_next - sigma)
     assert torch.equal(generate_samples(EXACT, beta=0.0, n_samples=8, shape=(1, 8, 8)), x)
 
@@ -95,7 +95,7 @@ def test_batches_are_one_block_a_thread_unless_told() -> None:
 
 @pytest.mark.parametrize("sampler", [AlphaBeta(0.3, 0.2), Heun()], ids=lambda sampler: sampler.name)
 def test_trajectory_ends_in_the_samples(sampler: Sampler) -> None:
-    sigmas = alpha_beta_ladder(0.3, 0.2)
+    sigmas = alpha_beta_schedule(0.3, 0.2)
     draw = partial(sample, EXACT, sigmas, sampler, n_samples=5, shape=(1, 4, 4), batch_size=2)
     levels = draw(trajectory=True)
     assert levels.shape == (len(sigmas), 5, 1, 4, 4) and not levels.requires_grad
@@ -105,7 +105,7 @@ def test_trajectory_ends_in_the_samples(sampler: Sampler) -> None:
     expected = levels[-1] - sigmas[-1] * EXACT(levels[-1], torch.full((5,), sigmas[-1]))
     torch.testing.assert_close(denoised[-1], expected, rtol=1e-6, atol=1e-6)
     assert torch.equal(denoised[-1], draw(final_denoise=True))
-    with pytest.raises(ValueError, match=r"trajectory: kadkhodaie-simoncelli.* does not follow its ladder"):
+    with pytest.raises(ValueError, match=r"trajectory: kadkhodaie-simoncelli.* does not follow its schedule"):
         sample(EXACT, sigmas, KadkhodaieSimoncelli(), n_samples=1, shape=(1, 4, 4), trajectory=True)
 
 

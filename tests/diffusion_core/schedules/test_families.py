@@ -1,4 +1,4 @@
-"""Ladders: exact ends, strictly decreasing, their formulas, and errors that name the field."""
+"""Schedules: exact ends, strictly decreasing, their formulas, and errors that name the field."""
 
 import itertools
 import math
@@ -23,16 +23,16 @@ from diffusion_core.schedules.process_time import (
     vp,
 )
 from diffusion_core.schedules.sigma import (
-    alpha_beta_ladder,
     alpha_beta_ratio,
-    check_ladder,
+    alpha_beta_schedule,
+    check_schedule,
     geometric,
     karras,
     linear,
     polyexponential,
 )
 
-LADDERS = {name: make for name, make in SCHEDULES.items() if name not in OWN_ENDS} | {  # a new one is tested too
+SCHEDULES = {name: make for name, make in SCHEDULES.items() if name not in OWN_ENDS} | {  # a new one is tested too
     "karras-rho-0.01": lambda *ends: karras(*ends, rho=0.01),
     "karras-rho-1e4": lambda *ends: karras(*ends, rho=1e4),
     "polyexponential-rho-2": lambda *ends: polyexponential(*ends, rho=2.0),
@@ -40,12 +40,12 @@ LADDERS = {name: make for name, make in SCHEDULES.items() if name not in OWN_END
     "v-diffusion": lambda *ends: cosine(*ends, offset=0.0),
 }
 BAD_ENDS = [(0.03, 30), (1, 1), (1, 0), (math.inf, 1), (math.nan, 1)]
-Ladder = Callable[[int, float, float], tuple[float, ...]]
-by_name = pytest.mark.parametrize("make", LADDERS.values(), ids=LADDERS.keys())
+Schedule = Callable[[int, float, float], tuple[float, ...]]
+by_name = pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES.keys())
 
 
 @by_name
-def test_ends_are_exact_and_levels_decrease(make: Ladder) -> None:
+def test_ends_are_exact_and_levels_decrease(make: Schedule) -> None:
     for n_steps, ends in itertools.product((1, 2, 66, 1000), ((30.0, 0.03), (160.0, 0.004), (0.2, 0.1))):
         sigmas = make(n_steps, *ends)
         assert len(sigmas) == n_steps + 1 and (sigmas[0], sigmas[-1]) == ends
@@ -65,7 +65,7 @@ def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_
 
 
 @pytest.mark.parametrize(("name", "a", "b"), [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
-def test_beta_ladders_are_quantiles(name: str, a: float, b: float) -> None:
+def test_beta_schedules_are_quantiles(name: str, a: float, b: float) -> None:
     by_hand = 0.03 + stats.beta.ppf(1 - np.arange(13) / 12, a, b) * (30 - 0.03)
     np.testing.assert_allclose(SCHEDULES[name](12), by_hand, rtol=1e-12)
 
@@ -115,7 +115,7 @@ def test_ddpm_table_is_a_cumulative_product() -> None:
 
 @pytest.mark.parametrize("n_steps", [1, 2, 7, 66, 500, 666])
 @pytest.mark.parametrize("spacing", [linspace, leading, trailing])
-def test_ddpm_ladders_come_from_the_table_and_end_at_its_first_level(spacing: Spacing, n_steps: int) -> None:
+def test_ddpm_schedules_come_from_the_table_and_end_at_its_first_level(spacing: Spacing, n_steps: int) -> None:
     sigmas = ddpm(n_steps, spacing=spacing)
     assert len(sigmas) == n_steps + 1 and set(sigmas) <= set(ddpm_table()) and sigmas[-1] == ddpm_table()[0]
     assert (sigmas[0] == ddpm_table()[-1]) == (spacing is not leading)
@@ -140,10 +140,10 @@ def test_spacings_of_the_papers_example() -> None:
         (lambda: ddpm(999, spacing=trailing), "level 998 is 0.02.* and level 999 is 0.02"),
         (lambda: ddpm_table(vp_beta_end=1.0), "vp_beta_end=1.0 < 1"),
         (lambda: karras(3, rho=1e18), "decrease strictly"),
-        (partial(alpha_beta_ladder, 0.1, 0.43589), r"beta=0.43589: .* below sqrt\(1 - \(1 - alpha\)\^2\) = 0.43589"),
-        (partial(alpha_beta_ladder, 0.1, -0.1), "beta=-0.1: it must be at least 0"),
-        (partial(alpha_beta_ladder, 1.1, 0.0), "alpha=1.1: it must be above 0 and at most 1"),
-        (partial(alpha_beta_ladder, 0.1, 0.4358898943), "above 100000"),
+        (partial(alpha_beta_schedule, 0.1, 0.43589), r"beta=0.43589: .* below sqrt\(1 - \(1 - alpha\)\^2\) = 0.43589"),
+        (partial(alpha_beta_schedule, 0.1, -0.1), "beta=-0.1: it must be at least 0"),
+        (partial(alpha_beta_schedule, 1.1, 0.0), "alpha=1.1: it must be above 0 and at most 1"),
+        (partial(alpha_beta_schedule, 0.1, 0.4358898943), "above 100000"),
         *((partial(make, 4, rho=0.0), "rho=0.0: it must be above 0") for make in (karras, polyexponential)),
     ],
 )
@@ -153,34 +153,34 @@ def test_bad_constants_are_named(make: Callable[[], object], message: str) -> No
 
 
 @by_name
-def test_bad_ends_and_n_steps_are_named(make: Ladder) -> None:
+def test_bad_ends_and_n_steps_are_named(make: Schedule) -> None:
     for sigma_max, sigma_min in BAD_ENDS:
         with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
             make(4, sigma_max, sigma_min)
         with pytest.raises(ValueError, match=r"sigma_min=.*above 0 and below sigma_max="):
-            alpha_beta_ladder(0.1, 0, sigma_max, sigma_min)
+            alpha_beta_schedule(0.1, 0, sigma_max, sigma_min)
     for n_steps in (0, -3, 10**9):
         with pytest.raises(ValueError, match=f"n_steps={n_steps}: it must be between 1 and"):
             make(n_steps, 30.0, 0.03)
 
 
 @pytest.mark.parametrize("sigmas", [(), (1.0,), (1.0, 1.0), (1.0, 2.0), (1.0, -0.1), (math.nan, 1.0), (math.inf, 1.0)])
-def test_what_is_not_a_ladder_is_refused(sigmas: tuple[float, ...]) -> None:
+def test_what_is_not_a_schedule_is_refused(sigmas: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="sigmas"):
-        check_ladder(sigmas)
-    check_ladder((1.0, 0.0))
+        check_schedule(sigmas)
+    check_schedule((1.0, 0.0))
 
 
 @pytest.mark.parametrize(
     ("beta", "n_steps", "ratio"),
     [(0, 66, 0.9), (0.2, 86, 0.9220), (0.3, 132, 0.9487), (0.35, 198, 0.9657), (0.4, 454, 0.9849)],
 )
-def test_alpha_beta_ladder_has_the_original_number_of_steps(beta: float, n_steps: int, ratio: float) -> None:
-    sigmas = alpha_beta_ladder(0.1, beta, 30.0, 0.03)
+def test_alpha_beta_schedule_has_the_original_number_of_steps(beta: float, n_steps: int, ratio: float) -> None:
+    sigmas = alpha_beta_schedule(0.1, beta, 30.0, 0.03)
     assert len(sigmas) - 1 == n_steps
     assert sigmas[1] / sigmas[0] == pytest.approx(ratio, abs=5e-5)
     assert sigmas[-2] > 0.03 >= sigmas[-1]  # it stops at the first level at or below sigma_min
-    assert alpha_beta_ladder(1.0, 0.0) == (30.0, 0.03)
+    assert alpha_beta_schedule(1.0, 0.0) == (30.0, 0.03)
     assert alpha_beta_ratio(0.3, 0.5) == pytest.approx(math.sqrt(0.49 + 0.25))
 
 

@@ -42,7 +42,7 @@ def test_texture_by_hand() -> None:
 
 
 @pytest.mark.parametrize("left", [0.003, 0.03])
-def test_real_images_with_the_noise_of_the_ladder_have_no_grain(left: float) -> None:
+def test_real_images_with_the_noise_of_the_schedule_have_no_grain(left: float) -> None:
     values = grains(left, left)
     assert abs(values.mean()) < 0.0015 and abs(values).max() < GRAINY / 2
     assert values.std() == pytest.approx(real().grain_spread(N, left), rel=0.4)
@@ -51,7 +51,7 @@ def test_real_images_with_the_noise_of_the_ladder_have_no_grain(left: float) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize(("added", "low", "high"), [
     ((0.02, 0), 0.018, 0.022),  # grain where the last step removes it all
-    ((0.036, 0.03), 0.004, 0.008),  # .02 beside the ladder's .03: far beyond real images, too little to mention
+    ((0.036, 0.03), 0.004, 0.008),  # .02 beside the schedule's .03: far beyond real images, too little to mention
     ((0.05, 0.03), 0.018, 0.022), ((0.1, 0.03), 0.066, 0.074),
     ((0.03, 0.03, 0.4), -0.002, 0.004), ((0.03, 0.03, 0.7), -0.012, -0.003),  # blur: a halo must not pass for grain
 ])  # fmt: skip

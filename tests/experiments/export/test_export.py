@@ -18,7 +18,7 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 from experiments.run.tables import RunFiles, RunResults
 
 IMAGES = Images("mine", torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2), 40.0, 70.0)
@@ -46,7 +46,7 @@ class Brought(Exact):
 
 
 RUN = Run(
-    Setting("a", Ladder("karras", 6), Euler(0.0), section="6 evaluations", budget=6), Brought(), 132, Machine(),
+    Setting("a", Schedule("karras", 6), Euler(0.0), section="6 evaluations", budget=6), Brought(), 132, Machine(),
     Reference("mnist5k", "digits", ""),
 )  # fmt: skip
 ROW = {"section": "6 evaluations", "setting": "a", "budget": 6, "recommended": True, "in_set": True, "value": 0.1,

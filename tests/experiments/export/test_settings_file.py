@@ -9,30 +9,30 @@ import numpy as np
 import pytest
 
 from diffusion_core.data.load import resolve
-from experiments.export.settings_file import ladder_from
+from experiments.export.settings_file import schedule_from
 from experiments.run.networks import Exact
-from experiments.run.setting import Ladder
+from experiments.run.setting import Schedule
 from experiments.run.study import Study
 
 STUDY = Study()
 STD = STUDY.data_std
-EDITED = {"budget": 8, "ladder": "linear", "n_steps": 1, "sigma_max": 9.0, "sigma_min": 1.0, "sigmas": [8.0, 1.0]}
+EDITED = {"budget": 8, "schedule": "linear", "n_steps": 1, "sigma_max": 9.0, "sigma_min": 1.0, "sigmas": [8.0, 1.0]}
 
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
-    vp, karras = Ladder("vp", 8, options=(("data_std", STD),)), Ladder("karras", 8, 20.0, 0.05, (("rho", 5.2),))
+    vp, karras = Schedule("vp", 8, options=(("data_std", STD),)), Schedule("karras", 8, 20.0, 0.05, (("rho", 5.2),))
     levels = ((8, vp), (17, karras))
-    entries = [vars(one) | {"budget": n, "ladder": one.name, "sigmas": one.sigmas()} for n, one in levels]
+    entries = [vars(one) | {"budget": n, "schedule": one.name, "sigmas": one.sigmas()} for n, one in levels]
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"format": 1, "network": "small", "data": "mnist5k", "settings": entries}))
     return path
 
 
-def test_the_ladder_has_one_step_per_evaluation(settings: Path) -> None:
+def test_the_schedule_has_one_step_per_evaluation(settings: Path) -> None:
     """Heun took 17 evaluations on 8 steps and one to 0; Euler takes them on 17."""
-    assert ladder_from(settings, None, STUDY) == Ladder("karras", 17, 20.0, 0.05, (("rho", 5.2),))
-    assert ladder_from(settings, 8, STUDY) == Ladder("vp", 8, 30.0, 0.03, (("data_std", STD),))
+    assert schedule_from(settings, None, STUDY) == Schedule("karras", 17, 20.0, 0.05, (("rho", 5.2),))
+    assert schedule_from(settings, 8, STUDY) == Schedule("vp", 8, 30.0, 0.03, (("data_std", STD),))
 
 
 def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -
     for network, data, name in (("exact", "mnist5k", Exact("mnist5k").row()["network"]), ("small", points, "mlp")):
         study, text = Study(network=network, data=data), json.loads(settings.read_text())
         settings.write_text(json.dumps(text | {"network": name, "data": resolve(data)}))
-        assert ladder_from(settings, 17, study).schedule == "karras"
+        assert schedule_from(settings, 17, study).schedule == "karras"
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -
         ({"format": 2}, 8, "it must be a settings.json that tune wrote"),
         ({"network": "python:m:eps"}, 8, "its network is 'python:m:eps', but this run samples from"),
         ({"data": "folder:x@0123456789ab"}, 8, "its data are 'folder:x@0123456789ab', but this run"),
-        ({"settings": [EDITED]}, 8, "its sigmas are not the levels of its ladder, linear; were they changed?"),
+        ({"settings": [EDITED]}, 8, "its sigmas are not the levels of its schedule, linear; were they changed?"),
         ({}, 12, "no setting for n_steps=12; it has settings for [8, 17] evaluations"),
     ],
 )
 def test_other_settings_are_refused(settings: Path, change: dict[str, Any], budget: int, message: str) -> None:
     settings.write_text(json.dumps(json.loads(settings.read_text()) | change))
     with pytest.raises(ValueError, match=re.escape(message)):
-        ladder_from(settings, budget, STUDY)
+        schedule_from(settings, budget, STUDY)

@@ -16,7 +16,10 @@ LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
 @pytest.mark.parametrize(
     ("conditions", "holds"),
     [
-        (["seed=1", "section=same-ladder"], lambda run: run.network.seed == 1 and run.setting.section == "same-ladder"),
+        (
+            ["seed=1", "section=same-schedule"],
+            lambda run: run.network.seed == 1 and run.setting.section == "same-schedule",
+        ),
         (["section=pareto,control"], lambda run: run.setting.section in ("pareto", "control")),
         (["seed=0,2"], lambda run: run.network.seed in (0, 2)),
         ([f"setting={LABEL}"], lambda run: run.setting.label == LABEL),  # one value with a comma
@@ -37,7 +40,7 @@ def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds
         (["moed=control"], "columns: seed, section"),
         (["seed"], "write COLUMN=VALUE"),
         (["seed=1,9"], "seed is 0, 1, 2"),
-        (["eta=9", "section=same-ladder"], "it holds for none of"),  # such runs are impossible
+        (["eta=9", "section=same-schedule"], "it holds for none of"),  # such runs are impossible
     ],
 )
 def test_a_condition_that_does_not_do_says_what_would(conditions: list[str], message: str) -> None:

@@ -22,7 +22,7 @@ GROUP = "2 evaluations"
 def tune(**options: Any) -> Tune:
     """Eight settings of an exact denoiser, of which six go on, and which two are defaults."""
     few: dict[str, Any] = {
-        "ladders": ("karras", "geometric"),
+        "schedules": ("karras", "geometric"),
         "budgets": (2,),
         "etas": (0.0, 0.5, 1.0),
         "samplers": ("dpm++2m",),

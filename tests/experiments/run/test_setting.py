@@ -16,7 +16,7 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Pretrained, Trained
 from experiments.run.plan import _check_runs as check_plan
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import AlphaBetaLadder, Ladder, Setting
+from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
 from experiments.run.study import Study
 
 
@@ -26,7 +26,7 @@ class Anything(Sampler):
 
 
 @dataclass(frozen=True)
-class Unsteady(Ladder):
+class Unsteady(Schedule):
     def sigmas(self) -> tuple[float, ...]:
         return tuple(sorted(torch.rand(3).tolist(), reverse=True))
 
@@ -36,25 +36,26 @@ OTHERS: dict[str, Any] = {  # of each field
     "stable_above": 2.0, "weighting": "unit-eps", "images_seen": 7, "batch_size": 32, "lr": 7.0, "warmup_images": 7,
     "ema_decay": 0.5, "seed": 7, "machine": Machine(threads=7), "device": "cuda", "precision": "bf16", "compiled": True,
     "threads": 7, "torch_minor": "0.0", "source": "python:a:b", "content": "x", "name": "x", "label": 7, "n_steps": 7,
-    "sigma_max": 7.0, "sigma_min": 0.7, "schedule": "karras", "options": (("rho", 5.0),), "alpha": 0.7, "beta": 0.17,
-    "ladder": AlphaBetaLadder(0.1, 0.3), "sampler": Heun(), "section": "x", "final_denoise": True, "budget": 7, "n": 70,
+    "sigma_max": 7.0, "sigma_min": 0.7, "rule": "karras", "options": (("rho", 5.0),), "alpha": 0.7, "beta": 0.17,
+    "schedule": AlphaBetaSchedule(0.1, 0.3), "sampler": Heun(), "section": "x", "final_denoise": True, "budget": 7,
+    "n": 70,
     "networks": 7, "skip": 7, "draw": 7, "retrained": True, "impossible": "x", "training": {"lr": 7.0},
     "features": "natural", "features_id": "x", "weights": Path("x"), "batch": 7, "p_mean": 0.7, "p_std": 0.7,
     "data": "mnist", "decoder": Pretrained(source="python:module:function"), "most": 7,
 }  # fmt: skip
 CONFIGS = [
-    Trained(), Exact(), Pretrained(source="python:module:function"), Machine(), Ladder("karras"),
-    AlphaBetaLadder(0.1, 0.3), Reference("mnist5k", "digits", "0"), LogNormal(), Setting("a", Ladder(), Euler(1.0)),
+    Trained(), Exact(), Pretrained(source="python:module:function"), Machine(), Schedule("karras"),
+    AlphaBetaSchedule(0.1, 0.3), Reference("mnist5k", "digits", "0"), LogNormal(), Setting("a", Schedule(), Euler(1.0)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
 def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
     for part in fields(config):
-        own = {(Ladder, "schedule"): "geometric", (Setting, "label"): "x"}
+        own = {(Schedule, "rule"): "geometric", (Setting, "label"): "x"}
         value = own.get((type(config), part.name), OTHERS[part.name])
         same = identity(replace(config, **{part.name: value})) == identity(config)
-        assert same == (part.metadata == {"identity": False}), part.name
+        assert same == (part.metadata.get("identity") is False), part.name
 
 
 def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
@@ -70,7 +71,7 @@ def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
 def test_identity_is_known() -> None:
     """A change of these means that finished results would be computed again: raise SCHEMA on purpose only."""
     assert SCHEMA == 5
-    assert identity(Ladder(n_steps=66)) == "59c43a1dc4ae"
+    assert identity(Schedule(n_steps=66)) == "59c43a1dc4ae"
     assert identity(Machine("cpu", "fp32", False, 1, "2.6")) == "7181a65dcb08"
 
 
@@ -87,26 +88,26 @@ def test_what_is_impossible_says_why(one: Run, why: str) -> None:
         raise ValueError(one.impossible)
 
 
-def test_a_ladder_within_a_budget_is_the_longest() -> None:
-    assert Ladder().within(8, Heun()).n_steps == 4 and Ladder().within(8, Euler(0.0)).n_steps == 8
-    assert Ladder(n_steps=7).within(1, Euler(9.0)).n_steps == 7  # none; its run says why
+def test_a_schedule_within_a_budget_is_the_longest() -> None:
+    assert Schedule().within(8, Heun()).n_steps == 4 and Schedule().within(8, Euler(0.0)).n_steps == 8
+    assert Schedule(n_steps=7).within(1, Euler(9.0)).n_steps == 7  # none; its run says why
 
 
-def test_a_ladder_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
-    ladder = Ladder("ddpm-linspace", 10, options=(("data_std", 0.5),))
-    assert (ladder.sigma_max, ladder.sigma_min) == (ladder.sigmas()[0], ladder.sigmas()[-1])
-    assert ladder.sigma_max > 300 and identity(ladder) == identity(replace(ladder, sigma_max=99.0))
+def test_a_schedule_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
+    schedule = Schedule("ddpm-linspace", 10, options=(("data_std", 0.5),))
+    assert (schedule.sigma_max, schedule.sigma_min) == (schedule.sigmas()[0], schedule.sigmas()[-1])
+    assert schedule.sigma_max > 300 and identity(schedule) == identity(replace(schedule, sigma_max=99.0))
 
 
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Ladder("spiral"), "ladder='spiral': it must be one of geometric, karras"),
-        (lambda: Ladder(sigma_max=0.01), "sigma_min=0.03"),
-        (lambda: Ladder("karras", options=(("rho", 0.0),)), "rho=0.0"),
-        (lambda: AlphaBetaLadder(0.1, 0.6), "beta=0.6"),
-        (lambda: Setting("a", Ladder(), "euler"), "sampler='euler'"),  # type: ignore[arg-type]
-        (lambda: Setting("a", Ladder(), Euler(0.0), n=0), "n=0"),
+        (lambda: Schedule("spiral"), "schedule='spiral': it must be one of geometric, karras"),
+        (lambda: Schedule(sigma_max=0.01), "sigma_min=0.03"),
+        (lambda: Schedule("karras", options=(("rho", 0.0),)), "rho=0.0"),
+        (lambda: AlphaBetaSchedule(0.1, 0.6), "beta=0.6"),
+        (lambda: Setting("a", Schedule(), "euler"), "sampler='euler'"),  # type: ignore[arg-type]
+        (lambda: Setting("a", Schedule(), Euler(0.0), n=0), "n=0"),
         (lambda: Machine("tpu"), "device='tpu'"),
         (lambda: replace(run(), batch=-1), "batch=-1"),
         (lambda: Trained(data="cats"), "data='cats': unknown data set; the names are mnist5k, mnist"),
@@ -123,7 +124,7 @@ def test_bad_values_are_named(make: Any, says: str) -> None:
 
 def test_a_plan_is_checked() -> None:
     check_plan([run(), run(label="b"), run(Heun())])
-    bad = Setting("a", Ladder(n_steps=2), Anything([1.0]))
+    bad = Setting("a", Schedule(n_steps=2), Anything([1.0]))
     with pytest.raises(ValueError, match=r"setting.sampler.value=\[1.0\]: its type is list"):
         check_plan([run(), Run(bad, exact(), N, Machine(), reference())])
 
@@ -135,14 +136,14 @@ def test_a_schedule_that_gives_other_levels_each_time_is_refused() -> None:
 
 def test_a_setting_keeps_its_training_when_the_dict_changes() -> None:
     training = {"lr": 0.1}
-    one = Setting("a", Ladder(n_steps=2), Euler(0.0), training=training)
+    one = Setting("a", Schedule(n_steps=2), Euler(0.0), training=training)
     training["lr"] = 0.2
     assert one.training == {"lr": 0.1}
 
 
 @dataclass(frozen=True)
 class Levels:
-    """A user's ladder."""
+    """A user's schedule."""
 
     levels: tuple[float, ...] = (9.0, 1.0, 0.5)
     name: str = "mine"
@@ -152,10 +153,10 @@ class Levels:
 
 
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 9.0), (float("inf"), 1.0)])
-def test_a_users_ladder_is_one_or_its_run_is_impossible(levels: tuple[float, ...]) -> None:
+def test_a_users_schedule_is_one_or_its_run_is_impossible(levels: tuple[float, ...]) -> None:
     one = replace(run(), setting=Setting("a", Levels(levels), Euler(0.0)))  # type: ignore[arg-type]
     assert one.impossible.startswith("sigmas") and one.row()["status"] == "infeasible"
-    row = replace(one, setting=replace(one.setting, ladder=Levels())).row()
+    row = replace(one, setting=replace(one.setting, schedule=Levels())).row()
     assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, "mine")
 
 
@@ -172,7 +173,7 @@ def plans(*settings: Setting, **options: Any) -> list[Run]:
     return plan(Study(**{"data": data(), "n_samples": N, "recipe": "plain"} | options), *settings)
 
 
-A, B = Setting("a", Ladder(n_steps=2), Euler(0.0)), Setting("b", Ladder(n_steps=2), Euler(0.0))
+A, B = Setting("a", Schedule(n_steps=2), Euler(0.0)), Setting("b", Schedule(n_steps=2), Euler(0.0))
 
 
 def test_each_setting_is_run_with_each_of_its_networks() -> None:

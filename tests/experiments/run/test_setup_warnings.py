@@ -20,21 +20,21 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.networks import Pretrained, Trained
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 
-FOUR = Ladder(n_steps=4)
+FOUR = Schedule(n_steps=4)
 
 
 def run(
     label: str = "a",
-    ladder: Ladder = FOUR,
+    schedule: Schedule = FOUR,
     sampler: Sampler = Euler(0.0),  # noqa: B008  # it is frozen
     features: str = "digits",
     network: Any = None,
     **setting: Any,
 ) -> Run:
     network = network or Trained()
-    one = Setting(label, ladder, sampler, **setting)
+    one = Setting(label, schedule, sampler, **setting)
     return Run(one, network, 40, Machine(), Reference(network.data, features, "x"))
 
 
@@ -57,28 +57,31 @@ def test_the_presets_give_no_doubt(preset: str) -> None:
 @pytest.mark.parametrize(
     ("one", "message"),
     [
-        (run(ladder=replace(FOUR, sigma_max=0.5)), "a ladder begins at sigma 0.5, where images still show in"),
-        (run(ladder=replace(FOUR, sigma_min=1.0)), "a ladder ends at sigma 1, so this much noise stays"),
-        (run(ladder=replace(FOUR, sigma_max=900.0)), "a ladder begins at sigma 900, a level that training under"),
-        (run(network=noisy(0.1, 100.0)), "a ladder ends at sigma 0.03, a level that training under uniform(0.1, 100)"),
+        (run(schedule=replace(FOUR, sigma_max=0.5)), "a schedule begins at sigma 0.5, where images still show in"),
+        (run(schedule=replace(FOUR, sigma_min=1.0)), "a schedule ends at sigma 1, so this much noise stays"),
+        (run(schedule=replace(FOUR, sigma_max=900.0)), "a schedule begins at sigma 900, a level that training under"),
+        (
+            run(network=noisy(0.1, 100.0)),
+            "a schedule ends at sigma 0.03, a level that training under uniform(0.1, 100)",
+        ),
         (run(sampler=KadkhodaieSimoncelli(alpha_0=1e-9)), "takes all its 1000 steps and may stop above sigma_min"),
     ],
     ids=["begins too low", "noise left", "begins too high", "ends too low", "too slow"],
 )
-def test_a_doubtful_ladder_is_said_once(one: Run, message: str) -> None:
+def test_a_doubtful_schedule_is_said_once(one: Run, message: str) -> None:
     (said,) = doubts([one, one])
     assert message in said
 
 
-KARRAS = Ladder("karras", 4)
+KARRAS = Schedule("karras", 4)
 
 
 @pytest.mark.parametrize(
     ("changes", "equal"),
     [
         ({}, True),
-        ({"ladder": Ladder("karras", 4, options=(("rho", 7.0),))}, True),
-        ({"ladder": Ladder("karras", 4, options=(("rho", 7.0001),))}, False),
+        ({"schedule": Schedule("karras", 4, options=(("rho", 7.0),))}, True),
+        ({"schedule": Schedule("karras", 4, options=(("rho", 7.0001),))}, False),
         ({"sampler": Euler(0.5)}, False),
         ({"final_denoise": True}, False),
         ({"draw": 1}, False),
@@ -88,7 +91,7 @@ KARRAS = Ladder("karras", 4)
     ids=["equal", "equal levels", "other levels", "sampler", "denoised", "noise", "network", "group"],
 )
 def test_one_setting_under_two_names_is_said(changes: dict[str, Any], equal: bool) -> None:
-    said = doubts([run(ladder=KARRAS), run("b", **({"ladder": KARRAS} | changes))])
+    said = doubts([run(schedule=KARRAS), run("b", **({"schedule": KARRAS} | changes))])
     assert said == ["'a' and 'b' of 'all' are one setting under two names: network, levels and sampler are equal, "
                     "so comparing them says nothing"] * equal  # fmt: skip
 
@@ -124,14 +127,14 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
 
     def warned(sampler: Sampler, high: float = high) -> list[str]:
         return doubts(
-            [run(ladder=Ladder("karras", 4, high, low), sampler=sampler, network=Pretrained(source="python:a:b"))]
+            [run(schedule=Schedule("karras", 4, high, low), sampler=sampler, network=Pretrained(source="python:a:b"))]
         )
 
     assert warned(Euler(0.0)) == warned(Heun(s_churn=1.0, s_max=high / 2)) == []
     assert warned(Heun(s_churn=1.0)) == [
-        f"heun(s_churn=1) asks the network for sigma {1.25 * high:.3g}, beyond its ladder, but the network knows no "
+        f"heun(s_churn=1) asks the network for sigma {1.25 * high:.3g}, beyond its schedule, but the network knows no "
         f"level above {high:.3g}"
     ]
     assert warned(Euler(0.0), 2 * high)[-1].startswith(
-        f"a ladder begins at sigma {2 * high:.3g}, but the network knows"
+        f"a schedule begins at sigma {2 * high:.3g}, but the network knows"
     )

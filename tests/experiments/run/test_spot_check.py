@@ -14,7 +14,7 @@ from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.runner import Runner
 from experiments.run.runs import Run
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 from experiments.run.spot_check import StaleError, check_same, choose_runs, sample_indices
 
 TABLE = """
@@ -36,7 +36,7 @@ class Mine(Sampler):
 def test_an_edited_table_is_an_error_and_fresh_repairs_it(folder: Path) -> None:
     """No text that is hashed changes."""
     (folder / "table.txt").write_text("1")
-    setting = Setting("karras", Ladder(n_steps=2), imported(folder, table=TABLE).Mine())
+    setting = Setting("karras", Schedule(n_steps=2), imported(folder, table=TABLE).Mine())
     own, cache = Run(setting, exact(), 40, Machine(), reference()), Cache(folder / "store")
     for _ in range(2):
         assert not Runner(Cache(cache.root), QUIET).run([own]).failed

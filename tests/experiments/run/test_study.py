@@ -21,7 +21,7 @@ from experiments.run import result_folder, stages
 from experiments.run.experiment import StudyResult, run_study
 from experiments.run.machine import code_version
 from experiments.run.options import Options
-from experiments.run.setting import Ladder, Setting
+from experiments.run.setting import Schedule, Setting
 from experiments.run.study import CONTROL, Study
 
 
@@ -40,9 +40,9 @@ class Mine(Study):
 
     def settings(self) -> Iterator[Setting]:
         for eta in self.etas:
-            yield Setting(f"eta {eta:g}", Ladder(n_steps=3, sigma_min=self.sigma_min), Euler(eta))
+            yield Setting(f"eta {eta:g}", Schedule(n_steps=3, sigma_min=self.sigma_min), Euler(eta))
         if self.broken:
-            yield Setting("broken", Ladder(n_steps=3), Broken())
+            yield Setting("broken", Schedule(n_steps=3), Broken())
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ class Grouped(Mine):
     besides: str = ""
 
     def settings(self) -> Iterator[Setting]:
-        yield Setting("alone", Ladder(n_steps=2), Euler(0.3), section="one")
+        yield Setting("alone", Schedule(n_steps=2), Euler(0.3), section="one")
         for eta in self.etas:
-            yield Setting(f"eta {eta:g}", Ladder(n_steps=2), Euler(eta), section="two")
+            yield Setting(f"eta {eta:g}", Schedule(n_steps=2), Euler(eta), section="two")
         for power in (1.0, 2.0) if self.besides == "blind" else ():
-            yield Setting(f"blind {power:g}", Ladder(n_steps=2), Blind(power), section="two")
+            yield Setting(f"blind {power:g}", Schedule(n_steps=2), Blind(power), section="two")
         if self.besides == "a control":
-            yield Setting("again", Ladder(n_steps=2), Euler(1.0), section=CONTROL, draw=1)
+            yield Setting("again", Schedule(n_steps=2), Euler(1.0), section=CONTROL, draw=1)
 
     def follow_up_settings(self, results: Any, notify: Any) -> Iterator[Setting]:
         if self.besides == "repeats":
-            yield Setting("eta 1", Ladder(n_steps=2), Euler(1.0), section="two")
+            yield Setting("eta 1", Schedule(n_steps=2), Euler(1.0), section="two")
 
     def extra_tables(self, results: Any) -> Any:
         return {"table.csv": []} if self.besides == "a table" else {}
@@ -70,15 +70,15 @@ class Grouped(Mine):
 
 @dataclass(frozen=True)
 class Crossed(Mine):
-    """Two ladders, each with two samplers."""
+    """Two schedules, each with two samplers."""
 
     interactions: ClassVar[Sequence[tuple[str, str]]] = (("eta 1", "eta 0"),)
 
     def settings(self) -> Iterator[Setting]:
-        yield Setting("eta 0", Ladder(n_steps=4), Euler(0.0), "alone")
+        yield Setting("eta 0", Schedule(n_steps=4), Euler(0.0), "alone")
         for n_steps in (2, 3):
             for eta in self.etas:
-                yield Setting(f"eta {eta:g}", Ladder(n_steps=n_steps), Euler(eta), f"{n_steps} steps")
+                yield Setting(f"eta {eta:g}", Schedule(n_steps=n_steps), Euler(eta), f"{n_steps} steps")
 
 
 @dataclass(frozen=True)
@@ -343,7 +343,7 @@ def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
 ) -> None:
     query = ("section=control", "seed=1")
     found = asked(tmp_path, mine(sigma_min=1.0), only=query)
-    doubt = "a ladder ends at sigma 1, so this much noise stays in its samples"
+    doubt = "a schedule ends at sigma 1, so this much noise stays in its samples"
     assert [row["section"] for row in found.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
     report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
     assert f"a part of the experiment was run, 1 of 6 runs: --only {shlex.join(query)}" in report

@@ -22,7 +22,7 @@ from experiments.run import image_features, spot_check
 from experiments.run.cache import Cache
 from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, feature_key
 from experiments.run.result_folder import write_report
-from experiments.run.setting import Ladder
+from experiments.run.setting import Schedule
 from experiments.run.spot_check import StaleError
 from experiments.scoring.compare import question
 from experiments.scoring.inputs import open_input
@@ -230,7 +230,7 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
     store = Cache(tmp_path / "store")
 
     def stored(number: int, samples: Tensor) -> str:
-        return store.cached("samples", Ladder(n_steps=number), lambda: ({"samples": samples}, {})).path.stem
+        return store.cached("samples", Schedule(n_steps=number), lambda: ({"samples": samples}, {})).path.stem
 
     ids = [stored(1, digits[:60]), stored(2, digits[60:120])]
     rows = [{"status": "ok", "section": "run", "setting": "x", "budget": "", "samples_id": name, "sample_seed": seed}

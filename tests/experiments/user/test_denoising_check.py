@@ -225,7 +225,7 @@ READ = "check its prediction: it fits "
 GAIN = "check its gain: it fits "
 LABEL = "check its labels: it fits "
 GUIDED = LABEL + "guidance=0.49, as if the network guided already, better"
-OF_X0 = " / sigma^2 and of no use there; end ladders at sigma 0.3, with a last step to 0 (end=0)"
+OF_X0 = " / sigma^2 and of no use there; end schedules at sigma 0.3, with a last step to 0 (end=0)"
 UNTRAINED = "is it trained, and on data like these? No other reading fits"
 HUNDRED, HUNDRED_FROM_1 = (adapters.linear_betas(100, 1e-3, 0.2, first=first) for first in (0, 1))
 # Chen 2023, arXiv 2301.10972, Algorithm 1, at the ends of 1,000 steps, with the last one above 0

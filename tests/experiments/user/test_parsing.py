@@ -1,4 +1,4 @@
-"""Names of laws, ladders and samplers: what can be typed, what can be read back, and what is refused."""
+"""Names of noise distributions, schedules and samplers: what can be typed, read back, and what is refused."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from experiments.run.identity import identity
-from experiments.run.setting import Ladder, Setting, read_ladder
+from experiments.run.setting import Schedule, Setting, read_schedule
 from experiments.user.imports import TEXTS
 from experiments.user.parsing import format_call, parse_call, parse_noise, parse_sampler, parse_schedule
 
@@ -24,11 +24,11 @@ def test_a_printed_name_can_be_read_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_ladders_printed_name_can_be_read_back(name: str) -> None:
+def test_a_schedules_printed_name_can_be_read_back(name: str) -> None:
     _, options = typed = parse_schedule(name, 0.55)
     assert parse_schedule(format_call(name, options.items()), 0.123) == typed
-    ladder = Ladder(name, 7, options=tuple(options.items()))
-    assert read_ladder(ladder.name, 7, 0.123) == (ladder, False) and len(ladder.sigmas()) == 8
+    schedule = Schedule(name, 7, options=tuple(options.items()))
+    assert read_schedule(schedule.name, 7, 0.123) == (schedule, False) and len(schedule.sigmas()) == 8
 
 
 def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data() -> None:
@@ -74,10 +74,10 @@ def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
     write_own(tmp_path, monkeypatch)
     typed = [parse_sampler(f"own_samplers:Mine{options}") for options in ("", "(1)", "(eta=0.5)")]
     assert [sampler.name for sampler in typed] == ["mine(eta=1)"] * 2 + ["mine(eta=0.5)"]
-    first = [identity(Setting("one", Ladder(), sampler)) for sampler in typed]
+    first = [identity(Setting("one", Schedule(), sampler)) for sampler in typed]
     assert first[0] == first[1] != first[2]
     write_own(tmp_path, monkeypatch, f"{OWN}# edited")
-    assert identity(Setting("one", Ladder(), parse_sampler("own_samplers:Mine"))) != first[0]
+    assert identity(Setting("one", Schedule(), parse_sampler("own_samplers:Mine"))) != first[0]
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,15 @@ def test_one_and_one_point_zero_are_one_setting() -> None:
 @pytest.mark.parametrize(
     ("read", "message"),
     [
-        (lambda: parse_noise("gaussian", 1), "law='gaussian': it must be one of log-normal, log-uniform, uniform"),
+        (
+            lambda: parse_noise("gaussian", 1),
+            "train_noise='gaussian': it must be one of log-normal, log-uniform, uniform",
+        ),
         (lambda: parse_sampler("rk45"), r"sampler='rk45': it must be one of euler, euler-within"),
-        (lambda: parse_schedule("spiral", 1), "ladder='spiral': it must be one of geometric, karras, polyexponential"),
+        (
+            lambda: parse_schedule("spiral", 1),
+            "schedule='spiral': it must be one of geometric, karras, polyexponential",
+        ),
         (lambda: parse_noise("log-normal(0, 1", 1), r"it must read like log-normal\(p_mean=1\), with numbers"),
         (lambda: parse_noise("log-normal(open('x'))", 1), "it must read like"),
         (lambda: parse_noise("log-normal(mean=3)", 1), "the parameters of log-normal are p_mean, p_std"),
@@ -133,7 +139,7 @@ def test_what_cannot_be_read_says_why(read: Any, message: str) -> None:
         read()
 
 
-def test_every_ladder_has_exact_ends_or_its_own() -> None:
+def test_every_schedule_has_exact_ends_or_its_own() -> None:
     for name in SCHEDULES:
-        sigmas = Ladder(name, 5, 20.0, 0.1).sigmas()
+        sigmas = Schedule(name, 5, 20.0, 0.1).sigmas()
         assert ((sigmas[0], sigmas[-1]) == (20.0, 0.1)) == (name not in OWN_ENDS)

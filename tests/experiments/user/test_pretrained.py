@@ -18,7 +18,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks import build
 from experiments.run.cache import Cache
 from experiments.run.networks import Trained
-from experiments.run.setting import Ladder
+from experiments.run.setting import Schedule
 from experiments.user.imports import TEXTS
 from experiments.user.pretrained import WEIGHTS, describe, fingerprint, load_network, notes
 
@@ -161,7 +161,7 @@ def damaged(path: Path) -> Path:
 
 
 def samples(path: Path) -> Path:
-    return Cache(path.parents[1]).cached("samples", Ladder(), lambda: ({"samples": torch.zeros(1)}, {})).path
+    return Cache(path.parents[1]).cached("samples", Schedule(), lambda: ({"samples": torch.zeros(1)}, {})).path
 
 
 def without_config(path: Path) -> Path:

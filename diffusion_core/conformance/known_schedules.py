@@ -1,7 +1,7 @@
-"""Ladders that are known in closed form, and what known mistakes make of them: one hypothesis each.
+"""Schedules that are known in closed form, and what known mistakes make of them: one hypothesis each.
 
 Levels are log_sigma = ln(s / a) of x = a x0 + s z, in flow matching the logit of t. A hypothesis is spelt as our
-commands spell a ladder: `flow(shift=3, end=1/n)` has n levels, and 0 follows the last one.
+commands spell a schedule: `flow(shift=3, end=1/n)` has n levels, and 0 follows the last one.
 """
 
 import math
@@ -35,7 +35,7 @@ LARGE = 0.01  # in log_sigma: more is a fault where times are rounded
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A ladder: how it is spelt, its levels, what is wrong with it, how many of its numbers come from the levels."""
+    """A schedule: how it is spelt, its levels, what is wrong with it, how many of its numbers come from the levels."""
 
     spelling: str
     log_sigmas: Array
@@ -50,13 +50,13 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a ladder beside its levels: nothing, of a list or a function."""
+    """What is known of a schedule beside its levels: nothing, of a list or a function."""
 
     tables: Mapping[str, Array] = field(default_factory=dict)  # name of the betas -> (N,) log_sigma at each time
     shift: float | None = None  # of flow matching; if it is `dynamic`, exp(mu), and None without mu
     dynamic: bool = False
-    ends: tuple[float, float, float] | None = None  # sigma_max, sigma_min and rho of a Karras ladder
-    terminal: float | None = None  # t of the last level, to which a flow's ladder is stretched
+    ends: tuple[float, float, float] | None = None  # sigma_max, sigma_min and rho of a Karras schedule
+    terminal: float | None = None  # t of the last level, to which a flow's schedule is stretched
     sigmas: Array | None = None  # log_sigma of the levels that the scheduler works with, falling
     forms: tuple[str, ...] = FORMS  # which names are tried
     expect: str = ""  # the name that is meant
@@ -113,19 +113,19 @@ def usual_tables() -> Mapping[str, Array]:
 
 
 def list_hypotheses(log_sigmas: Array, n_steps: int, facts: Facts) -> list[Hypothesis]:
-    """Every ladder with as many levels as `log_sigmas` (K,), the right ones first; n_steps were asked for.
+    """Every schedule with as many levels as `log_sigmas` (K,), the right ones first; n_steps were asked for.
 
     A form has three levels more than numbers that come from the levels. Otherwise it would fit by chance.
     """
     k = len(log_sigmas)
     makers = {
-        "ends": _ladders_with_known_ends(log_sigmas, facts), "flow": _flows(log_sigmas, facts),
+        "ends": _schedules_with_known_ends(log_sigmas, facts), "flow": _flows(log_sigmas, facts),
         "times": _times(k, n_steps, facts), "table ends": _between_table_ends(k, facts),
     }  # fmt: skip
     listed = [one for form, made in makers.items() if form in facts.forms for one in made]
     listed.sort(key=lambda one: bool(one.fault))
     if "ends" in facts.forms:
-        listed += _ladders_with_own_ends(log_sigmas, facts)
+        listed += _schedules_with_own_ends(log_sigmas, facts)
     if facts.expect:
         with suppress(ValueError):  # `levels` says which names there are
             listed.append(Hypothesis(facts.expect, make_levels(facts.expect, k)))
@@ -133,7 +133,7 @@ def list_hypotheses(log_sigmas: Array, n_steps: int, facts: Facts) -> list[Hypot
 
 
 def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
-    """Ladders of flow matching. A shift that is not known is solved: it adds ln(shift) to every level."""
+    """Schedules of flow matching. A shift that is not known is solved: it adds ln(shift) to every level."""
     k, free = len(log_sigmas), int(facts.shift is None)
     for ends, t, ends_fault in (
         ("end=1/n", np.linspace(1, 1 / k, k), ""),
@@ -193,7 +193,7 @@ def _stretch(spelling: str, times: Array, terminal: float, fault: str, free: int
 
 
 def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
-    """Flow ladders whose last time was shifted before all were, and those with any other last time.
+    """Flow schedules whose last time was shifted before all were, and those with any other last time.
 
     With t even from 1 to x in K levels, sigma_i = A / i - shift with A = shift (K - 1) / (1 - x): linear in both. Times
     u from 1 to 1/K that are shifted, then stretched, have (1 + (shift - 1) u) / c = (1 - u) / (1 - x): linear again.
@@ -262,7 +262,7 @@ def _times(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
 
 
 def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
-    """Other ladders between the ends of a table of betas, and the nearest whole times to their levels."""
+    """Other schedules between the ends of a table of betas, and the nearest whole times to their levels."""
     for betas, table in (facts.tables or usual_tables()).items():
         inside = table[np.isfinite(table)]
         for spelling, levels in _between(k, math.exp(inside[-1]), math.exp(inside[0])):
@@ -275,15 +275,15 @@ def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
 
 @lru_cache(4096)
 def _between(k: int, sigma_max: float, sigma_min: float, *more: Form) -> tuple[tuple[str, Array], ...]:
-    """Ladders between two ends: the usual ones, then `more`."""
+    """Schedules between two ends: the usual ones, then `more`."""
     if not 0 < 1.01 * sigma_min < sigma_max < math.exp(FAR) or k < 3:
         return ()
-    ladders = list[tuple[str, Array]]()
+    schedules = list[tuple[str, Array]]()
     for name, options in (*BETWEEN, *more):
         numbers = (*options, ("sigma_max", sigma_max), ("sigma_min", sigma_min))
         spelling = ", ".join(f"{key}={value:.4g}" for key, value in numbers)
-        ladders.append((f"{name}({spelling})", _levels_between(name, k, dict(numbers))))
-    return tuple(ladders)
+        schedules.append((f"{name}({spelling})", _levels_between(name, k, dict(numbers))))
+    return tuple(schedules)
 
 
 def _levels_between(name: str, k: int, options: Mapping[str, float]) -> Array:
@@ -292,8 +292,8 @@ def _levels_between(name: str, k: int, options: Mapping[str, float]) -> Array:
     return np.log(SCHEDULES[name](k - 1, **{**unit, **options}))
 
 
-def _ladders_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
-    """The Karras ladder of the config, or ours, and ours raised by churn (arXiv 2206.00364, Algorithm 2)."""
+def _schedules_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
+    """The Karras schedule of the config, or ours, and ours raised by churn (arXiv 2206.00364, Algorithm 2)."""
     if (k := len(log_sigmas)) < 2:
         return
     sigma_max, sigma_min, rho = facts.ends or (SIGMA_MAX, SIGMA_MIN, 7.0)
@@ -307,8 +307,8 @@ def _ladders_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypoth
         yield Hypothesis(spelling, log_sigmas, free=1)
 
 
-def _ladders_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
-    """Ladders between the first and the last of the levels; rho is solved at the middle one."""
+def _schedules_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
+    """Schedules between the first and the last of the levels; rho is solved at the middle one."""
     from scipy.optimize import brentq  # here: others need it not
 
     k = len(log_sigmas)
@@ -366,15 +366,15 @@ def fits_spelling(name: str, expect: str) -> bool:
 
 
 def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA_MIN)) -> Array:
-    """(k,) log_sigma of the ladder that is spelt as here, or as our commands spell it; "flow(shift=3)" is enough.
+    """(k,) log_sigma of the schedule that is spelt as here, or as our commands spell it; "flow(shift=3)" is enough.
 
     `ends`: sigma_max and sigma_min, where the spelling leaves them out.
 
     Raises:
-        ValueError: there is no such ladder with k levels.
+        ValueError: there is no such schedule with k levels.
     """
     name, options, words = parse(spelling)
-    one_of("ladder", name, SCHEDULES)
+    one_of("schedule", name, SCHEDULES)
     try:
         if name not in OWN_ENDS and "betas" not in options and not words:
             numbers = {key: float(value) for key, value in options.items() if key != "end"}
@@ -390,4 +390,6 @@ def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA
     for one in list_hypotheses(guess, k, Facts(shift=shift, terminal=terminal)):
         if fits_spelling(one.spelling, spelling):
             return one.log_sigmas - math.log(data_std)
-    raise ValueError(f"{spelling}: no ladder of {k} levels is spelt so; such are flow(shift=3, end=1/n), karras(rho=7)")
+    raise ValueError(
+        f"{spelling}: no schedule of {k} levels is spelt so; such are flow(shift=3, end=1/n), karras(rho=7)"
+    )

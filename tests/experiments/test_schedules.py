@@ -1,4 +1,4 @@
-"""The experiment on ladders: equal budgets, its contrasts, its command line."""
+"""The experiment on schedules: equal budgets, its contrasts, its command line."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ import pytest
 from smoke import smoke
 from studies import best_sets, contrasts, pairs, plan
 
-from experiments.ladders import Ladders
+from experiments.schedules import Schedules
 
 
-def preset(name: str, **options: Any) -> Ladders:
-    return Ladders(**{**Ladders.presets[name], **options})
+def preset(name: str, **options: Any) -> Schedules:
+    return Schedules(**{**Schedules.presets[name], **options})
 
 
 LAPTOP = preset("laptop")
@@ -23,14 +23,14 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
     assert {run.setting.label for run in runs if run.nfe != (run.setting.budget or 66)} == set()
     std = f"data_std={LAPTOP.data_std:g}"
     names = {"geometric", "karras", f"cosine({std})", f"vp({std})", "linear"}
-    assert {run.setting.ladder.name for run in runs} == names
+    assert {run.setting.schedule.name for run in runs} == names
 
 
 def test_a_last_step_to_0_is_one_evaluation_of_the_budget() -> None:
     runs = plan(
         preset(
             "laptop",
-            ladders=Ladders.presets["gpu"]["ladders"],
+            schedules=Schedules.presets["gpu"]["schedules"],
             budgets=(8,),
             etas=(0.0, 1.0),
             samplers=("heun", "dpm++2m"),
@@ -43,7 +43,7 @@ def test_a_last_step_to_0_is_one_evaluation_of_the_budget() -> None:
     assert ending["karras(end=0), eta 0"].sigmas[-1] == 0.03
 
 
-def test_what_no_budget_fits_or_no_ladder_allows_is_listed_and_the_rest_goes_on() -> None:
+def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_on() -> None:
     study = preset("smoke", etas=(0.0, 9.0), samplers=("heun", "restart"))
     absent = [run for run in plan(study) if run.impossible]
     assert {run.row()["sampler"].split("(")[0] for run in absent} == {"euler", "restart"}
@@ -53,7 +53,7 @@ def test_what_no_budget_fits_or_no_ladder_allows_is_listed_and_the_rest_goes_on(
     }  # fmt: skip
 
 
-def test_every_setting_of_a_budget_is_compared_with_the_first_ladder_and_sampler() -> None:
+def test_every_setting_of_a_budget_is_compared_with_the_first_schedule_and_sampler() -> None:
     found = contrasts(LAPTOP, "setting")
     absent = {(run.setting.label, run.setting.budget) for run in plan(LAPTOP) if run.impossible}
     assert {label.split(", ")[1] for label, _ in absent} == {"eta 1.4"}  # too much for steps that are so long
@@ -85,15 +85,15 @@ class Own(Euler):
 def test_a_sampler_of_ones_own_is_typed_and_found_by_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "typed_sampler.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    few = ["--network", "exact", "--n-samples", "40", "--ladders", "karras", "--etas", "0.5", "--workers", "2"]
-    table = smoke(tmp_path, "ladders", *few, "--samplers", "typed_sampler:Own(eta=0.5)").rows()
+    few = ["--network", "exact", "--n-samples", "40", "--schedules", "karras", "--etas", "0.5", "--workers", "2"]
+    table = smoke(tmp_path, "schedules", *few, "--samplers", "typed_sampler:Own(eta=0.5)").rows()
     assert (table["status"] == "ok").all() and table["sampler"][1] == "own(eta=0.5)"
     assert table["fd"][0] == table["fd"][1] and table["samples_id"][0] != table["samples_id"][1]
 
 
 @pytest.mark.slow(10)
 def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
-    done = smoke(tmp_path, "ladders", "--recipe", "plain", "--n-samples", "40")
+    done = smoke(tmp_path, "schedules", "--recipe", "plain", "--n-samples", "40")
     table = done.rows()
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)"}

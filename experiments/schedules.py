@@ -1,10 +1,10 @@
 """Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
 
-    python -m experiments ladders                      laptop: about 40 minutes on two CPU cores
-    python -m experiments ladders --preset smoke       about 20 seconds: does everything work here?
-    python -m experiments ladders --ladders geometric "karras(rho=5)" --budgets 10 20 --etas 0 0.5 1 --samplers heun
+    python -m experiments schedules                      laptop: about 40 minutes on two CPU cores
+    python -m experiments schedules --preset smoke       about 20 seconds: does everything work here?
+    python -m experiments schedules --schedules geometric "karras(rho=5)" --budgets 10 20 --etas 0 0.5 1 --samplers heun
 
-Each setting gets the longest ladder that its budget of network evaluations allows. The answer at each budget is the
+Each setting gets the longest schedule that its budget of network evaluations allows. The answer at each budget is the
 set of settings that cannot be told from the best. best.json has the best setting without and with fresh noise, which
 `beta --best` compares on other networks. tune.py takes the same settings to find one to use.
 """
@@ -25,37 +25,34 @@ from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
 from experiments.run.options import Names, names_option
-from experiments.run.setting import Ladder, Setting, read_ladder
+from experiments.run.setting import Schedule, Setting, read_schedule
 from experiments.run.study import GPU, SMOKE, Notify, Study
 from experiments.user.parsing import SYNONYMS, parse_sampler
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-LADDERS = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
+SCHEDULES_HELP = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
 FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b| Arguments and errors| Arguments as")  # of a docstring
 FURTHER = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 
 
 @dataclass(frozen=True)
-class Ladders(Study):
+class Schedules(Study):
     """What the experiment varies. All settings of one budget take at most that number of network evaluations."""
 
     question: ClassVar[str] = "Which noise levels should sampling visit?"
-    text: ClassVar[str] = (
-        "Compares noise schedules and samplers at equal numbers of network evaluations. A schedule is a rule; a "
-        "ladder is the list of noise levels that it gives."
-    )
-    page: ClassVar[str] = "ladders"
+    text: ClassVar[str] = "Compares noise schedules and samplers at equal numbers of network evaluations."
+    page: ClassVar[str] = "schedules"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
-            **{**SMOKE, "ladders": ("geometric", "karras"), "budgets": (4,)},
+            **{**SMOKE, "schedules": ("geometric", "karras"), "budgets": (4,)},
             **{"etas": (0.0, 1.0), "samplers": ("heun",)},
         },
         "laptop": {"seeds": 5, "n_samples": 250},  # enough for a statement on such networks in general
         "gpu": {
             **GPU,
-            "ladders": (
+            "schedules": (
                 *(name for name in SCHEDULES if name not in ("flow", "bong-tangent")),  # these two end at 0
                 *("vp(end=0)", "karras(end=0)"),
             ),
@@ -63,12 +60,18 @@ class Ladders(Study):
     }
     minutes: ClassVar[str] = "about 40 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
-        "": "all ladders, at equal evaluations",
-        '--ladders geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two ladders and two samplers",
-        '--ladders karras "karras(end=0)" vp "vp(end=0)"': "does a last step to 0 help?",
+        "": "all schedules, at equal evaluations",
+        '--schedules geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two of each",
+        '--schedules karras "karras(end=0)" vp "vp(end=0)"': "does a last step to 0 help?",
     }
 
-    ladders: Annotated[Names, names_option(LADDERS, SCHEDULES)] = ("geometric", "karras", "cosine", "vp", "linear")
+    schedules: Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)] = (
+        "geometric",
+        "karras",
+        "cosine",
+        "vp",
+        "linear",
+    )
     budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)
@@ -78,7 +81,7 @@ class Ladders(Study):
         *("dpm++2m-sde", "er-sde", "euler-churn(s_churn=2)"),
     )
     sigma_max: float = 30.0
-    """First level of all ladders but ddpm's, in standard deviations of the data."""
+    """First level of all schedules but ddpm's, in standard deviations of the data."""
     sigma_min: float = 0.03
     """Last level."""
 
@@ -89,7 +92,7 @@ class Ladders(Study):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each schedule and sampler, which is the first part of its docstring."""
-        kinds: dict[str, Any] = {name: SCHEDULES[name] for name in (text.partition("(")[0] for text in self.ladders)}
+        kinds: dict[str, Any] = {name: SCHEDULES[name] for name in (text.partition("(")[0] for text in self.schedules)}
         kinds |= {type(sampler).label: type(sampler) for sampler in self.labels.values()}
         texts = {name: inspect.getdoc(getattr(kind, "func", kind)) or "" for name, kind in kinds.items()}
         formulas = {name: " ".join(FURTHER_PARTS.split(text)[0].split()) for name, text in texts.items()}
@@ -99,25 +102,25 @@ class Ladders(Study):
     def labels(self) -> dict[str, Sampler]:
         return {f"eta {eta:g}": Euler(eta) for eta in self.etas} | {text: parse_sampler(text) for text in self.samplers}
 
-    def ladder(self, text: str, n_steps: int) -> tuple[Ladder, bool]:
-        """As `read_ladder`, with the ends of this study."""
-        return read_ladder(text, n_steps, self.data_std, self.sigma_max, self.sigma_min)
+    def schedule(self, text: str, n_steps: int) -> tuple[Schedule, bool]:
+        """As `read_schedule`, with the ends of this study."""
+        return read_schedule(text, n_steps, self.data_std, self.sigma_max, self.sigma_min)
 
     def settings(self) -> Iterator[Setting]:
         for budget in self.budgets:
             settings, section = list[Setting](), f"{budget} evaluations"
-            for text, (label, solver) in itertools.product(self.ladders, self.labels.items()):
-                ladder, final = self.ladder(text, budget)
-                within = ladder.within(budget - final, solver)
+            for text, (label, solver) in itertools.product(self.schedules, self.labels.items()):
+                schedule, final = self.schedule(text, budget)
+                within = schedule.within(budget - final, solver)
                 setting = Setting(f"{text}, {label}", within, solver, section, final_denoise=final, budget=budget)
                 settings.append(setting)
             yield from settings
         yield replace(settings[0], section=CONTROL, budget=None, draw=1)
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """At each budget: every setting against the first ladder with the first sampler, and the set of the best."""
+        """At each budget: every setting against the first schedule with the first sampler, and the set of the best."""
         budgets = [of.get((f"{budget} evaluations", budget), {}) for budget in self.budgets]
-        first = f"{self.ladders[0]}, {next(iter(self.labels))}"
+        first = f"{self.schedules[0]}, {next(iter(self.labels))}"
         for sides in budgets:
             if first in sides:
                 yield from against_first("setting", [*sides.values()])
