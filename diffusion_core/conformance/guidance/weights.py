@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from diffusion_core.conformance.guidance.network import Query
 
-SEEN = 200  # values of x by which samples are told apart
+SEEN = 800  # values of x by which samples are told apart
 LINEAR, LINEAR_IN_HALF = 5e-3, 0.15  # share of a prediction that no answer explains: less is rounding
 UNUSED = 1e-5  # of the largest factor: the answer changes nothing
 Evaluation = list[Query]  # those of one x, that of the prompt first
