@@ -14,10 +14,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
-    "tokens outside tests": 199_000,
-    "tokens of tests": 182_000,
-    "files outside tests": 186,
-    "words of docs": 31_800,
+    "tokens outside tests": 206_900,
+    "tokens of tests": 185_300,
+    "files outside tests": 183,
+    "words of docs": 32_000,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
