@@ -57,8 +57,9 @@ def choose(sides: Sequence[Side], most: float) -> Entry:
 
     best, *others = sorted(sides, key=lambda side: side.score)
     quiet = [side for side in others if mean_grain(side) <= most]
-    if mean_grain(best) > most and quiet and not estimate_difference(Contrast("", quiet[0], best), JUDGE).clear:
-        best = quiet[0]
+    tied = [side for side in quiet if not estimate_difference(Contrast("", side, best), JUDGE).clear]
+    if mean_grain(best) > most and tied:
+        best = tied[0]
     grain = mean_grain(best)
     return {"setting": best.label, JUDGE: best.score, "grain": grain, "more_fine_noise_than_the_default": grain > most}
 
@@ -88,9 +89,11 @@ def as_choice(best: Mapping[int, Mapping[str, Entry]], seeds: tuple[int, ...] = 
 
 
 def write_best(folder: Path, study: "Study", results: "RunResults", ends: tuple[float, float]) -> Path | None:
-    """The path of best.json, after writing it; None if no budget has settings with and without noise."""
+    """The path of best.json, after writing it. None, and no such file, if no budget has settings of both kinds."""
     from experiments.run.machine import code_version
 
+    path = folder / "best.json"
+    path.unlink(missing_ok=True)
     best = choose_best(results, results.sides)
     if not best:
         return None
@@ -100,7 +103,6 @@ def write_best(folder: Path, study: "Study", results: "RunResults", ends: tuple[
     content |= {"recipe": study.recipe if study.trains else None, "seeds": sorted({row["train_seed"] for row in ran})}
     content |= {"rule": RULE, "sigma_max": ends[0], "sigma_min": ends[1]} | code_version()
     anywhere = dict(zip(KINDS, as_choice(best).anywhere, strict=True))
-    path = folder / "best.json"
     write_json(path, content | {"budgets": best, "any": anywhere})
     return path
 

@@ -101,7 +101,7 @@ class Beta(Study):
     """Networks for the exploration: the first ones. The best settings get all."""
     best_samples: int = 250
     """Images per network for the best settings."""
-    best: Annotated[Path | None, option_help("FILE", "chosen beforehand for mnist5k, mnist and fashion-mnist")] = None
+    best: Annotated[Path | None, option_help("FILE", f"chosen beforehand for {', '.join(CHOICES)}")] = None
     """best.json of a run of schedules on other networks: the best settings without and with fresh noise to compare. For
     other data, the first half of four or more networks chooses."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
@@ -160,13 +160,18 @@ class Beta(Study):
             notes.append(f"the last level for {self.data}, {schedule.sigma_min:g}, was chosen beforehand too")
         if self.only_primary:
             return notes
-        how = "best against best is left out; it needs --best FILE, the best.json of "
-        how += f"schedules --data {self.data} --network {self.network}"
+        remedy = f"it needs --best FILE, the best.json of schedules --data {self.data} --network {self.network}"
         if self.choosers:
             how = f"the best settings were chosen on {self.choosers} of {self.seeds} networks, and tested on the others"
-        elif self.choice:
-            how = f"the best settings were chosen beforehand, on other networks{f': {self.best}' if self.best else ''}"
-        return [*notes, how]
+            return [*notes, how]
+        lacking = [budget for budget in self.budgets if not self.choice or budget not in self.choice[0].pairs]
+        if self.choice and len(lacking) < len(self.budgets):
+            where = "on other networks" if self.trains else "on this network with other noise"
+            notes.append(f"the best settings were chosen beforehand, {where}{f': {self.best}' if self.best else ''}")
+        if lacking:
+            budgets = ", ".join(map(str, lacking))
+            notes.append(f"best against best is left out with {budgets} evaluations; {remedy}")
+        return notes
 
     @property
     def choosers(self) -> int:
@@ -182,7 +187,10 @@ class Beta(Study):
         """
         if self.only_primary or not (self.best or (self.trains and self.data in CHOICES)):
             return None
-        choice, ends = read_best(self.best, self.budgets, self) if self.best else (CHOICES[self.data], self.schedule)
+        if self.best:
+            choice, ends = read_best(self.best, self.budgets, self)
+        else:
+            choice, ends = CHOICES[self.data], Schedule(sigma_min=LOWER.get(self.data, LOWEST))
         if shared := sorted({*range(self.first_seed, self.first_seed + self.seeds)} & {*choice.seeds}):
             raise ValueError(f"first_seed={self.first_seed}: networks {shared} chose the best settings; take others")
         return choice, ends
@@ -243,7 +251,9 @@ class Beta(Study):
 
         rows = list[Row]()
         for (section, budget), sides in results.sides.items():
-            for kind, side in zip(KINDS, sides.values(), strict=False) if section in (BEST, "pareto") else ():
+            if section not in (BEST, "pareto") or len(sides) != len(KINDS):
+                continue
+            for kind, side in zip(KINDS, sides.values(), strict=True):
                 distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
                 if not distances:
                     continue

@@ -205,18 +205,22 @@ def measure(
     losses = list["Tensor"]()
     low, high = 0.0, math.inf
     noise = None
+    noises = list["NoiseDistribution | None"]()
     for network in networks:
         advance(network)
         if network.startswith(KINDS):
             model = load_network(network, data_of(options.data), options.label, machine.device)
             low, high = getattr(model, "span", (low, high))
             noise = read_train_noise(network)
+            noises.append(noise)
             loss = make_loss(model, held_out, machine.device)
         else:
             loss = load_object(network)
         losses.append(measure_loss(network, loss, len(held_out.x0), sigmas, options))
     if options.train_noise:
         noise = parse_noise(options.train_noise, data_std=1.0)
+    elif len({noise and noise.name for noise in noises}) > 1:
+        raise ValueError(f"networks={name}: they were trained on different noise distributions; give --train-noise")
     outside = [not low <= sigma <= high for sigma in sigmas]
     if noise:
         above = itertools.accumulate(measure_shares(noise.name, sigmas)[:-1])

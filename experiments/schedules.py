@@ -28,6 +28,7 @@ from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting, read_schedule
 from experiments.run.study import GPU, SMOKE, Notify, Study
 from experiments.user.parsing import SYNONYMS, parse_sampler
+from reports.schema import CONTROL_FAILED
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -130,8 +131,11 @@ class Schedules(Study):
                 yield control(again, budgets[-1][again.label])
 
     def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
-        """Writes best.json."""
+        """Writes best.json, unless the control failed."""
         from experiments.best import write_best
 
-        if (path := write_best(folder, self, results, (self.sigma_max, self.sigma_min))) is not None:
+        if any(row.get("verdict") == CONTROL_FAILED for row in tables["contrasts.csv"]):
+            (folder / "best.json").unlink(missing_ok=True)
+            notify("best.json is not written: the control failed")
+        elif (path := write_best(folder, self, results, (self.sigma_max, self.sigma_min))) is not None:
             notify(f"the best settings without and with fresh noise: {path}")

@@ -69,7 +69,9 @@ def compose_page(
         metric = headline["metric"] if equal else JUDGE
         pictures += settings.show_pictures(result, metric, *more_pictures, digits=digits)[1:]
     if len(pictures) > 2:
-        aside = "The first sixteen of each. Same place, same initial noise: compare them one by one."
+        aside = "The first sixteen of each."
+        if len({row["sample_seed"] for row in (*shown, *(side[0] for side in more_pictures))}) == 1:
+            aside += " Same place, same initial noise: compare them one by one."
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
     parts["details"] = [*settings.describe_nearest(result, shown), *parts["details"]]
@@ -305,8 +307,9 @@ def draw_differences(
             lines.append(Line(label, bar, text, interval, row["verdict"] + correction(row)))
         if lines:
             drawn.append(FigureSection(heading, "; ".join(evidence), lines))
-    count = max(row["n_compared"] for row in rows)
-    after = f", after correction for all {number(count, 0)} comparisons of this study" if count > 1 else ""
+    family_sizes = sorted({int(row["n_compared"]) for row in rows if row["n_compared"] > 1})
+    counts = " or ".join(map(str, family_sizes))
+    after = f", after correction for the {counts} comparisons of its family" if counts else ""
     small = " Small dot: one network." if dots else ""
     label, level = f"Difference in {metric_name(metric, result.features)}", percent(rows[0]["level"])
     note = (

@@ -55,7 +55,7 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
     day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
     info = result.info
     if total := info.get("total_seconds"):
-        return Source(subject, day, f"{duration(total)} on {info['machine']}")
+        return Source(subject, day, f"{duration(total)} of computing on {info['machine']}")
     seconds = info.get("wall_seconds") if info.get("computed", 1) == 1 else None  # else parts were stored before
     return Source(subject, day, duration(seconds) if seconds else "")
 
@@ -65,7 +65,7 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
     runs = result.runs.drop_duplicates([*KEYS, "run_id"])
     runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
     means = {name: (name, "mean") for name in MEANS}
-    firsts = {name: (name, "first") for name in ("eta", "schedule", "samples_id", *TRAINING)}
+    firsts = {name: (name, "first") for name in ("eta", "schedule", "samples_id", "sample_seed", *TRAINING)}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
     return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
 

@@ -17,7 +17,7 @@ Student's interval of D is too short if few units do the harm: then the terms t_
 end grows by t^2 K, where t is Student's quantile and K = sum t_g^3 / sum t_g^2 / G (if K > 0). If X units are replaced
 by one image, D is nearly (X / G)^2, and the expansion of Cornish and Fisher (Johnson 1978, J. Am. Stat. Assoc. 73, 536)
 of the root of D gives (5 t^2 + 1) / 6 times K, which is less. A unit that is replaced alone is in no h_ij, whatever
-else is changed. So the squared upper end of the share also grows by (SEEN / G)^2.
+else is changed. So the squared upper end of the share also grows by that of the smallest share that G units can show.
 """
 
 import math
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
@@ -48,11 +49,13 @@ class EquivalenceTest:
     Args:
         distance: D, with what each unit adds to it: prompts, or pairs without prompts.
         scale: C, so that a share s of replaced images gives at most s^2 C.
+        at_best: the smallest share that these units can show.
         n: pairs of images.
     """
 
     distance: Distance
     scale: float
+    at_best: float
     n: int
 
     @property
@@ -88,16 +91,11 @@ class EquivalenceTest:
         low = math.sqrt(max(self.value - self.half_width, 0.0) / self.scale)
         return math.sqrt(self.value / self.scale), low, float(self._high(np.array([1.0]))[0])
 
-    @property
-    def at_best(self) -> float:
-        """The smallest share that this many units can show."""
-        return min(SEEN / self.n_units, 1.0)
-
     def _high(self, times: Array) -> Array:
         """The upper end of the share with that many times as many units, and D the same."""
         half = self.half_width * times ** (-0.5 if self.value > 0 else -1.0)  # fast if there is no difference
         of_few = self.quantile**2 * self.skewness / times
-        squares = (self.value + half + of_few) / self.scale + (SEEN / self.n_units / times) ** 2
+        squares = (self.value + half + of_few) / self.scale + (self.at_best / times) ** 2
         return np.minimum(np.sqrt(squares), 1.0)
 
     def verdict(self, margin: float) -> str:
@@ -111,6 +109,15 @@ class EquivalenceTest:
         harmful = self.value - self.half_width * times**-0.5 > margin**2 * self.scale
         decide = (self._high(times) <= margin) | harmful
         return math.ceil(self.n * times[decide.argmax()]) if decide.any() else None
+
+
+def smallest_share(sizes: NDArray[np.integer]) -> float:
+    """The smallest share of images that units of these sizes (G,) can show: 4.75 / G if they are equal.
+
+    With larger units fewer of them make the same share, and one that is harmed alone is never seen.
+    """
+    weights = sizes / sizes.sum()
+    return min(max(SEEN * float((weights**2).sum()), float(weights.max())), 1.0)
 
 
 def compare_distributions(before: Tensor, after: Tensor, units: ClusterIds | None = None) -> EquivalenceTest:
@@ -135,7 +142,7 @@ def compare_distributions(before: Tensor, after: Tensor, units: ClusterIds | Non
     value = float(rows.mean())
     distance = Distance(value, 2 * (rows - value)).by_unit(units)
     of_all = within(kernel, before)[0][""].mean if sizes.max() > 1 else float(of_before.mean())
-    return EquivalenceTest(distance, 1 + of_all, n)
+    return EquivalenceTest(distance, 1 + of_all, smallest_share(sizes), n)
 
 
 def is_reordered(before: Tensor, after: Tensor, paired: bool) -> bool:

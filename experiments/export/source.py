@@ -68,7 +68,7 @@ class SamplerSource:
 
     def _add_global(self, name: str, value: Any) -> None:
         module = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
-        if module.partition(".")[0] in IMPORTED:
+        if module.partition(".")[0] in IMPORTED and hasattr(value, "__name__"):  # not an instance, such as a logger
             origin, imported = ("", module) if isinstance(value, ModuleType) else (f"from {module} ", value.__name__)
             self.imports[f"{origin}import {imported}{f' as {name}' if name != imported else ''}"] = None
         elif isinstance(value, FunctionType):
@@ -82,7 +82,7 @@ class SamplerSource:
             self.imports["from types import SimpleNamespace as namespace"] = None  # as its repr calls it
             value = tuple(SimpleNamespace(**vars(item)) for item in value)
             return repr(value)
-        if value == math.inf:
+        if isinstance(value, float) and value == math.inf:
             return "math.inf"
         text = repr(value)
         try:

@@ -78,7 +78,8 @@ class Judge:
             family = {id(c): _samples(c) for c in judged if family_of(c) == name}
             compared = {key: same for key, same in family.items() if not found[key][0]}
             p_values = {same: found[key][1].p_value for key, same in compared.items()}  # the same runs count once
-            size = len({_samples(c) for c in planned if isinstance(c, Judged) and family_of(c) == name})
+            members = {_samples(c) for c in planned if isinstance(c, Judged) and family_of(c) == name}
+            size = max(len(members), len(p_values), 1)
             corrected = dict(zip(p_values, holm([*p_values.values()], size), strict=True))
             for key, same in family.items():
                 why, estimate = found[key]

@@ -198,7 +198,7 @@ class _Command:
         try:
             return list(self.study.compare(make_sides(planned, {run: run.row() for run in planned}, unmeasured)))
         except Exception:  # of a user's study, which may look at scores
-            self.notes.append("verdicts are corrected for the comparisons of this part alone: compare() needs scores")
+            self.notify("verdicts are corrected for the comparisons of this part alone: compare() needs scores")
             return []
 
     def write(self, results: RunResults, execution: ExecutionResult, planned: Sequence[Run] = ()) -> Page:
@@ -217,8 +217,9 @@ class _Command:
         every = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
-        controls = [any(c.kind == CONTROL for c in part) for part in (family, comparisons)]
-        info["caveats"] = [NO_CONTROL] if controls == [True, False] else []
+        left_out = any(run.setting.section == CONTROL for run in planned)
+        left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
+        info["caveats"] = [NO_CONTROL] if left_out else []
         info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)
         seconds = time.time() - self.began

@@ -37,7 +37,12 @@ SINGLE = ("run.json", "settings.json", "best.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 WORKS = "Everything works. This test run is too small to show anything else."
-TIMES = {"wall_seconds", "computed", "finished_at"}  # in run.json: of the command that made the numbers first
+TIMES = {
+    "wall_seconds",
+    "total_seconds",
+    "computed",
+    "finished_at",
+}  # in run.json: of the command that made the numbers first
 VERSIONS = ("sigmabench", "torch", "torch-fidelity", "numpy", "scipy")
 
 

@@ -141,6 +141,7 @@ class Setting:
             raise ValueError(f"sampler={self.sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
         object.__setattr__(self, "training", dict(self.training))  # which settings() may change for its next setting
         check_range("draw", self.draw, 0)
+        check_range("skip", self.skip, 0)
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, 1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from diffusion_core.validation import check_range
 from experiments.distances.duplicates import ClusterIds
-from experiments.distances.equivalence import SEEN
+from experiments.distances.equivalence import smallest_share
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
@@ -195,7 +195,7 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     what = ("pairs" if paired else "images of each") if n_prompts == n else "groups"
     if n_prompts < FEWEST:
         raise ValueError(f"groups: they are {n_prompts}, and an interval needs at least {FEWEST}")
-    can_show = percent(min(SEEN / n_prompts, 1.0))
+    can_show = percent(smallest_share(np.ones(n, np.intp) if prompts is None else np.bincount(prompts)))
     log.info("%s: %s %s can show %s %% at best", inputs[1].name, f"{n_prompts:,}", what, can_show)
     limit = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
     files, clips = compare.weights_of(spaces, feature_weights), groups == CLIPS

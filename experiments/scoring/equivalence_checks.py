@@ -94,11 +94,15 @@ class EquivalenceInputs:
         return duplicates.uniform_clusters(self.copies[0])
 
     @cached_property
+    def units(self) -> ClusterIds | None:
+        """What can fail together: prompts, with the copies before if all images stand there several times."""
+        if self.repeats is None or self.prompts is None:
+            return self.repeats if self.prompts is None else self.prompts
+        return duplicates.merge_duplicates(self.repeats, self.prompts)
+
+    @cached_property
     def test(self) -> EquivalenceTest:
-        units = self.repeats if self.prompts is None else self.prompts
-        if self.repeats is not None and self.prompts is not None:
-            units = duplicates.merge_duplicates(self.repeats, self.prompts)
-        return compare_distributions(*self.features, units)
+        return compare_distributions(*self.features, self.units)
 
     @property
     def unrelated(self) -> bool:
@@ -144,7 +148,7 @@ def _crops(sets: EquivalenceInputs) -> Rows:
         cut = [cut_crops(images, order, crops) for images, order in zip(sets.images, chosen, strict=True)]
         in_order = [np.arange(images.n) for images in cut]
         parts = compare.measure_sets(cut, in_order, sets.space, sets.store)
-        units = np.arange(len(chosen[0])) if sets.prompts is None else sets.prompts
+        units = np.arange(len(chosen[0])) if sets.units is None else sets.units
         test = compare_distributions(*_both(parts, sets.space), units.repeat(crops))
         name = f"share in crops, {sets.space.name} features"
         yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
@@ -183,7 +187,7 @@ def _texture(sets: EquivalenceInputs) -> Rows:
     if isinstance(before, FeatureSet) and min(before.grid[1:], default=1) > 1:
         latents = [features.cpu().numpy().reshape(-1, *before.grid) for features in sets.features]
         sides = [_roughness(side) for side in latents]
-        yield from _compare_numbers("texture of latents", sides, sets.prompts, sets)
+        yield from _compare_numbers("texture of latents", sides, sets.units, sets)
 
 
 def _roughness(latents: Array) -> Array:

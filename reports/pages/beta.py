@@ -41,7 +41,7 @@ CLAUSES = {
     NO_DIFFERENCE: "no difference is detected with",
     NO_VERDICT: "no verdict with",
 }
-BANDS = "A band is the 95 % interval of the mean. Settings were chosen on other networks; their names are in the table."
+BANDS = "A band is the 95 % interval of the mean. Conditions say where the settings were chosen."
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
 NETWORKS = "The mean of the networks; the band is from the lowest to the highest one."  # below the plot
 
@@ -68,6 +68,8 @@ def page(result: LoadedResult) -> Page:
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     contests = rows[rows["kind"] == BEST].sort_values("budget")
+    if len(contests) and is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
+        caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
     best_sides = list_best(every, contests)
     return contrast.compose_page(
@@ -76,7 +78,7 @@ def page(result: LoadedResult) -> Page:
         more_pictures=[*best_sides[:2], *best_sides[2:][-2:]],
         summary=None if contrast.has_failed(result) else summarise_sides(result, [*sides, *best_sides]),
         summary_note=describe_recall(result, before, after),
-        plot=plot_quality(result, contests),
+        plot=None if contrast.has_failed(result) else plot_quality(result, contests),
     )  # fmt: skip
 
 

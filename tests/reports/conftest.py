@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from reports.render import PAGES, write_report
+from reports.results import read_info
 from reports.schema import TABLES, all_columns
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
@@ -137,7 +138,7 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Copies of the published results that this version has a page for, rendered again."""
     root, made = tmp_path_factory.mktemp("again"), {}
     for path in sorted(PUBLISHED.glob("*/run.json")):
-        if json.loads(path.read_text(encoding="utf-8"))["experiment"] in PAGES:
+        if read_info(path)["experiment"] in PAGES:
             made[path.parent.name] = Path(shutil.copytree(path.parent, root / path.parent.name))
             write_report(made[path.parent.name])
     return made

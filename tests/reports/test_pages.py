@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from reports.figures import draw_quality
 from reports.formats import number
 from reports.page import Page
 from reports.render import read_page, write_report
@@ -79,7 +80,8 @@ def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make)
     change = "Recall 0.757 to 0.770 (difference 0.013; −0.004 to 0.030, over networks)"
     assert page.summary_note == f"{change}: no loss of variety detected."
     assert page.plot is not None and page.plot.name == "quality"
-    lines = {line.get_label(): list(line.get_xdata()) for line in page.plot.figure.axes[0].lines}
+    canvas = draw_quality(*page.plot.values)
+    lines = {line.get_label(): list(line.get_xdata()) for line in canvas.axes[0].lines}
     assert lines["best with fresh noise"] == lines["best without fresh noise"] == [8, 16, 66]
     for value, low, says in ((-0.05, -0.06, "loses"), (0.05, 0.04, "adds")):
         rows = pd.DataFrame([*curves, recall | {"value": value, "low": low, "high": value + 0.01}])

@@ -201,7 +201,9 @@ def test_a_report_is_written_again_only_if_its_tables_changed(
     finished: tuple[Path, StudyResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, _ = finished
-    monkeypatch.setattr(result_folder, "_git", lambda *words: "")  # a checkout without changes
+    monkeypatch.setattr(
+        result_folder, "code_version", lambda: {"commit": "abc", "dirty": False}
+    )  # a checkout without changes
     first = asked(where).page
     report = where / "out" / "report.html"
     written = report.read_bytes()
