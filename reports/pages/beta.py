@@ -1,6 +1,7 @@
 """The page of `beta`: does fresh noise in every step give better images?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -133,10 +134,11 @@ def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Tab
     ]  # fmt: skip
     device = result.runs["device"].iloc[0]
     shared = ", shared with other processes" if result.runs["shared_device"].fillna(False).any() else ""
-    columns = ["Recall", "Precision", f"Seconds per {result.unit}", "Grain", "Nearer to training than real"]
-    return Table(
-        f"Variety, cost and copies ({device}{shared})", [Column(head, "n", f"{head} ") for head in columns], rows
-    )
+    heads = ["Recall", "Precision", f"Seconds per {result.unit}", "Grain", "Nearer to training than real"]
+    known = [at for at in range(len(heads)) if any(row.cells[at] for row in rows)]  # points have no grain
+    rows = [replace(row, cells=[row.cells[at] for at in known]) for row in rows]
+    columns = [Column(heads[at], "n", f"{heads[at]} ") for at in known]
+    return Table(f"Variety, cost and copies ({device}{shared})", columns, rows)
 
 
 def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
