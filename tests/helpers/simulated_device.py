@@ -37,9 +37,14 @@ Waits = Counter[tuple[str, str]]
 WAITS = Waits()
 
 
+def is_ours(file: str) -> bool:
+    """Whether it is a file of this repository, in which a virtual environment may lie, and not this one."""
+    return file.startswith(ROOT) and "site-packages" not in file and file != __file__
+
+
 def count_wait(reason: str) -> None:
     frame: Any = sys._getframe(1)
-    while frame.f_back and (not (file := frame.f_code.co_filename).startswith(ROOT) or file == __file__):
+    while frame.f_back and not is_ours(frame.f_code.co_filename):
         frame = frame.f_back
     WAITS[reason, f"{frame.f_code.co_filename.removeprefix(ROOT)[1:]}:{frame.f_lineno}"] += 1
 
