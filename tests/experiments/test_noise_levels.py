@@ -36,7 +36,7 @@ def test_settings_share_everything_else() -> None:
     study = preset("laptop")
     found = contrasts(study)
     assert [contrast.kind for contrast in found].count("setting") == 2 * 4
-    assert [[side.label for side in best.sides] for best in best_sets(study)] == [[*study.laws]] * 2  # no weights
+    assert [[side.label for side in best.sides] for best in best_sets(study)] == [[*study.train_noise]] * 2  # no weights
     for contrast in found:
         assert len(pairs(contrast)) == 5
         for a, b in pairs(contrast):

@@ -56,6 +56,12 @@ class Backend(backend_registration._DummyBackendModule):
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
 
+    def get_rng_state(self, device: Any = None) -> Tensor:  # torch.random.fork_rng asks each backend that is registered
+        return torch.empty(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        pass
+
 
 backend_registration._setup_privateuseone_for_python_backend("sim", Backend())
 
