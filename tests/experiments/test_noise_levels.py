@@ -36,7 +36,8 @@ def test_settings_share_everything_else() -> None:
     study = preset("laptop")
     found = contrasts(study)
     assert [contrast.kind for contrast in found].count("setting") == 2 * 4
-    assert [[side.label for side in best.sides] for best in best_sets(study)] == [[*study.train_noise]] * 2  # no weights
+    without_weights = [*study.train_noise]
+    assert [[side.label for side in best.sides] for best in best_sets(study)] == [without_weights] * 2
     for contrast in found:
         assert len(pairs(contrast)) == 5
         for a, b in pairs(contrast):
