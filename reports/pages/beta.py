@@ -69,7 +69,9 @@ def page(result: LoadedResult) -> Page:
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     contests = rows[rows["kind"] == BEST].sort_values("budget")
-    if len(contests) and is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
+    if not len(contests):
+        caveats.append("The best setting with fresh noise was not compared with the best without.")
+    elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
     best_sides = list_best(every, contests)

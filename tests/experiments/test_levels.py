@@ -11,6 +11,7 @@ import torch
 
 from diffusion_core.schedules import SCHEDULES
 from experiments import levels
+from experiments.user.imports import is_ours
 from experiments.user.parsing import parse_noise
 
 OWN = """
@@ -120,7 +121,8 @@ def test_every_name_is_itself(name: str) -> None:
 
 
 def test_what_a_schedule_lists_is_its_name() -> None:
-    for name, rule in SCHEDULES.items():
+    ours = {name: rule for name, rule in SCHEDULES.items() if is_ours(getattr(rule, "func", rule))}
+    for name, rule in ours.items():  # other tests add some of their own
         unit = {"data_std": 1.0} if "data_std" in inspect.signature(rule).parameters else {}
         Path("list.txt").write_text(str([*rule(20, 80, 0.01, **unit), 0.0]))
         listed = levels.read_list(Path("list.txt"), levels.LevelsOptions((), expect=name))

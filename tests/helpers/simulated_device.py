@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,6 @@ class Backend(backend_registration._DummyBackendModule):
         pass
 
 
-backend_registration._setup_privateuseone_for_python_backend("sim", Backend())
-
-
 class SimTensor(Tensor):
     """A tensor of the device; `raw` is the tensor of the CPU that holds its values."""
 
@@ -94,7 +92,7 @@ class SimTensor(Tensor):
 class SimGenerator(torch.Generator):
     """`torch.Generator` with a device; one for the CPU is torch's own."""
 
-    device = torch.device("sim:0")
+    device: torch.device  # set by `register`
 
     def __new__(cls, device: Any = "cpu") -> Any:
         return super().__new__(cls) if torch.device(device).type == "sim" else TORCH_GENERATOR(device)
@@ -168,6 +166,7 @@ class Generators(TorchFunctionMode):
 @contextmanager
 def simulated_device() -> Iterator[Waits]:
     """Makes the device usable; yields what is counted from now on."""
+    register()
     WAITS.clear()
     with pytest.MonkeyPatch.context() as patch, Operations(), Generators():
         patch.setattr(torch, "Generator", SimGenerator)
@@ -183,8 +182,14 @@ def _copy(source: Tensor, target: Tensor, non_blocking: bool = False) -> Tensor:
     return target
 
 
-LIBRARY = torch.library.Library("aten", "IMPL")  # what torch calls from C++; both must not be collected
-FALLBACKS = torch.library.Library("_", "IMPL")
-FALLBACKS.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-for name, kernel in {"empty.memory_format": _empty, "empty_strided": _empty, "_copy_from": _copy}.items():
-    LIBRARY.impl(name, kernel, "PrivateUse1")
+@cache
+def register() -> tuple[torch.library.Library, torch.library.Library]:
+    """Makes the device known to this process, for good. What it returns must not be collected."""
+    backend_registration._setup_privateuseone_for_python_backend("sim", Backend())
+    SimGenerator.device = torch.device("sim:0")
+    library = torch.library.Library("aten", "IMPL")  # what torch calls from C++
+    for name, kernel in {"empty.memory_format": _empty, "empty_strided": _empty, "_copy_from": _copy}.items():
+        library.impl(name, kernel, "PrivateUse1")
+    fallbacks = torch.library.Library("_", "IMPL")
+    fallbacks.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    return library, fallbacks

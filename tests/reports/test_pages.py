@@ -126,7 +126,9 @@ def test_the_first_screen_has_one_metric_and_fd_only_where_it_says_the_same(
 ])  # fmt: skip
 def test_caveats_are_about_what_is_shown(beta: Make, values: dict[str, Any], warnings: list[str], caveats: Any) -> None:
     page = read_page(beta(**({"floor": (500, 0.5)} | values)))
-    assert (page.warnings, page.caveats) == (warnings, caveats)
+    lacking = "The best setting with fresh noise was not compared with the best without."
+    assert (page.warnings, page.caveats) == (warnings, [*caveats, lacking])
+    assert lacking not in read_page(beta(best={8: (-1.0, "better")})).caveats
 
 
 @pytest.mark.parametrize(("nearest", "memorised", "warnings"), [

@@ -32,7 +32,7 @@ from diffusion_core.schedules.sigma import (
     polyexponential,
 )
 
-SCHEDULES = {name: make for name, make in SCHEDULES.items() if name not in OWN_ENDS} | {  # a new one is tested too
+BETWEEN_ENDS = {name: make for name, make in SCHEDULES.items() if name not in OWN_ENDS} | {  # a new one is tested too
     "karras-rho-0.01": lambda *ends: karras(*ends, rho=0.01),
     "karras-rho-1e4": lambda *ends: karras(*ends, rho=1e4),
     "polyexponential-rho-2": lambda *ends: polyexponential(*ends, rho=2.0),
@@ -41,7 +41,7 @@ SCHEDULES = {name: make for name, make in SCHEDULES.items() if name not in OWN_E
 }
 BAD_ENDS = [(0.03, 30), (1, 1), (1, 0), (math.inf, 1), (math.nan, 1)]
 Schedule = Callable[[int, float, float], tuple[float, ...]]
-by_name = pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES.keys())
+by_name = pytest.mark.parametrize("make", BETWEEN_ENDS.values(), ids=BETWEEN_ENDS.keys())
 
 
 @by_name
@@ -67,7 +67,7 @@ def test_karras_geometric_and_polyexponential_are_the_papers_formulas_and_their_
 @pytest.mark.parametrize(("name", "a", "b"), [("beta", 0.6, 0.6), ("beta57", 0.5, 0.7)])
 def test_beta_schedules_are_quantiles(name: str, a: float, b: float) -> None:
     by_hand = 0.03 + stats.beta.ppf(1 - np.arange(13) / 12, a, b) * (30 - 0.03)
-    np.testing.assert_allclose(SCHEDULES[name](12), by_hand, rtol=1e-12)
+    np.testing.assert_allclose(BETWEEN_ENDS[name](12), by_hand, rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 3, 8, 28, 300])
@@ -135,7 +135,7 @@ def test_spacings_of_the_papers_example() -> None:
         (lambda: vp(4, vp_beta_min=-1.0), "vp_beta_min=-1.0: it must be at least 0"),
         (lambda: vp(4, data_std=0.0), "data_std=0.0: it must be above 0"),
         (lambda: cosine(4, offset=1.0), "offset=1.0: it must be at least 0 and below 1"),
-        (lambda: SCHEDULES["beta57"](4, a=0.0), "a=0.0: it must be above 0"),
+        (lambda: BETWEEN_ENDS["beta57"](4, a=0.0), "a=0.0: it must be above 0"),
         (lambda: ddpm(1000), "n_steps=1000: it must be between 1 and n_table - 1 = 999"),
         (lambda: ddpm(999, spacing=trailing), "level 998 is 0.02.* and level 999 is 0.02"),
         (lambda: ddpm_table(vp_beta_end=1.0), "vp_beta_end=1.0 < 1"),

@@ -42,7 +42,7 @@ def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -
     for network, data, name in (("exact", "mnist5k", Exact("mnist5k").row()["network"]), ("small", points, "mlp")):
         study, text = Study(network=network, data=data), json.loads(settings.read_text())
         settings.write_text(json.dumps(text | {"network": name, "data": resolve(data)}))
-        assert schedule_from(settings, 17, study).schedule == "karras"
+        assert schedule_from(settings, 17, study).rule == "karras"
 
 
 @pytest.mark.parametrize(

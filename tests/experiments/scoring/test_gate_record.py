@@ -43,7 +43,7 @@ CHANGES: dict[str, Callable[[Path, pd.DataFrame], object]] = {
     "groups": rename_prompts(np.arange(N) % 150),
     "names": rename_prompts(np.arange(N) // 2 + 1000),
     "control": replace_image("other"),
-    "metric": edit_basis("code of python:brightness:mean", "1"),
+    "metric": edit_basis("code of python:gate_metric:mean", "1"),
     "fewer": lambda here, table: (here / "after" / "p3-3.png").unlink(),
     "size": resize,
     "torch": edit_basis("torch", "1.0"),
@@ -59,7 +59,7 @@ CHANGES: dict[str, Callable[[Path, pd.DataFrame], object]] = {
         ("groups", "which images are of one group changed"),
         ("names", "names of the groups changed"),
         ("control", "images of the control changed"),
-        ("metric", "code of python:brightness:mean 1"),
+        ("metric", "code of python:gate_metric:mean 1"),
         ("fewer", "images 300, now 299"),
         ("size", "limit of more grain 2.0, now None"),
         ("torch", "torch 1.0, now "),
@@ -78,8 +78,8 @@ def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
         save(here / "other", digits[:N] // 4 * 4)
         gate += ["--control", "other"]
     if change == "metric":
-        (here / "brightness.py").write_text("def mean(before, after):\n    return after.float().mean()\n")
-        gate += ["--metrics", "python:brightness:mean"]
+        (here / "gate_metric.py").write_text("def mean(before, after):\n    return after.float().mean()\n")
+        gate += ["--metrics", "python:gate_metric:mean"]
     assert run(*gate, "--record", "gate.json") == 0
     CHANGES[change](here, table)
 
