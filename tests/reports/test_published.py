@@ -25,7 +25,7 @@ COMPARED = sorted(name for name, asks in ASKS.items() if asks in ("beta", "sched
 
 def test_every_result_is_here_small_and_has_a_report() -> None:
     files = [path for path in PUBLISHED.rglob("*") if path.is_file()]
-    assert len(files) <= 300 and sum(path.stat().st_size for path in files) <= 4_000_000
+    assert len(files) <= 320 and sum(path.stat().st_size for path in files) <= 4_000_000
     assert {path.parent.name for path in PUBLISHED.glob("*/report.html")} == {*ASKS}  # others are of old commands
     assert {*ASKS.values()} == {
         "beta", "check_guided", "check_policy", "check_sampler", "harmless", "schedules", "noise_levels"
