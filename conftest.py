@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parent
+ALONE = "test_devices.py"  # adds a device to torch for good: test_simulated_device.py runs it in a process of its own
 os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not timed, and have the same identities
 
 
@@ -18,7 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     unwanted = ROOT / ("tests" if config.getoption("--benchmark") else "bench")
-    return True if collection_path.is_relative_to(unwanted) else None
+    in_one_process = collection_path.name == ALONE and not any(ALONE in str(argument) for argument in config.args)
+    return True if in_one_process or collection_path.is_relative_to(unwanted) else None
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
@@ -36,7 +38,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if slow := item.get_closest_marker("slow"):
             seconds[item.path] += slow.args[0] if slow.args else 1
-    seconds[ROOT / "tests" / "test_devices.py"] = -1  # last: from then on, torch has one more device in that process
     items.sort(key=lambda item: -seconds[item.path])
 
 

@@ -68,7 +68,7 @@ REFUSED = {
     "interactions: 'mine': it must be a pair of labels": study("interactions = ('mine', 'euler')"),
     "interactions: ('mine', 'mine'): it must be a pair": study("interactions = [('mine', 'mine')]"),
     "interactions: ('mine', 'euler'): it must be a pair of labels that": study("interactions = [('mine', 'euler')]"),
-    "settings(): 'euler' of 'all' more than once; labels of one section": FILE.replace('"mine", L', '"euler ", L'),
+    "settings(): 'euler' of 'all' more than once; labels of one section": FILE.replace('"mine", S', '"euler ", S'),
     "'mine' and 'euler' of 'all' cannot be compared: n, networks and draw must be": last("Mine(), n=50)"),
     "settings: there are none": settings("return []"),
     "settings(): TypeError: Value after * must be an iterable": settings("return None"),
