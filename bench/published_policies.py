@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.policy.steps import uniform
+from experiments.conformance.policy.steps import uniform
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from bench import published_policies
-from diffusion_core.conformance import Oracle
-from diffusion_core.conformance.wrappers import default_levels
+from experiments.conformance import Oracle
+from experiments.conformance.wrappers import default_levels
 
 
 def ancestral(sigma: float, after: float, eta: float = 1.0) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from experiments import compare, score                     # images that you alr
 from experiments import harmless, assert_harmless          # before and after a change
 from experiments import Schedule, Setting, Study, run_study  # a question of your own: see sweep.py
 from experiments import check_network                      # the errors and the doubts of a network
+from experiments import assert_converges, assert_levels    # a sampler, in a test suite: see conformance/
 """
 
 import warnings
@@ -15,6 +16,7 @@ from diffusion_core.registry import lazy_exports
 if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
     from experiments.check import check_network
+    from experiments.conformance import assert_converges, assert_levels
     from experiments.run.compare import BestSet, Contrast, Interaction, against_first, control, interactions
     from experiments.run.experiment import run_study
     from experiments.run.options import Options
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep files
 _own = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
     "check": "check_network",
+    "conformance": "assert_converges assert_levels",
     "run.compare": "BestSet Contrast Interaction against_first control interactions",
     "run.experiment": "run_study",
     "run.options": "Options",
@@ -62,7 +65,9 @@ __all__ = [
     "Setting",
     "Study",
     "against_first",
+    "assert_converges",
     "assert_harmless",
+    "assert_levels",
     "check_network",
     "compare",
     "control",

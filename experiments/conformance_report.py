@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from diffusion_core.conformance import check, check_guidance, check_policy, guidance, policy
+from experiments.conformance import check, check_guidance, check_policy, guidance, policy, sampler_specs
 from experiments.console import Terminal, progress_bar
-from experiments.user import imports, sampler_specs
+from experiments.user import imports
 from experiments.user.imports import user_code_errors
 
 if TYPE_CHECKING:

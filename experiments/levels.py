@@ -21,8 +21,8 @@ import tyro
 from experiments.console import Terminal
 
 if TYPE_CHECKING:
-    from diffusion_core.conformance import Levels
-    from diffusion_core.conformance.known_schedules import Array
+    from experiments.conformance import Levels
+    from experiments.conformance.known_schedules import Array
     from reports.page import Page
 
 HELP = """Which noise levels does a sampler visit? It runs once with an exact denoiser that writes them down.
@@ -135,10 +135,9 @@ def spell(text: str) -> str:
 
 def run_schedule(name: str, options: LevelsOptions, steps: Sequence[int]) -> "list[Levels]":
     """The levels of a sampler or a noise schedule at each number of steps. ValueError if there is none, or it fails."""
-    from diffusion_core.conformance import find_levels
-    from diffusion_core.conformance.known_schedules import make_levels
-    from diffusion_core.conformance.levels import name_levels
-    from experiments.user import sampler_specs
+    from experiments.conformance import find_levels, sampler_specs
+    from experiments.conformance.known_schedules import make_levels
+    from experiments.conformance.levels import name_levels
     from experiments.user.imports import user_code_errors
 
     if is_schedule(name):
@@ -151,7 +150,7 @@ def run_schedule(name: str, options: LevelsOptions, steps: Sequence[int]) -> "li
 
 def read_list(path: Path, options: LevelsOptions) -> "Levels":
     """The levels that a file lists, in the reading that fits best. ValueError if it is not clear what is listed."""
-    from diffusion_core.conformance.levels import name_list
+    from experiments.conformance.levels import name_list
 
     try:
         values, half_units = read_numbers(read_rows(path.read_text(encoding="utf-8"), options.reading))
@@ -234,7 +233,7 @@ def read_numbers(rows: list[list[str]]) -> "tuple[Array, Array]":
 
 def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
     """Where two schedules differ first, and by how much; "" if they agree at all levels."""
-    from diffusion_core.conformance.levels import ALMOST_PURE, TOLERANCE
+    from experiments.conformance.levels import ALMOST_PURE, TOLERANCE
 
     for one, other in zip(first, second, strict=True):
         for step, (a, b) in enumerate(zip(one.bounds.T, other.bounds.T, strict=False), 1):

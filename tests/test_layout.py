@@ -81,8 +81,23 @@ def test_layers_of_experiments_point_one_way() -> None:
     assert not [f"{name} -> {use}" for name, use in inside if layer(use) > layer(name)]
 
 
+def test_conformance_needs_the_core_and_two_modules_of_users() -> None:
+    parts = {name: uses for name, uses in imports().items() if f"{name}.".startswith("experiments.conformance.")}
+    outside = {use for uses in parts.values() for use in uses if not use.startswith(("diffusion_core.", *parts))}
+    assert outside == {"experiments.user.imports", "experiments.user.parsing"}
+
+
+def test_the_former_place_of_conformance_gives_its_names_and_says_where_they_are() -> None:
+    from diffusion_core import conformance
+    from experiments.conformance import check
+
+    with pytest.warns(DeprecationWarning, match=r"moved to experiments\.conformance"):
+        assert conformance.check is check
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("packages", "forbidden"), [
+    ("experiments.conformance", "pandas matplotlib seaborn tyro torchvision torch_fidelity"),
     ("diffusion_core", "experiments reports pandas seaborn tyro"),
     ("reports.__main__", "torch numpy pandas seaborn tyro"),
     ("experiments.check, experiments.check_sampler, reports.cli", "torch numpy pandas scipy matplotlib"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffusion_core.conformance.known_schedules import fits_spelling
+from experiments.conformance.known_schedules import fits_spelling
 from experiments.levels import LevelsOptions, read_list
 
 Array = np.ndarray

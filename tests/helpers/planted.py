@@ -7,9 +7,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance import Oracle
-from diffusion_core.conformance.wrappers import default_levels
 from diffusion_core.schedules import karras
+from experiments.conformance import Oracle
+from experiments.conformance.wrappers import default_levels
 
 
 def ancestral(

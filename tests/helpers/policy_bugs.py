@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bench.published_policies import cps, dance_grpo, density, draw, euler_maruyama, finish, flow_grpo, kept, wide
-from diffusion_core.conformance.policy.steps import uniform
+from experiments.conformance.policy.steps import uniform
 
 Step = Callable[..., Any]
 

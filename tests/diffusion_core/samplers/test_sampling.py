@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from diffusion_core import generate_samples
-from diffusion_core.conformance import Oracle, wrappers
-from diffusion_core.conformance.impulses import by_impulses
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.samplers import AlphaBeta, Euler, Heun, KadkhodaieSimoncelli, Model, Sampler, sample
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise, block_seed
 from diffusion_core.schedules import alpha_beta_schedule, geometric
+from experiments.conformance import Oracle, wrappers
+from experiments.conformance.impulses import by_impulses
 
 CPU = torch.device("cpu")
 EXACT = GaussianDenoiser()

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diffusion_core.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, karras
 from diffusion_core.validation import one_of
+from experiments.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
 
 Array = NDArray[np.float64]
 N_TRAIN = 1000  # times of training

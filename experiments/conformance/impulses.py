@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from diffusion_core.conformance.oracle import Oracle
+from experiments.conformance.oracle import Oracle
 
 SamplerFunction = Callable[[Oracle, int, Tensor], Tensor]  # samples = sampler(denoiser, n_steps, noise)
 N_DRAWN = 100_000  # samples of Monte Carlo

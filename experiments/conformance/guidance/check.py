@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.guidance.faults import (
+from diffusion_core.validation import one_of
+from experiments.conformance.guidance.faults import (
     ACCEPTABLE,
     CHECKS,
     SCALES,
@@ -18,11 +19,10 @@ from diffusion_core.conformance.guidance.faults import (
     find_in_weights,
     is_embedded,
 )
-from diffusion_core.conformance.guidance.network import GuidedNetwork, make_embeddings
-from diffusion_core.conformance.guidance.weights import Run, calibrate, read, tolerance, trace
-from diffusion_core.conformance.independence import has_argument
-from diffusion_core.conformance.policy.findings import Finding, PolicyVerdict
-from diffusion_core.validation import one_of
+from experiments.conformance.guidance.network import GuidedNetwork, make_embeddings
+from experiments.conformance.guidance.weights import Run, calibrate, read, tolerance, trace
+from experiments.conformance.independence import has_argument
+from experiments.conformance.policy.findings import Finding, PolicyVerdict
 
 Scales = Callable[[Sequence[float], float], Sequence[float]]
 BATCH = 3

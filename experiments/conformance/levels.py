@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from diffusion_core.conformance import known_schedules as known
-from diffusion_core.conformance.impulses import SamplerFunction
-from diffusion_core.conformance.known_schedules import FAR, LARGE, N_TRAIN, Array, Facts, Hypothesis
-from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
+from experiments.conformance import known_schedules as known
+from experiments.conformance.impulses import SamplerFunction
+from experiments.conformance.known_schedules import FAR, LARGE, N_TRAIN, Array, Facts, Hypothesis
+from experiments.conformance.oracle import GAUSSIAN, Level, Oracle
 
 TOLERANCE = 1e-3  # in log_sigma: tables in float32 are within it
 ALIKE = TOLERANCE / 10  # two evaluations at one level

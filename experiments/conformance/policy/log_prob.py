@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.policy.findings import Finding
-from diffusion_core.conformance.policy.steps import CLOSE, EPS, Levels, PolicyStep, StepOutput, Transition, measure
+from experiments.conformance.policy.findings import Finding
+from experiments.conformance.policy.steps import CLOSE, EPS, Levels, PolicyStep, StepOutput, Transition, measure
 
 HALF_LOG_2PI = math.log(2 * math.pi) / 2
 SAME = 0.01  # relative: a number that is explained

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_core.conformance import assert_levels, find_levels, known_schedules, wrappers
-from diffusion_core.conformance.known_schedules import Facts, logit, shift_times
-from diffusion_core.conformance.levels import Levels, name_levels, read_config
 from diffusion_core.schedules import karras
+from experiments.conformance import assert_levels, find_levels, known_schedules, wrappers
+from experiments.conformance.known_schedules import Facts, logit, shift_times
+from experiments.conformance.levels import Levels, name_levels, read_config
 from experiments.levels import LevelsOptions, read_list
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

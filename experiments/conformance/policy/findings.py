@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from diffusion_core.conformance.convergence import Verdict
+from experiments.conformance.convergence import Verdict
 
 CHECKS = {  # what must hold
     "ends": "everything is finite, from t = 1 to t_next = 0",

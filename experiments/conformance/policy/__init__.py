@@ -4,5 +4,5 @@ verdict = check_policy(step, noise="noise_level")    # PolicyVerdict: what is wr
 assert_policy(step, replayed_by=trainer_step)        # for a test suite
 """
 
-from diffusion_core.conformance.policy.check import assert_policy, check_policy
-from diffusion_core.conformance.policy.findings import ACCEPTABLE, CHECKS, Finding, PolicyVerdict
+from experiments.conformance.policy.check import assert_policy, check_policy
+from experiments.conformance.policy.findings import ACCEPTABLE, CHECKS, Finding, PolicyVerdict

@@ -8,10 +8,10 @@ import pytest
 import torch
 from guidance_faults import OPTIONS, RIGHT, WRONG, make
 
-from diffusion_core.conformance import Oracle, assert_guided, check, check_guidance, wrappers
-from diffusion_core.conformance.guidance import ACCEPTABLE
-from diffusion_core.conformance.guidance.network import GuidedNetwork, make_embeddings
 from diffusion_core.samplers import Heun
+from experiments.conformance import Oracle, assert_guided, check, check_guidance, wrappers
+from experiments.conformance.guidance import ACCEPTABLE
+from experiments.conformance.guidance.network import GuidedNetwork, make_embeddings
 
 DOCS = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="utf-8")
 

@@ -10,8 +10,8 @@ import torch
 from policy_bugs import BUGS, compensated, drawn, log_prob
 
 from bench import published_policies
-from diffusion_core.conformance.policy import CHECKS, assert_policy, check_policy
-from diffusion_core.conformance.policy.steps import uniform
+from experiments.conformance.policy import CHECKS, assert_policy, check_policy
+from experiments.conformance.policy.steps import uniform
 
 RIGHT = "flow_grpo reverse_sde dance_grpo sit_linear sit_sine precise dance_frozen ddim window".split()
 SLOW = pytest.mark.slow

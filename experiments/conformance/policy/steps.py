@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.impulses import NotAffineError, PatchedNormal
-from diffusion_core.conformance.oracle import GAUSSIAN
+from experiments.conformance.impulses import NotAffineError, PatchedNormal
+from experiments.conformance.oracle import GAUSSIAN
 
 Levels = Callable[[int], Tensor]  # levels(n_steps): (n_steps + 1,) times, falling
 Point = tuple[Tensor, ...]  # x, t, t_next, velocity

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.impulses import SamplerFunction
-from diffusion_core.conformance.independence import takes_generator
-from diffusion_core.conformance.oracle import Oracle
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.schedules import karras
+from experiments.conformance.impulses import SamplerFunction
+from experiments.conformance.independence import takes_generator
+from experiments.conformance.oracle import Oracle
 
 # of schedules here: Karras et al. 2022, arXiv 2206.00364, in data standard deviations
 SIGMA_MAX, SIGMA_MIN = 160.0, 0.004
@@ -144,7 +144,7 @@ def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
     unknown = ValueError(
         f"what the network of {name} receives or predicts is unknown here; to check it, write a function "
         "sampler(denoiser, n_steps, noise) that loops over its timesteps as `run` of `diffusers` in "
-        "diffusion_core/conformance/wrappers.py does, with the right method of the denoiser"
+        "experiments/conformance/wrappers.py does, with the right method of the denoiser"
     )
     if "sigma_data" in config:  # EDM: the input is c_in x, t = ln(sigma) / 4, the output is F; -F if it is called v
         if name not in ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler"):

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
-from diffusion_core.conformance.guidance.network import Query
-from diffusion_core.conformance.guidance.weights import Evaluation, Reading, Run, tolerance
-from diffusion_core.conformance.policy.findings import Finding
+from experiments.conformance.guidance.network import Query
+from experiments.conformance.guidance.weights import Evaluation, Reading, Run, tolerance
+from experiments.conformance.policy.findings import Finding
 
 CHECKS = {  # what must hold, at each of `SCALES`, in a batch and alone, and after other requests
     "condition": "each sample is asked for with its own prompt and negative, of this request, not mixed",

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from diffusion_core.conformance.guidance.network import Query
+from experiments.conformance.guidance.network import Query
 
 SEEN = 800  # values of x by which samples are told apart
 LINEAR, LINEAR_IN_HALF = 5e-3, 0.15  # share of a prediction that no answer explains: less is rounding

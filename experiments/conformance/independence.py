@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.impulses import NotAffineError, PatchedNormal, answer_draw
+from experiments.conformance.impulses import NotAffineError, PatchedNormal, answer_draw
 
 Function = Callable[..., Tensor]
 Dependence = Literal[

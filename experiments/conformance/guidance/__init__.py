@@ -4,5 +4,5 @@ verdict = check_guidance(pipeline)          # PolicyVerdict: what is wrong, in s
 assert_guided(pipeline, scales=interval)    # for a test suite
 """
 
-from diffusion_core.conformance.guidance.check import assert_guided, check_guidance
-from diffusion_core.conformance.guidance.faults import ACCEPTABLE, CHECKS
+from experiments.conformance.guidance.check import assert_guided, check_guidance
+from experiments.conformance.guidance.faults import ACCEPTABLE, CHECKS

@@ -14,10 +14,6 @@ from short_runs import variance_of_euler
 from torch import Tensor
 
 from bench.published_samplers import flow_grpo
-from diffusion_core.conformance import Oracle, assert_converges, check, wrappers
-from diffusion_core.conformance.impulses import by_impulses
-from diffusion_core.conformance.independence import takes_generator
-from diffusion_core.conformance.oracle import GAUSSIAN
 from diffusion_core.samplers import (
     ERSDE,
     SAMPLERS,
@@ -31,6 +27,10 @@ from diffusion_core.samplers import (
     Restart,
     Sampler,
 )
+from experiments.conformance import Oracle, assert_converges, check, wrappers
+from experiments.conformance.impulses import by_impulses
+from experiments.conformance.independence import takes_generator
+from experiments.conformance.oracle import GAUSSIAN
 
 FEW = (28, 50, 60, 100, 140, 200)
 MANY = (28, 125, 250, 500)
@@ -159,7 +159,7 @@ OUTSIDE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_core.conformance.impulses.N_DRAWN", 10_000)
+    monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
     sampler, why = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
     assert verdict.method.startswith("Monte Carlo, because ") and why in verdict.method

@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from diffusion_core.conformance.impulses import SampleMoments
-from diffusion_core.conformance.independence import Dependence
-from diffusion_core.conformance.levels import Levels
-from diffusion_core.conformance.oracle import Oracle
+from experiments.conformance.impulses import SampleMoments
+from experiments.conformance.independence import Dependence
+from experiments.conformance.levels import Levels
+from experiments.conformance.oracle import Oracle
 
 Chain = tuple[int, int, int]
 BUDGETS = (8, 10, 25, 28, 50, 60, 100, 125, 140, 200, 250, 280, 400, 500)

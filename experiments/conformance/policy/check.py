@@ -11,19 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance.check import check
-from diffusion_core.conformance.impulses import NotAffineError
-from diffusion_core.conformance.independence import MANY, NOTES, call_with_draws, compare_batches, find_dependence
-from diffusion_core.conformance.oracle import GAUSSIAN, Oracle
-from diffusion_core.conformance.policy.findings import ACCEPTABLE, FIRST, Finding, PolicyVerdict
-from diffusion_core.conformance.policy.log_prob import (
+from diffusion_core.validation import one_of
+from experiments.conformance.check import check
+from experiments.conformance.impulses import NotAffineError
+from experiments.conformance.independence import MANY, NOTES, call_with_draws, compare_batches, find_dependence
+from experiments.conformance.oracle import GAUSSIAN, Oracle
+from experiments.conformance.policy.findings import ACCEPTABLE, FIRST, Finding, PolicyVerdict
+from experiments.conformance.policy.log_prob import (
     check_gradient,
     check_log_prob,
     check_replay,
     check_reported,
     check_shape,
 )
-from diffusion_core.conformance.policy.steps import (
+from experiments.conformance.policy.steps import (
     CLOSE,
     Levels,
     PolicyStep,
@@ -33,7 +34,6 @@ from diffusion_core.conformance.policy.steps import (
     state,
     uniform,
 )
-from diffusion_core.validation import one_of
 
 STEPS = (10, 28, 50)  # at which the law is reported
 EULER = 1e-4  # largest difference from the Euler step

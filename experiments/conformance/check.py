@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance import convergence, impulses, independence
-from diffusion_core.conformance.convergence import BUDGETS, LEVEL_STEPS, Verdict, judge
-from diffusion_core.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
-from diffusion_core.conformance.independence import FEW, allclose, call_seeded
-from diffusion_core.conformance.levels import Levels, name_levels, record_levels
-from diffusion_core.conformance.oracle import GAUSSIAN, Level, Oracle
+from experiments.conformance import convergence, impulses, independence
+from experiments.conformance.convergence import BUDGETS, LEVEL_STEPS, Verdict, judge
+from experiments.conformance.impulses import NotAffineError, SampleMoments, SamplerFunction, by_impulses
+from experiments.conformance.independence import FEW, allclose, call_seeded
+from experiments.conformance.levels import Levels, name_levels, record_levels
+from experiments.conformance.oracle import GAUSSIAN, Level, Oracle
 
 ALIKE = 1e-3  # of a standard deviation, between a sampler and its reference
 

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diffusion_core.conformance import SamplerFunction, wrappers
-from diffusion_core.conformance.independence import has_argument
-from diffusion_core.conformance.policy.steps import STORED
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.validation import one_of
+from experiments.conformance import SamplerFunction, wrappers
+from experiments.conformance.independence import has_argument
+from experiments.conformance.policy.steps import STORED
 from experiments.user import imports, parsing
 
 

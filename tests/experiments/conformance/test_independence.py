@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion_core.conformance import Oracle, check, wrappers
-from diffusion_core.conformance.convergence import RANDOM, _outlier, judge
-from diffusion_core.conformance.impulses import SampleMoments
-from diffusion_core.conformance.independence import MANY, NOTES, find_dependence, takes_generator
-from diffusion_core.conformance.oracle import GAUSSIAN
 from diffusion_core.samplers import Euler
+from experiments.conformance import Oracle, check, wrappers
+from experiments.conformance.convergence import RANDOM, _outlier, judge
+from experiments.conformance.impulses import SampleMoments
+from experiments.conformance.independence import MANY, NOTES, find_dependence, takes_generator
+from experiments.conformance.oracle import GAUSSIAN
 
 FEW = (25, 50, 100)
 ddim: Callable[[Oracle, int, Tensor], Tensor] = partial(planted.ancestral, eta=0.0)
@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_samplers_that_are_no_function_of_their_noise_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("diffusion_core.conformance.impulses.N_DRAWN", 10_000)
+    monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
     sampler, kind, words = FAULTS[name]
     verdict = check(sampler, budgets=FEW)
     assert verdict.kind == kind and verdict.sentence.startswith(f"{kind}: ") and words in verdict.sentence
@@ -144,8 +144,8 @@ def test_a_change_of_method_is_no_outlier_and_too_few_steps_are_left_out() -> No
 def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("diffusion_core.conformance.impulses.N_DRAWN", 10_000)
-    monkeypatch.setattr("diffusion_core.conformance.convergence.DRAWN_TOLERANCE", 0.2)
+    monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
+    monkeypatch.setattr("experiments.conformance.convergence.DRAWN_TOLERANCE", 0.2)
     verdict = check(lambda d, n, z: ddim(d, n, z) + 1e-9 * torch.randn(5, len(z)).T.reshape(z.shape), budgets=FEW)
     assert verdict.sentence.startswith("undecided: Monte Carlo finds it right, but it draws noise of shape")
     assert "not one draw per sample" in verdict.sentence
