@@ -102,7 +102,7 @@ def test_shares_are_computed_from_the_tables() -> None:
 
 
 def test_sections_have_an_answer_a_figure_and_what_would_change_it() -> None:
-    assert len(SECTIONS) == 5
+    assert len(SECTIONS) == 4
     for section in SECTIONS:
         assert re.search(r"^\*\*", section, re.MULTILINE) and "![" in section and "| --- |" in section
         assert "Where it differs:" in section and "What would change our mind:" in section
