@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pandas as pd
@@ -88,11 +89,15 @@ PARSED: dict[str, type] = {
 
 def test_every_command_is_known(tmp_path: Path) -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     seen, own = set(), tmp_path / "own.py"
     own.write_text(next(block for block in blocks("python") if block.startswith("# my_sweep.py")))
     for command in commands():
         if command[0] == "make":
             assert command[1] in targets
+        elif command[0] == "pip":
+            assert command[:3] == ["pip", "install", "-e"]
+            assert command[3].removeprefix(".").strip("[]") in extras
         elif command[:3] == ["python", "-m", "experiments"] and command[3] in STUDIES:
             parse(command[3], command[4:], "experiments")
         elif command[:3] == ["python", "-m", "experiments"] and command[3] == "sweep":
@@ -105,7 +110,7 @@ def test_every_command_is_known(tmp_path: Path) -> None:
             assert command[:2] == ["pytest", "--benchmark"] or (command[:3] in known and command[3] != "report")
             assert command[:3] != known[1] or command[3:] == ["--help"]
         seen.add(command[0])
-    assert seen == {"make", "python", "pytest"}
+    assert seen == {"make", "pip", "python", "pytest"}
 
 
 def test_every_name_that_can_be_typed_stands_in_the_documentation() -> None:
