@@ -28,8 +28,9 @@ class StoreOptions:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Parses the arguments and shows the store. Returns the exit status."""
-    options, console = tyro.cli(StoreOptions, prog=prog, args=list(arguments)), Terminal()
-    root, kind = options.store.expanduser(), options.kind
+    options = tyro.cli(StoreOptions, prog=prog, args=list(arguments))
+    root = options.store.expanduser()
+    kind = options.kind
     files = {path.name: sorted(path.glob("*.safetensors")) for path in sorted(root.glob("*")) if path.is_dir()}
     files = {name: paths for name, paths in files.items() if paths}
     if kind is not None and kind not in files:
@@ -41,5 +42,5 @@ def command(arguments: Sequence[str], prog: str) -> int:
         table.add_row(path.stem, decimal(path.stat().st_size))
     for name, paths in files.items() if kind is None else ():
         table.add_row(name, f"{len(paths):,}", decimal(sum(path.stat().st_size for path in paths)))
-    console.print(table if files else f"store {root} holds nothing", soft_wrap=not files)
+    Terminal().print(table if files else f"store {root} holds nothing", soft_wrap=not files)
     return 0
