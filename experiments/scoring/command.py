@@ -118,15 +118,15 @@ def main(options: ScoreOptions) -> int:
         given |= {"control": options.control, "metrics": options.metrics}
         reference = None if options.real == "none" else options.real
         before, after = options.sets
-        if why := basis and gate_record.find_change(before, after, basis, given["store"]):
-            return _say_expired(options, why)
-        found = equivalence.harmless(before, after, reference=reference, **given)
-        if why := basis and gate_record.describe_changes(basis, found.basis):
-            return _say_expired(options, why)
-        output = equivalence.make_output(found)
+        if change := basis and gate_record.find_change(before, after, basis, given["store"]):
+            return _say_expired(options, change)
+        answer = equivalence.harmless(before, after, reference=reference, **given)
+        if change := basis and gate_record.describe_changes(basis, answer.basis):
+            return _say_expired(options, change)
+        output = equivalence.make_output(answer)
     console = Terminal()
     if options.record:
-        gate_record.write_record(options.record, options, found.sentence, found.basis)
+        gate_record.write_record(options.record, options, answer.sentence, answer.basis)
     with lock_folder(out):
         page = output.write(out, time.time() - start)
         aside = [] if console.is_terminal else output.aside  # a terminal shows it below the numbers
@@ -139,9 +139,10 @@ def main(options: ScoreOptions) -> int:
     return output.status if options.margin is not None or options.fail_if_worse else 0
 
 
-def _say_expired(options: ScoreOptions, why: str) -> int:
-    """What changed besides the images after the change; there is no verdict then."""
-    sentence, console = f"expired: {why}; look at the change, then record the gate anew", Terminal()
+def _say_expired(options: ScoreOptions, change: str) -> int:
+    """Prints what changed besides the images after; there is no verdict then. Returns the exit status."""
+    sentence = f"expired: {change}; look at the change, then record the gate anew"
+    console = Terminal()
     console.print(f"{options.verify}: {sentence}")
     if options.json or not console.is_terminal:
         print(json.dumps({"experiment": "harmless", "verdict": "expired", "sentence": sentence}))
