@@ -19,7 +19,14 @@ from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
-from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, stored_features
+from experiments.run.image_features import (
+    FeatureSpace,
+    ImageFeatures,
+    ImageSet,
+    batch_size,
+    features_id,
+    stored_features,
+)
 from experiments.run.machine import Machine, double_device
 from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
@@ -29,7 +36,6 @@ from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores, with_interval
 from experiments.scoring.sides import NAME, SpaceResult, score_in_space
-from experiments.user.features import batch_size, features_id
 from reports.schema import WORSE
 
 GIVEN = "your own"  # the feature space of features that the user computed

@@ -26,13 +26,12 @@ from experiments.distances.intervals import CONFIDENCE
 from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
-from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, load_function, prefetch
 from experiments.run.machine import double_device
 from experiments.scoring import compare, warnings
 from experiments.scoring.groups import ordered_frames
 from experiments.scoring.inputs import FeatureSet, Input, image_name
 from experiments.scoring.pairing import Pairing
-from experiments.user.features import load_function
 from experiments.user.imports import user_code_errors
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 

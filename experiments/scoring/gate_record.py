@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
-from experiments.run.image_features import ImageSet
+from experiments.run.image_features import ImageSet, features_id
 from experiments.scoring.compare import GIVEN
 from experiments.scoring.equivalence_checks import EquivalenceCheck, EquivalenceInputs, Metric
 from experiments.scoring.groups import GroupsOf, group_names
 from experiments.scoring.inputs import Input, open_input
-from experiments.user.features import features_id
 from experiments.user.imports import code_hash
 from experiments.user.json_io import read_json, write_json
 from experiments.user.pretrained import PYTHON

@@ -14,7 +14,7 @@ from experiments.distances.duplicates import (
     tolerance,
 )
 from experiments.distances.kernels import CPU_BLOCK
-from experiments.user.features import extract
+from experiments.run.image_features import extract
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array
 from experiments.distances.frechet import Moments
 from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, no_images_reason, precision_recall
-from experiments.user.features import extract
+from experiments.run.image_features import extract
 
 N = 300
 

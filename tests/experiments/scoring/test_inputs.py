@@ -18,12 +18,12 @@ from experiments.run.image_features import (
     ImageSet,
     batches,
     compute_features,
+    extract,
     prefetch,
     prepare_pixels,
 )
 from experiments.scoring.compare import compare, open_all, spaces_of
 from experiments.scoring.inputs import FeatureSet, open_input
-from experiments.user.features import extract
 from reports.schema import NO_DIFFERENCE
 
 RNG = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from user_images import save
 from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
-from experiments.distances.features import WEIGHTS
+from experiments.distances.feature_spaces import WEIGHTS
 from experiments.distances.reference import METRICS
 from experiments.run import image_features, spot_check
 from experiments.run.cache import Cache
