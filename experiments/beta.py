@@ -41,7 +41,8 @@ from reports.schema import JUDGE
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-STEPS, LOWEST = 66, 0.03  # of the primary contrast's schedule
+STEPS = 66  # of the primary contrast's schedule
+LOWEST = 0.03  # its last level
 LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: features of photographs see noise of 0.03
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 CHOOSE = "choose"  # section of the settings among which the first half of the networks chooses
@@ -129,15 +130,19 @@ class Beta(Study):
 
     @property
     def size(self) -> str:
-        few, most = min(self.explore_samples, self.n_samples), f"{self.n_samples:,} samples"
-        return super().size.replace(most, f"{few:,} to {most}") if few < self.n_samples else super().size
+        most = f"{self.n_samples:,} samples"
+        if self.explore_samples >= self.n_samples:
+            return super().size
+        return super().size.replace(most, f"{self.explore_samples:,} to {most}")
 
     @cached_property
     def schedule(self) -> Schedule:
         if self.setting:
             return schedule_from(self.setting, self.n_steps, self)
-        n_steps, sigma_min = STEPS if self.n_steps is None else self.n_steps, self.sigma_min
-        return Schedule(n_steps=n_steps, sigma_min=LOWEST if sigma_min is None else sigma_min)
+        return Schedule(
+            n_steps=STEPS if self.n_steps is None else self.n_steps,
+            sigma_min=LOWEST if self.sigma_min is None else self.sigma_min,
+        )
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -152,17 +157,18 @@ class Beta(Study):
 
     @property
     def notes(self) -> Sequence[str]:
-        schedule, notes = self.schedule, list[str]()
+        schedule = self.schedule
+        notes = list[str]()
         if self.setting:
             notes.append(f"the schedule is {schedule.name}, {schedule.n_steps} steps, from {self.setting}")
-        elif self.schedule.sigma_min == LOWER.get(self.data):
+        elif schedule.sigma_min == LOWER.get(self.data):
             notes.append(f"the last level for {self.data}, {schedule.sigma_min:g}, was chosen beforehand too")
         if self.only_primary:
             return notes
         remedy = f"it needs --best FILE, the best.json of schedules --data {self.data} --network {self.network}"
         if self.choosers:
-            how = f"the best settings were chosen on {self.choosers} of {self.seeds} networks, and tested on the others"
-            return [*notes, how]
+            networks = f"{self.choosers} of {self.seeds} networks"
+            return [*notes, f"the best settings were chosen on {networks}, and tested on the others"]
         lacking = [budget for budget in self.budgets if not self.choice or budget not in self.choice[0].pairs]
         if self.choice and len(lacking) < len(self.budgets):
             where = "on other networks" if self.trains else "on this network with other noise"
@@ -189,7 +195,8 @@ class Beta(Study):
         if self.best:
             choice, ends = read_best(self.best, self.budgets, self)
         else:
-            choice, ends = CHOICES[self.data], Schedule(sigma_min=LOWER.get(self.data, LOWEST))
+            choice = CHOICES[self.data]
+            ends = Schedule(sigma_min=LOWER.get(self.data, LOWEST))
         if shared := sorted({*range(self.first_seed, self.first_seed + self.seeds)} & {*choice.seeds}):
             raise ValueError(f"first_seed={self.first_seed}: networks {shared} chose the best settings; take others")
         return choice, ends
@@ -256,10 +263,10 @@ class Beta(Study):
                 distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
                 if not distances:
                     continue
-                own = estimate_pairs([(distance, distance - distance) for distance in distances])
+                score = estimate_pairs([(distance, distance - distance) for distance in distances])
                 row: Row = {"section": section, "budget": budget, "setting": side.label, "metric": JUDGE}
                 row["curve"] = f"best {kind} fresh noise" if section == BEST else side.label
-                rows.append(row | {"value": own.difference, "low": own.low, "high": own.high})
+                rows.append(row | {"value": score.difference, "low": score.low, "high": score.high})
         return {"quality.csv": [*rows, *self._change_of_recall(results)]}
 
     def _change_of_recall(self, results: "RunResults") -> Iterator[Row]:
@@ -271,9 +278,9 @@ class Beta(Study):
             return
         before, after = ([side.rows[seed]["recall"] for seed in seeds] for side in sides)
         changes = [b - a for a, b in zip(before, after, strict=True)]
-        own = estimate(mean(changes), stdev(changes) / len(seeds) ** 0.5, len(seeds) - 1.0, "")
+        change = estimate(mean(changes), stdev(changes) / len(seeds) ** 0.5, len(seeds) - 1.0, "")
         row = {"section": PRIMARY, "setting": sides[1].label, "metric": "recall"}
-        yield row | {"value": own.difference, "low": own.low, "high": own.high}
+        yield row | {"value": change.difference, "low": change.low, "high": change.high}
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The primary contrast and its A/A control, then the exploratory contrasts."""

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
 TRAIN_NOISE_HELP = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
-WEIGHTS, OUTPUTS = "Weights of the loss: {names}.", "Meaning of the network's output: {names}."
+WEIGHTS = "Weights of the loss: {names}."
+OUTPUTS = "Meaning of the network's output: {names}."
 
 
 @dataclass(frozen=True)
@@ -81,20 +82,24 @@ class NoiseLevels(Study):
     def check(self) -> None:
         super().check()
         if not self.trains:
-            why = "this experiment compares ways to train; it needs small or paper"
-            raise ValueError(f"network={self.network!r}: {why}")
+            rule = "this experiment compares ways to train; it needs small or paper"
+            raise ValueError(f"network={self.network!r}: {rule}")
 
     def training(self) -> dict[str, dict[str, Any]]:
         """Label -> what is special in its training. The first is the baseline."""
         axes = (self.train_noise, self.weightings, self.parameterisations)
-        first, out = [axis[0] for axis in axes], dict[str, dict[str, Any]]()
+        baseline = [axis[0] for axis in axes]
+        trainings = dict[str, dict[str, Any]]()
         for values in itertools.product(*axes):
             noise, weighting, parameterisation = values
-            others = [value for value, usual in zip(values[1:], first[1:], strict=True) if value != usual]
-            if self.cross or len(others) + (noise != first[0]) <= 1:
-                own = {"noise": parse_noise(noise, self.data_std), "weighting": weighting}
-                out[", ".join([noise, *others])] = own | {"parameterisation": parameterisation}
-        return out
+            others = [value for value, usual in zip(values[1:], baseline[1:], strict=True) if value != usual]
+            if self.cross or len(others) + (noise != baseline[0]) <= 1:
+                trainings[", ".join([noise, *others])] = {
+                    "noise": parse_noise(noise, self.data_std),
+                    "weighting": weighting,
+                    "parameterisation": parameterisation,
+                }
+        return trainings
 
     def settings(self) -> Iterator[Setting]:
         schedule = Schedule(n_steps=self.n_steps, sigma_min=self.sigma_min)

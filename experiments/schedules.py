@@ -109,7 +109,8 @@ class Schedules(Study):
 
     def settings(self) -> Iterator[Setting]:
         for budget in self.budgets:
-            settings, section = list[Setting](), f"{budget} evaluations"
+            settings = list[Setting]()
+            section = f"{budget} evaluations"
             for text, (label, solver) in itertools.product(self.schedules, self.labels.items()):
                 schedule, final = self.schedule(text, budget)
                 within = schedule.within(budget - final, solver)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
-FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
+FRESH = 2  # draw of noise of images that no race has seen
+AGAIN = 10  # draws of noise per --search-seed
 FINALISTS = 6  # at most, per budget, besides the defaults
 USUAL_SCHEDULES = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
@@ -140,7 +141,8 @@ class Tune(Schedules):
             if setting.impossible:
                 absent.setdefault((setting.budget, setting.impossible), []).append(f"“{setting.label}”")
         return [
-            f"not run: {', '.join(labels)}, {budget} evaluations: {why}" for (budget, why), labels in absent.items()
+            f"not run: {', '.join(labels)}, {budget} evaluations: {reason}"
+            for (budget, reason), labels in absent.items()
         ]
 
     @cached_property
@@ -168,8 +170,8 @@ class Tune(Schedules):
     def defaults(self) -> dict[str, tuple[str, str]]:
         """What is used without tuning, the user's own first: DDIM, then DDPM, on the first or usual schedule."""
         schedule = _to_zero(self.default_schedules[0]) if self.default_schedules else self.schedules[0]
-        own = [read_setting("default", self.default)] if self.default else []
-        return _by_label([*own, *((schedule, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
+        from_user = [read_setting("default", self.default)] if self.default else []
+        return _by_label([*from_user, *((schedule, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
 
     @cached_property
     def candidates(self) -> dict[str, tuple[str, str]]:
@@ -189,15 +191,17 @@ class Tune(Schedules):
                 solver = self.labels.get(label) or parse_sampler(label)
                 levels, final = self.schedule(text, budget)
                 schedule = schedule_for_budget(budget, levels, solver, final)
-                why = "" if schedule else f"{label}: no schedule takes exactly {budget} evaluations"
+                impossible = f"{label}: no schedule takes exactly {budget} evaluations"
                 if schedule:
-                    solver = solver.below(self.span[1], schedule.sigmas())
-                    first = raced.setdefault((schedule.sigmas(), solver, final), name)
-                    why = unknown_levels(solver, schedule.sigmas(), self.span)
-                    why = why or ("" if first == name else f"it is the same as “{first}”")
+                    sigmas = schedule.sigmas()
+                    solver = solver.below(self.span[1], sigmas)
+                    first = raced.setdefault((sigmas, solver, final), name)
+                    impossible = unknown_levels(solver, sigmas, self.span)
+                    if not impossible and first != name:
+                        impossible = f"it is the same as “{first}”"
                 yield Setting(
                     name, schedule or levels, solver, RACE, final_denoise=final, budget=budget,
-                    n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=why,
+                    n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=impossible,
                 )  # fmt: skip
 
     def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
@@ -207,13 +211,13 @@ class Tune(Schedules):
             section = f"{key[1]} evaluations"
             ran = sorted((side for side in sides.values() if side.whole), key=lambda side: side.score)
             runs = (run for run in results.runs if run.score_id in results.failed)
-            bad = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == key}
-            failed = [label for label in sides if label in bad]
+            with_failures = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == key}
+            failed = [label for label in sides if label in with_failures]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
             notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
-            for why, labels in (("the time was up", late), ("a run failed", failed)):
+            for reason, labels in (("the time was up", late), ("a run failed", failed)):
                 if labels:
-                    notify(f"{section}: left out, since {why}: {', '.join(f'“{label}”' for label in labels)}")
+                    notify(f"{section}: left out, since {reason}: {', '.join(f'“{label}”' for label in labels)}")
             default, *others = self.defaults
             kept = dict.fromkeys([default, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
             chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
@@ -256,12 +260,12 @@ class Tune(Schedules):
         """The race."""
         confirmed = {(run.setting.budget, run.setting.label) for run in results.runs if run.setting.section != RACE}
         shared = {"section": RACE, "metric": JUDGE, "n_samples": min(self.race_samples, self.n_samples)}
-        sides = (side for (section, _), same in results.sides.items() if section == RACE for side in same.values())
+        races = (sides for (section, _), sides in results.sides.items() if section == RACE)
         return {
             "race.csv": [
                 {"setting": side.label, "budget": side.budget, "value": side.score}
                 | {"left": (side.budget, side.label) in confirmed} | shared
-                for side in sides if side.whole
+                for sides in races for side in sides.values() if side.whole
             ]
         }  # fmt: skip
 
