@@ -109,18 +109,19 @@ def main(options: ScoreOptions) -> int:
     if options.record and not options.record.absolute().parent.is_dir():
         raise ValueError(f"record={str(options.record)!r}: there is no such folder")
     existing_results(options.out)  # raises ValueError if others wrote there
+    store = Cache(options.store)
     given: dict[str, Any] = {name: getattr(options, name) for name in ("pairs", "device", "groups")}
-    given |= {"features": options.features or None, "feature_weights": _weights(options), "store": Cache(options.store)}
+    given |= {"features": options.features or None, "feature_weights": _weights(options), "store": store}
     if options.margin is None:
         output = compare.make_output(compare.compare(options.real, *options.sets, **given))
     else:
-        given |= {"margin": None if options.margin == "auto" else options.margin, "crops": options.crops}
-        given |= {"control": options.control, "metrics": options.metrics}
-        reference = None if options.real == "none" else options.real
+        given |= {name: getattr(options, name) for name in ("crops", "control", "metrics")}
+        given["margin"] = None if options.margin == "auto" else options.margin
+        given["reference"] = None if options.real == "none" else options.real
         before, after = options.sets
-        if change := basis and gate_record.find_change(before, after, basis, given["store"]):
+        if change := basis and gate_record.find_change(before, after, basis, store):
             return _say_expired(options, change)
-        answer = equivalence.harmless(before, after, reference=reference, **given)
+        answer = equivalence.harmless(before, after, **given)
         if change := basis and gate_record.describe_changes(basis, answer.basis):
             return _say_expired(options, change)
         output = equivalence.make_output(answer)

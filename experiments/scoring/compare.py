@@ -123,7 +123,7 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
         columns: Row = {"features": name, "features_id": "" if name == GIVEN else features_id(name, file)} | shared
         real_rows, *rows = (torch.from_numpy(images.features).to(double_device(device)) for images in described)
         grains = warnings.grains(inputs, described, chosen)
-        result = score_in_space(columns, names, real_rows, rows, pairing.by != "none", grains, prompts)
+        result = score_in_space(columns, names, real_rows, rows, pairing.paired, grains, prompts)
         spaces.append(result)
         doubts += warnings.find_warnings(inputs, described, result, space)
         notes += warnings.image_notes(inputs, described, result.dimension)
@@ -177,7 +177,7 @@ def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tup
     """The prompt of each image of each set, in the order of the pairing; of pairs that of the first set. And notes."""
     if (groups := or_clips(sets, groups)) is None:
         return None, []
-    named = [sets[0]] * len(sets) if pairing.by != "none" else sets
+    named = [sets[0]] * len(sets) if pairing.paired else sets
     prompts, notes = zip(*(groups_of(images, groups) for images in named), strict=True)
     in_order = [renumber(ids[order]) for ids, order in zip(prompts, pairing.chosen, strict=True)]
     return in_order, [*dict.fromkeys(filter(None, notes))]

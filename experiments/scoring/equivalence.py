@@ -200,7 +200,7 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     device = Machine.resolve(device).device
     groups = or_clips(inputs, groups)
     pairing = _paired(inputs, pairs, groups, FEWEST if reference is None else MIN_SAMPLES)
-    paired = pairing.by != "none"
+    paired = pairing.paired
     n = len(pairing.chosen[0])
     of_sets, notes = compare.prompts_of(inputs, pairing, groups)
     prompts = of_sets[0] if of_sets else None
@@ -257,7 +257,7 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
 def _worst_pairs(sets: EquivalenceInputs) -> tuple[ClusterIds, tuple[tuple[str, float], ...]]:
     """The places of the pairs furthest apart; their names, with their shares of all squared distances."""
     squares = (sets.features[1] - sets.features[0]).square().sum(dim=1).cpu().numpy()
-    furthest = np.argsort(-squares, kind="stable")[: 0 if sets.pairing.by == "none" else WORST]
+    furthest = np.argsort(-squares, kind="stable")[: WORST if sets.pairing.paired else 0]
     total = float(squares.sum()) or 1.0
     places = sets.pairing.chosen[0][furthest]
     names = [image_name(sets.images[0], place) for place in places]
@@ -334,11 +334,11 @@ def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf, fewest: int
     """The pairs. ValueError if only some names agree, so that nobody may have wanted none."""
     pairing = pair(inputs, pairs, fewest)
     shared = set.intersection(*(set(images.names or ()) for images in inputs))
-    if pairs == "auto" and pairing.by == "none" and shared:
+    if pairs == "auto" and not pairing.paired and shared:
         raise ValueError(
             f"pairs='auto': {len(shared):,} names are in both sets, others in one; use --pairs names if images of one "
             "name come from the same seed, else --pairs none"
         )
-    if groups is not None and pairing.by == "none":
+    if groups is not None and not pairing.paired:
         raise ValueError("groups: they need pairs of images, by --pairs names or order")
     return pairing

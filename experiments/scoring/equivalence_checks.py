@@ -109,12 +109,11 @@ class EquivalenceInputs:
         """Whether partners have nothing in common: their features correlate no more than those of other seeds."""
         before, after = (rows - rows.mean(dim=0) for rows in self.features)
         spread = math.sqrt(float((before**2).sum() * (after**2).sum()))
-        return self.pairing.by != "none" and float((before * after).sum()) < UNRELATED * spread
+        return self.pairing.paired and float((before * after).sum()) < UNRELATED * spread
 
     def interval_of_change(self, before: Array, after: Array, times: int = 1) -> tuple[float, float]:
         """The mean of values (n,) after minus that before, and half of its 95 % interval, Bonferroni's of `times`."""
-        sides = None if self.pairing.by != "none" else (before, after)
-        return _mean_interval(after - before, self.prompts, times, sides)
+        return _mean_interval(after - before, self.prompts, times, None if self.pairing.paired else (before, after))
 
     def check_order(self) -> None:
         """ValueError if most images after are one of those before, but at another place."""
@@ -123,7 +122,7 @@ class EquivalenceInputs:
             means = [pd.DataFrame(rows.cpu().numpy()).groupby(self.prompts).mean() for rows in sides]
             sides = [torch.tensor(frame.to_numpy()) for frame in means]
         before, after = self.images
-        paired = self.pairing.by != "none"
+        paired = self.pairing.paired
         if is_reordered(sides[0], sides[1], paired):
             subject = f"{before.name} and {after.name} hold the same images in"
             if not paired and before.n == after.n and not is_reordered(sides[0], sides[1], True):
@@ -337,7 +336,7 @@ def measure_metric(metric: Metric, sets: EquivalenceInputs) -> tuple[Row, str]:
     subject = f"metric {name} of {after.name}"
     if not (isinstance(before, ImageSet) and isinstance(after, ImageSet)):
         raise ValueError(f"{subject}: {before.name} holds no images")
-    if sets.pairing.by == "none":
+    if not sets.pairing.paired:
         raise ValueError(f"{subject}: it needs pairs of images, by --pairs names or order")
     function = load_function(metric, "metric ") if isinstance(metric, str) else metric
     first, second = (order.tolist() for order in sets.pairing.chosen)

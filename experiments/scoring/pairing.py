@@ -25,6 +25,10 @@ class Pairing:
     by: Literal["names", "order", "none"]
     note: str = ""  # what was left out
 
+    @property
+    def paired(self) -> bool:
+        return self.by != "none"
+
 
 def pair(sets: Sequence[Input], pairs: Pairs = "auto", fewest: int = MIN_SAMPLES) -> Pairing:
     """How the images of several sets are compared. All get the same number of images, since FD falls with it.

@@ -49,19 +49,14 @@ class Scores:
     @property
     def values(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
         """By set and metric its distance: value, low and high."""
-        out: dict[str, dict[str, SimpleNamespace]] = {}
-        for row in self.spaces[0].tables["scores.csv"]:
-            out.setdefault(row["setting"], {})[row["metric"]] = SimpleNamespace(**row)
-        return out
+        return _by_metric(self.spaces[0].tables["scores.csv"], "setting")
 
     @property
     def differences(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
         """By set and metric its difference from the first set, a column of contrasts.csv each; and its copies."""
-        out: dict[str, dict[str, SimpleNamespace]] = {}
-        for row in self.spaces[0].tables["contrasts.csv"]:
-            if row["b"] == self.spaces[0].tables["table.csv"][0]["setting"]:
-                out.setdefault(row["a"], {})[row["metric"]] = SimpleNamespace(**row)
-        return out
+        tables = self.spaces[0].tables
+        first = tables["table.csv"][0]["setting"]
+        return _by_metric([row for row in tables["contrasts.csv"] if row["b"] == first], "a")
 
     @property
     def verdict(self) -> str:
@@ -129,6 +124,12 @@ class Scores:
         return "\n".join([*lines, *notes])
 
     __repr__ = __str__
+
+
+def _by_metric(rows: Sequence[Row], column: str) -> dict[str, dict[str, SimpleNamespace]]:
+    """Rows as name in `column` -> metric -> row."""
+    names = dict.fromkeys(row[column] for row in rows)
+    return {name: {row["metric"]: SimpleNamespace(**row) for row in rows if row[column] == name} for name in names}
 
 
 def with_interval(row: SimpleNamespace) -> list[object]:
