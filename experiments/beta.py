@@ -209,10 +209,10 @@ class Beta(Study):
         if self.choice:
             yield from self._best(*self.choice)
         if self.choosers:
-            few: dict[str, Any] = {"networks": self.choosers, "section": CHOOSE}
-            few["n"] = min(self.explore_samples, self.n_samples)
+            n = min(self.explore_samples, self.n_samples)
             for budget, *names in itertools.product(self.budgets, SCHEDULES, SOLVERS):
-                yield replace(make_setting(", ".join(names), budget, schedule, self.data_std), **few)
+                setting = make_setting(", ".join(names), budget, schedule, self.data_std)
+                yield replace(setting, networks=self.choosers, section=CHOOSE, n=n)
         if self.explore_seeds and not self.only_primary:
             yield from self._exploration()
 
@@ -224,9 +224,8 @@ class Beta(Study):
 
     def _best(self, choice: Choice, ends: Schedule) -> Iterator[Setting]:
         """The best settings without and with fresh noise for each number of evaluations, then those at any."""
-        draw = 0 if self.trains else OTHER_NOISE
-        n = min(self.best_samples, self.n_samples)
-        few: dict[str, Any] = {"n": n, "skip": self.choosers, "draw": draw}
+        few: dict[str, Any] = {"n": min(self.best_samples, self.n_samples), "skip": self.choosers}
+        few["draw"] = 0 if self.trains else OTHER_NOISE
         for budget in self.budgets:
             for text in choice.pairs.get(budget, ()):
                 yield replace(make_setting(text, budget, ends, self.data_std), section=BEST, **few)

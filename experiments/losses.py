@@ -129,7 +129,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
         tables = {
             "curves.csv": curve_rows(candidates, sigmas),
             "contrasts.csv": compare_levels(candidates, sigmas),
-            "densities.csv": noise_rows(dict.fromkeys(noise for each in candidates if (noise := each.train_noise))),
+            "densities.csv": noise_rows(dict.fromkeys(c.train_noise for c in candidates if c.train_noise)),
         }
         page = result_folder.write_finished(options.out, info, tables, time.time() - began)
     console = Terminal()
@@ -289,7 +289,7 @@ def measure_loss(
 
     spread = places[:: len(places) // N_INPUTS]
     check_repeatable(name, lambda which: call(spread[which]), tolerance=ALONE, few=FEW, hint=HINT)
-    losses, _ = halve_until_it_fits(AT_ONCE, lambda at_once: torch.cat([call(part) for part in places.split(at_once)]))
+    losses, _ = halve_until_it_fits(AT_ONCE, lambda at_once: torch.cat([*map(call, places.split(at_once))]))
     return losses.view(options.draws, len(sigmas), n).mean(dim=0)
 
 

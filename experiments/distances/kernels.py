@@ -70,7 +70,7 @@ class Across(NamedTuple):
     """What is summed over the pairs of two sets (n, d) and (r, d)."""
 
     rows: dict[str, Tensor]  # of each kernel the sum over the other set, (n,)
-    columns: dict[str, Tensor]  # the same of the other set, (r,)
+    columns: dict[str, Tensor]  # of each kernel the sum over this set, of images of the other, (r,)
     inside: tuple[Tensor, Tensor]  # which images of each set lie in a ball of the other; of those that have a ball
 
     @property

@@ -69,14 +69,11 @@ def compare(
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
     store = store if isinstance(store, Cache) else Cache(Path(store))
-    sources = (real, *sets)
-    empty = [has_no_images(source, store) for source in sources]
-    if empty[0] or all(empty[1:]):
-        raise ValueError(
-            f"{real if empty[0] else sets[0]}: it is the store or a result of score, which holds no samples"
-        )
-    inputs = open_all([source for source, is_empty in zip(sources, empty, strict=True) if not is_empty], store)
-    left_out = [str(source) for source, is_empty in zip(sources, empty, strict=True) if is_empty]
+    with_images = [source for source in (real, *sets) if not has_no_images(source, store)]
+    left_out = [str(source) for source in (real, *sets) if has_no_images(source, store)]
+    if has_no_images(real, store) or len(with_images) < 2:
+        raise ValueError(f"{left_out[0]}: it is the store or a result of score, which holds no samples")
+    inputs = open_all(with_images, store)
     return score_inputs(inputs, features, pair(inputs[1:], pairs), feature_weights, device, store, groups, left_out)
 
 

@@ -95,7 +95,7 @@ class Harmless:
 
     @property
     def needed_groups(self) -> int | None:
-        """The groups of so many pairs."""
+        """The groups of `needed` pairs."""
         return math.ceil(self.needed * self.n_units / self.n) if self.needed and self.n_units < self.n else None
 
     @property
@@ -265,7 +265,7 @@ def _worst_pairs(sets: EquivalenceInputs) -> tuple[ClusterIds, tuple[tuple[str, 
 
 
 def _log_smallest_share(subject: str, units: ClusterIds) -> None:
-    """Says before the work begins what so many units can show."""
+    """Says before the work begins what these units can show."""
     log.info("%s can show %s %% at best", subject, percent(smallest_share(np.bincount(units))))
 
 

@@ -275,7 +275,7 @@ def _mean_interval(
     """
     terms = Distance(float(values.mean()), values - values.mean())
     terms = terms if units is None else terms.by_unit(units)
-    se = math.sqrt(sum(side.var() / len(side) for side in independent)) if independent else terms.se
+    se = math.sqrt(sum(numbers.var() / len(numbers) for numbers in independent)) if independent else terms.se
     return terms.value, float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / times, len(terms.own) - 1)) * se
 
 

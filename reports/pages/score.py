@@ -119,7 +119,8 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame
     digits = decimals(*(row for _, row in compared.iterrows()), most=FEW_DECIMALS)
 
     def make_row(row: pd.Series) -> Row:
-        change, verdict = "", "" if contrasts.empty else "baseline"
+        change = ""
+        verdict = "" if contrasts.empty else "baseline"
         for _, comparison in compared[compared["a"] == row["setting"]].iterrows():
             change, verdict = settings.format_comparison(comparison, digits=digits)
         return settings.table_row(row, change, verdict, digits=digits)
