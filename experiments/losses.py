@@ -20,7 +20,7 @@ from diffusion_core.validation import check_range
 from experiments.console import Terminal, progress_bar
 from experiments.levels import measure_shares
 from experiments.run.compare import Row
-from experiments.run.options import Device, option_help
+from experiments.run.options import Device, Folder, option_help
 from reports.schema import LOSS, NO_VERDICT
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class LossesOptions:
     """Seed of the noise."""
     device: Device = "auto"
     """auto: CUDA if there is a CUDA device."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/losses")
+    out: Folder = Path("runs/losses")
     """Folder for the report."""
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.run.options import Device, option_help
+from experiments.run.options import Device, Folder, option_help
 
 HELP = """How fast this machine computes, and what runs choose for that reason.
 
@@ -34,7 +34,7 @@ Examples:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    store: Folder = Path("runs/store")
     """The store in which timings are remembered, as that of the runs."""
     measure: bool = False
     """Time again what is remembered, or first the network small: some seconds each."""

@@ -10,6 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from experiments.console import Terminal
+from experiments.run.options import Folder
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class StoreOptions:
     them may be deleted: what a command needs is made again.
     """
 
-    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    store: Folder = Path("runs/store")
     """The store."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
     """List the files of one kind, such as samples."""

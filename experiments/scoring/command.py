@@ -16,7 +16,7 @@ import tyro
 
 from diffusion_core.data import DATA_SETS
 from experiments.console import Terminal
-from experiments.run.options import option_help
+from experiments.run.options import Folder, option_help
 
 HELP = f"""How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 MMD decides, and FD (FID) stands beside it: distances of generated images to real ones, lower is better.
@@ -65,17 +65,17 @@ class ScoreOptions:
     clips: folders of frames."""
     crops: int = 0
     """With --margin: number of full-resolution crops per image to compare too."""
-    control: Annotated[str | None, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")] = None
+    control: Annotated[str | None, option_help("IMAGES")] = None
     """With --margin: images of the unchanged pipeline, from another build. How far do they differ?"""
-    metrics: Annotated[tuple[str, ...], tyro.conf.arg(metavar="python:MODULE:FUNCTION ...", help_behavior_hint="")] = ()
+    metrics: Annotated[tuple[str, ...], option_help("python:MODULE:FUNCTION ...")] = ()
     """With --margin: functions of an image before and after, which do not decide."""
-    record: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    record: Annotated[Path | None, option_help("FILE")] = None
     """With --margin: write what the verdict stands on."""
-    verify: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    verify: Annotated[Path | None, option_help("FILE")] = None
     """Repeat a recorded gate: score AFTER --verify FILE."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
+    out: Folder = Path("runs/score")
     """Folder for the result."""
-    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    store: Folder = Path("runs/store")
     """Folder where features are kept."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA if there is a CUDA device."""
