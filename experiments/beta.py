@@ -79,8 +79,15 @@ class Beta(Study):
     )
     page: ClassVar[str] = "beta"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {**SMOKE, "explore_seeds": 2, "n_steps": 4, "alpha": 0.8, "betas": (0.0, 0.4), "etas": (0.0, 1.0)}
-        | {"budgets": (8, 16)},
+        "smoke": {
+            **SMOKE,
+            "explore_seeds": 2,
+            "n_steps": 4,
+            "alpha": 0.8,
+            "betas": (0.0, 0.4),
+            "etas": (0.0, 1.0),
+            "budgets": (8, 16),
+        },
         "laptop": {"train_images": 50_000, "seeds": 5},  # enough for a statement on such networks in general
         "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000, "best_samples": 10_000},
     }

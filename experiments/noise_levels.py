@@ -42,8 +42,13 @@ class NoiseLevels(Study):
     page: ClassVar[str] = "noise_levels"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
-            **{"first_seed": 0, "train_images": 320, "warmup_images": 160, "held_out": 64, "n_steps": 4},
-            **{"n_samples": SMOKE["n_samples"], "train_noise": ("log-normal", "uniform"), "weightings": ("karras",)},
+            **SMOKE,
+            "train_images": 320,
+            "warmup_images": 160,
+            "held_out": 64,
+            "n_steps": 4,
+            "train_noise": ("log-normal", "uniform"),
+            "weightings": ("karras",),
         },
         "laptop": {"train_images": 30_000, "held_out": 500, "seeds": 5},
         "gpu": {

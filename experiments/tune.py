@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.base import Sampler
-from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
-from experiments.run.options import Names, names_option, option_help
+from experiments.run.options import option_help
 from experiments.run.setting import Schedule, Setting, read_schedule, read_setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
-from experiments.schedules import FURTHER, SCHEDULES_HELP, Schedules
-from experiments.user.parsing import SYNONYMS, parse_sampler
+from experiments.schedules import SamplerNames, ScheduleNames, Schedules
+from experiments.user.parsing import parse_sampler
 from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
@@ -59,7 +57,10 @@ class Tune(Schedules):
         "smoke": {
             **SMOKE,
             "train_images": 1_920,  # after fewer, samples fail so grossly that nothing is recommended
-            **{"schedules": ("vp", "karras"), "budgets": (4,), "etas": (0.0, 1.0), "samplers": ("heun",)},
+            "schedules": ("vp", "karras"),
+            "budgets": (4,),
+            "etas": (0.0, 1.0),
+            "samplers": ("heun",),
             "single": ("karras, euler-split(1, 0, 0.5)",),
         },
         "laptop": {},
@@ -73,10 +74,10 @@ class Tune(Schedules):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch': "try this one too",
     }
 
-    schedules: Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)] = USUAL_SCHEDULES
+    schedules: ScheduleNames = USUAL_SCHEDULES
     budgets: tuple[int, ...] = (8, 16, 32)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
-    samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    samplers: SamplerNames = ("heun", "dpm++2m")
     etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
     sigma_max: float = 30.0
