@@ -71,13 +71,13 @@ CHOICES: Mapping[str, Choice] = {
 class Beta(Study):
     """What the experiment varies: the noise that is put back, at equal alpha, on one schedule, and at equal cost."""
 
-    question: ClassVar[str] = "Does fresh noise in every step give better images?"
-    text: ClassVar[str] = (
+    question = "Does fresh noise in every step give better images?"
+    text = (
         "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares on "
         "one schedule, at equal alpha, and the best settings at equal cost. An interrupted run goes on with the same "
         "command."
     )
-    page: ClassVar[str] = "beta"
+    page = "beta"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
@@ -91,7 +91,7 @@ class Beta(Study):
         "laptop": {"train_images": 50_000, "seeds": 5},  # enough for a statement on such networks in general
         "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000, "best_samples": 10_000},
     }
-    minutes: ClassVar[str] = "about 5 minutes on two cores"
+    minutes = "about 5 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "the main comparison, in minutes",
         "--preset smoke": "does everything work here? 20 seconds",

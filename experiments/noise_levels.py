@@ -34,12 +34,12 @@ OUTPUTS = "Meaning of the network's output: {names}."
 class NoiseLevels(Study):
     """What the experiment varies. The first of each list is the baseline; one thing is changed at a time."""
 
-    question: ClassVar[str] = "Which noise levels should training see?"
-    text: ClassVar[str] = (
+    question = "Which noise levels should training see?"
+    text = (
         "Trains networks under several noise distributions and loss weights at an equal budget, scores their samples, "
         "and measures their error on held-out images at each noise level. Networks and images are per setting."
     )
-    page: ClassVar[str] = "noise_levels"
+    page = "noise_levels"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
@@ -59,7 +59,7 @@ class NoiseLevels(Study):
             "parameterisations": ("preconditioned", "eps", "x0"),
         },
     }
-    minutes: ClassVar[str] = "about 7 minutes on two cores"
+    minutes = "about 7 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all distributions, weights and outputs, one at a time",
         '--train-noise log-normal "log-normal(0, 1)" vp': "three distributions of training noise",

@@ -44,9 +44,9 @@ FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b| Arguments and er
 class Schedules(Study):
     """What the experiment varies. All settings of one budget take at most that number of network evaluations."""
 
-    question: ClassVar[str] = "Which noise levels should sampling visit?"
-    text: ClassVar[str] = "Compares noise schedules and samplers at equal numbers of network evaluations."
-    page: ClassVar[str] = "schedules"
+    question = "Which noise levels should sampling visit?"
+    text = "Compares noise schedules and samplers at equal numbers of network evaluations."
+    page = "schedules"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
@@ -65,7 +65,7 @@ class Schedules(Study):
             ),
         },
     }
-    minutes: ClassVar[str] = "about 40 minutes on two cores"
+    minutes = "about 40 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all schedules, at equal evaluations",
         '--schedules geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two of each",

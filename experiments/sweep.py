@@ -53,10 +53,10 @@ RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "afte
 class OneSetting(Study):
     """The setting."""
 
-    question: ClassVar[str] = "How good is this one setting?"
-    text: ClassVar[str] = "Trains, samples, scores and times one setting, without a comparison."
-    page: ClassVar[str] = "run"
-    minutes: ClassVar[str] = "about 4 minutes on two cores"
+    question = "How good is this one setting?"
+    text = "Trains, samples, scores and times one setting, without a comparison."
+    page = "run"
+    minutes = "about 4 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         '--schedule karras --n-steps 18 --sampler "heun(s_churn=10)"': "one setting, scored against real images",
         "--network diffusers:FOLDER --data mnist": "a network of the library diffusers",

@@ -44,15 +44,15 @@ DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is us
 class Tune(Schedules):
     """What is tried, each at exactly the budget: schedules x samplers, and single settings."""
 
-    question: ClassVar[str] = "Which sampler settings are best for this network, at each number of evaluations?"
-    text: ClassVar[str] = (
+    question = "Which sampler settings are best for this network, at each number of evaluations?"
+    text = (
         "Races many settings on few images, confirms the best six on new ones, writes the winner to paste. The "
         "confirmation is against what is used without tuning (--default). The best that is detectably better, or else "
         "the default, is recommended and exported, so that it can be pasted (--export). After an interrupt the same "
         "command goes on."
     )
-    page: ClassVar[str] = "tune"
-    uncounted: ClassVar[str] = f"the confirmation of the best {FINALISTS} on other images"
+    page = "tune"
+    uncounted = f"the confirmation of the best {FINALISTS} on other images"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
@@ -66,7 +66,7 @@ class Tune(Schedules):
         "laptop": {},
         "gpu": {**GPU, "race_samples": 1_000, "budgets": (8, 16, 32, 64)},
     }
-    minutes: ClassVar[str] = "minutes on two cores"
+    minutes = "minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "--network python:my_model:eps --budgets 8 16": "settings for your network, at 8 and 16 evaluations",
         "--preset smoke": "does everything work here? 20 seconds",
