@@ -26,7 +26,7 @@ from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 from diffusion_core.training import train
 from experiments.distances.reference import FixedReference, ReferenceSet
-from experiments.user.features import open_extractor
+from experiments.run.image_features import open_extractor
 
 SCHEDULE = geometric(66)
 BATCHES = (512, 2048, 8192)

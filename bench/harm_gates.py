@@ -25,8 +25,8 @@ from diffusion_core import LogNormal, build, load, train
 from diffusion_core.samplers import Euler, Heun, sample
 from experiments import Schedule, harmless
 from experiments.run import result_folder
+from experiments.run.image_features import extract
 from experiments.scoring.equivalence import Harmless
-from experiments.user.features import extract
 
 STEPS, SEED, COMMAND = 66, 0, "python -m bench.harm_gates"
 SAME, SLIGHT, HARMED = "same law", "slight", "harmed"  # by construction

@@ -24,7 +24,7 @@ from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.distances.kernels import median_distance
 from experiments.run.compare import BestSet, Interaction, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
-from experiments.user.features import extract
+from experiments.run.image_features import extract
 from reports.schema import HARMFUL, HARMLESS
 
 N = 60  # images per network

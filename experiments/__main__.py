@@ -58,7 +58,8 @@ sigmabench = main  # the console command
 
 
 def _run(arguments: list[str]) -> int:
-    began, cli = time.time(), _imported("experiments.cli")
+    began = time.time()
+    cli = _imported("experiments.cli")
     if arguments == ["--version"]:
         print(f"sigmabench {_imported('importlib.metadata').version('sigmabench')}")
         return 0
@@ -94,7 +95,8 @@ def overview(cli: ModuleType) -> str:
     """The text of `--help`."""
     titles = {name: study.question for name, study in cli.STUDIES.items()} | {"sweep": cli.SWEEP}
     titles |= {name: title for name, (_, title) in OTHERS.items()}
-    lines, prog = "\n".join(f"  {name:13} {title}" for name, title in titles.items()), program_name()
+    lines = "\n".join(f"  {name:13} {title}" for name, title in titles.items())
+    prog = program_name()
     return f"""usage: {prog} NAME [options]
 
 Each experiment answers one question about the noise of a diffusion model with a report.

@@ -56,10 +56,10 @@ def choose(sides: Sequence[Side], most: float) -> Entry:
     from experiments.run.contrasts import estimate_difference, mean_grain
 
     best, *others = sorted(sides, key=lambda side: side.score)
-    quiet = [side for side in others if mean_grain(side) <= most]
     if mean_grain(best) > most:
-        tied = [side for side in quiet if not estimate_difference(Contrast("", side, best), JUDGE).clear]
-        best = tied[0] if tied else best
+        quiet = (side for side in others if mean_grain(side) <= most)
+        tied = (side for side in quiet if not estimate_difference(Contrast("", side, best), JUDGE).clear)
+        best = next(tied, best)
     grain = mean_grain(best)
     return {"setting": best.label, JUDGE: best.score, "grain": grain, "more_fine_noise_than_the_default": grain > most}
 

@@ -41,7 +41,8 @@ from reports.schema import JUDGE
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-STEPS, LOWEST = 66, 0.03  # of the primary contrast's schedule
+STEPS = 66  # of the primary contrast's schedule
+LOWEST = 0.03  # its last level
 LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: features of photographs see noise of 0.03
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 CHOOSE = "choose"  # section of the settings among which the first half of the networks chooses
@@ -70,20 +71,27 @@ CHOICES: Mapping[str, Choice] = {
 class Beta(Study):
     """What the experiment varies: the noise that is put back, at equal alpha, on one schedule, and at equal cost."""
 
-    question: ClassVar[str] = "Does fresh noise in every step give better images?"
-    text: ClassVar[str] = (
+    question = "Does fresh noise in every step give better images?"
+    text = (
         "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares on "
         "one schedule, at equal alpha, and the best settings at equal cost. An interrupted run goes on with the same "
         "command."
     )
-    page: ClassVar[str] = "beta"
+    page = "beta"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {**SMOKE, "explore_seeds": 2, "n_steps": 4, "alpha": 0.8, "betas": (0.0, 0.4), "etas": (0.0, 1.0)}
-        | {"budgets": (8, 16)},
+        "smoke": {
+            **SMOKE,
+            "explore_seeds": 2,
+            "n_steps": 4,
+            "alpha": 0.8,
+            "betas": (0.0, 0.4),
+            "etas": (0.0, 1.0),
+            "budgets": (8, 16),
+        },
         "laptop": {"train_images": 50_000, "seeds": 5},  # enough for a statement on such networks in general
         "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000, "best_samples": 10_000},
     }
-    minutes: ClassVar[str] = "about 5 minutes on two cores"
+    minutes = "about 5 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "the main comparison, in minutes",
         "--preset smoke": "does everything work here? 20 seconds",
@@ -129,15 +137,19 @@ class Beta(Study):
 
     @property
     def size(self) -> str:
-        few, most = min(self.explore_samples, self.n_samples), f"{self.n_samples:,} samples"
-        return super().size.replace(most, f"{few:,} to {most}") if few < self.n_samples else super().size
+        most = f"{self.n_samples:,} samples"
+        if self.explore_samples >= self.n_samples:
+            return super().size
+        return super().size.replace(most, f"{self.explore_samples:,} to {most}")
 
     @cached_property
     def schedule(self) -> Schedule:
         if self.setting:
             return schedule_from(self.setting, self.n_steps, self)
-        n_steps, sigma_min = STEPS if self.n_steps is None else self.n_steps, self.sigma_min
-        return Schedule(n_steps=n_steps, sigma_min=LOWEST if sigma_min is None else sigma_min)
+        return Schedule(
+            n_steps=STEPS if self.n_steps is None else self.n_steps,
+            sigma_min=LOWEST if self.sigma_min is None else self.sigma_min,
+        )
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -152,17 +164,18 @@ class Beta(Study):
 
     @property
     def notes(self) -> Sequence[str]:
-        schedule, notes = self.schedule, list[str]()
+        schedule = self.schedule
+        notes = list[str]()
         if self.setting:
             notes.append(f"the schedule is {schedule.name}, {schedule.n_steps} steps, from {self.setting}")
-        elif self.schedule.sigma_min == LOWER.get(self.data):
+        elif schedule.sigma_min == LOWER.get(self.data):
             notes.append(f"the last level for {self.data}, {schedule.sigma_min:g}, was chosen beforehand too")
         if self.only_primary:
             return notes
         remedy = f"it needs --best FILE, the best.json of schedules --data {self.data} --network {self.network}"
         if self.choosers:
-            how = f"the best settings were chosen on {self.choosers} of {self.seeds} networks, and tested on the others"
-            return [*notes, how]
+            networks = f"{self.choosers} of {self.seeds} networks"
+            return [*notes, f"the best settings were chosen on {networks}, and tested on the others"]
         lacking = [budget for budget in self.budgets if not self.choice or budget not in self.choice[0].pairs]
         if self.choice and len(lacking) < len(self.budgets):
             where = "on other networks" if self.trains else "on this network with other noise"
@@ -189,7 +202,8 @@ class Beta(Study):
         if self.best:
             choice, ends = read_best(self.best, self.budgets, self)
         else:
-            choice, ends = CHOICES[self.data], Schedule(sigma_min=LOWER.get(self.data, LOWEST))
+            choice = CHOICES[self.data]
+            ends = Schedule(sigma_min=LOWER.get(self.data, LOWEST))
         if shared := sorted({*range(self.first_seed, self.first_seed + self.seeds)} & {*choice.seeds}):
             raise ValueError(f"first_seed={self.first_seed}: networks {shared} chose the best settings; take others")
         return choice, ends
@@ -202,10 +216,10 @@ class Beta(Study):
         if self.choice:
             yield from self._best(*self.choice)
         if self.choosers:
-            few: dict[str, Any] = {"networks": self.choosers, "section": CHOOSE}
-            few["n"] = min(self.explore_samples, self.n_samples)
+            n = min(self.explore_samples, self.n_samples)
             for budget, *names in itertools.product(self.budgets, SCHEDULES, SOLVERS):
-                yield replace(make_setting(", ".join(names), budget, schedule, self.data_std), **few)
+                setting = make_setting(", ".join(names), budget, schedule, self.data_std)
+                yield replace(setting, networks=self.choosers, section=CHOOSE, n=n)
         if self.explore_seeds and not self.only_primary:
             yield from self._exploration()
 
@@ -217,9 +231,8 @@ class Beta(Study):
 
     def _best(self, choice: Choice, ends: Schedule) -> Iterator[Setting]:
         """The best settings without and with fresh noise for each number of evaluations, then those at any."""
-        draw = 0 if self.trains else OTHER_NOISE
-        n = min(self.best_samples, self.n_samples)
-        few: dict[str, Any] = {"n": n, "skip": self.choosers, "draw": draw}
+        few: dict[str, Any] = {"n": min(self.best_samples, self.n_samples), "skip": self.choosers}
+        few["draw"] = 0 if self.trains else OTHER_NOISE
         for budget in self.budgets:
             for text in choice.pairs.get(budget, ()):
                 yield replace(make_setting(text, budget, ends, self.data_std), section=BEST, **few)
@@ -256,10 +269,10 @@ class Beta(Study):
                 distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
                 if not distances:
                     continue
-                own = estimate_pairs([(distance, distance - distance) for distance in distances])
+                score = estimate_pairs([(distance, distance - distance) for distance in distances])
                 row: Row = {"section": section, "budget": budget, "setting": side.label, "metric": JUDGE}
                 row["curve"] = f"best {kind} fresh noise" if section == BEST else side.label
-                rows.append(row | {"value": own.difference, "low": own.low, "high": own.high})
+                rows.append(row | {"value": score.difference, "low": score.low, "high": score.high})
         return {"quality.csv": [*rows, *self._change_of_recall(results)]}
 
     def _change_of_recall(self, results: "RunResults") -> Iterator[Row]:
@@ -271,9 +284,9 @@ class Beta(Study):
             return
         before, after = ([side.rows[seed]["recall"] for seed in seeds] for side in sides)
         changes = [b - a for a, b in zip(before, after, strict=True)]
-        own = estimate(mean(changes), stdev(changes) / len(seeds) ** 0.5, len(seeds) - 1.0, "")
+        change = estimate(mean(changes), stdev(changes) / len(seeds) ** 0.5, len(seeds) - 1.0, "")
         row = {"section": PRIMARY, "setting": sides[1].label, "metric": "recall"}
-        yield row | {"value": own.difference, "low": own.low, "high": own.high}
+        yield row | {"value": change.difference, "low": change.low, "high": change.high}
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """The primary contrast and its A/A control, then the exploratory contrasts."""

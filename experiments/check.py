@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from experiments.console import ProgressCallback, Terminal, silent, status_line
-from experiments.run.options import Device, option_help
+from experiments.run.options import Device, Folder, option_help
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -44,7 +44,7 @@ class CheckOptions:
     """auto: CUDA if there is a CUDA device. mps (Apple) is untested. It has no float64, which adapters need."""
     threads: Annotated[int | None, option_help("N", "one per core")] = None
     """CPU threads."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check")
+    out: Folder = Path("runs/check")
     """Folder of check.png and check.json."""
     fail_on_doubt: bool = False
     """Exit status 1 for any doubt, for scripts."""

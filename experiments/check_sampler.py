@@ -7,11 +7,10 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
-from experiments.run.options import option_help
+from experiments.run.options import Folder, option_help
 
 Accepted = Literal["mean", "normaliser", "variance", "bfloat16", "limit", "rescale", "cfg-zero", "cfg++", "branches"]
 ACCEPTED = tyro.conf.arg(metavar=f"{{{','.join(get_args(Accepted))}}} ...", help_behavior_hint="")
-SAMPLERS = tyro.conf.arg(metavar="SAMPLER [...]", help_behavior_hint="")
 
 HELP = """Is a sampler right? Its network is replaced by an exact denoiser, so that every error is the sampler's.
 
@@ -42,35 +41,33 @@ Exit status: 0 if all are right, 1 if one is not, 2 if one could not be run or f
 class CheckSamplerOptions:
     """What to check."""
 
-    samplers: Annotated[
-        tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SAMPLER [...]", help_behavior_hint="")
-    ]
+    samplers: Annotated[tuple[str, ...], tyro.conf.Positional, option_help("SAMPLER [...]")]
     """Samplers, spelt as above; or one list, FILE.toml."""
     order: Annotated[int | None, option_help("N", "what it declares")] = None
     """Order of convergence that it should have; a lower one is an error. A class declares it: order = 2."""
-    reference: Annotated[str | None, tyro.conf.arg(metavar="SAMPLER", help_behavior_hint="")] = None
+    reference: Annotated[str | None, option_help("SAMPLER")] = None
     """Sampler that should give the same distribution for every number of steps."""
     budgets: Annotated[tuple[int, ...], option_help("N [...]", "8 to 500")] = ()
     """Numbers of steps, with N, 2N and 4N among them, such as 25 50 100."""
-    policy: Annotated[str | None, tyro.conf.arg(metavar="FILE:STEP", help_behavior_hint="")] = None
+    policy: Annotated[str | None, option_help("FILE:STEP")] = None
     """Instead of samplers: a step with a log-probability, or a list of them, FILE.toml. See docs/policies.md."""
-    noise: Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")] = None
+    noise: Annotated[str | None, option_help("NAME")] = None
     """--policy: argument for the noise, which is checked at 0."""
-    replay: Annotated[str | None, tyro.conf.arg(metavar="F:STEP", help_behavior_hint="")] = None
+    replay: Annotated[str | None, option_help("F:STEP")] = None
     """--policy: the trainer's step, for stored x_next."""
-    levels: Annotated[str | None, tyro.conf.arg(metavar="F:LEVELS", help_behavior_hint="")] = None
+    levels: Annotated[str | None, option_help("F:LEVELS")] = None
     """--policy: levels(n) returns n + 1 times from 1 to 0."""
     replay_levels: Annotated[str | None, option_help("F:LEVELS", "--levels")] = None
     """--policy: the trainer's times."""
-    guided: Annotated[str | None, tyro.conf.arg(metavar="FILE:PIPELINE", help_behavior_hint="")] = None
+    guided: Annotated[str | None, option_help("FILE:PIPELINE")] = None
     """Instead of samplers: a pipeline with guidance, or a list of them, FILE.toml. See docs/samplers.md."""
-    scales: Annotated[str | None, tyro.conf.arg(metavar="F:SCALES", help_behavior_hint="")] = None
+    scales: Annotated[str | None, option_help("F:SCALES")] = None
     """--guided: scales(levels, scale) returns the scale that is meant at each evaluation."""
     accept: Annotated[tuple[Accepted, ...], ACCEPTED] = ()
     """What is meant so. --policy: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
     variance, is not that of a rounded x_next; the samples have another limit than the data, as those of CPS. --guided:
     a rescaled prediction, CFG-Zero*, CFG++, more than two conditions."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")
+    out: Folder = Path("runs/check-sampler")
     """Folder for the report."""
 
 

@@ -76,7 +76,7 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
     )
     typed.study.check()
     given = frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
-    values: dict[str, Any] = {part.name: getattr(typed.study, part.name) for part in fields(kind)}
+    values: dict[str, Any] = {field.name: getattr(typed.study, field.name) for field in fields(kind)}
     values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
     study = replace(typed.study, **values)
     study.check_typed(given)
@@ -106,27 +106,27 @@ def description(prog: str, kind: type[Study], preset: str) -> str:
 
 
 def _examples(prog: str, kind: type[Study]) -> str:
-    return "\n".join(f"  # {what}\n  {prog}{' ' * bool(words)}{words}" for words, what in kind.examples.items())
+    return "\n".join(f"  # {meaning}\n  {prog} {words}".rstrip() for words, meaning in kind.examples.items())
 
 
 def short_help(prog: str, kind: type[Study], preset: str) -> str:
     """--help: the options of this question and those that most people need, one line each."""
-    width, default = shutil.get_terminal_size().columns, kind(**kind.presets[preset])
-    own = [part.name for part in fields(kind)[len(fields(Study)) :]]  # after those of all studies
-    values = vars(RunOptions()) | vars(default)
-    texts = {name: text for part in (RunOptions, kind) for name, text in _options(part)}
+    width = shutil.get_terminal_size().columns
+    of_question = [field.name for field in fields(kind)[len(fields(Study)) :]]  # after those of all studies
+    values = vars(RunOptions()) | vars(kind(**kind.presets[preset]))
+    texts = {name: text for options in (RunOptions, kind) for name, text in _options(options)}
     lines = [
         f"usage: {prog} [OPTIONS]",
         "",
         textwrap.fill(f"{kind.question} {kind.text.split('. ')[0]}. {TERMS}", width),
     ]
-    for title, names in (("Options of this question:", own), ("Options that most people need:", COMMON)):
+    for title, names in (("Options of this question:", of_question), ("Options that most people need:", COMMON)):
         names = [name for name in names if name in texts]
         lines += ["", *([title] if names else [])]
         for name in names:
-            (typed, text), value = texts[name], values[name]
+            typed, text = texts[name]
             words = f"  --{typed.replace('_', '-')}"
-            value = {"preset": f"{preset}: {kind.minutes}", "out": "runs/NAME-PRESET"}.get(name, value)
+            value = {"preset": f"{preset}: {kind.minutes}", "out": "runs/NAME-PRESET"}.get(name, values[name])
             value = " ".join(map(str, value)) if isinstance(value, tuple) else value
             text += "" if value in (None, "", False) else f" ({value})"
             wrapped = textwrap.wrap(text, max(width - 22, 30), max_lines=2, placeholder=" ...")
@@ -140,10 +140,11 @@ def _options(kind: type) -> Iterator[tuple[str, tuple[str, str]]]:
     hints = get_type_hints(kind, include_extras=True)
     for parent in reversed(kind.__mro__[:-1]):
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(parent))).body[0]
-        for part, after in pairwise([*tree.body, ast.Pass()]):
-            if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+        for field, after in pairwise([*tree.body, ast.Pass()]):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
                 continue
-            name, extras = part.target.id, getattr(hints.get(part.target.id), "__metadata__", ())
+            name = field.target.id
+            extras = getattr(hints.get(name), "__metadata__", ())
             texts = [extra.help for extra in extras if getattr(extra, "help", None)]
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 texts.append(after.value.value)

@@ -14,7 +14,8 @@ from rich.text import Text
 from experiments.entrypoint import discard_stdout
 
 ProgressCallback = Callable[[float], object]  # called with how much is done: a share, or the number since the last call
-PERIOD, ALIVE = 4.0, 60.0  # seconds between lines that say what is done, where it changes and where it does not
+PERIOD = 4.0  # seconds between lines that say what is done, where it changes
+ALIVE = 60.0  # and where it does not
 
 
 class Terminal(Console):
@@ -44,8 +45,9 @@ def progress_bar(total: float) -> Iterator[Callable[[str], None]]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Terminal()
-    share, what_is_done = TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}", markup=False)
-    columns = (BarColumn(), share, TimeRemainingColumn(), what_is_done)  # the text last: it may be long
+    share = TextColumn("{task.percentage:>3.0f} %")
+    step = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(), share, TimeRemainingColumn(), step)  # the text last: it may be long
     shown = is_live(console) or (console.is_jupyter and find_spec("ipywidgets") is not None)  # else rich only warns
     with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
         line = progress.add_task("", total=total)
@@ -67,7 +69,8 @@ class _StatusLine:
     """A bar of what is done, if that is known, and a text, each time that they are drawn."""
 
     def __init__(self, text: Callable[[], str], share: Callable[[], float] | None) -> None:
-        self.text, self.share = text, share
+        self.text = text
+        self.share = share
 
     def __rich__(self) -> Columns:
         bar = [ProgressBar(1, min(self.share(), 1), width=20)] if self.share else []
@@ -87,13 +90,16 @@ def status_line(
         with console.status(_StatusLine(text, share)):
             yield
         return
-    ended, state = threading.Event(), state or text
+    ended = threading.Event()
+    state = state or text
 
     def print_changes() -> None:
-        last, at = None, 0.0
+        printed = None
+        printed_at = 0.0
         while not ended.wait(PERIOD):
-            if (now := state()) != last or time.monotonic() - at >= ALIVE:
-                last, at = now, time.monotonic()
+            if (now := state()) != printed or time.monotonic() - printed_at >= ALIVE:
+                printed = now
+                printed_at = time.monotonic()
                 console.print(f"{time.strftime('%H:%M:%S')} {text()}", soft_wrap=True)
 
     printer = threading.Thread(target=print_changes, daemon=True)

@@ -24,8 +24,8 @@ def reject_empty_arguments(arguments: Sequence[str]) -> Sequence[str]:
     for word, before in zip(arguments, ["", *arguments], strict=False):
         if not word or (word.startswith("--") and word.endswith("=")):
             option = word[:-1] or (before if before.startswith("-") else "")
-            what = f"{option}: its value" if option else "an argument"
-            raise ValueError(f"{what} is empty; is a shell variable unset?")
+            subject = f"{option}: its value" if option else "an argument"
+            raise ValueError(f"{subject} is empty; is a shell variable unset?")
     return arguments
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from experiments.console import Terminal
+from experiments.run.options import Folder, option_help
 
 if TYPE_CHECKING:
     from experiments.conformance import Levels
@@ -62,19 +63,19 @@ class LevelsOptions:
     """One schedule, or two to compare, spelt as above."""
     steps: Annotated[
         tuple[int, ...],
-        tyro.conf.arg(metavar="N [N ...]", help_behavior_hint="(default: 4 8 28; as many as a list has)"),
+        option_help("N [N ...]", "4 8 28; as many as a list has"),
     ] = ()
     """Numbers of steps that are asked for."""
-    expect: Annotated[str, tyro.conf.arg(metavar="SCHEDULE", help_behavior_hint="(default: any)")] = ""
+    expect: Annotated[str, option_help("SCHEDULE", "any")] = ""
     """Schedule that is meant, as it would be printed; what it leaves out may be anything."""
-    train_noise: Annotated[str, tyro.conf.arg(metavar="DISTRIBUTION", help_behavior_hint="(default: none)")] = ""
+    train_noise: Annotated[str, option_help("DISTRIBUTION", "none")] = ""
     """Noise distribution of training, in the unit of the levels: prints the share between neighbouring levels."""
     reading: Literal[
         "any", "sigma", "t", "1-t", "time", "table", "log-snr", "half-log-snr", "log-sigma", "c-noise", "alpha-bar"
     ] = "any"
     """Meaning of the numbers in a list: sigma; t of a flow from 1 to 0; 1-t, with data at 1; time from 1000 to 0; times
     of a table of betas; ln(a^2/s^2); ln(a/s); ln(s/a), a quarter of it; or alpha-bar."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/levels")
+    out: Folder = Path("runs/levels")
     """Folder for the report."""
 
 

@@ -20,7 +20,7 @@ from diffusion_core.validation import check_range
 from experiments.console import Terminal, progress_bar
 from experiments.levels import measure_shares
 from experiments.run.compare import Row
-from experiments.run.options import Device, option_help
+from experiments.run.options import Device, Folder, option_help
 from reports.schema import LOSS, NO_VERDICT
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class LossesOptions:
     """Seed of the noise."""
     device: Device = "auto"
     """auto: CUDA if there is a CUDA device."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/losses")
+    out: Folder = Path("runs/losses")
     """Folder for the report."""
 
 
@@ -129,7 +129,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
         tables = {
             "curves.csv": curve_rows(candidates, sigmas),
             "contrasts.csv": compare_levels(candidates, sigmas),
-            "densities.csv": noise_rows(dict.fromkeys(noise for each in candidates if (noise := each.train_noise))),
+            "densities.csv": noise_rows(dict.fromkeys(c.train_noise for c in candidates if c.train_noise)),
         }
         page = result_folder.write_finished(options.out, info, tables, time.time() - began)
     console = Terminal()
@@ -289,7 +289,7 @@ def measure_loss(
 
     spread = places[:: len(places) // N_INPUTS]
     check_repeatable(name, lambda which: call(spread[which]), tolerance=ALONE, few=FEW, hint=HINT)
-    losses, _ = halve_until_it_fits(AT_ONCE, lambda at_once: torch.cat([call(part) for part in places.split(at_once)]))
+    losses, _ = halve_until_it_fits(AT_ONCE, lambda at_once: torch.cat([*map(call, places.split(at_once))]))
     return losses.view(options.draws, len(sigmas), n).mean(dim=0)
 
 

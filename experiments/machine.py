@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from experiments.run.options import Device, option_help
+from experiments.run.options import Device, Folder, option_help
 
 HELP = """How fast this machine computes, and what runs choose for that reason.
 
@@ -34,7 +34,7 @@ Examples:
 
 @dataclass(frozen=True)
 class MachineOptions:
-    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    store: Folder = Path("runs/store")
     """The store in which timings are remembered, as that of the runs."""
     measure: bool = False
     """Time again what is remembered, or first the network small: some seconds each."""
@@ -63,7 +63,8 @@ def command(arguments: Sequence[str], prog: str) -> int:
     from experiments.run.machine import Machine
     from experiments.run.networks import RECIPES, Trained
 
-    console, cache = Terminal(), Cache(options.store.expanduser())
+    console = Terminal()
+    cache = Cache(options.store.expanduser())
     if options.measure:
         machine = Machine.resolve(options.device, threads=options.threads)
         network = Trained(network=options.network, machine=machine, **RECIPES["fast"])
@@ -85,7 +86,8 @@ def command(arguments: Sequence[str], prog: str) -> int:
 def _print_timing(timing: Mapping[str, Any], console: Any) -> None:
     from rich.table import Table
 
-    machine, limit = timing["machine"], timing["isa_limit"]
+    machine = timing["machine"]
+    limit = timing["isa_limit"]
     shape = "x".join(map(str, timing["shape"]))
     console.print(
         f"\nnetwork {timing['network']}, images {shape}, on {timing['processor']}, {machine['threads']} of "
@@ -98,7 +100,8 @@ def _print_timing(timing: Mapping[str, Any], console: Any) -> None:
         table.add_column(name, justify="right")
     plain: dict[str, float] = {}
     for timed in timing["timings"]:
-        mode, rate = timed["mode"], timed["mode"]["batch"] / timed["seconds"]
+        mode = timed["mode"]
+        rate = mode["batch"] / timed["seconds"]
         ratio = rate / plain.setdefault(mode["stage"], rate)  # the plain mode comes first
         numbers = [f"{1e3 * timed['seconds']:.1f}", f"{rate:,.0f}", f"{ratio:.2f}"]
         table.add_row(f"{mode['stage']}, {mode['precision']}", f"{mode['batch']}", f"{mode['threads']}", *numbers)

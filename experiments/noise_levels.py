@@ -26,23 +26,29 @@ if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
 TRAIN_NOISE_HELP = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
-WEIGHTS, OUTPUTS = "Weights of the loss: {names}.", "Meaning of the network's output: {names}."
+WEIGHTS = "Weights of the loss: {names}."
+OUTPUTS = "Meaning of the network's output: {names}."
 
 
 @dataclass(frozen=True)
 class NoiseLevels(Study):
     """What the experiment varies. The first of each list is the baseline; one thing is changed at a time."""
 
-    question: ClassVar[str] = "Which noise levels should training see?"
-    text: ClassVar[str] = (
+    question = "Which noise levels should training see?"
+    text = (
         "Trains networks under several noise distributions and loss weights at an equal budget, scores their samples, "
         "and measures their error on held-out images at each noise level. Networks and images are per setting."
     )
-    page: ClassVar[str] = "noise_levels"
+    page = "noise_levels"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
-            **{"first_seed": 0, "train_images": 320, "warmup_images": 160, "held_out": 64, "n_steps": 4},
-            **{"n_samples": SMOKE["n_samples"], "train_noise": ("log-normal", "uniform"), "weightings": ("karras",)},
+            **SMOKE,
+            "train_images": 320,
+            "warmup_images": 160,
+            "held_out": 64,
+            "n_steps": 4,
+            "train_noise": ("log-normal", "uniform"),
+            "weightings": ("karras",),
         },
         "laptop": {"train_images": 30_000, "held_out": 500, "seeds": 5},
         "gpu": {
@@ -53,7 +59,7 @@ class NoiseLevels(Study):
             "parameterisations": ("preconditioned", "eps", "x0"),
         },
     }
-    minutes: ClassVar[str] = "about 7 minutes on two cores"
+    minutes = "about 7 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all distributions, weights and outputs, one at a time",
         '--train-noise log-normal "log-normal(0, 1)" vp': "three distributions of training noise",
@@ -81,20 +87,24 @@ class NoiseLevels(Study):
     def check(self) -> None:
         super().check()
         if not self.trains:
-            why = "this experiment compares ways to train; it needs small or paper"
-            raise ValueError(f"network={self.network!r}: {why}")
+            rule = "this experiment compares ways to train; it needs small or paper"
+            raise ValueError(f"network={self.network!r}: {rule}")
 
     def training(self) -> dict[str, dict[str, Any]]:
         """Label -> what is special in its training. The first is the baseline."""
         axes = (self.train_noise, self.weightings, self.parameterisations)
-        first, out = [axis[0] for axis in axes], dict[str, dict[str, Any]]()
+        baseline = [axis[0] for axis in axes]
+        trainings = dict[str, dict[str, Any]]()
         for values in itertools.product(*axes):
             noise, weighting, parameterisation = values
-            others = [value for value, usual in zip(values[1:], first[1:], strict=True) if value != usual]
-            if self.cross or len(others) + (noise != first[0]) <= 1:
-                own = {"noise": parse_noise(noise, self.data_std), "weighting": weighting}
-                out[", ".join([noise, *others])] = own | {"parameterisation": parameterisation}
-        return out
+            others = [value for value, usual in zip(values[1:], baseline[1:], strict=True) if value != usual]
+            if self.cross or len(others) + (noise != baseline[0]) <= 1:
+                trainings[", ".join([noise, *others])] = {
+                    "noise": parse_noise(noise, self.data_std),
+                    "weighting": weighting,
+                    "parameterisation": parameterisation,
+                }
+        return trainings
 
     def settings(self) -> Iterator[Setting]:
         schedule = Schedule(n_steps=self.n_steps, sigma_min=self.sigma_min)

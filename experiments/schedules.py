@@ -34,39 +34,45 @@ if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
 SCHEDULES_HELP = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
+SAMPLERS_HELP = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
+ScheduleNames = Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)]
+SamplerNames = Annotated[Names, names_option(SAMPLERS_HELP, [*SAMPLERS, *SYNONYMS])]
 FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b| Arguments and errors| Arguments as")  # of a docstring
-FURTHER = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 
 
 @dataclass(frozen=True)
 class Schedules(Study):
     """What the experiment varies. All settings of one budget take at most that number of network evaluations."""
 
-    question: ClassVar[str] = "Which noise levels should sampling visit?"
-    text: ClassVar[str] = "Compares noise schedules and samplers at equal numbers of network evaluations."
-    page: ClassVar[str] = "schedules"
+    question = "Which noise levels should sampling visit?"
+    text = "Compares noise schedules and samplers at equal numbers of network evaluations."
+    page = "schedules"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
-            **{**SMOKE, "schedules": ("geometric", "karras"), "budgets": (4,)},
-            **{"etas": (0.0, 1.0), "samplers": ("heun",)},
+            **SMOKE,
+            "schedules": ("geometric", "karras"),
+            "budgets": (4,),
+            "etas": (0.0, 1.0),
+            "samplers": ("heun",),
         },
         "laptop": {"seeds": 5, "n_samples": 250},  # enough for a statement on such networks in general
         "gpu": {
             **GPU,
             "schedules": (
                 *(name for name in SCHEDULES if name not in ("flow", "bong-tangent")),  # these two end at 0
-                *("vp(end=0)", "karras(end=0)"),
+                "vp(end=0)",
+                "karras(end=0)",
             ),
         },
     }
-    minutes: ClassVar[str] = "about 40 minutes on two cores"
+    minutes = "about 40 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all schedules, at equal evaluations",
         '--schedules geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two of each",
         '--schedules karras "karras(end=0)" vp "vp(end=0)"': "does a last step to 0 help?",
     }
 
-    schedules: Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)] = (
+    schedules: ScheduleNames = (
         "geometric",
         "karras",
         "cosine",
@@ -77,9 +83,14 @@ class Schedules(Study):
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4)
     """Noise of the sampler euler: 0 is DDIM (beta = 0), 1 is DDPM."""
-    samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = (
-        *("heun", "dpm++2m", "res-2m", "res-2s"),
-        *("dpm++2m-sde", "er-sde", "euler-churn(s_churn=2)"),
+    samplers: SamplerNames = (
+        "heun",
+        "dpm++2m",
+        "res-2m",
+        "res-2s",
+        "dpm++2m-sde",
+        "er-sde",
+        "euler-churn(s_churn=2)",
     )
     sigma_max: float = 30.0
     """First level of all schedules but ddpm's, in standard deviations of the data."""
@@ -109,7 +120,8 @@ class Schedules(Study):
 
     def settings(self) -> Iterator[Setting]:
         for budget in self.budgets:
-            settings, section = list[Setting](), f"{budget} evaluations"
+            settings = list[Setting]()
+            section = f"{budget} evaluations"
             for text, (label, solver) in itertools.product(self.schedules, self.labels.items()):
                 schedule, final = self.schedule(text, budget)
                 within = schedule.within(budget - final, solver)

@@ -10,6 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from experiments.console import Terminal
+from experiments.run.options import Folder
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class StoreOptions:
     them may be deleted: what a command needs is made again.
     """
 
-    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    store: Folder = Path("runs/store")
     """The store."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
     """List the files of one kind, such as samples."""
@@ -28,8 +29,9 @@ class StoreOptions:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Parses the arguments and shows the store. Returns the exit status."""
-    options, console = tyro.cli(StoreOptions, prog=prog, args=list(arguments)), Terminal()
-    root, kind = options.store.expanduser(), options.kind
+    options = tyro.cli(StoreOptions, prog=prog, args=list(arguments))
+    root = options.store.expanduser()
+    kind = options.kind
     files = {path.name: sorted(path.glob("*.safetensors")) for path in sorted(root.glob("*")) if path.is_dir()}
     files = {name: paths for name, paths in files.items() if paths}
     if kind is not None and kind not in files:
@@ -41,5 +43,5 @@ def command(arguments: Sequence[str], prog: str) -> int:
         table.add_row(path.stem, decimal(path.stat().st_size))
     for name, paths in files.items() if kind is None else ():
         table.add_row(name, f"{len(paths):,}", decimal(sum(path.stat().st_size for path in paths)))
-    console.print(table if files else f"store {root} holds nothing", soft_wrap=not files)
+    Terminal().print(table if files else f"store {root} holds nothing", soft_wrap=not files)
     return 0

@@ -53,10 +53,10 @@ RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "afte
 class OneSetting(Study):
     """The setting."""
 
-    question: ClassVar[str] = "How good is this one setting?"
-    text: ClassVar[str] = "Trains, samples, scores and times one setting, without a comparison."
-    page: ClassVar[str] = "run"
-    minutes: ClassVar[str] = "about 4 minutes on two cores"
+    question = "How good is this one setting?"
+    text = "Trains, samples, scores and times one setting, without a comparison."
+    page = "run"
+    minutes = "about 4 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         '--schedule karras --n-steps 18 --sampler "heun(s_churn=10)"': "one setting, scored against real images",
         "--network diffusers:FOLDER --data mnist": "a network of the library diffusers",
@@ -86,9 +86,11 @@ class OneSetting(Study):
         if "train_noise" in training:
             training["noise"] = parse_noise(training.pop("train_noise"), self.data_std)
         schedule, final = read_schedule(self.schedule, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
-        solver, last = parse_sampler(self.sampler), final or self.final_denoise
-        label, training = f"{self.schedule}, {solver.name}", training if self.trains else {}
-        yield Setting(label, schedule, solver, self.schedule, training, final_denoise=last)
+        solver = parse_sampler(self.sampler)
+        yield Setting(
+            f"{self.schedule}, {solver.name}", schedule, solver, self.schedule, training if self.trains else {},
+            final_denoise=final or self.final_denoise,
+        )  # fmt: skip
 
 
 def read_study(path: Path) -> type[Study]:
@@ -96,31 +98,31 @@ def read_study(path: Path) -> type[Study]:
 
     ValueError, with the line if it is known, if there is no such file, its import fails, or it has not one study.
     """
-    what = f"file={str(path)!r}"
+    subject = f"file={str(path)!r}"
     if not path.is_file() or path.suffix != ".py":
-        raise ValueError(f"{what}: there is no such Python file")
+        raise ValueError(f"{subject}: there is no such Python file")
     import_module("experiments.run.networks")  # so that its tables are known as we ship them, before FILE changes them
-    with user_code_errors(what, ValueError, file=path):
+    with user_code_errors(subject, ValueError, file=path):
         module = import_own(path)
-    found = [
+    studies = [
         kind
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Study) and kind.__module__ == OWN and not kind.__subclasses__()
     ]
-    if len(found) != 1:
-        many = f"{len(found)} studies" if found else "no class of the kind `class Mine(Study)`"
-        raise ValueError(f"{what}: it has {many}; one is needed; see {program_name()} sweep --help")
-    (study,) = found
+    if len(studies) != 1:
+        count = f"{len(studies)} studies" if studies else "no class of the kind `class Mine(Study)`"
+        raise ValueError(f"{subject}: it has {count}; one is needed; see {program_name()} sweep --help")
+    (study,) = studies
     if "__dataclass_params__" not in vars(study):
         raise ValueError(
-            f"{what}: write @dataclass(frozen=True) above class {study.__name__}, so that its fields count"
+            f"{subject}: write @dataclass(frozen=True) above class {study.__name__}, so that its fields count"
         )
-    if common := {part.name for part in fields(study)} & {part.name for part in fields(Options)}:
-        raise ValueError(f"{what}: {min(common)} is an option of all experiments; give the field another name")
+    if common := {field.name for field in fields(study)} & {field.name for field in fields(Options)}:
+        raise ValueError(f"{subject}: {min(common)} is an option of all experiments; give the field another name")
     if unknown := study.presets.keys() - Study.presets.keys():
-        raise ValueError(f"{what}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
+        raise ValueError(f"{subject}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
     if old := [old for old in RENAMED if old in vars(study) and old not in study.__annotations__]:
-        raise ValueError(f"{what}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
+        raise ValueError(f"{subject}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
     study.presets = {**Study.presets, **study.presets}
     for values in study.presets.values():
         study(**values).check()

@@ -18,16 +18,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from diffusion_core.registry import SAMPLERS
 from diffusion_core.samplers.base import Sampler
-from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
 from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
-from experiments.run.options import Names, names_option, option_help
+from experiments.run.options import option_help
 from experiments.run.setting import Schedule, Setting, read_schedule, read_setting
 from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
-from experiments.schedules import FURTHER, SCHEDULES_HELP, Schedules
-from experiments.user.parsing import SYNONYMS, parse_sampler
+from experiments.schedules import SamplerNames, ScheduleNames, Schedules
+from experiments.user.parsing import parse_sampler
 from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
@@ -35,7 +33,8 @@ if TYPE_CHECKING:
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
-FRESH, AGAIN = 2, 10  # draws of noise: of images that no race has seen; per --search-seed
+FRESH = 2  # draw of noise of images that no race has seen
+AGAIN = 10  # draws of noise per --search-seed
 FINALISTS = 6  # at most, per budget, besides the defaults
 USUAL_SCHEDULES = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
@@ -45,26 +44,29 @@ DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is us
 class Tune(Schedules):
     """What is tried, each at exactly the budget: schedules x samplers, and single settings."""
 
-    question: ClassVar[str] = "Which sampler settings are best for this network, at each number of evaluations?"
-    text: ClassVar[str] = (
+    question = "Which sampler settings are best for this network, at each number of evaluations?"
+    text = (
         "Races many settings on few images, confirms the best six on new ones, writes the winner to paste. The "
         "confirmation is against what is used without tuning (--default). The best that is detectably better, or else "
         "the default, is recommended and exported, so that it can be pasted (--export). After an interrupt the same "
         "command goes on."
     )
-    page: ClassVar[str] = "tune"
-    uncounted: ClassVar[str] = f"the confirmation of the best {FINALISTS} on other images"
+    page = "tune"
+    uncounted = f"the confirmation of the best {FINALISTS} on other images"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
             "train_images": 1_920,  # after fewer, samples fail so grossly that nothing is recommended
-            **{"schedules": ("vp", "karras"), "budgets": (4,), "etas": (0.0, 1.0), "samplers": ("heun",)},
+            "schedules": ("vp", "karras"),
+            "budgets": (4,),
+            "etas": (0.0, 1.0),
+            "samplers": ("heun",),
             "single": ("karras, euler-split(1, 0, 0.5)",),
         },
         "laptop": {},
         "gpu": {**GPU, "race_samples": 1_000, "budgets": (8, 16, 32, 64)},
     }
-    minutes: ClassVar[str] = "minutes on two cores"
+    minutes = "minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "--network python:my_model:eps --budgets 8 16": "settings for your network, at 8 and 16 evaluations",
         "--preset smoke": "does everything work here? 20 seconds",
@@ -72,10 +74,10 @@ class Tune(Schedules):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch': "try this one too",
     }
 
-    schedules: Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)] = USUAL_SCHEDULES
+    schedules: ScheduleNames = USUAL_SCHEDULES
     budgets: tuple[int, ...] = (8, 16, 32)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
-    samplers: Annotated[Names, names_option(FURTHER, [*SAMPLERS, *SYNONYMS])] = ("heun", "dpm++2m")
+    samplers: SamplerNames = ("heun", "dpm++2m")
     etas: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
     sigma_max: float = 30.0
@@ -140,7 +142,8 @@ class Tune(Schedules):
             if setting.impossible:
                 absent.setdefault((setting.budget, setting.impossible), []).append(f"“{setting.label}”")
         return [
-            f"not run: {', '.join(labels)}, {budget} evaluations: {why}" for (budget, why), labels in absent.items()
+            f"not run: {', '.join(labels)}, {budget} evaluations: {reason}"
+            for (budget, reason), labels in absent.items()
         ]
 
     @cached_property
@@ -168,8 +171,8 @@ class Tune(Schedules):
     def defaults(self) -> dict[str, tuple[str, str]]:
         """What is used without tuning, the user's own first: DDIM, then DDPM, on the first or usual schedule."""
         schedule = _to_zero(self.default_schedules[0]) if self.default_schedules else self.schedules[0]
-        own = [read_setting("default", self.default)] if self.default else []
-        return _by_label([*own, *((schedule, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
+        from_user = [read_setting("default", self.default)] if self.default else []
+        return _by_label([*from_user, *((schedule, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
 
     @cached_property
     def candidates(self) -> dict[str, tuple[str, str]]:
@@ -189,15 +192,17 @@ class Tune(Schedules):
                 solver = self.labels.get(label) or parse_sampler(label)
                 levels, final = self.schedule(text, budget)
                 schedule = schedule_for_budget(budget, levels, solver, final)
-                why = "" if schedule else f"{label}: no schedule takes exactly {budget} evaluations"
+                impossible = f"{label}: no schedule takes exactly {budget} evaluations"
                 if schedule:
-                    solver = solver.below(self.span[1], schedule.sigmas())
-                    first = raced.setdefault((schedule.sigmas(), solver, final), name)
-                    why = unknown_levels(solver, schedule.sigmas(), self.span)
-                    why = why or ("" if first == name else f"it is the same as “{first}”")
+                    sigmas = schedule.sigmas()
+                    solver = solver.below(self.span[1], sigmas)
+                    first = raced.setdefault((sigmas, solver, final), name)
+                    impossible = unknown_levels(solver, sigmas, self.span)
+                    if not impossible and first != name:
+                        impossible = f"it is the same as “{first}”"
                 yield Setting(
                     name, schedule or levels, solver, RACE, final_denoise=final, budget=budget,
-                    n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=why,
+                    n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=impossible,
                 )  # fmt: skip
 
     def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
@@ -207,13 +212,13 @@ class Tune(Schedules):
             section = f"{key[1]} evaluations"
             ran = sorted((side for side in sides.values() if side.whole), key=lambda side: side.score)
             runs = (run for run in results.runs if run.score_id in results.failed)
-            bad = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == key}
-            failed = [label for label in sides if label in bad]
+            with_failures = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == key}
+            failed = [label for label in sides if label in with_failures]
             late = [label for label, side in sides.items() if not side.whole and label not in failed]
             notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
-            for why, labels in (("the time was up", late), ("a run failed", failed)):
+            for reason, labels in (("the time was up", late), ("a run failed", failed)):
                 if labels:
-                    notify(f"{section}: left out, since {why}: {', '.join(f'“{label}”' for label in labels)}")
+                    notify(f"{section}: left out, since {reason}: {', '.join(f'“{label}”' for label in labels)}")
             default, *others = self.defaults
             kept = dict.fromkeys([default, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
             chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
@@ -256,12 +261,12 @@ class Tune(Schedules):
         """The race."""
         confirmed = {(run.setting.budget, run.setting.label) for run in results.runs if run.setting.section != RACE}
         shared = {"section": RACE, "metric": JUDGE, "n_samples": min(self.race_samples, self.n_samples)}
-        sides = (side for (section, _), same in results.sides.items() if section == RACE for side in same.values())
+        races = (sides for (section, _), sides in results.sides.items() if section == RACE)
         return {
             "race.csv": [
                 {"setting": side.label, "budget": side.budget, "value": side.score}
                 | {"left": (side.budget, side.label) in confirmed} | shared
-                for side in sides if side.whole
+                for sides in races for side in sides.values() if side.whole
             ]
         }  # fmt: skip
 

@@ -64,14 +64,16 @@ def difference(row: pd.Series, sign: int = 1, digits: int = 1) -> tuple[str, str
     return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
 
 
-def decimals(row: pd.Series) -> int:
-    """The fewest decimals with which value_b, value_a and their difference are shown so that a subtraction agrees."""
+def decimals(*rows: pd.Series, most: int = MOST_DECIMALS) -> int:
+    """The fewest decimals, up to `most`, with which after - before = difference as a reader of all rows sees them."""
+    return next((digits for digits in range(1, most + 1) if all(_agrees(row, digits) for row in rows)), 1)
+
+
+def _agrees(row: pd.Series, digits: int) -> bool:
+    """Whether a subtraction of rounded values gives the rounded difference, and none of them looks like 0."""
     values = [row[name] * SCALES.get(row["metric"], 1) for name in ("value_b", "value_a", "difference")]
-    for digits in range(1, MOST_DECIMALS + 1):
-        before, after, change = shown = [Decimal(f"{value:.{digits}f}") for value in values]
-        if after - before == change and (all(shown) or not all(values)):
-            return digits
-    return 1
+    before, after, change = shown = [Decimal(f"{value:.{digits}f}") for value in values]
+    return after - before == change and (all(shown) or not all(values))
 
 
 def values_and_difference(row: pd.Series) -> tuple[str, str, str, str]:

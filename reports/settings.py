@@ -140,17 +140,19 @@ def show_pictures(
     return [picture for picture in pictures if find_files(result.folder / "images", [f"{picture.name}.png"])]
 
 
-def format_comparison(row: pd.Series, *, against: bool = False) -> tuple[str, str]:
+def format_comparison(row: pd.Series, *, against: bool = False, digits: int = 1) -> tuple[str, str]:
     """The difference of a setting, as text, and its verdict. `against`: the text says from what it differs."""
-    text, interval = difference(row)
+    text, interval = difference(row, digits=digits)
     text += f" ({interval})" if interval else ""
     text += f" from {row['b']}" if against else ""
     return text, row["verdict"] + correction(row)
 
 
-def table_row(row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "") -> Row:
-    """A setting, under its own name by default; `best`: it is recommended."""
-    scores = [scale_metric(metric, row[metric]) for metric in (JUDGE, "fd")]
+def table_row(
+    row: pd.Series, change: str = "", verdict: str = "", best: bool = False, name: str = "", digits: int = 1
+) -> Row:
+    """A setting, under its own name by default; `best`: it is recommended; `digits`: decimals of its MMD."""
+    scores = [scale_metric(JUDGE, row[JUDGE], digits), scale_metric("fd", row["fd"])]
     values = [evaluations(row["nfe"]), *scores, change, verdict, format_grain(row)]
     return Row(name or row["setting"], values, row["samples_id"], best)
 

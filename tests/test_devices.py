@@ -34,9 +34,9 @@ from experiments.distances.equivalence import compare_distributions, is_reordere
 from experiments.distances.reference import ReferenceSet, precision_recall
 from experiments.run import machine
 from experiments.run.cache import Cache
+from experiments.run.image_features import open_extractor
 from experiments.run.machine import Machine
 from experiments.run.runner import _trained_together
-from experiments.user.features import open_extractor
 
 SCHEDULE = (30.0, 3.0, 0.5, 0.03)
 SHAPE = (1, 32, 32)

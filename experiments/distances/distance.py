@@ -6,7 +6,7 @@ with the same noise is the same of their difference, and that of images which be
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ class Distance:
 
     Args:
         own: (n,) what each image adds, mean 0.
-        real: (R,) what each real image adds, mean 0; empty if the real images are fixed, as in experiments. The user's
-            are a sample too.
+        real: (R,) what each real image adds, mean 0; empty if the real images are fixed, as in experiments. In `score`
+            they are a sample too.
     """
 
     value: float
@@ -33,17 +33,17 @@ class Distance:
 
     def __sub__(self, other: "Distance") -> "Distance":
         """The difference of two sets of equal size whose images at one place come from the same noise."""
-        return Distance(*(getattr(self, part.name) - getattr(other, part.name) for part in fields(self)))
+        return Distance(self.value - other.value, self.own - other.own, self.real - other.real)
 
     def by_unit(self, own: NDArray[np.integer], real: NDArray[np.integer] | None = None) -> "Distance":
-        """The same with each group of images as one: images of one prompt, or copies.
+        """This distance with each group of images as one: images of one prompt, or copies.
 
         What a group adds is scaled so that the variance keeps its formula: G / (G - 1) sum over groups of (sum own)^2 /
         n^2, the cluster form (Liang & Zeger 1986, Biometrika 73, 13).
 
         Args:
             own: (n,) the number of each image's group, 0 to G - 1; two groups or more.
-            real: (R,) the same of the real images, if they are a sample with groups.
+            real: (R,) that of each real image, if the real images are a sample with groups.
         """
         return Distance(self.value, _sums(self.own, own), self.real if real is None else _sums(self.real, real))
 
@@ -64,23 +64,24 @@ def _sums(terms: Array, units: NDArray[np.integer]) -> Array:
 
 
 def jackknife_variance(terms: Array) -> float:
-    """The variance of a distance over images that add these terms, as the infinitesimal jackknife has it."""
-    return float((terms**2).sum() / (len(terms) * (len(terms) - 1))) if len(terms) else 0.0
+    """The variance of a distance over images that add these terms (infinitesimal jackknife); 0 for no images."""
+    n = len(terms)
+    return float((terms**2).sum() / (n * (n - 1))) if n else 0.0
 
 
 def pack_distances(distances: Mapping[str, Distance]) -> dict[str, Tensor]:
-    """Distances as tensors of a file, by METRIC.PART."""
+    """Distances as tensors of a file, by METRIC.FIELD."""
     return {
-        f"{metric}.{part}": torch.as_tensor(np.asarray(value, dtype=np.float64))
+        f"{metric}.{name}": torch.as_tensor(np.asarray(value, dtype=np.float64))
         for metric, distance in distances.items()
-        for part, value in vars(distance).items()
+        for name, value in vars(distance).items()
     }
 
 
 def unpack_distances(tensors: Mapping[str, Tensor]) -> dict[str, Distance]:
     """The distances that `pack_distances` stored."""
-    parts: dict[str, dict[str, Array]] = {}
+    by_metric: dict[str, dict[str, Array]] = {}
     for name, tensor in tensors.items():
-        metric, _, part = name.partition(".")
-        parts.setdefault(metric, {})[part] = tensor.numpy()
-    return {metric: Distance(float(own.pop("value")), **own) for metric, own in parts.items()}
+        metric, _, field_name = name.partition(".")
+        by_metric.setdefault(metric, {})[field_name] = tensor.numpy()
+    return {metric: Distance(float(values.pop("value")), **values) for metric, values in by_metric.items()}

@@ -37,7 +37,8 @@ from experiments.distances.kernels import Gaussian, across, median_distance, wit
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 FAR = 4  # standard errors of a share, for `is_reordered`
-CLOSE, MOST = 0.25, 0.75  # of a squared distance, and of all pairs, for the same
+CLOSE = 0.25  # of a squared distance, for `is_reordered`
+MOST = 0.75  # of all pairs, for `is_reordered`
 ROUNDING = 1e-13  # of a mean kernel, which is at most 1
 SEEN = 4.75  # replaced units of all, of which two or more, which D shows, are in 95 % of all sets
 
@@ -132,7 +133,9 @@ def compare_distributions(before: Tensor, after: Tensor, units: ClusterIds | Non
     units = np.arange(len(before)) if units is None else units
     if not (width := median_distance(before)) > 0:
         raise ValueError("more than half of the pairs of images before are equal, so they have no scale")
-    n, kernel, sizes = len(before), {"": Gaussian(width)}, np.bincount(units)
+    n = len(before)
+    kernel = {"": Gaussian(width)}
+    sizes = np.bincount(units)
     groups = torch.from_numpy(units).to(before.device)
     of_before, of_after = (within(kernel, images, groups)[0][""].rows / (n - 1) for images in (before, after))
     between = across(kernel, before, after, groups=groups)  # of k(a_i, b_j) over j, and over i
@@ -153,15 +156,19 @@ def is_reordered(before: Tensor, after: Tensor, paired: bool) -> bool:
     any number three in four may not be at less than half of the distance of their own partner.
     """
     indices = torch.arange(len(after), device=after.device)
-    there, back = indices.clone(), indices.clone()
+    there = indices.clone()  # of each image after the place of the nearest before
+    back = indices.clone()  # of each image before the place of the nearest after
     near, nearest = (torch.full(indices.shape, torch.inf, device=after.device) for _ in range(2))
     for rows, columns, _, squares in duplicates.squared_distances(after, before):
         _keep_closer(squares.min(dim=1), rows, columns.start, near, there)
         _keep_closer(squares.min(dim=0), columns, rows.start, nearest, back)
-    mutual = (back[there] == indices) & ((there != indices) | (not paired))
-    close = mutual & (near < CLOSE * (after - before).square().sum(dim=1)) if paired else mutual & False
-    mutual_share, close_share = (float(mask.double().mean()) for mask in (mutual, close))
-    return mutual_share > 0.5 + FAR * (0.25 / len(after)) ** 0.5 or close_share > MOST
+    mutual = back[there] == indices
+    if paired:
+        mutual &= there != indices
+        close = mutual & (near < CLOSE * (after - before).square().sum(dim=1))
+        if float(close.double().mean()) > MOST:
+            return True
+    return float(mutual.double().mean()) > 0.5 + FAR * (0.25 / len(after)) ** 0.5
 
 
 def _keep_closer(closest: torch.return_types.min, at: slice, start: int, squares: Tensor, places: Tensor) -> None:

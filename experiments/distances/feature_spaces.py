@@ -1,24 +1,42 @@
 """The feature spaces by name. Nothing is imported but rules, so that --help appears at once."""
 
+from pathlib import Path
+from typing import NamedTuple
+
 from diffusion_core.validation import one_of
 
+WEIGHTS = Path(__file__).parent / "weights"
 DIGITS = ("mnist5k", "mnist")  # data sets that the extractor `digits` is made for
-FEATURES = {  # feature space -> its dimension; see features.py
-    "digits": 128,
-    "natural": 192,
-    "inception-v3-compat": 2048,
-    "vgg16": 4096,
-    "clip-rn50": 1024,
-    "clip-rn101": 512,
-    "clip-rn50x4": 640,
-    "clip-rn50x16": 768,
-    "clip-rn50x64": 1024,
-    "clip-vit-b-32": 512,
-    "clip-vit-b-16": 512,
-    "clip-vit-l-14": 768,
-    "clip-vit-l-14-336px": 768,
+
+
+class Extractor(NamedTuple):
+    """What is known of an extractor before it is opened.
+
+    Args:
+        dimension: of its features.
+        weights: its file in this package; None if it is installed with another package, or downloaded.
+    """
+
+    dimension: int
+    weights: Path | None = None
+
+
+FEATURES = {  # see features.py
+    "digits": Extractor(128, WEIGHTS / "digits.safetensors"),
+    "natural": Extractor(192),
+    "inception-v3-compat": Extractor(2048),
+    "vgg16": Extractor(4096),
+    "clip-rn50": Extractor(1024),
+    "clip-rn101": Extractor(512),
+    "clip-rn50x4": Extractor(640),
+    "clip-rn50x16": Extractor(768),
+    "clip-rn50x64": Extractor(1024),
+    "clip-vit-b-32": Extractor(512),
+    "clip-vit-b-16": Extractor(512),
+    "clip-vit-l-14": Extractor(768),
+    "clip-vit-l-14-336px": Extractor(768),
 }
-PYTHON = "python:"  # a feature space of the user's, see user/features.py
+PYTHON = "python:"  # a feature space of the user's, see run/image_features.py
 
 
 def check_feature_space(name: str) -> None:

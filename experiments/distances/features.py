@@ -1,7 +1,7 @@
 """The extractors of features: `digits`, `natural`, and torch-fidelity's own under its names.
 
 All are registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract`
-of user/features.py give the same features. Its DINOv2 is left out: it runs code from the network, so nothing would
+of run/image_features.py give the same features. Its DINOv2 is left out: it runs code from the network, so nothing would
 identify its features. Compare values only within one feature space: features are divided by their root mean square, so
 that x.y/d in KD's kernel is of order 1.
 
@@ -37,16 +37,18 @@ from torchvision.models import VGG16_Weights
 from diffusion_core.validation import one_of
 from experiments.distances.feature_spaces import FEATURES
 
-WEIGHTS = Path(__file__).parent / "weights"
-NATURAL_SIDE, BLOCKS = 64, 15
+NATURAL_SIDE = 64  # of enlarged images
+BLOCKS = 15
 NATURAL_RMS = 7.55  # of the pooled output over the first 5,000 training images of Fashion-MNIST
-NATURAL_MEAN, NATURAL_STD = 127.0, 128.0  # of pixels: efficientnet_lite_builder.py of the authors' TensorFlow code
+NATURAL_MEAN = 127.0  # of pixels: efficientnet_lite_builder.py of the authors' TensorFlow code
+NATURAL_STD = 128.0
 
 
 class DigitsNetwork(nn.Module):
     """Features (B, 128) and class logits (B, 10) of uint8 pixels (B, 1, 32, 32): 0.4 million parameters."""
 
-    PIXEL_MEAN, PIXEL_STD = 25.6, 70.3  # of the MNIST training split padded to 32x32, in pixel values
+    PIXEL_MEAN = 25.6  # of the MNIST training split padded to 32x32, in pixel values
+    PIXEL_STD = 70.3
     rms: torch.Tensor  # of the trunk's output over the training digits
 
     def __init__(self) -> None:
@@ -85,8 +87,8 @@ class NaturalNetwork(nn.Module):
         )
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor]:
-        x, size = pixels.expand(-1, 3, -1, -1).float(), (NATURAL_SIDE, NATURAL_SIDE)
-        x = interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
+        x = pixels.expand(-1, 3, -1, -1).float()
+        x = interpolate(x, size=(NATURAL_SIDE, NATURAL_SIDE), mode="bilinear", align_corners=False, antialias=True)
         features: torch.Tensor = self.trunk((x - NATURAL_MEAN) / NATURAL_STD).mean(dim=(2, 3))
         return (features / NATURAL_RMS,)
 
@@ -144,17 +146,20 @@ register_feature_extractor("natural", NaturalExtractor)
 
 def check_pixels(pixels: torch.Tensor, name: str) -> None:
     """Raises ValueError unless pixels are uint8 (n, C, H, W) with C 1 or 3; for `digits`, (n, 1, 32, 32)."""
-    shape, digits = tuple(pixels.shape), name == "digits"
-    suits = shape[1:] == (1, 32, 32) if digits else shape[1:2] in ((1,), (3,))
+    shape = tuple(pixels.shape)
+    suits = shape[1:] == (1, 32, 32) if name == "digits" else shape[1:2] in ((1,), (3,))
     if pixels.dtype == torch.uint8 and len(shape) == 4 and suits:
         return
-    needs = "(n, 1, 32, 32)" if digits else "(n, C, H, W) with C 1 or 3"
-    colour = ": it knows grey digits only, use features='natural'" if digits and shape[1:2] == (3,) else ""
-    raise ValueError(f"pixels is {pixels.dtype} {shape}; features={name!r} needs torch.uint8 {needs}{colour}")
+    needs = "(n, C, H, W) with C 1 or 3"
+    if name == "digits":
+        needs = "(n, 1, 32, 32)"
+        if shape[1:2] == (3,):
+            needs += ": it knows grey digits only, use features='natural'"
+    raise ValueError(f"pixels is {pixels.dtype} {shape}; features={name!r} needs torch.uint8 {needs}")
 
 
 def weights_file(name: str, weights: Path | None = None) -> Path:
-    """The extractor's weights file: `weights`, or its own file, downloaded if necessary.
+    """The extractor's weights file: `weights`, or the usual one, downloaded if necessary.
 
     ValueError for an unknown name, a file or a package that is missing, or a failed download.
     """
@@ -163,9 +168,8 @@ def weights_file(name: str, weights: Path | None = None) -> Path:
         if not weights.is_file():
             raise ValueError(f"features={name!r}: no such weights file: {weights}")
         return weights
-    if name == "digits":
-        return WEIGHTS / "digits.safetensors"
-    return _installed_weights() if name == "natural" else _download(name)
+    in_package = FEATURES[name].weights
+    return in_package or (_installed_weights() if name == "natural" else _download(name))
 
 
 def _installed_weights() -> Path:
@@ -183,11 +187,12 @@ def _installed_weights() -> Path:
 def _download(name: str) -> Path:
     """torch-fidelity's weights; the name of their file ends in the start of their SHA-256."""
     if name in CLIP_URLS:
-        url, cached = CLIP_URLS[name], f"{name}-{CLIP_MODELS[name]['hash']}.pt"
+        url = CLIP_URLS[name]
+        file_name = f"{name}-{CLIP_MODELS[name]['hash']}.pt"
     else:
         url = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": VGG16_Weights.IMAGENET1K_V1.url}[name]
-        cached = url.rpartition("/")[2]
-    file = Path(torch.hub.get_dir()) / "checkpoints" / cached
+        file_name = url.rpartition("/")[2]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / file_name
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -91,5 +91,5 @@ def _inverse_root(values: Tensor) -> Tensor:
 
 def _terms(centred: Tensor, half: Tensor, slope: Tensor) -> Tensor:
     """slope.(x - m) + |x - m|^2 - |half' (x - m)|^2, minus its mean, for each image x."""
-    each = centred @ slope + centred.square().sum(dim=1) - (centred @ half).square().sum(dim=1)
-    return each - each.mean()
+    terms = centred @ slope + centred.square().sum(dim=1) - (centred @ half).square().sum(dim=1)
+    return terms - terms.mean()

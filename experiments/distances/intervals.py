@@ -21,7 +21,8 @@ POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
 GRAINY = 0.01  # grain (texture.py) that a report mentions: about ten times what 500 real images differ by
 Pairs = Sequence[tuple[Distance, Distance]]  # of a and b, one of each network
-FIXED, SAMPLED = "what each sample adds", "what each sample adds, and each real one"  # how an interval is made
+FIXED = "what each sample adds"  # how an interval is made
+SAMPLED = "what each sample adds, and each real one"
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ class Estimate:
     n_compared: int = 1
 
     def corrected(self, family: str, p_adjusted: float | None, n_compared: int) -> "Estimate":
-        """The same as one of a family of comparisons, with its p value corrected for all of them."""
-        found = detectable(self.se, self.freedom, n_compared)
-        clear = p_adjusted is not None and p_adjusted <= 1 - CONFIDENCE
-        return replace(self, clear=clear, p_adjusted=p_adjusted, family=family, n_compared=n_compared, detectable=found)
+        """This estimate as one of a family of comparisons, with its p value corrected for all of them."""
+        return replace(
+            self, clear=p_adjusted is not None and p_adjusted <= 1 - CONFIDENCE, p_adjusted=p_adjusted, family=family,
+            n_compared=n_compared, detectable=detectable(self.se, self.freedom, n_compared),
+        )  # fmt: skip
 
 
 def estimate_one(distance: Distance) -> Estimate:
@@ -71,7 +73,8 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = Fal
     Note: with fewer than five networks, variances over images are combined as independent, with the degrees of freedom
         of Welch (1947) and Satterthwaite (1946).
     """
-    d, n = np.array([a.value - b.value for a, b in pairs]), len(pairs)
+    n = len(pairs)
+    d = np.array([a.value - b.value for a, b in pairs])
     mean = float(d.mean())
     if n >= ENOUGH_NETWORKS and not over_images:
         return estimate(mean, float(d.std(ddof=1)) / n**0.5, n - 1.0, f"t over {n} networks")
@@ -82,16 +85,18 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = Fal
     freedoms = np.array([min(degrees_of_freedom(a), degrees_of_freedom(b)) for a, b in pairs])
     spread = float((variances**2 / freedoms).sum())
     degrees = float(variances.sum() ** 2 / spread) if spread > 0 else float(freedoms[0])
-    se, method = float(np.sqrt(variances.sum())) / n, interval_method(pairs[0][0])
-    return replace(estimate(mean, se, degrees, method), holds_for=n)
+    se = float(np.sqrt(variances.sum())) / n
+    return replace(estimate(mean, se, degrees, interval_method(pairs[0][0])), holds_for=n)
 
 
 def estimate(difference: float, se: float, freedom: float, method: str) -> Estimate:
     """A difference with Student's interval from its standard error, whose degrees of freedom are given."""
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * se
     p_value = float(2 * stats.t.sf(abs(difference) / se, freedom)) if se > 0 else float(difference == 0)
-    clear, found = abs(difference) > half, detectable(se, freedom)
-    return Estimate(difference, se, difference - half, difference + half, method, clear, p_value, found, freedom)
+    return Estimate(
+        difference, se, difference - half, difference + half, method, abs(difference) > half, p_value,
+        detectable(se, freedom), freedom,
+    )  # fmt: skip
 
 
 def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
@@ -105,7 +110,8 @@ def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | 
 
     Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations.
     """
-    d, n = np.asarray(differences), len(differences)
+    n = len(differences)
+    d = np.asarray(differences)
     if n < 3:
         return None
     half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
@@ -129,7 +135,7 @@ def degrees_of_freedom(distance: Distance) -> float:
 
 
 def holm(p_values: Sequence[float], size: int = 0) -> list[float]:
-    """The p values corrected for all of these comparisons: those up to 0.05 are detectable together at 5 %.
+    """The p values corrected for all these comparisons by Holm: those up to 0.05 are detectable together at 5 %.
 
     `size`: of their family, if it has more comparisons, whose p values count as 1.
 
@@ -139,6 +145,7 @@ def holm(p_values: Sequence[float], size: int = 0) -> list[float]:
     """
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
+    multiplied = p[order] * (max(size, len(p)) - np.arange(len(p)))
     corrected = np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(np.minimum(p[order] * (max(size, len(p)) - np.arange(len(p))), 1.0))
+    corrected[order] = np.maximum.accumulate(np.minimum(multiplied, 1.0))
     return corrected.tolist()

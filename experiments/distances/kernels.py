@@ -1,4 +1,4 @@
-"""Kernels between features, and all that pairs of images say, block by block.
+"""Kernels between features, and what is summed over pairs of images, block by block.
 
 Tensors decide the device and the precision. `pairs` makes the products and the squared distances of a block once.
 `within` and `across` read from them the sums of kernels, the neighbours, and which images lie in whose ball.
@@ -56,7 +56,7 @@ Kernels = Mapping[str, Cubic | Gaussian]
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of a kernel k(x_i, x_j) over the other images j != i: of each image i, (n,)."""
+    """`rows`: of each image i the sum of a kernel k(x_i, x_j) over the other images j, (n,)."""
 
     rows: Tensor
 
@@ -67,10 +67,10 @@ class Sums:
 
 
 class Across(NamedTuple):
-    """What the pairs of two sets (n, d) and (r, d) say."""
+    """What is summed over the pairs of two sets (n, d) and (r, d)."""
 
     rows: dict[str, Tensor]  # of each kernel the sum over the other set, (n,)
-    columns: dict[str, Tensor]  # the same of the other set, (r,)
+    columns: dict[str, Tensor]  # of each kernel the sum over this set, of images of the other, (r,)
     inside: tuple[Tensor, Tensor]  # which images of each set lie in a ball of the other; of those that have a ball
 
     @property
@@ -89,10 +89,11 @@ def pairs(left: Tensor, right: Tensor | None = None) -> Iterator[Block]:
     """All pairs of images (n, d) and (r, d), block by block; without `right` those of one set, each once."""
     others = left if right is None else right
     size = CPU_BLOCK if left.device.type == "cpu" else CARD_BLOCK
-    first, second = (torch.linalg.vector_norm(part, dim=1).square() for part in (left, others))
+    first, second = (torch.linalg.vector_norm(features, dim=1).square() for features in (left, others))
     for start in range(0, len(left), size):
         for begin in range(start if right is None else 0, len(others), size):
-            rows, columns = slice(start, start + size), slice(begin, begin + size)
+            rows = slice(start, start + size)
+            columns = slice(begin, begin + size)
             products = left[rows] @ others[columns].T
             squares = (first[rows, None] + second[columns]).sub_(products, alpha=2)
             squares.clamp_(min=0)  # rounding makes the distance of equal images negative
@@ -146,8 +147,8 @@ def across(
         balls: squared radii (n,) around the images of the first set, and around the first images of the other.
         groups: (n,) the number of each image's group, the same in both sets; sums are then over other groups only.
     """
-    rows, columns = ({name: side.new_zeros(len(side)) for name in kernels} for side in (left, right))
-    gaps = [side.new_full((len(side),), torch.inf) for side in (left, right)]  # to the ball that is least far away
+    rows, columns = ({name: images.new_zeros(len(images)) for name in kernels} for images in (left, right))
+    gaps = [images.new_full((len(images),), torch.inf) for images in (left, right)]  # to the nearest ball's surface
     left_balls, right_balls = balls or (left.new_zeros(0), left.new_zeros(0))
     radii = pad(right_balls, (0, len(right) - len(right_balls)), value=-torch.inf)  # nothing lies in these
     for block in pairs(left, right):
@@ -184,16 +185,16 @@ def jackknife_terms(rows: Tensor, means: Tensor) -> Tensor:
         rows: `Sums.rows` of its set.
         means: (n,), the mean kernel of each with the other side's images.
     """
-    own = rows / (len(rows) - 1)
-    return 2 * (own - own.mean()) - 2 * (means - means.mean())
+    inside = rows / (len(rows) - 1)
+    return 2 * (inside - inside.mean()) - 2 * (means - means.mean())
 
 
 def median_distance(features: Tensor) -> float:
     """The median distance between two of the first images, from features (n, d)."""
-    part = features[:MEDIAN_OF]
-    norms = part.square().sum(dim=1)
-    squares = (norms[:, None] + norms).sub_(part @ part.T, alpha=2).clamp_(min=0)
-    upper = squares.sqrt_().cpu().numpy()[np.triu_indices(len(part), k=1)]
+    first = features[:MEDIAN_OF]
+    norms = first.square().sum(dim=1)
+    squares = (norms[:, None] + norms).sub_(first @ first.T, alpha=2).clamp_(min=0)
+    upper = squares.sqrt_().cpu().numpy()[np.triu_indices(len(first), k=1)]
     return float(np.median(upper))  # torch's would take the lower one of the two in the middle
 
 
@@ -204,6 +205,6 @@ MOSTLY_EQUAL = (  # what is wrong if `mostly_equal`
 
 def mostly_equal(features: NDArray[np.floating]) -> bool:
     """Whether more than half of the pairs of these images have equal features (n, d): their median distance is 0."""
-    part = features[:MEDIAN_OF]  # rows are counted, because rounding makes the distance of equal ones positive
-    counts = Counter((row + 0.0).tobytes() for row in part)  # -0.0 becomes 0.0
-    return sum(count * (count - 1) for count in counts.values()) > len(part) * (len(part) - 1) / 2
+    first = features[:MEDIAN_OF]  # rows are counted, because rounding makes the distance of equal ones positive
+    counts = Counter((row + 0.0).tobytes() for row in first)  # -0.0 becomes 0.0
+    return sum(count * (count - 1) for count in counts.values()) > len(first) * (len(first) - 1) / 2

@@ -21,7 +21,8 @@ from experiments.distances.kernels import Across, Sums
 from reports.schema import METRICS as METRICS
 
 QUALITY = ("precision", "recall")
-NO_IMAGES, REAL = 0.01, 0.5  # both of samples that are no images, at most; of as many real images, above
+NO_IMAGES = 0.01  # precision and recall of samples that are not images, at most
+REAL = 0.5  # precision and recall of as many real images, above
 WIDTH = 1.0  # of the Gaussian kernel, as a share of the median distance of real images
 POOL_SEED = 7  # decides which real images are set aside
 NEIGHBOUR = 3  # the ball around an image reaches to its third neighbour, for precision and recall
@@ -67,33 +68,35 @@ class FixedReference:
     def compare(
         self, own: Tensor, groups: NDArray[np.integer] | None = None, quality: bool = True
     ) -> tuple[dict[str, Distance], tuple[float, float]]:
-        """The same, and if `quality`, the precision and recall of n images: both need the same products."""
-        used, first, known = kernels.build(self.width, own.shape[1]), own[: self.most], self.features
-        if self.sums:
-            known = known[: len(self.sums["mmd"].rows)]
+        """As `distances`; and if `quality`, the precision and recall of n images, which need the same products."""
+        kernel_of = kernels.build(self.width, own.shape[1])
+        first = own[: self.most]
+        real = self.features[: len(self.sums["mmd"].rows)] if self.sums else self.features
         prompts = None if groups is None else torch.from_numpy(renumber(groups[: self.most])).to(own.device)
-        inside, balls = kernels.within(used, first, prompts, NEIGHBOUR if quality else 0)
-        between = kernels.across(used, first, known, (balls, self.balls) if quality else None)
-        out = {name: self._by_kernel(name, sums, between) for name, sums in inside.items()}
-        out["fd"] = self._frechet(own)
+        inside, balls = kernels.within(kernel_of, first, prompts, NEIGHBOUR if quality else 0)
+        between = kernels.across(kernel_of, first, real, (balls, self.balls) if quality else None)
+        distances = {name: self._by_kernel(name, sums, between) for name, sums in inside.items()}
+        distances["fd"] = self._frechet(own)
         if groups is not None:
-            out = {name: each.by_unit(renumber(groups[: len(each.own)])) for name, each in out.items()}
-        return {name: out[name] for name in METRICS}, between.quality
+            for name, distance in distances.items():
+                distances[name] = distance.by_unit(renumber(groups[: len(distance.own)]))
+        return {name: distances[name] for name in METRICS}, between.quality
 
     def _by_kernel(self, name: str, sums: Sums, between: Across) -> Distance:
-        to_real, to_own = between.rows[name], between.columns[name]
-        means = to_real / len(to_own)
+        to_real = between.rows[name]
+        of_real = between.columns[name]
+        means = to_real / len(of_real)
         value = sums.mean + self.within[name] - 2 * float(means.mean())
         own = kernels.jackknife_terms(sums.rows, means).cpu().numpy()
         if not self.sums:
             return Distance(value, own)
-        real = kernels.jackknife_terms(self.sums[name].rows, to_own / len(to_real))
+        real = kernels.jackknife_terms(self.sums[name].rows, of_real / len(to_real))
         return Distance(value, own, real.cpu().numpy())
 
     def _frechet(self, own: Tensor) -> Distance:
         real = self.features if self.sums else None
-        value, *terms = frechet.jackknife_terms(own, Moments.of(own), self.moments, real)
-        return Distance(value, *(each.cpu().numpy() for each in terms))
+        value, of_own, of_real = frechet.jackknife_terms(own, Moments.of(own), self.moments, real)
+        return Distance(value, of_own.cpu().numpy(), of_real.cpu().numpy())
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,12 @@ class ReferenceSet:
         """
         if n > len(self.features) - 2:
             raise ValueError(f"n_samples={n}: the data set has {len(self.features)} images, and 2 must stay to compare")
-        rng, mask = np.random.default_rng([POOL_SEED, draw]), np.zeros(len(self.features), dtype=bool)
-        unknown = len(mask) - self.n_kernel
-        inside = max(min(n, self.n_kernel // 2), n - unknown)  # n if all are known
+        rng = np.random.default_rng([POOL_SEED, draw])
+        mask = np.zeros(len(self.features), dtype=bool)
+        n_unknown = len(mask) - self.n_kernel
+        inside = max(min(n, self.n_kernel // 2), n - n_unknown)  # n if kernels know all images
         mask[rng.permutation(self.n_kernel)[:inside]] = True
-        mask[self.n_kernel + rng.permutation(unknown)[: n - inside]] = True
+        mask[self.n_kernel + rng.permutation(n_unknown)[: n - inside]] = True
         return mask
 
     def without(self, aside: NDArray[np.bool_]) -> FixedReference:
@@ -169,15 +173,18 @@ class ReferenceSet:
 
     def _split(self, aside: NDArray[np.bool_]) -> tuple[FixedReference, dict[str, tuple[float, float]]]:
         """The images outside a mask; of each kernel its mean over pairs inside, and over pairs in and out."""
-        within, others, chosen = dict[str, float](), dict[str, tuple[float, float]](), self._on_device(aside)
-        known, features = chosen[: self.n_kernel], self.features[: self.n_kernel]
+        within = dict[str, float]()
+        others = dict[str, tuple[float, float]]()
+        chosen = self._on_device(aside)
+        in_kernel = chosen[: self.n_kernel]
+        features = self.features[: self.n_kernel]
         n = int(aside[: self.n_kernel].sum())
         rest = self.n_kernel - n
-        inside_sums, _ = kernels.within(kernels.build(self.width, features.shape[1]), features[known])
+        inside_sums, _ = kernels.within(kernels.build(self.width, features.shape[1]), features[in_kernel])
         for name, sums in inside_sums.items():
             rows = self.sums[name].rows
             inside = float(sums.rows.sum())
-            between = float(rows[known].sum()) - inside
+            between = float(rows[in_kernel].sum()) - inside
             within[name] = (float(rows.sum()) - 2 * between - inside) / (rest * (rest - 1))
             others[name] = inside / max(n * (n - 1), 1), between / max(n * rest, 1)
         return FixedReference(self.features[~chosen], self.width, within, n=int(aside.sum())), others
@@ -192,22 +199,24 @@ def precision_recall(features: Tensor, real: Tensor) -> tuple[float, float]:
     Only the first n real images are used, so they must not be sorted by class.
     """
     middle = real.mean(dim=0)  # far from 0, distances would be lost in rounding
-    features, real = features - middle, real[: len(features)] - middle
-    first, second = (kernels.within({}, side, neighbour=NEIGHBOUR)[1] for side in (features, real))
+    real = real[: len(features)] - middle
+    features = features - middle
+    first, second = (kernels.within({}, rows, neighbour=NEIGHBOUR)[1] for rows in (features, real))
     return kernels.across({}, features, real, (first, second)).quality
 
 
 def no_images_reason(sides: Sequence[Mapping[str, float]], real: Mapping[str, float]) -> str:
-    """Why the samples of all sides are no images; "" if those of one side may be, or if the floor cannot tell.
+    """Why the samples of all sides are not images; "" if those of one side may be, or if the floor cannot tell.
 
-    It takes static, grey and blurs of noise, but not digits under noise of half their standard deviation. One side must
-    pass: if noise turns static into images, that is a result.
+    It rejects static, grey and blurs of noise, but not digits under noise of half their standard deviation. One side
+    must pass: if noise turns static into images, that is a result.
 
     Args:
         sides: precision and recall of each side of a comparison, means over networks; one or two.
         real: precision and recall of as many real images (floor).
     """
-    if min(real[name] for name in QUALITY) <= REAL or any(side[name] > NO_IMAGES for side in sides for name in QUALITY):
+    may_be_images = any(quality[name] > NO_IMAGES for quality in sides for name in QUALITY)
+    if may_be_images or min(real[name] for name in QUALITY) <= REAL:
         return ""
     limits = f"precision and recall are at most {NO_IMAGES:.0%}, of real images above {REAL:.0%}"
     return f"the samples are no images: {limits}"

@@ -26,7 +26,7 @@ def texture(pixels: Tensor) -> NDArray[np.float64]:
 
     Pixels are uint8 (n, C, H, W), H and W at least 2. Blocks are 2x2; an odd last row or column is left out.
     """
-    height, width = (side // 2 * 2 for side in pixels.shape[2:])
+    height, width = (length // 2 * 2 for length in pixels.shape[2:])
     blocks = pixels[:, :, :height, :width].float().unflatten(3, (-1, 2)).unflatten(2, (-1, 2))  # (n, C, h, 2, w, 2)
     (a, b), (c, d) = (row.unbind(-1) for row in blocks.unbind(3))
     coefficients = ((a - b - c + d) / 2).abs() / SCALE

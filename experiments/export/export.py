@@ -16,7 +16,7 @@ from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_l
 from experiments.export.settings_file import FORMAT
 from experiments.run.compare import Row
 from experiments.run.identity import identity
-from experiments.run.networks import data_of
+from experiments.run.networks import Network, data_of
 from experiments.run.runs import Run
 from experiments.run.stages import draw
 from experiments.run.study import Notify
@@ -31,7 +31,8 @@ EXPORTS: dict[str, Callable[[ExportTarget], str]] = {"torch": torch_loop, "diffu
 N_IMAGES = 8  # that code is checked on
 TOLERANCE = 1e-3  # in standard deviations of the data
 ROUNDED = 2**-22  # relative change of x, about what another order of the operations gives in float32
-MARGIN, MOST = 10, 0.1  # the tolerance for a network that rounds more: times what ROUNDED changes, but at most MOST
+MARGIN = 10  # the tolerance for a network that rounds more: times what ROUNDED changes
+MOST = 0.1  # that tolerance, at most
 
 
 def write_settings(
@@ -45,7 +46,9 @@ def write_settings(
     sections = dict[str, list[Row]]()
     for row in sets:
         sections.setdefault(row["section"], []).append(row)
-    entries, missing, whose = list[dict[str, Any]](), dict[str, str](), dict[str, Any]()
+    entries = list[dict[str, Any]]()
+    networks = list[Network]()
+    missing = dict[str, str]()
     for section, rows in sections.items():
         best = next((row for row in rows if row["recommended"]), None)
         if best is None:
@@ -55,22 +58,20 @@ def write_settings(
         ties = [row["setting"] for row in rows if best["in_set"] and row["in_set"] and row is not best]
         model = run.network.load(results.files[run].network)
         entry = _setting(run, best, ties) | _write_code(directory, run, model, libraries or [*EXPORTS])
-        for library, why in entry["no_exports"].items():
+        for library, reason in entry["no_exports"].items():
             if library == "torch" or libraries is not None:
-                say(f"no code for {library}, {run.setting.label}: {why}")
+                say(f"no code for {library}, {run.setting.label}: {reason}")
         entries.append(entry)
-        whose = whose or {
-            "network": run.network.row()["network"],
-            "model_id": identity(run.network),
-            "data": run.network.data,
-        }
-    for library, why in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
-        say(f"code for {library} is not compared with the measured sampler: {why}")
+        networks.append(run.network)
+    for library, reason in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
+        say(f"code for {library} is not compared with the measured sampler: {reason}")
     if missing or not sections:
-        what = f"no setting for {', '.join(missing)} in settings.json" if entries else "no settings.json and no code"
-        say(f"{what}: {'; '.join(dict.fromkeys(missing.values())) or 'no two settings succeeded'}")
+        lacking = f"no setting for {', '.join(missing)} in settings.json" if entries else "no settings.json and no code"
+        say(f"{lacking}: {'; '.join(dict.fromkeys(missing.values())) or 'no two settings succeeded'}")
     if entries:
-        write_json(directory / "settings.json", {"format": FORMAT} | whose | {"settings": entries})
+        network = networks[0]
+        origin = {"network": network.row()["network"], "model_id": identity(network), "data": network.data}
+        write_json(directory / "settings.json", {"format": FORMAT} | origin | {"settings": entries})
         say(f"settings to use: {directory / 'settings.json'}, code: {directory / 'export'}")
 
 
@@ -88,7 +89,7 @@ def _setting(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
 def _write_code(directory: Path, run: Run, model: Model, libraries: Iterable[str]) -> dict[str, Any]:
     """Writes the code for each library that can express the setting. Returns what settings.json says about it."""
     setting = run.setting
-    title = " ".join(f"{setting.label}: {setting.budget} network evaluations per image".split())  # one line
+    title = f"{' '.join(setting.label.split())}: {setting.budget} network evaluations per image"  # one line
     if run.machine.precision != "fp32":
         title += f"; scored with the network under {run.machine.precision} autocast, which is not used here"
     target = ExportTarget(title, setting.sampler, run.sigmas, setting.final_denoise, model, data_of(run.network.data))
@@ -96,9 +97,13 @@ def _write_code(directory: Path, run: Run, model: Model, libraries: Iterable[str
     about |= {name: {} for name in ("exports", "no_exports", "not_compared")}
     for library in (library for library in EXPORTS if library in libraries):
         try:
-            code, unchecked = EXPORTS[library](target), "the network is random (random = True)" * is_random(model)
-            unchecked = f"{library} is not run here" if library != "torch" else unchecked
-            if not unchecked:
+            code = EXPORTS[library](target)
+            unchecked = ""
+            if library != "torch":
+                unchecked = f"{library} is not run here"
+            elif is_random(model):
+                unchecked = "the network is random (random = True)"
+            else:
                 about["difference"] = difference(code, run, model)
         except UnsupportedError as reason:
             about["no_exports"][library] = str(reason)
@@ -125,17 +130,16 @@ def difference(code: str, measured: Run, model: Model) -> float:
     def apart(theirs: Tensor) -> float:
         return float((images - theirs).abs().flatten(1).amax(dim=1).median())
 
-    def ours(off: float) -> Tensor:
-        """Our images if the network reads x with this relative error, as rounding may change it."""
-        around = WrappedModel(model, images=partial(torch.mul, other=1 + off))
-        x = draw(measured, around, range(N_IMAGES), N_IMAGES)
+    def ours(relative_error: float) -> Tensor:
+        """Our images if the network reads x with this error, as rounding may change it."""
+        wrapped = WrappedModel(model, images=partial(torch.mul, other=1 + relative_error))
+        x = draw(measured, wrapped, range(N_IMAGES), N_IMAGES)
         return model.inner(x) if isinstance(model, Adapter) else x
 
     try:
         device = torch.device(measured.machine.device)
-        net, noise, back = as_users_call(
-            model, BlockNoise(measured.seed, range(N_IMAGES), measured.network.shape, device)
-        )
+        block_noise = BlockNoise(measured.seed, range(N_IMAGES), measured.network.shape, device)
+        net, noise, back = as_users_call(model, block_noise)
         images = ours(0.0)
         error = apart(back(run_code(code)(net, noise)))
         fits = error <= TOLERANCE or error <= min(MARGIN * apart(ours(ROUNDED)), MOST)

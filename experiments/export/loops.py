@@ -57,20 +57,24 @@ class ExportTarget:
     def __init__(
         self, title: str, sampler: Sampler, schedule: tuple[float, ...], to_zero: bool, model: Model, data: DataSet
     ) -> None:
-        self.title, self.sampler, self.to_zero, self.data = title, sampler, to_zero, data
+        self.title = title
+        self.sampler = sampler
+        self.to_zero = to_zero
+        self.data = data
         self.adapter = adapter = model if isinstance(model, Adapter) else None
         self.convention = adapter.convention if adapter else OURS
         self.scale, self.shift, edge = (adapter.scale, adapter.shift, adapter.edge) if adapter else (1.0, 0.0, 0)
-        channels, *sides = shape_of(model, data)
-        self.shape = channels, *(side - 2 * edge for side in sides)  # of what the network is given, without the batch
+        channels, *size = shape_of(model, data)
+        self.shape = channels, *(length - 2 * edge for length in size)  # of the network's input, without the batch
         self.takes_index = getattr(model, "takes_index", False) is True
-        dtype = adapter.dtype if adapter else None
-        self.number_format = str(dtype).removeprefix("torch.") if dtype else None
-        last = schedule[-1:] * to_zero  # the level of the last step, if that goes to 0
-        evaluated = dict.fromkeys((*evaluated_levels(sampler, schedule)[0], *last))
-        self.schedule = schedule  # in standard deviations of the data, as are `levels` and `evaluated`
-        self.levels = (*schedule, *(0.0 for _ in last))
-        self.evaluated = tuple(level for level in evaluated if level > 0)
+        self.number_format = str(adapter.dtype).removeprefix("torch.") if adapter and adapter.dtype else None
+        # in standard deviations of the data, as are `levels` and `evaluated`
+        self.schedule = schedule
+        self.levels = (*schedule, 0.0) if to_zero else schedule
+        evaluated, _ = evaluated_levels(sampler, schedule)
+        if to_zero:
+            evaluated = (*evaluated, schedule[-1])
+        self.evaluated = tuple(level for level in dict.fromkeys(evaluated) if level > 0)
         self.start = f"{self.shift!r} + SIGMAS[0] * noise()" if self.shift else "SIGMAS[0] * noise()"
         self.noise = f"torch.randn(16, {', '.join(map(str, self.shape))})"
         self.first = ", first=0" if self.takes_index else ""  # a further parameter of `sample`
@@ -98,22 +102,25 @@ class ExportTarget:
         `time`: of each image. Where not all levels are guided, `sigma` is the level.
         """
         convention = self.convention
-        whole = self.number_format in (None, "float32")
-        z = "z.clone()" if whole else f"z.to(torch.{self.number_format}, copy=True)"
-        both = "torch.cat([z, z])" if whole else f"torch.cat([z, z]).to(torch.{self.number_format})"
+        z = "z.clone()"
+        twice = "torch.cat([z, z])"
+        if self.number_format not in (None, "float32"):
+            z = f"z.to(torch.{self.number_format}, copy=True)"
+            twice += f".to(torch.{self.number_format})"
         full = "torch.full((len(z),), {}, device=z.device)".format
         lines = [f"time = {time}"]
+        arguments = "time"
         if self.takes_index:
             lines.append("index = first + torch.arange(len(z), device=z.device)")
-        if convention.labels is None:
-            out = f"net({z}, time{', index=index' * self.takes_index})"
-        else:
-            chosen = f"index % {convention.n_classes}" if self.takes_index else full(convention.labels)
-            lines.append(f"labels = {chosen}")
-            out = f"net({z}, time, labels)"
+            arguments = "time, index=index"
+        if convention.labels is not None:
+            labels = f"index % {convention.n_classes}" if self.takes_index else full(convention.labels)
+            lines.append(f"labels = {labels}")
+            arguments = "time, labels"
+        out = f"net({z}, {arguments})"
         if convention.guidance != 1:
-            two = [
-                f"none, twice = {full(convention.null_label)}, {both}",
+            guided = [
+                f"none, twice = {full(convention.null_label)}, {twice}",
                 "both = net(twice, torch.cat([time, time]), torch.cat([labels, none]))",
                 "with_label, without = both.chunk(2)",
                 f"out = torch.lerp(without, with_label, {convention.guidance!r})  # classifier-free guidance",
@@ -121,31 +128,32 @@ class ExportTarget:
             if convention.interval != (0, math.inf):
                 low, high = convention.interval
                 ends = f"{low!r} <= sigma <= {high!r}".replace("inf", "math.inf")
-                two = [f"if {ends}:", *textwrap.indent("\n".join(two), "    ").split("\n")]
-                two += ["else:", f"    out = {out}"]
-            lines, out = lines + two, "out"
+                guided = [f"if {ends}:", *(f"    {line}" for line in guided), "else:", f"    out = {out}"]
+            lines += guided
+            out = "out"
         lines.append(f"out = {out}[:, : z.shape[1]].to(x.dtype)")
-        return textwrap.indent("\n".join(lines), " " * 8)
+        return as_body(lines)
 
     @property
     def header(self) -> str:
         """The first lines of the code: title, units, the size of the images, labels, guidance and number format."""
-        pixels, own = isinstance(self.data, Images), self.adapter is not None
-        if own and pixels:
-            units = "your network's images: black is {:g}, white is {:g}".format(*self.convention.pixels)
-        elif own:
+        convention = self.convention
+        pixels = isinstance(self.data, Images)
+        if self.adapter and pixels:
+            units = "your network's images: black is {:g}, white is {:g}".format(*convention.pixels)
+        elif self.adapter:
             units = "those of the numbers that your network was trained on"
         else:
-            what = "pixels from 0 to 255" if pixels else f"the numbers of {self.data.name}"
-            units = f"standard deviations of the data: {what} are {self.data.std:.6g} x + {self.data.mean:.6g}"
-        convention, (low, high) = self.convention, (self.scale * level for level in self.convention.interval)
+            numbers = "pixels from 0 to 255" if pixels else f"the numbers of {self.data.name}"
+            units = f"standard deviations of the data: {numbers} are {self.data.std:.6g} x + {self.data.mean:.6g}"
+        low, high = (self.scale * level for level in convention.interval)
         where = "" if convention.interval == (0, math.inf) else f" from sigma {low:.6g} to {high:.6g} in these units"
         guidance = f"scale {convention.guidance:g}{where}; label {convention.null_label} is no label"
         lines = {
             self.title: True,
             f"Units: {units}": True,
             f"Noise: {' x '.join(map(str, self.shape))} per image": True,
-            "Index: the model gets the index of each image": self.takes_index and not own,
+            "Index: the model gets the index of each image": self.takes_index and not self.adapter,
             f"Labels: image i has label i % {convention.n_classes}": convention.labels == "balanced",
             f"Labels: every image has label {convention.labels}": isinstance(convention.labels, int),
             f"Guidance: classifier-free, {guidance}": convention.guidance != 1,
@@ -157,20 +165,26 @@ class ExportTarget:
     def explanation(self) -> str:
         """What `net` and `noise` are, for the docstring of the function `sample`."""
         arguments = "x, sigma, index=..." if self.adapter is None and self.takes_index else "z, time"
-        arguments += ", labels" * (self.convention.labels is not None)
+        if self.convention.labels is not None:
+            arguments += ", labels"
         from_diffusers = self.adapter is not None and isinstance(self.adapter.net, Unet)
-        what = f"unet({arguments}).sample" if from_diffusers else "your network after eval()"
-        text = f"net({arguments}) is {what}; noise() draws unit noise, such as {self.noise}."
-        return text + "\n\n    first is the index of the batch's first image.\n    " * self.takes_index
+        network = f"unet({arguments}).sample" if from_diffusers else "your network after eval()"
+        text = f"net({arguments}) is {network}; noise() draws unit noise, such as {self.noise}."
+        if self.takes_index:
+            text += "\n\n    first is the index of the batch's first image.\n    "
+        return text
 
     def example(self, more: str = "") -> str:
         """A last line of the code, a comment: how `sample` is called with `more` arguments, and the range of images."""
-        unit, what = "in standard deviations of the data", "images"
+        variable = "images"
+        unit = "in standard deviations of the data"
         if not isinstance(self.data, Images):
-            unit, what = ("as in your file" if self.adapter else unit), "points" if len(self.shape) == 1 else "latents"
+            variable = "points" if len(self.shape) == 1 else "latents"
+            if self.adapter:
+                unit = "as in your file"
         elif self.adapter:
             unit = "from {:g} (black) to {:g} (white)".format(*self.convention.pixels)
-        return f"\n# {what} = sample(net, {more}lambda: {self.noise}{self.first})  # {unit}\n"
+        return f"\n# {variable} = sample(net, {more}lambda: {self.noise}{self.first})  # {unit}\n"
 
     def settings(self) -> dict[str, Any]:
         """What settings.json says about the levels, and the times that the network gets."""
@@ -190,6 +204,11 @@ def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:
     """A list as Python, in lines of at most 100 characters."""
     lines = textwrap.wrap(", ".join(map(repr, values)), 96)
     return "[\n" + "".join(f"    {line}\n" for line in lines) + "]"
+
+
+def as_body(lines: list[str]) -> str:
+    """Lines of a function inside `sample`."""
+    return textwrap.indent("\n".join(lines), "        ")
 
 
 def torch_loop(target: ExportTarget) -> str:
@@ -214,7 +233,6 @@ def torch_loop(target: ExportTarget) -> str:
         inputs.append(f"z = s * ({image})")
     to_zero = "\n    x = x - SIGMAS[-1] * eps(x, SIGMAS[-1])" if target.to_zero else ""
     imports = "\n".join(sorted(source.imports, key=lambda line: line.startswith("from")))
-    lines = textwrap.indent("\n".join(inputs), " " * 8)
     return f'''\
 {target.header}{imports}
 
@@ -233,7 +251,7 @@ def sample(net, noise{target.first}):
     """{target.explanation}"""
 
     def eps(x, sigma):  # the unit noise in x
-{lines}
+{as_body(inputs)}
 {target.call(f"torch.full((len(z),), {nearest}, device=z.device{dtype})")}
         return {PREDICTIONS[convention.predicts]}
 
@@ -248,37 +266,42 @@ def diffusers_loop(target: ExportTarget) -> str:
 
     It is for a network with diffusers' conventions. Raises UnsupportedError for what diffusers cannot express.
     """
-    convention, time, sampler = target.convention, target.convention.time, target.sampler
+    convention = target.convention
+    time = convention.time
+    sampler = target.sampler
     name = "HeunDiscreteScheduler" if type(sampler) is Heun else SCHEDULERS.get(sampler, "")
-    table = convention.process == "vp" and isinstance(time, TableTime) and convention.predicts in ("eps", "v")
-    for unsupported, why in (
-        (not table, "diffusers' schedulers need a network with a table of times that predicts eps or v"),
-        (
-            table and getattr(time, "whole", False),
-            "diffusers' schedulers need fractional times, but those of your network are rounded (whole=True)",
-        ),
-        (not name, f"diffusers has no scheduler for {sampler.name} at given levels"),
-        (not set(target.evaluated) <= set(target.levels), "diffusers evaluates the network before it adds the churn"),
-        (convention.interval != (0, math.inf), "diffusers' schedulers know no levels of guidance"),
-    ):
-        if unsupported:
-            raise UnsupportedError(why + "; use the torch code" * table)
-    heun, multistep = name == "HeunDiscreteScheduler", name == "DPMSolverMultistepScheduler"
-    algorithm, last = "sde-dpmsolver++" if getattr(sampler, "eta", 0) else "dpmsolver++", "zero"
-    kept, options, schedule = "", "", "sigmas, times"
-    if not target.to_zero:
-        last, kept, schedule = "sigma_min", "[:-1]", "sigmas, times[:-1]"
-    if multistep:  # its x has unit variance
+    if convention.process != "vp" or not isinstance(time, TableTime) or convention.predicts not in ("eps", "v"):
+        raise UnsupportedError("diffusers' schedulers need a network with a table of times that predicts eps or v")
+    reasons = {
+        "diffusers' schedulers need fractional times, but those of your network are rounded (whole=True)": time.whole,
+        f"diffusers has no scheduler for {sampler.name} at given levels": not name,
+        "diffusers evaluates the network before it adds the churn": not {*target.evaluated} <= {*target.levels},
+        "diffusers' schedulers know no levels of guidance": convention.interval != (0, math.inf),
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise UnsupportedError(f"{reason}; use the torch code")
+    last, times = ("zero", "times") if target.to_zero else ("sigma_min", "times[:-1]")
+    schedule = f"sigmas, {times}"
+    options = before = after = ""
+    if name == "DPMSolverMultistepScheduler":  # its x has unit variance
+        algorithm = "sde-dpmsolver++" if getattr(sampler, "eta", 0) else "dpmsolver++"
         options = MULTISTEP.replace("{algorithm}", algorithm).replace("{last}", last)
-    before, after = (" / (1 + SIGMAS[0] ** 2) ** 0.5", " * (1 + SIGMAS[-1] ** 2) ** 0.5") if multistep else ("", "")
-    if heun:  # each step has two evaluations, but a step to 0 has one
-        twice, once = ("1:-1", ", sigmas[-1:]") if target.to_zero else ("1:", "")
+        before = " / (1 + SIGMAS[0] ** 2) ** 0.5"
+        after = " * (1 + SIGMAS[-1] ** 2) ** 0.5"
+    generator = ", generator=generator"
+    if name == "HeunDiscreteScheduler":  # each step has two evaluations, but a step to 0 has one
+        generator = ""
         options = ", clip_sample=False"
-        schedule = (
-            f"torch.cat([sigmas[:1], sigmas[{twice}].repeat_interleave(2){once}]),\n"
-            f"        torch.cat([times[:1], times[1:].repeat_interleave(2)]){kept},"
+        doubled = (
+            "sigmas[1:-1].repeat_interleave(2), sigmas[-1:]" if target.to_zero else "sigmas[1:].repeat_interleave(2)"
         )
-    level_code = f"level.to(z.device{', torch.float64' * (target.number_format == 'float64')}).expand(len(z))"
+        schedule = (
+            f"torch.cat([sigmas[:1], {doubled}]),\n"
+            f"        torch.cat([times[:1], times[1:].repeat_interleave(2)]){times.removeprefix('times')},"
+        )
+    dtype = ", torch.float64" if target.number_format == "float64" else ""
+    level_code = f"level.to(z.device{dtype}).expand(len(z))"
     return f'''\
 {target.header}import torch
 from diffusers import {name}
@@ -305,6 +328,6 @@ def sample(net, scheduler_config, noise, generator=None{target.first}):
     for level in scheduler.timesteps:
         z = scheduler.scale_model_input(x, level)
 {target.call(level_code)}
-        x = scheduler.step(out, level, x{"" if heun else ", generator=generator"}).prev_sample
+        x = scheduler.step(out, level, x{generator}).prev_sample
     return x{after}
 {target.example("scheduler_config, ")}'''

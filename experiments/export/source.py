@@ -58,11 +58,11 @@ class SamplerSource:
         except (OSError, SyntaxError):
             raise UnsupportedError(f"no source of {function.__qualname__}") from None
         _make_bare(tree)
-        known = function.__globals__.keys() - {*function.__code__.co_varnames}
+        global_names = function.__globals__.keys() - {*function.__code__.co_varnames}
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
                 self._add_member(node.attr)
-            elif isinstance(node, ast.Name) and node.id in known:
+            elif isinstance(node, ast.Name) and node.id in global_names:
                 self._add_global(node.id, function.__globals__[node.id])
         texts[function.__name__] = ast.unparse(tree)
 

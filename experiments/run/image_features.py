@@ -1,7 +1,14 @@
-"""Images become features, for sweeps and for `score`, which keeps them under the content of the images.
+"""Images become features in any feature space, by its name: ours (distances/features.py), or python:MODULE:FUNCTION.
+
+    def extract(pixels):            # torch.uint8 (n, C, H, W) with C 1 or 3, on the CPU
+        return my_network(pixels)   # a tensor or an array (n, d) of finite numbers
+
+A user's function may be an instance that can be called, such as a network, which is then set to evaluation. An image
+must have the same features in any batch.
 
 Every extractor resizes each image itself, as torch-fidelity's do (inception-v3-compat to 299x299 as TensorFlow 1 did).
-Only `digits` gets all images as 32x32, like the data sets here: smaller ones are padded, larger ones reduced.
+Only `digits` gets all images as 32x32, like the data sets here: smaller ones are padded, larger ones reduced. `score`
+keeps features under the content of the images.
 """
 
 import hashlib
@@ -9,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,21 +24,27 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from diffusion_core.data import SIDE
 from diffusion_core.data.readers import Pixels, Traits, check_pixel_range, is_coloured, reduce_image
 from experiments.console import ProgressCallback, silent
-from experiments.distances.feature_spaces import PYTHON
+from experiments.distances.feature_spaces import FEATURES, PYTHON, check_feature_space
+from experiments.distances.features import check_pixels, load_extractor, weights_file
 from experiments.distances.texture import texture
 from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.machine import cores
-from experiments.user.features import batch_size, check_features_repeatable, features_id, open_extractor
+from experiments.user import imports
+from experiments.user.imports import user_code_errors
+from experiments.user.repeatable import check_repeatable
 
 SMALL = 64 * 64 * 3  # bytes of an image, below which one thread reads as fast as several, and leaves the cores alone
 VERSION = 3  # of what is stored
 PART = 8  # items that a thread takes at once: handing over single ones costs as much as reading a small image
+ALIKE = 0.001  # of the size of a row: by so much may it differ with the batch, by rounding
+ALIKE_BF16 = 0.005  # of the mean row, where a row itself may differ by one unit in the last place, 0.8 %
+DOMINANT = 0.99  # of the variance of all features: one that has more decides alone
 X = TypeVar("X")
 Y = TypeVar("Y")
 
@@ -83,21 +97,132 @@ class ImageFeatures:
     @classmethod
     def of_rows(cls, features: NDArray[np.float32]) -> "ImageFeatures":
         """Of features that the user computed: equal rows count as equal images."""
-        digests, n = np.array([_digest(row) for row in features]), len(features)
+        n = len(features)
+        digests = np.array([_digest(row) for row in features])
         return cls(features, np.full(n, np.nan), np.zeros((n, 2), np.int64), digests, np.zeros((n, 4), bool))
 
     @property
     def size(self) -> tuple[int, int] | None:
         """Height and width of all images, or None if they differ."""
-        same = (self.sizes == self.sizes[0]).all()
-        return (int(self.sizes[0, 0]), int(self.sizes[0, 1])) if same else None
+        height, width = self.sizes[0].tolist()
+        return (height, width) if (self.sizes == self.sizes[0]).all() else None
 
     def at(self, indices: NDArray[np.intp]) -> "ImageFeatures":
         return ImageFeatures(*(values[indices] for values in vars(self).values()))
 
 
+def dimension(name: str, pixels: Tensor) -> int:
+    """The number of features per image. ValueError as in `extract`."""
+    check_feature_space(name)
+    return FEATURES[name].dimension if name in FEATURES else extract(name, pixels[:1])[0].shape[1]
+
+
+def features_id(name: str, weights: Path | None = None) -> str:
+    """First 12 hex digits of the SHA-256 of the extractor's weights file, or of the text of a user's code."""
+    if name.startswith(PYTHON):
+        if weights is not None:
+            raise ValueError(f"feature_weights={str(weights)!r}: {name} reads its own weights")
+        return imports.code_hash(name.removeprefix(PYTHON), PYTHON)
+    with weights_file(name, weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+def extract(name: str, pixels: Tensor, *, weights: Path | None = None) -> tuple[Tensor, Tensor | None]:
+    """Features of images float32 (n, d), and for `digits` class logits float32 (n, 10), both on the CPU.
+
+    Args:
+        name: one of `FEATURES`, or python:MODULE:FUNCTION.
+        pixels: uint8 (n, C, H, W) with C 1 or 3, on any device; grey is repeated to three channels. `digits` needs
+            (n, 1, 32, 32).
+        weights: a weights file in the extractor's own format, instead of the committed, installed or downloaded file.
+
+    ValueError for an unknown name, a wrong dtype or shape, no images, weights that are missing or not the extractor's,
+    a package that is not installed, or a user's function that fails.
+    """
+    check_feature_space(name)
+    check_pixels(pixels, name)
+    if len(pixels) == 0:
+        raise ValueError("pixels has 0 images; at least one is needed")
+    batches_of_layers = map(open_extractor(name, weights), pixels.split(batch_size(name)))
+    layers = [torch.cat(layer) for layer in zip(*batches_of_layers, strict=True)]
+    return layers[0], layers[1] if name == "digits" else None
+
+
+def batch_size(name: str, device: str = "cpu") -> int:
+    """Images per batch. All but `digits` work at 64x64 and above: on a CPU, small batches stay in the cache."""
+    return 25 if device == "cpu" and name != "digits" else 500
+
+
+def open_extractor(
+    name: str, weights: Path | None = None, device: torch.device | str = "cpu"
+) -> Callable[[Tensor], list[Tensor]]:
+    """The extractor as a function from pixels to its layers on the device. Arguments and errors as `extract`."""
+    from_user = name.startswith(PYTHON)
+    network: Any = load_function(name) if from_user else load_extractor(name, weights_file(name, weights)).to(device)
+
+    def layers(pixels: Tensor) -> list[Tensor]:
+        check_pixels(pixels, name)
+        # TF32 convolutions (PyTorch's default on CUDA) keep 10 bits, and their rounding differs with the batch size.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            if from_user:
+                return [feature_rows(name, network, pixels.cpu()).to(device)]
+            if name != "digits":
+                pixels = pixels.expand(-1, 3, -1, -1)
+            return list(network(pixels.to(device)))
+
+    return layers
+
+
+def load_function(name: str, of: str = "features ") -> Any:
+    """The user's function, or network in evaluation, of python:MODULE:FUNCTION; `of` as in `load_object`."""
+    function = imports.load_object(name.removeprefix(PYTHON), PYTHON, of=of)
+    return function.eval() if isinstance(function, nn.Module) else function
+
+
+def feature_rows(name: str, function: Any, pixels: Tensor) -> Tensor:
+    """What the function makes of uint8 pixels (n, C, H, W): float32 (n, d) on the CPU.
+
+    ValueError if it raises an error, or if what it returns is not one row of finite numbers for each image.
+    """
+    with user_code_errors(f"features {name}", ValueError):
+        out = torch.as_tensor(function(pixels.clone())).detach().float().cpu()
+    if out.ndim != 2 or len(out) != len(pixels) or out.shape[1] == 0:
+        returned = f"it returned {tuple(out.shape)} for pixels {tuple(pixels.shape)}"
+        raise ValueError(f"features {name}: {returned}; it must be (n, d), one row for each image")
+    if not out.isfinite().all():
+        raise ValueError(f"features {name}: a row has a number that is not finite")
+    return out
+
+
+def check_features_repeatable(name: str, pixels: Tensor) -> Tensor:
+    """The rows of pixels (n, C, H, W). ValueError if a user's features depend on more than their image.
+
+    Of features that are rounded to bf16, means over images are compared, which rounding hardly changes.
+    """
+    rows_of = partial(feature_rows, name, load_function(name))
+    rows = rows_of(pixels)
+    rounded = torch.equal(rows.bfloat16().float(), rows)
+    tolerance = ALIKE_BF16 if rounded else ALIKE
+    return check_repeatable(
+        f"features {name}", lambda which: rows_of(pixels[which]), len(pixels), tolerance, of_means=rounded
+    )
+
+
+def dominant_feature(features: NDArray[np.float32]) -> str:
+    """A warning if one of features (n, d) varies so much more than all others that it decides alone; else ""."""
+    variances = features.var(axis=0, dtype=np.float64)
+    largest = int(variances.argmax())
+    total = float(variances.sum())
+    if len(variances) == 1 or variances[largest] <= DOMINANT * total:
+        return ""
+    return (
+        f"feature {largest} has {100 * variances[largest] / total:.4g} % of the variance of all {len(variances)}, "
+        "so it decides alone: divide each feature by its standard deviation over real images"
+    )
+
+
 def feature_key(images: ImageSet, space: FeatureSpace) -> tuple[str, str, str, int]:
-    """What features of images are stored under: both, by their contents. ValueError as in `features_id`."""
+    """What features are stored under: the contents of images and extractor. ValueError as in `features_id`."""
     return images.content, space.name, features_id(space.name, space.weights), VERSION
 
 
@@ -111,10 +236,11 @@ def stored_features(
 
     def make() -> TensorsAndFacts:
         if space.name.startswith(PYTHON):
-            _, pixels, _ = next(batches(images, range(min(images.n, batch_size(space.name))), batch_size(space.name)))
+            size = batch_size(space.name)
+            _, pixels, _ = next(batches(images, range(min(images.n, size)), size))
             check_features_repeatable(space.name, prepare_pixels(pixels, space.name, images.name))
-        found = compute_features(images, range(images.n), space, after_batch)
-        return {name: torch.from_numpy(value) for name, value in vars(found).items()}, {}
+        measured = compute_features(images, range(images.n), space, after_batch)
+        return {name: torch.from_numpy(values) for name, values in vars(measured).items()}, {}
 
     file = store.cached("features", feature_key(images, space), make)
     return ImageFeatures(**{name: tensor.numpy() for name, tensor in file.tensors.items()})
@@ -124,15 +250,22 @@ def compute_features(
     images: ImageSet, chosen: Sequence[int], space: FeatureSpace, after_batch: ProgressCallback = silent
 ) -> ImageFeatures:
     """Features and texture of some images. `after_batch`: called with the number of images of each batch."""
-    layers, name, n = open_extractor(space.name, space.weights, space.device), space.name, len(chosen)
+    layers = open_extractor(space.name, space.weights, space.device)
+    n = len(chosen)
     features: list[Tensor] = [torch.empty(0)] * n
-    grain, sizes = np.full(n, np.nan), np.zeros((n, 2), dtype=np.int64)
-    digests, traits, largest = np.zeros(n, dtype=np.int64), np.zeros((n, 4), dtype=bool), 0
-    for indices, pixels, own in batches(images, chosen, batch_size(name, space.device)):
-        for index, row in zip(indices, layers(prepare_pixels(pixels, name, images.name))[0].cpu(), strict=True):
+    grain = np.full(n, np.nan)
+    sizes = np.zeros((n, 2), dtype=np.int64)
+    digests = np.zeros(n, dtype=np.int64)
+    traits = np.zeros((n, 4), dtype=bool)
+    largest = 0
+    for indices, pixels, of_batch in batches(images, chosen, batch_size(space.name, space.device)):
+        rows = layers(prepare_pixels(pixels, space.name, images.name))[0].cpu()
+        for index, row in zip(indices, rows, strict=True):
             features[index] = row
-        sizes[indices], digests[indices] = pixels.shape[2:], [_digest(image) for image in pixels.numpy()]
-        traits[indices], largest = own, max(largest, int(pixels.max()))
+        sizes[indices] = pixels.shape[2:]
+        digests[indices] = [_digest(image) for image in pixels.numpy()]
+        traits[indices] = of_batch
+        largest = max(largest, int(pixels.max()))
         if min(pixels.shape[2:]) > 1:
             grain[indices] = texture(pixels)
         after_batch(len(indices))
@@ -151,16 +284,15 @@ def batches(images: ImageSet, chosen: Sequence[int], size: int) -> Iterator[tupl
     indices = [int(index) for index in chosen]
     threads = 1 if images.read(indices[0]).size < SMALL else 4
     for number, (image, traits) in enumerate(prefetch(images.load, indices, threads)):
-        same = waiting.setdefault(image.shape, [])
-        same.append((number, image, traits))
-        if len(same) == size:
+        batch = waiting.setdefault(image.shape, [])
+        batch.append((number, image, traits))
+        if len(batch) == size:
             yield _stack(waiting.pop(image.shape))
-    for same in waiting.values():
-        yield _stack(same)
+    yield from map(_stack, waiting.values())
 
 
-def _stack(same: list[tuple[int, Pixels, Traits]]) -> tuple[list[int], Tensor, Traits]:
-    indices, images, traits = zip(*same, strict=True)
+def _stack(batch: list[tuple[int, Pixels, Traits]]) -> tuple[list[int], Tensor, Traits]:
+    indices, images, traits = zip(*batch, strict=True)
     stacked = np.stack(images)
     stacked = stacked[..., None] if stacked.ndim == 3 else stacked
     pixels = torch.from_numpy(np.moveaxis(stacked, 3, 1))  # of other strides a convolution rounds differently
@@ -172,12 +304,12 @@ def prefetch(work: Callable[[X], Y], items: Sequence[X], most: int = 4) -> Itera
     threads = min(most, cores())
     with ThreadPoolExecutor(threads) as pool:
         starts = range(0, len(items), PART)
-        parts = (pool.submit(lambda part: list(map(work, part)), items[start : start + PART]) for start in starts)
-        under_way = deque(islice(parts, 2 * threads + 2))
+        futures = (pool.submit(lambda some: list(map(work, some)), items[start : start + PART]) for start in starts)
+        under_way = deque(islice(futures, 2 * threads + 2))
         try:
             while under_way:
                 yield from under_way.popleft().result()
-                under_way.extend(islice(parts, 1))
+                under_way.extend(islice(futures, 1))
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -200,5 +332,6 @@ def prepare_pixels(pixels: Tensor, features: str, images: str, from_user: bool =
     grey = pixels[:, :1]
     if height > SIDE:
         return torch.from_numpy(np.stack([reduce_image(image.numpy(), SIDE) for image in grey[:, 0]]))[:, None]
-    before, after = (SIDE - height) // 2, SIDE - height - (SIDE - height) // 2
+    before = (SIDE - height) // 2
+    after = SIDE - height - before
     return pad(grey, (before, after, before, after))

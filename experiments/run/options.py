@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 PRECISIONS = ("auto", "fp32", "bf16")
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Names = tuple[str, ...]
+Folder = Annotated[Path, tyro.conf.arg(metavar="FOLDER")]
 
 
-def option_help(metavar: str, default: str) -> Any:
-    """How --help shows an option that is None unless given: its placeholder and its default."""
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+def option_help(metavar: str, default: str = "") -> Any:
+    """How --help shows an option that is None unless given: its placeholder, and its default if that is a text."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=default and f"(default: {default})")
 
 
 def name_option(what: str, names: Iterable[str], default: str | None = None) -> Any:
@@ -43,7 +44,7 @@ class RunOptions:
     """Size: smoke (20 seconds), laptop or gpu."""
     out: Annotated[Path | None, option_help("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
-    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    store: Folder = Path("runs/store")
     """Folder where networks, samples and scores are kept; nothing in it is computed again. Machines may share it."""
     data_root: Annotated[Path | None, option_help("FOLDER", "$SIGMABENCH_DATA, else ~/.cache/sigmabench")] = None
     """Where downloaded data sets lie."""
@@ -58,7 +59,7 @@ class RunOptions:
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False
     """Print the plan and run nothing. It says how many trainings and samplings are left, and how long they take."""
-    only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[KEY=VALUE ...]", help_behavior_hint="(default: all)")] = ()
+    only: Annotated[tuple[str, ...], option_help("[KEY=VALUE ...]", "all")] = ()
     """Part to run, by the columns of table.csv that are known before: --only seed=1,2 section=control."""
     fresh: bool = False
     """Make all that this command needs anew, and replace what is stored."""

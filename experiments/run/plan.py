@@ -18,6 +18,7 @@ from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.compare import CONTROL
 from experiments.run.identity import identity, uses_user_code
+from experiments.run.image_features import features_id
 from experiments.run.machine import Machine, double_device
 from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrained, Trained, data_of
 from experiments.run.options import Options
@@ -25,7 +26,6 @@ from experiments.run.runs import OTHER, VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import Notify, Study
 from experiments.user import network_io
-from experiments.user.features import features_id
 from experiments.user.imports import user_code_errors
 
 WORTH_COMPILING = 600.0  # seconds of sampling

@@ -13,13 +13,13 @@ from experiments.distances.feature_spaces import FEATURES, unsuited_features
 from experiments.entrypoint import program_name
 from experiments.run.cache import Cache
 from experiments.run.identity import uses_user_code
+from experiments.run.image_features import check_features_repeatable, dimension, dominant_feature
 from experiments.run.machine import cores
 from experiments.run.networks import Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.stages import real_samples
 from experiments.user import pretrained
 from experiments.user.denoising_check import check_denoising
-from experiments.user.features import check_features_repeatable, dimension, dominant_feature
 from experiments.user.memory import halve_until_it_fits
 from experiments.user.network_io import check_batch, is_random
 from experiments.user.repeatable import N_INPUTS, check_noise, check_user_sampler, check_weighting
@@ -63,7 +63,7 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
         d = data_of(reference.data).shape[0]
     else:  # only for a user's features an image is needed, which may have to be decoded
         known = FEATURES.get(reference.features)
-        d = known or dimension(reference.features, real_samples(reference, slice(1)))
+        d = known.dimension if known else dimension(reference.features, real_samples(reference, slice(1)))
     if smallest <= d:
         what = f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular"
         found.append(f"{what}, so FD compares only runs of equally many samples; MMD and KD have no such limit")

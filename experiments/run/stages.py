@@ -34,11 +34,10 @@ from experiments.distances.texture import RealTexture
 from experiments.run.cache import Artifact, Cache, TensorsAndFacts
 from experiments.run.compare import Row
 from experiments.run.identity import identity
-from experiments.run.image_features import prepare_pixels
+from experiments.run.image_features import batch_size, open_extractor, prepare_pixels
 from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
 from experiments.run.networks import Advance, Network, Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
-from experiments.user.features import batch_size, open_extractor
 from experiments.user.imports import user_code_errors
 from experiments.user.network_io import check_decoded, check_size
 

@@ -16,7 +16,7 @@ import tyro
 
 from diffusion_core.data import DATA_SETS
 from experiments.console import Terminal
-from experiments.run.options import option_help
+from experiments.run.options import Folder, option_help
 
 HELP = f"""How far are images from real ones? Of several sets, is one better? Each answer has a 95 % interval.
 MMD decides, and FD (FID) stands beside it: distances of generated images to real ones, lower is better.
@@ -65,17 +65,17 @@ class ScoreOptions:
     clips: folders of frames."""
     crops: int = 0
     """With --margin: number of full-resolution crops per image to compare too."""
-    control: Annotated[str | None, tyro.conf.arg(metavar="IMAGES", help_behavior_hint="")] = None
+    control: Annotated[str | None, option_help("IMAGES")] = None
     """With --margin: images of the unchanged pipeline, from another build. How far do they differ?"""
-    metrics: Annotated[tuple[str, ...], tyro.conf.arg(metavar="python:MODULE:FUNCTION ...", help_behavior_hint="")] = ()
+    metrics: Annotated[tuple[str, ...], option_help("python:MODULE:FUNCTION ...")] = ()
     """With --margin: functions of an image before and after, which do not decide."""
-    record: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    record: Annotated[Path | None, option_help("FILE")] = None
     """With --margin: write what the verdict stands on."""
-    verify: Annotated[Path | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")] = None
+    verify: Annotated[Path | None, option_help("FILE")] = None
     """Repeat a recorded gate: score AFTER --verify FILE."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/score")
+    out: Folder = Path("runs/score")
     """Folder for the result."""
-    store: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/store")
+    store: Folder = Path("runs/store")
     """Folder where features are kept."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: CUDA if there is a CUDA device."""
@@ -109,24 +109,25 @@ def main(options: ScoreOptions) -> int:
     if options.record and not options.record.absolute().parent.is_dir():
         raise ValueError(f"record={str(options.record)!r}: there is no such folder")
     existing_results(options.out)  # raises ValueError if others wrote there
+    store = Cache(options.store)
     given: dict[str, Any] = {name: getattr(options, name) for name in ("pairs", "device", "groups")}
-    given |= {"features": options.features or None, "feature_weights": _weights(options), "store": Cache(options.store)}
+    given |= {"features": options.features or None, "feature_weights": _weights(options), "store": store}
     if options.margin is None:
         output = compare.make_output(compare.compare(options.real, *options.sets, **given))
     else:
-        given |= {"margin": None if options.margin == "auto" else options.margin, "crops": options.crops}
-        given |= {"control": options.control, "metrics": options.metrics}
-        reference = None if options.real == "none" else options.real
+        given |= {name: getattr(options, name) for name in ("crops", "control", "metrics")}
+        given["margin"] = None if options.margin == "auto" else options.margin
+        given["reference"] = None if options.real == "none" else options.real
         before, after = options.sets
-        if why := basis and gate_record.find_change(before, after, basis, given["store"]):
-            return _say_expired(options, why)
-        found = equivalence.harmless(before, after, reference=reference, **given)
-        if why := basis and gate_record.describe_changes(basis, found.basis):
-            return _say_expired(options, why)
-        output = equivalence.make_output(found)
+        if change := basis and gate_record.find_change(before, after, basis, store):
+            return _say_expired(options, change)
+        answer = equivalence.harmless(before, after, **given)
+        if change := basis and gate_record.describe_changes(basis, answer.basis):
+            return _say_expired(options, change)
+        output = equivalence.make_output(answer)
     console = Terminal()
     if options.record:
-        gate_record.write_record(options.record, options, found.sentence, found.basis)
+        gate_record.write_record(options.record, options, answer.sentence, answer.basis)
     with lock_folder(out):
         page = output.write(out, time.time() - start)
         aside = [] if console.is_terminal else output.aside  # a terminal shows it below the numbers
@@ -139,9 +140,10 @@ def main(options: ScoreOptions) -> int:
     return output.status if options.margin is not None or options.fail_if_worse else 0
 
 
-def _say_expired(options: ScoreOptions, why: str) -> int:
-    """What changed besides the images after the change; there is no verdict then."""
-    sentence, console = f"expired: {why}; look at the change, then record the gate anew", Terminal()
+def _say_expired(options: ScoreOptions, change: str) -> int:
+    """Prints what changed besides the images after; there is no verdict then. Returns the exit status."""
+    sentence = f"expired: {change}; look at the change, then record the gate anew"
+    console = Terminal()
     console.print(f"{options.verify}: {sentence}")
     if options.json or not console.is_terminal:
         print(json.dumps({"experiment": "harmless", "verdict": "expired", "sentence": sentence}))

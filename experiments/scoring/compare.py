@@ -19,7 +19,14 @@ from experiments.distances.intervals import MIN_SAMPLES
 from experiments.distances.kernels import MOSTLY_EQUAL, mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
-from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, stored_features
+from experiments.run.image_features import (
+    FeatureSpace,
+    ImageFeatures,
+    ImageSet,
+    batch_size,
+    features_id,
+    stored_features,
+)
 from experiments.run.machine import Machine, double_device
 from experiments.run.spot_check import check_features
 from experiments.scoring import warnings
@@ -29,7 +36,6 @@ from experiments.scoring.output import ScoreOutput, pictures
 from experiments.scoring.pairing import Pairing, Pairs, pair
 from experiments.scoring.result import Scores, with_interval
 from experiments.scoring.sides import NAME, SpaceResult, score_in_space
-from experiments.user.features import batch_size, features_id
 from reports.schema import WORSE
 
 GIVEN = "your own"  # the feature space of features that the user computed
@@ -62,15 +68,13 @@ def compare(
     """
     if not sets:
         raise ValueError("sets: there are none to compare with the real images")
-    kept, sources = store if isinstance(store, Cache) else Cache(Path(store)), (real, *sets)
-    empty = [has_no_images(source, kept) for source in sources]
-    if empty[0] or all(empty[1:]):
-        raise ValueError(
-            f"{real if empty[0] else sets[0]}: it is the store or a result of score, which holds no samples"
-        )
-    inputs = open_all([source for source, leave in zip(sources, empty, strict=True) if not leave], kept)
-    left_out = [str(source) for source, leave in zip(sources, empty, strict=True) if leave]
-    return score_inputs(inputs, features, pair(inputs[1:], pairs), feature_weights, device, kept, groups, left_out)
+    store = store if isinstance(store, Cache) else Cache(Path(store))
+    with_images = [source for source in (real, *sets) if not has_no_images(source, store)]
+    left_out = [str(source) for source in (real, *sets) if has_no_images(source, store)]
+    if has_no_images(real, store) or len(with_images) < 2:
+        raise ValueError(f"{left_out[0]}: it is the store or a result of score, which holds no samples")
+    inputs = open_all(with_images, store)
+    return score_inputs(inputs, features, pair(inputs[1:], pairs), feature_weights, device, store, groups, left_out)
 
 
 def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] = ()) -> tuple[Input, ...]:
@@ -82,42 +86,47 @@ def open_all(sources: Sequence[Source], store: Cache, of_arrays: Sequence[str] =
         short = [source.name for source in inputs]
     numbered: list[str] = []
     for name in short:
-        free = (name if k == 0 else f"{name} ({k})" for k in itertools.count(int(short.count(name) > 1)))
-        numbered.append(next(each for each in free if each not in numbered and (each == name or each not in short)))
+        candidates = (name if k == 0 else f"{name} ({k})" for k in itertools.count(int(short.count(name) > 1)))
+        numbered.append(next(new for new in candidates if new not in numbered and (new == name or new not in short)))
     return tuple(replace(source, name=name) for source, name in zip(inputs, numbered, strict=True))
 
 
 def score_inputs(  # noqa: PLR0913  # the options of the command
     inputs: Sequence[Input], features: str | Sequence[str] | None, pairing: Pairing, feature_weights: Weights,
-    device: str, kept: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
+    device: str, store: Cache, groups: GroupsOf = None, left_out: Sequence[str] = (),
 ) -> Scores:  # fmt: skip
-    """The same of images that are open, with their order; `left_out` had none."""
+    """As `compare`, for inputs that are open and paired. `left_out`: the sources that hold no samples, for a note."""
     real, *sets = inputs
     files = weights_of(spaces_of(inputs, features), feature_weights)
     if real.n < MIN_SAMPLES:
         raise ValueError(f"{real.name}: {real.n} real images; at least {MIN_SAMPLES} are needed")
     chosen = [random_order(real.n), *pairing.chosen]
-    where, (prompts, of_groups) = Machine.resolve(device).device, prompts_of(sets, pairing, groups)
-    spaces, doubts = list[SpaceResult](), dict[str, None]()
-    notes = dict.fromkeys([*filter(None, [pairing.note]), *of_groups])
+    device = Machine.resolve(device).device
+    prompts, notes = prompts_of(sets, pairing, groups)
+    if pairing.note:
+        notes = [pairing.note, *notes]
     for images, ids in zip(sets, prompts or (), strict=False):
-        notes[f"{images.name}: {len(ids):,} images in {int(ids.max()) + 1:,} groups, the units of intervals"] = None
+        notes.append(f"{images.name}: {len(ids):,} images in {int(ids.max()) + 1:,} groups, the units of intervals")
     if left_out:
-        notes[f"left out, since the store and results of score hold no samples: {', '.join(left_out)}"] = None
+        notes.append(f"left out, since the store and results of score hold no samples: {', '.join(left_out)}")
     shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
     shared["n_reference"] = real.n
-    for space, file in files.items():
-        described = measure_sets(inputs, chosen, in_use := FeatureSpace(space, file, where), kept)
-        own: Row = {"features": space, "features_id": "" if space == GIVEN else features_id(space, file)} | shared
-        rows = [torch.from_numpy(each.features).to(double_device(where)) for each in described]
-        names = [each.name for each in sets]
-        grains, paired = warnings.grains(inputs, described, chosen), pairing.by != "none"
-        spaces.append(score_in_space(own, names, rows[0], rows[1:], paired, grains, prompts))
-        doubts |= dict.fromkeys(warnings.find_warnings(inputs, described, spaces[-1], in_use))
-        notes |= dict.fromkeys(warnings.image_notes(inputs, described, spaces[-1].dimension))
+    names = [images.name for images in sets]
+    spaces = list[SpaceResult]()
+    doubts = list[str]()
+    for name, file in files.items():
+        space = FeatureSpace(name, file, device)
+        described = measure_sets(inputs, chosen, space, store)
+        columns: Row = {"features": name, "features_id": "" if name == GIVEN else features_id(name, file)} | shared
+        real_rows, *rows = (torch.from_numpy(images.features).to(double_device(device)) for images in described)
+        grains = warnings.grains(inputs, described, chosen)
+        result = score_in_space(columns, names, real_rows, rows, pairing.paired, grains, prompts)
+        spaces.append(result)
+        doubts += warnings.find_warnings(inputs, described, result, space)
+        notes += warnings.image_notes(inputs, described, result.dimension)
     return Scores(
-        real.name, real.n, len(chosen[1]), pairing.by, tuple(spaces), tuple(notes), tuple(doubts), tuple(inputs),
-        tuple(chosen),
+        real.name, real.n, len(chosen[1]), pairing.by, tuple(spaces), tuple(dict.fromkeys(notes)),
+        tuple(dict.fromkeys(doubts)), tuple(inputs), tuple(chosen),
     )  # fmt: skip
 
 
@@ -129,20 +138,20 @@ def make_output(scores: Scores) -> ScoreOutput:
         for number, (images, order) in enumerate(zip(scores.inputs, scores.chosen, strict=True))
         for ending, picture in pictures(images, order)
     }
-    verdicts = {name: each["mmd"].verdict for name, each in scores.differences.items()}
+    verdicts = {name: by_metric["mmd"].verdict for name, by_metric in scores.differences.items()}
     summary = {
         "features": first.features, "n": scores.n, "pairs": scores.pairs, "verdicts": verdicts,
-        "scores": {name: _values_with_intervals(each) for name, each in scores.values.items()},
-        "differences": {name: _values_with_intervals(each) for name, each in scores.differences.items()},
+        "scores": _with_intervals(scores.values), "differences": _with_intervals(scores.differences),
         "best": list(scores.best), "notes": scores.notes, "warnings": scores.warnings,
     }  # fmt: skip
-    worse = any(row.verdict == WORSE for each in scores.differences.values() for row in (each["mmd"], each["copies"]))
+    judged = [by_metric[name] for by_metric in scores.differences.values() for name in ("mmd", "copies")]
+    worse = any(row.verdict == WORSE for row in judged)
     paired = [scores.pairing] if scores.pairing else []
     return ScoreOutput(NAME, question(scores), scores.tables, drawn, facts, summary, scores.notes, paired, int(worse))
 
 
-def _values_with_intervals(each: Mapping[str, Any]) -> dict[str, list[object]]:
-    return {metric: with_interval(row) for metric, row in each.items()}
+def _with_intervals(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[object]]]:
+    return {name: {metric: with_interval(row) for metric, row in rows.items()} for name, rows in sets.items()}
 
 
 def question(scores: Scores) -> str:
@@ -165,17 +174,17 @@ def prompts_of(sets: Sequence[Input], pairing: Pairing, groups: GroupsOf) -> tup
     """The prompt of each image of each set, in the order of the pairing; of pairs that of the first set. And notes."""
     if (groups := or_clips(sets, groups)) is None:
         return None, []
-    paired = pairing.by != "none"
-    found = [groups_of(sets[0], groups)] * len(sets) if paired else [groups_of(images, groups) for images in sets]
-    prompts = [renumber(own[order]) for (own, _), order in zip(found, pairing.chosen, strict=True)]
-    return prompts, [*dict.fromkeys(note for _, note in found if note)]
+    named = [sets[0]] * len(sets) if pairing.paired else sets
+    prompts, notes = zip(*(groups_of(images, groups) for images in named), strict=True)
+    in_order = [renumber(ids[order]) for ids, order in zip(prompts, pairing.chosen, strict=True)]
+    return in_order, [*dict.fromkeys(filter(None, notes))]
 
 
 def spaces_of(inputs: Sequence[Input], features: str | Sequence[str] | None) -> tuple[str, ...]:
     """The feature spaces. ValueError if some inputs are images and some are features."""
     if latents := [source for source in inputs if isinstance(source, FeatureSet) and source.shape]:
-        what = "holds latents, which --margin compares, before and after a change"
-        raise ValueError(f"{latents[0].name} {what}{latents[0].hint}")
+        rule = "holds latents, which --margin compares, before and after a change"
+        raise ValueError(f"{latents[0].name} {rule}{latents[0].hint}")
     kinds = {isinstance(source, FeatureSet): source.name for source in inputs}
     if len(kinds) > 1:
         raise ValueError(f"{kinds[True]} holds features, but {kinds[False]} holds images; give both the same")
@@ -210,9 +219,9 @@ def measure_sets(
             continue
         check_features(images, space, store)
         with progress_bar(images.n / batch_size(space.name)) as advance:
-            what = f"{space.name} features of {images.name}"
-            advance(what)
-            described.append(stored_features(images, space, store, lambda _: advance(what)).at(order))  # noqa: B023
+            text = f"{space.name} features of {images.name}"
+            advance(text)
+            described.append(stored_features(images, space, store, lambda _: advance(text)).at(order))  # noqa: B023
     check_scale(inputs, described)
     return described
 
@@ -220,10 +229,11 @@ def measure_sets(
 def check_scale(inputs: Sequence[Input], described: Sequence[ImageFeatures]) -> None:
     """ValueError if the features of a set do not suit those of real images, or if these have no scale."""
     real = described[0].features
-    for source, each in zip(inputs, described, strict=True):
-        if (d := each.features.shape[1]) != real.shape[1]:
+    for source, images in zip(inputs, described, strict=True):
+        rows = images.features
+        if (d := rows.shape[1]) != real.shape[1]:
             raise ValueError(f"{source.name} has features of {d} numbers, but {inputs[0].name} of {real.shape[1]}")
-        if not (largest := max(each.features.max(), -each.features.min())) <= LARGEST:  # NaN too
+        if not (largest := max(rows.max(), -rows.min())) <= LARGEST:  # NaN too
             raise ValueError(
                 f"{source.name}: the magnitude of a feature is {largest:.3g}; at most {LARGEST:g} can be compared, so "
                 "divide the features of all sets by one number"

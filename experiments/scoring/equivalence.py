@@ -39,9 +39,12 @@ from reports.schema import CONTROL, HARMFUL, HARMLESS, UNDECIDED
 
 log = logging.getLogger(__name__)
 NAME = "harmless"
-PAIRED, ALONE = 0.02, 0.03  # margins for pairs, where there are enough, and else
-ENOUGH, FEWEST = 500, 5  # pairs, or prompts, for the smaller one; and without which there is no answer
-WORST, STRIP = 16, 4  # pairs that are shown, and in one picture
+PAIRED = 0.02  # margin with enough pairs
+ALONE = 0.03  # margin otherwise
+ENOUGH = 500  # pairs, or prompts, for PAIRED
+FEWEST = 5  # pairs, or prompts, without which there is no answer
+WORST = 16  # pairs that are shown
+STRIP = 4  # pairs in one picture
 FACTS = """verdict sentence reason decided_by margin features n n_units pairs needed needed_groups unchanged
     at_best""".split()  # of run.json
 LOOK_UNRELATED = (
@@ -92,17 +95,20 @@ class Harmless:
 
     @property
     def needed_groups(self) -> int | None:
-        """The groups of so many pairs."""
+        """The groups of `needed` pairs."""
         return math.ceil(self.needed * self.n_units / self.n) if self.needed and self.n_units < self.n else None
 
     @property
     def reason(self) -> str:
         """Why that is the verdict, with the margin. It never says lossless, nor how many images changed."""
         if self.unchanged == self.n:
-            return f"{self.n:,} of {self.n:,} pairs are identical{', but no margin is given' * (self.margin is None)}"
-        first, decisive = self.checks[0], self.decisive
-        limit = "no margin is given" if self.margin is None else f"limit {100 * self.margin:g} %"
-        limit = f"limit {100 * first.limit:g} %" if self.verdict == HARMFUL else limit
+            identical = f"{self.n:,} of {self.n:,} pairs are identical"
+            return f"{identical}, but no margin is given" if self.margin is None else identical
+        first = self.checks[0]
+        decisive = self.decisive
+        limit = f"limit {100 * first.limit:g} %"
+        if self.margin is None and self.verdict != HARMFUL:
+            limit = "no margin is given"
         units = f" of {self.n_units:,} groups" if self.n_units < self.n else ", taken as independent"
         count = f"{self.n:,} {'images of each' if self.pairs == 'none' else 'pairs'}{units}"
         if decisive is not first and self.verdict == HARMFUL:
@@ -111,10 +117,12 @@ class Harmless:
         bound = f"the change is {size} than replacing {percent(share or 0)} % of the images could cause "
         bound += f"(95 % confidence, features {self.features}, {limit})"
         if self.verdict == UNDECIDED:
-            bound += "" if decisive is first else f", but {decisive.check} is up to {decisive.show(decisive.high or 0)}"
+            if decisive is not first:
+                bound += f", but {decisive.check} is up to {decisive.show(decisive.high or 0)}"
             count += f", can show {percent(self.at_best)} % at best"
             groups = f" in {self.needed_groups:,} groups" if self.needed_groups else ""
-            count += f"; about {self.needed:,}{groups} would decide" if self.needed else ""
+            if self.needed:
+                count += f"; about {self.needed:,}{groups} would decide"
         return f"{bound}; {count}"
 
     @property
@@ -165,14 +173,16 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     given: dict[str, Any] = {"features": features, "pairs": pairs, "feature_weights": feature_weights}
     given |= {"device": device, "store": store, "crops": crops}
     given["metrics"] = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    found = _measure_change(before, after, "after", margin, groups, reference=reference, **given)
+    answer = _measure_change(before, after, "after", margin, groups, reference=reference, **given)
     if control is None:
-        return found
-    same = _measure_change(before, control, CONTROL, margin, groups, reference=None, **given)
-    same = replace(same, after=CONTROL if same.after == CONTROL else f"{same.after} ({CONTROL})")
-    more = [f"{same.after}: {note}" for note in same.notes if note not in found.notes]
-    basis = {**found.basis, "images of the control": hash_input(same.inputs[1])}
-    return replace(found, control=same, basis=basis, notes=(describe_control(same), *found.notes, *more))
+        return answer
+    of_control = _measure_change(before, control, CONTROL, margin, groups, reference=None, **given)
+    if of_control.after != CONTROL:
+        of_control = replace(of_control, after=f"{of_control.after} ({CONTROL})")
+    more = [f"{of_control.after}: {note}" for note in of_control.notes if note not in answer.notes]
+    basis = {**answer.basis, "images of the control": hash_input(of_control.inputs[1])}
+    notes = (describe_control(of_control), *answer.notes, *more)
+    return replace(answer, control=of_control, basis=basis, notes=notes)
 
 
 def _measure_change(  # noqa: PLR0913  # the options of the command
@@ -185,29 +195,32 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
     opened = compare.open_all(given, store, ("reference", "before", name)[-len(given) :])
     basis = describe_before(opened[-2])
     opened, of_latents = standardise_latents(opened, opened[-2])
-    inputs, spaces, where = opened[-2:], compare.spaces_of(opened, features), Machine.resolve(device).device
+    inputs = opened[-2:]
+    files = compare.weights_of(compare.spaces_of(opened, features), feature_weights)
+    device = Machine.resolve(device).device
     groups = or_clips(inputs, groups)
     pairing = _paired(inputs, pairs, groups, FEWEST if reference is None else MIN_SAMPLES)
-    n, paired, chosen = len(pairing.chosen[0]), pairing.by != "none", pairing.chosen
+    paired = pairing.paired
+    n = len(pairing.chosen[0])
     of_sets, notes = compare.prompts_of(inputs, pairing, groups)
     prompts = of_sets[0] if of_sets else None
     n_prompts = n if prompts is None else int(prompts.max()) + 1
-    what = ("pairs" if paired else "images of each") if n_prompts == n else "groups"
     if n_prompts < FEWEST:
         raise ValueError(f"groups: they are {n_prompts}, and an interval needs at least {FEWEST}")
-    can_show = percent(smallest_share(np.ones(n, np.intp) if prompts is None else np.bincount(prompts)))
-    log.info("%s: %s %s can show %s %% at best", inputs[1].name, f"{n_prompts:,}", what, can_show)
+    noun = ("pairs" if paired else "images of each") if n_prompts == n else "groups"
+    _log_smallest_share(f"{inputs[1].name}: {n_prompts:,} {noun}", np.arange(n) if prompts is None else prompts)
     limit = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
-    files, clips = compare.weights_of(spaces, feature_weights), groups == CLIPS
     spaced = [
-        EquivalenceInputs(inputs, pairing, prompts, FeatureSpace(*each, where), store, limit, crops, clips)
-        for each in files.items()
+        EquivalenceInputs(
+            inputs, pairing, prompts, FeatureSpace(space, file, device), store, limit, crops, clips=groups == CLIPS
+        )
+        for space, file in files.items()
     ]
-    rows, first = run_checks(spaced), spaced[0]
+    first = spaced[0]
+    rows = run_checks(spaced)
     checks = tuple(row for row in rows if isinstance(row, EquivalenceCheck))
     if margin is None:
         checks = tuple(replace(row, verdict=UNDECIDED) if row.verdict == HARMLESS else row for row in checks)
-    best, n_units = first.test.at_best, first.test.n_units
     unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
     unrelated = checks[0].verdict != HARMFUL and first.unrelated
     facts = {
@@ -222,25 +235,38 @@ def _measure_change(  # noqa: PLR0913  # the options of the command
         **dict.fromkeys(warnings.trait_notes(inputs, first.described), True),
         f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
     }
-    found, scores = [note for note, holds in facts.items() if holds], None
+    notes = [note for note, holds in facts.items() if holds]
+    scores = None
     if reference is not None:
-        scores = compare.score_inputs(opened, features, pairing, feature_weights, where, store, groups)
-        found += [note for note in scores.notes if note not in found]
+        scores = compare.score_inputs(opened, features, pairing, feature_weights, device, store, groups)
+        notes += [note for note in scores.notes if note not in notes]
     measured = [measure_metric(metric, first) for metric in metrics]
-    found += [note for _, note in measured if note]
-    apart = (first.features[1] - first.features[0]).square().sum(dim=1).cpu().numpy()
-    largest = np.argsort(-apart, kind="stable")[: WORST if paired else 0]
-    total = float(apart.sum()) or 1.0
-    worst = tuple((image_name(inputs[0], chosen[0][at]), float(apart[at] / total)) for at in largest)
+    notes += [note for _, note in measured if note]
+    furthest, worst = _worst_pairs(first)
     undecided = margin and checks[0].verdict == UNDECIDED and unchanged < n and not unrelated
     needed = first.test.required_pairs(limit) if undecided else None
+    basis |= {"images": n, "groups": first.test.n_units} | describe_gate(first, groups, files, checks, metrics)
     return Harmless(
-        inputs[0].name, inputs[1].name, margin, spaces[0], checks, n, n_units, unchanged, best, pairing.by,
-        needed, worst, scores, notes=tuple(found), inputs=tuple(inputs),
-        basis=basis | {"images": n, "groups": n_units} | describe_gate(first, groups, files, checks, metrics),
-        worst_indices=tuple(order[largest] for order in chosen),
+        inputs[0].name, inputs[1].name, margin, first.space.name, checks, n, first.test.n_units, unchanged,
+        first.test.at_best, pairing.by, needed, worst, scores, notes=tuple(notes), inputs=tuple(inputs), basis=basis,
+        worst_indices=tuple(order[furthest] for order in pairing.chosen),
         metrics=tuple(row for row, _ in measured),
     )  # fmt: skip
+
+
+def _worst_pairs(sets: EquivalenceInputs) -> tuple[ClusterIds, tuple[tuple[str, float], ...]]:
+    """The places of the pairs furthest apart; their names, with their shares of all squared distances."""
+    squares = (sets.features[1] - sets.features[0]).square().sum(dim=1).cpu().numpy()
+    furthest = np.argsort(-squares, kind="stable")[: WORST if sets.pairing.paired else 0]
+    total = float(squares.sum()) or 1.0
+    places = sets.pairing.chosen[0][furthest]
+    names = [image_name(sets.images[0], place) for place in places]
+    return furthest, tuple(zip(names, (squares[furthest] / total).tolist(), strict=True))
+
+
+def _log_smallest_share(subject: str, units: ClusterIds) -> None:
+    """Says before the work begins what these units can show."""
+    log.info("%s can show %s %% at best", subject, percent(smallest_share(np.bincount(units))))
 
 
 def _check_two(one: Source, other: Source | None) -> None:
@@ -251,61 +277,68 @@ def _check_two(one: Source, other: Source | None) -> None:
 
 def assert_harmless(before: Source, after: Source, margin: float, **options: Any) -> None:
     """Raises AssertionError with what is wrong unless the change is harmless. For tests; arguments as `harmless`."""
-    found = harmless(before, after, margin, **options)
-    if found.verdict != HARMLESS:
-        raise AssertionError(str(found))
+    answer = harmless(before, after, margin, **options)
+    if answer.verdict != HARMLESS:
+        raise AssertionError(str(answer))
 
 
-def describe_control(same: Harmless) -> str:
+def describe_control(control: Harmless) -> str:
     """How far a pipeline differs from itself."""
-    if same.unchanged == same.n:
-        return f"{same.after}: the unchanged pipeline made the same images again"
-    first, usual = same.checks[0], UNDECIDED if same.margin is None else HARMLESS
-    ends = " to ".join(f"{percent(share or 0)} %" for share in (first.low, first.high))
-    text = f"{same.after}: the unchanged pipeline differs from itself as far as replacing {percent(first.value)} % of "
-    said = f"; by the same limits it is {same.verdict} ({same.decided_by})"
-    return f"{text}the images ({ends}){said * (same.verdict != usual)}"
+    if control.unchanged == control.n:
+        return f"{control.after}: the unchanged pipeline made the same images again"
+    first = control.checks[0]
+    text = f"{control.after}: the unchanged pipeline differs from itself as far as replacing {percent(first.value)} % "
+    text += f"of the images ({percent(first.low or 0)} % to {percent(first.high or 0)} %)"
+    if control.verdict == (UNDECIDED if control.margin is None else HARMLESS):
+        return text
+    return f"{text}; by the same limits it is {control.verdict} ({control.decided_by})"
 
 
-def make_output(found: Harmless) -> ScoreOutput:
+def make_output(answer: Harmless) -> ScoreOutput:
     """What the command writes and prints."""
-    scores, both = found.scores, [found, *filter(None, [found.control])]
+    answers = [answer, *filter(None, [answer.control])]
     tables = {
-        "harms.csv": [row for each in both for row in each.rows],
+        "harms.csv": [row for change in answers for row in change.rows],
         "worst_pairs.csv": [
-            {"place": at + 1, "pair": name, "share": share} for at, (name, share) in enumerate(found.worst)
+            {"place": place, "pair": name, "share": share} for place, (name, share) in enumerate(answer.worst, start=1)
         ],
-    } | ({"contrasts.csv": scores.tables["contrasts.csv"]} if scores else {})
-    if found.metrics:
-        tables["metrics.csv"] = [{"a": each.after, "b": each.before} | row for each in both for row in each.metrics]
+    }
+    if answer.scores:
+        tables["contrasts.csv"] = [*answer.scores.tables["contrasts.csv"]]
+    if answer.metrics:
+        tables["metrics.csv"] = [
+            {"a": change.after, "b": change.before} | row for change in answers for row in change.metrics
+        ]
     drawn = {
         f"worst-{row + 1}-{name}{ending}": picture
-        for name, images, order in zip(("before", "after"), found.inputs, found.worst_indices, strict=True)
+        for name, images, order in zip(("before", "after"), answer.inputs, answer.worst_indices, strict=True)
         for row in range(len(order) // STRIP)
         for ending, picture in pictures(images, order[STRIP * row : STRIP * (row + 1)])
         if ending
     }
-    facts = {name: getattr(found, name) for name in FACTS}
+    facts = {name: getattr(answer, name) for name in FACTS}
     checks, *control = (
-        {row.check: {name: value for name, value in vars(row).items() if value is not None} for row in each.checks}
-        for each in both
+        {row.check: {name: value for name, value in vars(row).items() if value is not None} for row in change.checks}
+        for change in answers
     )
-    summary = facts | {"checks": checks, "worst": [list(pair) for pair in found.worst], "notes": found.notes}
-    summary |= {"control": control[0]} if control else {}
-    summary |= {"metrics": tables["metrics.csv"]} if found.metrics else {}
-    question = f"Is {found.after} as good as {found.before}?"
-    return ScoreOutput(NAME, question, tables, drawn, facts, summary, found.notes, (), STATUS[found.verdict])
+    summary = facts | {"checks": checks, "worst": [list(pair) for pair in answer.worst], "notes": answer.notes}
+    if control:
+        summary["control"] = control[0]
+    if answer.metrics:
+        summary["metrics"] = tables["metrics.csv"]
+    question = f"Is {answer.after} as good as {answer.before}?"
+    return ScoreOutput(NAME, question, tables, drawn, facts, summary, answer.notes, (), STATUS[answer.verdict])
 
 
 def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf, fewest: int) -> Pairing:
     """The pairs. ValueError if only some names agree, so that nobody may have wanted none."""
     pairing = pair(inputs, pairs, fewest)
     shared = set.intersection(*(set(images.names or ()) for images in inputs))
-    if pairs == "auto" and pairing.by == "none" and shared:
+    if pairs == "auto" and not pairing.paired and shared:
         raise ValueError(
             f"pairs='auto': {len(shared):,} names are in both sets, others in one; use --pairs names if images of one "
             "name come from the same seed, else --pairs none"
         )
-    if groups is not None and pairing.by == "none":
+    if groups is not None and not pairing.paired:
         raise ValueError("groups: they need pairs of images, by --pairs names or order")
     return pairing

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -26,18 +26,18 @@ from experiments.distances.intervals import CONFIDENCE
 from experiments.distances.kernels import mostly_equal
 from experiments.run.cache import Cache
 from experiments.run.compare import Row
-from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, prefetch
+from experiments.run.image_features import FeatureSpace, ImageFeatures, ImageSet, load_function, prefetch
 from experiments.run.machine import double_device
 from experiments.scoring import compare, warnings
 from experiments.scoring.groups import ordered_frames
 from experiments.scoring.inputs import FeatureSet, Input, image_name
 from experiments.scoring.pairing import Pairing
-from experiments.user.features import load_function
 from experiments.user.imports import user_code_errors
 from reports.schema import HARMFUL, HARMLESS, UNDECIDED
 
 GRAIN = 2.0  # grey levels of 255 that fine noise may grow by
-SIDE, CLASSES = 64, 10  # of a crop, in pixels; of digits
+SIDE = 64  # of a crop, in pixels
+CLASSES = 10  # of digits
 FLAT = 1e-3  # standard deviations, below which neighbours of a latent do not differ
 UNRELATED = 0.1  # correlation of features below which pairs share nothing: 0.3 to 1 for images of the same seeds
 
@@ -80,13 +80,13 @@ class EquivalenceInputs:
 
     @cached_property
     def features(self) -> tuple[Tensor, Tensor]:  # float64 (n, d), before and after
-        return _both(self.described, self.space)
+        return _rows_of(self.described, self.space)
 
     @cached_property
     def copies(self) -> list[ClusterIds]:
         """Which images are copies of each other, before and after."""
         near = duplicates.tolerance(self.features[0])
-        return [duplicates.find_clusters(each, near) for each in self.features]
+        return [duplicates.find_clusters(rows, near) for rows in self.features]
 
     @property
     def repeats(self) -> ClusterIds | None:
@@ -107,78 +107,81 @@ class EquivalenceInputs:
     @property
     def unrelated(self) -> bool:
         """Whether partners have nothing in common: their features correlate no more than those of other seeds."""
-        before, after = (side - side.mean(dim=0) for side in self.features)
+        before, after = (rows - rows.mean(dim=0) for rows in self.features)
         spread = math.sqrt(float((before**2).sum() * (after**2).sum()))
-        return self.pairing.by != "none" and float((before * after).sum()) < UNRELATED * spread
+        return self.pairing.paired and float((before * after).sum()) < UNRELATED * spread
 
     def interval_of_change(self, before: Array, after: Array, times: int = 1) -> tuple[float, float]:
         """The mean of values (n,) after minus that before, and half of its 95 % interval, Bonferroni's of `times`."""
-        sides = None if self.pairing.by != "none" else (before, after)
-        return _mean_interval(after - before, self.prompts, times, sides)
+        return _mean_interval(after - before, self.prompts, times, None if self.pairing.paired else (before, after))
 
     def check_order(self) -> None:
-        sides: Sequence[Tensor] = self.features  # of clips the means: frames of one are alike
-        if self.clips and self.prompts is not None:
-            means = [pd.DataFrame(side.cpu().numpy()).groupby(self.prompts).mean() for side in sides]
-            sides = [torch.tensor(side.to_numpy()) for side in means]
+        """ValueError if most images after are one of those before, but at another place."""
+        sides: Sequence[Tensor] = self.features
+        if self.clips and self.prompts is not None:  # the means of clips: frames of one are alike
+            means = [pd.DataFrame(rows.cpu().numpy()).groupby(self.prompts).mean() for rows in sides]
+            sides = [torch.tensor(frame.to_numpy()) for frame in means]
         before, after = self.images
-        paired = self.pairing.by != "none"
+        paired = self.pairing.paired
         if is_reordered(sides[0], sides[1], paired):
-            same = f"{before.name} and {after.name} hold the same images in"
+            subject = f"{before.name} and {after.name} hold the same images in"
             if not paired and before.n == after.n and not is_reordered(sides[0], sides[1], True):
-                raise ValueError(f"{same} one order: pair them by --pairs order")
+                raise ValueError(f"{subject} one order: pair them by --pairs order")
             named = before.names and after.names and self.pairing.by != "names"
             remedy = "pair them by --pairs names" if named else "bring both into one order, by names or places"
-            raise ValueError(f"{same} another order: most are nearer to another one's partner; {remedy}")
+            raise ValueError(f"{subject} another order: most are nearer to another one's partner; {remedy}")
 
 
 Metric = str | Callable[[torch.Tensor, torch.Tensor], Any]  # python:MODULE:FUNCTION, or the function
 Rows = Iterator[EquivalenceCheck | str]  # of a check: rows, or a sentence why there is none
 
 
+def _check_share(name: str, test: EquivalenceTest, margin: float) -> EquivalenceCheck:
+    return EquivalenceCheck(name, *test.shares, margin, test.verdict(margin))
+
+
 def _share(sets: EquivalenceInputs) -> Rows:
-    name = f"share in {sets.space.name} features"
-    yield EquivalenceCheck(name, *sets.test.shares, sets.margin, sets.test.verdict(sets.margin))
+    yield _check_share(f"share in {sets.space.name} features", sets.test, sets.margin)
 
 
 def _crops(sets: EquivalenceInputs) -> Rows:
-    """The same of crops in full resolution."""
+    """The share of crops in full resolution."""
     if crops := sets.crops:
         chosen = sets.pairing.chosen
         cut = [cut_crops(images, order, crops) for images, order in zip(sets.images, chosen, strict=True)]
         in_order = [np.arange(images.n) for images in cut]
-        parts = compare.measure_sets(cut, in_order, sets.space, sets.store)
+        measured = compare.measure_sets(cut, in_order, sets.space, sets.store)
         units = np.arange(len(chosen[0])) if sets.units is None else sets.units
-        test = compare_distributions(*_both(parts, sets.space), units.repeat(crops))
-        name = f"share in crops, {sets.space.name} features"
-        yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
+        test = compare_distributions(*_rows_of(measured, sets.space), units.repeat(crops))
+        yield _check_share(f"share in crops, {sets.space.name} features", test, sets.margin)
 
 
 def _motion(sets: EquivalenceInputs) -> Rows:
-    """The same of how neighbouring frames of a clip differ, which freezing and flicker change, and frames do not show.
+    """The share by differences of neighbouring frames, which freezing and flicker change and frames do not show.
 
     Of each difference, in grey levels: the mean m of its pixels and log(1 + mean |.|), in standard deviations before.
     """
-    images, order = sets.images[0], sets.pairing.chosen[0]
-    if not sets.clips or not isinstance(images, ImageSet) or images.names is None or sets.prompts is None:
+    before = sets.images[0]
+    if not sets.clips or not isinstance(before, ImageSet) or before.names is None or sets.prompts is None:
         return
-    clips = [clip for clip in ordered_frames([images.names[at] for at in order]) if len(clip) > 1]
+    names = [before.names[at] for at in sets.pairing.chosen[0]]
+    clips = [clip for clip in ordered_frames(names) if len(clip) > 1]
     if not clips:
-        raise ValueError(f"groups='clips': no clip of {images.name} has two frames")
+        raise ValueError(f"groups='clips': no clip of {before.name} has two frames")
     sides = list[Array]()
-    for each, chosen in zip(sets.images, sets.pairing.chosen, strict=True):
-        assert isinstance(each, ImageSet)
-        frames = prefetch(each.read, [int(chosen[at]) for clip in clips for at in clip])
-        sides.append(np.array([row for clip in clips for row in _changes(islice(frames, len(clip)), each.name)]))
+    for images, chosen in zip(sets.images, sets.pairing.chosen, strict=True):
+        assert isinstance(images, ImageSet)
+        frames = prefetch(images.read, [int(chosen[at]) for clip in clips for at in clip])
+        sides.append(np.array([row for clip in clips for row in _changes(islice(frames, len(clip)), images.name)]))
     if (sides[0][:, 1] == 0).mean() > 0.5:
-        yield f"most neighbouring frames of {images.name} are equal, so motion is not compared"
+        yield f"most neighbouring frames of {before.name} are equal, so motion is not compared"
         return
     units = renumber(np.array([sets.prompts[at] for clip in clips for at in clip[1:]]))
     yield from _compare_numbers("motion", sides, units, sets)
 
 
 def _texture(sets: EquivalenceInputs) -> Rows:
-    """The same of how latents differ from pixel to pixel, which white noise changes, and their values hardly show.
+    """The share by how latents differ from pixel to pixel, which white noise changes, and their values hardly show.
 
     Of each channel the logarithm of the mean |difference of neighbours| over the standard deviation: scaling a latent
     does not change it.
@@ -186,11 +189,11 @@ def _texture(sets: EquivalenceInputs) -> Rows:
     before = sets.images[0]
     if isinstance(before, FeatureSet) and min(before.grid[1:], default=1) > 1:
         latents = [features.cpu().numpy().reshape(-1, *before.grid) for features in sets.features]
-        sides = [_roughness(side) for side in latents]
-        yield from _compare_numbers("texture of latents", sides, sets.units, sets)
+        yield from _compare_numbers("texture of latents", [*map(_roughness, latents)], sets.units, sets)
 
 
 def _roughness(latents: Array) -> Array:
+    """Of latents (n, C, H, W): (n, C)."""
     down, right = (np.abs(np.diff(latents, axis=axis)).mean(axis=(2, 3)) for axis in (2, 3))
     return np.asarray(np.log((down + right + FLAT) / (latents.std(axis=(2, 3)) + FLAT)))
 
@@ -202,18 +205,16 @@ def _compare_numbers(name: str, sides: Sequence[Array], units: ClusterIds | None
     if mostly_equal(sides[0] / spread):
         yield f"{name} is the same almost everywhere in {sets.images[0].name}, so it is not compared"
         return
-    first, second = (torch.from_numpy(side / spread) for side in sides)
-    test = compare_distributions(first, second, units)
-    yield EquivalenceCheck(name, *test.shares, sets.margin, test.verdict(sets.margin))
+    before, after = (torch.from_numpy(numbers / spread) for numbers in sides)
+    yield _check_share(name, compare_distributions(before, after, units), sets.margin)
 
 
 def _changes(frames: Iterator[Pixels], name: str) -> Iterator[tuple[float, float]]:
-    last = next(frames).astype(np.float32)
-    for each in frames:
-        frame = each.astype(np.float32)
-        if frame.shape != last.shape:
+    """Of each two neighbouring frames of one clip of the set `name`: the numbers that `_motion` compares."""
+    for earlier, later in pairwise(frame.astype(np.float32) for frame in frames):
+        if later.shape != earlier.shape:
             raise ValueError(f"groups='clips': frames of one clip of {name} differ in size")
-        change, last = frame - last, frame
+        change = later - earlier
         yield float(change.mean(dtype=np.float64)), math.log1p(float(np.abs(change).mean(dtype=np.float64)))
 
 
@@ -227,11 +228,12 @@ def _classes(sets: EquivalenceInputs) -> Rows:
     if sets.space.name != "digits":
         return
     file = weights_file("digits", sets.space.weights)
-    found = [digit_logits(torch.from_numpy(each.features), file).argmax(dim=1).numpy() for each in sets.described]
+    before, after = (
+        digit_logits(torch.from_numpy(images.features), file).argmax(dim=1).numpy() for images in sets.described
+    )
     rows = [_check("class shares", 0.0, sets.margin, (0.0, 0.0))]  # if none changes
     for digit in range(CLASSES):
-        is_it = [(classes == digit).astype(np.float64) for classes in found]
-        change, half = sets.interval_of_change(is_it[0], is_it[1], CLASSES)
+        change, half = sets.interval_of_change(1.0 * (before == digit), 1.0 * (after == digit), CLASSES)
         value = abs(change)
         rows.append(_check(f"share of class {digit}", value, sets.margin, (max(value - half, 0.0), value + half)))
     yield max(rows, key=lambda row: (row.verdict == HARMFUL, row.verdict == UNDECIDED, row.low or 0, row.value))
@@ -239,15 +241,16 @@ def _classes(sets: EquivalenceInputs) -> Rows:
 
 def _grain(sets: EquivalenceInputs) -> Rows:
     """Fine noise beyond that before, in grey levels of 255."""
-    before, (old, new) = sets.images[0], sets.described
-    if not isinstance(before, ImageSet):
+    images = sets.images[0]
+    before, after = sets.described
+    if not isinstance(images, ImageSet):
         yield "features are given, so fine noise of pixels is not compared"
-    elif old.size is None or min(old.size) < 2 or new.size != old.size:
-        sizes = ["several sizes" if each.size is None else "{1}x{0}".format(*each.size) for each in (old, new)]
+    elif before.size is None or min(before.size) < 2 or after.size != before.size:
+        sizes = ["{1}x{0}".format(*size) if size else "several sizes" for size in (before.size, after.size)]
         yield f"images are {sizes[0]} before and {sizes[1]} after, so fine noise is not compared"
     else:
-        curve, std = warnings.real_texture(before, sets.pairing.chosen[0])
-        change, half = sets.interval_of_change(old.texture, new.texture)
+        curve, std = warnings.real_texture(images, sets.pairing.chosen[0])
+        change, half = sets.interval_of_change(before.texture, after.texture)
         value, *ends = (std * curve.more_noise(end) for end in (change, change - half, change + half))
         yield _check("more grain", value, GRAIN, (ends[0], ends[1]), unit="grey levels")
 
@@ -256,20 +259,24 @@ CHECKS = (_share, _crops, _copies, _classes)  # in each feature space
 IMAGE_CHECKS = (_motion, _texture, _grain)  # once
 
 
-def _both(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[Tensor, Tensor]:
-    where = double_device(space.device)
-    before, after = (torch.from_numpy(images.features).to(where, torch.float64) for images in described)
+def _rows_of(described: Sequence[ImageFeatures], space: FeatureSpace) -> tuple[Tensor, Tensor]:
+    """Features before and after, float64 (n, d), on the device of all distances."""
+    device = double_device(space.device)
+    before, after = (torch.from_numpy(images.features).to(device, torch.float64) for images in described)
     return before, after
 
 
 def _mean_interval(
     values: Array, units: ClusterIds | None, times: int = 1, independent: Sequence[Array] | None = None
 ) -> tuple[float, float]:
-    """`independent`: the sides of which the values are the difference, if they are no pairs."""
+    """The mean of values (n,), and half of its 95 % interval, Bonferroni's of `times`.
+
+    `independent`: the sides of which the values are the difference, if they are not pairs.
+    """
     terms = Distance(float(values.mean()), values - values.mean())
     terms = terms if units is None else terms.by_unit(units)
-    spread = math.sqrt(sum(each.var() / len(each) for each in independent)) if independent else terms.se
-    return terms.value, float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / times, len(terms.own) - 1)) * spread
+    se = math.sqrt(sum(numbers.var() / len(numbers) for numbers in independent)) if independent else terms.se
+    return terms.value, float(stats.t.ppf(1 - (1 - CONFIDENCE) / 2 / times, len(terms.own) - 1)) * se
 
 
 def _check(
@@ -298,8 +305,10 @@ def cut_crops(images: Input, order: ClusterIds, crops: int) -> ImageSet:
         if min(image.shape[:2]) <= SIDE:
             size = f"{image.shape[1]}x{image.shape[0]}"
             raise ValueError(f"crops={crops}: image {at} of {images.name} is {size}; crops of {SIDE}x{SIDE} need more")
-        ends = zip(places[index], image.shape[:2], strict=True)
-        y, x = (min(max(int(place * (side + SIDE)) - SIDE, 0), side - SIDE) for place, side in ends)
+        y, x = (
+            min(max(int(place * (size + SIDE)) - SIDE, 0), size - SIDE)
+            for place, size in zip(places[index], image.shape[:2], strict=True)
+        )
         return image[y : y + SIDE, x : x + SIDE], traits
 
     content = hashlib.sha256(f"{crops} crops of {SIDE}, other places for each, of {images.content}".encode())
@@ -324,27 +333,28 @@ def measure_metric(metric: Metric, sets: EquivalenceInputs) -> tuple[Row, str]:
     """
     before, after = sets.images
     name = metric.rpartition(":")[2] if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
-    what = f"metric {name} of {after.name}"
+    subject = f"metric {name} of {after.name}"
     if not (isinstance(before, ImageSet) and isinstance(after, ImageSet)):
-        raise ValueError(f"{what}: {before.name} holds no images")
-    if sets.pairing.by == "none":
-        raise ValueError(f"{what}: it needs pairs of images, by --pairs names or order")
+        raise ValueError(f"{subject}: {before.name} holds no images")
+    if not sets.pairing.paired:
+        raise ValueError(f"{subject}: it needs pairs of images, by --pairs names or order")
     function = load_function(metric, "metric ") if isinstance(metric, str) else metric
-    values, orders = list[float](), [order.tolist() for order in sets.pairing.chosen]
-    images = zip(prefetch(before.read, orders[0]), prefetch(after.read, orders[1]), strict=True)
-    with progress_bar(len(orders[0])) as advance, torch.inference_mode(), user_code_errors(what, ValueError):
-        for pair in images:
-            advance(what)
+    first, second = (order.tolist() for order in sets.pairing.chosen)
+    values = list[float]()
+    with progress_bar(len(first)) as advance, torch.inference_mode(), user_code_errors(subject, ValueError):
+        for pair in zip(prefetch(before.read, first), prefetch(after.read, second), strict=True):
+            advance(subject)
             pixels = [torch.from_numpy(np.atleast_3d(image).transpose(2, 0, 1).copy()) for image in pair]
             values.append(float(function(*pixels)))
     finite = np.isfinite(values)
     if finite.sum() < 2:
-        raise ValueError(f"{what}: it is {values[0]} for {image_name(before, orders[0][0])}; it must be finite")
-    kept, units = np.array(values)[finite], None if sets.prompts is None else renumber(sets.prompts[finite])
-    (mean, half), largest = _mean_interval(kept, units), int(np.where(finite, values, -np.inf).argmax())
+        raise ValueError(f"{subject}: it is {values[0]} for {image_name(before, first[0])}; it must be finite")
+    units = None if sets.prompts is None else renumber(sets.prompts[finite])
+    mean, half = _mean_interval(np.array(values)[finite], units)
+    largest = int(np.where(finite, values, -np.inf).argmax())
     row: Row = {"metric": name, "mean": mean, "low": mean - half, "high": mean + half, "largest": values[largest]}
-    note = f"{what}: {(~finite).sum():,} of {len(values):,} pairs, of which it is not finite, are left out"
-    return row | {"pair": image_name(before, orders[0][largest])}, "" if finite.all() else note
+    note = f"{subject}: {(~finite).sum():,} of {len(values):,} pairs, of which it is not finite, are left out"
+    return row | {"pair": image_name(before, first[largest])}, "" if finite.all() else note
 
 
 def percent(share: float) -> str:

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from experiments.run.cache import Cache
 from experiments.run.identity import SCHEMA
-from experiments.run.image_features import ImageSet
+from experiments.run.image_features import ImageSet, features_id
 from experiments.scoring.compare import GIVEN
 from experiments.scoring.equivalence_checks import EquivalenceCheck, EquivalenceInputs, Metric
 from experiments.scoring.groups import GroupsOf, group_names
 from experiments.scoring.inputs import Input, open_input
-from experiments.user.features import features_id
 from experiments.user.imports import code_hash
 from experiments.user.json_io import read_json, write_json
 from experiments.user.pretrained import PYTHON
@@ -42,7 +41,7 @@ def describe_gate(
     checks: Sequence[EquivalenceCheck],
     metrics: Sequence[Metric],
 ) -> dict[str, Any]:
-    """What it stands on besides: pairs, groups, weights `files` of each feature space, limits, and code of metrics."""
+    """What a verdict stands on besides: pairs, groups, weights `files` of feature spaces, limits, code of metrics."""
     members = "" if sets.prompts is None else hash_array(sets.prompts)
     gate = {"pairs": sets.pairing.by, "crops": sets.crops, "which images are of one group": members}
     if groups is not None:
@@ -75,7 +74,7 @@ def read_record(options: Any) -> tuple[Any, Mapping[str, Any]]:
 
     ValueError if it is no record, or an option is typed that it holds.
     """
-    defaults = {each.name: each.default for each in fields(options)}
+    defaults = {field.name: field.default for field in fields(options)}
     record = read_json(options.verify) if options.verify.is_file() else {}
     if not {"options", "basis"} <= record.keys():
         raise ValueError(f"verify={str(options.verify)!r}: score --margin SHARE --record FILE writes such a file")
@@ -90,7 +89,7 @@ def read_record(options: Any) -> tuple[Any, Mapping[str, Any]]:
 
 
 def describe_changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What is not as recorded; else ""."""
+    """What differs from the record, by name, with both values if they are short; "" if nothing does."""
     changed = [name for name in {**record, **now} if record.get(name) != now.get(name)]
     return ", ".join(
         f"{name} changed" if len(str(now.get(name))) > LONG else f"{name} {record.get(name)}, now {now.get(name)}"
@@ -99,7 +98,7 @@ def describe_changes(record: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def find_change(before: str, after: str, record: Mapping[str, Any], store: Cache) -> str:
-    """The same, of what is known before anything is compared."""
+    """What differs from the record, asked before distances are computed."""
     now = describe_before(open_input(before, store))
     if record["pairs"] == "order":  # which need equally many
         now["images"] = open_input(after, store).n

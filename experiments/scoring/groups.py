@@ -20,19 +20,21 @@ GroupsOf = str | Path | Sequence[str | int] | None
 
 def or_clips(sets: Sequence[Input], groups: GroupsOf) -> GroupsOf:
     """The groups that are given, else clips if a set holds frames."""
-    return CLIPS if groups is None and any(isinstance(each, ImageSet) and each.clips for each in sets) else groups
+    if groups is None and any(isinstance(images, ImageSet) and images.clips for images in sets):
+        return CLIPS
+    return groups
 
 
 def ordered_frames(names: Sequence[str]) -> list[list[int]]:
     """The frames of each clip, in the order of their names, in which numbers count as such: CLIP/2 before CLIP/10."""
 
     def key(name: str) -> list[tuple[int, str]]:
-        return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+        return [(int(text), "") if text.isdecimal() else (-1, text) for text in re.split(r"(\d+)", name)]
 
-    found = dict[str, list[int]]()
+    clips = dict[str, list[int]]()
     for at in sorted(range(len(names)), key=lambda at: key(names[at])):
-        found.setdefault(str(PurePosixPath(names[at]).parent), []).append(at)
-    return list(found.values())
+        clips.setdefault(str(PurePosixPath(names[at]).parent), []).append(at)
+    return list(clips.values())
 
 
 def groups_of(images: Input, groups: str | Path | Sequence[str | int]) -> tuple[ClusterIds, str]:
@@ -69,12 +71,15 @@ def group_names(images: Input, groups: str | Path | Sequence[str | int]) -> tupl
         raise ValueError(
             f"groups={text!r}: it must be folder, clips, FILE.csv[:COLUMN], or a name with one {PROMPT} in it"
         )
-    parts = re.split(r"(\{\w+\})", re.sub(r"\.\w+$", "", text))
-    pattern = "".join("(.+)" if part == PROMPT else ".+?" if part[:1] == "{" else re.escape(part) for part in parts)
-    found = [re.fullmatch(pattern, name) or re.fullmatch(pattern, PurePosixPath(name).name) for name in images.names]
-    if None in found:
-        raise ValueError(f"groups={text!r}: {images.names[found.index(None)]} of {images.name} is not named so")
-    return [match[1] for match in found if match], ""
+    words = re.split(r"(\{\w+\})", re.sub(r"\.\w+$", "", text))
+    pattern = "".join("(.+)" if word == PROMPT else ".+?" if word[:1] == "{" else re.escape(word) for word in words)
+    prompts = list[str]()
+    for name in images.names:
+        match = re.fullmatch(pattern, name) or re.fullmatch(pattern, PurePosixPath(name).name)
+        if match is None:
+            raise ValueError(f"groups={text!r}: {name} of {images.name} is not named so")
+        prompts.append(match[1])
+    return prompts, ""
 
 
 def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
@@ -99,8 +104,8 @@ def _of_table(images: Input, path: Path, column: str) -> tuple[list[str], str]:
     if not names or not (names & {*others.get(named, ())} or named in NAMES):
         if len(table) != images.n:
             raise ValueError(f"groups={path}: {len(table)} rows, but {images.name} has {images.n} images")
-        why = f"no column has the names of {images.name}" if names else f"images of {images.name} have no names"
-        return prompts, f"rows of {path.name} are taken in the order of the images, since {why}"
+        reason = f"no column has the names of {images.name}" if names else f"images of {images.name} have no names"
+        return prompts, f"rows of {path.name} are taken in the order of the images, since {reason}"
     prompt_of = dict[str, str]()
     for name, prompt in zip(others[named], prompts, strict=True):
         if prompt_of.setdefault(name, prompt) != prompt:

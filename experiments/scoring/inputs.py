@@ -67,8 +67,8 @@ def open_input(source: Source, store: Cache, name: str = "") -> Input:
         return _of_array(name, np.asarray(source))
     text = str(source)
     try:
-        if (found := _of_path(text, Path(source).expanduser(), store)) is not None:
-            return found
+        if (images := _of_path(text, Path(source).expanduser(), store)) is not None:
+            return images
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{text}: {' '.join(str(error).split()).removeprefix(f'{text}: ')}") from error
     try:
@@ -77,10 +77,10 @@ def open_input(source: Source, store: Cache, name: str = "") -> Input:
         raise ValueError(
             f"{text}: there is no such folder or file, and no data set of this name ({', '.join(DATA_SETS)})"
         ) from None
-    images = load(text)
-    if not isinstance(images, Images):
+    data = load(text)
+    if not isinstance(data, Images):
         raise ValueError(f"{text}: these are no images; score compares images")
-    return ImageSet.of_array(text, images.pixels.permute(0, 2, 3, 1).numpy(), data=text)
+    return ImageSet.of_array(text, data.pixels.permute(0, 2, 3, 1).numpy(), data=text)
 
 
 def _of_path(text: str, path: Path, store: Cache) -> Input | None:
@@ -133,8 +133,10 @@ def _of_array(name: str, array: NDArray[Any]) -> Input:
     if not (finite := np.isfinite(features).all(axis=1)).all():
         raise ValueError(f"{name}: row {int(np.argmin(finite))} has a feature that is not finite in float32")
     if array.dtype.itemsize > 4:
-        rounded, spread, largest = np.abs(features - array).max(axis=0), array.std(axis=0), np.abs(array).max(axis=0)
-        if (rounded > ROUNDED * spread)[spread > CONSTANT * largest].any():
+        rounding = np.abs(features - array).max(axis=0)
+        spread = array.std(axis=0)
+        varies = spread > CONSTANT * np.abs(array).max(axis=0)
+        if (rounding > ROUNDED * spread)[varies].any():
             raise ValueError(
                 f"{name}: features are compared in float32, which rounds some by over {ROUNDED:g} standard deviations "
                 "of their column; subtract the mean of the real features from all sets"
@@ -148,27 +150,29 @@ def standardise_latents(inputs: Sequence[Input], before: Input) -> tuple[tuple[I
     Also what a reader should know; other inputs stay as they are, with "". ValueError if shapes differ, or a channel of
     `before` is constant.
     """
-    shapes = [each.shape if isinstance(each, FeatureSet) else () for each in inputs]
+    latents = [source for source in inputs if isinstance(source, FeatureSet)]
+    shapes = [source.shape if isinstance(source, FeatureSet) else () for source in inputs]
     if not any(shapes):
         return tuple(inputs), ""
     if len(set(shapes)) > 1 or not isinstance(before, FeatureSet):
-        given = ", ".join(f"{each.name} {shape or 'none'}" for each, shape in zip(inputs, shapes, strict=True))
-        hint = next((each.hint for each in inputs if isinstance(each, FeatureSet) and each.hint), "")
+        given = ", ".join(f"{source.name} {shape or 'none'}" for source, shape in zip(inputs, shapes, strict=True))
+        hint = next((source.hint for source in latents if source.hint), "")
         raise ValueError(f"latents must have one shape (C, H, W); it is {given}{hint}")
     if before.hint:
         raise ValueError(f"{before.name}: by range and channels it holds images{before.hint}; multiply latents by 100")
     channels = before.shape[0]
     rows = before.features.reshape(before.n, channels, -1).swapaxes(0, 1).reshape(channels, -1).astype(np.float64)
-    mean, std = rows.mean(axis=1, keepdims=True), rows.std(axis=1, keepdims=True)
+    mean = rows.mean(axis=1, keepdims=True)
+    std = rows.std(axis=1, keepdims=True)
     if not (std > 0).all():
         raise ValueError(f"{before.name}: channel {int(np.argmin(std))} of its latents is constant; leave it out")
-    found = list[Input]()
-    for each in inputs:
-        assert isinstance(each, FeatureSet)
-        values = (each.features.reshape(each.n, channels, -1) - mean) / std
-        found.append(FeatureSet(each.name, values.reshape(each.n, -1).astype(np.float32), grid=before.shape))
+    standardised = list[FeatureSet]()
+    for source in latents:
+        values = (source.features.reshape(source.n, channels, -1) - mean) / std
+        features = values.reshape(source.n, -1).astype(np.float32)
+        standardised.append(FeatureSet(source.name, features, grid=before.shape))
     size = "x".join(map(str, before.shape))
-    return tuple(found), (
+    return tuple(standardised), (
         f"latents of {size} are compared, each channel in standard deviations of {before.name}: copies are those of "
         "latents"
     )
@@ -180,11 +184,11 @@ def pixels_hint(values: NDArray[Any], shape: tuple[int, ...]) -> str:
     if not values.size or values.dtype.kind != "f" or not {1, 3}.intersection(channels):
         return ""
     low, high = float(values.min()), float(values.max())
-    scales = {(0, 1): "x * 255", (-1, 1): "(x + 1) * 127.5", (0, 255): "x"}
-    over = {ends: OVER * (ends[1] - ends[0]) for ends in scales}  # as decoders overshoot
-    fits = [text for ends, text in scales.items() if ends[0] - over[ends] <= low <= high <= ends[1] + over[ends]]
-    code = f'np.save("pixels.npy", ({fits[0]}).clip(0, 255).round().astype("uint8"))' if fits else ""
-    return f"; images are saved by {code}" if fits else ""
+    for black, white, pixels in ((0, 1, "x * 255"), (-1, 1, "(x + 1) * 127.5"), (0, 255, "x")):
+        over = OVER * (white - black)  # as decoders overshoot
+        if black - over <= low <= high <= white + over:
+            return f'; images are saved by np.save("pixels.npy", ({pixels}).clip(0, 255).round().astype("uint8"))'
+    return ""
 
 
 def _folder(name: str, folder: Path) -> ImageSet:
@@ -201,9 +205,9 @@ def _folder(name: str, folder: Path) -> ImageSet:
 
     content = hashlib.sha256()
     with progress_bar(len(files)) as advance:
-        for part in prefetch(digest, files):
+        for file_digest in prefetch(digest, files):
             advance(f"reading {name}")
-            content.update(part)
+            content.update(file_digest)
     names = tuple(file.rpartition(".")[0] or file for file in files)
     return ImageSet(name, len(files), content.hexdigest(), read, names)
 
@@ -225,7 +229,8 @@ def _samples_of_result(folder: Path) -> dict[str, str]:
 
 def _samples(name: str, seeds: Mapping[str, str], store: Cache) -> ImageSet:
     """Samples of this project. Their names are seed and number: samples that share both share their initial noise."""
-    pixels, names = list[Pixels](), list[str]()
+    pixels = list[Pixels]()
+    names = list[str]()
     for identity, seed in seeds.items():
         path = store.root / "samples" / f"{identity}.safetensors"
         if not path.is_file():

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diffusion_core.data.load import random_order
 from diffusion_core.validation import one_of
+from experiments.console import plural
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.scoring.inputs import Input
 
@@ -20,11 +21,13 @@ Pairs = Literal["auto", "names", "order", "none"]
 class Pairing:
     """The images of each set that are compared, in random order."""
 
-    chosen: tuple[
-        NDArray[np.intp], ...
-    ]  # of each set the indices (n,); those at one place are a pair, if there are any
+    chosen: tuple[NDArray[np.intp], ...]  # indices (n,) of each set; those at one place are a pair, if there are pairs
     by: Literal["names", "order", "none"]
     note: str = ""  # what was left out
+
+    @property
+    def paired(self) -> bool:
+        return self.by != "none"
 
 
 def pair(sets: Sequence[Input], pairs: Pairs = "auto", fewest: int = MIN_SAMPLES) -> Pairing:
@@ -40,7 +43,7 @@ def pair(sets: Sequence[Input], pairs: Pairs = "auto", fewest: int = MIN_SAMPLES
     one_of("pairs", pairs, get_args(Pairs))
     for images in sets:
         if images.n < fewest:
-            count = f"{images.n} image{'s' * (images.n != 1)}"
+            count = plural(images.n, "image")
             raise ValueError(f"{images.name}: {count}; an interval needs at least {fewest}")
     if len(sets) == 1:
         return Pairing((random_order(sets[0].n),), "none")
@@ -64,8 +67,9 @@ def _by_names(sets: Sequence[Input], fewest: int) -> Pairing:
     for images in sets:
         if images.names is None:
             raise ValueError(f"pairs='names': the images of {images.name} have no names; use --pairs order or none")
-        if (twice := Counter(images.names).most_common(1)[0])[1] > 1:
-            raise ValueError(f"pairs='names': {twice[0]} is the name of {twice[1]} images of {images.name}")
+        ((name, times),) = Counter(images.names).most_common(1)
+        if times > 1:
+            raise ValueError(f"pairs='names': {name} is the name of {times} images of {images.name}")
         indices.append({name: index for index, name in enumerate(images.names)})
     common = sorted(set(indices[0]).intersection(*indices[1:]))
     if len(common) < fewest:

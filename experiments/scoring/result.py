@@ -1,6 +1,5 @@
 """What `compare` and `score` return: views of the rows of the result folder, for a notebook."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,31 +49,26 @@ class Scores:
     @property
     def values(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
         """By set and metric its distance: value, low and high."""
-        rows, by = self.spaces[0].tables["scores.csv"], lambda row: row["setting"]
-        return {
-            name: {row["metric"]: SimpleNamespace(**row) for row in own} for name, own in itertools.groupby(rows, by)
-        }
+        return _by_metric(self.spaces[0].tables["scores.csv"], "setting")
 
     @property
     def differences(self) -> Mapping[str, Mapping[str, SimpleNamespace]]:
         """By set and metric its difference from the first set, a column of contrasts.csv each; and its copies."""
-        out: dict[str, dict[str, SimpleNamespace]] = {}
-        for row in self.spaces[0].tables["contrasts.csv"]:
-            if row["b"] == self.spaces[0].tables["table.csv"][0]["setting"]:
-                out.setdefault(row["a"], {})[row["metric"]] = SimpleNamespace(**row)
-        return out
+        tables = self.spaces[0].tables
+        first = tables["table.csv"][0]["setting"]
+        return _by_metric([row for row in tables["contrasts.csv"] if row["b"] == first], "a")
 
     @property
     def verdict(self) -> str:
         """The verdict on the second set against the first; empty if there is only one."""
-        return next((each[JUDGE].verdict for each in self.differences.values()), "")
+        return self.difference.verdict if self.differences else ""
 
     @property
     def difference(self) -> SimpleNamespace:
         """The second set minus the first in the deciding distance: difference, low, high, verdict, p_value and more."""
-        if not (found := [*self.differences.values()]):
+        if not self.differences:
             raise ValueError("difference: there is one set only, so nothing is compared; its distances are in `values`")
-        return found[0][JUDGE]
+        return next(iter(self.differences.values()))[JUDGE]
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -93,7 +87,8 @@ class Scores:
         `low` and `high` are the limits of the 95 % interval of MMD. FD of fewer real images than a set has is missing,
         since FD falls with their number.
         """
-        sets, pairs = list[Row](), list[Row]()
+        sets = list[Row]()
+        pairs = list[Row]()
         for space in self.spaces:
             intervals = {row["setting"]: row for row in space.tables["scores.csv"] if row["metric"] == JUDGE}
             floor = {row["metric"]: row["mean"] for row in space.tables["floors.csv"]}
@@ -101,9 +96,9 @@ class Scores:
             if n < self.n:
                 del floor["fd"]
             for row in (*space.tables["table.csv"], {"setting": f"{n} real images"} | floor):
-                name, ends = row["setting"], intervals.get(row["setting"], {})
+                ends = intervals.get(row["setting"], {})
                 sets.append(
-                    {"features": space.features, "set": name, MMD: 1000 * row[JUDGE]}
+                    {"features": space.features, "set": row["setting"], MMD: 1000 * row[JUDGE]}
                     | {end: 1000 * ends.get(end, math.nan) for end in ("low", "high")}
                     | {"FD": row.get("fd", math.nan), "precision": row["precision"], "recall": row["recall"]}
                     | {"grain": math.nan if row.get("grain") is None else row["grain"]}
@@ -117,17 +112,24 @@ class Scores:
         return pd.DataFrame(sets), pd.DataFrame(pairs, columns=None if pairs else ["features"])
 
     def __str__(self) -> str:
-        parts, frames = list[str](), self.frame()
+        lines = list[str]()
+        frames = self.frame()
         for space in self.spaces:
-            parts.append(f"feature space {space.features}, 95 % intervals:")
+            lines.append(f"feature space {space.features}, 95 % intervals:")
             for frame in frames:
                 rows = frame[frame["features"] == space.features].drop(columns="features")
                 if len(rows):
-                    parts.append(rows.to_string(index=False, na_rep="", float_format="{:.3f}".format) + "\n")
+                    lines.append(rows.to_string(index=False, na_rep="", float_format="{:.3f}".format) + "\n")
         notes = [*filter(None, [self.pairing]), *self.notes, *(f"warning: {text}" for text in self.warnings)]
-        return "\n".join([*parts, *notes])
+        return "\n".join([*lines, *notes])
 
     __repr__ = __str__
+
+
+def _by_metric(rows: Sequence[Row], column: str) -> dict[str, dict[str, SimpleNamespace]]:
+    """Rows as name in `column` -> metric -> row."""
+    names = dict.fromkeys(row[column] for row in rows)
+    return {name: {row["metric"]: SimpleNamespace(**row) for row in rows if row[column] == name} for name in names}
 
 
 def with_interval(row: SimpleNamespace) -> list[object]:

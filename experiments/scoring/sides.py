@@ -18,7 +18,8 @@ from experiments.run.compare import BestSet, Comparison, Row, Side, against_firs
 from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, summarise
 from reports.schema import BETTER, JUDGE, METRICS, NO_DIFFERENCE, NO_VERDICT, WORSE
 
-NAME, COPIES = "score", "copies"  # of the experiment; kind and metric of a contrast
+NAME = "score"  # of the experiment
+COPIES = "copies"  # kind and metric of a contrast
 FEW_REPEATS = 512  # feature dimensions above which the floor is measured less often
 REPEATS = (10, 4)  # of the floor, up to that and above
 QUALITY_IMAGES = 10_000  # of each set, for precision and recall
@@ -47,7 +48,7 @@ class SpaceResult:
     features: str
     dimension: int
     tables: Mapping[str, Sequence[Row]]  # by the name of their file
-    found: Sequence[Duplicates]  # among the real images, and in each set
+    copies: Sequence[Duplicates]  # among the real images, and in each set
 
     def judged(self) -> list[Row]:
         """Each set against the first, in the metric that decides."""
@@ -64,35 +65,37 @@ def score_in_space(
     at one place come from the same noise. Images of one of the `prompts` (n,) of each set are one unit of intervals,
     and do not meet in MMD.
     """
-    sides, found, repeats = list[Side](), list[Duplicates](), REPEATS[real.shape[1] > FEW_REPEATS]
+    sides = list[Side]()
+    repeats = REPEATS[real.shape[1] > FEW_REPEATS]
     with progress_bar(1 + 3 * len(sets) + repeats) as advance:
         advance("distances between the real images")
         reference = ReferenceSet.of(real.double(), most=KERNEL_IMAGES)
-        against, near = reference.whole(most=KERNEL_IMAGES), duplicates.tolerance(reference.features)
-        found.append(_copies(reference.features, near))
+        against = reference.whole(most=KERNEL_IMAGES)
+        near = duplicates.tolerance(reference.features)
+        copies = [_copies(reference.features, near)]
         for name, rows in zip(names, sets, strict=True):
             advance(f"copies in {name}")
-            found.append(_copies(rows.double(), near, reference.features))
-        of_real, *units = _units(found, paired, prompts)
-        for number, (name, rows, own, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
+            copies.append(_copies(rows.double(), near, reference.features))
+        real_units, *units = _units(copies, paired, prompts)
+        for number, (name, rows, ids, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
             features = rows.double()
             advance(f"distances of {name}")
-            distances = against.distances(features, own)
-            if of_real is not None:
+            distances = against.distances(features, ids)
+            if real_units is not None:
                 for metric, distance in distances.items():
-                    real_units = renumber(of_real[: len(distance.real)])
-                    distances[metric] = distance.by_unit(np.arange(len(distance.own)), real_units)
+                    of_real = renumber(real_units[: len(distance.real)])
+                    distances[metric] = distance.by_unit(np.arange(len(distance.own)), of_real)
             advance(f"precision and recall of {name}")
             quality = precision_recall(features[:QUALITY_IMAGES], reference.features[:QUALITY_IMAGES])
             row = shared | _row(f"set-{number}", name, distances, quality, grain)
-            own_sample = {"paired": paired, "given": True}
-            sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, **own_sample))
+            sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, paired=paired, given=True))
         floors = _floors(shared, reference, len(sets[0]), repeats, advance)
-    of_copies = list(_copies_rows(shared, found, names))
+    of_copies = list(_copies_rows(shared, copies, names))
     repeating = {row["a"] for row in of_copies if row["verdict"] == WORSE}
-    whole = [side for side in sides if side.label not in repeating]  # only these may be best, whatever others score
+    eligible = [side for side in sides if side.label not in repeating]  # these may be best, whatever others score
     comparisons: list[Comparison] = [*against_first("set", sides)]
-    comparisons += [BestSet(whole)] if sides[2:] and whole[1:] and sides[0] in whole else []
+    if len(sides) > 2 and len(eligible) > 1 and sides[0] in eligible:
+        comparisons.append(BestSet(eligible))
     judge = Judge.of(comparisons, floors)
     tables = {
         "table.csv": [side.rows[None] for side in sides],
@@ -101,7 +104,7 @@ def score_in_space(
         "floors.csv": floors,
         "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
     }
-    return SpaceResult(shared["features"], real.shape[1], tables, found)
+    return SpaceResult(shared["features"], real.shape[1], tables, copies)
 
 
 def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], grain: object) -> Row:
@@ -119,55 +122,58 @@ def _interval(side: Side, metric: str) -> Row:
     return where | {"value": estimate.difference, "low": estimate.low, "high": estimate.high}
 
 
-def _copies(own: Tensor, near: float, real: Tensor | None = None) -> Duplicates:
+def _copies(rows: Tensor, near: float, real: Tensor | None = None) -> Duplicates:
     """The copies among the first images of a set, and of the first real ones.
 
     In a larger set every image may stand twice: that is found by equal images, not by near ones.
     """
-    first = own[:KERNEL_IMAGES]
+    first = rows[:KERNEL_IMAGES]
     of_real = 0 if real is None else int(duplicates.duplicate_mask(first, real[:KERNEL_IMAGES], near).sum())
-    if len(own) > len(first) and duplicates.uniform_clusters(equal := duplicates.find_clusters(own, 0.0)) is not None:
-        return Duplicates(equal, len(first), of_real)
+    if len(rows) > len(first):
+        equal = duplicates.find_clusters(rows, 0.0)
+        if duplicates.uniform_clusters(equal) is not None:
+            return Duplicates(equal, len(first), of_real)
     clusters = duplicates.find_clusters(first, near)
-    alone = clusters.max() + 1 + np.arange(len(own) - len(first))
+    alone = clusters.max() + 1 + np.arange(len(rows) - len(first))
     return Duplicates(np.concatenate([clusters, alone]), len(first), of_real)
 
 
-def _units(found: Sequence[Duplicates], paired: bool, prompts: Sequence[ClusterIds] | None) -> list[ClusterIds | None]:
+def _units(copies: Sequence[Duplicates], paired: bool, prompts: Sequence[ClusterIds] | None) -> list[ClusterIds | None]:
     """The units of intervals of the real images and of each set: prompts, and copies where all images have as many."""
-    of_real, *units = (duplicates.uniform_clusters(each.clusters) for each in found)
+    of_real, *units = (duplicates.uniform_clusters(images.clusters) for images in copies)
     if paired:
-        whole = [clusters for clusters in units if clusters is not None]
-        units = [reduce(duplicates.merge_duplicates, whole) if len(whole) == len(units) else None] * len(units)
+        uniform = [ids for ids in units if ids is not None]
+        units = [reduce(duplicates.merge_duplicates, uniform) if len(uniform) == len(units) else None] * len(units)
     if prompts is not None:
-        both = zip(units, prompts, strict=True)
-        units = [each if own is None else duplicates.merge_duplicates(own, each) for own, each in both]
+        pairs = zip(units, prompts, strict=True)
+        units = [prompt if ids is None else duplicates.merge_duplicates(ids, prompt) for ids, prompt in pairs]
     return [of_real, *units]
 
 
-def _copies_rows(shared: Row, found: Sequence[Duplicates], names: Sequence[str]) -> Iterator[Row]:
+def _copies_rows(shared: Row, copies: Sequence[Duplicates], names: Sequence[str]) -> Iterator[Row]:
     """The share of copies of each set beyond that of the first set, and of that beyond as many real images."""
-    _, first, *_ = shares = [each.share() for each in found]
-    others = [(shared["data"], found[0].share(first[1])), *[(names[0], first)] * (len(names) - 1)]
-    for name, (own, n), (other, (theirs, m)) in zip(names, shares[1:], others, strict=True):
-        difference, low, high = duplicates.excess_share(own, n, theirs, m)
+    real, *sets = copies
+    for name, images in zip(names, sets, strict=True):
+        repeats, n = images.share()
+        other, (others, m) = (shared["data"], real.share(n)) if images is sets[0] else (names[0], sets[0].share())
+        difference, low, high = duplicates.excess_share(repeats, n, others, m)
         word = WORSE if low > duplicates.MAX_SHARE else BETTER if high < -duplicates.MAX_SHARE else NO_DIFFERENCE
         yield shared | {
-            "kind": COPIES, "section": NAME, "metric": COPIES, "a": name, "b": other, "value_a": own / n,
-            "value_b": theirs / m, "difference": difference, "low": low, "high": high, "level": CONFIDENCE,
+            "kind": COPIES, "section": NAME, "metric": COPIES, "a": name, "b": other, "value_a": repeats / n,
+            "value_b": others / m, "difference": difference, "low": low, "high": high, "level": CONFIDENCE,
             "interval": "Newcombe's, over images", "clear": word != NO_DIFFERENCE, "n_networks": 1, "verdict": word,
         }  # fmt: skip
 
 
-def _with_copies(rows: Iterator[Row], found: Sequence[Row]) -> Iterator[Row]:
+def _with_copies(rows: Iterator[Row], of_copies: Sequence[Row]) -> Iterator[Row]:
     """Contrasts in which a set that repeats its images is worse, also if no distance says so, and never better."""
-    more = {(row["a"], row["b"]): row for row in found if row["verdict"] == WORSE}
+    more = {(row["a"], row["b"]): row["difference"] for row in of_copies if row["verdict"] == WORSE}
     for row in rows:
-        own = more.get((row["a"], row["b"]))
-        if own and row["verdict"] == NO_DIFFERENCE:
-            row |= {"verdict": WORSE}
-        elif own and row["verdict"] == BETTER:
-            row |= {"verdict": NO_VERDICT, "no_verdict": f"nearer, with {100 * own['difference']:.1f} % more copies"}
+        share = more.get((row["a"], row["b"]))
+        if share and row["verdict"] == NO_DIFFERENCE:
+            row["verdict"] = WORSE
+        elif share and row["verdict"] == BETTER:
+            row |= {"verdict": NO_VERDICT, "no_verdict": f"nearer, with {100 * share:.1f} % more copies"}
         yield row
 
 
@@ -182,6 +188,6 @@ def _floors(shared: Row, reference: ReferenceSet, n: int, repeats: int, advance:
     total = len(reference.features)
     n = min(n, total // 2)
     counts = {"n_samples": n, "n_reference": total - n, "repeats": repeats}
-    kept = {name: shared[name] for name in ("data", "features")} | counts
+    columns = {name: shared[name] for name in ("data", "features")} | counts
     scores = reference.floor(n, draws(), QUALITY_IMAGES)
-    return [kept | {"metric": metric} | summarise(values) for metric, values in scores.items()]
+    return [columns | {"metric": metric} | summarise(values) for metric, values in scores.items()]

@@ -7,12 +7,23 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.details import list_details
-from reports.formats import SCALES, correction, difference, metric_name, number, plural, scale_metric, sentence
+from reports.formats import (
+    SCALES,
+    correction,
+    decimals,
+    difference,
+    metric_name,
+    number,
+    plural,
+    scale_metric,
+    sentence,
+)
 from reports.page import Axis, Bar, Column, Figure, KeyFigure, Page, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
 TERMS = ("MMD ×1000", "FD", "Grain")
+FEW_DECIMALS = 3  # of a table of many sets, in which no number of decimals may suit all rows
 PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not paired"}
 
 
@@ -103,15 +114,19 @@ def draw_figure(result: LoadedResult, contrasts: pd.DataFrame, title: str, pairs
 
 def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame, n: str) -> Table:
     """All sets, best first."""
+    best = rows.nsmallest(settings.ROWS, JUDGE)
+    compared = contrasts[contrasts["a"].isin(best["setting"])]
+    digits = decimals(*(row for _, row in compared.iterrows()), most=FEW_DECIMALS)
 
     def make_row(row: pd.Series) -> Row:
-        own = contrasts[contrasts["a"] == row["setting"]]
-        if own.empty:
-            return settings.table_row(row, "", "" if contrasts.empty else "baseline")
-        return settings.table_row(row, *settings.format_comparison(own.iloc[0]))
+        change = ""
+        verdict = "" if contrasts.empty else "baseline"
+        for _, comparison in compared[compared["a"] == row["setting"]].iterrows():
+            change, verdict = settings.format_comparison(comparison, digits=digits)
+        return settings.table_row(row, change, verdict, digits=digits)
 
     against = "" if contrasts.empty else f", against {contrasts['b'].iloc[0]}"
-    return settings.make_table(f"{n} images per set{against}", result, rows.nsmallest(settings.ROWS, JUDGE), make_row)
+    return settings.make_table(f"{n} images per set{against}", result, best, make_row)
 
 
 def compare_spaces(result: LoadedResult) -> list[Table]:

@@ -23,15 +23,18 @@ MORE = {"eta 0": (0.6, 0.0), "eta 1": (0.1, 0.0), "churned": (0.3, 0.0)}
 
 def results(budgets: Mapping[int, Mapping[str, tuple[float, float]]]) -> Any:
     """What is read of RunResults: for each budget MMD and grain by sampler. Images add noise of 0.1."""
-    rng, sides, rows = np.random.default_rng(0), dict[Any, dict[str, Side]](), list[Any]()
+    rng = np.random.default_rng(0)
+    sides = dict[Any, dict[str, Side]]()
+    rows = list[Any]()
     for budget, values in budgets.items():
         for sampler, (mmd, grain) in values.items():
-            noise, label = rng.normal(size=200), f"linear, {sampler}"
+            noise = rng.normal(size=200)
+            label = f"linear, {sampler}"
             distances = {seed: {"mmd": Distance(mmd, 0.1 * (noise - noise.mean()))} for seed in (101, 102)}
             row = {"mmd": mmd, "grain": grain, "status": "ok", "data": "mnist5k", "network": "small"}
-            own = {seed: row | {"train_seed": seed, "model_id": seed} for seed in distances}
-            rows += own.values()
-            sides.setdefault(("s", budget), {})[label] = Side(label, "s", budget, 2, own, distances)
+            rows_by_seed = {seed: row | {"train_seed": seed, "model_id": seed} for seed in distances}
+            rows += rows_by_seed.values()
+            sides.setdefault(("s", budget), {})[label] = Side(label, "s", budget, 2, rows_by_seed, distances)
 
     def find(side: Side) -> Any:
         schedule = Schedule("linear", side.budget or 0)

@@ -180,7 +180,8 @@ def test_networks_trained_here_bring_held_out_images_noise_and_reports(here: Pat
 @pytest.mark.parametrize("n_networks", [1, 5])
 def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: int) -> None:
     """Losses with a part of the image, of the network and of chance, whose means are equal at six levels."""
-    random, repetitions = np.random.default_rng(0), 300
+    random = np.random.default_rng(0)
+    repetitions = 300
     covered = wrong = 0
     for _ in range(repetitions):
         image = random.exponential(1, (1, 6, 60))

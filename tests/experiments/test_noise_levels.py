@@ -25,20 +25,20 @@ def preset(name: str, **options: Any) -> NoiseLevels:
 def test_one_thing_is_changed_at_a_time() -> None:
     varied = {"weightings": ("karras", "x0"), "parameterisations": ("preconditioned", "eps")}
     study = preset("smoke", train_noise=("log-normal", "vp"), **varied)
-    found = study.training()
-    assert list(found) == ["log-normal", "log-normal, eps", "log-normal, x0", "vp"]
-    assert found["log-normal, x0"] == found["log-normal"] | {"weighting": "x0"}
-    assert found["log-normal, eps"] == found["log-normal"] | {"parameterisation": "eps"}
+    trainings = study.training()
+    assert list(trainings) == ["log-normal", "log-normal, eps", "log-normal, x0", "vp"]
+    assert trainings["log-normal, x0"] == trainings["log-normal"] | {"weighting": "x0"}
+    assert trainings["log-normal, eps"] == trainings["log-normal"] | {"parameterisation": "eps"}
     assert len(replace(study, cross=True).training()) == 8
 
 
 def test_settings_share_everything_else() -> None:
     study = preset("laptop")
-    found = contrasts(study)
-    assert [contrast.kind for contrast in found].count("setting") == 2 * 4
+    compared = contrasts(study)
+    assert [contrast.kind for contrast in compared].count("setting") == 2 * 4
     without_weights = [*study.train_noise]
     assert [[side.label for side in best.sides] for best in best_sets(study)] == [without_weights] * 2
-    for contrast in found:
+    for contrast in compared:
         assert len(pairs(contrast)) == 5
         for a, b in pairs(contrast):
             assert (a.setting.schedule, a.setting.sampler) == (b.setting.schedule, b.setting.sampler)

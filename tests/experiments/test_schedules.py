@@ -54,12 +54,12 @@ def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_o
 
 
 def test_every_setting_of_a_budget_is_compared_with_the_first_schedule_and_sampler() -> None:
-    found = contrasts(LAPTOP, "setting")
+    compared = contrasts(LAPTOP, "setting")
     absent = {(run.setting.label, run.setting.budget) for run in plan(LAPTOP) if run.impossible}
     assert {label.split(", ")[1] for label, _ in absent} == {"eta 1.4"}  # too much for steps that are so long
     sizes = [5 * 11 - sum(budget == missing for _, missing in absent) for budget in (8, 16, 32, 66)]
-    assert len({(contrast.a.label, contrast.a.budget) for contrast in found}) == len(found) == sum(sizes) - 4
-    for contrast in found:
+    assert len({(contrast.a.label, contrast.a.budget) for contrast in compared}) == len(compared) == sum(sizes) - 4
+    for contrast in compared:
         assert contrast.b.label == "geometric, eta 0" != contrast.a.label and len(pairs(contrast)) == 5
         for a, b in pairs(contrast):
             assert (a.network, a.seed, a.nfe) == (b.network, b.seed, b.nfe)

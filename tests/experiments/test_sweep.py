@@ -76,16 +76,16 @@ def test_a_class_of_ones_own_is_not_taken_for_one_of_ours_nor_for_what_it_was_be
     text = FILE.replace("import Euler, Heun, Sampler", "import Sampler").replace("Mine()", "Euler(0.0)")
     text = text.replace("class Mine(Sampler):", "class Euler(Sampler):\n    eta: float = 0.0")
     text = text.replace("return Euler(0.0).planned_nfe(sigmas)", "return 2")
-    found: list[Any] = []
+    sampler_ids: list[Any] = []
     for edited in (text, text.replace('return "mine"', 'return "yours"')):
-        found.append(identity(planned(tmp_path, edited)[-1].setting.sampler))
-    assert len({*found, identity(Euler(0.0))}) == 3
+        sampler_ids.append(identity(planned(tmp_path, edited)[-1].setting.sampler))
+    assert len({*sampler_ids, identity(Euler(0.0))}) == 3
 
 
 def test_a_noise_distribution_of_ones_own_is_known_by_its_source(tmp_path: Path) -> None:
     texts = (noisy(), noisy("torch.rand(n, generator=generator) + 1"))
-    found = [{identity(run.network) for run in planned(tmp_path, text)} for text in texts]
-    assert [*map(len, found)] == [4, 4] and len(found[0] & found[1]) == 2  # the other setting's networks
+    identities = [{identity(run.network) for run in planned(tmp_path, text)} for text in texts]
+    assert [*map(len, identities)] == [4, 4] and len(identities[0] & identities[1]) == 2  # the other setting's networks
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ LOOP = """
             x = {step}
             yield x
 """
-NAME, LAST = 'name(self): return "mine"', "Mine())"
+NAME = 'name(self): return "mine"'
+LAST = "Mine())"
 QUESTION = '    question = "Does it run?"\n'
 SETTINGS = FILE[FILE.index("    def settings") :]
 FROZEN = "@dataclass(frozen=True)\n"

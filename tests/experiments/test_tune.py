@@ -74,8 +74,8 @@ def confirmed(study: Tune, made: RunResults) -> tuple[list[Setting], list[str]]:
 def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
     runs = [run for run in plan(Tune()) if not run.impossible]
     assert {run.nfe - (run.setting.budget or 0) for run in runs} == {0}
-    known = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
-    assert known in {run.setting.sampler.name for run in runs}
+    churn = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
+    assert churn in {run.setting.sampler.name for run in runs}
     races = {budget: labels(run for run in runs if run.setting.budget == budget) for budget in (8, 16, 32)}
     assert [*map(len, races.values())] == [35, 36, 36]  # restarts take 12 evaluations, besides the schedule
     assert "karras, restart" in races[16] and "karras, restart" not in races[8]
@@ -100,18 +100,18 @@ def test_a_typed_setting_is_a_schedule_and_a_sampler() -> None:
 
 
 def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
-    known = (0.18, 5.3)
+    span = (0.18, 5.3)
     low, high, right = "geometric(sigma_max=30), ddim", "karras(sigma_min=0.03), ddim", "karras(sigma_max=4), heun(1)"
     single = (*Tune().single, low, high, right, "ddpm-linspace, ddim")
-    runs = plan(knowing(tune(single=single), known))
+    runs = plan(knowing(tune(single=single), span))
     refused = {run.setting.label: run.impossible for run in runs if "knows" in run.impossible}
     assert refused.keys() == {low, high, "ddpm-linspace, ddim"}
     assert refused[high] == "sigma 0.03: the network knows no level below 0.18"
     possible = {run.setting.label: run for run in runs if not run.impossible}
     for run in possible.values():
         asked = run.setting.sampler.asked(run.sigmas)
-        assert known[0] * 0.9999 <= asked[0] and asked[1] <= known[1] * 1.0001
-    assert possible["cosine(end=0), ddpm"].sigmas[-1] == pytest.approx(known[0]), "from there to 0"
+        assert span[0] * 0.9999 <= asked[0] and asked[1] <= span[1] * 1.0001
+    assert possible["cosine(end=0), ddpm"].sigmas[-1] == pytest.approx(span[0]), "from there to 0"
     raised = possible["karras, euler-churn(s_churn=2, s_min=0.1)"].setting.sampler
     assert raised.name == "euler-churn(s_churn=2, s_min=0.1, s_max=4.24)"
     assert possible[right].setting.sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
@@ -131,8 +131,8 @@ def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network
     of_a_flow = knowing(tune(), usual=("flow", "flow(shift=3)"))
     assert [*tune().defaults] == ["vp, eta 0", "vp, eta 1"]
     assert [*of_a_flow.defaults] == ["flow(end=0), eta 0", "flow(end=0), eta 1"]
-    own = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=of_a_flow.default_schedules)
-    assert [*own.defaults] == ["flow(shift=3), dpm++2m", *of_a_flow.defaults] == [*own.candidates][:3]
+    of_user = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=of_a_flow.default_schedules)
+    assert [*of_user.defaults] == ["flow(shift=3), dpm++2m", *of_a_flow.defaults] == [*of_user.candidates][:3]
     more = {*of_a_flow.candidates.values()} - {*tune().candidates.values()}
     assert {("flow(end=0)", "eta 0.5"), ("flow(shift=3, end=0)", "dpm++2m")} < more
 
@@ -150,12 +150,14 @@ def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
     assert (control.label, control.section, control.draw, control.budget) == (names[0], "control", 1, None)
     runs = plan(study, *chosen)
     assert not {run.seed for run in runs} & {run.seed for run in made.runs}
-    found = [*study.compare({**made.sides, **sides(runs)})]
-    tuned = [c for c in found if isinstance(c, Contrast) and c.kind == "tuned"]
+    compared = [*study.compare({**made.sides, **sides(runs)})]
+    tuned = [c for c in compared if isinstance(c, Contrast) and c.kind == "tuned"]
     assert [(c.a.label, c.b.label) for c in tuned] == [(name, names[0]) for name in names[1:]]
-    assert [c.sides[0].section for c in found if isinstance(c, BestSet)] == ["8 evaluations"]
-    assert [c.a.label for c in found if isinstance(c, Contrast) and c.kind == "control"] == ["vp, eta 0, other noise"]
-    knobs = [c for c in found if isinstance(c, Contrast) and c.kind in ("sampler", "schedule")]
+    assert [c.sides[0].section for c in compared if isinstance(c, BestSet)] == ["8 evaluations"]
+    assert [c.a.label for c in compared if isinstance(c, Contrast) and c.kind == "control"] == [
+        "vp, eta 0, other noise"
+    ]
+    knobs = [c for c in compared if isinstance(c, Contrast) and c.kind in ("sampler", "schedule")]
     best = OF.split(order[-1])
     for c in knobs:  # of the best, one thing is changed at a time
         assert OF.split(c.a.label)[c.kind == "sampler"] != OF.split(c.b.label)[c.kind == "sampler"]

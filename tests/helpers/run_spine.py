@@ -19,11 +19,11 @@ from user_images import few_digits
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import networks, stages
 from experiments.run.cache import Cache
+from experiments.run.image_features import features_id
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network, Trained
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Schedule, Setting
-from experiments.user.features import features_id
 from experiments.user.imports import TEXTS
 
 N = 40

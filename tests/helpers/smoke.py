@@ -18,8 +18,8 @@ import pytest
 from experiments import __main__ as program
 from experiments.run import stages
 from experiments.run.cache import Cache
+from experiments.run.image_features import features_id
 from experiments.run.runs import Reference
-from experiments.user.features import features_id
 
 
 @cache

@@ -9,6 +9,7 @@ import pytest
 
 from reports import formats
 from reports.formats import (
+    decimals,
     difference,
     duration,
     is_missing,
@@ -76,6 +77,15 @@ def test_a_reader_who_subtracts_what_is_shown_gets_the_difference_that_is_shown(
         first, second, shown, interval = values_and_difference(row)
         exact = [Decimal(text.replace("−", "-")) for text in (first, second, shown)]
         assert exact[1] - exact[0] == exact[2] and shown.strip("−0.") and not interval
+
+
+def test_one_number_of_decimals_suits_all_rows_of_a_table_or_the_fewest_are_shown() -> None:
+    first, second, third = (
+        pd.Series({"metric": "fd", "value_b": 7.64, "value_a": 7.64 + change, "difference": change})
+        for change in (-2.56, 1.0, 0.0004)
+    )
+    assert [decimals(first), decimals(second), decimals(first, second), decimals()] == [2, 1, 2, 1]
+    assert (decimals(first, third), decimals(first, third, most=3)) == (4, 1)
 
 
 @pytest.mark.parametrize(("value", "digits", "text"), [

@@ -426,6 +426,14 @@ def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict
     assert "x lowers" not in answer or page.key_figures[-1].notes == notes
 
 
+def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside_it(score: Callable[..., Page]) -> None:
+    table = score({"first": (12.04, "", 0.0, False), "x": (8.06, "better", 0.0, False)}).tables[0]
+    heads = [column.head for column in table.columns]
+    values = [row.cells[heads.index("MMD ×1000")] for row in table.rows]
+    change = table.rows[0].cells[heads.index("Difference in MMD ×1000")]
+    assert values == ["8.06", "12.04"] and change.startswith("−3.98 (")
+
+
 @pytest.mark.parametrize(("other", "agree", "rank"), [(0.05, "the same verdicts", 1), (0.2, "the verdicts differ", 2)])
 def test_score_ranks_sets_by_several_feature_spaces(score: Any, other: float, agree: str, rank: int) -> None:
     page = score({"x": BETTER}, other)

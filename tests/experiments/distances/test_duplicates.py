@@ -14,7 +14,7 @@ from experiments.distances.duplicates import (
     tolerance,
 )
 from experiments.distances.kernels import CPU_BLOCK
-from experiments.user.features import extract
+from experiments.run.image_features import extract
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def test_one_changed_pixel_does_not_hide_a_copy(digits: Images, features: torch.
     pixels[:, 0, 5, 5] = (pixels[:, 0, 5, 5].int() + 1).clamp(max=255).to(pixels.dtype)
     changed = extract("digits", pixels)[0].double()
     near = tolerance(features)
-    found = find_clusters(torch.cat([features[:600], changed]), near)
-    assert (found[:600] == found[600:]).all() and len(set(found)) == 600
+    clusters = find_clusters(torch.cat([features[:600], changed]), near)
+    assert (clusters[:600] == clusters[600:]).all() and len(set(clusters)) == 600
     assert duplicate_mask(changed, features, near).all()
     assert not duplicate_mask(features[:600], features[600:], near).any()
 
@@ -53,12 +53,13 @@ def test_in_few_dimensions_only_equal_rows_are_copies() -> None:
 @pytest.mark.parametrize(("share", "found"), [(0.0, False), (0.05, True), (1.0, True)], ids=["none", "a few", "all"])
 def test_samples_that_repeat_training_images_are_counted(digits: Images, share: float, found: bool) -> None:
     """The others are digits that training did not see. Both kinds have noise that hides copies from equality."""
-    few, repeated = 500, int(share * 500)
+    few = 500
+    repeated = int(share * 500)
     chosen = torch.cat([digits.pixels[:repeated], digits.pixels[4000 : 4500 - repeated]]).float()
     noisy = (chosen + 4 * torch.randn(chosen.shape, generator=torch.Generator().manual_seed(0))).round().clamp(0, 255)
-    own, training = (extract("digits", each)[0].double() for each in (noisy.byte(), digits.pixels[:1000]))
+    samples, training = (extract("digits", images)[0].double() for images in (noisy.byte(), digits.pixels[:1000]))
     real = squared_nearest(training[:few], training, torch.arange(few))
-    out = memorisation(squared_nearest(own, training), real)
+    out = memorisation(squared_nearest(samples, training), real)
     assert (out["memorised"] > 0.01) == found and share - 0.06 < out["memorised"] <= share
     assert out["to_training"] / out["to_training_real"] == pytest.approx(float(share < 1), abs=0.1)
 

@@ -10,8 +10,8 @@ from experiments.distances.intervals import Estimate, estimate_one, estimate_pai
 
 def make_pair(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]:
     """A pair whose difference has this standard error over n images."""
-    own = np.where(np.arange(n) % 2, -1.0, 1.0)
-    return Distance(value, se * np.sqrt(n - 1) * own), Distance(0.0, np.zeros(n))
+    terms = np.where(np.arange(n) % 2, -1.0, 1.0)
+    return Distance(value, se * np.sqrt(n - 1) * terms), Distance(0.0, np.zeros(n))
 
 
 def test_two_networks_by_hand() -> None:
@@ -41,8 +41,10 @@ def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
 
 def test_a_control_with_the_same_networks_is_over_images_whatever_their_number() -> None:
     pairs = [make_pair(value, 0.5) for value in (1.0, 2.0, 0.0, 3.0, -1.0)]
-    found = estimate_pairs(pairs, over_images=True)
-    assert (found.interval, found.holds_for) == ("what each sample adds", 5) and found.se == pytest.approx(0.5 / 5**0.5)
+    estimate = estimate_pairs(pairs, over_images=True)
+    assert (estimate.interval, estimate.holds_for) == ("what each sample adds", 5) and estimate.se == pytest.approx(
+        0.5 / 5**0.5
+    )
 
 
 def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict() -> None:

@@ -17,7 +17,7 @@ from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array
 from experiments.distances.frechet import Moments
 from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, no_images_reason, precision_recall
-from experiments.user.features import extract
+from experiments.run.image_features import extract
 
 N = 300
 
@@ -169,7 +169,8 @@ def test_sums_over_other_groups_are_those_of_a_loop() -> None:
 
 def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distance() -> None:
     """The law of all images is the same, but images of a prompt are more alike in one set: no difference."""
-    rng, groups = np.random.default_rng(0), np.arange(120) % 12
+    rng = np.random.default_rng(0)
+    groups = np.arange(120) % 12
     real = ReferenceSet.of(tensor(rng.normal(size=(400, 2)))).whole()
     values = []
     for within in (0.9, 0.1):
@@ -248,7 +249,9 @@ def test_the_rule(sides: list[dict[str, float]], real: dict[str, float], gross: 
 
 @pytest.mark.slow
 def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
-    images, n, noise = load("mnist5k"), 300, torch.Generator().manual_seed(0)
+    images = load("mnist5k")
+    n = 300
+    noise = torch.Generator().manual_seed(0)
     digits = images.standardised()[:n]
     static = torch.randn(digits.shape, generator=noise)
     blurred = torch.nn.functional.avg_pool2d(static, 5, 1, 2)

@@ -12,7 +12,8 @@ from diffusion_core import load
 from experiments.distances.intervals import GRAINY
 from experiments.distances.texture import RealTexture, texture
 
-N, DRAWS = 500, 20
+N = 500
+DRAWS = 20
 IMAGES = load("mnist5k")
 
 

@@ -120,11 +120,11 @@ def test_code_for_a_random_network_is_marked_as_not_compared(written: Written, t
     model = adapters.edm(lambda z, time: z + torch.randn_like(z), IMAGES)
     model.random = True  # type: ignore[assignment]
     entry, printed = written(model)
-    why = "the network is random (random = True)"
-    assert entry["not_compared"]["torch"] == why and entry["difference"] is None
-    assert f"code for torch is not compared with the measured sampler: {why}" in printed
+    reason = "the network is random (random = True)"
+    assert entry["not_compared"]["torch"] == reason and entry["difference"] is None
+    assert f"code for torch is not compared with the measured sampler: {reason}" in printed
     code = (tmp_path / entry["exports"]["torch"]).read_text()
-    assert code.splitlines()[1] == f"# Not compared with the sampler that was measured: {why}."
+    assert code.splitlines()[1] == f"# Not compared with the sampler that was measured: {reason}."
 
 
 def test_a_network_that_rounds_more_may_differ_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,8 @@ EDITED = {"budget": 8, "schedule": "linear", "n_steps": 1, "sigma_max": 9.0, "si
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Path:
-    vp, karras = Schedule("vp", 8, options=(("data_std", STD),)), Schedule("karras", 8, 20.0, 0.05, (("rho", 5.2),))
+    vp = Schedule("vp", 8, options=(("data_std", STD),))
+    karras = Schedule("karras", 8, 20.0, 0.05, (("rho", 5.2),))
     levels = ((8, vp), (17, karras))
     entries = [vars(one) | {"budget": n, "schedule": one.name, "sigmas": one.sigmas()} for n, one in levels]
     path = tmp_path / "settings.json"
@@ -40,7 +41,8 @@ def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -
     np.save(tmp_path / "points.npy", np.random.default_rng(0).normal(size=(300, 2)))
     points = f"points:{tmp_path / 'points.npy'}"
     for network, data, name in (("exact", "mnist5k", Exact("mnist5k").row()["network"]), ("small", points, "mlp")):
-        study, text = Study(network=network, data=data), json.loads(settings.read_text())
+        study = Study(network=network, data=data)
+        text = json.loads(settings.read_text())
         settings.write_text(json.dumps(text | {"network": name, "data": resolve(data)}))
         assert schedule_from(settings, 17, study).rule == "karras"
 

@@ -104,7 +104,7 @@ def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> N
 def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdicts: set[str], here: Path) -> None:
     """Their texture varies with the draw, so that its mean alone is above the limit in one of three sets."""
     rng = np.random.default_rng(0)
-    found = set()
+    seen = set()
     for _ in range(8):
         images = rng.normal(128, 30, (100, 1, 1))
         before, after = (
@@ -112,19 +112,20 @@ def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdi
             for more in (0, added)
         )
         checks = harmless(before, after, 0.5, pairs="order", features="digits").checks
-        found |= {check.verdict for check in checks if check.check == "more grain"}
-    assert found == verdicts
+        seen |= {check.verdict for check in checks if check.check == "more grain"}
+    assert seen == verdicts
 
 
 def test_grain_that_may_be_above_its_limit_is_not_decided(digits: np.ndarray, here: Path) -> None:
     """Of 60 batches of five, twelve are noisy: the mean of all is above 2 grey levels, its interval begins below."""
-    rng, after = np.random.default_rng(0), digits[:N].copy()
+    rng = np.random.default_rng(0)
+    after = digits[:N].copy()
     noisy = rng.permutation(N // 5)[:12].repeat(5) * 5 + np.tile(np.arange(5), 12)
     after[noisy] = np.clip(after[noisy] + rng.normal(0, 24, after[noisy].shape), 0, 255)
-    found = harmless(digits[:N], after, 0.3, [at // 5 for at in range(N)], features="digits", pairs="order")
-    (grain,) = (check for check in found.checks if check.check == "more grain")
-    assert grain.low < 2 < grain.value < grain.high and found.verdict == "not decided"
-    assert ", but more grain is up to " in found.sentence and " grey levels; 300 pairs" in found.sentence
+    answer = harmless(digits[:N], after, 0.3, [at // 5 for at in range(N)], features="digits", pairs="order")
+    (grain,) = (check for check in answer.checks if check.check == "more grain")
+    assert grain.low < 2 < grain.value < grain.high and answer.verdict == "not decided"
+    assert ", but more grain is up to " in answer.sentence and " grey levels; 300 pairs" in answer.sentence
 
 
 def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.ndarray, here: Path) -> None:
@@ -157,7 +158,8 @@ def test_a_class_that_changes_is_not_hidden_by_another(
 ) -> None:
     """All zeros are lost, in the second case by less than the margin; of ones some are lost and more, or fewer, new."""
     shown = load("mnist5k")
-    pixels, labels = shown.pixels[:, 0].numpy(), shown.labels.numpy()
+    pixels = shown.pixels[:, 0].numpy()
+    labels = shown.labels.numpy()
     others = np.resize(np.arange(2, 10), rest)
     was = np.concatenate([np.zeros(zeros, int), np.ones(ones, int), others])
     now = np.concatenate([others[: zeros + ones], np.ones(new, int), others[new:]])
@@ -251,15 +253,18 @@ def test_images_in_floats_are_told_how_to_be_saved(low: int, formula: str, digit
 def clips(n: int = 12, frames: int = 12, side: int = 32) -> np.ndarray:
     """Textures that move and fade, uint8 (n, T, H, W, 3)."""
     rng = np.random.default_rng(0)
-    found = np.empty((n, frames, side, side, 3), np.uint8)
-    for clip in found:
+    moving = np.empty((n, frames, side, side, 3), np.uint8)
+    for clip in moving:
         texture = rng.standard_normal((9, 9, 3)).repeat(12, 0).repeat(12, 1)
-        start, speed, light, contrast = rng.uniform(30, 40, 2), rng.uniform(-2, 2, 2), rng.uniform(90, 160, 3), 30
+        start = rng.uniform(30, 40, 2)
+        speed = rng.uniform(-2, 2, 2)
+        light = rng.uniform(90, 160, 3)
+        contrast = 30
         for t, frame in enumerate(clip):
             y, x = (start + speed * t).round().astype(int)
             noise = rng.uniform(-2, 2, frame.shape)
             frame[:] = (light + contrast * texture[y : y + side, x : x + side] + noise).clip(0, 255)
-    return found
+    return moving
 
 
 def planted(name: str, shown: np.ndarray) -> np.ndarray:
@@ -299,8 +304,8 @@ def test_clips_are_units_and_their_motion_is_compared(
     for ending, groups in ((".npy", ()), ("", ("--groups", "clips"))):
         arguments = ("none", f"before{ending}", f"after{ending}", "--margin", margin, *groups, "--out", "out")
         assert command.command(arguments, "score") == status
-        found = json.loads(capsys.readouterr().out.splitlines()[-1])
-        assert (found["n"], found["n_units"], "motion" in found["checks"]) == (144, 12, True)
+        summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert (summary["n"], summary["n_units"], "motion" in summary["checks"]) == (144, 12, True)
         verdicts = pd.read_csv(here / "out/harms.csv").set_index("check")["verdict"]
         assert verdicts[decisive] == ("harmful" if status else "harmless")
 

@@ -86,8 +86,8 @@ def test_a_recorded_gate_expires_if_anything_but_the_images_after_changes(
     capsys.readouterr()
     typed = ("moved", "after") if change == "moved" else ("after",)
     assert command.command((*typed, "--verify", "gate.json"), "score") == (4 if reason else 0)
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert found["verdict"] == ("expired" if reason else "harmless") and reason in found["sentence"]
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["verdict"] == ("expired" if reason else "harmless") and reason in summary["sentence"]
 
 
 @pytest.mark.parametrize("more", [("--margin", "0.1"), ("--crops", "2"), ("after", "more")])

@@ -135,9 +135,9 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
     pd.DataFrame({"file": names, "text": [at // 10 for at in range(20)]}).to_csv(here / "prompts.csv", index=False)
 
     def units(images: Input, groups: str | list[int]) -> np.ndarray:
-        found, note = groups_of(images, groups)
+        ids, note = groups_of(images, groups)
         assert not note
-        return found
+        return ids
 
     by_name, by_folder = units(images, "{prompt}-{seed}.png"), units(nested, "folder")
     assert by_name.tolist() == by_folder.tolist() == [at // 5 for at in range(20)]
@@ -154,8 +154,8 @@ def test_prompts_are_read_from_folders_names_and_tables(digits: np.ndarray, here
         table[::-1].to_csv(here / "reversed.csv", index=False)
         assert units(images, "reversed.csv").tolist() == by_name.tolist()
     pd.DataFrame({"seed": range(20), "prompt": [at % 2 for at in range(20)]}).to_csv(here / "rows.csv", index=False)
-    found, note = groups_of(images, "rows.csv")
-    assert found.tolist() == [at % 2 for at in range(20)]
+    ids, note = groups_of(images, "rows.csv")
+    assert ids.tolist() == [at % 2 for at in range(20)]
     assert note.startswith("rows of rows.csv are taken in the order of the images, since no column has the names of ")
 
 
@@ -225,8 +225,8 @@ def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: py
         with pytest.raises(ValueError, match="are one folder or file; name two"):
             run("none", "before", other, "--margin", "0.02")
     assert run("none", "before", "after", "--margin", "0.002", "--out", "out") == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (found["sentence"], found["unchanged"]) == ("harmless: 300 of 300 pairs are identical", N)
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (summary["sentence"], summary["unchanged"]) == ("harmless: 300 of 300 pairs are identical", N)
     some = digits[:N].copy()
     some[:30] //= 2
     notes = harmless(digits[:N], some, 0.05, features="digits", pairs="order").notes
@@ -286,10 +286,10 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     assert mae.notes[1] == f"largest {change.max():.3f}: image {change.argmax()}"
     assert mae.notes[2].startswith("unchanged pipeline ")
     np.save(here / "same.npy", before)
-    part = np.concatenate([before[:100], before[100:] // 2 * 2])
-    found = harmless(before, part, 0.05, pairs="order", features="digits", metrics=lambda a, b: 1 / (a != b).sum())
-    assert "metric <lambda> of after: 100 of 300 pairs, of which it is not finite, are left out" in found.notes
-    assert found.metrics[0]["largest"] == pytest.approx(1 / (part != before)[100:].sum((1, 2)).min())
+    slightly = np.concatenate([before[:100], before[100:] // 2 * 2])
+    answer = harmless(before, slightly, 0.05, pairs="order", features="digits", metrics=lambda a, b: 1 / (a != b).sum())
+    assert "metric <lambda> of after: 100 of 300 pairs, of which it is not finite, are left out" in answer.notes
+    assert answer.metrics[0]["largest"] == pytest.approx(1 / (slightly != before)[100:].sum((1, 2)).min())
     for name, values in {"lat.npy": latents(), "lat2.npy": latents() * 1.01}.items():
         np.save(here / name, values)
     for one, other, message in (

@@ -18,12 +18,12 @@ from experiments.run.image_features import (
     ImageSet,
     batches,
     compute_features,
+    extract,
     prefetch,
     prepare_pixels,
 )
 from experiments.scoring.compare import compare, open_all, spaces_of
 from experiments.scoring.inputs import FeatureSet, open_input
-from experiments.user.features import extract
 from reports.schema import NO_DIFFERENCE
 
 RNG = np.random.default_rng(0)
@@ -94,7 +94,8 @@ def pixels(source: object, store: Path) -> list[np.ndarray]:
 
 def test_files_are_read_as_documented(tmp_path: Path) -> None:
     """Grey and colour, any sizes in any order, lossless formats, folders below, and transparent pixels over black."""
-    store, mixed = tmp_path / "store", tmp_path / "mixed"
+    store = tmp_path / "store"
+    mixed = tmp_path / "mixed"
     folder(mixed / "a", GREY[:3])
     folder(mixed / "b", RGB[:2], "bmp")
     clear = np.dstack([RGB[0], np.zeros_like(RGB[0, ..., 0])])
@@ -107,10 +108,10 @@ def test_files_are_read_as_documented(tmp_path: Path) -> None:
     assert isinstance(images, ImageSet)
     together = list(batches(images, range(6), 2))
     assert sorted(place for places, *_ in together for place in places) == list(range(6))
-    for places, part, traits in together:
+    for places, read, traits in together:
         assert traits.tolist() == [[False, False, place == 5, False, place in (3, 4)][1:] for place in places]
-        assert [tuple(image.shape) for image in part] == [(3, *expected[place].shape[:2]) for place in places]
-        assert all((image.permute(1, 2, 0).numpy() == expected[p]).all() for image, p in zip(part, places, strict=True))
+        assert [tuple(image.shape) for image in read] == [(3, *expected[place].shape[:2]) for place in places]
+        assert all((image.permute(1, 2, 0).numpy() == expected[p]).all() for image, p in zip(read, places, strict=True))
 
 
 @pytest.mark.parametrize("make", [npz(images=RGB), npy(RGB), npy(np.moveaxis(RGB, 3, 1)), lambda _: RGB])
@@ -125,18 +126,18 @@ def test_features_are_those_that_the_extractor_gives_to_the_last_bit() -> None:
     """Whichever axes the images have: a sweep, and `score` of its data set or its files, compare the same numbers."""
     pixels = torch.from_numpy(GREY)[:, None].repeat(1, 1, 2, 2)[:, :, :32, :32].contiguous()
     for array in (pixels[:, 0].numpy(), pixels.permute(0, 2, 3, 1).numpy()):
-        found = compute_features(ImageSet.of_array("x", array), range(40), FeatureSpace("digits")).features
-        assert (found == extract("digits", pixels)[0].numpy()).all()
+        features = compute_features(ImageSet.of_array("x", array), range(40), FeatureSpace("digits")).features
+        assert (features == extract("digits", pixels)[0].numpy()).all()
 
 
 @pytest.mark.parametrize(
     "given", [ROWS, torch.ones(40, 2, requires_grad=True), torch.ones(40, 2, dtype=torch.bfloat16)]
 )
 def test_features_are_taken_as_they_are(given: np.ndarray | torch.Tensor, tmp_path: Path) -> None:
-    found = open_input(given, Cache(tmp_path))
-    assert isinstance(found, FeatureSet) and found.n == 40
+    images = open_input(given, Cache(tmp_path))
+    assert isinstance(images, FeatureSet) and images.n == 40
     expected = torch.as_tensor(given).detach().float()
-    np.testing.assert_array_equal(found.features, expected.numpy())
+    np.testing.assert_array_equal(images.features, expected.numpy())
 
 
 def test_names_are_short_and_different(tmp_path: Path) -> None:

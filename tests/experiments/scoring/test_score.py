@@ -16,7 +16,7 @@ from user_images import save
 from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
-from experiments.distances.features import WEIGHTS
+from experiments.distances.feature_spaces import WEIGHTS
 from experiments.distances.reference import METRICS
 from experiments.run import image_features, spot_check
 from experiments.run.cache import Cache
@@ -40,7 +40,8 @@ def digits() -> Tensor:
 @pytest.fixture(scope="module")
 def folders(digits: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """real/ and, of the same other digits, a/ with much noise, b/ with little noise and c/ with as much as b/."""
-    root, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
     for place, image in enumerate(digits[: 2 * N, 0].numpy()):
         save(root / "real" / f"{place:04}.png", image)
     for place, image in enumerate(digits[2 * N : 3 * N, 0].numpy()):
@@ -82,7 +83,8 @@ def test_two_sets_from_python(folders: Path) -> None:
 
 @pytest.mark.slow
 def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, compute = list[int](), image_features.compute_features
+    seen = list[int]()
+    compute = image_features.compute_features
 
     def counted(images: ImageSet, chosen: list[int], *more: Any) -> ImageFeatures:
         seen.append(len(chosen))
@@ -94,7 +96,8 @@ def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, m
     assert seen == [2 * N, N]
     again = score(folders / "real", folders / "a", features="digits", store=tmp_path)
     assert max(seen[2:]) <= 16 and again.values == first.values
-    given, kept = open_input(folders / "a", Cache(tmp_path)), Cache(tmp_path)
+    given = open_input(folders / "a", Cache(tmp_path))
+    kept = Cache(tmp_path)
     assert isinstance(given, ImageSet)
     config = feature_key(given, FeatureSpace("digits"))
     tensors = kept.cached("features", config, lambda: pytest.fail("it was stored")).tensors
@@ -201,7 +204,8 @@ def test_pictures_are_of_the_first_images(shape: tuple[int, ...], mode: str, siz
 
 
 def test_files_of_weights_are_those_of_the_spaces_that_are_named(folders: Path) -> None:
-    sets, file = (folders / "real", folders / "a"), WEIGHTS / "digits.safetensors"
+    sets = (folders / "real", folders / "a")
+    file = WEIGHTS / "digits.safetensors"
     usual, named = (score(*sets, features="digits", feature_weights=given, store=folders / "store")
                     for given in (None, {"digits": file}))  # fmt: skip
     assert named.values == usual.values

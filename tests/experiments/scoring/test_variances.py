@@ -10,7 +10,8 @@ from experiments.scoring import sides
 @pytest.mark.parametrize("paired", [True, False])
 def test_intervals_are_the_jackknife_over_both_sides(paired: bool) -> None:
     """It leaves out each image in turn, of the sets and of the real images."""
-    rng, n = np.random.default_rng(1), 100
+    rng = np.random.default_rng(1)
+    n = 100
     real, a = rng.normal(size=(n, 3)), 1.2 * rng.normal(size=(n, 3))
     b = a + 0.3 * rng.normal(size=(n, 3))
 
@@ -26,13 +27,13 @@ def test_intervals_are_the_jackknife_over_both_sides(paired: bool) -> None:
 
     own = [[kd(np.delete(part, i, axis=0), real) for i in range(n)] for part in (a, b)]
     of_real = [[kd(part, np.delete(real, i, axis=0)) for i in range(n)] for part in (a, b)]
-    found = compare(real, a, b, pairs="order" if paired else "none")
-    difference = found.differences["set 2"]["kd"]
+    scores = compare(real, a, b, pairs="order" if paired else "none")
+    difference = scores.differences["set 2"]["kd"]
     assert difference.difference == pytest.approx(kd(b, real) - kd(a, real), rel=1e-4)  # float32 features
     parts = [np.subtract(*own)] if paired else own
     ses = [se(list(part)) for part in (*parts, np.subtract(*of_real))]
     assert difference.se == pytest.approx(np.sqrt(np.square(ses).sum()), rel=0.02)
-    assert found.tables["table.csv"][0]["kd_se"] == pytest.approx(np.hypot(se(own[0]), se(of_real[0])), rel=0.02)
+    assert scores.tables["table.csv"][0]["kd_se"] == pytest.approx(np.hypot(se(own[0]), se(of_real[0])), rel=0.02)
 
 
 @pytest.mark.parametrize(("n", "r"), [(40, 300), (300, 40)])
@@ -63,9 +64,10 @@ def test_copies_of_all_images_are_one_unit_and_others_a_finding() -> None:
     )  # whose pairs of copies do not meet
     assert any("every image stands 2 times in it" in text for text in twice.warnings)
     b[:30] = b[0]
-    found = compare(real, a, b)
-    assert found.verdict == "worse" and found.differences["set 2"]["copies"].low > 0.2
-    assert any(text.startswith("set 2 repeats images: 29.0 % are copies") for text in found.warnings)
+    scores = compare(real, a, b)
+    assert scores.verdict == "worse" and scores.differences["set 2"]["copies"].low > 0.2
+    said = "set 2 repeats images: 29 of 100 are copies of others in it, of set 1 0 of 100 (difference 29.0 %; "
+    assert any(text.startswith(said) for text in scores.warnings)
     assert score(real, np.tile(a[:1], (50, 1))).values["set 1"]["mmd"].value > 0
 
 
@@ -73,9 +75,9 @@ def test_a_set_nearer_than_real_images_is_a_finding() -> None:
     """Copies that are too far from their originals to be told one by one."""
     rng = np.random.default_rng(12)
     real = rng.normal(size=(200, 4))
-    found = score(real, real + 0.02 * rng.normal(size=real.shape)).warnings
-    assert len(found) == 1
-    assert found[0].startswith("set 1 is nearer to REAL than other real images would be (MMD ×1000 -")
+    warnings = score(real, real + 0.02 * rng.normal(size=real.shape)).warnings
+    assert len(warnings) == 1
+    assert warnings[0].startswith("set 1 is nearer to REAL than other real images would be (MMD ×1000 -")
     assert not any(score(rng.normal(size=(100, 4)), rng.normal(size=(100, 4))).warnings for _ in range(10))
 
 
@@ -84,9 +86,9 @@ def test_copies_are_a_share_of_the_images_that_are_searched(monkeypatch: pytest.
     real, once = rng.normal(size=(100, 16)), rng.normal(size=(100, 16))
     some = np.where(rng.random((100, 1)) < 0.5, once[:1], once)
     monkeypatch.setattr(sides, "KERNEL_IMAGES", 60)
-    repeated, n = score(real, some).spaces[0].found[1].share()
+    repeated, n = score(real, some).spaces[0].copies[1].share()
     assert n == 60 and 20 < repeated < 40
-    assert score(real, np.tile(once, (2, 1))).spaces[0].found[1].share() == (0, 60)  # every image twice is no collapse
+    assert score(real, np.tile(once, (2, 1))).spaces[0].copies[1].share() == (0, 60)  # every image twice is no collapse
 
 
 def test_a_set_that_repeats_images_is_not_the_best() -> None:
@@ -94,6 +96,6 @@ def test_a_set_that_repeats_images_is_not_the_best() -> None:
     real, a, b, c = rng.normal(size=(4, 300, 16))
     a, b = 1.3 * a, 1.2 * b
     c[:60] = c[0]
-    found = compare(real, a, b, c)
-    assert found.differences["set 3"]["copies"].verdict == "worse"
-    assert "set 3" not in found.best and "set 2" in found.best
+    scores = compare(real, a, b, c)
+    assert scores.differences["set 3"]["copies"].verdict == "worse"
+    assert "set 3" not in scores.best and "set 2" in scores.best

@@ -35,7 +35,8 @@ def transparent(path: Path) -> tuple[object, object]:
 
 
 def turned(path: Path) -> tuple[object, object]:
-    own, exif = folder(path / "own", DIGITS[:60]), Image.Exif()
+    own = folder(path / "own", DIGITS[:60])
+    exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("000.png", "001.png"):
         Image.open(own / name).save(own / name, exif=exif)
@@ -77,9 +78,9 @@ def test_a_careless_use_gets_a_sentence(
         "def rows(pixels):\n    x = pixels.float().flatten(2).mean(1) / 255\n"
         "    return x.unflatten(1, (8, -1)).mean(2) + 1\n"
     )
-    found = score(*make(tmp_path), features=features, store=tmp_path / "store")  # type: ignore[arg-type]
+    scores = score(*make(tmp_path), features=features, store=tmp_path / "store")  # type: ignore[arg-type]
     said = [
-        text for text in (*found.warnings, *found.notes) if "copies" not in text and "real images would" not in text
+        text for text in (*scores.warnings, *scores.notes) if "copies" not in text and "real images would" not in text
     ]
     if message is None:
         assert not [text for text in said if "FD is far" not in text and "would be" not in text]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiments.run.image_features import check_features_repeatable, dimension, dominant_feature, extract, features_id
 from experiments.run.runs import Reference
-from experiments.user.features import check_features_repeatable, dimension, dominant_feature, extract, features_id
 from experiments.user.imports import TEXTS
 
 SOURCE = """
