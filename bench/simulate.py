@@ -212,7 +212,7 @@ def few_units(runs: int) -> Iterator[Sequence[Any]]:
     rng = np.random.default_rng(0)
     many = draw(rng, 4000, 1)
     reach = {name: test(many, damage(many, rng)).shares[0] for name, damage in damages.items()}  # if all is damaged
-    width = median_distance(many[:, 0])
+    width = median_distance(torch.from_numpy(many[:, 0]))
     scale = test(many, many).scale
     cells = [
         *product((10, 32, 100, 238), (1, 4), damages, (0,), (1,)),
