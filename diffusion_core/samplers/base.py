@@ -24,8 +24,8 @@ MAX_EVALUATIONS = 1_000  # of a step: a sampler that takes more, or more than MA
 class Sampler:
     """An algorithm that steps down a schedule. A subclass is a frozen dataclass too: its fields are its parameters.
 
-    A subclass must define `run`; all else has defaults. Do not confuse it with a schedule, which says at which levels a
-    sampler stops: a scheduler of diffusers is both.
+    Note: a subclass must define `run`; all else has defaults. Do not confuse it with a schedule, which says at which
+        levels a sampler stops. A scheduler of diffusers is both.
     """
 
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
