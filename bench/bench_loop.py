@@ -17,7 +17,8 @@ from diffusion_core.samplers.dialects import alpha_beta
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import alpha_beta_schedule, geometric
 
-BATCH, N_STEPS = 64, 66
+BATCH = 64
+N_STEPS = 66
 SCHEDULE = geometric(N_STEPS)
 OURS: dict[str, tuple[tuple[float, ...], Sampler, float]] = {  # schedule, sampler, eta
     "eta 0": (SCHEDULE, Euler(0.0), 0.0),
@@ -31,7 +32,8 @@ OURS: dict[str, tuple[tuple[float, ...], Sampler, float]] = {  # schedule, sampl
 
 def check(x: torch.Tensor, sigmas: Sequence[float], eta: float) -> None:
     """Asserts the mean and std of x at the end. With 65,536 pixels their standard errors are below 0.4 % of the std."""
-    shift, variance = 0.0, sigmas[0] ** 2
+    shift = 0.0
+    variance = sigmas[0] ** 2
     for sigma, sigma_next in pairwise(sigmas):
         alpha, beta = alpha_beta(sigma, sigma_next, eta)
         shift -= alpha * sigma
@@ -50,7 +52,8 @@ def model(device: str) -> Clocked:
 @pytest.mark.parametrize("name", OURS)
 def bench_loop_alone(clock: Callable[..., Any], model: Clocked, name: str, device: str) -> None:
     """Our samplers. All are exact for a constant slope."""
-    (sigmas, sampler, eta), rounds = OURS[name], 20
+    sigmas, sampler, eta = OURS[name]
+    rounds = 20
     nfe = sampler.planned_nfe(sigmas)
     x = clock(
         lambda: sample(model, sigmas, sampler, n_samples=BATCH, shape=SHAPE, batch_size=BATCH, device=device),

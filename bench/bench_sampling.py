@@ -19,7 +19,8 @@ from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 
-N_STEPS, ROUNDS = 12, 7
+N_STEPS = 12
+ROUNDS = 7
 MODES = {"fp32": ("fp32", False), "fp32 compiled": ("fp32", True), "bf16": ("bf16", False),
          "bf16 compiled": ("bf16", True), "by default": ("", False)}  # fmt: skip
 
@@ -32,7 +33,8 @@ def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Cal
         clocked = Clocked(model)
         with computing_in(precision, device):
             loop(clocked)  # warm-up, and compilation
-            clocked.calls, clocked.seconds = 0, 0.0
+            clocked.calls = 0
+            clocked.seconds = 0.0
             x = clock(
                 lambda: loop(clocked), rounds=ROUNDS, warmup=0,
                 suite="sampling", batch=batch, n_images=batch, nfe=N_STEPS, precision=precision, **notes,
@@ -53,10 +55,12 @@ def time_sampling(benchmark: Any, clock: Callable[..., Any], device: str) -> Cal
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 @pytest.mark.parametrize("mode", MODES)
 def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, device: str) -> None:
-    (precision, compiled), default = MODES[mode], mode == "by default"
+    precision, compiled = MODES[mode]
+    default = mode == "by default"
     if compiled and not can_compile(device):
         pytest.skip("there is no C++ compiler here")
-    batch, who = default_batch(device), f"ours{' by default' if default else ''}, eta {eta:g}"
+    batch = default_batch(device)
+    who = f"ours{' by default' if default else ''}, eta {eta:g}"
     model = Compiled(network(device), batch) if compiled else network(device)
     options: Any = {"n_samples": batch, "batch_size": batch, "shape": SHAPE, "device": device}
     time_sampling(
@@ -69,5 +73,6 @@ def bench_sampling(time_sampling: Callable[..., None], mode: str, eta: float, de
 @pytest.mark.parametrize("peer", PEERS, ids=lambda peer: peer.name)
 def bench_sampling_of_peers(time_sampling: Callable[..., None], peer: Peer, device: str) -> None:
     pytest.importorskip(peer.package)
-    batch, shape = default_batch(device), (default_batch(device), *SHAPE)
+    batch = default_batch(device)
+    shape = batch, *SHAPE
     time_sampling(lambda model: peer.run(model, shape, N_STEPS, device), network(device), "fp32", batch, who=peer.name)

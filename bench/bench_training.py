@@ -13,7 +13,9 @@ from bench.measure import SHAPE, TRAINING_BATCH, flop_per_image, machine_choice,
 from diffusion_core.noise import LogNormal
 from diffusion_core.training import train
 
-BATCH, ROUNDS, IN_ONE = TRAINING_BATCH, 5, 4  # IN_ONE: steps per timed round
+BATCH = TRAINING_BATCH
+ROUNDS = 5
+IN_ONE = 4  # steps per timed round
 
 
 def plain(model: nn.Module, images: Tensor) -> Iterator[Tensor]:
@@ -45,7 +47,9 @@ def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: 
     images = torch.randn(1024, 1, 1, 1, generator=generator).expand(1024, *SHAPE).contiguous().to(device)
     model = network(device).train()
     default = who == "ours by default"
-    precision = machine_choice(device).training.precision if default else "bf16" if "bf16" in who else "fp32"
+    precision = "bf16" if who == "ours, bf16" else "fp32"
+    if default:
+        precision = machine_choice(device).training.precision
     ours = train(model, images, LogNormal(), n_images=10**9, batch_size=BATCH, precision=precision)
     losses = plain(model, images) if who.startswith("plain") else (step.loss for step in ours)
     first = torch.stack(list(itertools.islice(losses, 5))).mean()

@@ -82,8 +82,8 @@ def reference_and_samples(device: str, n: int, total: int, dimension: int) -> tu
 
 
 def score(device: str) -> Tensor:
-    against, own = reference_and_samples(device, 2000, 6000, 128)
-    distances, quality = against.compare(own)
+    reference, samples = reference_and_samples(device, 2000, 6000, 128)
+    distances, quality = reference.compare(samples)
     return torch.tensor([*(distance.value for distance in distances.values()), *quality])
 
 
@@ -105,7 +105,8 @@ def works(device: str) -> Iterator[tuple[str, int, Callable[[], object]]]:
     for precision, compiled in (("fp32", False), ("bf16", False), ("bf16", True)):
         for batch in BATCHES if can_compile(device) or not compiled else ():
             model = Compiled(network(device), batch) if compiled else network(device)
-            name = f"samples, {precision}{', compiled' * compiled}, batch {batch:,}"
+            mode = f"{precision}, compiled" if compiled else precision
+            name = f"samples, {mode}, batch {batch:,}"
             yield name, batch, partial(draw, device, batch, batch, precision, model)
     images = torch.randn(3200, *SHAPE).to(device)
     model = network(device).train()
@@ -114,8 +115,8 @@ def works(device: str) -> Iterator[tuple[str, int, Callable[[], object]]]:
     for name in ("digits", "natural"):
         yield f"features {name}", len(pixels), partial(open_extractor(name, device=device), pixels)
     for dimension in (128, 2048):
-        against, own = reference_and_samples(device, 20_000, 60_000, dimension)
-        yield f"scores of 20,000 of 60,000, {dimension} features", 1, partial(against.compare, own)
+        reference, samples = reference_and_samples(device, 20_000, 60_000, dimension)
+        yield f"scores of 20,000 of 60,000, {dimension} features", 1, partial(reference.compare, samples)
 
 
 def time_work(device: str, n: int, work: Callable[[], object]) -> str:
@@ -146,8 +147,8 @@ def main(device: str = "cuda") -> int:
     print(f"{name}, PyTorch {torch.__version__}, network small, images of 32x32, {len(SCHEDULE) - 1} steps, eta 1")
     print(f"batch of runs, unless --batch-size says otherwise: {default_batch(device)}")
     all_well = True
-    for what, (limit, make) in CHECKS.items():
-        if what == COMPILED and not can_compile(device):
+    for check, (limit, make) in CHECKS.items():
+        if check == COMPILED and not can_compile(device):
             continue
         try:
             a, b = make(device)
@@ -155,11 +156,12 @@ def main(device: str = "cuda") -> int:
             result = f"mean {change.mean():.1e}, largest {change.max():.1e} (limit of the mean {limit:g})"
             ok = bool(change.mean() <= limit)
         except Exception as error:  # one failed line must not stop the table
-            result, ok = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}", False
-        print(f"{what:42} {result:>58} {'ok' if ok else 'FAILED'}", flush=True)
+            result = f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+            ok = False
+        print(f"{check:42} {result:>58} {'ok' if ok else 'FAILED'}", flush=True)
         all_well &= ok
-    for what, n, work in works(device) if device == "cuda" else ():
-        print(f"{what:42} {time_work(device, n, work)}", flush=True)
+    for name, n, work in works(device) if device == "cuda" else ():
+        print(f"{name:42} {time_work(device, n, work)}", flush=True)
     return int(not all_well)
 
 

@@ -19,14 +19,17 @@ from experiments.run.networks import Trained
 SHAPE = (1, 32, 32)
 TRAINING_BATCH = 64
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-STATUS, REFERENCES = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+STATUS = Path("/proc/self/status")
+REFERENCES = Path("/proc/self/clear_refs")
 
 
 class Clocked:
     """A network that counts its evaluations and their seconds, which hold on CPUs only: it does not wait for a GPU."""
 
     def __init__(self, model: Model) -> None:
-        self.model, self.calls, self.seconds = model, 0, 0.0
+        self.model = model
+        self.calls = 0
+        self.seconds = 0.0
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         start = time.perf_counter()

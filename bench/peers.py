@@ -33,7 +33,8 @@ class Peer:
 def original(model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
     """The loop that this project began with, at beta = 0. It copies every step to the host and keeps it."""
     sigma, *_, sigma_min = geometric(n_steps)
-    alpha, beta = 1 - (sigma_min / sigma) ** (1 / n_steps), 0.0
+    alpha = 1 - (sigma_min / sigma) ** (1 / n_steps)
+    beta = 0.0
     x = sigma * torch.randn(shape, device=device)
     kept = [x.cpu()]
     for _ in range(n_steps):
@@ -63,7 +64,8 @@ def _diffusers(title: str, name: str, vp: bool, eta: float = 0.0, **options: Any
 
     @torch.no_grad()
     def run(model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
-        scheduler, sigmas = built(), levels(n_steps, device)
+        scheduler = built()
+        sigmas = levels(n_steps, device)
         scales = (1 + sigmas.square()).sqrt().tolist()
         x = torch.randn(shape, device=device) * scheduler.init_noise_sigma
         for step, timestep in enumerate(scheduler.timesteps):

@@ -46,17 +46,17 @@ class Part(torch.nn.Module):
 
 @cache
 def build(name):
-    """The pipeline of a row of `PARTS`, without text encoders, and its network."""
+    """The pipeline of a row of `PARTS`, without text encoders, and its network, whose `forward` is still to be set."""
     row = PARTS[name]
     pipeline_class = getattr(diffusers, row.get("class", name))
     parameters = inspect.signature(pipeline_class).parameters
-    parts = {name: None for name, one in parameters.items() if one.default is one.empty}
+    parts = {name: None for name, parameter in parameters.items() if parameter.default is parameter.empty}
     key = "unet" if "unet" in parts else "transformer"
     parts[key] = Part({"in_channels": 4, "out_channels": 4, "sample_size": 16} | row.get("config", {}))
     parts["scheduler"] = getattr(diffusers, row.get("scheduler", "FlowMatchEulerDiscreteScheduler"))(
         **row.get("noise", {})
     )
-    parts |= {part: Part(row[part]) for part in ("vae", "safety_checker") if part in row}
+    parts |= {extra: Part(row[extra]) for extra in ("vae", "safety_checker") if extra in row}
     if "requires_safety_checker" in parameters:
         parts["requires_safety_checker"] = False
     pipe = pipeline_class(**parts)
@@ -66,7 +66,7 @@ def build(name):
 
 def call(name, network, n_steps, noise, scale, *prompts):
     """Samples of the pipeline of a row. It gets those of its arguments that are not left to its defaults."""
-    pipe, part = build(name)
+    pipe, model = build(name)
     row = PARTS[name]
 
     def forward(hidden_states, *args, **given):
@@ -77,8 +77,8 @@ def call(name, network, n_steps, noise, scale, *prompts):
         out = network.forward(hidden_states, *args, **given | {"return_dict": False})[0]
         return (torch.cat([out, out], 1) if row.get("doubled") else out,)
 
-    part.forward = forward
-    known = inspect.signature(pipe.__call__).parameters
+    model.forward = forward
+    parameters = inspect.signature(pipe.__call__).parameters
     size = row.get("size", 64 if "shape" in row else 128)
     given = {"negative_prompt": None, "height": size, "width": size, "num_frames": 1, "video_length": 1}
     for prefix, prompt in zip(("", "negative_"), prompts, strict=False):
@@ -90,7 +90,7 @@ def call(name, network, n_steps, noise, scale, *prompts):
     given |= {"use_resolution_binning": False, row.get("scale", "guidance_scale"): scale} | row.get("call", {})
     latents = noise.reshape(len(noise), *row.get("shape", noise.shape[1:]))
     given |= {"latents": latents, "num_inference_steps": n_steps, "output_type": "latent", "return_dict": False}
-    samples = pipe(**{key: value for key, value in given.items() if key in known})[0]
+    samples = pipe(**{key: value for key, value in given.items() if key in parameters})[0]
     return torch.stack([*samples]) if isinstance(samples, list) else samples
 
 
@@ -132,7 +132,9 @@ def mix_three(ask, scale, mended):
     """Of text and image; by two cache states, the third branch gets the answer of the first."""
     if scale == 1:
         return ask("c")
-    c, image, u = ask("c"), ask("u"), ask("none" if mended else "c")
+    c = ask("c")
+    image = ask("u")
+    u = ask("none" if mended else "c")
     return u + 1.5 * (image - u) + scale * (c - image)
 
 

@@ -58,9 +58,11 @@ def k_dpm_2(model, x, sigmas, eta=0.0):
 
 def k_lms(model, x, sigmas, order=4):
     """Adams-Bashforth on uneven levels: the integral of the polynomial through the last slopes."""
-    slopes, levels = [], sigmas.tolist()
+    slopes = []
+    levels = sigmas.tolist()
     for step, (sigma, after) in enumerate(pairwise(levels)):
-        slopes = [*slopes[1 - order :], (x - model(x, sigma)) / sigma] if order > 1 else [(x - model(x, sigma)) / sigma]
+        slope = (x - model(x, sigma)) / sigma
+        slopes = [*slopes[1 - order :], slope] if order > 1 else [slope]
         points = levels[step - len(slopes) + 1 : step + 1]
         for at, slope in enumerate(slopes):
             others = [point for point in points if point != points[at]]
@@ -79,7 +81,8 @@ def k_euler_ancestral(model, x, sigmas, eta=1.0, s_noise=1.0):
 
 def k_dpmpp_2s_ancestral(model, x, sigmas, eta=1.0):
     for sigma, after in pairwise(sigmas.tolist()):
-        (down, up), denoised = ancestral(sigma, after, eta), model(x, sigma)
+        down, up = ancestral(sigma, after, eta)
+        denoised = model(x, sigma)
         if down > 0:
             middle = math.sqrt(sigma * down)
             denoised = model(middle / sigma * x + (1 - middle / sigma) * denoised, middle)
@@ -94,7 +97,8 @@ def k_dpmpp_sde(model, x, sigmas, eta=1.0):
         if after == 0:
             return denoised
         middle = math.sqrt(sigma * after)
-        first, second = torch.randn_like(x), torch.randn_like(x)
+        first = torch.randn_like(x)
+        second = torch.randn_like(x)
         down, up = ancestral(sigma, middle, eta)
         guess = down / sigma * x + (1 - down / sigma) * denoised + up * first
         denoised = model(guess, middle)
@@ -113,9 +117,9 @@ def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint", order=2):
             return denoised
         h = math.log(sigma / after)
         whole = h * (1 + eta)
-        part = -math.expm1(-whole)
-        phi_2 = part / 2 if kind == "midpoint" else 1 - part / whole
-        x = math.exp(-whole) * x + part * denoised
+        phi_1 = -math.expm1(-whole)
+        phi_2 = phi_1 / 2 if kind == "midpoint" else 1 - phi_1 / whole
+        x = math.exp(-whole) * x + phi_1 * denoised
         if past:
             one, h_one = past[0]
             near = (denoised - one) * h / h_one
@@ -186,7 +190,9 @@ def runge_kutta(denoiser: Oracle, n_steps: int, noise: Tensor, nodes, weights) -
     """Each stage starts from the slope of the one before, at t + node dt."""
     x = noise
     for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
-        dt, slope, mean = after - t, 0.0, 0.0
+        dt = after - t
+        slope = 0.0
+        mean = 0.0
         for node, weight in zip(nodes, weights, strict=True):
             slope = denoiser.velocity(x + node * dt * slope, t + node * dt)
             mean = mean + weight * slope

@@ -22,7 +22,8 @@ class LazyRegistry(Mapping[str, T], Generic[T]):
     """Name -> class or function. It is given name -> "module.attribute", with modules of `package`."""
 
     def __init__(self, package: str, modules: Mapping[str, str]) -> None:
-        self._package, self._places = package, modules
+        self._package = package
+        self._places = modules
 
     def __getitem__(self, name: str) -> T:
         module, _, attribute = self._places[name].rpartition(".")
@@ -38,7 +39,8 @@ class LazyRegistry(Mapping[str, T], Generic[T]):
 
 def lazy_exports(package: str, names: Mapping[str, str]) -> Callable[[str], object]:
     """The `__getattr__` of a package that imports what it exports only when it is asked for: module -> its names."""
-    exported = LazyRegistry[object](package, {n: f"{module}.{n}" for module, ns in names.items() for n in ns.split()})
+    places = {name: f"{module}.{name}" for module, exports in names.items() for name in exports.split()}
+    exported = LazyRegistry[object](package, places)
 
     def get(name: str) -> object:
         if name in exported:

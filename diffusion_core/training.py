@@ -76,8 +76,8 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
         NotFiniteError: the loss is NaN or infinity; on an accelerator checked every 50 steps and at the last.
     """
     if not (len(images) and stable_above > 0):
-        what = f"{len(images)} images, stable_above={stable_above}"
-        raise ValueError(f"{what}: there must be at least one image, and the level must be positive")
+        given = f"{len(images)} images, stable_above={stable_above}"
+        raise ValueError(f"{given}: there must be at least one image, and the level must be positive")
     check_range("n_images", n_images, 1)
     check_range("batch_size", batch_size, 1)
     check_positive("lr", lr)
@@ -99,13 +99,16 @@ def train(  # noqa: PLR0913, PLR0915  # the options of training, by keyword; one
         n = min(batch_size, n_images - (step - 1) * batch_size)
         while len(order) < targets.ahead(n):
             order = torch.cat([order, torch.randperm(len(images), generator=generator, device=device)])
-        x0, sigma = images[order[:n]], noise.sample(n, generator, stratified)
+        x0 = images[order[:n]]
+        sigma = noise.sample(n, generator, stratified)
         eps = torch.randn(x0.shape, generator=generator, device=device)
         x = x0 + broadcast_like(x0, sigma) * eps
-        eps, order = targets(x, sigma, eps, order), order[n:]
+        eps = targets(x, sigma, eps, order)
+        order = order[n:]
         with computing_in(precision, device):
             estimate = model(x, sigma)
-        loss = (WEIGHTINGS[weighting](sigma) * (estimate - eps).square().mean(dim=tuple(range(1, x.ndim)))).mean()
+        errors = (estimate - eps).square().mean(dim=tuple(range(1, x.ndim)))
+        loss = (WEIGHTINGS[weighting](sigma) * errors).mean()
         current = lr * lr_factor(step, n_steps, warmup_images / batch_size)
         if (device.type == "cpu" or step % CHECK_EVERY == 0 or step == n_steps) and not math.isfinite(loss.item()):
             raise NotFiniteError(
@@ -149,7 +152,8 @@ class StableTargets:
     """
 
     def __init__(self, images: Tensor, above: float) -> None:
-        self.images, self.above = images, above
+        self.images = images
+        self.above = above
         self.left: float = math.inf  # images of the block that are not visited yet
         if above < math.inf and len(images) <= BLOCK:
             self.exact = Empirical(images)

@@ -15,7 +15,7 @@ RULES = {bool: "True or False", int: "a whole number", float: "a number", str: "
 
 
 class NotFiniteError(ValueError):
-    """A loss, or the output of a model or a sampler, is NaN or infinity: once so, always so. Do not retry."""
+    """A loss, or the output of a model or a sampler, is NaN or infinity. Do not retry: it will be so again."""
 
 
 def check_fields(config: Any) -> None:
@@ -30,7 +30,8 @@ def check_fields(config: Any) -> None:
     """
     kinds = _kinds(config.__class__)
     for field in fields(config):
-        kind, value = kinds.get(field.name, Any), getattr(config, field.name)
+        kind = kinds.get(field.name, Any)
+        value = getattr(config, field.name)
         if value is None and field.default is None:  # whatever the annotation says
             continue
         object.__setattr__(config, field.name, as_type(field.name, kind, value))
@@ -86,21 +87,22 @@ def _kinds(cls: type) -> dict[str, Any]:
 
 def _checked(kind: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch per kind of type
     """`value` as a value of this type. Raises TypeError if it is none."""
-    origin, parts = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    arguments = get_args(kind)
     if origin in (Union, types.UnionType):
-        for part in parts:
+        for option in arguments:
             try:
-                return _checked(part, value)
+                return _checked(option, value)
             except TypeError:
                 continue
     elif origin is Literal:
-        if any(value == choice and type(value) is type(choice) for choice in parts):
+        if any(value == choice and type(value) is type(choice) for choice in arguments):
             return value
     elif origin is tuple:
         if isinstance(value, list | tuple):
-            wanted = parts[:1] * len(value) if parts[1:] == (...,) else parts
+            wanted = arguments[:1] * len(value) if arguments[1:] == (...,) else arguments
             if len(wanted) == len(value):
-                return tuple(_checked(part, item) for part, item in zip(wanted, value, strict=True))
+                return tuple(_checked(item_kind, item) for item_kind, item in zip(wanted, value, strict=True))
     elif kind in (int, float):
         if isinstance(value, Real) and not isinstance(value, bool | Enum):
             if kind is int and value % 1 == 0:  # infinity % 1 is nan
@@ -119,12 +121,13 @@ def _checked(kind: Any, value: Any) -> Any:  # noqa: C901, PLR0912  # one branch
 
 def _rule(kind: Any) -> str:
     """What a value of this type is, in words. The type is one that `_checked` refuses values of."""
-    origin, parts = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    arguments = get_args(kind)
     if origin in (Union, types.UnionType):
-        return " or ".join(map(_rule, parts))
+        return " or ".join(map(_rule, arguments))
     if origin is Literal:
-        return " or ".join(map(repr, parts))
+        return " or ".join(map(repr, arguments))
     if origin is tuple:
-        each = f"each {_rule(parts[0])}" if parts[1:] == (...,) else ", ".join(map(_rule, parts))
-        return f"a tuple: {each}"
+        items = f"each {_rule(arguments[0])}" if arguments[1:] == (...,) else ", ".join(map(_rule, arguments))
+        return f"a tuple: {items}"
     return RULES.get(kind, str(kind))

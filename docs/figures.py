@@ -16,7 +16,9 @@ DATA = {  # name -> report, training images, and the level from which on most sa
     "digits": ("why_noise-digits", 36_000, 2.85),
     "Fashion-MNIST": ("why_noise-fashion", 300_000, 1.6),
 }
-EVERYWHERE, NOWHERE = 0.5, 17.0  # where "exact everywhere" and "exact nowhere" are drawn on the axis of sigma
+# where "exact everywhere" and "exact nowhere" are drawn on the axis of sigma:
+EVERYWHERE = 0.5
+NOWHERE = 17.0
 
 
 def read(report: str, table: str) -> pd.DataFrame:
@@ -84,7 +86,8 @@ def why() -> plt.Figure:
         rows = rows[(rows["setting"] == "eta 1") & ((rows["part"] == "above") | (rows["part"] == "whole"))]
         level = rows["band_low"].where(rows["part"] == "above", NOWHERE).where(rows["arm"] != "exact", EVERYWHERE)
         rows = rows.assign(level=level * 1.025**number).query("level > 0.4").sort_values("level")
-        color, dash = COLORS[number % 2], "-" if copies == 0 else "--"
+        color = COLORS[number % 2]
+        dash = "-" if copies == 0 else "--"
         ax.plot(rows["level"], rows["difference"], dash, color=color, label=name)
         for row in rows.itertuples():
             copied = row.level / 1.025**number <= copies * 1.01
@@ -125,9 +128,10 @@ def schedules() -> plt.Figure:
     rows[["schedule", "sampler"]] = rows["setting"].str.split(", ", expand=True).to_numpy()
     samplers = list(rows["sampler"].unique())
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True, layout="constrained")
-    for ax, (budget, part) in zip(axes, rows.groupby("budget"), strict=True):
+    for ax, (budget, at_budget) in zip(axes, rows.groupby("budget"), strict=True):
         for number, sampler in enumerate(samplers):
-            line = part[part["sampler"] == sampler].set_index("schedule").loc[part["schedule"].unique()]
+            line = at_budget[at_budget["sampler"] == sampler].set_index("schedule")
+            line = line.loc[at_budget["schedule"].unique()]
             at = [place + 0.15 * (number - 1.5) for place in range(len(line))]
             for x, row in zip(at, line.itertuples(), strict=True):
                 fill = COLORS[number] if row.in_set else "white"

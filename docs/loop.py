@@ -15,8 +15,10 @@ from diffusion_core.samplers import Euler, sample
 from experiments import Schedule
 from experiments.user.pretrained import load_network
 
-ROWS, COLUMNS, GAP = 4, 6, 16  # digits of each half; pixels between the halves
-EVERY, HOLD = 3, 12  # steps between frames; frames for which the last one stays
+ROWS, COLUMNS = 4, 6  # digits of each half
+GAP = 16  # pixels between the halves
+EVERY = 3  # steps between frames
+HOLD = 12  # frames for which the last one stays
 
 
 def main(run: Path) -> None:

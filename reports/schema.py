@@ -49,7 +49,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
             note link levels? evaluations? level_faults?""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
-        "harms.csv": "a b check value low high limit verdict truth? unit? decided_by?",
+        "harms.csv": "a b check value low high limit verdict unit?",
         "metrics.csv": "metric a b mean low high largest pair",
         "worst_pairs.csv": "place pair share",
         "schedules.csv": "schedule n_steps evaluations form faults nearest note first_sigma last_sigma",
@@ -61,8 +61,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 }
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
-    features features_id kind metric a b interval family verdict no_verdict group sentence how note link check truth
-    unit decided_by pair schedule form faults nearest levels level_faults run_id_a run_id_b curve""".split()
+    features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
+    pair schedule form faults nearest levels level_faults run_id_a run_id_b curve""".split()
 FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
 
 

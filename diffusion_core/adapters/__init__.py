@@ -38,7 +38,8 @@ from diffusion_core.adapters.times import (
 )
 from diffusion_core.data.dataset import DataSet
 
-DDPM, SIGMA = linear_betas(), Sigma()
+DDPM = linear_betas()
+SIGMA = Sigma()
 Network = Callable[..., Tensor]
 
 
@@ -60,9 +61,13 @@ def vp(net: Network, data: DataSet, *, predicts: str = "eps", time: Time = DDPM,
     """A network of a variance-preserving process.
 
     Args:
-        predicts: eps, x0 or v.
+        predicts: eps, x0 or v; `epsilon`, `sample` and `v_prediction` of diffusers. A network that
+            returns the score, -eps / sqrt(1 - abar), is wrapped.
         time: `linear_betas()`, `from_betas(betas)`, `from_abar(abar)`, `LinearVP()` or `CosineVP()`. A network that
             takes t / 1000 is wrapped: lambda z, t: net(z, t / 1000).
+
+    Note: the usual arguments are `predicts` and `time`. Do not confuse it with `edm`, whose input is not scaled by
+        sqrt(abar): k-diffusion's wrappers of such a network do that inside, so they go into `edm`.
     """
     return _adapter(net, data, "vp", time, predicts, **shared)
 
@@ -73,6 +78,10 @@ def edm(net: Network, data: DataSet, *, predicts: str = "x0", time: Time = SIGMA
     Args:
         predicts: x0 (the preconditioned D), or eps.
         time: `Sigma()` in the network's own units, or `LogSigma(factor)`.
+
+    Note: usually all defaults fit. Do not confuse D, the preconditioned network, with the raw one inside, F, whose
+        input and output are scaled.
+    Example: edm(lambda z, sigma: D(z, sigma, None), load("cifar10"))
     """
     return _adapter(net, data, "edm", time, predicts, **shared)
 
@@ -86,6 +95,9 @@ def flow(
         predicts: velocity, dz/dt in the network's own time; or x0 or eps.
         data_at: the time of the data: 0 if t = 1 is noise, 1 if t = 0 is noise (Lipman et al. 2023, arXiv 2210.02747).
             A network that takes 1000 t is wrapped: lambda z, t: net(z, 1000 * t).
+
+    Note: also called rectified flow, conditional optimal transport, and the linear interpolant of SiT. Flow models of
+        diffusers have data_at=0 and take 1000 t. Do not confuse the velocity with v of `vp`.
     """
     if predicts == "velocity" and data_at == 1:
         predicts = "velocity to data"

@@ -54,7 +54,10 @@ OF_PROCESS = {  # what networks of each process predict
 
 @dataclass(frozen=True)
 class Convention:
-    """What a network expects and returns. All of it is part of the model's identity."""
+    """What a network expects and returns. All of it is part of the model's identity.
+
+    Usual are process, time and predicts, which `vp`, `edm` and `flow` set, and labels with n_classes.
+    """
 
     process: str  # a key of SIGNAL
     time: Time
@@ -79,8 +82,9 @@ class Convention:
             raise ValueError(f"time={given or repr(self.time)}: it must be one of {TIMES}{brackets}")
         if isinstance(self.time, FlowTime) != (self.process == "flow"):
             raise ValueError(f"time={self.time}: FlowTime() is the time of process='flow', not of {self.process!r}")
-        if self.predicts not in (known := OF_PROCESS[self.process]):
-            raise ValueError(f"predicts={self.predicts!r}: it must be one of {', '.join(known)} for {self.process}")
+        allowed = OF_PROCESS[self.process]
+        if self.predicts not in allowed:
+            raise ValueError(f"predicts={self.predicts!r}: it must be one of {', '.join(allowed)} for {self.process}")
         low, high = self.pixels
         if not -math.inf < low < high < math.inf:
             raise ValueError(f"pixels={self.pixels}: they must be the values of black and of white, such as (-1, 1)")
@@ -113,7 +117,9 @@ class Convention:
 
 
 class Adapter(nn.Module):
-    """A network as `eps = model(x, sigma)`. Make it with `vp`, `edm` or `flow`.
+    """A network as `eps = model(x, sigma)`. Make it with `vp`, `edm` or `flow`, whose usual arguments are net and data.
+
+    k-diffusion calls such a class a wrapper, or a denoiser; its wrappers return denoised images, this one the noise.
 
     Args:
         net: net(z, time), or net(z, time, labels) if the convention has labels. z is float (B, C, side, side), or
@@ -134,7 +140,10 @@ class Adapter(nn.Module):
         decoder: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.data, self.convention, self.decoder = net, data, convention, decoder
+        self.net = net
+        self.data = data
+        self.convention = convention
+        self.decoder = decoder
         self.takes_index = convention.labels == "balanced"
         self.scale, self.shift = data_scale(convention.pixels, data)
         self.edge, self.background = _border(data, convention.side)
@@ -187,9 +196,11 @@ class Adapter(nn.Module):
             index: the samples' indices (B,), for labels = "balanced"; `sample` and `generate_samples` give them.
         """
         theirs = self.scale * sigma.double()  # float64, because neighbouring times may differ by less than float32
-        signal, (low, high) = SIGNAL[self.convention.process](theirs), self.convention.interval
-        s, n = (broadcast_like(x, part.to(x.dtype)) for part in (signal, signal * theirs))
-        inner, guided = self.inner(x), None if (low, high) == (0, math.inf) else (low <= sigma) & (sigma <= high)
+        signal = SIGNAL[self.convention.process](theirs)
+        s, n = (broadcast_like(x, factor.to(x.dtype)) for factor in (signal, signal * theirs))
+        low, high = self.convention.interval
+        guided = None if (low, high) == (0, math.inf) else (low <= sigma) & (sigma <= high)
+        inner = self.inner(x)
         out = self.outputs(self._scaled(inner, s), self.times(sigma), index, guided)[:, : x.shape[1]]
         z = self._scaled(inner, s)  # again, because the network may have changed the first in place
         eps = PREDICTIONS[self.convention.predicts](out.to(x.dtype), z, s, n)
@@ -228,7 +239,8 @@ class Adapter(nn.Module):
         Source: classifier-free guidance: Ho & Salimans 2022, arXiv 2207.12598, Eq. 6; `guidance` is its w + 1. It is
             linear in eps, so it may be applied to x0, v and velocities alike.
         """
-        labels, z = self._labels(len(z), z.device, index), z.to(self.dtype or z.dtype)
+        labels = self._labels(len(z), z.device, index)
+        z = z.to(self.dtype or z.dtype)
         if time.is_floating_point() and z.dtype != torch.float64:
             time = time.float()
         if labels is None:
@@ -244,19 +256,19 @@ class Adapter(nn.Module):
 
     def _call(self, *inputs: Tensor) -> Tensor:
         out = self.net(*inputs)
-        n, channels, *side = inputs[0].shape
+        n, channels, *sizes = inputs[0].shape
         if isinstance(out, Tensor):
             if not out.is_floating_point():
                 raise ValueError(f"network: it returned {out.dtype}; its output must hold real numbers")
-            if out.shape not in ((n, channels, *side), (n, 2 * channels, *side)):
+            if out.shape not in ((n, channels, *sizes), (n, 2 * channels, *sizes)):
                 shape = tuple(inputs[0].shape)
                 raise ValueError(f"network: it returned shape {tuple(out.shape)} for images of shape {shape}")
             return out
         names = ", ".join(("z", "t", "labels")[: len(inputs)])
-        part = "[0]" if isinstance(out, tuple | list) else ".sample"  # diffusers returns objects with `sample`
+        access = "[0]" if isinstance(out, tuple | list) else ".sample"  # diffusers returns objects with `sample`
         raise ValueError(
             f"network: it returned {type(out).__name__}; it must return a tensor, so wrap it: "
-            f"lambda {names}: net({names}){part}"
+            f"lambda {names}: net({names}){access}"
         )
 
 

@@ -32,7 +32,7 @@ class Time(Protocol):
 
 @dataclass(frozen=True)
 class Sigma:
-    """The noise level itself."""
+    """The noise level itself, in units of the network's images: not sigma of the data, which is the same over a."""
 
     span = ALL
 
@@ -45,6 +45,7 @@ class LogSigma:
     """ln sigma times a factor.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Table 1: c_noise = ln(sigma) / 4.
+    Note: c_noise is LogSigma(0.25). EDM's preconditioned network D computes it inside, and takes `Sigma()`.
     """
 
     factor: float = 1.0
@@ -65,6 +66,7 @@ class FlowTime:
 
     Source: Lipman et al. 2023, arXiv 2210.02747, Eq. 22-23 with sigma_min = 0 (data at 1); Liu et al. 2023, arXiv
         2209.03003, Eq. 1 (data at 1).
+    Note: made by `flow`. Do not confuse it with a time in [0, 1] of a VP process, as `LinearVP` and `CosineVP`.
     """
 
     data_at: int = 0
@@ -84,6 +86,8 @@ class LinearVP:
     """The continuous time in (0, 1] of a VP process with a linear rate: sigma^2 = exp(beta_d t^2 / 2 + beta_min t) - 1.
 
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
+    Note: usually both defaults hold. Do not confuse it with `linear_betas()`, the whole numbers of discrete DDPM;
+        score_sde's networks take 999 t, so wrap them: lambda z, t: net(z, 999 * t).
     """
 
     vp_beta_d: float = 19.9
@@ -108,6 +112,8 @@ class CosineVP:
 
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17, s is `offset`; s = 0: Salimans & Ho 2022, arXiv
         2202.00512, Section 2.
+    Note: 0 is v-diffusion, 0.008 improved DDPM; of a network that was trained on an index of its betas,
+        diffusers' squaredcos_cap_v2, give `from_betas(betas)`.
     """
 
     offset: float = 0.0
@@ -127,12 +133,14 @@ class CosineVP:
 class TableTime:
     """The index, from 0, in a table of increasing noise levels. Between entries it is linear in ln sigma.
 
+    Usually `linear_betas`, `from_betas` or `from_abar` makes it; `whole` and `first` are niche.
+
     Args:
         sigmas: the table, at least two levels, positive, finite and increasing; else ValueError.
         whole: the index is rounded and passed as int64, for networks that look it up in an embedding table.
         first: the index of the first entry; 1 for networks that count from 1.
 
-    Source: interpolation as in k-diffusion and in diffusers' EulerDiscreteScheduler.
+    Source: interpolation as in k-diffusion's `DiscreteSchedule` and in diffusers' EulerDiscreteScheduler.
     """
 
     sigmas: tuple[float, ...] = field(repr=False)
@@ -151,7 +159,8 @@ class TableTime:
         return self.sigmas[0], self.sigmas[-1]
 
     def time(self, sigma: Tensor) -> Tensor:
-        logs, log_sigma = self._logs.to(sigma.device), sigma.log()
+        logs = self._logs.to(sigma.device)
+        log_sigma = sigma.log()
         upper = torch.searchsorted(logs, log_sigma).clamp(1, len(logs) - 1)
         below, above = logs[upper - 1], logs[upper]
         index = upper - 1 + ((log_sigma - below) / (above - below)).clamp(0, 1) + self.first
@@ -165,16 +174,16 @@ class TableTime:
 def linear_betas(n: int = N_TABLE, start: float = 1e-4, end: float = 0.02, **options: Any) -> TableTime:
     """The index in the table of discrete DDPM: n variances per step, linear from `start` to `end`.
 
-    Source: Ho et al. 2020, arXiv 2006.11239, Section 4. Errors as in `schedules.vp.ddpm_table`.
+    Source: Ho et al. 2020, arXiv 2006.11239, Section 4. Errors as in `schedules.ddpm_table`.
     """
     return TableTime(ddpm_table(as_type("n", int, n), start, end, 1.0), **options)
 
 
 def is_ddpm_table(time: Time) -> bool:
-    """Whether it is the index in the table of `linear_betas()`, to the rounding of float32."""
-    own = torch.tensor(ddpm_table(data_std=1.0))
+    """Whether `time` is that of `linear_betas()`, up to rounding in float32."""
+    table = torch.tensor(ddpm_table(data_std=1.0))
     given = torch.tensor(time.sigmas) if isinstance(time, TableTime) else torch.empty(0)
-    return given.shape == own.shape and torch.allclose(given, own, rtol=1e-3, atol=0)
+    return given.shape == table.shape and torch.allclose(given, table, rtol=1e-3, atol=0)
 
 
 def from_betas(betas: Sequence[float] | Tensor, **options: Any) -> TableTime:

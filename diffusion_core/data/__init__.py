@@ -13,6 +13,8 @@ SIDES = (8, 1024)  # the smallest and the largest images of a user
 
 
 class UserData(NamedTuple):
+    """The parts of a name of a user's own data."""
+
     kind: str  # folder or npz, with a size if one is given; latents or points
     path: str
     fingerprint: str | None
@@ -33,8 +35,8 @@ def parse(name: str) -> UserData | None:
 def check_name(name: str) -> None:
     """Raises ValueError unless `name` is one of `DATA_SETS` or names a user's files. Reads no file."""
     if split_name(name)[0] not in DATA_SETS and parse(name) is None:
-        own = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64", "latents", "points")]
-        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*DATA_SETS, *own))}")
+        files = [f"{form}:PATH" for form in ("folder", "npz", "folder64", "npz64", "latents", "points")]
+        raise ValueError(f"data={name!r}: unknown data set; the names are {', '.join((*DATA_SETS, *files))}")
 
 
 def split_name(name: str) -> tuple[str, str | None]:

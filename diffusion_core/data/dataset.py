@@ -10,7 +10,7 @@ from diffusion_core.validation import check_fields
 class DataSet:
     """What images and values share: `labels` int64 (n,), and one mean and one standard deviation over all numbers.
 
-    It must not be sorted by class: the first or the last of it are used where a part stands for all.
+    Do not sort it by class: where only a part is used, its first or its last images stand for all.
     """
 
     name: str
@@ -42,7 +42,7 @@ class DataSet:
         return tuple(self.numbers.shape[1:])
 
     def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
-        """What is at an index, float32 (n, *shape); mean 0 and standard deviation 1 over the training split."""
+        """The images or values at an index, float32 (n, *shape); over the training split mean 0 and std 1."""
         return (self.numbers[which].float() - self.mean) / self.std
 
     def decode(self, x: torch.Tensor) -> torch.Tensor:
@@ -50,7 +50,7 @@ class DataSet:
         raise NotImplementedError  # a subclass has it
 
     def n_training(self, held_out: int) -> int:
-        """How many are left if the last ones are held out. Raises ValueError if none is."""
+        """Number of images without the last `held_out` ones. Raises ValueError if none is left."""
         if not 0 <= held_out < len(self):
             raise ValueError(f"held_out={held_out}: data={self.name!r} has {len(self)} images, and some must stay")
         return len(self) - held_out
@@ -73,9 +73,10 @@ class Images(DataSet):
             raise ValueError(f"data={self.name!r}: pixels must be uint8 (n, C, H, W), got {given}")
 
     def __repr__(self) -> str:
-        n, size, classes = len(self), "x".join(map(str, self.shape)), len(self.labels.unique())
-        many = f"{classes} class{'es' * (classes != 1)}"
-        return f"Images({self.name!r}, {n} x {size}, {many}, mean {self.mean:.1f}, std {self.std:.1f})"
+        size = "x".join(map(str, self.shape))
+        n_classes = len(self.labels.unique())
+        classes = "1 class" if n_classes == 1 else f"{n_classes} classes"
+        return f"Images({self.name!r}, {len(self)} x {size}, {classes}, mean {self.mean:.1f}, std {self.std:.1f})"
 
     @property
     def numbers(self) -> torch.Tensor:
@@ -126,4 +127,6 @@ class Values(DataSet):
         return (values.float().flatten(1) - mean) / std
 
 
-POINTS, LATENTS = "points:", "latents:"  # before the name of a file
+# before the name of a file:
+POINTS = "points:"
+LATENTS = "latents:"

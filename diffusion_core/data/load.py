@@ -36,17 +36,18 @@ UNLIKE = 10.0  # a channel this many times narrower than all channels together h
 
 def resolve(name: str, root: str | Path | None = None) -> str:
     """The name that identifies the images, with their fingerprint, unless it is that of `KNOWN`; errors as `load`."""
-    data, (plain, _) = load(name, root=root), split_name(name)
-    known = fingerprint(data.numbers, data.labels)
-    return plain if known == KNOWN.get(plain) else f"{plain}@{known}"
+    data = load(name, root=root)
+    plain, _ = split_name(name)
+    digest = fingerprint(data.numbers, data.labels)
+    return plain if digest == KNOWN.get(plain) else f"{plain}@{digest}"
 
 
 def check_content(images: DataSet) -> None:
     """Raises ValueError if the training split of a named data set does not have its fingerprint in `KNOWN`."""
-    known = KNOWN.get(images.name)
-    if known is not None and (found := fingerprint(images.numbers, images.labels)) != known:
-        why = f"the files found differ from the planned ones: their fingerprint is {found}, not {known}"
-        raise ValueError(f"data={images.name!r}: {why}; see --data-root")
+    planned = KNOWN.get(images.name)
+    if planned is not None and (digest := fingerprint(images.numbers, images.labels)) != planned:
+        reason = f"the files found differ from the planned ones: their fingerprint is {digest}, not {planned}"
+        raise ValueError(f"data={images.name!r}: {reason}; see --data-root")
 
 
 @overload
@@ -69,7 +70,8 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
             size; files that have changed since their fingerprint was taken, or could not be downloaded.
     """
     check_name(name)
-    (plain, planned), user = split_name(name), parse(name)
+    plain, planned = split_name(name)
+    user = parse(name)
     folder = Path(root or os.environ.get("SIGMABENCH_DATA") or Path.home() / ".cache" / "sigmabench")
     if not train and (user or plain == "mnist5k"):
         raise ValueError(f"data={name!r} has no test split; data='mnist' has one")
@@ -79,7 +81,8 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
             f"data={name!r}: {plain} has changed since it was named so; its fingerprint is now {now}. Use "
             f"data={plain!r} for what it holds now, or bring the old files back"
         )
-    mean, std = numbers.double().mean().item(), numbers.double().std(correction=0).item()
+    mean = numbers.double().mean().item()
+    std = numbers.double().std(correction=0).item()
     if numbers.is_floating_point():
         if user and (unlike := _describe_mismatch(user.kind, numbers, std)):
             warnings.warn(f"data={name!r}: {unlike}", stacklevel=2)
@@ -106,7 +109,8 @@ def random_order(n: int) -> NDArray[np.intp]:
 
 def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels uint8 (n, C, H, H), or values float32 (n, ...), and labels int64 (n,), in `random_order`."""
-    path, kind = Path(user.path).expanduser(), user.kind
+    path = Path(user.path).expanduser()
+    kind = user.kind
     try:
         if f"{kind}:" in (LATENTS, POINTS):
             values, labels = read_values(path, points=f"{kind}:" == POINTS)
@@ -129,14 +133,15 @@ def _pad(pixels: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _describe_mismatch(kind: str, values: torch.Tensor, std: float) -> str:
-    """What to say of a channel or coordinate that varies little; "" if there is none."""
-    each = values.double().transpose(0, 1).flatten(1).std(dim=1, correction=0)
-    least, share = int(each.argmin()), float(each.min()) / std
+    """The warning about a channel or coordinate that varies much less than all numbers; "" if there is none."""
+    stds = values.double().transpose(0, 1).flatten(1).std(dim=1, correction=0)
+    share = float(stds.min()) / std
     if share >= 1 / UNLIKE:
         return ""
-    part = "coordinate" if f"{kind}:" == POINTS else "channel"
-    text = f"{part} {least} has {share:.2g} of the standard deviation of all numbers, and noise levels are those of all"
-    return f"{text}: give (x - x.mean(axis=0)) / x.std(axis=0)" if f"{kind}:" == POINTS else text
+    are_points = f"{kind}:" == POINTS
+    axis = f"{'coordinate' if are_points else 'channel'} {int(stds.argmin())}"
+    text = f"{axis} has {share:.2g} of the standard deviation of all numbers, and noise levels are those of all"
+    return f"{text}: give (x - x.mean(axis=0)) / x.std(axis=0)" if are_points else text
 
 
 # --- named data sets ---
@@ -155,8 +160,8 @@ def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
 
     rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
     rows = rows[np.random.default_rng(ORDER_SEED).permutation(len(rows))]
-    pixels, labels = rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1]
-    return torch.from_numpy(pixels.copy()), torch.from_numpy(labels.astype(np.int64))
+    pixels = rows[:, :-1].reshape(-1, 1, 28, 28)
+    return torch.from_numpy(pixels.copy()), torch.from_numpy(rows[:, -1].astype(np.int64))
 
 
 def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,8 +176,9 @@ def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) ->
             f"data={name!r}: its files could not be downloaded ({reason}). Put them there by hand "
             f"({by_hand.format(root=root)}), or name another folder with --data-root; data='mnist5k' needs no download"
         ) from error
-    pixels, labels = torch.as_tensor(dataset.data), torch.as_tensor(dataset.targets)
-    return pixels.permute(0, 3, 1, 2).contiguous() if pixels.ndim == 4 else pixels.unsqueeze(1), labels.long()
+    pixels = torch.as_tensor(dataset.data)
+    pixels = pixels.permute(0, 3, 1, 2).contiguous() if pixels.ndim == 4 else pixels.unsqueeze(1)
+    return pixels, torch.as_tensor(dataset.targets).long()
 
 
 _IN_MNIST_FORMAT = (

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-DARKEST = 16  # a set whose largest value is no more has another range: 0 and 1, or four bits
+DARKEST = 16  # a set of images with no larger value has another range: 0 and 1, or four bits
 LARGEST_SIDE = 8192  # of an image file, in pixels: 192 MiB as RGB
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")  # that are read, by Pillow's names
 UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)  # what numpy raises for broken files
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for broken files
-ROUNDED = 1e-3  # of the standard deviation, by which numbers may change in float32
+ROUNDED = 1e-3  # by how many standard deviations numbers may change in float32
 END_OF_JPEG = b"\xff\xd9"
 TURNED = 0x0112  # the EXIF entry of the orientation; 1 is upright
 Pixels = NDArray[np.uint8]
@@ -47,16 +47,18 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
         warnings.warn(
             f"the classes of {folder} are the folders in it, not those below, such as {below[0]}", stacklevel=2
         )
-    images, traits, sizes = list[Pixels](), list[Traits](), dict[tuple[int, int], str]()
+    images = list[Pixels]()
+    traits = list[Traits]()
+    sizes = dict[tuple[int, int], str]()  # size -> a file that has it
     for file in files:
-        image, own = read_image(folder, file)
+        image, image_traits = read_image(folder, file)
         height, width, _ = image.shape
         sizes.setdefault((width, height), file)
         if len(sizes) > 1 or width != height:
             shown = " and ".join(f"{name} is {width}x{height}" for (width, height), name in sizes.items())
             raise ValueError(f"all images must have one square size, but {shown}; crop or resize the files first")
         images.append(reduce_image(image, side))
-        traits.append(own)
+        traits.append(image_traits)
     check_pixel_range(max(int(image.max()) for image in images), str(folder))
     for note in describe_traits(np.stack(traits), str(folder)):
         warnings.warn(note, stacklevel=2)
@@ -83,8 +85,10 @@ def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
     """An image file as RGB (H, W, 3), and its traits. ValueError if it is not one whole image of at most 8 bits."""
     try:
         with Image.open(folder / file, formats=FORMATS) as opened:
-            if not (why := _describe_unsuitable(opened)):
-                jpeg, turned = opened.format == "JPEG", opened.getexif().get(TURNED, 1) in range(2, 9)
+            reason = _describe_unsuitable(opened)
+            if not reason:
+                jpeg = opened.format == "JPEG"
+                turned = opened.getexif().get(TURNED, 1) in range(2, 9)
                 if jpeg and _is_cut_short(folder / file, opened):
                     raise OSError("image file is truncated, though it has an end")
                 ImageOps.exif_transpose(opened, in_place=True)
@@ -95,8 +99,8 @@ def read_image(folder: Path, file: str) -> tuple[Pixels, Traits]:
             f"{file} cannot be read as an image ({error}). Every file must be one of {', '.join(FORMATS)}; move others "
             "elsewhere, or begin their names with a dot"
         ) from error
-    if why:
-        raise ValueError(f"{file} {why}")
+    if reason:
+        raise ValueError(f"{file} {reason}")
     transparent = not opaque and int(np.asarray(image)[..., 3].min()) < 255
     if not opaque:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image).convert("RGB")
@@ -122,7 +126,8 @@ def is_coloured(pixels: Pixels) -> bool:
 
 def describe_traits(traits: Traits, name: str) -> Iterator[str]:
     """What was done to some images of a set that its numbers do not show, a sentence each; `traits`: (n, 4)."""
-    n, (_, transparent, turned, coloured) = len(traits), traits.sum(axis=0)
+    n = len(traits)
+    _, transparent, turned, coloured = traits.sum(axis=0)
     if transparent:
         yield f"{transparent:,} of {n:,} images of {name} have transparent pixels, which are laid over black"
     if turned:
@@ -165,8 +170,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {key: np.asarray(arrays[key]) for key in arrays.files}
     except UNREADABLE as error:
         # of a .npy file numpy's words advise loading it without protection
-        why = "it is no array of numbers that numpy.save wrote" if path.suffix == ".npy" else error
-        raise ValueError(f"{path} cannot be read ({why})") from error
+        reason = "it is no array of numbers that numpy.save wrote" if path.suffix == ".npy" else error
+        raise ValueError(f"{path} cannot be read ({reason})") from error
 
 
 def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
@@ -188,10 +193,10 @@ def read_npz(path: Path, side: int) -> tuple[Pixels, Labels]:
 def read_values(path: Path, points: bool) -> tuple[NDArray[np.float32], Labels]:
     """The one array of floats in a file, (n, ...), or (n, d) of points; and its labels or zeros (n,)."""
     arrays = read_arrays(path)
-    found = [key for key, array in arrays.items() if array.dtype.kind == "f" and array.ndim > 1]
-    if len(found) != 1 and path.suffix == ".npz":
-        raise ValueError(f"{path} must have one array of floats (n, ...); it has {', '.join(found) or 'none'}")
-    values = arrays[found[0] if found else next(iter(arrays))]
+    keys = [key for key, array in arrays.items() if array.dtype.kind == "f" and array.ndim > 1]
+    if len(keys) != 1 and path.suffix == ".npz":
+        raise ValueError(f"{path} must have one array of floats (n, ...); it has {', '.join(keys) or 'none'}")
+    values = arrays[keys[0] if keys else next(iter(arrays))]
     _check_values(values, points)
     return values.astype(np.float32), labels_among(arrays, len(values))
 
@@ -205,7 +210,8 @@ def _check_values(values: NDArray[Any], points: bool) -> None:
     if not np.isfinite(values).all():
         raise ValueError(f"it holds {given} with NaN or infinity")
     with np.errstate(over="ignore", invalid="ignore"):
-        std, change = values.std(dtype=np.float64), np.abs(values - values.astype(np.float32)).max()
+        std = values.std(dtype=np.float64)
+        change = np.abs(values - values.astype(np.float32)).max()
     if not (0 < std < math.inf and change <= ROUNDED * std):
         raise ValueError("its numbers are all alike in float32; subtract their mean, and divide by a scale")
     if points and (constant := np.flatnonzero(np.ptp(values, axis=0) == 0)).size:
@@ -215,16 +221,16 @@ def _check_values(values: NDArray[Any], points: bool) -> None:
 def images_among(arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Pixels]:
     """The name of the array that holds images, `images` or the only one, and the images, (n, H, W) or (n, H, W, C).
 
-    ValueError if there is none, or several, or if its axes or its pixels are others.
+    ValueError if there is none, or several, or if the array has other axes or pixels.
     """
     keys = [key for key in (["images"] if "images" in arrays else arrays) if _holds_images(arrays[key])]
     if not keys:
         described = [f"{key}: {array.dtype} {array.shape}" for key, array in arrays.items()]
         floats = any(array.dtype.kind == "f" and array.ndim > 1 for array in arrays.values())
+        hint = ". Floats are latents:FILE or points:FILE" if floats else ""
         raise ValueError(
             f"no array of images in it. Images are uint8 (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3, and "
-            f"are called 'images'; it has {'; '.join(described) or 'no arrays'}"
-            f"{'. Floats are latents:FILE or points:FILE' * floats}"
+            f"are called 'images'; it has {'; '.join(described) or 'no arrays'}{hint}"
         )
     if len(keys) > 1:
         raise ValueError(f"{', '.join(keys)} could all be the images; call one 'images', and the others otherwise")
@@ -244,11 +250,11 @@ def _holds_images(array: NDArray[Any]) -> bool:
     return array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and any(c in (1, 3) for c in channels)))
 
 
-def check_pixel_range(largest: int, what: str) -> None:
+def check_pixel_range(largest: int, name: str) -> None:
     """ValueError if the pixels of a set of images, of which this is the largest value, are not 0 to 255."""
     if 0 < largest <= DARKEST:
         advice = f"multiply them by {255 // largest}"
-        raise ValueError(f"the largest value of {what} is {largest}, but pixels are 0 to 255; {advice}")
+        raise ValueError(f"the largest value of {name} is {largest}, but pixels are 0 to 255; {advice}")
 
 
 def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:
@@ -266,7 +272,7 @@ def labels_among(arrays: Mapping[str, NDArray[Any]], n: int) -> Labels:
 
 
 def _number_labels(names: Sequence[str]) -> Labels:
-    """The place (n,) of each name in sorted order. It warns if a name is another number."""
+    """The place (n,) of each name in sorted order. Warns if a name is a number other than its place."""
     numbers = {name: index for index, name in enumerate(sorted(set(names)))}
     if other := [f"{name} is {index}" for name, index in numbers.items() if name.isdecimal() and int(name) != index]:
         warnings.warn(f"classes are numbered from 0 in the order of their names: {', '.join(other[:3])}", stacklevel=2)

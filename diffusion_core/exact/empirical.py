@@ -19,6 +19,9 @@ class Empirical(FlatDenoiser):
 
     E[x0 | x] = sum_i w_i x_i with w = softmax_i(-|x - x_i|^2 / (2 sigma^2)), and eps = (x - E[x0 | x]) / sigma.
 
+    Also called the optimal or ideal denoiser of a training set. Do not confuse it with the denoiser of the distribution
+    that the images came from: samples of this one are the images themselves.
+
     Every call uses all images (n, C, H, W) or (n, d), standardised, of which it keeps a centred copy. Gradients are not
     supported.
 
@@ -46,22 +49,25 @@ class Empirical(FlatDenoiser):
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
         on_card = x.device.type not in ("cpu", "mps")  # MPS has no float64
         x = (x - self.centre).to(torch.float64 if on_card else x.dtype)
-        variance, half_norms = sigma.to(x.dtype).square(), _half_norms(x, len(x))[:, None]
+        variance = sigma.to(x.dtype).square()
+        half_norms = _half_norms(x, len(x))[:, None]
         unit = torch.finfo(x.dtype).eps
         error = 2 * unit * (half_norms + self.half_norms.max()) / variance  # of a logit: a cautious estimate
         margin = torch.where(error > TOLERANCE, -math.log(unit) + 2 * error, -torch.inf)  # -inf: nothing to repair
         repair = not on_card and bool((error > TOLERANCE).any())
         peak = x.new_full((len(x), 1), -torch.inf)  # largest logit so far
-        total, mean = torch.zeros_like(peak), torch.zeros_like(x)  # sums of w = exp(logit - peak) and w times image
-        for part, norms in zip(self.points.split(CHUNK), self.half_norms.split(CHUNK), strict=True):
-            points = part.to(x.dtype)
+        total = torch.zeros_like(peak)  # sum of w = exp(logit - peak)
+        mean = torch.zeros_like(x)  # sum of w times image
+        for images, norms in zip(self.points.split(CHUNK), self.half_norms.split(CHUNK), strict=True):
+            points = images.to(x.dtype)
             half = _half_norms(points, CHUNK) if on_card else norms
             logits = torch.addmm(half, x, points.T, beta=-1)
             logits = logits.sub_(half_norms).div_(variance)
             if repair:
                 least = torch.maximum(peak, logits.amax(dim=1, keepdim=True)) - margin
                 _recompute(logits, least, x, points, variance)
-            before, peak = peak, torch.maximum(peak, logits.amax(dim=1, keepdim=True))
+            before = peak
+            peak = torch.maximum(peak, logits.amax(dim=1, keepdim=True))
             total *= (before - peak).exp()
             mean *= (before - peak).exp()
             weights = functional.threshold(logits.sub_(peak).exp_(), TINY * unit, 0.0, inplace=True)
@@ -84,4 +90,4 @@ def _recompute(logits: Tensor, least: Tensor, x: Tensor, points: Tensor, varianc
 
 def _half_norms(x: Tensor, chunk: int) -> Tensor:
     """|x|^2 / 2 (n,), summed in float64."""
-    return torch.cat([part.double().square().sum(dim=1) / 2 for part in x.split(chunk)]).to(x.dtype)
+    return torch.cat([rows.double().square().sum(dim=1) / 2 for rows in x.split(chunk)]).to(x.dtype)

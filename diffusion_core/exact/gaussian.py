@@ -16,7 +16,8 @@ from diffusion_core.tensors import broadcast_like, computing_in
 class GaussianDenoiser:
     """The exact eps for data with independent pixels N(mean, std^2). It keeps the model contract.
 
-    E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another.
+    E[noise | x] = sigma (x - mean) / (std^2 + sigma^2), by conditioning one Gaussian on another: the Wiener filter.
+    Usual is GaussianDenoiser(), for standardised data.
     """
 
     mean: float = 0.0
@@ -42,7 +43,8 @@ class FlatDenoiser(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The exact eps of x (B, C, H, W) or (B, d) at sigma (B,) above 0, like x. ValueError if d != dim."""
-        flat, dtype = x.flatten(1), next(self.buffers()).dtype
+        flat = x.flatten(1)
+        dtype = next(self.buffers()).dtype
         if flat.shape[1] != self.dim:
             raise ValueError(f"x: images of {flat.shape[1]} values, but the distribution is of {self.dim}")
         with computing_in("fp32", x.device):

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from diffusion_core.exact.gaussian import FlatDenoiser
 
-N_COMPONENTS, RANK = 50, 256  # the rank is smaller for images of at most 256 values
+N_COMPONENTS = 50
+RANK = 256  # smaller for images of at most 256 values
 PRIOR = 5.0  # images
 MAX_IMAGES = 20_000  # for the fit
 EM_STEPS = 15
@@ -29,6 +30,9 @@ class TiedMixture(FlatDenoiser):
     Of x = x0 + sigma noise, let z = U^T (x - mean). The probability of Gaussian k given x is the softmax over k of
     ln w_k - |z - m_k|^2 / (2 (l + sigma^2)), and m(x) is the mean of the m_k by these probabilities. Then
     eps = sigma (C + sigma^2 I)^-1 (x - mean - U m(x)).
+
+    Usually made by `fit`, where the defaults do. Also called a mixture with tied, or shared, covariances. Do not
+    confuse it with `Empirical`, whose Gaussians have no width and are as many as the images.
 
     `load_state_dict` also takes weights of another size: the mixture gets their d, R and K.
 
@@ -61,7 +65,8 @@ class TiedMixture(FlatDenoiser):
     def standard(cls, dim: int) -> Self:
         """N(0, I) in `dim` dimensions, in tensors of the same shapes as those of a fitted mixture."""
         rank = min(RANK, dim - 1)
-        log_weights, centres = torch.full((N_COMPONENTS,), -math.log(N_COMPONENTS)), torch.zeros(N_COMPONENTS, rank)
+        log_weights = torch.full((N_COMPONENTS,), -math.log(N_COMPONENTS))
+        centres = torch.zeros(N_COMPONENTS, rank)
         return cls(torch.zeros(dim), torch.eye(dim, rank), torch.ones(rank), torch.ones(1), log_weights, centres)
 
     @property
@@ -82,7 +87,8 @@ class TiedMixture(FlatDenoiser):
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
         centred = x - self.mean
         z = centred @ self.basis
-        inside, outside = 1 / (self.variances + sigma.square()), 1 / (self.outside + sigma.square())
+        inside = 1 / (self.variances + sigma.square())
+        outside = 1 / (self.outside + sigma.square())
         logits = (z * inside) @ self.centres.T - inside @ (self.centres.square().T / 2) + self.log_weights
         apart = z - probabilities(logits) @ self.centres
         return sigma * (centred * outside + (apart * inside - z * outside) @ self.basis.T)
@@ -109,8 +115,10 @@ class TiedMixture(FlatDenoiser):
         basis = torch.linalg.eigh((flat.T @ flat).double()).eigenvectors.flip(1)[:, :rank].to(flat)
         z = flat @ basis
         outside = (flat.square().sum() - z.square().sum()) / (n * (d - rank))
-        total, identity = z.T @ z / n, torch.eye(rank).to(z)
-        centres, covariance = z[torch.arange(n_components) % n], identity
+        total = z.T @ z / n
+        identity = torch.eye(rank).to(z)
+        centres = z[torch.arange(n_components) % n]
+        covariance = identity
         weights = z.new_full((n_components,), 1 / n_components)
         for _ in range(EM_STEPS):
             pull = centres @ torch.linalg.inv(covariance + MIN_VARIANCE * identity)
@@ -121,7 +129,8 @@ class TiedMixture(FlatDenoiser):
             across = centres.T @ sums
             covariance = total - across - across.T + (centres.T * weights) @ centres
         variances, turn = torch.linalg.eigh(covariance.double())
-        variances, outside = variances.clamp(min=MIN_VARIANCE).to(z), outside.clamp(min=MIN_VARIANCE).view(1)
+        variances = variances.clamp(min=MIN_VARIANCE).to(z)
+        outside = outside.clamp(min=MIN_VARIANCE).view(1)
         basis = functional.hardshrink(basis @ turn.to(z), TINY)  # 0 at pixels that are the same in all images
         return cls(mean, basis, variances, outside, weights.log(), centres @ turn.to(z))
 

@@ -21,6 +21,7 @@ def build(name: str, channels: int = 1, parameterisation: str = "preconditioned"
     """
     one_of("network", name, TRUNKS)
     one_of("parameterisation", parameterisation, PARAMETERISATIONS)
-    kind, trunk = PARAMETERISATIONS[parameterisation], TRUNKS[name]
-    model = kind(trunk(channels, kind.n_inputs * channels), channels * trunk.positions)
+    wrapper = PARAMETERISATIONS[parameterisation]
+    trunk = TRUNKS[name]
+    model = wrapper(trunk(channels, wrapper.n_inputs * channels), channels * trunk.positions)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it

@@ -42,7 +42,8 @@ class Compiled:
             for name, value in [*model.named_parameters(), *model.named_buffers()]:
                 if value.ndim == 0:
                     raise ValueError(f"parameter {name}: a compiled network needs shape (1,) instead of ()")
-        self.model, self.batch_size = model, batch_size
+        self.model = model
+        self.batch_size = batch_size
         self._compiled: Any = None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:

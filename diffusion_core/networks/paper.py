@@ -50,7 +50,8 @@ class Paper(nn.Module):
 
     def __init__(self, channels: int, inputs: int) -> None:
         super().__init__()
-        widths, embedding = (32, 64, 128, 256, 256), 128
+        widths = (32, 64, 128, 256, 256)
+        embedding = 128
         pairs = list(itertools.pairwise(widths))
         self.embed = Embedding(embedding)
         self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)

@@ -92,7 +92,12 @@ class Small(nn.Module):
 
     def __init__(self, channels: int, inputs: int) -> None:
         super().__init__()
-        pixel, patch, coarse, hidden, n_whole, embedding = 16, 32, 64, 512, 2, 128
+        pixel = 16  # channels at full resolution
+        patch = 32  # channels of patches of 4x4 pixels
+        coarse = 64  # channels of patches of 8x8 pixels
+        hidden = 512
+        n_whole = 2  # blocks of the whole image as a vector
+        embedding = 128
         self.embed = Embedding(embedding)
         self.to_patches = nn.Conv2d(PATCH**2 * inputs, patch, 3, padding=1)
         self.before = PatchBlock(patch, embedding)
@@ -139,7 +144,9 @@ class Mlp(nn.Module):
 
     def __init__(self, channels: int, inputs: int) -> None:
         super().__init__()
-        width, n_blocks, embedding = 128, 4, 128
+        width = 128
+        n_blocks = 4
+        embedding = 128
         self.embed = Embedding(embedding)
         self.enter = nn.Linear(inputs, width)
         self.blocks = nn.ModuleList([VectorBlock(width, 2 * width, embedding) for _ in range(n_blocks)])
@@ -147,7 +154,8 @@ class Mlp(nn.Module):
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """F (B, channels) for x (B, inputs), given condition (B,) = ln(sigma) / 4."""
-        embedding, h = self.embed(condition), self.enter(x)
+        embedding = self.embed(condition)
+        h = self.enter(x)
         for block in self.blocks:
             h = block(h, embedding)
         return self.leave(functional.silu(h))

@@ -25,6 +25,7 @@ class Cosine(NoiseDistribution):
 
     Source: Salimans & Ho 2022, arXiv 2202.00512 (alpha = cos, sigma = sin of one angle); Crowson, k-diffusion (2022),
         `rand_v_diffusion`.
+    Note: usually the defaults do. Do not confuse it with the cosine table of improved DDPM, whose offset is 0.008.
     """
 
     sigma_min: float = 1e-3
@@ -61,9 +62,11 @@ class CosineInterpolated(NoiseDistribution):
     Args:
         side: pixels along the image's edge.
         side_low, side_high: the paper's shifts at high and low noise, side_low <= side_high.
+        sigma_min, sigma_max: niche.
 
     Source: Hoogeboom et al. 2023, arXiv 2301.11093, Section 3.1 (shifted and interpolated schedules); the ends as in
-        Crowson, k-diffusion (2022), `rand_cosine_interpolated`. Both define it on unit data, as here.
+        Crowson, k-diffusion (2022), `rand_cosine_interpolated`. Both define it on unit data, as here. It is also called
+        simple diffusion's, and trains HDiT (Crowson et al. 2024, arXiv 2401.11605).
     """
 
     side: int = 32
@@ -110,8 +113,10 @@ class VP(NoiseDistribution):
     Args:
         vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate, per unit of t.
         vp_time_min: the smallest t, at least 0 and below 1; the largest is 1.
+        data_std: usual, see the top of this file; the others are niche.
 
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
+    Note: the continuous DDPM of score_sde. `DDPM` draws whole times.
     """
 
     vp_beta_d: float = 19.9
@@ -146,6 +151,7 @@ class DDPM(NoiseDistribution):
     symmetric. Its cumulative distribution differs from the true one by at most 1 / n_table.
 
     Source: Ho et al. 2020, arXiv 2006.11239, Section 4 and Algorithm 1.
+    Note: the usual parameter is data_std. In diffusers' training scripts: timesteps = torch.randint(0, 1000, (n,)).
     """
 
     n_table: int = N_TABLE

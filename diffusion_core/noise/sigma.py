@@ -24,7 +24,8 @@ class NoiseDistribution:
         """The class's name and the parameters, as tables and reports print them, such as "log-normal(-0.507, 1.2)"."""
         label = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return f"{label}({', '.join(f'{name}=' * (name == 'data_std') + f'{value:g}' for name, value in values)})"
+        shown = (f"data_std={value:g}" if name == "data_std" else f"{value:g}" for name, value in values)
+        return f"{label}({', '.join(shown)})"
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         """n noise levels, float32 (n,), on the generator's device.
@@ -56,6 +57,8 @@ class LogNormal(NoiseDistribution):
     """ln sigma is normal with mean `p_mean` and standard deviation `p_std`.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Table 1 (P_mean and P_std), moved to unit data.
+    Note: both parameters are usual; loc and scale of `rand_log_normal` (k-diffusion). Do not type the paper's -1.2,
+        which is -0.507 here.
     """
 
     p_mean: float = -0.507
@@ -76,7 +79,10 @@ class LogNormal(NoiseDistribution):
 
 @dataclass(frozen=True)
 class LogUniform(NoiseDistribution):
-    """ln sigma is uniform between ln `sigma_min` and ln `sigma_max`: the distribution of the original notebook."""
+    """ln sigma is uniform between ln `sigma_min` and ln `sigma_max`: the distribution of the original notebook.
+
+    Both are usual. Also called `rand_log_uniform` (k-diffusion).
+    """
 
     sigma_min: float = 0.03
     sigma_max: float = 100.0
@@ -98,7 +104,10 @@ class LogUniform(NoiseDistribution):
 
 @dataclass(frozen=True)
 class Uniform(NoiseDistribution):
-    """sigma is uniform between `sigma_min` and `sigma_max`: nearly all draws are large."""
+    """sigma is uniform between `sigma_min` and `sigma_max`: nearly all draws are large.
+
+    Do not confuse it with a uniform time: of flow matching that is `LogLogistic`, of DDPM `DDPM`.
+    """
 
     sigma_min: float = 0.03
     sigma_max: float = 100.0
@@ -123,6 +132,7 @@ class LogLogistic(NoiseDistribution):
     (Lipman et al. 2023, arXiv 2210.02747).
 
     Source: Crowson, k-diffusion (2022), `rand_log_logistic`, without its truncation.
+    Note: the defaults are usual. Do not confuse it with `logit_normal`, where logit(t) is normal.
     """
 
     p_mean: float = 0.0
@@ -146,6 +156,7 @@ class SplitLogNormal(NoiseDistribution):
     The density has no jump at the mode, so each flank's share of the draws is proportional to its standard deviation.
 
     Source: Crowson, k-diffusion (2022), `rand_split_log_normal`.
+    Note: all three parameters are usual. Equal flanks are `LogNormal`; p_mode is the mean only then.
     """
 
     p_mode: float = -0.507
@@ -175,7 +186,8 @@ def logit_normal(mean: float = 0.0, std: float = 1.0, *, data_std: float = 1.0) 
     With x = (1 - t) x0 + t noise and logit(t) ~ N(mean, std^2), the noise level t / (1 - t) has the logarithm logit(t).
     sigma is this level divided by data_std, the standard deviation of the data that the flow was defined on.
 
-    Source: Esser et al. 2024, arXiv 2403.03206, Eq. 19 (rf/lognorm).
+    Source: Esser et al. 2024, arXiv 2403.03206, Eq. 19 (rf/lognorm), diffusers' weighting_scheme="logit_normal".
+    Note: usual are mean and std; the paper's m and s. Here t = 1 is noise, so a larger mean trains more at high noise.
     """
     check_positive("data_std", data_std)
     return LogNormal(mean - math.log(data_std), std)

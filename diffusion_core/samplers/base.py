@@ -24,12 +24,13 @@ MAX_EVALUATIONS = 1_000  # of a step: a sampler that takes more, or more than MA
 class Sampler:
     """An algorithm that steps down a schedule. A subclass is a frozen dataclass too: its fields are its parameters.
 
-    It needs `run` alone.
+    Note: a subclass must define `run`; all else has defaults. Do not confuse it with a schedule, which says at which
+        levels a sampler stops. A scheduler of diffusers is both.
     """
 
     label: ClassVar[str]  # its name on the command line and in tables; by default the class's name
     follows_schedule: ClassVar[bool] = True  # whether it makes one step per interval of the schedule
-    order: ClassVar[int | None] = None  # that it declares, of convergence of mean and standard deviation
+    order: ClassVar[int | None] = None  # declared order of convergence of mean and standard deviation
 
     def __init_subclass__(cls) -> None:
         if "label" not in cls.__dict__:
@@ -43,15 +44,15 @@ class Sampler:
         return f"{self.label}({shown})" if shown else self.label
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
-        """Network evaluations per image along a schedule, by default counted. ValueError if it does not suit."""
+        """Network evaluations per image along a schedule, by default counted. ValueError for one that does not suit."""
         return len(evaluated_levels(self, sigmas)[0])
 
     def adds_noise(self, sigmas: tuple[float, ...]) -> bool:
-        """Whether a run along a schedule puts fresh noise back: tried, so that it holds for a user's sampler too."""
+        """Whether a run along a schedule puts fresh noise back. A run finds out, so it holds for any sampler."""
         return evaluated_levels(self, sigmas)[1] > 0
 
     def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
-        """The smallest level above 0 and the largest that the schedule has or a run of it asks a network for."""
+        """The smallest positive and the largest level of the schedule and of all evaluations along it."""
         levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)[0]) if sigma > 0]
         return min(levels), max(levels)
 
@@ -81,18 +82,19 @@ class Sampler:
 
 @lru_cache(maxsize=10_000)
 def evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[tuple[float, ...], int]:
-    """The level of each evaluation, in order, while the sampler draws one image from the exact denoiser of N(0, I).
+    """The level of each evaluation, in order, and the number of draws of fresh noise, while a sampler draws one image.
 
-    And how often it draws fresh noise. A sampler that fails there, or does not end, has one level per step and draws
-    no noise: its run fails with its message.
+    The network is the exact denoiser of N(0, I). A sampler that fails there, or does not end, gets one level per step
+    and no draws: its own run will fail with its own message.
     """
     import torch
 
     from diffusion_core.samplers.seeded_noise import BlockNoise
     from diffusion_core.tensors import broadcast_like
 
-    levels, most = list[float](), max(MAX_STEPS, 10 * len(sigmas))
+    levels = list[float]()
     draws = 0
+    most = max(MAX_STEPS, 10 * len(sigmas))
 
     def eps(x: Tensor, sigma: float | Tensor) -> Tensor:
         level = torch.as_tensor(sigma).flatten().expand(len(x))

@@ -34,14 +34,18 @@ def checked_steps(
     check_schedule(sigmas)
     if type(sampler).planned_nfe is not Sampler.planned_nfe:
         sampler.planned_nfe(sigmas)  # raises ValueError if the schedule does not suit the sampler
-    eps, n_steps, like = CheckedModel(model, at_once), len(sigmas) - 1, (x.shape, x.dtype, x.device)
+    eps = CheckedModel(model, at_once)
+    n_steps = len(sigmas) - 1
+    expected = x.shape, x.dtype, x.device
     steps = sampler.run(eps, x, sigmas, noise)
     who = f"sampler {sampler.name}"
-    version, late = _changes(x), False
+    version = _changes(x)
+    yields_before_step = False
     for state in steps:
-        late |= eps.step == 0 and state is x and not x.is_inference() and _changes(x) == version
-        eps.step, eps.calls = eps.step + 1, 0
-        if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != like:
+        yields_before_step |= eps.step == 0 and state is x and not x.is_inference() and _changes(x) == version
+        eps.step += 1
+        eps.calls = 0
+        if not isinstance(state, Tensor) or (state.shape, state.dtype, state.device) != expected:
             yielded = f"at step {eps.step} of {n_steps} it yielded {_describe(state)}"
             raise ValueError(f"{who}: {yielded}; it must yield x, {_describe(x)}")
         if eps.step > n_steps and sampler.follows_schedule:
@@ -53,7 +57,7 @@ def checked_steps(
             raise NotFiniteError(f"{who}: {yielded}, though the model returned neither")
         last = eps.step >= n_steps or not sampler.follows_schedule
         yield state.clone() if last else state  # what the sampler does after its last yield must not change the result
-    if late and eps.calls:
+    if yields_before_step and eps.calls:
         raise ValueError(f"{who}: it yields x before each step, so its last step is lost; it must yield x after it")
     if eps.step == 0 or (eps.step < n_steps and sampler.follows_schedule):
         raise ValueError(f"{who}: it took {eps.step} of the {n_steps} steps that its schedule has")
@@ -73,37 +77,40 @@ class CheckedModel:
     changes in torch.inference_mode(), so there the model gets copies.
 
     Raises (when called):
-        ValueError: sigma is no level and not one level per image; the sampler does not end a step; the model returns no
-            floating-point tensor of the shape of x, or changes x or sigma in place.
+        ValueError: sigma is neither one level nor one level per image; the sampler does not end a step; the model
+            returns no floating-point tensor of the shape of x, or changes x or sigma in place.
         NotFiniteError (a ValueError): with `at_once`, the model returns NaN or infinity.
     """
 
     def __init__(self, model: Model, at_once: bool = True) -> None:
-        self.model, self.at_once, self.step, self.calls = model, at_once, 0, 0
+        self.model = model
+        self.at_once = at_once
+        self.step = 0
+        self.calls = 0
 
     def __call__(self, x: Tensor, sigma: float | Tensor) -> Tensor:
         self.calls += 1
         if self.calls > MAX_EVALUATIONS:
-            what = f"step {self.step + 1} took more than {MAX_EVALUATIONS:,} evaluations, or does not end"
-            raise ValueError(f"sampler: {what}; it must yield x after each step")
+            fault = f"step {self.step + 1} took more than {MAX_EVALUATIONS:,} evaluations, or does not end"
+            raise ValueError(f"sampler: {fault}; it must yield x after each step")
         if not isinstance(sigma, Tensor):
             levels = x.new_full((len(x),), sigma)
         elif sigma.numel() in (1, len(x)):
             levels = sigma.flatten().expand(len(x))
         else:
-            what = f"sigma of shape {tuple(sigma.shape)} for {len(x)} images"
-            raise ValueError(f"sampler: it called eps with {what}; it must be one level, or ({len(x)},)")
-        inputs = [part.clone() if part.is_inference() else part for part in (x, levels)]
-        versions = [_changes(part) for part in inputs]
+            given = f"sigma of shape {tuple(sigma.shape)} for {len(x)} images"
+            raise ValueError(f"sampler: it called eps with {given}; it must be one level, or ({len(x)},)")
+        inputs = [tensor.clone() if tensor.is_inference() else tensor for tensor in (x, levels)]
+        versions = [_changes(tensor) for tensor in inputs]
         eps = self.model(*inputs)
         if not isinstance(eps, Tensor) or eps.shape != x.shape:
-            returned = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
-            what = f"{returned} at step {self.step} for x of shape {tuple(x.shape)}"
-            raise ValueError(f"model: it returned {what}; eps must have the shape of x")
-        for name, part, version in zip(("x", "sigma"), inputs, versions, strict=True):
-            if _changes(part) != version:
-                what = f"{name} in place at step {self.step}"
-                raise ValueError(f"model: it changed {what}; it must leave its input as it is")
+            shape = f"shape {tuple(eps.shape)}" if isinstance(eps, Tensor) else type(eps).__name__
+            returned = f"{shape} at step {self.step} for x of shape {tuple(x.shape)}"
+            raise ValueError(f"model: it returned {returned}; eps must have the shape of x")
+        for name, tensor, version in zip(("x", "sigma"), inputs, versions, strict=True):
+            if _changes(tensor) != version:
+                changed = f"{name} in place at step {self.step}"
+                raise ValueError(f"model: it changed {changed}; it must leave its input as it is")
         if not eps.is_floating_point():
             raise ValueError(f"model: it returned {eps.dtype} at step {self.step}; eps must hold real numbers")
         eps = eps.to(x.dtype, copy=True)  # the model may answer in the same memory again
@@ -116,7 +123,7 @@ class CheckedModel:
 def locate_nan(
     model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, final_denoise: bool
 ) -> None:
-    """Samples a batch whose result is not finite again, and raises NotFiniteError with the first step that is not."""
+    """Draws a batch that held NaN or infinity again, and raises NotFiniteError with the first step that has them."""
     *_, x = checked_steps(model, sampler, sigmas, x, noise)
     if final_denoise:
         denoise(model, x, sigmas[-1], len(sigmas) - 1)
@@ -150,7 +157,7 @@ def warn_of_training_mode(model: Model) -> None:
 
 
 def changed_by_training_mode(model: Model) -> list[str]:
-    """The modules of a model, but not of a function, whose output differs in training mode, in which they are."""
+    """The modules of a model that are in training mode, if that changes their output; none of a function."""
     modules = model.named_modules() if isinstance(model, nn.Module) else iter(())
     return [
         f"{name or 'it'} ({type(module).__name__})"

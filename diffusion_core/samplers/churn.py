@@ -23,8 +23,9 @@ class Churn(Sampler):
 
     Args (ValueError if they are negative, or s_min > s_max):
         s_churn: the paper's S_churn. It multiplies sigma by 1 + min(s_churn / n_steps, sqrt(2) - 1).
-        s_min, s_max: only levels from s_min to s_max, inclusive, are raised; in data standard deviations.
+        s_min, s_max: only levels from s_min to s_max, inclusive, are raised; in data standard deviations. Niche.
         s_noise: factor on the standard deviation of the added noise; 1 adds exactly the noise of the raised level.
+            Niche; the paper has 1.003 or 1.007.
     """
 
     s_churn: float = 0.0
@@ -75,7 +76,8 @@ class EulerChurn(Churn):
     """Churn, then Euler on the probability-flow ODE. Arguments as `Churn`.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2 without its lines 7-9.
-    Note: `Euler` adds its noise after the step. Both are the same chain, shifted by half a step.
+    Note: also called `sample_euler` (k-diffusion) and EulerDiscreteScheduler (diffusers), with s_churn. Do not confuse
+        it with `Euler`, which adds its noise after the step. Both are the same chain, shifted by half a step.
     """
 
     label: ClassVar[str] = "euler-churn"
@@ -93,7 +95,9 @@ class Heun(Churn):
 
     Source: Karras et al. 2022, arXiv 2206.00364, Algorithm 2.
     Note: a step to sigma = 0 is an Euler step, as in the paper. Ours end at sigma_min > 0, so their last step is
-        a Heun step too, with two evaluations.
+        a Heun step too, with two evaluations. Also called EDM's sampler, `sample_heun` (k-diffusion) and
+        HeunDiscreteScheduler (diffusers); usual is Heun(), without churn. Do not confuse it with `RES2S`, which takes
+        two evaluations in steps of ln sigma.
     """
 
     label: ClassVar[str] = "heun"
@@ -111,7 +115,8 @@ class Heun(Churn):
 
 def heun_step(eps: Eps, x: Tensor, sigma: float, sigma_next: float) -> None:
     """Moves x from sigma to sigma_next in place by the mean of the slopes at both ends; by Euler if sigma_next is 0."""
-    slope, change = eps(x, sigma), sigma_next - sigma
+    slope = eps(x, sigma)
+    change = sigma_next - sigma
     if sigma_next == 0:
         x.add_(slope, alpha=change)
         return

@@ -25,13 +25,13 @@ class ERSDE(Sampler):
     phi(s) = s (exp(s^0.3) + 10): between the ODE (s) and DDPM (s^2), with less noise at lower levels.
 
     Args:
-        solver_order: terms of the polynomial, 1 to 3; the first steps take fewer.
+        solver_order: terms of the polynomial, 1 to 3; the first steps take fewer. Niche.
         data_std: of the data in the units of phi. 0.5 is the paper's, pixels in [-1, 1]; 1 is for standardised latents.
 
     Source: Cui et al. 2023, arXiv 2309.06169, VE ER-SDE-Solver-1 to 3 with the noise scaling function ER SDE 5.
     Note: the integrals are midpoint sums of 100 points even in ln s; the paper's are even in s. D' is a difference of
         two steps also in order 3, as in the paper, so that the order of convergence stays below 3. A step to sigma = 0
-        returns denoised.
+        returns denoised. Also called er_sde (ComfyUI). Do not take data_std for the std of our x, which is 1.
     """
 
     solver_order: int = 3
@@ -45,9 +45,12 @@ class ERSDE(Sampler):
         object.__setattr__(self, "order", min(self.solver_order, 2))
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        levels, denoised, slope = [self.data_std * sigma for sigma in sigmas], x, x
+        levels = [self.data_std * sigma for sigma in sigmas]
+        denoised = x
+        slope = x
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
-            before, denoised = denoised, torch.add(x, eps(x, sigma), alpha=-sigma)
+            before = denoised
+            denoised = torch.add(x, eps(x, sigma), alpha=-sigma)
             if sigma_next == 0:
                 yield x.copy_(denoised)
                 return
@@ -55,7 +58,8 @@ class ERSDE(Sampler):
             keep, first, second = taylor_weights(high, low)
             x.lerp_(denoised, 1 - keep)
             if step > 0 and self.solver_order > 1:
-                slope_before, slope = slope, (denoised - before) / (high - levels[step - 1])
+                slope_before = slope
+                slope = (denoised - before) / (high - levels[step - 1])
                 x.add_(slope, alpha=first)
                 if step > 1 and self.solver_order > 2:
                     x.add_(slope - slope_before, alpha=2 * second / (high - levels[step - 2]))

@@ -60,6 +60,10 @@ class Euler(Ancestral):
     r = sigma' / sigma.
 
     Source: Song, Meng & Ermon 2021, arXiv 2010.02502, Eq. 12 and 16.
+    Note: usual are Euler() and Euler(1.0). DDIM is also called `sample_euler` (k-diffusion), DDIMScheduler and
+        EulerDiscreteScheduler (diffusers); DDPM `sample_euler_ancestral` and EulerAncestralDiscreteScheduler. Do not
+        confuse it with `EulerChurn`, which adds its noise before the step, or with the step of Euler and Maruyama,
+        whose mean and variance differ.
     """
 
     eta: float = 0.0
@@ -84,6 +88,7 @@ class EulerInInterval(Ancestral):
     """`Euler` that adds noise only at steps that start at a sigma with s_min <= sigma <= s_max.
 
     Source: S_min and S_max of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, which adds noise before the step.
+    Note: usual are s_min and s_max. Do not confuse them with the interval of guidance, `guidance_from` of adapters.
     """
 
     eta: float = 1.0
@@ -105,7 +110,7 @@ class EulerTwoPart(Ancestral):
 
     Args:
         split: in data standard deviations.
-        s_noise: factor on the standard deviation of the fresh noise; 1 adds exactly the noise of the next level.
+        s_noise: factor on the standard deviation of the fresh noise; 1 adds exactly the noise of the next level. Niche.
 
     Source: s_noise is S_noise of Karras et al. 2022, arXiv 2206.00364, Algorithm 2, as in k-diffusion's
         `sample_euler_ancestral`.
@@ -127,7 +132,12 @@ class EulerTwoPart(Ancestral):
 
 @dataclass(frozen=True)
 class AlphaBeta(Ancestral):
-    """The alpha/beta rule: alpha and beta are the same at every step of `schedules.alpha_beta_schedule`."""
+    """The alpha/beta rule: alpha and beta are the same at every step of `schedules.alpha_beta_schedule`.
+
+    Note: usual are both. It runs on that schedule only; on others, take `Euler(eta)`. Do not confuse them with alpha_t
+        and beta_t of DDPM, which belong to its process.
+    Example: sample(model, alpha_beta_schedule(0.1, 0.3), AlphaBeta(0.1, 0.3), shape=(1, 32, 32))
+    """
 
     alpha: float = 0.1
     beta: float = 0.4

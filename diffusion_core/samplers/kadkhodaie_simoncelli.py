@@ -27,13 +27,14 @@ class KadkhodaieSimoncelli(Sampler):
     Args:
         beta_ks: share of the removed noise that is not put back, 0 < beta_ks <= 1; 1 draws no noise.
         alpha_0: the paper's h_0, in (0, 1]; alpha rises from alpha_0 towards 1.
-        max_steps: largest number of steps. After it, samples may still be above sigma_min.
+        max_steps: largest number of steps. After it, samples may still be above sigma_min. Niche.
 
     Source: Kadkhodaie & Simoncelli 2020, arXiv 2007.13640, Algorithm 1 (its beta is beta_ks, its h_t is alpha_t).
     Note: only the ends of the schedule matter. The paper's denoiser takes no noise level; ours gets the level that the
         last step aimed at, (1 - beta_ks alpha_t) measured. On data that fill the space (a Gaussian) the estimated noise
         is smaller than the true noise, so the sampler stops too early. A GPU looks every 8 steps, so it evaluates the
-        network up to 7 times more, which changes no sample.
+        network up to 7 times more, which changes no sample. Also called stochastic coarse-to-fine gradient ascent. Do
+        not confuse beta_ks with our beta: the smaller beta_ks, the more noise.
     """
 
     beta_ks: float = 0.5
@@ -70,7 +71,8 @@ class KadkhodaieSimoncelli(Sampler):
         level = x.new_full((len(x),), sigmas[0])
         active = torch.ones_like(level, dtype=torch.bool)
         for step in range(self.max_steps):
-            estimate, alpha = eps(x, level), self.alpha(step)
+            estimate = eps(x, level)
+            alpha = self.alpha(step)
             keep = 1 - self.beta_ks * alpha
             measured = level * estimate.flatten(1).square().mean(dim=1).sqrt()
             x.addcmul_(estimate, broadcast_like(x, torch.where(active, -alpha * level, 0)))

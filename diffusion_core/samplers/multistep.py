@@ -21,7 +21,9 @@ class DPMpp2M(Sampler):
     x <- (sigma' / sigma) x + (1 - sigma' / sigma) D.
 
     Source: Lu et al. 2022, arXiv 2211.01095, Algorithm 2, in sigma coordinates.
-    Note: a step to sigma = 0 returns denoised.
+    Note: a step to sigma = 0 returns denoised. Also called `sample_dpmpp_2m` (k-diffusion) and
+        DPMSolverMultistepScheduler (diffusers). Do not confuse it with DPM-Solver, which extrapolates eps, or with
+        DPM++ 2S, which takes two evaluations.
     """
 
     eta = 0.0  # a field of `DPMpp2MSDE`
@@ -29,7 +31,9 @@ class DPMpp2M(Sampler):
     order: ClassVar[int | None] = 2
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        denoised, previous, log_previous = torch.empty_like(x), torch.empty_like(x), 0.0
+        denoised = torch.empty_like(x)
+        previous = torch.empty_like(x)
+        log_previous = 0.0
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             ratio = sigma_next / sigma
             keep = ratio ** (1 + self.eta)
@@ -41,7 +45,8 @@ class DPMpp2M(Sampler):
             if self.eta > 0 and sigma_next > 0:
                 x.add_(noise(), alpha=sigma_next * math.sqrt(1 - ratio ** (2 * self.eta)))
             if sigma_next > 0:
-                denoised, previous, log_previous = previous, denoised, math.log(ratio)
+                denoised, previous = previous, denoised
+                log_previous = math.log(ratio)
             yield x
 
 
@@ -54,7 +59,8 @@ class DPMpp2MSDE(DPMpp2M):
 
     Source: Lu et al. 2022, arXiv 2211.01095, SDE-DPM-Solver++(2M) (eta = 1); the free eta is Crowson's (k-diffusion
         2022, `sample_dpmpp_2m_sde`).
-    Note: this eta equals the eta of `Euler` only at 0 and 1.
+    Note: this eta equals the eta of `Euler` only at 0 and 1. Usual is 1, diffusers' algorithm_type="sde-dpmsolver++".
+        Do not confuse it with k-diffusion's `sample_dpmpp_sde`, which takes two evaluations per step.
     """
 
     eta: float = 1.0
@@ -71,10 +77,12 @@ class Accelerated(Sampler):
     sigma_down = (sigma' / sigma^mu)^(1 / (1 - mu)). gam = 1 is `Euler` with the noise of mu; mu = 0 draws none.
 
     Args:
-        gam: the paper's gamma, above 0; above 1 it extrapolates. The first step uses eps alone.
-        mu: share of the step in ln sigma that the noise undoes, 0 <= mu < 1. With gam = 1, mu = 1/2 is DDPM.
+        gam: the paper's gamma, above 0; above 1 it extrapolates. The first step uses eps alone. Usual are 1 and 2.
+        mu: share of the step in ln sigma that the noise undoes, 0 <= mu < 1. With gam = 1, mu = 1/2 is DDPM. Usual are
+            0 and 1/2.
 
     Source: Permenter & Yuan 2024, arXiv 2306.04848, in the form of smalldiffusion's `samples`.
+    Note: do not confuse gam with the gamma of churn, by which a level is raised.
     """
 
     gam: float = 2.0
@@ -87,7 +95,8 @@ class Accelerated(Sampler):
         check_share("mu", self.mu)
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        share, next_share = torch.empty_like(x), torch.empty_like(x)  # (1 - gam) eps: of the last step, of this step
+        share = torch.empty_like(x)  # (1 - gam) eps of the last step
+        next_share = torch.empty_like(x)  # (1 - gam) eps of this step
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             sigma_down = sigma * (sigma_next / sigma) ** (1 / (1 - self.mu))
             slope = eps(x, sigma)

@@ -23,14 +23,17 @@ class RES2M(Sampler):
     x <- exp(-h) x + h phi_1 denoised + h phi_2 (h / h_previous) (denoised - denoised_previous).
 
     Source: Zhang et al. 2023, arXiv 2308.02157, multistep RES of order 2 for the data prediction in logSNR.
-    Note: `DPMpp2M` has h phi_1 / 2 in place of h phi_2. A step to sigma = 0 returns denoised.
+    Note: also called res_multistep (ComfyUI) and res_2m (RES4LYF). Do not confuse it with `DPMpp2M`, which has
+        h phi_1 / 2 in place of h phi_2. A step to sigma = 0 returns denoised.
     """
 
     label: ClassVar[str] = "res-2m"
     order: ClassVar[int | None] = 2
 
     def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
-        denoised, previous, h_previous = torch.empty_like(x), torch.empty_like(x), 0.0
+        denoised = torch.empty_like(x)
+        previous = torch.empty_like(x)
+        h_previous = 0.0
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
             keep = sigma_next / sigma
             torch.add(x, eps(x, sigma), alpha=-sigma, out=denoised)
@@ -40,7 +43,8 @@ class RES2M(Sampler):
                 if step > 0:
                     ahead = (keep - 1 + h) / h_previous
                     x.add_(denoised, alpha=ahead).sub_(previous, alpha=ahead)
-                denoised, previous, h_previous = previous, denoised, h
+                denoised, previous = previous, denoised
+                h_previous = h
             yield x
 
 
@@ -52,7 +56,8 @@ class RES2S(Sampler):
     x <- exp(-h) x + h phi_1 denoised + 2 h phi_2 (denoised_middle - denoised).
 
     Source: Zhang et al. 2023, arXiv 2308.02157, single-step RES of order 2: b_1 = phi_1 - b_2, b_2 = phi_2 / c_2.
-    Note: a step to sigma = 0 returns denoised, with one evaluation.
+    Note: a step to sigma = 0 returns denoised, with one evaluation. Also called res_2s (RES4LYF). Do not confuse it
+        with DPM++ 2S, which weights the same two evaluations otherwise.
     """
 
     label: ClassVar[str] = "res-2s"
@@ -63,7 +68,8 @@ class RES2S(Sampler):
             keep = sigma_next / sigma
             denoised = torch.add(x, eps(x, sigma), alpha=-sigma)
             if sigma_next > 0:
-                middle, h = math.sqrt(sigma * sigma_next), -math.log(keep)
+                middle = math.sqrt(sigma * sigma_next)
+                h = -math.log(keep)
                 there = torch.lerp(x, denoised, 1 - middle / sigma)
                 change = there.add_(eps(there, middle), alpha=-middle).sub_(denoised)
             x.lerp_(denoised, 1 - keep)

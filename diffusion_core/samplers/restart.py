@@ -45,9 +45,11 @@ class Restart(Sampler):
     Args:
         intervals: where to restart. The default is like the interval used on CIFAR-10, [0.06, 0.30] at
             sigma_data = 0.5.
-        rho: rho of the Karras schedules inside the intervals.
+        rho: rho of the Karras schedules inside the intervals. Niche.
 
     Source: Xu et al. 2023, arXiv 2306.14878, Algorithm 1.
+    Note: do not confuse it with churn, which adds a little noise at each step.
+    Example: Restart((Interval(0.12, 0.6, n_steps=3, n_restarts=2), Interval(1.0, 4.0)))
     """
 
     intervals: tuple[Interval, ...] = (Interval(),)
@@ -61,8 +63,8 @@ class Restart(Sampler):
 
     @property
     def name(self) -> str:
-        each = (f"{i.sigma_min:g}..{i.sigma_max:g} {i.n_restarts}x{i.n_steps}" for i in self.intervals)
-        return f"{self.label}({', '.join(each)}, rho={self.rho:g})"
+        shown = (f"{i.sigma_min:g}..{i.sigma_max:g} {i.n_restarts}x{i.n_steps}" for i in self.intervals)
+        return f"{self.label}({', '.join(shown)}, rho={self.rho:g})"
 
     def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
         self.inner_schedules(sigmas)

@@ -41,7 +41,8 @@ class BlockNoise:
         self.size = size = block_size(shape, device)
         blocks = sorted({index // size for index in samples})
         self.generators = [torch.Generator(device).manual_seed(block_seed(seed, block)) for block in blocks]
-        self.shape, self.device = (len(blocks) * size, *shape), device
+        self.shape = (len(blocks) * size, *shape)
+        self.device = device
         rows = [blocks.index(index // size) * size + index % size for index in samples]
         in_a_row = rows == list(range(rows[0], rows[0] + len(rows)))  # then a view will do
         self.rows: slice | Tensor = slice(rows[0], rows[-1] + 1) if in_a_row else torch.tensor(rows, device=device)

@@ -32,8 +32,12 @@ def vp(
 
     Args:
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
-        vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate beta(t), per unit of t.
+        vp_beta_d, vp_beta_min: slope (above 0) and start (at least 0) of the linear rate beta(t), per unit of t; niche.
+        data_std: usual, see the top of this file.
+
     Source: Song et al. 2021, arXiv 2011.13456, Eq. 32-33; in sigma: Karras et al. 2022, arXiv 2206.00364, Table 1.
+    Note: also called `get_sigmas_vp` (k-diffusion), with data_std = 1. Do not confuse it with `ddpm`, which takes
+        levels from the table of the discrete process.
     """
     check_vp(vp_beta_d, vp_beta_min, data_std)
     check_ends(sigma_max, sigma_min)
@@ -42,8 +46,8 @@ def vp(
         for sigma in (sigma_max, sigma_min)
     )
 
-    def level(part: float) -> float:
-        time = start + part * (end - start)
+    def level(share: float) -> float:
+        time = start + share * (end - start)
         return math.sqrt(math.expm1(vp_beta_d * time**2 / 2 + vp_beta_min * time)) / data_std
 
     return between(n_steps, sigma_max, sigma_min, level)
@@ -62,8 +66,10 @@ def cosine(
     Args:
         n_steps, sigma_max, sigma_min: as in `schedules.geometric`; t runs from t(sigma_max) to t(sigma_min).
         offset: the paper's s, at least 0 and below 1; 0 is v-diffusion (Salimans & Ho 2022, arXiv 2202.00512).
+        data_std: usual, see the top of this file.
 
     Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17, whose discrete rate is clipped at 0.999.
+    Note: diffusers' squaredcos_cap_v2 is the table of that rate, of which `timestep_spacing` takes entries.
     """
     check_share("offset", offset)
     check_positive("data_std", data_std)
@@ -79,28 +85,28 @@ def cosine(
         for sigma in (sigma_max, sigma_min)
     )
     return between(
-        n_steps, sigma_max, sigma_min, lambda part: math.sqrt(squared(start + part * (end - start))) / data_std
+        n_steps, sigma_max, sigma_min, lambda share: math.sqrt(squared(start + share * (end - start))) / data_std
     )
 
 
 def linear_betas(n: int, start: float, end: float) -> list[float]:
-    """Variances per step of discrete DDPM. Source: Ho et al. 2020, arXiv 2006.11239, Section 4."""
+    """Variances per step of discrete DDPM, (n,). Source: Ho et al. 2020, arXiv 2006.11239, Section 4."""
     step = (end - start) / (n - 1)
     return [start + index * step for index in range(n)]
 
 
 def scaled_linear_betas(n: int, start: float, end: float) -> list[float]:
-    """Even in their square roots, as of Stable Diffusion. Source: Rombach et al. 2022, arXiv 2112.10752, its code."""
+    """The same even in their square roots, of Stable Diffusion. Source: Rombach et al. 2022, arXiv 2112.10752, code."""
     return [root**2 for root in linear_betas(n, math.sqrt(start), math.sqrt(end))]
 
 
 def cosine_betas(n: int, start: float = 0.0, end: float = 0.0) -> list[float]:
-    """Of the cosine schedule, which has no ends to choose. Source: Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17."""
+    """The same of the cosine process; it has no ends to choose. Source: Nichol & Dhariwal 2021, 2102.09672, Eq. 17."""
     return _betas_of([math.cos(math.pi / 2 * (index / n + 0.008) / 1.008) ** 2 for index in range(n + 1)])
 
 
 def sigmoid_betas(n: int) -> list[float]:
-    """Of the sigmoid schedule with start -3 and end 3. Source: Chen 2023, arXiv 2301.10972, Algorithm 1."""
+    """The same of the sigmoid process with start -3 and end 3. Source: Chen 2023, arXiv 2301.10972, Algorithm 1."""
     return _betas_of([math.tanh(1.5) - math.tanh((6 * index / n - 3) / 2) for index in range(n + 1)])
 
 
@@ -201,7 +207,8 @@ def flow(
     sigma_max and sigma_min are ignored: n sets the ends. The first level has t = 0.999, since sigma is infinite at 1.
 
     Args:
-        shift: s in t -> s t / (1 + (s - 1) t), above 0; above 1 it takes more steps at high noise.
+        shift: s in t -> s t / (1 + (s - 1) t), above 0; above 1 it takes more steps at high noise. With diffusers'
+            use_dynamic_shifting, s = exp(mu).
 
     Source: Esser et al. 2024, arXiv 2403.03206, Eq. 23; diffusers' FlowMatchEulerDiscreteScheduler.
     """

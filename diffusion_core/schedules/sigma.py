@@ -16,10 +16,13 @@ def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) ->
     """The geometric schedule: constant ratio r = (sigma_min / sigma_max)^(1/n_steps), with both ends exact.
 
     It has n_steps + 1 levels, n_steps >= 1, from sigma_max to sigma_min, sigma_max > sigma_min > 0; else ValueError.
+
+    Note: also called exponential: `get_sigmas_exponential` (k-diffusion), use_exponential_sigmas (diffusers).
     """
     check_ends(sigma_max, sigma_min)
     check_n_steps(n_steps)
-    log_max, log_ratio = math.log(sigma_max), math.log(sigma_min / sigma_max)
+    log_max = math.log(sigma_max)
+    log_ratio = math.log(sigma_min / sigma_max)
     inner = (math.exp(log_max + log_ratio * step / n_steps) for step in range(1, n_steps))
     return (sigma_max, *inner, sigma_min)
 
@@ -30,13 +33,15 @@ def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rh
     Arguments and errors as in `geometric`. Larger values of rho, above 0, put more levels near sigma_min.
 
     Source: Karras et al. 2022, arXiv 2206.00364, Eq. 5, divided by sigma_max inside so that no power overflows.
-    Note: the paper appends sigma = 0 to N levels; here the N + 1 levels end at sigma_min.
+    Note: the paper appends sigma = 0 to N levels; here the N + 1 levels end at sigma_min. Also called
+        `get_sigmas_karras` (k-diffusion) and use_karras_sigmas (diffusers, which takes the ends from its table). Few
+        people change rho.
     """
     if not 0 < rho < math.inf:
         raise ValueError(f"rho={rho}: it must be above 0 and finite; for the limit of large rho use `geometric`")
     check_ends(sigma_max, sigma_min)
     end = (sigma_min / sigma_max) ** (1 / rho)
-    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max * (1 + part * (end - 1)) ** rho)
+    return between(n_steps, sigma_max, sigma_min, lambda share: sigma_max * (1 + share * (end - 1)) ** rho)
 
 
 def polyexponential(
@@ -51,15 +56,16 @@ def polyexponential(
     check_positive("rho", rho)
     check_ends(sigma_max, sigma_min)
     span = math.log(sigma_max / sigma_min)
-    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_min * math.exp((1 - part) ** rho * span))
+    return between(n_steps, sigma_max, sigma_min, lambda share: sigma_min * math.exp((1 - share) ** rho * span))
 
 
 def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
     """The linear schedule: even steps in sigma. Arguments and errors as in `geometric`.
 
-    Note: equals `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5).
+    Note: equals `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5). Do not confuse it with
+        DDPM's linear betas, which are `ddpm`, or with steps even in time.
     """
-    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_max + part * (sigma_min - sigma_max))
+    return between(n_steps, sigma_max, sigma_min, lambda share: sigma_max + share * (sigma_min - sigma_max))
 
 
 def beta_quantiles(
@@ -73,13 +79,14 @@ def beta_quantiles(
     Source: Lee et al. 2024, arXiv 2407.12173 (a = b = 0.6); in sigma as diffusers' `use_beta_sigmas`. For beta57 there
         is no paper: RES4LYF for ComfyUI.
     Note: the paper and ComfyUI take these quantiles of a table of times; for a flow, times are sigma / (1 + sigma).
+        Do not confuse it with the betas of DDPM, or with beta of fresh noise.
     """
     from scipy.special import betaincinv  # here, so that --help appears at once
 
     check_positive("a", a)
     check_positive("b", b)
     span = sigma_max - sigma_min
-    return between(n_steps, sigma_max, sigma_min, lambda part: sigma_min + span * float(betaincinv(a, b, 1 - part)))
+    return between(n_steps, sigma_max, sigma_min, lambda share: sigma_min + span * float(betaincinv(a, b, 1 - share)))
 
 
 def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ commands spell a schedule: `flow(shift=3, end=1/n)` has n levels, and 0 follows 
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, karras
+from diffusion_core.schedules.process_time import cosine_betas, linear_betas, scaled_linear_betas
 from diffusion_core.validation import one_of
 from experiments.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
 
@@ -74,22 +75,7 @@ def shift_times(t: Array | float, shift: float) -> Array:
     return shift * np.asarray(t, np.float64) / (1 + (shift - 1) * np.asarray(t, np.float64))
 
 
-def _cosine(start: float, end: float, n: int) -> Array:
-    """Nichol & Dhariwal 2021, arXiv 2102.09672, Eq. 17."""
-    f = np.cos((np.arange(n + 1) / n + 0.008) / 1.008 * math.pi / 2) ** 2
-    return np.minimum(1 - f[1:] / f[:-1], 0.999)
-
-
-def _scaled_linear(start: float, end: float, n: int) -> Array:
-    return np.linspace(start**0.5, end**0.5, n) ** 2
-
-
-BETAS: Mapping[str, Callable[[float, float, int], Array]] = {  # by diffusers' beta_schedule: first, last, number
-    "linear": np.linspace, "scaled_linear": _scaled_linear, "squaredcos_cap_v2": _cosine,
-}  # fmt: skip
-
-
-def make_table(betas: Array, zero_snr: bool = False) -> Array:
+def make_table(betas: Sequence[float], zero_snr: bool = False) -> Array:
     """log_sigma at each time. `zero_snr`: rescaled to end without signal, Lin et al. 2024, 2305.08891, Algorithm 1."""
     abar = np.cumprod(1 - np.asarray(betas, np.float64))
     if zero_snr:
@@ -103,8 +89,8 @@ def make_table(betas: Array, zero_snr: bool = False) -> Array:
 def usual_tables() -> Mapping[str, Array]:
     """The tables that most networks are trained on."""
     betas = {
-        "linear": np.linspace(1e-4, 0.02, N_TRAIN), "scaled_linear": _scaled_linear(0.00085, 0.012, N_TRAIN),
-        "linear 0.00085 to 0.012": np.linspace(0.00085, 0.012, N_TRAIN), "cosine": _cosine(0, 0, N_TRAIN),
+        "linear": linear_betas(N_TRAIN, 1e-4, 0.02), "scaled_linear": scaled_linear_betas(N_TRAIN, 0.00085, 0.012),
+        "linear 0.00085 to 0.012": linear_betas(N_TRAIN, 0.00085, 0.012), "cosine": cosine_betas(N_TRAIN),
     }  # fmt: skip
     tables = {
         f"{name}{', zero SNR' * zero}": make_table(of, zero) for zero in (False, True) for name, of in betas.items()

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from diffusion_core.schedules.process_time import BETAS
 from experiments.conformance import known_schedules as known
 from experiments.conformance.impulses import SamplerFunction
 from experiments.conformance.known_schedules import FAR, LARGE, N_TRAIN, Array, Facts, Hypothesis
@@ -116,9 +117,9 @@ def read_config(scheduler: Any, mu: float | None = None) -> Facts:
     shift = config.get("flow_shift") if flow else config.get("shift")
     if dynamic:
         shift = None if mu is None else math.exp(mu)
-    if config.get("beta_schedule") in known.BETAS and not flow:
+    if config.get("beta_schedule") in BETAS and not flow:
         kind, start, end = (config[name] for name in ("beta_schedule", "beta_start", "beta_end"))
-        betas = known.BETAS[kind](start, end, config["num_train_timesteps"])
+        betas = BETAS[kind](config["num_train_timesteps"], start, end)
         table = known.make_table(betas, bool(config.get("rescale_betas_zero_snr")))
         usual = ((name, usual) for name, usual in known.usual_tables().items() if len(usual) == len(table))
         same = (name for name, usual in usual if np.allclose(usual, table))

@@ -16,14 +16,12 @@ from reports.formats import (
     sentence,
     values_and_difference,
 )
-from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, SampleGrid, Table
+from reports.page import Axis, Bar, Column, KeyFigure, Page, Row, SampleGrid, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, HARMFUL, HARMLESS, WORSE
 
 LOOKS = {HARMLESS: BETTER, HARMFUL: WORSE}
 ROW = 4  # pairs of a strip
-HARMED, SAME, SLIGHT = "harmed", "same law", "slight"  # what a change is by construction, in alphabetical order
-WRONG = {(HARMFUL, SAME), (HARMLESS, HARMED)}  # verdict, and truth
 TERMS = [
     (
         "As far as replacing", "How far the images after are from those before, as the share of images whose "
@@ -51,8 +49,6 @@ TERMS = [
 def page(result: LoadedResult) -> Page:
     facts: dict[str, Any] = result.info["harmless"]
     checks = result.harms
-    if checks["truth"].ne("").any():
-        return _gates_page(result, checks)
     of_control = checks[checks["a"] != checks["a"].iloc[0]]
     checks = checks.drop(of_control.index)
     distances, first = result.contrasts[result.contrasts["metric"] != "copies"], checks.iloc[0]
@@ -151,43 +147,3 @@ def _distances_table(distances: pd.DataFrame) -> Table:
         rows.append(Row(metric_name(row["metric"], row["features"]), [before, after, f"{change} ({interval})"]))
     columns = Column("Before", "n", "before "), Column("After", "n", "after "), Column("Difference", "wide")
     return Table("Distances to the reference, which do not decide", columns, rows)
-
-
-def _gates_page(result: LoadedResult, rows: pd.DataFrame) -> Page:
-    """Several changes whose harm is known by construction, by several gates; the first is that of `score`."""
-    rows, n = rows.replace({"check": {"share": "score --margin"}}), number(result.info["harmless"]["n"], 0)
-    gates = ours, *others = list(dict.fromkeys(rows["check"]))
-    truths = rows.drop_duplicates("a").set_index("a")["truth"].sort_values(kind="stable")
-    known = [a for a, truth in truths.items() if truth != SLIGHT]  # slight changes are no error either way
-    by_gate, axis = rows.set_index(["a", "check"]), Axis((-0.5, len(known) - 0.5))
-    verdicts, border = by_gate["verdict"], axis.place((truths == HARMED).sum() - 0.5)
-    wrong = {gate: [a for a in known if (verdicts[a, gate], truths[a]) in WRONG] for gate in gates}
-    rest = ", ".join(f"{gate} on {len(wrong[gate])}" for gate in others)
-    rest += f": on these {len(truths)} changes, for which the checks of {ours} were made."
-    lines, cells = [], []
-    for gate, errors in wrong.items():
-        marks = tuple(("" if a in errors else "open", axis.place(at)) for at, a in enumerate(known))
-        bar, count = Bar(WORSE, border, border, marks), f"{len(errors)} of {len(known)}"
-        lines.append(Line(gate, bar, count, note="; ".join(errors) or "no error"))
-    figure = Figure(
-        "Where each gate errs", f"A dot per change, in this order: {join(known)}. Filled: the gate errs.",
-        [FigureSection("Gate", "and its errors", lines)], border, (HARMED, SAME), long=True,
-        label=f"before the line: {HARMED}; behind it: {SAME}", legend=[("open", "correct"), (WORSE, "the gate errs")],
-    )  # fmt: skip
-    for change, truth in truths.items():
-        own, *theirs = (by_gate.loc[(change, gate)] for gate in gates)
-        interval = f"{percent(own['value'])} ({percent(own['low'])} to {percent(own['high'])})"
-        results = [f"{number(row['value'], 2)} {'passes' if row['verdict'] == HARMLESS else 'fails'}" for row in theirs]
-        cells.append(Row(change, [truth, interval, percent(own["limit"]), own["verdict"], own["decided_by"], *results]))
-    columns = [
-        Column("Truth"), Column("As far as replacing", "verdicts"), Column("Limit", "n", "limit "),
-        Column("Verdict", "verdicts"), Column("Decided by", "verdicts", "decided by "),
-        *(Column(f"{gate}, limit {by_gate['limit'][known[0], gate]:g}", before=f"{gate} ") for gate in others),
-    ]  # fmt: skip
-    return Page(
-        settings.describe_source(result, f"{n} images before and after"), result.info["question"],
-        f"{ours} errs on {lines[0].value}.", rest, figures=[figure],
-        tables=[Table(f"{len(cells)} changes of {rows['b'].iloc[0]}", columns, cells)], noun="change", order="",
-        note="An error: same law refused, or harm passed. Slight changes are none.",
-        details=[*TERMS, *describe_origin(result.info)],
-    )  # fmt: skip

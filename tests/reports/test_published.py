@@ -28,7 +28,7 @@ def test_every_result_is_here_small_and_has_a_report() -> None:
     assert len(files) <= 320 and sum(path.stat().st_size for path in files) <= 4_000_000
     assert {path.parent.name for path in PUBLISHED.glob("*/report.html")} == {*ASKS}  # others are of old commands
     assert {*ASKS.values()} == {
-        "beta", "check_guided", "check_policy", "check_sampler", "harmless", "schedules", "noise_levels"
+        "beta", "check_guided", "check_policy", "check_sampler", "schedules", "noise_levels"
     }  # fmt: skip
 
 
@@ -213,14 +213,3 @@ def test_only_results_of_a_clean_commit_are_published(beta: Any, info: Any, trai
     else:
         publish_result(directory, out)
     assert out.exists() == (not message)
-
-
-def test_the_gates_err_as_the_page_says() -> None:
-    rows = table("harmless-gates", "harms")
-    wrong = (rows["verdict"] + rows["truth"]).isin(["harmfulsame law", "harmlessharmed"])
-    errors = {"share": 0} | rows[wrong].groupby("check").size().to_dict()
-    (figure,) = read_page(PUBLISHED / "harmless-gates").figures
-    filled = [sum(not kind for kind, _ in line.bar.marks) for line in figure.lines]
-    possible, (_, *others) = len(figure.lines[0].bar.marks), [f"{gate} on {count}" for gate, count in errors.items()]
-    assert possible == (rows.drop_duplicates("a")["truth"] != "slight").sum() and filled == [*errors.values()]
-    assert f"errs on {filled[0]} of {possible}.** {', '.join(others)}: on these 16 " in first_screen("harmless-gates")
