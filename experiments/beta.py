@@ -230,13 +230,16 @@ class Beta(Study):
             yield from self._best(as_choice(best), self.schedule)
 
     def _best(self, choice: Choice, ends: Schedule) -> Iterator[Setting]:
-        """The best settings without and with fresh noise for each number of evaluations, then those at any."""
+        """The best settings without and with fresh noise for each number of evaluations.
+
+        Then those at any number, if the numbers differ: otherwise they are compared already.
+        """
         few: dict[str, Any] = {"n": min(self.best_samples, self.n_samples), "skip": self.choosers}
         few["draw"] = 0 if self.trains else OTHER_NOISE
         for budget in self.budgets:
             for text in choice.pairs.get(budget, ()):
                 yield replace(make_setting(text, budget, ends, self.data_std), section=BEST, **few)
-        if {*choice.anywhere} <= {*self.budgets}:
+        if len({*choice.anywhere}) > 1 and {*choice.anywhere} <= {*self.budgets}:
             for text, budget in choice.best:
                 setting = make_setting(text, budget, ends, self.data_std)
                 yield replace(setting, section=ANYWHERE, budget=None, **few)

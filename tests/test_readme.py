@@ -158,7 +158,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
             assert "report:  runs/" in done.stdout and "figures: runs/" in done.stdout
     assert (tmp_path / "runs" / "speed" / "figures" / "differences.svg").is_file()
     table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")
-    modes = {"primary", "control", "best", "best-anywhere", "final-denoise", "same-alpha", "same-schedule", "pareto"}
+    modes = {"primary", "control", "best", "final-denoise", "same-alpha", "same-schedule", "pareto"}
     assert set(table["section"]) == modes
     assert (table["status"] == "ok").all()
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()

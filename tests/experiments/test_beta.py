@@ -53,9 +53,8 @@ def test_the_best_of_either_kind_are_compared_at_equal_cost_on_networks_that_did
             assert (noisy.seed, noisy.n) == (without.seed, 250) and noisy.network.seed not in choice.seeds
             budget = noisy.setting.budget or 0
             assert {budget, noisy.nfe, without.nfe} <= {budget, budget - 1}  # of two per step, one may be left
-        (anywhere,) = contrasts(LAPTOP, "best-anywhere")
-        assert [pairs(anywhere)[0][side].setting.label for side in (1, 0)] == [label for label, _ in choice.best]
-        assert {len(pairs(contrast)) for contrast in (*against, anywhere)} == {5}
+        assert {len(pairs(contrast)) for contrast in against} == {5}
+        assert (choice.anywhere == (8, 8)) is not bool(contrasts(LAPTOP, "best-anywhere"))  # compared already, or apart
         with pytest.raises(ValueError, match=r"networks \[101\] chose the best settings; take others"):
             contrasts(preset("laptop", first_seed=97))
 
@@ -70,6 +69,8 @@ def test_the_best_settings_of_other_data_are_chosen_on_half_of_the_networks(monk
 
     def mmd(run: Run) -> float:
         label = run.setting.label
+        if (label, run.setting.budget) == ("vp, eta 1", 16):
+            return 0.05
         unlike = label in lowest.values() and lowest[run.setting.budget or 8] != label
         return 0.5 if unlike else scores.get(label, 0.5)
 
@@ -81,6 +82,7 @@ def test_the_best_settings_of_other_data_are_chosen_on_half_of_the_networks(monk
         ("best", 8, "linear, dpm++2m"), ("best", 8, "vp, eta 1"), ("best", 16, "karras, eta 0"),
         ("best", 16, "vp, eta 1"), ("best-anywhere", None, "linear, dpm++2m"), ("best-anywhere", None, "vp, eta 1"),
     }  # fmt: skip
+    assert {run.nfe for run in chosen if run.setting.section == "best-anywhere"} == {8, 16}
     assert study.notes == ["the best settings were chosen on 2 of 5 networks, and tested on the others"]
 
 
