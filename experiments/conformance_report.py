@@ -47,6 +47,7 @@ class Entry:
     options: Row = field(default_factory=dict)  # as on the command line; the keys are `FIELDS`
     group: str = ""  # a heading of the table, such as the package that it comes from
     note: str = ""  # what is documented or known about it, in a sentence
+    on_purpose: bool = False  # whether its authors mean what the check finds
     link: str = ""  # and where
 
     @property
@@ -163,7 +164,7 @@ def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: S
             "declared": verdict.declared, "order": verdict.order, "left_over": verdict.left_over,
             "how": verdict.method, "limit_ratio": _farthest(verdict.ratios, 1.0),
             "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": cpu_seconds, "note": entry.note,
-            "link": entry.link, **_describe_levels(verdict),
+            "link": entry.link, "on_purpose": entry.on_purpose, **_describe_levels(verdict),
         }
         for entry, verdict, cpu_seconds in zip(entries, verdicts, seconds, strict=True)
     ]  # fmt: skip

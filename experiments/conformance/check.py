@@ -137,17 +137,17 @@ def _converge(
         verdict = judge(moments, data, order, f"Monte Carlo, because {why}", exact=False)
         if isinstance(why, impulses.SuspectError) and verdict.right:
             text = f"Monte Carlo finds it right, but {why}, so its samples may depend on each other."
-            return verdict.becomes("undecided", text)
+            return verdict.becomes("not decided", text)
         return verdict
     verdict = judge(moments, data, order, "impulses", exact=True)
-    if budgets is None and (verdict.kind == "undecided" or convergence.is_falling(verdict)):
+    if budgets is None and (verdict.kind == "not decided" or convergence.is_falling(verdict)):
         more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not support that many
         if more and np.isfinite(more[0].std).all():
             verdict = judge([*moments, *more], data, order, "impulses", exact=True)
-    if budgets is None and verdict.kind in ("right", "order lost", "undecided"):
+    if budgets is None and verdict.kind in ("right", "order lost", "not decided"):
         others = _measure(sampler, data, (*convergence.EVERY, *convergence.RANDOM), skip_errors=True)
         verdict = convergence.find_irregular(verdict, others)
-    return _compare(verdict, reference) if reference and verdict.kind in ("right", "undecided") else verdict
+    return _compare(verdict, reference) if reference and verdict.kind in ("right", "not decided") else verdict
 
 
 def _measure(
@@ -176,7 +176,7 @@ def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
         if np.isfinite(own.std).all() != np.isfinite(other.std).all():
             how = "only one of them gives finite samples"
         elif gap > ALIKE:
-            how = f"their laws differ by {100 * gap:.1f} % of a standard deviation, though its limit is not wrong"
+            how = f"their distributions differ by {100 * gap:.1f} % of a standard deviation; its limit is not wrong"
         else:
             continue
         return verdict.becomes("unlike its reference", f"with {own.n_steps} steps {how}.")

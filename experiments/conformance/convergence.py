@@ -20,7 +20,7 @@ from experiments.conformance.oracle import Oracle
 
 Chain = tuple[int, int, int]
 BUDGETS = (8, 10, 25, 28, 50, 60, 100, 125, 140, 200, 250, 280, 400, 500)
-MORE = 1000  # steps that are tried where these leave it undecided
+MORE = 1000  # steps that are tried where these do not decide
 CHAINS: tuple[Chain, ...] = ((250, 500, 1000), (125, 250, 500), (50, 100, 200), (25, 50, 100))  # they divide 1,000
 DRAWN_BUDGETS = (8, 28, 50, 100, 200)  # of Monte Carlo
 EVERY = range(3, 42)  # steps that are compared with those next to them: what people use
@@ -39,7 +39,7 @@ CERTAIN = 3.0  # standard errors
 
 Kind = Literal[
     "right", "wrong limit", "order lost", "irregular in the number of steps", "noise left over", "correlated pixels",
-    "unlike its reference", "undecided", Dependence,
+    "unlike its reference", "not decided", Dependence,
 ]  # fmt: skip
 IRREGULAR: Kind = "irregular in the number of steps"
 REMEDY = "Try more steps (--budgets), or compare it with a --reference."
@@ -121,7 +121,7 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, m
         known = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
         raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
     unknown = np.full(len(wide), math.nan)
-    verdict = Verdict("undecided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
+    verdict = Verdict("not decided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
     verdict = replace(verdict, declared=order)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         least = min(n for n in errors if not np.isfinite(errors[n]).all())
@@ -228,22 +228,30 @@ def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
     off, unsure = abs(fit.limit[worst]), fit.bound[worst]
     if off + unsure > tolerance:
         bounds = f"{100 * off:.1f} % of a standard deviation from the data, give or take {100 * unsure:.1f} %"
-        return "undecided", f"its limit is {bounds}; more {'steps' if fit.exact else 'samples'} would decide."
+        return "not decided", f"its limit is {bounds}; more {'steps' if fit.exact else 'samples'} would decide."
     if order is not None and fit.order is not None and fit.order < order - LOST:
         return "order lost", f"its limit is right, but its order is {fit.order:.1f} instead of {order}."
     _, more, most = fit.chains[0]
     if order is not None and fit.order is None and np.abs(fit.errors[more] - fit.errors[most]).max() > ROUNDING:
-        return "undecided", f"its limit is right, but whether its order is {order} cannot be measured. {REMEDY}"
-    few = min(fit.errors, key=lambda n: (abs(n - 28), n))
-    ratios = 1 + fit.errors[few][: len(fit.stds)]
+        return "not decided", f"its limit is right, but whether its order is {order} cannot be measured. {REMEDY}"
+    return "right", _describe_right(fit, order)
+
+
+def _describe_right(fit: _ConvergenceFit, order: int | None) -> str:
+    """How fast it converges, how far it is with about 28 steps, and what shows the order."""
+    few = min(fit.errors, key=lambda n: (abs(n - LEVEL_STEPS), n))
+    error = max(fit.errors[few][: len(fit.stds)].tolist(), key=abs)
+    per_cent = 100 * abs(error)
+    far = "right to within 0.1 %"
+    if per_cent > 0.1:
+        far = f"still {float(f'{per_cent:.2g}'):g} % too {'narrow' if error < 0 else 'wide'}"
+    size = f"Its limit is right to within {100 * max(np.abs(fit.limit).max(), 1e-3):.1f} %."
+    if fit.order is None:
+        return f"it converges; with {few} steps it is {far}. {size}"
     low, _, high = fit.along
-    speed = "" if fit.order is None else f", with order {fit.order:.1f} from {low} to {high:,} steps"
-    speed += " (none was declared)" if speed and order is None else ""
-    size = max(np.abs(fit.limit).max(), 1e-3)
-    return "right", (
-        f"with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "
-        f"steps its standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."
-    )
+    declared = " (none was declared)" if order is None else ""
+    shown = f"The order holds from {low} to {high:,} steps{declared}."
+    return f"it converges with order {fit.order:.1f}; with {few} steps it is {far}. {size} {shown}"
 
 
 def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports import settings
 from reports.details import describe_origin, list_files
-from reports.formats import capital, is_missing, join, number, plural
+from reports.formats import capital, is_missing, join, number, plural, sentence
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.results import LoadedResult
 from reports.schema import WORSE
@@ -19,7 +19,7 @@ WIDE = 0.1  # directions of a smaller standard deviation only show noise that is
 WRONG = (  # kinds of verdicts on samplers, the worst first
     "wrong limit", "noise left over", "correlated pixels", "depends on its batch", "ignores its generator",
     "touches the global generator", "ignores its noise", "not reproducible", "irregular in the number of steps",
-    "order lost", "unlike its reference", "undecided",
+    "order lost", "unlike its reference", "not decided",
 )  # fmt: skip
 LETTERS, REASON = 46, 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
@@ -123,7 +123,7 @@ def _describe(row: pd.Series) -> tuple[str, str]:
     """A sampler by its whole name, with its verdict, limit and whole note."""
     limit = "" if is_missing(row["limit_ratio"]) else f", limit {number(row['limit_ratio'], 3)}"
     notes = [text for text in (row["note"], row["level_faults"]) if not is_missing(text)]
-    return row["sampler"], f"{'; '.join([row['kind'].replace('undecided', 'not decided') + limit, *notes])}."
+    return row["sampler"], f"{'; '.join([row['kind'] + limit, *notes])}."
 
 
 def _guided(result: LoadedResult) -> Page:
@@ -186,12 +186,12 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     errors = {name: 100 * abs(known.worst(name, known.few) - 1) for name in rows.loc[right, "sampler"]}
     errors = {name: error for name, error in errors.items() if not is_missing(error)}
     count = wrong["kind"].value_counts()
-    some, unknown = (int(count.get(kind, 0)) for kind in ("irregular in the number of steps", "undecided"))
+    some, unknown = (int(count.get(kind, 0)) for kind in ("irregular in the number of steps", "not decided"))
     parts = [f"{len(wrong) - some - unknown} do not"] if len(wrong) > some + unknown else []
     parts += [f"{some} only for some numbers of steps"] if some else []
     parts += [f"{unknown} is not decided" if unknown == 1 else f"{unknown} are not decided"] if unknown else []
     rest = f"{', '.join(parts)}." if parts else "All tend to the data with more steps."
-    kinds = [f"{n} {kind}" for kind, n in count.rename({"undecided": "not decided"}).items()][:4]
+    kinds = [f"{n} {kind}" for kind, n in count.items()][:4]
     key_figures = [
         _part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, kinds),
         _part("Limit off by more than 5 %", str(far), far, rows, ["of the standard deviation"]),
@@ -203,9 +203,7 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
     for kind in WRONG:
         of_kind = wrong[wrong["kind"] == kind]
         lines = [known.line(row, kind == "wrong limit", 2, _word(row)) for _, row in of_kind.iterrows()]
-        sections += (
-            [FigureSection(capital(kind).replace("Undecided", "Not decided"), str(len(lines)), lines)] if lines else []
-        )
+        sections += [FigureSection(capital(kind), str(len(lines)), lines)] if lines else []
     if len(faulty := rows.assign(note=rows["level_faults"])[right & (rows["level_faults"] != "")]):
         lines = [known.line(row, False, 2, _word(row)) for _, row in faulty.iterrows()]
         sections.append(FigureSection("Right in the limit, with a fault in its noise levels", str(len(lines)), lines))
@@ -258,9 +256,10 @@ def _one(result: LoadedResult, known: Measured) -> Page:
             )
         faults = [f"With {known.few} steps: {row['level_faults']}."] * bool(row["level_faults"])
         tables = [_directions(result)] if lines else []
+        verdict, _, more = row["sentence"].partition(". ")
         return Page(
-            Source(), "", "", capital(row["sentence"]), warnings=faults, key_figures=key_figures, figures=figures,
-            tables=tables, noun="steps", order="",
+            Source(), "", "", sentence(capital(verdict)), also=more, warnings=faults, key_figures=key_figures,
+            figures=figures, tables=tables, noun="steps", order="",
         )  # fmt: skip
     share, checks = row["factor"], result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001

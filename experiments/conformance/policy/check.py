@@ -226,7 +226,7 @@ def _check_convergence(
     how = broken[min(broken)] if broken else _blame_noise(step, transitions, worst) or explain_limit(step, transitions)
     name = f"not finite with {min(broken)} steps" if broken else found.kind
     text = found.sentence.partition(": ")[2] + how
-    return verdict.adding([Finding("law", name, text, wrong=found.kind != "undecided")])
+    return verdict.adding([Finding("law", name, text, wrong=found.kind != "not decided")])
 
 
 def _blame_noise(step: PolicyStep, transitions: Sequence[Transition], worst: float) -> str:

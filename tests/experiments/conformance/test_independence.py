@@ -147,7 +147,7 @@ def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_
     monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
     monkeypatch.setattr("experiments.conformance.convergence.DRAWN_TOLERANCE", 0.2)
     verdict = check(lambda d, n, z: ddim(d, n, z) + 1e-9 * torch.randn(5, len(z)).T.reshape(z.shape), budgets=FEW)
-    assert verdict.sentence.startswith("undecided: Monte Carlo finds it right, but it draws noise of shape")
+    assert verdict.sentence.startswith("not decided: Monte Carlo finds it right, but it draws noise of shape")
     assert "not one draw per sample" in verdict.sentence
 
 
@@ -155,7 +155,7 @@ def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_
     ("ratios", "exact", "words"),
     [
         ((1.0171, 1.0102, 1.0037, 1.0011), True, "right: "),  # three shrinking differences bound the limit
-        ((1.0171, 1.0142, 1.0080, 1.0018), True, "undecided: "),
+        ((1.0171, 1.0142, 1.0080, 1.0018), True, "not decided: "),
         ((1.003, 1.007, 1.013), True, "(?!.*shows no limit)"),  # a small last difference
         ((1.003, 1.007, 1.018), True, ".*shows no limit"),
         ((1.0, 1.0, 1.0), False, r"right: .*converges to the data's, to within"),
