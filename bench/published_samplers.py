@@ -58,7 +58,8 @@ def k_dpm_2(model, x, sigmas, eta=0.0):
 
 def k_lms(model, x, sigmas, order=4):
     """Adams-Bashforth on uneven levels: the integral of the polynomial through the last slopes."""
-    slopes, levels = [], sigmas.tolist()
+    slopes = []
+    levels = sigmas.tolist()
     for step, (sigma, after) in enumerate(pairwise(levels)):
         slopes = [*slopes[1 - order :], (x - model(x, sigma)) / sigma] if order > 1 else [(x - model(x, sigma)) / sigma]
         points = levels[step - len(slopes) + 1 : step + 1]
@@ -79,7 +80,8 @@ def k_euler_ancestral(model, x, sigmas, eta=1.0, s_noise=1.0):
 
 def k_dpmpp_2s_ancestral(model, x, sigmas, eta=1.0):
     for sigma, after in pairwise(sigmas.tolist()):
-        (down, up), denoised = ancestral(sigma, after, eta), model(x, sigma)
+        down, up = ancestral(sigma, after, eta)
+        denoised = model(x, sigma)
         if down > 0:
             middle = math.sqrt(sigma * down)
             denoised = model(middle / sigma * x + (1 - middle / sigma) * denoised, middle)
@@ -186,7 +188,9 @@ def runge_kutta(denoiser: Oracle, n_steps: int, noise: Tensor, nodes, weights) -
     """Each stage starts from the slope of the one before, at t + node dt."""
     x = noise
     for t, after in pairwise(np.linspace(1, 0, n_steps + 1).tolist()):
-        dt, slope, mean = after - t, 0.0, 0.0
+        dt = after - t
+        slope = 0.0
+        mean = 0.0
         for node, weight in zip(nodes, weights, strict=True):
             slope = denoiser.velocity(x + node * dt * slope, t + node * dt)
             mean = mean + weight * slope

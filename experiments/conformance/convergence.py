@@ -1,4 +1,4 @@
-"""From moments at several numbers of steps to a verdict: does the law converge to that of the data, and how fast?
+"""From moments at several numbers of steps to a verdict: do the samples converge to the data, and how fast?
 
 y(n) are the errors of mean and standard deviation after n steps, in standard deviations of the data. Along a chain
 of n, 2n and 4n steps the order is p = log2 |y(n) - y(2n)| / |y(2n) - y(4n)|, and the limit is
@@ -118,21 +118,21 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, m
     errors = {n_steps: values for n_steps, (values, _) in both.items()}
     chains = [chain for chain in CHAINS if {*chain} <= {*errors}]
     if not chains:
-        known = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
-        raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
+        allowed = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
+        raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {allowed}")
     unknown = np.full(len(wide), math.nan)
     verdict = Verdict("not decided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
     verdict = replace(verdict, declared=order)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         least = min(n for n in errors if not np.isfinite(errors[n]).all())
         return verdict.becomes("wrong limit", f"with {least} steps its samples are not finite.")
-    found, along = _order(errors, chains) if exact else (None, chains[0])
+    measured_order, along = _order(errors, chains) if exact else (None, chains[0])
     standard_errors = None if exact else np.max([uncertain for _, uncertain in both.values()], axis=0)
-    limit, unsure = _limit(errors, chains, found or order or 1, standard_errors)
+    limit, unsure = _limit(errors, chains, measured_order or order or 1, standard_errors)
     bound = np.minimum(unsure, _shrinking(errors, chains)) if exact else unsure
     left = _left_over(_extra_variance(moments, oracle), chains[0]) if exact and not wide.all() else None
     stds = oracle.true_stds.numpy()[wide]
-    fit = _ConvergenceFit(errors, stds, chains, found, along, limit, unsure, bound, left, exact)
+    fit = _ConvergenceFit(errors, stds, chains, measured_order, along, limit, unsure, bound, left, exact)
     kind, text = _kind(fit, order)
     linked = max(moments, key=lambda measured: measured.correlation)
     if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
@@ -142,7 +142,7 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, m
     ratios, means = unknown.copy(), unknown.copy()
     ratios[wide], means[wide] = np.split(np.where(fit.diverging, math.nan, limit), 2)
     return replace(
-        verdict.becomes(kind, text), order=found, ratios=tuple((1 + ratios).tolist()),
+        verdict.becomes(kind, text), order=measured_order, ratios=tuple((1 + ratios).tolist()),
         mean_errors=tuple(means.tolist()), left_over=left,
     )  # fmt: skip
 
@@ -177,8 +177,9 @@ def _limit(
         return 2 * errors[high] - errors[middle], CERTAIN * math.sqrt(5) * se
     limits = []
     for chain in chains[:2]:
-        difference, own = errors[chain[1]] - errors[chain[2]], _order_along(errors, chain) or order
-        powers = (own, max(round(own), 1), 1.0) if chain is chains[0] else (own,)
+        difference = errors[chain[1]] - errors[chain[2]]
+        power = _order_along(errors, chain) or order
+        powers = (power, max(round(power), 1), 1.0) if chain is chains[0] else (power,)
         limits += [errors[chain[2]] - difference / (2 ** max(p, 0.5) - 1) for p in powers]
     return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
 
@@ -215,17 +216,20 @@ def _left_over(extra: dict[int, float], chain: Chain) -> float:
 
 def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
     """What is wrong, the worst first, and what shows it."""
-    tolerance, left = TOLERANCE if fit.exact else DRAWN_TOLERANCE, fit.left_over or 0.0
+    tolerance = TOLERANCE if fit.exact else DRAWN_TOLERANCE
+    left = fit.left_over or 0.0
     added = np.zeros_like(fit.limit)  # what noise that is left over adds
     added[: len(fit.stds)] = np.sqrt(1 + (left / fit.stds) ** 2) - 1
     if left > LEFT_OVER and (np.abs(fit.limit - added) <= tolerance + fit.unsure).all():
         return "noise left over", f"its samples end with noise of standard deviation {left:.3g}."
     if (np.abs(fit.limit) - fit.unsure > tolerance).any():
         return "wrong limit", _wrong_limit(fit, int(np.abs(fit.limit).argmax()))
-    if fit.exact and (found := _off_curve(fit.errors, fit.order)):
-        return IRREGULAR, OFF_THE_CURVE.format(found[0], 100 * found[1])
+    if fit.exact and (outlier := _off_curve(fit.errors, fit.order)):
+        steps, gap = outlier
+        return IRREGULAR, OFF_THE_CURVE.format(steps, 100 * gap)
     worst = int((np.abs(fit.limit) + fit.bound).argmax())
-    off, unsure = abs(fit.limit[worst]), fit.bound[worst]
+    off = abs(fit.limit[worst])
+    unsure = fit.bound[worst]
     if off + unsure > tolerance:
         bounds = f"{100 * off:.1f} % of a standard deviation from the data, give or take {100 * unsure:.1f} %"
         return "not decided", f"its limit is {bounds}; more {'steps' if fit.exact else 'samples'} would decide."
@@ -256,7 +260,8 @@ def _describe_right(fit: _ConvergenceFit, order: int | None) -> str:
 
 def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
     kind, direction = divmod(at, len(fit.stds))
-    where, value = f"where the data's is {fit.stds[direction]:.3g}", fit.limit[at]
+    where = f"where the data's is {fit.stds[direction]:.3g}"
+    value = fit.limit[at]
     if kind == 0 and fit.diverging[at]:
         ratios = ", ".join(f"{1 + fit.errors[n][at]:.3f}" for n in fit.chains[0])
         steps = ", ".join(map(str, fit.chains[0]))
@@ -270,21 +275,23 @@ def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
 def find_irregular(verdict: Verdict, others: Sequence[SampleMoments]) -> Verdict:
     """The verdict, or "irregular in the number of steps" if one of `others` is far from those next to it."""
     wide = verdict.oracle.true_stds.numpy() > NARROW
-    known, new = (
+    usual, new = (
         {measured.n_steps: _errors(measured, verdict.oracle, wide)[0] for measured in moments}
         for moments in (verdict.moments, others)
     )
     far = {n: errors for n, errors in new.items() if n not in EVERY}
     if broken := [n for n, errors in new.items() if n > min(EVERY) and not np.isfinite(errors).all()]:
-        steps, text = broken[0], f"with {broken[0]} steps its samples are not finite."
-    elif found := _outlier({n: errors for n, errors in new.items() if np.isfinite(errors).all()}):
-        steps, gap = found
+        steps = broken[0]
+        text = f"with {broken[0]} steps its samples are not finite."
+    elif outlier := _outlier({n: errors for n, errors in new.items() if np.isfinite(errors).all()}):
+        steps, gap = outlier
         text = f"with {steps} steps it is {100 * gap:.1f} % of a standard deviation from its neighbours."
-    elif (found := _off_curve(known | far, verdict.order)) and found[1] > SURPRISE:
-        steps, text = found[0], OFF_THE_CURVE.format(found[0], 100 * found[1])
+    elif (outlier := _off_curve(usual | far, verdict.order)) and outlier[1] > SURPRISE:
+        steps, gap = outlier
+        text = OFF_THE_CURVE.format(steps, 100 * gap)
     else:
         return verdict
-    added = [measured for measured in others if measured.n_steps == steps and steps not in known]
+    added = [measured for measured in others if measured.n_steps == steps and steps not in usual]
     moments = sorted([*verdict.moments, *added], key=lambda measured: measured.n_steps)
     return replace(verdict.becomes(IRREGULAR, text), moments=tuple(moments))
 
@@ -309,7 +316,8 @@ def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:
 
 def _off_curve(errors: dict[int, np.ndarray], order: float | None) -> tuple[int, float] | None:
     """The number of steps that is farthest from a smooth curve through the divisors of 1,000, if it is far."""
-    power, worst = order or 1.0, None
+    power = order or 1.0
+    worst = None
     regular = [n for n in errors if 1000 % n == 0]
     for n in (n for n in errors if 1000 % n and min(regular) < n < max(regular) and n > 25):
         below, above = max(m for m in regular if m < n), min(m for m in regular if m > n)

@@ -118,15 +118,19 @@ def check_features_repeatable(name: str, pixels: Tensor) -> Tensor:
     Of features that are rounded to bf16, means over images are compared, which rounding hardly changes.
     """
     rows = partial(feature_rows, name, load_function(name))
-    rounded = torch.equal((first := rows(pixels)).bfloat16().float(), first)
-    tolerance, what = ALIKE_BF16 if rounded else ALIKE, f"features {name}"
-    return check_repeatable(what, lambda which: rows(pixels[which]), len(pixels), tolerance, of_means=rounded)
+    first = rows(pixels)
+    rounded = torch.equal(first.bfloat16().float(), first)
+    tolerance = ALIKE_BF16 if rounded else ALIKE
+    return check_repeatable(
+        f"features {name}", lambda which: rows(pixels[which]), len(pixels), tolerance, of_means=rounded
+    )
 
 
 def dominant_feature(features: NDArray[np.float32]) -> str:
     """A warning if one of features (n, d) varies so much more than all others that it decides alone; else ""."""
     variances = features.var(axis=0, dtype=np.float64)
-    largest, total = int(variances.argmax()), float(variances.sum())
+    largest = int(variances.argmax())
+    total = float(variances.sum())
     if len(variances) == 1 or variances[largest] <= DOMINANT * total:
         return ""
     return (

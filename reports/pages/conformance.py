@@ -21,7 +21,8 @@ WRONG = (  # kinds of verdicts on samplers, the worst first
     "touches the global generator", "ignores its noise", "not reproducible", "irregular in the number of steps",
     "order lost", "unlike its reference", "not decided",
 )  # fmt: skip
-LETTERS, REASON = 46, 80  # letters of a name; of a reason
+LETTERS = 46
+REASON = 80  # letters of a name; of a reason
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
     ("Wrong limit", "They tend to something else. Samplers for distilled models, sharpening or exploration do so on "
@@ -79,7 +80,8 @@ class Measured:
 
     def figure(self, title: str, sections: list[FigureSection], note: str = "") -> Figure:
         """Lines on the axis of ratios. `note`: of a figure on one sampler or step, by its number of steps."""
-        ticks, ends = [(self.axis.place(tick), number(tick)) for tick in self.ticks], ("too narrow", "too wide")
+        ticks = [(self.axis.place(tick), number(tick)) for tick in self.ticks]
+        ends = ("too narrow", "too wide")
         marks = [("open", f"{self.few} steps"), ("grey", f"{self.many} steps"), ("diamond", "limit (orange: wrong)")]
         legend = [("speck", "lowest and highest direction")] if note else marks
         usual = f"Open: {self.few} steps. Grey: {self.many} steps. Diamond and number: the limit. At the edge: beyond."
@@ -94,7 +96,9 @@ def page(result: LoadedResult) -> Page:
         return _guided(result)
     of_steps = result.info["experiment"] == "check_policy"
     known = _of_policies(result) if of_steps else _of_samplers(result)
-    rows, noun, cpu = known.rows, known.noun, f"{number(known.rows['seconds'].sum(), 0)} s of CPU."
+    rows = known.rows
+    noun = known.noun
+    cpu = f"{number(known.rows['seconds'].sum(), 0)} s of CPU."
     make = _one if len(rows) == 1 else _steps if of_steps else _samplers
     if not of_steps:
         cpu = f"{', '.join(f'{plural(n, noun)} by {how}' for how, n in rows['how'].value_counts().items())}; {cpu}"
@@ -128,8 +132,10 @@ def _describe(row: pd.Series) -> tuple[str, str]:
 
 def _guided(result: LoadedResult) -> Page:
     """Pipelines: what was found in each, or what each check of one found."""
-    rows, checks = result.policies, result.policy_checks
-    many, right = len(rows) > 1, (rows["kind"] == "right").sum()
+    rows = result.policies
+    checks = result.policy_checks
+    many = len(rows) > 1
+    right = (rows["kind"] == "right").sum()
     groups = [(group, own["kind"] == "right") for group, own in rows.groupby("group", sort=False) if group]
     shares = "; ".join(f"{group}: {own.sum()} of {len(own)}" for group, own in groups)
     answer = (f"{right} of {len(rows)} do.", shares) if many else ("Yes.", "Nothing is wrong in what was checked.")
@@ -165,7 +171,8 @@ def _of_samplers(result: LoadedResult) -> Measured:
 def _of_policies(result: LoadedResult) -> Measured:
     columns = result.policy_steps[["sampler", "n_steps", "ratio_low", "ratio_high"]]
     ratios = {(name, int(n)): (low, high) for name, n, low, high in columns.itertuples(index=False)}
-    counts, ticks = sorted({n for _, n in ratios}) or (10, 50), (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
+    counts = sorted({n for _, n in ratios}) or (10, 50)
+    ticks = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1)
     known = Measured("step", result.policies, ratios, Axis((0.45, 1.15)), ticks, counts[0], counts[-1])
     rows = result.policies.assign(off=[abs(known.worst(name, known.few) - 1) for name in result.policies["sampler"]])
     place = rows["off"].fillna(math.inf) * (2 * (rows["kind"] == "right") - 1)  # wrong ones first, the worst at the top
@@ -180,7 +187,8 @@ def _part(label: str, value: str, count: int, rows: pd.DataFrame, notes: list[st
 def _samplers(result: LoadedResult, known: Measured) -> Page:
     """Several samplers: a line for each that is not right, and a strip of dots per library for the right ones."""
     rows = known.rows
-    right, off = rows["kind"] == "right", (rows["limit_ratio"] - 1).abs()
+    right = rows["kind"] == "right"
+    off = (rows["limit_ratio"] - 1).abs()
     wrong = rows.assign(off=off)[~right].sort_values("off", ascending=False, kind="stable")
     far = int((wrong["off"] > 0.05).sum())
     errors = {name: 100 * abs(known.worst(name, known.few) - 1) for name in rows.loc[right, "sampler"]}
@@ -197,7 +205,8 @@ def _samplers(result: LoadedResult, known: Measured) -> Page:
         _part("Limit off by more than 5 %", str(far), far, rows, ["of the standard deviation"]),
     ]
     if errors:
-        median, note = number(float(pd.Series(errors).median()), 0), "median error of the standard deviation"
+        median = number(float(pd.Series(errors).median()), 0)
+        note = "median error of the standard deviation"
         key_figures.append(KeyFigure(f"Right ones, with {known.few} steps", f"{median} %", [note]))
     sections = []
     for kind in WRONG:
@@ -235,7 +244,8 @@ def _right(known: Measured, errors: dict[str, float]) -> Figure:
 
 def _one(result: LoadedResult, known: Measured) -> Page:
     """One sampler or step: what is wrong with it, and its ratios by the number of steps."""
-    row, lines = known.rows.iloc[0], []
+    row = known.rows.iloc[0]
+    lines = []
     key_figures = [KeyFigure("Ratio in the limit", number(row["limit_ratio"], 3) or "none", ["1 is right"])]
     for (name, n_steps), ratios in known.ratios.items():
         if n_steps in (known.few, known.many):
@@ -244,7 +254,8 @@ def _one(result: LoadedResult, known: Measured) -> Page:
         low, high = (known.axis.place(ratio) for ratio in ratios)
         bar = Bar("", low, high, (("speck", low), ("speck", high)))
         lines.append(Line(plural(float(n_steps), "step"), bar, known.span(name, n_steps)))
-    sections, note = [FigureSection("By number of steps", "", lines)], ", lowest and highest of four directions."
+    sections = [FigureSection("By number of steps", "", lines)]
+    note = ", lowest and highest of four directions."
     figures = [known.figure("The way to the limit", sections, note)] if lines else []
     if known.noun == "sampler":
         declared = [] if is_missing(row["declared"]) else [f"declared: {number(row['declared'], 0)}"]
@@ -261,7 +272,8 @@ def _one(result: LoadedResult, known: Measured) -> Page:
             Source(), "", "", sentence(capital(verdict)), also=more, warnings=faults, key_figures=key_figures,
             figures=figures, tables=tables, noun="steps", order="",
         )  # fmt: skip
-    share, checks = row["factor"], result.policy_checks
+    share = row["factor"]
+    checks = result.policy_checks
     is_mean = share < 1 and abs(1 / share - round(1 / share)) < 0.001
     factor = f"1/{round(1 / share)}" if is_mean else f"{share:.4g}" if share > 0 else "unknown"
     meaning = f"the mean over {round(1 / share)} dimensions" if is_mean else "1: the sum over dimensions"
@@ -291,20 +303,23 @@ def _directions(result: LoadedResult) -> Table:
 
 def _steps(result: LoadedResult, known: Measured) -> Page:
     """Several steps: the law of each, by group, the wrong ones first; what was found; the checks that all pass."""
-    checks, few = result.policy_checks, known.few
+    checks = result.policy_checks
+    few = known.few
     found = checks[checks["verdict"] == "wrong"]
     sentences = found[found["check"] != "law"].groupby("sampler")["sentence"].first()
     noted = known.rows["note"].where(known.rows["note"] != "", known.rows["sampler"].map(sentences).fillna(""))
     rows = known.rows.assign(note=noted)
     wrong = rows[rows["kind"] != "right"]
-    limits, others = int(wrong["kind"].str.contains("wrong limit").sum()), int((wrong["kind"] != "wrong limit").sum())
+    limits = int(wrong["kind"].str.contains("wrong limit").sum())
+    others = int((wrong["kind"] != "wrong limit").sum())
     parts = [f"The samples of {limits} do not tend to the data."] if limits else []
     parts += [f"{others} fail{'s' * (others == 1)} {'another' if limits else 'a'} check."] if others else []
     if not others and not rows["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
     first = rows["kind"].replace("right", "").str.removeprefix("log_prob: ")  # it must be short on a phone
     kinds = first.str.replace(r";.*", lambda more: f", {more[0].count(';')} more", regex=True)
-    shares, sections = list[str](), list[FigureSection]()
+    shares = list[str]()
+    sections = list[FigureSection]()
     for group in dict.fromkeys(result.policies["group"]):
         own = rows[rows["group"] == group]
         bad = own["kind"] != "right"
@@ -335,7 +350,8 @@ def _steps(result: LoadedResult, known: Measured) -> Page:
 
 def _laws(result: LoadedResult, known: Measured) -> Table:
     """The ratios of each step, and the noise of its last step, by the number of steps."""
-    counts, rows = sorted({n for _, n in known.ratios}), []
+    counts = sorted({n for _, n in known.ratios})
+    rows = []
     noise = result.policy_steps.set_index(["sampler", "n_steps"])["last_noise"].map("{:.3f}".format)
     for _, row in known.rows.iterrows():
         name = row["sampler"]
@@ -350,7 +366,8 @@ def _laws(result: LoadedResult, known: Measured) -> Table:
 def short(name: str) -> str:
     """The name without its library or file. A long name loses its first options, which others share."""
     place, bracket, options = name.partition("(")
-    start, parts = (place.rpartition(":")[2] + bracket).replace("Scheduler", ""), options.split(", ")
+    start = (place.rpartition(":")[2] + bracket).replace("Scheduler", "")
+    parts = options.split(", ")
     while len(parts) > 1 and len(start + ", ".join(parts)) > LETTERS:
         parts = ["…", *parts[1 + (parts[0] == "…") :]]
     text = start + ", ".join(parts)

@@ -23,11 +23,15 @@ COLUMNS = (
 
 
 def page(result: LoadedResult) -> Page:
-    rows, gaps = result.schedules, [capital(f"{gap}.") for gap in result.info["notes"]]
-    wrong, two = [text for _, row in rows.iterrows() if (text := _wrong(row))], rows["schedule"].nunique() == 2
-    lead, verdict = "Yes." if two else "", f"{'Both visit ' * two}{', '.join(rows['form'].unique())}."
+    rows = result.schedules
+    gaps = [capital(f"{gap}.") for gap in result.info["notes"]]
+    wrong = [text for _, row in rows.iterrows() if (text := _wrong(row))]
+    two = rows["schedule"].nunique() == 2
+    lead = "Yes." if two else ""
+    verdict = f"{'Both visit ' * two}{', '.join(rows['form'].unique())}."
     if wrong or gaps:
-        lead, verdict = "No." if two else "Something is wrong.", capital(f"{wrong[-1]}.") if wrong else gaps[0]
+        lead = "No." if two else "Something is wrong."
+        verdict = capital(f"{wrong[-1]}.") if wrong else gaps[0]
     largest = rows.groupby("schedule", sort=False).tail(1) if two else rows.tail(3)
     key_figures = [
         KeyFigure(_title(row), plural(row["evaluations"], "evaluation"), [_ends(row)]) for _, row in largest.iterrows()
