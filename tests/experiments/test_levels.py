@@ -51,12 +51,13 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, li
 
 
 def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    status, lines, found = answer(capsys, "own_levels:sampler", "--steps", "8", "28", "--out", "out")
+    status, lines, said = answer(capsys, "own_levels:sampler", "--steps", "8", "28", "--out", "out")
     assert status == 0
     assert lines[0] == "verdict: 28 levels from pure noise to 0.1111: flow(shift=3, end=1/n). Nothing is wrong."
-    assert found == {"levels": {"own_levels:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
+    assert said == {"levels": {"own_levels:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
                      "right": True, "out": "out"}  # fmt: skip
-    rows, visited = pd.read_csv("out/schedules.csv"), pd.read_csv("out/levels.csv")
+    rows = pd.read_csv("out/schedules.csv")
+    visited = pd.read_csv("out/levels.csv")
     assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
     np.testing.assert_allclose(
         visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8]

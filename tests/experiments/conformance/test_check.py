@@ -38,7 +38,8 @@ COARSE = Oracle(stds=(2.0, 1.0, 0.5, 0.01), mean=0.5)  # few steps suffice for i
 NOISY = [Euler(0.5), Euler(1.0), EulerTwoPart(1.0, 0.5), EulerChurn(10.0), Heun(20.0), ERSDE(1), Accelerated(1.0, 0.5)]
 CONVERGES = [make() for name, make in SAMPLERS.items() if name not in ("restart", "kadkhodaie-simoncelli")] + NOISY
 ORDERS = [*((sampler, sampler.order) for sampler in CONVERGES), (Accelerated(1.5), 2)]  # 3/2 is Adams and Bashforth's
-DDIM, DDPM = partial(planted.ancestral, eta=0.0), planted.ancestral
+DDIM = partial(planted.ancestral, eta=0.0)
+DDPM = planted.ancestral
 
 
 @pytest.mark.parametrize(("sampler", "order"), ORDERS, ids=lambda value: getattr(value, "name", value))
@@ -160,9 +161,9 @@ OUTSIDE = {
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_what_impulses_cannot_measure_goes_to_monte_carlo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.conformance.impulses.N_DRAWN", 10_000)
-    sampler, why = OUTSIDE[name]
+    sampler, reason = OUTSIDE[name]
     verdict = check(sampler, budgets=(25, 50, 100))
-    assert verdict.method.startswith("Monte Carlo, because ") and why in verdict.method
+    assert verdict.method.startswith("Monte Carlo, because ") and reason in verdict.method
     assert verdict.kind == "wrong limit"
 
 
@@ -178,13 +179,15 @@ def test_a_sampler_that_impulses_cannot_measure_with_more_steps_keeps_its_verdic
 
 @pytest.mark.parametrize("a", [1.0, 0.6, 0.0])
 def test_the_score_is_the_gradient_of_the_density_and_all_outputs_agree(a: float) -> None:
-    oracle, s = GAUSSIAN, 0.8
+    oracle = GAUSSIAN
+    s = 0.8
     x = torch.linspace(-2, 3, 7, dtype=torch.float64).view(-1, 1).repeat(1, len(oracle.stds)).requires_grad_()
     density = torch.distributions.Normal(a * oracle.mean, (a**2 * oracle.true_stds**2 + s**2).sqrt())
     (expected,) = torch.autograd.grad(density.log_prob(x).sum(), x)
     x = x.detach()
     torch.testing.assert_close(oracle.score(x, s, a), expected)
-    x0, eps = oracle.denoised(x, s, a), oracle.eps(x, s, a)
+    x0 = oracle.denoised(x, s, a)
+    eps = oracle.eps(x, s, a)
     torch.testing.assert_close(a * x0 + s * eps, x)
     torch.testing.assert_close(oracle.v(x, torch.full((7,), s), a), a * eps - s * x0)
     torch.testing.assert_close(oracle.velocity(x, s), oracle.eps(x, s, 0.2) - oracle.denoised(x, s, 0.2))

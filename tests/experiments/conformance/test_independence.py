@@ -109,7 +109,8 @@ RIGHT: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
-    noise, sampler = torch.randn(MANY, 1, 1, 5, dtype=torch.float64, generator=own(0)), RIGHT[name]
+    noise = torch.randn(MANY, 1, 1, 5, dtype=torch.float64, generator=own(0))
+    sampler = RIGHT[name]
     assert takes_generator(sampler) == (name not in ("no generator", "noise drawn again"))
     with torch.random.fork_rng(devices=[]):
         faults = find_dependence(partial(sampler, GAUSSIAN, 8), noise, takes_generator(sampler))
@@ -162,7 +163,8 @@ def test_monte_carlo_alone_makes_nothing_right_whose_samples_may_depend_on_each_
     ],
 )
 def test_the_verdict_on_ratios_by_number_of_steps(ratios: tuple[float, ...], exact: bool, words: str) -> None:
-    none, true = np.zeros(5), GAUSSIAN.true_stds.numpy()
+    none = np.zeros(5)
+    true = GAUSSIAN.true_stds.numpy()
     stds = [true * np.array([1, 1, 1, ratio, 1]) for ratio in ratios]  # in the direction 0.2
     steps = (125, 250, 500, 1000)
     laws = [SampleMoments(n, none + 0.5, std, none, none) for n, std in zip(steps, stds, strict=False)]
