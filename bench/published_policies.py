@@ -18,7 +18,7 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 def draw(x: Tensor, generator: Generators) -> Tensor:
     """Unit noise in float32; from a list of generators, an image each."""
     if isinstance(generator, Sequence):
-        return torch.cat([torch.randn(1, *x.shape[1:], generator=own) for own in generator])
+        return torch.cat([torch.randn(1, *x.shape[1:], generator=of_image) for of_image in generator])
     return torch.randn(x.shape, generator=generator)
 
 
@@ -80,7 +80,8 @@ def sit_sine(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options
 
 def kept(x, t, u, v, cos2, generator, x_next, **options):
     """(1 - u) x0 + u (cos eps + sin z): what CPS, Precise and DDIM share."""
-    (y, w), cos2 = wide(x, v), torch.as_tensor(cos2).clamp(0, 1)
+    y, w = wide(x, v)
+    cos2 = torch.as_tensor(cos2).clamp(0, 1)
     mean = (1 - u) * (y - t * w) + u * cos2**0.5 * (y + (1 - t) * w)
     return finish(x, mean, u * (1 - cos2) ** 0.5, generator, x_next, **options)
 
@@ -119,7 +120,8 @@ def diffusers_stochastic(x, t, u, v, generator=None, x_next=None, **options):
     """FlowMatchEulerDiscreteScheduler(stochastic_sampling=True), whose step is (1 - u) x0 + u z; log_prob is added."""
     from diffusers import FlowMatchEulerDiscreteScheduler
 
-    scheduler, (y, w) = FlowMatchEulerDiscreteScheduler(stochastic_sampling=True), wide(x, v)
+    scheduler = FlowMatchEulerDiscreteScheduler(stochastic_sampling=True)
+    y, w = wide(x, v)
     scheduler.set_timesteps(sigmas=[float(t), float(u)] if u > 0 else [float(t)])
     if x_next is None:
         first = scheduler.timesteps[0]
@@ -175,7 +177,8 @@ def stable_diffusion(n_steps: int) -> Tensor:
 
     The last, that of its first level, is called 0: `ddpo` ends there.
     """
-    s, low, high = torch.linspace(1, 0.001, n_steps + 1, dtype=torch.float64), 0.00085**0.5, 0.012**0.5
+    s = torch.linspace(1, 0.001, n_steps + 1, dtype=torch.float64)
+    low, high = 0.00085**0.5, 0.012**0.5
     integral = 1000 * (low**2 * s + low * (high - low) * s**2 + (high - low) ** 2 * s**3 / 3)  # -log abar
     sigma = integral.expm1().sqrt()
     sigma[-1] = 0
@@ -190,7 +193,8 @@ def ddpo(x, t, u, v, generator=None, x_next=None, half=False):
     """
     first = (0.00085 / 0.99915) ** 0.5
     u, c = (u, 1.0) if u > 0 else (first / (1 + first), math.hypot(1, first) / (1 + first))  # y = x / c
-    (y, w), cos = (x, v) if half else wide(x, v), u * (1 - t) / (t * (1 - u))
+    y, w = (x, v) if half else wide(x, v)
+    cos = u * (1 - t) / (t * (1 - u))
     mean = ((1 - u) * (y - t * w) + u * cos * (y + (1 - t) * w)) / c
     std = u * (1 - cos**2) ** 0.5 / c
     if x_next is None:

@@ -115,9 +115,9 @@ def k_dpmpp_2m(model, x, sigmas, eta=0.0, kind="midpoint", order=2):
             return denoised
         h = math.log(sigma / after)
         whole = h * (1 + eta)
-        part = -math.expm1(-whole)
-        phi_2 = part / 2 if kind == "midpoint" else 1 - part / whole
-        x = math.exp(-whole) * x + part * denoised
+        phi_1 = -math.expm1(-whole)
+        phi_2 = phi_1 / 2 if kind == "midpoint" else 1 - phi_1 / whole
+        x = math.exp(-whole) * x + phi_1 * denoised
         if past:
             one, h_one = past[0]
             near = (denoised - one) * h / h_one

@@ -67,7 +67,7 @@ class CheckSamplerOptions:
     scales: Annotated[str | None, tyro.conf.arg(metavar="F:SCALES", help_behavior_hint="")] = None
     """--guided: scales(levels, scale) returns the scale that is meant at each evaluation."""
     accept: Annotated[tuple[Accepted, ...], ACCEPTED] = ()
-    """What is meant so. --policy: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
+    """Intended deviations. --policy: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
     variance, is not that of a rounded x_next; the samples have another limit than the data, as those of CPS. --guided:
     a rescaled prediction, CFG-Zero*, CFG++, more than two conditions."""
     out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/check-sampler")

@@ -15,7 +15,8 @@ from reports.schema import WORSE
 
 ERRORS = Axis((-1.0, 1.8), log=True)  # per cent: 0.1 to 63
 WIDE = 0.1  # directions of a smaller standard deviation only show noise that is left over
-IRREGULAR, NOT_DECIDED = "irregular in the number of steps", "not decided"
+IRREGULAR = "irregular in the number of steps"
+NOT_DECIDED = "not decided"
 KINDS = {  # of verdicts on samplers, the worst first, with what they mean for images and what to do
     "wrong limit": "Images have less contrast and variety (below 1), more noise (above 1) or another brightness (mean "
     "off), with any number of steps. Take another sampler, unless the network was distilled for this one.",
