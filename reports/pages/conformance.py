@@ -19,7 +19,7 @@ IRREGULAR = "irregular in the number of steps"
 NOT_DECIDED = "not decided"
 KINDS = {  # of verdicts on samplers, the worst first, with what they mean for images and what to do
     "wrong limit": "Images have less contrast and variety (below 1), more noise (above 1) or another brightness (mean "
-    "off), with any number of steps. Take another sampler, unless the network was distilled for this one.",
+    "off), with any number of steps. Do not generate with it, unless the network was distilled for it.",
     "noise left over": "Faint grain stays in images; 0.01 is less than one of 256 grey levels. Let the schedule end "
     "at 0.",
     "correlated pixels": "Blocks or stripes of an image share their noise. Draw noise in the shape of the images.",
@@ -39,6 +39,7 @@ CHECK_YOURS = {
     "sampler": "Every sampler is in the table under Conditions. To check yours: python -m experiments check-sampler "
     "my_file:MySampler (docs/samplers.md).",
     "step": "To check yours: python -m experiments check-sampler --policy my_file:my_step (docs/policies.md).",
+    "pipeline": "To check yours: python -m experiments check-sampler --guided my_file:my_pipeline (docs/samplers.md).",
 }
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
@@ -192,7 +193,10 @@ def _guided(result: LoadedResult) -> Page:
     cpu = ("Measured", f"{number(rows['seconds'].sum(), 0)} s of CPU.")
     details = [*OF_GUIDED, *links, cpu, *describe_origin(result.info), ("Files", list_files(result))]
     noun = "pipeline" if many else "check"
-    return Page(source, result.info["question"], *answer, tables=tables, noun=noun, order="", details=details)
+    also = CHECK_YOURS["pipeline"] if many else ""
+    return Page(
+        source, result.info["question"], *answer, also=also, tables=tables, noun=noun, order="", details=details
+    )
 
 
 def _of_samplers(result: LoadedResult) -> Measured:

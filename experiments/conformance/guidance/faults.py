@@ -12,7 +12,7 @@ CHECKS = {  # what must hold, at each of `SCALES`, in a batch and alone, and aft
     "weights": "at every evaluation the prediction is u + w (c - u) with the scale w that was asked for",
     "embedded": "a distilled network gets the scale that was asked for",
 }
-ACCEPTABLE = {  # a word for `accept` -> the findings that may be meant so
+ACCEPTABLE = {  # a word for `accept` -> the findings that may be intended
     "rescale": ("rescaled", "rescaled by place"),
     "cfg-zero": ("negative rescaled", "prediction is 0"),
     "cfg++": ("as CFG++",),
