@@ -230,13 +230,16 @@ def _check_convergence(
     verdict = replace(verdict.adding((), "law"), ratios=ratios, convergence=limit)
     if limit.right:
         return verdict
+    name = limit.kind
     text = limit.sentence.partition(": ")[2]
     if broken:
         few = min(broken)
-        return verdict.adding([Finding("law", f"not finite with {few} steps", text + broken[few])])
-    worst = max((ratio for ratio in limit.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
-    text += _blame_noise(step, transitions, worst) or explain_limit(step, transitions)
-    return verdict.adding([Finding("law", limit.kind, text, wrong=limit.kind != "not decided")])
+        name = f"not finite with {few} steps"
+        text += broken[few]
+    else:
+        worst = max((ratio for ratio in limit.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
+        text += _blame_noise(step, transitions, worst) or explain_limit(step, transitions)
+    return verdict.adding([Finding("law", name, text, wrong=limit.kind != "not decided")])
 
 
 def _blame_noise(step: PolicyStep, transitions: Sequence[Transition], worst: float) -> str:
