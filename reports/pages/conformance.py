@@ -43,7 +43,7 @@ CHECK_YOURS = {
 }
 NOTE = "Standard deviation of the samples ÷ that of the data"
 OF_SAMPLERS = [
-    ("Wrong limit", "They tend to something else."),
+    ("Wrong limit", "With more steps, the mean or standard deviation of the samples tends to another value."),
     ("On purpose", "The authors mean what was found, such as a limit for distilled models, sharpening or exploration."),
     ("Noise left over", "Standard deviation of the noise at the end, as where a schedule ends above 0."),
     ("Irregular", "It converges along divisors of 1,000, but is far from that curve for some other numbers of steps."),
@@ -333,7 +333,7 @@ def _one(result: LoadedResult, measured: Measured) -> Page:
         also = f"{more} {KINDS.get(row['kind'], '')}".strip()
         return Page(
             Source(), "", "", sentence(capital(verdict)), also=also, warnings=faults, key_figures=key_figures,
-            figures=figures, tables=tables, noun="steps", order="",
+            figures=figures, tables=tables, noun="number of steps", order="",
         )  # fmt: skip
     share = row["factor"]
     checks = result.policy_checks
