@@ -241,13 +241,14 @@ def _samplers(result: LoadedResult, measured: Measured) -> Page:
     parts += [f"{unknown} {'is' if unknown == 1 else 'are'} not decided"] if unknown else []
     rest = f"{', '.join(parts)}." if parts else "All tend to the data with more steps."
     kinds = [f"{n} {kind}" for kind, n in count.items()][:4]
+    of_far = ["of the standard deviation"]
     if n_meant:
         kinds.append(f"{n_meant} of them on purpose")
+        of_far.append(f"{far['meant'].sum()} of them on purpose")
     key_figures = [
         _part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, kinds),
-        _part("Limit off by more than 5 %", str(len(far)), len(far), rows,
-              ["of the standard deviation", *[f"{far['meant'].sum()} of them on purpose"] * bool(n_meant)]),
-    ]  # fmt: skip
+        _part("Limit off by more than 5 %", str(len(far)), len(far), rows, of_far),
+    ]
     if errors:
         median = number(float(pd.Series(errors).median()), 0)
         note = "median error of the standard deviation"
