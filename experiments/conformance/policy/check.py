@@ -230,7 +230,7 @@ def _check_convergence(
     verdict = replace(verdict.adding((), "law"), ratios=ratios, convergence=limit)
     if limit.right:
         return verdict
-    name = limit.kind
+    name: str = limit.kind
     text = limit.sentence.partition(": ")[2]
     if broken:
         few = min(broken)
