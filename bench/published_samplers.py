@@ -161,7 +161,7 @@ def flow_euler(x, t, dt, v):
 
 
 def flow_grpo(x, t, dt, v, a=0.7, drift=1.0):
-    """drift 0 leaves out the compensation of the noise, as in keras-io/zea#551 before it was mended."""
+    """drift 0 leaves out the compensation of the noise, as in zea before it was fixed."""
     x_next, _, mean, _ = published_policies.flow_grpo(x, t, t + dt, v, noise_level=a)
     return x_next - (1 - drift) * (mean - x - dt * v)
 

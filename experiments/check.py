@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from diffusion_core.samplers import Model
     from experiments.user.denoising_check import CheckResult
 
-ZOOM, TEXT = 2, 14  # of the picture: size of a pixel, and height of the line with the levels
+ZOOM = 2  # size of a pixel of the picture
+TEXT = 14  # height of its line with the levels
 CAPTION = "mean squared error of eps; predicting no noise has error 1"
 LINEAR = "best linear, which is all that is known of these data"
 
@@ -84,7 +85,8 @@ def main(options: CheckOptions) -> "CheckResult":  # the command from its option
     from experiments.user.network_io import decode, has_decode
 
     out = options.out.absolute()  # wherever the model's code goes
-    image, numbers = out / "check.png", out / "check.json"
+    image = out / "check.png"
+    numbers = out / "check.json"
     machine = Machine.resolve(options.device, threads=options.threads)
     device = machine.device
     use_threads(machine.threads)
@@ -143,8 +145,8 @@ def print_levels(name: str, notes: Sequence[str], result: "CheckResult") -> None
     verdict = f"of no use: its error is doubtful at {n_doubtful} of {n_known} levels"
     if result.usable:
         low, high = result.usable
-        verdict = f"{len(result.doubts) or 'no'} doubt{'s' * (len(result.doubts) != 1)}; "
-        verdict += f"usable from sigma {high:.3g} to {low:.3g}"
+        n = len(result.doubts)
+        verdict = f"{n or 'no'} {'doubt' if n == 1 else 'doubts'}; usable from sigma {high:.3g} to {low:.3g}"
     console.print(f"verdict: {verdict}", style="bold")
 
 

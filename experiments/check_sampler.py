@@ -64,7 +64,7 @@ class CheckSamplerOptions:
     scales: Annotated[str | None, option_help("F:SCALES")] = None
     """--guided: scales(levels, scale) returns the scale that is meant at each evaluation."""
     accept: Annotated[tuple[Accepted, ...], ACCEPTED] = ()
-    """What is meant so. --policy: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
+    """Intended deviations. --policy: log_prob is the mean over dimensions, lacks its normaliser, is not divided by the
     variance, is not that of a rounded x_next; the samples have another limit than the data, as those of CPS. --guided:
     a rescaled prediction, CFG-Zero*, CFG++, more than two conditions."""
     out: Folder = Path("runs/check-sampler")

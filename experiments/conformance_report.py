@@ -47,6 +47,7 @@ class Entry:
     options: Row = field(default_factory=dict)  # as on the command line; the keys are `FIELDS`
     group: str = ""  # a heading of the table, such as the package that it comes from
     note: str = ""  # what is documented or known about it, in a sentence
+    on_purpose: bool = False  # whether its authors mean what the check finds
     link: str = ""  # and where
 
     @property
@@ -80,15 +81,16 @@ class Entry:
                 return check()
         except ValueError as error:
             text = " ".join(str(error).split()).removeprefix(f"{self.title}: ")
-            text += NOISE * (isinstance(error.__cause__, TypeError) and bool(re.search(MIXED_UP, text)))
+            if isinstance(error.__cause__, TypeError) and re.search(MIXED_UP, text):
+                text += NOISE
             raise ValueError(f"{self.title}: {text}") from error
 
 
 def _load_function(spec: str) -> Callable[..., Any]:
     """The function at my_file:function or my_file:function(option=value). ValueError if there is none."""
     name, options = sampler_specs.split_call(spec, spec)
-    found: Callable[..., Any] = imports.load_object(name)
-    return partial(found, **options) if options else found
+    function: Callable[..., Any] = imports.load_object(name)
+    return partial(function, **options) if options else function
 
 
 def read_list(path: Path, kind: str) -> list[Entry]:
@@ -112,31 +114,17 @@ def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = 
     `folder`: the folder of the result, as it was typed. ValueError, at the end, that names each check that could not be
     run, or if others wrote into the folder; SystemExit if it was interrupted after the first verdict.
     """
-    began, out = time.time(), folder.absolute()  # wherever code of the user's goes
+    began = time.time()
+    out = folder.absolute()  # wherever code of the user's goes
     if out.exists():
         from experiments.run import result_folder  # it imports pandas and more: otherwise after the verdict
 
         result_folder.existing_results(folder)  # raises ValueError if others wrote there
-    torch.set_num_threads(1)  # the tensors are tiny
-    done, verdicts, seconds, interrupted = list[Entry](), list[Any](), list[float](), False
-    failures = dict[str, str]()  # title -> why it could not be run
-    with progress_bar(len(entries)) as advance:
-        for entry in entries:
-            start = time.process_time()
-            advance(entry.title)
-            try:
-                verdicts.append(entry.prepare(budgets)())
-            except ValueError as error:
-                failures[entry.title] = str(error)
-                continue
-            except KeyboardInterrupt:
-                interrupted = True
-                break
-            done.append(entry)
-            seconds.append(time.process_time() - start)
+    results, failures, interrupted = _run_all(entries, budgets)
     failed = ValueError("; ".join(failures.values()))
-    if not verdicts:
+    if not results:
         raise KeyboardInterrupt if interrupted else failed
+    done, verdicts, seconds = ([*column] for column in zip(*results, strict=True))
     if len(entries) > 1:
         print_verdicts(done, verdicts)
     page = write(out, done, verdicts, seconds, time.time() - began, len(entries), failures)
@@ -148,11 +136,34 @@ def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = 
     result_folder.print_page(page, out / "report.html", str(folder / "report.html"), False, console)
     if not sys.stdout.isatty():
         kinds = {entry.title: verdict.kind for entry, verdict in zip(done, verdicts, strict=True)}
-        print(json.dumps({"check-sampler": kinds, "out": str(folder)} | ({"not_run": failures} if failures else {})))
+        not_run = {"not_run": failures} if failures else {}
+        print(json.dumps({"check-sampler": kinds, "out": str(folder)} | not_run))
     if len(done) < len(entries):
         print(f"the report has only {len(done)} of these {len(entries)} {NOUN[entries[0].kind]}", file=sys.stderr)
         raise SystemExit(130) if interrupted else failed
     return verdicts
+
+
+def _run_all(
+    entries: Sequence[Entry], budgets: Sequence[int]
+) -> tuple[list[tuple[Entry, Any, float]], dict[str, str], bool]:
+    """Entries with their verdicts and seconds; by title, why others could not be run; whether it was interrupted."""
+    torch.set_num_threads(1)  # the tensors are tiny
+    results = list[tuple[Entry, Any, float]]()
+    failures = dict[str, str]()
+    with progress_bar(len(entries)) as advance:
+        for entry in entries:
+            start = time.process_time()
+            advance(entry.title)
+            try:
+                verdict = entry.prepare(budgets)()
+            except ValueError as error:
+                failures[entry.title] = str(error)
+                continue
+            except KeyboardInterrupt:
+                return results, failures, True
+            results.append((entry, verdict, time.process_time() - start))
+    return results, failures, False
 
 
 def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:
@@ -163,7 +174,7 @@ def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: S
             "declared": verdict.declared, "order": verdict.order, "left_over": verdict.left_over,
             "how": verdict.method, "limit_ratio": _farthest(verdict.ratios, 1.0),
             "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": cpu_seconds, "note": entry.note,
-            "link": entry.link, **_describe_levels(verdict),
+            "link": entry.link, "on_purpose": entry.on_purpose, **_describe_levels(verdict),
         }
         for entry, verdict, cpu_seconds in zip(entries, verdicts, seconds, strict=True)
     ]  # fmt: skip
@@ -223,8 +234,9 @@ def write(  # what is known when it ends
     from experiments.run import result_folder
 
     which = f"these {n_listed}" if n_listed == len(entries) else f"{len(entries)} of these {n_listed}"
-    kind, many = entries[0].kind, n_listed > 1
-    question = QUESTIONS[kind][many].format(which if many else entries[0].title)
+    kind = entries[0].kind
+    about_one, about_many = QUESTIONS[kind]
+    question = about_many.format(which) if n_listed > 1 else about_one.format(entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
     if kind == "guided":
         packages |= {"diffusers"} & {*sys.modules}
@@ -232,7 +244,7 @@ def write(  # what is known when it ends
         tables = policy_tables if kind in CHECKS else sampler_tables
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
         info = {"experiment": f"check_{kind}", "question": question, "versions": versions}
-        info["notes"] = [f"not run: {why}" for why in failures.values()]
+        info["notes"] = [f"not run: {reason}" for reason in failures.values()]
         return result_folder.write_finished(out, info, tables(entries, verdicts, seconds), wall_seconds)
 
 

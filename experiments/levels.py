@@ -52,7 +52,7 @@ COLUMNS = (  # of a table or JSON, the first one that is there
     "sigmas sigma t times time timesteps timestep log_snr logsnr log_sigma alpha_bar alphas_cumprod".split()
 )
 HOW = "Give one number a line, one [list], or columns with a header such as sigma or t"
-Found = dict[str, "list[Levels]"]
+LevelsByName = dict[str, "list[Levels]"]
 
 
 @dataclass(frozen=True)
@@ -81,28 +81,29 @@ class LevelsOptions:
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Names schedules. Returns 0 if nothing is wrong, else 1. ValueError if there is no such schedule."""
-    began, options = time.time(), tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
+    began = time.time()
+    options = tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
     if not 1 <= len(options.schedules) <= 2:
         raise ValueError("schedules: name one, or two to compare; --help shows how they are spelt")
     schedules = [name for name in options.schedules if is_schedule(name)]
     options = replace(options, expect=spell(options.expect))
-    of_lists = replace(
-        options, expect=options.expect or spell("".join(schedules[:1]))
-    )  # a list is read as what it meets
+    expect = options.expect or spell("".join(schedules[:1]))
+    of_lists = replace(options, expect=expect)  # a list is read as the schedule that it is compared with
     lists = {name: read_list(Path(name), of_lists) for name in options.schedules if is_list(name)}
     steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
     if lists and len(steps) > 1:
         raise ValueError(f"steps={steps}: a list has one number of steps; give one")
-    found = {name: [lists[name]] if name in lists else run_schedule(name, options, steps) for name in options.schedules}
-    gap = find_gap(*found.values()) if len(found) == 2 else ""
+    by_name = {name: [lists[name]] if name in lists else run_schedule(name, options, steps)
+               for name in options.schedules}  # fmt: skip
+    gap = find_gap(*by_name.values()) if len(by_name) == 2 else ""
     from experiments.run import result_folder
 
-    page = write(options, found, gap, began)
+    page = write(options, by_name, gap, began)
     result_folder.print_page(page, options.out / "report.html", f"{options.out}/report.html", False, Terminal())
-    right = not gap and all(levels.right for each in found.values() for levels in each)
+    right = not gap and all(levels.right for runs in by_name.values() for levels in runs)
     if not sys.stdout.isatty():
-        names = {name: {levels.n_steps: levels.sentence for levels in each} for name, each in found.items()}
-        print(json.dumps({"levels": names, "right": right, "out": str(options.out)}))
+        sentences = {name: {levels.n_steps: levels.sentence for levels in runs} for name, runs in by_name.items()}
+        print(json.dumps({"levels": sentences, "right": right, "out": str(options.out)}))
     return int(not right)
 
 
@@ -151,7 +152,7 @@ def run_schedule(name: str, options: LevelsOptions, steps: Sequence[int]) -> "li
 
 def read_list(path: Path, options: LevelsOptions) -> "Levels":
     """The levels that a file lists, in the reading that fits best. ValueError if it is not clear what is listed."""
-    from experiments.conformance.levels import name_list
+    from experiments.conformance.printed_levels import name_list
 
     try:
         values, half_units = read_numbers(read_rows(path.read_text(encoding="utf-8"), options.reading))
@@ -190,7 +191,7 @@ def _parse(text: str) -> Any:
         with suppress(ValueError):
             return json.loads(as_json, parse_float=str, parse_int=str, parse_constant=str)
     brackets = re.findall(r"\[(?:[^][]|\[[^][]*\])+\]", SCALAR.sub(r"\1", text))
-    lists = [one for one in brackets if all(map(NUMBER.fullmatch, re.findall(r"[^][,\s]+", one)))]  # no [INFO]
+    lists = [row for row in brackets if all(map(NUMBER.fullmatch, re.findall(r"[^][,\s]+", row)))]  # no [INFO]
     if len(lists) == 1:
         inner = re.findall(r"\[([^][]+)\]", lists[0][1:-1])
         return [re.split(r"[,\s]+", row.strip(" ,\n")) for row in inner or [lists[0][1:-1]]]
@@ -236,13 +237,15 @@ def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:
     """Where two schedules differ first, and by how much; "" if they agree at all levels."""
     from experiments.conformance.levels import ALMOST_PURE, TOLERANCE
 
-    for one, other in zip(first, second, strict=True):
-        for step, (a, b) in enumerate(zip(one.bounds.T, other.bounds.T, strict=False), 1):
+    for levels, other in zip(first, second, strict=True):
+        for step, (a, b) in enumerate(zip(levels.bounds.T, other.bounds.T, strict=False), 1):
             if max(a[0] - b[1], b[0] - a[1]) > TOLERANCE and min(a[0], b[0]) < ALMOST_PURE:
-                sigmas = f"sigma {one.sigmas[step - 1]:.4g} and {other.sigmas[step - 1]:.4g}"
-                return f"with {one.n_steps} steps they differ first at step {step}: {sigmas}"
-        if (counts := [len(one.log_sigmas), len(other.log_sigmas)])[0] != counts[1]:
-            return f"with {one.n_steps} steps they take {counts[0]} and {counts[1]} evaluations"
+                sigmas = f"sigma {levels.sigmas[step - 1]:.4g} and {other.sigmas[step - 1]:.4g}"
+                return f"with {levels.n_steps} steps they differ first at step {step}: {sigmas}"
+        n = len(levels.log_sigmas)
+        n_other = len(other.log_sigmas)
+        if n != n_other:
+            return f"with {levels.n_steps} steps they take {n} and {n_other} evaluations"
     return ""
 
 
@@ -266,17 +269,20 @@ def describe_shares(shares: Sequence[float]) -> str:
     return f"of the training noise {ends}; between neighbours, in per cent: {inner}"
 
 
-def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page":
+def write(options: LevelsOptions, by_name: LevelsByName, gap: str, began: float) -> "Page":
     """Writes the tables, run.json and the report. Returns its page. ValueError if others wrote into the folder."""
     from experiments.run import result_folder
 
-    rows, visited = list[dict[str, Any]](), list[dict[str, Any]]()
-    for name, levels in ((name, levels) for name, each in found.items() for levels in each):
+    rows = list[dict[str, Any]]()
+    visited = list[dict[str, Any]]()
+    for name, levels in ((name, levels) for name, runs in by_name.items() for levels in runs):
         steps = {"schedule": name, "n_steps": levels.n_steps}
         sigmas = levels.sigmas
         falling = sorted(range(len(sigmas)), key=lambda at: -sigmas[at])
         shares = measure_shares(options.train_noise, [sigmas[at] for at in falling]) if options.train_noise else []
-        notes = [*levels.notes, *([describe_shares(shares)] if shares else [])]
+        notes = [*levels.notes]
+        if shares:
+            notes.append(describe_shares(shares))
         share_below = dict(zip(falling, shares[1:], strict=False))  # down to the next lower level
         rows.append(steps | {
             "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1],
@@ -288,8 +294,10 @@ def write(options: LevelsOptions, found: Found, gap: str, began: float) -> "Page
             | steps | {"share": share_below.get(at)}
             for at, sigma in enumerate(sigmas)
         ]  # fmt: skip
-    names = " and ".join(found)
-    question = ("Which noise levels does {} visit?", "Do {} visit the same noise levels?")[len(found) - 1].format(names)
+    names = " and ".join(by_name)
+    question = f"Which noise levels does {names} visit?"
+    if len(by_name) == 2:
+        question = f"Do {names} visit the same noise levels?"
     info = {"experiment": "levels", "question": question, "notes": [gap] if gap else []}
     tables = {"schedules.csv": rows, "levels.csv": visited}
     with result_folder.lock_folder(options.out):

@@ -120,14 +120,15 @@ def draw_levels(rows: pd.DataFrame) -> Canvas:
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
     rows = rows[rows["n_steps"] == rows["n_steps"].max()]
-    rows = rows.assign(sigma=rows["sigma"].clip(1e-4, 1e4), schedule=rows["schedule"].map(lambda name: name[-60:]))
+    names = rows["schedule"].map(lambda name: "\n".join(wrap(name, 2 * LETTERS)))
+    rows = rows.assign(sigma=rows["sigma"].clip(1e-4, 1e4), schedule=names)
     for (name, group), color in zip(
         rows.groupby("schedule", sort=False), sns.color_palette("colorblind"), strict=False
     ):
         line = "-" if group["form"].iloc[0] else ""
         ax.plot(group["step"], group["sigma"], line, marker=".", color=color, label=name, linewidth=0.7)
     ax.set(yscale="log", xlabel="evaluation", ylabel="noise level sigma")
-    plain_ticks(ax.yaxis, [10.0**power for power in range(-4, 5)])
+    plain_ticks(ax.yaxis, [10.0**at for at in range(-4, 5) if rows["sigma"].min() <= 10.0**at <= rows["sigma"].max()])
     canvas.legend(loc="outside upper left")
     sns.despine(ax=ax)
     return canvas

@@ -229,6 +229,7 @@ class Page:
         summary: a small table below the pictures, and a line on it.
         noun, order: what the rows of the tables are, and how they are ordered.
         details: (term, text), (term, Code) or (term, files).
+        folded: tables below the details.
     """
 
     source: Source
@@ -255,6 +256,7 @@ class Page:
     order: str = ", best first"
     note: str = ""
     details: Sequence[tuple[str, Any]] = ()
+    folded: Sequence[Table] = ()
 
     @property
     def headline(self) -> str:

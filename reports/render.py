@@ -23,6 +23,8 @@ PAGES = {  # experiment -> module of its page
     **dict.fromkeys(("sweep", "schedules", "noise_levels", "tune"), "sweep"),
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md
+LETTERS = 46  # of a label in report.md; a longer one gets a line of its own
+GLYPHS = {"open": "○", "grey": "•", "diamond": "◆"}  # of marks in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
 LARGE, LARGER = 4_000, 50_000  # bytes of a table that `publish_result` compresses; the latter of table.csv
@@ -113,7 +115,7 @@ def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
         loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=html, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"md": escape_markdown, "drawn": draw_line}
+    environment.filters |= {"md": escape_markdown, "drawn": draw_line, "drawn_legend": draw_legend}
     environment.filters["link"] = lambda name: f"[{escape_markdown(name)}]({name})"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
     temporary.write_text(environment.get_template(template).render(values), encoding="utf-8")
@@ -134,15 +136,23 @@ def draw_line(line: Line, figure: Figure) -> str:
     )
     characters = ["─" if low <= at <= high else " " for at in range(WIDTH)]
     characters[zero] = "┼" if characters[zero] == "─" else "│"
-    looks, usual = {"open": "○", "grey": "•", "diamond": "◆"}, "○" if line.bar.look == "not" else "●"
+    usual = "○" if line.bar.look == "not" else "●"
     for at, (kind, _) in zip(marks, line.bar.marks, strict=True):
-        characters[at] = looks.get(kind, usual)
+        characters[at] = GLYPHS.get(kind, usual)
     labels = [" ".join(other.label.replace(BREAK, "").split()) for other in (line, *figure.lines)]
-    label, width = labels[0], max(map(len, labels))
+    label, width = labels[0], min(max(map(len, labels)), LETTERS)
+    if len(label) > width:
+        label += f"\n{'':{width + 2}}"
     word = line.word if line.word not in ("better", "worse", NO_DIFFERENCE) else ""
     interval = f" ({line.interval})" if line.interval else ""
     word += f": {line.note}" if line.note else ""
     return f"{label:<{width}} {''.join(characters)} {line.value:>7}{interval} {word}".rstrip()
+
+
+def draw_legend(figure: Figure) -> str:
+    """The marks of a figure of samplers and what they are, in characters."""
+    marks = (f"{GLYPHS.get(kind, '●')} {text}" for kind, text in figure.legend)
+    return f" {', '.join(marks)}." if figure.long and figure.legend else ""
 
 
 def read_picture(path: Path) -> tuple[str, int]:

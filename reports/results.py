@@ -15,7 +15,9 @@ import pandas as pd
 from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, all_columns, read_bytes, required_columns
 
 SCHEMA = 2  # version of the format of a result folder
-FORMER_NAMES = {"ladders": "schedules", "same-ladder": "same-schedule"}  # of experiments and sections, in 0.1.0
+FORMER_NAMES = {  # of experiments, sections and verdicts, in 0.1.0
+    "ladders": "schedules", "same-ladder": "same-schedule", "undecided": "not decided"
+}  # fmt: skip
 FLAG = {"True": True, "False": False, "": pd.NA}
 RULES = {"enough_networks": 5, "grainy": 0.01, "power": 0.8}  # of results that do not say theirs
 

@@ -47,7 +47,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             se? n_images""",
         "densities.csv": "train_noise sigma density",
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
-            note link levels? evaluations? level_faults?""",
+            note link on_purpose? levels? evaluations? level_faults?""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
         "harms.csv": "a b check value low high limit verdict unit?",
         "metrics.csv": "metric a b mean low high largest pair",
@@ -62,8 +62,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
-    pair schedule form faults nearest levels level_faults run_id_a run_id_b curve""".split()
-FLAGS = "final_denoise compiled shared_device clear in_set left best recommended".split()
+     pair schedule form faults nearest levels level_faults run_id_a run_id_b curve""".split()
+FLAGS = "on_purpose final_denoise compiled shared_device clear in_set left best recommended".split()
 
 
 def all_columns(columns: tuple[str, ...]) -> list[str]:

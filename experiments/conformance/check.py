@@ -29,16 +29,16 @@ def check(
     budgets: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Verdict:
-    """Whether a sampler is a function of its noise, and converges to the data's law when its network is exact.
+    """Whether a sampler is a function of its noise, and converges to the data when its network is exact.
 
     Args:
         sampler: samples = sampler(denoiser, n_steps, noise). The denoiser is an `Oracle`, noise is unit noise
             (B, 1, 1, D), and the samples have its shape. Its own noise must come from torch's normal draws. If it has
             an argument `generator`, it is also called with one, and with a list of one per sample if it takes that.
         order: the order of convergence that the sampler should have, in mean and standard deviation.
-        reference: a sampler that should have the same law at each number of steps.
+        reference: a sampler whose samples should have the same distribution at each number of steps.
         data: its directions are independent.
-        budgets: numbers of steps, with a chain such as 50, 100 and 200; by default those of convergence.py.
+        budgets: numbers of steps, with N, 2N and 4N among them, such as 50, 100 and 200; by default `BUDGETS`.
         seed: of Monte Carlo.
 
     Raises:
@@ -48,16 +48,17 @@ def check(
     for name, values in {"order": [1 if order is None else order], "budgets": budgets or BUDGETS}.items():
         if min(values) < 1:
             raise ValueError(f"{name}={min(values)}: it must be at least 1")
-    fewest, with_generator = min(budgets or BUDGETS), independence.takes_generator(sampler)
+    fewest = min(budgets or BUDGETS)
+    with_generator = independence.takes_generator(sampler)
     sampler = _validate(sampler, "sampler")
     few = partial(sampler, data, fewest)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(independence.MANY, 1, 1, len(data.stds), dtype=torch.float64, generator=generator)
-        found = independence.find_dependence(few, noise, with_generator)
-        faults = (fault for fault in found if fault[0] not in independence.NOTES)
+        dependence = independence.find_dependence(few, noise, with_generator)
+        faults = (fault for fault in dependence if fault[0] not in independence.NOTES)
         if fault := next(faults, None) or _ignored_noise(sampler, data, fewest, noise):
-            kind, text = fault  # its law is not measured: it is no function of its noise
+            kind, text = fault  # its distribution is not measured: it is no function of its noise
             unknown = (math.nan,) * len(data.stds)
             return Verdict(kind, f"{kind}: {text}", None, unknown, unknown, None, (), data, "repeated calls")
         first = call_seeded(few, noise[:FEW], 1)
@@ -86,7 +87,8 @@ def _validate(sampler: SamplerFunction, name: str) -> SamplerFunction:
         if not isinstance(out, Tensor) or out.shape != noise.shape:
             returned = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
             must = f"it must return {tuple(noise.shape)}"
-            must += "; a step with a log-probability is checked by --policy" * isinstance(out, tuple)
+            if isinstance(out, tuple):
+                must += "; a step with a log-probability is checked by --policy"
             raise ValueError(f"{name}: it returned {returned} with n_steps={n_steps}; {must}")
         return out
 
@@ -118,7 +120,7 @@ def _ignored_noise(sampler: SamplerFunction, data: Oracle, n_steps: int, noise: 
         samples = sampler(oracle, n_steps, noise)
         return torch.cat([x.double().flatten() for x in (*oracle.inputs, samples)])
 
-    results = [call_seeded(inputs_and_samples, part, 1) for part in (noise[:FEW], noise[FEW : 2 * FEW])]
+    results = [call_seeded(inputs_and_samples, rows, 1) for rows in noise[: 2 * FEW].split(FEW)]
     return ("ignores its noise", "the noise that it is given changes nothing.") if torch.equal(*results) else None
 
 
@@ -126,35 +128,38 @@ def _converge(
     sampler: SamplerFunction, order: int | None, reference: SamplerFunction | None, data: Oracle,
     budgets: Sequence[int] | None, seed: int,
 ) -> Verdict:  # fmt: skip
-    """The verdict on the sampler's law."""
+    """The verdict on the distribution of the samples."""
     try:
         moments = _measure(sampler, data, sorted({*(budgets or BUDGETS)}))
-    except NotAffineError as why:
+    except NotAffineError as error:
         if reference:
-            raise ValueError(f"reference: impulses compare exact laws, but not the sampler's: {why}") from why
+            raise ValueError(
+                f"reference: impulses compare exact distributions, but not the sampler's: {error}"
+            ) from error
         drawn = sorted({*(budgets or convergence.DRAWN_BUDGETS)})
         moments = [impulses.by_monte_carlo(sampler, data, n_steps, seed) for n_steps in drawn]
-        verdict = judge(moments, data, order, f"Monte Carlo, because {why}", exact=False)
-        if isinstance(why, impulses.SuspectError) and verdict.right:
-            text = f"Monte Carlo finds it right, but {why}, so its samples may depend on each other."
-            return verdict.becomes("undecided", text)
+        verdict = judge(moments, data, order, f"Monte Carlo, because {error}", exact=False)
+        if isinstance(error, impulses.SuspectError) and verdict.right:
+            text = f"Monte Carlo finds it right, but {error}, so its samples may depend on each other."
+            return verdict.becomes("not decided", text)
         return verdict
     verdict = judge(moments, data, order, "impulses", exact=True)
-    if budgets is None and (verdict.kind == "undecided" or convergence.is_falling(verdict)):
+    if budgets is None and (verdict.kind == "not decided" or convergence.is_falling(verdict)):
         more = _measure(sampler, data, [convergence.MORE], skip_errors=True)  # it may not support that many
         if more and np.isfinite(more[0].std).all():
             verdict = judge([*moments, *more], data, order, "impulses", exact=True)
-    if budgets is None and verdict.kind in ("right", "order lost", "undecided"):
+    if budgets is None and verdict.kind in ("right", "order lost", "not decided"):
         others = _measure(sampler, data, (*convergence.EVERY, *convergence.RANDOM), skip_errors=True)
         verdict = convergence.find_irregular(verdict, others)
-    return _compare(verdict, reference) if reference and verdict.kind in ("right", "undecided") else verdict
+    return _compare(verdict, reference) if reference and verdict.kind in ("right", "not decided") else verdict
 
 
 def _measure(
     sampler: SamplerFunction, data: Oracle, budgets: Iterable[int], skip_errors: bool = False
 ) -> list[SampleMoments]:
     """The exact moments. NotAffineError if impulses cannot measure them, unless those numbers of steps are skipped."""
-    moments, per_step = list[SampleMoments](), 2.0
+    moments = list[SampleMoments]()
+    per_step = 2.0
     for n_steps in budgets:
         with suppress(Exception) if skip_errors else nullcontext():
             measured, n_draws = by_impulses(sampler, data, n_steps, int(per_step * n_steps) + 2)
@@ -164,20 +169,25 @@ def _measure(
 
 
 def _compare(verdict: Verdict, reference: SamplerFunction) -> Verdict:
-    """The verdict, or "unlike its reference" if the laws at some number of steps differ. ValueError as in `check`."""
+    """The verdict, or "unlike its reference" if some number of steps shows it. ValueError as in `check`."""
     budgets = [measured.n_steps for measured in verdict.moments]
     try:
         others = _measure(_validate(reference, "reference"), verdict.oracle, budgets)
-    except NotAffineError as why:
-        raise ValueError(f"reference: impulses compare exact laws, but not the reference's: {why}") from why
+    except NotAffineError as error:
+        raise ValueError(
+            f"reference: impulses compare exact distributions, but not the reference's: {error}"
+        ) from error
     units = np.tile(verdict.oracle.true_stds.numpy(), 2)
-    for own, other in zip(verdict.moments, others, strict=True):
-        gap = (np.abs(np.concatenate([own.std - other.std, own.mean - other.mean])) / units).max()
-        if np.isfinite(own.std).all() != np.isfinite(other.std).all():
-            how = "only one of them gives finite samples"
+    for measured, other in zip(verdict.moments, others, strict=True):
+        gaps = np.concatenate([measured.std - other.std, measured.mean - other.mean])
+        gap = (np.abs(gaps) / units).max()
+        if np.isfinite(measured.std).all() != np.isfinite(other.std).all():
+            difference = "only one of them gives finite samples"
         elif gap > ALIKE:
-            how = f"their laws differ by {100 * gap:.1f} % of a standard deviation, though its limit is not wrong"
+            difference = (
+                f"their distributions differ by {100 * gap:.1f} % of a standard deviation; its limit is not wrong"
+            )
         else:
             continue
-        return verdict.becomes("unlike its reference", f"with {own.n_steps} steps {how}.")
+        return verdict.becomes("unlike its reference", f"with {measured.n_steps} steps {difference}.")
     return verdict

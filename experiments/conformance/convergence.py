@@ -1,4 +1,4 @@
-"""From moments at several numbers of steps to a verdict: does the law converge to that of the data, and how fast?
+"""From moments at several numbers of steps to a verdict: do the samples converge to the data, and how fast?
 
 y(n) are the errors of mean and standard deviation after n steps, in standard deviations of the data. Along a chain
 of n, 2n and 4n steps the order is p = log2 |y(n) - y(2n)| / |y(2n) - y(4n)|, and the limit is
@@ -20,7 +20,7 @@ from experiments.conformance.oracle import Oracle
 
 Chain = tuple[int, int, int]
 BUDGETS = (8, 10, 25, 28, 50, 60, 100, 125, 140, 200, 250, 280, 400, 500)
-MORE = 1000  # steps that are tried where these leave it undecided
+MORE = 1000  # steps that are tried where these do not decide
 CHAINS: tuple[Chain, ...] = ((250, 500, 1000), (125, 250, 500), (50, 100, 200), (25, 50, 100))  # they divide 1,000
 DRAWN_BUDGETS = (8, 28, 50, 100, 200)  # of Monte Carlo
 EVERY = range(3, 42)  # steps that are compared with those next to them: what people use
@@ -39,7 +39,7 @@ CERTAIN = 3.0  # standard errors
 
 Kind = Literal[
     "right", "wrong limit", "order lost", "irregular in the number of steps", "noise left over", "correlated pixels",
-    "unlike its reference", "undecided", Dependence,
+    "unlike its reference", "not decided", Dependence,
 ]  # fmt: skip
 IRREGULAR: Kind = "irregular in the number of steps"
 REMEDY = "Try more steps (--budgets), or compare it with a --reference."
@@ -118,21 +118,21 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, m
     errors = {n_steps: values for n_steps, (values, _) in both.items()}
     chains = [chain for chain in CHAINS if {*chain} <= {*errors}]
     if not chains:
-        known = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
-        raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {known}")
+        allowed = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
+        raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {allowed}")
     unknown = np.full(len(wide), math.nan)
-    verdict = Verdict("undecided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
+    verdict = Verdict("not decided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
     verdict = replace(verdict, declared=order)
     if not all(np.isfinite(errors[n]).all() for n in chains[0]):
         least = min(n for n in errors if not np.isfinite(errors[n]).all())
         return verdict.becomes("wrong limit", f"with {least} steps its samples are not finite.")
-    found, along = _order(errors, chains) if exact else (None, chains[0])
+    measured_order, along = _order(errors, chains) if exact else (None, chains[0])
     standard_errors = None if exact else np.max([uncertain for _, uncertain in both.values()], axis=0)
-    limit, unsure = _limit(errors, chains, found or order or 1, standard_errors)
+    limit, unsure = _limit(errors, chains, measured_order or order or 1, standard_errors)
     bound = np.minimum(unsure, _shrinking(errors, chains)) if exact else unsure
     left = _left_over(_extra_variance(moments, oracle), chains[0]) if exact and not wide.all() else None
     stds = oracle.true_stds.numpy()[wide]
-    fit = _ConvergenceFit(errors, stds, chains, found, along, limit, unsure, bound, left, exact)
+    fit = _ConvergenceFit(errors, stds, chains, measured_order, along, limit, unsure, bound, left, exact)
     kind, text = _kind(fit, order)
     linked = max(moments, key=lambda measured: measured.correlation)
     if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
@@ -142,7 +142,7 @@ def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, m
     ratios, means = unknown.copy(), unknown.copy()
     ratios[wide], means[wide] = np.split(np.where(fit.diverging, math.nan, limit), 2)
     return replace(
-        verdict.becomes(kind, text), order=found, ratios=tuple((1 + ratios).tolist()),
+        verdict.becomes(kind, text), order=measured_order, ratios=tuple((1 + ratios).tolist()),
         mean_errors=tuple(means.tolist()), left_over=left,
     )  # fmt: skip
 
@@ -177,8 +177,9 @@ def _limit(
         return 2 * errors[high] - errors[middle], CERTAIN * math.sqrt(5) * se
     limits = []
     for chain in chains[:2]:
-        difference, own = errors[chain[1]] - errors[chain[2]], _order_along(errors, chain) or order
-        powers = (own, max(round(own), 1), 1.0) if chain is chains[0] else (own,)
+        difference = errors[chain[1]] - errors[chain[2]]
+        power = _order_along(errors, chain) or order
+        powers = (power, max(round(power), 1), 1.0) if chain is chains[0] else (power,)
         limits += [errors[chain[2]] - difference / (2 ** max(p, 0.5) - 1) for p in powers]
     return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
 
@@ -215,40 +216,52 @@ def _left_over(extra: dict[int, float], chain: Chain) -> float:
 
 def _kind(fit: _ConvergenceFit, order: int | None) -> tuple[Kind, str]:
     """What is wrong, the worst first, and what shows it."""
-    tolerance, left = TOLERANCE if fit.exact else DRAWN_TOLERANCE, fit.left_over or 0.0
+    tolerance = TOLERANCE if fit.exact else DRAWN_TOLERANCE
+    left = fit.left_over or 0.0
     added = np.zeros_like(fit.limit)  # what noise that is left over adds
     added[: len(fit.stds)] = np.sqrt(1 + (left / fit.stds) ** 2) - 1
     if left > LEFT_OVER and (np.abs(fit.limit - added) <= tolerance + fit.unsure).all():
         return "noise left over", f"its samples end with noise of standard deviation {left:.3g}."
     if (np.abs(fit.limit) - fit.unsure > tolerance).any():
         return "wrong limit", _wrong_limit(fit, int(np.abs(fit.limit).argmax()))
-    if fit.exact and (found := _off_curve(fit.errors, fit.order)):
-        return IRREGULAR, OFF_THE_CURVE.format(found[0], 100 * found[1])
+    if fit.exact and (outlier := _off_curve(fit.errors, fit.order)):
+        steps, gap = outlier
+        return IRREGULAR, OFF_THE_CURVE.format(steps, 100 * gap)
     worst = int((np.abs(fit.limit) + fit.bound).argmax())
-    off, unsure = abs(fit.limit[worst]), fit.bound[worst]
+    off = abs(fit.limit[worst])
+    unsure = fit.bound[worst]
     if off + unsure > tolerance:
         bounds = f"{100 * off:.1f} % of a standard deviation from the data, give or take {100 * unsure:.1f} %"
-        return "undecided", f"its limit is {bounds}; more {'steps' if fit.exact else 'samples'} would decide."
+        return "not decided", f"its limit is {bounds}; more {'steps' if fit.exact else 'samples'} would decide."
     if order is not None and fit.order is not None and fit.order < order - LOST:
         return "order lost", f"its limit is right, but its order is {fit.order:.1f} instead of {order}."
     _, more, most = fit.chains[0]
     if order is not None and fit.order is None and np.abs(fit.errors[more] - fit.errors[most]).max() > ROUNDING:
-        return "undecided", f"its limit is right, but whether its order is {order} cannot be measured. {REMEDY}"
-    few = min(fit.errors, key=lambda n: (abs(n - 28), n))
-    ratios = 1 + fit.errors[few][: len(fit.stds)]
+        return "not decided", f"its limit is right, but whether its order is {order} cannot be measured. {REMEDY}"
+    return "right", _describe_right(fit, order)
+
+
+def _describe_right(fit: _ConvergenceFit, order: int | None) -> str:
+    """How fast it converges, how far it is with about 28 steps, and what shows the order."""
+    few = min(fit.errors, key=lambda n: (abs(n - LEVEL_STEPS), n))
+    error = max(fit.errors[few][: len(fit.stds)].tolist(), key=abs)
+    per_cent = 100 * abs(error)
+    far = "right to within 0.1 %"
+    if per_cent > 0.1:
+        far = f"still {float(f'{per_cent:.2g}'):g} % too {'narrow' if error < 0 else 'wide'}"
+    size = f"Its limit is right to within {100 * max(np.abs(fit.limit).max(), 1e-3):.1f} %."
+    if fit.order is None:
+        return f"it converges; with {few} steps it is {far}. {size}"
     low, _, high = fit.along
-    speed = "" if fit.order is None else f", with order {fit.order:.1f} from {low} to {high:,} steps"
-    speed += " (none was declared)" if speed and order is None else ""
-    size = max(np.abs(fit.limit).max(), 1e-3)
-    return "right", (
-        f"with more steps its law converges to the data's{speed}, to within {100 * size:.1f} %; with {few} "
-        f"steps its standard deviations are {ratios.min():.2f} to {ratios.max():.2f} of the true ones."
-    )
+    declared = " (none was declared)" if order is None else ""
+    shown = f"The order holds from {low} to {high:,} steps{declared}."
+    return f"it converges with order {fit.order:.1f}; with {few} steps it is {far}. {size} {shown}"
 
 
 def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
     kind, direction = divmod(at, len(fit.stds))
-    where, value = f"where the data's is {fit.stds[direction]:.3g}", fit.limit[at]
+    where = f"where the data's is {fit.stds[direction]:.3g}"
+    value = fit.limit[at]
     if kind == 0 and fit.diverging[at]:
         ratios = ", ".join(f"{1 + fit.errors[n][at]:.3f}" for n in fit.chains[0])
         steps = ", ".join(map(str, fit.chains[0]))
@@ -262,21 +275,23 @@ def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
 def find_irregular(verdict: Verdict, others: Sequence[SampleMoments]) -> Verdict:
     """The verdict, or "irregular in the number of steps" if one of `others` is far from those next to it."""
     wide = verdict.oracle.true_stds.numpy() > NARROW
-    known, new = (
+    usual, new = (
         {measured.n_steps: _errors(measured, verdict.oracle, wide)[0] for measured in moments}
         for moments in (verdict.moments, others)
     )
     far = {n: errors for n, errors in new.items() if n not in EVERY}
     if broken := [n for n, errors in new.items() if n > min(EVERY) and not np.isfinite(errors).all()]:
-        steps, text = broken[0], f"with {broken[0]} steps its samples are not finite."
-    elif found := _outlier({n: errors for n, errors in new.items() if np.isfinite(errors).all()}):
-        steps, gap = found
+        steps = broken[0]
+        text = f"with {broken[0]} steps its samples are not finite."
+    elif outlier := _outlier({n: errors for n, errors in new.items() if np.isfinite(errors).all()}):
+        steps, gap = outlier
         text = f"with {steps} steps it is {100 * gap:.1f} % of a standard deviation from its neighbours."
-    elif (found := _off_curve(known | far, verdict.order)) and found[1] > SURPRISE:
-        steps, text = found[0], OFF_THE_CURVE.format(found[0], 100 * found[1])
+    elif (outlier := _off_curve(usual | far, verdict.order)) and outlier[1] > SURPRISE:
+        steps, gap = outlier
+        text = OFF_THE_CURVE.format(steps, 100 * gap)
     else:
         return verdict
-    added = [measured for measured in others if measured.n_steps == steps and steps not in known]
+    added = [measured for measured in others if measured.n_steps == steps and steps not in usual]
     moments = sorted([*verdict.moments, *added], key=lambda measured: measured.n_steps)
     return replace(verdict.becomes(IRREGULAR, text), moments=tuple(moments))
 
@@ -301,7 +316,8 @@ def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:
 
 def _off_curve(errors: dict[int, np.ndarray], order: float | None) -> tuple[int, float] | None:
     """The number of steps that is farthest from a smooth curve through the divisors of 1,000, if it is far."""
-    power, worst = order or 1.0, None
+    power = order or 1.0
+    worst = None
     regular = [n for n in errors if 1000 % n == 0]
     for n in (n for n in errors if 1000 % n and min(regular) < n < max(regular) and n > 25):
         below, above = max(m for m in regular if m < n), min(m for m in regular if m > n)

@@ -1,4 +1,4 @@
-"""The law of a sampler's result: exactly, by impulses in place of its normal draws, or by Monte Carlo.
+"""Mean and standard deviation of samples: exactly, by impulses in place of normal draws, or by Monte Carlo.
 
 With the exact denoiser of Gaussian data nearly every sampler is affine in its noise: x = c + sum_k c_k z_k. Row 0 of
 a batch gets only zeros and returns c, the mean. Row k gets 1 in draw k and returns c + c_k; the variance is the sum of
@@ -29,7 +29,7 @@ class NotAffineError(Exception):
 
 
 class SuspectError(NotAffineError):
-    """As above, and for a reason for which Monte Carlo alone cannot find a sampler right."""
+    """Impulses cannot measure it, and samples may depend on each other, which Monte Carlo does not see."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,14 @@ class SampleMoments:
 class PatchedNormal(TorchFunctionMode):
     """Inside it, torch's normal draws return `answer(shape)`, scaled as asked: randn, randn_like, normal, normal_.
 
-    `repeats`: one that is drawn again from the same state of its generator, as in Brownian trees, has the same answer.
+    `repeats`: a draw from the same state of its generator, as in Brownian trees, has the same answer again.
     """
 
     def __init__(self, answer: Callable[[torch.Size], Tensor], repeats: bool = False) -> None:
         super().__init__()
-        self.answer, self.repeats = answer, repeats
-        self.known: dict[tuple[int, int] | None, Tensor] = {}
+        self.answer = answer
+        self.repeats = repeats
+        self.answers: dict[tuple[int, int] | None, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -64,19 +65,19 @@ class PatchedNormal(TorchFunctionMode):
             return func(*args, **kwargs)
         state = (kwargs.get("generator") or torch.default_generator).get_state() if self.repeats else None
         out = func(*args, **kwargs)
-        given = args[1:] if func is torch.Tensor.normal_ else args if func is torch.normal else ()
-        scale = {"mean": 0.0, "std": 1.0} | dict(zip(("mean", "std"), given, strict=False)) | kwargs
+        positional = args[1:] if func is torch.Tensor.normal_ else args if func is torch.normal else ()
+        scale = {"mean": 0.0, "std": 1.0} | dict(zip(("mean", "std"), positional, strict=False)) | kwargs
         key = None if state is None or not out.is_cpu else (hash(state.numpy().tobytes()), out.numel())
-        answer = self.known[key].reshape(out.shape) if key in self.known else self.answer(out.shape)
+        answer = self.answers[key].reshape(out.shape) if key in self.answers else self.answer(out.shape)
         if key is not None:
-            self.known[key] = answer
+            self.answers[key] = answer
         return out.copy_(answer.to(out.device) * scale["std"] + scale["mean"])
 
 
 def answer_draw(draw: Callable[[bool], Tensor], shape: torch.Size, rows: torch.Size) -> Tensor:
-    """What a draw of this shape returns, from draws in the shape `rows` of the samples. SuspectError for other shapes.
+    """What a draw of this shape returns; `rows` is the shape of the samples. SuspectError for other shapes.
 
-    Either is drawn for each sample: values in its shape, once or several times, or one number, by draw(True).
+    A sampler draws, per sample, its full shape (once or n times) or one number; `draw(True)` answers the number.
     """
     lead = len(shape) - len(rows)
     if shape[lead:] == rows:  # one draw, or several at once as (n, B, C, H, W)
@@ -93,7 +94,8 @@ class _ImpulseRows:
 
     def __init__(self, n_draws: int, n_directions: int) -> None:
         self.shape = torch.Size((1 + n_draws + TESTS, 1, 1, n_directions))
-        self.n_draws, self.taken = n_draws, 0
+        self.n_draws = n_draws
+        self.taken = 0
         self.shared: list[int] = []  # draws that gave all directions of a sample the same number
         generator = torch.Generator().manual_seed(0)
         self.tests = torch.randn(n_draws, TESTS, 1, 1, n_directions, dtype=torch.float64, generator=generator)
@@ -116,7 +118,7 @@ class _ImpulseRows:
 
 @torch.no_grad()
 def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws: int) -> tuple[SampleMoments, int]:
-    """The exact law and the number of draws, from one run, or from two if it takes more draws than `n_draws`.
+    """The exact moments and the number of draws, from one run, or from two if it takes more draws than `n_draws`.
 
     NotAffineError if the result is not affine in the draws, or has randomness that is not torch's normal draws.
     """
@@ -126,24 +128,28 @@ def by_impulses(sampler: SamplerFunction, oracle: Oracle, n_steps: int, n_draws:
     if rows.taken > n_draws:
         return by_impulses(sampler, oracle, n_steps, rows.taken)
     out = out.double().reshape(len(out), -1)
-    mean, used = out[0], out[1 : 1 + rows.taken] - out[0]
+    mean = out[0]
+    used = out[1 : 1 + rows.taken] - mean
+    std = used.square().sum(dim=0).sqrt()
     expected = mean + (rows.tests[: rows.taken, :, 0, 0] * used[:, None]).sum(dim=0)
-    tolerance = AFFINE * (oracle.true_stds + used.square().sum(dim=0).sqrt() + mean.abs())
+    tolerance = AFFINE * (oracle.true_stds + std + mean.abs())
     if not ((out[-TESTS:] - expected).abs() <= tolerance).all() and torch.isfinite(out).all():
-        why = "its result is not affine in its normal draws direction by direction, or it has other randomness"
-        raise NotAffineError(why)
-    none, std, shared = np.zeros(len(oracle.stds)), used.square().sum(dim=0).sqrt(), used[rows.shared]
+        reason = "its result is not affine in its normal draws direction by direction, or it has other randomness"
+        raise NotAffineError(reason)
+    exact = np.zeros(len(oracle.stds))  # standard errors
+    shared = used[rows.shared]
     correlation = _correlation(shared.T @ shared, std)
-    return SampleMoments(n_steps, mean.numpy(), std.numpy(), none, none, correlation=correlation), rows.taken
+    return SampleMoments(n_steps, mean.numpy(), std.numpy(), exact, exact, correlation=correlation), rows.taken
 
 
 @torch.no_grad()
 def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, seed: int) -> SampleMoments:
-    """The law of `N_DRAWN` samples, with standard errors. It seeds torch."""
+    """The moments of `N_DRAWN` samples, with standard errors. It seeds torch."""
     torch.manual_seed(seed)
     n = N_DRAWN
     x = sampler(oracle, n_steps, torch.randn(n, 1, 1, len(oracle.stds), dtype=torch.float64)).double().reshape(n, -1)
-    mean, centred = x.mean(dim=0), x - x.mean(dim=0)
+    mean = x.mean(dim=0)
+    centred = x - x.mean(dim=0)
     variance = centred.square().sum(dim=0) / (n - 1)
     kurtosis = centred.pow(4).mean(dim=0) / variance.clamp(min=1e-300).square()
     std_error = variance.sqrt() * ((kurtosis - 1).clamp(min=0) / (4 * n)).sqrt()
@@ -153,5 +159,5 @@ def by_monte_carlo(sampler: SamplerFunction, oracle: Oracle, n_steps: int, seed:
 
 
 def _correlation(covariance: Tensor, std: Tensor) -> float:
-    """The largest correlation between two directions, whose covariances these are (those of one are not read)."""
+    """The largest correlation between two directions, from their covariances; the diagonal is not read."""
     return float((covariance / std.outer(std)).fill_diagonal_(0.0).abs().nan_to_num(0.0, 0.0).max())

@@ -21,7 +21,9 @@ Dependence = Literal[
 ]  # fmt: skip
 Fault = tuple[Dependence, str]  # what is wrong, and what shows it
 NOTES = ("no generator", "one generator")  # what is no error, but a user should know
-CALLS, FEW, MANY = 32, 3, 1000  # equal calls; rows of the small and of the large batch
+CALLS = 32  # equal ones
+FEW = 3  # rows of the small batch
+MANY = 1000  # rows of the large batch
 SAME = 1e-4  # of the largest value: smaller differences may be rounding
 
 
@@ -52,13 +54,14 @@ def call_seeded(function: Function, x: Tensor, seed: int, **options: Any) -> Ten
 
 def call_with_draws(function: Function, x: Tensor, rows: slice, numbers: int, seed: int = 1) -> Tensor:
     """These rows of x alone, with their own draws, which `numbers` seeds. NotAffineError if a draw is not per row."""
-    generator, part = torch.Generator().manual_seed(numbers), x[rows]
+    generator = torch.Generator().manual_seed(numbers)
+    alone = x[rows]
 
     def draw(shared: bool) -> Tensor:
         return torch.randn(x.shape, dtype=torch.float64, generator=generator)[rows]
 
-    with PatchedNormal(lambda shape: answer_draw(draw, shape, part.shape), repeats=True):
-        return call_seeded(function, part, seed)
+    with PatchedNormal(lambda shape: answer_draw(draw, shape, alone.shape), repeats=True):
+        return call_seeded(function, alone, seed)
 
 
 def find_dependence(
@@ -68,18 +71,21 @@ def find_dependence(
 
     `generator`: whether it has such an argument; `per_row`: whether all its draws must be per row.
     """
-    few, same = x[:FEW], partial(allclose, tolerance=tolerance)
-    first, state = call_seeded(function, few, 1), torch.get_rng_state()
+    few = x[:FEW]
+    agree = partial(allclose, tolerance=tolerance)
+    first = call_seeded(function, few, 1)
+    state = torch.get_rng_state()
     for call in range(2, CALLS + 1):
-        if not same(call_seeded(function, few, 1), first):
+        if not agree(call_seeded(function, few, 1), first):
             yield "not reproducible", f"call {call} with the same noise and the same seed differs from the first."
             return
-    reseeded, seeds_itself = call_seeded(function, few, 2), torch.equal(state, torch.get_rng_state())
-    noisy = not same(reseeded, first)
+    reseeded = call_seeded(function, few, 2)
+    seeds_itself = torch.equal(state, torch.get_rng_state())
+    noisy = not agree(reseeded, first)
     try:
         whole = call_with_draws(function, x, slice(None), 1)
-        noisy = noisy or not same(call_with_draws(function, x, slice(None), 2), whole)
-        if same(call_with_draws(function, x, slice(None), 1, seed=2), whole) and (  # otherwise it has other randomness
+        noisy = noisy or not agree(call_with_draws(function, x, slice(None), 2), whole)
+        if agree(call_with_draws(function, x, slice(None), 1, seed=2), whole) and (  # otherwise it has other randomness
             fault := compare_batches(function, x, whole, tolerance)
         ):
             yield fault
@@ -89,14 +95,14 @@ def find_dependence(
             yield "depends on its batch", f"alone or in a batch, {error}."
             return
     equal = call_seeded(function, few[:1].expand_as(few), 1)
-    if noisy and same(reseeded, first):
+    if noisy and agree(reseeded, first):
         yield "ignores its generator", "it draws the same noise in every call, whatever the seed."
-    elif noisy and same(equal, equal[:1].expand_as(equal)):
+    elif noisy and agree(equal, equal[:1].expand_as(equal)):
         yield "depends on its batch", "it draws one noise for all samples of a batch."
     elif seeds_itself:
         yield "touches the global generator", "it seeds torch's global generator."
     elif generator:
-        yield from _generator_faults(function, few, noisy, same)
+        yield from _generator_faults(function, few, noisy, agree)
     else:
         yield "no generator", "its signature names no generator: only torch's global seed repeats a sample."
 
@@ -104,15 +110,15 @@ def find_dependence(
 def compare_batches(function: Function, x: Tensor, whole: Tensor, tolerance: float = SAME) -> Fault | None:
     """The fault if a row alone differs from the same row in the `whole` batch, with the same draws."""
     for rows in (slice(FEW), *(slice(at, at + 1) for at in range(FEW))):
-        part = call_with_draws(function, x, rows, 1)
-        if not allclose(part, whole[rows], tolerance):
-            sizes = f"a batch of {len(part)} and in one of {len(x):,}"
+        alone = call_with_draws(function, x, rows, 1)
+        if not allclose(alone, whole[rows], tolerance):
+            sizes = f"a batch of {len(alone)} and in one of {len(x):,}"
             return "depends on its batch", f"with the same noise and draws, a sample differs in {sizes}."
     return None
 
 
 def _generator_faults(
-    function: Function, few: Tensor, noisy: bool, same: Callable[[Tensor, Tensor], bool]
+    function: Function, few: Tensor, noisy: bool, agree: Callable[[Tensor, Tensor], bool]
 ) -> Iterator[Fault]:
     """How it uses its argument `generator`. `noisy`: its draws change its rows."""
 
@@ -120,16 +126,17 @@ def _generator_faults(
         return torch.Generator().manual_seed(seed)
 
     given = make(1)
-    first, state = call_seeded(function, few, 1, generator=given), torch.get_rng_state()
-    if not same(call_seeded(function, few, 2, generator=make(1)), first):
+    first = call_seeded(function, few, 1, generator=given)
+    state = torch.get_rng_state()
+    if not agree(call_seeded(function, few, 2, generator=make(1)), first):
         text = "with the same generator two calls differ if torch's global one is seeded anew."
         yield "ignores its generator", text
-    elif noisy and same(call_seeded(function, few, 1, generator=make(2)), first):
+    elif noisy and agree(call_seeded(function, few, 1, generator=make(2)), first):
         yield "ignores its generator", "two generators give the same samples."
     elif not torch.equal(state, make(1).get_state()):  # before the next, for steps that seed it from the one given
         text = "it is given a generator, but draws from torch's global one, or sets its seed."
         yield "touches the global generator", text
-    elif noisy and same(call_seeded(function, few, 1, generator=given), first):
+    elif noisy and agree(call_seeded(function, few, 1, generator=given), first):
         yield "ignores its generator", "two calls with one generator give the same samples."
     else:
         try:
@@ -138,6 +145,6 @@ def _generator_faults(
         except Exception:  # it takes no list
             yield "one generator", "it takes no list of generators: an image depends on the size of its batch."
             return
-        if not same(together, torch.cat(alone)):
+        if not agree(together, torch.cat(alone)):
             text = "of a list of generators, one per sample, it does not use each for its sample."
             yield "ignores its generator", text

@@ -22,7 +22,8 @@ from experiments.conformance.wrappers import SIGMA_MAX, SIGMA_MIN
 
 Array = NDArray[np.float64]
 N_TRAIN = 1000  # times of training
-USUAL_SHIFTS, RHOS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0), (7.0, 5.0, 3.0)
+USUAL_SHIFTS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0)
+RHOS = (7.0, 5.0, 3.0)
 FORMS = ("flow", "times", "table ends", "ends")  # flow matching; times of betas; between the ends of betas, or others
 Form = tuple[str, tuple[tuple[str, float], ...]]
 BETWEEN: tuple[Form, ...] = (  # schedules between two ends, with the options that are tried
@@ -92,35 +93,35 @@ def usual_tables() -> Mapping[str, Array]:
         "linear": linear_betas(N_TRAIN, 1e-4, 0.02), "scaled_linear": scaled_linear_betas(N_TRAIN, 0.00085, 0.012),
         "linear 0.00085 to 0.012": linear_betas(N_TRAIN, 0.00085, 0.012), "cosine": cosine_betas(N_TRAIN),
     }  # fmt: skip
-    tables = {
-        f"{name}{', zero SNR' * zero}": make_table(of, zero) for zero in (False, True) for name, of in betas.items()
-    }
+    tables = {name: make_table(of) for name, of in betas.items()}
+    tables |= {f"{name}, zero SNR": make_table(of, zero_snr=True) for name, of in betas.items()}
     return tables | {"geometric 0.02 to 10": np.linspace(math.log(0.02), math.log(10), N_TRAIN)}
 
 
 def list_hypotheses(log_sigmas: Array, n_steps: int, facts: Facts) -> list[Hypothesis]:
     """Every schedule with as many levels as `log_sigmas` (K,), the right ones first; n_steps were asked for.
 
-    A form has three levels more than numbers that come from the levels. Otherwise it would fit by chance.
+    A form with p fitted numbers is tried on p + 3 levels or more: fewer fit by chance.
     """
     k = len(log_sigmas)
     makers = {
         "ends": _schedules_with_known_ends(log_sigmas, facts), "flow": _flows(log_sigmas, facts),
         "times": _times(k, n_steps, facts), "table ends": _between_table_ends(k, facts),
     }  # fmt: skip
-    listed = [one for form, made in makers.items() if form in facts.forms for one in made]
-    listed.sort(key=lambda one: bool(one.fault))
+    listed = [hypothesis for form, made in makers.items() if form in facts.forms for hypothesis in made]
+    listed.sort(key=lambda hypothesis: bool(hypothesis.fault))
     if "ends" in facts.forms:
         listed += _schedules_with_own_ends(log_sigmas, facts)
     if facts.expect:
         with suppress(ValueError):  # `levels` says which names there are
             listed.append(Hypothesis(facts.expect, make_levels(facts.expect, k)))
-    return [one for one in listed if one.free == 0 or k >= one.free + 3]
+    return [hypothesis for hypothesis in listed if hypothesis.free == 0 or k >= hypothesis.free + 3]
 
 
 def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
     """Schedules of flow matching. A shift that is not known is solved: it adds ln(shift) to every level."""
-    k, free = len(log_sigmas), int(facts.shift is None)
+    k = len(log_sigmas)
+    free = int(facts.shift is None)
     for ends, t, ends_fault in (
         ("end=1/n", np.linspace(1, 1 / k, k), ""),
         (f"end=1/{N_TRAIN}", np.linspace(1, 1 / N_TRAIN, k), ""),
@@ -132,7 +133,8 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
         solved = math.exp(np.median((log_sigmas - logit(t))[inner])) if inner.any() else 1.0
         rounded = [float(f"{solved:.{digits}g}") for digits in (1, 2, 3, 4)]  # a coarse list may fit the first
         for shift in dict.fromkeys((facts.shift or 1.0, 1.0, *rounded)):
-            times, spelling = shift_times(t, shift), f"flow(shift={shift:.4g}, {ends})"
+            times = shift_times(t, shift)
+            spelling = f"flow(shift={shift:.4g}, {ends})"
             fault = ends_fault or _explain_shift(shift, facts)
             yield Hypothesis(spelling, logit(times), fault, free)
             if facts.terminal:
@@ -187,14 +189,16 @@ def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]
     k = len(log_sigmas)
     shifts = [facts.shift] if facts.shift else []
     if k > 2:
-        i, sigma = np.arange(1, k), np.exp(np.minimum(log_sigmas[1:], FAR))
+        i = np.arange(1, k)
+        sigma = np.exp(np.minimum(log_sigmas[1:], FAR))
         (a, shift), *_ = np.linalg.lstsq(np.stack([1 / i, -np.ones(k - 1)], axis=1) / sigma[:, None], np.ones(k - 1))
         if 0.05 < shift < 100 and a > shift * (k - 1):
             shifts += [float(f"{shift:.3g}"), round(shift)]
             last = 1 - shift * (k - 1) / a
             times = shift_times(np.linspace(1, last, k), shift)
             yield Hypothesis(f"flow(shift={shift:.4g}, end={last:.4g})", logit(times), free=2)
-        even, signal = 1 - i / k, 1 + sigma  # signal: 1 / (1 - x)
+        even = 1 - i / k
+        signal = 1 + sigma  # signal: 1 / (1 - x)
         weights = np.stack([np.ones(k - 1), even], axis=1) * k / i[:, None] / signal[:, None]
         (c, slope), *_ = np.linalg.lstsq(weights, np.ones(k - 1))
         if c > 0 and 0.05 < (shift := 1 + slope / c) < 100:
@@ -213,8 +217,9 @@ def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str
     """Falling times of a table, k of them: name, what follows the betas, times."""
     for m in dict.fromkeys((k, n_steps, k + 1, n_steps + 1)):
         if k <= m <= n_table:
-            part = "" if m == k else f", without the last of {m}" if m == k + 1 else f", the first {k} of {m}"
-            even, leading = np.linspace(0, n_table - 1, m)[::-1], (np.arange(m) * (n_table // m))[::-1]
+            cut_off = "" if m == k else f", without the last of {m}" if m == k + 1 else f", the first {k} of {m}"
+            even = np.linspace(0, n_table - 1, m)[::-1]
+            leading = (np.arange(m) * (n_table // m))[::-1]
             cut = n_table - 1 - np.floor(np.linspace(0, n_table, m, endpoint=False))
             for name, how, times in (
                 ("ddpm-leading", "", leading),
@@ -225,20 +230,23 @@ def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str
                 ("ddpm-linspace", ", between whole times", even),
                 ("ddpm-linspace", ", cut to whole times", np.floor(even)),
             ):
-                yield name, how + part, times[:k]
+                yield name, how + cut_off, times[:k]
     yield "ddpm-trailing", ", then the first time", np.append(np.round(np.linspace(n_table, 0, k)[:-1]) - 1, 0)
 
 
 def _times(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
     """Even times of a table of betas. A table without a name is one of which only the times are known."""
-    own = facts.tables
-    others = {} if "" in own else {name: table for name, table in usual_tables().items() if name not in own}
-    for betas, table in {**own, **others}.items():
-        fault = f"its betas are {betas}, where its config has {next(iter(own))}" if own and betas not in own else ""
-        places, brackets = np.arange(len(table)), f"(betas={betas})" if betas else ""
+    stated = facts.tables
+    usual = {} if "" in stated else usual_tables()
+    for betas, table in {**stated, **usual, **stated}.items():  # the config's first, also of the same name
+        fault = ""
+        if stated and betas not in stated:
+            fault = f"its betas are {betas}, where its config has {next(iter(stated))}"
+        places = np.arange(len(table))
+        brackets = f"(betas={betas})" if betas else ""
         for name, how, times in _spaced_times(k, n_steps, len(table)):
             cut = "without the last" in how and name != "ddpm-linspace"
-            error = fault or "the last level is missing: one step too few" * cut
+            error = fault or ("the last level is missing: one step too few" if cut else "")
             yield Hypothesis(f"{name}{brackets}{how}", np.interp(times, places, table), error)
         for name, how, times in _spaced_times(k + 1, n_steps, len(table)):
             if "of" not in how:
@@ -287,7 +295,8 @@ def _schedules_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypo
     spelling = f"karras(rho={rho:g}, sigma_max={sigma_max:g}, sigma_min={sigma_min:g})"
     yield Hypothesis(spelling, levels)
     raised = log_sigmas - levels
-    top, n_raised = raised.max(), int((raised > LARGE).sum())
+    top = raised.max()
+    n_raised = int((raised > LARGE).sum())
     if k > 3 and LARGE < top < math.log(2.5) and np.minimum(np.abs(raised), np.abs(raised - top)).max() < 1e-3:
         spelling = f"{spelling}, raised {math.exp(top):.4g} times at {n_raised} of {k} (churn)"
         yield Hypothesis(spelling, log_sigmas, free=1)
@@ -327,12 +336,12 @@ def parse(spelling: str) -> tuple[str, dict[str, str], str]:
     if not match:
         raise ValueError(f"{spelling}: it must read like flow(shift=3, end=1/n)")
     name, inside, words = match.groups(default="")
-    pairs = (part.partition("=") for part in re.split(r",(?=[^,]*=)", inside) if part)
+    pairs = (option.partition("=") for option in re.split(r",(?=[^,]*=)", inside) if option)
     return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}, words.strip()
 
 
 def fits_spelling(name: str, expect: str) -> bool:
-    """Whether a name says all that another one says. A list of times does not tell its betas, so any will do."""
+    """Whether a name says all that `expect` says. A list of times does not tell its betas, so any betas fit."""
     kind, options, words = parse(name)
     meant, asked, asked_words = parse(expect)
     if asked.get("end") == "0":  # a step to 0 follows
@@ -373,9 +382,9 @@ def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA
     except (TypeError, ValueError) as error:
         raise ValueError(f"{spelling}: {error}") from None
     guess = logit(shift_times(np.linspace(1, last or 1 / k, k), shift))
-    for one in list_hypotheses(guess, k, Facts(shift=shift, terminal=terminal)):
-        if fits_spelling(one.spelling, spelling):
-            return one.log_sigmas - math.log(data_std)
+    for hypothesis in list_hypotheses(guess, k, Facts(shift=shift, terminal=terminal)):
+        if fits_spelling(hypothesis.spelling, spelling):
+            return hypothesis.log_sigmas - math.log(data_std)
     raise ValueError(
         f"{spelling}: no schedule of {k} levels is spelt so; such are flow(shift=3, end=1/n), karras(rho=7)"
     )

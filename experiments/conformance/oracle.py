@@ -49,7 +49,7 @@ class Oracle:
         return -score * _level(t, x) - x0
 
     def follow(self, scheduler: object, mu: float | None = None) -> None:
-        """Is called with the scheduler of diffusers that asks, after set_timesteps; `find_levels` reads its config."""
+        """Receives the scheduler of diffusers that asks, after set_timesteps, for `find_levels` to read its config."""
 
     def _estimates(self, x: Tensor, s: Level, a: Level) -> tuple[Tensor, Tensor]:
         """E[x0 | x] and the score, computed in float64, in the dtype of x."""

@@ -55,8 +55,8 @@ def load_sampler(text: str) -> tuple[SamplerFunction, int | None]:
     spec, options = split_call(text, rest if wrap else text)
     function = partial(imports.load_object(spec, f"{kind}:" if wrap else ""), **options)
     if policy := next((name for name in ("t_next", *STORED) if has_argument(function, name)), ""):
-        own = f"check-sampler --policy {rest if wrap else text}"
-        raise ValueError(f"{text}: its argument {policy} is that of a step with a log-probability; use {own}")
+        command = f"check-sampler --policy {rest if wrap else text}"
+        raise ValueError(f"{text}: its argument {policy} is that of a step with a log-probability; use {command}")
     return (wrap(function) if wrap else function), None
 
 
@@ -66,14 +66,14 @@ def _ours(text: str) -> tuple[SamplerFunction, int | None]:
 
 
 def split_call(text: str, call: str) -> tuple[str, dict[str, Any]]:
-    """The name and the options of NAME(option=value, ...); a value that is no Python literal is a text."""
+    """The name and the options of NAME(option=value, ...); a value that is not a Python literal is a text."""
     name, bracket, rest = call.strip().partition("(")
     if not bracket:
         return name, {}
-    parts = [part.partition("=") for part in re.split(r",\s*(?=\w+=)", rest.removesuffix(")"))]
-    if not rest.endswith(")") or not all(key.strip().isidentifier() and value for key, _, value in parts):
+    options = [option.partition("=") for option in re.split(r",\s*(?=\w+=)", rest.removesuffix(")"))]
+    if not rest.endswith(")") or not all(key.strip().isidentifier() and value for key, _, value in options):
         raise ValueError(f"{text}: its options must read like {name}(option=value, option=value)")
-    return name, {key.strip(): _value(value.strip()) for key, _, value in parts}
+    return name, {key.strip(): _value(value.strip()) for key, _, value in options}
 
 
 def _value(text: str) -> Any:

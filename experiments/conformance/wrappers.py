@@ -140,7 +140,8 @@ def diffusers(scheduler: Any, **options: Any) -> SamplerFunction:
 
 def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
     """What a network would return at a time t: it knows nothing of the scheduler but t."""
-    config, name = scheduler.config, type(scheduler).__name__
+    config = scheduler.config
+    name = type(scheduler).__name__
     unknown = ValueError(
         f"what the network of {name} receives or predicts is unknown here; to check it, write a function "
         "sampler(denoiser, n_steps, noise) that loops over its timesteps as `run` of `diffusers` in "
@@ -152,7 +153,8 @@ def _prediction(scheduler: Any) -> Callable[[Oracle, Tensor, float], Tensor]:
         sign = -1 if config.prediction_type == "v_prediction" else 1
 
         def edm(denoiser: Oracle, x: Tensor, t: float) -> Tensor:
-            sigma, data = torch.tensor(4 * t).exp(), config.sigma_data
+            sigma = torch.tensor(4 * t).exp()
+            data = config.sigma_data
             x = x * (sigma**2 + data**2).sqrt()
             x0 = denoiser.denoised(x, sigma)
             return sign * (x0 - x * data**2 / (sigma**2 + data**2)) * (sigma**2 + data**2).sqrt() / (sigma * data)

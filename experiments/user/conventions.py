@@ -33,7 +33,8 @@ class WrappedModel(nn.Module):
 
     def __init__(self, net: Callable[..., Tensor], **changes: Change) -> None:
         super().__init__()
-        self.net, self.changes = net, changes
+        self.net = net
+        self.changes = changes
         self.takes_index = getattr(net, "takes_index", False)
 
     def forward(self, images: Tensor, time: Tensor, *labels: Tensor, **index: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ class Hypothesis:
     kind: str
     instead: str
     read: Read
-    must_fit: bool = False  # whether it is named only if it leaves no doubtful level, as it is often better by chance
+    must_fit: bool = False  # whether to name it only if no level stays doubtful, since it is often better by chance
 
     @property
     def message(self) -> str:
@@ -58,7 +59,8 @@ class Hypothesis:
 
     def and_then(self, other: "Hypothesis") -> "Hypothesis":
         """Both mistakes at once."""
-        kind, instead = f"{self.kind} and {other.kind}", f"{self.instead} with {other.instead}"
+        kind = f"{self.kind} and {other.kind}"
+        instead = f"{self.instead} with {other.instead}"
         return Hypothesis(kind, instead, lambda model: other.read(self.read(model)), must_fit=True)
 
 
@@ -71,7 +73,10 @@ def hypotheses(model: Adapter) -> list[Hypothesis]:
 
 
 def read_as(**changes: Any) -> Read:
-    """The network under a changed convention. `predicts` is as users name it: a velocity is that in its own time."""
+    """The network under a changed convention.
+
+    `predicts`: as in adapters; a velocity counts in the direction of the network's own time.
+    """
 
     def read(model: Adapter) -> Adapter:
         new = {"time": model.convention.time, "predicts": model.convention.predicts.removesuffix(" to data")} | changes
@@ -139,7 +144,8 @@ def _times(model: Adapter) -> Rows:
 
 def _usual_times(convention: adapters.Convention, n: int) -> dict[str, Time]:
     """The usual times of networks of a process; tables of n levels, counted as the present one."""
-    now, process = convention.time, convention.process
+    now = convention.time
+    process = convention.process
     times: dict[str, Time] = {"Sigma()": Sigma(), "LogSigma(0.25)": LogSigma(0.25), "LogSigma()": LogSigma()}
     if process != "vp":
         return times if process == "edm" else {}
@@ -201,11 +207,13 @@ def _turn(quarters: int, mirrored: bool = False) -> Read:
 
 
 def _label_shifts(model: Adapter) -> Rows:
-    """Labels counted from another number, with that of no class if it is the one before or after the classes."""
-    n, null = model.convention.n_classes, model.convention.null_label
+    """Labels counted from another number; the label of no class moves too if it is just before or after the classes."""
+    n = model.convention.n_classes
+    null = model.convention.null_label
     if model.convention.labels is None or n is None:
         return
-    first, count = -(null == -1), n + (null in (-1, n))
+    first = -(null == -1)
+    count = n + (null in (-1, n))
 
     def shift(labels: Tensor, by: int) -> Tensor:
         counted = (first <= labels) & (labels < first + count)

@@ -27,24 +27,36 @@ DIGITS = (0.000732, 0.00312, 0.0107, 0.0228, 0.0369, 0.0549, 0.0814, 0.116, 0.15
 CLOTHES = (0.000659, 0.0024, 0.00691, 0.0177, 0.0444, 0.0919, 0.157, 0.233, 0.326, 0.449)
 WELL_TRAINED = {"mnist5k": DIGITS, "mnist": DIGITS, "fashion-mnist": CLOTHES}
 N_IMAGES = 64  # per level
-WORSE, SLACK = 1.5, 0.02  # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
+# an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
+WORSE = 1.5
+SLACK = 0.02
 NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
 FEWEST_LEVELS = 3  # a network is usable where this many neighbouring levels, or all that it knows, are without doubt
-BUMP, LITTLE = 3.0, 0.2  # an error that is BUMP times its neighbours' is one; in units of the best linear predictor's
-FIRST_LOOK, PAIR_LOOK, FINALISTS = 6, 2, 4  # images per level of a first look, and hypotheses that all images decide
+BUMP = 3.0  # an error that is that many times its neighbours' is doubtful
+LITTLE = 0.2  # of the best linear predictor's: errors below it count as that large there
+FIRST_LOOK = 6  # images per level of a first look at a hypothesis
+PAIR_LOOK = 2  # and of a first look at a pair
+FINALISTS = 4  # hypotheses that all images decide
 N_FIRST = 6  # best hypotheses that are paired with those of the kinds PAIRED, as are those of the kinds COMMON
 COMMON = ("range", "prediction", "sign")
 PAIRED = (*COMMON, "time", "black and white", "channel order", "orientation", "labels")
-SURE, CLEAR = 4.0, 1.01  # errors differ clearly by this many standard errors, and by this factor
+SURE = 4.0  # standard errors by which errors differ clearly
+CLEAR = 1.01  # and the factor
 LARGE = 0.05  # a gain, as the mean logarithm over levels, that outweighs losses at single levels
-UNIT, MOST = 0.1, 1e3  # errors below UNIT times the best linear predictor's are alike, and so are those above MOST
+UNIT = 0.1  # times the best linear predictor's error: errors below it are alike
+MOST = 1e3  # errors above it are alike
 LEAST = 1e-6  # the smallest error of a linear predictor that ratios are taken of
-GAIN, GUIDANCE, FITTED = 0.03, 0.2, 16  # differences from 1 below which they are not tried; images to solve them on
+GAIN = 0.03  # difference from 1 below which no gain is tried
+GUIDANCE = 0.2  # difference from 1 below which no guidance in the network is tried
+FITTED = 16  # images from which gain and guidance are solved
 SIGMAS_SQUARED = torch.tensor(SIGMAS, dtype=torch.float64).square()
 UNTRAINED = "is it trained, and on data like these?"
-FLAT, LARGEST_X0 = 0.5, 0.1  # an error of x0 that does not fall below FLAT of the one above it, if it is no larger
-CLASSES, PER_CLASS = 10, 8  # images on which labels are tried
-LABEL_SIGMA, SAVED = 5.0, 0.1  # where a label tells most, and the share of the error that another must save
+FLAT = 0.5  # an error of x0 is at its limit if it does not fall below this share of the one above it,
+LARGEST_X0 = 0.1  # and is no larger than this
+CLASSES = 10  # whose labels are tried
+PER_CLASS = 8  # images of each, on which labels are tried
+LABEL_SIGMA = 5.0  # where a label tells most
+SAVED = 0.1  # share of the error that another label must save
 ALIKE = 0.1  # two labels are one if their errors differ by less than this share of what those of two classes differ
 SAVED_SURELY = 2.0  # standard errors by which a difference on the same images and noise is no accident
 
@@ -71,7 +83,7 @@ class Level:
 
     @property
     def good(self) -> bool:
-        """Whether it is as good as is known to be possible: nearly as a well-trained network, else as linear."""
+        """Whether it is nearly as good as a well-trained network, or, without one, better than linear."""
         return self.error < (self.linear if self.trained is None else NEARLY * self.trained)
 
     @property
@@ -119,9 +131,11 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     chosen = (of_class if len(of_class) else torch.arange(len(images.labels)))[:N_IMAGES]
     batch = NoisyBatch(images, chosen, SIGMAS, device)
     eps = batch.eps(plain)
-    errors, unknown = batch.errors(eps), [None] * len(SIGMAS)
+    errors = batch.errors(eps)
+    unknown = [None] * len(SIGMAS)
     times = plain.times(torch.tensor(SIGMAS)).tolist() if isinstance(plain, Adapter) else unknown
-    linear, trained = linear_errors(images, SIGMAS), WELL_TRAINED.get(images.name, unknown)
+    linear = linear_errors(images, SIGMAS)
+    trained = WELL_TRAINED.get(images.name, unknown)
     columns = SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, _in_span(plain).tolist()
     levels = [Level(*row) for row in zip(*columns, strict=True)]
     doubts = list(_bumps(levels))
@@ -134,7 +148,7 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     if (n := len(images)) < FEWEST:
         doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     denoised = batch.x - broadcast_like(batch.x, batch.sigma) * eps
-    return CheckResult(levels, doubts, *(batch.first(part, 1).cpu() for part in (batch.x0, batch.x, denoised)))
+    return CheckResult(levels, doubts, *(batch.first(values, 1).cpu() for values in (batch.x0, batch.x, denoised)))
 
 
 def _in_span(model: Model) -> Tensor:
@@ -158,7 +172,8 @@ class Candidate:
     @property
     def saturated(self) -> Tensor:
         """The lowest levels (levels,) at which the error of x0 no longer falls, so that eps has it over sigma^2."""
-        of_x0, limited = self.mean * SIGMAS_SQUARED, torch.zeros(len(SIGMAS)).bool()
+        of_x0 = self.mean * SIGMAS_SQUARED
+        limited = torch.zeros(len(SIGMAS)).bool()
         for i in reversed(range(1, len(SIGMAS)) if self.model.convention.predicts == "x0" else ()):
             if FLAT * of_x0[i - 1] > of_x0[i] or of_x0[i] > LARGEST_X0:
                 break
@@ -172,24 +187,29 @@ class Search:
     def __init__(
         self, model: Adapter, batch: NoisyBatch, levels: Sequence[Level], errors: Tensor, progress: ProgressCallback
     ) -> None:
-        self.model, self.batch, self.levels, self.progress = model, batch, levels, progress
+        self.model = model
+        self.batch = batch
+        self.levels = levels
+        self.progress = progress
         linear = torch.tensor([level.linear for level in levels], dtype=torch.float64)
         self.unit = UNIT * linear.clamp(min=LEAST).view(-1, 1)
-        self.in_span, self.thresholds = _in_span(model), torch.tensor([level.threshold for level in levels])
+        self.in_span = _in_span(model)
+        self.thresholds = torch.tensor([level.threshold for level in levels])
         self.start = Candidate(None, model, self._comparable(errors, model))
 
     def doubts(self, labels: Mapping[int, int]) -> Iterator[str]:
         """What is doubtful about the errors, with its cause."""
         best = self.find_cause(labels)
-        now, cause = best or self.start, best and best.hypothesis and best.hypothesis.message
-        limited = now.saturated & (now.mean > self.thresholds)
-        if self.doubtful(now).any():
+        reading = best or self.start
+        cause = reading.hypothesis.message if reading.hypothesis else None
+        limited = reading.saturated & (reading.mean > self.thresholds)
+        if self.doubtful(reading).any():
             cause = f"{cause}, but some errors stay doubtful" if cause else f"{UNTRAINED} No other reading fits"
         if cause:
             yield _doubtful(self.levels, cause)
         if limited.any():
-            of_x0 = f"{(now.mean * SIGMAS_SQUARED)[limited].mean():.2g}"
-            fine = [sigma for sigma, fits in zip(SIGMAS, now.mean <= self.thresholds, strict=True) if fits]
+            of_x0 = f"{(reading.mean * SIGMAS_SQUARED)[limited].mean():.2g}"
+            fine = [sigma for sigma, fits in zip(SIGMAS, reading.mean <= self.thresholds, strict=True) if fits]
             end = min(fine, default=SIGMAS[0])
             yield (
                 f"it predicts x0, with an error of {of_x0} at sigma {_span(limited)}: in eps that is {of_x0} / sigma^2 "
@@ -209,20 +229,22 @@ class Search:
         if best is None and by_label:  # labels of few classes change too few images to be clear in all of them
             best = self._read(by_label[0])
         if best or self.doubtful(self.start).any():
-            now, firsts = best or self.start, [best.hypothesis] if best and best.hypothesis else []
-            if self.doubtful(now).any():
+            reading = best or self.start
+            firsts = [reading.hypothesis] if reading.hypothesis else []
+            if self.doubtful(reading).any():
                 firsts = [*ranked[:N_FIRST], *(row for row in rows if row.kind in COMMON), *firsts]
-            others = [*self._solved(now.model), *(row for row in rows if row.kind in PAIRED)]
+            others = [*self._solved(reading.model), *(row for row in rows if row.kind in PAIRED)]
             both = product(dict.fromkeys(firsts), others)
             pairs = [first.and_then(other) for first, other in both if first.kind != other.kind]
             pair = self._decide(sorted(self._rank(pairs, PAIR_LOOK, 0.5)[:FINALISTS], key=pairs.index))
-            best = pair if pair and self._better(pair, now) else best
+            best = pair if pair and self._better(pair, reading) else best
         self.progress(1.0)
         return best
 
     def _solved(self, model: Adapter) -> Iterator[Hypothesis]:
         """Hypotheses whose number is solved, since eps is affine in the output: gain; guidance in the network."""
-        eps, silent = self.batch.eps(model, FITTED), self.batch.eps(_silent(model), FITTED)
+        eps = self.batch.eps(model, FITTED)
+        silent = self.batch.eps(_silent(model), FITTED)
         gain = self.batch.blend(silent, eps)
         if gain > 0 and abs(gain - 1) > GAIN:
             yield Hypothesis("gain", f"{gain:.3g} * net(...)", wrap(output=multiply(gain)), must_fit=True)
@@ -303,37 +325,38 @@ def _is_clear(gain: Tensor) -> Tensor:
 
 def check_labels(model: Adapter, images: DataSet, device: str) -> tuple[dict[int, int], list[str]]:
     """The classes that another class's label denoises clearly better, with that label; and doubts about labels."""
-    convention, n, doubts = model.convention, len(images.labels.unique()), list[str]()
+    convention = model.convention
+    n = len(images.labels.unique())
+    doubts = list[str]()
     used = convention.labels == "balanced" or convention.guidance != 1
     if used and n > 1 and convention.n_classes != n:  # 1: data without labels
-        why = ": does it count the label of no class?" if convention.n_classes == n + 1 else ""
-        doubts.append(f"n_classes={convention.n_classes}, but the data have {n} classes{why}")
+        question = ": does it count the label of no class?" if convention.n_classes == n + 1 else ""
+        doubts.append(f"n_classes={convention.n_classes}, but the data have {n} classes{question}")
     classes: list[int] = images.labels.unique()[:CLASSES].tolist()
     if convention.labels is None or len(classes) < 2 or max(classes) >= (convention.n_classes or 0):
         return {}, doubts  # it has no labels, or perhaps not those of the data
     chosen = torch.cat([(images.labels == label).nonzero().flatten()[:PER_CLASS] for label in classes])
-    batch, plain = (
-        NoisyBatch(images, chosen, [LABEL_SIGMA], device),
-        model.with_convention(guidance=1.0, null_label=None),
-    )
+    batch = NoisyBatch(images, chosen, [LABEL_SIGMA], device)
+    plain = model.with_convention(guidance=1.0, null_label=None)
     # of each image under each label (labels, images), and under its own (images,)
     errors = torch.cat([batch.errors(batch.eps(plain.with_convention(labels=label))) for label in classes])
-    own = torch.stack([errors[classes.index(label), i] for i, label in enumerate(batch.labels.tolist())])
+    right = torch.stack([errors[classes.index(label), i] for i, label in enumerate(batch.labels.tolist())])
     if (errors == errors[0]).all():
         return {}, [*doubts, "check its labels: they change nothing"]
     better = {}
     for label in classes:
         mine = batch.labels == label
         other = int(errors[:, mine].mean(dim=1).argmin())
-        if _saves(own[mine] - errors[other, mine], own[mine]):
+        if _saves(right[mine] - errors[other, mine], right[mine]):
             better[label] = classes[other]
     if convention.guidance == 1:
         return better, doubts
     null = batch.errors(batch.eps(model.with_convention(guidance=0.0)))[0]  # no guidance at all towards the class
-    between = torch.stack([(one - other).abs().mean() for i, one in enumerate(errors) for other in errors[:i]]).median()
+    pairs = [(first - second).abs().mean() for i, first in enumerate(errors) for second in errors[:i]]
+    between = torch.stack(pairs).median()
     null_label = f"null_label={convention.null_label}"
     distance, nearest = (errors - null).abs().mean(dim=1).min(dim=0)
-    wrong = (errors.sum(dim=0) - own) / (len(classes) - 1)
+    wrong = (errors.sum(dim=0) - right) / (len(classes) - 1)
     if distance < ALIKE * between:
         doubts.append(f"{null_label} behaves like class {classes[int(nearest)]}, not like the label of no class")
     elif _saves(null - wrong, wrong):
@@ -348,12 +371,13 @@ def _saves(gain: Tensor, of: Tensor) -> bool:
     return n > 1 and bool(gain.mean() > max(SAVED * of.mean(), SAVED_SURELY * gain.std() / math.sqrt(n)))
 
 
-def _doubtful(levels: Sequence[Level], why: str) -> str:
+def _doubtful(levels: Sequence[Level], cause: str) -> str:
     """A doubt and its cause, with the levels that are doubtful, if any."""
     if not (doubtful := [level for level in levels if level.doubtful]):
-        return why
-    ratio, span = max(level.ratio for level in doubtful), _span([level.doubtful for level in levels])
-    return f"error at sigma {span} up to {_factor(ratio)} times the best linear predictor's: {why}"
+        return cause
+    ratio = max(level.ratio for level in doubtful)
+    span = _span([level.doubtful for level in levels])
+    return f"error at sigma {span} up to {_factor(ratio)} times the best linear predictor's: {cause}"
 
 
 def _bumps(levels: Sequence[Level]) -> Iterator[str]:

@@ -105,8 +105,8 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
             output_loading_info=True,
         )
         config = unet.config  # with diffusers' defaults
-        side = config.sample_size
-        (side,) = {*side} if isinstance(side, list) else {side}  # images are square
+        size = config.sample_size
+        (size,) = {*size} if isinstance(size, list) else {size}  # images are square
     n_classes = config.num_class_embeds
     if (n_classes is None) != (label is None):
         needs = "is unconditional" if n_classes is None else f"needs a label from 0 to {n_classes - 1}, or balanced"
@@ -121,7 +121,7 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
         time=adapters.from_abar(abar),
         # with center_input_sample it maps its input z to 2 z - 1 itself
         pixels=(0.0, 1.0) if config.center_input_sample else (-1.0, 1.0),
-        side=side,
+        side=size,
         labels=label,
         n_classes=n_classes,
     )
@@ -131,9 +131,12 @@ def load(root: Path, images: Images, label: Labels, device: str) -> adapters.Ada
 def notes(root: Path) -> list[str]:
     """Assumptions about the model in a folder, and differences from diffusers' pipeline. ValueError as in `find`."""
     folder = find(root)
-    config, scheduler = folder.config, folder.scheduler or {}
-    centred, touched = bool(config.get("center_input_sample")), "the estimated x0 at every step"
-    no_snr, with_variance = scheduler.get("rescale_betas_zero_snr"), 2 * config.get("in_channels", 0)
+    config = folder.config
+    scheduler = folder.scheduler or {}
+    centred = bool(config.get("center_input_sample"))
+    touched = "the estimated x0 at every step"
+    no_snr = scheduler.get("rescale_betas_zero_snr")
+    with_variance = 2 * config.get("in_channels", 0)
     defaults = "1,000 steps, beta linear from 0.0001 to 0.02, predicts eps"
     sentences = {
         "it is taken to expect images in [-1, 1], which diffusers does not record": not centred,
@@ -153,7 +156,8 @@ def _process(diffusers: Any, config: Config) -> tuple[str, Tensor]:
     Any error is one of a scheduler that no network of a variance-preserving process was trained with.
     """
     scheduler = getattr(diffusers, config["_class_name"]).from_config(config)
-    abar, options = scheduler.alphas_cumprod, scheduler.config
+    abar = scheduler.alphas_cumprod
+    options = scheduler.config
     prediction = PREDICTIONS[one_of("prediction_type", options.prediction_type, PREDICTIONS)]
     if options.get("timestep_type") == "continuous" and prediction == "v":
         raise ValueError("timestep_type='continuous', so it receives ln(sigma) / 4 and not the index in a table")

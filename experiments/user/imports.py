@@ -27,7 +27,8 @@ TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
 def split_name(spec: str, prefix: str = "") -> tuple[str, str]:
     """The module and the function that `spec` names. ValueError if it is spelt otherwise."""
     module, _, attribute = spec.partition(":")
-    if not all(part.isidentifier() for part in (attribute, *module.split("."))) or module.endswith(".py"):
+    names = (attribute, *module.split("."))
+    if not all(map(str.isidentifier, names)) or module.endswith(".py"):
         raise ValueError(f"{prefix}{spec}: it must be spelt {prefix}package.module:function, without .py")
     return module, attribute
 
@@ -44,8 +45,8 @@ def load_object(spec: str, prefix: str = "", *, of: str = "", may_be_class: bool
     importlib.invalidate_caches()
     with user_code_errors(f"{of}{prefix}{spec}: importing {module} failed", ValueError):
         if module not in sys.modules:
-            found = importlib.util.find_spec(module)
-            import_text(module, Path((found and found.origin) or ""))
+            module_spec = importlib.util.find_spec(module)
+            import_text(module, Path((module_spec and module_spec.origin) or ""))
         value = getattr(sys.modules[module], attribute)
     if not callable(value) or (isinstance(value, type) and not may_be_class):
         must = "it must be a function or an instance that can be called"
@@ -149,9 +150,10 @@ def text_hash(module: str) -> str:
 
     It is taken once per process. ValueError if there is no file.
     """
-    package, files = module.partition(".")[0], set[Path]()
-    if known := TEXTS.get(package) or TEXTS.get(module):
-        return known
+    package = module.partition(".")[0]
+    files = set[Path]()
+    if taken := TEXTS.get(package) or TEXTS.get(module):
+        return taken
     folders = getattr(sys.modules.get(package), "__path__", ())
     for folder in folders:
         files |= {*Path(folder).rglob("*.py")}
@@ -180,7 +182,8 @@ def _add_imports(file: Path, files: set[Path]) -> None:
 
 def modules_below(folder: Path) -> list[ModuleType]:
     """The imported modules whose files lie in a folder or below; not ours, and no installed packages."""
-    folder_prefix, installed = f"{folder}{os.sep}", f"{os.sep}site-packages{os.sep}"
+    folder_prefix = f"{folder}{os.sep}"
+    installed = f"{os.sep}site-packages{os.sep}"
     if installed in folder_prefix:
         return []
     files = [(module, str(_file(module))) for module in [*sys.modules.values()]]

@@ -13,8 +13,8 @@ import torch
 
 Result = TypeVar("Result")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-# in bytes: the most free memory at the end of the heap; the smallest block that is returned when freed
-KEPT, OWN_MAPPING = 2**31 - 1, 2**25
+KEPT = 2**31 - 1  # bytes: the most free memory at the end of the heap
+OWN_MAPPING = 2**25  # bytes: the smallest block that is returned when freed
 REPORTED = ("out of memory", "can't allocate memory", "not enough memory")  # in PyTorch's RuntimeError, for CPU memory
 
 

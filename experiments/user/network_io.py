@@ -1,7 +1,7 @@
-"""What a network works on: the shape of its x, and how x becomes what is compared with real images; and what it is.
+"""The shape of a network's x, how x becomes what is compared with real images, and the network's fingerprint.
 
-Both are as for the data, unless the network says otherwise, as adapters do: `decode(x)` gives images uint8
-(n, C, H, W), and `shape` is a tuple.
+Shape and decoding are those of the data, unless the network says otherwise, as adapters do: `decode(x)` gives images
+uint8 (n, C, H, W), and `shape` is a tuple.
 """
 
 import hashlib
@@ -24,7 +24,8 @@ from experiments.user.memory import out_of_memory
 from experiments.user.repeatable import check_repeatable
 
 AT_ONCE = 64  # samples that are decoded at a time
-N_IMAGES, FEW = 8, 3
+N_IMAGES = 8
+FEW = 3
 SEED = 20_261
 ALONE = 0.01  # largest difference of an output between batches, relative to its size; bf16 rounds by 0.004
 HINT = ". Is dropout or batch normalisation in training mode (model.eval())? If it is meant to be random: random = True"
@@ -49,7 +50,7 @@ def decode(model: Model | None, data: DataSet, x: Tensor) -> Tensor:
     `model`: None for a network that works on the data as they are. ValueError for latents that no network decodes.
     """
     decode: Any = getattr(model, "decode") if has_decode(model) else data.decode  # noqa: B009  # mypy knows none
-    return torch.cat([decode(part).cpu() for part in x.split(AT_ONCE)])
+    return torch.cat([decode(batch).cpu() for batch in x.split(AT_ONCE)])
 
 
 def check_decoded(out: Tensor, n: int) -> None:
@@ -125,9 +126,10 @@ def _outputs(model: Model, images: DataSet, device: str, which: Tensor, n: int) 
     levels = geometric(max((n + 1) // 2 - 1, 1), 30.0, 0.03)
     sigma = torch.tensor(levels, device=device).repeat_interleave(2)[:n]
     which = which.to(device)
-    x, sigma = (x0 + broadcast_like(x0, sigma) * noise)[which], sigma[which]
+    x = (x0 + broadcast_like(x0, sigma) * noise)[which]
+    sigma = sigma[which]
     inputs = {"x": x, "sigma": sigma, "index": which.clone()}
-    before = {name: part.clone() for name, part in inputs.items()}
+    before = {name: value.clone() for name, value in inputs.items()}
     try:
         eps = CheckedModel(bind_index(model, inputs["index"]))(x, sigma)
     except BaseException as error:  # a user's model may raise anything
@@ -136,6 +138,6 @@ def _outputs(model: Model, images: DataSet, device: str, which: Tensor, n: int) 
             raise
         where = f"{len(x)} images of shape {tuple(x.shape[1:])}"
         raise ValueError(f"model: it failed on {where}: {format_error(error)}") from error
-    if changed := [name for name, part in inputs.items() if not torch.equal(part, before[name])]:
+    if changed := [name for name, value in inputs.items() if not torch.equal(value, before[name])]:
         raise ValueError(f"model: it changed {changed[0]} in place; it must leave its input as it is")
     return eps

@@ -16,14 +16,17 @@ SEED = 20_263
 MOST = 2048  # images that the best linear predictor comes from
 FEWEST = 20  # images without which the covariance says nothing
 APART = 0.01  # share of the error that the difference of two outputs must be
-LARGEST, COMPONENTS = 1024, 128  # of images with more values only that many components are used: few show no more
+LARGEST = 1024  # values of an image of which all components are used
+COMPONENTS = 128  # that are used of larger images: few images show no more
 
 
 class NoisyBatch:
     """The images `chosen` at all levels, with the same noise for every reading of the model."""
 
     def __init__(self, images: DataSet, chosen: Tensor, sigmas: Sequence[float], device: str) -> None:
-        self.labels, self.shape, self.at_once = images.labels[chosen], (len(sigmas), len(chosen)), 64
+        self.labels = images.labels[chosen]
+        self.shape = (len(sigmas), len(chosen))
+        self.at_once = 64
         x0 = images.standardised(chosen)
         self.x0 = x0.repeat(len(sigmas), *[1] * (x0.ndim - 1)).to(device)
         self.noise = torch.randn(self.x0.shape, generator=torch.Generator().manual_seed(SEED)).to(device)
@@ -36,8 +39,9 @@ class NoisyBatch:
         """The model's output at all levels, for the first n images. ValueError for NaN, see `CheckedModel`."""
 
         def outputs(at_once: int) -> Tensor:
-            parts = zip(*(self.first(part, n).split(at_once) for part in (self.x, self.sigma, self.index)), strict=True)
-            return torch.cat([CheckedModel(bind_index(model, index))(x, sigma) for x, sigma, index in parts])
+            inputs = (self.first(values, n).split(at_once) for values in (self.x, self.sigma, self.index))
+            batches = zip(*inputs, strict=True)
+            return torch.cat([CheckedModel(bind_index(model, index))(x, sigma) for x, sigma, index in batches])
 
         eps, tried = halve_until_it_fits(self.at_once, outputs)
         self.at_once = tried[-1]
@@ -52,14 +56,14 @@ class NoisyBatch:
     def blend(self, start: Tensor, end: Tensor) -> float:
         """The c with which start + c (end - start) is nearest to the noise, the median over levels; else 1."""
         noise = self.first(self.noise, len(end) // self.shape[0])
-        way, whole = (part.cpu().double().view(self.shape[0], -1) for part in (end - start, noise - start))
+        way, whole = (change.cpu().double().view(self.shape[0], -1) for change in (end - start, noise - start))
         squares = way.square().sum(dim=1)
         differ = squares > APART * whole.square().sum(dim=1)
         return float(((way * whole).sum(dim=1) / squares)[differ].median()) if differ.any() else 1.0
 
-    def first(self, part: Tensor, n: int | None = 1) -> Tensor:
-        """What belongs to the first n images of each level."""
-        return part if n is None else part.unflatten(0, self.shape)[:, :n].flatten(0, 1)
+    def first(self, values: Tensor, n: int | None = 1) -> Tensor:
+        """The values of the first n images of each level."""
+        return values if n is None else values.unflatten(0, self.shape)[:, :n].flatten(0, 1)
 
 
 def linear_errors(images: DataSet, sigmas: Sequence[float]) -> list[float]:
@@ -80,9 +84,10 @@ def linear_errors(images: DataSet, sigmas: Sequence[float]) -> list[float]:
 
 
 def _variances(half: Tensor, other: Tensor, dim: int) -> Tensor:
-    """Mean squares of `other` along the principal components of `one`, float64, and alike in all other directions."""
-    mean, values = half.mean(dim=0), half.shape[1]
+    """Mean squares of `other` along the principal components of `half`, float64; in all other directions their mean."""
+    mean = half.mean(dim=0)
     half, other = half - mean, other - mean
+    values = half.shape[1]
     n = min(len(half) - 1, values if dim <= LARGEST else COMPONENTS, values)
     if len(half) > values:
         components = torch.linalg.eigh(half.T @ half).eigenvectors[:, values - n :]

@@ -68,8 +68,8 @@ def parse_schedule(text: str, data_std: float) -> tuple[str, dict[str, float]]:
     Options may also be ENDS: sigma_max and sigma_min of the schedule, and end=0 for a last step to 0.
     """
     name, options = parse_call("schedule", text, SCHEDULES, skip=3, more=ENDS)  # n_steps is set elsewhere
-    if own := sorted(set(options) & {*ENDS[:2]} if name in OWN_ENDS else ()):
-        raise ValueError(f"schedule={text!r}: {name} sets its own ends, so {own[0]} cannot be given")
+    if ends := sorted(set(options) & {*ENDS[:2]} if name in OWN_ENDS else ()):
+        raise ValueError(f"schedule={text!r}: {name} sets its own ends, so {ends[0]} cannot be given")
     if options.get("end", 0.0) != 0:
         raise ValueError(f"schedule={text!r}: end={options['end']:g}: it must be 0, for a last step to 0")
     if "data_std" in inspect.signature(SCHEDULES[name]).parameters:

@@ -87,11 +87,11 @@ def describe(source: str, label: Labels = None) -> str:
     if kind == "diffusers":
         diffusers_unet.find(root)
         of_label = "balanced labels" if label == "balanced" else f"label {label}"
-        what = "UNet2DModel" if label is None else f"UNet2DModel, {of_label}"
+        kind_of_network = "UNet2DModel" if label is None else f"UNet2DModel, {of_label}"
     else:
         config = _checkpoint_config(root)
-        what = f"{config['network']}, {config['parameterisation']}"
-    return f"{kind}:{root.resolve().name} ({what})"
+        kind_of_network = f"{config['network']}, {config['parameterisation']}"
+    return f"{kind}:{root.resolve().name} ({kind_of_network})"
 
 
 def notes(source: str) -> list[str]:
@@ -108,7 +108,8 @@ def network_notes(model: Model) -> list[str]:
     """What an adapter does besides converting units, one sentence each."""
     if not isinstance(model, adapters.Adapter):
         return []
-    convention, (low, high) = model.convention, model.convention.interval
+    convention = model.convention
+    low, high = model.convention.interval
     middle = f"it denoises the middle {convention.side}x{convention.side} pixels; the border of {model.edge}"
     where = "" if (low, high) == (0, math.inf) else f" from sigma {low:g} to {high:g}"
     guidance = f"classifier-free guidance {convention.guidance:g}{where}: one evaluation is two passes of its network"
@@ -134,14 +135,15 @@ def _split(source: str) -> tuple[str, str, Path]:
 def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:
     """Raises ValueError unless an adapter converts to the units of the data that are sampled."""
     close = partial(math.isclose, rel_tol=1e-9)  # mean and std round by the number of threads
-    same = close(made_for.mean, images.mean) and close(made_for.std, images.std)
-    if not (same and made_for.shape == images.shape):
+    same_scale = close(made_for.mean, images.mean) and close(made_for.std, images.std)
+    if not (same_scale and made_for.shape == images.shape):
         theirs, ours = (f"{d.name!r} ({d.shape}, mean {d.mean:.6g}, std {d.std:.6g})" for d in (made_for, images))
         raise ValueError(f"python:{rest}: it was made for data={theirs}, not for data={ours}; give both the same data")
 
 
 def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
-    config, tensors = _checkpoint_config(root), load_file(root)
+    config = _checkpoint_config(root)
+    tensors = load_file(root)
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
     model = build(config["network"], images.shape[0], config["parameterisation"])
     with user_code_errors(f"checkpoint:{root}: its weights do not fit images of {images.shape}"):
@@ -168,5 +170,5 @@ def _read_config(root: Path) -> dict[str, Any]:
             config: dict[str, Any] = json.loads((file.metadata() or {})["config"])
             return config | {name: config[name] for name in NAMED}
     except (SafetensorError, OSError, LookupError) as error:
-        why = f"({type(error).__name__}: {error})"
-        raise ValueError(f"checkpoint:{root}: it must be a networks/ID.safetensors of a store {why}") from error
+        reason = f"({type(error).__name__}: {error})"
+        raise ValueError(f"checkpoint:{root}: it must be a networks/ID.safetensors of a store {reason}") from error

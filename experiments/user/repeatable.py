@@ -16,7 +16,8 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.user.imports import user_code_errors
 
 N_LEVELS = 10_000  # that are drawn from a noise distribution
-N_INPUTS, SEED = 16, 20_262
+N_INPUTS = 16
+SEED = 20_262
 NEEDS = "it must depend on its own input only, not on chance, earlier calls, its place or the rest of the batch"
 
 
@@ -41,16 +42,18 @@ def check_repeatable(
     rows, again = function(every), function(every)
     if rows.shape != again.shape or not torch.equal(rows.nan_to_num(), again.nan_to_num()):
         raise ValueError(f"{what}: called twice with the same input, the output changed; {NEEDS}{hint}")
-    for part, how in ((order, "the batch was reordered"), (order[: min(few, max(n // 2, 1))], "the batch was smaller")):
-        some, known = function(part).nan_to_num().double(), rows[part.to(rows.device)].nan_to_num().double()
-        if some.shape != known.shape:
-            raise ValueError(f"{what}: {len(part)} inputs gave {tuple(some.shape)}, not {tuple(known.shape)}")
+    batches = {"the batch was reordered": order, "the batch was smaller": order[: min(few, max(n // 2, 1))]}
+    for change, indices in batches.items():
+        some = function(indices).nan_to_num().double()
+        expected = rows[indices.to(rows.device)].nan_to_num().double()
+        if some.shape != expected.shape:
+            raise ValueError(f"{what}: {len(indices)} inputs gave {tuple(some.shape)}, not {tuple(expected.shape)}")
         if of_means:
-            some, known = some.mean(dim=0, keepdim=True), known.mean(dim=0, keepdim=True)
-        size = known.reshape(len(known), -1).norm(dim=1) + torch.finfo(torch.float32).tiny
-        change = ((some - known).reshape(len(known), -1).norm(dim=1) / size).max()
-        if change > tolerance:
-            raise ValueError(f"{what}: the output for an input changed by {change:.2g} when {how}; {NEEDS}{hint}")
+            some, expected = some.mean(dim=0, keepdim=True), expected.mean(dim=0, keepdim=True)
+        size = expected.reshape(len(expected), -1).norm(dim=1) + torch.finfo(torch.float32).tiny
+        gap = ((some - expected).reshape(len(expected), -1).norm(dim=1) / size).max()
+        if gap > tolerance:
+            raise ValueError(f"{what}: the output for an input changed by {gap:.2g} when {change}; {NEEDS}{hint}")
     return rows
 
 
@@ -90,7 +93,8 @@ def check_noise(noise: NoiseDistribution, stratified: bool, batch: int) -> None:
     if stratified and not ((levels[:-1] <= other[1:]) & (other[:-1] <= levels[1:])).all():  # neighbours overlap
         raise ValueError(f"{what}: stratified=True must give one level from each of n equally probable parts")
     _by_element(f"{what}: log_density", noise.log_density, torch.linspace(-3, 2, batch).double())
-    (low, high), width = levels[[0, -1]].double().log().tolist(), float((levels[-1] / levels[0]).log())
+    low, high = levels[[0, -1]].double().log().tolist()
+    width = float((levels[-1] / levels[0]).log())
     x = torch.cat([torch.linspace(-20, 20, N_LEVELS), torch.linspace(low - width, high + width, N_LEVELS)])
     x = x.double().sort().values
     total = float(torch.trapezoid(noise.log_density(x).exp(), x))

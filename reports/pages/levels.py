@@ -1,5 +1,7 @@
 """The page of `levels`: the noise levels that one or two schedules visit."""
 
+import re
+
 import pandas as pd
 
 from reports import settings
@@ -23,11 +25,17 @@ COLUMNS = (
 
 
 def page(result: LoadedResult) -> Page:
-    rows, gaps = result.schedules, [capital(f"{gap}.") for gap in result.info["notes"]]
-    wrong, two = [text for _, row in rows.iterrows() if (text := _wrong(row))], rows["schedule"].nunique() == 2
-    lead, verdict = "Yes." if two else "", f"{'Both visit ' * two}{', '.join(rows['form'].unique())}."
+    rows = result.schedules
+    gaps = [capital(f"{gap}.") for gap in result.info["notes"]]
+    wrong = [text for _, row in rows.iterrows() if (text := _wrong(row))]
+    two = rows["schedule"].nunique() == 2
     if wrong or gaps:
-        lead, verdict = "No." if two else "Something is wrong.", capital(f"{wrong[-1]}.") if wrong else gaps[0]
+        lead = "No." if two else "Something is wrong."
+        verdict = capital(f"{wrong[-1]}.") if wrong else gaps[0]
+    else:
+        lead = "Yes." if two else ""
+        visits = _visits(rows.iloc[-1], result)
+        verdict = f"Both visit {visits}." if two else f"{visits}. Nothing is wrong."
     largest = rows.groupby("schedule", sort=False).tail(1) if two else rows.tail(3)
     key_figures = [
         KeyFigure(_title(row), plural(row["evaluations"], "evaluation"), [_ends(row)]) for _, row in largest.iterrows()
@@ -35,7 +43,7 @@ def page(result: LoadedResult) -> Page:
     cells = [
         Row(row["schedule"], [
             number(row["n_steps"], 0), number(row["evaluations"], 0),
-            "pure noise" if row["first_sigma"] > 1e6 else f"{row['first_sigma']:.3g}",
+            _sigma(row["first_sigma"], 3),
             f"{row['last_sigma']:.3g}",
             "; ".join(filter(None, [row["form"], row["nearest"], row["faults"], row["note"]])),
         ])
@@ -59,9 +67,23 @@ def _title(row: pd.Series) -> str:
     return f"{short(row['schedule'])}, {plural(row['n_steps'], 'step')}"
 
 
+def _visits(row: pd.Series, result: LoadedResult) -> str:
+    """How many levels, their ends, which the name of the schedule then lacks, and that name."""
+    levels = result.levels
+    visited = levels.loc[(levels["schedule"] == row["schedule"]) & (levels["n_steps"] == row["n_steps"]), "sigma"]
+    n_levels = visited.map("{:.5g}".format).nunique()
+    form = re.sub(r"(, )?sigma_max=[^,)]+, sigma_min=[^,)]+", "", row["form"]).replace("()", "").replace("(, ", "(")
+    return f"{plural(n_levels, 'level')} from {_sigma(row['first_sigma'])} to {_sigma(row['last_sigma'])}: {form}"
+
+
+def _sigma(sigma: float, digits: int = 4) -> str:
+    return "pure noise" if sigma > 1e6 else f"{sigma:.{digits}g}"
+
+
 def _ends(row: pd.Series) -> str:
-    first, last = row["first_sigma"], row["last_sigma"]
-    return f"{'pure noise' if first > 1e6 else f'sigma {first:.4g}'} to {last:.4g}, t {last / (1 + last):.4g}"
+    last = row["last_sigma"]
+    first = _sigma(row["first_sigma"])
+    return f"{'' if first == 'pure noise' else 'sigma '}{first} to {last:.4g}, t {last / (1 + last):.4g}"
 
 
 def _wrong(row: pd.Series) -> str:

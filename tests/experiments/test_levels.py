@@ -21,6 +21,7 @@ def sampler(denoiser, n_steps, noise):
         denoiser.velocity(noise, t)
     return noise
 """
+LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +51,13 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, li
 
 
 def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    status, lines, found = answer(capsys, "own_levels:sampler", "--steps", "8", "28", "--out", "out")
+    status, lines, said = answer(capsys, "own_levels:sampler", "--steps", "8", "28", "--out", "out")
     assert status == 0
-    assert lines[0] == "verdict: flow(shift=3, end=1/n)."
-    assert found == {"levels": {"own_levels:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
+    assert lines[0] == "verdict: 28 levels from pure noise to 0.1111: flow(shift=3, end=1/n). Nothing is wrong."
+    assert said == {"levels": {"own_levels:sampler": {"8": "flow(shift=3, end=1/n)", "28": "flow(shift=3, end=1/n)"}},
                      "right": True, "out": "out"}  # fmt: skip
-    rows, visited = pd.read_csv("out/schedules.csv"), pd.read_csv("out/levels.csv")
+    rows = pd.read_csv("out/schedules.csv")
+    visited = pd.read_csv("out/levels.csv")
     assert rows[["n_steps", "evaluations"]].values.tolist() == [[8, 8], [28, 28]]
     np.testing.assert_allclose(
         visited[visited["n_steps"] == 8]["t"], [3 * t / (1 + 2 * t) for t in np.arange(8, 0, -1) / 8]
@@ -66,23 +68,26 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
-        (["log.txt", "--expect", "flow(shift=3, end=1/n)"], 0, "verdict: flow(shift=3, end=1/n)."),
+        (["log.txt", "--expect", "flow(shift=3, end=1/n)"], 0, f"verdict: {LOG}. Nothing is wrong."),
+        (["karras(rho=7)", "--steps", "28"], 0, "28 levels from 160 to 0.004: karras(rho=7). Nothing is wrong."),
+        (["geometric", "--steps", "8"], 0, "verdict: 8 levels from 160 to 0.004: geometric. Nothing is wrong."),
+        (["heun", "--steps", "8"], 0, "verdict: 8 levels from 160 to 0.004: karras(rho=7); 7 more evaluations"),
         (["log.txt", "--expect", "flow(shift=5)"], 1, "Something is wrong. With 8 steps: shift is 3, not 5."),
         (["log.txt", "--steps", "9"], 1, "Something is wrong. With 9 steps: one step too few."),
         (["log.txt", "--reading", "sigma"], 1, "no known schedule; nearest: "),
-        (["pairs.json"], 0, "verdict: flow(shift=3, end=1/n)."),
-        (["flow(shift=3)", "own_levels:sampler"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)."),
+        (["pairs.json"], 0, "verdict: 4 levels from pure noise to 1: flow(shift=3, end=1/n). Nothing is wrong."),
+        (["flow(shift=3)", "own_levels:sampler"], 0, "verdict: Yes. Both visit 28 levels from pure noise to 0.1111: "),
         (
             ["flow(shift=4)", "own_levels:sampler"],
             1,
             "verdict: No. With 4 steps they differ first at step 2: sigma 12 and 9.",
         ),
-        (["log.txt", "flow(shift=3, end=0)"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)."),
-        (["log.txt", "coarse.csv"], 0, "verdict: Yes. Both visit flow(shift=3, end=1/n)"),
+        (["log.txt", "flow(shift=3, end=0)"], 0, f"verdict: Yes. Both visit {LOG}."),
+        (["log.txt", "coarse.csv"], 0, f"verdict: Yes. Both visit {LOG}"),
         (["wrong.txt"], 1, "level 5 is 0.77, where flow(shift=3, end=1/n) has 0.75."),
         (["swapped.txt"], 1, "level 6 rises: 0.75 after 0.6429."),
         (["rising.txt"], 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
-        (["rising.txt", "--reading", "1-t"], 0, "verdict: flow(shift=0.3333, end=1/n)."),
+        (["rising.txt", "--reading", "1-t"], 0, "to 0.04767: flow(shift=0.3333, end=1/n). Nothing is wrong."),
         (["cut.txt"], 0, "the last step goes from sigma 0.5 to 0: the end may be cut"),
         (["euler", "heun"], 1, "verdict: No. With 4 steps they differ first at step 3"),
     ],
@@ -137,7 +142,7 @@ def test_a_scheduler_config_is_read_as_that_scheduler(capsys: pytest.CaptureFixt
     Path("scheduler_config.json").write_text(json.dumps(config))
     status, lines, _ = answer(capsys, "scheduler_config.json", "--steps", "20")
     assert status == 0
-    assert lines[0].startswith("verdict: karras(rho=7, sigma_max=14.61, sigma_min=0.02917, betas=scaled_linear)")
+    assert lines[0].startswith("verdict: 20 levels from 14.61 to 0.02917: karras(rho=7, betas=scaled_linear)")
 
 
 def test_the_share_of_training_noise_between_levels(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,8 @@ ABAR = {
 }
 SIGMAS = {name: np.sqrt(1 / abar - 1) for name, abar in ABAR.items()}
 SD = SIGMAS["scaled"]
-LEADING, TRAILING = np.arange(50)[::-1] * 20, np.round(np.arange(1000, 0, -1000 / 28)).astype(int) - 1
+LEADING = np.arange(50)[::-1] * 20
+TRAILING = np.round(np.arange(1000, 0, -1000 / 28)).astype(int) - 1
 LINSPACE = np.linspace(999, 0, 25)
 MID = np.exp(np.interp(LINSPACE, np.arange(1000), np.log(SD)))
 VE = np.sqrt(np.geomspace(100**2, 0.02**2, 18))  # Song et al. 2021, as in Karras et al. 2022, Table 1
@@ -152,7 +153,8 @@ def one(values: Array, at: int, value: float) -> Array:
     return changed
 
 
-EDM, SHIFTED = karras(18, 80, 0.002), flow(28, 3)
+EDM = karras(18, 80, 0.002)
+SHIFTED = flow(28, 3)
 WRONG: dict[str, tuple[Print, Array]] = {
     "one level of a flow": (decimals(4), one(SHIFTED, 12, 0.81)),
     "one level of karras": (decimals(4), one(EDM, 5, 20)),

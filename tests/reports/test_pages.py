@@ -450,7 +450,7 @@ def samplers(folder: Make) -> Callable[..., Page]:
         verdicts = [
             {"sampler": name, "group": "Samplers of this package", "kind": kind, "how": "impulses", "seconds": 2.0,
              "sentence": f"{kind}: it tends to {limit}; more.", "limit_ratio": limit, "limit_mean_error": 0.0,
-             "left_over": 0.02, "order": 1.0, "declared": 1}
+             "left_over": 0.02, "order": 1.0, "declared": 1, "on_purpose": name.startswith("meant")}
             for name, (kind, limit, *_) in known.items()
         ]  # fmt: skip
         budgets = [
@@ -474,6 +474,21 @@ def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -
     rest = {"dpm": ("0.80", "Sigmabench", 3), "odd": ("none", "Sigmabench", 2), "noisy": ("1.01", "noise 0.020", 1)}
     assert values == rest
     assert [(line.value, line.word, len(line.bar.marks)) for line in right.lines] == [("2", "of 6 right", 2)]
+
+
+def test_samplers_whose_limit_is_meant_are_apart_and_every_sampler_is_in_the_fold(samplers: Any) -> None:
+    page = samplers(euler=("right", 1.0), dpm=("wrong limit", 0.8), meant_lcm=("wrong limit", 0.7))
+    wrong, meant = page.figures[0].sections
+    assert (wrong.title, meant.title) == ("Wrong limit", "Wrong limit, on purpose")
+    assert wrong.evidence.startswith("1: Images have less contrast") and meant.lines[0].label == "meant_\u200blcm"
+    assert page.key_figures[0].notes[-1] == page.key_figures[1].notes[-1] == "1 of them on purpose"
+    (table,) = page.folded
+    assert [[row.name, *row.cells[:4]] for row in table.rows] == [
+        ["euler", "right", "1.000", "0.900", "sigmabench"],
+        ["dpm", "wrong limit", "0.800", "0.900", "sigmabench"],
+        ["meant_lcm", "wrong limit, on purpose", "0.700", "0.900", "sigmabench"],
+    ]
+    assert table.rows[1].cells[4] == "It tends to 0.8; more." and "check-sampler my_file:MySampler" in page.also
 
 
 @pytest.mark.parametrize(("row", "values", "lines"), [

@@ -40,8 +40,8 @@ def check_guidance(
         pipeline: samples = pipeline(network, n_steps, noise, scale, prompt, negative), with noise (B, *shape) in
             float32, embeddings (B, 4, 32), and network(x, level, condition, guidance=None, pooled=None). Without an
             argument `negative`, the other branch has no condition, or zeros.
-        scales: scales(levels, scale) is what is meant at the level of each evaluation; by default always `scale`.
-        accept: what is meant so, of `ACCEPTABLE`.
+        scales: scales(levels, scale) gives the intended scale at the level of each evaluation; by default `scale`.
+        accept: intended deviations, of `ACCEPTABLE`.
 
     Raises ValueError if the pipeline returns no samples, or does not start from the noise.
     """
@@ -70,7 +70,7 @@ def _check(pipeline: Callable[..., Tensor], scales: Scales, n_steps: int, shape:
     ]
     equal, guided = runs[:CALIBRATIONS], runs[CALIBRATIONS:]
     findings = [*find_in_queries(guided, CALIBRATIONS, has_argument(pipeline, "negative"))]
-    sizes = [len(own) for run in runs for own in run.evaluations]
+    sizes = [len(evaluations) for run in runs for evaluations in run.evaluations]
     n = sizes[0]
     if {*sizes} != {n}:
         findings.append(Finding("weights", "not decided", f"the number of inputs of its network differs: {sizes}."))

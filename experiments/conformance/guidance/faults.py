@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from experiments.conformance.guidance.network import Query
-from experiments.conformance.guidance.weights import Evaluation, Reading, Run, tolerance
+from experiments.conformance.guidance.weights import Evaluation, Reading, Run, list_queries, tolerance
 from experiments.conformance.policy.findings import Finding
 
 CHECKS = {  # what must hold, at each of `SCALES`, in a batch and alone, and after other requests
@@ -12,7 +12,7 @@ CHECKS = {  # what must hold, at each of `SCALES`, in a batch and alone, and aft
     "weights": "at every evaluation the prediction is u + w (c - u) with the scale w that was asked for",
     "embedded": "a distilled network gets the scale that was asked for",
 }
-ACCEPTABLE = {  # a word for `accept` -> the findings that may be meant so
+ACCEPTABLE = {  # a word for `accept` -> the findings that may be intended
     "rescale": ("rescaled", "rescaled by place"),
     "cfg-zero": ("negative rescaled", "prediction is 0"),
     "cfg++": ("as CFG++",),
@@ -60,14 +60,14 @@ def describe_places(places: Collection[int], n: int) -> str:
 
 def find_in_queries(runs: Sequence[Run], first_request: int, has_negative: bool) -> Iterator[Finding]:
     """What the network is asked wrongly, each fault once, with the evaluations where it is."""
-    found = dict[str, tuple[Fault, set[int]]]()
+    faults = dict[str, tuple[Fault, set[int]]]()
     for request, run in enumerate(runs, first_request):
         for sample, evaluations in enumerate(run.evaluations):
             for at, evaluation in enumerate(evaluations):
                 for query in evaluation:
                     for fault in _name_faults(query, evaluation, (request, sample), has_negative):
-                        found.setdefault(fault[1], (fault, set()))[1].add(at)
-    for (check, name, text), places in found.values():
+                        faults.setdefault(fault[1], (fault, set()))[1].add(at)
+    for (check, name, text), places in faults.values():
         yield Finding(check, name, f"{describe_places(places, len(runs[0].evaluations[0]))} {text}.")
 
 
@@ -102,7 +102,7 @@ def is_embedded(run: Run) -> bool:
 
 def find_in_numbers(runs: Sequence[Run]) -> Iterator[Finding]:
     """Whether the number that a distilled network gets is the scale, and guides alone."""
-    numbers = [{query.guidance for own in run.evaluations for group in own for query in group} for run in runs]
+    numbers = [{query.guidance for query in list_queries(run)} for run in runs]
     alone = is_embedded(runs[-1])
     right = any(numbers == [{unit * scale} for scale in SCALES] for unit in UNITS)
     if right and not alone:

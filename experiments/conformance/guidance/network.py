@@ -111,7 +111,7 @@ class GuidedNetwork:
             return Condition("none")
         if len(parts) == 1 and abs(shares.sum() - 1) < 0.5:
             return parts[0]._replace(parts="")
-        return Condition("mixed", parts=" + ".join(part.parts for part in parts))
+        return Condition("mixed", parts=" + ".join(condition.parts for condition in parts))
 
 
 def _spread(value: Any, n: int) -> list[Any]:

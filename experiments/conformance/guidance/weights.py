@@ -28,6 +28,11 @@ class Run(NamedTuple):
     after: Tensor  # (B, E, D); empty if samples have different numbers of evaluations
 
 
+def list_queries(run: Run) -> list[Query]:
+    """All rows of a request."""
+    return [query for evaluations in run.evaluations for evaluation in evaluations for query in evaluation]
+
+
 class Linear(NamedTuple):
     """How inputs follow from predictions."""
 
@@ -64,16 +69,16 @@ def trace(queries: Sequence[Query], samples: Tensor, noise: Tensor) -> Run:
     vectors = [[unit] for unit in noise]
     asked: list[list[Query]] = [[] for _ in noise]
     for query in queries:
-        gaps = [solve(query.x[:SEEN], [vector[:SEEN] for vector in own])[1] for own in vectors]
+        gaps = [solve(query.x[:SEEN], [vector[:SEEN] for vector in basis])[1] for basis in vectors]
         sample = gaps.index(min(gaps))
         if min(gaps) > 0.5 and not asked[sample]:
             raise ValueError("the first input of its network must be a multiple of the noise that it is given")
         asked[sample].append(query)
         vectors[sample].append(query.answer)
-    evaluations = [_group(own) for own in asked]
-    if len({len(own) for own in evaluations}) > 1:
+    evaluations = [_group(queries) for queries in asked]
+    if len({len(groups) for groups in evaluations}) > 1:
         return Run(evaluations, torch.empty(0))
-    inputs = [[group[0].x for group in own[1:]] for own in evaluations]
+    inputs = [[group[0].x for group in groups[1:]] for groups in evaluations]
     return Run(evaluations, torch.stack([torch.stack([*xs, out]) for xs, out in zip(inputs, samples, strict=True)]))
 
 
@@ -103,7 +108,7 @@ def _group(queries: Sequence[Query]) -> list[Evaluation]:
 def calibrate(first: Run, second: Run) -> Linear:
     """By two runs with the same noise and draws, whose predictions are their answers."""
     answers, others = (
-        torch.stack([torch.stack([group[0].answer for group in own]) for own in run.evaluations])
+        torch.stack([torch.stack([group[0].answer for group in groups]) for groups in run.evaluations])
         for run in (first, second)
     )
     changes = (second.after - first.after).transpose(0, 1).flatten(1)
@@ -119,17 +124,17 @@ def read(run: Run, linear: Linear, before: Run) -> Iterator[Reading]:
     used = diagonal.abs() > UNUSED * linear.factors.abs().max()
     factors = linear.factors + torch.diag(torch.where(used, 0, 1 - diagonal))
     predictions = torch.linalg.solve_triangular(factors, run.after - linear.bases, upper=False)
-    old = [("an answer to the request before", query) for own in before.evaluations for group in own for query in group]
-    for sample, own in enumerate(run.evaluations):
-        strangers = [own_group for at, own_group in enumerate(run.evaluations) if at != sample]
-        for k, group in enumerate(own):
+    old = [("an answer to the request before", query) for query in list_queries(before)]
+    for sample, groups in enumerate(run.evaluations):
+        strangers = [others for at, others in enumerate(run.evaluations) if at != sample]
+        for k, group in enumerate(groups):
             if linear.gaps[k] > tolerance(group):
                 break
             if not used[k]:
                 continue
             pool = [
                 (f"the {query.condition.kind}'s answer of evaluation {j + 1}", query)
-                for j in range(k) for query in own[j]
+                for j in range(k) for query in groups[j]
             ]  # fmt: skip
             pool += [
                 ("an answer to another sample", query)

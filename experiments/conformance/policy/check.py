@@ -48,47 +48,48 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     n_steps: int = 10, shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float32, convergence: bool = True,
     seed: int = 0,
 ) -> PolicyVerdict:  # fmt: skip
-    """Whether a stochastic step of a flow model samples the data, and whether its log_prob belongs to its noise.
+    """Whether a stochastic step of a flow model samples the data, and whether its log_prob is that of its noise.
 
     Args:
         step: x_next, log_prob[, mean, std] = step(x, t, t_next, velocity, ...), where x = (1 - t) x0 + t z, t falls,
             t and t_next are tensors (), and velocity is z - x0. Optional arguments, used if it has them: generator,
-            and x_next or prev_sample, a stored sample whose log_prob is asked for.
+            and x_next or prev_sample, a stored sample whose log_prob it returns.
         noise: the name of its argument that sets the noise, 0 being the ODE; None does not check that.
         levels: levels(n_steps) gives its n_steps + 1 times.
-        replayed_by, replay_levels: the step and the levels of the trainer, if they are not those of the sampler.
-        accept: what is meant so, of `ACCEPTABLE`.
-        n_steps: of the schedule at which the step is checked.
-        shape, dtype, seed: of the images that it is checked at: float32 or float64, with a last dimension of 5.
-        convergence: whether to measure the law of the samples, which takes about a second more.
+        replayed_by, replay_levels: the step and the levels of the trainer, if they differ from those of the sampler.
+        accept: intended deviations, of `ACCEPTABLE`.
+        n_steps: number of steps of the schedule on which the step is checked.
+        shape, dtype, seed: of the images on which it is checked: float32 or float64, with a last dimension of 5.
+        convergence: whether to measure the distribution of the samples, which takes about a second more.
 
     Raises:
         ValueError: the step does not return what it should, or an argument is none of those above.
     """
     accept = [accept] if isinstance(accept, str) else accept
     meant = {name for word in accept for name in ACCEPTABLE[one_of("accept", word, ACCEPTABLE)]}
-    own, trainer = PolicyStep(step), PolicyStep(replayed_by or step)
+    sampler, trainer = PolicyStep(step), PolicyStep(replayed_by or step)
     if replayed_by and trainer.stored is None:
         raise ValueError("replayed_by: its signature names no x_next or prev_sample, the stored sample")
-    if noise and not own.takes_any:
-        one_of("noise", noise, own.names)
-    replayed, levels = _check_levels(replay_levels or levels, "replay_levels"), _check_levels(levels, "levels")
+    if noise and not sampler.takes_any:
+        one_of("noise", noise, sampler.names)
+    replayed = _check_levels(replay_levels or levels, "replay_levels")
+    levels = _check_levels(levels, "levels")
     # a compiled step is run without its compiler, which would hide its draws
     eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad(), eager:
         times = levels(n_steps)
         points = (state(shape, times[at : at + 2], dtype, seed + at) for at in range(len(times) - 1))
-        transitions = [measure(own, *point) for point in points]
-        verdict = _check_step(own, trainer, transitions, levels, replayed)
+        transitions = [measure(sampler, *point) for point in points]
+        verdict = _check_step(sampler, trainer, transitions, levels, replayed)
         if not any(finding.check in FIRST for finding in verdict.errors):
             if noise:
-                verdict = verdict.adding(_check_ode(own, transitions, noise), "ODE")
-            last = {n: float(measure(own, *state(shape, levels(n)[-2:], dtype, seed)).std.max()) for n in STEPS}
+                verdict = verdict.adding(_check_ode(sampler, transitions, noise), "ODE")
+            last = {n: float(measure(sampler, *state(shape, levels(n)[-2:], dtype, seed)).std.max()) for n in STEPS}
             if max(last.values()) > CLOSE:
                 text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
                 verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
             verdict = replace(verdict, last_noise=last)
-            verdict = _check_convergence(verdict, own, levels, transitions) if convergence else verdict
+            verdict = _check_convergence(verdict, sampler, levels, transitions) if convergence else verdict
     findings = [replace(finding, accepted=finding.name in meant) for finding in verdict.findings]
     findings.sort(key=lambda finding: finding.rank)
     return replace(verdict, findings=tuple(findings))
@@ -115,55 +116,61 @@ def _check_step(
     step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], levels: Levels, replayed: Levels
 ) -> PolicyVerdict:
     """All checks but the ODE and the law."""
+    ends = [*_check_ends(step, transitions)]
     noisy = [transition for transition in transitions if transition.noisy]
-    ends, some = [*_check_ends(step, transitions)], noisy or transitions
-    found = [finding for finding in ends if finding.wrong]
-    for at, (name, text) in [(at, known.anomaly) for at, known in enumerate(transitions) if known.anomaly][:1]:
-        found.append(Finding("draws", name, f"at step {at + 1} {text}" if at else text))
-    independence = [] if found else [*_check_independence(step, some[len(some) // 2])]
-    found += [finding for finding in independence if finding.check in FIRST]
-    if found:
-        return PolicyVerdict(tuple(found), FIRST)
+    errors = [finding for finding in ends if finding.wrong]
+    anomalies = ((at, transition.anomaly) for at, transition in enumerate(transitions) if transition.anomaly)
+    for at, (name, text) in [*anomalies][:1]:
+        errors.append(Finding("draws", name, f"at step {at + 1} {text}" if at else text))
+    some = noisy or transitions
+    independence = [] if errors else [*_check_independence(step, some[len(some) // 2])]
+    errors += [finding for finding in independence if finding.check in FIRST]
+    if errors:
+        return PolicyVerdict(tuple(errors), FIRST)
     if not noisy:
         text = "no step gives noise to every element: log_prob was not checked."
         return PolicyVerdict((*ends, Finding("log_prob", "no noise", text, wrong=False)), FIRST)
-    checked, factor = [*FIRST, "generator", "log_prob"], None
+    checked = [*FIRST, "generator", "log_prob"]
+    factor = None
     shapes = [*check_shape(step, noisy[0])]
-    found = ends + independence + shapes
+    findings = ends + independence + shapes
     if not shapes:
         checked.append("reported")
         factor, of_log_prob = check_log_prob(step, noisy)
-        found += [*of_log_prob, *check_reported(step, noisy)]
+        findings += [*of_log_prob, *check_reported(step, noisy)]
         if trainer.stored is None:
             text = "its signature names no x_next or prev_sample: log_prob of a stored sample was not checked."
-            found.append(Finding("replay", "no replay", text, wrong=False))
+            findings.append(Finding("replay", "no replay", text, wrong=False))
         elif factor is not None:
             checked += ["replay", "gradient"]
             is_density = not any(finding.wrong for finding in of_log_prob)
-            found += check_replay(step, trainer, transitions, levels, replayed, factor, is_density)
-            if not UNKNOWN_MEAN & {finding.name for finding in found}:
+            findings += check_replay(step, trainer, transitions, levels, replayed, factor, is_density)
+            if not UNKNOWN_MEAN & {finding.name for finding in findings}:
                 places = dict.fromkeys((0, len(noisy) // 2, len(noisy) - 1))
-                found += [finding for at in places for finding in check_gradient(trainer, noisy[at])][:1]
-    return PolicyVerdict(tuple(found), tuple(checked), factor=factor)
+                findings += [finding for at in places for finding in check_gradient(trainer, noisy[at])][:1]
+    return PolicyVerdict(tuple(findings), tuple(checked), factor=factor)
 
 
 def _check_ends(step: PolicyStep, transitions: Sequence[Transition]) -> Iterator[Finding]:
     """The first step that gives something that is not finite; a note where that is log_prob of a step without noise."""
-    quiet, last = list[str](), len(transitions) - 1
+    quiet = list[str]()
+    last = len(transitions) - 1
     for at, transition in enumerate(transitions):
-        (_, t, after, _), std = transition.at, float(transition.std.max())
+        _, t, after, _ = transition.at
+        std = float(transition.std.max())
         ends = {0: f"the first step, t = {float(t):.3g}", last: f"the last step, t_next = {float(after):.3g}"}
-        where, out = ends.get(at, f"step {at + 1}, t = {float(t):.3g}"), step(*transition.at)._asdict()
+        where = ends.get(at, f"step {at + 1}, t = {float(t):.3g}")
+        out = step(*transition.at)._asdict()
         bad = [name for name, y in out.items() if y is not None and not torch.isfinite(torch.as_tensor(y)).all()]
         if bad == ["log_prob"] and transition.quiet:
             quiet.append(where)
         elif bad:
-            names, noise = " and ".join("x_next" if name == "x" else name for name in bad), f"has std {std:.3g}"
-            text = f"{names} not finite{f' (the noise drawn {noise})' * math.isfinite(std)}."
-            yield Finding("ends", f"not finite at {where}", text)
+            names = " and ".join("x_next" if name == "x" else name for name in bad)
+            noise = f" (the noise drawn has std {std:.3g})" if math.isfinite(std) else ""
+            yield Finding("ends", f"not finite at {where}", f"{names} not finite{noise}.")
             return
     if quiet:
-        more = f" and {len(quiet) - 1} more" * (len(quiet) > 1)
+        more = f" and {len(quiet) - 1} more" if len(quiet) > 1 else ""
         text = f"log_prob is not finite at {quiet[0]}{more}, where no noise is drawn: leave it out of the loss."
         yield Finding("ends", "no noise, no log_prob", text, wrong=False)
 
@@ -205,7 +212,7 @@ def _check_ode(step: PolicyStep, transitions: Sequence[Transition], noise: str) 
 def _check_convergence(
     verdict: PolicyVerdict, step: PolicyStep, levels: Levels, transitions: Sequence[Transition]
 ) -> PolicyVerdict:
-    """With that on the law of the samples."""
+    """The verdict with what is found of the distribution of the samples."""
     broken = dict[int, str]()  # number of steps -> the first that is not finite
 
     def sampler(denoiser: Oracle, n_steps: int, noise: Tensor) -> Tensor:
@@ -216,23 +223,30 @@ def _check_convergence(
                 broken[n_steps] = f" The first is that of step {at + 1} of {n_steps}, t = {float(t):.3g}."
         return x
 
-    found, true = check(sampler), GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
-    at = {measured.n_steps: measured.std[:-1] / true for measured in found.moments}
+    limit = check(sampler)
+    true = GAUSSIAN.true_stds.numpy()[:-1]  # the last direction shows noise that is left over
+    at = {measured.n_steps: measured.std[:-1] / true for measured in limit.moments}
     ratios = {n: (float(at[n].min()), float(at[n].max())) for n in STEPS if n in at and n not in broken}
-    verdict = replace(verdict.adding((), "law"), ratios=ratios, convergence=found)
-    if found.right:
+    verdict = replace(verdict.adding((), "law"), ratios=ratios, convergence=limit)
+    if limit.right:
         return verdict
-    worst = max((ratio for ratio in found.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
-    how = broken[min(broken)] if broken else _blame_noise(step, transitions, worst) or explain_limit(step, transitions)
-    name = f"not finite with {min(broken)} steps" if broken else found.kind
-    text = found.sentence.partition(": ")[2] + how
-    return verdict.adding([Finding("law", name, text, wrong=found.kind != "undecided")])
+    name: str = limit.kind
+    text = limit.sentence.partition(": ")[2]
+    if broken:
+        few = min(broken)
+        name = f"not finite with {few} steps"
+        text += broken[few]
+    else:
+        worst = max((ratio for ratio in limit.ratios if ratio == ratio), key=lambda ratio: abs(ratio - 1), default=1.0)
+        text += _blame_noise(step, transitions, worst) or explain_limit(step, transitions)
+    return verdict.adding([Finding("law", name, text, wrong=limit.kind != "not decided")])
 
 
 def _blame_noise(step: PolicyStep, transitions: Sequence[Transition], worst: float) -> str:
     """Whether noise makes the samples too wide or too narrow: it does if the std that the step returns says so too."""
-    pairs = [(step.call_with(None, *known.at).std, known.std) for known in transitions if known.noisy]
-    drawn = [float((own / std).mean()) for std, own in pairs if std is not None]
-    much = [ratio > 1.01 for ratio in (worst, *drawn)], " Too much noise."
-    little = [ratio < 0.99 for ratio in (worst, *drawn)], " Too little noise."
-    return next((text for signs, text in (much, little) if drawn and all(signs)), "")
+    noisy = [transition for transition in transitions if transition.noisy]
+    pairs = [(transition.std, step.call_with(None, *transition.at).std) for transition in noisy]
+    drawn = [float((std / returned).mean()) for std, returned in pairs if returned is not None]
+    if drawn and min(worst, *drawn) > 1.01:
+        return " Too much noise."
+    return " Too little noise." if drawn and max(worst, *drawn) < 0.99 else ""

@@ -18,7 +18,7 @@ CHECKS = {  # what must hold
     "law": "with more steps the samples have the law of the data",
 }
 FIRST = ("ends", "batch", "draws")  # what they find sets off the others
-ACCEPTABLE = {  # a word for `accept` -> the findings that may be meant so
+ACCEPTABLE = {  # a word for `accept` -> the findings that may be intended
     "mean": ("mean",),
     "normaliser": ("log_prob: normaliser",),
     "variance": ("log_prob: not divided by the variance",),
@@ -35,7 +35,7 @@ ROUNDING = {"replay in bfloat16", "computed in bfloat16", "log_prob: rounded", "
 class Finding:
     """What a check found.
 
-    It is an error if it is `wrong` and was not `accepted` as meant so; otherwise a user should know it.
+    It is an error if it is `wrong` and was not `accepted` as intended; otherwise a user should know it.
     """
 
     check: str  # a key of `CHECKS`

@@ -27,7 +27,8 @@ def fit_parabola(log_prob: Callable[[Tensor], Tensor], like: Tensor) -> tuple[fl
 
     Both errors are in units of kappa sqrt(D).
     """
-    dims, r = like[0].numel(), torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1))
+    dims = like[0].numel()
+    r = torch.randn(like.shape[1:], generator=torch.Generator().manual_seed(1))
     r = r.bfloat16().double()  # exact in any dtype
     zero, one = torch.zeros_like(r), torch.ones_like(r)
     at_zero, up, down, there, back = log_prob(torch.stack([zero, one, -one, r, -r])).double().tolist()
@@ -76,7 +77,8 @@ def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float
 
     columns = torch.tensor([fit(transition) for transition in noisy], dtype=torch.float64).T
     fits = LogProbFits._make([*columns, noisy[0].mean[0].numel()])
-    whole, mean = 1.0, 1 / fits.dims
+    whole = 1.0
+    mean = 1 / fits.dims
     factor = min((whole, mean), key=lambda f: float((fits.kappa.abs() / f).log().abs().median()))
     is_parabola = bool((fits.rest <= 10 * fits.tolerance).all())
     if not is_parabola or (fits.kappa <= 0).any():
@@ -93,11 +95,11 @@ def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float
     if ((fits.kappa / factor - 1).abs() > 2 * fits.tolerance).any():
         factor, name, text = _wrong_kappa(fits)
         return factor, [Finding("log_prob", name, text)]
-    found = [*_normaliser(fits, factor)]
+    findings = [*_normaliser(fits, factor)]
     if factor == mean < whole:
         text = f"log_prob is the mean over {fits.dims} dimensions: a ratio is the {fits.dims}th root of the density's."
-        found.append(Finding("log_prob", "mean", text, wrong=False))
-    return factor, found
+        findings.append(Finding("log_prob", "mean", text, wrong=False))
+    return factor, findings
 
 
 def _normaliser(fits: LogProbFits, factor: float) -> Iterator[Finding]:
@@ -106,21 +108,22 @@ def _normaliser(fits: LogProbFits, factor: float) -> Iterator[Finding]:
     gap = fits.c / (factor * fits.dims) + log_s + HALF_LOG_2PI
     if (gap.abs() <= 5 * fits.tolerance).all():
         return
-    known = {
+    causes = {
         "all of it is missing": log_s + HALF_LOG_2PI,
         "-log std is missing": log_s,
         "-log sqrt(2 pi) is missing": torch.full_like(log_s, HALF_LOG_2PI),
         "log std has the wrong sign": 2 * log_s,
     }
     off = f"off by {span(gap)} per dimension"
-    why = next((why for why, gone in known.items() if ((gap - gone).abs() < SAME).all()), off)
-    text = f"{why}. Ratios under the same std do not change, but it is no log density."
+    cause = next((cause for cause, missing in causes.items() if ((gap - missing).abs() < SAME).all()), off)
+    text = f"{cause}. Ratios under the same std do not change, but it is no log density."
     yield Finding("log_prob", "log_prob: normaliser", text)
 
 
 def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
     """Names a log_prob whose curvature is not that of the density: kappa = factor (std of the noise / its std)^2."""
-    s, factors = fits.log_std.exp(), (1.0, 1 / fits.dims)
+    s = fits.log_std.exp()
+    factors = (1.0, 1 / fits.dims)
     for factor in factors:
         for name, kappa in (("-(x_next - mean)^2", 2 * s**2), ("-(x_next - mean)^2 / 2", s**2)):
             if ((fits.kappa / factor / kappa - 1).abs() < SAME).all():
@@ -129,8 +132,8 @@ def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
 
     def misfit(factor: float) -> float:
         """How far the constant is from that of a Gaussian with the std that kappa implies."""
-        own = fits.log_std - (fits.kappa / factor).log() / 2
-        return float((fits.c / (factor * fits.dims) + own + HALF_LOG_2PI).abs().median())
+        implied = fits.log_std - (fits.kappa / factor).log() / 2
+        return float((fits.c / (factor * fits.dims) + implied + HALF_LOG_2PI).abs().median())
 
     factor = min(factors, key=misfit)
     if misfit(factor) > SAME and fits.kappa.std(correction=0) < CLOSE * fits.kappa.mean():
@@ -139,15 +142,15 @@ def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
         text = f"its square has {value:.4g} times the weight of that of the log density ({shares})."
         return value, "log_prob: factor", text
     ratio = (factor / fits.kappa).sqrt()  # its std over that of the noise
-    known = {
+    causes = {
         " It lacks sqrt(t - t_next).": fits.dt**-0.5,
         " It is the variance.": s,
         " It has sqrt(t - t_next) twice.": fits.dt**0.5,
     }
-    why = next((why for why, wrong in known.items() if ((ratio / wrong - 1).abs() < SAME).all()), "")
     off = (ratio - 1).abs() > fits.tolerance
-    why = why or ("" if off.all() else f" At {int(off.sum())} of {len(off)} steps.")
-    return factor, "log_prob: wrong std", f"its std is {span(ratio)} times that of the noise drawn.{why}"
+    places = "" if off.all() else f" At {int(off.sum())} of {len(off)} steps."
+    cause = next((cause for cause, wrong in causes.items() if ((ratio / wrong - 1).abs() < SAME).all()), places)
+    return factor, "log_prob: wrong std", f"its std is {span(ratio)} times that of the noise drawn.{cause}"
 
 
 def check_reported(step: PolicyStep, noisy: Sequence[Transition]) -> Iterator[Finding]:
@@ -192,10 +195,15 @@ def check_replay(
 ) -> Iterator[Finding]:  # fmt: skip
     """Whether the trainer's log_prob of the stored x_next is that of the sampler, in float32 and in bfloat16.
 
-    `replayed` are the trainer's levels; `factor` is log_prob over the log density, if it `is_density` in float32.
+    Args:
+        replayed: the levels of the trainer.
+        factor: log_prob over the log density.
+        is_density: whether log_prob is a log density in float32, so that its rounding in bfloat16 is measured.
     """
-    times, wider = replayed(len(transitions)), False
-    gaps, halves = list[tuple[float, float, float]](), list[tuple[float, float, float]]()
+    times = replayed(len(transitions))
+    wider = False
+    gaps = list[tuple[float, float, float]]()
+    halves = list[tuple[float, float, float]]()
 
     def replay(at: int, x: Tensor, v: Tensor, dtype: torch.dtype | None = None) -> tuple[StepOutput, Tensor]:
         """What the step returns, and the trainer's log_prob of its x_next, stored as `dtype`, minus its own."""
@@ -216,17 +224,17 @@ def check_replay(
         exact = measure(step, x.double(), t, after, v.double())
         out, gap = replay(at, x, v, x.dtype)
         wider |= out.x.dtype != x.dtype
-        own = ((out.x.double() - exact.mean) / exact.std).square() / 2 + exact.std.log() + HALF_LOG_2PI
-        off = out.log_prob.double() + factor * own.flatten(1).sum(1)
+        minus_log = ((out.x.double() - exact.mean) / exact.std).square() / 2 + exact.std.log() + HALF_LOG_2PI
+        off = out.log_prob.double() + factor * minus_log.flatten(1).sum(1)
         halves.append((float(gap.abs().max()), float(off.abs().max()), _rounding(exact, out.x, factor)))
     beyond = [row for row in gaps if not row[0] <= row[2]]
     rounded = [gap for gap, _, bound in halves if not gap <= bound]
     if beyond:
         largest, mean, _ = max(beyond)
-        why = _other_schedule(step, trainer, transitions, times, levels, factor)
+        cause = _other_schedule(step, trainer, transitions, times, levels, factor)
         text = (
             f"log_prob of the stored x_next differs by up to {largest:.3g} (mean {mean:+.2g}) at {len(beyond)} of "
-            f"{len(gaps)} steps: ratios are not 1 before any update.{why}"
+            f"{len(gaps)} steps: ratios are not 1 before any update.{cause}"
         )
         yield Finding("replay", "replay", text)
     elif rounded:
@@ -244,7 +252,9 @@ def check_replay(
 
 def _rounding(transition: Transition, x_next: Tensor, factor: float) -> float:
     """How far rounding may move log_prob: 8 units in the last place of float32 of x, of the mean and of x_next."""
-    mean, std, stored = transition.mean, transition.std, x_next.double()
+    mean = transition.mean
+    std = transition.std
+    stored = x_next.double()
     e = 8 * EPS * (transition.at[0].double().abs() + mean.abs() + stored.abs()) / std
     z = (stored - mean).abs() / std
     return abs(factor) * float((z * e + e * e / 2).flatten(1).sum(1).max()) + 1e-6
@@ -266,18 +276,18 @@ def _other_schedule(
     factor: float,
 ) -> str:  # fmt: skip
     """A sentence if the standard deviations that the replay implies are those of another number of steps."""
-    own = {}
+    implied = {}
     for at, transition in enumerate(transitions[: len(times) - 1]):
         if transition.noisy and (kappa := _stored_kappa(trainer, transition, [*times[at : at + 2]]) / factor) > 0:
-            own[at] = float(transition.std.mean()) / kappa**0.5
+            implied[at] = float(transition.std.mean()) / kappa**0.5
     for n_steps in (len(transitions) + more for more in OTHERS if len(transitions) + more > 0):
         other = levels(n_steps)
         stds = {
             at: measure(step, transitions[at].at[0], *other[at : at + 2], transitions[at].at[3]).std.mean()
-            for at in own
+            for at in implied
             if at < n_steps
         }
-        if stds and max(abs(float(std) / own[at] - 1) for at, std in stds.items()) < 2 * CLOSE:
+        if stds and max(abs(float(std) / implied[at] - 1) for at, std in stds.items()) < 2 * CLOSE:
             return f" Its std is that of {n_steps + 1} points, not of {len(transitions) + 1}."
     return ""
 

@@ -47,7 +47,9 @@ class PolicyStep:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         names = inspect.signature(function).parameters
-        self.function, self.takes_generator, self.names = function, "generator" in names, tuple(names)
+        self.function = function
+        self.takes_generator = "generator" in names
+        self.names = tuple(names)
         self.takes_any = any(name.kind is name.VAR_KEYWORD for name in names.values())
         self.stored = next((name for name in STORED if name in names), None)
 
@@ -68,22 +70,25 @@ class PolicyStep:
 
 
 class ReplayNoise:
-    """Answers to torch's normal draws, and how many rows were taken."""
+    """Answers torch's normal draws from rows of noise, and counts the rows that were taken."""
 
     def __init__(self, z: Tensor | None, batch: torch.Size) -> None:
-        self.rows, self.taken, self.batch = None if z is None else z.flatten(0, 1), 0, batch
+        self.rows = None if z is None else z.flatten(0, 1)
+        self.taken = 0
+        self.batch = batch
 
     def __call__(self, shape: torch.Size) -> Tensor:
         image = self.batch[1:]
-        at, self.taken = self.taken, self.taken + math.ceil(shape.numel() / image.numel())
+        at = self.taken
+        self.taken += math.ceil(shape.numel() / image.numel())
         if self.rows is None:
             return torch.zeros(shape, dtype=torch.float64)
         rows = self.rows[at : self.taken]
-        many = len(rows) > self.batch[0] and shape[-len(image) :] != image
-        few = len(rows) < self.batch[0] and at > 0
-        if rows.numel() != shape.numel() or many or few:
-            whole = f"one number per element of x, {tuple(self.batch)}, for all images at once"
-            raise NotAffineError(f"it draws noise of shape {tuple(shape)}; it must be {whole}")
+        too_many = len(rows) > self.batch[0] and shape[-len(image) :] != image
+        too_few = len(rows) < self.batch[0] and at > 0
+        if rows.numel() != shape.numel() or too_many or too_few:
+            must = f"it must be one number per element of x, {tuple(self.batch)}, for all images at once"
+            raise NotAffineError(f"it draws noise of shape {tuple(shape)}; {must}")
         return rows.reshape(shape)
 
 
@@ -91,8 +96,8 @@ class ReplayNoise:
 class Transition:
     """x_next = mean + std z at `at` = (x, t, t_next, velocity), per element (B, ...) in float64, as it is really drawn.
 
-    `shares` (n_draws, B, ...) is each draw's coefficient over std. `anomaly` is why it is not that, if it is not: a
-    name and a sentence.
+    `shares` (n_draws, B, ...): each draw's coefficient over std. `anomaly`: name and sentence if the step is not a
+    Gaussian transition, else None.
     """
 
     at: Point
@@ -118,8 +123,9 @@ class Transition:
 
 
 def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) -> Point:
-    """`ROWS` copies of an image from the law at t: rows differ by their noise alone."""
-    generator, (t, after) = torch.Generator().manual_seed(seed), times
+    """`ROWS` copies of a noisy image at t."""
+    generator = torch.Generator().manual_seed(seed)
+    t, after = times
     x0 = GAUSSIAN.mean + torch.tensor(GAUSSIAN.stds) * torch.randn(1, *shape, generator=generator)
     x = ((1 - t) * x0 + t * torch.randn(x0.shape, generator=generator)).to(dtype).expand(ROWS, *shape).contiguous()
     return x, t, after, GAUSSIAN.velocity(x, t)
@@ -127,10 +133,12 @@ def state(shape: tuple[int, ...], times: Tensor, dtype: torch.dtype, seed: int) 
 
 def measure(step: PolicyStep, *at: Tensor) -> Transition:
     """Mean and standard deviation by impulses: no noise, 1 in one draw at a time, and twice a random draw as a test."""
-    given, replayed = [value.clone() for value in at], ReplayNoise(None, at[0].shape)  # a step may change them
+    given = [value.clone() for value in at]  # a step may change them
+    replayed = ReplayNoise(None, at[0].shape)
     with PatchedNormal(replayed):
         mean = step(*given).x.double()
-    n_draws, nothing = math.ceil(replayed.taken / len(mean)), torch.zeros_like(mean)
+    n_draws = math.ceil(replayed.taken / len(mean))
+    nothing = torch.zeros_like(mean)
     impulses = torch.eye(n_draws, dtype=torch.float64).view(n_draws, n_draws, *[1] * mean.ndim)
     z = torch.randn(n_draws, *mean.shape, generator=torch.Generator().manual_seed(0))
     z = z.bfloat16().double()  # the step may draw in any dtype
@@ -141,7 +149,8 @@ def measure(step: PolicyStep, *at: Tensor) -> Transition:
     except NotAffineError as error:
         return Transition(at, mean, nothing, nothing[:0], ("shape of the noise", f"{error}."))
     coefficients = torch.stack([nothing, *units])[1:]
-    std, guess = coefficients.square().sum(0).sqrt(), mean + (coefficients * z).sum(0)
+    std = coefficients.square().sum(0).sqrt()
+    guess = mean + (coefficients * z).sum(0)
     gap = (test - guess).abs() - CLOSE * std - 1e-5 * (1 + guess.abs())
     anomaly = None
     if any(not torch.equal(value, old) for value, old in zip(given, at, strict=True)):
@@ -170,7 +179,7 @@ def explain_limit(step: PolicyStep, transitions: Sequence[Transition]) -> str:
     if not noisy:
         return ""
     transition = noisy[len(noisy) // 2]
-    x, t, after, v = (part.double() for part in transition.at)
+    x, t, after, v = (value.double() for value in transition.at)
     quarter = measure(step, x, t, t - (t - after) / 4, v)
     if abs(float(quarter.std.mean() / transition.std.mean()) - 1) < UNLIKE:
         return " The drawn std lacks sqrt(t - t_next)."

@@ -124,7 +124,8 @@ class Network(nn.Module):
 
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
-        self.gain, self.dropout = nn.Parameter(torch.tensor(gain)), nn.Dropout(0.5)
+        self.gain = nn.Parameter(torch.tensor(gain))
+        self.dropout = nn.Dropout(0.5)
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.dropout(EXACT(x, sigma)) * self.gain
@@ -204,5 +205,5 @@ def test_an_edited_helper_or_weights_file_is_another_model(tmp_path: Path, monke
         return Pretrained.of("python:network_xyz:eps", "mnist5k", None, Machine()).content
 
     with user_files(tmp_path, monkeypatch):
-        known = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
-    assert known[0] == known[3] and len(set(known)) == 3
+        contents = [content(1.0, 1.0), content(1.1, 1.0), content(1.0, 1.2), content(1.0, 1.0)]
+    assert contents[0] == contents[3] and len(set(contents)) == 3

@@ -76,8 +76,8 @@ def checkpoint(tmp_path: Path) -> Path:
 def rewritten(path: Path, **config: Any) -> Path:
     """The same weights under another config, in a file beside it."""
     with safe_open(path, framework="pt") as file:
-        known = json.loads(file.metadata()["config"])
-    text = json.dumps(known | config)
+        stored = json.loads(file.metadata()["config"])
+    text = json.dumps(stored | config)
     save_file(load_file(path), path.with_name("other.safetensors"), metadata={"config": text})
     return path.with_name("other.safetensors")
 
@@ -99,7 +99,8 @@ def test_an_unknown_spelling_is_refused_and_the_known_ones_are_listed(function: 
 @pytest.mark.parametrize("attribute", ["eps", "network"])
 def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> None:
     model = load(f"python:theirs.ddpm:{attribute}")
-    x, sigma = torch.randn(3, 1, 16, 16), torch.tensor([0.03, 1.0, 30.0])
+    x = torch.randn(3, 1, 16, 16)
+    sigma = torch.tensor([0.03, 1.0, 30.0])
     torch.testing.assert_close(model(x, sigma), GaussianDenoiser(std=1.0)(x, sigma), rtol=1e-6, atol=1e-7)
     assert model is getattr(sys.modules["theirs.ddpm"], attribute)
     if isinstance(model, torch.nn.Module):
@@ -144,7 +145,8 @@ def test_the_fingerprint_of_python_is_of_source_and_attribute(here: Path) -> Non
 
 def test_a_checkpoint_comes_back_as_it_was(checkpoint: Path) -> None:
     model = load(f"checkpoint:{checkpoint}")
-    x, sigma = torch.randn(2, 1, 32, 32), torch.tensor([0.5, 2.0])
+    x = torch.randn(2, 1, 32, 32)
+    sigma = torch.tensor([0.5, 2.0])
     with torch.no_grad():
         assert torch.equal(model(x, sigma), filled()(x, sigma))
         assert not torch.allclose(model(x, sigma), build("small", 1)(x, sigma), atol=1e-2)

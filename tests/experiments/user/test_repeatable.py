@@ -16,7 +16,9 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.user.network_io import check_batch
 from experiments.user.repeatable import check_noise, check_repeatable, check_user_sampler, check_weighting
 
-EXACT, CALLS, KEPT = GaussianDenoiser(), [0], dict[Any, Tensor]()
+EXACT = GaussianDenoiser()
+CALLS = [0]
+KEPT = dict[Any, Tensor]()
 
 
 def remembers(x: Tensor) -> Tensor:
@@ -63,15 +65,17 @@ class Law(NoiseDistribution):
     """A noise distribution with a fault in its density, or none."""
 
     fault: str = ""
-    own: str = ""
+    law_fault: str = ""
     name = "mine"  # type: ignore[assignment]
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        levels = torch.rand(n, generator=None if self.own == "draws" else generator).exp()
-        return {"column": levels.view(-1, 1), "zero": levels * 0, "double": levels.double()}.get(self.own, levels)
+        levels = torch.rand(n, generator=None if self.law_fault == "draws" else generator).exp()
+        return {"column": levels.view(-1, 1), "zero": levels * 0, "double": levels.double()}.get(self.law_fault, levels)
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
-        density = -log_sigma.square() * (torch.nan if self.own == "nan" else 1) - 0.5723649 * (self.own != "sum")
+        density = -log_sigma.square() * (torch.nan if self.law_fault == "nan" else 1) - 0.5723649 * (
+            self.law_fault != "sum"
+        )
         return FAULTS[self.fault](density) if self.fault else density
 
 
@@ -118,15 +122,15 @@ def test_what_depends_on_its_input_only_passes(kind: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("own", "says"),
+    ("fault", "says"),
     [("draws", "all random numbers from the generator"), ("column", r"sample gave \(16, 1\) .*; it must give a tensor"),
      ("zero", "its levels must be finite and above 0"), ("double", "torch.float64"), ("nan", "integrates to nan"),
      ("sum", "its density of ln sigma integrates to 1.77; it must be 1"),
      ("stratified", "stratified=True must give one level from each")],
 )  # fmt: skip
-def test_a_noise_distribution_gives_levels_and_a_density(own: str, says: str) -> None:
+def test_a_noise_distribution_gives_levels_and_a_density(fault: str, says: str) -> None:
     with pytest.raises(ValueError, match=f"noise mine.*{says}"):
-        check_noise(Law(own=own), own == "stratified", 16)
+        check_noise(Law(law_fault=fault), fault == "stratified", 16)
 
 
 @pytest.mark.parametrize(

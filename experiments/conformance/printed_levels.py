@@ -1,0 +1,166 @@
+"""What the numbers of a printed list mean: sigmas, times, log SNR, ... The reading whose schedule fits best counts."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.conformance import known_schedules
+from experiments.conformance.known_schedules import FAR, N_TRAIN, Array, Facts
+from experiments.conformance.levels import NOTHING, TOLERANCE, Levels, name_levels
+
+NEAR = 0.3  # difference in log_sigma that the rounding of the last level may make elsewhere
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the numbers of a list may mean.
+
+    Args:
+        number: the inverse of `log_sigma`.
+        domain: the lowest and the highest number.
+        suits: whether numbers are tried without being asked for.
+        lists_zero: whether the number of sigma = 0 follows the last level.
+    """
+
+    log_sigma: Callable[[Array], Array]
+    number: Callable[[float], float]
+    domain: tuple[float, float]
+    suits: Callable[[Array], bool]
+    facts: Facts = NOTHING
+    lists_zero: bool = False
+
+
+def _read_table(betas: str, form: str) -> Reading:
+    """Times of a table. Even times are the same in all tables: then `betas` is "", and the levels are those of one."""
+    table = known_schedules.usual_tables()[betas or "linear"]
+    finite = np.minimum(table, FAR)
+    places = np.arange(len(table))
+    return Reading(
+        lambda times: np.interp(times, places, finite),
+        lambda log_sigma: float(np.interp(log_sigma, finite, places)),
+        (0, len(table) - 1),
+        lambda times: times.max() > 100,
+        Facts({betas: table}, forms=(form,)),
+    )
+
+
+def _rise(values: Array) -> bool:
+    return bool((np.diff(values) > 0).all())
+
+
+def _is_signed(values: Array) -> bool:
+    return bool(values.min() < 0 < values.max())
+
+
+def _to_t(log_sigma: float) -> float:
+    return 1 / (1 + math.exp(-log_sigma))
+
+
+FLOW = Facts(forms=("flow",))
+ANY = (-math.inf, math.inf)
+READINGS: Sequence[tuple[str, Reading]] = (
+    ("t", Reading(lambda t: np.log(t / (1 - t)), _to_t, (0, 1), lambda t: True, FLOW, True)),
+    ("1-t", Reading(lambda t: np.log((1 - t) / t), lambda x: _to_t(-x), (0, 1), lambda t: False, FLOW, True)),
+    ("table", _read_table("", "times")),
+    ("time", Reading(
+        lambda t: np.log(t / (N_TRAIN - t)), lambda x: N_TRAIN * _to_t(x), (0, N_TRAIN),
+        lambda t: t.max() > 100, FLOW)),
+    ("sigma", Reading(np.log, math.exp, (0, math.inf), lambda sigma: bool((sigma % 1).any()), lists_zero=True)),
+    ("log-snr", Reading(
+        lambda x: -x / 2, lambda x: -2 * x, ANY, lambda x: _is_signed(x) and _rise(x))),
+    ("half-log-snr", Reading(lambda x: -x, lambda x: -x, ANY, lambda x: _is_signed(x) and _rise(x))),
+    ("log-sigma", Reading(lambda x: x, lambda x: x, ANY, lambda x: _is_signed(x) and _rise(-x))),
+    ("c-noise", Reading(lambda x: 4 * x, lambda x: x / 4, ANY, lambda x: _is_signed(x) and _rise(-x))),
+    ("alpha-bar", Reading(
+        lambda abar: np.log(1 / abar - 1) / 2, lambda x: _to_t(-2 * x), (0, 1), _rise)),
+    *(("table", _read_table(betas, "table ends")) for betas in known_schedules.usual_tables()),
+)  # fmt: skip
+PAIRS = Reading(lambda pairs: np.log(pairs[1] / pairs[0]), math.exp, (0, math.inf), lambda pairs: True)
+
+
+def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = "", reading: str = "any") -> Levels:
+    """The schedule of a printed list, in the reading that fits best; one that fits `expect` comes first.
+
+    Args:
+        values: (E,) numbers, or (2, E): a and s of x = a x0 + s z.
+        half_units: half a unit of the last printed digit of each.
+        n_steps: number of steps that were asked for; 0 for as many as there are levels.
+        reading: "any", or the name of one.
+
+    Raises:
+        ValueError: there is no such reading of these numbers.
+    """
+    readings = [("pairs", PAIRS)] if values.ndim == 2 else READINGS
+    tried = list[Levels]()
+    for name, row in readings:
+        if reading not in ("any", name) or values.min() < row.domain[0] or values.max() > row.domain[1]:
+            continue
+        if reading == name or row.suits(values):
+            tried.append(_read_list(name, row, values, half_units, n_steps, expect))
+    if not tried:
+        numbers = f"{values.size} numbers from {values.min():g} to {values.max():g}"
+        asked = "" if reading == "any" else " of this reading"
+        raise ValueError(f"{numbers} are no levels{asked}: only logarithms are below 0, and whole ones are times")
+
+    def rank(levels: Levels) -> tuple[float, ...]:
+        return (
+            not (expect and any(known_schedules.fits_spelling(name, expect) for name in levels.names)),
+            *levels.rank,
+        )
+
+    return min(tried, key=rank)
+
+
+def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_steps: int, expect: str) -> Levels:
+    """The schedule of a list in one reading. ValueError if no number stands for a level above 0."""
+    outwards = np.array([[-1], [1]]) if values.ndim == 2 else 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_sigmas = np.clip(row.log_sigma(values), -30, 30)
+        ends = (np.clip(values + sign * outwards * half_units, *row.domain) for sign in (-1, 1))
+        bounds = np.sort(np.clip([row.log_sigma(end) for end in ends], -30, 30), axis=0)
+    faults = list[str]()
+    above = np.flatnonzero(log_sigmas > -FAR)
+    if not len(above):
+        raise ValueError("no number stands for a level above 0")
+    if log_sigmas[above[-1]] > log_sigmas[above[0]]:
+        question = ", or is it 1 - t? Then say --reading 1-t" if name == "t" else ""
+        faults.append(f"the levels rise: it runs backwards{question}")
+        log_sigmas = log_sigmas[::-1]
+        bounds = bounds[:, ::-1]
+    faults += _check_zeros(log_sigmas <= -FAR, row, expect)
+    bounds = bounds[:, log_sigmas > -FAR]
+    log_sigmas = log_sigmas[log_sigmas > -FAR]
+    facts = row.facts
+    n_steps = n_steps or len(log_sigmas)
+    levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
+    if levels.rank[0] and levels.rank[-1] < NEAR and bounds[1, -1] - bounds[0, -1] > 2 * TOLERANCE:
+        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(bounds[0, -1], bounds[1, -1], 13)[1:-1]))
+        levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
+    rises = np.flatnonzero(bounds[0, 1:] > bounds[1, :-1])
+    if len(rises) and levels.rank[0] > 1:
+        before, after = (row.number(float(value)) for value in log_sigmas[rises[0] :][:2])
+        faults.append(f"level {rises[0] + 2} rises: {after:.4g} after {before:.4g}")
+        order = np.argsort(-log_sigmas, kind="stable")
+        levels = name_levels(log_sigmas[order], n_steps, facts, expect, bounds[:, order], row.number)
+    is_plms = name == "table" and levels.more == 1 and log_sigmas[1] == log_sigmas[2]  # Liu et al. 2022, 2202.09778
+    if levels.names and 0 < levels.more < len(log_sigmas) // 2 - 1 and not is_plms:  # two per step: all but the ends
+        faults.append(f"{levels.more} of the levels are there twice")
+    faults += levels.faults
+    notes = (f"the list is read as {name}", *levels.notes)
+    rank = (levels.rank[0], levels.rank[1] - levels.rank[1] % 2, len(faults), *levels.rank[1:])
+    return replace(levels, faults=tuple(faults), notes=notes, rank=rank)
+
+
+def _check_zeros(is_zero: NDArray[np.bool_], row: Reading, expect: str) -> list[str]:
+    """What is wrong with the levels at 0 of a falling list."""
+    may_end = (
+        expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != "0"
+    )  # without a step to 0
+    if not is_zero.any():
+        return ["no 0 follows: the last step is missing"] * (row.lists_zero and not may_end)
+    if is_zero.sum() > 1:
+        return [f"0 is there {is_zero.sum()} times"]
+    return [] if is_zero[-1] else [f"level {is_zero.argmax() + 1} is 0"]
