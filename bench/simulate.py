@@ -49,7 +49,7 @@ def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, nois
 
 def errors(judge: Judge, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
     """The share of intervals that hold, and whether any verdict is wrong."""
-    pairs = [(judge.found[id(contrast)][1], truth) for contrast, truth in zip(asked, truths, strict=True)]
+    pairs = [(judge.verdicts[id(contrast)][1], truth) for contrast, truth in zip(asked, truths, strict=True)]
     wrong = any(each.clear and each.difference * truth <= 0 for each, truth in pairs)
     return float(np.mean([each.low <= truth <= each.high for each, truth in pairs])), wrong
 

@@ -116,7 +116,7 @@ def stored_features(
         found = compute_features(images, range(images.n), space, after_batch)
         return {name: torch.from_numpy(value) for name, value in vars(found).items()}, {}
 
-    file = store.cached("features", feature_key(images, space), make)
+    file = store.load_or_make("features", feature_key(images, space), make)
     return ImageFeatures(**{name: tensor.numpy() for name, tensor in file.tensors.items()})
 
 
