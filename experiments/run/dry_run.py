@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from scipy.special import stdtrit
 
 from experiments.console import duration, plural
 from experiments.distances import frechet, kernels
@@ -80,9 +81,7 @@ def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str
     section = [run for run in runs if run.setting.section == first.setting.section]
     networks = len({run.network.seed for run in section if run.setting.label == first.setting.label})
     freedom = networks - 1 if networks >= ENOUGH_NETWORKS else first.n * networks - 1
-    from scipy import stats  # it takes long to import
-
-    quantiles = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    quantiles = stdtrit(freedom, (1 + CONFIDENCE) / 2) + stdtrit(freedom, POWER)
     size = float(quantiles * math.sqrt(2 / (first.n * networks)) * of_one_image)
     at_best = "at best "
     if networks >= ENOUGH_NETWORKS:
