@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_fidelity import calculate_metrics
 from user_images import save
 
+import experiments.distances.fidelity  # noqa: F401  # registers `natural` with torch-fidelity
 from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
