@@ -42,7 +42,7 @@ class ComputeMode:
 
 @dataclass(frozen=True)
 class BenchmarkKey:
-    """What is timed: a network on a machine. `network`: a name that tells it apart."""
+    """What is timed: a network on a machine. `network`: a name that differs for networks of other speed."""
 
     network: str
     shape: tuple[int, ...]
@@ -148,7 +148,7 @@ def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str]
 
 
 def time_interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
-    """The least seconds of each run that does not fail, in rounds; {} if the first, the plain one, fails."""
+    """The least seconds of each run over several rounds, without runs that fail; {} if the first, plain one fails."""
     least = dict.fromkeys(runs, math.inf)
     first = next(iter(runs))
     for number in range(ROUNDS):

@@ -18,7 +18,7 @@ ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 @dataclass(frozen=True)
 class Side:
-    """A setting as it was measured: by training seed its rows and distances. Failed runs are not among them."""
+    """A measured setting: its rows and distances by training seed, without failed runs."""
 
     label: str
     section: str
@@ -32,7 +32,7 @@ class Side:
 
     @property
     def section_key(self) -> tuple[str, int | None]:
-        """What it is compared within."""
+        """Settings with the same key are compared with each other."""
         return self.section, self.budget
 
     @property
@@ -46,7 +46,7 @@ class Side:
 
     @property
     def whole(self) -> bool:
-        """Whether no run of it failed."""
+        """Whether all of its planned runs succeeded."""
         return 0 < len(self.rows) == self.planned
 
 
@@ -122,7 +122,7 @@ def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
 
 
 def interactions(a: str, b: str, sections: Iterable[Mapping[str, Side]]) -> Iterator[Interaction]:
-    """Whether the effect of label a against label b differs between sections: each against the first with both."""
+    """Whether the effect of label a against label b differs between sections: each against the first that has both."""
     both = [(sides[a], sides[b]) for sides in sections if a in sides and b in sides]
     yield from (Interaction(pair, both[0]) for pair in both[1:])
 
@@ -134,7 +134,7 @@ def name_both(a: Any, b: Any) -> str:
 
 
 def find_repeated(again: Side, sides: Iterable[Side]) -> Side | None:
-    """The setting that a control repeats, of several the one of its label; None if it is not there."""
+    """The setting that a control repeats: of several, the one with its label. None if there is none."""
     repeated = (side for side in sides if side.config == again.config)
     return min(repeated, key=lambda side: side.label != again.label, default=None)
 

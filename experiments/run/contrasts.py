@@ -64,7 +64,7 @@ class Judge:
     def of(
         cls, comparisons: Sequence[Comparison], floors: Sequence[Row], planned: Sequence[Comparison] = ()
     ) -> "Judge":
-        """The verdicts on comparisons of `filter_comparable`, which the caller keeps.
+        """The verdicts on comparisons that `filter_comparable` gave. They are found by `id`, so the caller keeps them.
 
         `planned`: all that the study compares, if these are a part. A family has the size that was planned: what was
         not run, or has no verdict, counts as p = 1.
@@ -122,7 +122,7 @@ def estimate_difference(contrast: Judged, metric: str) -> Estimate:
 
 
 def family_of(comparison: Comparison) -> str:
-    """The comparisons that it is corrected with."""
+    """The name of the comparisons that it is corrected together with."""
     if isinstance(comparison, Interaction):
         return INTERACTIONS
     return comparison.kind if comparison.kind in (*ALONE, BEST) else EXPLORATION
@@ -135,7 +135,7 @@ def _samples(contrast: Judged) -> object:
 
 
 def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Those whose settings have images from the same networks and noise. A warning names the others."""
+    """The comparisons whose settings have images from the same networks and noise. A warning names the others."""
     out = list[Comparison]()
     for comparison in comparisons:
         sides = [side for side in comparison.sides if side.whole]
@@ -219,12 +219,12 @@ def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) ->
 
 
 def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> float:
-    """The mean of a column over networks, all or those with these seeds."""
+    """The mean of a column over all networks, or over those with these seeds."""
     return float(np.mean([side.rows[seed][name] for seed in (side.rows if seeds is None else seeds)]))
 
 
 def differ_in_networks(sides: Sequence[Side]) -> bool:
-    """Whether these settings have networks of their own, among those of which all succeeded."""
+    """Whether these settings have different networks, asked of the seeds for which all of them succeeded."""
     return any(len({side.rows[seed].get("model_id") for side in sides}) > 1 for seed in shared_seeds(sides))
 
 
@@ -295,7 +295,9 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
 
 
 def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, Estimate]:
-    """The difference of other settings to the lowest, corrected for all of these, or as the study's contrast."""
+    """The differences of other settings to the lowest, corrected for each other; a contrast of the study keeps its own
+    correction.
+    """
     estimates = [estimate_difference(Contrast("", side, lowest), JUDGE) for side in others]
     corrected = holm([estimate.p_value for estimate in estimates])
     out = dict[str, Estimate]()

@@ -34,7 +34,7 @@ TYPICAL_SE = {"digits": 0.046}
 def print_plan(
     runs: Sequence[Run], cache: Cache, workers: int, uncounted: str, notify: Callable[[str], object]
 ) -> dict[str, Any]:
-    """Says what would be run. Returns the same numbers as a dict."""
+    """Prints what would be run. Returns the same numbers as a dict."""
     needed = needed_files(runs, cache)
     missing = missing_files(runs, cache)
     out = dict[str, Any]()
@@ -66,7 +66,7 @@ def print_plan(
 
 
 def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
-    """The difference that a comparison of two settings would detect with 80 % power, before anything is run; in words.
+    """The difference that a comparison of two settings would detect with 80 % power, as a number and in words.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
     Networks are taken to differ by the variation over images only, so over five or more the result is the least.

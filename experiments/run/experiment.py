@@ -1,4 +1,4 @@
-"""From a question to its report: plans the runs, makes what is missing, writes the result folder, says the verdict."""
+"""From a question to its report: plans the runs, makes what is missing, writes the folder, prints the verdict."""
 
 import json
 import math
@@ -36,7 +36,7 @@ SOON = 20.0  # seconds between lines that say what a network has scored
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What came out, and the page on it. `interrupted`: the table has the finished rows only, and there is no page."""
+    """The rows, and the page on them. `interrupted`: the table has the finished rows only, and there is no page."""
 
     folder: Path
     rows: Sequence[Row] = ()
@@ -150,7 +150,7 @@ class _Command:
                 self.console.print(f"{kind}: {text}", style="yellow")
 
     def check_setup(self, planner: Planner, runs: Sequence[Run], n_planned: int) -> None:
-        """Checks the network and the settings, and says what readers of the numbers should know."""
+        """Checks the network and the settings, and prints what readers of the numbers should know."""
         possible = [run for run in runs if not run.impossible]
         with status_line(self.console, lambda: "checking the network and the settings"):
             warnings = check_setup(possible, self.cache)
@@ -164,7 +164,7 @@ class _Command:
         self.notes += [*notes, *warnings]
 
     def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
-        """What the runs gave, with follow-up settings. Of a study with a time limit, some may not have begun."""
+        """The results of the runs and of follow-up settings. With a time limit, some runs may not have begun."""
         study = self.study
         limit = study.time_limit
         if limit < math.inf:
@@ -186,7 +186,7 @@ class _Command:
         return results, ExecutionResult(failed, second.interrupted, evaluations)
 
     def print_network(self, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed) -> None:
-        """Says after a network, but not after the last, what it scored: FD of both sides of the first comparison."""
+        """Prints after each network but the last what it scored: FD of both sides of the first comparison."""
         n = len({run.number for run in done if not run.impossible})
         planned = len({run.number for run in runs if not run.impossible})
         if n == planned or time.time() - last["at"] < SOON:
@@ -201,7 +201,7 @@ class _Command:
         last["at"] = time.time()
 
     def plan_comparisons(self, planned: Sequence[Run]) -> list[Comparison]:
-        """What the study would compare if all runs were made; nothing, and a note, if that needs their scores."""
+        """What the study would compare if all runs were made. If that needs their scores: nothing, and a note."""
         rows = {run: run.row() for run in planned}
         unmeasured: dict[Run, dict[str, Any]] = {run: {} for run in planned}
         try:
@@ -238,7 +238,7 @@ class _Command:
         return result_folder.write(self.out, info)
 
     def stored_seconds(self, results: RunResults) -> float:
-        """What it took to make the networks and samples that were stored before this command began."""
+        """Seconds of the networks and samples that were stored before this command began, summed over files."""
         began = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds")
         files = [file for run in results.files.values() for file in (run.network, run.samples) if file]
         facts = {file.path: file.facts for file in files if file.facts["finished_at"] < began}
@@ -268,7 +268,7 @@ class _Command:
 
 
 def _baselines_first(runs: Sequence[Run]) -> list[Run]:
-    """The runs setting by setting: the first of each section, with which others are compared, then spread evenly."""
+    """The runs setting by setting: first those with which others are compared, then the others in a spread order."""
     settings = [*dict.fromkeys(run.setting for run in runs)]
     first = {(setting.section, setting.budget): setting for setting in settings[::-1]}
     bits_reversed = (f"{number:016b}"[::-1] for number in range(len(settings)))  # sorted by these, numbers spread

@@ -69,12 +69,12 @@ def identity_fields(config: Any) -> list[Field[Any]]:
 
 
 def registered(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a field that holds a name in `table`, to which users can add or in which they can replace."""
+    """The metadata of a field that holds a name in `table`, whose entries users can add or replace."""
     return {"table": table, "shipped": dict(table)}
 
 
 def _replaced(field: Field[Any], name: Any) -> Any:
-    """What a user has put under this name into the table of a field; None for what we ship."""
+    """What a user put under this name into the table of a field; None if it holds what we ship."""
     entry = field.metadata.get("table", {}).get(name)
     return None if entry is field.metadata.get("shipped", {}).get(name) else entry
 
@@ -108,5 +108,5 @@ def _check_user_class(kind: type) -> None:
 
 
 def plain_json(data: Any) -> str:
-    """JSON of which there is one for the same data."""
+    """Data as JSON: the same text for the same data."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"))

@@ -122,7 +122,7 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
 
 
 def make_network(study: Study, data: str, machine: Machine) -> Network:
-    """The network that the option --network names; a trained one is the first."""
+    """The network that the option --network names; if it is trained here, the first of them."""
     if study.network == "exact":
         return Exact(data, held_out=study.held_out, machine=replace(machine, precision="fp32", compiled=False))
     if ":" in study.network:
@@ -147,7 +147,7 @@ def make_network(study: Study, data: str, machine: Machine) -> Network:
 
 
 def _network_of(setting: Setting, network: Network, seed: int) -> Network:
-    """The network with what is special in a setting's training."""
+    """The network as this setting trains it."""
     training = setting.training
     if not isinstance(network, Trained):
         if training or setting.retrained:
@@ -163,7 +163,7 @@ def _network_of(setting: Setting, network: Network, seed: int) -> Network:
 
 
 def collect_settings(study: Study) -> list[Setting]:
-    """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
+    """The settings. If `Study.compare` compares several and none is a control, an A/A control of the first is added."""
     settings = call_user("settings()", study, study.settings)
     _check_settings(settings)
     if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (s.section for s in settings):
@@ -173,14 +173,14 @@ def collect_settings(study: Study) -> list[Setting]:
 
 
 def call_user(what: str, study: Study, method: Callable[[], Iterable[Any]]) -> list[Any]:
-    """What a method of a user's yields. ValueError, with the line, if it fails."""
+    """What a method of a user's study yields. ValueError, with the line, if it fails."""
     file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
     with user_code_errors(what, file=file and Path(file)):
         return [*method()]
 
 
 def check_folder(study: Study, out: Path) -> None:
-    """Raises ValueError for a result folder among the images."""
+    """Raises ValueError for a result folder inside the folder of images."""
     images = parse(study.data)
     if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
         raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")

@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExecutionResult:
-    """How the work on runs ended. The scores of all others are made, unless it was interrupted, or out of time."""
+    """How the work on runs ended. All runs but `failed` have scores, unless it was interrupted or out of time."""
 
     failed: Failed
     interrupted: bool = False
@@ -115,7 +115,7 @@ class Runner:
         self, runs: Sequence[Run], spot_checks: Sequence[Run], until: float, on_network: OnNetwork | None,
         advance: Advance, show: Callable[[str], None],
     ) -> Failed:  # fmt: skip
-        """The loop in this process, network by network if someone waits for each."""
+        """The loop in this process; network by network if `on_network` is to be called after each."""
         for run in spot_checks:
             spot_check(run, self.cache, advance)
         if not on_network:
@@ -173,7 +173,7 @@ def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
 
 
 def _make_real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
-    """Makes the missing file of real images, which every score needs. A failure is met again by the runs."""
+    """Makes the file of real images if it is missing: every score needs it. If that fails, the runs report it."""
     config = runs[0].reference
     done = list[float]()
 
@@ -191,7 +191,7 @@ def error_line(error: BaseException) -> str:
 
 
 def count_in(counts: MutableSequence[float], number: int) -> Advance:
-    """Counts evaluations in the place of a worker: only it writes there, so no lock is needed."""
+    """Counts evaluations at a worker's place in `counts`: no other writes there, so no lock is needed."""
 
     def advance(evaluations: float) -> None:
         counts[number] += evaluations

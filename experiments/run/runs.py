@@ -58,7 +58,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Run:
-    """A setting with one network and n images. Its identity is that of its samples; `score_id` that of its row."""
+    """A setting with one network and n images. Its identity names its samples; `score_id` names its row."""
 
     setting: Setting
     network: Network
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def number(self) -> int:
-        """Which network of its setting it has, as a training seed: retrained ones share the numbers of the others."""
+        """The seed that numbers its network; a retrained network has the number of the one that it repeats."""
         return self.network.seed - SEED_OF_INDEPENDENT_RUN * self.setting.retrained
 
     @property

@@ -80,7 +80,7 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
 
 
 def impossible_note(runs: Sequence[Run]) -> str:
-    """How many settings are not run, as sampler and schedule do not suit each other, with an example; "" if none."""
+    """How many settings cannot be run, since sampler and schedule do not suit each other, with an example; or ""."""
     infeasible = {(run.setting.section, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
     if not infeasible:
         return ""
@@ -130,7 +130,7 @@ def _data_warnings(reference: Reference) -> Iterator[str]:
 
 
 def _network_warnings(config: Pretrained, runs: Sequence[Run], cache: Cache) -> Iterator[str]:
-    """What `check` doubts about a pretrained network, asked once, and levels of its runs that it does not know.
+    """The doubts of `check` about a pretrained network, stored, and levels of its runs that it does not know.
 
     ValueError if it answers differently in a batch as large as those of the runs, or after more calls.
     """

@@ -30,7 +30,7 @@ REMEDY = "add --fresh, or name another --store"
 
 
 class StaleError(ValueError):
-    """What is stored is not what the code gives now."""
+    """The code gives something else now than what is stored."""
 
 
 def choose_runs(runs: Iterable[Run], cache: Cache, seen: set[Any]) -> list[Run]:
@@ -114,7 +114,7 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def sample_indices(n: int, n_classes: int) -> list[int]:
-    """8 to 16 of n indices: one near a random place in each part, and evenly over the labels i mod n_classes."""
+    """8 to 16 of n indices: one near a random place in each of equal parts, spread over the labels i mod n_classes."""
     chance = random.SystemRandom()  # whatever a user's code seeds
     n_classes = n_classes if n_classes <= n else 1
     n_parts = min(max(n // SHARE, FEWEST), MOST, n)

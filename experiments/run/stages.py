@@ -188,7 +188,7 @@ def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallbac
 
 @lru_cache(maxsize=2)
 def _extractor(config: Reference) -> Callable[[Tensor], list[Tensor]]:
-    """Opened once per process: its weights go to the device once."""
+    """The extractor, opened once per process: its weights go to the device once."""
     return open_extractor(config.features, config.weights, config.computed_on)
 
 
@@ -227,7 +227,7 @@ def _make_reference(config: Reference, after_batch: ProgressCallback) -> Tensors
 
 @lru_cache(maxsize=2)
 def load_reference(file: Artifact, device: str) -> tuple[ReferenceSet, RealTexture | None]:
-    """The real images in a file, on a device, and their texture; None for points."""
+    """The real images in a file, on a device, and their texture, which is None for points."""
     tensors = file.tensors
     rows = {name: values.to(device) for name, values in tensors.items() if name.startswith("sums.")}
     sums = {name.removeprefix("sums."): Sums(values) for name, values in rows.items()}

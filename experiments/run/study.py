@@ -91,7 +91,7 @@ class Study:
     held_out: HiddenOption[int] = 0  # images at the end of the data set that training does not see; at most a tenth
 
     def check(self) -> None:
-        """Stores equal values as the same. ValueError for one of another type or range, or two that look the same."""
+        """Gives equal values one form. ValueError for a value of a wrong type or range, or two that look the same."""
         check_fields(self)
         for name in filter(None, (self.data, self.images)):
             check_name(name)
@@ -140,7 +140,7 @@ class Study:
         return {}
 
     def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
-        """Writes files that follow from the tables, and tells the user about them."""
+        """Writes further files from the tables, and tells the user about them."""
 
     @property
     def time_limit(self) -> float:
@@ -154,7 +154,7 @@ class Study:
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What run.json says of when its comparisons were chosen."""
+        """What run.json says about when its comparisons were chosen."""
         return {"fixed_beforehand": False}
 
     @property

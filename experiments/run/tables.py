@@ -45,7 +45,7 @@ class RunResults:
 
     @classmethod
     def of(cls, page: str, runs: Sequence[Run], cache: Cache, failed: Mapping[str, str]) -> "RunResults":
-        """What is in the cache of some runs."""
+        """What the cache holds of these runs."""
         pin_scores()
         files = dict[Run, RunFiles]()
         rows = dict[Run, Row]()
