@@ -54,13 +54,13 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
     day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
     info = result.info
-    seconds = info.get("wall_seconds")
     if total := info.get("total_seconds"):
+        seconds = info["wall_seconds"]
         time = f"{duration(seconds)} of computing on {info['machine']}"
         if total > seconds:  # runs side by side took less: only their sum is known
             time += f", after {duration(total - seconds)} of training and sampling, summed over runs"
         return Source(subject, day, time)
-    seconds = seconds if info.get("computed", 1) == 1 else None  # else parts were stored before
+    seconds = info.get("wall_seconds") if info.get("computed", 1) == 1 else None  # else parts were stored before
     return Source(subject, day, duration(seconds) if seconds else "")
 
 
