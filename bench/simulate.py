@@ -54,7 +54,7 @@ def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, nois
 
 def errors(judge: Judge, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
     """The share of intervals that hold, and whether any verdict is wrong."""
-    pairs = [(judge.found[id(contrast)][1], truth) for contrast, truth in zip(asked, truths, strict=True)]
+    pairs = [(judge.verdicts[id(contrast)][1], truth) for contrast, truth in zip(asked, truths, strict=True)]
     wrong = any(estimate.clear and estimate.difference * truth <= 0 for estimate, truth in pairs)
     return float(np.mean([estimate.low <= truth <= estimate.high for estimate, truth in pairs])), wrong
 

@@ -57,6 +57,8 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
         raise SystemExit(0 if arguments else 2)
     file = Path(next((word for word in arguments if word.endswith(".py")), arguments[0])).expanduser()
     rest = [word for word in arguments if Path(word).expanduser() != file]
+    if network := typed_value("--network", rest):
+        Study(network=network).check_typed(typed_names(rest))  # before FILE is imported, which takes long
     return (*_parse(sweep.read_study(file), rest, f"{prog} sweep {file}"), file.stem)
 
 
@@ -75,7 +77,7 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     typed.study.check()
-    given = frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
+    given = typed_names(arguments)
     values: dict[str, Any] = {field.name: getattr(typed.study, field.name) for field in fields(kind)}
     values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
     study = replace(typed.study, **values)
@@ -83,14 +85,22 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
     return study, Options(given=given, **vars(typed.running))
 
 
+def typed_names(arguments: Sequence[str]) -> frozenset[str]:
+    """The names of the options that are typed."""
+    return frozenset(word.partition("=")[0][2:].replace("-", "_") for word in arguments if word.startswith("--"))
+
+
+def typed_value(option: str, arguments: Sequence[str]) -> str:
+    """What is typed for an option, the last time; "" if it is not typed."""
+    pairs = pairwise([*arguments, ""])
+    values = [word.partition("=")[2] or after for word, after in pairs if word.partition("=")[0] == option]
+    return values[-1] if values else ""
+
+
 def typed_preset(arguments: Sequence[str]) -> str:
     """The preset that is typed, whose values are the defaults; laptop if none or an unknown one is."""
-    presets = [
-        word.partition("=")[2] or after
-        for word, after in pairwise([*arguments, ""])
-        if word.partition("=")[0] == "--preset"
-    ]
-    return presets[-1] if presets and presets[-1] in Study.presets else "laptop"
+    preset = typed_value("--preset", arguments)
+    return preset if preset in Study.presets else "laptop"
 
 
 def description(prog: str, kind: type[Study], preset: str) -> str:

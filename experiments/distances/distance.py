@@ -18,6 +18,22 @@ NONE: Array = np.zeros(0)
 
 
 @dataclass(frozen=True)
+class Metric:
+    """A row of the table of distances. `with_se`: whether table.csv has its standard error, as NAME_se."""
+
+    with_se: bool
+
+
+DISTANCES = {"mmd": Metric(with_se=True), "kd": Metric(with_se=True), "fd": Metric(with_se=False)}  # as in METRICS
+FIRST_DISTANCES = ("mmd", "kd", "fd")
+
+
+def later_distances() -> tuple[str, ...] | None:
+    """All but the first, which identities of references and scores name: with a new one, these are made again."""
+    return tuple(name for name in DISTANCES if name not in FIRST_DISTANCES) or None
+
+
+@dataclass(frozen=True)
 class Distance:
     """A distance of n images to real ones, or the difference of two.
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from experiments.distances import duplicates
@@ -72,7 +72,7 @@ class EquivalenceTest:
     @property
     def quantile(self) -> float:
         """Student's, of a 95 % interval."""
-        return float(stats.t.ppf((1 + CONFIDENCE) / 2, self.n_units - 1))
+        return float(stdtrit(self.n_units - 1, (1 + CONFIDENCE) / 2))
 
     @property
     def half_width(self) -> float:

@@ -1,9 +1,9 @@
 """The extractors of features: `digits`, `natural`, and torch-fidelity's own under its names.
 
-All are registered with torch-fidelity, so `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)` and `extract`
-of run/image_features.py give the same features. Its DINOv2 is left out: it runs code from the network, so nothing would
-identify its features. Compare values only within one feature space: features are divided by their root mean square, so
-that x.y/d in KD's kernel is of order 1.
+`extract` of run/image_features.py gives the features of `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)`,
+which knows ours after `import experiments.distances.fidelity`. Its DINOv2 is left out: it runs code from the network,
+so nothing would identify its features. Compare values only within one feature space: features are divided by their root
+mean square, so that x.y/d in KD's kernel is of order 1.
 
 `digits`, for 32x32 grey images, was trained once on the 60,000 MNIST training digits (`git show
 ba1acd3:experiments/metrics/train_digits.py`); the metadata of `weights/digits.safetensors` have accuracy and settings.
@@ -20,19 +20,12 @@ multiply the FD of real images by nearly five. So compare samplers in this space
 """
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn.functional import interpolate
-from torch_fidelity import FeatureExtractorBase, register_feature_extractor
-from torch_fidelity.feature_extractor_clip import MODEL_METADATA as CLIP_MODELS
-from torch_fidelity.feature_extractor_clip import MODEL_URLS as CLIP_URLS
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
-from torch_fidelity.utils import create_feature_extractor
-from torchvision.models import VGG16_Weights
 
 from diffusion_core.validation import one_of
 from experiments.distances.feature_spaces import FEATURES
@@ -93,57 +86,6 @@ class NaturalNetwork(nn.Module):
         return (features / NATURAL_RMS,)
 
 
-class CustomExtractor(FeatureExtractorBase):
-    """torch-fidelity's view of a network of float32 layers. A subclass names them, the one for distances first."""
-
-    LAYERS: ClassVar[tuple[str, ...]]
-
-    def __init__(
-        self, name: str, features_list: list[str], feature_extractor_weights_path: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(name, features_list)
-        self.network = self.load(Path(feature_extractor_weights_path or weights_file(name)))
-        self.requires_grad_(False)
-        self.eval()
-
-    def load(self, path: Path) -> nn.Module:
-        """The network with the weights of a file. It returns one tensor per layer."""
-        raise NotImplementedError
-
-    def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        check_pixels(input, self.name)
-        layers = dict(zip(self.LAYERS, self.network(input), strict=True))
-        return tuple(layers[layer] for layer in self.features_list)
-
-    @classmethod
-    def get_provided_features_list(cls) -> tuple[str, ...]:
-        return cls.LAYERS
-
-    @classmethod
-    def get_default_feature_layer_for_metric(cls, metric: str) -> str:
-        return "logits" if metric == "isc" else cls.LAYERS[0]
-
-
-class DigitsExtractor(CustomExtractor):
-    LAYERS = ("features", "logits")
-
-    def load(self, path: Path) -> DigitsNetwork:
-        network = DigitsNetwork()
-        network.load_state_dict(load_file(path))
-        return network
-
-
-class NaturalExtractor(CustomExtractor):
-    LAYERS = ("features",)
-
-    def load(self, path: Path) -> NaturalNetwork:
-        return NaturalNetwork(torch.load(path, map_location="cpu", weights_only=True))
-
-
-register_feature_extractor("digits", DigitsExtractor)
-register_feature_extractor("natural", NaturalExtractor)
-
-
 def check_pixels(pixels: torch.Tensor, name: str) -> None:
     """Raises ValueError unless pixels are uint8 (n, C, H, W) with C 1 or 3; for `digits`, (n, 1, 32, 32)."""
     shape = tuple(pixels.shape)
@@ -186,9 +128,13 @@ def _installed_weights() -> Path:
 
 def _download(name: str) -> Path:
     """torch-fidelity's weights; the name of their file ends in the start of their SHA-256."""
-    if name in CLIP_URLS:
-        url = CLIP_URLS[name]
-        file_name = f"{name}-{CLIP_MODELS[name]['hash']}.pt"
+    from torch_fidelity.feature_extractor_clip import MODEL_METADATA, MODEL_URLS
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+    from torchvision.models import VGG16_Weights
+
+    if name in MODEL_URLS:
+        url = MODEL_URLS[name]
+        file_name = f"{name}-{MODEL_METADATA[name]['hash']}.pt"
     else:
         url = {"inception-v3-compat": URL_INCEPTION_V3, "vgg16": VGG16_Weights.IMAGENET1K_V1.url}[name]
         file_name = url.rpartition("/")[2]
@@ -205,23 +151,39 @@ def _download(name: str) -> Path:
     return file
 
 
-def load_extractor(name: str, file: Path) -> FeatureExtractorBase:
-    """torch-fidelity's extractor with its FD layer first. Raises ValueError if the file does not hold its weights."""
-    layer = FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric("fid")
-    layers = [layer, "logits"] if name == "digits" else [layer]
+def load_extractor(name: str, file: Path) -> nn.Module:
+    """From uint8 pixels to layers, that of distances first. Raises ValueError if the file does not hold its weights."""
+    network: nn.Module
     try:
-        if name in ("inception-v3-compat", "vgg16"):
-            torch.load(file, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle anything in it
-        return create_feature_extractor(
-            name, layers, cuda=False, verbose=False, feature_extractor_weights_path=str(file)
-        )
+        if name == "digits":
+            network = DigitsNetwork()
+            network.load_state_dict(load_file(file))
+        elif name == "natural":
+            network = NaturalNetwork(torch.load(file, map_location="cpu", weights_only=True))
+        else:
+            network = _load_original(name, file)
     except Exception as error:  # whatever a wrong file raises
         raise ValueError(f"features={name!r}: {file} does not hold its weights ({type(error).__name__})") from error
+    return network.requires_grad_(False).eval()
+
+
+def _load_original(name: str, file: Path) -> nn.Module:
+    """One of torch-fidelity's own extractors, with its FD layer."""
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY  # here: it takes long to import
+    from torch_fidelity.utils import create_feature_extractor
+
+    layers = [FEATURE_EXTRACTORS_REGISTRY[name].get_default_feature_layer_for_metric("fid")]
+    if name in ("inception-v3-compat", "vgg16"):
+        torch.load(file, map_location="cpu", weights_only=True)  # torch-fidelity would unpickle anything in it
+    network: nn.Module = create_feature_extractor(
+        name, layers, cuda=False, verbose=False, feature_extractor_weights_path=str(file)
+    )
+    return network
 
 
 @torch.no_grad()
 def digit_logits(features: torch.Tensor, file: Path) -> torch.Tensor:
     """Class logits (n, 10) of features (n, 128) of `digits`. Raises ValueError as `load_extractor`."""
-    network = load_extractor("digits", file).network
+    network: Any = load_extractor("digits", file)
     logits: torch.Tensor = network.head(features * network.rms)
     return logits

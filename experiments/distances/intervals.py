@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit  # Student's distribution and its quantiles; scipy.stats takes long to import
 
 from experiments.distances.distance import Distance, jackknife_variance
 from reports.schema import BETTER, NO_DIFFERENCE, WORSE
@@ -91,8 +91,8 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = Fal
 
 def estimate(difference: float, se: float, freedom: float, method: str) -> Estimate:
     """A difference with Student's interval from its standard error, whose degrees of freedom are given."""
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * se
-    p_value = float(2 * stats.t.sf(abs(difference) / se, freedom)) if se > 0 else float(difference == 0)
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * se
+    p_value = float(2 * stdtr(freedom, -abs(difference) / se)) if se > 0 else float(difference == 0)
     return Estimate(
         difference, se, difference - half, difference + half, method, abs(difference) > half, p_value,
         detectable(se, freedom), freedom,
@@ -101,8 +101,8 @@ def estimate(difference: float, se: float, freedom: float, method: str) -> Estim
 
 def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
     """What a test finds with a probability of 80 %, one of several that are corrected for each other (Bonferroni)."""
-    critical = stats.t.isf((1 - CONFIDENCE) / 2 / n_compared, freedom)
-    return float(critical + stats.t.ppf(POWER, freedom)) * se
+    critical = -stdtrit(freedom, (1 - CONFIDENCE) / 2 / n_compared)
+    return float(critical + stdtrit(freedom, POWER)) * se
 
 
 def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | None:
@@ -114,7 +114,7 @@ def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | 
     d = np.asarray(differences)
     if n < 3:
         return None
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
+    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
     return float(d.mean() - half), float(d.mean() + half)
 
 

@@ -22,7 +22,7 @@ from experiments.run.machine import Machine, cores, device_name, use_threads
 from experiments.run.networks import Network, Trained
 from experiments.user.memory import free_memory, keep_freed
 
-SAMPLING, TRAINING = "sampling", "training"
+SAMPLING, TRAINING = "sampling", "training"  # stages
 ROUNDS = 5  # each times every mode once, so that a busy moment hits all of them
 HOPELESS = 3.0  # a mode that takes this many times the first mode's thread seconds per image is timed once
 MARGIN = 0.95  # plain fp32 is left only for a mode that takes at most this share of its time: noise must not decide
@@ -42,7 +42,7 @@ class ComputeMode:
 
 @dataclass(frozen=True)
 class BenchmarkKey:
-    """What is timed: a network on a machine. `network`: a name that tells it apart."""
+    """What is timed: a network on a machine. `network`: a name that differs for networks of other speed."""
 
     network: str
     shape: tuple[int, ...]
@@ -62,7 +62,8 @@ class BenchmarkKey:
 
     def modes(self, stage: str) -> list[ComputeMode]:
         """The modes that are timed, the plain one first."""
-        device, threads = self.machine.device, self.machine.threads
+        device = self.machine.device
+        threads = self.machine.threads
         if stage == SAMPLING:
             return [ComputeMode(stage, default_batch(device, threads), threads, name) for name in PRECISIONS]
         fewer = sorted({threads, 1}, reverse=True) if device == "cpu" else [threads]
@@ -83,32 +84,41 @@ def autotune(
     network: Network, plain: Machine, cache: Cache, n_networks: int, notify: Callable[[str], object]
 ) -> MachineChoice:
     """The machines for a network that is not exact. `n_networks`: trained side by side at most; 1 for never."""
-    times = timings(network, plain, cache, notify).items()
-    forwards, steps = ({mode: n for mode, n in times if mode.stage == stage} for stage in (SAMPLING, TRAINING))
+    seconds = timings(network, plain, cache, notify).items()
+    forwards = {mode: time for mode, time in seconds if mode.stage == SAMPLING}
+    steps = {mode: time for mode, time in seconds if mode.stage == TRAINING}
     if not forwards or (isinstance(network, Trained) and not steps):
         return MachineChoice(plain, plain, "this machine could not be timed, so everything is in plain fp32")
     best = _best(forwards, lambda mode: forwards[mode])
     sampling = training = replace(plain, precision=best.precision)
     per_image = forwards[best] / best.batch
-    why = [_in_words(best, forwards)]
+    choices = [_in_words(best, forwards)]
     if isinstance(network, Trained):
-        slow = network.images_seen / network.batch_size * next(iter(steps.values())) >= LONG
-        allowed = {mode: n for mode, n in steps.items() if mode.threads == plain.threads or (n_networks > 1 and slow)}
-        side = CONTENTION / plain.threads
-        best = _best(allowed, lambda mode: steps[mode] * (side * mode.threads if mode.threads < plain.threads else 1))
+        long = network.images_seen / network.batch_size * next(iter(steps.values())) >= LONG
+        if not long or n_networks == 1:
+            steps = {mode: time for mode, time in steps.items() if mode.threads == plain.threads}
+
+        def cost(mode: ComputeMode) -> float:
+            """Seconds of a step, shared by the networks that are trained side by side."""
+            side_by_side = CONTENTION * mode.threads / plain.threads
+            return steps[mode] * (side_by_side if mode.threads < plain.threads else 1)
+
+        best = _best(steps, cost)
         training = replace(plain, precision=best.precision, threads=best.threads)
-        why.append(_in_words(best, steps))
-    return MachineChoice(training, sampling, f"timed on this machine: {'; '.join(why)}", per_image)
+        choices.append(_in_words(best, steps))
+    return MachineChoice(training, sampling, f"timed on this machine: {'; '.join(choices)}", per_image)
 
 
 def _best(seconds: Mapping[ComputeMode, float], cost: Callable[[ComputeMode], float]) -> ComputeMode:
     """The cheapest mode, or the first, which is plain, unless another is clearly cheaper."""
-    plain, best = next(iter(seconds)), min(seconds, key=cost)
+    plain = next(iter(seconds))
+    best = min(seconds, key=cost)
     return best if cost(best) <= MARGIN * cost(plain) else plain
 
 
 def _in_words(best: ComputeMode, seconds: Mapping[ComputeMode, float]) -> str:
-    plain, rate = next(iter(seconds)), best.batch / seconds[best]
+    plain = next(iter(seconds))
+    rate = best.batch / seconds[best]
     rates = f"{rate:,.0f} images/s"
     if (at_a_time := plain.threads // best.threads) > 1:
         rates = f"{at_a_time} networks at a time, about {rate * at_a_time / CONTENTION:,.0f} images/s together"
@@ -133,13 +143,14 @@ def timings(network: Any, machine: Machine, cache: Cache, notify: Callable[[str]
         use_threads(machine.threads)
         return {}, {"timings": [{"mode": vars(mode), "seconds": time} for mode, time in seconds.items()]}
 
-    stored = cache.cached("timings", key, make).facts["timings"]
-    return {ComputeMode(**each["mode"]): each["seconds"] for each in stored}
+    stored = cache.load_or_make("timings", key, make).facts["timings"]
+    return {ComputeMode(**timing["mode"]): timing["seconds"] for timing in stored}
 
 
 def time_interleaved(runs: Mapping[ComputeMode, Callable[[], object]]) -> dict[ComputeMode, float]:
-    """The least seconds of each run that does not fail, in rounds; {} if the first, the plain one, fails."""
-    least, first = dict.fromkeys(runs, math.inf), next(iter(runs))
+    """The least seconds of each run over several rounds, without runs that fail; {} if the first, plain one fails."""
+    least = dict.fromkeys(runs, math.inf)
+    first = next(iter(runs))
     for number in range(ROUNDS):
         for mode in [*least]:
             if number and first in least and least[mode] * mode.threads > HOPELESS * least[first] * first.threads:
@@ -159,7 +170,8 @@ def time_call(run: Callable[[], object], threads: int) -> float:
 
 def forward_call(model: Model, shape: tuple[int, ...], device: str, mode: ComputeMode) -> Callable[[], object]:
     """A function that evaluates the model once, as sampling does, on one batch of images of this shape."""
-    x, sigma = torch.randn(mode.batch, *shape, device=device), torch.ones(mode.batch, device=device)
+    x = torch.randn(mode.batch, *shape, device=device)
+    sigma = torch.ones(mode.batch, device=device)
     model = bind_index(model, torch.arange(mode.batch, device=device))
 
     def run() -> object:

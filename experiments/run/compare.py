@@ -18,7 +18,7 @@ ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 @dataclass(frozen=True)
 class Side:
-    """A setting as it was measured: by training seed its rows and distances. Failed runs are not among them."""
+    """A measured setting: its rows and distances by training seed, without failed runs."""
 
     label: str
     section: str
@@ -27,12 +27,12 @@ class Side:
     rows: Mapping[Any, Row]
     distances: "Mapping[Any, Mapping[str, Distance]]"
     paired: bool = True  # whether image i comes from the same noise as image i of the sides that it is compared with
-    what: object = None  # what it is, without its names and its noise
-    given: bool = False  # whether it is a set of images that people have: its one seed is None, and there is no network
+    config: object = None  # how it samples, without its names and its noise
+    given: bool = False  # a set of images that people have: its one seed is None, and there is no network
 
     @property
     def section_key(self) -> tuple[str, int | None]:
-        """What it is compared within."""
+        """Settings with the same key are compared with each other."""
         return self.section, self.budget
 
     @property
@@ -46,7 +46,7 @@ class Side:
 
     @property
     def whole(self) -> bool:
-        """Whether no run of it failed."""
+        """Whether all of its planned runs succeeded."""
         return 0 < len(self.rows) == self.planned
 
 
@@ -93,18 +93,18 @@ class Interaction:
         return shared_seeds(self.sides)
 
     def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
-        each = ([side.distances[seed][metric] for side in self.sides] for seed in self.seeds)
-        return [(after - before, other - first) for after, before, other, first in each]
+        distances = ([side.distances[seed][metric] for side in self.sides] for seed in self.seeds)
+        return [(after - before, other - first) for after, before, other, first in distances]
 
 
 def shared_seeds(sides: Sequence[Side]) -> list[int | None]:
-    """The networks of which all these settings succeeded."""
+    """The networks with which all these settings succeeded."""
     return [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
 
 
 @dataclass(frozen=True)
 class BestSet:
-    """Which of these settings cannot be told from the best? They are of one section and budget."""
+    """The settings that do not differ detectably from the best of these, which are of one section and budget."""
 
     sides: Sequence[Side]
     kind: ClassVar[str] = "best set"
@@ -122,26 +122,28 @@ def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
 
 
 def interactions(a: str, b: str, sections: Iterable[Mapping[str, Side]]) -> Iterator[Interaction]:
-    """Whether the effect of label a against label b differs between sections: each against the first with both."""
+    """Whether the effect of label a against label b differs between sections: each against the first that has both."""
     both = [(sides[a], sides[b]) for sides in sections if a in sides and b in sides]
     yield from (Interaction(pair, both[0]) for pair in both[1:])
 
 
 def name_both(a: Any, b: Any) -> str:
     """Two settings by label and section, since sections may share labels."""
-    return f"{a.label!r}{'' if a.section == b.section else f' of {a.section!r}'} and {b.label!r} of {b.section!r}"
+    first = repr(a.label) if a.section == b.section else f"{a.label!r} of {a.section!r}"
+    return f"{first} and {b.label!r} of {b.section!r}"
 
 
 def find_repeated(again: Side, sides: Iterable[Side]) -> Side | None:
-    """The setting that a control repeats, of several the one of its label; None if it is not there."""
-    same = (side for side in sides if side.what == again.what)
-    return min(same, key=lambda side: side.label != again.label, default=None)
+    """The setting that a control repeats: of several, the one with its label. None if there is none."""
+    repeated = (side for side in sides if side.config == again.config)
+    return min(repeated, key=lambda side: side.label != again.label, default=None)
 
 
 def control(again: Side, setting: Side) -> Contrast:
     """The A/A control: a setting against itself, with other noise or with retrained networks."""
-    networks = [
+    networks, others = (
         [side.rows[seed].get("model_id") for seed in shared_seeds((again, setting))] for side in (again, setting)
-    ]
-    what, section = (RETRAINED, RETRAINED) if networks[0] != networks[1] else ("other noise", CONTROL)
-    return Contrast(CONTROL, replace(again, label=f"{setting.label}, {what}", section=section, paired=False), setting)
+    )
+    label, section = ("other noise", CONTROL) if networks == others else (RETRAINED, RETRAINED)
+    again = replace(again, label=f"{setting.label}, {label}", section=section, paired=False)
+    return Contrast(CONTROL, again, setting)

@@ -41,11 +41,12 @@ from reports.schema import (
 )
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
-BROKEN, FAILED = 0.001, "the control failed"  # the p value of a control, below which something is wrong; what it is
+BROKEN = 0.001  # a control with a smaller p value has failed
+FAILED = "the control failed"
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
+IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")  # columns that are empty if the sides differ
 log = logging.getLogger(__name__)
-IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")
 Judged = Contrast | Interaction
 
 
@@ -53,40 +54,44 @@ Judged = Contrast | Interaction
 class Judge:
     """The verdicts of a study."""
 
-    floors: Sequence[Row]  # rows of floors.csv, which tell samples that are no images; without them all are images
+    floors: Sequence[Row]  # rows of floors.csv; without them, all samples count as images
     failed: bool = False  # whether the control shows a difference that chance makes less than once in a thousand
-    # by comparison why it has no verdict, and its difference in the metric that decides, corrected for its family
-    found: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
+    # by comparison the reason for no verdict, and its difference in the metric that decides, corrected for its family
+    verdicts: Mapping[int, tuple[str, Estimate]] = field(default_factory=dict)
     pairs: Mapping[frozenset[object], int] = field(default_factory=dict)  # by two settings their exploratory contrast
 
     @classmethod
     def of(
         cls, comparisons: Sequence[Comparison], floors: Sequence[Row], planned: Sequence[Comparison] = ()
     ) -> "Judge":
-        """The verdicts on comparisons of `filter_comparable`, which the caller keeps.
+        """The verdicts on comparisons that `filter_comparable` gave. They are found by `id`, so the caller keeps them.
 
         `planned`: all that the study compares, if these are a part. A family has the size that was planned: what was
         not run, or has no verdict, counts as p = 1.
         """
         planned = planned or comparisons
         judged = [c for c in comparisons if not isinstance(c, BestSet) and c.seeds]
-        own, judge = {id(c): estimate_difference(c, JUDGE) for c in judged}, cls(floors)
+        estimates = {id(c): estimate_difference(c, JUDGE) for c in judged}
+        judge = cls(floors)
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
-        judge = replace(judge, failed=any(own[id(c)].p_value < BROKEN for c in controls))
-        found = {id(c): (judge.verdict_blocker(c), replace(own[id(c)], family=c.kind)) for c in judged}
+        judge = replace(judge, failed=any(estimates[id(c)].p_value < BROKEN for c in controls))
+        verdicts = {id(c): (judge.verdict_blocker(c), replace(estimates[id(c)], family=c.kind)) for c in judged}
         for name in (EXPLORATION, BEST, INTERACTIONS):
             family = {id(c): _samples(c) for c in judged if family_of(c) == name}
-            compared = {key: same for key, same in family.items() if not found[key][0]}
-            p_values = {same: found[key][1].p_value for key, same in compared.items()}  # the same runs count once
+            p_values = dict[object, float]()  # by samples: comparisons of the same runs count once
+            for key, samples in family.items():
+                blocker, estimate = verdicts[key]
+                if not blocker:
+                    p_values[samples] = estimate.p_value
             members = {_samples(c) for c in planned if isinstance(c, Judged) and family_of(c) == name}
             size = max(len(members), len(p_values), 1)
             corrected = dict(zip(p_values, holm([*p_values.values()], size), strict=True))
-            for key, same in family.items():
-                why, estimate = found[key]
-                p_adjusted = corrected.get(same) if not why else None
-                found[key] = why, estimate.corrected(name, p_adjusted, size)
+            for key, samples in family.items():
+                blocker, estimate = verdicts[key]
+                p_adjusted = None if blocker else corrected[samples]
+                verdicts[key] = blocker, estimate.corrected(name, p_adjusted, size)
         pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind not in ALONE}
-        return replace(judge, found=found, pairs=pairs)
+        return replace(judge, verdicts=verdicts, pairs=pairs)
 
     def verdict_blocker(self, contrast: Judged) -> str:
         """Why a comparison gets no verdict; "" if it does."""
@@ -97,44 +102,44 @@ class Judge:
 
     def settings_blocker(self, sides: Sequence[Side], seeds: Sequence[int | None], kind: str = "") -> str:
         """Why settings get no verdict: their samples are no images, networks are too few, or the control failed."""
-        rows = [side.rows[seeds[0]] for side in sides]
-        same = ("features", "n_samples", "n_reference")
-        floor = {row["metric"]: row["mean"] for row in self.floors if all(row[name] == rows[0][name] for name in same)}
+        row = sides[0].rows[seeds[0]]
+        columns = ("features", "n_samples", "n_reference")
+        floor = {of["metric"]: of["mean"] for of in self.floors if all(of[name] == row[name] for name in columns)}
         qualities = [{name: _mean(side, name, seeds) for name in QUALITY} for side in sides]
-        why = no_images_reason(qualities, {name: floor.get(name, 0.0) for name in QUALITY})
-        why = why or (FEW_NETWORKS if differ_in_networks(sides) and len(seeds) < ENOUGH_NETWORKS else "")
-        return why or (FAILED if self.failed and kind != CONTROL else "")
+        if reason := no_images_reason(qualities, {name: floor.get(name, 0.0) for name in QUALITY}):
+            return reason
+        if differ_in_networks(sides) and len(seeds) < ENOUGH_NETWORKS:
+            return FEW_NETWORKS
+        return FAILED if self.failed and kind != CONTROL else ""
 
 
 def estimate_difference(contrast: Judged, metric: str) -> Estimate:
     """a - b with its own interval, network by network. That of a control with the same networks is over images."""
     same_networks = contrast.kind == CONTROL and not differ_in_networks(contrast.sides)
     paired = all(side.paired for side in contrast.sides)
-    found = estimate_pairs(contrast.pairs(metric), paired=paired, over_images=same_networks)
-    return replace(found, holds_for=None) if contrast.sides[0].given else found
+    estimate = estimate_pairs(contrast.pairs(metric), paired=paired, over_images=same_networks)
+    return replace(estimate, holds_for=None) if contrast.sides[0].given else estimate
 
 
 def family_of(comparison: Comparison) -> str:
-    """The comparisons that it is corrected with."""
+    """The name of the comparisons that it is corrected together with."""
     if isinstance(comparison, Interaction):
         return INTERACTIONS
     return comparison.kind if comparison.kind in (*ALONE, BEST) else EXPLORATION
 
 
 def _samples(contrast: Judged) -> object:
-    """What a comparison is made of: two of the same samples are one."""
+    """The samples that a comparison is made of: comparisons of the same samples count as one."""
     ids = [tuple(row.get("samples_id") for row in side.rows.values()) for side in contrast.sides]
-    return id(contrast) if any(None in own or not own for own in ids) else tuple(ids)
+    return id(contrast) if any(None in of_side or not of_side for of_side in ids) else tuple(ids)
 
 
 def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Those whose settings have images from the same networks and noise. A warning names the others."""
+    """The comparisons whose settings have images from the same networks and noise. A warning names the others."""
     out = list[Comparison]()
     for comparison in comparisons:
         sides = [side for side in comparison.sides if side.whole]
-        images = dict[
-            tuple[object, ...], Side
-        ]()  # sides with the same key have images from the same networks and noise
+        images: dict[tuple[object, ...], Side] = {}  # by networks and noise
         for side in reversed(sides):
             ids = ((seed, row.get("sample_seed"), row.get("n_samples")) for seed, row in side.rows.items())
             images[side.paired, *ids] = side
@@ -142,8 +147,8 @@ def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
             out.append(comparison)
             continue
         *_, other, first = images.values()
-        why = "they have images from different networks or noise"
-        log.warning(f"{name_both(first, other)} are not compared: {why}")
+        reason = "they have images from different networks or noise"
+        log.warning(f"{name_both(first, other)} are not compared: {reason}")
     return out
 
 
@@ -151,34 +156,48 @@ def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
     for comparison in comparisons:
         if not isinstance(comparison, BestSet) and comparison.seeds:
-            yield from _rows(comparison, *judge.found[id(comparison)])
+            yield from _rows(comparison, *judge.verdicts[id(comparison)])
 
 
-def _rows(contrast: Judged, why: str, judged: Estimate) -> Iterator[Row]:
-    """The rows of a comparison; `judged` is its corrected difference in the metric that decides."""
-    shared, seeds, paired = _shared(contrast), contrast.seeds, all(side.paired for side in contrast.sides)
-    word = NO_VERDICT if why else verdict(judged)
-    if contrast.kind == CONTROL and not why:
-        word = CONTROL_FAILED if judged.p_value < BROKEN else CONTROL_UNUSUAL if judged.clear else CONTROL_PASSED
+def _rows(contrast: Judged, blocker: str, judged: Estimate) -> Iterator[Row]:
+    """The rows of a comparison.
+
+    `blocker`: why it has no verdict, or "". `judged`: its corrected difference in the metric that decides.
+    """
+    shared = _shared(contrast)
+    seeds = contrast.seeds
+    paired = all(side.paired for side in contrast.sides)
+    word = _verdict_of_control(judged) if contrast.kind == CONTROL else verdict(judged)
+    if blocker:
+        word = NO_VERDICT
     for metric in METRICS:
         for seed, (a, b) in zip(seeds, contrast.pairs(metric), strict=True):
             if seed is None:  # sets of images, which no network of ours made
                 continue
-            own = {"train_seed": seed, "value_a": a.value, "value_b": b.value, "n_networks": 1}
-            ids: Row = {}
+            of_network: Row = {"train_seed": seed, "value_a": a.value, "value_b": b.value, "n_networks": 1}
             if isinstance(contrast, Contrast):
-                ids = {f"run_id_{at}": side.rows[seed]["run_id"] for at, side in zip("ab", contrast.sides, strict=True)}
-            yield shared | _numbers(metric, estimate_pairs([(a, b)], paired=paired)) | own | ids
+                of_network["run_id_a"] = contrast.a.rows[seed]["run_id"]
+                of_network["run_id_b"] = contrast.b.rows[seed]["run_id"]
+            yield shared | _numbers(metric, estimate_pairs([(a, b)], paired=paired)) | of_network
     for metric in METRICS:
-        estimate, pairs = judged if metric == JUDGE else estimate_difference(contrast, metric), contrast.pairs(metric)
+        estimate = judged if metric == JUDGE else estimate_difference(contrast, metric)
+        pairs = contrast.pairs(metric)
         low, high = intervals.new_network_interval([a.value - b.value for a, b in pairs]) or (None, None)
-        value_a, value_b = (float(np.mean([pair[side].value for pair in pairs])) for side in (0, 1))
+        value_a = float(np.mean([a.value for a, _ in pairs]))
+        value_b = float(np.mean([b.value for _, b in pairs]))
         row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
-        row |= {"new_network_low": low, "new_network_high": high, "no_verdict": why or None, "verdict": word}
-        estimate = replace(estimate, clear=False) if why else estimate
-        if metric == JUDGE and not why and isinstance(contrast, Contrast):
+        row |= {"new_network_low": low, "new_network_high": high, "no_verdict": blocker or None, "verdict": word}
+        if blocker:
+            estimate = replace(estimate, clear=False)
+        elif metric == JUDGE and isinstance(contrast, Contrast):
             row |= required_samples(estimate, SMALLEST * value_b, contrast)
         yield shared | _numbers(metric, estimate) | row
+
+
+def _verdict_of_control(estimate: Estimate) -> str:
+    if estimate.p_value < BROKEN:
+        return CONTROL_FAILED
+    return CONTROL_UNUSUAL if estimate.clear else CONTROL_PASSED
 
 
 def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) -> Row:
@@ -200,12 +219,12 @@ def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) ->
 
 
 def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> float:
-    """The mean of a column over networks, all or those with these seeds."""
+    """The mean of a column over all networks, or over those with these seeds."""
     return float(np.mean([side.rows[seed][name] for seed in (side.rows if seeds is None else seeds)]))
 
 
 def differ_in_networks(sides: Sequence[Side]) -> bool:
-    """Whether these settings have networks of their own, among those of which all succeeded."""
+    """Whether these settings have different networks, asked of the seeds for which all of them succeeded."""
     return any(len({side.rows[seed].get("model_id") for side in sides}) > 1 for seed in shared_seeds(sides))
 
 
@@ -224,8 +243,8 @@ def _shared(contrast: Contrast | Interaction) -> Row:
     else:
         out |= {"section": contrast.kind, "a": _effect(*contrast.a), "b": _effect(*contrast.b)}
     out |= {name: first.get(name) for name in ONE}
-    same = {name: first.get(name) for name in IF_SAME if all(row.get(name) == first.get(name) for row in others)}
-    return out | dict.fromkeys(IF_SAME) | same
+    equal = {name: first.get(name) for name in IF_SAME if all(row.get(name) == first.get(name) for row in others)}
+    return out | dict.fromkeys(IF_SAME) | equal
 
 
 def _effect(a: Side, b: Side) -> str:
@@ -248,19 +267,24 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
 
 
 def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
-    default, seeds, out = sides[0], list(sides[0].rows), list[Row]()
+    default = sides[0]
+    seeds = list(default.rows)
+    out = list[Row]()
     lowest, *others = sorted(sides, key=lambda side: side.score)
-    found = _to_lowest(lowest, others, judge) | {lowest.label: estimate_difference(Contrast("", lowest, lowest), JUDGE)}
+    to_lowest = _to_lowest(lowest, others, judge)
+    to_lowest[lowest.label] = estimate_difference(Contrast("", lowest, lowest), JUDGE)
     columns = ("n_samples", "n_reference", "nfe", "data", "network", "features", "trained_by", "images_seen")
     of_estimate = ("difference", "low", "high", "interval", "holds_for", "p_adjusted", "family", "n_compared")
     for side in sides:
-        why, own = judge.settings_blocker([side], seeds) or judge.settings_blocker(sides, seeds), found[side.label]
+        blocker = judge.settings_blocker([side], seeds) or judge.settings_blocker(sides, seeds)
+        estimate = to_lowest[side.label]
         out.append(
             {name: side.rows[seeds[0]].get(name) for name in columns}
             | {"section": side.section, "budget": side.budget, "setting": side.label, "metric": JUDGE}
             | {"level": CONFIDENCE, "value": side.score, "fd": _mean(side, "fd"), "n_networks": len(seeds)}
-            | {"n_settings": len(sides), "best": side is lowest, "no_verdict": why or None}
-            | {"in_set": None if why else not own.clear} | {name: getattr(own, name) for name in of_estimate}
+            | {"n_settings": len(sides), "best": side is lowest, "no_verdict": blocker or None}
+            | {"in_set": None if blocker else not estimate.clear}
+            | {name: getattr(estimate, name) for name in of_estimate}
         )  # fmt: skip
     most = max(GRAINY, mean_grain(default))  # that a default has, it may keep
     use, *more = [side for side in (lowest, *others) if mean_grain(side) <= most]
@@ -271,14 +295,18 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
 
 
 def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, Estimate]:
-    """The difference of other settings to the lowest, corrected for all of these, or as the study's contrast."""
-    own = [estimate_difference(Contrast("", side, lowest), JUDGE) for side in others]
-    corrected, out = holm([estimate.p_value for estimate in own]), dict[str, Estimate]()
-    for side, estimate, p_value in zip(others, own, corrected, strict=True):
-        out[side.label] = estimate.corrected("to the lowest", p_value, len(own))
-        _, exploratory = judge.found.get(judge.pairs.get(frozenset({side.name, lowest.name}), 0), ("", estimate))
-        if exploratory.p_adjusted is not None:
-            out[side.label] = estimate.corrected(exploratory.family, exploratory.p_adjusted, exploratory.n_compared)
+    """The differences of other settings to the lowest, corrected for each other; a contrast of the study keeps its own
+    correction.
+    """
+    estimates = [estimate_difference(Contrast("", side, lowest), JUDGE) for side in others]
+    corrected = holm([estimate.p_value for estimate in estimates])
+    out = dict[str, Estimate]()
+    for side, estimate, p_value in zip(others, estimates, corrected, strict=True):
+        out[side.label] = estimate.corrected("to the lowest", p_value, len(others))
+        exploratory = judge.pairs.get(frozenset({side.name, lowest.name}), 0)
+        _, judged = judge.verdicts.get(exploratory, ("", estimate))
+        if judged.p_adjusted is not None:
+            out[side.label] = estimate.corrected(judged.family, judged.p_adjusted, judged.n_compared)
     return out
 
 

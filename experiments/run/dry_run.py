@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from scipy.special import stdtrit
 
 from experiments.console import duration, plural
 from experiments.distances import frechet, kernels
@@ -33,8 +34,10 @@ TYPICAL_SE = {"digits": 0.046}
 def print_plan(
     runs: Sequence[Run], cache: Cache, workers: int, uncounted: str, notify: Callable[[str], object]
 ) -> dict[str, Any]:
-    """Says what would be run. Returns the same numbers as a dict."""
-    needed, missing, out = needed_files(runs, cache), missing_files(runs, cache), dict[str, Any]()
+    """Prints what would be run. Returns the same numbers as a dict."""
+    needed = needed_files(runs, cache)
+    missing = missing_files(runs, cache)
+    out = dict[str, Any]()
     notify(f"{len(runs)} runs; store: {cache.root}")
     notify(f"{'':12}{'all':>8}{'done':>8}{'left':>8}")
     for kind, paths in needed.items():
@@ -43,15 +46,16 @@ def print_plan(
             notify(f"{kind:12}{len(paths):8,}{len(paths) - left:8,}{left:8,}")
             out[kind] = {"unique": len(paths), "left": left}
     costs = {work: sum(missing[kind].values()) for work, kind in (("training", "networks"), ("sampling", "samples"))}
-    cost, seconds = sum(costs.values()), None
+    cost = sum(costs.values())
+    seconds = None
     text = f"about {cost:,.0f} network evaluations, one training image counted as {TRAIN_COST:g}"
     if cost and (rate := measure_pace(runs)):
         times = {work: evaluations / rate / workers for work, evaluations in costs.items()}
         times["scoring"] = scoring_seconds(runs, cache) / workers
         seconds = sum(times.values())
-        who = f" for each of {workers} workers" if workers > 1 else ""
-        split = ", ".join(f"{work} {duration(each)}" for work, each in times.items())
-        text += f"; {duration(seconds)} at {rate:,.0f} a second{who}, timed on this machine just now: {split}"
+        of_each = f" for each of {workers} workers" if workers > 1 else ""
+        split = ", ".join(f"{work} {duration(took)}" for work, took in times.items())
+        text += f"; {duration(seconds)} at {rate:,.0f} a second{of_each}, timed on this machine just now: {split}"
     notify(text)
     if uncounted:
         notify(f"not counted above: {uncounted}")
@@ -62,29 +66,31 @@ def print_plan(
 
 
 def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str] | None:
-    """The difference that a comparison of two settings would detect with 80 % power, before anything is run; in words.
+    """The difference that a comparison of two settings would detect with 80 % power, as a number and in words.
 
     It uses the standard errors of stored scores, else what was measured for this feature space; None without either.
     Networks are taken to differ by the variation over images only, so over five or more the result is the least.
     """
     runs = [run for run in runs if not run.impossible]
-    scores = [(run.n, score.facts) for run in runs if (score := cache.read("scores", run.scored))]
+    scores = [(run.n, score.facts) for run in runs if (score := cache.load("scores", run.scored))]
     if not runs or not (scores or runs[0].reference.features in TYPICAL_SE):
         return None
-    first, ses = runs[0], [facts[f"{JUDGE}_se"] * math.sqrt(n) for n, facts in scores]
+    first = runs[0]
+    ses = [facts[f"{JUDGE}_se"] * math.sqrt(n) for n, facts in scores]
     of_one_image = statistics.median(ses) if ses else TYPICAL_SE[first.reference.features]
     section = [run for run in runs if run.setting.section == first.setting.section]
     networks = len({run.network.seed for run in section if run.setting.label == first.setting.label})
     freedom = networks - 1 if networks >= ENOUGH_NETWORKS else first.n * networks - 1
-    from scipy import stats  # it takes long to import
-
-    quantiles = stats.t.ppf((1 + CONFIDENCE) / 2, freedom) + stats.t.ppf(POWER, freedom)
+    quantiles = stdtrit(freedom, (1 + CONFIDENCE) / 2) + stdtrit(freedom, POWER)
     size = float(quantiles * math.sqrt(2 / (first.n * networks)) * of_one_image)
-    at_best, remark = "at best ", "the spread between networks is not known yet"
-    if networks < ENOUGH_NETWORKS and len({run.network for run in section if run.seed == first.seed}) > 1:
+    at_best = "at best "
+    if networks >= ENOUGH_NETWORKS:
+        remark = "the spread between networks is not known yet"
+    elif len({run.network for run in section if run.seed == first.seed}) > 1:
         remark = f"settings with networks of their own get a verdict from {ENOUGH_NETWORKS} networks on"
-    elif networks < ENOUGH_NETWORKS:
-        at_best, remark = "", "half of that takes four times the images"
+    else:
+        at_best = ""
+        remark = "half of that takes four times the images"
     source = "from scores in the store" if ses else "as for network small after 100,000 digits"
     return size, (
         f"{plural(networks, 'network')} with {first.n:,} images each would detect a difference in MMD ×{SHOWN_TIMES} "
@@ -94,16 +100,17 @@ def detectable_difference(runs: Sequence[Run], cache: Cache) -> tuple[float, str
 
 def scoring_seconds(runs: Sequence[Run], cache: Cache) -> float:
     """Seconds of the missing scores, with the features and the score of real images, from a small part timed now."""
-    left = {run.score_id: run for run in runs if not run.impossible and not cache.has("scores", run.scored)}
+    left = {run.score_id: run for run in runs if not run.impossible and not cache.contains("scores", run.scored)}
     if not left:
         return 0.0
     config = next(iter(left.values())).reference
     pin_scores()
     images = real_samples(config, slice(TIMED))
     features = features_of(config, images).to(config.computed_on, torch.float64)
-    moments, used = Moments.of(features), kernels.build(1.0, features.shape[1])
+    moments = Moments.of(features)
+    kernel = kernels.build(1.0, features.shape[1])
     per_image = _seconds_of(lambda: features_of(config, images)) / len(images)
-    per_pair = _seconds_of(lambda: kernels.across(used, features, features).rows["mmd"]) / len(features) ** 2
+    per_pair = _seconds_of(lambda: kernels.across(kernel, features, features).rows["mmd"]) / len(features) ** 2
     per_fd = _seconds_of(lambda: frechet.jackknife_terms(features, moments, moments)[1])
     sizes = [run.n for run in left.values()]
     floors = REPEATS * [*set(sizes)]
@@ -124,10 +131,12 @@ def measure_pace(runs: Sequence[Run]) -> float | None:
     if run is None:
         return None
     network: Any = run.network
-    model, machine, shape = network.untrained(), run.machine, run.network.shape
+    model = network.untrained()
+    machine = run.machine
 
     def per_second(n: int) -> float:
         mode = ComputeMode(SAMPLING, n, machine.threads, machine.precision)
-        return n / time_call(forward_call(model, shape, machine.device, mode), machine.threads)
+        forward = forward_call(model, network.shape, machine.device, mode)
+        return n / time_call(forward, machine.threads)
 
     return halve_until_it_fits(run.batch_size, per_second)[0]

@@ -1,4 +1,4 @@
-"""From a question to its report: plans the runs, makes what is missing, writes the result folder, says the verdict."""
+"""From a question to its report: plans the runs, makes what is missing, writes the folder, prints the verdict."""
 
 import json
 import math
@@ -36,7 +36,7 @@ SOON = 20.0  # seconds between lines that say what a network has scored
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What came out, and the page on it. `interrupted`: the table has the finished rows only, and there is no page."""
+    """The rows, and the page on them. `interrupted`: the table has the finished rows only, and there is no page."""
 
     folder: Path
     rows: Sequence[Row] = ()
@@ -103,8 +103,8 @@ class _Command:
         if text := impossible_note(runs):
             self.console.print(f"note: {text}", style="yellow")
         if self.options.dry_run:
-            workers, uncounted = self.options.workers or 1, self.study.uncounted
-            plan = dry_run.print_plan(runs, self.cache, workers, uncounted, self.console.print)
+            workers = self.options.workers or 1
+            plan = dry_run.print_plan(runs, self.cache, workers, self.study.uncounted, self.console.print)
             print(json.dumps({"experiment": self.study.page, "dry_run": True} | plan), flush=True)
             return StudyResult(self.out)
         if self.options.fresh:
@@ -116,10 +116,11 @@ class _Command:
             for log in logs.glob("*.log"):  # of an earlier run
                 log.unlink()
             results, execution = self.execute(planner, runs)
-            whole = planned if self.options.only else ()
-            page = None if execution.interrupted else self.write(results, execution, whole)
+            page = None
             if execution.interrupted:
                 result_folder.write_tables(self.out, {"table.csv": results.rows.values()})
+            else:
+                page = self.write(results, execution, planned if self.options.only else ())
             result = StudyResult(self.out, [*results.rows.values()], page, results.failed, execution.interrupted)
             self.print_result(result, len(results.runs), execution.evaluations)
         if execution.interrupted:
@@ -132,8 +133,10 @@ class _Command:
             settings = collect_settings(self.study)
             planner = Planner.of(self.study, self.options, self.cache, self.console.print)
             planned = planner.plan(settings)
-            if (compiled := planner.compiled_if_long(planned)) is not planner:
-                planner, planned = compiled, compiled.plan(settings)
+            compiled = planner.compiled_if_long(planned)
+            if compiled is not planner:
+                planner = compiled
+                planned = planner.plan(settings)
             check_comparisons(self.study, planned)
         return planner, planned
 
@@ -147,20 +150,23 @@ class _Command:
                 self.console.print(f"{kind}: {text}", style="yellow")
 
     def check_setup(self, planner: Planner, runs: Sequence[Run], n_planned: int) -> None:
-        """Checks the network and the settings, and says what readers of the numbers should know."""
-        possible, only = [run for run in runs if not run.impossible], self.options.only
+        """Checks the network and the settings, and prints what readers of the numbers should know."""
+        possible = [run for run in runs if not run.impossible]
         with status_line(self.console, lambda: "checking the network and the settings"):
-            warnings, notes = check_setup(possible, self.cache), [*self.study.notes, *setup_notes(possible)]
-        if only:
-            part = f"{len(runs)} of {n_planned} runs: {shlex.join(['--only', *only])}"
-            notes.append(f"a part of the experiment was run, {part}")
-        notes += filter(None, [planner.note])
+            warnings = check_setup(possible, self.cache)
+            notes = [*self.study.notes, *setup_notes(possible)]
+        if self.options.only:
+            typed = shlex.join(["--only", *self.options.only])
+            notes.append(f"a part of the experiment was run, {len(runs)} of {n_planned} runs: {typed}")
+        if planner.note:
+            notes.append(planner.note)
         self.print_notes(notes, warnings)
         self.notes += [*notes, *warnings]
 
     def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
-        """What the runs gave, with follow-up settings. Of a study with a time limit, some may not have begun."""
-        study, limit = self.study, self.study.time_limit
+        """The results of the runs and of follow-up settings. With a time limit, some runs may not have begun."""
+        study = self.study
+        limit = study.time_limit
         if limit < math.inf:
             first = self.runner.run(_baselines_first(runs), self.began + FIRST * limit)
         else:
@@ -172,15 +178,17 @@ class _Command:
         if not (further := planner.plan(settings, runs)):
             return results, first
         second = self.runner.run(further, self.began + limit)
-        failed, evaluations = {**first.failed, **second.failed}, first.evaluations + second.evaluations
+        failed = {**first.failed, **second.failed}
+        evaluations = first.evaluations + second.evaluations
         results = RunResults.of(study.page, [*runs, *further], self.cache, failed)
         if late := [run for run in further if run not in results.rows]:
             self.notify(f"the time was up: {len(late)} of {len(further)} runs of the last settings were not begun")
         return results, ExecutionResult(failed, second.interrupted, evaluations)
 
     def print_network(self, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed) -> None:
-        """Says after a network, but not after the last, what it scored: FD of both sides of the first comparison."""
-        n, planned = (len({run.number for run in part if not run.impossible}) for part in (done, runs))
+        """Prints after each network but the last what it scored: FD of both sides of the first comparison."""
+        n = len({run.number for run in done if not run.impossible})
+        planned = len({run.number for run in runs if not run.impossible})
         if n == planned or time.time() - last["at"] < SOON:
             return
         text = f"{n} of {planned} networks done"
@@ -193,10 +201,11 @@ class _Command:
         last["at"] = time.time()
 
     def plan_comparisons(self, planned: Sequence[Run]) -> list[Comparison]:
-        """What the study would compare if all runs were made; nothing, and a note, if that needs their scores."""
+        """What the study would compare if all runs were made. If that needs their scores: nothing, and a note."""
+        rows = {run: run.row() for run in planned}
         unmeasured: dict[Run, dict[str, Any]] = {run: {} for run in planned}
         try:
-            return list(self.study.compare(make_sides(planned, {run: run.row() for run in planned}, unmeasured)))
+            return list(self.study.compare(make_sides(planned, rows, unmeasured)))
         except Exception:  # of a user's study, which may look at scores
             self.notify("verdicts are corrected for the comparisons of this part alone: compare() needs scores")
             return []
@@ -210,32 +219,37 @@ class _Command:
                 comparisons = list(study.compare(results.sides))
             tables = tabulate(results, comparisons, study.extra_tables(results), family)
             result_folder.write_tables(self.out, tables, results.pictures)
-        notes, warnings = results.autoencoder_notes, results.warnings
+        notes = results.autoencoder_notes
+        warnings = results.warnings
         self.print_notes(notes, warnings)
         study.after_write(self.out, results, tables, self.console.print)
         files = needed_files(list(results.files), self.cache)
-        every = sum(sum(paths.values()) for paths in files.values())
+        whole_cost = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
         left_out = any(run.setting.section == CONTROL for run in planned)
         left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
         info["caveats"] = [NO_CONTROL] if left_out else []
-        info["computed"] = round(min(execution.evaluations / every, 1), 3) if every else 1  # the rest was stored before
+        share = execution.evaluations / whole_cost if whole_cost else 1
+        info["computed"] = round(min(share, 1), 3)  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)
         seconds = time.time() - self.began
         info |= {"wall_seconds": round(seconds, 1), "total_seconds": round(seconds + self.stored_seconds(results), 1)}
         return result_folder.write(self.out, info)
 
     def stored_seconds(self, results: RunResults) -> float:
-        """What it took to make the networks and samples that were stored before this command began."""
+        """Seconds of the networks and samples that were stored before this command began, summed over files."""
         began = datetime.fromtimestamp(self.began, UTC).isoformat(timespec="seconds")
-        files = [file for part in results.files.values() for file in (part.network, part.samples) if file]
+        files = [file for run in results.files.values() for file in (run.network, run.samples) if file]
         facts = {file.path: file.facts for file in files if file.facts["finished_at"] < began}
         return sum(fact.get("train_seconds", fact.get("seconds", 0.0)) for fact in facts.values())
 
     def print_result(self, result: StudyResult, planned: int, evaluations: float) -> None:
         """Prints the verdict, where the result lies, how to continue, and what failed; for machines, a line of JSON."""
-        rows, console, options, page = result.rows, self.console, self.options, result.page
+        rows = result.rows
+        console = self.console
+        options = self.options
+        page = result.page
         table, report = (options.relative(result.folder / name) for name in ("table.csv", "report.html"))
         failed = sum(row["status"] == "failed" for row in rows)
         console.print(f"{len(rows)} rows, {failed} failed: {table}")
@@ -254,10 +268,11 @@ class _Command:
 
 
 def _baselines_first(runs: Sequence[Run]) -> list[Run]:
-    """The runs setting by setting: the first of each section, with which others are compared, then spread evenly."""
+    """The runs setting by setting: first those with which others are compared, then the others in a spread order."""
     settings = [*dict.fromkeys(run.setting for run in runs)]
     first = {(setting.section, setting.budget): setting for setting in settings[::-1]}
+    bits_reversed = (f"{number:016b}"[::-1] for number in range(len(settings)))  # sorted by these, numbers spread
     order = {
-        setting: (setting not in first.values(), f"{number:016b}"[::-1]) for number, setting in enumerate(settings)
+        setting: (setting not in first.values(), bits) for setting, bits in zip(settings, bits_reversed, strict=True)
     }
     return sorted(runs, key=lambda run: order[run.setting])

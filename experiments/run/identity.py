@@ -47,11 +47,11 @@ def canonical(config: Any, name: str = "config") -> Any:
     if not is_ours(kind):
         name_of_class = f"{kind.__module__}:{name_of_class}@{text_hash(kind.__module__)}"
     out = {"class": name_of_class}
-    for part in identity_fields(config):
-        value = getattr(config, part.name)
-        key = part.metadata.get("identity_name", part.name)
-        out[key] = canonical(value, part.name if name == "config" else f"{name}.{part.name}")
-        if (entry := _replaced(part, value)) is not None:
+    for field in identity_fields(config):
+        value = getattr(config, field.name)
+        key = field.metadata.get("identity_name", field.name)
+        out[key] = canonical(value, field.name if name == "config" else f"{name}.{field.name}")
+        if (entry := _replaced(field, value)) is not None:
             out[f"{key} is"] = text_hash(OWN if OWN in sys.modules else _module(entry))
     if not is_ours(kind):
         _check_user_class(kind)
@@ -60,28 +60,35 @@ def canonical(config: Any, name: str = "config") -> Any:
 
 def identity_fields(config: Any) -> list[Field[Any]]:
     """The fields of a dataclass that are part of its identity."""
-    parts = [part for part in fields(config) if part.metadata.get("identity", True)]
-    return [part for part in parts if "omit_if_none" not in part.metadata or getattr(config, part.name) is not None]
+    return [
+        field
+        for field in fields(config)
+        if field.metadata.get("identity", True)
+        and ("omit_if_none" not in field.metadata or getattr(config, field.name) is not None)
+    ]
 
 
 def registered(table: Mapping[str, Any]) -> dict[str, Any]:
-    """The metadata of a field that holds a name in `table`, to which users can add or in which they can replace."""
+    """The metadata of a field that holds a name in `table`, whose entries users can add or replace."""
     return {"table": table, "shipped": dict(table)}
 
 
-def _replaced(part: Field[Any], name: Any) -> Any:
-    """What a user has put under this name into the table of a field; None for what we ship."""
-    entry = part.metadata.get("table", {}).get(name)
-    return None if entry is part.metadata.get("shipped", {}).get(name) else entry
+def _replaced(field: Field[Any], name: Any) -> Any:
+    """What a user put under this name into the table of a field; None if it holds what we ship."""
+    entry = field.metadata.get("table", {}).get(name)
+    return None if entry is field.metadata.get("shipped", {}).get(name) else entry
 
 
 def uses_user_code(config: Any) -> bool:
     """Whether a config needs code that is not ours: a class, an entry of a table, or `is_pretrained`."""
-    if is_dataclass(config) and not isinstance(config, type):
-        values = [(part, getattr(config, part.name)) for part in identity_fields(config)]
-        own = not is_ours(type(config)) or getattr(config, "is_pretrained", False)
-        return own or any(_replaced(part, value) is not None or uses_user_code(value) for part, value in values)
-    return isinstance(config, tuple) and any(map(uses_user_code, config))
+    if isinstance(config, tuple):
+        return any(map(uses_user_code, config))
+    if not is_dataclass(config) or isinstance(config, type):
+        return False
+    if not is_ours(type(config)) or getattr(config, "is_pretrained", False):
+        return True
+    values = [(field, getattr(config, field.name)) for field in identity_fields(config)]
+    return any(_replaced(field, value) is not None or uses_user_code(value) for field, value in values)
 
 
 def _module(entry: Any) -> str:
@@ -101,5 +108,5 @@ def _check_user_class(kind: type) -> None:
 
 
 def plain_json(data: Any) -> str:
-    """JSON of which there is one for the same data."""
+    """Data as JSON: the same text for the same data."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"))

@@ -242,7 +242,7 @@ def stored_features(
         measured = compute_features(images, range(images.n), space, after_batch)
         return {name: torch.from_numpy(values) for name, values in vars(measured).items()}, {}
 
-    file = store.cached("features", feature_key(images, space), make)
+    file = store.load_or_make("features", feature_key(images, space), make)
     return ImageFeatures(**{name: tensor.numpy() for name, tensor in file.tensors.items()})
 
 

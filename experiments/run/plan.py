@@ -22,7 +22,7 @@ from experiments.run.image_features import features_id
 from experiments.run.machine import Machine, double_device
 from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrained, Trained, data_of
 from experiments.run.options import Options
-from experiments.run.runs import OTHER, VALUES, Reference, Run
+from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import Notify, Study
 from experiments.user import network_io
@@ -46,15 +46,18 @@ class Planner:
     @classmethod
     def of(cls, study: Study, options: Options, cache: Cache, notify: Notify) -> "Planner":
         """Loads data and network, and times the network if the precision is to be chosen."""
-        data, images = resolve(study.data), study.images and resolve(study.images)
+        data = resolve(study.data)
+        images = study.images and resolve(study.images)
         plain = options.machine()
-        network, choice = make_network(study, data, plain), MachineChoice(plain, plain)
+        network = make_network(study, data, plain)
         if isinstance(network, Exact):  # it has its own machine, in fp32
             return cls(study, network, _reference(study, data, images, network), network.machine)
+        choice = MachineChoice(plain, plain)
         if options.given_precision == "auto":
             alone = options.threads is not None or options.workers is not None or options.ray_address is not None
             choice = autotune(network, plain, cache, 1 if alone else study.seeds, notify)
-        network, machine = replace(network, machine=choice.training), replace(choice.sampling, compiled=options.compile)
+        network = replace(network, machine=choice.training)
+        machine = replace(choice.sampling, compiled=options.compile)
         may_compile = isinstance(network, Trained) and not (options.compile or options.no_compile)
         seconds = choice.seconds if may_compile and can_compile(machine.device) else 0.0
         return cls(study, network, _reference(study, data, images, network), machine, choice.why, seconds)
@@ -73,16 +76,19 @@ class Planner:
 
         ValueError for settings or options that do not suit each other or their data.
         """
-        settings, study, runs, most = list(settings), self.study, list[Run](), self.reference.n // 3
+        settings = list(settings)
         _check_settings([*dict.fromkeys(run.setting for run in earlier), *settings])
+        study = self.study
+        most = self.reference.n // 3
+        runs = list[Run]()
         for number in range(study.seeds) if isinstance(self.network, Trained) else range(1):
             for setting in settings:
                 if number < setting.skip or (setting.networks is not None and number >= setting.networks):
                     continue
                 n = setting.n or study.n_samples
                 if not MIN_SAMPLES <= n <= most:
-                    what = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
-                    raise ValueError(f"n_samples={n}: {what}, a third of its images; as many are the floor")
+                    rule = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
+                    raise ValueError(f"n_samples={n}: {rule}, a third of its images; as many are the floor")
                 network = _network_of(setting, self.network, study.first_seed + number)
                 runs.append(Run(setting, network, n, self.machine, self.reference, study.batch_size))
         _check_runs(runs)
@@ -96,8 +102,8 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
         raise ValueError(f"images={study.images!r}: only a pretrained network decodes its samples; use --data")
     real = data_of(images or data)
     points = isinstance(real, Values) and real.are_points
-    where = double_device(network.machine.device)
-    device = None if where == "cpu" else where
+    double = double_device(network.machine.device)
+    device = None if double == "cpu" else double
     latents = isinstance(real, Values) and not points
     if pretrained and not latents and (decoded := pretrained.decoded_shape):
         network_io.check_size(decoded, real)
@@ -106,8 +112,8 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
     if points:
         return Reference(real.name, VALUES, "", device=device)
     if latents and (study.images is not None or not pretrained):
-        what = "--images must be images" if study.images else "--network must be one that decodes them"
-        raise ValueError(f"data={real.name!r}: {what}; latents alone cannot be compared")
+        rule = "--images must be images" if study.images else "--network must be one that decodes them"
+        raise ValueError(f"data={real.name!r}: {rule}; latents alone cannot be compared")
     features = study.features or default_features(real.name)
     most = MAX_DECODED if latents and len(real) > MAX_DECODED else None
     content = features_id(features, study.feature_weights)
@@ -116,21 +122,23 @@ def _reference(study: Study, data: str, images: str | None, network: Network) ->
 
 
 def make_network(study: Study, data: str, machine: Machine) -> Network:
-    """The network that the option --network names; a trained one is the first."""
+    """The network that the option --network names; if it is trained here, the first of them."""
     if study.network == "exact":
         return Exact(data, held_out=study.held_out, machine=replace(machine, precision="fp32", compiled=False))
     if ":" in study.network:
         return Pretrained.of(study.network, data, study.label, machine)
-    images, name, recipe = data_of(data), study.network, RECIPES[study.recipe]
+    images = data_of(data)
+    name = study.network
+    recipe = RECIPES[study.recipe]
     if isinstance(images, Values):
         if not images.are_points:
-            why = "networks that are trained here do not decode latents"
-            raise ValueError(f"data={data!r}: {why}; use --network KIND:WHERE")
+            reason = "networks that are trained here do not decode latents"
+            raise ValueError(f"data={data!r}: {reason}; use --network KIND:WHERE")
         name = "mlp" if name == "small" else name
         recipe = OF_POINTS if study.recipe == "fast" else recipe
-    if isinstance(images, Images) and (side := images.shape[1]) != SIDE:
-        why = f"images of {side}x{side}, but networks that are trained here take {SIDE}x{SIDE}"
-        raise ValueError(f"data={data!r}: {why}; other sizes need --network KIND:WHERE")
+    if isinstance(images, Images) and (pixels := images.shape[1]) != SIDE:
+        reason = f"images of {pixels}x{pixels}, but networks that are trained here take {SIDE}x{SIDE}"
+        raise ValueError(f"data={data!r}: {reason}; other sizes need --network KIND:WHERE")
     if (name == "mlp") != isinstance(images, Values):
         raise ValueError(f"network={name!r}: mlp is for points and others are for images, but the data are {data!r}")
     budget: dict[str, Any] = {"images_seen": study.train_images, "warmup_images": study.warmup_images}
@@ -139,23 +147,23 @@ def make_network(study: Study, data: str, machine: Machine) -> Network:
 
 
 def _network_of(setting: Setting, network: Network, seed: int) -> Network:
-    """The network with what is special in a setting's training."""
-    training, label = setting.training, setting.label
+    """The network as this setting trains it."""
+    training = setting.training
     if not isinstance(network, Trained):
         if training or setting.retrained:
-            raise ValueError(f"training={dict(training)} of {label!r}: --network brings a trained network")
+            raise ValueError(f"training={dict(training)} of {setting.label!r}: --network brings a trained network")
         return network
     if fixed := sorted({"data", "machine", "seed"} & training.keys()):
-        why = "all settings of a study share it; use --data, --seeds and the other options"
-        raise ValueError(f"training={fixed[0]!r} of {label!r}: {why}")
-    return replace(network, seed=seed + OTHER * setting.retrained, **training)
+        rule = "all settings of a study share it; use --data, --seeds and the other options"
+        raise ValueError(f"training={fixed[0]!r} of {setting.label!r}: {rule}")
+    return replace(network, seed=seed + SEED_OF_INDEPENDENT_RUN * setting.retrained, **training)
 
 
 # --- what a study asks for, and what is refused ---
 
 
 def collect_settings(study: Study) -> list[Setting]:
-    """The settings; with an A/A control of the first if several are compared as usual and none of them is a control."""
+    """The settings. If `Study.compare` compares several and none is a control, an A/A control of the first is added."""
     settings = call_user("settings()", study, study.settings)
     _check_settings(settings)
     if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (s.section for s in settings):
@@ -165,14 +173,14 @@ def collect_settings(study: Study) -> list[Setting]:
 
 
 def call_user(what: str, study: Study, method: Callable[[], Iterable[Any]]) -> list[Any]:
-    """What a method of a user's yields. ValueError, with the line, if it fails."""
+    """What a method of a user's study yields. ValueError, with the line, if it fails."""
     file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
     with user_code_errors(what, file=file and Path(file)):
         return [*method()]
 
 
 def check_folder(study: Study, out: Path) -> None:
-    """Raises ValueError for a result folder among the images."""
+    """Raises ValueError for a result folder inside the folder of images."""
     images = parse(study.data)
     if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
         raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")
@@ -182,15 +190,15 @@ def _check_settings(settings: Sequence[Setting]) -> None:
     """Raises ValueError for settings that cannot be told apart, or a control that repeats the noise of its setting."""
     for setting in settings:
         if setting.section == CONTROL and not (setting.draw or setting.retrained):
-            where = f"section={setting.section!r} of {setting.label!r}"
-            raise ValueError(f"{where}: the A/A control of a setting is called so")
+            name = f"section={setting.section!r} of {setting.label!r}"
+            raise ValueError(f"{name}: the A/A control of a setting is called so")
     keys = Counter((setting.section, setting.budget, " ".join(setting.label.split())) for setting in settings)
     if twice := next((key for key, count in keys.items() if count > 1), None):
         raise ValueError(f"settings(): {twice[2]!r} of {twice[0]!r} more than once; labels of one section must differ")
 
 
 def _check_runs(runs: Iterable[Run]) -> None:
-    """Raises ValueError for runs that have no identity, or a user's schedule that is none."""
+    """Raises ValueError for runs that have no identity, or a user's schedule whose levels change or are miscounted."""
     for run in runs:
         identity(run.scored)
     for schedule in dict.fromkeys(run.setting.schedule for run in runs if not run.impossible):
@@ -206,25 +214,25 @@ def _check_runs(runs: Iterable[Run]) -> None:
 
 
 def check_comparisons(study: Study, runs: Sequence[Run]) -> None:
-    """Raises ValueError if what is compared as usual cannot be: with the first setting of a section, or in another."""
+    """Raises ValueError if settings cannot be compared as `Study.compare` does: in a section, or between sections."""
     if type(study).compare is not Study.compare:
         return
     sections: dict[tuple[str, int | None], list[Run]] = {}
     for run in runs:
         if run.setting.section != CONTROL:
             sections.setdefault((run.setting.section, run.setting.budget), []).append(run)
-    labels = [{run.setting.label for run in same} for same in sections.values()]
+    labels = [{run.setting.label for run in section} for section in sections.values()]
     for pair in study.interactions:
         if len({*pair}) != 2 or len(pair) != 2 or not {*pair} <= {run.setting.label for run in runs}:
             raise ValueError(f"interactions: {pair!r}: it must be a pair of labels of settings()")
-        if sum({*pair} <= known for known in labels) < 2:
+        if sum({*pair} <= of_section for of_section in labels) < 2:
             raise ValueError(f"interactions: {pair!r}: it must be a pair of labels that two sections have")
-    for first, setting in ((same[0], run.setting) for same in sections.values() for run in same):
+    for first, setting in ((section[0], run.setting) for section in sections.values() for run in section):
         base = first.setting
         if (setting.n, setting.networks, setting.draw) != (base.n, base.networks, base.draw):
             both = f"{setting.label!r} and {base.label!r} of {setting.section!r}"
-            why = "n, networks and draw must be equal in a section, since images are compared one by one"
-            raise ValueError(f"{both} cannot be compared: {why}")
+            rule = "n, networks and draw must be equal in a section, since images are compared one by one"
+            raise ValueError(f"{both} cannot be compared: {rule}")
         if first.impossible and setting != base:
-            what = f"{base.label!r} is the first setting of {setting.section!r}, so all others are compared with it"
-            raise ValueError(f"{what}, but it cannot be run: {first.impossible}")
+            role = f"{base.label!r} is the first setting of {setting.section!r}, so all others are compared with it"
+            raise ValueError(f"{role}, but it cannot be run: {first.impossible}")

@@ -35,7 +35,7 @@ from reports.schema import TABLES, all_columns
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 SINGLE = ("run.json", "settings.json", "best.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
-PARTS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
+FOLDERS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 WORKS = "Everything works. This test run is too small to show anything else."
 TIMES = {
     "wall_seconds",
@@ -73,7 +73,7 @@ def existing_results(folder: Path) -> list[Path]:
     """The results of an earlier run in a folder. ValueError if it holds such files, but no run wrote them."""
     names = (*TABLES, *(f"{name}.gz" for name in TABLES), *SINGLE)
     files = [path for name in names if (path := folder / name).is_file()]
-    files += [path for part, kind in PARTS.items() for path in (folder / part).glob(kind) if path.is_file()]
+    files += [path for name, kind in FOLDERS.items() for path in (folder / name).glob(kind) if path.is_file()]
     files = [path for path in files if path.parent.name != "images" or re.fullmatch(PICTURE, path.stem)]
     if files and not (folder / MARK).exists():
         name = files[0].relative_to(folder)

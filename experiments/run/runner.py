@@ -28,7 +28,7 @@ from experiments.entrypoint import INTERRUPT
 from experiments.run import stages
 from experiments.run.cache import PAUSE, Cache, CacheError, LockedError
 from experiments.run.machine import visible_cards
-from experiments.run.networks import Advance
+from experiments.run.networks import Advance, Network
 from experiments.run.runs import Run
 from experiments.run.spot_check import check_score, choose_runs, spot_check
 from experiments.user.imports import OWN, format_error, import_own
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ExecutionResult:
-    """How the work on runs ended. The scores of all others are made, unless it was interrupted, or out of time."""
+    """How the work on runs ended. All runs but `failed` have scores, unless it was interrupted or out of time."""
 
     failed: Failed
     interrupted: bool = False
@@ -73,14 +73,19 @@ class Runner:
         `on_network` is called after each network with the runs that are done, if it is in this process. StaleError if
         what is stored is not what the code gives now; CacheError; ValueError if a Ray cluster does not answer.
         """
-        cache, missing, first = self.cache, missing_files(runs, self.cache), not self.spot_checked
-        spot_checks, idle = choose_runs(runs, cache, self.spot_checked), not any(missing.values())
+        cache = self.cache
+        missing = missing_files(runs, cache)
+        first = not self.spot_checked
+        spot_checks = choose_runs(runs, cache, self.spot_checked)
+        idle = not any(missing.values())
         workers = 1 if idle else self.workers  # to check a few samples takes less than to start processes
         cluster = None if idle else self.cluster
         cards = max(len(visible_cards()), 1) if runs[0].machine.device == "cuda" else 1
         cache.shared_device = workers > cards
         together = 1 if workers > 1 or cluster else _trained_together(runs, cache)
-        counts, failed, interrupted = multiprocessing.RawArray("d", max(workers, together)), Failed(), False
+        counts = multiprocessing.RawArray("d", max(workers, together))
+        failed = Failed()
+        interrupted = False
         try:
             with show_progress(missing, cache, self.console, counts, until) as show:
                 if first and spot_checks:
@@ -95,29 +100,33 @@ class Runner:
                     failed = run_in_processes(shares, cache, counts)
                     failed = lost_runs(runs, cache, until) | failed
                 elif not cluster:
-                    if together > 1:  # a failure is met again below
-                        trained = _one_per_network(runs)
+                    if together > 1:  # errors are ignored here: the same network fails again, in `_run_here`
                         show(f"training {plural(len(missing['networks']), 'network')}, {together} at a time")
-                        run_in_processes(split_tasks(trained, [], together, _make_network, until, None), cache, counts)
+                        trainings = split_tasks(_one_per_network(runs), [], together, _make_network, until, None)
+                        run_in_processes(trainings, cache, counts)
                     failed = self._run_here(runs, spot_checks, until, on_network, count_in(counts, 0), show)
         except KeyboardInterrupt:
-            failed, interrupted = {}, True
-        evaluations = sum(cost for files in missing.values() for path, cost in files.items() if cache.exists(path))
+            failed = {}
+            interrupted = True
+        evaluations = sum(cost for files in missing.values() for path, cost in files.items() if cache.is_fresh(path))
         return ExecutionResult(failed, interrupted, evaluations)
 
     def _run_here(
         self, runs: Sequence[Run], spot_checks: Sequence[Run], until: float, on_network: OnNetwork | None,
         advance: Advance, show: Callable[[str], None],
     ) -> Failed:  # fmt: skip
-        """The loop in this process, network by network if someone waits for each."""
+        """The loop in this process; network by network if `on_network` is to be called after each."""
         for run in spot_checks:
             spot_check(run, self.cache, advance)
-        failed, done, numbers = Failed(), list[Run](), dict.fromkeys(run.number for run in runs)
-        for part in [[run for run in runs if run.number == number] for number in numbers] if on_network else [runs]:
-            failed |= run_stage(part, self.cache, advance, show, until=until, logs=self.logs)
-            done += part
-            if on_network:
-                on_network(done, failed)
+        if not on_network:
+            return run_stage(runs, self.cache, advance, show, until=until, logs=self.logs)
+        failed = Failed()
+        done = list[Run]()
+        for number in dict.fromkeys(run.number for run in runs):
+            of_network = [run for run in runs if run.number == number]
+            failed |= run_stage(of_network, self.cache, advance, show, until=until, logs=self.logs)
+            done += of_network
+            on_network(done, failed)
         return failed
 
 
@@ -126,7 +135,9 @@ def run_stage(
     stage: Stage = stages.score, until: float = math.inf, logs: Path | None = None,
 ) -> Failed:  # fmt: skip
     """Makes the scores of all runs, or another stage. KeyboardInterrupt and CacheError, as of a full disk, end it."""
-    todo, failed, waited = deque({run.score_id: run for run in runs if not run.impossible}.values()), Failed(), 0
+    todo = deque({run.score_id: run for run in runs if not run.impossible}.values())
+    failed = Failed()
+    waited = 0  # runs in a row whose file another process makes
     while todo and time.time() < until:
         run = todo.popleft()
         at = f" at {run.setting.budget} evaluations" if run.setting.budget else ""
@@ -144,7 +155,9 @@ def run_stage(
         except (KeyboardInterrupt, CacheError):
             raise
         except BaseException as error:  # a user's code may raise anything
-            failed[run.score_id] = error_line(error) + OUT_OF_MEMORY * out_of_memory(error)
+            failed[run.score_id] = error_line(error)
+            if out_of_memory(error):
+                failed[run.score_id] += OUT_OF_MEMORY
             with suppress(OSError):  # a log is no result
                 if logs:
                     (logs / f"{run.score_id}.log").write_text(traceback.format_exc(), encoding="utf-8")
@@ -160,14 +173,15 @@ def _make_network(run: Run, cache: Cache, advance: Advance) -> None:
 
 
 def _make_real_images(runs: Sequence[Run], cache: Cache, show: Callable[[str], None]) -> None:
-    """Makes the missing file of real images, which every score needs. A failure is met again by the runs."""
-    config, done = runs[0].reference, list[float]()
+    """Makes the file of real images if it is missing: every score needs it. If that fails, the runs report it."""
+    config = runs[0].reference
+    done = list[float]()
 
     def after_batch(n: float) -> None:
         done.append(n)
         show(f"{sum(done):,.0f} of {config.n:,} real images")
 
-    if not cache.has("references", config):
+    if not cache.contains("references", config):
         with suppress(Exception):
             stages.reference(config, cache, after_batch)
 
@@ -177,7 +191,7 @@ def error_line(error: BaseException) -> str:
 
 
 def count_in(counts: MutableSequence[float], number: int) -> Advance:
-    """Counts evaluations in the place of a worker: only it writes there, so no lock is needed."""
+    """Counts evaluations at a worker's place in `counts`: no other writes there, so no lock is needed."""
 
     def advance(evaluations: float) -> None:
         counts[number] += evaluations
@@ -192,8 +206,9 @@ def work_on_share(
     runs: Sequence[Run], spot_checks: Sequence[Run], stage: Stage, until: float, logs: Path | None, cache: Cache,
     advance: Advance,
 ) -> tuple[Failed, list[str]]:  # fmt: skip
-    """What a worker does: some checks, and all runs. Why runs failed, and warnings, which the command shows."""
-    handler, logger = BufferingHandler(sys.maxsize), logging.getLogger("experiments")
+    """What a worker does: some checks, and all runs. Returns why runs failed, and warnings, which the command shows."""
+    handler = BufferingHandler(sys.maxsize)
+    logger = logging.getLogger("experiments")
     logger.addHandler(handler)
     logger.propagate = False
     for run in spot_checks:
@@ -206,21 +221,27 @@ def split_tasks(
     runs: Sequence[Run], spot_checks: Sequence[Run], n: int, stage: Stage, until: float, logs: Path | None
 ) -> list[Task]:
     """The tasks of n workers: all runs, from different starts so that they rarely meet; different checks."""
-    starts = [number * len(runs) // n for number in range(n)]
-    parts = [([*runs[start:], *runs[:start]], spot_checks[number::n]) for number, start in enumerate(starts)]
-    return [partial(work_on_share, part, own_checks, stage, until, logs) for part, own_checks in parts]
+    tasks = list[Task]()
+    for number in range(n):
+        start = number * len(runs) // n
+        share = [*runs[start:], *runs[:start]]
+        tasks.append(partial(work_on_share, share, spot_checks[number::n], stage, until, logs))
+    return tasks
 
 
 def run_in_processes(todo: Sequence[Task], cache: Cache, counts: Any) -> Failed:
     """The same loop in a process for each task, which ends with this one. `counts`: the evaluations of each."""
-    context, cards, failed = multiprocessing.get_context("spawn"), visible_cards(), Failed()
-    own = getattr(sys.modules.get(OWN), "__file__", None)
-    processes, warnings = dict[Any, Any](), set[str]()
+    context = multiprocessing.get_context("spawn")
+    cards = visible_cards()
+    user_file = getattr(sys.modules.get(OWN), "__file__", None)
+    failed = Failed()
+    processes = dict[Any, Any]()
+    warnings = set[str]()
     try:
         for number, task in enumerate(todo):
             receiver, sender = context.Pipe(duplex=False)
             card = cards[number % len(cards)] if cards else ""
-            arguments = (pickle.dumps(task), cache.shared, own, card, counts, number, sender)
+            arguments = (pickle.dumps(task), cache.shared, user_file, card, counts, number, sender)
             process = context.Process(target=_worker, args=arguments, daemon=True)
             process.start()
             sender.close()
@@ -257,20 +278,20 @@ def show_warnings(report: tuple[Failed, list[str]], before: set[str]) -> Failed:
 
 
 def lost_runs(runs: Sequence[Run], cache: Cache, until: float) -> Failed:
-    """The runs that no worker has made although there was time, those that failed too, and why."""
+    """The runs that no worker has made although there was time, and why; those that failed are among them."""
     if time.time() >= until:
         return {}
-    return {run.score_id: LOST for run in runs if not run.impossible and not cache.has("scores", run.scored)}
+    return {run.score_id: LOST for run in runs if not run.impossible and not cache.contains("scores", run.scored)}
 
 
-def _worker(task: bytes, shared: Any, own: str | None, card: str, counts: Any, number: int, sender: Any) -> None:
+def _worker(task: bytes, shared: Any, user_file: str | None, card: str, counts: Any, number: int, sender: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends its workers
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if card:
         os.environ["CUDA_VISIBLE_DEVICES"] = card
     try:
-        if own:
-            import_own(Path(own))  # the classes of its settings
+        if user_file:
+            import_own(Path(user_file))  # the classes of its settings
         report: Any = pickle.loads(task)(Cache(*shared), count_in(counts, number))
     except BaseException as error:
         report = error if isinstance(error, CacheError) else ValueError(error_line(error))
@@ -287,21 +308,29 @@ def _end_with_parent() -> None:
 
 
 def _one_per_network(runs: Sequence[Run]) -> list[Run]:
-    """A run of each network that is trained here."""
-    return [*{run.network: run for run in reversed(runs) if not run.impossible and run.network.cost}.values()][::-1]
+    """The first run of each network that is trained here."""
+    first: dict[Network, Run] = {}
+    for run in runs:
+        if not run.impossible and run.network.cost:
+            first.setdefault(run.network, run)
+    return [*first.values()]
 
 
 def _trained_together(runs: Sequence[Run], cache: Cache) -> int:
     """How many of the missing networks are trained at a time."""
-    absent = [run for run in _one_per_network(runs) if not cache.has("networks", run.network)]
-    if absent and absent[0].machine.device == "cuda":
-        return min(TOGETHER_ON_CUDA, len(absent))
-    return min(absent[0].machine.threads // absent[0].network.machine.threads, len(absent)) if absent else 1
+    missing = [run for run in _one_per_network(runs) if not cache.contains("networks", run.network)]
+    if not missing:
+        return 1
+    machine = missing[0].machine
+    most = TOGETHER_ON_CUDA if machine.device == "cuda" else machine.threads // missing[0].network.machine.threads
+    return min(most, len(missing))
 
 
 def needed_files(runs: Sequence[Run], cache: Cache) -> Files:
     out: dict[str, dict[Path, float]] = {kind: {} for kind in ("networks", "references", "samples", "scores")}
-    for run in (run for run in runs if not run.impossible):
+    for run in runs:
+        if run.impossible:
+            continue
         out["references"][cache.path("references", run.reference)] = 0.0
         out["samples"][cache.path("samples", run)] = float(run.n * run.nfe)
         out["scores"][cache.path("scores", run.scored)] = 0.0
@@ -312,27 +341,34 @@ def needed_files(runs: Sequence[Run], cache: Cache) -> Files:
 
 def missing_files(runs: Sequence[Run], cache: Cache) -> Files:
     needed = needed_files(runs, cache)
-    return {kind: {path: n for path, n in paths.items() if not cache.exists(path)} for kind, paths in needed.items()}
+    return {kind: {path: n for path, n in paths.items() if not cache.is_fresh(path)} for kind, paths in needed.items()}
 
 
 @contextmanager
 def show_progress(
     missing: Files, cache: Cache, console: Terminal, counts: Sequence[float], until: float
 ) -> Iterator[Callable[[str], None]]:
-    """Shows while the block runs how many files are made and how long the rest takes. Yields what says the present."""
-    start, cost = time.monotonic(), sum(sum(paths.values()) for paths in missing.values())
-    paths, present = [path for kind in missing.values() for path in kind], deque([""], maxlen=1)
+    """Shows, while the block runs, how many files are made and how long the rest takes.
+
+    Yields a function that takes what is done at present, in words.
+    """
+    start = time.monotonic()
+    cost = sum(sum(files.values()) for files in missing.values())
+    paths = [path for files in missing.values() for path in files]
+    present = deque([""], maxlen=1)
 
     def state() -> tuple[int, str]:
-        return sum(map(cache.exists, paths)), present[-1]
+        return sum(map(cache.is_fresh, paths)), present[-1]
 
     def text() -> str:
-        (done, what), evaluations = state(), sum(counts)
-        rate, eta = evaluations / max(time.monotonic() - start, 1e-9), ""
+        done, doing = state()
+        evaluations = sum(counts)
+        rate = evaluations / max(time.monotonic() - start, 1e-9)
+        eta = ""
         if rate >= 1 and evaluations >= cost / 100:  # the start of processes is no pace
             seconds = max(min((cost - evaluations) / rate, until - time.time()), 0.0)
             eta = f", {duration(seconds)} left, {rate:,.0f} evaluations/s"
-        return f"{done} of {len(paths)} results{eta}: {what}".removesuffix(": ")
+        return f"{done} of {len(paths)} results{eta}: {doing}".removesuffix(": ")
 
     with status_line(console, text, state, lambda: sum(counts) / max(cost, 1)) if paths else nullcontext():
         yield present.append

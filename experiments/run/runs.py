@@ -12,6 +12,7 @@ from diffusion_core.data import check_name
 from diffusion_core.samplers.sampling import default_batch
 from diffusion_core.schedules.sigma import check_schedule
 from diffusion_core.validation import check_fields, check_range
+from experiments.distances.distance import later_distances
 from experiments.distances.feature_spaces import PYTHON, check_feature_space
 from experiments.run.compare import Row
 from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, uses_user_code
@@ -19,7 +20,7 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Network, Pretrained, data_of
 from experiments.run.setting import Setting
 
-OTHER = 10_000  # added to a seed for other noise, or for another network
+SEED_OF_INDEPENDENT_RUN = 10_000  # added to a seed, for other noise or another network than a run's
 COLUMNS = {"seed": "train_seed"}  # what may be typed for a column of table.csv
 VALUES = "values"  # the feature space of floats: their own values
 
@@ -35,6 +36,7 @@ class Reference:
     decoder: Pretrained | None = field(default=None, metadata=OMIT_IF_NONE)  # the network that decodes them
     most: int | None = field(default=None, metadata=OMIT_IF_NONE)  # of the images, the first; None for all
     device: str | None = field(default=None, metadata=OMIT_IF_NONE)  # of features and distances; None for the CPU
+    distances: tuple[str, ...] | None = field(default_factory=later_distances, metadata=OMIT_IF_NONE)
 
     def __post_init__(self) -> None:
         check_name(self.data)
@@ -56,7 +58,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Run:
-    """A setting with one network and n images. Its identity is that of its samples; `score_id` that of its row."""
+    """A setting with one network and n images. Its identity names its samples; `score_id` names its row."""
 
     setting: Setting
     network: Network
@@ -72,12 +74,12 @@ class Run:
     @property
     def seed(self) -> int:
         """Runs with the same seed start from the same noise."""
-        return self.network.seed + OTHER * self.setting.draw
+        return self.network.seed + SEED_OF_INDEPENDENT_RUN * self.setting.draw
 
     @property
     def number(self) -> int:
-        """Which network of its setting it has, as a training seed: retrained ones share the numbers of the others."""
-        return self.network.seed - OTHER * self.setting.retrained
+        """The seed that numbers its network; a retrained network has the number of the one that it repeats."""
+        return self.network.seed - SEED_OF_INDEPENDENT_RUN * self.setting.retrained
 
     @property
     def batch_size(self) -> int:
@@ -100,11 +102,13 @@ class Run:
         try:
             if uses_user_code(self.setting.schedule):
                 check_schedule(self.sigmas)
-            nfe, budget = self.nfe, self.setting.budget
+            nfe = self.nfe
         except ValueError as error:
             return str(error)
-        over = budget is not None and nfe > budget
-        return f"{self.setting.sampler.name} takes {nfe} evaluations, above the budget of {budget}" if over else ""
+        budget = self.setting.budget
+        if budget is None or nfe <= budget:
+            return ""
+        return f"{self.setting.sampler.name} takes {nfe} evaluations, above the budget of {budget}"
 
     @cached_property
     def samples_id(self) -> str:
@@ -120,17 +124,21 @@ class Run:
 
     def row(self) -> Row:
         """The columns of table.csv that are known before the run."""
-        setting, sampler, schedule, machine = self.setting, self.setting.sampler, self.setting.schedule, self.machine
+        setting = self.setting
+        sampler = setting.sampler
+        schedule = setting.schedule
+        machine = self.machine
         values: Row = {"section": setting.section, "setting": setting.label, "budget": setting.budget}
         values |= {"schedule": schedule.name, "sampler": sampler.name, "train_seed": self.network.seed}
         if self.impossible:
             with suppress(ValueError):  # a schedule of a user's
                 values["n_steps"] = len(self.sigmas) - 1
             return values | {"eta": getattr(sampler, "eta", None), "status": "infeasible", "error": self.impossible}
-        ends = (
-            (self.sigmas[0], self.sigmas[-1]) if uses_user_code(schedule) else (schedule.sigma_max, schedule.sigma_min)
-        )
-        values |= {"sigma_max": ends[0], "sigma_min": ends[1], "n_steps": len(self.sigmas) - 1}
+        if uses_user_code(schedule):
+            values |= {"sigma_max": self.sigmas[0], "sigma_min": self.sigmas[-1]}
+        else:
+            values |= {"sigma_max": schedule.sigma_max, "sigma_min": schedule.sigma_min}
+        values |= {"n_steps": len(self.sigmas) - 1}
         values |= {"data": self.network.data, "n_samples": self.n, "sample_seed": self.seed}
         values |= {"features": self.reference.features, "features_id": self.reference.features_id}
         values |= {"final_denoise": setting.final_denoise, "precision_mode": machine.precision}
@@ -140,25 +148,28 @@ class Run:
 
 
 def filter_runs(planned: Sequence[Run], conditions: Sequence[str]) -> list[Run]:
-    """`--only`: the runs whose columns of table.csv have these values, COLUMN=VALUE or several values with commas.
+    """`--only`: the runs whose columns of table.csv have these values: COLUMN=VALUE, or COLUMN=VALUE,VALUE.
 
     ValueError for a column or a value that there is not, or if no run is left that is possible.
     """
-    rows, chosen = [run.row() for run in planned], list(planned)
+    rows = [run.row() for run in planned]
+    chosen = list(planned)
     for condition in conditions:
-        name, _, value = (part.strip() for part in condition.partition("="))
+        name, _, value = (text.strip() for text in condition.partition("="))
         texts = [_text(row.get(COLUMNS.get(name, name))) for row in rows]
-        wanted = {value} if value in texts else {part.strip() for part in value.split(",")}  # a value may have commas
+        wanted = {value} if value in texts else {text.strip() for text in value.split(",")}  # a value may have commas
         if not value or not wanted <= {*texts}:
-            there, columns = ", ".join(dict.fromkeys(filter(None, texts))), ", ".join(dict.fromkeys(COLUMNS | rows[0]))
-            known = f"{name} is {there}" if there else f"columns: {columns}"
-            raise ValueError(f"only={condition!r}: write COLUMN=VALUE, as in --only seed=1 section=control; {known}")
-        same = {run for run, text in zip(planned, texts, strict=True) if text in wanted}
-        chosen = [run for run in chosen if run in same]
+            values = ", ".join(dict.fromkeys(filter(None, texts)))
+            choices = f"{name} is {values}" if values else f"columns: {', '.join(COLUMNS | rows[0])}"
+            raise ValueError(f"only={condition!r}: write COLUMN=VALUE, as in --only seed=1 section=control; {choices}")
+        matching = {run for run, text in zip(planned, texts, strict=True) if text in wanted}
+        chosen = [run for run in chosen if run in matching]
     if all(run.impossible for run in chosen):
         raise ValueError(f"only={' '.join(conditions)!r}: it holds for none of {len(rows)} planned runs")
     return chosen
 
 
 def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else "" if value is None else str(value)
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

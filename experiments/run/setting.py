@@ -44,7 +44,7 @@ class Schedule:
         return rule(self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options))
 
     def within(self, budget: int, sampler: Sampler) -> "Schedule":
-        """The longest schedule of this rule on which the sampler takes at most `budget` evaluations, else itself."""
+        """The longest schedule of this rule on which the sampler takes at most `budget` evaluations; itself if none."""
         for n_steps in range(budget, 0, -1):
             try:
                 shorter = replace(self, n_steps=n_steps)
@@ -64,17 +64,19 @@ def read_schedule(
     """
     name, options = parsing.parse_schedule(text, data_std)
     final = options.pop("end", None) is not None
-    high, low = options.pop("sigma_max", sigma_max), options.pop("sigma_min", sigma_min)
-    return Schedule(name, n_steps, high, low, tuple(options.items())), final
+    sigma_max = options.pop("sigma_max", sigma_max)
+    sigma_min = options.pop("sigma_min", sigma_min)
+    return Schedule(name, n_steps, sigma_max, sigma_min, tuple(options.items())), final
 
 
 def read_setting(option: str, text: str) -> tuple[str, str]:
-    """The schedule and the sampler that a text names. ValueError if it has not two parts."""
-    parts = [part.strip() for part in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
-    if len(parts) != 2 or not all(parts):
+    """The schedule and the sampler that a text names, as texts. ValueError unless it has two parts."""
+    calls = [call.strip() for call in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
+    if len(calls) != 2 or not all(calls):
         example = "'karras(rho=5, sigma_max=20, end=0), heun(s_churn=1)'"
         raise ValueError(f"{option}={text!r}: it must be a schedule and a sampler, such as {example}")
-    return parts[0], parts[1]
+    schedule, sampler = calls
+    return schedule, sampler
 
 
 @dataclass(frozen=True)

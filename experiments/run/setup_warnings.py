@@ -11,7 +11,7 @@ from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Sampler
 from experiments.distances.feature_spaces import FEATURES, unsuited_features
 from experiments.entrypoint import program_name
-from experiments.run.cache import Cache
+from experiments.run.cache import Cache, TensorsAndFacts
 from experiments.run.identity import uses_user_code
 from experiments.run.image_features import check_features_repeatable, dimension, dominant_feature
 from experiments.run.machine import cores
@@ -35,29 +35,32 @@ ROUNDING = 1e-4  # of a level, relative: names show six digits
 def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     """The warnings about possible runs, each once. ValueError for a user's code that is not repeatable."""
     reference = runs[0].reference
-    found = [*_data_warnings(reference)]
+    warnings = [*_data_warnings(reference)]
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
         check_noise(network.noise, network.stratified, network.batch_size)
         check_weighting(network.weighting, network.batch_size)
-    found += [text for run in runs for text in _schedule_warnings(run)]
-    found += _equal_settings(runs)
-    for run in {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}.values():
+    warnings += [text for run in runs for text in _schedule_warnings(run)]
+    warnings += _equal_settings(runs)
+    by_sampler = {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}
+    for run in by_sampler.values():
         check_user_sampler(run.setting.sampler, run.sigmas, run.network.shape)
     if reference.is_pretrained:
         features = check_features_repeatable(reference.features, real_samples(reference, slice(N_INPUTS)))
         if text := dominant_feature(features.numpy()):
-            found.append(f"{reference.features}: {text}")
-    for other in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
-        found += _network_warnings(other, [run for run in runs if run.network == other], cache)
+            warnings.append(f"{reference.features}: {text}")
+    for pretrained_network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
+        of_network = [run for run in runs if run.network == pretrained_network]
+        warnings += _network_warnings(pretrained_network, of_network, cache)
     threads = max(run.machine.threads for run in runs)
     if threads > cores() and runs[0].machine.device == "cpu":
-        found.append(f"threads={threads} on {cores()} cores: runs are slower than with one thread per core")
-    return [*dict.fromkeys(found)]
+        warnings.append(f"threads={threads} on {cores()} cores: runs are slower than with one thread per core")
+    return [*dict.fromkeys(warnings)]
 
 
 def setup_notes(runs: Sequence[Run]) -> list[str]:
     """What readers of the numbers should know, each once."""
-    found, reference = list[str](), runs[0].reference
+    notes = list[str]()
+    reference = runs[0].reference
     smallest = min(run.n for run in runs)
     if reference.features == VALUES:
         d = data_of(reference.data).shape[0]
@@ -65,26 +68,28 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
         known = FEATURES.get(reference.features)
         d = known.dimension if known else dimension(reference.features, real_samples(reference, slice(1)))
     if smallest <= d:
-        what = f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular"
-        found.append(f"{what}, so FD compares only runs of equally many samples; MMD and KD have no such limit")
+        singular = f"{smallest} samples span fewer than the {d} feature dimensions: their covariance is singular"
+        notes.append(f"{singular}, so FD compares only runs of equally many samples; MMD and KD have no such limit")
     if reference.decoder is not None:
-        what = f"samples are compared with {reference.n:,} decoded latents of the data"
-        found.append(f"{what}, so what the autoencoder itself loses is not seen; name real images with --images")
+        decoded = f"samples are compared with {reference.n:,} decoded latents of the data"
+        notes.append(f"{decoded}, so what the autoencoder itself loses is not seen; name real images with --images")
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
-        found += [*pretrained.notes(network.source), *pretrained.network_notes(network.untrained())]
+        notes += [*pretrained.notes(network.source), *pretrained.network_notes(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):
-            found.append("the network is given the index of each sample: intervals hold for these prompts")
-    return [*dict.fromkeys(found)]
+            notes.append("the network is given the index of each sample: intervals hold for these prompts")
+    return [*dict.fromkeys(notes)]
 
 
 def impossible_note(runs: Sequence[Run]) -> str:
-    """How many settings are not run, as sampler and schedule do not suit each other, with an example; "" if none."""
+    """How many settings cannot be run, since sampler and schedule do not suit each other, with an example; or ""."""
     infeasible = {(run.setting.section, run.setting.label, run.setting.budget): run for run in runs if run.impossible}
     if not infeasible:
         return ""
-    first, n = next(iter(infeasible.values())), len(infeasible)
-    example = f"{first.setting.label!r} of {first.setting.section!r}{', ...' * (n > 1)} ({first.impossible})"
-    return f"{'1 setting is' if n == 1 else f'{n} settings are'} infeasible and not run: {example}"
+    first = next(iter(infeasible.values()))
+    name = f"{first.setting.label!r} of {first.setting.section!r}"
+    if len(infeasible) == 1:
+        return f"1 setting is infeasible and not run: {name} ({first.impossible})"
+    return f"{len(infeasible)} settings are infeasible and not run: {name}, ... ({first.impossible})"
 
 
 def _equal_settings(runs: Sequence[Run]) -> list[str]:
@@ -95,16 +100,18 @@ def _equal_settings(runs: Sequence[Run]) -> list[str]:
     first: dict[Hashable, Run] = {}
     pairs: dict[tuple[str, str, str], None] = {}
     for run in runs:
-        setting, levels = run.setting, tuple(f"{sigma:.5e}" for sigma in run.sigmas)
+        setting = run.setting
+        levels = tuple(f"{sigma:.5e}" for sigma in run.sigmas)
         key = (setting.section, run.network, setting.sampler, setting.final_denoise, setting.draw, levels)
         if (other := first.setdefault(key, run).setting).label != setting.label:
             pairs[setting.section, other.label, setting.label] = None
     if not pairs:
         return []
     section, a, b = next(iter(pairs))
-    further = f" (one of {len(pairs)} such pairs)" if len(pairs) > 1 else ""
-    what = f"{a!r} and {b!r} of {section!r} are one setting under two names{further}"
-    return [f"{what}: network, levels and sampler are equal, so comparing them says nothing"]
+    text = f"{a!r} and {b!r} of {section!r} are one setting under two names"
+    if len(pairs) > 1:
+        text += f" (one of {len(pairs)} such pairs)"
+    return [f"{text}: network, levels and sampler are equal, so comparing them says nothing"]
 
 
 def _data_warnings(reference: Reference) -> Iterator[str]:
@@ -117,40 +124,45 @@ def _data_warnings(reference: Reference) -> Iterator[str]:
     numbers = data.pixels if isinstance(data, Images) else data.standardised()
     distinct = len({row.tobytes() for row in numbers.flatten(1).numpy()})
     if distinct < FEW_IMAGES:
-        why = "networks may memorise them, and distances to so few are unreliable"
-        yield f"data={data.name!r}: only {distinct} different images; {why}"
+        consequence = "networks may memorise them, and distances to so few are unreliable"
+        yield f"data={data.name!r}: only {distinct} different images; {consequence}"
     elif distinct < (1 - MANY_REPEATS) * len(data):
         yield f"data={data.name!r}: {len(data) - distinct} of {len(data)} images are copies of others"
 
 
 def _network_warnings(config: Pretrained, runs: Sequence[Run], cache: Cache) -> Iterator[str]:
-    """What `check` doubts about a pretrained network, asked once, and levels of its runs that it does not know.
+    """The doubts of `check` about a pretrained network, stored, and levels of its runs that it does not know.
 
     ValueError if it answers differently in a batch as large as those of the runs, or after more calls.
     """
-    images, device, network = data_of(config.data), config.machine.device, config.untrained()
+    images = data_of(config.data)
+    device = config.machine.device
+    network = config.untrained()
     config.machine.pin()
     if not is_random(network):
         batch = max(run.batch_size for run in runs)
         halve_until_it_fits(batch, lambda n: check_batch(network, images, device, n))
     if config.shape == images.shape:
-        stored = cache.cached(
-            "checks", config, lambda: ({}, {"doubts": check_denoising(network, images, device).doubts})
-        )
+
+        def make() -> TensorsAndFacts:
+            return {}, {"doubts": check_denoising(network, images, device).doubts}
+
+        stored = cache.load_or_make("checks", config, make)
         yield from (f"{config.name}: {doubt}; see {check_command(config)}" for doubt in stored.facts["doubts"])
     else:
         yield f"{config.name}: it is not checked, since the latents that it works on are not known: --data latents:FILE"
     if not isinstance(network, Adapter):
         return
-    low, high = min(min(filter(None, run.sigmas)) for run in runs), max(run.sigmas[0] for run in runs)
+    low = min(min(filter(None, run.sigmas)) for run in runs)
+    high = max(run.sigmas[0] for run in runs)
     for words, level in (("goes down to", low), ("begins at", high)):
-        if why := unknown_level(level, network.span):
-            yield f"a schedule {words} sigma {level:.3g}, but {why}"
+        if reason := unknown_level(level, network.span):
+            yield f"a schedule {words} sigma {level:.3g}, but {reason}"
     samplers = dict.fromkeys((run.setting.sampler, run.sigmas) for run in runs)
     levels = [(level, sampler.name) for sampler, sigmas in samplers for level in sampler.asked(sigmas)]
     for level, name in (min(levels), max(levels)):
-        if not low <= level <= high and (why := unknown_level(level, network.span)):
-            yield f"{name} asks the network for sigma {level:.3g}, beyond its schedule, but {why}"
+        if not low <= level <= high and (reason := unknown_level(level, network.span)):
+            yield f"{name} asks the network for sigma {level:.3g}, beyond its schedule, but {reason}"
 
 
 def check_command(config: Pretrained) -> str:
@@ -168,21 +180,22 @@ def _schedule_warnings(run: Run) -> Iterator[str]:
     """Warnings about a schedule: a start below pure noise, noise that stays, and levels that training hardly saw."""
     sigmas = run.sigmas
     if sigmas[0] < DROWNED:
-        why = "where images still show in the noise, but sampling begins with noise alone; begin it higher"
-        yield f"a schedule begins at sigma {sigmas[0]:.3g}, {why}"
+        consequence = "where images still show in the noise, but sampling begins with noise alone; begin it higher"
+        yield f"a schedule begins at sigma {sigmas[0]:.3g}, {consequence}"
     if sigmas[-1] > VISIBLE and not run.setting.final_denoise:
-        why = "so this much noise stays in its samples; end it lower or denoise at its end (final_denoise)"
-        yield f"a schedule ends at sigma {sigmas[-1]:.3g}, {why}"
+        consequence = "so this much noise stays in its samples; end it lower or denoise at its end (final_denoise)"
+        yield f"a schedule ends at sigma {sigmas[-1]:.3g}, {consequence}"
     yield from run.setting.sampler.doubts(sigmas)
     if not isinstance(run.network, Trained):
         return
     noise = run.network.noise
-    highest = float(noise.log_density(torch.linspace(-8, 8, 321, dtype=torch.float64)).max())
+    log_sigmas = torch.linspace(-8, 8, 321, dtype=torch.float64)
+    highest = float(noise.log_density(log_sigmas).max())
     for name, sigma in (("begins", sigmas[0]), ("ends", sigmas[-1])):
         level = torch.tensor([sigma], dtype=torch.float64).log()
         if sigma > 0 and float(noise.log_density(level)[0]) < highest + math.log(RARE):
-            why = f"a level that training under {noise.name} practically never sees"
-            yield f"a schedule {name} at sigma {sigma:.3g}, {why}"
+            unseen = f"a level that training under {noise.name} practically never sees"
+            yield f"a schedule {name} at sigma {sigma:.3g}, {unseen}"
 
 
 def unknown_level(level: float, span: tuple[float, float]) -> str:
@@ -197,5 +210,5 @@ def unknown_level(level: float, span: tuple[float, float]) -> str:
 
 def unknown_levels(sampler: Sampler, schedule: tuple[float, ...], span: tuple[float, float]) -> str:
     """Why a network that knows the levels of `span` cannot be sampled like this; empty if it can."""
-    whys = [f"sigma {sigma:.3g}: {why}" for sigma in sampler.asked(schedule) if (why := unknown_level(sigma, span))]
-    return "; ".join(whys)
+    reasons = ((sigma, unknown_level(sigma, span)) for sigma in sampler.asked(schedule))
+    return "; ".join(f"sigma {sigma:.3g}: {reason}" for sigma, reason in reasons if reason)

@@ -19,24 +19,29 @@ from experiments.run.stages import decode, draw, measure, prepare_model
 from experiments.user.network_io import is_random
 from reports.schema import METRICS
 
-FEWEST, MOST, SHARE = 8, 16, 50  # samples: one of SHARE, so that a check costs a few per cent of the run
-MEDIAN, LARGEST = {"fp32": 0.002, "bf16": 0.05}, {"fp32": 0.05, "bf16": 0.5}  # by rounding, of a sample's deviation
+FEWEST, MOST = 8, 16  # samples that are drawn again
+SHARE = 50  # between these, one of so many samples: a check costs a few per cent of the run
+# What rounding changes of a sample, as a share of its deviation: the median and the largest over samples.
+MEDIAN = {"fp32": 0.002, "bf16": 0.05}
+LARGEST = {"fp32": 0.05, "bf16": 0.5}
 ALIKE = 1e-3  # of its size: a smaller deviation, as of black images only, is rounding
 SCORES = 1e-3  # of a distance and its standard error, by rounding
 REMEDY = "add --fresh, or name another --store"
 
 
 class StaleError(ValueError):
-    """What is stored is not what the code gives now."""
+    """The code gives something else now than what is stored."""
 
 
 def choose_runs(runs: Iterable[Run], cache: Cache, seen: set[Any]) -> list[Run]:
-    """Stored runs, at random, with each network and each class of samplers that is not in `seen`; it is added."""
+    """Stored runs, at random, that have each network and each class of samplers that is not in `seen`; adds these."""
     possible = {run.samples_id: run for run in runs if not run.impossible}
-    stored, chosen = [run for run in possible.values() if cache.has("samples", run)], list[Run]()
+    stored = [run for run in possible.values() if cache.contains("samples", run)]
+    chosen = list[Run]()
     for run in random.SystemRandom().sample(stored, len(stored)):
-        if not seen.issuperset(parts := {run.network, type(run.setting.sampler)}):
-            seen |= parts
+        to_check = {run.network, type(run.setting.sampler)}
+        if not to_check <= seen:
+            seen |= to_check
             chosen.append(run)
     return chosen
 
@@ -44,39 +49,44 @@ def choose_runs(runs: Iterable[Run], cache: Cache, seen: set[Any]) -> list[Run]:
 def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
     """Raises StaleError if some samples of a run, drawn again, differ from the stored ones by more than rounding."""
     network = run.network.artifact(cache, advance)
-    loaded, stored = run.network.load(network), cache.read("samples", run)
-    if stored is None or is_random(loaded):  # no two runs of it can be compared
+    model = run.network.load(network)
+    stored = cache.load("samples", run)
+    if stored is None or is_random(model):  # no two runs of it can be compared
         return
     run.machine.pin()
     if run.machine.precision == "fp32":  # to compile takes longer than to draw a few; bf16 rounds otherwise if compiled
         run = replace(run, machine=replace(run.machine, compiled=False))
-    chosen = sample_indices(run.n, len(data_of(run.network.data).labels.unique()))
-    again = decode(run, draw(run, prepare_model(loaded, run, len(chosen)), chosen, len(chosen)))
+    n_classes = len(data_of(run.network.data).labels.unique())
+    chosen = sample_indices(run.n, n_classes)
+    x = draw(run, prepare_model(model, run, len(chosen)), chosen, len(chosen))
+    again = decode(run, x)
     check_same("samples", run.setting.label, again, stored.tensors["samples"][chosen], run.machine.precision)
 
 
 def check_score(run: Run, cache: Cache) -> None:
     """Raises StaleError if the distances of a run, measured again from its stored samples, differ from the stored."""
-    if (stored := cache.read("scores", run.scored)) is None:
+    if (stored := cache.load("scores", run.scored)) is None:
         return
-    samples, real = cache.read("samples", run), cache.read("references", run.reference)
+    samples = cache.load("samples", run)
+    real = cache.load("references", run.reference)
     if samples is None or real is None:
         return
     _, facts = measure(run, samples, real)
     for name in METRICS:
-        known = stored.facts[name]
-        if (change := abs(facts[name] - known)) > SCORES * (abs(known) + facts.get(f"{name}_se", 0.0)):
+        before = stored.facts[name]
+        change = abs(facts[name] - before)
+        if change > SCORES * (abs(before) + facts.get(f"{name}_se", 0.0)):
             raise StaleError(_message(name.upper(), run.setting.label, change, REMEDY))
 
 
 def check_features(images: ImageSet, space: FeatureSpace, cache: Cache) -> None:
     """Raises StaleError if features of some images, computed again, differ from the stored ones."""
-    if (stored := cache.read("features", feature_key(images, space))) is None:
+    if (stored := cache.load("features", feature_key(images, space))) is None:
         return
     chosen = sample_indices(images.n, 1)
     again = torch.from_numpy(compute_features(images, chosen, space).features)
-    what, remedy = f"features {space.name}", "name another --store"
-    check_same(what, images.name, again, stored.tensors["features"][chosen], remedy=remedy)
+    before = stored.tensors["features"][chosen]
+    check_same(f"features {space.name}", images.name, again, before, remedy="name another --store")
 
 
 def check_same(
@@ -104,12 +114,14 @@ def difference(a: Tensor, b: Tensor) -> Tensor:
 
 
 def sample_indices(n: int, n_classes: int) -> list[int]:
-    """8 to 16 of n indices: one near a random place in each part, and evenly over the labels i mod n_classes."""
+    """8 to 16 of n indices: one near a random place in each of equal parts, spread over the labels i mod n_classes."""
     chance = random.SystemRandom()  # whatever a user's code seeds
     n_classes = n_classes if n_classes <= n else 1
-    chosen, parts = set(), min(max(n // SHARE, FEWEST), MOST, n)
-    for label, part in enumerate(chance.sample(range(parts), parts), start=chance.randrange(n_classes)):
-        place = int((part + chance.random()) * n / parts)
+    n_parts = min(max(n // SHARE, FEWEST), MOST, n)
+    in_any_order = chance.sample(range(n_parts), n_parts)
+    chosen = set()
+    for label, number in enumerate(in_any_order, start=chance.randrange(n_classes)):
+        place = int((number + chance.random()) * n / n_parts)
         index = place - (place - label) % n_classes
         chosen.add(index if index >= 0 else index + n_classes)
     return sorted(index for index in chosen if index < n)

@@ -26,7 +26,7 @@ from diffusion_core.samplers.seeded_noise import block_seed
 from diffusion_core.schedules import geometric
 from diffusion_core.tensors import computing_in
 from experiments.console import ProgressCallback, silent
-from experiments.distances.distance import Distance, pack_distances, unpack_distances
+from experiments.distances.distance import DISTANCES, Distance, pack_distances, unpack_distances
 from experiments.distances.duplicates import FEWEST, memorisation, squared_nearest
 from experiments.distances.kernels import Sums, mostly_equal
 from experiments.distances.reference import QUALITY, FixedReference, ReferenceSet
@@ -45,7 +45,8 @@ REPEATS = 20  # of the floor
 SIGMA_RANGE = (100.0, 0.01)  # data standard deviations
 LEVELS = geometric(24, *SIGMA_RANGE)
 DENSITY_LEVELS = geometric(200, *SIGMA_RANGE)
-MAX_IMAGES, AT_ONCE = 1024, 256
+MAX_IMAGES = 1024  # of an error curve
+AT_ONCE = 256  # of these images, in a forward pass
 log = logging.getLogger(__name__)
 
 
@@ -55,7 +56,7 @@ log = logging.getLogger(__name__)
 def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
     """The samples of a run, and its counted evaluations and seconds."""
     network = run.network.artifact(cache, advance)
-    return cache.cached("samples", run, lambda: _sample(run, network, advance, cache.shared_device))
+    return cache.load_or_make("samples", run, lambda: _sample(run, network, advance, cache.shared_device))
 
 
 def _sample(run: Run, network: Artifact | None, advance: Advance, shared_device: bool) -> TensorsAndFacts:
@@ -108,7 +109,8 @@ class CountingModel:
     """A model that counts the images it evaluates."""
 
     def __init__(self, model: Model) -> None:
-        self.model, self.images = model, 0
+        self.model = model
+        self.images = 0
 
     @property
     def takes_index(self) -> bool:
@@ -125,9 +127,10 @@ class CountingModel:
 
 def prepare_model(loaded: Model, run: Run, batch_size: int) -> Model:
     """The model as its machine evaluates it, after one evaluation outside the clock."""
-    model, shape, machine = _compiled(loaded, batch_size, run.machine), run.network.shape, run.machine
+    machine = run.machine
+    model = _compiled(loaded, batch_size, machine)
     with computing_in(machine.precision, machine.device), user_code_errors("network"):
-        _warm(model, batch_size, shape, machine.device)
+        _warm(model, batch_size, run.network.shape, machine.device)
     return model
 
 
@@ -149,7 +152,7 @@ def _synchronise(device: str) -> None:
 
 
 def decode(run: Run, x: Tensor) -> Tensor:
-    """What is stored and scored of x. ValueError as in `form.check_decoded`."""
+    """What is stored and scored of x. ValueError as in `network_io.check_decoded`."""
     out = run.network.decode(x).cpu()
     check_decoded(out, len(x))
     return out
@@ -159,8 +162,8 @@ def decode(run: Run, x: Tensor) -> Tensor:
 
 
 def reference(config: Reference, cache: Cache, after_batch: ProgressCallback = silent) -> Artifact:
-    """The file of real images. `after_batch`: of features, with its number of images."""
-    return cache.cached("references", config, lambda: _make_reference(config, after_batch))
+    """The file of real images. `after_batch` is called after each batch of features with its number of images."""
+    return cache.load_or_make("references", config, lambda: _make_reference(config, after_batch))
 
 
 def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallback = silent) -> Tensor:
@@ -173,21 +176,23 @@ def features_of(config: Reference, samples: Tensor, after_batch: ProgressCallbac
         return data.features(samples)
     if config.decoder is None:
         check_size(tuple(samples.shape[1:]), data)
-    layers, features = _extractor(config), list[Tensor]()
+    layers = _extractor(config)
+    features = list[Tensor]()
     for pixels in samples.split(batch_size(config.features, config.computed_on)):
-        features += layers(prepare_pixels(pixels, config.features, config.data, from_user=False))[:1]
+        prepared = prepare_pixels(pixels, config.features, config.data, from_user=False)
+        features += layers(prepared)[:1]
         after_batch(len(pixels))
     return torch.cat(features)
 
 
 @lru_cache(maxsize=2)
 def _extractor(config: Reference) -> Callable[[Tensor], list[Tensor]]:
-    """Opened once per process: its weights go to the device once."""
+    """The extractor, opened once per process: its weights go to the device once."""
     return open_extractor(config.features, config.weights, config.computed_on)
 
 
 def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
-    """The real images uint8 (n, C, H, W), or points (n, d), of a reference at an index."""
+    """The real images uint8 (n, C, H, W), or points (n, d), of a reference at some indices."""
     data = data_of(config.data)
     if config.decoder is not None:
         return config.decoder.decode(data.standardised(which).to(config.decoder.machine.device))
@@ -198,18 +203,21 @@ def real_samples(config: Reference, which: slice | Tensor) -> Tensor:
 
 def _make_reference(config: Reference, after_batch: ProgressCallback) -> TensorsAndFacts:
     pin_scores()
-    data, samples = data_of(config.data), real_samples(config, slice(config.n))
+    data = data_of(config.data)
+    samples = real_samples(config, slice(config.n))
     features = features_of(config, samples, after_batch)
     if mostly_equal(features.cpu().numpy()):
         raise ValueError(
             f"data={config.data!r}: for more than half of the pairs of images the features are equal; leave out the "
             f"copies, or take other features than {config.features}"
         )
-    real, curve = ReferenceSet.of(features.to(config.computed_on, torch.float64)), dict[str, Tensor]()
+    real = ReferenceSet.of(features.to(config.computed_on, torch.float64))
+    curve = dict[str, Tensor]()
     if not samples.is_floating_point():
-        texture = RealTexture.of(samples, data.std if isinstance(data, Images) else float(samples.double().std()))
+        std = data.std if isinstance(data, Images) else float(samples.double().std())
+        texture = RealTexture.of(samples, std)
         curve = {f"texture.{name}": torch.from_numpy(values) for name, values in vars(texture).items()}
-    sums = {f"sums.{name}": each.rows.cpu() for name, each in real.sums.items()}
+    sums = {f"sums.{name}": by_kernel.rows.cpu() for name, by_kernel in real.sums.items()}
     totals = {name.replace("sums", "total"): rows.sum() for name, rows in sums.items()}  # for older readers
     width = torch.tensor(real.width, dtype=torch.float32)  # float64 would change MMD in its eighth digit
     stored = {"features": features.cpu(), "labels": data.labels[: len(features)], "width": width}
@@ -218,13 +226,14 @@ def _make_reference(config: Reference, after_batch: ProgressCallback) -> Tensors
 
 @lru_cache(maxsize=2)
 def load_reference(file: Artifact, device: str) -> tuple[ReferenceSet, RealTexture | None]:
-    """The real images in a file, on a device, and their texture; None for points."""
+    """The real images in a file, on a device, and their texture, which is None for points."""
     tensors = file.tensors
     rows = {name: values.to(device) for name, values in tensors.items() if name.startswith("sums.")}
     sums = {name.removeprefix("sums."): Sums(values) for name, values in rows.items()}
     real = ReferenceSet(tensors["features"].to(device, torch.float64), float(tensors["width"]), sums)
-    parts = [tensors[name].numpy() for part in ("mean", "spread") if (name := f"texture.{part}") in tensors]
-    return real, RealTexture(*parts) if parts else None
+    if "texture.mean" not in tensors:
+        return real, None
+    return real, RealTexture(tensors["texture.mean"].numpy(), tensors["texture.spread"].numpy())
 
 
 @lru_cache(maxsize=4)
@@ -239,44 +248,50 @@ def _without(file: Artifact, device: str, n: int) -> FixedReference:
 
 def score(run: Run, cache: Cache, advance: Advance) -> Artifact:
     """The score of a run. Everything that it needs is made first."""
-    real, samples = reference(run.reference, cache), sample(run, cache, advance)
-    return cache.cached("scores", run.scored, lambda: measure(run, samples, real))
+    real = reference(run.reference, cache)
+    samples = sample(run, cache, advance)
+    return cache.load_or_make("scores", run.scored, lambda: measure(run, samples, real))
 
 
 def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     """The distances of stored samples from real images, and their precision, recall and grain."""
     run.machine.pin()  # the features are computed as samples are
-    images, config = samples.tensors["samples"], run.reference
+    images = samples.tensors["samples"]
+    config = run.reference
     features32 = features_of(config, images)
     pin_scores()
     device = config.computed_on
-    features, against = features32.to(device, torch.float64), _without(real, device, run.n)
+    features = features32.to(device, torch.float64)
+    against = _without(real, device, run.n)
     distances, quality = against.compare(features)
     values = {name: distance.value for name, distance in distances.items()}
     if wrong := [f"{name}={value}" for name, value in values.items() if not math.isfinite(value)]:
         raise ValueError(f"features={config.features!r}: {', '.join(wrong)}; a distance must be finite")
-    facts: dict[str, Any] = values | {f"{name}_se": distances[name].se for name in ("mmd", "kd")}
+    facts: dict[str, Any] = dict(values)
+    facts |= {f"{name}_se": distances[name].se for name, metric in DISTANCES.items() if metric.with_se}
     facts |= dict(zip(QUALITY, quality, strict=True)) | {"n_reference": len(against.features)}
     facts |= _memorisation(run, features, real)
     if (texture := load_reference(real, device)[1]) is not None:
-        left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
-        facts |= {"grain": texture.grain(images, left), "grain_se": texture.grain_spread(run.n, left)}
+        sigma_left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
+        facts |= {"grain": texture.grain(images, sigma_left), "grain_se": texture.grain_spread(run.n, sigma_left)}
     return pack_distances(distances), facts
 
 
 def _memorisation(run: Run, features: Tensor, real: Artifact) -> dict[str, float]:
     """How near samples lie to training images, against as many real images that training did not see.
 
-    A training image stands for one if it is compared with the others: both have one law. Empty if training images are
-    not all known, and in few dimensions, where all are near. After Meehan et al. 2020, arXiv 2004.05675, Section 3.
+    A training image, compared with the other training images, stands for such a real image: both have one
+    distribution. Empty if the reference lacks some training images, and in few dimensions, where all are near. After
+    Meehan et al. 2020, arXiv 2004.05675, Section 3.
     """
-    network, device = run.network, run.reference.computed_on
-    known = load_reference(real, device)[0].features
+    network = run.network
+    device = run.reference.computed_on
+    of_data = load_reference(real, device)[0].features
     n_training = data_of(network.data).n_training(getattr(network, "held_out", 0))
-    if network.data != run.reference.data or len(known) < n_training or known.shape[1] < FEWEST:
+    if network.data != run.reference.data or len(of_data) < n_training or of_data.shape[1] < FEWEST:
         return {}
-    of_real = _nearest_of_real(real, device, run.n, n_training)
-    return memorisation(squared_nearest(features, known[:n_training]), of_real)
+    to_training = squared_nearest(features, of_data[:n_training])
+    return memorisation(to_training, _nearest_of_real(real, device, run.n, n_training))
 
 
 @lru_cache(maxsize=4)
@@ -295,7 +310,7 @@ def floor(config: Reference, n: int, cache: Cache) -> dict[str, Tensor]:
         scores = real.floor(n, range(1, REPEATS + 1))
         return {name: torch.from_numpy(values) for name, values in scores.items()}, {}
 
-    return cache.cached("floors", (config, n, REPEATS), make).tensors
+    return cache.load_or_make("floors", (config, n, REPEATS), make).tensors
 
 
 def autoencoder_distances(network: Pretrained, config: Reference, n: int, cache: Cache) -> dict[str, Distance]:
@@ -308,7 +323,7 @@ def autoencoder_distances(network: Pretrained, config: Reference, n: int, cache:
         against = _without(reference(config, cache), config.computed_on, n)
         return pack_distances(against.distances(features.to(against.features))), {}
 
-    return unpack_distances(cache.cached("floors", (network, config, n), make).tensors)
+    return unpack_distances(cache.load_or_make("floors", (network, config, n), make).tensors)
 
 
 # --- held-out errors ---
@@ -330,21 +345,25 @@ def error_rows(network: Trained, cache: Cache, sigmas: tuple[float, ...] = LEVEL
         model = network.load(weights)
         return {"errors": torch.stack([_errors(network, model, *level) for level in enumerate(sigmas)])}, {}
 
+    by_level = cache.load_or_make("curves", (network, sigmas), make).tensors["errors"]
     return [
         {"sigma": sigma, "relative_error": errors.mean().item(), "n_images": len(errors)}
         | {"se": (errors.std() / len(errors) ** 0.5).item()}
-        for sigma, errors in zip(sigmas, cache.cached("curves", (network, sigmas), make).tensors["errors"], strict=True)
+        for sigma, errors in zip(sigmas, by_level, strict=True)
     ]
 
 
 @torch.no_grad()
 def _errors(network: Trained, model: Model, index: int, sigma: float) -> Tensor:
-    """Relative errors (n,) at one level, with one draw of noise per image, the same for all networks."""
-    images, device, errors = data_of(network.data), network.machine.device, list[Tensor]()
+    """Relative errors (n,) at one level. Each image has one draw of noise, the same for all networks."""
+    images = data_of(network.data)
+    device = network.machine.device
+    errors = list[Tensor]()
     x0 = images.standardised()[images.n_training(network.held_out) :][:MAX_IMAGES]
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(block_seed(0, index)))
     for clean, unit in zip(x0.split(AT_ONCE), noise.split(AT_ONCE), strict=True):
-        clean, unit = clean.to(device), unit.to(device)
+        clean = clean.to(device)
+        unit = unit.to(device)
         with computing_in(network.machine.precision, device):
             eps = model(clean + sigma * unit, clean.new_full((len(clean),), sigma))
         errors.append((eps.float() - unit).square().flatten(1).mean(dim=1).cpu())
@@ -354,7 +373,9 @@ def _errors(network: Trained, model: Model, index: int, sigma: float) -> Tensor:
 def curve_rows(networks: Iterable[Network], cache: Cache) -> list[Row]:
     """Rows of curves.csv."""
     rows = list[Row]()
-    for network in (network for network in networks if isinstance(network, Trained)):
+    for network in networks:
+        if not isinstance(network, Trained):
+            continue
         shared: Row = {"model_id": identity(network), "train_noise": network.noise.name, "train_seed": network.seed}
         shared |= {name: getattr(network, name) for name in ("weighting", "parameterisation", "images_seen")}
         rows += [shared | point for point in error_rows(network, cache)]

@@ -5,7 +5,7 @@ Its fields are the options of the question, their docstrings the help, and their
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
@@ -91,7 +91,7 @@ class Study:
     held_out: HiddenOption[int] = 0  # images at the end of the data set that training does not see; at most a tenth
 
     def check(self) -> None:
-        """Stores equal values as the same. ValueError for one of another type or range, or two that look the same."""
+        """Gives equal values one form. ValueError for a value of a wrong type or range, or two that look the same."""
         check_fields(self)
         for name in filter(None, (self.data, self.images)):
             check_name(name)
@@ -103,11 +103,11 @@ class Study:
             check_feature_space(self.features)
         for name, low, high in (("seeds", 1, 1_000), ("n_samples", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
             check_range(name, getattr(self, name), low, high)
-        for part in fields(self):
-            values = value if isinstance(value := getattr(self, part.name), tuple) else ()
+        for name, value in vars(self).items():
+            values = value if isinstance(value, tuple) else ()
             labels = [f"{item:g}" if isinstance(item, float) else str(item) for item in values]
             if twice := [label for label in labels if labels.count(label) > 1]:
-                raise ValueError(f"{part.name}: {twice[0]} is given twice, or differs too little to be told apart")
+                raise ValueError(f"{name}: {twice[0]} is given twice, or differs too little to be told apart")
 
     def check_typed(self, typed: frozenset[str]) -> None:
         """Raises ValueError for typed options of training if no network is trained here."""
@@ -120,15 +120,15 @@ class Study:
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
         """In each section every setting against the first, and the set of the best; interactions; the A/A control."""
-        sections = [[*sides.values()] for (section, _), sides in of.items() if section != CONTROL]
+        sections = [sides for (section, _), sides in of.items() if section != CONTROL]
         for sides in sections:
             if len(sides) > 1:
-                yield from against_first("setting", sides)
-                yield BestSet(sides)
+                yield from against_first("setting", [*sides.values()])
+                yield BestSet([*sides.values()])
         for a, b in self.interactions:
-            yield from interactions(a, b, (sides for (section, _), sides in of.items() if section != CONTROL))
+            yield from interactions(a, b, sections)
         for again in of.get((CONTROL, None), {}).values():
-            if (setting := find_repeated(again, (side for sides in sections for side in sides))) is not None:
+            if setting := find_repeated(again, (side for sides in sections for side in sides.values())):
                 yield control(again, setting)
 
     def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
@@ -140,7 +140,7 @@ class Study:
         return {}
 
     def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
-        """Writes files that follow from the tables, and tells the user about them."""
+        """Writes further files from the tables, and tells the user about them."""
 
     @property
     def time_limit(self) -> float:
@@ -154,7 +154,7 @@ class Study:
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What run.json says of when its comparisons were chosen."""
+        """What run.json says about when its comparisons were chosen."""
         return {"fixed_beforehand": False}
 
     @property

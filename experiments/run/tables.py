@@ -45,21 +45,25 @@ class RunResults:
 
     @classmethod
     def of(cls, page: str, runs: Sequence[Run], cache: Cache, failed: Mapping[str, str]) -> "RunResults":
-        """What is in the cache of some runs."""
+        """What the cache holds of these runs."""
         pin_scores()
-        files, rows = dict[Run, RunFiles](), dict[Run, Row]()
+        files = dict[Run, RunFiles]()
+        rows = dict[Run, Row]()
         for run in runs:
-            if not run.impossible and run.score_id not in failed:
-                score, samples = cache.read("scores", run.scored), cache.read("samples", run)
-                if score and samples:
-                    network = cache.read("networks", run.network) if run.network.cost else None
-                    files[run] = RunFiles(score, samples, network)
             row = {"experiment": page, "status": "ok"} | run.row()
-            if run in files:
-                parts = (files[run].network, files[run].samples, files[run].score)
-                rows[run] = row | {name: value for part in parts if part for name, value in part.facts.items()}
-            elif run.impossible or run.score_id in failed:  # else it was not made, and has no row
-                rows[run] = row if run.impossible else row | {"status": "failed", "error": failed[run.score_id]}
+            if run.impossible:
+                rows[run] = row
+                continue
+            if run.score_id in failed:
+                rows[run] = row | {"status": "failed", "error": failed[run.score_id]}
+                continue
+            score = cache.load("scores", run.scored)
+            samples = cache.load("samples", run)
+            if score and samples:  # otherwise it was not made, and has no row
+                network = cache.load("networks", run.network) if run.network.cost else None
+                files[run] = RunFiles(score, samples, network)
+                of_network = network.facts if network else {}
+                rows[run] = {**row, **of_network, **samples.facts, **score.facts}
         return cls(page, runs, files, rows, cache, failed)
 
     @cached_property
@@ -70,8 +74,8 @@ class RunResults:
 
     def find(self, side: Side) -> Run:
         """The first run of a setting that was made."""
-        same = (run for run in self.files if (run.setting.section, run.setting.budget) == side.section_key)
-        return next(run for run in same if run.setting.label == side.label)
+        runs = (run for run in self.files if (run.setting.section, run.setting.budget) == side.section_key)
+        return next(run for run in runs if run.setting.label == side.label)
 
     @cached_property
     def floors(self) -> list[Row]:
@@ -92,21 +96,23 @@ class RunResults:
     @property
     def warnings(self) -> list[str]:
         """Warnings if samples are nearer to the data than real images are, or settings that differ gave the same."""
-        first, found = dict[bytes, Run](), list[str]()
-        scored = [(run, row) for run, row in self.rows.items() if row["status"] == "ok"]
-        for run, row in [(run, row) for run, row in scored if row["mmd"] < -BELOW * row["mmd_se"]][:1]:
-            size = f"MMD ×1000 {1000 * row['mmd']:.3g}, standard error {1000 * row['mmd_se']:.2g}"
-            what = f"samples of {run.setting.label!r} are nearer to the data than other real images would be"
-            found.append(f"{what} ({size}): are they copies of it?")
+        warnings = list[str]()
+        for run, row in self.rows.items():
+            if row["status"] == "ok" and row["mmd"] < -BELOW * row["mmd_se"]:
+                size = f"MMD ×1000 {1000 * row['mmd']:.3g}, standard error {1000 * row['mmd_se']:.2g}"
+                nearer = f"samples of {run.setting.label!r} are nearer to the data than other real images would be"
+                warnings.append(f"{nearer} ({size}): are they copies of it?")
+                break
         if not any(uses_user_code(run.setting) for run in self.files):
-            return found
+            return warnings
+        first = dict[bytes, Run]()
         for run, files in self.files.items():
             digest = hashlib.sha256(files.samples.tensors["samples"].numpy().tobytes()).digest()
             other = first.setdefault(digest, run)
             if other.samples_id != run.samples_id and uses_user_code(run.setting):
                 both = name_both(other.setting, run.setting)
-                return [*found, f"{both} produced identical images; is the changed parameter used?"]
-        return found
+                return [*warnings, f"{both} produced identical images; is the changed parameter used?"]
+        return warnings
 
     @property
     def autoencoder_notes(self) -> list[str]:
@@ -129,14 +135,17 @@ def make_sides(
     """The settings of some runs, without impossible ones. `distances`: of the runs that were measured."""
     out: dict[tuple[str, int | None], dict[str, Side]] = {}
     runs_by_setting: dict[tuple[str, int | None, str], list[Run]] = {}
-    for run in (run for run in runs if not run.impossible):
-        runs_by_setting.setdefault((run.setting.section, run.setting.budget, run.setting.label), []).append(run)
-    for (section, budget, label), same in runs_by_setting.items():
-        setting, measured = same[0].setting, [run for run in same if run in distances]
-        what = (setting.schedule, setting.sampler, setting.final_denoise, setting.training, same[0].n)
+    for run in runs:
+        if not run.impossible:
+            key = (run.setting.section, run.setting.budget, run.setting.label)
+            runs_by_setting.setdefault(key, []).append(run)
+    for (section, budget, label), planned in runs_by_setting.items():
+        setting = planned[0].setting
+        config = (setting.schedule, setting.sampler, setting.final_denoise, setting.training, planned[0].n)
+        measured = [run for run in planned if run in distances]
         rows_by_number = {run.number: rows[run] for run in measured}
         distances_by_number = {run.number: distances[run] for run in measured}
-        side = Side(label, section, budget, len(same), rows_by_number, distances_by_number, what=what)
+        side = Side(label, section, budget, len(planned), rows_by_number, distances_by_number, config=config)
         out.setdefault((section, budget), {})[label] = side
     return out
 

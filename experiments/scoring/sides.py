@@ -10,7 +10,7 @@ from torch import Tensor
 
 from experiments.console import progress_bar
 from experiments.distances import duplicates
-from experiments.distances.distance import Distance, renumber
+from experiments.distances.distance import DISTANCES, Distance, renumber
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.intervals import CONFIDENCE, estimate_one
 from experiments.distances.reference import ReferenceSet, precision_recall
@@ -109,7 +109,7 @@ def score_in_space(
 
 def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], grain: object) -> Row:
     values = {metric: distances[metric].value for metric in METRICS}
-    ses = {f"{metric}_se": distances[metric].se for metric in METRICS if metric != "fd"}
+    ses = {f"{metric}_se": distances[metric].se for metric in METRICS if DISTANCES[metric].with_se}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return values | ses | dict(zip(("precision", "recall"), quality, strict=True)) | {
         "setting": name, "status": "ok", "grain": grain, "samples_id": set_id, "run_id": set_id, "finished_at": now,

@@ -130,8 +130,14 @@ def test_help_imports_nothing_heavy_and_appears_at_once() -> None:
 WRONG = f"""
 import sys
 from experiments import __main__ as program
-for wrong in ("--network smal", "--data mnst", "--features digit", "--label 3", "--network exact --seeds 1", "--n 1"):
-    sys.argv[1:] = ["beta", *wrong.split()]
+only_for_training = ["--network", "exact", "--seeds", "1"]
+of_beta = ["--network smal", "--data mnst", "--features digit", "--label 3", "--n 1"]
+for wrong in (
+    *(["beta", *words.split()] for words in of_beta),
+    ["beta", *only_for_training],
+    ["sweep", "tests/helpers/own_sweep.py", *only_for_training],
+):
+    sys.argv[1:] = wrong
     assert program.main() == 2, wrong
     assert not set({HEAVY}) & set(sys.modules), wrong
 """

@@ -6,6 +6,8 @@ import torch
 from torch.utils.data import Subset
 from torch_fidelity import calculate_metrics
 
+import experiments.distances.fidelity  # noqa: F401  # registers our extractors
+
 
 def fidelity(a: torch.Tensor, b: torch.Tensor, extractor: str = "digits", **options: Any) -> dict[str, float]:
     """torch-fidelity's metrics: FD, KD on all images at once, precision and recall; no worker processes, no cache."""

@@ -72,7 +72,8 @@ class Finished(Ended):
 
 def typed(*arguments: str, path: str = "experiments") -> Ended:
     """Runs a command as if it were typed; `path`: how the program was called."""
-    stdout, stderr = io.StringIO(), io.StringIO()
+    stdout = io.StringIO()
+    stderr = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
         patch.setattr(sys, "argv", [path, *arguments])
         status = program.main()

@@ -7,7 +7,7 @@ from experiments.run.cache import Cache
 from experiments.run.compare import BestSet, Contrast, Side, SidesBySection
 from experiments.run.options import Options
 from experiments.run.plan import Planner
-from experiments.run.runs import OTHER, Run
+from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, Run
 from experiments.run.setting import Setting
 from experiments.run.study import Study
 
@@ -20,20 +20,20 @@ def plan(study: Study, *settings: Setting) -> list[Run]:
 
 def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) -> SidesBySection:
     """The settings as they would be measured, each row with its run."""
-    found: dict[tuple[str, int | None], dict[str, Side]] = {}
+    by_section: dict[tuple[str, int | None], dict[str, Side]] = {}
     for run in (run for run in runs if not run.impossible):
         setting = run.setting
-        group = found.setdefault((setting.section, setting.budget), {})
+        group = by_section.setdefault((setting.section, setting.budget), {})
         rows = dict(group[setting.label].rows) if setting.label in group else {}
-        rows[run.network.seed - OTHER * setting.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
+        rows[run.network.seed - SEED_OF_INDEPENDENT_RUN * setting.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
         group[setting.label] = Side(setting.label, setting.section, setting.budget, len(rows), rows, {})
-    return found
+    return by_section
 
 
 def contrasts(study: Study, kind: str = "") -> list[Contrast]:
     """The contrasts of a study, or those of one kind."""
-    found = (comparison for comparison in study.compare(sides(plan(study))) if isinstance(comparison, Contrast))
-    return [comparison for comparison in found if kind in ("", comparison.kind)]
+    of_study = (comparison for comparison in study.compare(sides(plan(study))) if isinstance(comparison, Contrast))
+    return [comparison for comparison in of_study if kind in ("", comparison.kind)]
 
 
 def best_sets(study: Study) -> list[BestSet]:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from experiments.distances.distance import Distance, jackknife_variance, pack_distances, unpack_distances
-from experiments.distances.intervals import Estimate, estimate_one, estimate_pairs, holm, verdict
+from experiments.distances.intervals import CONFIDENCE, Estimate, estimate, estimate_one, estimate_pairs, holm, verdict
 
 
 def make_pair(value: float, se: float, n: int = 20) -> tuple[Distance, Distance]:
@@ -21,6 +22,15 @@ def test_two_networks_by_hand() -> None:
     assert freedom == pytest.approx(35.24, abs=0.01)
     assert estimate.high - 2 == pytest.approx(2.0296 * 0.25, abs=2e-4)
     assert (estimate.interval, estimate.holds_for) == ("what each sample adds", 2)
+
+
+@pytest.mark.parametrize("freedom", [1, 4.0, 7.3, 1e6, np.inf])
+def test_an_estimate_has_the_interval_and_p_value_of_scipys_t(freedom: float) -> None:
+    estimated = estimate(0.3, 0.2, freedom, "t")
+    student = stats.t(freedom)
+    assert estimated.high == 0.3 + student.ppf((1 + CONFIDENCE) / 2) * 0.2
+    assert estimated.p_value == 2 * student.sf(0.3 / 0.2)
+    assert estimated.detectable == (student.isf((1 - CONFIDENCE) / 2) + student.ppf(0.8)) * 0.2
 
 
 @pytest.mark.parametrize(("difference", "clear", "word"), [

@@ -21,7 +21,8 @@ from experiments.sweep import OneSetting
 
 T = 2  # threads
 PLAIN = Machine(threads=T)
-BF16, SIDE = replace(PLAIN, precision="bf16"), replace(PLAIN, precision="bf16", threads=1)
+BF16 = replace(PLAIN, precision="bf16")
+SIDE = replace(PLAIN, precision="bf16", threads=1)
 
 
 def measured(
@@ -55,8 +56,10 @@ def choice(
 def test_what_needs_clearly_less_time_is_taken(
     seconds: Any, sampling: Machine, training: Machine, networks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = choice(seconds, monkeypatch, networks)
-    assert (found.sampling, found.training) == (sampling, training) and found.why.startswith("timed on this machine: ")
+    chosen = choice(seconds, monkeypatch, networks)
+    assert (chosen.sampling, chosen.training) == (sampling, training) and chosen.why.startswith(
+        "timed on this machine: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,8 +71,8 @@ def test_networks_are_compiled_where_sampling_takes_more_than_ten_minutes(
     minutes: float, typed: dict[str, Any], compiler: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
-    found = MachineChoice(PLAIN, PLAIN, "timed", seconds=minutes * 60 / (2 * 40 * 8))
-    monkeypatch.setattr(plan, "autotune", lambda *_: found)
+    choice_of_minutes = MachineChoice(PLAIN, PLAIN, "timed", seconds=minutes * 60 / (2 * 40 * 8))
+    monkeypatch.setattr(plan, "autotune", lambda *_: choice_of_minutes)
     monkeypatch.setattr(plan, "can_compile", lambda device: compiler)
     study = OneSetting(data=data(), n_samples=40, seeds=2, n_steps=8, recipe="plain")
     planner = Planner.of(study, Options(device="cpu", **{"threads": 1} | typed), Cache(Path("nowhere")), print)
@@ -92,10 +95,11 @@ def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autotune, "time_interleaved", lambda runs: dict.fromkeys(runs, 0.5))
-    network, said = trained(batch_size=4), list[str]()
+    network = trained(batch_size=4)
+    said = list[str]()
     for machine in (Machine(), Machine(), Machine(threads=2)):
-        found = autotune.timings(network, machine, Cache(tmp_path), said.append)
-        assert set(found.values()) == {0.5} and len(found) == 4 * machine.threads - 2 * (machine.threads - 1)
+        seconds = autotune.timings(network, machine, Cache(tmp_path), said.append)
+        assert set(seconds.values()) == {0.5} and len(seconds) == 4 * machine.threads - 2 * (machine.threads - 1)
     assert said == ["timing the network small preconditioned on this machine, once"] * 2
 
 
@@ -105,10 +109,11 @@ def test_every_mode_is_timed_as_it_is_used_and_leaves_no_trace(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(autotune, "ROUNDS", 1)
-    config, before = Trained(data(), batch_size=4, **RECIPES[recipe]), torch.get_rng_state()
+    config = Trained(data(), batch_size=4, **RECIPES[recipe])
+    before = torch.get_rng_state()
     key = BenchmarkKey.of(config, Machine())
-    found = autotune.timings(config, Machine(), Cache(tmp_path), print)
-    assert [*found] == [*key.modes(SAMPLING), *key.modes(TRAINING)] and all(each > 0 for each in found.values())
+    seconds = autotune.timings(config, Machine(), Cache(tmp_path), print)
+    assert [*seconds] == [*key.modes(SAMPLING), *key.modes(TRAINING)] and all(time > 0 for time in seconds.values())
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == 1
     assert isinstance(autotune._training_call(config, ComputeMode(TRAINING, 4, 1))(), TrainingStep)
 
@@ -118,7 +123,8 @@ def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch
     names = ("plain", "slow", "hopeless", "fails", "fails later")
     modes = {name: ComputeMode(SAMPLING, batch, 4) for batch, name in enumerate(names, start=1)}
     modes["one thread"] = ComputeMode(SAMPLING, 1, 1)
-    seconds, calls = dict(zip(modes, (1.0, 1.4, 9.0, 0.1, 1.1, 6.0), strict=True)), dict.fromkeys(modes, 0)
+    seconds = dict(zip(modes, (1.0, 1.4, 9.0, 0.1, 1.1, 6.0), strict=True))
+    calls = dict.fromkeys(modes, 0)
 
     class Clock:
         def __init__(self, stmt: str, globals: dict[str, Any], num_threads: int) -> None:
@@ -132,7 +138,7 @@ def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch
             return SimpleNamespace(median=seconds[self.name] + 0.1 / calls[self.name])
 
     monkeypatch.setattr(autotune, "Timer", Clock)
-    found = autotune.time_interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
+    measured_seconds = autotune.time_interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
     times = dict.fromkeys(("plain", "slow", "one thread"), autotune.ROUNDS) | {"hopeless": 1}
     assert calls == times | {"fails": 1, "fails later": 4}
-    assert found == {modes[name]: seconds[name] + 0.1 / calls[name] for name in times}
+    assert measured_seconds == {modes[name]: seconds[name] + 0.1 / calls[name] for name in times}

@@ -35,7 +35,7 @@ def factory(value: float = 1.0, calls: list[float] | None = None) -> Callable[[]
 
 
 def put(cache: Cache, config: Any = 1, value: float = 1.0) -> Artifact:
-    return cache.cached("things", Config(config), factory(value))
+    return cache.load_or_make("things", Config(config), factory(value))
 
 
 def left(cache: Cache) -> list[str]:
@@ -54,8 +54,8 @@ def again(cache: Cache) -> Cache:
 
 def test_a_file_is_made_once_and_holds_all_of_it(cache: Cache) -> None:
     calls: list[float] = []
-    first = cache.cached("things", Config(), factory(2.0, calls))
-    stored = again(cache).cached("things", Config(), factory(3.0, calls))
+    first = cache.load_or_make("things", Config(), factory(2.0, calls))
+    stored = again(cache).load_or_make("things", Config(), factory(3.0, calls))
     assert calls == [2.0] and stored == first and stored.facts["value"] == 2.0
     assert torch.equal(stored.tensors["x"], torch.full((3,), 2.0)) and stored.tensors["y"].shape == (2, 3)
     assert [path.name for path in (cache.root / "things").iterdir()] == [f"{identity(Config())}.safetensors"]
@@ -65,7 +65,7 @@ def test_fresh_makes_again_what_is_there_and_keeps_what_is_made_since(cache: Cac
     old = put(cache)
     os.utime(old.path, (time.time() - 9, time.time() - 9))
     cache.start_fresh()
-    assert not cache.has("things", Config()) and put(cache, value=2.0).facts["value"] == 2.0
+    assert not cache.contains("things", Config()) and put(cache, value=2.0).facts["value"] == 2.0
     assert put(again(cache), value=3.0).facts["value"] == 2.0, "workers share the moment"
 
 
@@ -79,7 +79,7 @@ def killed_in(phase: str, cache: Cache) -> None:
         Path.replace = kill  # type: ignore[method-assign]
     if phase == "renamed":
         os.close = kill  # the lock is given back
-    cache.cached("things", Config(), kill if phase == "made" else factory(2.0))
+    cache.load_or_make("things", Config(), kill if phase == "made" else factory(2.0))
 
 
 def child(work: Callable[[], object]) -> int:
@@ -112,7 +112,7 @@ def test_of_two_processes_one_makes_the_file(cache: Cache) -> None:
             time.sleep(0.001)
         return factory(2.0)()
 
-    pid = child(lambda: cache.cached("things", Config(), slow))
+    pid = child(lambda: cache.load_or_make("things", Config(), slow))
     while not (cache.root / "begun").exists():
         time.sleep(0.001)
     cache.waits = False

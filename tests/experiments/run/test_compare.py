@@ -45,14 +45,15 @@ def side(
 ) -> Side:
     """A setting with exactly this distance, to which each image adds noise of size 1."""
     rng = np.random.default_rng(sum(label.encode()))
-    rows, distances = {}, {}
+    rows = {}
+    distances = {}
     for seed in range(networks):
         terms = rng.normal(size=N)
-        known = {name: Distance(value, terms - terms.mean()) for name in METRICS}
+        distance_by_metric = {name: Distance(value, terms - terms.mean()) for name in METRICS}
         rows[seed] = (
             ROW | {"run_id": f"{label}{seed}", "model_id": f"m{seed}", "nfe": 8, "fd": value, "mmd": value} | row
         )
-        distances[seed] = known
+        distances[seed] = distance_by_metric
     return Side(label, section, None, networks if planned is None else planned, rows, distances)
 
 
@@ -71,7 +72,8 @@ def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() 
 def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best() -> None:
     sides = [side(label, value) for label, value in zip("abcd", (0.3, 0.0, 0.05, 0.7), strict=True)]
     everything = [*against_first("setting", sides), BestSet(sides)]
-    rows, sets = contrast_rows(everything, FLOORS), best_set_rows(everything, FLOORS)
+    rows = contrast_rows(everything, FLOORS)
+    sets = best_set_rows(everything, FLOORS)
     verdicts = {a: row["verdict"] for (a, _), row in pooled(rows).items()}
     assert verdicts["b"] == "better" and verdicts["d"] == "worse"
     in_set = {row["setting"]: row["in_set"] for row in sets}
@@ -126,10 +128,10 @@ def crossed(networks: int = 5, **row: Any) -> list[dict[str, Side]]:
     """Two groups with networks of their own: y against x is -0.5 in the second, -0.1 in the first."""
     values = {"narrow": {"x": 0.8, "y": 0.7}, "wide": {"x": 0.9, "y": 0.4}}
     out = list[dict[str, Side]]()
-    for group, known in values.items():
-        own = {label: side(label + group, value, networks, section=group, model_id=group, **row)
-               for label, value in known.items()}  # fmt: skip
-        out.append({label: replace(one, label=label) for label, one in own.items()})
+    for group, values_of_group in values.items():
+        sides = {label: side(label + group, value, networks, section=group, model_id=group, **row)
+               for label, value in values_of_group.items()}  # fmt: skip
+        out.append({label: replace(one, label=label) for label, one in sides.items()})
     return out
 
 
@@ -142,9 +144,14 @@ def test_an_interaction_is_a_difference_of_differences_by_image_and_network() ->
     row = pooled(rows)["y against x (wide)", "y against x (narrow)"]
     differences = np.array([-0.5, -0.4, -0.3, -0.2, -0.1]) + 0.1
     half = 2.7764451 * differences.std(ddof=1) / 5**0.5  # Student's t, four degrees of freedom
-    terms = [[part.distances[0]["mmd"].own for part in (group["y"], group["x"])] for group in (second, first)]
+    terms = [
+        [side_of_group.distances[0]["mmd"].own for side_of_group in (group["y"], group["x"])]
+        for group in (second, first)
+    ]
     over_images = (((terms[0][0] - terms[0][1]) - (terms[1][0] - terms[1][1])) ** 2).sum() / N / (N - 1)
-    alone = next(each for each in rows if each["kind"] == "interaction" and each.get("train_seed") == 0)
+    alone = next(
+        row_of_one for row_of_one in rows if row_of_one["kind"] == "interaction" and row_of_one.get("train_seed") == 0
+    )
     assert (alone["difference"], alone["se"]) == (pytest.approx(-0.4), pytest.approx(over_images**0.5))
     assert (row["value_a"], row["value_b"]) == (pytest.approx(-0.3), pytest.approx(-0.1))
     assert (row["low"], row["high"]) == tuple(pytest.approx(end, abs=1e-6) for end in (-0.2 - half, -0.2 + half))
@@ -154,7 +161,7 @@ def test_an_interaction_is_a_difference_of_differences_by_image_and_network() ->
     assert [*both][1] == ("x (narrow) against x (wide)", "y (narrow) against y (wide)")
     wide = both["y against x (wide)", "y against x (narrow)"]
     assert (wide["n_compared"], wide["low"], wide["high"]) == (2, row["low"], row["high"])
-    assert wide["p_adjusted"] == pytest.approx(2 * min(each["p_value"] for each in both.values())) or (
+    assert wide["p_adjusted"] == pytest.approx(2 * min(row_of_one["p_value"] for row_of_one in both.values())) or (
         wide["p_adjusted"] >= wide["p_value"]
     )
 
@@ -185,8 +192,8 @@ def control_of(values: Sequence[float], model: str = "m", networks: int = 5) -> 
     """The row of a control: what it adds to the baseline, network by network; `model` names other networks."""
     first = side("a", 0.8, networks=networks)
     moved = {
-        seed: {name: replace(one, value=0.8 + value) for name, one in each.items()}
-        for (seed, each), value in zip(side("b", 0.8, networks=networks).distances.items(), values, strict=True)
+        seed: {name: replace(one, value=0.8 + value) for name, one in by_metric.items()}
+        for (seed, by_metric), value in zip(side("b", 0.8, networks=networks).distances.items(), values, strict=True)
     }
     again = replace(first, distances=moved)
     if model != "m":
@@ -196,17 +203,24 @@ def control_of(values: Sequence[float], model: str = "m", networks: int = 5) -> 
 
 
 def test_a_control_is_over_images_if_its_networks_are_the_same_and_else_over_networks() -> None:
-    same, retrained = control_of([0.01, -0.01, 0, 0, 0.02]), control_of([0.1, 0.3, 0.2, 0.25, 0.15], "again")
-    assert (same["interval"], same["verdict"], same["family"]) == ("what each sample adds", "passed", "control")
+    repeated = control_of([0.01, -0.01, 0, 0, 0.02])
+    retrained = control_of([0.1, 0.3, 0.2, 0.25, 0.15], "again")
+    assert (repeated["interval"], repeated["verdict"], repeated["family"]) == (
+        "what each sample adds",
+        "passed",
+        "control",
+    )
     assert (retrained["interval"], retrained["verdict"]) == ("t over 5 networks", "unusual")
     assert control_of([0.1, 0.101, 0.099, 0.1, 0.1], "again")["verdict"] == "failed"
     assert "5 networks" in control_of([0.1, 0.101], "again", networks=2)["no_verdict"]
 
 
 def test_after_a_failed_control_no_comparison_has_a_verdict() -> None:
-    first, other = side("a", 0.8, networks=5), side("b", 0.2, networks=5)
+    first = side("a", 0.8, networks=5)
+    other = side("b", 0.2, networks=5)
     far = {
-        seed: {name: replace(one, value=9.0) for name, one in each.items()} for seed, each in other.distances.items()
+        seed: {name: replace(one, value=9.0) for name, one in by_metric.items()}
+        for seed, by_metric in other.distances.items()
     }
     broken = control(replace(first, distances=far), first)
     rows = pooled(contrast_rows([Contrast("setting", other, first), broken], FLOORS))
@@ -236,14 +250,15 @@ def test_the_same_samples_under_two_names_are_one_comparison() -> None:
     rows = {label: side(label, value, samples_id=label) for label, value in zip("abc", (0.5, 0.0, 0.6), strict=True)}
     again = {label: replace(one, section="h") for label, one in rows.items()}
     everything = [*against_first("setting", [*rows.values()]), *against_first("setting", [again["a"], again["b"]])]
-    found = [row for row in contrast_rows(everything, FLOORS) if "verdict" in row and row["metric"] == "mmd"]
-    assert [(row["a"], row["n_compared"], row["family"]) for row in found] == [
+    judged = [row for row in contrast_rows(everything, FLOORS) if "verdict" in row and row["metric"] == "mmd"]
+    assert [(row["a"], row["n_compared"], row["family"]) for row in judged] == [
         (name, 2, "exploration") for name in "bcb"
     ]
 
 
 def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.LogCaptureFixture) -> None:
-    few, many = [side("a", 0.0), side("b", 0.2)], side("c", 0.1, networks=3)
+    few = [side("a", 0.0), side("b", 0.2)]
+    many = side("c", 0.1, networks=3)
     again = control(side("a", 0.1), few[0])
     asked = [*against_first("setting", [*few, many]), BestSet(few), BestSet([*few, many]), again]
     assert filter_comparable(asked) == [asked[0], asked[2], again]
@@ -256,8 +271,8 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
 def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans() -> None:
     """The smallest p value is multiplied by the number of planned comparisons, with a verdict or without."""
     sides = [side("a", 0.5), side("b", 0.4), side("c", 0.9, networks=1, planned=2), side("d", 0, networks=0, planned=2)]
-    part, whole = (list(against_first("setting", some)) for some in (sides[:2], sides))
-    for rows in (list(contrasts.contrast_rows(part, Judge.of(part, FLOORS, whole))), contrast_rows(whole, FLOORS)):
+    asked, whole = (list(against_first("setting", some)) for some in (sides[:2], sides))
+    for rows in (list(contrasts.contrast_rows(asked, Judge.of(asked, FLOORS, whole))), contrast_rows(whole, FLOORS)):
         row = pooled(rows)["b", "a"]
         assert row["n_compared"] == 3 and row["p_adjusted"] == pytest.approx(min(3 * row["p_value"], 1))
 

@@ -31,9 +31,9 @@ def runs(networks: int, retrained: bool = False) -> list[Run]:
 
 
 def forecast(planned: list[Run], folder: Path) -> tuple[float, str]:
-    found = detectable_difference(planned, Cache(folder))
-    assert found is not None
-    return found
+    answer = detectable_difference(planned, Cache(folder))
+    assert answer is not None
+    return answer
 
 
 @pytest.mark.parametrize("n", [1, 4, 5, 8])
@@ -47,8 +47,8 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
     pairs = []
     for difference in differences:
         sides = [rng.normal(size=N) for _ in range(2)]
-        terms = [each - each.mean() for each in sides]
-        terms = [TYPICAL_SE["digits"] / np.sqrt(N) / Distance(0.0, each).se * each for each in terms]
+        terms = [term - term.mean() for term in sides]
+        terms = [TYPICAL_SE["digits"] / np.sqrt(N) / Distance(0.0, term).se * term for term in terms]
         pairs.append((Distance(difference, terms[0]), Distance(0.0, terms[1])))
     size, words = forecast(runs(n), tmp_path)
     assert size == pytest.approx(estimate_pairs(pairs, paired=False).detectable, rel=1e-3)
@@ -58,17 +58,18 @@ def test_the_forecast_is_what_the_comparison_will_say_if_networks_differ_by_thei
 @pytest.mark.slow
 def test_the_plan_is_counted_and_nothing_is_made(tmp_path: Path) -> None:
     """What is stored is not left; equal samples count once."""
-    cache, said = Cache(tmp_path), list[str]()
+    cache = Cache(tmp_path)
+    said = list[str]()
     planned = [spine.run(Euler(0.0), spine.trained(), label="a"), spine.run(Euler(0.0), spine.trained(), label="b")]
     planned += [spine.run(Euler(1.0), spine.trained()), spine.run(Euler(9.0))]
-    found = dry_run.print_plan(planned, cache, 2, "the race", said.append)
-    assert found["samples"] == {"unique": 2, "left": 2} and found["networks"] == {"unique": 1, "left": 1}
-    assert found["evaluations"] == 128 * TRAIN_COST + 2 * 2 * 40 and found["seconds"] > 0
+    counted = dry_run.print_plan(planned, cache, 2, "the race", said.append)
+    assert counted["samples"] == {"unique": 2, "left": 2} and counted["networks"] == {"unique": 1, "left": 1}
+    assert counted["evaluations"] == 128 * TRAIN_COST + 2 * 2 * 40 and counted["seconds"] > 0
     assert said[0].startswith("4 runs; store:") and "for each of 2 workers, timed on this machine" in said[-3]
     assert all(f"{work} " in said[-3] for work in ("training", "sampling", "scoring"))
     assert said[-2] == "not counted above: the race"
     assert not list(tmp_path.iterdir())
     spine.score(planned[0], cache)
-    found = dry_run.print_plan(planned, cache, 1, "", said.append)
-    assert found["samples"] == {"unique": 2, "left": 1} and found["networks"]["left"] == 0
-    assert found["evaluations"] == 2 * 40 and "from scores in the store" in said[-1]
+    counted = dry_run.print_plan(planned, cache, 1, "", said.append)
+    assert counted["samples"] == {"unique": 2, "left": 1} and counted["networks"]["left"] == 0
+    assert counted["evaluations"] == 2 * 40 and "from scores in the store" in said[-1]

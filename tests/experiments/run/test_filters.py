@@ -27,8 +27,8 @@ LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
     ],
 )
 def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds: Callable[[Run], bool]) -> None:
-    found = filter_runs(PLANNED, conditions)
-    assert found and found == [
+    chosen = filter_runs(PLANNED, conditions)
+    assert chosen and chosen == [
         run for run in PLANNED if not (run.impossible and "n_steps=4" in conditions) and holds(run)
     ]
 

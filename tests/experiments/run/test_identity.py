@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from run_spine import forget, imported
+from run_spine import forget, imported, run
 
 from diffusion_core.samplers import Euler
 from diffusion_core.weightings import WEIGHTINGS
+from experiments.distances.distance import DISTANCES, Metric
 from experiments.run.identity import NOT_IDENTITY, identity, registered, uses_user_code
 from experiments.run.networks import Trained
 from experiments.user import imports
 from experiments.user.imports import OWN
+from reports.schema import METRICS
 
 TABLE = {"ours": WEIGHTINGS["karras"]}
 MINE = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Mine:\n    value: int = 1\n"
@@ -100,12 +102,12 @@ def test_all_files_of_a_package_count(folder: Path) -> None:
 
 def test_a_function_of_a_users_is_known_and_run_by_its_text(folder: Path) -> None:
     """Also where it is edited within a second to the same size, which Python's bytecode does not tell."""
-    found = []
+    results = []
     for value in (1, 2):
         (folder / "fun_xyz.py").write_text(f"def f(): return {value}\n")
         forget()
-        found.append((imports.code_hash("fun_xyz:f"), imports.load_object("fun_xyz:f")()))
-    assert found[0][0] != found[1][0] and [value for _, value in found] == [1, 2]
+        results.append((imports.code_hash("fun_xyz:f"), imports.load_object("fun_xyz:f")()))
+    assert results[0][0] != results[1][0] and [value for _, value in results] == [1, 2]
 
 
 def test_what_a_user_puts_into_a_table_is_part_of_the_identity(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +121,13 @@ def test_what_a_user_puts_into_a_table_is_part_of_the_identity(folder: Path, mon
             assert uses_user_code(Trained()) and not uses_user_code(Trained(weighting="x0"))
         assert len({before, *ids}) == 3
     assert identity(Trained()) == before and not uses_user_code(Trained())
+
+
+def test_a_new_distance_makes_references_and_scores_anew_and_keeps_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So SCHEMA, which is part of every identity, need not rise for it."""
+    assert (*DISTANCES,) == METRICS
+    before = run()
+    monkeypatch.setitem(DISTANCES, "md", Metric(with_se=True))
+    after = run()
+    assert identity(before.reference) != identity(after.reference) and before.score_id != after.score_id
+    assert (before.samples_id, identity(before.network)) == (after.samples_id, identity(after.network))

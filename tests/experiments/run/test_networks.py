@@ -28,7 +28,8 @@ OPTIONS: dict[str, Any] = {
 @pytest.mark.slow
 def test_a_training_is_that_of_its_config(tmp_path: Path) -> None:
     """Each field reaches the training; the same config gives the same weights, also after others were trained."""
-    calls, sums = list[float](), dict[str, bytes]()
+    calls = list[float]()
+    sums = dict[str, bytes]()
     for name, options in ({"again": {}} | OPTIONS | {"": {}}).items():
         config = trained(**{"seed": 1, "images_seen": 192} | options)
         calls.clear()
@@ -36,15 +37,16 @@ def test_a_training_is_that_of_its_config(tmp_path: Path) -> None:
         sums[name] = torch.cat([each.flatten() for each in file.tensors.values()]).numpy().tobytes()
         assert sum(calls) == config.cost
     assert sums[""] == sums["again"]
-    known = sums.pop("")
-    assert [name for name, each in sums.items() if each == known] == ["again"] and len({*sums.values()}) == len(sums)
-    assert {part.name for part in fields(Trained)} == {*OPTIONS, "data"}
+    first = sums.pop("")
+    assert [name for name, each in sums.items() if each == first] == ["again"] and len({*sums.values()}) == len(sums)
+    assert {field.name for field in fields(Trained)} == {*OPTIONS, "data"}
 
 
 @pytest.mark.slow
 def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = trained(1, **RECIPES["fast"])
-    losses, models = list[float](), list[nn.Module]()
+    losses = list[float]()
+    models = list[nn.Module]()
 
     def training(model: nn.Module, *given: Any, **how: Any) -> Iterator[Any]:
         models.append(model)
@@ -53,10 +55,12 @@ def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatc
             yield step
 
     monkeypatch.setattr("experiments.run.networks.train", training)
-    file, (model,) = config.artifact(Cache(tmp_path), silent), models
+    file = config.artifact(Cache(tmp_path), silent)
+    (model,) = models
     assert file.facts["train_loss"] == losses[-1]
     assert set(file.tensors) == {f"{WEIGHTS}{name}" for name in model.state_dict()}
-    x, sigma = torch.randn(3, 1, 32, 32), torch.tensor([0.1, 1.0, 10.0])
+    x = torch.randn(3, 1, 32, 32)
+    sigma = torch.tensor([0.1, 1.0, 10.0])
     with torch.no_grad():
         assert torch.equal(config.load(file)(x, sigma), model.eval()(x, sigma))
 
@@ -64,11 +68,12 @@ def test_a_stored_network_is_the_one_that_was_trained(tmp_path: Path, monkeypatc
 def test_an_exact_network_needs_no_file_and_knows_its_images(tmp_path: Path) -> None:
     """At low noise it finds the image, unless that is held out."""
     clean = data_of(data()).standardised()[-2:]
-    noise, sigma = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)), torch.full((2,), 0.3)
-    for held_out, found in ((0, True), (2, False)):
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    sigma = torch.full((2,), 0.3)
+    for held_out, is_known in ((0, True), (2, False)):
         network = Exact(data(), held_out=held_out)
         assert network.artifact(Cache(tmp_path), silent) is None and network.cost == 0
         x = clean + 0.3 * noise
         denoised = x - 0.3 * network.load(None)(x, sigma)
-        assert torch.allclose(denoised, clean, atol=1e-3) == found
+        assert torch.allclose(denoised, clean, atol=1e-3) == is_known
         assert network.shape == (1, 32, 32) and network.decode(x).dtype == torch.uint8

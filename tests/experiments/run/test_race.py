@@ -57,14 +57,15 @@ def test_the_best_go_on_to_other_images(tmp_path: Path, capsys: pytest.CaptureFi
     before = (tmp_path / "out" / "table.csv").read_bytes()
     asked(tmp_path, tune())
     assert last(capsys)[1]["evaluations"] == 0 and (tmp_path / "out" / "table.csv").read_bytes() == before
-    part = asked(tmp_path, tune(), only=("setting=karras, eta 0",))
-    assert [row["section"] for row in part.rows] == [RACE]
+    chosen = asked(tmp_path, tune(), only=("setting=karras, eta 0",))
+    assert [row["section"] for row in chosen.rows] == [RACE]
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that each sampling moves on by a second, and nothing else."""
-    seconds, honest = [0.0], stages._sample
+    seconds = [0.0]
+    honest = stages._sample
 
     def sample(*arguments: Any) -> Any:
         seconds[0] += 1

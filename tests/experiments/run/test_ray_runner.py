@@ -24,7 +24,8 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 def test_ray_gives_what_one_process_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its workers wait until other tests leave a core
     runs = [run(Euler(eta), exact(seed)) for seed in (0, 1) for eta in (0.0, 0.5)]
-    one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
+    one = Cache(tmp_path / "one")
+    two = Cache(tmp_path / "two")
     ended = [Runner(one, QUIET).run(runs), Runner(two, QUIET, cluster=partial(run_on_ray, "local", 1.0)).run(runs)]
     assert ended == [ExecutionResult({}, evaluations=4 * 2 * 40)] * 2
     assert files(one) == files(two) and not list(two.root.glob("*/*.lock"))

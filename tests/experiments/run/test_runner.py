@@ -34,7 +34,8 @@ def executed(runs: list[Run], cache: Cache, workers: int = 1) -> ExecutionResult
 def test_a_failure_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
     tries = str(tmp_path / "tries")
     bad = [run(Acting("fails", tries)), run(Acting("fails", tries), label="twice"), run(Acting("exits"))]
-    good, impossible = [run(), run(Heun())], run(Euler(9.0))
+    good = [run(), run(Heun())]
+    impossible = run(Euler(9.0))
     cache = Cache(tmp_path / "cache")
     ended = executed([*bad, impossible, *good], cache)
     assert not ended.interrupted and ended.failed == {
@@ -92,7 +93,8 @@ def test_two_processes_give_what_one_gives(
 ) -> None:
     """Spawned, as by the command, and with the classes of a user."""
     bad = run(Acting("fails", str(tmp_path / "tries")))
-    one, two = Cache(tmp_path / "one"), Cache(tmp_path / "two")
+    one = Cache(tmp_path / "one")
+    two = Cache(tmp_path / "two")
     assert executed(plan(), one) == ExecutionResult({}, evaluations=trained().cost + 6 * 2 * 40)
     ended = executed([bad, *plan()], two, workers=2)
     assert list(ended.failed) == [bad.score_id] and "KeyError" in ended.failed[bad.score_id]
@@ -103,7 +105,7 @@ def test_two_processes_give_what_one_gives(
         path.write_bytes(b"damaged") if kind == "samples" else path.unlink()
     assert not executed(plan(), Cache(two.root), workers=2).failed
     assert ["it is made again" in text for text in warned(caplog)] == [True]  # a warning of two workers, shown once
-    assert [score(each, two) for each in plan()] == [score(each, one) for each in plan()]
+    assert [score(run, two) for run in plan()] == [score(run, one) for run in plan()]
     assert files(two) == files(one) and not list(two.root.glob("*/*.lock"))
 
 

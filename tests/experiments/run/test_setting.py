@@ -38,7 +38,7 @@ OTHERS: dict[str, Any] = {  # of each field
     "threads": 7, "torch_minor": "0.0", "source": "python:a:b", "content": "x", "name": "x", "label": 7, "n_steps": 7,
     "sigma_max": 7.0, "sigma_min": 0.7, "rule": "karras", "options": (("rho", 5.0),), "alpha": 0.7, "beta": 0.17,
     "schedule": AlphaBetaSchedule(0.1, 0.3), "sampler": Heun(), "section": "x", "final_denoise": True, "budget": 7,
-    "n": 70,
+    "n": 70, "distances": ("md",),
     "networks": 7, "skip": 7, "draw": 7, "retrained": True, "impossible": "x", "training": {"lr": 7.0},
     "features": "natural", "features_id": "x", "weights": Path("x"), "batch": 7, "p_mean": 0.7, "p_std": 0.7,
     "data": "mnist", "decoder": Pretrained(source="python:module:function"), "most": 7,
@@ -51,11 +51,11 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
 def test_identity_changes_with_every_field_that_changes_a_result(config: Any) -> None:
-    for part in fields(config):
-        own = {(Schedule, "rule"): "geometric", (Setting, "label"): "x"}
-        value = own.get((type(config), part.name), OTHERS[part.name])
-        same = identity(replace(config, **{part.name: value})) == identity(config)
-        assert same == (part.metadata.get("identity") is False), part.name
+    for field in fields(config):
+        others = {(Schedule, "rule"): "geometric", (Setting, "label"): "x"}
+        value = others.get((type(config), field.name), OTHERS[field.name])
+        is_same = identity(replace(config, **{field.name: value})) == identity(config)
+        assert is_same == (field.metadata.get("identity") is False), field.name
 
 
 def test_a_run_is_told_apart_by_all_that_changes_its_samples() -> None:
@@ -173,7 +173,8 @@ def plans(*settings: Setting, **options: Any) -> list[Run]:
     return plan(Study(**{"data": data(), "n_samples": N, "recipe": "plain"} | options), *settings)
 
 
-A, B = Setting("a", Schedule(n_steps=2), Euler(0.0)), Setting("b", Schedule(n_steps=2), Euler(0.0))
+A = Setting("a", Schedule(n_steps=2), Euler(0.0))
+B = Setting("b", Schedule(n_steps=2), Euler(0.0))
 
 
 def test_each_setting_is_run_with_each_of_its_networks() -> None:

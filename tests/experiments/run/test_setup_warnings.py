@@ -112,7 +112,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (400, 32, 32), dtype=np.uint8
 def test_doubtful_images_are_said(images: np.ndarray, features: str, messages: list[str], tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=images)
     said = doubts([run(network=Trained(resolve(f"npz:{tmp_path / 'x.npz'}")), features=features)])
-    assert len(said) == len(messages) and all(text in found for text, found in zip(messages, said, strict=True))
+    assert len(said) == len(messages) and all(text in doubt for text, doubt in zip(messages, said, strict=True))
 
 
 # --- networks from elsewhere ---

@@ -37,15 +37,16 @@ def test_an_edited_table_is_an_error_and_fresh_repairs_it(folder: Path) -> None:
     """No text that is hashed changes."""
     (folder / "table.txt").write_text("1")
     setting = Setting("karras", Schedule(n_steps=2), imported(folder, table=TABLE).Mine())
-    own, cache = Run(setting, exact(), 40, Machine(), reference()), Cache(folder / "store")
+    of_mine = Run(setting, exact(), 40, Machine(), reference())
+    cache = Cache(folder / "store")
     for _ in range(2):
-        assert not Runner(Cache(cache.root), QUIET).run([own]).failed
+        assert not Runner(Cache(cache.root), QUIET).run([of_mine]).failed
     (folder / "table.txt").write_text("1.004")
     says = r"stored samples of karras differ from what karras gives now by .*; add --fresh, or name another --store"
     with pytest.raises(StaleError, match=says):
-        Runner(Cache(cache.root), QUIET).run([own])
+        Runner(Cache(cache.root), QUIET).run([of_mine])
     cache.start_fresh()
-    assert not Runner(cache, QUIET).run([own]).failed and not Runner(Cache(cache.root), QUIET).run([own]).failed
+    assert not Runner(cache, QUIET).run([of_mine]).failed and not Runner(Cache(cache.root), QUIET).run([of_mine]).failed
 
 
 def test_a_score_that_is_measured_otherwise_now_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,14 +59,15 @@ def test_a_score_that_is_measured_otherwise_now_is_an_error(tmp_path: Path, monk
 
 
 def test_one_run_of_each_network_and_class_of_samplers_is_checked_once(tmp_path: Path) -> None:
-    cache, seen = Cache(tmp_path), set[Any]()
+    cache = Cache(tmp_path)
+    seen = set[Any]()
     runs = [run(Euler(eta), exact(seed)) for seed in (0, 1) for eta in (0.0, 1.0)] + [run(Heun())]
     assert not choose_runs(runs, cache, seen)
-    for each in runs:
-        stages.sample(each, cache, silent)
+    for one in runs:
+        stages.sample(one, cache, silent)
     chosen = choose_runs(runs, cache, seen)
-    assert {each.network for each in chosen} == {exact(0), exact(1)} and 2 <= len(chosen) <= 3
-    assert {type(each.setting.sampler) for each in chosen} == {Euler, Heun} and not choose_runs(runs, cache, seen)
+    assert {one.network for one in chosen} == {exact(0), exact(1)} and 2 <= len(chosen) <= 3
+    assert {type(one.setting.sampler) for one in chosen} == {Euler, Heun} and not choose_runs(runs, cache, seen)
 
 
 @pytest.mark.parametrize(

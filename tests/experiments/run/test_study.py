@@ -155,9 +155,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResul
 
 
 def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, StudyResult]) -> None:
-    where, found = finished
-    assert found.report and found.report.is_file() and found.status == 0 and len(found.rows) == 6
-    rows, contrasts = table(where), table(where, "contrasts")
+    where, result = finished
+    assert result.report and result.report.is_file() and result.status == 0 and len(result.rows) == 6
+    rows = table(where)
+    contrasts = table(where, "contrasts")
     assert list(rows["status"]) == ["ok"] * 6 and set(rows["train_seed"]) == {1, 2}
     assert list(dict.fromkeys(contrasts["kind"])) == ["setting", CONTROL]
     assert set(table(where, "best_sets")["setting"]) == {"eta 0", "eta 1"}
@@ -168,7 +169,7 @@ def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, 
     assert info["notes"][0] == "said beforehand" and "singular" in info["notes"][1]
     assert any(note.startswith("data=") and "only 120 different images" in note for note in info["notes"])
     assert info["statistics"] == {"level": 0.95, "power": 0.8, "enough_networks": 5, "grainy": 0.01}
-    assert "Does noise help?" in found.report.read_text()
+    assert "Does noise help?" in result.report.read_text()
     floors = table(where, "floors")
     assert list(floors["metric"]) == ["mmd", "kd", "fd", "precision", "recall"] and set(floors["n_reference"]) == {80}
     assert (floors["low"] < floors["mean"]).all() and (floors["mean"] < floors["high"]).all()
@@ -179,7 +180,8 @@ def test_a_strip_is_the_first_four_samples_in_sixteen_shades(finished: tuple[Pat
     for name in (table(where)["samples_id"][0], "real"):
         square, strip = (Image.open(where / "out" / "images" / f"{name}{end}.png") for end in ("", "-4"))
         assert (square.mode, square.size, strip.mode, strip.size) == ("L", (128, 128), "L", (128, 32))
-        first, pixels = np.asarray(square)[:32].astype(int), np.asarray(strip).astype(int)
+        first = np.asarray(square)[:32].astype(int)
+        pixels = np.asarray(strip).astype(int)
         assert set(np.unique(pixels)) <= {17 * shade for shade in range(16)} and np.abs(pixels - first).max() <= 8
 
 
@@ -220,10 +222,10 @@ def test_a_report_is_written_again_only_if_its_tables_changed(
 def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = asked(tmp_path, mine(seeds=1, broken=True))
+    result = asked(tmp_path, mine(seeds=1, broken=True))
     rows = table(tmp_path).set_index(["section", "setting"])
     failed = rows.loc[("all", "broken")]
-    assert found.status == 1 and failed["status"] == "failed" and (rows["status"] == "ok").sum() == 3
+    assert result.status == 1 and failed["status"] == "failed" and (rows["status"] == "ok").sum() == 3
     assert failed["error"] == "sampler broken: RuntimeError: broken by its author" and pd.isna(failed["fd"])
     assert set(table(tmp_path, "best_sets")["setting"]) == {"eta 0", "eta 1"}
     log = tmp_path / "out" / "logs" / f"{failed['run_id']}.log"
@@ -251,7 +253,8 @@ def grouped(besides: str = "") -> Grouped:
 @pytest.mark.parametrize(("besides", "setting"), [("", "alone"), ("a control", "eta 1")])
 def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, setting: str, tmp_path: Path) -> None:
     asked(tmp_path, grouped(besides))
-    rows, contrasts = table(tmp_path), table(tmp_path, "contrasts")
+    rows = table(tmp_path)
+    contrasts = table(tmp_path, "contrasts")
     of_control = contrasts[(contrasts["kind"] == CONTROL) & (contrasts["metric"] == "mmd")]
     (one,) = of_control[of_control["verdict"].notna()].itertuples()
     assert (one.a, one.b) == (f"{setting}, other noise", setting)
@@ -270,10 +273,8 @@ def test_what_a_study_adds_must_be_new(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_interaction_is_in_the_table_and_on_the_page(tmp_path: Path) -> None:
     done = asked(tmp_path, Crossed(**vars(mine())))
-    rows, contrasts = (
-        table(tmp_path).set_index(["section", "setting", "train_seed"])["mmd"],
-        table(tmp_path, "contrasts"),
-    )
+    rows = table(tmp_path).set_index(["section", "setting", "train_seed"])["mmd"]
+    contrasts = table(tmp_path, "contrasts")
     (row,) = contrasts.query("kind == 'interaction' and metric == 'mmd' and train_seed != train_seed").itertuples()
     late, early = (
         np.mean([rows[group, "eta 1", seed] - rows[group, "eta 0", seed] for seed in (1, 2)])
@@ -302,7 +303,8 @@ def test_the_folder_of_the_images_takes_no_result(tmp_path: Path) -> None:
 def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path) -> None:
     out = tmp_path / "out"
     mine_too, picture, strip = (out / "images" / name for name in ("cat.png", "0123456789ab.png", "real-4.png"))
-    code, curves = out / "export" / "8-evaluations-torch.py", out / "curves.csv"
+    code = out / "export" / "8-evaluations-torch.py"
+    curves = out / "curves.csv"
     of_runs = {picture, strip, code, curves}
     for path in (mine_too, *of_runs):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -344,9 +346,9 @@ def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     query = ("section=control", "seed=1")
-    found = asked(tmp_path, mine(sigma_min=1.0), only=query)
+    result = asked(tmp_path, mine(sigma_min=1.0), only=query)
     doubt = "a schedule ends at sigma 1, so this much noise stays in its samples"
-    assert [row["section"] for row in found.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
+    assert [row["section"] for row in result.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
     report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
     assert f"a part of the experiment was run, 1 of 6 runs: --only {shlex.join(query)}" in report
     assert any(note.startswith(doubt) for note in json.loads((tmp_path / "out" / "run.json").read_text())["notes"])

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch_fidelity import calculate_metrics
 from user_images import save
 
+import experiments.distances.fidelity  # noqa: F401  # registers `natural` with torch-fidelity
 from diffusion_core import load
 from experiments import compare, score
 from experiments.__main__ import _run
@@ -100,9 +101,9 @@ def test_features_are_computed_once_and_checked(folders: Path, tmp_path: Path, m
     kept = Cache(tmp_path)
     assert isinstance(given, ImageSet)
     config = feature_key(given, FeatureSpace("digits"))
-    tensors = kept.cached("features", config, lambda: pytest.fail("it was stored")).tensors
+    tensors = kept.load_or_make("features", config, lambda: pytest.fail("it was stored")).tensors
     kept.path("features", config).unlink()  # and stored as if by another version
-    Cache(tmp_path).cached("features", config, lambda: (tensors | {"features": 1.1 * tensors["features"]}, {}))
+    Cache(tmp_path).load_or_make("features", config, lambda: (tensors | {"features": 1.1 * tensors["features"]}, {}))
     with pytest.raises(StaleError, match=r"stored features digits of a differ from what .* now by .*; name another"):
         score(folders / "real", folders / "a", features="digits", store=tmp_path)
 
@@ -234,7 +235,7 @@ def test_samples_of_this_project_are_inputs(digits: Tensor, tmp_path: Path) -> N
     store = Cache(tmp_path / "store")
 
     def stored(number: int, samples: Tensor) -> str:
-        return store.cached("samples", Schedule(n_steps=number), lambda: ({"samples": samples}, {})).path.stem
+        return store.load_or_make("samples", Schedule(n_steps=number), lambda: ({"samples": samples}, {})).path.stem
 
     ids = [stored(1, digits[:60]), stored(2, digits[60:120])]
     rows = [{"status": "ok", "section": "run", "setting": "x", "budget": "", "samples_id": name, "sample_seed": seed}

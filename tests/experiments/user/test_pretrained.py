@@ -70,7 +70,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def checkpoint(tmp_path: Path) -> Path:
     """A network's file as the cache writes it."""
     weights = {f"{WEIGHTS}{name}": value for name, value in filled().state_dict().items()}
-    return Cache(tmp_path).cached("networks", Trained(), lambda: (weights, {"train_seconds": 1.0})).path
+    return Cache(tmp_path).load_or_make("networks", Trained(), lambda: (weights, {"train_seconds": 1.0})).path
 
 
 def rewritten(path: Path, **config: Any) -> Path:
@@ -163,7 +163,7 @@ def damaged(path: Path) -> Path:
 
 
 def samples(path: Path) -> Path:
-    return Cache(path.parents[1]).cached("samples", Schedule(), lambda: ({"samples": torch.zeros(1)}, {})).path
+    return Cache(path.parents[1]).load_or_make("samples", Schedule(), lambda: ({"samples": torch.zeros(1)}, {})).path
 
 
 def without_config(path: Path) -> Path:
