@@ -82,32 +82,29 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
 
 
-def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str) -> Canvas:
+def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str, schedule: str) -> Canvas:
     """MMD, called `name`, against evaluations per `unit`: a line per curve, with intervals as bands.
 
-    Curves of section pareto are thin and grey. `real`: the score of real images.
+    Curves of section pareto are thin and grey, and on one `schedule`. `real`: the score of real images.
     """
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
     colors = iter(sns.color_palette("colorblind"))
     for (section, label), rows in curves.groupby(["section", "curve"]):
-        color, width = (GREY, 0.6) if section == "pareto" else (next(colors), 1.4)
-        ends = (SCALES["mmd"] * rows[column] for column in ("low", "high"))
         dash = "--" if label.startswith(("eta 0", "best without")) else "-"
-        words = f"{label}, geometric" if section == "pareto" else label
-        line: dict[str, Any] = {
-            "color": color,
-            "linewidth": width,
-            "linestyle": dash,
-            "marker": "" if section == "pareto" else ".",
-        }
-        ax.plot(rows["budget"], SCALES["mmd"] * rows["value"], label=words, **line)
-        if section != "pareto":
-            ax.fill_between(rows["budget"], *ends, color=color, alpha=0.2, linewidth=0)
+        values = SCALES["mmd"] * rows["value"]
+        if section == "pareto":
+            label = f"{label}, {schedule}"
+            ax.plot(rows["budget"], values, dash, label=label, color=GREY, linewidth=0.6)
+            continue
+        color = next(colors)
+        ends = (SCALES["mmd"] * rows[column] for column in ("low", "high"))
+        ax.plot(rows["budget"], values, dash, label=label, color=color, linewidth=1.4, marker=".")
+        ax.fill_between(rows["budget"], *ends, color=color, alpha=0.2, linewidth=0)
     if real is not None:
         ax.axhline(SCALES["mmd"] * real, color="black", linewidth=0.6, linestyle=":", label="real images")
     ax.set_xscale("log", base=2)
-    ax.set(xlabel=f"network evaluations per {unit}", ylabel=name)
+    ax.set(xlabel=f"network evaluations per {unit}", ylabel=f"{name} (lower is better)")
     powers = [2.0**k for k in range(11) if 2**k <= curves["budget"].max() and 2 ** (k + 1) > curves["budget"].min()]
     plain_ticks(ax.xaxis, powers)
     canvas.legend(loc="outside upper center", ncols=2)
@@ -153,7 +150,7 @@ def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") 
     known = densities.assign(density=densities["density"] / peak)[densities["train_noise"].isin(first)]
     if len(densities):
         sns.lineplot(known, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
-        below.set(ylabel="density in\ntraining", ylim=(0, None))
+        below.set(ylabel="density in\ntraining\n(peak = 1)", ylim=(0, None))
     ends = ratio["sigma"].min(), ratio["sigma"].max()
     above.set(xscale="log", yscale="log", ylabel=label or f"error, ratio to\n{order[0]}", xlim=ends)
     below.set(xlabel="noise level sigma")

@@ -7,6 +7,7 @@ From top to bottom: source, question, verdict, caveats, key figures, pictures, f
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from reports.formats import number
@@ -74,11 +75,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class Source:
-    """What a page is about: data, network, features; the day of the last run, and the time of the whole command."""
+    """What a page is about: data, network, features; the date (ISO) of the last run, and the time of the command."""
 
     subject: Sequence[str] = ()
-    day: str = ""
+    date: str = ""
     time: str = ""
+
+    @property
+    def day(self) -> str:
+        """The date as "1 December 2026"."""
+        return f"{datetime.fromisoformat(self.date):%-d %B %Y}" if self.date else ""
 
     @property
     def line(self) -> str:

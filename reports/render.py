@@ -17,10 +17,10 @@ from reports.page import Figure, Line, Page
 from reports.results import find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
-PAGES = {  # experiment -> module of its page
-    **{name: name for name in ("beta", "harmless", "levels", "losses", "score")}, "run": "score",
-    **dict.fromkeys(("check_guided", "check_policy", "check_sampler"), "conformance"),
-    **dict.fromkeys(("sweep", "schedules", "noise_levels", "tune"), "sweep"),
+PAGES = {  # experiment -> module of its page, in the order of the index
+    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep"), "sweep"), "run": "score",
+    **{name: name for name in ("score", "harmless", "losses", "levels")},
+    **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
@@ -37,8 +37,8 @@ def read_page(folder: Path) -> Page:
     """
     result = read(folder)
     if (name := result.info["experiment"]) not in PAGES:
-        known = f"this version has no page for it, only for {', '.join(PAGES)}"
-        raise ValueError(f"run.json: experiment={name!r}: {known}; a report.html beside it stays as it was written")
+        reason = f"this version has no page for it, only for {', '.join(PAGES)}"
+        raise ValueError(f"run.json: experiment={name!r}: {reason}; a report.html beside it stays as it was written")
     page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
     return page
 
@@ -80,7 +80,8 @@ def publish_result(folder: Path, out: Path) -> None:
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
-    page, result = read_page(folder), read(folder)
+    page = read_page(folder)
+    result = read(folder)
     commit = result.info.get("commit")
     others = [text for text in result.table["trained_commit"] if commit and text not in ("", commit)]
     if result.info.get("dirty") or others:
@@ -134,11 +135,13 @@ def draw_line(line: Line, figure: Figure) -> str:
     )
     characters = ["─" if low <= at <= high else " " for at in range(WIDTH)]
     characters[zero] = "┼" if characters[zero] == "─" else "│"
-    looks, usual = {"open": "○", "grey": "•", "diamond": "◆"}, "○" if line.bar.look == "not" else "●"
+    looks = {"open": "○", "grey": "•", "diamond": "◆"}
+    usual = "○" if line.bar.look == "not" else "●"
     for at, (kind, _) in zip(marks, line.bar.marks, strict=True):
         characters[at] = looks.get(kind, usual)
     labels = [" ".join(other.label.replace(BREAK, "").split()) for other in (line, *figure.lines)]
-    label, width = labels[0], max(map(len, labels))
+    label = labels[0]
+    width = max(map(len, labels))
     word = line.word if line.word not in ("better", "worse", NO_DIFFERENCE) else ""
     interval = f" ({line.interval})" if line.interval else ""
     word += f": {line.note}" if line.note else ""
@@ -147,7 +150,8 @@ def draw_line(line: Line, figure: Figure) -> str:
 
 def read_picture(path: Path) -> tuple[str, int]:
     """A PNG as a link that holds it, with fewer shades, and its shown width: a whole multiple of its own."""
-    buffer, most = io.BytesIO(), SHADES - 1
+    buffer = io.BytesIO()
+    most = SHADES - 1
     with Image.open(path) as image:
         image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
         return _data_uri(buffer.getvalue()), image.width * max(1, 256 // image.width)

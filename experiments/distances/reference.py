@@ -210,4 +210,4 @@ def no_images_reason(sides: Sequence[Mapping[str, float]], real: Mapping[str, fl
     if min(real[name] for name in QUALITY) <= REAL or any(side[name] > NO_IMAGES for side in sides for name in QUALITY):
         return ""
     limits = f"precision and recall are at most {NO_IMAGES:.0%}, of real images above {REAL:.0%}"
-    return f"the samples are no images: {limits}"
+    return f"the samples do not look like images: {limits}"

@@ -41,7 +41,7 @@ from reports.schema import (
 )
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
-BROKEN, FAILED = 0.001, "the control failed"  # the p value of a control, below which something is wrong; what it is
+BROKEN, FAILED = 0.001, "the A/A test failed"  # the p value of a control, below which something is wrong; what it is
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 log = logging.getLogger(__name__)

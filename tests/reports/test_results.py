@@ -73,11 +73,11 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     write_report(tmp_path / "deep/one")
     (tmp_path / "five" / "table.csv").write_text("experiment\nbeta\n")
     html = write_index(tmp_path).read_text(encoding="utf-8")
-    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>5 results</h1>" in html
+    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>4 results, 1 archived</h1>" in html
     assert "<script" not in html and "Why <b>" not in html and "two <b>" not in html
     live, _, archived = html.partition('<details class="archived">')
     groups = [(part.partition("</h2>")[0], part.count('class="entry"')) for part in live.split("<h2>")[1:]]
-    assert groups == [("Does fresh noise in every step give better images?", 2), ("Cannot be read", 1), ("Which?", 1)]
+    assert groups == [("Does fresh noise in every step give better images?", 2), ("Which?", 1), ("Cannot be read", 1)]
     assert archived.count('class="entry"') == 1
     parts = html.split('<div class="entry">')[1:]
     return {re.findall(r"<small>([^·]*?)(?: ·| \(no|</small>)", part)[0].strip(): part for part in parts}
@@ -92,9 +92,9 @@ def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Ro
 
 
 def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
-    assert "<small>Fine noise in the samples of x (grain 0.020).</small>" in rows["three"]
+    assert "<small>The samples of x look noisy (grain 0.020).</small>" in rows["three"]
     assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
-    assert "The control failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
+    assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
     with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
         write_index(tmp_path / "deep" / "one" / "images")
