@@ -35,7 +35,9 @@ def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Grain" or result.features != "values"]
-    rows += [(f"Formula: {name}", text.replace("`", "")) for name, text in result.info.get("formulas", {}).items() if text]
+    rows += [
+        (f"Formula: {name}", text.replace("`", "")) for name, text in result.info.get("formulas", {}).items() if text
+    ]
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
     rows += [("Notes", " ".join(notes))] if notes else []
     return [*rows, *describe_origin(result.info), ("Files", list_files(result))]

@@ -118,7 +118,8 @@ def plural(count: float, noun: str) -> str:
 
 def ordinal(count: float) -> str:
     """ "a sixth" of 6, "an eighth", "an 11th", "a 22nd"."""
-    place, digits = int(count), f"{int(count):,}"
+    place = int(count)
+    digits = f"{place:,}"
     ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
     if place % 100 in (11, 12, 13):
         ending = "th"

@@ -226,7 +226,7 @@ class Page:
 
     Args:
         lead: the first words of the verdict, such as "Yes.".
-        failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
+        failed: whether the A/A test failed. Then the verdict is red, and no colour says better or worse.
         alarm: whether the verdict is bad news, which a terminal shows in red.
         also: what holds elsewhere, for instance at other numbers of evaluations.
         metric: one line on the metric of the first screen.

@@ -25,7 +25,8 @@ PAGES = {  # experiment -> module of its page, in the order of the index
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
-LARGE, LARGER = 4_000, 50_000  # bytes of a table that `publish_result` compresses; the latter of table.csv
+LARGE = 4_000  # bytes of a table that `publish_result` compresses
+LARGER = 50_000  # the same for table.csv
 
 
 def read_page(folder: Path) -> Page:

@@ -24,7 +24,8 @@ from reports.page import Column, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BEST, BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
-PRIMARY, ANYWHERE = "primary", "best-anywhere"  # kinds of contrasts
+PRIMARY = "primary"  # kinds of contrasts
+ANYWHERE = "best-anywhere"
 CHOOSE = "choose"  # section of settings that only chose the best
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, at {nfe} evaluations",

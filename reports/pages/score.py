@@ -108,10 +108,10 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame
     """All sets, best first."""
 
     def make_row(row: pd.Series) -> Row:
-        with_first = contrasts[contrasts["a"] == row["setting"]]
-        if with_first.empty:
+        own = contrasts[contrasts["a"] == row["setting"]]
+        if own.empty:
             return settings.table_row(row, "", "" if contrasts.empty else "baseline")
-        return settings.table_row(row, *settings.format_comparison(with_first.iloc[0]))
+        return settings.table_row(row, *settings.format_comparison(own.iloc[0]))
 
     against = "" if contrasts.empty else f", against {contrasts['b'].iloc[0]}"
     return settings.make_table(f"{n} images per set{against}", result, rows.nsmallest(settings.ROWS, JUDGE), make_row)

@@ -28,7 +28,8 @@ from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
-INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
+INTERACTION = "interaction"  # kind of contrast: a difference of differences
+MOST = 4  # interactions with a sentence
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
 SECOND_INPUT = "the network the {unit} as a Gaussian mixture denoises it, as second input"
 ETA = "eta 0 is DDIM, Euler steps without fresh noise; eta 1 is DDPM."

@@ -23,7 +23,8 @@ from reports.page import Axis, Bar, KeyFigure, Page, Row, SampleGrid, Source, Ta
 
 
 def test_an_axis_goes_through_0_and_beyond_its_values_and_ends_at_its_edges() -> None:
-    axis, log = Axis.over([5.0, 10.0, math.nan, math.inf]), Axis((-1.0, 1.0), log=True)
+    axis = Axis.over([5.0, 10.0, math.nan, math.inf])
+    log = Axis((-1.0, 1.0), log=True)
     assert axis.at == pytest.approx((-0.6, 10.6)) and Axis.over([]).at == (-1.0, 1.0)
     assert [axis.place(value) for value in (-0.6, 5.0, 10.6, -99, math.inf)] == [0, 50, 100, 0, 100]
     assert [log.place(value) for value in (0.1, 1, 10, 0, -5, 1e9)] == [0, 50, 100, 0, 0, 100]
@@ -66,7 +67,8 @@ def test_the_first_screen_as_text_and_the_names_of_all_strips() -> None:
 
 @pytest.mark.parametrize("metric", ["fd", "mmd"])
 def test_a_reader_who_subtracts_what_is_shown_gets_the_difference_that_is_shown(metric: str) -> None:
-    rng, scale = np.random.default_rng(0), {"fd": 1, "mmd": 1000}[metric]
+    rng = np.random.default_rng(0)
+    scale = {"fd": 1, "mmd": 1000}[metric]
     for before, change in zip(rng.uniform(0, 40, 300), [*rng.normal(0, 5, 290), *rng.normal(0, 0.01, 10)], strict=True):
         values = {"value_b": before, "value_a": before + change, "difference": change}
         row = pd.Series(

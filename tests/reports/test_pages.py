@@ -15,7 +15,8 @@ from reports.render import read_page, write_report
 
 Make = Callable[..., Path]
 FD = "On one schedule, fresh noise lowers FD from 7.6 to 5.0."
-FAILED, UNCLEAR = ({"control": 3.0, "control_verdict": "failed"}, {"change": -0.5, "verdict": "no difference detected"})
+FAILED = {"control": 3.0, "control_verdict": "failed"}
+UNCLEAR = {"change": -0.5, "verdict": "no difference detected"}
 
 
 @pytest.mark.parametrize(("values", "lead", "verdict"), [
@@ -67,7 +68,7 @@ def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make)
     directory = beta(best={8: TIED_BY, 16: WINS, 66: WINS}, quality=[*curves, recall])
     table = pd.read_csv(directory / "table.csv")
     values = {"recall": 0.757, "precision": 0.6, "seconds": 3.0, "memorised": -0.01, "device": "a CPU"}
-    table = table.assign(**values, shared_device=False)
+    table = table.assign(**values, shared_device=False, schedule="vp")
     table.loc[table["setting"] == "eta 1", "recall"] = 0.77
     table.to_csv(directory / "table.csv", index=False)
     page = read_page(directory)
@@ -81,8 +82,13 @@ def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make)
     assert page.summary_note == f"{change}: no loss of variety detected."
     assert page.plot is not None and page.plot.name == "quality"
     assert not any("was not compared" in caveat for caveat in page.caveats)
+    pareto = [row | {"section": "pareto", "curve": "eta 0"} for row in curves[:1]]
+    pd.DataFrame([*curves, *pareto]).to_csv(directory / "quality.csv", index=False)
+    page = read_page(directory)
+    assert page.plot is not None and page.plot.caption.startswith("Grey: on the vp schedule. Coloured: ")
     canvas = draw_quality(*page.plot.values)
     lines = {line.get_label(): list(line.get_xdata()) for line in canvas.axes[0].lines}
+    assert "eta 0, vp" in lines
     assert lines["best with fresh noise"] == lines["best without fresh noise"] == [8, 16, 66]
     for value, low, says in ((-0.05, -0.06, "loses"), (0.05, 0.04, "adds")):
         rows = pd.DataFrame([*curves, recall | {"value": value, "low": low, "high": value + 0.01}])
@@ -195,6 +201,7 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
     assert '<p class="verdict failed" role="alert"><strong>No verdict.</strong> The A/A test failed' in html
     assert "main:has(.failed) { --better: var(--soft); --worse: var(--soft); }" in html
     assert "eta 0 against eta 0 again: MMD ×1000 3.0 (2.0 to 4.0). Failed: a difference" in html
+    assert html.count('class="ticks"') == 2 and "<span>Difference in MMD ×1000, 95 % interval</span>" in html
     assert "<script" not in html and html.count("&lt;script&gt;") > 5 and "http" not in html.split("</style>")[1]
     prose = "".join(text.split("```")[::2])  # figures are text as it is
     assert "<script" not in prose and r"\*\_\`\[x\](y) \#" in prose
@@ -257,7 +264,8 @@ def test_the_default_is_kept_though_another_setting_is_better(
 
 def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> None:
     tie = {"base": BASE, "x": TIED, "y": (8.2, "no difference detected", 0, True)}
-    nothing, new = {"base": BASE, "x": (8, "no verdict", 0, False)}, {"base": BASE, "x": NOT}
+    nothing = {"base": BASE, "x": (8, "no verdict", 0, False)}
+    new = {"base": BASE, "x": NOT}
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
     assert page.lead == "Use x (tied with 1 other)." and page.also == f"B and d: keep base. C: use x. {UNTESTED}"
     assert [row.cells[4] for row in page.tables[0].rows] == ["better, tied", "no difference detected, tied", "baseline"]
@@ -279,7 +287,8 @@ def test_a_sweep_says_whether_an_effect_differs(sweep: Make, verdict: str, chang
     settings = {"base": BASE, "x": BETTER}
     directory = sweep({"narrow": settings, "wide": settings})
     path = directory / "contrasts.csv"
-    rows, names = pd.read_csv(path), ("value_a", "value_b", "difference", "low", "high")
+    rows = pd.read_csv(path)
+    names = ("value_a", "value_b", "difference", "low", "high")
     values = zip(names, (change - 0.2, -0.2, change, change - 1, change + 1), strict=True)
     one = rows.iloc[[0]].assign(**{name: value / 1000 for name, value in values}, kind="interaction", verdict=verdict)
     one = one.assign(a="x against base (wide)", b="x against base (narrow)", mode="interaction", no_verdict="too few")
@@ -345,7 +354,8 @@ def test_noise_levels_answers_for_distributions_and_says_the_second_input_beside
     """A setting whose network or weights of the loss differ answers another question."""
     settings = {"log-normal": BASE, "second": (2.0, "better", 0.0, False), "weights": NOT, **laws}
     directory = sweep({"eta 1": settings}, "noise_levels", use="vp" if "Train" in lead else "log-normal")
-    rows, sets = pd.read_csv(directory / "table.csv"), pd.read_csv(directory / "best_sets.csv")
+    rows = pd.read_csv(directory / "table.csv")
+    sets = pd.read_csv(directory / "best_sets.csv")
     sets[~sets["setting"].isin(["second", "weights"])].to_csv(directory / "best_sets.csv", index=False)
     rows["train_noise"] = rows["setting"].map({"vp": "vp"}).fillna("log-normal(-0.507, 1.2)")
     rows["parameterisation"] = rows["setting"].map({"second": "mixture-input"}).fillna("preconditioned")
@@ -449,7 +459,8 @@ def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict
 @pytest.mark.parametrize(("other", "agree", "rank"), [(0.05, "the same verdicts", 1), (0.2, "the verdicts differ", 2)])
 def test_score_ranks_sets_by_several_feature_spaces(score: Any, other: float, agree: str, rank: int) -> None:
     page = score({"x": BETTER}, other)
-    table, told = page.tables[1], page.warnings == ["In natural features x is worse: 100.0 (90.0 to 110.0)."]
+    table = page.tables[1]
+    told = page.warnings == ["In natural features x is worse: 100.0 (90.0 to 110.0)."]
     assert table.title == f"MMD ×1000 by feature space: {agree}" and told == (rank == 2) == bool(page.warnings)
     assert [*table.rows[0].cells, *table.rows[1].cells].count(f"{1000 * other:.1f} (rank {rank})") == 1
 

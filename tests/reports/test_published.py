@@ -57,7 +57,8 @@ def first_screen(name: str) -> str:
 
 def headline(name: str) -> pd.DataFrame:
     """The contrast of the verdict in MMD and in FD, as it follows from the tables."""
-    runs, pooled = table(name, "table"), table(name, "contrasts").query("train_seed.isna() and kind != 'control'")
+    runs = table(name, "table")
+    pooled = table(name, "contrasts").query("train_seed.isna() and kind != 'control'")
     judged = pooled[pooled["metric"] == "mmd"]
     row = judged.iloc[0]
     if ASKS[name] == "beta":
@@ -121,31 +122,37 @@ def test_the_first_screen_equals_the_tables(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in COMPARED if ASKS[name] == "beta"])
 def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) -> None:
-    runs, info = table(name, "table").query("section in ['primary', 'best']"), INFOS[name]
+    runs = table(name, "table").query("section in ['primary', 'best']")
+    info = INFOS[name]
     day = datetime.fromisoformat(table(name, "table")["finished_at"].max())
     seconds = info.get("total_seconds", info.get("wall_seconds", 0))
-    known = {text for value in numbers(name).values() for text in value.split(" to ")} | {"1000", "95", "0"}
+    numbers_of_tables = {text for value in numbers(name).values() for text in value.split(" to ")} | {"1000", "95", "0"}
     means = runs.groupby(["section", "budget", "setting"], dropna=False).mean(numeric_only=True)
-    known |= {f"{value:.3f}" for key in ("recall", "precision", "grain") for value in means[key]}
-    known |= {f"{value:.3g}" for value in means["seconds"] / means["n_samples"]}
-    known |= {rounded(value) for value in (*(1000 * means["mmd"]), *means["fd"])}
-    known |= {f"{max(100 * value, 0):.3g}" for value in means.get("memorised", ())}
-    known |= {f"{runs['images_seen'].max():,.0f}", str(day.day), str(day.year), f"{seconds / 60:.0f}"}
+    numbers_of_tables |= {f"{value:.3f}" for key in ("recall", "precision", "grain") for value in means[key]}
+    numbers_of_tables |= {f"{value:.3g}" for value in means["seconds"] / means["n_samples"]}
+    numbers_of_tables |= {rounded(value) for value in (*(1000 * means["mmd"]), *means["fd"])}
+    numbers_of_tables |= {f"{max(100 * value, 0):.3g}" for value in means.get("memorised", ())}
+    numbers_of_tables |= {f"{runs['images_seen'].max():,.0f}", str(day.day), str(day.year), f"{seconds / 60:.0f}"}
     again = table(name, "contrasts").query("kind == 'control' and metric == 'mmd' and train_seed.isna()").iloc[0]
-    known |= {rounded(1000 * again[key]) for key in ("difference", "low", "high")} | {f"{1 / again['p_value']:.0f}"}
+    numbers_of_tables |= {rounded(1000 * again[key]) for key in ("difference", "low", "high")} | {
+        f"{1 / again['p_value']:.0f}"
+    }
     contests = table(name, "contrasts").query("kind == 'best' and metric == 'mmd' and train_seed.isna()")
-    known |= {rounded(1000 * abs(value)) for value in contests["difference"]} | {f"{n:.0f}" for n in contests["budget"]}
+    numbers_of_tables |= {rounded(1000 * abs(value)) for value in contests["difference"]} | {
+        f"{n:.0f}" for n in contests["budget"]
+    }
     if (PUBLISHED / name / "quality.csv").is_file():
         recall = table(name, "quality").query("metric == 'recall'")[["value", "low", "high"]].to_numpy().ravel()
-        known |= {rounded(value, 3) for value in recall}
+        numbers_of_tables |= {rounded(value, 3) for value in recall}
     names = "".join(runs["setting"]) + info.get("machine", "")
-    known |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", names)}
+    numbers_of_tables |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", names)}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
-    assert len(tokens) > 25 and {*tokens} - known == set()
+    assert len(tokens) > 25 and {*tokens} - numbers_of_tables == set()
 
 
 def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
-    verdicts, screen = table("samplers", "verdicts"), first_screen("samplers")
+    verdicts = table("samplers", "verdicts")
+    screen = first_screen("samplers")
     right = verdicts["kind"] == "right"
     wrong, far = (~right).sum(), ((verdicts.loc[~right, "limit_ratio"] - 1).abs() > 0.05).sum()
     some, unknown = (verdicts["kind"].str.startswith(word).sum() for word in ("irregular", "undecided"))
@@ -188,7 +195,8 @@ def test_publishing_copies_what_renders_the_same_page(beta: Any, monkeypatch: py
 
 def test_publishing_takes_no_file_from_elsewhere(beta: Any, tmp_path: Path) -> None:
     """A name in a table that is a path, and links, as in a result that somebody else sent."""
-    made, secret = beta(), tmp_path / "secret.png"
+    made = beta()
+    secret = tmp_path / "secret.png"
     Image.new("L", (128, 128)).save(secret)
     shutil.copy(secret, tmp_path / "secret-4.png")
     text = (made / "table.csv").read_text()

@@ -12,7 +12,7 @@ import pytest
 
 from experiments.entrypoint import run_main
 from reports.__main__ import run
-from reports.index import write_index
+from reports.index import compare_verdicts, describe_source, write_index
 from reports.render import read_page, write_report
 from reports.results import read
 
@@ -75,6 +75,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     html = write_index(tmp_path).read_text(encoding="utf-8")
     assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>4 results, 1 archived</h1>" in html
     assert "<script" not in html and "Why <b>" not in html and "two <b>" not in html
+    assert "⚑ marks what may change a verdict. Add yours: " in html
     live, _, archived = html.partition('<details class="archived">')
     groups = [(part.partition("</h2>")[0], part.count('class="entry"')) for part in live.split("<h2>")[1:]]
     assert groups == [("Does fresh noise in every step give better images?", 2), ("Which?", 1), ("Cannot be read", 1)]
@@ -98,6 +99,20 @@ def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, t
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
     with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
         write_index(tmp_path / "deep" / "one" / "images")
+
+
+@pytest.mark.parametrize(("verdicts", "text"), [
+    (["better"], ""), (["better", ""], ""), (["better", "better"], "The same verdict in all 2: better."),
+    (["worse", "better", "", "better"], "3 results: 2 better and 1 worse."),
+])  # fmt: skip
+def test_the_index_says_whether_results_of_one_question_agree(verdicts: list[str], text: str) -> None:
+    assert compare_verdicts([{"verdict": verdict} for verdict in verdicts]) == text
+
+
+def test_the_index_has_the_newest_version_and_the_last_day() -> None:
+    rows = [{"version": version, "day": day} for version, day in [("0.9.1", "2026-11-30"), ("0.10.0", "2026-11-05")]]
+    assert describe_source(rows) == "Sigmabench 0.10.0 · last result of 30 November 2026"
+    assert describe_source([{"version": "", "day": ""}]) == "Sigmabench"
 
 
 def test_a_result_of_a_command_that_is_gone_is_archived(rows: Rows) -> None:
