@@ -167,7 +167,7 @@ def find_unusual_control(result: LoadedResult) -> list[str]:
     change, interval = difference(control)
     equal = "Equal trainings" if control["section"] == RETRAINED else "Equal settings"
     text = f"{equal} differ by {change} ({interval}) in {metric_name(JUDGE, result.features)}, as "
-    return [f"{text}{format_rate(control)} do, so part of a gain may be chance."]
+    return [f"{text}{format_rate(control)} does, so part of a gain may be chance."]
 
 
 def format_rate(control: pd.Series) -> str:

@@ -228,7 +228,7 @@ class Page:
         lead: the first words of the verdict, such as "Yes.".
         failed: whether the A/A test failed. Then the verdict is red, and no colour says better or worse.
         alarm: whether the verdict is bad news, which a terminal shows in red.
-        also: what holds elsewhere, for instance at other numbers of evaluations.
+        also: what holds elsewhere, for instance at other numbers of evaluations; lines are paragraphs.
         metric: one line on the metric of the first screen.
         warnings, caveats: those that may change the verdict, the worst first; the others, which are normal.
         aside: what the pictures show.
@@ -269,7 +269,7 @@ class Page:
     @property
     def text(self) -> list[str]:
         """The first screen as lines, for a terminal."""
-        lines = [f"verdict: {self.headline}", *([f"also: {self.also}"] if self.also else [])]
+        lines = [f"verdict: {self.headline}", *(f"also: {text}" for text in self.also.splitlines())]
         lines += [f"warning: {text}" for text in self.warnings] + [f"caveat: {text}" for text in self.caveats]
         for figure in self.key_figures:
             notes = f" ({'; '.join(figure.notes)})" if figure.notes else ""

@@ -92,11 +92,8 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
 def find_grain(result: LoadedResult, shown: Sequence[pd.Series]) -> list[str]:
     """A caveat if some of these settings have grain above the limit."""
     noisy = [row for row in shown if row["grain"] > result.rule("grainy")]
-    if not noisy:
-        return []
-    grains = ", ".join(dict.fromkeys(format_grain(row) for row in noisy))
-    names = join(dict.fromkeys(f"{row['setting']}" for row in noisy))
-    return [f"The samples of {names} look noisy (grain {grains})."]
+    grains = dict.fromkeys(f"{row['setting']} (grain {format_grain(row)})" for row in noisy)
+    return [f"These samples look noisy: {'; '.join(grains)}."] if grains else []
 
 
 def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:

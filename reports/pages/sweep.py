@@ -17,6 +17,7 @@ from reports.formats import (
     is_set,
     join,
     metric_name,
+    percent,
     plural,
     scale_metric,
     short,
@@ -131,15 +132,16 @@ def page(result: LoadedResult) -> Page:
     nearest = section.nearest
     tables, note = settings_tables(result, sections, texts)
     figure = draw_figure(result, sections, texts)
-    more = [*describe_others(result, section), *_elsewhere(result, sections, section, texts)]
-    more += [*_name_worst(result, section, sections), *describe_interactions(result, sections)]
+    more = [*_name_worst(result, section, sections, texts), *_elsewhere(result, sections, section, texts)]
+    more += describe_interactions(result, sections)
+    also = "\n".join(filter(None, [" ".join(describe_others(result, section)), " ".join(more)]))
     first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
     before = (section.row(section.baseline), "Before", section.baseline)
     after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
     page = contrast.compose_page(
         result, nearest, phrase_verdict(result, section, texts), before, after,
         ((), _more_caveats(result, section)),
-        also="" if contrast.has_failed(result) else " ".join(more),
+        also="" if contrast.has_failed(result) else also,
         figures=[figure] if figure else [], plot=plot_errors(result), codes=codes, tables=tables,
         note=_describe_race(result) + note,
         details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
@@ -271,12 +273,13 @@ def describe_others(result: LoadedResult, section: Section) -> list[str]:
     texts = list[str]()
     for _, row in section.contrasts[section.contrasts["a"].isin(section.apart)].iterrows():
         advice, topic = name_training(result, section, row["a"])
+        name = metric_name(JUDGE, result.features)
         if row["verdict"] == BETTER:
-            texts.append(f"{advice}: {contrast.format_change(result, row, 'falls')}.")
+            change, interval = difference(row, -1)
+            texts.append(f"{advice}: {name} falls by {change} ({percent(row['level'])} interval {interval}).")
         else:
             change, interval = difference(row)
-            size = f"{metric_name(JUDGE, result.features)} {change}; {interval}"
-            texts.append(f"{topic}: {verdict_words(row)} ({size}).")
+            texts.append(f"{topic}: {verdict_words(row)} ({name} {change}; {interval}).")
     return texts
 
 
@@ -312,13 +315,14 @@ def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
     return texts
 
 
-def _name_worst(result: LoadedResult, headline: Section, sections: Sequence[Section]) -> list[str]:
+def _name_worst(result: LoadedResult, headline: Section, sections: Sequence[Section], texts: PageTexts) -> list[str]:
     """The highest score in the section of the headline, if tables are too long to show it."""
     if sum(len(section.rows) for section in sections) <= settings.ROWS:
         return []
     row = headline.rows.loc[headline.rows[JUDGE].idxmax()]
     score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
-    return [f"The worst of {len(headline.rows)} there is {row['setting']} ({score})."]
+    where = capital(texts.where.format(headline.name))
+    return [f"{where}, the worst of {len(headline.rows)} is {row['setting']} ({score})."]
 
 
 def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts) -> list[str]:

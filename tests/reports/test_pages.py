@@ -121,13 +121,13 @@ def test_the_first_screen_has_one_metric_and_fd_only_where_it_says_the_same(
     ({"verdict": "no difference detected"},
      ["FD says better: −2.6 (−3.6 to −1.6); MMD ×1000 is the primary metric."], []),
     ({"control": -1.6, "control_verdict": "unusual"},
-     ["Equal settings differ by −1.6 (−2.6 to −0.6) in MMD ×1000, as 1 of 1,000,000 A/A tests do, so part of a gain "
+     ["Equal settings differ by −1.6 (−2.6 to −0.6) in MMD ×1000, as 1 of 1,000,000 A/A tests does, so part of a gain "
       "may be chance."], []),
-    ({"grain": {"eta 1": 0.0123}}, [], ["The samples of eta 1 look noisy (grain 0.012)."]),
+    ({"grain": {"eta 1": 0.0123}}, [], ["These samples look noisy: eta 1 (grain 0.012)."]),
     ({"grain": {"eta 1": 0.01, "eta 0.5": 0.9}}, [], []),  # eta 0.5 is not shown
     ({"grain": {"eta 1": 0.02}, "info": {"statistics": {"grainy": 0.02}}}, [], []),
     ({"grain": {"eta 1": 0.02, "eta 0": 0.03}}, [],
-     ["The samples of eta 0 and eta 1 look noisy (grain 0.030, 0.020)."]),
+     ["These samples look noisy: eta 0 (grain 0.030); eta 1 (grain 0.020)."]),
     ({"before": 50, "failed": 2}, ["Very far from real images: FD 42.0, real images 0.5.", "2 runs failed."], []),
     ({"before": 20, "info": {"fixed_beforehand": False}}, [], [
         "Far from real images: FD 12.0, real images 0.5.", "Exploratory: this comparison was not fixed before the run.",
@@ -227,7 +227,7 @@ FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)
     ({"x": BETTER, "y": GRAINY}, "Use x.", FALLS,
      ["y scores better (lower) in MMD ×1000, but looks noisy (grain 0.023).", LOWEST]),
     ({"y": GRAINY}, "Use y.", "MMD ×1000 falls from 12.0 to 6.0",
-     ["The samples of y look noisy (grain 0.023)."]),
+     ["These samples look noisy: y (grain 0.023)."]),
     ({"x": TIED, "y": (8.2, "better", 0, True)}, "Use x (tied with 1 other).", FALLS, [LOWEST]),
     ({"x": BETTER, "y": (8.2, "better", 0, True)}, "Use x.", FALLS, [LOWEST]),
     ({"x": NOT, "y": WORSE}, KEEP, "With x MMD ×1000 differs by −0.5 (−1.5 to 0.5).", []),
@@ -365,8 +365,8 @@ def test_noise_levels_answers_for_distributions_and_says_the_second_input_beside
     page = read_page(directory)
     assert (page.lead, page.verdict) == (lead, verdict) and len(page.headline.split()) <= 26
     assert page.also == (
-        "Give the network the image as a Gaussian mixture denoises it, as second input: MMD ×1000 falls from 12.0 to "
-        "2.0 (difference −10.0; −11.0 to −9.0). Weighting the loss by min-snr-5: no difference detected (MMD ×1000 "
+        "Give the network the image as a Gaussian mixture denoises it, as second input: MMD ×1000 falls by 10.0 "
+        "(95 % interval 9.0 to 11.0). Weighting the loss by min-snr-5: no difference detected (MMD ×1000 "
         "−0.5; −1.5 to 0.5)."
     )
     assert page.metric.endswith("Sampled on the geometric schedule from sigma 30 to 0.03.")

@@ -93,7 +93,7 @@ def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Ro
 
 
 def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
-    assert "<small>The samples of x look noisy (grain 0.020).</small>" in rows["three"]
+    assert "<small>These samples look noisy: x (grain 0.020).</small>" in rows["three"]
     assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
     assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
