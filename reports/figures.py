@@ -75,6 +75,7 @@ def draw_differences(figure: Figure) -> Canvas:
         label.set_fontweight(weight)
     ax.set(xlim=(0, 100), ylim=(at, 0), xlabel=figure.label)
     ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", top=True, labeltop=True)
     sns.despine(ax=ax, left=True)
     handles = [Line2D([], [], label=words, **_mark(kind, COLORS.get(kind, "black"))) for kind, words in figure.legend]
     if handles:

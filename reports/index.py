@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +35,10 @@ def write_index(folder: Path) -> Path:
 
 
 def describe_source(rows: Sequence[dict[str, Any]]) -> str:
-    """The newest version that wrote a result, and the day of the last one."""
-    versions = {row["version"] for row in rows} - {""}
-    days = {row["day"] for row in rows} - {""}
-    parts = ["Sigmabench"]
-    if versions:
-        parts[0] += f" {max(versions, key=_by_number)}"
-    if days:
-        parts.append(f"last result of {date.fromisoformat(max(days)):%-d %B %Y}")
-    return " · ".join(parts)
-
-
-def _by_number(version: str) -> list[tuple[int, str]]:
-    """A key that sorts 0.10.0 after 0.9.1."""
-    return [(int(part) if part.isdigit() else 0, part) for part in version.split(".")]
+    """The version that wrote the last result, and its day."""
+    last = max(rows, key=lambda row: str(row["page"].source.date))
+    day = last["page"].source.day
+    return f"Sigmabench {last['version']}".strip() + (f" · last result of {day}" if day else "")
 
 
 def compare_verdicts(rows: Sequence[dict[str, Any]]) -> str:
@@ -90,5 +79,5 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
         "effect": effect, "verdict": effect.bars[0].verdict if effect and effect.bars else "",
         "evidence": figures["evidence"].value if "evidence" in figures else "",
         "place": order.index(info["experiment"]) if not error and not archived else len(order),
-        "version": info.get("versions", {}).get("sigmabench", ""), "day": page.source.date,
+        "version": info.get("versions", {}).get("sigmabench", ""),
     }  # fmt: skip

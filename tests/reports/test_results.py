@@ -13,6 +13,7 @@ import pytest
 from experiments.entrypoint import run_main
 from reports.__main__ import run
 from reports.index import compare_verdicts, describe_source, write_index
+from reports.page import Page, Source
 from reports.render import read_page, write_report
 from reports.results import read
 
@@ -109,10 +110,11 @@ def test_the_index_says_whether_results_of_one_question_agree(verdicts: list[str
     assert compare_verdicts([{"verdict": verdict} for verdict in verdicts]) == text
 
 
-def test_the_index_has_the_newest_version_and_the_last_day() -> None:
-    rows = [{"version": version, "day": day} for version, day in [("0.9.1", "2026-11-30"), ("0.10.0", "2026-11-05")]]
+def test_the_index_has_version_and_day_of_the_last_result() -> None:
+    days = {"0.10.0": "2026-11-30", "0.9.1": "2026-11-05", "": ""}
+    rows = [{"version": name, "page": Page(Source(date=day), "", "", "")} for name, day in days.items()]
     assert describe_source(rows) == "Sigmabench 0.10.0 · last result of 30 November 2026"
-    assert describe_source([{"version": "", "day": ""}]) == "Sigmabench"
+    assert describe_source(rows[2:]) == "Sigmabench"
 
 
 def test_a_result_of_a_command_that_is_gone_is_archived(rows: Rows) -> None:
