@@ -71,8 +71,9 @@ def beta() -> plt.Figure:
         ax.set(title=title, xscale="log", xlabel="network evaluations per image", ylim=(0, None))
         ax.set_xticks(ticks := [8, 16, 32, 66, 132, 264], ticks)
         ax.minorticks_off()
-        ax.set_ylabel("FD (lower is better)")
-        ax.legend(fontsize="small", frameon=False, loc="lower left")
+    axes[0].set_ylabel("FD (lower is better)")
+    lines = axes[0].get_legend_handles_labels()
+    figure.legend(*lines, fontsize="small", frameon=False, loc="outside lower center", ncols=5)
     return figure
 
 

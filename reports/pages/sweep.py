@@ -150,17 +150,17 @@ def page(result: LoadedResult) -> Page:
     if section.winner is None and len(figures) > 1:  # an effect without a name would be read as that of the advice
         label = figures[0].label.replace("Effect on", f"Effect of {nearest['a']} on")
         figures[0] = replace(figures[0], label=label, role="" if len(section.better) else "effect")
-    return replace(page, metric=f"{page.metric}{describe_sampling(result, section)}", key_figures=figures)
+    return replace(page, metric=f"{page.metric}{describe_sampling(result, section, texts)}", key_figures=figures)
 
 
-def describe_sampling(result: LoadedResult, section: Section) -> str:
+def describe_sampling(result: LoadedResult, section: Section, texts: PageTexts) -> str:
     """What the names of samplers mean, and of trainings how they were sampled, for the first screen."""
     experiment = result.info["experiment"]
     text = ""
     if experiment == "noise_levels":
         run = result.runs.iloc[0]
-        text = f" Sampled on the {run['schedule']} schedule from sigma {short(run['sigma_max'])} to "
-        text += f"{short(run['sigma_min'])}."
+        sigmas = " to ".join(short(run[name]) for name in ("sigma_max", "sigma_min"))
+        text = f" {capital(texts.where.format(section.name))} on the {run['schedule']} schedule, sigma {sigmas}."
     if experiment in ("schedules", "noise_levels") and result.runs["eta"].gt(0).any():
         text += f" {ETA}"
     return text
@@ -310,8 +310,8 @@ def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
         size = settings.format_grain(section.row(lowest))
         texts.append(f"{lowest} scores better (lower) in {name}, but looks noisy (grain {size}).")
     if section.winner is not None and len(rows) > 2 and not len(result.race):  # finalists have other noise
-        chosen = f"Chosen as the best of {len(rows)} {TEXTS[result.info['experiment']].noun}s on the same networks"
-        texts.append(f"{chosen}: the size of its gain is optimistic, its verdict is corrected for the choice.")
+        choice = f"It is the best of {len(rows)} {TEXTS[result.info['experiment']].noun}s on the same networks"
+        texts.append(f"{choice}, so its true gain is probably smaller. Its verdict is corrected for this choice.")
     return texts
 
 

@@ -215,8 +215,8 @@ GRAINY = (6.0, "better", 0.0234, True)
 KEEP = "Keep base: no other setting is detectably better."
 UNTESTED = "Whether an effect differs between sections is not tested."
 LOWEST = (
-    "Chosen as the best of 3 settings on the same networks: the size of its gain is optimistic, its verdict is "
-    "corrected for the choice."
+    "It is the best of 3 settings on the same networks, so its true gain is probably smaller. Its verdict is corrected "
+    "for this choice."
 )
 FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."
 
@@ -369,7 +369,7 @@ def test_noise_levels_answers_for_distributions_and_says_the_second_input_beside
         "(95 % interval 9.0 to 11.0). Weighting the loss by min-snr-5: no difference detected (MMD ×1000 "
         "−0.5; −1.5 to 0.5)."
     )
-    assert page.metric.endswith("Sampled on the geometric schedule from sigma 30 to 0.03.")
+    assert page.metric.endswith("Sampled with eta 1 on the geometric schedule, sigma 30 to 0.03.")
     assert {line.label for line in page.figures[0].sections[0].lines} == {"second", "vp", "weights"}
     rows[rows["setting"].isin(["log-normal", "second"])].to_csv(directory / "table.csv", index=False)
     contrasts = pd.read_csv(directory / "contrasts.csv")
@@ -392,7 +392,9 @@ def test_tune_says_that_the_time_was_too_short_and_leaves_out_the_race(folder: M
     text = "n_samples,section,budget,setting,metric,value,left\n200,race,16,z,mmd,.01,False\n"
     (directory / "race.csv").write_text(text)
     page = read_page(directory)
-    assert page.lead == "Keep your default, base." and page.note.startswith("1 setting raced on 200 images each; ")
+    assert page.lead.startswith("Keep your default, base:") and page.note.startswith(
+        "1 setting raced on 200 images each; "
+    )
     assert "z" not in [row.name for table in page.tables for row in table.rows]
 
 
