@@ -25,6 +25,7 @@ TERMS = {
     "Interaction": "The difference of two differences, {unit} by {unit} on each network. Below 0 the first is better.",
     "Tied": "In the set of the best: not distinguishable from the best score, with 95 % confidence for all.",
 }
+CALLED = {"euler": "eta (the sampler euler)"}  # in the names of settings
 Details = list[tuple[str, Any]]
 
 
@@ -35,9 +36,9 @@ def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Grain" or result.features != "values"]
-    rows += [
-        (f"Formula: {name}", text.replace("`", "")) for name, text in result.info.get("formulas", {}).items() if text
-    ]
+    for name, text in result.info.get("formulas", {}).items():
+        if text:
+            rows.append((f"Formula: {CALLED.get(name, name)}", text.replace("`", "")))
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
     rows += [("Notes", " ".join(notes))] if notes else []
     return [*rows, *describe_origin(result.info), ("Files", list_files(result))]

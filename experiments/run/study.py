@@ -35,7 +35,8 @@ from experiments.user.imports import SPELLINGS
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
-FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b| Arguments and errors| Arguments as")  # of a docstring
+FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b")  # of a docstring
+ELSEWHERE = re.compile(r"Arguments (?:and errors )?as [^.]*\.\s*")  # a sentence that helps only where it stands
 T = TypeVar("T")
 Notify = Callable[[str], object]
 HiddenOption = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
@@ -51,7 +52,7 @@ GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5,
 def read_formulas(kinds: Mapping[str, Any]) -> dict[str, str]:
     """The first part of the docstring of each class or function, which states its formula; "" without one."""
     texts = {name: inspect.getdoc(getattr(kind, "func", kind)) or "" for name, kind in kinds.items()}
-    return {name: " ".join(FURTHER_PARTS.split(text)[0].split()) for name, text in texts.items()}
+    return {name: " ".join(ELSEWHERE.sub("", FURTHER_PARTS.split(text)[0]).split()) for name, text in texts.items()}
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports.figures import draw_quality
+from reports.figures import Canvas, draw_quality, style, svg
 from reports.formats import number
 from reports.page import Page
 from reports.render import read_page, write_report
@@ -94,6 +94,14 @@ def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make)
         rows = pd.DataFrame([*curves, recall | {"value": value, "low": low, "high": value + 0.01}])
         rows.to_csv(directory / "quality.csv", index=False)
         assert read_page(directory).summary_note.endswith(f": fresh noise {says} variety.")
+
+
+def test_a_file_of_a_figure_is_dark_on_a_dark_screen_and_its_text_is_text() -> None:
+    canvas = Canvas(figsize=(1, 1))
+    canvas.text(0.5, 0.5, "a label")
+    with style():
+        text = svg(canvas)
+    assert text.count("(prefers-color-scheme: dark) { svg:root { filter: invert(") == 1 and ">a label</text>" in text
 
 
 @pytest.mark.parametrize(("values", "metric"), [
@@ -378,9 +386,10 @@ def test_noise_levels_answers_for_distributions_and_says_the_second_input_beside
 
 
 def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
-    info = {"formulas": {"linear": "even steps in sigma", "mine": ""}}
+    info = {"formulas": {"linear": "even steps in sigma", "euler": "x <- `x`", "mine": ""}}
     details = read_page(sweep({"8 evaluations": {"base": BASE, "x": NOT}}, "schedules", info)).details
-    assert [pair for pair in details if pair[0].startswith("Formula")] == [("Formula: linear", "even steps in sigma")]
+    formulas = [("linear", "even steps in sigma"), ("eta (the sampler euler)", "x <- x")]
+    assert [pair for pair in details if pair[0].startswith("Formula")] == [(f"Formula: {a}", b) for a, b in formulas]
 
 
 def test_tune_says_that_the_time_was_too_short_and_leaves_out_the_race(folder: Make, sweep: Make) -> None:
