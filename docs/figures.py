@@ -1,11 +1,15 @@
 """Draws the figures of findings.md from the tables of the published reports: `python docs/figures.py`."""
 
+import math
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from scipy.stats import t
+
+from reports.figures import svg
 
 DOCS = Path(__file__).parent
 PUBLISHED = DOCS.parent / "reports" / "published"
@@ -19,6 +23,9 @@ DATA = {  # name -> report, training images, and the level from which on most sa
 # where "exact everywhere" and "exact nowhere" are drawn on the axis of sigma:
 EVERYWHERE = 0.5
 NOWHERE = 17.0
+ENOUGH = 3  # networks for an interval
+MARKS = "o^sDvP"  # of samplers, at most
+CHANGE = "change of FD by noise\n(below 0: better)"
 
 
 def read(report: str, table: str) -> pd.DataFrame:
@@ -34,20 +41,30 @@ def gains(report: str, images: int) -> pd.DataFrame:
     return rows[over_networks & rows["images_seen"].isin([images, float("nan")])]
 
 
+def half_width(values: pd.Series) -> float:
+    """Half of the 95 % interval of the mean over networks, by Student's t; NaN for fewer than ENOUGH."""
+    if len(values) < ENOUGH:
+        return math.nan
+    return float(t.ppf(0.975, len(values) - 1) * values.sem())
+
+
 def beta() -> plt.Figure:
     """Quality against cost: eta on schedules of several lengths, beta at equal alpha."""
     titles = {"beta-digits": "5,000 digits", "beta-mnist": "60,000 digits", "beta-fashion": "Fashion-MNIST"}
     figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for ax, (report, title) in zip(axes, titles.items(), strict=True):
-        rows = read(report, "table").groupby(["section", "setting", "nfe"], as_index=False)["fd"].mean()
+        groups = read(report, "table").groupby(["section", "setting", "nfe"])["fd"]
+        rows = groups.agg(fd="mean", half=half_width, networks="size").reset_index()
         for color, eta in zip(COLORS, (0, 0.5, 1), strict=False):
             line = rows[(rows["section"] == "pareto") & (rows["setting"] == f"eta {eta}")]
-            if len(line):
-                ax.plot(line["nfe"], line["fd"], "o-", color=color, label=f"eta {eta}")
+            ax.errorbar(line["nfe"], line["fd"], line["half"], fmt="o-", color=color, label=f"eta {eta}", capsize=2)
         line = rows[rows["section"] == "same-alpha"]
-        ax.plot(line["nfe"], line["fd"], "s--", color=COLORS[4], label="beta 0 to 0.35, alpha 0.1")
+        label = "beta 0 to 0.35, alpha 0.1"
+        ax.errorbar(line["nfe"], line["fd"], line["half"], fmt="s--", color=COLORS[4], label=label, capsize=2)
         for row in line.itertuples():
             ax.annotate(str(row.setting).removeprefix("beta "), (row.nfe, row.fd), (4, 4), textcoords="offset points")
+        networks = line["networks"].iloc[0]
+        title += f", {networks} networks" + ("" if networks >= ENOUGH else " (no interval)")
         floors = read(report, "floors").set_index(["metric", "n_samples"])["mean"]
         floor = floors["fd", 500]
         ax.axhline(floor, color="0.4", linestyle=":", label="real images")
@@ -55,7 +72,8 @@ def beta() -> plt.Figure:
         ax.set_xticks(ticks := [8, 16, 32, 66, 132, 264], ticks)
         ax.minorticks_off()
     axes[0].set_ylabel("FD (lower is better)")
-    axes[2].legend(fontsize="small", frameon=False, loc=(0.02, 0.12))
+    lines = axes[0].get_legend_handles_labels()
+    figure.legend(*lines, fontsize="small", frameon=False, loc="outside lower center", ncols=5)
     return figure
 
 
@@ -68,12 +86,15 @@ def above_or_below() -> plt.Figure:
         for place, name in enumerate(names):
             wide = mine[mine["denoiser"] == name].pivot_table(index="seed", columns="eta", values="fd")
             before, after = wide.mean()
+            change = wide[1.0] - wide[0.0]
+            ends = (change.mean() + sign * half_width(change) for sign in (-1, 1))
+            text = f"{change.mean():.1f} ({' to '.join(f'{end:.1f}' for end in ends)})".replace("-", "−")
             arrow = {"arrowstyle": "-|>", "color": COLORS[0], "linewidth": 2}
             ax.annotate("", (after, place), (before, place), arrowprops=arrow)
-            ax.text((before + after) / 2, place - 0.15, f"−{before - after:.1f}", ha="center")
+            ax.text((before + after) / 2, place - 0.15, text, ha="center")
         title = {"mnist5k": "digits", "fashion-mnist": "Fashion-MNIST"}[data]
         most = 1.08 * mine["fd"].max()
-        ax.set(title=title, xlim=(0, most), ylim=(3.5, -0.6), xlabel="FD, from eta 0 to eta 1")
+        ax.set(title=title, xlim=(0, most), ylim=(3.5, -0.6), xlabel="FD, from eta 0 to eta 1 (lower is better)")
         ax.set_yticks(range(4), ["the network", "better below 2.85", "better above 2.85", "better everywhere"])
     return figure
 
@@ -96,7 +117,7 @@ def why() -> plt.Figure:
                 fmt="o" if copies == 0 else "s", color=color, mfc="white" if copied else color, capsize=2,
             )  # fmt: skip
     ax.axhline(0, color="0.4", linewidth=1)
-    ax.set(xscale="log", xlabel="the denoiser is exact above this sigma", ylabel="change of FD by noise")
+    ax.set(xscale="log", xlabel="the denoiser is exact above this sigma", ylabel=CHANGE)
     ticks = {EVERYWHERE: "every-\nwhere", NOWHERE: "nowhere\n(network)"}
     ax.set_xticks([EVERYWHERE, 0.9, 1.6, 2.85, 5, 9, NOWHERE])
     ax.set_xticklabels([ticks.get(tick, f"{tick:g}") for tick in ax.get_xticks()])
@@ -117,30 +138,39 @@ def where() -> plt.Figure:
         ax.bar(at, rows["difference"], 0.19, yerr=error, color=COLORS[number], label=place, capsize=2, ecolor="0.2")
     ax.axhline(0, color="0.4", linewidth=1)
     ax.set_xticks(range(len(DATA)), list(DATA))
-    ax.set_ylabel("change of FD by noise")
+    ax.set_ylabel(CHANGE)
     ax.legend(title="noise is put back", ncols=2, frameon=False, fontsize="small")
     return figure
 
 
 def schedules() -> plt.Figure:
-    """MMD of every schedule and sampler, at equal evaluations."""
+    """MMD of every schedule with the best samplers and eta 0, at equal evaluations."""
     rows = read("ladders-laptop", "best_sets")
-    rows[["schedule", "sampler"]] = rows["setting"].str.split(", ", expand=True).to_numpy()
-    samplers = list(rows["sampler"].unique())
-    figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), sharey=True, layout="constrained")
-    for ax, (budget, at_budget) in zip(axes, rows.groupby("budget"), strict=True):
-        for number, sampler in enumerate(samplers):
-            line = at_budget[at_budget["sampler"] == sampler].set_index("schedule")
-            line = line.loc[at_budget["schedule"].unique()]
-            at = [place + 0.15 * (number - 1.5) for place in range(len(line))]
-            for x, row in zip(at, line.itertuples(), strict=True):
-                fill = COLORS[number] if row.in_set else "white"
-                ax.plot(x, 1000 * row.value, "o^sD"[number], color=COLORS[number], mfc=fill)
-        ax.set(title=f"{budget} evaluations", ylim=(0, 33))  # Heun on the linear schedule is far above
-        ax.set_xticks(range(len(line)), line.index, rotation=30)
+    runs = read("ladders-laptop", "table").query("section != 'control'")
+    halves = runs.groupby(["section", "setting"])["mmd"].agg(half_width)
+    rows["half"] = [halves[key] for key in zip(rows["section"], rows["setting"], strict=True)]
+    rows[["schedule", "sampler"]] = rows["setting"].str.split(", ", n=1, expand=True).to_numpy()
+    best = rows.groupby("sampler")["value"].min().nsmallest(len(MARKS) - 1).index
+    shown = rows[rows["sampler"].isin([*best, "eta 0"])]
+    samplers = list(shown["sampler"].unique())
+    budgets = shown.groupby("budget")
+    figure, axes = plt.subplots(1, len(budgets), figsize=(9, 3.6), sharey=True, layout="constrained")
+    for ax, (budget, at_budget) in zip(axes, budgets, strict=True):
+        names = list(at_budget["schedule"].unique())
+        for row in at_budget.itertuples():
+            number = samplers.index(row.sampler)
+            place = names.index(row.schedule) + 0.6 * ((number + 0.5) / len(samplers) - 0.5)
+            mark = {"fmt": MARKS[number], "color": COLORS[number], "markersize": 4, "elinewidth": 0.8}
+            fill = COLORS[number] if row.in_set else "white"
+            ax.errorbar(place, 1000 * row.value, 1000 * row.half, mfc=fill, **mark)
+        top = 2.2 * 1000 * shown["value"].median()  # a few, such as Heun on the linear schedule, are far above
+        ax.set(title=f"{budget} evaluations", ylim=(0, top))
+        ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes[0].set_ylabel("MMD ×1000 (lower is better)")
-    handles = [plt.Line2D([], [], marker="o^sD"[n], linestyle="", color=COLORS[n]) for n in range(len(samplers))]
-    axes[2].legend(handles, samplers, frameon=False, fontsize="small", loc="upper right")
+    looks = zip(MARKS, COLORS, samplers, strict=False)
+    handles = [plt.Line2D([], [], marker=mark, linestyle="", color=color, label=name) for mark, color, name in looks]
+    handles.append(plt.Line2D([], [], marker="o", linestyle="", color="0.4", mfc="white", label="not among the best"))
+    figure.legend(handles=handles, frameon=False, fontsize="small", loc="outside lower center", ncols=len(handles))
     return figure
 
 
@@ -154,15 +184,15 @@ def training() -> plt.Figure:
         half = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
         ax.errorbar(rows["difference"], rows["a"], xerr=half, fmt="D", color=COLORS[0], markersize=4)
         ax.axvline(0, color="0.4", linewidth=1)
-        ax.set(title=f"features {features}", xlabel="change of FD (below 0: better)")
+        ax.set(title=f"features {features}", xlabel="change of FD (below 0: better), 95 % interval")
     return figure
 
 
 def main() -> None:
-    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
     mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes
     for draw in (beta, above_or_below, why, where, schedules, training):
-        draw().savefig(DOCS / "figures" / f"{draw.__name__}.svg", metadata={"Date": None})
+        (DOCS / "figures" / f"{draw.__name__}.svg").write_text(svg(draw()), encoding="utf-8")
         plt.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from diffusion_core import load
 from diffusion_core.samplers import Euler, sample
@@ -19,6 +19,8 @@ ROWS, COLUMNS = 4, 6  # digits of each half
 GAP = 16  # pixels between the halves
 EVERY = 3  # steps between frames
 HOLD = 12  # frames for which the last one stays
+HEAD = 18  # pixels of the labels above the halves
+LABELS = ("eta 0: no fresh noise", "eta 1: fresh noise")
 
 
 def main(run: Path) -> None:
@@ -38,7 +40,18 @@ def main(run: Path) -> None:
     gap = torch.full((len(halves[0]), 32 * ROWS, GAP), 255, dtype=torch.uint8)
     frames = torch.cat([halves[0], gap, halves[1]], dim=2)
     frames = torch.cat([frames[:-1:EVERY], frames[-1:].expand(HOLD, -1, -1)])
-    pictures = [Image.fromarray(frame.numpy()).quantize(16) for frame in frames]
+    write([Image.fromarray(frame.numpy()) for frame in frames])
+
+
+def write(frames: list[Image.Image]) -> None:
+    """Writes figures/loop.gif, with a label above each half."""
+    pictures = []
+    for frame in frames:
+        picture = Image.new("L", (frame.width, frame.height + HEAD), 255)
+        picture.paste(frame, (0, HEAD))
+        for place, label in zip((0, (frame.width + GAP) // 2), LABELS, strict=True):
+            ImageDraw.Draw(picture).text((place, 2), label, fill=0)
+        pictures.append(picture.quantize(16))
     path = Path(__file__).parent / "figures" / "loop.gif"
     pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=120, loop=0, optimize=True)
 

@@ -101,7 +101,7 @@ class Beta(Study):
     }
 
     n_samples: int = 500
-    """Images per network and setting of the primary contrast and its A/A control."""
+    """Images per network and setting of the primary contrast and its A/A test."""
     explore_samples: int = 250
     """Images per network for all other settings."""
     explore_seeds: int = 1
@@ -114,7 +114,7 @@ class Beta(Study):
     budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations per image at which the best settings, and eta 0 and 1 on the primary schedule, compete."""
     only_primary: bool = False
-    """Only eta 1 against eta 0, and the A/A control."""
+    """Only eta 1 against eta 0, and the A/A test."""
     n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
     """Steps of the primary contrast's schedule. With --setting: one of its budgets."""
     sigma_min: Annotated[float | None, option_help("SIGMA", f"{LOWEST}; with --setting its own")] = None

@@ -19,7 +19,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting
-from experiments.run.study import GPU, SMOKE, HiddenOption, Study
+from experiments.run.study import GPU, SMOKE, HiddenOption, Study, read_formulas
 from experiments.user.parsing import parse_noise
 
 if TYPE_CHECKING:
@@ -89,6 +89,15 @@ class NoiseLevels(Study):
         if not self.trains:
             rule = "this experiment compares ways to train; it needs small or paper"
             raise ValueError(f"network={self.network!r}: {rule}")
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """And the formula of each distribution, weighting and output, which is the first part of its docstring."""
+        distributions = {text.partition("(")[0]: parse_noise(text, self.data_std) for text in self.train_noise}
+        kinds: dict[str, Any] = {name: type(noise) for name, noise in distributions.items()}
+        kinds |= {name: WEIGHTINGS[name] for name in self.weightings}
+        kinds |= {name: PARAMETERISATIONS[name] for name in self.parameterisations}
+        return {**super().provenance, "formulas": read_formulas(kinds)}
 
     def training(self) -> dict[str, dict[str, Any]]:
         """Label -> what is special in its training. The first is the baseline."""

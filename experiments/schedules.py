@@ -9,9 +9,7 @@ set of settings that cannot be told from the best. best.json has the best settin
 `beta --best` compares on other networks. tune.py takes the same settings to find one to use.
 """
 
-import inspect
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +24,7 @@ from diffusion_core.validation import check_range
 from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting, read_schedule
-from experiments.run.study import GPU, SMOKE, Notify, Study
+from experiments.run.study import GPU, SMOKE, Notify, Study, read_formulas
 from experiments.user.parsing import SYNONYMS, parse_sampler
 from reports.schema import CONTROL_FAILED
 
@@ -37,7 +35,6 @@ SCHEDULES_HELP = "Noise schedules; the first is the baseline: {names}. With para
 SAMPLERS_HELP = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 ScheduleNames = Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)]
 SamplerNames = Annotated[Names, names_option(SAMPLERS_HELP, [*SAMPLERS, *SYNONYMS])]
-FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b| Arguments and errors| Arguments as")  # of a docstring
 
 
 @dataclass(frozen=True)
@@ -106,9 +103,7 @@ class Schedules(Study):
         """And the formula of each schedule and sampler, which is the first part of its docstring."""
         kinds: dict[str, Any] = {name: SCHEDULES[name] for name in (text.partition("(")[0] for text in self.schedules)}
         kinds |= {type(sampler).label: type(sampler) for sampler in self.labels.values()}
-        texts = {name: inspect.getdoc(getattr(kind, "func", kind)) or "" for name, kind in kinds.items()}
-        formulas = {name: " ".join(FURTHER_PARTS.split(text)[0].split()) for name, text in texts.items()}
-        return {**super().provenance, "formulas": formulas}
+        return {**super().provenance, "formulas": read_formulas(kinds)}
 
     @cached_property
     def labels(self) -> dict[str, Sampler]:
@@ -148,6 +143,6 @@ class Schedules(Study):
 
         if any(row.get("verdict") == CONTROL_FAILED for row in tables["contrasts.csv"]):
             (folder / "best.json").unlink(missing_ok=True)
-            notify("best.json is not written: the control failed")
+            notify("best.json is not written: the A/A test failed")
         elif (path := write_best(folder, self, results, (self.sigma_max, self.sigma_min))) is not None:
             notify(f"the best settings without and with fresh noise: {path}")

@@ -53,9 +53,12 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
     """The page. Two loops are compared if they have one precision and both, or neither, are compiled."""
     rows = rows[rows["suite"].isin(SUITES)]
-    rows = rows.assign(mode=[f"{row['precision']}{', compiled' * bool(row['compiled'])}" for _, row in rows.iterrows()])
-    machine, commit = info["machine_info"], info["commit_info"]
-    pair, key_figures = find_pair(rows), list[KeyFigure]()
+    compiled = rows["compiled"].astype(bool).map({True: ", compiled", False: ""})
+    rows = rows.assign(mode=rows["precision"] + compiled)
+    machine = info["machine_info"]
+    commit = info["commit_info"]
+    pair = find_pair(rows)
+    key_figures = list[KeyFigure]()
     verdict = ("", "Sampling and training were not measured.")
     if pair is not None:
         ours, other = pair
@@ -64,8 +67,8 @@ def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
         verdict = (f"{ratio:.2g} times as fast.", f"{text}{other['who']} {_rate(other)}.")
         axis = Axis.over([ours["images_per_second"], other["images_per_second"]])
         for name, row in (("Ours", ours), (other["who"], other)):
-            notes, bars = ["images per second", _rounds(row)], [_bar(axis, row)]
-            key_figures.append(KeyFigure(f"{name}, {row['mode']}", _rate(row), notes, bars, axis.place(0)))
+            notes = ["images per second", _rounds(row)]
+            key_figures.append(KeyFigure(f"{name}, {row['mode']}", _rate(row), notes, [_bar(axis, row)], axis.place(0)))
     sampling = rows[rows["ours"] & (rows["suite"] == "sampling")]
     for _, row in sampling[sampling["default"].astype(bool)].head(1).iterrows():
         notes = [f"images per second, {row['mode']}", _rounds(row)]
@@ -89,26 +92,25 @@ def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
 def find_pair(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
     """Our loop and the fastest other one in the same mode: of sampling if it was measured, in fp32 if it was."""
     for suite in SUITES:
-        same = rows[rows["suite"] == suite]
-        modes = [mode for mode in same["mode"].unique() if same.loc[same["mode"] == mode, "ours"].nunique() == 2]
+        loops = rows[rows["suite"] == suite]
+        modes = [mode for mode, of_mode in loops.groupby("mode", sort=False) if of_mode["ours"].nunique() == 2]
         if modes:
-            here = same[same["mode"] == ("fp32" if "fp32" in modes else modes[0])]
-            sides = [here[here["ours"] == ours] for ours in (True, False)]
-            ours, other = (side.loc[side["images_per_second"].idxmax()] for side in sides)
-            return ours, other
+            mode = "fp32" if "fp32" in modes else modes[0]
+            loops = loops[loops["mode"] == mode].sort_values("images_per_second", ascending=False, kind="stable")
+            return loops[loops["ours"]].iloc[0], loops[~loops["ours"]].iloc[0]
     return None
 
 
 def _figure(rows: pd.DataFrame) -> Figure:
     """Images per second of every loop of the first suite that was measured, grouped by mode; equal precision first."""
     suite = next(suite for suite in SUITES if suite in set(rows["suite"]))
-    same = rows[rows["suite"] == suite]
-    axis, sections = Axis.over(_range(row)[1] for _, row in same.iterrows()), []
-    for mode in sorted(same["mode"].unique(), key=lambda mode: (mode != "fp32", mode)):
-        part = same[same["mode"] == mode].sort_values("images_per_second", ascending=False, kind="stable")
-        lines = [
-            Line(row["who"], _bar(axis, row), _rate(row), "", "ours" * bool(row["ours"])) for _, row in part.iterrows()
-        ]
+    loops = rows[rows["suite"] == suite].sort_values("images_per_second", ascending=False, kind="stable")
+    axis = Axis.over(_range(row)[1] for _, row in loops.iterrows())
+    sections = []
+    for mode in sorted(loops["mode"].unique(), key=lambda mode: (mode != "fp32", mode)):
+        lines = []
+        for _, row in loops[loops["mode"] == mode].iterrows():
+            lines.append(Line(row["who"], _bar(axis, row), _rate(row), word="ours" if row["ours"] else ""))
         sections.append(FigureSection(mode, "", lines))
     note = "Images per second, median and range of the rounds; higher is better. Filled: ours."
     return Figure(

@@ -40,7 +40,8 @@ def bench(file: File, out: Path | None = None) -> None:
     from reports.benchmarks import bench_page, read_benchmarks
     from reports.render import write_page
 
-    folder, page = out or file.with_suffix(""), bench_page(*read_benchmarks(file))
+    folder = out or file.with_suffix("")
+    page = bench_page(*read_benchmarks(file))
     write_page(folder, page)
     _print_report(folder, page.text)
 

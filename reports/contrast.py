@@ -9,7 +9,6 @@ import pandas as pd
 from reports import settings
 from reports.formats import (
     SCALES,
-    correction,
     decimals,
     difference,
     evaluations,
@@ -18,10 +17,12 @@ from reports.formats import (
     join,
     metric_name,
     number,
+    ordinal,
     percent,
     plural,
     scale_metric,
     values_and_difference,
+    verdict_words,
 )
 from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line, Page
 from reports.results import LoadedResult
@@ -49,7 +50,7 @@ def compose_page(
 
     Args:
         row: the contrast, in the metric that decides.
-        verdict: the first words and the sentence; those of a failed control replace them.
+        verdict: the first words and the sentence; those of a failed A/A test replace them.
         before, after: its settings.
         more: further warnings and caveats.
         more_pictures: further settings to show, in the metric that decides if they have other numbers of samples.
@@ -75,13 +76,13 @@ def compose_page(
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
     parts["details"] = [*settings.describe_nearest(result, shown), *parts["details"]]
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
         "verdict": sentence, "failed": failed, "metric": explain_metric(result, headline["metric"]),
         "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
         "key_figures": key_figures(result, headline), "pictures": pictures, "aside": aside,
     }  # fmt: skip
-    return Page(**known | parts)
+    return Page(**fields | parts)
 
 
 def headline_row(result: LoadedResult, row: pd.Series) -> pd.Series:
@@ -90,12 +91,13 @@ def headline_row(result: LoadedResult, row: pd.Series) -> pd.Series:
     FD's, if there are enough networks, FD says the same as the metric that decides, and FD is known for as many real
     images. Otherwise it is `row`: the metric that decides does not depend on the number of images.
     """
-    fd, floor = _over_networks(result, row, FD), result.floor(FD, row["n_samples"])
+    fd = _over_networks(result, row, FD)
+    floor = result.floor(FD, row["n_samples"])
     if fd is None or floor is None or row["verdict"] not in (BETTER, WORSE):
         return row
-    same = is_set(fd["clear"]) and fd["difference"] * row["difference"] > 0
+    agrees = is_set(fd["clear"]) and fd["difference"] * row["difference"] > 0
     comparable = floor["n_samples"] == row["n_samples"] and row["n_networks"] >= result.rule("enough_networks")
-    return fd if same and comparable else row
+    return fd if agrees and comparable else row
 
 
 def explain_metric(result: LoadedResult, metric: str) -> str:
@@ -103,9 +105,9 @@ def explain_metric(result: LoadedResult, metric: str) -> str:
     judge = metric_name(JUDGE, result.features)
     meaning = f"a distance between samples and real {result.unit}s: lower is better."
     if metric == JUDGE:
-        return f"{judge} (maximum mean discrepancy) is {meaning} It decides."
+        return f"{judge} (maximum mean discrepancy) is {meaning} It is the primary metric."
     name = metric_name(metric, result.features)
-    return f"{name} (Fréchet distance) is {meaning} {judge}, which is more sensitive, decides and agrees."
+    return f"{name} (Fréchet distance) is {meaning} {judge}, the primary metric, is more sensitive and agrees."
 
 
 def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
@@ -120,7 +122,7 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
 
 
 def prediction_interval(row: pd.Series) -> str:
-    """What one more network would show, as "−12.2 to −4.1"; "" if it is not known."""
+    """The difference that is expected for one more network, as "−12.2 to −4.1"; "" if it is not known."""
     if is_missing(row["new_network_low"]):
         return ""
     return " to ".join(scale_metric(row["metric"], row[f"new_network_{end}"]) for end in ("low", "high"))
@@ -134,7 +136,7 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
         return []
     change, interval = difference(fd)
     names = [metric_name(name, result.features) for name in (FD, JUDGE)]
-    return [f"{names[0]} says {word}: {change} ({interval}); {names[1]} decides."]
+    return [f"{names[0]} says {word}: {change} ({interval}); {names[1]} is the primary metric."]
 
 
 def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Series | None:
@@ -144,7 +146,7 @@ def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Seri
 
 
 def find_control(result: LoadedResult) -> pd.Series | None:
-    """The A/A control in the metric that decides; of several that with the largest difference for its noise."""
+    """The A/A test in the metric that decides; of several that with the largest difference for its noise."""
     rows = result.over_networks(kind=CONTROL)
     judged = rows[rows["verdict"] != NO_VERDICT]
     rows = judged if len(judged) else rows
@@ -152,40 +154,44 @@ def find_control(result: LoadedResult) -> pd.Series | None:
 
 
 def has_failed(result: LoadedResult) -> bool:
-    """Whether the A/A control shows a difference between a setting and itself that chance hardly makes."""
+    """Whether the A/A test shows a difference between a setting and itself that chance hardly makes."""
     control = find_control(result)
     return control is not None and control["verdict"] == CONTROL_FAILED
 
 
 def find_unusual_control(result: LoadedResult) -> list[str]:
-    """A warning if the control differs by what chance makes at times."""
+    """A warning if the A/A test differs by what chance makes at times."""
     control = find_control(result)
     if control is None or control["verdict"] != CONTROL_UNUSUAL:
         return []
     change, interval = difference(control)
-    text = f"The control differs by {change} ({interval}) in {metric_name(JUDGE, result.features)}: "
-    text += f"a difference this large occurs in {format_rate(control)}."
-    return [text + (" The baseline's networks may be unlucky ones." if control["section"] == RETRAINED else "")]
+    equal = "Equal trainings" if control["section"] == RETRAINED else "Equal settings"
+    text = f"{equal} differ by {change} ({interval}) in {metric_name(JUDGE, result.features)}, as "
+    return [f"{text}{format_rate(control)} does, so part of a gain may be chance."]
 
 
 def format_rate(control: pd.Series) -> str:
-    """How often chance makes a control differ as much as this one, as "1 of 40 controls"."""
-    return f"{f'1 of {number(1 / p, 0)}' if (p := control['p_value']) > 0 else 'none of many'} controls"
+    """How often chance makes an A/A test differ as much as this one, as "1 of 40 A/A tests"."""
+    p_value = control["p_value"]
+    often = f"1 of {number(1 / p_value, 0)}" if p_value > 0 else "none of many"
+    return f"{often} A/A tests"
 
 
 def explain_failure(result: LoadedResult) -> tuple[str, str]:
-    """The verdict if the control failed: what differs from itself, and by how much."""
+    """The verdict if the A/A test failed: what differs from itself, and by how much."""
     control = find_control(result)
     assert control is not None
-    retrained = control["section"] == RETRAINED
-    what = "the same training from other seeds" if retrained else "the same setting with other noise"
+    repeated = "the same setting with other noise"
+    if control["section"] == RETRAINED:
+        repeated = "the same training from other seeds"
     change, interval = difference(control)
-    text = f"The control failed: {what} differs by {change} ({interval}) in {metric_name(JUDGE, result.features)}; "
-    return "No verdict.", f"{text}chance does that in {format_rate(control)}. Do not use these numbers."
+    size = f"{change} ({interval}) in {metric_name(JUDGE, result.features)}"
+    text = f"The A/A test failed: {repeated} differs by {size}; chance does that in {format_rate(control)}."
+    return "No verdict.", f"{text} Do not use these numbers."
 
 
 def key_figures(result: LoadedResult, row: pd.Series) -> list[KeyFigure]:
-    """The four numbers of a contrast, in the metric of `row`. Without a verdict: the control.
+    """The four numbers of a contrast, in the metric of `row`. Without a verdict: the A/A test.
 
     An effect next to "no verdict" would be read as one.
     """
@@ -194,7 +200,7 @@ def key_figures(result: LoadedResult, row: pd.Series) -> list[KeyFigure]:
         if control is None or control["verdict"] == NO_VERDICT:
             return []
         figure = show_effect(result, control, _axis(result, control))
-        return [replace(figure, label=f"A/A control, {metric_name(JUDGE, result.features)}", role="")]
+        return [replace(figure, label=f"A/A test, {metric_name(JUDGE, result.features)}", role="")]
     axis = _axis(result, row)
     return [show_effect(result, row, axis), show_values(result, row), _cost(result, row), _evidence(result, row, axis)]
 
@@ -210,7 +216,8 @@ def show_effect(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
 
 def show_values(result: LoadedResult, row: pd.Series, sides: str = "before → after") -> KeyFigure:
     """The values of b and a, called `sides`, next to that of real images."""
-    metric, floor = row["metric"], result.floor(row["metric"], row["n_samples"])
+    metric = row["metric"]
+    floor = result.floor(metric, row["n_samples"])
     marks = {"before": (row["value_b"], row["b"]), row["verdict"]: (row["value_a"], row["a"])}
     notes = []
     if floor is not None:
@@ -229,32 +236,37 @@ def _cost(result: LoadedResult, row: pd.Series) -> KeyFigure:
     before, after = row["nfe_b"], row["nfe_a"]
     most = max(before, after)
     lengths = [("before", 100 * before / most), (Bar(row["verdict"], 0, 0, ()).look, 100 * after / most)]
-    value, note = f"{evaluations(before)} → {evaluations(after)}", "before → after"
+    value = f"{evaluations(before)} → {evaluations(after)}"
+    note = "before → after"
     if before == after:
-        value, note = evaluations(after), "the same before and after"
+        value = evaluations(after)
+        note = "the same before and after"
     return KeyFigure(f"Evaluations per {result.unit}", value, [note], lengths=lengths)
 
 
 def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
-    """Networks and images, what they can detect, what one more network would show, when the comparison was chosen."""
-    metric, unit, each, notes = row["metric"], result.unit, single_networks(result, row), list[str]()
+    """Networks and images, what they can detect, what another network would show, when the comparison was fixed."""
+    metric = row["metric"]
+    notes = list[str]()
     if not is_missing(row["detectable"]):
         notes.append(f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}")
     if ends := prediction_interval(row):
-        notes.append(f"one more network: {ends}")
+        notes.append(f"expected for {ordinal(row['n_networks'] + 1)} network: {ends}")
     if not is_missing(row["networks_to_settle"]):
         notes.append(f"{plural(row['networks_to_settle'], 'network')} would detect it")
     elif not is_missing(row["n_to_settle"]):
-        notes.append(f"{plural(row['n_to_settle'], unit)} each would detect it")
+        notes.append(f"{plural(row['n_to_settle'], result.unit)} each would detect it")
     if not is_missing(row["holds_for"]):
         notes.append(f"holds for {name_networks(row)}")
     if result.fixed_beforehand:
-        differs = result.info.get("differs_from_preset")
-        notes.append("chosen before any result" + (f"; {join(differs)} differ from the preset" if differs else ""))
-    bars = [Bar.dot(axis, SCALES.get(metric, 1) * value, row["verdict"]) for value in each["difference"]]
-    value, zero = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}", axis.place(0) if bars else None
+        changed = result.info.get("differs_from_preset")
+        notes.append("fixed before any result" + (f"; {join(changed)} changed later" if changed else ""))
+    differences = SCALES.get(metric, 1) * single_networks(result, row)["difference"]
+    bars = [Bar.dot(axis, value, row["verdict"]) for value in differences]
+    value = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}"
+    zero = axis.place(0) if bars else None
     legend = [(bar.look, "a network") for bar in bars[:1]]
-    return KeyFigure(f"Networks × {unit}s", value, notes, bars, zero, legend, role="evidence")
+    return KeyFigure(f"Networks × {result.unit}s", value, notes, bars, zero, legend, role="evidence")
 
 
 def single_networks(result: LoadedResult, row: pd.Series) -> pd.DataFrame:
@@ -292,7 +304,8 @@ def draw_differences(
     metric = rows[0]["metric"]
     scale = SCALES.get(metric, 1)
     dots = [scale * value for row in rows for value in single_networks(result, row)["difference"]]
-    axis, drawn = Axis.over([*dots, *(value for row in rows for value in _values(row))]), []
+    axis = Axis.over([*dots, *(value for row in rows for value in _values(row))])
+    drawn = []
     for heading, section in sections.items():
         references = {against for _, _, against in section}
         sizes = {f"{name_networks(row)} × {number(row['n_samples'], 0)}" for row, _, _ in section}
@@ -304,14 +317,15 @@ def draw_differences(
             label += f", {name_networks(row)} × {number(row['n_samples'], 0)}" if len(sizes) > 1 else ""
             text, interval = difference(row)
             bar = Bar.of(axis, _values(row), row["verdict"], scale * single_networks(result, row)["difference"])
-            lines.append(Line(label, bar, text, interval, row["verdict"] + correction(row)))
+            lines.append(Line(label, bar, text, interval, verdict_words(row)))
         if lines:
             drawn.append(FigureSection(heading, "; ".join(evidence), lines))
     family_sizes = sorted({int(row["n_compared"]) for row in rows if row["n_compared"] > 1})
     counts = " or ".join(map(str, family_sizes))
     after = f", after correction for the {counts} comparisons of its family" if counts else ""
     small = " Small dot: one network." if dots else ""
-    label, level = f"Difference in {metric_name(metric, result.features)}", percent(rows[0]["level"])
+    label = f"Difference in {metric_name(metric, result.features)}"
+    level = percent(rows[0]["level"])
     note = (
         f"{label} with the {level} interval of each comparison. Filled dot: better or worse{after}. "
         f"Hollow dot: {NO_DIFFERENCE}, or no verdict.{small}"

@@ -1,11 +1,11 @@
-"""The fold of every page: control, evidence, real images, intervals, what the words mean, command, versions, files."""
+"""The fold of every page: A/A test, evidence, real images, intervals, what the words mean, command, versions, files."""
 
 from typing import Any
 
 import pandas as pd
 
 from reports.contrast import find_control, format_rate, prediction_interval
-from reports.formats import capital, difference, is_missing, join, metric_name, percent, plural, scale_metric
+from reports.formats import capital, difference, is_missing, join, metric_name, ordinal, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
 from reports.schema import BEST, CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
@@ -14,7 +14,7 @@ from reports.settings import list_names
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
 TERMS = {
     "MMD ×1000": "Maximum mean discrepancy: the distance between samples and real {unit}s in a feature space. Lower is "
-    "better, and 0 is a perfect match. It decides.",
+    "better, and 0 is a perfect match. It is the primary metric.",
     "FD": "Fréchet distance, the better known one. It falls with the number of {unit}s, so compare it at equal numbers "
     f"only.{ELSEWHERE}",
     "Grain": "Fine noise in the pixels beyond what the schedule leaves, in standard deviations of the data. 0 is as in "
@@ -23,8 +23,9 @@ TERMS = {
     "eta, beta": "eta: the fresh noise per step; 0 has none (DDIM), 1 is DDPM. beta: the part of the noise that a step "
     "puts back after it denoised with rate alpha.",
     "Interaction": "The difference of two differences, {unit} by {unit} on each network. Below 0 the first is better.",
-    "Tied": "The settings that cannot be told from that of the lowest score, with 95 % confidence for all.",
+    "Tied": "In the set of the best: not distinguishable from the best score, with 95 % confidence for all.",
 }
+CALLED = {"euler": "eta (the sampler euler)"}  # in the names of settings
 Details = list[tuple[str, Any]]
 
 
@@ -35,7 +36,9 @@ def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Grain" or result.features != "values"]
-    rows += [(f"Formula: {name}", text) for name, text in result.info.get("formulas", {}).items() if text]
+    for name, text in result.info.get("formulas", {}).items():
+        if text:
+            rows.append((f"Formula: {CALLED.get(name, name)}", text.replace("`", "")))
     notes = [f"{str(note).rstrip('.')}." for note in result.info.get("notes", [])]
     rows += [("Notes", " ".join(notes))] if notes else []
     return [*rows, *describe_origin(result.info), ("Files", list_files(result))]
@@ -43,7 +46,8 @@ def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first
 
 def _meaning(term: str, result: LoadedResult) -> tuple[str, str]:
     """A term, by the name that it has on the page, and what it means."""
-    name, text = metric_name("fd", result.features) if term == "FD" else term, TERMS[term].format(unit=result.unit)
+    text = TERMS[term].format(unit=result.unit)
+    name = metric_name("fd", result.features) if term == "FD" else term
     return name, text.removesuffix(ELSEWHERE) if name == "FID" else text
 
 
@@ -58,21 +62,23 @@ def _control(result: LoadedResult) -> Details:
         CONTROL_UNUSUAL: f"Unusual: a difference this large occurs in {format_rate(control)}",
     }.get(control["verdict"], "Passed: no difference between a setting and itself")
     name = metric_name(JUDGE, result.features)
-    return [("A/A control", f"{control['a']} against {control['b']}: {name} {text} ({interval}). {outcome}.")]
+    return [("A/A test", f"{control['a']} against {control['b']}: {name} {text} ({interval}). {outcome}.")]
 
 
 def _evidence(result: LoadedResult, row: pd.Series) -> str:
-    name, size = metric_name(JUDGE, result.features), scale_metric(JUDGE, row["detectable"])
+    name = metric_name(JUDGE, result.features)
+    size = scale_metric(JUDGE, row["detectable"])
     text = f"With {percent(result.rule('power'))} power this run can detect a difference of {size} in {name}."
     if ends := prediction_interval(row):
-        text += f" Train one more such network, and expect a difference from {ends}."
+        text += f" Train {ordinal(row['n_networks'] + 1)} such network, and expect a difference from {ends}."
     return text
 
 
 def _real(result: LoadedResult) -> Details:
     texts = []
     for _, rows in result.floors.groupby(["n_samples", "n_reference"], sort=False):
-        floor, values = rows.iloc[0], rows.set_index("metric")
+        floor = rows.iloc[0]
+        values = rows.set_index("metric")
         scores = []
         for metric in (metric for metric in (JUDGE, "fd") if metric in values.index):
             mean, low, high = (scale_metric(metric, values.loc[metric, name]) for name in ("mean", "low", "high"))
@@ -96,8 +102,8 @@ def _intervals(result: LoadedResult) -> Details:
     families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
     if families:
         text += f" Holm's method corrects the verdicts on {join(families)}, 5 % in all for each family."
-        chosen = "the comparison that was chosen beforehand"
-        names = {"primary": chosen if result.fixed_beforehand else "the main comparison", "control": "the control"}
+        primary = "the comparison that was fixed beforehand" if result.fixed_beforehand else "the main comparison"
+        names = {"primary": primary, "control": "the A/A test"}
         if alone := [name for kind, name in names.items() if (rows["kind"] == kind).any()]:
             text += f" {capital(join(alone))} {'is a family' if len(alone) == 1 else 'are families'} of one."
     if not is_missing(rows["holds_for"].max()):
@@ -108,8 +114,8 @@ def _intervals(result: LoadedResult) -> Details:
 def _not_run(result: LoadedResult) -> Details:
     rows = result.table[result.table["status"] == "infeasible"].drop_duplicates(["section", "setting"])
     reasons = [
-        f"{list_names(f'{row.setting} ({row.section})' for row in same.itertuples())}: {why}."
-        for why, same in rows.groupby("error", sort=False)
+        f"{list_names(f'{row.setting} ({row.section})' for row in settings.itertuples())}: {reason}."
+        for reason, settings in rows.groupby("error", sort=False)
     ]
     return [("Not run", " ".join(reasons))] if reasons else []
 
@@ -119,8 +125,8 @@ def describe_origin(info: dict[str, Any]) -> Details:
     commit = info.get("commit") or "unknown"
     commit += " with changes" if info.get("dirty") else ""
     versions = ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())
-    known = [f"commit {commit}", versions, info.get("machine") or ""]
-    return [("Command", Code("", info.get("command", "unknown"))), ("Versions", "; ".join(filter(None, known)))]
+    origin = [f"commit {commit}", versions, info.get("machine") or ""]
+    return [("Command", Code("", info.get("command", "unknown"))), ("Versions", "; ".join(filter(None, origin)))]
 
 
 def list_files(result: LoadedResult) -> list[str]:

@@ -17,7 +17,8 @@ from reports.formats import SCALES, short
 from reports.page import Figure, Page
 from reports.schema import BETTER, WORSE
 
-WIDTH, ROW = 252 / 72, 8.5 / 72  # inches; of a line of text
+WIDTH = 252 / 72  # inches
+ROW = 8.5 / 72  # inches, of a line of text
 LETTERS = 30  # of a line of a label
 COLORS = {BETTER: "#0a62a6", WORSE: "#b04800"}
 GREY = "#7d7a72"
@@ -40,6 +41,8 @@ STYLE = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
+# A file turns dark with what shows it. Within a page `svg:root` is nothing: the page does so itself.
+DARK = "@media screen and (prefers-color-scheme: dark) { svg:root { filter: invert(.92) hue-rotate(180deg) } }"
 
 
 def style() -> Any:
@@ -49,8 +52,10 @@ def style() -> Any:
 
 def draw_differences(figure: Figure) -> Canvas:
     """The figure of a page as a forest plot, with a legend of its marks."""
-    canvas, at, labels = Canvas(), 0.0, list[tuple[float, str, str]]()
+    canvas = Canvas()
     ax = canvas.subplots()
+    labels = list[tuple[float, str, str]]()  # place, text, weight
+    at = 0.0
     for section in figure.sections:
         for title, line in [(section.title, None), *((line.label, line) for line in section.lines)]:
             rows = [re.sub("\u200b ?", "", row) for row in wrap(title.replace("\u200b", "\u200b "), LETTERS)] or [""]
@@ -70,6 +75,7 @@ def draw_differences(figure: Figure) -> Canvas:
         label.set_fontweight(weight)
     ax.set(xlim=(0, 100), ylim=(at, 0), xlabel=figure.label)
     ax.tick_params(axis="y", length=0)
+    ax.tick_params(axis="x", top=True, labeltop=True)
     sns.despine(ax=ax, left=True)
     handles = [Line2D([], [], label=words, **_mark(kind, COLORS.get(kind, "black"))) for kind, words in figure.legend]
     if handles:
@@ -82,32 +88,29 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
 
 
-def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str) -> Canvas:
+def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str, schedule: str) -> Canvas:
     """MMD, called `name`, against evaluations per `unit`: a line per curve, with intervals as bands.
 
-    Curves of section pareto are thin and grey. `real`: the score of real images.
+    Curves of section pareto are thin and grey, and on one `schedule`. `real`: the score of real images.
     """
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
     colors = iter(sns.color_palette("colorblind"))
     for (section, label), rows in curves.groupby(["section", "curve"]):
-        color, width = (GREY, 0.6) if section == "pareto" else (next(colors), 1.4)
-        ends = (SCALES["mmd"] * rows[column] for column in ("low", "high"))
         dash = "--" if label.startswith(("eta 0", "best without")) else "-"
-        words = f"{label}, geometric" if section == "pareto" else label
-        line: dict[str, Any] = {
-            "color": color,
-            "linewidth": width,
-            "linestyle": dash,
-            "marker": "" if section == "pareto" else ".",
-        }
-        ax.plot(rows["budget"], SCALES["mmd"] * rows["value"], label=words, **line)
-        if section != "pareto":
-            ax.fill_between(rows["budget"], *ends, color=color, alpha=0.2, linewidth=0)
+        values = SCALES["mmd"] * rows["value"]
+        if section == "pareto":
+            label = f"{label}, {schedule}"
+            ax.plot(rows["budget"], values, dash, label=label, color=GREY, linewidth=0.6)
+            continue
+        color = next(colors)
+        ends = (SCALES["mmd"] * rows[column] for column in ("low", "high"))
+        ax.plot(rows["budget"], values, dash, label=label, color=color, linewidth=1.4, marker=".")
+        ax.fill_between(rows["budget"], *ends, color=color, alpha=0.2, linewidth=0)
     if real is not None:
         ax.axhline(SCALES["mmd"] * real, color="black", linewidth=0.6, linestyle=":", label="real images")
     ax.set_xscale("log", base=2)
-    ax.set(xlabel=f"network evaluations per {unit}", ylabel=name)
+    ax.set(xlabel=f"network evaluations per {unit}", ylabel=f"{name} (lower is better)")
     powers = [2.0**k for k in range(11) if 2**k <= curves["budget"].max() and 2 ** (k + 1) > curves["budget"].min()]
     plain_ticks(ax.xaxis, powers)
     canvas.legend(loc="outside upper center", ncols=2)
@@ -151,10 +154,10 @@ def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") 
     colors = dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
     first = ratio.drop_duplicates("train_noise").set_index("train_noise")["setting"].map(colors).to_dict()
     sns.lineplot(ratio, x="sigma", y="ratio", hue="setting", style="setting", palette=colors, ax=above)
-    known = densities.assign(density=densities["density"] / peak)[densities["train_noise"].isin(first)]
+    relative = densities.assign(density=densities["density"] / peak)[densities["train_noise"].isin(first)]
     if len(densities):
-        sns.lineplot(known, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
-        below.set(ylabel="density in\ntraining", ylim=(0, None))
+        sns.lineplot(relative, x="sigma", y="density", hue="train_noise", palette=first, ax=below, legend=False)
+        below.set(ylabel="density in\ntraining\n(peak = 1)", ylim=(0, None))
     ends = ratio["sigma"].min(), ratio["sigma"].max()
     above.set(xscale="log", yscale="log", ylabel=label or f"error, ratio to\n{order[0]}", xlim=ends)
     below.set(xlabel="noise level sigma")
@@ -176,13 +179,14 @@ def plain_ticks(axis: Any, values: Sequence[float] | None = None) -> None:
 
 
 def svg(canvas: Canvas) -> str:
-    """A figure as the text of an SVG file."""
+    """A figure as the text of an SVG file, which is light or dark as the screen is."""
     if (engine := canvas.get_layout_engine()) is not None:
         engine.execute(canvas)  # once: the solver's last digits change with each call
         canvas.set_layout_engine("none")
     buffer = io.BytesIO()
     canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue().decode()
+    text = text.replace("</style>", f"{DARK}</style>", 1)
     text = re.sub(r'\b[dxy]="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
     return re.sub(r"<!--.*?-->\n?|(?<=\n) +", "", text, flags=re.DOTALL)
 

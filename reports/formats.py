@@ -13,6 +13,7 @@ NAMES = {
 }  # fmt: skip
 SCALES = {"mmd": 1000.0, "kd": 1000.0, "loss": 100.0}
 MOST_DECIMALS = 6
+ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
 
 
 def is_missing(value: object) -> bool:
@@ -84,10 +85,20 @@ def values_and_difference(row: pd.Series) -> tuple[str, str, str, str]:
 
 
 def correction(row: pd.Series) -> str:
-    """What stands behind "no difference detected" of a contrast whose interval alone excludes 0."""
+    """What is said of a contrast without a detected difference whose interval alone excludes 0; otherwise ""."""
     if row["verdict"] != NO_DIFFERENCE or row["low"] * row["high"] <= 0 or row["n_compared"] <= 1:
         return ""
-    return f", after correction for {number(row['n_compared'], 0)}"
+    return f"not significant after correction for {number(row['n_compared'], 0)}"
+
+
+def add_correction(text: str, row: pd.Series) -> str:
+    """A clause on a difference, and the correction if its interval needs that word."""
+    return ", ".join(filter(None, [text, correction(row)]))
+
+
+def verdict_words(row: pd.Series) -> str:
+    """The verdict on a contrast, in words that agree with the interval beside it."""
+    return correction(row) or str(row["verdict"])
 
 
 def percent(share: float) -> str:
@@ -105,6 +116,19 @@ def duration(seconds: float) -> str:
 def plural(count: float, noun: str) -> str:
     """ "1 network", "2 networks"."""
     return f"{number(count, 0)} {noun}{'' if count == 1 else 's'}"
+
+
+def ordinal(count: float) -> str:
+    """ "a sixth" of 6, "an eighth", "an 11th", "a 22nd"."""
+    place = int(count)
+    digits = f"{place:,}"
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
+    if place % 100 in (11, 12, 13):
+        ending = "th"
+    word = ORDINALS[place - 1] if place <= len(ORDINALS) else f"{digits}{ending}"
+    leading = digits.partition(",")[0]  # eight, eleven, eighteen, eighty ... begin with a vowel
+    article = "an" if leading in ("11", "18") or leading.startswith("8") else "a"
+    return f"{article} {word}"
 
 
 def sentence(text: str) -> str:

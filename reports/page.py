@@ -7,6 +7,7 @@ From top to bottom: source, question, verdict, caveats, key figures, pictures, f
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from reports.formats import number
@@ -74,11 +75,16 @@ class Bar:
 
 @dataclass(frozen=True)
 class Source:
-    """What a page is about: data, network, features; the day of the last run, and the time of the whole command."""
+    """What a page is about: data, network, features; the date (ISO) of the last run, and the time of the command."""
 
     subject: Sequence[str] = ()
-    day: str = ""
+    date: str = ""
     time: str = ""
+
+    @property
+    def day(self) -> str:
+        """The date as "1 December 2026"."""
+        return f"{datetime.fromisoformat(self.date):%-d %B %Y}" if self.date else ""
 
     @property
     def line(self) -> str:
@@ -220,9 +226,9 @@ class Page:
 
     Args:
         lead: the first words of the verdict, such as "Yes.".
-        failed: whether the A/A control failed. Then the verdict is red, and no colour says better or worse.
+        failed: whether the A/A test failed. Then the verdict is red, and no colour says better or worse.
         alarm: whether the verdict is bad news, which a terminal shows in red.
-        also: what holds elsewhere, for instance at other numbers of evaluations.
+        also: what holds elsewhere, for instance at other numbers of evaluations; lines are paragraphs.
         metric: one line on the metric of the first screen.
         warnings, caveats: those that may change the verdict, the worst first; the others, which are normal.
         aside: what the pictures show.
@@ -265,7 +271,7 @@ class Page:
     @property
     def text(self) -> list[str]:
         """The first screen as lines, for a terminal."""
-        lines = [f"verdict: {self.headline}", *([f"also: {self.also}"] if self.also else [])]
+        lines = [f"verdict: {self.headline}", *(f"also: {text}" for text in self.also.splitlines())]
         lines += [f"warning: {text}" for text in self.warnings] + [f"caveat: {text}" for text in self.caveats]
         for figure in self.key_figures:
             notes = f" ({'; '.join(figure.notes)})" if figure.notes else ""

@@ -17,17 +17,18 @@ from reports.page import Figure, Line, Page
 from reports.results import find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
-PAGES = {  # experiment -> module of its page
-    **{name: name for name in ("beta", "harmless", "levels", "losses", "score")}, "run": "score",
-    **dict.fromkeys(("check_guided", "check_policy", "check_sampler"), "conformance"),
-    **dict.fromkeys(("sweep", "schedules", "noise_levels", "tune"), "sweep"),
+PAGES = {  # experiment -> module of its page, in the order of the index
+    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep"), "sweep"), "run": "score",
+    **{name: name for name in ("score", "harmless", "losses", "levels")},
+    **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md
 LETTERS = 46  # of a label in report.md; a longer one gets a line of its own
 GLYPHS = {"open": "○", "grey": "•", "diamond": "◆"}  # of marks in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
-LARGE, LARGER = 4_000, 50_000  # bytes of a table that `publish_result` compresses; the latter of table.csv
+LARGE = 4_000  # bytes of a table that `publish_result` compresses
+LARGER = 50_000  # the same for table.csv
 
 
 def read_page(folder: Path) -> Page:
@@ -39,8 +40,8 @@ def read_page(folder: Path) -> Page:
     """
     result = read(folder)
     if (name := result.info["experiment"]) not in PAGES:
-        known = f"this version has no page for it, only for {', '.join(PAGES)}"
-        raise ValueError(f"run.json: experiment={name!r}: {known}; a report.html beside it stays as it was written")
+        reason = f"this version has no page for it, only for {', '.join(PAGES)}"
+        raise ValueError(f"run.json: experiment={name!r}: {reason}; a report.html beside it stays as it was written")
     page: Page = import_module(f"{__package__}.pages.{PAGES[name]}").page(result)
     return page
 
@@ -82,7 +83,8 @@ def publish_result(folder: Path, out: Path) -> None:
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
-    page, result = read_page(folder), read(folder)
+    page = read_page(folder)
+    result = read(folder)
     commit = result.info.get("commit")
     others = [text for text in result.table["trained_commit"] if commit and text not in ("", commit)]
     if result.info.get("dirty") or others:
@@ -157,7 +159,8 @@ def draw_legend(figure: Figure) -> str:
 
 def read_picture(path: Path) -> tuple[str, int]:
     """A PNG as a link that holds it, with fewer shades, and its shown width: a whole multiple of its own."""
-    buffer, most = io.BytesIO(), SHADES - 1
+    buffer = io.BytesIO()
+    most = SHADES - 1
     with Image.open(path) as image:
         image.point(lambda value: (value * most + 127) // 255 * 255 // most).save(buffer, "PNG", optimize=True)
         return _data_uri(buffer.getvalue()), image.width * max(1, 256 // image.width)

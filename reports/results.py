@@ -49,12 +49,12 @@ class LoadedResult:
 
     @property
     def fixed_beforehand(self) -> bool:
-        """Whether the comparison of the verdict was chosen before any result; otherwise it is exploratory."""
+        """Whether the comparison of the verdict was fixed before any result; otherwise it is exploratory."""
         return bool(self.info.get("fixed_beforehand"))
 
     @property
     def runs(self) -> pd.DataFrame:
-        """The runs that succeeded, without those of the A/A control."""
+        """The runs that succeeded, without those of the A/A test."""
         return self.table[(self.table["status"] == "ok") & (self.table["section"] != CONTROL)]
 
     def over_networks(self, metric: str = JUDGE, kind: str = "") -> pd.DataFrame:
@@ -64,8 +64,9 @@ class LoadedResult:
 
     def match(self, contrast: pd.Series, metric: str = JUDGE) -> pd.DataFrame:
         """The rows of a contrast in one metric: those of single networks, then that over networks."""
-        rows, same = self.contrasts, ["kind", "section", "a", "b", "n_samples"]
-        alike = (rows[same] == contrast[same]).all(axis=1) & (rows["metric"] == metric)
+        rows = self.contrasts
+        names = ["kind", "section", "a", "b", "n_samples"]
+        alike = (rows[names] == contrast[names]).all(axis=1) & (rows["metric"] == metric)
         for name in ("budget", "nfe_a", "final_denoise", "sigma"):
             alike &= rows[name].isna() if pd.isna(contrast[name]) else rows[name].eq(contrast[name]).fillna(False)
         return rows[alike]
@@ -98,8 +99,10 @@ def read(folder: Path) -> LoadedResult:
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The CSV at `path`, which must have `columns`. Without the file: no rows."""
-    text = f"{','.join(required_columns(columns))}\n".encode() if (found := read_bytes(path)) is None else found
-    frame = pd.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
+    content = read_bytes(path)
+    if content is None:
+        content = f"{','.join(required_columns(columns))}\n".encode()
+    frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     if absent := [name for name in required_columns(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
     for name in {"section", "kind"} & {*frame.columns}:

@@ -7,11 +7,11 @@ import gzip
 from pathlib import Path
 
 METRICS = ("mmd", "kd", "fd")
-JUDGE = METRICS[0]  # the metric that decides
+JUDGE = METRICS[0]  # the primary metric
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
-CONTROL = "control"  # the section and the kind of contrast of the A/A control
+CONTROL = "control"  # the section and the kind of contrast of the A/A test
 BEST = "best"  # the section, the kind of contrast and the family of the best with fresh noise against the best without
 RACE = "race"  # the section of the settings that race, from which the best are run again
 RETRAINED = "retrained"  # its section if its networks were trained once more

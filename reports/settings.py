@@ -2,12 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from datetime import date
 
 import pandas as pd
 
 from reports.formats import (
-    correction,
     difference,
     duration,
     evaluations,
@@ -18,6 +16,7 @@ from reports.formats import (
     percent,
     plural,
     scale_metric,
+    verdict_words,
 )
 from reports.page import Column, Picture, Row, Source, Table
 from reports.results import LoadedResult, find_files
@@ -52,7 +51,7 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
         network = f"{run['network']} network{', trained elsewhere' if elsewhere else seen}"
         subject = (data, network, f"{result.features} features")
     days = [text[:10] for text in (*result.table["finished_at"], result.info.get("finished_at", "")) if text]
-    day = f"{date.fromisoformat(max(days)):%-d %B %Y}" if days else ""
+    day = max(days, default="")
     info = result.info
     if total := info.get("total_seconds"):
         seconds = info["wall_seconds"]
@@ -76,9 +75,12 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
 
 def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list[str], list[str]]:
     """Warnings and caveats: failed runs, samples far from real ones, grain in those of the settings that are shown."""
-    warnings, caveats, real = list[str](), list[str](), f"real {result.unit}s"
+    warnings = list[str]()
+    caveats = list[str]()
+    real = f"real {result.unit}s"
     row = min(shown, key=lambda row: _above_floor(result, row))
-    ratio, floor = _above_floor(result, row), result.floor("fd", row["n_samples"])
+    ratio = _above_floor(result, row)
+    floor = result.floor("fd", row["n_samples"])
     if floor is not None and ratio >= FAR:
         text = f"{real}: {metric_name('fd', result.features)} {number(row['fd'])}, {real} {number(floor['mean'])}."
         (warnings if ratio >= VERY_FAR else caveats).append(f"{'Very far' if ratio >= VERY_FAR else 'Far'} from {text}")
@@ -94,21 +96,18 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
 def find_grain(result: LoadedResult, shown: Sequence[pd.Series]) -> list[str]:
     """A caveat if some of these settings have grain above the limit."""
     noisy = [row for row in shown if row["grain"] > result.rule("grainy")]
-    if not noisy:
-        return []
-    grains = ", ".join(dict.fromkeys(format_grain(row) for row in noisy))
-    names = join(dict.fromkeys(f"{row['setting']}" for row in noisy))
-    return [f"Fine noise in the samples of {names} (grain {grains})."]
+    grains = dict.fromkeys(f"{row['setting']} (grain {format_grain(row)})" for row in noisy)
+    return [f"These samples look noisy: {'; '.join(grains)}."] if grains else []
 
 
 def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:
     """The row of the fold on how near samples lie to training images, and other real images do, if it was measured."""
-    known = [row for row in shown if not is_missing(row["to_training"])]
-    if not known:
+    measured = [row for row in shown if not is_missing(row["to_training"])]
+    if not measured:
         return []
-    values = join(dict.fromkeys(f"{number(row['to_training'], 2)} ({row['setting']})" for row in known))
+    values = join(dict.fromkeys(f"{number(row['to_training'], 2)} ({row['setting']})" for row in measured))
     text = f"Median distance in {result.features} features: samples {values}"
-    return [(f"Nearest training {result.unit}", f"{text}; real images {number(known[0]['to_training_real'], 2)}.")]
+    return [(f"Nearest training {result.unit}", f"{text}; real images {number(measured[0]['to_training_real'], 2)}.")]
 
 
 def count_images(result: LoadedResult, row: pd.Series) -> str:
@@ -124,8 +123,8 @@ def _above_floor(result: LoadedResult, row: pd.Series) -> float:
     floor = result.floor("fd", row["n_samples"])
     if floor is None or not floor["mean"] > 0:
         return 0.0
-    n, rest = floor["n_samples"], floor["n_reference"]
-    of_few = (1 / FEW_IMAGES + 1 / rest) / (1 / n + 1 / rest)
+    n_samples, n_reference = floor["n_samples"], floor["n_reference"]
+    of_few = (1 / FEW_IMAGES + 1 / n_reference) / (1 / n_samples + 1 / n_reference)
     return float((row["fd"] - floor["mean"]) / (floor["mean"] * of_few))
 
 
@@ -149,7 +148,7 @@ def format_comparison(row: pd.Series, *, against: bool = False, digits: int = 1)
     text, interval = difference(row, digits=digits)
     text += f" ({interval})" if interval else ""
     text += f" from {row['b']}" if against else ""
-    return text, row["verdict"] + correction(row)
+    return text, verdict_words(row)
 
 
 def table_row(

@@ -163,7 +163,7 @@ def test_smoke_then_report(tmp_path: Path) -> None:
     assert (table["status"] == "ok").all()
     report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert "\n# Does a network trained on wider noise levels want more noise put back?\n" in report
-    assert "Trained on wide noise" in report and "heun" in report and "A/A control" in report
+    assert "Trained on wide noise" in report and "heun" in report and "A/A test" in report
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

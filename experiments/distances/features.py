@@ -1,6 +1,6 @@
 """The extractors of features: `digits`, `natural`, and torch-fidelity's own under its names.
 
-`extract` of run/image_features.py gives the features of `torch_fidelity.calculate_metrics(feature_extractor=NAME, ...)`,
+`extract` of run/image_features.py gives the features of `torch_fidelity.calculate_metrics(feature_extractor=NAME)`,
 which knows ours after `import experiments.distances.fidelity`. Its DINOv2 is left out: it runs code from the network,
 so nothing would identify its features. Compare values only within one feature space: features are divided by their root
 mean square, so that x.y/d in KD's kernel is of order 1.

@@ -219,4 +219,4 @@ def no_images_reason(sides: Sequence[Mapping[str, float]], real: Mapping[str, fl
     if may_be_images or min(real[name] for name in QUALITY) <= REAL:
         return ""
     limits = f"precision and recall are at most {NO_IMAGES:.0%}, of real images above {REAL:.0%}"
-    return f"the samples are no images: {limits}"
+    return f"the samples do not look like images: {limits}"

@@ -42,7 +42,7 @@ from reports.schema import (
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
 BROKEN = 0.001  # a control with a smaller p value has failed
-FAILED = "the control failed"
+FAILED = "the A/A test failed"
 SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")  # columns that are empty if the sides differ

@@ -30,7 +30,7 @@ from experiments.run.tables import RunResults, make_sides, tabulate
 from experiments.user.imports import user_code_errors
 
 FIRST = 0.6  # of the time limit: after it no setting is begun, so that follow-up settings have the rest
-NO_CONTROL = "The A/A control was not run, so nothing shows whether equal settings come out equal."
+NO_CONTROL = "The A/A test was not run, so nothing shows whether equal settings come out equal."
 SOON = 20.0  # seconds between lines that say what a network has scored
 
 

@@ -191,7 +191,7 @@ def _check_settings(settings: Sequence[Setting]) -> None:
     for setting in settings:
         if setting.section == CONTROL and not (setting.draw or setting.retrained):
             name = f"section={setting.section!r} of {setting.label!r}"
-            raise ValueError(f"{name}: the A/A control of a setting is called so")
+            raise ValueError(f"{name}: the A/A test of a setting is called so")
     keys = Counter((setting.section, setting.budget, " ".join(setting.label.split())) for setting in settings)
     if twice := next((key for key, count in keys.items() if count > 1), None):
         raise ValueError(f"settings(): {twice[2]!r} of {twice[0]!r} more than once; labels of one section must differ")

@@ -3,7 +3,9 @@
 Its fields are the options of the question, their docstrings the help, and their values in a preset the defaults.
 """
 
+import inspect
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +35,8 @@ from experiments.user.imports import SPELLINGS
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
+FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b")  # of a docstring
+ELSEWHERE = re.compile(r"Arguments (?:and errors )?as [^.]*\.\s*")  # a sentence that helps only where it stands
 T = TypeVar("T")
 Notify = Callable[[str], object]
 HiddenOption = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
@@ -43,6 +47,12 @@ DATA_HELP = (
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
+
+
+def read_formulas(kinds: Mapping[str, Any]) -> dict[str, str]:
+    """The first part of the docstring of each class or function, which states its formula; "" without one."""
+    texts = {name: inspect.getdoc(getattr(kind, "func", kind)) or "" for name, kind in kinds.items()}
+    return {name: " ".join(ELSEWHERE.sub("", FURTHER_PARTS.split(text)[0]).split()) for name, text in texts.items()}
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from reports.formats import (
     join,
     metric_name,
     number,
+    ordinal,
     percent,
     plural,
     scale_metric,
@@ -23,7 +24,8 @@ from reports.page import Column, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BEST, BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
 
-PRIMARY, ANYWHERE = "primary", "best-anywhere"  # kinds of contrasts
+PRIMARY = "primary"  # kinds of contrasts
+ANYWHERE = "best-anywhere"
 CHOOSE = "choose"  # section of settings that only chose the best
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, at {nfe} evaluations",
@@ -42,30 +44,37 @@ CLAUSES = {
     NO_DIFFERENCE: "no difference is detected with",
     NO_VERDICT: "no verdict with",
 }
-BANDS = "A band is the 95 % interval of the mean. Conditions say where the settings were chosen."
+BANDS = (
+    "Coloured: at each number of evaluations the best setting, with its own schedule, which the tables name. A band is "
+    "the 95 % interval of the mean. Conditions say where the settings were chosen."
+)
+GREY = "Grey: on the {} schedule. "  # of the plot
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
-NETWORKS = "The mean of the networks; the band is from the lowest to the highest one."  # below the plot
 
 
 def page(result: LoadedResult) -> Page:
-    rows, question = result.over_networks(), f"Does fresh noise in every step give better {result.unit}s?"
+    rows = result.over_networks()
+    question = f"Does fresh noise in every step give better {result.unit}s?"
     primary = rows[rows["kind"] == PRIMARY]
     if primary.empty:
         runs = result.table[result.table["section"] == PRIMARY]
         text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
         details = list_details(result, None, *TERMS)
         return Page(settings.describe_source(result), question, "No verdict.", text, details=details)
-    row, every = primary.iloc[0], settings.summarise_settings(result)
+    row = primary.iloc[0]
+    every = settings.summarise_settings(result)
     every = every[every["section"] != CHOOSE]
-    first = every[every["section"] == PRIMARY].drop_duplicates("setting").set_index("setting", drop=False)
-    before, after = first.loc[row["b"]], first.loc[row["a"]]
+    compared = every[every["section"] == PRIMARY].drop_duplicates("setting").set_index("setting", drop=False)
+    before, after = (compared.loc[row[side]] for side in "ba")
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
-    figure, warnings, caveats = draw_figure(result, rows, row["nfe_a"]), list[str](), list[str]()
+    figure = draw_figure(result, rows, row["nfe_a"])
+    warnings = list[str]()
+    caveats = list[str]()
     if not is_missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
         warnings.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
     if row["verdict"] in VERBS and row["new_network_low"] < 0 < row["new_network_high"]:
-        caveats.append("One more network may show no difference.")
+        caveats.append(f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference.")
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     contests = rows[rows["kind"] == BEST].sort_values("budget")
@@ -81,7 +90,7 @@ def page(result: LoadedResult) -> Page:
         more_pictures=[*best_sides[:2], *best_sides[2:][-2:]],
         summary=None if contrast.has_failed(result) else summarise_sides(result, [*sides, *best_sides]),
         summary_note=describe_recall(result, before, after),
-        plot=None if contrast.has_failed(result) else plot_quality(result, contests),
+        plot=None if contrast.has_failed(result) else plot_quality(result, contests, before["schedule"]),
     )  # fmt: skip
 
 
@@ -116,7 +125,8 @@ def phrase_best(result: LoadedResult, contests: pd.DataFrame, noise: str) -> str
 
 def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side]:
     """The best settings without and with fresh noise, for each number of evaluations."""
-    sides, best = list[contrast.Side](), every[every["section"] == BEST]
+    sides = list[contrast.Side]()
+    best = every[every["section"] == BEST]
     for _, row in contests.iterrows():
         for name, words in ((row["b"], "no fresh noise"), (row["a"], "fresh noise")):
             chosen = best[(best["budget"] == row["budget"]) & (best["setting"] == name)].iloc[0]
@@ -137,9 +147,9 @@ def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Tab
     device = result.runs["device"].iloc[0]
     shared = ", shared with other processes" if result.runs["shared_device"].fillna(False).any() else ""
     heads = ["Recall", "Precision", f"Seconds per {result.unit}", "Grain", "Nearer to training than real"]
-    known = [at for at in range(len(heads)) if any(row.cells[at] for row in rows)]  # points have no grain
-    rows = [replace(row, cells=[row.cells[at] for at in known]) for row in rows]
-    columns = [Column(heads[at], "n", f"{heads[at]} ") for at in known]
+    kept = [at for at in range(len(heads)) if any(row.cells[at] for row in rows)]  # points have no grain
+    rows = [replace(row, cells=[row.cells[at] for at in kept]) for row in rows]
+    columns = [Column(heads[at], "n", f"{heads[at]} ") for at in kept]
     return Table(f"Variety, cost and copies ({device}{shared})", columns, rows)
 
 
@@ -149,22 +159,27 @@ def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -
     if not len(rows):
         return ""
     change, low, high = rows[["value", "low", "high"]].iloc[0]
-    found = "no loss of variety detected"
+    outcome = "no loss of variety detected"
     if low > 0 or high < 0:
-        found = f"fresh noise {'adds' if low > 0 else 'loses'} variety"
+        outcome = f"fresh noise {'adds' if low > 0 else 'loses'} variety"
     texts = [number(value, 3) for value in (before["recall"], after["recall"], change, low, high)]
-    return "Recall {} to {} (difference {}; {} to {}, over networks): {}.".format(*texts, found)
+    return "Recall {} to {} (difference {}; {} to {}, over networks): {}.".format(*texts, outcome)
 
 
-def plot_quality(result: LoadedResult, contests: pd.DataFrame) -> Plot | None:
-    """The best without and the best with fresh noise against evaluations, if there are several numbers of them."""
+def plot_quality(result: LoadedResult, contests: pd.DataFrame, schedule: str) -> Plot | None:
+    """The best without and the best with fresh noise against evaluations, if there are several numbers of them.
+
+    `schedule`: that of the grey curves, eta 0 and eta 1.
+    """
     curves = result.quality[result.quality["metric"] == JUDGE]
     if contests["budget"].nunique() < 2 or not len(curves):
         return None
     floor = result.floor(JUDGE, contests["n_samples"].iloc[0])
     real = None if floor is None else floor["mean"]
-    values = curves, real, metric_name(JUDGE, result.features), result.unit
-    return Plot("quality", "Quality against evaluations", BANDS, values)
+    grey = (curves["section"] == "pareto").any()
+    text = GREY.format(schedule) + BANDS if grey else BANDS
+    values = curves, real, metric_name(JUDGE, result.features), result.unit, schedule
+    return Plot("quality", "Quality against evaluations", text, values)
 
 
 def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure | None:
@@ -190,20 +205,23 @@ def settings_tables(
     sizes, note = settings.allot_rows([int((once["n_samples"] == count).sum()) for count in counts])
 
     def make_row(row: pd.Series) -> Row:
-        same = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != CONTROL)]
-        last = same["final_denoise"].fillna(row["final_denoise"]) == row["final_denoise"]  # missing if sides differ
-        a = same[(same["a"] == row["setting"]) & (same["nfe_a"] == row["nfe"]) & last]
+        candidates = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != CONTROL)]
+        last = candidates["final_denoise"].fillna(row["final_denoise"]) == row["final_denoise"]  # missing: sides differ
+        chosen = (candidates["a"] == row["setting"]) & (candidates["nfe_a"] == row["nfe"]) & last
+        comparisons = candidates[chosen]
         change, verdict = "", "baseline"
-        if len(a):
-            change, verdict = settings.format_comparison(a.iloc[0], against=True)
-        name = row["setting"] + " + denoising" * (row["section"] == "final-denoise")
+        if len(comparisons):
+            change, verdict = settings.format_comparison(comparisons.iloc[0], against=True)
+        name = row["setting"]
+        if row["section"] == "final-denoise":
+            name += " + denoising"
         recommended = best is not None and (row[["n_samples", "setting"]] == best[["n_samples", "setting"]]).all()
         return settings.table_row(row, change, verdict, recommended, name)
 
     tables = []
     for count, size in zip(counts, sizes, strict=True):
-        part = once[once["n_samples"] == count]
-        title = settings.count_images(result, part.loc[part["networks"].idxmax()])
-        tables.append(settings.make_table(title, result, part.nsmallest(size, JUDGE), make_row))
+        of_count = once[once["n_samples"] == count]
+        title = settings.count_images(result, of_count.loc[of_count["networks"].idxmax()])
+        tables.append(settings.make_table(title, result, of_count.nsmallest(size, JUDGE), make_row))
     apart = f"Only settings with the same number of {result.unit}s are compared. " if len(tables) > 1 else ""
     return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in table.csv."

@@ -48,12 +48,12 @@ def phrase_levels(name: str, rows: pd.DataFrame) -> str:
     judged = rows[rows["verdict"] != NO_VERDICT]
     texts = []
     for word, sign in ((BETTER, -1), (WORSE, 1)):
-        part = judged[judged["verdict"] == word]
-        if len(part):
-            largest = part.loc[part["difference"].abs().idxmax()]
+        levels = judged[judged["verdict"] == word]
+        if len(levels):
+            largest = levels.loc[levels["difference"].abs().idxmax()]
             size, interval = difference(largest, sign)
-            levels = join(_find_ranges(judged, word))
-            texts.append(f"{word} {levels} (by {size} %; {interval} at sigma {short(largest['sigma'])})")
+            ranges = join(_find_ranges(judged, word))
+            texts.append(f"{word} {ranges} (by {size} %; {interval} at sigma {short(largest['sigma'])})")
     if not texts:
         return f"{name}: {NO_DIFFERENCE} at any level." if len(judged) else f"{name}: {NO_VERDICT} at any level."
     if (judged["verdict"] == NO_DIFFERENCE).any():
@@ -76,9 +76,9 @@ def _key_figures(rows: pd.DataFrame) -> list[KeyFigure]:
     judged = rows[rows["verdict"] != NO_VERDICT]
     figures = []
     for word in (BETTER, WORSE):
-        part = judged[judged["verdict"] == word]
-        notes = [] if rows["share"].isna().any() else [f"{percent(part['share'].sum())} of its training noise"]
-        figures.append(KeyFigure(f"Levels where {word}", f"{len(part)} of {len(judged)}", notes, role="effect"))
+        levels = judged[judged["verdict"] == word]
+        notes = [] if rows["share"].isna().any() else [f"{percent(levels['share'].sum())} of its training noise"]
+        figures.append(KeyFigure(f"Levels where {word}", f"{len(levels)} of {len(judged)}", notes, role="effect"))
     detectable = " to ".join(scale_metric(LOSS, end) for end in judged["detectable"].agg(["min", "max"]))
     size = f"{number(rows['n_networks'].iloc[0], 0)} × {number(rows['n_samples'].iloc[0], 0)}"
     return [*figures, KeyFigure("Networks × images", size, [f"can detect {detectable} %, by level"], role="evidence")]

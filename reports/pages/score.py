@@ -9,7 +9,7 @@ from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
     SCALES,
-    correction,
+    add_correction,
     decimals,
     difference,
     metric_name,
@@ -31,7 +31,8 @@ def page(result: LoadedResult) -> Page:
     if result.info["experiment"] == "run":
         return _run_page(result)
     facts: dict[str, Any] = result.info.get("score", {})
-    rows, contrasts = settings.summarise_settings(result), result.over_networks()
+    rows = settings.summarise_settings(result)
+    contrasts = result.over_networks()
     n, n_real = (number(result.table[name].iloc[0], 0) for name in ("n_samples", "n_reference"))
     data = f"{result.table['data'].iloc[0]}, {n_real} images"
     warnings = [sentence(text) for text in facts.get("warnings", [])]  # which begin with names of sets
@@ -42,7 +43,8 @@ def page(result: LoadedResult) -> Page:
     }  # fmt: skip
     if contrasts.empty:
         return _single_page(result, rows.iloc[0], parts | {"warnings": warnings})
-    row, pairs = choose_contrast(contrasts), PAIRS.get(facts.get("pairs", ""), "")
+    row = choose_contrast(contrasts)
+    pairs = PAIRS.get(facts.get("pairs", ""), "")
     headline = contrast.headline_row(result, row)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
     return contrast.compose_page(
@@ -75,9 +77,9 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
         more = f"{row['a']} repeats images: {number(100 * copies['difference'])} % more copies ({ends}). "
         words[WORSE] = ("No.", f"{more}{row['b']} and {row['a']}: ")
         words[NO_VERDICT] = ("No verdict.", more)
-    lead, what = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
+    lead, subject = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
     change = contrast.format_change(result, contrast.headline_row(result, row))
-    text = f"{what}{change}{correction(row)}."
+    text = f"{add_correction(subject + change, row)}."
     rest = contrasts[contrasts["a"] != row["a"]]
     clear = rest["clear"].fillna(False).astype(bool)
     others = {
@@ -87,15 +89,16 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
         "closer, with more copies": rest["verdict"] == NO_VERDICT,
         NO_DIFFERENCE: rest["verdict"] == NO_DIFFERENCE,
     }
-    for what, which in others.items():
-        if names := list(rest.loc[which, "a"]):
-            text += f" {settings.list_names(names)}: {what}."
+    for words_of_others, chosen in others.items():
+        if names := list(rest.loc[chosen, "a"]):
+            text += f" {settings.list_names(names)}: {words_of_others}."
     return lead, text
 
 
 def key_figures(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[KeyFigure]:
     """The effect, the scores of both sets, and the evidence."""
-    metric, value = row["metric"], f"{sets} × {number(row['n_samples'], 0)}"
+    metric = row["metric"]
+    value = f"{sets} × {number(row['n_samples'], 0)}"
     axis = Axis.over([SCALES.get(metric, 1) * row[name] for name in ("difference", "low", "high")])
     power = f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}"
     evidence = KeyFigure("Sets × images", value, [power, *([pairs] if pairs else [])], role="evidence")
@@ -130,13 +133,14 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, contrasts: pd.DataFrame
 
 
 def compare_spaces(result: LoadedResult) -> list[Table]:
-    """The deciding distance in each feature space, if there are several: one network alone may misrank."""
+    """The primary metric in each feature space, if there are several: one network alone may misrank."""
     judged = result.scores[result.scores["metric"] == JUDGE]
     names = list(dict.fromkeys(judged["features"]))
     if len(names) < 2:
         return []
     values = judged.pivot(index="setting", columns="features", values="value")[names]
-    ranks, verdicts = values.rank(), result.spaces.groupby("a")["verdict"].nunique()
+    ranks = values.rank()
+    verdicts = result.spaces.groupby("a")["verdict"].nunique()
     agree = "the same verdicts" if (verdicts == 1).all() else "the verdicts differ"
     rows = []
     for name in ranks.mean(axis=1).sort_values(kind="stable").index:
@@ -148,7 +152,8 @@ def compare_spaces(result: LoadedResult) -> list[Table]:
 
 def _elsewhere(result: LoadedResult, contrasts: pd.DataFrame) -> list[str]:
     """What other feature spaces say, where it is another verdict than that of the first one."""
-    verdicts, texts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True)), []
+    verdicts = dict(zip(contrasts["a"], contrasts["verdict"], strict=True))
+    texts = []
     rows = result.spaces[result.spaces["features"] != result.features]
     for _, row in rows[rows["verdict"].isin([BETTER, WORSE])].iterrows():
         if row["verdict"] != verdicts[row["a"]]:
@@ -160,11 +165,13 @@ def _elsewhere(result: LoadedResult, contrasts: pd.DataFrame) -> list[str]:
 def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) -> Page:
     """The page on a single set: its distances next to those of real images."""
     scores = result.scores[result.scores["features"] == result.features].set_index("metric")
-    known = ((metric, scores.loc[metric]) for metric in (JUDGE, "fd"))
-    figures = [
-        show_score(result, metric, [of["value"]], row["n_samples"], (of["low"], of["high"])) for metric, of in known
-    ]
-    judge, images = figures[0], KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
+    figures = []
+    for metric in (JUDGE, "fd"):
+        score = scores.loc[metric]
+        ends = (score["low"], score["high"])
+        figures.append(show_score(result, metric, [score["value"]], row["n_samples"], ends))
+    judge = figures[0]
+    images = KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
     notes = "; ".join([f"({judge.notes[0]})", *judge.notes[1:]])
     return Page(
         question=result.info["question"], lead="", verdict=f"{row['setting']} has {judge.label} {judge.value} {notes}.",
@@ -175,12 +182,16 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
 
 def _run_page(result: LoadedResult) -> Page:
     """How good is one setting?"""
-    source, question = settings.describe_source(result), result.info["question"]
+    source = settings.describe_source(result)
+    question = result.info["question"]
     details = list_details(result, None, "MMD ×1000", "FD", "Grain", "Evaluations")
     if not len(result.runs):
         return Page(source, question, "No score.", "No run succeeded.", details=details)
-    rows, runs = settings.summarise_settings(result), result.runs
-    row, floor, name = rows.iloc[0], result.floor("fd", rows["n_samples"].iloc[0]), metric_name("fd", result.features)
+    rows = settings.summarise_settings(result)
+    runs = result.runs
+    row = rows.iloc[0]
+    floor = result.floor("fd", row["n_samples"])
+    name = metric_name("fd", result.features)
     real = "" if floor is None else f"; real {result.unit}s have {scale_metric('fd', floor['mean'])}"
     evidence = f"{number(row['networks'], 0)} × {number(row['n_samples'], 0)}"
     key_figures = [
@@ -203,11 +214,14 @@ def show_score(
     result: LoadedResult, metric: str, values: list[float], n_samples: float, ends: tuple[float, float] | None = None
 ) -> KeyFigure:
     """The mean score of some networks, or one score with the `ends` of its interval, next to that of real images."""
-    floor, scale, mean = result.floor(metric, n_samples), SCALES.get(metric, 1), sum(values) / len(values)
-    marks = [scale * value for value in (*values, *(ends or ()), *([] if floor is None else [floor["mean"]]))]
-    axis, notes = Axis.over(marks), ["mean over networks"] * (len(values) > 1)
+    floor = result.floor(metric, n_samples)
+    scale = SCALES.get(metric, 1)
+    mean = sum(values) / len(values)
+    axis = Axis.over(scale * value for value in (*values, *(ends or ()), *([] if floor is None else [floor["mean"]])))
     bars = [Bar.dot(axis, scale * value, "not") for value in values]
-    legend = [("not", "a network")] * (len(values) > 1)
+    several = len(values) > 1
+    notes = ["mean over networks"] if several else []
+    legend = [("not", "a network")] if several else []
     if ends:
         bars = [Bar.of(axis, [scale * value for value in (mean, *ends)], "")]
         notes = [f"95 % interval {scale_metric(metric, ends[0])} to {scale_metric(metric, ends[1])}"]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -10,24 +10,30 @@ import pandas as pd
 from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
+    add_correction,
     capital,
-    correction,
     difference,
     is_missing,
     is_set,
     join,
     metric_name,
+    percent,
     plural,
     scale_metric,
+    short,
     values_and_difference,
+    verdict_words,
 )
 from reports.page import Code, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
-INTERACTION, MOST = "interaction", 4  # kind of contrast: a difference of differences; how many have a sentence
+INTERACTION = "interaction"  # kind of contrast: a difference of differences
+MOST = 4  # interactions with a sentence
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations")
+SECOND_INPUT = "the network the {unit} as a Gaussian mixture denoises it, as second input"
+ETA = "eta 0 is DDIM, Euler steps without fresh noise; eta 1 is DDPM."
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,9 @@ class Section:
 
     Args:
         apart: settings that answer another question than the headline's.
-        tied: the setting of the lowest score, and all settings that cannot be told from it.
+        tied: the set of the best: the lowest score, and all settings that are not distinguishable from it.
         winner: the contrast of the recommended one, if one is detectably better than the baseline.
-        why: why there is no verdict.
+        no_verdict: why there is no verdict.
     """
 
     name: str
@@ -49,7 +55,7 @@ class Section:
     apart: Sequence[str]
     tied: Sequence[str]
     winner: pd.Series | None
-    why: str
+    no_verdict: str
 
     @property
     def use(self) -> str:
@@ -67,6 +73,10 @@ class Section:
     @property
     def better(self) -> pd.DataFrame:
         return self.answers[self.answers["verdict"] == BETTER]
+
+    @property
+    def other_trainings(self) -> list[str]:
+        return list_other_trainings(self.rows, self.baseline)
 
     def row(self, setting: str) -> pd.Series:
         return self.rows[self.rows["setting"] == setting].iloc[0]
@@ -89,51 +99,78 @@ def best_baseline(sections: Sequence[Section]) -> Section:
 
 @dataclass(frozen=True)
 class PageTexts:
-    """What a page says: `use` or `keep` a setting in a section, its `where`. `choose`: the section of the headline."""
+    """What a page says: `use` or `keep` a setting, a `noun`, in a section, its `where`.
+
+    `choose`: the section of the headline.
+    """
 
     title: str = "How the settings differ"
     where: str = "{}"
     use: str = "Use {}"
     keep: str = "Keep {}"
+    noun: str = "setting"
     choose: Callable[[Sequence[Section]], Section] = lambda sections: sections[0]
 
 
 TEXTS = {  # experiment -> its texts
     "sweep": PageTexts(),
     "schedules": PageTexts("How schedules and samplers differ", "with {}", choose=largest),
-    "noise_levels": PageTexts("How the trainings differ", "sampled with {}", "Train with {}", choose=best_baseline),
+    "noise_levels": PageTexts("How the trainings differ", "sampled with {}", "Train with {}", noun="distribution",
+                              choose=best_baseline),
     "tune": PageTexts("How the finalists differ from your default", "with {}", keep="Keep your default, {}",
                       choose=smallest_gain),
 }  # fmt: skip
 
 
 def page(result: LoadedResult) -> Page:
-    texts, sections, codes = TEXTS[result.info["experiment"]], read_sections(result), read_codes(result)
+    texts = TEXTS[result.info["experiment"]]
+    sections = read_sections(result)
+    codes = read_codes(result)
     if not sections:
         return _empty_page(result, codes)
     section = texts.choose(sections)
-    nearest, failed = section.nearest, contrast.has_failed(result)
+    nearest = section.nearest
     tables, note = settings_tables(result, sections, texts)
     figure = draw_figure(result, sections, texts)
-    more = [*describe_others(result, section), *_elsewhere(result, sections, section, texts)]
+    more = [*_name_worst(result, section, sections, texts), *_elsewhere(result, sections, section, texts)]
     more += describe_interactions(result, sections)
+    also = "\n".join(filter(None, [" ".join(describe_others(result, section)), " ".join(more)]))
     first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
     before = (section.row(section.baseline), "Before", section.baseline)
     after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
-    return contrast.compose_page(
+    page = contrast.compose_page(
         result, nearest, phrase_verdict(result, section, texts), before, after,
         ((), _more_caveats(result, section)),
-        also="" if failed else " ".join(more),
+        also="" if contrast.has_failed(result) else also,
         figures=[figure] if figure else [], plot=plot_errors(result), codes=codes, tables=tables,
         note=_describe_race(result) + note,
         details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
     )  # fmt: skip
+    figures = list(page.key_figures)
+    if section.winner is None and len(figures) > 1:  # an effect without a name would be read as that of the advice
+        label = figures[0].label.replace("Effect on", f"Effect of {nearest['a']} on")
+        figures[0] = replace(figures[0], label=label, role="" if len(section.better) else "effect")
+    return replace(page, metric=f"{page.metric}{describe_sampling(result, section, texts)}", key_figures=figures)
+
+
+def describe_sampling(result: LoadedResult, section: Section, texts: PageTexts) -> str:
+    """What the names of samplers mean, and of trainings how they were sampled, for the first screen."""
+    experiment = result.info["experiment"]
+    text = ""
+    if experiment == "noise_levels":
+        run = result.runs.iloc[0]
+        sigmas = " to ".join(short(run[name]) for name in ("sigma_max", "sigma_min"))
+        text = f" {capital(texts.where.format(section.name))} on the {run['schedule']} schedule, sigma {sigmas}."
+    if experiment in ("schedules", "noise_levels") and result.runs["eta"].gt(0).any():
+        text += f" {ETA}"
+    return text
 
 
 def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
     """The page if nothing is compared with the first of its section."""
     failed = contrast.has_failed(result)
-    also, text = " ".join(describe_interactions(result, [])), "Fewer than two settings succeeded with every network."
+    also = " ".join(describe_interactions(result, []))
+    text = "Fewer than two settings succeeded with every network."
     if also:
         text = "No setting is compared with the first of its section."
     elif left := result.info.get("runs_not_begun"):
@@ -152,82 +189,110 @@ def _equals(column: pd.Series, value: Any) -> pd.Series:
 
 def read_sections(result: LoadedResult) -> list[Section]:
     """The sections in the order of the table."""
-    every, contrasts, sets, sections = settings.summarise_settings(result), result.over_networks(), result.best_sets, []
+    every = settings.summarise_settings(result)
+    contrasts = result.over_networks()
+    sections = []
     for (name, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
-        members, own = (
-            table[(table["section"] == name) & _equals(table["budget"], budget)] for table in (sets, contrasts)
+        members, compared = (
+            table[(table["section"] == name) & _equals(table["budget"], budget)]
+            for table in (result.best_sets, contrasts)
         )
-        named = own[own["kind"].isin(KINDS)]
-        first = named["b"].iloc[0] if len(named) else rows["setting"].iloc[0]
-        own = own[(own["b"] == first) & (own["kind"] != CONTROL)].sort_values("value_a", kind="stable")
-        if len(rows) < 2 or len(own) == 0:
+        usual = compared[compared["kind"].isin(KINDS)]
+        first = usual["b"].iloc[0] if len(usual) else rows["setting"].iloc[0]
+        compared = compared[(compared["b"] == first) & (compared["kind"] != CONTROL)]
+        compared = compared.sort_values("value_a", kind="stable")
+        if len(rows) < 2 or len(compared) == 0:
             continue
-        apart = [name for name in own["a"] if name not in {*members["setting"]}]
-        apart = apart if result.info["experiment"] == "noise_levels" and len(members) else []
-        better = own[own["verdict"] == BETTER]
+        apart = list_other_trainings(rows, first) if result.info["experiment"] == "noise_levels" else []
+        if {*compared["a"]} <= {*apart}:  # then they are the question
+            apart = []
+        better = compared[(compared["verdict"] == BETTER) & ~compared["a"].isin(apart)]
         advised = list(members.loc[members["recommended"].fillna(False).astype(bool), "setting"])
         if members["recommended"].isna().all():  # compare() of a user's study made no set
             advised = list(better["a"])[:1]
         winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
-        tied = [name for name, inside in zip(members["setting"], members["in_set"], strict=True) if is_set(inside)]
-        why = next((text for text in (*own["no_verdict"], *members["no_verdict"]) if not is_missing(text)), "")
+        tied = [member["setting"] for _, member in members.iterrows() if is_set(member["in_set"])]
+        tied = [setting for setting in tied if setting not in apart]
+        reasons = [text for text in (*compared["no_verdict"], *members["no_verdict"]) if not is_missing(text)]
         undecided = len(members) > 0 and members["in_set"].isna().all()  # as where networks of their own are few
-        why = "" if (own["verdict"] != NO_VERDICT).any() and not undecided else why
+        decided = (compared["verdict"] != NO_VERDICT).any() and not undecided
+        no_verdict = "" if decided or not reasons else reasons[0]
         words = "" if is_missing(budget) else f"{budget:.0f} evaluations"
         title = name if words in ("", name) else f"{name}, {words}"
-        sections.append(Section(title, budget, first, rows, own, apart, tied if len(tied) > 1 else (), winner, why))
+        best = tied if len(tied) > 1 else ()
+        sections.append(Section(title, budget, first, rows, compared, apart, best, winner, no_verdict))
     return sections
+
+
+def list_other_trainings(rows: pd.DataFrame, first: str) -> list[str]:
+    """The settings whose weights of the loss or network differ from the first's: no answer on distributions."""
+    usual = rows[rows["setting"] == first].iloc[0]
+    differ = (rows[["weighting", "parameterisation"]] != usual[["weighting", "parameterisation"]]).any(axis=1)
+    return list(rows.loc[differ, "setting"])
 
 
 def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> tuple[str, str]:
     """The first words, and a sentence with the effect and its interval."""
-    name = metric_name(JUDGE, result.features)
-    keep = f"{texts.keep.format(name_setting(result, section, section.baseline))}."
-    if section.why:
-        return "No verdict.", f"{capital(section.why)}."
+    keep = texts.keep.format(name_setting(result, section, section.baseline))
+    if section.no_verdict:
+        return "No verdict.", f"{capital(section.no_verdict)}."
     if section.winner is not None:
         where = "" if is_missing(section.budget) else f"{texts.where.format(section.name)}, "
         size = contrast.format_change(result, contrast.headline_row(result, section.winner), "falls")
         return f"{advise(result, section, texts)}.", f"{capital(where)}{size}."
     if len(section.better):
         row = section.better.iloc[0]
-        change, interval = difference(row)
-        why = f"but the lowest score, that of {section.nearest['a']}, is not detectably lower than the default's"
+        change = contrast.format_change(result, contrast.headline_row(result, row), "falls")
         if section.row(row["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
-            why = "with more fine noise; no other is better without"
-        return keep, f"{row['a']} is better (lower) in {name} (difference {change}; {interval}), {why}."
+            return f"{keep}: no other is better without fine noise.", f"{row['a']} looks noisy, though {change}."
+        lowest = f"the lowest score, that of {section.nearest['a']}, is not detectably lower than the default's"
+        return f"{keep}.", f"With {row['a']} {change}, but {lowest}."
     row = section.nearest
-    change, interval = difference(row)
-    text = f"No other setting is detectably better; for {row['a']} {name} differs by {change} ({interval})"
-    return keep, f"{text}{correction(row)}."
+    *_, change, interval = values_and_difference(row)
+    size = f"With {row['a']} {metric_name(JUDGE, result.features)} differs by {change} ({interval})"
+    return f"{keep}: no other {texts.noun} is detectably better.", f"{add_correction(size, row)}."
 
 
 def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
     """What to do: use the recommended setting, and with how many it is tied."""
     text = texts.use.format(name_setting(result, section, section.use))
+    if result.info["experiment"] == "noise_levels" and section.use in section.other_trainings:
+        text, _ = name_training(result, section, section.use)
     return text + (f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else "")
 
 
 def name_setting(result: LoadedResult, section: Section, setting: str) -> str:
-    """A setting by its noise distribution or its second input, if its training differs in nothing else."""
-    row, first = section.row(setting), section.row(section.baseline)
-    changed = {row[name] for name in settings.TRAINING if row[name] != first[name]}
-    if result.info["experiment"] != "noise_levels":
+    """A setting, of noise_levels by its noise distribution if its training differs in nothing else."""
+    if result.info["experiment"] != "noise_levels" or setting in section.other_trainings:
         return setting
-    if changed == {"mixture-input"}:
-        return f"a second input, the {result.unit} as a mixture of Gaussians denoises it"
-    return str(row["train_noise"] or setting) if changed <= {row["train_noise"]} else setting
+    return str(section.row(setting)["train_noise"] or setting)
 
 
 def describe_others(result: LoadedResult, section: Section) -> list[str]:
-    """What else training may change, in the section of the headline."""
+    """What else training may change, in the section of the headline: advice if it is better."""
     texts = list[str]()
     for _, row in section.contrasts[section.contrasts["a"].isin(section.apart)].iterrows():
-        change, interval = difference(row)
-        size = f"{metric_name(JUDGE, result.features)} {change}; {interval}"
-        name = capital(name_setting(result, section, row["a"]))
-        texts.append(f"{name}: {row['verdict']}{correction(row)} ({size}).")
+        advice, topic = name_training(result, section, row["a"])
+        name = metric_name(JUDGE, result.features)
+        if row["verdict"] == BETTER:
+            change, interval = difference(row, -1)
+            texts.append(f"{advice}: {name} falls by {change} ({percent(row['level'])} interval {interval}).")
+        else:
+            change, interval = difference(row)
+            texts.append(f"{topic}: {verdict_words(row)} ({name} {change}; {interval}).")
     return texts
+
+
+def name_training(result: LoadedResult, section: Section, setting: str) -> tuple[str, str]:
+    """What to do, and its name, for a training that differs from the baseline in its weights or its network."""
+    row, first = section.row(setting), section.row(section.baseline)
+    changed = {name: row[name] for name in settings.TRAINING if row[name] != first[name]}
+    if changed == {"parameterisation": "mixture-input"}:
+        text = SECOND_INPUT.format(unit=result.unit)
+        return f"Give {text}", f"Giving {text}"
+    if [*changed] == ["weighting"]:
+        return f"Weight the loss by {row['weighting']}", f"Weighting the loss by {row['weighting']}"
+    return f"Train with {setting}", f"Training with {setting}"
 
 
 def _grainier(section: Section) -> list[str]:
@@ -238,31 +303,45 @@ def _grainier(section: Section) -> list[str]:
 
 def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
     """What was passed over for its fine noise; and that a gain was chosen among several, unless it was confirmed."""
-    name, count, texts = metric_name(JUDGE, result.features), len(section.rows), list[str]()
+    name = metric_name(JUDGE, result.features)
+    rows = section.rows[~section.rows["setting"].isin(section.apart)]
+    texts = list[str]()
     for lowest in _grainier(section):
         size = settings.format_grain(section.row(lowest))
-        texts.append(f"{lowest} has a lower {name}, but fine noise in its samples (grain {size}).")
-    if section.winner is not None and count > 2 and not len(result.race):  # finalists have other noise
-        texts.append(f"Lowest of {count} settings on the same networks: the size of its gain is optimistic.")
+        texts.append(f"{lowest} scores better (lower) in {name}, but looks noisy (grain {size}).")
+    if section.winner is not None and len(rows) > 2 and not len(result.race):  # finalists have other noise
+        choice = f"It is the best of {len(rows)} {TEXTS[result.info['experiment']].noun}s on the same networks"
+        texts.append(f"{choice}, so its true gain is probably smaller. Its verdict is corrected for this choice.")
     return texts
+
+
+def _name_worst(result: LoadedResult, headline: Section, sections: Sequence[Section], texts: PageTexts) -> list[str]:
+    """The highest score in the section of the headline, if tables are too long to show it."""
+    if sum(len(section.rows) for section in sections) <= settings.ROWS:
+        return []
+    row = headline.rows.loc[headline.rows[JUDGE].idxmax()]
+    score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
+    where = capital(texts.where.format(headline.name))
+    return [f"{where}, the worst of {len(headline.rows)} is {row['setting']} ({score})."]
 
 
 def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Section, texts: PageTexts) -> list[str]:
     """What holds in the other sections."""
     sections_by_text: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
-        text = "no verdict" if section.why else f"keep {section.baseline}"
+        text = "no verdict" if section.no_verdict else f"keep {name_setting(result, section, section.baseline)}"
         if section.winner is not None:
             use = advise(result, section, texts)
             text = f"{use[:1].lower()}{use[1:]}"
-            text += "".join(f"; {lowest} is better (lower), with fine noise" for lowest in _grainier(section))
+            text += "".join(f"; {lowest} scores better (lower), but looks noisy" for lowest in _grainier(section))
         sections_by_text.setdefault(text, []).append(texts.where.format(section.name))
     return [capital(f"{join(names)}: {text}.") for text, names in sections_by_text.items()][:4]
 
 
 def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> list[str]:
     """A sentence on each interaction; or that none is tested, if sections have the same effects."""
-    rows, name = result.over_networks(kind=INTERACTION), metric_name(JUDGE, result.features)
+    rows = result.over_networks(kind=INTERACTION)
+    name = metric_name(JUDGE, result.features)
     effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if not len(rows) and result.info["experiment"] == "sweep" and len({*effects}) < len(effects):
         return ["Whether an effect differs between sections is not tested."]
@@ -272,7 +351,7 @@ def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> 
         power = scale_metric(JUDGE, row["detectable"])
         size = f"{'better' if row['difference'] < 0 else 'worse'} by {change.removeprefix('−')}"
         outcome = {
-            NO_DIFFERENCE: f"{NO_DIFFERENCE}{correction(row)} ({change}; {interval}; can detect {power})",
+            NO_DIFFERENCE: f"{verdict_words(row)} ({change}; {interval}; can detect {power})",
             NO_VERDICT: f"no verdict, {row['no_verdict']}",
         }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
         texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {outcome}.")
@@ -301,16 +380,18 @@ def settings_tables(result: LoadedResult, sections: Sequence[Section], texts: Pa
 
 def _table(result: LoadedResult, section: Section, size: int, texts: PageTexts) -> Table:
     def make_row(row: pd.Series) -> Row:
-        rows, name = section.contrasts[section.contrasts["a"] == row["setting"]], row["setting"]
+        name = row["setting"]
+        rows = section.contrasts[section.contrasts["a"] == name]
         change, verdict = "", "baseline" if name == section.baseline else ""
         if len(rows):
             change, verdict = settings.format_comparison(rows.iloc[0])
         verdict = ", ".join(filter(None, [verdict, "tied" if name in section.tied else ""]))
-        return settings.table_row(row, change, verdict, name == section.use and not section.why)
+        return settings.table_row(row, change, verdict, name == section.use and not section.no_verdict)
 
     rows = section.rows.sort_values(JUDGE, kind="stable")
-    best, use = rows[JUDGE].rank(method="first"), rows["setting"] == section.use
-    shown = rows[(best <= size - (use & (best > size)).sum()) | use]
+    rank = rows[JUDGE].rank(method="first")
+    use = rows["setting"] == section.use
+    shown = rows[(rank <= size - (use & (rank > size)).sum()) | use]
     title = f"{texts.where.format(section.name)}: {settings.count_images(result, rows.iloc[0])}"
     return settings.make_table(capital(f"{title}, against {section.baseline}"), result, shown, make_row)
 
@@ -328,33 +409,34 @@ def plot_errors(result: LoadedResult) -> Plot | None:
     text = (
         f"Below 1 a setting denoises better than {means['setting'].iloc[0]} at that level. Means over "
         f"{plural(curves['train_seed'].nunique(), 'network')}, on {plural(curves['n_images'].iloc[0], result.unit)} "
-        "that training did not see, with the same noise for all. Below: how densely training visits the levels."
+        "that training did not see, with the same noise for all. Below: how densely training visits the levels, as a "
+        "density of ln sigma with its peak at 1."
     )
     return Plot("errors", "Error at each noise level", text, (pd.DataFrame(means), result.densities))
 
 
 def _describe_race(result: LoadedResult) -> str:
-    race, unit = result.race, result.unit
+    race = result.race
     if not len(race):
         return ""
-    count, n = (
-        plural(len(race.drop_duplicates(["budget", "setting"])), "setting"),
-        plural(race["n_samples"].min(), unit),
-    )
-    return f"{count} raced on {n} each; the tables show the best, confirmed on other {unit}s. race.csv has all. "
+    count = plural(len(race.drop_duplicates(["budget", "setting"])), "setting")
+    size = plural(race["n_samples"].min(), result.unit)
+    confirmed = f"the tables show the best, confirmed on other {result.unit}s"
+    return f"{count} raced on {size} each; {confirmed}. race.csv has all. "
 
 
 def read_codes(result: LoadedResult) -> list[Code]:
     """What can be pasted, from settings.json. Each says whether it was compared with the samples that were measured."""
-    path, codes = result.folder / "settings.json", list[Code]()
+    path = result.folder / "settings.json"
+    codes = list[Code]()
     if not path.is_file():
         return codes
     for setting in json.loads(path.read_text(encoding="utf-8"))["settings"]:
         title = f"{plural(setting['budget'], 'evaluation')}, {setting['setting']}"
         for library, file in sorted(setting["exports"].items(), key=lambda pair: pair[0] != "torch"):
-            why = setting.get("not_compared", {}).get(library)
-            note = f" (not compared with our samples: {why})" if why else ""
+            reason = setting.get("not_compared", {}).get(library)
+            note = f" (not compared with our samples: {reason})" if reason else ""
             codes.append(Code(f"{title}: {library}{note}", (result.folder / file).read_text(encoding="utf-8")))
-        for library, why in sorted(setting.get("no_exports", {}).items()):
-            codes.append(Code(f"{title}: no code for {library}", f"# {why}"))
+        for library, reason in sorted(setting.get("no_exports", {}).items()):
+            codes.append(Code(f"{title}: no code for {library}", f"# {reason}"))
     return codes

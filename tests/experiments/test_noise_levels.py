@@ -32,6 +32,14 @@ def test_one_thing_is_changed_at_a_time() -> None:
     assert len(replace(study, cross=True).training()) == 8
 
 
+def test_run_json_gets_the_formula_of_each_training() -> None:
+    study = preset("smoke", train_noise=("log-normal", "log-normal(0, 1)", "vp"), parameterisations=("mixture-input",))
+    formulas = study.provenance["formulas"]
+    assert {*formulas} == {"log-normal", "vp", *study.weightings, "mixture-input"}
+    assert formulas["log-normal"] == "ln sigma is normal with mean `p_mean` and standard deviation `p_std`."
+    assert "mixture of Gaussians" in formulas["mixture-input"]
+
+
 def test_settings_share_everything_else() -> None:
     study = preset("laptop")
     compared = contrasts(study)

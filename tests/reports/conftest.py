@@ -62,8 +62,8 @@ def folder(tmp_path: Path) -> Make:
 
     def write(experiment: str, info: Any = NO, images: Sequence[str] = (), **tables: Rows) -> Path:
         (tmp_path / experiment / "images").mkdir(parents=True)
-        known = {"schema": 2, "experiment": experiment, "question": "Which?", "command": "run it", **info}
-        (tmp_path / experiment / "run.json").write_text(json.dumps(known), encoding="utf-8")
+        content = {"schema": 2, "experiment": experiment, "question": "Which?", "command": "run it", **info}
+        (tmp_path / experiment / "run.json").write_text(json.dumps(content), encoding="utf-8")
         for name, rows in tables.items():
             frame = pd.DataFrame(rows).reindex(columns=all_columns(TABLES[f"{name}.csv"]))
             frame.to_csv(tmp_path / experiment / f"{name}.csv", index=False)
@@ -94,16 +94,14 @@ def beta(folder: Make) -> Make:
         contrasts += compared("same-schedule", "same-schedule", "eta 0.5", b, -1.5, "no difference detected")
         contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
         for budget, (difference, said) in best.items():  # the best with noise against the best without
-            cost, names = {"budget": budget, "nfe_a": budget, "nfe_b": budget}, (f"with {budget}", f"without {budget}")
+            cost = {"budget": budget, "nfe_a": budget, "nfe_b": budget}
+            names = (f"with {budget}", f"without {budget}")
             for name, mmd in zip(names, (12.0 + difference, 12.0), strict=True):
                 table += runs_of("best", name, mmd, budget=budget, nfe=budget)
             contrasts += compared("best", "best", *names, difference, said, **cost, n_compared=len(best))
-        known, images = (
-            {"fixed_beforehand": True, **info},
-            ["real", *{row["samples_id"] for row in table if "samples_id" in row}],
-        )
+        images = ["real", *{row["samples_id"] for row in table if "samples_id" in row}]
         tables = {"table": table, "contrasts": contrasts, "floors": floors(*floor) if floor else []}
-        return folder("beta", known, images, **tables, quality=quality)
+        return folder("beta", {"fixed_beforehand": True, **info}, images, **tables, quality=quality)
 
     return write
 
@@ -125,8 +123,8 @@ def sweep(folder: Make) -> Make:
                 sets.append(COMMON | {"section": group, "setting": name, "metric": "mmd", "in_set": tied} | budget)
                 sets[-1] |= {"recommended": name == use} if use else {}
                 if name != first:
-                    known = {"before": before, **budget, **values}
-                    contrasts += compared("setting", group, name, first, mmd - before, verdict, **known)
+                    columns = {"before": before, **budget, **values}
+                    contrasts += compared("setting", group, name, first, mmd - before, verdict, **columns)
         tables = {"table": table, "contrasts": contrasts, "best_sets": sets, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables)
 
@@ -136,7 +134,8 @@ def sweep(folder: Make) -> Make:
 @pytest.fixture(scope="session")
 def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Copies of the published results that this version has a page for, rendered again."""
-    root, made = tmp_path_factory.mktemp("again"), {}
+    root = tmp_path_factory.mktemp("again")
+    made = {}
     for path in sorted(PUBLISHED.glob("*/run.json")):
         if read_info(path)["experiment"] in PAGES:
             made[path.parent.name] = Path(shutil.copytree(path.parent, root / path.parent.name))
@@ -148,9 +147,10 @@ def again(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def browser() -> Iterator[Any]:
     """Chromium without a window, which keeps a log of its console. Without one: skips the test."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: it comes with the extra dev")
-    found = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    options, driver = webdriver.ChromeOptions(), shutil.which("chromedriver")
-    options.binary_location = next(found, "")
+    browsers = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    driver = shutil.which("chromedriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = next(browsers, "")
     if not (options.binary_location and driver):
         pytest.skip("no browser: chromium and chromedriver are not installed")
     for argument in "headless=new no-sandbox disable-gpu window-size=1280,800".split():

@@ -98,14 +98,28 @@ def test_the_keyboard_reaches_folds_and_links_in_order_and_shows_where_it_is(ope
     assert tab()[:2] == [2, False]
 
 
+def test_print_opens_the_conditions_and_keeps_figures_white(again: dict[str, Path], browser: Any) -> None:
+    browser.get((again["noise_levels-laptop"] / "report.html").as_uri())
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    state = """return [document.querySelector("#details dl").checkVisibility(),
+      getComputedStyle(document.querySelector(".paper")).filter === "none"]"""
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": [dark]})
+    on_screen = browser.execute_script(state)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
+    printed = browser.execute_script(state)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    assert (on_screen, printed) == ([False, False], [True, True])
+
+
 def test_no_screen_needs_sideways_scrolling(opened: Any) -> None:
     def scrolling() -> list[int]:
-        found = []
+        too_narrow = []
         for width in WIDTHS:
             size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 700}
             opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            found += [width] * (opened.execute_script("return document.documentElement.scrollWidth") > width)
-        return found
+            if opened.execute_script("return document.documentElement.scrollWidth") > width:
+                too_narrow.append(width)
+        return too_narrow
 
     assert scrolling() == []
     spoil(opened, "<p style='width: 1300px'>wide</p>")

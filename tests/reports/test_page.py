@@ -24,7 +24,8 @@ from reports.page import Axis, Bar, KeyFigure, Page, Row, SampleGrid, Source, Ta
 
 
 def test_an_axis_goes_through_0_and_beyond_its_values_and_ends_at_its_edges() -> None:
-    axis, log = Axis.over([5.0, 10.0, math.nan, math.inf]), Axis((-1.0, 1.0), log=True)
+    axis = Axis.over([5.0, 10.0, math.nan, math.inf])
+    log = Axis((-1.0, 1.0), log=True)
     assert axis.at == pytest.approx((-0.6, 10.6)) and Axis.over([]).at == (-1.0, 1.0)
     assert [axis.place(value) for value in (-0.6, 5.0, 10.6, -99, math.inf)] == [0, 50, 100, 0, 100]
     assert [log.place(value) for value in (0.1, 1, 10, 0, -5, 1e9)] == [0, 50, 100, 0, 0, 100]
@@ -67,7 +68,8 @@ def test_the_first_screen_as_text_and_the_names_of_all_strips() -> None:
 
 @pytest.mark.parametrize("metric", ["fd", "mmd"])
 def test_a_reader_who_subtracts_what_is_shown_gets_the_difference_that_is_shown(metric: str) -> None:
-    rng, scale = np.random.default_rng(0), {"fd": 1, "mmd": 1000}[metric]
+    rng = np.random.default_rng(0)
+    scale = {"fd": 1, "mmd": 1000}[metric]
     for before, change in zip(rng.uniform(0, 40, 300), [*rng.normal(0, 5, 290), *rng.normal(0, 0.01, 10)], strict=True):
         values = {"value_b": before, "value_a": before + change, "difference": change}
         row = pd.Series(
@@ -102,6 +104,14 @@ def test_short_numbers_and_durations() -> None:
     assert [short(value) for value in values] == ["0.392", "−2.5", "999", "1,000", "1,487"]
     times = {0.4: "0 s", 89.4: "89 s", 90: "2 min", 5399: "90 min", 5400: "1.5 h", 360000: "100.0 h"}
     assert {seconds: duration(seconds) for seconds in times} == times and formats.percent(0.954321) == "95.4 %"
+
+
+def test_networks_are_counted_in_words_with_their_article() -> None:
+    words = {
+        1: "a first", 6: "a sixth", 8: "an eighth", 11: "an 11th", 12: "a 12th", 18: "an 18th", 21: "a 21st",
+        22: "a 22nd", 83: "an 83rd", 101: "a 101st", 111: "a 111th", 1001: "a 1,001st", 11004: "an 11,004th",
+    }  # fmt: skip
+    assert {count: formats.ordinal(float(count)) for count in words} == words
 
 
 def test_a_difference_is_turned_around_with_its_interval() -> None:

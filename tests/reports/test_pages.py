@@ -8,14 +8,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports.figures import draw_quality
+from reports.figures import Canvas, draw_quality, style, svg
 from reports.formats import number
 from reports.page import Page
 from reports.render import read_page, write_report
 
 Make = Callable[..., Path]
 FD = "On one schedule, fresh noise lowers FD from 7.6 to 5.0."
-FAILED, UNCLEAR = ({"control": 3.0, "control_verdict": "failed"}, {"change": -0.5, "verdict": "no difference detected"})
+FAILED = {"control": 3.0, "control_verdict": "failed"}
+UNCLEAR = {"change": -0.5, "verdict": "no difference detected"}
 
 
 @pytest.mark.parametrize(("values", "lead", "verdict"), [
@@ -23,8 +24,8 @@ FAILED, UNCLEAR = ({"control": 3.0, "control_verdict": "failed"}, {"change": -0.
     ({"change": 3.0, "verdict": "worse", "fd": 2.0}, "On one schedule, fresh noise raises FD from 7.6 to 9.6.", ""),
     (UNCLEAR, "On one schedule, no difference is detected: MMD ×1000 12.0 and 11.5.", ""),
     ({"verdict": "no verdict", "no_verdict": "one network only"}, "No verdict.", "One network only."),
-    (FAILED, "No verdict.", "The control failed: the same setting with other noise "
-     "differs by 3.0 (2.0 to 4.0) in MMD ×1000; chance does that in 1 of 1,000,000 controls. "
+    (FAILED, "No verdict.", "The A/A test failed: the same setting with other noise "
+     "differs by 3.0 (2.0 to 4.0) in MMD ×1000; chance does that in 1 of 1,000,000 A/A tests. "
      "Do not use these numbers."),
 ], ids=["better", "worse", "no difference detected", "no verdict", "failed control"])  # fmt: skip
 def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str) -> None:
@@ -32,7 +33,7 @@ def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str
     assert (page.lead, page.verdict, page.failed) == (lead, verdict, values is FAILED)
     assert len(page.headline.split()) <= 40
     if page.lead == "No verdict.":  # the control, and no effect
-        assert [(figure.label, figure.role) for figure in page.key_figures] == [("A/A control, MMD ×1000", "")]
+        assert [(figure.label, figure.role) for figure in page.key_figures] == [("A/A test, MMD ×1000", "")]
 
 
 WINS, LOSES, TIED_BY = (-6.4, "better"), (7.6, "worse"), (-2.7, "no difference detected")
@@ -67,7 +68,7 @@ def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make)
     directory = beta(best={8: TIED_BY, 16: WINS, 66: WINS}, quality=[*curves, recall])
     table = pd.read_csv(directory / "table.csv")
     values = {"recall": 0.757, "precision": 0.6, "seconds": 3.0, "memorised": -0.01, "device": "a CPU"}
-    table = table.assign(**values, shared_device=False)
+    table = table.assign(**values, shared_device=False, schedule="vp")
     table.loc[table["setting"] == "eta 1", "recall"] = 0.77
     table.to_csv(directory / "table.csv", index=False)
     page = read_page(directory)
@@ -81,13 +82,26 @@ def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make)
     assert page.summary_note == f"{change}: no loss of variety detected."
     assert page.plot is not None and page.plot.name == "quality"
     assert not any("was not compared" in caveat for caveat in page.caveats)
+    pareto = [row | {"section": "pareto", "curve": "eta 0"} for row in curves[:1]]
+    pd.DataFrame([*curves, *pareto]).to_csv(directory / "quality.csv", index=False)
+    page = read_page(directory)
+    assert page.plot is not None and page.plot.caption.startswith("Grey: on the vp schedule. Coloured: ")
     canvas = draw_quality(*page.plot.values)
     lines = {line.get_label(): list(line.get_xdata()) for line in canvas.axes[0].lines}
+    assert "eta 0, vp" in lines
     assert lines["best with fresh noise"] == lines["best without fresh noise"] == [8, 16, 66]
     for value, low, says in ((-0.05, -0.06, "loses"), (0.05, 0.04, "adds")):
         rows = pd.DataFrame([*curves, recall | {"value": value, "low": low, "high": value + 0.01}])
         rows.to_csv(directory / "quality.csv", index=False)
         assert read_page(directory).summary_note.endswith(f": fresh noise {says} variety.")
+
+
+def test_a_file_of_a_figure_is_dark_on_a_dark_screen_and_its_text_is_text() -> None:
+    canvas = Canvas(figsize=(1, 1))
+    canvas.text(0.5, 0.5, "a label")
+    with style():
+        text = svg(canvas)
+    assert text.count("(prefers-color-scheme: dark) { svg:root { filter: invert(") == 1 and ">a label</text>" in text
 
 
 @pytest.mark.parametrize(("values", "metric"), [
@@ -111,13 +125,17 @@ def test_the_first_screen_has_one_metric_and_fd_only_where_it_says_the_same(
 
 @pytest.mark.parametrize(("values", "warnings", "caveats"), [
     ({}, [], []), ({"fd": 0.9}, [], []),
-    ({"fd": 2.6}, ["FD says worse: 2.6 (1.6 to 3.6); MMD ×1000 decides."], []),
-    ({"verdict": "no difference detected"}, ["FD says better: −2.6 (−3.6 to −1.6); MMD ×1000 decides."], []),
-    ({"grain": {"eta 1": 0.0123}}, [], ["Fine noise in the samples of eta 1 (grain 0.012)."]),
+    ({"fd": 2.6}, ["FD says worse: 2.6 (1.6 to 3.6); MMD ×1000 is the primary metric."], []),
+    ({"verdict": "no difference detected"},
+     ["FD says better: −2.6 (−3.6 to −1.6); MMD ×1000 is the primary metric."], []),
+    ({"control": -1.6, "control_verdict": "unusual"},
+     ["Equal settings differ by −1.6 (−2.6 to −0.6) in MMD ×1000, as 1 of 1,000,000 A/A tests does, so part of a gain "
+      "may be chance."], []),
+    ({"grain": {"eta 1": 0.0123}}, [], ["These samples look noisy: eta 1 (grain 0.012)."]),
     ({"grain": {"eta 1": 0.01, "eta 0.5": 0.9}}, [], []),  # eta 0.5 is not shown
     ({"grain": {"eta 1": 0.02}, "info": {"statistics": {"grainy": 0.02}}}, [], []),
     ({"grain": {"eta 1": 0.02, "eta 0": 0.03}}, [],
-     ["Fine noise in the samples of eta 0 and eta 1 (grain 0.030, 0.020)."]),
+     ["These samples look noisy: eta 0 (grain 0.030); eta 1 (grain 0.020)."]),
     ({"before": 50, "failed": 2}, ["Very far from real images: FD 42.0, real images 0.5.", "2 runs failed."], []),
     ({"before": 20, "info": {"fixed_beforehand": False}}, [], [
         "Far from real images: FD 12.0, real images 0.5.", "Exploratory: this comparison was not fixed before the run.",
@@ -153,14 +171,15 @@ def test_the_page_says_how_near_samples_lie_to_training_images(
 
 @pytest.mark.parametrize(("values", "notes"), [
     ({}, ["can detect 2.0 in MMD ×1000"]), ({"detectable": ""}, []),
-    ({"new_network_low": -0.009, "new_network_high": 0.001, "detectable": ""}, ["one more network: −9.0 to 1.0"]),
+    ({"new_network_low": -0.009, "new_network_high": 0.001, "detectable": ""},
+     ["expected for a sixth network: −9.0 to 1.0"]),
     ({"networks_to_settle": 7, "n_to_settle": 9000, "detectable": ""}, ["7 networks would detect it"]),
     ({"n_to_settle": 9000, "detectable": ""}, ["9,000 images each would detect it"]),
     ({"holds_for": 3, "detectable": ""}, ["holds for these 3 networks"]),
 ])  # fmt: skip
 def test_the_evidence(beta: Make, values: dict[str, Any], notes: list[str]) -> None:
     figure = read_page(beta(floor=None, info={"differs_from_preset": ["sizes", "data"]}, **values)).key_figures[-1]
-    chosen = "chosen before any result; sizes and data differ from the preset"
+    chosen = "fixed before any result; sizes and data changed later"
     assert (figure.value, figure.notes, len(figure.bars)) == ("5 × 500", [*notes, chosen], 5)
 
 
@@ -187,9 +206,10 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
     info = {"notes": [NAME], "versions": {NAME: NAME}, "machine": NAME, "commit": NAME}
     write_report(directory := beta(a=NAME, info=info, **FAILED))
     html, text = ((directory / f"report.{end}").read_text(encoding="utf-8") for end in ("html", "md"))
-    assert '<p class="verdict failed" role="alert"><strong>No verdict.</strong> The control failed' in html
+    assert '<p class="verdict failed" role="alert"><strong>No verdict.</strong> The A/A test failed' in html
     assert "main:has(.failed) { --better: var(--soft); --worse: var(--soft); }" in html
     assert "eta 0 against eta 0 again: MMD ×1000 3.0 (2.0 to 4.0). Failed: a difference" in html
+    assert html.count('class="ticks"') == 2 and "<span>Difference in MMD ×1000, 95 % interval</span>" in html
     assert "<script" not in html and html.count("&lt;script&gt;") > 5 and "http" not in html.split("</style>")[1]
     prose = "".join(text.split("```")[::2])  # figures are text as it is
     assert "<script" not in prose and r"\*\_\`\[x\](y) \#" in prose
@@ -200,8 +220,12 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
 BASE, BETTER, TIED = (12.0, "", 0.0, False), (8.0, "better", 0.0, False), (8.0, "better", 0.0, True)
 NOT, WORSE = (11.5, "no difference detected", 0.0, False), (14.0, "worse", 0.0, False)
 GRAINY = (6.0, "better", 0.0234, True)
+KEEP = "Keep base: no other setting is detectably better."
 UNTESTED = "Whether an effect differs between sections is not tested."
-LOWEST = "Lowest of 3 settings on the same networks: the size of its gain is optimistic."
+LOWEST = (
+    "It is the best of 3 settings on the same networks, so its true gain is probably smaller. Its verdict is corrected "
+    "for this choice."
+)
 FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."
 
 
@@ -209,43 +233,47 @@ FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)
     ({"x": BETTER}, "Use x.", FALLS, []),
     ({"x": BETTER, "y": (9.0, "better", 0, False)}, "Use x.", FALLS, [LOWEST]),
     ({"x": BETTER, "y": GRAINY}, "Use x.", FALLS,
-     ["y has a lower MMD ×1000, but fine noise in its samples (grain 0.023).", LOWEST]),
+     ["y scores better (lower) in MMD ×1000, but looks noisy (grain 0.023).", LOWEST]),
     ({"y": GRAINY}, "Use y.", "MMD ×1000 falls from 12.0 to 6.0",
-     ["Fine noise in the samples of y (grain 0.023)."]),
+     ["These samples look noisy: y (grain 0.023)."]),
     ({"x": TIED, "y": (8.2, "better", 0, True)}, "Use x (tied with 1 other).", FALLS, [LOWEST]),
     ({"x": BETTER, "y": (8.2, "better", 0, True)}, "Use x.", FALLS, [LOWEST]),
-    ({"x": NOT, "y": WORSE}, "Keep base.",
-     "No other setting is detectably better; for x MMD ×1000 differs by −0.5 (−1.5 to 0.5).", []),
-    ({"x": WORSE}, "Keep base.", "No other setting is detectably better; for x MMD ×1000 differs by 2.0", []),
-], ids=["one", "lowest", "grainy", "all grainy", "tied", "no tie", "keep", "worse"])  # fmt: skip
+    ({"x": NOT, "y": WORSE}, KEEP, "With x MMD ×1000 differs by −0.5 (−1.5 to 0.5).", []),
+    ({"x": (9.0, "no difference detected", 0, False)}, KEEP, "With x MMD ×1000 differs by −3.0 (−4.0 to −2.0).", []),
+    ({"x": WORSE}, KEEP, "With x MMD ×1000 differs by 2.0", []),
+], ids=["one", "lowest", "grainy", "all grainy", "tied", "no tie", "keep", "alone", "worse"])  # fmt: skip
 def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
     sweep: Make, settings: Any, lead: str, verdict: str, caveats: list[str]
 ) -> None:
-    page = read_page(sweep({"group": {"base": BASE, **settings}}, use=lead.split()[1].rstrip(".")))
+    use = lead.split()[1].rstrip(".:")
+    page = read_page(sweep({"group": {"base": BASE, **settings}}, use=use))
     assert (page.lead, page.caveats, page.also, page.warnings) == (lead, caveats, "", [])
     assert page.verdict.startswith(verdict)
-    assert [row.name for row in page.tables[0].rows if row.best] == [lead.split()[1].rstrip(".")]
+    assert [row.name for row in page.tables[0].rows if row.best] == [use]
     assert page.pictures[-1].title == ("After" if "Use" in lead else "Next") and len(page.headline.split()) <= 25
+    of = "" if "Use" in lead else "of x "
+    assert page.key_figures[0].label == f"Effect {of}on MMD ×1000"
 
 
-@pytest.mark.parametrize(("others", "why"), [
-    ({"x": GRAINY}, "x is better (lower) in MMD ×1000 (difference −6.0; −7.0 to −5.0), with more fine noise; no other "
-     "is better without."),
-    ({"x": (7.0, "no difference detected", 0.0, False), "y": BETTER},
-     "y is better (lower) in MMD ×1000 (difference −4.0; −5.0 to −3.0), but the lowest score, that of x, is not "
+@pytest.mark.parametrize(("others", "end", "verdict"), [
+    ({"x": GRAINY}, ": no other is better without fine noise.",
+     "x looks noisy, though MMD ×1000 falls from 12.0 to 6.0 (difference −6.0; −7.0 to −5.0)."),
+    ({"x": (7.0, "no difference detected", 0.0, False), "y": BETTER}, ".",
+     "With y MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0), but the lowest score, that of x, is not "
      "detectably lower than the default's."),
 ])  # fmt: skip
-@pytest.mark.parametrize("experiment", ["sweep", "tune"])
+@pytest.mark.parametrize(("experiment", "keep"), [("sweep", "Keep base"), ("tune", "Keep your default, base")])
 def test_the_default_is_kept_though_another_setting_is_better(
-    sweep: Make, experiment: str, others: Any, why: str
+    sweep: Make, experiment: str, keep: str, others: Any, end: str, verdict: str
 ) -> None:
     page = read_page(sweep({"16 evaluations": {"base": BASE, **others}}, experiment, use="base"))
-    assert (page.lead, page.verdict) == (f"Keep {'your default, ' * (experiment == 'tune')}base.", why)
+    assert (page.lead, page.verdict) == (f"{keep}{end}", verdict)
 
 
 def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> None:
     tie = {"base": BASE, "x": TIED, "y": (8.2, "no difference detected", 0, True)}
-    nothing, new = {"base": BASE, "x": (8, "no verdict", 0, False)}, {"base": BASE, "x": NOT}
+    nothing = {"base": BASE, "x": (8, "no verdict", 0, False)}
+    new = {"base": BASE, "x": NOT}
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
     assert page.lead == "Use x (tied with 1 other)." and page.also == f"B and d: keep base. C: use x. {UNTESTED}"
     assert [row.cells[4] for row in page.tables[0].rows] == ["better, tied", "no difference detected, tied", "baseline"]
@@ -267,7 +295,8 @@ def test_a_sweep_says_whether_an_effect_differs(sweep: Make, verdict: str, chang
     settings = {"base": BASE, "x": BETTER}
     directory = sweep({"narrow": settings, "wide": settings})
     path = directory / "contrasts.csv"
-    rows, names = pd.read_csv(path), ("value_a", "value_b", "difference", "low", "high")
+    rows = pd.read_csv(path)
+    names = ("value_a", "value_b", "difference", "low", "high")
     values = zip(names, (change - 0.2, -0.2, change, change - 1, change + 1), strict=True)
     one = rows.iloc[[0]].assign(**{name: value / 1000 for name, value in values}, kind="interaction", verdict=verdict)
     one = one.assign(a="x against base (wide)", b="x against base (narrow)", mode="interaction", no_verdict="too few")
@@ -302,7 +331,7 @@ def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make) -> None:
     path = directory / "contrasts.csv"
     path.write_text(path.read_text().replace(",setting,control,", ",control,control,"))
     page = read_page(directory)
-    assert page.failed and page.headline.startswith("No verdict. The control failed") and page.also == ""
+    assert page.failed and page.headline.startswith("No verdict. The A/A test failed") and page.also == ""
 
 
 @pytest.mark.parametrize(("experiment", "answer", "also"), [
@@ -321,36 +350,46 @@ def test_each_relative_of_a_sweep_has_its_headline(sweep: Make, experiment: str,
 
 
 @pytest.mark.parametrize(("laws", "lead", "verdict"), [
-    ({"vp": NOT}, "Keep log-normal(-0.507, 1.2).", "No other setting is detectably better; for vp MMD ×1000 differs by "
-     "−0.5 (−1.5 to 0.5)."),
-    ({"vp": GRAINY}, "Keep log-normal(-0.507, 1.2).", "vp is better (lower) in MMD ×1000 (difference −6.0; −7.0 to "
-     "−5.0), with more fine noise; no other is better without."),
+    ({"vp": NOT}, "Keep log-normal(-0.507, 1.2): no other distribution is detectably better.",
+     "With vp MMD ×1000 differs by −0.5 (−1.5 to 0.5)."),
+    ({"vp": GRAINY}, "Keep log-normal(-0.507, 1.2): no other is better without fine noise.",
+     "vp looks noisy, though MMD ×1000 falls from 12.0 to 6.0 (difference −6.0; −7.0 to −5.0)."),
     ({"vp": BETTER}, "Train with vp.", FALLS),
 ])  # fmt: skip
 def test_noise_levels_answers_for_distributions_and_says_the_second_input_besides(
     sweep: Make, laws: Any, lead: str, verdict: str
 ) -> None:
-    """A setting that is not in the set of the best answers another question."""
-    settings = {"log-normal": BASE, "second": (2.0, "better", 0.0, False), **laws}
+    """A setting whose network or weights of the loss differ answers another question."""
+    settings = {"log-normal": BASE, "second": (2.0, "better", 0.0, False), "weights": NOT, **laws}
     directory = sweep({"eta 1": settings}, "noise_levels", use="vp" if "Train" in lead else "log-normal")
-    rows, sets = pd.read_csv(directory / "table.csv"), pd.read_csv(directory / "best_sets.csv")
-    sets[sets["setting"] != "second"].to_csv(directory / "best_sets.csv", index=False)
-    laws_by_setting = {"log-normal": "log-normal(-0.507, 1.2)", "second": "log-normal(-0.507, 1.2)", "vp": "vp"}
-    rows["train_noise"] = rows["setting"].map(laws_by_setting)
+    rows = pd.read_csv(directory / "table.csv")
+    sets = pd.read_csv(directory / "best_sets.csv")
+    sets[~sets["setting"].isin(["second", "weights"])].to_csv(directory / "best_sets.csv", index=False)
+    rows["train_noise"] = rows["setting"].map({"vp": "vp"}).fillna("log-normal(-0.507, 1.2)")
     rows["parameterisation"] = rows["setting"].map({"second": "mixture-input"}).fillna("preconditioned")
+    rows["weighting"] = rows["setting"].map({"weights": "min-snr-5"}).fillna("karras")
+    rows = rows.assign(schedule="geometric", sigma_max=30, sigma_min=0.03)
     rows.to_csv(directory / "table.csv", index=False)
     page = read_page(directory)
     assert (page.lead, page.verdict) == (lead, verdict) and len(page.headline.split()) <= 26
     assert page.also == (
-        "A second input, the image as a mixture of Gaussians denoises it: better (MMD ×1000 −10.0; −11.0 to −9.0)."
+        "Give the network the image as a Gaussian mixture denoises it, as second input: MMD ×1000 falls by 10.0 "
+        "(95 % interval 9.0 to 11.0). Weighting the loss by min-snr-5: no difference detected (MMD ×1000 "
+        "−0.5; −1.5 to 0.5)."
     )
-    assert [line.label for line in page.figures[0].sections[0].lines] == ["second", "vp"]
+    assert page.metric.endswith("Sampled with eta 1 on the geometric schedule, sigma 30 to 0.03.")
+    assert {line.label for line in page.figures[0].sections[0].lines} == {"second", "vp", "weights"}
+    rows[rows["setting"].isin(["log-normal", "second"])].to_csv(directory / "table.csv", index=False)
+    contrasts = pd.read_csv(directory / "contrasts.csv")
+    contrasts[contrasts["a"] == "second"].to_csv(directory / "contrasts.csv", index=False)
+    assert read_page(directory).lead.startswith("Keep log-normal")  # then the network is the question
 
 
 def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
-    info = {"formulas": {"linear": "even steps in sigma", "mine": ""}}
+    info = {"formulas": {"linear": "even steps in sigma", "euler": "x <- `x`", "mine": ""}}
     details = read_page(sweep({"8 evaluations": {"base": BASE, "x": NOT}}, "schedules", info)).details
-    assert [pair for pair in details if pair[0].startswith("Formula")] == [("Formula: linear", "even steps in sigma")]
+    formulas = [("linear", "even steps in sigma"), ("eta (the sampler euler)", "x <- x")]
+    assert [pair for pair in details if pair[0].startswith("Formula")] == [(f"Formula: {a}", b) for a, b in formulas]
 
 
 def test_tune_says_that_the_time_was_too_short_and_leaves_out_the_race(folder: Make, sweep: Make) -> None:
@@ -362,7 +401,9 @@ def test_tune_says_that_the_time_was_too_short_and_leaves_out_the_race(folder: M
     text = "n_samples,section,budget,setting,metric,value,left\n200,race,16,z,mmd,.01,False\n"
     (directory / "race.csv").write_text(text)
     page = read_page(directory)
-    assert page.lead == "Keep your default, base." and page.note.startswith("1 setting raced on 200 images each; ")
+    assert page.lead.startswith("Keep your default, base:") and page.note.startswith(
+        "1 setting raced on 200 images each; "
+    )
     assert "z" not in [row.name for table in page.tables for row in table.rows]
 
 
@@ -437,7 +478,8 @@ def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside
 @pytest.mark.parametrize(("other", "agree", "rank"), [(0.05, "the same verdicts", 1), (0.2, "the verdicts differ", 2)])
 def test_score_ranks_sets_by_several_feature_spaces(score: Any, other: float, agree: str, rank: int) -> None:
     page = score({"x": BETTER}, other)
-    table, told = page.tables[1], page.warnings == ["In natural features x is worse: 100.0 (90.0 to 110.0)."]
+    table = page.tables[1]
+    told = page.warnings == ["In natural features x is worse: 100.0 (90.0 to 110.0)."]
     assert table.title == f"MMD ×1000 by feature space: {agree}" and told == (rank == 2) == bool(page.warnings)
     assert [*table.rows[0].cells, *table.rows[1].cells].count(f"{1000 * other:.1f} (rank {rank})") == 1
 

@@ -12,7 +12,8 @@ import pytest
 
 from experiments.entrypoint import run_main
 from reports.__main__ import run
-from reports.index import write_index
+from reports.index import compare_verdicts, describe_source, write_index
+from reports.page import Page, Source
 from reports.render import read_page, write_report
 from reports.results import read
 
@@ -84,11 +85,12 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     write_report(tmp_path / "deep/one")
     (tmp_path / "five" / "table.csv").write_text("experiment\nbeta\n")
     html = write_index(tmp_path).read_text(encoding="utf-8")
-    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>5 results</h1>" in html
+    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>4 results, 1 archived</h1>" in html
     assert "<script" not in html and "Why <b>" not in html and "two <b>" not in html
+    assert "⚑ marks what may change a verdict. Add yours: " in html
     live, _, archived = html.partition('<details class="archived">')
     groups = [(part.partition("</h2>")[0], part.count('class="entry"')) for part in live.split("<h2>")[1:]]
-    assert groups == [("Does fresh noise in every step give better images?", 2), ("Cannot be read", 1), ("Which?", 1)]
+    assert groups == [("Does fresh noise in every step give better images?", 2), ("Which?", 1), ("Cannot be read", 1)]
     assert archived.count('class="entry"') == 1
     parts = html.split('<div class="entry">')[1:]
     return {re.findall(r"<small>([^·]*?)(?: ·| \(no|</small>)", part)[0].strip(): part for part in parts}
@@ -103,12 +105,27 @@ def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Ro
 
 
 def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
-    assert "<small>Fine noise in the samples of x (grain 0.020).</small>" in rows["three"]
+    assert "<small>These samples look noisy: x (grain 0.020).</small>" in rows["three"]
     assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
-    assert "The control failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
+    assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
     with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
         write_index(tmp_path / "deep" / "one" / "images")
+
+
+@pytest.mark.parametrize(("verdicts", "text"), [
+    (["better"], ""), (["better", ""], ""), (["better", "better"], "The same verdict in all 2: better."),
+    (["worse", "better", "", "better"], "3 results: 2 better and 1 worse."),
+])  # fmt: skip
+def test_the_index_says_whether_results_of_one_question_agree(verdicts: list[str], text: str) -> None:
+    assert compare_verdicts([{"verdict": verdict} for verdict in verdicts]) == text
+
+
+def test_the_index_has_version_and_day_of_the_last_result() -> None:
+    days = {"0.10.0": "2026-11-30", "0.9.1": "2026-11-05", "": ""}
+    rows = [{"version": name, "page": Page(Source(date=day), "", "", "")} for name, day in days.items()]
+    assert describe_source(rows) == "Sigmabench 0.10.0 · last result of 30 November 2026"
+    assert describe_source(rows[2:]) == "Sigmabench"
 
 
 def test_a_result_of_a_command_that_is_gone_is_archived(rows: Rows) -> None:

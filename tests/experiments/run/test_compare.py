@@ -172,7 +172,7 @@ def test_an_interaction_needs_five_networks_images_and_all_of_its_runs() -> None
         return row["no_verdict"] or row["verdict"]
 
     assert verdict(*crossed()) == "better" and "5 networks or more" in verdict(*crossed(networks=4))
-    assert "no images" in verdict(crossed(precision=0.0, recall=0.0)[0], crossed()[1])
+    assert "do not look like images" in verdict(crossed(precision=0.0, recall=0.0)[0], crossed()[1])
     first, second = crossed()
     assert verdict(first, second | {"x": replace(second["x"], planned=6)}) == "1 of its 6 runs failed"
     more = {name: replace(one, rows={**one.rows, 5: one.rows[0]}, planned=6) for name, one in second.items()}
@@ -182,7 +182,7 @@ def test_an_interaction_needs_five_networks_images_and_all_of_its_runs() -> None
 def test_static_gets_no_verdict() -> None:
     static = [side(label, value, precision=0.0, recall=0.0) for label, value in (("a", 0.0), ("b", 0.9))]
     rows = pooled(contrast_rows(list(against_first("setting", static)), FLOORS))
-    assert rows["b", "a"]["verdict"] == "no verdict" and "no images" in rows["b", "a"]["no_verdict"]
+    assert rows["b", "a"]["verdict"] == "no verdict" and "look like images" in rows["b", "a"]["no_verdict"]
     assert all(row["in_set"] is None for row in best_set_rows([BestSet(static)], FLOORS))
     one = [static[0], side("b", 0.9)]
     assert pooled(contrast_rows(list(against_first("setting", one)), FLOORS))["b", "a"]["verdict"] == "worse"
@@ -224,10 +224,11 @@ def test_after_a_failed_control_no_comparison_has_a_verdict() -> None:
     }
     broken = control(replace(first, distances=far), first)
     rows = pooled(contrast_rows([Contrast("setting", other, first), broken], FLOORS))
-    assert (rows["b", "a"]["verdict"], rows["b", "a"]["no_verdict"]) == ("no verdict", "the control failed")
+    assert (rows["b", "a"]["verdict"], rows["b", "a"]["no_verdict"]) == ("no verdict", "the A/A test failed")
     assert rows["a, other noise", "a"]["verdict"] == "failed"
     sets = best_set_rows([Contrast("setting", other, first), BestSet([first, other]), broken], FLOORS)
-    assert {row["no_verdict"] for row in sets} == {"the control failed"} and not any(row["recommended"] for row in sets)
+    assert {row["no_verdict"] for row in sets} == {"the A/A test failed"}
+    assert not any(row["recommended"] for row in sets)
 
 
 def test_a_failed_run_makes_no_network_another_one() -> None:

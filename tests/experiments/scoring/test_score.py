@@ -131,7 +131,7 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     printed = capsys.readouterr().out
     assert "report: runs/score/report.html" in printed and (command / "runs/score/report.html").is_file()
     assert "note: images of the same name are compared in pairs" in printed
-    assert "\ncaveat: Fine noise in the samples of a and b (grain 0." in printed
+    assert "\ncaveat: These samples look noisy: a (grain 0." in printed
     summary = json.loads(printed.splitlines()[-1])
     assert (summary["experiment"], summary["verdicts"], summary["out"]) == ("score", {"b": "better"}, "runs/score")
     assert (summary["n"], summary["pairs"], summary["warnings"], summary["best"]) == (N, "names", [], [])
