@@ -216,7 +216,7 @@ class _Command:
         files = needed_files(list(results.files), self.cache)
         every = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
-        info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
+        info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings], "options": self.options.resolve(study)}
         left_out = any(run.setting.section == CONTROL for run in planned)
         left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
         info["caveats"] = [NO_CONTROL] if left_out else []
