@@ -20,7 +20,7 @@ from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 PAGES = {  # experiment -> module of its page
     **{name: name for name in ("beta", "harmless", "levels", "losses", "score")}, "run": "score",
     **dict.fromkeys(("check_guided", "check_policy", "check_sampler"), "conformance"),
-    **dict.fromkeys(("sweep", "schedules", "noise_levels", "tune"), "sweep"),
+    **dict.fromkeys(("sweep", "schedules", "noise_levels", "tune", "compare"), "sweep"),
 }  # fmt: skip
 WIDTH = 40  # characters of a bar in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
