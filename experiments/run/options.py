@@ -70,6 +70,8 @@ class RunOptions:
     --precision auto does so where sampling takes more than ten minutes, if there is a compiler."""
     no_compile: bool = False
     """Never compile."""
+    quiet: bool = False
+    """Print errors, warnings and the verdict only."""
     json: bool = False
     """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
 

@@ -192,6 +192,12 @@ def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path) 
         parse("beta", ["--config", "nowhere"], "x")
 
 
+def test_a_misspelt_option_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        program._run(["beta", "--quite"])
+    assert "Perhaps you meant: --quiet" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
 def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever working folder the code of a user's network or sampler chooses."""
     monkeypatch.chdir(tmp_path)

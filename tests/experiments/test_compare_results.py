@@ -105,3 +105,9 @@ def test_the_options_of_a_run_give_the_same_plan_again(folder: Path) -> None:
     for more, left in (([], 0), (["--n-samples", "41"], 3)):
         plan = typed(*again, *more).summary
         assert (plan["samples"]["left"], plan["scores"]["left"]) == (left, left)
+
+
+def test_a_quiet_run_prints_the_verdict_and_warnings_only(folder: Path) -> None:
+    done = smoke(folder, "sweep", str(folder / "mine.py"), *FEW, "--quiet", out="after")
+    assert done.status == 0 and {line.partition(":")[0] for line in done.stdout.splitlines()} <= {"verdict", "warning"}
+    assert "verdict: " in done.stdout and "note" not in done.stderr
