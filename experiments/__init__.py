@@ -50,6 +50,11 @@ def __getattr__(name: str) -> object:
     return getattr(diffusion_core, name) if name in OF_CORE else _own(name)
 
 
+def __dir__() -> list[str]:
+    """The public names, for Tab completion: most of them are not imported yet."""
+    return __all__
+
+
 __all__ = [
     "AlphaBetaSchedule",
     "BestSet",

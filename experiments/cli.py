@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_args, get_type_hints
 
 import tyro
 
 from diffusion_core.registry import LazyRegistry
+from diffusion_core.validation import one_of
 from experiments.run.options import Options, RunOptions
 from experiments.run.study import Study
+from experiments.user.json_io import read_json
 
 STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
     "beta": "beta.Beta",
@@ -63,7 +65,8 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
 
 
 def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:
-    preset = typed_preset(arguments)
+    config = read_config(kind, typed_value("--config", arguments))
+    preset = typed_preset(arguments, config.get("preset"))
     if {"-h", "--help"} & {*arguments}:
         print(short_help(prog, kind, preset))
         raise SystemExit(0)
@@ -76,13 +79,41 @@ def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Stud
         args=list(arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    typed.study.check()
     given = typed_names(arguments)
-    values: dict[str, Any] = {field.name: getattr(typed.study, field.name) for field in fields(kind)}
+    if "preset" in given & config.keys():
+        raise ValueError("preset, config: the file has a preset; give one of them")
+    stored = {name: value for name, value in config.items() if name not in given}
+    names = {field.name for field in fields(kind)}
+    study = replace(typed.study, **{name: value for name, value in stored.items() if name in names})
+    study.check()
+    values: dict[str, Any] = {name: getattr(study, name) for name in names}
     values = {name: Path.cwd() / path.expanduser() for name, path in values.items() if isinstance(path, Path)}
-    study = replace(typed.study, **values)
+    study = replace(study, **values)
     study.check_typed(given)
-    return study, Options(given=given, **vars(typed.running))
+    running = vars(typed.running) | {name: value for name, value in stored.items() if name not in names}
+    return study, Options(given=given, **running)
+
+
+def read_config(kind: type[Study], file: str) -> dict[str, Any]:
+    """The options in a file, a run.json or JSON of options, without --config; none if there is no file name.
+
+    ValueError if it cannot be read, or names what is no option of the study.
+    """
+    if not file:
+        return {}
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ValueError(f"config={file}: there is no such file")
+    content = read_json(path)
+    options = dict(content.get("options", content))
+    hints = get_type_hints(RunOptions) | get_type_hints(kind)
+    names = [field.name for field in (*fields(kind), *fields(RunOptions))]
+    for name, value in options.items():
+        one_of(f"config={file!r}: option", name, names)
+        if isinstance(value, str) and Path in (hints[name], *get_args(hints[name])):
+            options[name] = Path(value)
+    options.pop("config", None)
+    return options
 
 
 def typed_names(arguments: Sequence[str]) -> frozenset[str]:
@@ -97,9 +128,9 @@ def typed_value(option: str, arguments: Sequence[str]) -> str:
     return values[-1] if values else ""
 
 
-def typed_preset(arguments: Sequence[str]) -> str:
-    """The preset that is typed, whose values are the defaults; laptop if none or an unknown one is."""
-    preset = typed_value("--preset", arguments)
+def typed_preset(arguments: Sequence[str], stored: str | None = None) -> str:
+    """The preset that is typed, otherwise `stored`, whose values are the defaults; laptop if there is no such one."""
+    preset = typed_value("--preset", arguments) or stored or "laptop"
     return preset if preset in Study.presets else "laptop"
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from rich.columns import Columns
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.text import Text
 from experiments.entrypoint import discard_stdout
 
 ProgressCallback = Callable[[float], object]  # called with how much is done: a share, or the number since the last call
+QUIET = ("verdict", "warning", "failed")  # how the texts begin that --quiet prints
 PERIOD = 4.0  # seconds between lines that say what is done, where it changes
 ALIVE = 60.0  # and where it does not
 
@@ -22,10 +24,18 @@ class Terminal(Console):
     """A console that reads nothing into a text: no markup, no emoji in `python:m:x`, no colours or line breaks.
 
     What is drawn to the width of the terminal, such as a table, is printed with soft_wrap=False.
+
+    Args:
+        only: how a text begins that is printed; if there is none, all texts are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, only: tuple[str, ...] = ()) -> None:
         super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True)
+        self.only = only
+
+    def print(self, *texts: Any, **options: Any) -> None:
+        if not self.only or " ".join(map(str, texts)).startswith(self.only):
+            super().print(*texts, **options)
 
     def on_broken_pipe(self) -> None:
         """The reader, such as `| head`, has ended: what follows is not printed."""
@@ -79,14 +89,14 @@ class _StatusLine:
 
 @contextmanager
 def status_line(
-    console: Console, text: Callable[[], str], state: Callable[[], object] | None = None,
+    console: Terminal, text: Callable[[], str], state: Callable[[], object] | None = None,
     share: Callable[[], float] | None = None,
 ) -> Iterator[None]:  # fmt: skip
     """While the block runs, shows the text: live where that is possible, else as a line where `state` or it changed.
 
     `share`: what is done, from 0 to 1, for a bar.
     """
-    if is_live(console):
+    if is_live(console) and not console.only:
         with console.status(_StatusLine(text, share)):
             yield
         return

@@ -1,5 +1,6 @@
-"""`python -m experiments store`: what the store of networks, samples and scores holds."""
+"""`python -m experiments store`: what the store of networks, samples and scores holds, and what no result uses."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,10 @@ import tyro
 from rich.filesize import decimal
 from rich.table import Table
 
-from experiments.console import Terminal
+from experiments.console import Terminal, plural
 from experiments.run.options import Folder
+
+COLUMNS = {"networks": "model_id", "samples": "samples_id", "scores": "run_id"}  # of table.csv, which name files
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,26 @@ class StoreOptions:
     """The store."""
     kind: Annotated[str | None, tyro.conf.arg(metavar="KIND")] = None
     """List the files of one kind, such as samples."""
+    unused: bool = False
+    """List the networks, samples and scores that no result below --out uses."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """With --unused: folder with the result folders."""
+    delete: bool = False
+    """With --unused: delete them, after a question. Let no experiment run meanwhile."""
+    yes: bool = False
+    """With --delete: without the question."""
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
     """Parses the arguments and shows the store. Returns the exit status."""
-    options = tyro.cli(StoreOptions, prog=prog, args=list(arguments))
+    config = (tyro.conf.FlagCreatePairsOff,)
+    options = tyro.cli(StoreOptions, prog=prog, args=list(arguments), config=config)
     root = options.store.expanduser()
     kind = options.kind
+    if options.unused:
+        return list_unused(options, root, Terminal())
+    if options.delete or options.yes:
+        raise ValueError("delete: it needs --unused; or delete files of the store yourself")
     files = {path.name: sorted(path.glob("*.safetensors")) for path in sorted(root.glob("*")) if path.is_dir()}
     files = {name: paths for name, paths in files.items() if paths}
     if kind is not None and kind not in files:
@@ -44,4 +60,33 @@ def command(arguments: Sequence[str], prog: str) -> int:
     for name, paths in files.items() if kind is None else ():
         table.add_row(name, f"{len(paths):,}", decimal(sum(path.stat().st_size for path in paths)))
     Terminal().print(table if files else f"store {root} holds nothing", soft_wrap=not files)
+    return 0
+
+
+def list_unused(options: StoreOptions, root: Path, console: Terminal) -> int:
+    """Lists the files that no result uses, and deletes them if that is asked. Returns the exit status.
+
+    ValueError without a result, or if nobody can answer the question.
+    """
+    from experiments.run.result_folder import read_rows
+
+    tables = [*options.out.expanduser().rglob("table.csv*")]
+    if not tables:
+        raise ValueError(f"out={str(options.out)!r}: it has no result folders, so all would be unused")
+    rows = [row for table in tables for row in read_rows(table.parent, "table.csv")]
+    used = {(kind, row.get(column)) for row in rows for kind, column in COLUMNS.items()}
+    stored = [path for kind in COLUMNS for path in sorted((root / kind).glob("*.safetensors"))]
+    unused = [path for path in stored if (path.parent.name, path.stem) not in used]
+    for path in unused:
+        console.print(f"{path.relative_to(root)}  {decimal(path.stat().st_size)}")
+    size = decimal(sum(path.stat().st_size for path in unused))
+    console.print(f"{plural(len(unused), 'file')} of {len(stored):,}, {size}, used by no result below {options.out}")
+    if not options.delete or not unused:
+        return 0
+    if not options.yes and not sys.stdin.isatty():
+        raise ValueError("delete: nobody can answer here; add --yes")
+    if options.yes or input("Delete them? [y/N] ").strip().lower() == "y":
+        for path in unused:
+            path.unlink(missing_ok=True)
+        console.print(f"deleted: {plural(len(unused), 'file')}, {size}")
     return 0

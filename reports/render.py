@@ -18,7 +18,7 @@ from reports.results import find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
-    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep"), "sweep"), "run": "score",
+    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep", "compare"), "sweep"), "run": "score",
     **{name: name for name in ("score", "harmless", "losses", "levels")},
     **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip

@@ -17,7 +17,7 @@ from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.weightings import WEIGHTINGS
-from experiments import check, check_sampler, levels, losses, machine, store
+from experiments import check, check_sampler, compare_results, levels, losses, machine, store
 from experiments.cli import STUDIES, parse
 from experiments.run.networks import RECIPES
 from experiments.scoring.command import ScoreOptions
@@ -38,7 +38,8 @@ def commands() -> list[list[str]]:
 
 
 TESTS = "# test_"  # how an example begins that pytest runs
-EXAMPLES = [block for block in blocks("python") if not block.startswith(TESTS)]
+BOARD = "# to_tensorboard.py"
+EXAMPLES = [block for block in blocks("python") if not block.startswith((TESTS, BOARD))]
 
 
 @pytest.mark.slow
@@ -46,6 +47,33 @@ EXAMPLES = [block for block in blocks("python") if not block.startswith(TESTS)]
 def test_python_examples_run(code: str, tmp_path: Path) -> None:
     done = warm.run("-c", code.replace("60_000", "640"), cwd=tmp_path)  # as it stands, but on fewer images
     assert done.returncode == 0, done.stderr
+
+
+STAND_IN = """
+import sys, types
+class SummaryWriter:
+    def __init__(self, folder): print("folder", folder)
+    __enter__, __exit__ = lambda self: self, lambda self, *error: None
+    def add_text(self, tag, text): print(tag, text)
+    def add_scalar(self, tag, value, step): print(tag, value, step)
+sys.modules["torch.utils.tensorboard"] = types.SimpleNamespace(SummaryWriter=SummaryWriter)
+"""
+
+
+@pytest.mark.slow
+def test_the_recipe_for_tensorboard_writes_options_and_scores(tmp_path: Path) -> None:
+    """With a stand-in, since no extra brings tensorboard."""
+    (code,) = (block for block in blocks("python") if block.startswith(BOARD))
+    assert len(code.splitlines()) <= 13
+    folder = tmp_path / "runs" / "beta-laptop"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text('{"options": {"seeds": 2}}')
+    (folder / "table.csv").write_text("section,setting,train_seed,mmd,fd,seconds\nall,eta 0,3,0.5,2.0,7.0\n")
+    done = warm.run("-c", STAND_IN + code, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "folder runs/tensorboard/beta-laptop", 'run.json {"options": {"seeds": 2}}',
+        "all/eta 0/mmd 0.5 3", "all/eta 0/fd 2.0 3", "all/eta 0/seconds 7.0 3",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow(15)
@@ -82,7 +110,7 @@ def test_what_is_imported_exists(line: str) -> None:
 
 PARSED: dict[str, type] = {
     "check": check.CheckOptions, "check-sampler": check_sampler.CheckSamplerOptions, "levels": levels.LevelsOptions,
-    "losses": losses.LossesOptions,
+    "losses": losses.LossesOptions, "compare": compare_results.CompareOptions,
     "score": ScoreOptions, "machine": machine.MachineOptions, "store": store.StoreOptions,
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.console import Terminal, status_line
+from experiments.console import QUIET, Terminal, status_line
 from experiments.run import dry_run, result_folder
 from experiments.run.cache import Cache
 from experiments.run.compare import CONTROL, Comparison, Contrast, Row
@@ -89,6 +89,7 @@ class _Command:
 
     def __post_init__(self) -> None:
         options = self.options
+        self.console.only = QUIET if options.quiet else ()
         code_version()  # the code may change while the command runs
         self.cache = Cache(options.store)
         self.runner = Runner(self.cache, self.console, options.workers or 1)
@@ -226,7 +227,7 @@ class _Command:
         files = needed_files(list(results.files), self.cache)
         whole_cost = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
-        info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings]}
+        info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings], "options": self.options.resolve(study)}
         left_out = any(run.setting.section == CONTROL for run in planned)
         left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
         info["caveats"] = [NO_CONTROL] if left_out else []
@@ -260,7 +261,7 @@ class _Command:
             command = result_folder.command()
             console.print(f"interrupted, {planned - len(rows)} of {planned} runs left. To go on: {command}")
         result_folder.print_failures(rows, result.folder / "logs", console)
-        if options.json or not console.is_terminal:
+        if options.json or not (console.is_terminal or options.quiet):
             out = {"experiment": self.study.page, "rows": len(rows), "failed": failed, "table": table}
             out |= {"interrupted": result.interrupted, "verdict": page and page.headline, "report": page and report}
             out |= {"seconds": round(time.time() - self.began, 3), "evaluations": round(evaluations)}

@@ -1,9 +1,10 @@
 """Options that all experiments share: where they run and where their results go. It imports no torch."""
 
+import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -42,6 +43,8 @@ class RunOptions:
 
     preset: Literal["smoke", "laptop", "gpu"] = "laptop"
     """Size: smoke (20 seconds), laptop or gpu."""
+    config: Annotated[Path | None, option_help("FILE", "none")] = None
+    """Options from a file: a run.json, or JSON of options. Typed options count more."""
     out: Annotated[Path | None, option_help("FOLDER", "runs/NAME-PRESET")] = None
     """Folder of the result."""
     store: Folder = Path("runs/store")
@@ -68,6 +71,8 @@ class RunOptions:
     --precision auto does so where sampling takes more than ten minutes, if there is a compiler."""
     no_compile: bool = False
     """Never compile."""
+    quiet: bool = False
+    """Print errors, warnings and the verdict only."""
     json: bool = False
     """End with a summary as one line of JSON. Where the output is no terminal, it always does."""
 
@@ -121,6 +126,12 @@ class Options(RunOptions):
 
     def directory(self, name: str) -> Path:
         return self.out or self.home / "runs" / f"{name}-{self.preset}"
+
+    def resolve(self, study: Any) -> dict[str, Any]:
+        """All options and their values as JSON has them, for run.json; `--config` takes them back."""
+        values = {part.name: getattr(owner, part.name) for owner in (study, self) for part in fields(owner)}
+        del values["given"], values["home"]
+        return dict(json.loads(json.dumps(values, default=self.relative)))
 
     def relative(self, path: Path | str) -> str:
         """A path as the terminal shows it: relative, if it lies in the working folder of the command."""

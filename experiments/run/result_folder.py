@@ -30,7 +30,7 @@ from experiments.run.machine import code_version, describe_machine
 from experiments.user.json_io import read_json, write_bytes, write_json
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import read_page, write_report
-from reports.schema import TABLES, all_columns
+from reports.schema import FLAGS, TABLES, TEXTS, all_columns, read_bytes
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 SINGLE = ("run.json", "settings.json", "best.json", "report.html", "report.md")
@@ -110,6 +110,23 @@ def _as_csv(name: str, rows: Iterable[Row]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def read_rows(folder: Path, name: str) -> list[Row]:
+    """The rows of a table with their values as they were written; missing numbers are None. Without the file: none."""
+    text = (read_bytes(folder / name) or b"").decode()
+    return [
+        {column: _read_value(column, value) for column, value in row.items()}
+        for row in csv.DictReader(io.StringIO(text, newline=""))
+    ]
+
+
+def _read_value(column: str, text: str) -> Any:
+    if column in TEXTS:
+        return text
+    if column in FLAGS or not text:
+        return {"True": True, "False": False}.get(text)
+    return int(text) if text.isdecimal() else float(text)
 
 
 def write(folder: Path, info: Mapping[str, Any]) -> Page:

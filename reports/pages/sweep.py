@@ -123,11 +123,13 @@ TEXTS = {  # experiment -> its texts
 
 
 def page(result: LoadedResult) -> Page:
-    texts = TEXTS[result.info["experiment"]]
     sections = read_sections(result)
     codes = read_codes(result)
     if not sections:
         return _empty_page(result, codes)
+    if result.info["experiment"] == "compare":
+        return _change_page(result, sections)
+    texts = TEXTS[result.info["experiment"]]
     section = texts.choose(sections)
     nearest = section.nearest
     tables, note = settings_tables(result, sections, texts)
@@ -179,6 +181,26 @@ def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
         settings.describe_source(result), result.info["question"],
         *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
         also="" if failed else also, codes=() if failed else codes, details=list_details(result, None, *TERMS),
+    )  # fmt: skip
+
+
+def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
+    """The page of `compare`: each of its sections is a setting, before a change and after it."""
+    sections = sorted(sections, key=lambda section: (bool(section.why), section.nearest["p_value"]))
+    clearest = sections[0]
+    row = clearest.nearest
+    verdicts = [section.nearest["verdict"] for section in sections]
+    size = contrast.format_change(result, contrast.headline_row(result, row))
+    text = capital(clearest.why) or add_correction(f"{clearest.name}: {size}", row)
+    if len(sections) > 1:
+        counts = join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
+        text += f". Of {len(sections)} settings: {counts}"
+    lines = [(section.nearest, section.name, section.baseline) for section in sections[: settings.ROWS]]
+    figure = contrast.draw_differences("How the settings changed", {"After the change": lines}, result)
+    before, after = ((clearest.row(name), capital(name), clearest.name) for name in ("before", "after"))
+    return contrast.compose_page(
+        result, row, (f"{capital(row['verdict'])}.", f"{text}."), before, after,
+        figures=[figure] if figure else [], details=list_details(result, row, *TERMS),
     )  # fmt: skip
 
 

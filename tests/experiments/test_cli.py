@@ -1,5 +1,6 @@
 """--help: it is true, it appears at once, and what it lists can be typed."""
 
+import json
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -174,6 +175,33 @@ def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> 
     own = written(tmp_path, FILE)
     sweep, _, name = parse("sweep", ["--seeds", "3", str(own), "--preset", "smoke"], "x")
     assert (type(sweep).__name__, sweep.seeds, name) == ("Asked", 3, "mine")
+
+
+def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path) -> None:
+    file, words = tmp_path / "run.json", ["--preset", "smoke", "--etas", "0", "0.5", "--out", "kept", "--compile"]
+    study, options, _ = parse("beta", words, "x")
+    file.write_text(json.dumps({"options": options.resolve(study), "seconds": 3}))
+    again, same, _ = parse("beta", ["--config", str(file)], "x")
+    assert again == study and replace(same, given=options.given, config=None) == options
+    changed, other, _ = parse("beta", [f"--config={file}", "--etas", "1", "--out", "new"], "x")
+    assert changed == replace(study, etas=(1.0,)) and other.out == Path("new").absolute() and other.compile
+    for text, words, message in (
+        ('{"sedes": 3}', [], r"option='sedes': it must be one of .*; did you mean seeds\?$"),
+        ('{"seeds": "3"}', [], r"^seeds='3': it must be a whole number"),
+        ('{"preset": "gpu"}', ["--preset", "smoke"], "^preset, config: "),
+        ("[]", [], "it must hold a JSON object"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            parse("beta", ["--config", str(file), *words], "x")
+    with pytest.raises(ValueError, match="nowhere: there is no such file"):
+        parse("beta", ["--config", "nowhere"], "x")
+
+
+def test_a_misspelt_option_is_suggested(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        program._run(["beta", "--quite"])
+    assert "Perhaps you meant: --quiet" in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_paths_stay_where_the_command_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,7 @@ def test_a_sampler_of_ones_own_scores_as_the_one_it_is_made_of(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_what_a_sweep_file_needs_is_in_experiments_and_imports_no_torch() -> None:
+    assert dir(experiments) == sorted(experiments.__all__)  # what Tab offers
     for name in experiments.__all__:
         assert getattr(experiments, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'experiments' has no attribute 'nothing'"):

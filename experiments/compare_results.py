@@ -1,0 +1,134 @@
+"""`python -m experiments compare BEFORE AFTER`: did a change help? Two results of one experiment, before and after it.
+
+Each setting that both have is compared with itself, network by network and image by image: the stores have what each
+image adds to a distance. Exit status: 0; 1 with --fail-if-worse if a setting is worse; 2 for invalid arguments.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from experiments.console import Terminal
+from experiments.run.compare import CONTROL, Contrast, Row, Side
+from experiments.run.options import option_help
+from reports.schema import JUDGE, METRICS, RACE, WORSE
+
+NAME = "compare"
+SETTING = ("section", "budget", "setting")  # columns that name a setting
+SAME = ("data", "features", "features_id", "n_samples", "sample_seed")  # in which paired runs agree
+Runs = Mapping[tuple[object, ...], Row]  # by setting and training seed
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Did a change of code or of an option help? Two results of one experiment, run before and after it. Settings of
+    the same label are compared on the same networks and noise, image by image. If the change is in this package, the
+    second run needs a --store of its own."""
+
+    before: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="BEFORE")]
+    """Result folder of the run before the change."""
+    after: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="AFTER")]
+    """Result folder of the run after it."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs/compare")
+    """Folder for the result."""
+    store: Annotated[Path | None, option_help("FOLDER", "that of each run")] = None
+    """The store of both runs."""
+    fail_if_worse: bool = False
+    """Exit status 1 if a setting is worse after the change."""
+
+
+def command(arguments: Sequence[str], prog: str) -> int:
+    """Compares the results and writes the report. Returns the exit status. ValueError as in `pair_settings`."""
+    from PIL import Image
+
+    from experiments.run.contrasts import Judge, contrast_rows
+    from experiments.run.result_folder import lock_folder, print_page, read_rows, write_finished
+
+    start = time.time()
+    options = tyro.cli(CompareOptions, prog=prog, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+    contrasts = [*pair_settings(*(read_runs(folder, options.store) for folder in (options.before, options.after)))]
+    floors = read_rows(options.before, "floors.csv")
+    differences = [*contrast_rows(contrasts, Judge.of(contrasts, floors))]
+    table = list[Row]()
+    files = {"real": options.before / "images" / "real.png"}
+    sides = [side for contrast in contrasts for side in (contrast.b, contrast.a)]
+    for number, side in enumerate(sides):
+        names = {"section": side.section, "setting": side.label, "samples_id": f"set-{number}"}
+        table += [row | names for row in side.rows.values()]
+        for row in [*side.rows.values()][:1]:
+            files[f"set-{number}"] = row["folder"] / "images" / f"{row['samples_id']}.png"
+    pictures = {name: Image.open(path) for name, path in files.items() if path.is_file()}
+    info: Row = {"experiment": NAME, "question": f"Did the change help? {options.after} against {options.before}"}
+    info["notes"] = [*dict.fromkeys(row["origin"] for row in table)]
+    tables = {"table.csv": table, "contrasts.csv": differences, "floors.csv": floors}
+    report = options.out / "report.html"
+    console = Terminal()
+    with lock_folder(options.out):
+        page = write_finished(options.out, info, tables, time.time() - start, pictures)
+        print_page(page, report, str(report), False, console)
+    verdicts = Counter(row["verdict"] for row in differences if row.get("verdict") and row["metric"] == JUDGE)
+    if not console.is_terminal:
+        print(json.dumps({"experiment": NAME, "verdict": page.headline, "verdicts": verdicts, "out": str(options.out)}))
+    return int(options.fail_if_worse and verdicts[WORSE] > 0)
+
+
+def read_runs(folder: Path, store: Path | None) -> Runs:
+    """The runs of a result, each with its folder and its store. ValueError if there is no result in the folder."""
+    from experiments.run.result_folder import read_rows
+    from experiments.user.json_io import read_json
+
+    if not (folder / "run.json").is_file():
+        raise ValueError(f"{folder}: it must be a result folder, which has a run.json")
+    info = read_json(folder / "run.json")
+    origin = f"{folder}: {info['command']}, commit {info['commit']}{' with changes' if info['dirty'] else ''}"
+    store = store or Path(info.get("options", {}).get("store", "runs/store"))
+    places: Row = {"experiment": NAME, "folder": folder, "store": store, "origin": origin}
+    rows = (row | places for row in read_rows(folder, "table.csv") if row["section"] not in (CONTROL, RACE))
+    return {tuple(row[name] for name in (*SETTING, "train_seed")): row for row in rows if row["status"] != "infeasible"}
+
+
+def pair_settings(before: Runs, after: Runs) -> Iterator[Contrast]:
+    """Each setting after the change against itself before it, on the networks that both results have.
+
+    ValueError if they have none in common, or if paired runs differ in data, features, sizes or noise.
+    """
+    pairs: dict[object, list[tuple[Row, Row]]] = {}
+    for (*setting, _), row in before.items():
+        if (other := after.get((*setting, row["train_seed"]))) is not None:
+            pairs.setdefault(tuple(setting), []).append((row, other))
+            for name in (name for name in SAME if other.get(name) != row.get(name)):
+                both = f"{other.get(name)} in {other['folder']}, but {row.get(name)} in {row['folder']}"
+                raise ValueError(f"{name} of {row['setting']!r} is {both}; only equal ones can be compared")
+    if not pairs:
+        raise ValueError(
+            "before, after: they have no setting (section, budget, label) of the same train_seed in common"
+        )
+    for rows in pairs.values():
+        old, new = zip(*rows, strict=True)
+        yield Contrast("setting", make_side("after", new), make_side("before", old))
+
+
+def make_side(name: str, rows: Sequence[Row]) -> Side:
+    """A setting before or after the change, with what each of its images adds to the distances.
+
+    ValueError if the store lacks them, or has those of a later run.
+    """
+    from experiments.distances.distance import unpack_distances
+    from experiments.run.cache import read_tensors
+
+    measured = {row["train_seed"]: row for row in rows if row["status"] == "ok"}
+    distances = {}
+    for seed, row in measured.items():
+        path = row["store"] / "scores" / f"{row['run_id']}.safetensors"
+        distances[seed] = unpack_distances(read_tensors(path))
+        if any(distances[seed][metric].value != row[metric] for metric in METRICS):
+            raise ValueError(f"{path}: it was made again after {row['folder']}; run the change with its own --store")
+    section, budget, label = (rows[0][name] for name in SETTING)
+    title = label if section in ("all", f"{budget} evaluations") else f"{section}: {label}"
+    return Side(name, title, budget, len(rows), measured, distances)

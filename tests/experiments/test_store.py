@@ -1,0 +1,53 @@
+"""`store`: what it holds, and what no result uses."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from smoke import typed
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store with a network, its samples and their score that a result has, and others that no result has."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("networks/a", "samples/b", "scores/c", "networks/d", "samples/12e4", "references/e"):
+        file = Path("runs/store", f"{name}.safetensors")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"0" * 1000)
+    Path("runs/beta").mkdir()
+    Path("runs/beta/table.csv").write_text("model_id,samples_id,run_id\na,b,c\n")
+    return Path("runs/store")
+
+
+def names(store: Path) -> set[str]:
+    return {path.stem for path in store.glob("*/*")}
+
+
+def test_what_no_result_has_is_listed_with_its_size(store: Path) -> None:
+    assert typed("store", "--unused").stdout.splitlines() == [
+        "networks/d.safetensors  1.0 kB",
+        "samples/12e4.safetensors  1.0 kB",
+        "2 files of 5, 2.0 kB, used by no result below runs",
+    ]
+    assert typed("store", "--unused", "--out", "runs/store").refused("it has no result folders, so all would be unused")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "more", "left"), [
+    ("y\n", [], "abce"), ("\n", [], "abcde"), (None, [], "abcde"), (None, ["--yes"], "abce")
+])  # fmt: skip
+def test_it_is_deleted_after_a_yes_only(
+    answer: str | None, more: list[str], left: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO() if answer is None else Terminal(answer))
+    ended = typed("store", "--unused", "--delete", *more)
+    assert names(store) - {"12e4"} == {*left} and ("12e4" in names(store)) == ("d" in left)
+    if answer is None and not more:
+        assert ended.refused("nobody can answer here; add --yes")
+    assert typed("store", "--delete").refused("it needs --unused")
