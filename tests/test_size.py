@@ -17,7 +17,7 @@ LIMITS = {
     "tokens outside tests": 206_900,
     "tokens of tests": 185_300,
     "files outside tests": 183,
-    "words of docs": 28_950,
+    "words of docs": 29_700,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

@@ -186,12 +186,12 @@ def _empty_page(result: LoadedResult, codes: list[Code]) -> Page:
 
 def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
     """The page of `compare`: each of its sections is a setting, before a change and after it."""
-    sections = sorted(sections, key=lambda section: (bool(section.why), section.nearest["p_value"]))
+    sections = sorted(sections, key=lambda section: (bool(section.no_verdict), section.nearest["p_value"]))
     clearest = sections[0]
     row = clearest.nearest
     verdicts = [section.nearest["verdict"] for section in sections]
     size = contrast.format_change(result, contrast.headline_row(result, row))
-    text = capital(clearest.why) or add_correction(f"{clearest.name}: {size}", row)
+    text = capital(clearest.no_verdict) or add_correction(f"{clearest.name}: {size}", row)
     if len(sections) > 1:
         counts = join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
         text += f". Of {len(sections)} settings: {counts}"
