@@ -84,6 +84,7 @@ def page(result: LoadedResult) -> Page:
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
     best_sides = list_best(every, contests)
+    caveats += name_lowest(result, best_sides, row["verdict"])
     return contrast.compose_page(
         result, row, phrase_verdict(result, row, contests), sides[0], sides[1], (warnings, caveats), question=question,
         details=list_details(result, row, *TERMS), figures=[figure] if figure else [], tables=tables, note=note,
@@ -132,6 +133,20 @@ def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side
             chosen = best[(best["budget"] == row["budget"]) & (best["setting"] == name)].iloc[0]
             sides.append((chosen, f"Best, {row['budget']:.0f} evaluations", f"{name}, {words}"))
     return sides
+
+
+def name_lowest(result: LoadedResult, best_sides: Sequence[contrast.Side], verdict: str) -> list[str]:
+    """The lowest of the best settings, if the first sentence of the page speaks for the other kind."""
+    if verdict not in VERBS or not best_sides:
+        return []
+    lowest = min(range(len(best_sides)), key=lambda place: best_sides[place][0][JUDGE])
+    with_noise = lowest % 2 == 1  # see `list_best`
+    if with_noise == (verdict == BETTER):
+        return []
+    row = best_sides[lowest][0]
+    cost = f"{number(row['nfe'], 0)} evaluations, {'with' if with_noise else 'without'} fresh noise"
+    score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
+    return [f"Lowest of all: {row['setting']} with {cost} ({score})."]
 
 
 def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Table:

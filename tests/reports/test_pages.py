@@ -61,6 +61,19 @@ def test_the_headline_says_where_the_best_with_noise_beats_the_best_without(
     assert [line.label.split(" against")[0] for line in lines] == [f"with {n}, {n} evaluations" for n in best]
 
 
+@pytest.mark.parametrize(("values", "says"), [
+    ({"best": {8: LOSES, 66: (-1.0, "no difference detected")}}, []),  # with 66 the one with noise is the lowest
+    ({"best": {8: LOSES}}, ["Lowest of all: without 8 with 8 evaluations, without fresh noise (MMD ×1000 12.0)."]),
+    ({"best": {8: WINS}, "change": 8.0, "verdict": "worse"},
+     ["Lowest of all: with 8 with 8 evaluations, with fresh noise (MMD ×1000 5.6)."]),
+    ({"best": {8: LOSES}, "change": 8.0, "verdict": "worse"}, []),
+], ids=["as the headline", "without noise", "with noise", "worse, as the headline"])  # fmt: skip
+def test_the_lowest_setting_is_named_if_the_first_sentence_speaks_for_the_other_kind(
+    beta: Make, values: Any, says: Any
+) -> None:
+    assert [caveat for caveat in read_page(beta(**values)).caveats if caveat.startswith("Lowest")] == says
+
+
 def test_the_best_settings_are_shown_with_what_else_tells_them_apart(beta: Make) -> None:
     curves = [{"section": "best", "budget": budget, "curve": f"best {kind} fresh noise", "metric": "mmd", "value": 0.01,
                "low": 0.009, "high": 0.011} for budget in (8, 16, 66) for kind in ("with", "without")]  # fmt: skip
