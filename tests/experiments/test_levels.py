@@ -24,7 +24,7 @@ def sampler(denoiser, n_steps, noise):
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("own_levels.py").write_text(OWN)
     Path("log.txt").write_text(

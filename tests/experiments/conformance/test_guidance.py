@@ -13,6 +13,7 @@ from experiments.conformance import Oracle, assert_guided, check, check_guidance
 from experiments.conformance.guidance import ACCEPTABLE
 from experiments.conformance.guidance.network import GuidedNetwork, make_embeddings
 
+SMALL = (4, 8, 8)  # samples: the time of a check grows with their size
 DOCS = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="utf-8")
 
 
@@ -21,7 +22,7 @@ DOCS = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_pipelines_are_right(name: str) -> None:
     pipeline, options = RIGHT[name]
-    verdict = check_guidance(pipeline, **options)
+    verdict = check_guidance(pipeline, shape=SMALL, **options)
     assert verdict.right, verdict.sentence
 
 
@@ -29,7 +30,7 @@ def test_right_pipelines_are_right(name: str) -> None:
 @pytest.mark.parametrize("name", WRONG)
 def test_a_planted_fault_has_its_name(name: str) -> None:
     pipeline, expected = WRONG[name]
-    verdict = check_guidance(pipeline, **OPTIONS.get(name, {}))
+    verdict = check_guidance(pipeline, shape=SMALL, **OPTIONS.get(name, {}))
     assert verdict.errors[0].name == expected, verdict.sentence
 
 
@@ -113,6 +114,7 @@ def test_the_pipeline_of_the_docs_is_right() -> None:
     assert_guided(names["pipeline"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stds", "means"), [((1.0, 1.0), (0.5, -0.5)), ((0.8, 1.2), (0.5, 0.5))])
 def test_the_guided_ode_of_two_gaussians_has_the_law_on_paper(stds, means, w=2.0) -> None:
     c, u = (Oracle((2 * std, std, 0.5 * std), mean) for std, mean in zip(stds, means, strict=True))
