@@ -13,7 +13,6 @@ from experiments.conformance import Oracle, assert_guided, check, check_guidance
 from experiments.conformance.guidance import ACCEPTABLE
 from experiments.conformance.guidance.network import GuidedNetwork, make_embeddings
 
-SMALL = (4, 8, 8)  # samples: the time of a check grows with their size
 DOCS = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="utf-8")
 
 
@@ -22,7 +21,7 @@ DOCS = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_pipelines_are_right(name: str) -> None:
     pipeline, options = RIGHT[name]
-    verdict = check_guidance(pipeline, shape=SMALL, **options)
+    verdict = check_guidance(pipeline, **options)
     assert verdict.right, verdict.sentence
 
 
@@ -30,7 +29,7 @@ def test_right_pipelines_are_right(name: str) -> None:
 @pytest.mark.parametrize("name", WRONG)
 def test_a_planted_fault_has_its_name(name: str) -> None:
     pipeline, expected = WRONG[name]
-    verdict = check_guidance(pipeline, shape=SMALL, **OPTIONS.get(name, {}))
+    verdict = check_guidance(pipeline, **OPTIONS.get(name, {}))
     assert verdict.errors[0].name == expected, verdict.sentence
 
 
