@@ -18,6 +18,7 @@ from simulated_device import Waits, simulated_device
 from smoke import smoke, typed
 from torch import Tensor, nn
 
+from bench import gpu_check
 from bench.gpu_check import CHECKS, COMPILED
 from diffusion_core import NOISE_DISTRIBUTIONS, SAMPLERS, adapters, build, load, sample, train
 from diffusion_core.adapters import CosineVP, LinearVP, LogSigma, Sigma, linear_betas
@@ -152,8 +153,11 @@ def test_networks(name: str, parameterisation: str, device: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize("options", [{}, {"stratified": True, "stable_above": 2.0}], ids=["plain", "as in fast"])
+@pytest.mark.parametrize(
+    ("weighting", "options"),
+    [*((name, {}) for name in WEIGHTINGS), ("karras", {"stratified": True, "stable_above": 2.0})],
+    ids=[*WEIGHTINGS, "as in fast"],
+)
 def test_training_does_not_wait_within_fifty_steps(
     weighting: str, options: dict[str, Any], device: str, waits: Waits
 ) -> None:
@@ -164,7 +168,7 @@ def test_training_does_not_wait_within_fifty_steps(
             torch.manual_seed(0)
             network, placed = build("small").to(where), images.to(where)
             waits.clear()
-            steps = [*train(network, placed, noise(), n_images=40, batch_size=10, weighting=weighting, **options)]
+            steps = [*train(network, placed, noise(), n_images=24, batch_size=8, weighting=weighting, **options)]
             assert count_waits(waits) <= 2  # a table goes to the device once, and the loss at the end
             losses.append(steps[-1].loss)
         assert_alike(*losses, device, 1e-3)
@@ -199,21 +203,27 @@ def test_features(name: str, device: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CHECKS if name != COMPILED])
 def test_gpu_check(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.gpu_check.SCHEDULE", SCHEDULE)
+    monkeypatch.setattr(gpu_check, "SCHEDULE", SCHEDULE)
+    if device == "sim":
+        make_sets = gpu_check.reference_and_samples
+        few = lambda on, n, total, dimension: make_sets(on, n // 10, total // 10, dimension)  # noqa: E731
+        monkeypatch.setattr(gpu_check, "reference_and_samples", few)
     limit, make = CHECKS[name]
     one, other = make(device)
     assert (one.cpu() - other.cpu()).abs().mean() <= limit
 
 
-@pytest.mark.slow(60)
+@pytest.mark.slow(20)
+@pytest.mark.usefixtures("drawn")
 def test_an_experiment_and_score(tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one_of, resolve = machine.one_of, Machine.resolve
     allow = lambda name, value, names: value if value == device else one_of(name, value, names)  # noqa: E731
     by_default = lambda name, *more: replace(resolve("cpu", *more), device=device if name == "auto" else name)  # noqa: E731
     monkeypatch.setattr(machine, "one_of", allow)
     monkeypatch.setattr(Machine, "resolve", by_default)
-    on_device = smoke(tmp_path, "beta").rows()
-    here = smoke(tmp_path, "beta", "--device", "cpu", out="here").rows()
+    few = ("--only-primary", "--train-images", "256")
+    on_device = smoke(tmp_path, "beta", *few).rows()
+    here = smoke(tmp_path, "beta", *few, "--device", "cpu", out="here").rows()
     assert set(on_device["status"]) == {"ok"} and not set(on_device["run_id"]) & set(here["run_id"])
     np.testing.assert_allclose(on_device["mmd"], here["mmd"], rtol=0.05)
     sets = [tmp_path / "real.npy", tmp_path / "a.npy", tmp_path / "b.npy"]

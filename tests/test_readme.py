@@ -1,5 +1,6 @@
 """README and docs show only what works: their Python runs, their commands parse, their smoke runs and reports run."""
 
+import os
 import re
 import shlex
 import shutil
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 import tyro
 import warm
+from smoke import smoke
 
 from diffusion_core.networks import PARAMETERISATIONS
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, SAMPLERS
@@ -25,6 +27,7 @@ from experiments.scoring.command import ScoreOptions
 ROOT = Path(__file__).parents[1]
 PATHS = (ROOT / "README.md", ROOT / "AGENTS.md", *sorted(ROOT.glob("docs/*.md")))
 DOCUMENTS = {path: path.read_text(encoding="utf-8") for path in PATHS}
+OF_A_RUN = ["seconds", "train_seconds", "shared_device", "finished_at", "trained_commit"]  # columns that may differ
 LONGEST = {"README.md": 120, "AGENTS.md": 60, "docs/my-fid.md": 130}  # lines
 
 
@@ -37,6 +40,11 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
+FEWER_IMAGES = {
+    "60_000": "640",
+    "data.pixels[2000:, 0]": "data.pixels[200:700, 0]",
+    "data.pixels[:2000, 0]": "data.pixels[:200, 0]",
+}
 TESTS = "# test_"  # how an example begins that pytest runs
 BOARD = "# to_tensorboard.py"
 EXAMPLES = [block for block in blocks("python") if not block.startswith((TESTS, BOARD))]
@@ -45,7 +53,9 @@ EXAMPLES = [block for block in blocks("python") if not block.startswith((TESTS, 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", EXAMPLES, ids=lambda code: code.splitlines()[0][:40])
 def test_python_examples_run(code: str, tmp_path: Path) -> None:
-    done = warm.run("-c", code.replace("60_000", "640"), cwd=tmp_path)  # as it stands, but on fewer images
+    for many, few in FEWER_IMAGES.items():  # otherwise as it stands
+        code = code.replace(many, few)
+    done = warm.run("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
@@ -158,40 +168,65 @@ def test_what_is_read_first_is_short() -> None:
     assert [name for name, lines in LONGEST.items() if len(DOCUMENTS[ROOT / name].splitlines()) > lines] == []
 
 
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The empty folder in which the README's smoke run was made, in an interpreter with what that imports first."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    line = [sys.executable, "-W", "error", "-m", "experiments", "beta", "--preset", "smoke"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "report: runs/beta-smoke/report.html" in done.stdout
+    return folder
+
+
 @pytest.mark.slow(40)
-def test_smoke_then_report(tmp_path: Path) -> None:
+def test_smoke_then_report(quickstart: Path) -> None:
     """The README's own lines, run one after the other in an empty folder."""
     shown = [command for place, command in enumerate(commands()) if command not in commands()[:place]]
     wanted = [c for c in shown if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
     wanted += [command for command in shown if command[:3] == ["python", "-m", "reports"]]
     assert len(wanted) == 7
+    wanted.remove(["python", "-m", "experiments", "beta", "--preset", "smoke"])
+    html = (quickstart / "runs" / "beta-smoke" / "report.html").read_text()
+    assert "data:image/png;base64," in html and "Does fresh noise in every step give better images?" in html
     (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
     assert len(own.splitlines()) <= 25
     few = "{'recipe': 'plain', 'train_images': 64, 'n_samples': 40, 'seeds': 1}"  # not the usual
-    (tmp_path / "my_sweep.py").write_text(f"{own}    presets = {{'smoke': {few}}}\n")
-    (tmp_path / "runs").mkdir()
+    (quickstart / "my_sweep.py").write_text(f"{own}    presets = {{'smoke': {few}}}\n")
     measured = ROOT / "tests" / "reports" / "benchmarks" / "bench.json"  # by `make benchmark`
-    shutil.copy(measured, tmp_path / "runs" / "speed.json")
+    shutil.copy(measured, quickstart / "runs" / "speed.json")
     for command in wanted:
-        if command[3:] == ["beta", "--preset", "smoke"]:  # in an interpreter of its own, with what it imports first
-            line = [sys.executable, "-W", "error", *command[1:]]
-            done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
-            assert "report: runs/beta-smoke/report.html" in done.stdout
-            html = (tmp_path / "runs" / "beta-smoke" / "report.html").read_text()
-            assert "data:image/png;base64," in html and "Does fresh noise in every step give better images?" in html
-        else:
-            done = warm.run(*command[1:], cwd=tmp_path, drawn=command[3] != "bench")
+        done = warm.run(*command[1:], cwd=quickstart, drawn=command[3] != "bench")
         assert done.returncode == 0, done.stderr
         if command[3] in ("bench", "runs/beta-smoke"):
             assert "report:  runs/" in done.stdout and "figures: runs/" in done.stdout
-    assert (tmp_path / "runs" / "speed" / "figures" / "differences.svg").is_file()
-    table = pd.read_csv(tmp_path / "runs" / "beta-smoke" / "table.csv")
-    modes = {"primary", "control", "best", "final-denoise", "same-alpha", "same-schedule", "pareto"}
-    assert set(table["section"]) == modes
+    assert (quickstart / "runs" / "speed" / "figures" / "differences.svg").is_file()
+    table = pd.read_csv(quickstart / "runs" / "beta-smoke" / "table.csv")
+    sections = {"primary", "control", "best", "final-denoise", "same-alpha", "same-schedule", "pareto"}
+    assert set(table["section"]) == sections
     assert (table["status"] == "ok").all()
-    report = (tmp_path / "runs" / "my_sweep-smoke" / "report.md").read_text()
+    report = (quickstart / "runs" / "my_sweep-smoke" / "report.md").read_text()
     assert "\n# Does a network trained on wider noise levels want more noise put back?\n" in report
     assert "Trained on wide noise" in report and "heun" in report and "A/A test" in report
+
+
+@pytest.mark.slow(30)
+@pytest.mark.usefixtures("drawn")
+def test_two_workers_give_the_values_of_the_smoke_run_to_the_last_bit(quickstart: Path, tmp_path: Path) -> None:
+    """The workers find one network and make the others."""
+    first = sorted((quickstart / "runs" / "store" / "networks").iterdir())[0]
+    (tmp_path / "store" / "networks").mkdir(parents=True)
+    shutil.copy(first, tmp_path / "store" / "networks")
+    two = smoke(tmp_path, "beta", "--precision", "fp32", "--workers", "2")
+    rows = two.rows()
+    assert len(rows) == 34 and {"mmd", "fd", "kd", "precision", "recall", "grain", "train_loss"} <= set(rows)
+    for name in ("table", "contrasts", "best_sets", "floors"):
+        one, other = (
+            frame.drop(columns=[column for column in OF_A_RUN if column in frame])
+            for frame in (pd.read_csv(quickstart / "runs" / "beta-smoke" / f"{name}.csv"), two.rows(name))
+        )
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

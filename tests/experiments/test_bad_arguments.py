@@ -1,11 +1,27 @@
-"""Bad arguments of any experiment: one line that says what is wrong, and exit status 2. A new case is one line."""
+"""Bad arguments of any command: one line that says what is wrong, and exit status 2. A new case is one line."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from smoke import typed
 
-CASES = {
+from diffusion_core import load
+
+OWN = """
+from diffusion_core import GaussianDenoiser
+plain = fine = GaussianDenoiser()
+def broken(x, sigma): return x.mul_(0.5)
+def flat(index, sigma): return 1 + index % 7 / 7
+def steep(index, sigma): return 2 + index % 7 / 7
+"""
+FLAT = "networks_of_mine:flat"
+STEEP = "networks_of_mine:steep"
+PLAIN = "python:networks_of_mine:plain"
+FINE = "python:networks_of_mine:fine"
+HELD_OUT = ["--held-out", "npz:digits.npz"]
+EXPERIMENTS = {
     "tune": [
         (["--budgets", "0"], "error: budgets=0: it must be at least 1"),
         (["--search-seed", "99999999999999999999"], "error: search_seed=99999999999999999999: it must be between 0"),
@@ -69,13 +85,54 @@ CASES = {
         (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],
 }
+MACHINE = [
+    (["--device", "cuda"], "device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
+    (["--device", "mps"], "device='mps': PyTorch sees no MPS device here; use --device cpu\n"),
+    (["--threads", "0"], "threads=0: it must be at least 1"),
+]
+OTHERS = {
+    "machine": [(["--measure", *words], message) for words, message in MACHINE],
+    "check": [
+        (["--network", "python:networks_of_mine:broken"], "model: it changed x in place"),
+        (["--network", PLAIN, "--data", "npz:x.npz"], "no such file"),
+        *((["--network", PLAIN, *words], message) for words, message in MACHINE),
+    ],
+    "losses": [
+        ([FLAT], "it must be two or more of different names"),
+        ([FLAT, FLAT], "it must be two or more of different names"),
+        ([f"a={FLAT},{STEEP}", FLAT], "each of as many networks"),
+        ([FLAT, PLAIN], "a function brings its own images and units"),
+        ([FLAT, STEEP, *HELD_OUT], "a function brings its own images"),
+        ([FLAT, STEEP, "--n", "20"], "n, the number of images,=20: it must be at least 40"),
+        ([PLAIN, FINE], "'mnist5k' has no test split"),
+        ([PLAIN, FINE, "--held-out", "npz48:digits.npz"], "its shape is"),
+    ],
+}
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [(name, *case) for name, cases in CASES.items() for case in cases],
-    ids=lambda value: value if isinstance(value, str) else " ".join(value),
-)
+def rows(table: dict[str, list[tuple[list[str], str]]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        ("name", "arguments", "message"),
+        [(name, *case) for name, cases in table.items() for case in cases],
+        ids=lambda value: value if isinstance(value, str) else " ".join(value),
+    )
+
+
+@rows(OTHERS)
+def test_bad_arguments_of_other_commands_are_one_line_and_status_2(
+    name: str, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "networks_of_mine.py").write_text(OWN)
+    np.savez(tmp_path / "digits.npz", images=load("mnist5k").pixels[:60, 0].numpy())
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for backend in (torch.cuda, torch.backends.mps):
+        monkeypatch.setattr(backend, "is_available", lambda: False)
+    ended = typed(name, *arguments)
+    assert ended.refused(message), ended
+
+
+@rows(EXPERIMENTS)
 def test_bad_arguments_are_one_line_and_status_2(
     name: str, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,10 +53,6 @@ useless = adapters.vp(lambda z, t: -z, DATA)
 labelled = adapters.edm(grey, DATA, pixels=(0, 1), labels="balanced", n_classes=10)
 
 
-def broken(x: Tensor, sigma: Tensor) -> Tensor:
-    return x.mul_(0.5)
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, where this module can be named as --network python:test_check:NAME."""
@@ -95,28 +91,6 @@ def test_the_command_shows_numbers_doubts_and_a_picture(here: Path) -> None:
     assert "good: error below 1.5 times that of a well-trained network; doubtful: above 1.5 times best linear" in said
     ended = checked("useless")
     assert ended.status == 1 and "verdict: of no use: its error is doubtful at 10 of 10 levels" in ended.stdout
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments", "message"),
-    [
-        ("broken", [], "model: it changed x in place"),
-        ("right", ["--data", "npz:x.npz"], "no such file"),
-        ("right", ["--device", "cuda"], "device='cuda': PyTorch sees no CUDA device here; use --device cpu\n"),
-        ("right", ["--device", "mps"], "device='mps': PyTorch sees no MPS device here; use --device cpu\n"),
-        ("right", ["--threads", "0"], "threads=0: it must be at least 1"),
-    ],
-)
-def test_what_cannot_be_used_is_one_line_and_status_2(
-    name: str, arguments: list[str], message: str, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for backend in (torch.cuda, torch.backends.mps):
-        monkeypatch.setattr(backend, "is_available", lambda: False)
-    ended = checked(name, *arguments)
-    assert ended.refused(message), ended
-    if "--device" in arguments or "--threads" in arguments:
-        ended = typed("machine", "--measure", *arguments)
-        assert ended.status == 2 and ended.stderr.startswith(f"error: {message}")
 
 
 def test_an_adapter_for_other_data_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

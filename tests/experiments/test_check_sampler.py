@@ -147,6 +147,7 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
     assert f"verdict: {capital(first)}." in out and f"also: {more}" in out
 
 
+@pytest.mark.slow
 def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("mine:Mine", *FEW) == 0 and run("mine:Second", *FEW) == 1
     out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("verdict: ")]
@@ -202,6 +203,7 @@ def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys:
     assert page.tables[0].rows[1].cells[1].startswith("u + w (c - u) at every evaluation")
 
 
+@pytest.mark.slow
 def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("euler", "mine:right", "mine:Mine(size=1)", *FEW) == 0
     assert "verdict: 3 of 3 do. All tend to the data with more steps." in capsys.readouterr().out
@@ -260,8 +262,8 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
         ("sampler", "pairs right interrupted flow", "pairs right", SystemExit, "130", "1 of 2 do", "2 of these 4"),
         ("sampler", "absent pairs raises right", "pairs right", ValueError, "'absent'; mine:raises: KeyError: 'sigma'",
          "1 of 2 do", "2 of these 4 samplers"),
-        ("policy", "no_root raises step", "no_root step", ValueError, "^mine:raises: KeyError", "1 of 2 are",
-         "2 of these 3 steps"),
+        pytest.param("policy", "no_root raises step", "no_root step", ValueError, "^mine:raises: KeyError",
+                     "1 of 2 are", "2 of these 3 steps", marks=pytest.mark.slow(5)),
     ],
 )  # fmt: skip
 def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(
@@ -288,6 +290,7 @@ def test_without_a_verdict_nothing_is_written(name: str, folder: Path) -> None:
     assert not (folder / "none").exists()
 
 
+@pytest.mark.slow
 def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,6 +317,7 @@ def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(fold
     assert not (folder / "ours/best_sets.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
     assert run("flow-step:mine:flow", "--reference", "mine:right", *FEW) == 1
     assert run("mine:right", "--reference", "mine:right(size=1.0)", *FEW) == 0

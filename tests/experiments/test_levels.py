@@ -25,7 +25,7 @@ LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("own_levels.py").write_text(OWN)
     Path("log.txt").write_text(

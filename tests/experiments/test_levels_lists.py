@@ -242,9 +242,10 @@ def test_what_may_be_no_list_is_refused(case: str, tmp_path: Path) -> None:
         read(tmp_path, REFUSED[case])
 
 
+@pytest.mark.slow(4)
 @pytest.mark.parametrize("kind", range(8))
 def test_no_random_list_passes(kind: int, tmp_path: Path) -> None:
-    for seed in range(25):
+    for seed in range(12):
         values = draw(kind, seed)
         assert not passes(tmp_path, python(values) if seed % 2 else decimals(2, zero=False)(values)), (kind, seed)
 

@@ -134,20 +134,6 @@ def test_a_loss_that_is_none_is_refused(
     assert typed("losses", "test_losses:flat", "test_losses:wrong", *LEVELS).refused(message)
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (["test_losses:flat"], "it must be two or more of different names"),
-    (["test_losses:flat", "test_losses:flat"], "it must be two or more of different names"),
-    (["a=test_losses:flat,test_losses:steep", "test_losses:flat"], "each of as many networks"),
-    (["test_losses:flat", "python:test_losses:plain"], "a function brings its own images and units"),
-    (["test_losses:flat", "test_losses:steep", *HELD_OUT], "a function brings its own images"),
-    (["test_losses:flat", "test_losses:steep", "--n", "20"], "n, the number of images,=20: it must be at least 40"),
-    (["python:test_losses:plain", "python:test_losses:fine"], "'mnist5k' has no test split"),
-    (["python:test_losses:plain", "python:test_losses:fine", "--held-out", "npz48:held.npz"], "its shape is"),
-])  # fmt: skip
-def test_what_cannot_be_compared_is_refused_in_one_line(words: list[str], message: str) -> None:
-    assert typed("losses", *words).refused(message)
-
-
 def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict() -> None:
     _, rows = compare_networks("of_one_class", "plain")
     error = DATA.standardised(slice(N)) - broadcast_like(
@@ -177,6 +163,7 @@ def test_networks_trained_here_bring_held_out_images_noise_and_reports(here: Pat
     assert typed("losses", *words).refused("data='mnist5k': a network was trained on 'npz:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_networks", [1, 5])
 def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: int) -> None:
     """Losses with a part of the image, of the network and of chance, whose means are equal at six levels."""

@@ -1,13 +1,15 @@
 """The experiment on schedules: equal budgets, its contrasts, its command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import best_sets, contrasts, pairs, plan
+from studies import contrasts, pairs, plan, sides
 
+from experiments.run.compare import BestSet, Contrast
 from experiments.schedules import Schedules
 
 
@@ -19,7 +21,7 @@ LAPTOP = preset("laptop")
 
 
 def test_every_setting_of_a_budget_costs_the_same() -> None:
-    runs = [run for run in plan(LAPTOP) if not run.impossible]
+    runs = [run for run in plan(replace(LAPTOP, seeds=1)) if not run.impossible]
     assert {run.setting.label for run in runs if run.nfe != (run.setting.budget or 66)} == set()
     std = f"data_std={LAPTOP.data_std:g}"
     names = {"geometric", "karras", f"cosine({std})", f"vp({std})", "linear"}
@@ -54,18 +56,19 @@ def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_o
 
 
 def test_every_setting_of_a_budget_is_compared_with_the_first_schedule_and_sampler() -> None:
-    compared = contrasts(LAPTOP, "setting")
-    absent = {(run.setting.label, run.setting.budget) for run in plan(LAPTOP) if run.impossible}
+    study = replace(LAPTOP, seeds=2)
+    compared = contrasts(study, "setting")
+    absent = {(run.setting.label, run.setting.budget) for run in plan(study) if run.impossible}
     assert {label.split(", ")[1] for label, _ in absent} == {"eta 1.4"}  # too much for steps that are so long
     sizes = [5 * 11 - sum(budget == missing for _, missing in absent) for budget in (8, 16, 32, 66)]
     assert len({(contrast.a.label, contrast.a.budget) for contrast in compared}) == len(compared) == sum(sizes) - 4
     for contrast in compared:
-        assert contrast.b.label == "geometric, eta 0" != contrast.a.label and len(pairs(contrast)) == 5
+        assert contrast.b.label == "geometric, eta 0" != contrast.a.label and len(pairs(contrast)) == 2
         for a, b in pairs(contrast):
             assert (a.network, a.seed, a.nfe) == (b.network, b.seed, b.nfe)
             assert a.setting.budget == b.setting.budget
-    assert [len(best.sides) for best in best_sets(LAPTOP)] == sizes
-    (control,) = contrasts(LAPTOP, "control")
+    assert [len(each.sides) for each in comparisons if isinstance(each, BestSet)] == sizes
+    (control,) = (each for each in comparisons if isinstance(each, Contrast) and each.kind == "control")
     for a, b in pairs(control):
         assert a.seed == b.seed + 10_000 and (a.sigmas, a.setting.sampler) == (b.sigmas, b.setting.sampler)
 
@@ -80,31 +83,29 @@ class Own(Euler):
 """
 
 
-@pytest.mark.slow(15)
+@pytest.mark.slow(20)
 @pytest.mark.usefixtures("drawn")
-def test_a_sampler_of_ones_own_is_typed_and_found_by_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "typed_sampler.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    few = ["--network", "exact", "--n-samples", "40", "--schedules", "karras", "--etas", "0.5", "--workers", "2"]
-    table = smoke(tmp_path, "schedules", *few, "--samplers", "typed_sampler:Own(eta=0.5)").rows()
-    assert (table["status"] == "ok").all() and table["sampler"][1] == "own(eta=0.5)"
-    assert table["fd"][0] == table["fd"][1] and table["samples_id"][0] != table["samples_id"][1]
-
-
-@pytest.mark.slow(10)
-def test_smoke_ends_in_a_report(tmp_path: Path) -> None:
-    done = smoke(tmp_path, "schedules", "--recipe", "plain", "--n-samples", "40")
+    few = ["--recipe", "plain", "--n-samples", "40", "--samplers", "heun", "typed_sampler:Own(eta=1)"]
+    done = smoke(tmp_path, "schedules", *few, "--workers", "2")
     table = done.rows()
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
-    assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)"}
+    assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)", "own(eta=1)"}
     assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
+    by_sampler = table.set_index(["schedule", "train_seed", "sample_seed", "sampler"]).sort_index()
+    own, euler = (by_sampler.xs(f"{name}(eta=1)", level="sampler") for name in ("own", "euler"))
+    assert own["fd"].equals(euler["fd"]) and not (own["samples_id"] == euler["samples_id"]).any()
     best = json.loads((done.out / "best.json").read_text())
     assert (best["data"], best["network"], best["seeds"], best["recipe"]) == ("mnist5k", "small", [0, 1], "plain")
     assert [*best["budgets"]] == ["4"] and best["any"] == {"without": 4, "with": 4}
     assert best["budgets"]["4"]["with"]["setting"] == "karras, eta 1"
     assert best.keys() >= {"commit", "dirty", "rule", "features"}
     formulas = json.loads((done.out / "run.json").read_text())["formulas"]
-    assert {*formulas} == {"geometric", "karras", "euler", "heun"} and "eta r sqrt(1 - r^2)" in formulas["euler"]
+    assert {"geometric", "karras", "euler", "heun"} <= {*formulas} and "eta r sqrt(1 - r^2)" in formulas["euler"]
     assert not any(word in "".join(formulas.values()) for word in ("Source", "Arguments"))
     assert formulas["karras"].startswith("The Karras schedule: even steps in sigma^(1/rho).")
     report = done.report

@@ -1,9 +1,12 @@
 """What a file with a sweep of one's own must not be, and what is said about it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from own_sweep import FILE, RUN, noisy, run, written
+
+from diffusion_core.schedules import SCHEDULES
 
 LOOP = """
     def run(self, eps, x, sigmas, noise):
@@ -91,6 +94,15 @@ REFUSED = {
     "batch_size=64.5: it must be a whole number": study("presets = {'smoke': {'batch_size': 64.5}}"),
     "json is an option of all experiments; give the field another name": study("json: int = 3"),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def our_schedules() -> Iterator[None]:
+    """SHORT adds a schedule to our table, where later tests must not find it."""
+    before = dict(SCHEDULES)
+    yield
+    SCHEDULES.clear()
+    SCHEDULES.update(before)
 
 
 @pytest.mark.parametrize("message", REFUSED)

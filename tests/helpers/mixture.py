@@ -29,16 +29,20 @@ class Mixture(FlatDenoiser):
             self.register_buffer(name, tensor)
 
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
-        outside = (self.stds.square() + sigma.square())[:, :, None]  # v_k, (B, K, 1)
-        inside = self.variances + outside
-        apart = x[:, None] - self.means
-        along = torch.einsum("bkd,kdr->bkr", apart, self.bases)
-        rest = apart - torch.einsum("bkr,kdr->bkd", along, self.bases)
-        squares = (rest.square() / outside).sum(dim=2) + (along.square() / inside).sum(dim=2)
-        n_outside = self.dim - self.bases.shape[2]
-        logs = self.weights.log() - (squares + n_outside * outside.log()[:, :, 0] + inside.log().sum(dim=2)) / 2
-        pulls = rest / outside + torch.einsum("bkr,kdr->bkd", along / inside, self.bases)
-        return sigma * (logs.softmax(dim=1)[:, :, None] * pulls).sum(dim=1)
+        """In products of matrices, without the differences x - mu_k (B, K, d), which take most of the time."""
+        outside = self.stds.square() + sigma.square()  # v_k, (B, K)
+        inside = self.variances + outside[:, :, None]
+        n_components, dim, rank = self.bases.shape
+        columns = self.bases.transpose(0, 1).reshape(dim, n_components * rank)  # U_1, ..., U_K beside each other
+        of_means = torch.einsum("kd,kdr->kr", self.means, self.bases)
+        along = (x @ columns).unflatten(1, (n_components, rank)) - of_means
+        apart = x.square().sum(dim=1, keepdim=True) - 2 * x @ self.means.T + self.means.square().sum(dim=1)
+        squares = (apart - along.square().sum(dim=2)) / outside + (along.square() / inside).sum(dim=2)
+        logs = self.weights.log() - (squares + (dim - rank) * outside.log() + inside.log().sum(dim=2)) / 2
+        shares = logs.softmax(dim=1)
+        over = shares / outside
+        turned = (shares[:, :, None] / inside - over[:, :, None]) * along
+        return sigma * (over.sum(dim=1, keepdim=True) * x - over @ self.means + turned.flatten(1) @ columns.T)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n clean draws (n, d), in data units."""

@@ -258,7 +258,6 @@ def of_vp(peer: Any, sigmas: tuple[float, ...], how: Callable[[], dict[str, Any]
     return out
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("s_churn", [0.0, 4.0, 40.0])
 def test_euler_with_churn_is_diffusers_euler_discrete(diffusers: Any, s_churn: float) -> None:
     """diffusers adds the noise after the network was asked; so it is asked here as Algorithm 2 says, at sigma_hat."""

@@ -38,11 +38,12 @@ COARSE = Oracle(stds=(2.0, 1.0, 0.5, 0.01), mean=0.5)  # few steps suffice for i
 NOISY = [Euler(0.5), Euler(1.0), EulerTwoPart(1.0, 0.5), EulerChurn(10.0), Heun(20.0), ERSDE(1), Accelerated(1.0, 0.5)]
 CONVERGES = [make() for name, make in SAMPLERS.items() if name not in ("restart", "kadkhodaie-simoncelli")] + NOISY
 ORDERS = [*((sampler, sampler.order) for sampler in CONVERGES), (Accelerated(1.5), 2)]  # 3/2 is Adams and Bashforth's
+QUICK = [pytest.param(*row, marks=[pytest.mark.slow] * (type(row[0]) not in (Euler, Heun))) for row in ORDERS]
 DDIM = partial(planted.ancestral, eta=0.0)
 DDPM = planted.ancestral
 
 
-@pytest.mark.parametrize(("sampler", "order"), ORDERS, ids=lambda value: getattr(value, "name", value))
+@pytest.mark.parametrize(("sampler", "order"), QUICK, ids=lambda value: getattr(value, "name", value))
 def test_our_samplers_converge_with_their_order(sampler: Sampler, order: int) -> None:
     budgets = (60, *MANY[1:], 100) if isinstance(sampler, ERSDE) else FEW  # its third term still shows at 200 steps
     verdict = check(wrappers.ours(sampler), order, data=COARSE, budgets=budgets)
@@ -107,6 +108,7 @@ SENTENCES: dict[str, tuple[Callable[..., Tensor], dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SENTENCES)
 def test_the_sentence_says_what_is_wrong(name: str) -> None:
     sampler, options, words = SENTENCES[name]

@@ -113,6 +113,7 @@ def test_the_pipeline_of_the_docs_is_right() -> None:
     assert_guided(names["pipeline"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stds", "means"), [((1.0, 1.0), (0.5, -0.5)), ((0.8, 1.2), (0.5, 0.5))])
 def test_the_guided_ode_of_two_gaussians_has_the_law_on_paper(stds, means, w=2.0) -> None:
     c, u = (Oracle((2 * std, std, 0.5 * std), mean) for std, mean in zip(stds, means, strict=True))

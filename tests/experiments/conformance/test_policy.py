@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from policy_bugs import BUGS, compensated, drawn, log_prob
+from policy_bugs import BUGS, drawn, log_prob
 
 from bench import published_policies
 from experiments.conformance.policy import CHECKS, assert_policy, check_policy
@@ -19,12 +19,26 @@ POLICIES = (Path(__file__).parents[3] / "docs" / "policies.md").read_text(encodi
 LAWS = {"wrong limit", "noise left over", "not the ODE at noise 0"}
 
 
+@pytest.fixture(autouse=True)
+def half_batch(monkeypatch):
+    """Half as many images show whether they depend on each other."""
+    monkeypatch.setattr("experiments.conformance.policy.check.MANY", 500)
+
+
+CAUSES = {
+    "std lacks sqrt(dt) everywhere": " The drawn std lacks sqrt(t - t_next).",
+    "drift twice as large": " Its drift has its velocity 2 times, and makes up for its noise 2 times.",
+    "noise not compensated (zea#551)": " Its drift has its velocity 1 times, and makes up for its noise 0 times.",
+}
+
+
 @pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW) if BUGS[n][2]["convergence"] else n for n in BUGS])
 def test_a_planted_bug_is_named_and_nothing_else_is_wrong(name):
     step, expected, options = BUGS[name]
     verdict = check_policy(step, **options)
     found = {finding.name for finding in verdict.errors}
     assert expected in found
+    assert verdict.errors[0].text.endswith(CAUSES.get(name, ""))
     assert found <= {expected} | LAWS | (
         {"touches the global generator"} if expected == "ignores its generator" else set()
     )
@@ -34,7 +48,7 @@ def test_a_planted_bug_is_named_and_nothing_else_is_wrong(name):
 @SLOW
 @pytest.mark.parametrize("name", [*RIGHT, "cps"])
 def test_right_steps_are_right_at_other_levels_shapes_and_types(name):
-    for seed in range(3):
+    for seed in range(2):
         rng = random.Random(f"{name} {seed}")
         noise, shift = rng.uniform(0.2, 0.7), rng.choice((1.0, 3.0, 5.0))
         reduce = rng.choice((torch.mean, torch.sum))
@@ -114,30 +128,21 @@ def test_a_log_prob_of_no_noise_is_a_note_and_the_other_checks_run(step):
 
 
 @SLOW
-@pytest.mark.parametrize(
-    ("step", "blamed"),
-    [(drawn(lambda m, s, x, u, g: m + 1.2 * s * torch.randn(x.shape, generator=g)), True), (compensated(0), False)],
-    ids=["the std says less", "the mean is wrong"],
-)
-def test_noise_is_blamed_only_where_the_std_says_so(step, blamed):
-    law = next(finding for finding in check_policy(step).findings if finding.check == "law")
-    assert law.name == "wrong limit" and law.text.endswith(" Too much noise.") == blamed
+def test_noise_is_blamed_where_the_std_says_so():
+    """Where the mean is wrong, the cause is the drift: CAUSES."""
+    verdict = check_policy(drawn(lambda m, s, x, u, g: m + 1.2 * s * torch.randn(x.shape, generator=g)))
+    law = next(finding for finding in verdict.findings if finding.check == "law")
+    assert law.name == "wrong limit" and law.text.endswith(" Too much noise.")
 
 
 @SLOW
-@pytest.mark.parametrize(("bug", "cause"), [
-    ("std lacks sqrt(dt) everywhere", "The drawn std lacks sqrt(t - t_next)."),
-    ("drift twice as large", "Its drift has its velocity 2 times, and makes up for its noise 2 times."),
-    ("noise not compensated (zea#551)", "Its drift has its velocity 1 times, and makes up for its noise 0 times."),
-])  # fmt: skip
-def test_the_law_comes_first_with_its_cause_and_rounding_last(bug, cause):
+def test_the_law_comes_first_and_rounding_last():
     def step(*arguments, **options):
-        y, log_p, *rest = BUGS[bug][0](*arguments, **options)
+        y, log_p, *rest = BUGS["drift twice as large"][0](*arguments, **options)
         return y, log_p.half(), *rest
 
     first, *_, last = check_policy(step).errors
     assert first.name == "wrong limit"
-    assert first.text.endswith(f" {cause}")
     assert last.name == "log_prob: rounded"
 
 

@@ -81,6 +81,8 @@ def test_pairs_are_used_where_there_are_any() -> None:
     a, b = (Distance(value, shared + 0.1 * rng.normal(size=50)) for value in (1.0, 0.9))
     paired, apart = estimate_pairs([(a, b)]), estimate_pairs([(a, b)], paired=False)
     assert paired.se < apart.se / 4 and paired.difference == apart.difference
+    twice = Distance(0.9, 2 * a.own)
+    assert estimate_pairs([(a, twice)], paired=False).se == pytest.approx(a.se * 5**0.5), "variances add up"
 
 
 def test_an_interval_over_a_sample_of_real_images_says_so() -> None:

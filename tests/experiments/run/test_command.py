@@ -1,4 +1,4 @@
-"""The command as a whole: interrupts, kills, two commands on one store, a user's code in workers, the same values."""
+"""The command as a whole: interrupts, kills, two commands on one store, a user's code in workers."""
 
 import json
 import multiprocessing
@@ -17,7 +17,7 @@ import pytest
 import warm
 from own_sweep import FILE, written
 from run_acting import FORK
-from smoke import Ended, known_images, smoke, typed
+from smoke import Ended, known_images, typed
 
 from experiments.user.imports import OWN
 
@@ -170,21 +170,3 @@ def test_workers_run_a_users_code_unless_it_was_edited_since(tmp_path: Path) -> 
     assert ended.status == 1 and ended.summary["failed"] == 1
     (error,) = table(tmp_path / "out").query("status == 'failed'")["error"]
     assert "its code was edited since this command began" in error
-
-
-# --- the same values ---
-
-
-@pytest.mark.slow(40)
-def test_values_are_the_same_with_one_process_and_two_workers(tmp_path: Path) -> None:
-    """All of the smoke run, to the last bit; the workers find one network and make the others."""
-    first = smoke(tmp_path / "one", "beta", "--precision", "fp32")
-    made = sorted((tmp_path / "one" / "store" / "networks").iterdir())
-    (tmp_path / "two" / "store" / "networks").mkdir(parents=True)
-    shutil.copy(made[0], tmp_path / "two" / "store" / "networks")
-    smoke(tmp_path / "two", "beta", "--precision", "fp32", "--workers", "2")
-    rows = table(first.out)
-    assert len(rows) == 38 and {"mmd", "fd", "kd", "precision", "recall", "grain", "train_loss"} <= set(rows)
-    for name in ("table", "contrasts", "best_sets", "floors"):
-        again = table(tmp_path / "two" / "out", name)
-        pd.testing.assert_frame_equal(again, table(first.out, name), check_exact=True)

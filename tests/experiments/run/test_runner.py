@@ -87,11 +87,12 @@ def plan() -> list[Run]:
     return [run(Euler(eta), network) for network in (trained(), exact()) for eta in (0.0, 0.5, 1.0)]
 
 
-@pytest.mark.slow(12)
-def test_two_processes_give_what_one_gives(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked")
+def test_a_failure_and_a_damaged_file_change_nothing_for_two_workers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Spawned, as by the command, and with the classes of a user."""
+    """That spawned workers give the values of one process: test_readme.py."""
     bad = run(Acting("fails", str(tmp_path / "tries")))
     one = Cache(tmp_path / "one")
     two = Cache(tmp_path / "two")
@@ -99,10 +100,8 @@ def test_two_processes_give_what_one_gives(
     ended = executed([bad, *plan()], two, workers=2)
     assert list(ended.failed) == [bad.score_id] and "KeyError" in ended.failed[bad.score_id]
     assert not warned(caplog)
-    monkeypatch.setattr(multiprocessing, "get_context", lambda name: FORK)
-    for kind in ("samples", "scores"):
-        path = two.path(kind, plan()[0] if kind == "samples" else plan()[0].scored)
-        path.write_bytes(b"damaged") if kind == "samples" else path.unlink()
+    two.path("samples", plan()[0]).write_bytes(b"damaged")
+    two.path("scores", plan()[0].scored).unlink()
     assert not executed(plan(), Cache(two.root), workers=2).failed
     assert ["it is made again" in text for text in warned(caplog)] == [True]  # a warning of two workers, shown once
     assert [score(run, two) for run in plan()] == [score(run, one) for run in plan()]

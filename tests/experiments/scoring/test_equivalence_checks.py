@@ -282,6 +282,7 @@ def planted(name: str, shown: np.ndarray) -> np.ndarray:
     return after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "margin", "status", "decisive"),
     [

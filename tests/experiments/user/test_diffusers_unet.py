@@ -106,8 +106,10 @@ def compare(name: str, mine: Tensor, reference: Tensor, tolerance: float = 1e-4)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
-@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize(
+    ("prediction", "schedule"),
+    [("epsilon", "linear"), ("v_prediction", "scaled_linear"), ("sample", "squaredcos_cap_v2")],
+)
 def test_euler_is_diffusers_ddim(diffusers: Any, save: Save, prediction: str, schedule: str) -> None:
     folder = save(diffusers.DDPMScheduler(prediction_type=prediction, beta_schedule=schedule))
     sigmas, reference = theirs(diffusers, folder)
