@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 LIMITS = {
     "tokens outside tests": 206_900,
-    "tokens of tests": 185_300,
+    "tokens of tests": 189_700,
     "files outside tests": 183,
-    "words of docs": 29_700,
+    "words of docs": 30_000,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

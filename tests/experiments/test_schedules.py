@@ -57,8 +57,10 @@ def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_o
 
 def test_every_setting_of_a_budget_is_compared_with_the_first_schedule_and_sampler() -> None:
     study = replace(LAPTOP, seeds=2)
-    compared = contrasts(study, "setting")
-    absent = {(run.setting.label, run.setting.budget) for run in plan(study) if run.impossible}
+    runs = plan(study)
+    comparisons = [*study.compare(sides(runs))]
+    compared = [contrast for contrast in comparisons if isinstance(contrast, Contrast) and contrast.kind == "setting"]
+    absent = {(run.setting.label, run.setting.budget) for run in runs if run.impossible}
     assert {label.split(", ")[1] for label, _ in absent} == {"eta 1.4"}  # too much for steps that are so long
     sizes = [5 * 11 - sum(budget == missing for _, missing in absent) for budget in (8, 16, 32, 66)]
     assert len({(contrast.a.label, contrast.a.budget) for contrast in compared}) == len(compared) == sum(sizes) - 4
@@ -67,8 +69,8 @@ def test_every_setting_of_a_budget_is_compared_with_the_first_schedule_and_sampl
         for a, b in pairs(contrast):
             assert (a.network, a.seed, a.nfe) == (b.network, b.seed, b.nfe)
             assert a.setting.budget == b.setting.budget
-    assert [len(each.sides) for each in comparisons if isinstance(each, BestSet)] == sizes
-    (control,) = (each for each in comparisons if isinstance(each, Contrast) and each.kind == "control")
+    assert [len(best.sides) for best in comparisons if isinstance(best, BestSet)] == sizes
+    (control,) = (contrast for contrast in comparisons if isinstance(contrast, Contrast) and contrast.kind == "control")
     for a, b in pairs(control):
         assert a.seed == b.seed + 10_000 and (a.sigmas, a.setting.sampler) == (b.sigmas, b.setting.sampler)
 
