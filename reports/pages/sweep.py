@@ -298,6 +298,9 @@ def describe_others(result: LoadedResult, section: Section) -> list[str]:
         name = metric_name(JUDGE, result.features)
         if row["verdict"] == BETTER:
             change, interval = difference(row, -1)
+            trained = section.row(row["a"])
+            if trained["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
+                advice = f"{topic} scores better (lower), but looks noisy (grain {settings.format_grain(trained)})"
             texts.append(f"{advice}: {name} falls by {change} ({percent(row['level'])} interval {interval}).")
         else:
             change, interval = difference(row)
