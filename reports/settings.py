@@ -54,10 +54,9 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
     day = max(days, default="")
     info = result.info
     if total := info.get("total_seconds"):
-        seconds = info["wall_seconds"]
-        time = f"{duration(seconds)} of computing on {info['machine']}"
-        if total > seconds:  # runs side by side took less: only their sum is known
-            time += f", after {duration(total - seconds)} of training and sampling, summed over runs"
+        time = f"{duration(total)} of computing on {info['machine']}"
+        if total > info["wall_seconds"]:  # runs side by side took less: only their sum is known
+            time += ", summed over runs"
         return Source(subject, day, time)
     seconds = info.get("wall_seconds") if info.get("computed", 1) == 1 else None  # else parts were stored before
     return Source(subject, day, duration(seconds) if seconds else "")

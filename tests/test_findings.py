@@ -34,7 +34,6 @@ def published(section: str) -> np.ndarray:
     values = rows[["difference", "low", "high"]].to_numpy() * scales[:, None]
     computed = [intervention()] if "above_or_below.csv" in section else []
     computed += [noise_on_the_linear_schedule()] if "On the linear" in section else []
-    computed += [fewer_evaluations()] if "16 evaluations with noise" in section else []
     return np.concatenate([values, *computed])
 
 
@@ -42,13 +41,6 @@ def over_networks(differences: pd.Series) -> list[float]:
     """Mean, low and high by Student's t."""
     half = stats.t.ppf(0.975, len(differences) - 1) * differences.sem()
     return [differences.mean(), differences.mean() - half, differences.mean() + half]
-
-
-def fewer_evaluations() -> np.ndarray:
-    """(1, 3) MMD of 16 evaluations with noise minus 66 without, on 5,000 digits."""
-    rows = read("beta-digits", "table").query("section == 'pareto'")
-    wide = 1000 * rows.pivot_table(index="train_seed", columns=["setting", "nfe"], values="mmd")
-    return np.array([over_networks(wide["eta 1", 16] - wide["eta 0", 66])])
 
 
 def noise_on_the_linear_schedule() -> np.ndarray:

@@ -37,6 +37,7 @@ HEADINGS = {  # kind of contrast -> the heading of its lines
     "final-denoise": "One last denoising step",
 }
 WITH_COST = (BEST, ANYWHERE, "pareto", "same-alpha")  # kinds whose lines name their evaluations
+PAIR = ["a", "b", "nfe_a", "nfe_b"]
 VERBS = {BETTER: "lowers", WORSE: "raises"}
 CLAUSES = {
     BETTER: "{} wins with",
@@ -203,6 +204,8 @@ def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure 
         for _, row in rows[rows["kind"] == kind].iterrows():
             if kind == "pareto" and row["nfe_a"] == nfe:
                 continue  # the same runs as on the same schedule
+            if kind == ANYWHERE and (rows.loc[rows["kind"] == BEST, PAIR] == row[PAIR]).all(axis=1).any():
+                continue  # in results of before: the same pair, corrected for another family
             cost = f", {row['nfe_a']:.0f} evaluations" if kind in WITH_COST else ""
             apart = kind == "same-alpha" or row["nfe_a"] != row["nfe_b"]
             against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if apart else "")
