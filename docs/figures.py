@@ -145,8 +145,8 @@ def where() -> plt.Figure:
 
 def schedules() -> plt.Figure:
     """MMD of every schedule with the best samplers and eta 0, at equal evaluations."""
-    rows = read("ladders-laptop", "best_sets")
-    runs = read("ladders-laptop", "table").query("section != 'control'")
+    rows = read("schedules", "best_sets")
+    runs = read("schedules", "table").query("section != 'control'")
     halves = runs.groupby(["section", "setting"])["mmd"].agg(half_width)
     rows["half"] = [halves[key] for key in zip(rows["section"], rows["setting"], strict=True)]
     rows[["schedule", "sampler"]] = rows["setting"].str.split(", ", n=1, expand=True).to_numpy()

@@ -134,7 +134,11 @@ def page(result: LoadedResult) -> Page:
     nearest = section.nearest
     tables, note = settings_tables(result, sections, texts)
     figure = draw_figure(result, sections, texts)
-    more = [*_name_worst(result, section, sections, texts), *_elsewhere(result, sections, section, texts)]
+    more = [
+        *name_better(result, section),
+        *_name_worst(result, section, sections, texts),
+        *_elsewhere(result, sections, section, texts),
+    ]
     more += describe_interactions(result, sections)
     also = "\n".join(filter(None, [" ".join(describe_others(result, section)), " ".join(more)]))
     first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
@@ -267,12 +271,26 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
         change = contrast.format_change(result, contrast.headline_row(result, row), "falls")
         if section.row(row["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
             return f"{keep}: no other is better without fine noise.", f"{row['a']} looks noisy, though {change}."
-        lowest = f"the lowest score, that of {section.nearest['a']}, is not detectably lower than the default's"
-        return f"{keep}.", f"With {row['a']} {change}, but {lowest}."
     row = section.nearest
     *_, change, interval = values_and_difference(row)
     size = f"With {row['a']} {metric_name(JUDGE, result.features)} differs by {change} ({interval})"
-    return f"{keep}: no other {texts.noun} is detectably better.", f"{add_correction(size, row)}."
+    why = (
+        "the lowest score is not detectably lower"
+        if len(section.better)
+        else f"no other {texts.noun} is detectably better"
+    )
+    return f"{keep}: {why}.", f"{add_correction(size, row)}."
+
+
+def name_better(result: LoadedResult, section: Section) -> list[str]:
+    """The lowest of the settings that are better than the default, if another one, of the lowest score, is not."""
+    if section.winner is not None or section.no_verdict or not len(section.better):
+        return []
+    row = section.better.iloc[0]
+    if row["a"] == section.nearest["a"]:
+        return []
+    change = contrast.format_change(result, contrast.headline_row(result, row), "falls")
+    return [f"{row['a']} is better than the default: {change}."]
 
 
 def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:

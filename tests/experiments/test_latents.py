@@ -80,7 +80,8 @@ def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
     exec(path.read_text(), code)
     adapter = adapter_of("python:latent_pair:right", resolve(f"latents:{latent_pair.FILE}"), None)
     assert adapter is not None and adapter.decoder is not None
-    latents = code["sample"](adapter.net, lambda: torch.randn(16, *latent_pair.SHAPE))
+    generator = torch.Generator().manual_seed(0)
+    latents = code["sample"](adapter.net, lambda: torch.randn(64, *latent_pair.SHAPE, generator=generator))
     assert adapter.decoder(latents).float().std() > 40, "images of digits"
     assert "# latents = sample(net, lambda: torch.randn(16, 4, 8, 8))  # as in your file" in path.read_text()
 

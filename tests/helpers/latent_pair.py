@@ -17,7 +17,7 @@ from diffusion_core.networks.small import Embedding, PatchBlock
 
 FILE, SHAPE = "latents.npz", (4, 8, 8)
 N_IMAGES = 1_500  # digits, of which there are 5,000
-AUTOENCODER_STEPS, IMAGES_SEEN = 150, 20_000
+AUTOENCODER_STEPS, IMAGES_SEEN = 200, 30_000
 
 
 class Autoencoder(nn.Module):

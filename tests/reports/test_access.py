@@ -50,7 +50,7 @@ return [reachable.indexOf(one), style.outlineStyle !== "none" && parseFloat(styl
 """
 
 
-@pytest.fixture(params=["beta-digits", "ladders-laptop", "samplers", "index"])
+@pytest.fixture(params=["beta-digits", "schedules", "samplers", "index"])
 def opened(again: dict[str, Path], request: pytest.FixtureRequest, browser: Any) -> Any:
     """A page, with all folds open."""
     root = next(iter(again.values())).parent

@@ -268,19 +268,19 @@ def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
     assert page.key_figures[0].label == f"Effect {of}on MMD ×1000"
 
 
-@pytest.mark.parametrize(("others", "end", "verdict"), [
+@pytest.mark.parametrize(("others", "end", "verdict", "also"), [
     ({"x": GRAINY}, ": no other is better without fine noise.",
-     "x looks noisy, though MMD ×1000 falls from 12.0 to 6.0 (difference −6.0; −7.0 to −5.0)."),
-    ({"x": (7.0, "no difference detected", 0.0, False), "y": BETTER}, ".",
-     "With y MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0), but the lowest score, that of x, is not "
-     "detectably lower than the default's."),
+     "x looks noisy, though MMD ×1000 falls from 12.0 to 6.0 (difference −6.0; −7.0 to −5.0).", ""),
+    ({"x": (7.0, "no difference detected", 0.0, False), "y": BETTER}, ": the lowest score is not detectably lower.",
+     "With x MMD ×1000 differs by −5.0 (−6.0 to −4.0).",
+     "y is better than the default: MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."),
 ])  # fmt: skip
 @pytest.mark.parametrize(("experiment", "keep"), [("sweep", "Keep base"), ("tune", "Keep your default, base")])
 def test_the_default_is_kept_though_another_setting_is_better(
-    sweep: Make, experiment: str, keep: str, others: Any, end: str, verdict: str
+    sweep: Make, experiment: str, keep: str, others: Any, end: str, verdict: str, also: str
 ) -> None:
     page = read_page(sweep({"16 evaluations": {"base": BASE, **others}}, experiment, use="base"))
-    assert (page.lead, page.verdict) == (f"{keep}{end}", verdict)
+    assert (page.lead, page.verdict, page.also) == (f"{keep}{end}", verdict, also)
 
 
 def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> None:

@@ -339,7 +339,7 @@ def test_a_part_keeps_the_family_of_the_study_and_says_that_its_control_is_missi
     done = asked(tmp_path, study, only=("setting=alone,eta 0,eta 1", only))
     rows = table(tmp_path, "contrasts").query("kind == 'setting' and verdict.notna() and metric == 'mmd'")
     assert list(rows["a"]) == ["eta 1"] and rows["n_compared"].item() == 3
-    assert done.page and any("control was not run" in text for text in done.page.caveats) == caveat
+    assert done.page and any("A/A test was not run" in text for text in done.page.caveats) == caveat
 
 
 def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
