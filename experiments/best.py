@@ -71,13 +71,15 @@ def choose_best(results: "RunResults", sections: SidesBySection) -> dict[int, di
 
     best = dict[int, dict[str, Entry]]()
     for (_, budget), sides in sections.items():
-        ran = [side for side in sides.values() if side.whole]
         kinds: dict[str, list[Side]] = {kind: [] for kind in KINDS}
-        for side in ran:
+        for side in (side for side in sides.values() if side.whole):
             run = results.find(side)
             kinds[KINDS[run.setting.sampler.adds_noise(run.sigmas)]].append(side)
         if budget is not None and all(kinds.values()):
-            most = max(GRAINY, mean_grain(ran[0]))  # what the default has, others may have
+            default = next(iter(sides.values()))
+            most = (
+                max(GRAINY, mean_grain(default)) if default.whole else GRAINY
+            )  # what the default has, others may have
             best[budget] = {kind: choose(members, most) for kind, members in kinds.items()}
     return best
 

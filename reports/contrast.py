@@ -136,7 +136,7 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
         return []
     change, interval = difference(fd)
     names = [metric_name(name, result.features) for name in (FD, JUDGE)]
-    return [f"{names[0]} says {word}: {change} ({interval}); {names[1]} is the primary metric."]
+    return [f"In {names[0]}, {row['a']} is {word}: {change} ({interval}); {names[1]} is the primary metric."]
 
 
 def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Series | None:

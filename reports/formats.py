@@ -65,9 +65,9 @@ def difference(row: pd.Series, sign: int = 1, digits: int = 1) -> tuple[str, str
     return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
 
 
-def decimals(*rows: pd.Series, most: int = MOST_DECIMALS) -> int:
-    """The fewest decimals, up to `most`, with which after - before = difference as a reader of all rows sees them."""
-    return next((digits for digits in range(1, most + 1) if all(_agrees(row, digits) for row in rows)), 1)
+def decimals(*rows: pd.Series, least: int = 1, most: int = MOST_DECIMALS) -> int:
+    """The fewest decimals, from `least` to `most`, with which after - before = difference to a reader."""
+    return next((digits for digits in range(least, most + 1) if all(_agrees(row, digits) for row in rows)), least)
 
 
 def _agrees(row: pd.Series, digits: int) -> bool:

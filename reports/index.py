@@ -47,7 +47,7 @@ def compare_verdicts(rows: Sequence[dict[str, Any]]) -> str:
     if counts.total() < 2:
         return ""
     if len(counts) == 1:
-        return f"The same verdict in all {counts.total()}: {next(iter(counts))}."
+        return f"The same verdict on the first comparison in all {counts.total()}: {next(iter(counts))}."
     return f"{counts.total()} results: {join(f'{count} {verdict}' for verdict, count in counts.most_common())}."
 
 

@@ -19,7 +19,7 @@ from reports.formats import (
     verdict_words,
 )
 from reports.page import Column, Picture, Row, Source, Table
-from reports.results import LoadedResult, find_files
+from reports.results import RULES, LoadedResult, find_files
 from reports.schema import JUDGE
 
 ROWS = 25  # of all tables of a page, and of its figure
@@ -45,7 +45,7 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
     if not subject and len(runs):
         run = runs.loc[runs["images_seen"].fillna(0).idxmax()]
         elsewhere = run["trained_by"] == "others"
-        seen = f", {number(run['images_seen'], 0)} training {result.unit}s" if run["images_seen"] > 0 else ""
+        seen = f", {number(run['images_seen'], 0)} {result.unit}s seen in training" if run["images_seen"] > 0 else ""
         real = next(iter(result.floors["data"]), run["data"])
         data = run["data"] if real == run["data"] else f"{run['data']}, compared with {real}"
         network = f"{run['network']} network{', trained elsewhere' if elsewhere else seen}"
@@ -114,7 +114,9 @@ def count_images(result: LoadedResult, row: pd.Series) -> str:
 
 
 def format_grain(row: pd.Series) -> str:
-    return number(row["grain"], 3, 3)
+    """With a digit more where rounding would hide on which side of the limit it is."""
+    digits = 4 if round(row["grain"], 3) == RULES["grainy"] else 3
+    return number(row["grain"], digits, digits)
 
 
 def _above_floor(result: LoadedResult, row: pd.Series) -> float:

@@ -9,6 +9,7 @@ from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
     capital,
+    decimals,
     is_missing,
     join,
     metric_name,
@@ -49,7 +50,7 @@ BANDS = (
     "Coloured: at each number of evaluations the best setting, with its own schedule, which the tables name. A band is "
     "the 95 % interval of the mean. Conditions say where the settings were chosen."
 )
-GREY = "Grey: on the {} schedule. "  # of the plot
+GREY = "Grey: on the {} schedule{}. "  # of the plot
 TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
 
 
@@ -85,14 +86,14 @@ def page(result: LoadedResult) -> Page:
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
     best_sides = list_best(every, contests)
-    caveats += name_lowest(result, best_sides, row["verdict"])
+    caveats += name_lowest(result, best_sides)
     return contrast.compose_page(
         result, row, phrase_verdict(result, row, contests), sides[0], sides[1], (warnings, caveats), question=question,
         details=list_details(result, row, *TERMS), figures=[figure] if figure else [], tables=tables, note=note,
         more_pictures=[*best_sides[:2], *best_sides[2:][-2:]],
         summary=None if contrast.has_failed(result) else summarise_sides(result, [*sides, *best_sides]),
         summary_note=describe_recall(result, before, after),
-        plot=None if contrast.has_failed(result) else plot_quality(result, contests, before["schedule"]),
+        plot=None if contrast.has_failed(result) else plot_quality(result, every, contests, before["schedule"]),
     )  # fmt: skip
 
 
@@ -136,18 +137,24 @@ def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side
     return sides
 
 
-def name_lowest(result: LoadedResult, best_sides: Sequence[contrast.Side], verdict: str) -> list[str]:
-    """The lowest of the best settings, if the first sentence of the page speaks for the other kind."""
-    if verdict not in VERBS or not best_sides:
+def name_lowest(result: LoadedResult, best_sides: Sequence[contrast.Side]) -> list[str]:
+    """The lowest of the best settings, and the lowest without fine noise: what to use."""
+
+    def describe(place: int) -> str:
+        row = best_sides[place][0]
+        kind = "with" if place % 2 else "without"  # see `list_best`
+        score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
+        return f"{row['setting']}, {number(row['nfe'], 0)} evaluations, {kind} fresh noise ({score})"
+
+    places = sorted(range(len(best_sides)), key=lambda place: best_sides[place][0][JUDGE])
+    clean = [place for place in places if not best_sides[place][0]["grain"] > result.rule("grainy")]
+    if not places:
         return []
-    lowest = min(range(len(best_sides)), key=lambda place: best_sides[place][0][JUDGE])
-    with_noise = lowest % 2 == 1  # see `list_best`
-    if with_noise == (verdict == BETTER):
-        return []
-    row = best_sides[lowest][0]
-    cost = f"{number(row['nfe'], 0)} evaluations, {'with' if with_noise else 'without'} fresh noise"
-    score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
-    return [f"Lowest of all: {row['setting']} with {cost} ({score})."]
+    text = f"Lowest of the best settings: {describe(places[0])}"
+    if clean[:1] == places[:1]:
+        return [f"{text}."]
+    rest = f"; without fine noise: {describe(clean[0])}" if clean else ""
+    return [f"{text}, but it looks noisy{rest}."]
 
 
 def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Table:
@@ -178,11 +185,15 @@ def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -
     outcome = "no loss of variety detected"
     if low > 0 or high < 0:
         outcome = f"fresh noise {'adds' if low > 0 else 'loses'} variety"
-    texts = [number(value, 3) for value in (before["recall"], after["recall"], change, low, high)]
-    return "Recall {} to {} (difference {}; {} to {}, over networks): {}.".format(*texts, outcome)
+    values = pd.Series(
+        {"metric": "recall", "value_b": before["recall"], "value_a": after["recall"], "difference": change}
+    )
+    digits = decimals(values, least=3)
+    texts = [number(value, digits) for value in (before["recall"], after["recall"], change, low, high)]
+    return "Recall from {} to {} (difference {}; {} to {}, over networks): {}.".format(*texts, outcome)
 
 
-def plot_quality(result: LoadedResult, contests: pd.DataFrame, schedule: str) -> Plot | None:
+def plot_quality(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame, schedule: str) -> Plot | None:
     """The best without and the best with fresh noise against evaluations, if there are several numbers of them.
 
     `schedule`: that of the grey curves, eta 0 and eta 1.
@@ -192,8 +203,9 @@ def plot_quality(result: LoadedResult, contests: pd.DataFrame, schedule: str) ->
         return None
     floor = result.floor(JUDGE, contests["n_samples"].iloc[0])
     real = None if floor is None else floor["mean"]
-    grey = (curves["section"] == "pareto").any()
-    text = GREY.format(schedule) + BANDS if grey else BANDS
+    fewer = every[every["section"] == "pareto"]
+    counts = f", {settings.count_images(result, fewer.iloc[0])}" if len(fewer) else ""
+    text = GREY.format(schedule, counts) + BANDS if (curves["section"] == "pareto").any() else BANDS
     values = curves, real, metric_name(JUDGE, result.features), result.unit, schedule
     return Plot("quality", "Quality against evaluations", text, values)
 
@@ -217,10 +229,10 @@ def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure 
 def settings_tables(
     result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame, best: pd.Series | None
 ) -> tuple[list[Table], str]:
-    """A table per number of images, since only equal numbers are compared."""
+    """A table per number of images and of networks, since only equal numbers are compared."""
     once = every.drop_duplicates(["n_samples", "setting", "sampler", "nfe", "final_denoise"])
-    counts = list(dict.fromkeys(once["n_samples"]))
-    sizes, note = settings.allot_rows([int((once["n_samples"] == count).sum()) for count in counts])
+    parts = [part for _, part in once.groupby(["n_samples", "networks"], sort=False)]
+    sizes, note = settings.allot_rows([len(part) for part in parts])
 
     def make_row(row: pd.Series) -> Row:
         candidates = rows[(rows["n_samples"] == row["n_samples"]) & (rows["kind"] != CONTROL)]
@@ -237,9 +249,10 @@ def settings_tables(
         return settings.table_row(row, change, verdict, recommended, name)
 
     tables = []
-    for count, size in zip(counts, sizes, strict=True):
-        of_count = once[once["n_samples"] == count]
-        title = settings.count_images(result, of_count.loc[of_count["networks"].idxmax()])
-        tables.append(settings.make_table(title, result, of_count.nsmallest(size, JUDGE), make_row))
-    apart = f"Only settings with the same number of {result.unit}s are compared. " if len(tables) > 1 else ""
-    return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in table.csv."
+    for part, size in zip(parts, sizes, strict=True):
+        title = settings.count_images(result, part.iloc[0])
+        tables.append(settings.make_table(title, result, part.nsmallest(size, JUDGE), make_row))
+    apart = (
+        f"Only settings with the same numbers of {result.unit}s and networks are compared. " if len(tables) > 1 else ""
+    )
+    return tables, f"{note}{apart}Kernel distance, precision, recall and single runs are in the file table.csv."

@@ -173,7 +173,11 @@ def _guided(result: LoadedResult) -> Page:
     right = (rows["kind"] == "right").sum()
     groups = [(group, members["kind"] == "right") for group, members in rows.groupby("group", sort=False) if group]
     shares = "; ".join(f"{group}: {are_right.sum()} of {len(are_right)}" for group, are_right in groups)
-    answer = (f"{right} of {len(rows)} do.", shares) if many else ("Yes.", "Nothing is wrong in what was checked.")
+    answer = (
+        (f"{right} of {len(rows)} do.", f"{shares}." if shares else "")
+        if many
+        else ("Yes.", "Nothing is wrong in what was checked.")
+    )
     if not many and not right:
         answer = ("No.", checks.loc[checks["verdict"] == "wrong", "sentence"].iloc[0])
     tables = []
@@ -365,6 +369,18 @@ def _directions(result: LoadedResult) -> Table:
     return Table(f"{NOTE}, by direction", [Column(f"std {std:.3g}", "n") for std in values.columns], rows)
 
 
+def count_faults(wrong: pd.DataFrame) -> list[str]:
+    """How many steps have a wrong limit, and how many fail another check."""
+    limits = int(wrong["kind"].str.contains("wrong limit").sum())
+    others = int((wrong["kind"] != "wrong limit").sum())
+    parts = [f"The samples of {limits} do not tend to the data."] if limits else []
+    if others:
+        both = limits + others - len(wrong)
+        more = f" ({both} of them both)" if both else ""
+        parts.append(f"{others} {'fails' if others == 1 else 'fail'} {'another' if limits else 'a'} check{more}.")
+    return parts
+
+
 def _steps(result: LoadedResult, measured: Measured) -> Page:
     """Several steps: the samples of each, by group, the wrong ones first; what was found; the checks that all pass."""
     checks = result.policy_checks
@@ -374,12 +390,8 @@ def _steps(result: LoadedResult, measured: Measured) -> Page:
     noted = measured.rows["note"].where(measured.rows["note"] != "", measured.rows["sampler"].map(sentences).fillna(""))
     rows = measured.rows.assign(note=noted)
     wrong = rows[rows["kind"] != "right"]
-    limits = int(wrong["kind"].str.contains("wrong limit").sum())
-    others = int((wrong["kind"] != "wrong limit").sum())
-    parts = [f"The samples of {limits} do not tend to the data."] if limits else []
-    if others:
-        parts.append(f"{others} {'fails' if others == 1 else 'fail'} {'another' if limits else 'a'} check.")
-    if not others and not rows["factor"].isna().any():
+    parts = count_faults(wrong)
+    if (wrong["kind"] == "wrong limit").all() and not rows["factor"].isna().any():
         parts.append("The log_prob of all is that of the noise they draw.")
     first = rows["kind"].replace("right", "").str.removeprefix("log_prob: ")  # it must be short on a phone
     kinds = first.str.replace(r";.*", lambda more: f", {more[0].count(';')} more", regex=True)

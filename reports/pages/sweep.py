@@ -270,7 +270,10 @@ def phrase_verdict(result: LoadedResult, section: Section, texts: PageTexts) -> 
         row = section.better.iloc[0]
         change = contrast.format_change(result, contrast.headline_row(result, row), "falls")
         if section.row(row["a"])["grain"] > max(result.rule("grainy"), section.row(section.baseline)["grain"]):
-            return f"{keep}: no other is better without fine noise.", f"{row['a']} looks noisy, though {change}."
+            return (
+                f"{keep}: no other is better without fine noise.",
+                f"{row['a']} looks noisy, though {change}.",
+            )
     row = section.nearest
     *_, change, interval = values_and_difference(row)
     size = f"With {row['a']} {metric_name(JUDGE, result.features)} differs by {change} ({interval})"
@@ -290,7 +293,7 @@ def name_better(result: LoadedResult, section: Section) -> list[str]:
     if row["a"] == section.nearest["a"]:
         return []
     change = contrast.format_change(result, contrast.headline_row(result, row), "falls")
-    return [f"{row['a']} is better than the default: {change}."]
+    return [f"{row['a']} is better than {section.baseline}, so you may take it: {change}."]
 
 
 def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
@@ -373,6 +376,9 @@ def _elsewhere(result: LoadedResult, sections: Sequence[Section], headline: Sect
     sections_by_text: dict[str, list[str]] = {}
     for section in (section for section in sections if section is not headline):
         text = "no verdict" if section.no_verdict else f"keep {name_setting(result, section, section.baseline)}"
+        if name_better(result, section):
+            better = section.better.iloc[0]["a"]
+            text += f" (the lowest score is not detectably lower), or take {better}, which is better"
         if section.winner is not None:
             use = advise(result, section, texts)
             text = f"{use[:1].lower()}{use[1:]}"

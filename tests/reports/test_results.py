@@ -96,7 +96,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
 def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Rows) -> None:
     row = rows["deep/one"]
     assert '<a href="deep/one/report.html">On one schedule, fresh noise lowers FD from 7.6' in row
-    assert "· mnist5k · small network, 9,000 training images · digits features</small>" in row
+    assert "· mnist5k · small network, 9,000 images seen in training · digits features</small>" in row
     assert "<small>5 × 500 · 10 min · 20 November 2026</small>" in row
     assert '<img src="data:image/png;base64,' in row and '<span class="bar better">' in row and "flag" not in row
 
@@ -111,7 +111,8 @@ def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, t
 
 
 @pytest.mark.parametrize(("verdicts", "text"), [
-    (["better"], ""), (["better", ""], ""), (["better", "better"], "The same verdict in all 2: better."),
+    (["better"], ""), (["better", ""], ""),
+    (["better", "better"], "The same verdict on the first comparison in all 2: better."),
     (["worse", "better", "", "better"], "3 results: 2 better and 1 worse."),
 ])  # fmt: skip
 def test_the_index_says_whether_results_of_one_question_agree(verdicts: list[str], text: str) -> None:
