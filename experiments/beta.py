@@ -64,6 +64,16 @@ CHOICES: Mapping[str, Choice] = {
         anywhere=(8, 8),
         seeds=(101, 102),
     ),
+    "mnist": Choice(
+        {
+            8: ("linear(end=0), res-2m", "linear(end=0), dpm++2m-sde"),
+            16: ("linear(end=0), dpm++2m", "karras(end=0), dpm++2m-sde"),
+            32: ("linear(end=0), eta 0", "linear(end=0), eta 1"),
+            66: ("linear(end=0), res-2s", "linear(end=0), eta 1"),
+        },
+        anywhere=(8, 8),
+        seeds=(101, 102),
+    ),
 }
 
 
