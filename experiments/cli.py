@@ -34,8 +34,8 @@ SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*s
   alpha  share of the estimated noise (eps) that a step removes
   beta   fresh noise (z) that it puts back, as a share of sigma; 0 is the deterministic sampler (DDIM)
   eta    beta on a scale that does not depend on the step: 0 is DDIM, 1 is DDPM"""
-TERMS = """eta: fresh noise in each step; 0 is none (DDIM), 1 is DDPM. A CUDA GPU is used if there is one. In
-brackets: the defaults."""
+TERMS = """eta: fresh noise in each step; 0 is none (DDIM), 1 is DDPM. A CUDA GPU is used if there is one. An
+interrupted command continues. In brackets: the defaults."""
 COMMON = ("preset", "dry_run", "out", "data", "network", "seeds", "n_samples", "workers")  # in every short --help
 AnyStudy = TypeVar("AnyStudy", bound=Study)
 

@@ -35,6 +35,10 @@ KINDS = {  # of verdicts on samplers, the worst first, with what they mean for i
 }
 ON_PURPOSE = "Their authors mean it; each line says what for."
 FAULTY_LEVELS = "With few steps, images differ from those of the schedule that was asked for; with many they do not."
+WHAT_STEPS_ARE = (
+    "A step draws x_next and returns its log_prob: reinforcement learning of diffusion models trains with both. If "
+    "they do not belong together, training follows wrong gradients."
+)
 CHECK_YOURS = {
     "sampler": "Every sampler is in the table under Conditions. To check yours: python -m experiments check-sampler "
     "my_file:MySampler (docs/samplers.md).",
@@ -414,7 +418,8 @@ def _steps(result: LoadedResult, measured: Measured) -> Page:
     outcomes = checks.groupby("check", sort=False)["verdict"].agg(set)
     passed = [check for check, verdicts in outcomes.items() if not verdicts & {"wrong", "not checked"}]
     skipped = checks.loc[checks["verdict"] == "not checked", "check"].value_counts(sort=False)
-    also = [f"All {len(rows)} pass the basic checks ({join(passed)})."] if passed else []
+    also = [WHAT_STEPS_ARE]
+    also += [f"All {len(rows)} pass the basic checks ({join(passed)})."] if passed else []
     also += [f"{capital(check)} was not checked for {n}." for check, n in skipped.items()]
     also.append(CHECK_YOURS["step"])
     cells = [Row(short(line["sampler"]), [line["check"], line["sentence"]]) for _, line in failures.iterrows()]

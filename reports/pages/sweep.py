@@ -163,9 +163,11 @@ def describe_sampling(result: LoadedResult, section: Section, texts: PageTexts) 
     """What the names of samplers mean, and of trainings how they were sampled, for the first screen."""
     experiment = result.info["experiment"]
     text = ""
+    run = result.runs.iloc[0]
+    sigmas = " to ".join(short(run[name]) for name in ("sigma_max", "sigma_min"))
+    if experiment == "schedules":
+        text = f" Schedules go from sigma {sigmas}, unless their names say otherwise."
     if experiment == "noise_levels":
-        run = result.runs.iloc[0]
-        sigmas = " to ".join(short(run[name]) for name in ("sigma_max", "sigma_min"))
         text = f" {capital(texts.where.format(section.name))} on the {run['schedule']} schedule, sigma {sigmas}."
     if experiment in ("schedules", "noise_levels") and result.runs["eta"].gt(0).any():
         text += f" {ETA}"
@@ -335,7 +337,7 @@ def name_training(result: LoadedResult, section: Section, setting: str) -> tuple
     changed = {name: row[name] for name in settings.TRAINING if row[name] != first[name]}
     if changed == {"parameterisation": "mixture-input"}:
         text = SECOND_INPUT.format(unit=result.unit)
-        return f"Give {text}", f"Giving {text}"
+        return f"Give {text} (--parameterisations mixture-input)", f"Giving {text}"
     if [*changed] == ["weighting"]:
         return f"Weight the loss by {row['weighting']}", f"Weighting the loss by {row['weighting']}"
     return f"Train with {setting}", f"Training with {setting}"

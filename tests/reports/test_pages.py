@@ -391,9 +391,9 @@ def test_noise_levels_answers_for_distributions_and_says_the_second_input_beside
     page = read_page(directory)
     assert (page.lead, page.verdict) == (lead, verdict) and len(page.headline.split()) <= 26
     assert page.also == (
-        "Give the network the image as a Gaussian mixture denoises it, as second input: MMD ×1000 falls by 10.0 "
-        "(95 % interval 9.0 to 11.0). Weighting the loss by min-snr-5: no difference detected (MMD ×1000 "
-        "−0.5; −1.5 to 0.5)."
+        "Give the network the image as a Gaussian mixture denoises it, as second input (--parameterisations "
+        "mixture-input): MMD ×1000 falls by 10.0 (95 % interval 9.0 to 11.0). Weighting the loss by min-snr-5: no "
+        "difference detected (MMD ×1000 −0.5; −1.5 to 0.5)."
     )
     assert page.metric.endswith("Sampled with eta 1 on the geometric schedule, sigma 30 to 0.03.")
     assert {line.label for line in page.figures[0].sections[0].lines} == {"second", "vp", "weights"}
