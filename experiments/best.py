@@ -52,7 +52,7 @@ def make_setting(text: str, budget: int, ends: Schedule, data_std: float) -> Set
 
 
 def choose(sides: Sequence[Side], most: float) -> Entry:
-    """The setting of the lowest score; with grain above `most` only if all others are detectably worse."""
+    """The setting of the lowest score; with grain above `most` only if all without it are detectably worse."""
     from experiments.run.contrasts import estimate_difference, mean_grain
 
     best, *others = sorted(sides, key=lambda side: side.score)
