@@ -43,6 +43,7 @@ STYLE = {
 }
 # A file turns dark with what shows it. Within a page `svg:root` is nothing: the page does so itself.
 DARK = "@media screen and (prefers-color-scheme: dark) { svg:root { filter: invert(.92) hue-rotate(180deg) } }"
+PALE = (6, 8)  # of the palette: pink and yellow, which thin lines do not show
 
 
 def style() -> Any:
@@ -151,7 +152,9 @@ def draw_errors(curves: pd.DataFrame, densities: pd.DataFrame, label: str = "") 
     heights = (3, 1.4) if len(densities) else (3,)
     axes = canvas.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
     above, below = axes[0, 0], axes[-1, 0]
-    colors = dict(zip(order, sns.color_palette("colorblind", len(order)), strict=True))
+    palette = enumerate(sns.color_palette("colorblind"))
+    readable = [color for number, color in palette if number not in PALE]
+    colors = dict(zip(order, sns.color_palette(readable, len(order)), strict=True))
     first = ratio.drop_duplicates("train_noise").set_index("train_noise")["setting"].map(colors).to_dict()
     sns.lineplot(ratio, x="sigma", y="ratio", hue="setting", style="setting", palette=colors, ax=above)
     relative = densities.assign(density=densities["density"] / peak)[densities["train_noise"].isin(first)]
