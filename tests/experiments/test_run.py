@@ -40,7 +40,7 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
     done = smoke(tmp_path, "run", *few, "--seeds", "1", "--recipe", "plain", "--train-images", "128")
     trained = done.rows().iloc[0]
     assert (trained["sampler"], trained["nfe"], trained["trained_by"]) == ("dpm++2m", 3, "sigmabench")
-    assert " has FD " in done.summary["verdict"] and "128 training images" in done.report
+    assert " has FD " in done.summary["verdict"] and "128 images seen in training" in done.report
 
     monkeypatch.setattr("reports.figures.svg", lambda drawing: "<svg/>")  # the figures are the same
     (file,) = (tmp_path / "store" / "networks").glob("*.safetensors")
