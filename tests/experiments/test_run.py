@@ -48,7 +48,7 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
     again = done.rows().iloc[0]
     assert again["trained_by"] == "others" and pd.isna(again["images_seen"]) and pd.isna(again["train_noise"])
     assert (again["fd"], again["kd"]) == (trained["fd"], trained["kd"])  # the same weights on the same noise
-    assert "checkpoint:" in done.report and "training images" not in done.report
+    assert "checkpoint:" in done.report and "seen in training" not in done.report
 
 
 @pytest.mark.slow
