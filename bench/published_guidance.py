@@ -163,7 +163,7 @@ FAULTS = {  # rule(ask, scale, t), where ask("c") is the prompt's answer
 MENDED = {"two-states": lambda ask, scale, t: mix_three(ask, scale, mended=True)}
 
 
-def thread(network, n_steps, noise, scale, prompt, negative, name, mended=False):  # noqa: PLR0913
+def thread(network, n_steps, noise, scale, prompt, negative, name, mended=False):  # noqa: PLR0913  # the arguments of such loops
     """A loop with the fault of a public thread."""
     rule = MENDED.get(name, lambda ask, scale, t: mix(ask, scale)) if mended else FAULTS[name]
     conditions = {"c": prompt, "u": negative, "none": None}

@@ -189,8 +189,8 @@ def few_units(runs: int) -> Iterator[Sequence[Any]]:
     """Pairs, or clips whose frames are alike. A share of them is damaged, and all may be shifted.
 
     The distribution is then as far from that before as the margin, or as twice the margin. Column `shift`: the share of
-    the margin that the shift alone reaches; `times`: the margin over the smallest that so many units can show. Images
-    of other seeds are judged by a margin of 0.03.
+    the margin that the shift alone reaches; `times`: the margin over the smallest that this number of units can show.
+    Images of other seeds are judged by a margin of 0.03.
     """
     yield "units", "images of each", "damage", "shift", "times", "harmless at the margin", "at twice", "harmful at 3 %"
     axes = np.eye(8)

@@ -1,7 +1,7 @@
 """Numbers as text: rounding, scale, minus signs, intervals. No other module of reports formats a number."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import pandas as pd
@@ -65,14 +65,21 @@ def difference(row: pd.Series, sign: int = 1, digits: int = 1) -> tuple[str, str
     return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
 
 
-def decimals(*rows: pd.Series, least: int = 1, most: int = MOST_DECIMALS) -> int:
-    """The fewest decimals, from `least` to `most`, with which after - before = difference to a reader."""
-    return next((digits for digits in range(least, most + 1) if all(_agrees(row, digits) for row in rows)), least)
+def decimals(*rows: pd.Series, most: int = MOST_DECIMALS) -> int:
+    """The fewest decimals, up to `most`, with which after - before = difference to a reader of all rows."""
+    names = ("value_b", "value_a", "difference")
+    values = [[row[name] * SCALES.get(row["metric"], 1) for name in names] for row in rows]
+    return agreeing_decimals(values, most=most)
 
 
-def _agrees(row: pd.Series, digits: int) -> bool:
+def agreeing_decimals(differences: Sequence[Sequence[float]], least: int = 1, most: int = MOST_DECIMALS) -> int:
+    """The same for values before, after and their difference; `least` if no number of decimals up to `most` does."""
+    numbers = range(least, most + 1)
+    return next((digits for digits in numbers if all(_agrees(values, digits) for values in differences)), least)
+
+
+def _agrees(values: Sequence[float], digits: int) -> bool:
     """Whether a subtraction of rounded values gives the rounded difference, and none of them looks like 0."""
-    values = [row[name] * SCALES.get(row["metric"], 1) for name in ("value_b", "value_a", "difference")]
     before, after, change = shown = [Decimal(f"{value:.{digits}f}") for value in values]
     return after - before == change and (all(shown) or not all(values))
 

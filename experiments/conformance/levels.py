@@ -261,7 +261,7 @@ def _fit(parts: list[Places], visited: Array, bounds: Array, n_steps: int, facts
 
 
 def _rank(fit: Fit) -> tuple[int, int, float]:
-    """Forms that fit, then those that fit except at one level, then the nearest; the right ones come before faulty."""
+    """Forms that fit, then forms that fit except at one level, then the nearest; right ones come before faulty ones."""
     _, gaps, hypothesis = fit
     n_wrong = int((gaps >= TOLERANCE).sum())
     if n_wrong == 1 and len(gaps) < hypothesis.free + ONE_WRONG:

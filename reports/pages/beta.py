@@ -8,8 +8,8 @@ import pandas as pd
 from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
+    agreeing_decimals,
     capital,
-    decimals,
     is_missing,
     join,
     metric_name,
@@ -185,10 +185,7 @@ def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -
     outcome = "no loss of variety detected"
     if low > 0 or high < 0:
         outcome = f"fresh noise {'adds' if low > 0 else 'loses'} variety"
-    values = pd.Series(
-        {"metric": "recall", "value_b": before["recall"], "value_a": after["recall"], "difference": change}
-    )
-    digits = decimals(values, least=3)
+    digits = agreeing_decimals([(before["recall"], after["recall"], change)], least=3)
     texts = [number(value, digits) for value in (before["recall"], after["recall"], change, low, high)]
     return "Recall from {} to {} (difference {}; {} to {}, over networks): {}.".format(*texts, outcome)
 

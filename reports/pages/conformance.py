@@ -19,9 +19,8 @@ IRREGULAR = "irregular in the number of steps"
 NOT_DECIDED = "not decided"
 KINDS = {  # of verdicts on samplers, the worst first, with what they mean for images and what to do
     "wrong limit": "Images have less contrast and variety (below 1), more noise (above 1) or another brightness (mean "
-    "off), with any number of steps. Do not generate with it, unless the network was distilled for it.",
-    "noise left over": "Faint grain stays in images; 0.01 is less than one of 256 grey levels. Let the schedule end "
-    "at 0.",
+    "off), with any number of steps: more steps do not mend it.",
+    "noise left over": "Faint grain stays in images. Let the schedule end at 0.",
     "correlated pixels": "Blocks or stripes of an image share their noise. Draw noise in the shape of the images.",
     "depends on its batch": "The same seed gives another image in another batch. Draw the noise of each image alone.",
     "ignores its generator": "A seed does not repeat an image. Pass the generator to every draw.",
@@ -177,12 +176,10 @@ def _guided(result: LoadedResult) -> Page:
     right = (rows["kind"] == "right").sum()
     groups = [(group, members["kind"] == "right") for group, members in rows.groupby("group", sort=False) if group]
     shares = "; ".join(f"{group}: {are_right.sum()} of {len(are_right)}" for group, are_right in groups)
-    answer = (
-        (f"{right} of {len(rows)} do.", f"{shares}." if shares else "")
-        if many
-        else ("Yes.", "Nothing is wrong in what was checked.")
-    )
-    if not many and not right:
+    answer = ("Yes.", "Nothing is wrong in what was checked.")
+    if many:
+        answer = (f"{right} of {len(rows)} do.", f"{shares}." if shares else "")
+    elif not right:
         answer = ("No.", checks.loc[checks["verdict"] == "wrong", "sentence"].iloc[0])
     tables = []
     for group, members in rows.groupby("group", sort=False):
