@@ -1,12 +1,12 @@
-"""Is beta > 0 really better than beta = 0? At equal alpha, on an equal schedule, and for an equal budget.
+"""Is beta > 0 really better than beta = 0? On one schedule, and the best of either kind within equal evaluations.
 
     python -m experiments beta                      laptop: about 5 minutes on two CPU cores
     python -m experiments beta --preset smoke       about 20 seconds: does everything work here?
     python -m experiments beta --preset gpu         60,000 digits, five networks, 10,000 to 20,000 samples per run
 
 The primary contrast is fixed beforehand in the presets: eta = 1 against eta = 0 on the geometric schedule of 66 steps
-from 30 to 0.03, by MMD. So is a second family: with 8, 16, 32 and 66 evaluations the best setting with fresh noise
-against the best without, chosen on other networks. All other contrasts are exploratory.
+from 30 to 0.03, by MMD. Then, within 8, 16, 32 and 66 evaluations, the best setting with fresh noise against the best
+without: other networks chose both. The curves over beta, eta and evaluations show values, and are not tested.
 """
 
 import itertools
@@ -19,23 +19,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
-from experiments.best import KINDS, Choice, as_choice, choose_best, make_setting, read_best
 from experiments.export.settings_file import schedule_from
-from experiments.run.compare import (
-    BEST,
-    CONTROL,
-    PRIMARY,
-    BestSet,
-    Comparison,
-    Contrast,
-    Row,
-    against_first,
-    control,
-    shared_seeds,
-)
+from experiments.run.choice import EXACTLY, Chosen, Duel, Place
+from experiments.run.compare import CONFIRM, CONTROL, PRIMARY, Comparison, Contrast, Row, SidesBySection
+from experiments.run.compare import control, shared_seeds
 from experiments.run.options import option_help
-from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
-from experiments.run.study import GPU, SMOKE, HiddenOption, Notify, SidesBySection, Study
+from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_setting
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Study
+from experiments.schedules import SamplerNames, ScheduleNames
+from experiments.user.json_io import read_json
 from reports.schema import JUDGE
 
 if TYPE_CHECKING:
@@ -45,61 +37,41 @@ STEPS = 66  # of the primary contrast's schedule
 LOWEST = 0.03  # its last level
 LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: features of photographs see noise of 0.03
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
-CHOOSE = "choose"  # section of the settings among which the first half of the networks chooses
-ANYWHERE = "best-anywhere"  # section, and kind of contrast, of the best at any number of evaluations
-OTHER_NOISE = 2  # draw of the best settings where no network is trained: the choice was made on the usual noise
-CHOOSERS = 2  # networks that choose, at least
-SCHEDULES = ("geometric", "linear", "vp", "karras")
-SOLVERS = ("eta 0", "dpm++2m", "res-2m", "eta 1", "dpm++2m-sde", "er-sde")
-# The best settings by data set: best.json of `schedules` with the schedules geometric, linear, vp and karras, each also
-# with a last step to 0, and all samplers; 100,000 training images, 300 samples, networks of seeds 101 and 102.
-CHOICES: Mapping[str, Choice] = {
-    "mnist5k": Choice(
-        {
-            8: ("linear(end=0), res-2m", "linear(end=0), dpm++2m-sde"),
-            16: ("linear(end=0), dpm++2m", "geometric(end=0), dpm++2m-sde"),
-            32: ("linear(end=0), res-2s", "linear, eta 1"),
-            66: ("linear(end=0), res-2s", "geometric(end=0), dpm++2m-sde"),
-        },
-        anywhere=(8, 8),
-        seeds=(101, 102),
-    ),
-    "mnist": Choice(
-        {
-            8: ("linear(end=0), res-2m", "linear(end=0), dpm++2m-sde"),
-            16: ("linear(end=0), dpm++2m", "karras(end=0), dpm++2m-sde"),
-            32: ("linear(end=0), eta 0", "linear(end=0), eta 1"),
-            66: ("linear(end=0), res-2s", "linear(end=0), eta 1"),
-        },
-        anywhere=(8, 8),
-        seeds=(101, 102),
-    ),
-}
+WITHOUT, WITH = "without fresh noise", "with fresh noise"  # kinds of settings
+SPENT = "all evaluations"  # kind of contrast: the best that takes them all against the best within them
+CURVES = ("pareto", "same-schedule", "same-alpha")  # sections of settings that are shown and not compared
+CURVE_SAMPLES = 150  # images per setting of a curve, from one network
+SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
+EXPLORE_ANEW = "none"  # as --choices: not what ships
 
 
 @dataclass(frozen=True)
-class Beta(Study):
+class Beta(ExploringStudy):
     """What the experiment varies: the noise that is put back, at equal alpha, on one schedule, and at equal cost."""
 
     question = "Does fresh noise in every step give better images?"
     text = (
         "Trains networks, samples with and without fresh noise, scores the samples and writes a report. Compares on "
-        "one schedule, at equal alpha, and the best settings at equal cost. An interrupted run goes on with the same "
-        "command."
+        "one schedule, and the best settings of both kinds within equal evaluations. An interrupted run continues with "
+        "the same command."
     )
     page = "beta"
+    within = True
+    kinds = (WITHOUT, WITH)
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
-            "explore_seeds": 2,
+            **EXPLORE_SMOKE,
             "n_steps": 4,
             "alpha": 0.8,
             "betas": (0.0, 0.4),
             "etas": (0.0, 1.0),
             "budgets": (8, 16),
+            "schedules": ("geometric", "linear(end=0)"),
+            "samplers": ("eta 0", "eta 1"),
         },
-        "laptop": {"train_images": 50_000, "seeds": 5},  # enough for a statement on such networks in general
-        "gpu": {**GPU, "n_samples": 20_000, "explore_seeds": 5, "explore_samples": 10_000, "best_samples": 10_000},
+        "laptop": {"train_images": 50_000, "seeds": 5, "confirm_samples": 250},  # a statement on such networks in general
+        "gpu": {**GPU, **EXPLORE_GPU, "n_samples": 20_000, "confirm_samples": 10_000},
     }
     minutes = "about 5 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
@@ -112,17 +84,12 @@ class Beta(Study):
 
     n_samples: int = 500
     """Images per network and setting of the primary contrast and its A/A test."""
-    explore_samples: int = 250
-    """Images per network for all other settings."""
-    explore_seeds: int = 1
-    """Networks for the exploration: the first ones. The best settings get all."""
-    best_samples: int = 250
-    """Images per network for the best settings."""
-    best: Annotated[Path | None, option_help("FILE", f"chosen beforehand for {', '.join(CHOICES)}")] = None
-    """best.json of a run of schedules on other networks: the best settings without and with fresh noise to compare. For
-    other data, the first half of four or more networks chooses."""
+    choices: Annotated[Path | None, option_help("FILE|none", "what ships for the data, if it suits")] = None
+    """choices.json of an earlier run, on other networks: confirm what it chose, and explore nothing. none: explore."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
-    """Network evaluations per image at which the best settings, and eta 0 and 1 on the primary schedule, compete."""
+    """Network evaluations per image within which the best settings compete. Curves have eta 0 and 1 at each."""
+    schedules: ScheduleNames = ("geometric", "geometric(end=0)", "linear", "linear(end=0)", "karras(end=0)", "vp(end=0)")
+    samplers: SamplerNames = ("eta 0", "dpm++2m", "res-2m", "eta 1", "dpm++2m-sde", "er-sde")
     only_primary: bool = False
     """Only eta 1 against eta 0, and the A/A test."""
     n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
@@ -139,21 +106,17 @@ class Beta(Study):
 
     def check(self) -> None:
         super().check()
-        check_range("explore_samples", self.explore_samples, 1)
-        check_range("best_samples", self.best_samples, 1)
-        check_range("explore_seeds", self.explore_seeds, 0)
+        check_range("budgets", min(self.budgets, default=1), 1)
         if self.setting and self.sigma_min is not None:
             raise ValueError("sigma_min, setting: the setting has its own schedule; give one of them")
 
     @property
     def size(self) -> str:
-        most = f"{self.n_samples:,} samples"
-        if self.explore_samples >= self.n_samples:
-            return super().size
-        return super().size.replace(most, f"{self.explore_samples:,} to {most}")
+        return f"{super().size} of the primary contrast"
 
     @cached_property
     def schedule(self) -> Schedule:
+        """The schedule of the primary contrast."""
         if self.setting:
             return schedule_from(self.setting, self.n_steps, self)
         return Schedule(
@@ -180,111 +143,84 @@ class Beta(Study):
             notes.append(f"the schedule is {schedule.name}, {schedule.n_steps} steps, from {self.setting}")
         elif schedule.sigma_min == LOWER.get(self.data):
             notes.append(f"the last level for {self.data}, {schedule.sigma_min:g}, was chosen beforehand too")
-        if self.only_primary:
-            return notes
-        remedy = f"it needs --best FILE, the best.json of schedules --data {self.data} --network {self.network}"
-        if self.choosers:
-            networks = f"{self.choosers} of {self.seeds} networks"
-            return [*notes, f"the best settings were chosen on {networks}, and tested on the others"]
-        lacking = [budget for budget in self.budgets if not self.choice or budget not in self.choice[0].pairs]
-        if self.choice and len(lacking) < len(self.budgets):
-            where = "on other networks" if self.trains else "on this network with other noise"
-            notes.append(f"the best settings were chosen beforehand, {where}{f': {self.best}' if self.best else ''}")
-        if lacking:
-            which = f" with {', '.join(map(str, lacking))} evaluations" if len(lacking) < len(self.budgets) else ""
-            notes.append(f"best against best is left out{which}; {remedy}")
         return notes
 
     @property
-    def choosers(self) -> int:
-        """How many networks choose the best settings, where nothing else does; 0 if they are too few to test them."""
-        alone = self.trains and not self.best and not self.only_primary and self.data not in CHOICES
-        return self.seeds // 2 if alone and self.seeds >= 2 * CHOOSERS else 0
+    def ends(self) -> Schedule:
+        """The ends of the schedules that compete."""
+        return replace(Schedule(), sigma_max=self.schedule.sigma_max, sigma_min=self.schedule.sigma_min)
 
-    @cached_property
-    def choice(self) -> tuple[Choice, Schedule] | None:
-        """The best settings, if they are known before the run, and the ends of their schedules.
-
-        ValueError as in `read_best`, and if networks of this run chose them.
-        """
-        if self.only_primary or not (self.best or (self.trains and self.data in CHOICES)):
+    @property
+    def given_choices(self) -> Path | None:
+        if self.only_primary or (self.choices and self.choices.name == EXPLORE_ANEW):
             return None
-        if self.best:
-            choice, ends = read_best(self.best, self.budgets, self)
-        else:
-            choice = CHOICES[self.data]
-            ends = Schedule(sigma_min=LOWER.get(self.data, LOWEST))
-        if shared := sorted({*range(self.first_seed, self.first_seed + self.seeds)} & {*choice.seeds}):
-            raise ValueError(f"first_seed={self.first_seed}: networks {shared} chose the best settings; take others")
-        return choice, ends
+        return self.choices or self._shipped
+
+    @property
+    def _shipped(self) -> Path | None:
+        """The choices that ship for this question, if there are any."""
+        path = SHIPPED / f"{self.data}.json"
+        usual = Beta(data=self.data)
+        names = ("network", "recipe", "features", "feature_weights", "images", "sigma_min", "setting")
+        if any(getattr(self, name) != getattr(usual, name) for name in names) or not path.is_file():
+            return None
+        content = read_json(path)
+        suits = {*self.budgets} <= {choice["budget"] for choice in content["chosen"]}
+        return path if suits and not {*self.confirmers} & {*content["seeds"]} else None
 
     def settings(self) -> Iterator[Setting]:
+        """The primary contrast and its control; then the curves."""
         schedule = self.schedule
         for eta in (0.0, 1.0):
             yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY)
         yield Setting("eta 0", schedule, Euler(0.0), CONTROL, draw=1)
-        if self.choice:
-            yield from self._best(*self.choice)
-        if self.choosers:
-            n = min(self.explore_samples, self.n_samples)
-            for budget, *names in itertools.product(self.budgets, SCHEDULES, SOLVERS):
-                setting = make_setting(", ".join(names), budget, schedule, self.data_std)
-                yield replace(setting, networks=self.choosers, section=CHOOSE, n=n)
-        if self.explore_seeds and not self.only_primary:
-            yield from self._exploration()
-
-    def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
-        """The best settings of the networks that choose, on the others."""
-        raced = {key: sides for key, sides in results.sides.items() if key[0] == CHOOSE}
-        if best := choose_best(results, raced):
-            yield from self._best(as_choice(best), self.schedule)
-
-    def _best(self, choice: Choice, ends: Schedule) -> Iterator[Setting]:
-        """The best settings without and with fresh noise for each number of evaluations.
-
-        Then those at any number, if the numbers differ: otherwise they are compared already.
-        """
-        few: dict[str, Any] = {"n": min(self.best_samples, self.n_samples), "skip": self.choosers}
-        few["draw"] = 0 if self.trains else OTHER_NOISE
-        for budget in self.budgets:
-            for text in choice.pairs.get(budget, ()):
-                yield replace(make_setting(text, budget, ends, self.data_std), section=BEST, **few)
-        if len({*choice.anywhere}) > 1 and {*choice.anywhere} <= {*self.budgets}:
-            for text, budget in choice.best:
-                setting = make_setting(text, budget, ends, self.data_std)
-                yield replace(setting, section=ANYWHERE, budget=None, **few)
-
-    def _exploration(self) -> Iterator[Setting]:
-        """All settings with fewer networks: at equal alpha, on one schedule, and on shorter ones."""
-        schedule = self.schedule
-        few: dict[str, Any] = {"n": min(self.explore_samples, self.n_samples), "networks": self.explore_seeds}
-        for eta in (0.0, 1.0):
-            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "final-denoise", final_denoise=True, **few)
+        if self.only_primary:
+            return
+        few: dict[str, Any] = {"n": min(CURVE_SAMPLES, self.n_samples), "networks": 1}
         for beta in sorted({0.0, *self.betas}):
             rule = AlphaBetaSchedule(self.alpha, beta, sigma_min=schedule.sigma_min)
             yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
         for eta in sorted({0.0, 1.0, *self.etas}):
             yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", **few)
-        for budget in self.budgets:
-            for eta in (0.0, 1.0):
-                shorter = replace(schedule, n_steps=budget)
-                yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", budget=budget, **few)
+        for budget, eta in itertools.product(self.budgets, (0.0, 1.0)):
+            yield Setting(f"eta {eta:g}", replace(schedule, n_steps=budget), Euler(eta), "pareto", budget=budget, **few)
+
+    def explore(self) -> Iterator[Setting]:
+        for budget, *names in itertools.product(() if self.only_primary else self.budgets, self.schedules, self.samplers):
+            yield make_setting(", ".join(names), budget, self.ends, self.data_std)
+
+    def find(self, place: Place) -> Setting | None:
+        label, budget = place
+        return None if budget is None else make_setting(label, budget, self.ends, self.data_std)
+
+    def kind_of(self, setting: Setting) -> str:
+        return self.kinds[setting.sampler.adds_noise(setting.schedule.sigmas())]
+
+    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+        """Within each number of evaluations with noise against without; then whether to spend the largest number."""
+        best = {(choice.budget, choice.kind): choice.places[0] for choice in chosen}
+        for budget in dict.fromkeys(choice.budget for choice in chosen):
+            if all((budget, kind) in best for kind in self.kinds):
+                yield Duel(CONFIRM, budget, best[budget, WITH], best[budget, WITHOUT], WITH)
+            for kind in self.kinds:
+                spent = best.get((budget, kind + EXACTLY))
+                if spent and spent != best[budget, kind]:
+                    yield Duel(SPENT, budget, spent, best[budget, kind], kind)
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """Quality against evaluations: MMD of settings with its interval; and what fresh noise does to recall."""
         from experiments.distances.intervals import estimate_pairs
 
         rows = list[Row]()
-        for (section, budget), sides in results.sides.items():
-            if section not in (BEST, "pareto") or len(sides) != len(KINDS):
-                continue
-            for kind, side in zip(KINDS, sides.values(), strict=True):
+        for (section, _), sides in results.sides.items():
+            for side in sides.values() if section in (CONFIRM, "pareto") else ():
                 distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
                 if not distances:
                     continue
+                run = results.find(side)
                 score = estimate_pairs([(distance, distance - distance) for distance in distances])
-                row: Row = {"section": section, "budget": budget, "setting": side.label, "metric": JUDGE}
-                row["curve"] = f"best {kind} fresh noise" if section == BEST else side.label
+                row: Row = {"section": section, "budget": run.nfe, "setting": side.label, "metric": JUDGE}
+                row["curve"] = self.kind_of(run.setting) if section == CONFIRM else side.label
                 rows.append(row | {"value": score.difference, "low": score.low, "high": score.high})
         return {"quality.csv": [*rows, *self._change_of_recall(results)]}
 
@@ -302,15 +238,9 @@ class Beta(Study):
         yield row | {"value": change.difference, "low": change.low, "high": change.high}
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """The primary contrast and its A/A control, then the exploratory contrasts."""
+        """The primary contrast and its A/A control."""
         primary = of.get((PRIMARY, None), {})
         if len(primary) == 2:
             yield Contrast(PRIMARY, primary["eta 1"], primary["eta 0"])
             for again in of.get((CONTROL, None), {}).values():
                 yield control(again, primary["eta 0"])
-        for (section, _), sides in of.items():
-            if section in (BEST, ANYWHERE, "final-denoise", "pareto") and len(sides) == 2:
-                yield from against_first(section, [*sides.values()])
-            elif section in ("same-alpha", "same-schedule"):
-                yield from against_first(section, [*sides.values()])
-                yield BestSet([*sides.values()])

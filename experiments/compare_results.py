@@ -17,7 +17,7 @@ import tyro
 from experiments.console import Terminal
 from experiments.run.compare import CONTROL, Contrast, Row, Side
 from experiments.run.options import option_help
-from reports.schema import JUDGE, METRICS, RACE, WORSE
+from reports.schema import EXPLORE, JUDGE, METRICS, WORSE, derive_visible_noise
 
 NAME = "compare"
 SETTING = ("section", "budget", "setting")  # columns that name a setting
@@ -89,7 +89,7 @@ def read_runs(folder: Path, store: Path | None) -> Runs:
     origin = f"{folder}: {info['command']}, commit {info['commit']}{' with changes' if info['dirty'] else ''}"
     store = store or Path(info.get("options", {}).get("store", "runs/store"))
     places: Row = {"experiment": NAME, "folder": folder, "store": store, "origin": origin}
-    rows = (row | places for row in read_rows(folder, "table.csv") if row["section"] not in (CONTROL, RACE))
+    rows = (row | places for row in read_rows(folder, "table.csv") if row["section"] not in (CONTROL, EXPLORE))
     return {tuple(row[name] for name in (*SETTING, "train_seed")): row for row in rows if row["status"] != "infeasible"}
 
 

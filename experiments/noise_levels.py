@@ -4,8 +4,9 @@
     python -m experiments noise_levels --preset smoke       about 20 seconds: does everything work here?
     python -m experiments noise_levels --train-noise log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
 
-Networks that differ only in their seed differ as much as many settings do. So five networks are trained per setting,
-and intervals are over networks. The control retrains the baseline. All contrasts are exploratory.
+One network per setting chooses a distribution, weights and an output. Networks that differ only in their seed differ as
+much as many settings do: so five others are trained for each chosen setting, and intervals are over networks. The
+control retrains the baseline.
 """
 
 import itertools
@@ -16,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
-from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection
+from experiments.run.compare import CONFIRM
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting
-from experiments.run.study import GPU, SMOKE, HiddenOption, Study, read_formulas
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, read_formulas
 from experiments.user.parsing import parse_noise
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ OUTPUTS = "Meaning of the network's output: {names}."
 
 
 @dataclass(frozen=True)
-class NoiseLevels(Study):
+class NoiseLevels(ExploringStudy):
     """What the experiment varies. The first of each list is the baseline; one thing is changed at a time."""
 
     question = "Which noise levels should training see?"
@@ -43,6 +44,7 @@ class NoiseLevels(Study):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
+            **EXPLORE_SMOKE,
             "train_images": 320,
             "warmup_images": 160,
             "held_out": 64,
@@ -53,6 +55,8 @@ class NoiseLevels(Study):
         "laptop": {"train_images": 30_000, "held_out": 500, "seeds": 5},
         "gpu": {
             **GPU,
+            **EXPLORE_GPU,
+            "explore_networks": 1,
             "held_out": 1024,
             "train_noise": (*NOISE_DISTRIBUTIONS,),
             "weightings": ("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
@@ -77,8 +81,10 @@ class NoiseLevels(Study):
     recipe: HiddenOption[Literal["fast", "plain"]] = "plain"  # the lists above vary what a recipe is made of
     cross: bool = False
     """Train every combination, instead of changing one thing at a time."""
+    explore_networks: int = 1
+    """Number of networks per setting that choose; their seeds begin at 101. 0 needs --choices."""
     n_steps: int = 32
-    """Steps of the geometric schedule on which samples are drawn."""
+    """Steps of the geometric schedule on which samples are drawn; then comes a last step to 0."""
     sigma_min: float = 0.03
     """Last level of the schedules. Lower it where features see the noise that is left, as those of photographs do."""
     etas: tuple[float, ...] = (0.0, 1.0)
@@ -99,40 +105,43 @@ class NoiseLevels(Study):
         kinds |= {name: PARAMETERISATIONS[name] for name in self.parameterisations}
         return {**super().provenance, "formulas": read_formulas(kinds)}
 
-    def training(self) -> dict[str, dict[str, Any]]:
-        """Label -> what is special in its training. The first is the baseline."""
-        axes = (self.train_noise, self.weightings, self.parameterisations)
-        baseline = [axis[0] for axis in axes]
-        trainings = dict[str, dict[str, Any]]()
-        for values in itertools.product(*axes):
+    def trainings(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Label -> the axis on which it differs from the baseline, and what is special in its training."""
+        axes = {"train_noise": self.train_noise, "weighting": self.weightings, "parameterisation": self.parameterisations}
+        baseline = [names[0] for names in axes.values()]
+        trainings = dict[str, tuple[str, dict[str, Any]]]()
+        for values in itertools.product(*axes.values()):
             noise, weighting, parameterisation = values
             others = [value for value, usual in zip(values[1:], baseline[1:], strict=True) if value != usual]
-            if self.cross or len(others) + (noise != baseline[0]) <= 1:
-                trainings[", ".join([noise, *others])] = {
+            changed = [axis for axis, value, usual in zip(axes, values, baseline, strict=True) if value != usual]
+            if self.cross or len(changed) <= 1:
+                axis = "combination" if self.cross else "".join(changed)
+                trainings[", ".join([noise, *others])] = axis, {
                     "noise": parse_noise(noise, self.data_std),
                     "weighting": weighting,
                     "parameterisation": parameterisation,
                 }
         return trainings
 
-    def settings(self) -> Iterator[Setting]:
+    def explore(self) -> Iterator[Setting]:
         schedule = Schedule(n_steps=self.n_steps, sigma_min=self.sigma_min)
-        for number, (label, training) in enumerate(self.training().items()):
+        for label, (_, training) in self.trainings().items():
             for eta in self.etas:
-                yield Setting(label, schedule, Euler(eta), f"eta {eta:g}", training)
-            if number == 0:  # settings differ in their network, so the control does too
-                yield Setting(label, schedule, Euler(self.etas[0]), CONTROL, training, retrained=True)
+                yield Setting(
+                    f"{label}, eta {eta:g}", schedule, Euler(eta), training=training, final_denoise=True
+                )  # fmt: skip
 
-    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """As usual, but the best is sought among the distributions: weights and outputs answer another question."""
-        for comparison in super().compare(of):
-            if isinstance(comparison, BestSet):
-                comparison = BestSet([side for side in comparison.sides if side.label in self.train_noise])
-            yield comparison
+    def kind_of(self, setting: Setting) -> str:
+        axis, _ = self.trainings()[self.candidate_of(setting)]
+        return axis
+
+    def candidate_of(self, setting: Setting) -> str:
+        return setting.label.rpartition(", ")[0]
 
     def extra_tables(self, results: "RunResults") -> "Tables":
-        """The held-out error of each network, and the noise distributions of training."""
+        """The held-out error of each network that tests, and the noise distributions of training."""
         from experiments.run.stages import curve_rows, density_rows
 
-        networks = dict.fromkeys(run.network for run in results.files if run.setting.section != CONTROL)
+        runs = [run for run in results.files if run.setting.section == CONFIRM]
+        networks = dict.fromkeys(run.network for run in runs)
         return {"curves.csv": curve_rows(networks, results.cache), "densities.csv": density_rows(networks)}

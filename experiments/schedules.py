@@ -1,60 +1,59 @@
 """Which noise levels should sampling visit, and with which sampler, for a given number of network evaluations?
 
-    python -m experiments schedules                      laptop: about 40 minutes on two CPU cores
+    python -m experiments schedules                      laptop: about 30 minutes on two CPU cores
     python -m experiments schedules --preset smoke       about 20 seconds: does everything work here?
     python -m experiments schedules --schedules geometric "karras(rho=5)" --budgets 10 20 --etas 0 0.5 1 --samplers heun
 
-Each setting gets the longest schedule that its budget of network evaluations allows. The answer at each budget is the
-set of settings that cannot be told from the best. best.json has the best setting without and with fresh noise, which
-`beta --best` compares on other networks. tune.py takes the same settings to find one to use.
+Each setting gets the longest schedule that its number of network evaluations allows. Some networks try all settings and
+choose; others compare the chosen with the default, the first schedule with the first sampler. tune.py is the same study
+for a network of your own.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from diffusion_core.registry import SAMPLERS
-from diffusion_core.samplers.base import Sampler
-from diffusion_core.samplers.euler import Euler
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
-from experiments.run.compare import CONTROL, BestSet, Comparison, SidesBySection, against_first, control
+from experiments.run.choice import DEFAULT, Chosen, Duel, Place, duel_defaults
 from experiments.run.options import Names, names_option
-from experiments.run.setting import Schedule, Setting, read_schedule
-from experiments.run.study import GPU, SMOKE, Notify, Study, read_formulas
-from experiments.user.parsing import SYNONYMS, parse_sampler
-from reports.schema import CONTROL_FAILED
+from experiments.run.setting import Schedule, Setting, make_setting, read_sampler
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, read_formulas
+from experiments.user.parsing import SYNONYMS
 
-if TYPE_CHECKING:
-    from experiments.run.tables import RunResults, Tables
-
-SCHEDULES_HELP = "Noise schedules; the first is the baseline: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
-SAMPLERS_HELP = "Further samplers: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
+AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
+SCHEDULES_HELP = "Noise schedules that compete; the first is the default: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
+SAMPLERS_HELP = "Samplers that compete: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 ScheduleNames = Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)]
 SamplerNames = Annotated[Names, names_option(SAMPLERS_HELP, [*SAMPLERS, *SYNONYMS])]
 
 
 @dataclass(frozen=True)
-class Schedules(Study):
+class Schedules(ExploringStudy):
     """What the experiment varies. All settings of one budget take at most that number of network evaluations."""
 
     question = "Which noise levels should sampling visit?"
-    text = "Compares noise schedules and samplers at equal numbers of network evaluations."
+    text = (
+        "Explores noise schedules and samplers at equal numbers of network evaluations; confirms the best on other "
+        "networks."
+    )
     page = "schedules"
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
+            **EXPLORE_SMOKE,
             "schedules": ("geometric", "karras"),
             "budgets": (4,),
             "etas": (0.0, 1.0),
             "samplers": ("heun",),
         },
-        "laptop": {"seeds": 5, "n_samples": 250},  # enough for a statement on such networks in general
+        "laptop": {"train_images": 100_000, "seeds": 5},  # enough for a statement on such networks in general
         "gpu": {
             **GPU,
+            **EXPLORE_GPU,
             "schedules": (
                 *(name for name in SCHEDULES if name not in ("flow", "bong-tangent")),  # these two end at 0
                 "vp(end=0)",
@@ -62,7 +61,7 @@ class Schedules(Study):
             ),
         },
     }
-    minutes = "about 40 minutes on two cores"
+    minutes = "about 30 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all schedules, at equal evaluations",
         '--schedules geometric "karras(rho=5)" --budgets 10 20 --samplers heun dpm++2m': "two of each",
@@ -72,9 +71,9 @@ class Schedules(Study):
     schedules: ScheduleNames = (
         "geometric",
         "karras",
-        "cosine",
-        "vp",
-        "linear",
+        "geometric(end=0)",
+        "karras(end=0)",
+        "linear(end=0)",
     )
     budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
@@ -102,47 +101,31 @@ class Schedules(Study):
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each schedule and sampler, which is the first part of its docstring."""
         kinds: dict[str, Any] = {name: SCHEDULES[name] for name in (text.partition("(")[0] for text in self.schedules)}
-        kinds |= {type(sampler).label: type(sampler) for sampler in self.labels.values()}
+        samplers = (read_sampler(name) for name in self.sampler_names)
+        kinds |= {type(sampler).label: type(sampler) for sampler in samplers}
         return {**super().provenance, "formulas": read_formulas(kinds)}
 
     @cached_property
-    def labels(self) -> dict[str, Sampler]:
-        return {f"eta {eta:g}": Euler(eta) for eta in self.etas} | {text: parse_sampler(text) for text in self.samplers}
+    def sampler_names(self) -> tuple[str, ...]:
+        """The samplers as labels have them."""
+        return (*(f"eta {eta:g}" for eta in self.etas), *self.samplers)
 
-    def schedule(self, text: str, n_steps: int) -> tuple[Schedule, bool]:
-        """As `read_schedule`, with the ends of this study."""
-        return read_schedule(text, n_steps, self.data_std, self.sigma_max, self.sigma_min)
+    @property
+    def ends(self) -> Schedule:
+        return Schedule(sigma_max=self.sigma_max, sigma_min=self.sigma_min)
 
-    def settings(self) -> Iterator[Setting]:
-        for budget in self.budgets:
-            settings = list[Setting]()
-            section = f"{budget} evaluations"
-            for text, (label, solver) in itertools.product(self.schedules, self.labels.items()):
-                schedule, final = self.schedule(text, budget)
-                within = schedule.within(budget - final, solver)
-                setting = Setting(f"{text}, {label}", within, solver, section, final_denoise=final, budget=budget)
-                settings.append(setting)
-            yield from settings
-        yield replace(settings[0], section=CONTROL, budget=None, draw=1)
+    def explore(self) -> Iterator[Setting]:
+        for budget, *names in itertools.product(self.budgets, self.schedules, self.sampler_names):
+            yield make_setting(", ".join(names), budget, self.ends, self.data_std)
 
-    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """At each budget: every setting against the first schedule with the first sampler, and the set of the best."""
-        budgets = [of.get((f"{budget} evaluations", budget), {}) for budget in self.budgets]
-        first = f"{self.schedules[0]}, {next(iter(self.labels))}"
-        for sides in budgets:
-            if first in sides:
-                yield from against_first("setting", [*sides.values()])
-                yield BestSet([*sides.values()])
-        for again in of.get((CONTROL, None), {}).values():
-            if again.label in budgets[-1]:
-                yield control(again, budgets[-1][again.label])
+    def find(self, place: Place) -> Setting | None:
+        label, budget = place
+        return None if budget is None else make_setting(label, budget, self.ends, self.data_std)
 
-    def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
-        """Writes best.json, unless the control failed."""
-        from experiments.best import write_best
-
-        if any(row.get("verdict") == CONTROL_FAILED for row in tables["contrasts.csv"]):
-            (folder / "best.json").unlink(missing_ok=True)
-            notify("best.json is not written: the A/A test failed")
-        elif (path := write_best(folder, self, results, (self.sigma_max, self.sigma_min))) is not None:
-            notify(f"the best settings without and with fresh noise: {path}")
+    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+        """And the recommended ones of fewer evaluations against the default with the most."""
+        yield from duel_defaults(chosen)
+        *_, largest = (choice for choice in chosen if choice.kind == DEFAULT)
+        for choice in chosen:
+            if choice.kind != DEFAULT and choice.advisable and choice.budget != largest.budget:
+                yield Duel(AT_LARGEST, choice.budget, choice.places[0], largest.places[0], choice.kind)

@@ -4,13 +4,14 @@
     python -m experiments tune                         networks trained here; laptop: minutes on two CPU cores
     python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
-The settings of schedules.py, and single ones, race at exactly the budget, on few images. The best six and the default,
-which is used without tuning, are compared on images of other noise.
+The study of schedules.py with other settings, at exactly the number of evaluations. Six are confirmed against what you
+use today, and the lowest of those that are better is exported.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,25 +19,21 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import tyro
 
-from diffusion_core.samplers.base import Sampler
 from diffusion_core.validation import check_range
-from experiments.run.compare import CONTROL, BestSet, Comparison, Contrast, Side, SidesBySection, control
+from experiments.run.choice import Chosen, Duel, Place, duel_defaults
 from experiments.run.options import option_help
-from experiments.run.setting import Schedule, Setting, read_schedule, read_setting
-from experiments.run.study import GPU, SMOKE, HiddenOption, Notify
+from experiments.run.setting import Schedule, Setting, make_setting, read_setting
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Notify
 from experiments.schedules import SamplerNames, ScheduleNames, Schedules
-from experiments.user.parsing import parse_sampler
-from reports.schema import JUDGE, RACE
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
-FRESH = 2  # draw of noise of images that no race has seen
 AGAIN = 10  # draws of noise per --search-seed
-FINALISTS = 6  # at most, per budget, besides the defaults
 USUAL_SCHEDULES = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
+SAME = "it is the same as"  # why a setting is left out
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
 
@@ -46,16 +43,16 @@ class Tune(Schedules):
 
     question = "Which sampler settings are best for this network, at each number of evaluations?"
     text = (
-        "Races many settings on few images, confirms the best six on new ones, writes the winner to paste. The "
-        "confirmation is against what is used without tuning (--default). The best that is detectably better, or else "
-        "the default, is recommended and exported, so that it can be pasted (--export). After an interrupt the same "
-        "command goes on."
+        "Tries many settings on few images, confirms the best six on others, writes the winner to paste. The "
+        "confirmation is against what is used without tuning (--default). The lowest that is better, or else the "
+        "default, is exported (--export). An interrupted run continues with the same command."
     )
     page = "tune"
-    uncounted = f"the confirmation of the best {FINALISTS} on other images"
+    finalists = 6
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,
+            **EXPLORE_SMOKE,
             "train_images": 1_920,  # after fewer, samples fail so grossly that nothing is recommended
             "schedules": ("vp", "karras"),
             "budgets": (4,),
@@ -63,8 +60,8 @@ class Tune(Schedules):
             "samplers": ("heun",),
             "single": ("karras, euler-split(1, 0, 0.5)",),
         },
-        "laptop": {},
-        "gpu": {**GPU, "race_samples": 1_000, "budgets": (8, 16, 32, 64)},
+        "laptop": {"seeds": 5},
+        "gpu": {**GPU, **EXPLORE_GPU, "budgets": (8, 16, 32, 64)},
     }
     minutes = "minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
@@ -108,13 +105,12 @@ class Tune(Schedules):
     ] = None
     """The setting that you use today, as SCHEDULE, SAMPLER: what is recommended is compared with it."""
     time: Annotated[str | None, option_help("TIME", "no limit")] = None
-    """Time limit, such as 10min. The race begins nothing after 60 % of it, the confirmation nothing after its end; the
-    report lists what did not run."""
+    """Time limit, such as 10min. Nothing is explored after 60 % of it, and nothing is confirmed after its end; the report
+    lists what did not run."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, option_help("LIBRARY [LIBRARY ...]", "all that apply")] = None
     """Code to write besides settings.json, which is json: torch, diffusers."""
-    race_samples: HiddenOption[int] = 166  # images per network in the race
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "etas", tuple(sorted({*self.etas, *DEFAULT_ETAS})))
@@ -122,7 +118,6 @@ class Tune(Schedules):
     def check(self) -> None:
         super().check()
         check_range("search_seed", self.search_seed, 0, 1_000_000)
-        check_range("race_samples", self.race_samples, 1)
         _ = self.time_limit
 
     @property
@@ -136,9 +131,9 @@ class Tune(Schedules):
 
     @property
     def notes(self) -> Sequence[str]:
-        """Which settings do not take part in the race, and why: one text per reason and race."""
+        """Which settings do not take part, and why: one text per reason and number of evaluations."""
         absent: dict[tuple[int | None, str], list[str]] = {}
-        for setting in self.settings():
+        for setting in self.explore():
             if setting.impossible:
                 absent.setdefault((setting.budget, setting.impossible), []).append(f"“{setting.label}”")
         return [
@@ -158,136 +153,60 @@ class Tune(Schedules):
         """The lowest and the highest level that the network knows."""
         return self._adapter.span if self._adapter else (0.0, math.inf)
 
-    @cached_property
-    def default_schedules(self) -> tuple[str, ...]:
-        """The schedules of the loops that networks of this kind come with."""
-        return self._adapter.default_schedules if self._adapter else ()
-
-    def schedule(self, text: str, n_steps: int) -> tuple[Schedule, bool]:
+    @property
+    def ends(self) -> Schedule:
         low, high = self.span
-        return read_schedule(text, n_steps, self.data_std, min(self.sigma_max, high), max(self.sigma_min, low))
+        return Schedule(sigma_max=min(self.sigma_max, high), sigma_min=max(self.sigma_min, low))
 
     @cached_property
-    def defaults(self) -> dict[str, tuple[str, str]]:
-        """What is used without tuning, the user's own first: DDIM, then DDPM, on the first or usual schedule."""
-        schedule = _to_zero(self.default_schedules[0]) if self.default_schedules else self.schedules[0]
-        from_user = [read_setting("default", self.default)] if self.default else []
-        return _by_label([*from_user, *((schedule, f"eta {eta:g}") for eta in DEFAULT_ETAS)])
+    def labels(self) -> tuple[str, ...]:
+        """The settings that compete. The first is what you use today, or DDIM on the first or usual schedule."""
+        usual = tuple(map(_to_zero, self._adapter.default_schedules if self._adapter else ()))
+        first = (*usual, *self.schedules)[0]
+        defaults = [*([self.default] if self.default else []), *(f"{first}, eta {eta:g}" for eta in DEFAULT_ETAS)]
+        product = (", ".join(pair) for pair in itertools.product((*self.schedules, *usual), self.sampler_names))
+        single = [*defaults, *product, *self.single]
+        return tuple(dict.fromkeys(", ".join(read_setting("settings", text)) for text in single))
 
-    @cached_property
-    def candidates(self) -> dict[str, tuple[str, str]]:
-        """The settings that race, by label, as schedule and sampler: the defaults, which need no tuning, lead."""
-        schedules = [*self.schedules, *map(_to_zero, self.default_schedules)]
-        product = [(schedule, label) for schedule in schedules for label in self.labels]
-        single = [read_setting("settings", text) for text in self.single]
-        return self.defaults | _by_label([*product, *single])
-
-    def settings(self) -> Iterator[Setting]:
-        """The race. Churn raises no level above the highest that the network knows."""
+    def explore(self) -> Iterator[Setting]:
+        """At exactly the number of evaluations. Churn raises no level above the highest that the network knows."""
         from experiments.run.setup_warnings import unknown_levels
 
         for budget in self.budgets:
-            raced: dict[Hashable, str] = {}  # what is run -> the setting that does it first
-            for name, (text, label) in self.candidates.items():
-                solver = self.labels.get(label) or parse_sampler(label)
-                levels, final = self.schedule(text, budget)
-                schedule = schedule_for_budget(budget, levels, solver, final)
-                impossible = f"{label}: no schedule takes exactly {budget} evaluations"
-                if schedule:
-                    sigmas = schedule.sigmas()
-                    solver = solver.below(self.span[1], sigmas)
-                    first = raced.setdefault((sigmas, solver, final), name)
-                    impossible = unknown_levels(solver, sigmas, self.span)
-                    if not impossible and first != name:
-                        impossible = f"it is the same as “{first}”"
-                yield Setting(
-                    name, schedule or levels, solver, RACE, final_denoise=final, budget=budget,
-                    n=min(self.race_samples, self.n_samples), draw=self.search_seed * AGAIN, impossible=impossible,
-                )  # fmt: skip
+            earlier: dict[Hashable, str] = {}  # what is run -> the setting that does it first
+            for label in self.labels:
+                setting = make_setting(label, budget, self.ends, self.data_std)
+                sigmas = setting.schedule.sigmas()
+                reason = "" if _takes(setting, budget) else f"no schedule takes exactly {budget} evaluations"
+                if not reason:
+                    solver = setting.sampler.below(self.span[1], sigmas)
+                    first = earlier.setdefault((sigmas, solver, setting.final_denoise), label)
+                    reason = unknown_levels(solver, sigmas, self.span)
+                    if not reason and first != label:
+                        reason = f"{SAME} “{first}”"
+                    setting = replace(setting, sampler=solver)
+                yield replace(setting, draw=self.search_seed * AGAIN, impossible=reason)
 
-    def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
-        """The default, the best of each race and the other defaults, on new images; the control of the last section."""
-        again: Setting | None = None
-        for key, sides in results.sides.items():
-            section = f"{key[1]} evaluations"
-            ran = sorted((side for side in sides.values() if side.whole), key=lambda side: side.score)
-            runs = (run for run in results.runs if run.score_id in results.failed)
-            with_failures = {run.setting.label for run in runs if (run.setting.section, run.setting.budget) == key}
-            failed = [label for label in sides if label in with_failures]
-            late = [label for label, side in sides.items() if not side.whole and label not in failed]
-            notify(f"{section}: {len(ran)} of {len(sides)} settings ran, {min(len(ran), FINALISTS)} are kept")
-            for reason, labels in (("the time was up", late), ("a run failed", failed)):
-                if labels:
-                    notify(f"{section}: left out, since {reason}: {', '.join(f'“{label}”' for label in labels)}")
-            default, *others = self.defaults
-            kept = dict.fromkeys([default, *(side.label for side in ran[:FINALISTS]), *others]) if ran else ()
-            chosen = [results.find(sides[label]).setting for label in kept if label in sides and sides[label].rows]
-            fresh: dict[str, Any] = {"section": section, "n": self.n_samples, "draw": self.search_seed * AGAIN + FRESH}
-            yield from (replace(setting, **fresh) for setting in chosen)
-            again = replace(chosen[0], **fresh) if chosen else again
-        if again:
-            yield replace(again, section=CONTROL, budget=None, draw=self.search_seed * AGAIN + 1)
+    def find(self, place: Place) -> Setting | None:
+        return ExploringStudy.find(self, place)
 
-    def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """The finalists against what is used without tuning; the set of the best; then single knobs, in the race."""
-        last: Mapping[str, Side] = {}
-        for (section, budget), sides in of.items():
-            if section in (CONTROL, RACE):
-                continue
-            last = sides
-            first = next((sides[name] for name in self.defaults if name in sides), None)
-            if first:
-                others = [side for side in sides.values() if side is not first]
-                yield from (Contrast("tuned", side, first) for side in others)
-                yield BestSet([first, *others])
-            raced = [side for side in of.get((RACE, budget), {}).values() if side.whole]
-            if raced:
-                yield from self._knobs(raced)
-        for again in of.get((CONTROL, None), {}).values():
-            if again.label in last:
-                yield control(again, last[again.label])
-
-    def _knobs(self, raced: Sequence[Side]) -> Iterator[Contrast]:
-        """In the race: every sampler on the schedule of the best setting, and every schedule with its sampler.
-
-        Each is compared with the first of its kind. The best was chosen on these images, so its score is too good.
-        """
-        best = self.candidates[min(raced, key=lambda side: side.score).label]
-        for kind, knob in (("sampler", 0), ("schedule", 1)):
-            first, *others = (side for side in raced if self.candidates[side.label][knob] == best[knob])
-            yield from (Contrast(kind, side, first) for side in others)
-
-    def extra_tables(self, results: "RunResults") -> "Tables":
-        """The race."""
-        confirmed = {(run.setting.budget, run.setting.label) for run in results.runs if run.setting.section != RACE}
-        shared = {"section": RACE, "metric": JUDGE, "n_samples": min(self.race_samples, self.n_samples)}
-        races = (sides for (section, _), sides in results.sides.items() if section == RACE)
-        return {
-            "race.csv": [
-                {"setting": side.label, "budget": side.budget, "value": side.score}
-                | {"left": (side.budget, side.label) in confirmed} | shared
-                for sides in races for side in sides.values() if side.whole
-            ]
-        }  # fmt: skip
+    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+        """The chosen ones against what is used today."""
+        return duel_defaults(chosen)
 
     def after_write(self, folder: Path, results: "RunResults", tables: "Tables", notify: Notify) -> None:
         """Writes settings.json, and code to paste."""
         from experiments.export.export import write_settings
 
-        write_settings(folder, results, tables.get("best_sets.csv", ()), notify, self.export)
+        write_settings(folder, results, tables["contrasts.csv"], notify, self.export)
 
 
-def schedule_for_budget(budget: int, schedule: Schedule, solver: Sampler, final: bool) -> Schedule | None:
-    """The schedule on which the sampler takes exactly `budget` evaluations, with `final` one of them a step to 0."""
-    longest = schedule.within(budget - final, solver)
+def _takes(setting: Setting, budget: int) -> bool:
+    """Whether a setting takes exactly this number of evaluations."""
     try:
-        return longest if solver.planned_nfe(longest.sigmas()) + final == budget else None
+        return setting.sampler.planned_nfe(setting.schedule.sigmas()) + setting.final_denoise == budget
     except ValueError:  # it suits no schedule of this rule
-        return None
-
-
-def _by_label(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    return {f"{schedule}, {label}": (schedule, label) for schedule, label in pairs}
+        return False
 
 
 def _to_zero(schedule: str) -> str:

@@ -8,7 +8,7 @@ from reports.contrast import find_control, format_rate, prediction_interval
 from reports.formats import capital, difference, is_missing, join, metric_name, ordinal, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
-from reports.schema import BEST, CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
+from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
 from reports.settings import list_names
 
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
@@ -17,8 +17,8 @@ TERMS = {
     "better, and 0 is a perfect match. It is the primary metric.",
     "FD": "Fréchet distance, the better known one. It falls with the number of {unit}s, so compare it at equal numbers "
     f"only.{ELSEWHERE}",
-    "Grain": "Fine noise in the pixels beyond what the schedule leaves, in standard deviations of the data. 0 is as in "
-    "real images; above 0.01 one sees it.",
+    "Visible noise": "The level of fine noise that one sees in the pixels, in standard deviations of the data: that of "
+    "real images with so much noise. 0 is as in real images.",
     "Evaluations": "How often the network runs to make one {unit}. This is the cost.",
     "eta, beta": "eta: the fresh noise per step; 0 has none (DDIM), 1 is DDPM. beta: the part of the noise that a step "
     "puts back after it denoised with rate alpha.",
@@ -35,7 +35,7 @@ def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first
     if row is not None and not is_missing(row["detectable"]) and row["verdict"] != NO_VERDICT:
         rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result), *_not_run(result)]
-    rows += [_meaning(term, result) for term in terms if term != "Grain" or result.features != "values"]
+    rows += [_meaning(term, result) for term in terms if term != "Visible noise" or result.features != "values"]
     for name, text in result.info.get("formulas", {}).items():
         if text:
             rows.append((f"Formula: {CALLED.get(name, name)}", text.replace("`", "")))
@@ -97,7 +97,7 @@ def _intervals(result: LoadedResult) -> Details:
     methods = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
     methods = methods.replace("what each image adds", f"what each {result.unit} adds")
     text = f"{percent(rows['level'].iloc[0])}, each of its own comparison: {methods}."
-    words = {EXPLORATION: "exploratory comparison", BEST: "best-against-best comparison", INTERACTIONS: "interaction"}
+    words = {EXPLORATION: "exploratory comparison", CONFIRM: "confirmed comparison", INTERACTIONS: "interaction"}
     sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["n_compared"].max()
     families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
     if families:

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.formats import SCALES, short
 from reports.page import Figure, Page
-from reports.schema import BETTER, WORSE
+from reports.schema import BETTER, EXPLORE, WORSE
 
 WIDTH = 252 / 72  # inches
 ROW = 8.5 / 72  # inches, of a line of text
@@ -92,22 +92,25 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
 def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str, schedule: str) -> Canvas:
     """MMD, called `name`, against evaluations per `unit`: a line per curve, with intervals as bands.
 
-    Curves of section pareto are thin and grey, and on one `schedule`. `real`: the score of real images.
+    Curves of section pareto are thin and grey, and on one `schedule`; those of explorers are thin and have no
+    intervals. `real`: the score of real images.
     """
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
-    colors = iter(sns.color_palette("colorblind"))
-    for (section, label), rows in curves.groupby(["section", "curve"]):
-        dash = "--" if label.startswith(("eta 0", "best without")) else "-"
+    names = dict.fromkeys(curves.loc[curves["section"] != "pareto", "curve"])
+    colors = dict(zip(names, sns.color_palette("colorblind"), strict=False))
+    for (section, label), rows in curves.sort_values("budget").groupby(["section", "curve"]):
+        dash = "--" if label.startswith(("eta 0", "without")) else "-"
         values = SCALES["mmd"] * rows["value"]
         if section == "pareto":
             label = f"{label}, {schedule}"
             ax.plot(rows["budget"], values, dash, label=label, color=GREY, linewidth=0.6)
             continue
-        color = next(colors)
-        ends = (SCALES["mmd"] * rows[column] for column in ("low", "high"))
-        ax.plot(rows["budget"], values, dash, label=label, color=color, linewidth=1.4, marker=".")
-        ax.fill_between(rows["budget"], *ends, color=color, alpha=0.2, linewidth=0)
+        if section == EXPLORE:
+            ax.plot(rows["budget"], values, dash, color=colors[label], linewidth=0.6)
+            continue
+        ends = [SCALES["mmd"] * (sign * (rows[column] - rows["value"])) for column, sign in (("low", -1), ("high", 1))]
+        ax.errorbar(rows["budget"], values, ends, label=f"best {label}", color=colors[label], fmt="o", capsize=2)
     if real is not None:
         ax.axhline(SCALES["mmd"] * real, color="black", linewidth=0.6, linestyle=":", label="real images")
     ax.set_xscale("log", base=2)

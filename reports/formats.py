@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pandas as pd
 
-from reports.schema import NO_DIFFERENCE
+from reports.schema import NO_DIFFERENCE, NOT_SIGNIFICANT
 
 NAMES = {
     "mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall", "loss": "loss, %"
@@ -93,9 +93,9 @@ def values_and_difference(row: pd.Series) -> tuple[str, str, str, str]:
 
 def correction(row: pd.Series) -> str:
     """What is said of a contrast without a detected difference whose interval alone excludes 0; otherwise ""."""
-    if row["verdict"] != NO_DIFFERENCE or row["low"] * row["high"] <= 0 or row["n_compared"] <= 1:
+    if row["verdict"] not in (NO_DIFFERENCE, NOT_SIGNIFICANT) or row["low"] * row["high"] <= 0 or row["n_compared"] <= 1:
         return ""
-    return f"not significant after correction for {number(row['n_compared'], 0)}"
+    return f"{NOT_SIGNIFICANT} for {number(row['n_compared'], 0)}"
 
 
 def add_correction(text: str, row: pd.Series) -> str:

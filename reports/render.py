@@ -18,7 +18,8 @@ from reports.results import find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
-    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep", "compare"), "sweep"), "run": "score",
+    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune"), "chosen"),
+    **dict.fromkeys(("sweep", "compare"), "sweep"), "run": "score",
     **{name: name for name in ("score", "harmless", "losses", "levels")},
     **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip
@@ -94,7 +95,7 @@ def publish_result(folder: Path, out: Path) -> None:
         raise ValueError(f"{folder}: {reason}; run it again from a clean checkout, with a new --store")
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
     exports = [path.name for path in folder.glob("export/*")]
-    files = [*find_files(folder, ["run.json", "settings.json", "best.json"]), *find_files(folder / "export", exports)]
+    files = [*find_files(folder, ["run.json", "settings.json", "choices.json"]), *find_files(folder / "export", exports)]
     for path in (*files, *find_files(folder / "images", pictures)):
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from reports.schema import CONTROL, FLAGS, JUDGE, RACE, TABLES, TEXTS, all_columns, read_bytes, required_columns
+from reports.schema import CONFIRM, CONTROL, EXPLORE, FLAGS, JUDGE, TABLES, TEXTS, all_columns, derive_visible_noise, read_bytes, required_columns
 
 SCHEMA = 2  # version of the format of a result folder
 FORMER_NAMES = {  # of experiments, sections and verdicts, in 0.1.0
     "ladders": "schedules", "same-ladder": "same-schedule", "undecided": "not decided"
 }  # fmt: skip
 FLAG = {"True": True, "False": False, "": pd.NA}
-RULES = {"enough_networks": 5, "grainy": 0.01, "power": 0.8}  # of results that do not say theirs
+RULES = {"enough_networks": 5, "power": 0.8}  # of results that do not say theirs
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LoadedResult:
         return "point" if self.features == "values" else "image"
 
     def rule(self, name: str) -> float:
-        """A number of the statistics by which verdicts were made, such as the limit of grain."""
+        """A number of the statistics by which verdicts were made, such as the power."""
         return float(self.info.get("statistics", {}).get(name, RULES[name]))
 
     @property
@@ -54,8 +54,13 @@ class LoadedResult:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """The runs that succeeded, without those of the A/A test."""
-        return self.table[(self.table["status"] == "ok") & (self.table["section"] != CONTROL)]
+        """The runs that succeeded, without those of the A/A test and of explorers."""
+        return self.table[(self.table["status"] == "ok") & ~self.table["section"].isin([CONTROL, EXPLORE])]
+
+    @property
+    def was_confirmed(self) -> bool:
+        """Whether other networks than those that chose compared the settings."""
+        return bool((self.contrasts["kind"] == CONFIRM).any())
 
     def over_networks(self, metric: str = JUDGE, kind: str = "") -> pd.DataFrame:
         """The contrasts over all networks in one metric, or those of one kind."""
@@ -92,8 +97,6 @@ def read(folder: Path) -> LoadedResult:
     """
     info = read_info(folder / "run.json")
     tables = {name.removesuffix(".csv"): _table(folder / name, columns) for name, columns in TABLES.items()}
-    if len(tables["race"]):  # its runs are no result: race.csv has them, and the best were run again
-        tables["table"] = tables["table"][tables["table"]["section"] != RACE]
     return LoadedResult(folder, info, tables)
 
 
@@ -105,6 +108,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     if absent := [name for name in required_columns(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
+    if "grain" in frame:  # of before December 2026: less what the schedule leaves
+        frame["visible_noise"] = [str(derive_visible_noise(row)) for row in frame.to_dict("records")]
     for name in {"section", "kind"} & {*frame.columns}:
         frame[name] = frame[name].replace(FORMER_NAMES)
     for name in all_columns(columns):

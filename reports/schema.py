@@ -4,16 +4,19 @@ No third-party package is imported.
 """
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 METRICS = ("mmd", "kd", "fd")
 JUDGE = METRICS[0]  # the primary metric
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
+NOT_SIGNIFICANT = "not significant after correction"  # no difference detected, though the interval excludes 0
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 CONTROL = "control"  # the section and the kind of contrast of the A/A test
-BEST = "best"  # the section, the kind of contrast and the family of the best with fresh noise against the best without
-RACE = "race"  # the section of the settings that race, from which the best are run again
+EXPLORE = "explore"  # the section of the settings that explorers try, from which they choose
+CONFIRM = "confirm"  # the section of the chosen ones and their opponents; a kind of contrast, and its family
 RETRAINED = "retrained"  # its section if its networks were trained once more
 CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
 EXPLORATION, INTERACTIONS = "exploration", "interactions"  # families of comparisons, which share one correction
@@ -26,7 +29,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
             sample_seed network images_seen trained_by? train_seconds? train_loss? trained_commit? features features_id?
-            mmd mmd_se? fd kd kd_se precision recall grain? grain_se? to_training? to_training_real? memorised? seconds
+            mmd mmd_se? fd kd kd_se precision recall visible_noise? visible_noise_se? to_training? to_training_real? memorised? seconds
             batch_size retries? device precision_mode compiled threads shared_device model_id? samples_id run_id
             finished_at""",
         "contrasts.csv": """experiment? kind section budget metric a b
@@ -34,12 +37,14 @@ TABLES: dict[str, tuple[str, ...]] = {
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
             p_value? p_adjusted? family? n_compared? detectable? n_to_settle? minutes_to_settle?
-            networks_to_settle? new_network_low? new_network_high? no_verdict? verdict sigma? share? note?""",
+            networks_to_settle? new_network_low? new_network_high? no_verdict? verdict sigma? share? note?
+            choice? visible_noise_a? visible_noise_b? more_noise? recommended?""",
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
         "quality.csv": "section budget setting? curve metric value low high",
-        "race.csv": "n_samples section budget setting metric value left",
+        "choices.csv": """section budget kind rank setting nfe mmd visible_noise chosen reason networks n seeds draw
+            data network features images_seen""",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric difference low high verdict",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
@@ -62,8 +67,16 @@ TABLES: dict[str, tuple[str, ...]] = {
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
-     pair schedule form faults nearest levels level_faults run_id_a run_id_b curve""".split()
-FLAGS = "on_purpose final_denoise compiled shared_device clear in_set left best recommended".split()
+     pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds""".split()
+FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen".split()
+
+
+def derive_visible_noise(row: Mapping[str, Any]) -> float | str:
+    """The visible noise of a row of table.csv that has grain in its place; "" if it was not measured."""
+    if row["grain"] in ("", None):
+        return ""
+    ends_at_zero = str(row.get("final_denoise")) == "True" or row.get("sigma_min") in ("", None)
+    return float(row["grain"]) + (0.0 if ends_at_zero else float(row["sigma_min"]))
 
 
 def all_columns(columns: tuple[str, ...]) -> list[str]:

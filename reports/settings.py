@@ -19,7 +19,7 @@ from reports.formats import (
     verdict_words,
 )
 from reports.page import Column, Picture, Row, Source, Table
-from reports.results import RULES, LoadedResult, find_files
+from reports.results import LoadedResult, find_files
 from reports.schema import JUDGE
 
 ROWS = 25  # of all tables of a page, and of its figure
@@ -27,7 +27,7 @@ FAR, VERY_FAR = 10, 40  # floors of 500 images above the floor
 FEW_IMAGES = 500
 MEMORISED = 0.01  # share of samples
 KEYS = ["section", "budget", "n_samples", "setting", "sampler", "nfe", "final_denoise"]  # these name a setting
-MEANS = ("mmd", "fd", "precision", "recall", "grain", "to_training", "to_training_real", "memorised", "seconds")
+MEANS = ("mmd", "fd", "precision", "recall", "visible_noise", "to_training", "to_training_real", "memorised", "seconds")
 TRAINING = ["train_noise", "weighting", "parameterisation"]
 COLUMNS = (
     Column("Evaluations", "n", after=" evaluations"),
@@ -35,7 +35,7 @@ COLUMNS = (
     Column("{fd}", "n few", "FD "),
     Column("Difference in {judge}", "wide"),
     Column("Verdict", "verdicts"),
-    Column("Grain", "n few", "grain "),
+    Column("Visible noise", "n few", "visible noise "),
 )
 
 
@@ -73,7 +73,7 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
 
 
 def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list[str], list[str]]:
-    """Warnings and caveats: failed runs, samples far from real ones, grain in those of the settings that are shown."""
+    """Warnings and caveats: failed runs, samples of the shown settings far from real ones."""
     warnings = list[str]()
     caveats = list[str]()
     real = f"real {result.unit}s"
@@ -89,14 +89,7 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
     if copied:
         text = f"lie much nearer to training {result.unit}s than {real} do: they may be copies"
         warnings.append(f"At least {join(dict.fromkeys(copied))} of the samples {text}.")
-    return warnings, [*caveats, *find_grain(result, shown), *result.info.get("caveats", [])]
-
-
-def find_grain(result: LoadedResult, shown: Sequence[pd.Series]) -> list[str]:
-    """A caveat if some of these settings have grain above the limit."""
-    noisy = [row for row in shown if row["grain"] > result.rule("grainy")]
-    grains = dict.fromkeys(f"{row['setting']} (grain {format_grain(row)})" for row in noisy)
-    return [f"These samples look noisy: {'; '.join(grains)}."] if grains else []
+    return warnings, [*caveats, *result.info.get("caveats", [])]
 
 
 def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:
@@ -113,10 +106,8 @@ def count_images(result: LoadedResult, row: pd.Series) -> str:
     return f"{plural(row['n_samples'], result.unit)} from each of {plural(row['networks'], 'network')}"
 
 
-def format_grain(row: pd.Series) -> str:
-    """With a digit more where rounding would hide on which side of the limit it is."""
-    digits = 4 if round(row["grain"], 3) == RULES["grainy"] else 3
-    return number(row["grain"], digits, digits)
+def format_noise(row: pd.Series) -> str:
+    return number(row["visible_noise"], 3, 3)
 
 
 def _above_floor(result: LoadedResult, row: pd.Series) -> float:
@@ -157,7 +148,7 @@ def table_row(
 ) -> Row:
     """A setting, under its own name by default; `best`: it is recommended; `digits`: decimals of its MMD."""
     scores = [scale_metric(JUDGE, row[JUDGE], digits), scale_metric("fd", row["fd"])]
-    values = [evaluations(row["nfe"]), *scores, change, verdict, format_grain(row)]
+    values = [evaluations(row["nfe"]), *scores, change, verdict, format_noise(row)]
     return Row(name or row["setting"], values, row["samples_id"], best)
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from scipy.special import stdtr, stdtrit  # Student's distribution and its quantiles; scipy.stats takes long to import
 
 from experiments.distances.distance import Distance, jackknife_variance
-from reports.schema import BETTER, NO_DIFFERENCE, WORSE
+from reports.schema import BETTER, NO_DIFFERENCE, NOT_SIGNIFICANT, WORSE
 
 CONFIDENCE = 0.95  # the confidence of an interval
 MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
-GRAINY = 0.01  # grain (texture.py) that a report mentions: about ten times what 500 real images differ by
+NOISIER = 0.026  # data std: more visible noise than the default has, if squares differ by more than its square
 Pairs = Sequence[tuple[Distance, Distance]]  # of a and b, one of each network
 FIXED = "what each sample adds"  # how an interval is made
 SAMPLED = "what each sample adds, and each real one"
@@ -121,8 +121,19 @@ def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | 
 def verdict(deciding: Estimate) -> str:
     """The verdict on a against b, from the distance that decides."""
     if not deciding.clear:
-        return NO_DIFFERENCE
+        return NOT_SIGNIFICANT if deciding.low > 0 or deciding.high < 0 else NO_DIFFERENCE
     return BETTER if deciding.difference < 0 else WORSE
+
+
+def more_noise(levels: Sequence[tuple[float, float]], *, tested: bool = True) -> bool:
+    """Whether a shows more noise than b, from the visible noise of both on each network, in data standard deviations.
+
+    Noise adds in squares. If it is `tested`, and there are several networks, the low end of Student's one-sided 95 %
+    interval of the mean difference of squares counts; otherwise the mean itself, an estimate.
+    """
+    d = np.array([a**2 - b**2 for a, b in levels])
+    margin = stdtrit(len(d) - 1, CONFIDENCE) * d.std(ddof=1) / len(d) ** 0.5 if tested and len(d) > 1 else 0.0
+    return bool(d.mean() - margin > NOISIER**2)
 
 
 def interval_method(distance: Distance) -> str:

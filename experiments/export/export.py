@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from diffusion_core.samplers import Model
 from diffusion_core.samplers.seeded_noise import BlockNoise
 from experiments.export.loops import ExportTarget, UnsupportedError, diffusers_loop, torch_loop
 from experiments.export.settings_file import FORMAT
-from experiments.run.compare import Row
+from experiments.run.compare import CONFIRM, Row, Side
 from experiments.run.identity import identity
 from experiments.run.networks import Network, data_of
 from experiments.run.runs import Run
@@ -36,28 +37,31 @@ MOST = 0.1  # that tolerance, at most
 
 
 def write_settings(
-    directory: Path, results: RunResults, sets: Sequence[Row], say: Notify, libraries: Sequence[str] | None = None
+    directory: Path, results: RunResults, contrasts: Sequence[Row], say: Notify, libraries: Sequence[str] | None = None
 ) -> None:
-    """Writes settings.json and export/: the recommended setting at each budget, by the rows `sets` of best_sets.csv.
+    """Writes settings.json and export/: at each number of evaluations the recommended setting, or else the default.
 
-    `libraries`: the keys of EXPORTS to write code for; None for all that can express the setting. Torch code that fails
-    or gives other images than the measured sampler is left out, and `say` says why. Other code is marked.
+    `contrasts`: the rows of contrasts.csv. `libraries`: the keys of EXPORTS to write code for; None for all that can
+    express the setting. Torch code that fails or gives other images than the measured sampler is left out, and `say`
+    says why. Other code is marked.
     """
-    sections = dict[str, list[Row]]()
-    for row in sets:
-        sections.setdefault(row["section"], []).append(row)
+    confirmed = [row for row in contrasts if row["kind"] == CONFIRM and row["metric"] == JUDGE and "verdict" in row]
+    by_budget: dict[int, list[Row]] = {}
+    for row in confirmed:
+        by_budget.setdefault(row["budget"], []).append(row)
     entries = list[dict[str, Any]]()
     networks = list[Network]()
-    missing = dict[str, str]()
-    for section, rows in sections.items():
-        best = next((row for row in rows if row["recommended"]), None)
-        if best is None:
-            missing[section] = next((row["no_verdict"] for row in rows if row["no_verdict"]), "")
-            continue
-        run = next(r for r in results.files if (r.setting.section, r.setting.label) == (section, best["setting"]))
-        ties = [row["setting"] for row in rows if best["in_set"] and row["in_set"] and row is not best]
+    missing = dict[int, str]()
+    for budget, rows in by_budget.items():
+        if blockers := [row["no_verdict"] for row in rows if row["no_verdict"]]:
+            if len(blockers) == len(rows):
+                missing[budget] = blockers[0]
+                continue
+        best = next((row["a"] for row in rows if row["recommended"]), rows[0]["b"])
+        side = results.sides[CONFIRM, budget][best]
+        run = results.find(side)
         model = run.network.load(results.files[run].network)
-        entry = _setting(run, best, ties) | _write_code(directory, run, model, libraries or [*EXPORTS])
+        entry = _setting(run, side) | _write_code(directory, run, model, libraries or [*EXPORTS])
         for library, reason in entry["no_exports"].items():
             if library == "torch" or libraries is not None:
                 say(f"no code for {library}, {run.setting.label}: {reason}")
@@ -65,9 +69,10 @@ def write_settings(
         networks.append(run.network)
     for library, reason in dict.fromkeys(pair for entry in entries for pair in entry["not_compared"].items()):
         say(f"code for {library} is not compared with the measured sampler: {reason}")
-    if missing or not sections:
-        lacking = f"no setting for {', '.join(missing)} in settings.json" if entries else "no settings.json and no code"
-        say(f"{lacking}: {'; '.join(dict.fromkeys(missing.values())) or 'no two settings succeeded'}")
+    if missing or not by_budget:
+        where = f" for {', '.join(map(str, missing))} evaluations" if missing else ""
+        lacking = f"no setting{where} in settings.json" if entries else "no settings.json and no code"
+        say(f"{lacking}: {'; '.join(dict.fromkeys(missing.values())) or 'nothing was confirmed'}")
     if entries:
         network = networks[0]
         origin = {"network": network.row()["network"], "model_id": identity(network), "data": network.data}
@@ -75,13 +80,14 @@ def write_settings(
         say(f"settings to use: {directory / 'settings.json'}, code: {directory / 'export'}")
 
 
-def _setting(run: Run, row: Row, ties: list[str]) -> dict[str, Any]:
+def _setting(run: Run, side: Side) -> dict[str, Any]:
     schedule = run.setting.schedule
+    rows = side.rows.values()
     return {
-        "budget": row["budget"], "setting": row["setting"], "ties": ties, "schedule": schedule.name,
+        "budget": side.budget, "setting": side.label, "schedule": schedule.name,
         "sampler": run.setting.sampler.name, "n_steps": len(run.sigmas) - 1, "sigma_max": schedule.sigma_max,
         "sigma_min": schedule.sigma_min, "ending_at_0": run.setting.final_denoise, "sigmas": list(run.sigmas),
-        JUDGE: row["value"], "fd": row["fd"], "n_samples": run.n, "n_networks": row["n_networks"],
+        JUDGE: side.score, "fd": mean(row["fd"] for row in rows), "n_samples": run.n, "n_networks": len(rows),
         "features": run.reference.features, "precision": run.machine.precision,
     }  # fmt: skip
 

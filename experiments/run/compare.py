@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from reports.schema import BEST as BEST
+from reports.schema import CONFIRM as CONFIRM
 from reports.schema import CONTROL as CONTROL
+from reports.schema import EXPLORE as EXPLORE
 from reports.schema import JUDGE, RETRAINED
 
 if TYPE_CHECKING:
@@ -49,17 +50,31 @@ class Side:
         """Whether all of its planned runs succeeded."""
         return 0 < len(self.rows) == self.planned
 
+    def noise_levels(self, other: "Side") -> list[tuple[float, float]]:
+        """The visible noise of both on each network, where it was measured."""
+        levels = [[side.rows[seed].get("visible_noise") for side in (self, other)] for seed in shared_seeds((self, other))]
+        return [(a, b) for a, b in levels if a is not None and b is not None]
+
 
 SidesBySection = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (section, budget) -> label -> side
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """a against b, network by network."""
+    """a against b, network by network.
+
+    Args:
+        budget: network evaluations that the question allows; None for those of the section of a.
+        choice: for what explorers chose a: a kind of setting, such as "with fresh noise"; "" if they did not.
+        advisable: whether a may be recommended if it is better.
+    """
 
     kind: str
     a: Side
     b: Side
+    budget: int | None = None
+    choice: str = ""
+    advisable: bool = False
 
     @property
     def sides(self) -> Sequence[Side]:

@@ -2,7 +2,7 @@
 
 Every interval is the ordinary 95 % interval of its own comparison (distances/intervals.py). Verdicts are corrected by
 Holm's method over a family: all exploratory comparisons that a study plans, or all its interactions, in the metric that
-decides. The contrast that was fixed beforehand and the control are families of one.
+decides; or all that confirmers compare. The contrast that was fixed beforehand and the control are families of one.
 """
 
 import logging
@@ -14,11 +14,11 @@ import numpy as np
 
 from experiments.distances import intervals
 from experiments.distances.distance import Array
-from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY, Estimate, estimate_pairs, holm, verdict
+from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, Estimate, estimate_pairs, holm, more_noise, verdict
 from experiments.distances.reference import QUALITY, no_images_reason
 from experiments.run.compare import (
     ALONE,
-    BEST,
+    CONFIRM,
     CONTROL,
     BestSet,
     Comparison,
@@ -30,6 +30,7 @@ from experiments.run.compare import (
     shared_seeds,
 )
 from reports.schema import (
+    BETTER,
     CONTROL_FAILED,
     CONTROL_PASSED,
     CONTROL_UNUSUAL,
@@ -76,7 +77,7 @@ class Judge:
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
         judge = replace(judge, failed=any(estimates[id(c)].p_value < BROKEN for c in controls))
         verdicts = {id(c): (judge.verdict_blocker(c), replace(estimates[id(c)], family=c.kind)) for c in judged}
-        for name in (EXPLORATION, BEST, INTERACTIONS):
+        for name in (EXPLORATION, CONFIRM, INTERACTIONS):
             family = {id(c): _samples(c) for c in judged if family_of(c) == name}
             p_values = dict[object, float]()  # by samples: comparisons of the same runs count once
             for key, samples in family.items():
@@ -125,7 +126,9 @@ def family_of(comparison: Comparison) -> str:
     """The name of the comparisons that it is corrected together with."""
     if isinstance(comparison, Interaction):
         return INTERACTIONS
-    return comparison.kind if comparison.kind in (*ALONE, BEST) else EXPLORATION
+    if comparison.kind in ALONE:
+        return comparison.kind
+    return CONFIRM if comparison.sides[0].section == CONFIRM else EXPLORATION
 
 
 def _samples(contrast: Judged) -> object:
@@ -154,9 +157,39 @@ def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
     """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
+    recommended = recommend(comparisons, judge)
     for comparison in comparisons:
-        if not isinstance(comparison, BestSet) and comparison.seeds:
-            yield from _rows(comparison, *judge.verdicts[id(comparison)])
+        if isinstance(comparison, BestSet) or not comparison.seeds:
+            continue
+        rows = [*_rows(comparison, *judge.verdicts[id(comparison)])]
+        if isinstance(comparison, Contrast):
+            rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
+        yield from rows
+
+
+def recommend(comparisons: Sequence[Comparison], judge: Judge) -> set[int]:
+    """The `id` of the recommended contrast of each question that was confirmed.
+
+    It is the lowest score among those that are better than their opponent and do not show more noise.
+    """
+    questions: dict[object, list[Contrast]] = {}
+    for comparison in comparisons:
+        if not isinstance(comparison, Contrast) or not (comparison.advisable and comparison.seeds):
+            continue
+        blocker, estimate = judge.verdicts[id(comparison)]
+        if not blocker and verdict(estimate) == BETTER and not _noise(comparison)["more_noise"]:
+            question = (comparison.kind, comparison.budget, comparison.choice, comparison.b.name)
+            questions.setdefault(question, []).append(comparison)
+    return {id(min(contrasts, key=lambda contrast: contrast.a.score)) for contrasts in questions.values()}
+
+
+def _noise(contrast: Contrast) -> Row:
+    """The visible noise of both sides, and whether that of a is more; None where it was not measured."""
+    levels = contrast.a.noise_levels(contrast.b)
+    if len(levels) < len(contrast.seeds):
+        return dict.fromkeys(("visible_noise_a", "visible_noise_b", "more_noise"))
+    a, b = np.mean(levels, axis=0)
+    return {"visible_noise_a": float(a), "visible_noise_b": float(b), "more_noise": more_noise(levels)}
 
 
 def _rows(contrast: Judged, blocker: str, judged: Estimate) -> Iterator[Row]:
@@ -237,7 +270,8 @@ def _shared(contrast: Contrast | Interaction) -> Row:
     out: Row = {"kind": contrast.kind, "n_planned": contrast.sides[0].planned}
     if isinstance(contrast, Contrast):
         a, b = contrast.a, contrast.b
-        out |= {"section": a.section, "budget": a.budget, "a": a.label, "b": b.label}
+        budget = a.budget if contrast.budget is None else contrast.budget
+        out |= {"section": a.section, "budget": budget, "a": a.label, "b": b.label, "choice": contrast.choice or None}
         for side, row in zip("ab", rows, strict=True):
             out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
     else:
@@ -255,8 +289,8 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     """Rows of best_sets.csv, one per setting. Settings with a failed run are left out. The first is the default.
 
     A setting is in the set unless its difference to the lowest score is detectable, by Holm over these differences; a
-    difference that is a contrast of the study too has the verdict of that. Recommended is the lowest score without more
-    fine noise than the default's, if the default's difference to it is detectable, else the default.
+    difference that is a contrast of the study too has the verdict of that. Recommended is the lowest score that does not
+    show more noise than the default, if the default's difference to it is detectable, else the default.
     """
     for comparison in comparisons:
         if isinstance(comparison, BestSet) and len(sides := [side for side in comparison.sides if side.whole]) > 1:
@@ -286,8 +320,8 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
             | {"in_set": None if blocker else not estimate.clear}
             | {name: getattr(estimate, name) for name in of_estimate}
         )  # fmt: skip
-    most = max(GRAINY, mean_grain(default))  # that a default has, it may keep
-    use, *more = [side for side in (lowest, *others) if mean_grain(side) <= most]
+    pairs = [(side, side.noise_levels(default)) for side in (lowest, *others)]
+    use, *more = [side for side, levels in pairs if side is default or not (levels and more_noise(levels))]
     more = more if default in more else [*more, default]
     if use is default or out[sides.index(use)]["no_verdict"] or not _to_lowest(use, more, judge)[default.label].clear:
         use = default
@@ -308,11 +342,6 @@ def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, 
         if judged.p_adjusted is not None:
             out[side.label] = estimate.corrected(judged.family, judged.p_adjusted, judged.n_compared)
     return out
-
-
-def mean_grain(side: Side) -> float:
-    """The fine noise in its samples; 0 where it is not measured."""
-    return _mean(side, "grain") if all(row.get("grain") is not None for row in side.rows.values()) else 0.0
 
 
 def summarise(values: Array) -> dict[str, float]:

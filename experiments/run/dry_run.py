@@ -32,7 +32,7 @@ TYPICAL_SE = {"digits": 0.046}
 
 
 def print_plan(
-    runs: Sequence[Run], cache: Cache, workers: int, uncounted: str, notify: Callable[[str], object]
+    runs: Sequence[Run], cache: Cache, workers: int, notify: Callable[[str], object]
 ) -> dict[str, Any]:
     """Prints what would be run. Returns the same numbers as a dict."""
     needed = needed_files(runs, cache)
@@ -57,8 +57,6 @@ def print_plan(
         split = ", ".join(f"{work} {duration(took)}" for work, took in times.items())
         text += f"; {duration(seconds)} at {rate:,.0f} a second{of_each}, timed on this machine just now: {split}"
     notify(text)
-    if uncounted:
-        notify(f"not counted above: {uncounted}")
     size, words = detectable_difference(runs, cache) or (None, "")
     if words:
         notify(words)

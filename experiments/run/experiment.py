@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from experiments.console import QUIET, Terminal, status_line
-from experiments.run import dry_run, result_folder
+from experiments.run import choice, dry_run, result_folder
 from experiments.run.cache import Cache
-from experiments.run.compare import CONTROL, Comparison, Contrast, Row
+from experiments.run.choice import Chosen
+from experiments.run.compare import CONFIRM, CONTROL, EXPLORE, Comparison, Contrast, Row, SidesBySection
 from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
@@ -24,12 +25,13 @@ from experiments.run.ray_runner import run_on_ray
 from experiments.run.result_folder import Page
 from experiments.run.runner import ExecutionResult, Failed, Runner, needed_files
 from experiments.run.runs import Run, filter_runs
-from experiments.run.setup_warnings import check_setup, impossible_note, setup_notes
-from experiments.run.study import Study
+from experiments.run.setting import Setting
+from experiments.run.setup_warnings import check_setup, impossible_note, plan_warnings, setup_notes
+from experiments.run.study import ExploringStudy, Study
 from experiments.run.tables import RunResults, make_sides, tabulate
 from experiments.user.imports import user_code_errors
 
-FIRST = 0.6  # of the time limit: after it no setting is begun, so that follow-up settings have the rest
+FIRST = 0.6  # of the time limit: after it nothing is explored, so that the confirmation has the rest
 NO_CONTROL = "The A/A test was not run, so nothing shows whether equal settings come out equal."
 SOON = 20.0  # seconds between lines that say what a network has scored
 
@@ -86,6 +88,9 @@ class _Command:
     began: float
     console: Terminal = field(default_factory=Terminal)
     notes: list[str] = field(default_factory=list)
+    chosen: list[Chosen] = field(default_factory=list)  # what explorers chose, in this run or before it
+    choice_rows: list[Row] = field(default_factory=list)  # of choices.csv
+    candidates: list[Setting] = field(default_factory=list)  # the possible settings of `explore()`
 
     def __post_init__(self) -> None:
         options = self.options
@@ -104,10 +109,7 @@ class _Command:
         if text := impossible_note(runs):
             self.console.print(f"note: {text}", style="yellow")
         if self.options.dry_run:
-            workers = self.options.workers or 1
-            plan = dry_run.print_plan(runs, self.cache, workers, self.study.uncounted, self.console.print)
-            print(json.dumps({"experiment": self.study.page, "dry_run": True} | plan), flush=True)
-            return StudyResult(self.out)
+            return self.print_plan(planner, runs)
         if self.options.fresh:
             self.cache.start_fresh()
         with result_folder.lock_folder(self.out):
@@ -129,17 +131,69 @@ class _Command:
         return result
 
     def plan(self) -> tuple[Planner, list[Run]]:
-        """All runs but those of follow-up settings, whatever part is asked for."""
+        """The runs that are known beforehand, whatever part is asked for: without what is still to be chosen."""
         with status_line(self.console, lambda: "loading data, features and networks"):
-            settings = collect_settings(self.study)
+            fixed = collect_settings(self.study)
             planner = Planner.of(self.study, self.options, self.cache, self.console.print)
-            planned = planner.plan(settings)
-            compiled = planner.compiled_if_long(planned)
+            planned = self.plan_runs(planner, fixed)
+            compiled = planner.compiled_if_long([*planned, *self.guess_confirmation(planner, planned)])
             if compiled is not planner:
                 planner = compiled
-                planned = planner.plan(settings)
+                planned = self.plan_runs(planner, fixed)
             check_comparisons(self.study, planned)
         return planner, planned
+
+    def plan_runs(self, planner: Planner, fixed: Sequence[Setting]) -> list[Run]:
+        """The runs of fixed settings; of what is explored, without what needs no exploring; of what was chosen before.
+
+        With --only, what an earlier run of this command chose counts too.
+        """
+        study = self.study
+        if not isinstance(study, ExploringStudy):
+            return planner.plan(fixed)
+        path = study.given_choices
+        if path is None:
+            explored = planner.plan(choice.explored(study))
+            self.candidates = [*dict.fromkeys(run.setting for run in explored if not run.impossible)]
+            needed = choice.settings_to_explore(study, self.candidates)
+            fixed = [*fixed, *dict.fromkeys(run.setting for run in explored if run.impossible or run.setting in needed)]
+            if not needed:
+                self.choice_rows, self.chosen = choice.choose(study, self.candidates, {})
+            elif self.options.only and (self.out / choice.FILE).is_file():
+                path = self.out / choice.FILE
+        if path is not None:
+            self.choice_rows, self.chosen, notes = choice.read_choices(path, study)
+            self.notes = [note for note in self.notes if note not in notes] + notes
+        elif not self.chosen and f"section={CONFIRM}" in self.options.only:
+            rule = "nothing was chosen yet; run it without --only, or give --choices FILE"
+            raise ValueError(f"only='section={CONFIRM}': {rule}")
+        runs = planner.plan(fixed)
+        return [*runs, *self.plan_confirmation(planner, self.chosen, runs)]
+
+    def plan_confirmation(self, planner: Planner, chosen: Sequence[Chosen], earlier: Sequence[Run]) -> list[Run]:
+        """What confirmers compare, and its control, if the settings that are fixed beforehand have none."""
+        study = self.study
+        if not chosen or not isinstance(study, ExploringStudy):
+            return []
+        with_control = all(run.setting.section != CONTROL for run in earlier)
+        return planner.plan(choice.confirmed(study, chosen, with_control), earlier)
+
+    def guess_confirmation(self, planner: Planner, planned: Sequence[Run]) -> list[Run]:
+        """Runs that cost what the confirmation will, if it is still to be chosen: as if the first settings were."""
+        study = self.study
+        if not isinstance(study, ExploringStudy) or self.chosen or self.options.only:
+            return []
+        return self.plan_confirmation(planner, choice.choose(study, self.candidates, {})[1], planned)
+
+    def print_plan(self, planner: Planner, runs: Sequence[Run]) -> StudyResult:
+        """What --dry-run prints."""
+        self.print_notes((), plan_warnings([run for run in runs if not run.impossible]))
+        guessed = self.guess_confirmation(planner, runs)
+        plan = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
+        if guessed:
+            self.console.print("the settings to confirm are chosen first: they are counted as if they were the first ones")
+        print(json.dumps({"experiment": self.study.page, "dry_run": True} | plan), flush=True)
+        return StudyResult(self.out)
 
     def notify(self, text: str) -> None:
         self.notes.append(text)
@@ -165,26 +219,54 @@ class _Command:
         self.notes += [*notes, *warnings]
 
     def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
-        """The results of the runs and of follow-up settings. With a time limit, some runs may not have begun."""
+        """The results of the runs, of what was chosen, and of follow-up settings. With a time limit some may lack."""
         study = self.study
         limit = study.time_limit
-        if limit < math.inf:
-            first = self.runner.run(_baselines_first(runs), self.began + FIRST * limit)
-        else:
-            first = self.runner.run(runs, on_network=partial(self.print_network, runs, {"at": time.time()}))
-        results = RunResults.of(study.page, runs, self.cache, first.failed)
-        if first.interrupted or self.options.only:
-            return results, first
-        settings = call_user("follow_up_settings()", study, lambda: study.follow_up_settings(results, self.notify))
-        if not (further := planner.plan(settings, runs)):
-            return results, first
-        second = self.runner.run(further, self.began + limit)
-        failed = {**first.failed, **second.failed}
-        evaluations = first.evaluations + second.evaluations
-        results = RunResults.of(study.page, [*runs, *further], self.cache, failed)
-        if late := [run for run in further if run not in results.rows]:
-            self.notify(f"the time was up: {len(late)} of {len(further)} runs of the last settings were not begun")
-        return results, ExecutionResult(failed, second.interrupted, evaluations)
+        done = ExecutionResult({})
+        exploring = [run for run in runs if run.setting.section == EXPLORE]
+        testing = [run for run in runs if run.setting.section != EXPLORE]
+        if exploring:
+            done = self.runner.run(_baselines_first(exploring) if limit < math.inf else exploring, self.began + FIRST * limit)
+            results = RunResults.of(study.page, exploring, self.cache, done.failed)
+            if done.interrupted:
+                return results, done
+            if not self.options.only:
+                self.choose(results)
+                testing += self.plan_confirmation(planner, self.chosen, testing)
+        if testing:
+            on_network = partial(self.print_network, testing, {"at": time.time()}) if limit == math.inf else None
+            done = _add(done, self.runner.run(testing, self.began + limit, on_network))
+        results = RunResults.of(study.page, [*exploring, *testing], self.cache, done.failed)
+        if not done.interrupted and not self.options.only:
+            settings = call_user("follow_up_settings()", study, lambda: study.follow_up_settings(results, self.notify))
+            if further := planner.plan(settings, [*exploring, *testing]):
+                testing += further
+                done = _add(done, self.runner.run(further, self.began + limit))
+                results = RunResults.of(study.page, [*exploring, *testing], self.cache, done.failed)
+            if late := [run for run in testing if run not in results.rows]:
+                self.notify(f"the time was up: {len(late)} of {len(testing)} runs of the last settings were not begun")
+        return results, done
+
+    def choose(self, results: RunResults) -> None:
+        """Chooses by what the explorers measured, and writes it before a confirmer begins."""
+        study = self.study
+        assert isinstance(study, ExploringStudy)
+        by_section = results.sides.items()
+        explored = [side for (section, _), sides in by_section if section == EXPLORE for side in sides.values()]
+        for budget in dict.fromkeys(side.budget for side in explored):
+            absent = [f"“{side.label}”" for side in explored if side.budget == budget and not side.whole]
+            if absent:
+                where = f", {budget} evaluations" if budget else ""
+                self.notify(f"not chosen from, since it failed or the time was up{where}: {', '.join(absent)}")
+        sides = {(side.label, side.budget): side for side in explored if side.whole}
+        self.choice_rows, self.chosen = choice.choose(study, self.candidates, sides)
+        result_folder.write_table(self.out, "choices.csv", self.choice_rows)
+        if note := choice.write_choices(self.out, study, results, self.choice_rows, self.chosen):
+            self.notify(note)
+        for row in self.choice_rows:
+            if row["chosen"] and row["reason"] != choice.DEFAULT:
+                where = f"{row['budget']} evaluations, " if row["budget"] else ""
+                self.console.print(f"chosen: {where}{row['kind']}: {row['setting']} ({row['reason']})")
 
     def print_network(self, runs: Sequence[Run], last: dict[str, float], done: Sequence[Run], failed: Failed) -> None:
         """Prints after each network but the last what it scored: FD of both sides of the first comparison."""
@@ -195,18 +277,21 @@ class _Command:
         text = f"{n} of {planned} networks done"
         with suppress(Exception):  # compare() of a user's study may need all networks
             sides = RunResults.of(self.study.page, done, self.cache, failed).sides
-            first = next(pair for pair in self.study.compare(sides) if isinstance(pair, Contrast))
+            first = next(pair for pair in self.compare(sides) if isinstance(pair, Contrast))
             seed = first.seeds[-1]
             text += "; FD " + ", ".join(f"{side.rows[seed]['fd']:.1f} with {side.label}" for side in (first.b, first.a))
         self.console.print(f"{text}; no verdict before all {planned}")
         last["at"] = time.time()
 
+    def compare(self, sides: SidesBySection) -> list[Comparison]:
+        return list(choice.compare_all(self.study, self.chosen, sides))
+
     def plan_comparisons(self, planned: Sequence[Run]) -> list[Comparison]:
-        """What the study would compare if all runs were made. If that needs their scores: nothing, and a note."""
+        """What would be compared if all runs were made. If that needs their scores: nothing, and a note."""
         rows = {run: run.row() for run in planned}
         unmeasured: dict[Run, dict[str, Any]] = {run: {} for run in planned}
         try:
-            return list(self.study.compare(make_sides(planned, rows, unmeasured)))
+            return self.compare(make_sides(planned, rows, unmeasured))
         except Exception:  # of a user's study, which may look at scores
             self.notify("verdicts are corrected for the comparisons of this part alone: compare() needs scores")
             return []
@@ -217,12 +302,15 @@ class _Command:
         family = self.plan_comparisons(planned) if planned else []
         with status_line(self.console, lambda: "intervals, figures and the report"):
             with user_code_errors("compare()"):
-                comparisons = list(study.compare(results.sides))
-            tables = tabulate(results, comparisons, study.extra_tables(results), family)
+                comparisons = self.compare(results.sides)
+            extra = {**study.extra_tables(results), **({"choices.csv": self.choice_rows} if self.choice_rows else {})}
+            tables = tabulate(results, comparisons, extra, family)
             result_folder.write_tables(self.out, tables, results.pictures)
         notes = results.autoencoder_notes
         warnings = results.warnings
         self.print_notes(notes, warnings)
+        if isinstance(study, ExploringStudy):
+            choice.mark_control(self.out, tables["contrasts.csv"])
         study.after_write(self.out, results, tables, self.console.print)
         files = needed_files(list(results.files), self.cache)
         whole_cost = sum(sum(paths.values()) for paths in files.values())
@@ -266,6 +354,11 @@ class _Command:
             out |= {"interrupted": result.interrupted, "verdict": page and page.headline, "report": page and report}
             out |= {"seconds": round(time.time() - self.began, 3), "evaluations": round(evaluations)}
             print(json.dumps(out), flush=True)
+
+
+def _add(first: ExecutionResult, second: ExecutionResult) -> ExecutionResult:
+    failed = {**first.failed, **second.failed}
+    return ExecutionResult(failed, second.interrupted, first.evaluations + second.evaluations)
 
 
 def _baselines_first(runs: Sequence[Run]) -> list[Run]:

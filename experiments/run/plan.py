@@ -16,7 +16,7 @@ from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
 from experiments.run.autotune import MachineChoice, autotune
 from experiments.run.cache import Cache
-from experiments.run.compare import CONTROL
+from experiments.run.compare import CONFIRM, CONTROL, EXPLORE
 from experiments.run.identity import identity, uses_user_code
 from experiments.run.image_features import features_id
 from experiments.run.machine import Machine, double_device
@@ -24,7 +24,7 @@ from experiments.run.networks import OF_POINTS, RECIPES, Exact, Network, Pretrai
 from experiments.run.options import Options
 from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, VALUES, Reference, Run
 from experiments.run.setting import Setting
-from experiments.run.study import Notify, Study
+from experiments.run.study import ExploringStudy, Notify, Study
 from experiments.user import network_io
 from experiments.user.imports import user_code_errors
 
@@ -79,20 +79,38 @@ class Planner:
         settings = list(settings)
         _check_settings([*dict.fromkeys(run.setting for run in earlier), *settings])
         study = self.study
-        most = self.reference.n // 3
+        explorer = self.network
+        explorers: Sequence[int] = ()
+        if isinstance(study, ExploringStudy) and isinstance(explorer, Trained):
+            explorers = study.explorers
+            explorer = replace(explorer, images_seen=study.explore_train_images or study.train_images)
+        trained = isinstance(self.network, Trained)
+        seeds = range(study.first_seed, study.first_seed + study.seeds) if trained else (study.first_seed,)
         runs = list[Run]()
-        for number in range(study.seeds) if isinstance(self.network, Trained) else range(1):
-            for setting in settings:
-                if number < setting.skip or (setting.networks is not None and number >= setting.networks):
-                    continue
-                n = setting.n or study.n_samples
-                if not MIN_SAMPLES <= n <= most:
-                    rule = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
-                    raise ValueError(f"n_samples={n}: {rule}, a third of its images; as many are the floor")
-                network = _network_of(setting, self.network, study.first_seed + number)
-                runs.append(Run(setting, network, n, self.machine, self.reference, study.batch_size))
+        exploring = [setting for setting in settings if setting.section == EXPLORE]
+        for number, seed in enumerate(explorers or seeds[:1]):
+            runs += [self._run(setting, explorer, seed) for setting in exploring if _takes(setting, number)]
+        testing = [setting for setting in settings if setting.section != EXPLORE]
+        for number, seed in enumerate(seeds):
+            runs += [self._run(setting, self.network, seed) for setting in testing if _takes(setting, number)]
         _check_runs(runs)
         return runs
+
+    def _run(self, setting: Setting, network: Network, seed: int) -> Run:
+        """The run of a setting with the network of one seed. ValueError for a number of images out of range."""
+        study = self.study
+        n = setting.n or study.n_samples
+        most = self.reference.n // 3
+        if not MIN_SAMPLES <= n <= most:
+            rule = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
+            raise ValueError(f"n_samples={n}: {rule}, a third of its images; as many are the floor")
+        network = _network_of(setting, network, seed)
+        return Run(setting, network, n, self.machine, self.reference, study.batch_size)
+
+
+def _takes(setting: Setting, number: int) -> bool:
+    """Whether a setting is sampled from the network of this number."""
+    return setting.networks is None or number < setting.networks
 
 
 def _reference(study: Study, data: str, images: str | None, network: Network) -> Reference:
@@ -219,7 +237,7 @@ def check_comparisons(study: Study, runs: Sequence[Run]) -> None:
         return
     sections: dict[tuple[str, int | None], list[Run]] = {}
     for run in runs:
-        if run.setting.section != CONTROL:
+        if run.setting.section not in (CONTROL, EXPLORE, CONFIRM):
             sections.setdefault((run.setting.section, run.setting.budget), []).append(run)
     labels = [{run.setting.label for run in section} for section in sections.values()]
     for pair in study.interactions:

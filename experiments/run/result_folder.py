@@ -22,7 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, GRAINY, POWER
+from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, NOISIER, POWER
 from experiments.entrypoint import program_name
 from experiments.run.compare import Row
 from experiments.run.images import FEW
@@ -33,7 +33,7 @@ from reports.render import read_page, write_report
 from reports.schema import FLAGS, TABLES, TEXTS, all_columns, read_bytes
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
-SINGLE = ("run.json", "settings.json", "best.json", "report.html", "report.md")
+SINGLE = ("run.json", "settings.json", "report.html", "report.md")
 PICTURE = rf"(real|set-\d+|[0-9a-f]{{12}})(-{FEW})?"  # the name of one that a run or `score` writes
 FOLDERS = {"images": "*.png", "figures": "*.svg", "export": "*-evaluations-*"}
 WORKS = "Everything works. This test run is too small to show anything else."
@@ -104,6 +104,11 @@ def write_tables(
         write_bytes(folder / name, content)
 
 
+def write_table(folder: Path, name: str, rows: Iterable[Row]) -> None:
+    """Writes one table, beside the results that are there."""
+    write_bytes(folder / name, _as_csv(name, rows).encode())
+
+
 def _as_csv(name: str, rows: Iterable[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, all_columns(TABLES[name]), lineterminator="\n", extrasaction="ignore")
@@ -135,7 +140,7 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
     If `write_tables` kept the report, and the same code says the same besides TIMES, the folder stays as it is.
     `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes, wall_seconds.
     """
-    rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "grainy": GRAINY}
+    rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "noisier": NOISIER}
     content = {"schema": 2} | provenance() | dict(info) | {"statistics": rules}
     if (folder / "report.html").is_file() and not content["dirty"]:
         earlier = read_json(folder / "run.json") | {name: content[name] for name in TIMES & content.keys()}

@@ -94,6 +94,11 @@ class Run:
         """Planned network evaluations per image. Tables have the counted number."""
         return self.setting.sampler.planned_nfe(self.sigmas) + self.setting.final_denoise
 
+    @property
+    def noise_left(self) -> float:
+        """The noise that its schedule leaves in samples, in data standard deviations."""
+        return 0.0 if self.setting.final_denoise else float(self.sigmas[-1])
+
     @cached_property
     def impossible(self) -> str:
         """Why it cannot be run, such as an eta that is too large for the schedule; "" if it can."""

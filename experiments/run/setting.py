@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 from diffusion_core.samplers.base import Sampler
-from diffusion_core.samplers.euler import AlphaBeta
+from diffusion_core.samplers.euler import AlphaBeta, Euler
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_schedule
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
@@ -79,6 +79,22 @@ def read_setting(option: str, text: str) -> tuple[str, str]:
     return schedule, sampler
 
 
+def read_sampler(label: str) -> Sampler:
+    """The sampler of a label such as "eta 0.5", which is Euler's, or "heun(s_churn=1)"; as in `parsing.parse_sampler`."""
+    return Euler(float(label[4:])) if re.fullmatch(r"eta [\d.]+", label) else parsing.parse_sampler(label)
+
+
+def make_setting(text: str, budget: int, ends: Schedule, data_std: float) -> "Setting":
+    """The setting that a text names, such as "karras(end=0), eta 1", on the longest schedule within `budget`.
+
+    `ends` has the first and the last level, unless the text has its own. Errors as in `read_setting`.
+    """
+    schedule, label = read_setting("setting", text)
+    solver = read_sampler(label)
+    longest, final = read_schedule(schedule, budget, data_std, ends.sigma_max, ends.sigma_min)
+    return Setting(text, longest.within(budget - final, solver), solver, final_denoise=final, budget=budget)
+
+
 @dataclass(frozen=True)
 class AlphaBetaSchedule:
     """The levels of the alpha/beta rule with fixed alpha and beta, up to the first that is not above sigma_min."""
@@ -112,7 +128,6 @@ class Setting:
         budget: network evaluations per image that it may take; None without such a limit.
         n: images per network; None for the study's.
         networks: how many networks it is sampled from, the first ones; None for all.
-        skip: how many of the first networks it leaves out.
         draw: settings of one draw start from the same noise. 1 is the A/A control: a setting again, with other noise.
         retrained: whether its networks are trained again, from other seeds.
         impossible: why it is not run, if its sampler and schedule do not say so themselves.
@@ -127,7 +142,6 @@ class Setting:
     budget: int | None = field(default=None, metadata=NOT_IDENTITY)
     n: int | None = field(default=None, metadata=NOT_IDENTITY)  # it is in the run
     networks: int | None = field(default=None, metadata=NOT_IDENTITY)
-    skip: int = field(default=0, metadata=NOT_IDENTITY)
     draw: int = 0
     retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
     impossible: str = field(default="", metadata=NOT_IDENTITY)
@@ -143,7 +157,6 @@ class Setting:
             raise ValueError(f"sampler={self.sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
         object.__setattr__(self, "training", dict(self.training))  # which settings() may change for its next setting
         check_range("draw", self.draw, 0)
-        check_range("skip", self.skip, 0)
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, 1)

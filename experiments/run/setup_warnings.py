@@ -39,8 +39,7 @@ def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
         check_noise(network.noise, network.stratified, network.batch_size)
         check_weighting(network.weighting, network.batch_size)
-    warnings += [text for run in runs for text in _schedule_warnings(run)]
-    warnings += _equal_settings(runs)
+    warnings += plan_warnings(runs)
     by_sampler = {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}
     for run in by_sampler.values():
         check_user_sampler(run.setting.sampler, run.sigmas, run.network.shape)
@@ -55,6 +54,11 @@ def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     if threads > cores() and runs[0].machine.device == "cpu":
         warnings.append(f"threads={threads} on {cores()} cores: runs are slower than with one thread per core")
     return [*dict.fromkeys(warnings)]
+
+
+def plan_warnings(runs: Sequence[Run]) -> list[str]:
+    """The warnings that need neither images nor a network, each once: about schedules, and settings that are equal."""
+    return [*dict.fromkeys([text for run in runs for text in _schedule_warnings(run)] + _equal_settings(runs))]
 
 
 def setup_notes(runs: Sequence[Run]) -> list[str]:

@@ -272,8 +272,8 @@ def measure(run: Run, samples: Artifact, real: Artifact) -> TensorsAndFacts:
     facts |= dict(zip(QUALITY, quality, strict=True)) | {"n_reference": len(against.features)}
     facts |= _memorisation(run, features, real)
     if (texture := load_reference(real, device)[1]) is not None:
-        sigma_left = 0.0 if run.setting.final_denoise else float(run.sigmas[-1])
-        facts |= {"grain": texture.grain(images, sigma_left), "grain_se": texture.grain_spread(run.n, sigma_left)}
+        left = run.noise_left
+        facts |= {"grain": texture.grain(images, left), "grain_se": texture.grain_spread(run.n, left)}
     return pack_distances(distances), facts
 
 

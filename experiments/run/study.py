@@ -18,6 +18,7 @@ from diffusion_core.data import DATA_SETS, check_name
 from diffusion_core.registry import TRUNKS
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
+from experiments.run.choice import CHALLENGER, Chosen, Duel, Place, check_seeds, duel_defaults
 from experiments.run.compare import (
     CONTROL,
     BestSet,
@@ -47,6 +48,10 @@ DATA_HELP = (
 # What most presets of this name share. n_samples of smoke is just above the dimension of the features.
 SMOKE: dict[str, Any] = {"first_seed": 0, "train_images": 640, "warmup_images": 320, "n_samples": 132}
 GPU: dict[str, Any] = {"data": "mnist", "train_images": 50 * 60_000, "seeds": 5, "n_samples": 10_000}
+# And of those that explore.
+EXPLORE_SMOKE: dict[str, Any] = {"explore_networks": 1, "explore_samples": 132}
+EXPLORE_GPU: dict[str, Any] = {"explore_samples": 1_000}
+FIRST_EXPLORER = 101  # training seed of the first network that chooses
 
 
 def read_formulas(kinds: Mapping[str, Any]) -> dict[str, str]:
@@ -65,7 +70,6 @@ class Study:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
-    uncounted: ClassVar[str] = ""  # what a dry run does not count
     interactions: ClassVar[Sequence[tuple[str, str]]] = ()  # labels (a, b): does a against b differ between sections?
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
@@ -129,7 +133,10 @@ class Study:
         raise NotImplementedError
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """In each section every setting against the first, and the set of the best; interactions; the A/A control."""
+        """In each section every setting against the first, and the set of the best; interactions; the A/A control.
+
+        What explorers tried, and what confirmers compare, is not among these settings.
+        """
         sections = [sides for (section, _), sides in of.items() if section != CONTROL]
         for sides in sections:
             if len(sides) > 1:
@@ -188,3 +195,81 @@ class Study:
         if (adapter := adapter_of(self.network, data, self.label)) is not None:
             return float(f"{adapter.scale:.6g}")
         return round(data_of(data).std / 127.5, 4) if isinstance(data_of(data), Images) else 1.0
+
+
+@dataclass(frozen=True)
+class ExploringStudy(Study):
+    """A question with more settings than its networks can judge. Explorers try all and choose; others confirm.
+
+    `settings()` has the comparisons that are fixed beforehand, and may have none. Settings of `explore()` with the same
+    number of evaluations compete; the first of them is their default.
+    """
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": SMOKE | EXPLORE_SMOKE,
+        "laptop": {"seeds": 5},
+        "gpu": GPU | EXPLORE_GPU,
+    }
+    kinds: ClassVar[Sequence[str]] = ()  # of settings that are chosen, if they are always the same
+    finalists: ClassVar[int] = 1  # settings of a kind that are confirmed at each number of evaluations
+    within: ClassVar[bool] = False  # whether fewer evaluations than allowed compete too
+    of_training: ClassVar[Sequence[str]] = (*Study.of_training, "explore_networks", "explore_train_images")
+
+    explore_networks: int = 3
+    """Number of networks that try all settings and choose; their seeds begin at 101. 0 needs --choices."""
+    explore_samples: int = 250
+    """Images per setting from each network that chooses."""
+    explore_train_images: Annotated[int | None, option_help("N", "--train-images")] = None
+    """Images that each network that chooses sees in training."""
+    confirm_samples: Annotated[int | None, option_help("N", "--n-samples")] = None
+    """Images per network for each chosen setting and its opponent."""
+    choices: Annotated[Path | None, option_help("FILE", "none")] = None
+    """choices.json of an earlier run, on other networks: confirm what it chose, and explore nothing."""
+
+    def check(self) -> None:
+        super().check()
+        for name, low in (("explore_networks", 0), ("explore_samples", 1), ("confirm_samples", 1)):
+            if (value := getattr(self, name)) is not None:
+                check_range(name, value, low, 1_000_000)
+        if self.explore_networks == 0 and self.trains and not self.given_choices:
+            raise ValueError("explore_networks=0: then nothing chooses; it needs --choices FILE")
+        check_seeds(self.confirmers, self.explorers)
+
+    def settings(self) -> Iterator[Setting]:
+        yield from ()
+
+    def explore(self) -> Iterator[Setting]:
+        """All settings that compete."""
+        raise NotImplementedError
+
+    def kind_of(self, setting: Setting) -> str:
+        """Settings of one kind compete; the default competes with none, unless fewer evaluations compete too."""
+        return CHALLENGER
+
+    def candidate_of(self, setting: Setting) -> str:
+        """Explored settings with one name are one candidate, chosen by its mean score and confirmed with all of them."""
+        return setting.label
+
+    def find(self, place: Place) -> Setting | None:
+        """The setting of a label and a number of evaluations, as `explore()` has it."""
+        return next((s for s in self.explore() if (s.label, s.budget) == place), None)
+
+    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+        """What is confirmed: by default each chosen setting against the default of its number of evaluations."""
+        yield from duel_defaults(chosen)
+
+    @property
+    def explorers(self) -> Sequence[int]:
+        """The training seeds of the networks that choose; none if the network is not trained here, or they did."""
+        anew = self.trains and not self.given_choices
+        return range(FIRST_EXPLORER, FIRST_EXPLORER + self.explore_networks) if anew else ()
+
+    @property
+    def confirmers(self) -> Sequence[int]:
+        """The training seeds of the networks that test what was chosen."""
+        return range(self.first_seed, self.first_seed + self.seeds) if self.trains else ()
+
+    @property
+    def given_choices(self) -> Path | None:
+        """The file with what was chosen, if it was chosen before this run."""
+        return self.choices

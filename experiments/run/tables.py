@@ -63,7 +63,7 @@ class RunResults:
                 network = cache.load("networks", run.network) if run.network.cost else None
                 files[run] = RunFiles(score, samples, network)
                 of_network = network.facts if network else {}
-                rows[run] = {**row, **of_network, **samples.facts, **score.facts}
+                rows[run] = {**row, **of_network, **samples.facts, **score.facts, **_visible_noise(run, score.facts)}
         return cls(page, runs, files, rows, cache, failed)
 
     @cached_property
@@ -127,6 +127,13 @@ class RunResults:
         alone = stages.autoencoder_distances(run.network, run.reference, n, self.cache)
         values = f"FD {alone['fd'].value:.3g}, MMD ×1000 {1000 * alone['mmd'].value:.3g}"
         return [f"the autoencoder alone: {n:,} latents of the data, decoded, have {values}"]
+
+
+def _visible_noise(run: Run, facts: Mapping[str, float]) -> Row:
+    """The level of noise that one sees in samples. Scores hold it as grain: less what the schedule leaves."""
+    if facts.get("grain") is None:
+        return {}
+    return {"visible_noise": facts["grain"] + run.noise_left, "visible_noise_se": facts["grain_se"]}
 
 
 def make_sides(

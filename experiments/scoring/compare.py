@@ -119,8 +119,8 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
         described = measure_sets(inputs, chosen, space, store)
         columns: Row = {"features": name, "features_id": "" if name == GIVEN else features_id(name, file)} | shared
         real_rows, *rows = (torch.from_numpy(images.features).to(double_device(device)) for images in described)
-        grains = warnings.grains(inputs, described, chosen)
-        result = score_in_space(columns, names, real_rows, rows, pairing.paired, grains, prompts)
+        levels = warnings.noise_levels(inputs, described, chosen)
+        result = score_in_space(columns, names, real_rows, rows, pairing.paired, levels, prompts)
         spaces.append(result)
         doubts += warnings.find_warnings(inputs, described, result, space)
         notes += warnings.image_notes(inputs, described, result.dimension)

@@ -101,7 +101,7 @@ class Scores:
                     {"features": space.features, "set": row["setting"], MMD: 1000 * row[JUDGE]}
                     | {end: 1000 * ends.get(end, math.nan) for end in ("low", "high")}
                     | {"FD": row.get("fd", math.nan), "precision": row["precision"], "recall": row["recall"]}
-                    | {"grain": math.nan if row.get("grain") is None else row["grain"]}
+                    | {"visible_noise": math.nan if row.get("visible_noise") is None else row["visible_noise"]}
                 )
             for row in space.judged():
                 change = {f"{MMD} difference": row["difference"], "low": row["low"], "high": row["high"]}

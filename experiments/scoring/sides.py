@@ -57,7 +57,7 @@ class SpaceResult:
 
 def score_in_space(
     shared: Row, names: Sequence[str], real: Tensor, sets: Sequence[Tensor], paired: bool,
-    grains: Sequence[float | None], prompts: Sequence[ClusterIds] | None = None,
+    noise_levels: Sequence[float | None], prompts: Sequence[ClusterIds] | None = None,
 ) -> SpaceResult:  # fmt: skip
     """All rows in one feature space. `shared`: the columns that they share.
 
@@ -77,7 +77,7 @@ def score_in_space(
             advance(f"copies in {name}")
             copies.append(_copies(rows.double(), near, reference.features))
         real_units, *units = _units(copies, paired, prompts)
-        for number, (name, rows, ids, grain) in enumerate(zip(names, sets, units, grains, strict=True), start=1):
+        for number, (name, rows, ids, level) in enumerate(zip(names, sets, units, noise_levels, strict=True), start=1):
             features = rows.double()
             advance(f"distances of {name}")
             distances = against.distances(features, ids)
@@ -87,7 +87,7 @@ def score_in_space(
                     distances[metric] = distance.by_unit(np.arange(len(distance.own)), of_real)
             advance(f"precision and recall of {name}")
             quality = precision_recall(features[:QUALITY_IMAGES], reference.features[:QUALITY_IMAGES])
-            row = shared | _row(f"set-{number}", name, distances, quality, grain)
+            row = shared | _row(f"set-{number}", name, distances, quality, level)
             sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, paired=paired, given=True))
         floors = _floors(shared, reference, len(sets[0]), repeats, advance)
     of_copies = list(_copies_rows(shared, copies, names))
@@ -107,12 +107,12 @@ def score_in_space(
     return SpaceResult(shared["features"], real.shape[1], tables, copies)
 
 
-def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], grain: object) -> Row:
+def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], level: object) -> Row:
     values = {metric: distances[metric].value for metric in METRICS}
     ses = {f"{metric}_se": distances[metric].se for metric in METRICS if DISTANCES[metric].with_se}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return values | ses | dict(zip(("precision", "recall"), quality, strict=True)) | {
-        "setting": name, "status": "ok", "grain": grain, "samples_id": set_id, "run_id": set_id, "finished_at": now,
+        "setting": name, "status": "ok", "visible_noise": level, "samples_id": set_id, "run_id": set_id, "finished_at": now,
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from reports.details import list_details
 from reports.formats import (
     agreeing_decimals,
     capital,
+    difference,
     is_missing,
     join,
     metric_name,
@@ -17,41 +18,37 @@ from reports.formats import (
     ordinal,
     percent,
     plural,
-    scale_metric,
     short,
     values_and_difference,
 )
 from reports.page import Column, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BEST, BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
+from reports.pages.chosen import MADE_BEFORE, describe_protocol
+from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
 
 PRIMARY = "primary"  # kinds of contrasts
-ANYWHERE = "best-anywhere"
-CHOOSE = "choose"  # section of settings that only chose the best
+SPENT = "all evaluations"
+WITHOUT = "without fresh noise"  # kind of setting
 HEADINGS = {  # kind of contrast -> the heading of its lines
-    PRIMARY: "Fresh noise, at {nfe} evaluations",
-    BEST: "The best with fresh noise against the best without",
-    ANYWHERE: "The best of either kind at any number of evaluations",
-    "same-schedule": "More or less noise, at {nfe} evaluations",
-    "pareto": "Fewer evaluations",
-    "same-alpha": "Noise added in extra evaluations",
-    "final-denoise": "One last denoising step",
+    PRIMARY: "Fresh noise, on the {schedule} schedule",
+    CONFIRM: "The best with fresh noise against the best without",
+    SPENT: "The best that takes all {most} evaluations against the best within them",
 }
-WITH_COST = (BEST, ANYWHERE, "pareto", "same-alpha")  # kinds whose lines name their evaluations
-PAIR = ["a", "b", "nfe_a", "nfe_b"]
 VERBS = {BETTER: "lowers", WORSE: "raises"}
 CLAUSES = {
-    BETTER: "{} wins with",
-    WORSE: "{} loses with",
-    NO_DIFFERENCE: "no difference is detected with",
-    NO_VERDICT: "no verdict with",
+    BETTER: "the best with fresh noise wins within",
+    WORSE: "the best without fresh noise wins within",
+    NO_DIFFERENCE: "no difference is detected within",
+    NOT_SIGNIFICANT: "nothing is significant after correction within",
+    NO_VERDICT: "no verdict within",
 }
+ONLY_PRIMARY = "Only a part was run: the best with fresh noise was not compared with the best without."
 BANDS = (
-    "Coloured: at each number of evaluations the best setting, with its own schedule, which the tables name. A band is "
-    "the 95 % interval of the mean. Conditions say where the settings were chosen."
+    "Coloured: the best settings that were confirmed, at the evaluations that they take, with 95 % intervals. Thin lines: "
+    "the best at exactly each number of evaluations, on the networks that chose."
 )
 GREY = "Grey: on the {} schedule{}. "  # of the plot
-TERMS = ("MMD ×1000", "FD", "Grain", "Evaluations", "eta, beta")
+TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations", "eta, beta")
 
 
 def page(result: LoadedResult) -> Page:
@@ -61,16 +58,17 @@ def page(result: LoadedResult) -> Page:
     if primary.empty:
         runs = result.table[result.table["section"] == PRIMARY]
         text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
+        if runs.empty:
+            text = "The main comparison was not asked for."
         details = list_details(result, None, *TERMS)
         return Page(settings.describe_source(result), question, "No verdict.", text, details=details)
     row = primary.iloc[0]
     every = settings.summarise_settings(result)
-    every = every[every["section"] != CHOOSE]
     compared = every[every["section"] == PRIMARY].drop_duplicates("setting").set_index("setting", drop=False)
     before, after = (compared.loc[row[side]] for side in "ba")
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
-    figure = draw_figure(result, rows, row["nfe_a"])
+    figure = draw_figure(result, rows, before["schedule"])
     warnings = list[str]()
     caveats = list[str]()
     if not is_missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
@@ -79,16 +77,20 @@ def page(result: LoadedResult) -> Page:
         caveats.append(f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference.")
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
-    contests = rows[rows["kind"] == BEST].sort_values("budget")
+    contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
     if not len(contests):
-        caveats.append("The best setting with fresh noise was not compared with the best without.")
+        was_asked = not result.info.get("options", {}).get("only_primary")
+        caveats.append(MADE_BEFORE if was_asked and not result.info.get("options", {}).get("only") else ONLY_PRIMARY)
     elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
     best_sides = list_best(every, contests)
-    caveats += name_lowest(result, best_sides)
+    also = [*phrase_spent(result, rows[rows["kind"] == SPENT]), describe_protocol(result)]
+    too_small = has_gross_failure(result, row)
+    best = contests[:0] if too_small else contests
     return contrast.compose_page(
-        result, row, phrase_verdict(result, row, contests), sides[0], sides[1], (warnings, caveats), question=question,
+        result, row, phrase_verdict(result, row, best, before["schedule"]), sides[0], sides[1], (warnings, caveats),
+        question=question, also="" if contrast.has_failed(result) or too_small else "\n".join(filter(None, also)),
         details=list_details(result, row, *TERMS), figures=[figure] if figure else [], tables=tables, note=note,
         more_pictures=[*best_sides[:2], *best_sides[2:][-2:]],
         summary=None if contrast.has_failed(result) else summarise_sides(result, [*sides, *best_sides]),
@@ -97,64 +99,66 @@ def page(result: LoadedResult) -> Page:
     )  # fmt: skip
 
 
-def phrase_verdict(result: LoadedResult, row: pd.Series, contests: pd.DataFrame) -> tuple[str, str]:
+def has_gross_failure(result: LoadedResult, row: pd.Series) -> bool:
+    """Whether the samples of the main comparison are no images: then nothing else is said of such networks."""
+    return bool(row["verdict"] == NO_VERDICT and row["no_verdict"].startswith("the samples do not look"))
+
+
+def phrase_verdict(
+    result: LoadedResult, row: pd.Series, contests: pd.DataFrame, schedule: str
+) -> tuple[str, str]:
     """A sentence on the primary contrast, and one on the best with fresh noise against the best without."""
-    best = phrase_best(result, contests, "it" if row["verdict"] in VERBS else "fresh noise")
+    best = phrase_best(contests)
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}. {best}".strip()
     shown = contrast.headline_row(result, row)
     name = metric_name(shown["metric"], result.features)
     before, after, *_ = values_and_difference(shown)
+    where = f"On the {schedule} schedule"
     if row["verdict"] not in VERBS:
-        return f"On one schedule, no difference is detected: {name} {before} and {after}.", best
-    return f"On one schedule, fresh noise {VERBS[row['verdict']]} {name} from {before} to {after}.", best
+        return f"{where}, no difference is detected: {name} {before} and {after}.", best
+    return f"{where}, fresh noise {VERBS[row['verdict']]} {name} from {before} to {after}.", best
 
 
-def phrase_best(result: LoadedResult, contests: pd.DataFrame, noise: str) -> str:
-    """With how many evaluations the best with fresh noise, called `noise`, wins; "" if nothing was compared."""
+def phrase_best(contests: pd.DataFrame) -> str:
+    """Within how many evaluations which kind wins; "" if nothing was compared. Intervals where nothing is detected."""
     texts = list[str]()
     for verdict, clause in CLAUSES.items():
         rows = contests[contests["verdict"] == verdict]
         if not len(rows):
             continue
-        text = f"{clause.format('it' if texts else noise)} {join(number(budget, 0) for budget in rows['budget'])}"
-        text += "" if texts else " evaluations"
-        if verdict == NO_DIFFERENCE:
-            largest = scale_metric(JUDGE, rows["difference"].abs().max())
-            text += f" (up to {largest} in {metric_name(JUDGE, result.features)})"
-        texts.append(text)
-    return f"Best against best, {'; '.join(texts)}." if texts else ""
+        open_ended = verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
+        budgets = [
+            number(row["budget"], 0) + (f" ({difference(row)[1]})" if open_ended else "") for _, row in rows.iterrows()
+        ]
+        texts.append(f"{clause} {join(budgets)}{'' if texts else ' evaluations'}")
+    return f"{capital('; '.join(texts))}." if texts else ""
+
+
+def phrase_spent(result: LoadedResult, rows: pd.DataFrame) -> list[str]:
+    """What it does to spend all evaluations, by kind of setting."""
+    texts = list[str]()
+    verbs = {BETTER: "help", WORSE: "make images worse"}
+    for _, row in rows.iterrows():
+        change, interval = difference(row)
+        verb = verbs.get(row["verdict"], f"change nothing that is detected ({row['verdict']})")
+        counts = f"{number(row['nfe_a'], 0)} against {number(row['nfe_b'], 0)}"
+        size = f"{metric_name(JUDGE, result.features)} {change}; {interval}"
+        texts.append(f"{capital(row['choice'])}, more evaluations {verb} ({counts}: {size}).")
+    return [" ".join(texts)] if texts else []
 
 
 def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side]:
-    """The best settings without and with fresh noise, for each number of evaluations."""
-    sides = list[contrast.Side]()
-    best = every[every["section"] == BEST]
+    """The best settings without and with fresh noise, each once, with the evaluations that they take."""
+    sides: dict[tuple[str, float], contrast.Side] = {}
+    best = every[every["section"] == CONFIRM]
     for _, row in contests.iterrows():
-        for name, words in ((row["b"], "no fresh noise"), (row["a"], "fresh noise")):
-            chosen = best[(best["budget"] == row["budget"]) & (best["setting"] == name)].iloc[0]
-            sides.append((chosen, f"Best, {row['budget']:.0f} evaluations", f"{name}, {words}"))
-    return sides
-
-
-def name_lowest(result: LoadedResult, best_sides: Sequence[contrast.Side]) -> list[str]:
-    """The lowest of the best settings, and the lowest without fine noise: what to use."""
-
-    def describe(place: int) -> str:
-        row = best_sides[place][0]
-        kind = "with" if place % 2 else "without"  # see `list_best`
-        score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
-        return f"{row['setting']}, {number(row['nfe'], 0)} evaluations, {kind} fresh noise ({score})"
-
-    places = sorted(range(len(best_sides)), key=lambda place: best_sides[place][0][JUDGE])
-    clean = [place for place in places if not best_sides[place][0]["grain"] > result.rule("grainy")]
-    if not places:
-        return []
-    text = f"Lowest of the best settings: {describe(places[0])}"
-    if clean[:1] == places[:1]:
-        return [f"{text}."]
-    rest = f"; without fine noise: {describe(clean[0])}" if clean else ""
-    return [f"{text}, but it looks noisy{rest}."]
+        for side, words in (("b", "no fresh noise"), ("a", "fresh noise")):
+            name, nfe = row[side], row[f"nfe_{side}"]
+            chosen = best[(best["nfe"] == nfe) & (best["setting"] == name)].iloc[0]
+            title = f"Best within {row['budget']:.0f} evaluations, takes {nfe:.0f}"
+            sides.setdefault((name, nfe), (chosen, title, f"{name}, {words}"))
+    return [*sides.values()]
 
 
 def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Table:
@@ -162,15 +166,15 @@ def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Tab
     rows = [
         Row(f"{title}: {label}", [
             number(row["recall"], 3), number(row["precision"], 3),
-            short(row["seconds"] / row["n_samples"]), settings.format_grain(row),
+            short(row["seconds"] / row["n_samples"]), settings.format_noise(row),
             "" if is_missing(row["memorised"]) else percent(max(row["memorised"], 0)),
         ])
         for row, title, label in sides
     ]  # fmt: skip
     device = result.runs["device"].iloc[0]
     shared = ", shared with other processes" if result.runs["shared_device"].fillna(False).any() else ""
-    heads = ["Recall", "Precision", f"Seconds per {result.unit}", "Grain", "Nearer to training than real"]
-    kept = [at for at in range(len(heads)) if any(row.cells[at] for row in rows)]  # points have no grain
+    heads = ["Recall", "Precision", f"Seconds per {result.unit}", "Visible noise", "Nearer to training than real"]
+    kept = [at for at in range(len(heads)) if any(row.cells[at] for row in rows)]  # points have no visible noise
     rows = [replace(row, cells=[row.cells[at] for at in kept]) for row in rows]
     columns = [Column(heads[at], "n", f"{heads[at]} ") for at in kept]
     return Table(f"Variety, cost and copies ({device}{shared})", columns, rows)
@@ -198,28 +202,26 @@ def plot_quality(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFra
     curves = result.quality[result.quality["metric"] == JUDGE]
     if contests["budget"].nunique() < 2 or not len(curves):
         return None
+    best = result.choices[result.choices["rank"] == 1].rename(columns={"kind": "curve", JUDGE: "value"})
+    curves = pd.concat([curves, best[["section", "budget", "curve", "value"]]])
     floor = result.floor(JUDGE, contests["n_samples"].iloc[0])
     real = None if floor is None else floor["mean"]
     fewer = every[every["section"] == "pareto"]
     counts = f", {settings.count_images(result, fewer.iloc[0])}" if len(fewer) else ""
-    text = GREY.format(schedule, counts) + BANDS if (curves["section"] == "pareto").any() else BANDS
+    text = GREY.format(schedule, counts) + BANDS if len(fewer) else BANDS
     values = curves, real, metric_name(JUDGE, result.features), result.unit, schedule
     return Plot("quality", "Quality against evaluations", text, values)
 
 
-def draw_figure(result: LoadedResult, rows: pd.DataFrame, nfe: float) -> Figure | None:
+def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> Figure | None:
     sections: dict[str, list[tuple[pd.Series, str, str]]] = {}
     for kind, title in HEADINGS.items():
-        for _, row in rows[rows["kind"] == kind].iterrows():
-            if kind == "pareto" and row["nfe_a"] == nfe:
-                continue  # the same runs as on the same schedule
-            if kind == ANYWHERE and (rows.loc[rows["kind"] == BEST, PAIR] == row[PAIR]).all(axis=1).any():
-                continue  # in results of before: the same pair, corrected for another family
-            cost = f", {row['nfe_a']:.0f} evaluations" if kind in WITH_COST else ""
-            apart = kind == "same-alpha" or row["nfe_a"] != row["nfe_b"]
-            against = row["b"] + (f", {row['nfe_b']:.0f} evaluations" if apart else "")
-            heading = title.format(nfe=number(nfe, 0))
-            sections.setdefault(heading, []).append((row, f"{row['a']}{cost}", against))
+        of_kind = rows[rows["kind"] == kind]
+        for _, row in of_kind.iterrows():
+            heading = title.format(schedule=schedule, most=number(of_kind["nfe_a"].max(), 0))
+            a, b = (f"{row[side]}, {number(row[f'nfe_{side}'], 0)} evaluations" for side in "ab")
+            label = f"within {number(row['budget'], 0)}: {a}" if kind == CONFIRM else a
+            sections.setdefault(heading, []).append((row, label, b))
     return contrast.draw_differences("What fresh noise changes", sections, result)
 
 
@@ -240,8 +242,8 @@ def settings_tables(
         if len(comparisons):
             change, verdict = settings.format_comparison(comparisons.iloc[0], against=True)
         name = row["setting"]
-        if row["section"] == "final-denoise":
-            name += " + denoising"
+        if row["section"] == CONFIRM:
+            name += f", {number(row['nfe'], 0)} evaluations"
         recommended = best is not None and (row[["n_samples", "setting"]] == best[["n_samples", "setting"]]).all()
         return settings.table_row(row, change, verdict, recommended, name)
 

@@ -20,9 +20,9 @@ from reports.formats import (
 )
 from reports.page import Axis, Bar, Column, Figure, KeyFigure, Page, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, WORSE
+from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
 
-TERMS = ("MMD ×1000", "FD", "Grain")
+TERMS = ("MMD ×1000", "FD", "Visible noise")
 FEW_DECIMALS = 3  # of a table of many sets, in which no number of decimals may suit all rows
 PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not paired"}
 
@@ -51,7 +51,6 @@ def page(result: LoadedResult) -> Page:
         result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
         (after, "Compared", after["setting"]), details=list_details(result, row, *TERMS),
         **parts, warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
-        caveats=settings.find_grain(result, [before, after]),
         key_figures=key_figures(result, headline, len(rows), pairs),
         aside="Images of one name are at the same place." if facts.get("pairs") == "names" else "",
         figures=[draw_figure(result, contrasts, f"Sets of {n} images", pairs)],
@@ -88,6 +87,7 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
         "more copies": (rest["verdict"] == WORSE) & ~clear,
         "closer, with more copies": rest["verdict"] == NO_VERDICT,
         NO_DIFFERENCE: rest["verdict"] == NO_DIFFERENCE,
+        NOT_SIGNIFICANT: rest["verdict"] == NOT_SIGNIFICANT,
     }
     for words_of_others, chosen in others.items():
         if names := list(rest.loc[chosen, "a"]):
@@ -176,7 +176,7 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
     return Page(
         question=result.info["question"], lead="", verdict=f"{row['setting']} has {judge.label} {judge.value} {notes}.",
         key_figures=[*figures, images], pictures=settings.show_pictures(result, JUDGE, (row, "Set", row["setting"])),
-        details=list_details(result, None, *TERMS), caveats=settings.find_grain(result, [row]), **parts,
+        details=list_details(result, None, *TERMS), **parts,
     )  # fmt: skip
 
 

@@ -1,0 +1,398 @@
+"""Explore, choose, confirm: explorers try all settings and choose; other networks, confirmers, test what was chosen.
+
+Explored settings stand in section `explore`, what is tested in section `confirm`. Only the confirmers' rows give
+intervals and verdicts, since a choice is too good on the networks that made it (Cox 1975, Biometrika 62, 441). What was
+chosen is written, as choices.csv and choices.json, before a confirmer samples.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+from experiments.run.compare import (
+    CONFIRM,
+    CONTROL,
+    EXPLORE,
+    Comparison,
+    Contrast,
+    Row,
+    Side,
+    SidesBySection,
+    control,
+    find_repeated,
+)
+from experiments.run.setting import Setting
+from experiments.user.json_io import read_json, write_json
+from reports.schema import CONTROL_FAILED, JUDGE
+
+if TYPE_CHECKING:
+    from experiments.run.study import ExploringStudy, Study
+    from experiments.run.tables import RunResults
+
+FILE = "choices.json"
+DEFAULT, CHALLENGER = "default", "challenger"  # kinds of settings
+EXACTLY = ", all evaluations"  # ending of the kind of the best that takes all evaluations of the largest number
+OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; the control has 1, the explorers 0
+RULE = (
+    "the lowest mean MMD over explorers among the settings that show no more noise than the default; the lowest of all "
+    "too, if it shows more"
+)
+Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What explorers chose for a question: a candidate of one kind, with at most `budget` evaluations.
+
+    Args:
+        settings: the labels of the candidate's settings, explored with `explored_at` evaluations.
+        advisable: False if it is confirmed only since its score is lowest, though it shows more noise than the default.
+    """
+
+    budget: int | None
+    kind: str
+    candidate: str
+    explored_at: int | None
+    settings: tuple[str, ...]
+    advisable: bool = True
+
+    @property
+    def places(self) -> list[Place]:
+        return [(label, self.explored_at) for label in self.settings]
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A comparison that confirmers make: a against b, `budget` evaluations being allowed. `kind`: of contrast."""
+
+    kind: str
+    budget: int | None
+    a: Place
+    b: Place
+    choice: str
+    advisable: bool = False
+
+
+def duel_defaults(chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    """Each chosen setting against the default of its number of evaluations."""
+    defaults = {choice.budget: choice for choice in chosen if choice.kind == DEFAULT}
+    for choice in chosen:
+        if choice.kind != DEFAULT and choice.budget in defaults:
+            for a, b in zip(choice.places, defaults[choice.budget].places, strict=True):
+                yield Duel(CONFIRM, choice.budget, a, b, choice.kind, choice.advisable)
+
+
+# --- the rule ---
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate at one number of evaluations: its settings, and their sides on the explorers, if they ran.
+
+    `order`: its place in `explore()`. `noisier`: whether it shows more noise than the default.
+    """
+
+    name: str
+    kind: str
+    budget: int | None
+    settings: tuple[str, ...]
+    sides: tuple[Side, ...]
+    order: int
+    noisier: bool = False
+
+    @property
+    def score(self) -> float:
+        return mean(side.score for side in self.sides) if self.sides else 0.0
+
+
+def choose(
+    study: "ExploringStudy", settings: Sequence[Setting], sides: Mapping[Place, Side]
+) -> tuple[list[Row], list[Chosen]]:
+    """The rows of choices.csv, and what is chosen by `RULE` for each number of evaluations and kind.
+
+    Args:
+        settings: the possible ones of `explore()`.
+        sides: those that ran on all explorers. Without a default there is no choice at its number of evaluations. A
+            candidate that is the only one of its kind needs no side; without any sides the first ones are chosen.
+    """
+    candidates = list_candidates(study, settings, sides)
+    chosen = list[Chosen]()
+    reasons: dict[tuple[str, int | None], list[str]] = {}
+
+    def take(candidate: Candidate, budget: int | None, kind: str, reason: str, advisable: bool = True) -> None:
+        chosen.append(Chosen(budget, kind, candidate.name, candidate.budget, candidate.settings, advisable))
+        reasons.setdefault((candidate.name, candidate.budget), []).append(reason)
+
+    budgets = dict.fromkeys(setting.budget for setting in settings)
+    for budget in budgets:
+        default = next(candidate for candidate in candidates if candidate.budget == budget)
+        alone = _alone(candidates)
+        if sides and not default.sides and not all(c in alone or c is default for c in candidates):
+            continue
+        take(default, budget, DEFAULT, DEFAULT)
+        for kind in dict.fromkeys(candidate.kind for candidate in candidates if candidate.kind != DEFAULT):
+            allowed = [c for c in candidates if c.kind == kind and _is_allowed(study, c, budget)]
+            pool = [c for c in allowed if c.sides or c in alone or not sides]
+            within = f" within {budget} evaluations" if study.within else ""
+            for candidate, reason, advisable in pick(pool, study.finalists)[: study.finalists if study.within else None]:
+                take(candidate, budget, kind, reason + within, advisable)
+            if study.within and budget == list(budgets)[-1]:
+                for candidate, reason, _ in pick([c for c in pool if c.budget == budget], 1)[:1]:
+                    take(candidate, budget, kind + EXACTLY, f"{reason} with exactly {budget}")
+    return [*_rows(study, candidates, reasons)], chosen
+
+
+def pick(pool: Sequence[Candidate], n: int) -> list[tuple[Candidate, str, bool]]:
+    """The n lowest that show no more noise than the default; then the lowest of all, if it shows more.
+
+    Each with the reason in words, and whether it may be recommended.
+    """
+    ranked = sorted(pool, key=lambda candidate: (candidate.score, candidate.order))
+    quiet = [candidate for candidate in ranked if not candidate.noisier]
+    words = "lowest" if n == 1 else f"one of the {n} lowest"
+    if ranked[:1] != quiet[:1]:
+        words += " without more visible noise than the default"
+    picked = [(candidate, "the only one" if len(pool) == 1 else words, True) for candidate in quiet[:n]]
+    if ranked and ranked[0].noisier:
+        picked.append((ranked[0], "lowest, with more visible noise than the default", False))
+    return picked
+
+
+def list_candidates(
+    study: "ExploringStudy", settings: Sequence[Setting], sides: Mapping[Place, Side]
+) -> list[Candidate]:
+    """The candidates in the order of `explore()`."""
+    by_name: dict[tuple[str, int | None], list[Setting]] = {}
+    for setting in settings:
+        by_name.setdefault((study.candidate_of(setting), setting.budget), []).append(setting)
+    candidates = list[Candidate]()
+    defaults: dict[int | None, tuple[Side, ...]] = {}
+    for order, ((name, budget), members) in enumerate(by_name.items()):
+        ran = tuple(side for setting in members if (side := sides.get((setting.label, budget))) and side.whole)
+        ran = ran if len(ran) == len(members) else ()
+        default = defaults.setdefault(budget, ran)
+        labels = tuple(setting.label for setting in members)
+        noisier = _is_noisier(ran, default)
+        is_default = not study.within and all(candidate.budget != budget for candidate in candidates)
+        kind = DEFAULT if is_default else study.kind_of(members[0])
+        candidates.append(Candidate(name, kind, budget, labels, ran, order, noisier))
+    return candidates
+
+
+def settings_to_explore(study: "ExploringStudy", settings: Sequence[Setting]) -> list[Setting]:
+    """The settings without those that are chosen whatever they score, since nothing else is of their kind."""
+    candidates = list_candidates(study, settings, {})
+    alone = [] if study.within else _alone(candidates)
+    defaults = [*{candidate.budget: candidate for candidate in reversed(candidates)}.values()]
+    needed = {c.budget for c in candidates if c not in alone and c not in defaults}
+    places = {place for c in candidates if c.budget in needed and c not in alone for place in _places(c)}
+    return [setting for setting in settings if (setting.label, setting.budget) in places]
+
+
+def _places(candidate: Candidate) -> list[Place]:
+    return [(label, candidate.budget) for label in candidate.settings]
+
+
+def _alone(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, besides the default, that are the only ones of their kind and number of evaluations."""
+    defaults = {candidate.budget: candidate for candidate in reversed(candidates)}
+    kinds: dict[tuple[int | None, str], list[Candidate]] = {}
+    for candidate in candidates:
+        if candidate is not defaults[candidate.budget]:
+            kinds.setdefault((candidate.budget, candidate.kind), []).append(candidate)
+    return [members[0] for members in kinds.values() if len(members) == 1]
+
+
+def _is_allowed(study: "ExploringStudy", candidate: Candidate, budget: int | None) -> bool:
+    if study.within and budget is not None:
+        return candidate.budget is not None and candidate.budget <= budget
+    return candidate.budget == budget
+
+
+def _is_noisier(sides: Sequence[Side], defaults: Sequence[Side]) -> bool:
+    from experiments.distances.intervals import more_noise  # it needs numpy
+
+    levels = [pair for side, default in zip(sides, defaults, strict=False) for pair in side.noise_levels(default)]
+    return bool(levels) and more_noise(levels, tested=False)
+
+
+def _rows(
+    study: "ExploringStudy", candidates: Sequence[Candidate], reasons: Mapping[tuple[str, int | None], Sequence[str]]
+) -> Iterator[Row]:
+    """Rows of choices.csv, the lowest of each kind first."""
+    by_kind: dict[tuple[int | None, str], list[Candidate]] = {}
+    for candidate in candidates:
+        by_kind.setdefault((candidate.budget, candidate.kind), []).append(candidate)
+    for (budget, kind), members in by_kind.items():
+        ranked = sorted(members, key=lambda candidate: (not candidate.sides, candidate.score, candidate.order))
+        for rank, candidate in enumerate(ranked, 1):
+            why = reasons.get((candidate.name, budget), ())
+            if not candidate.sides and not why:  # it failed, or the time was up
+                continue
+            row: Row = {"section": EXPLORE, "budget": budget, "kind": kind, "setting": candidate.name}
+            row |= {"chosen": bool(why), "reason": "; ".join(why)}
+            yield row | (_measured(candidate) | {"rank": rank} if candidate.sides else {})
+
+
+def _measured(candidate: Candidate) -> Row:
+    """What a row of choices.csv says of the explorers' samples."""
+    rows = [row for side in candidate.sides for row in side.rows.values()]
+    seeds = dict.fromkeys(str(row["train_seed"]) for row in rows)
+    levels = [row["visible_noise"] for row in rows if row.get("visible_noise") is not None]
+    first = rows[0]
+    return {
+        "nfe": first["nfe"], JUDGE: candidate.score, "visible_noise": mean(levels) if levels else None,
+        "networks": len(seeds), "n": first["n_samples"], "seeds": " ".join(seeds),
+    } | {name: first.get(name) for name in ("data", "network", "features", "images_seen")}  # fmt: skip
+
+
+# --- what is run ---
+
+
+def explored(study: "ExploringStudy") -> list[Setting]:
+    """The settings of `explore()` as explorers try them."""
+    size: dict[str, Any] = {"section": EXPLORE, "n": study.explore_samples}
+    return [replace(setting, **size) for setting in study.explore()]
+
+
+def confirmed(study: "ExploringStudy", chosen: Sequence[Chosen], with_control: bool) -> list[Setting]:
+    """What confirmers compare, each setting once; `with_control`: and the default of the last question once more.
+
+    ValueError if `study` has no such setting.
+    """
+    size: dict[str, Any] = {"section": CONFIRM, "n": study.confirm_samples or study.n_samples}
+    places = dict.fromkeys(place for duel in study.duels(chosen) for place in (duel.b, duel.a))
+    settings = list[Setting]()
+    for label, budget in places:
+        setting = study.find((label, budget))
+        if setting is None:
+            raise ValueError(f"choices: {label!r} was chosen, but it is not among the settings of this study")
+        settings.append(replace(setting, **size, draw=setting.draw + (0 if study.trains else OTHER_NOISE)))
+    defaults = [choice for choice in chosen if choice.kind == DEFAULT]
+    of_default = [s for s in settings if defaults and (s.label, s.budget) == defaults[-1].places[0]]
+    for setting in of_default if with_control else ():
+        again = {"retrained": True} if setting.training else {"draw": setting.draw + (1 if study.trains else -1)}
+        settings.append(replace(setting, section=CONTROL, budget=None, **again))
+    return settings
+
+
+def compare_all(study: "Study", chosen: Sequence[Chosen], of: SidesBySection) -> Iterator[Comparison]:
+    """What `Study.compare` gives of the other sections, then what confirmers compare."""
+    apart = (EXPLORE, CONFIRM)
+    comparisons = list(study.compare({key: sides for key, sides in of.items() if key[0] not in apart}))
+    yield from comparisons
+    for duel in study.duels(chosen) if chosen else ():  # type: ignore[attr-defined]  # then it explores
+        a, b = (of.get((CONFIRM, budget), {}).get(label) for label, budget in (duel.a, duel.b))
+        if a and b:
+            yield Contrast(duel.kind, a, b, duel.budget, duel.choice, duel.advisable)
+    if not chosen or any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons):
+        return
+    confirmed_sides = [side for (section, _), sides in of.items() if section == CONFIRM for side in sides.values()]
+    for again in of.get((CONTROL, None), {}).values():
+        if setting := find_repeated(again, confirmed_sides):
+            yield control(again, setting)
+
+
+# --- files ---
+
+
+def write_choices(
+    folder: Path, study: "ExploringStudy", results: "RunResults", rows: Sequence[Row], chosen: Sequence[Chosen]
+) -> str:
+    """Writes choices.json, unless it was made of the same scores. Returns a note if another choice stood there."""
+    from experiments.run.machine import code_version
+
+    ran = [row for row in results.rows.values() if row["status"] == "ok"]
+    scores = sorted(row["run_id"] for row in ran)
+    path = folder / FILE
+    note = ""
+    if path.is_file():
+        if read_json(path).get("scores") == scores:
+            return ""
+        path.replace(folder / "choices-1.json")
+        note = f"chosen anew, since other scores are there; the earlier choice is {folder / 'choices-1.json'}"
+    first: Row = ran[0] if ran else {}
+    content: Row = {"experiment": study.page, "rule": RULE} | {
+        name: first.get(name) for name in ("data", "network", "images_seen", "features", "n_samples")
+    }
+    content |= {"recipe": study.recipe if study.trains else None, "ends": ends_of(study)}
+    content |= {"seeds": [*study.explorers], "control": "", "scores": scores} | code_version()
+    content |= {"chosen": [asdict(choice) for choice in chosen], "rows": [row for row in rows if row["chosen"] or row.get("rank") == 1]}
+    content |= {"n_compared": len({(duel.a, duel.b) for duel in study.duels(chosen)})}
+    write_json(path, content)
+    return note
+
+
+def mark_control(folder: Path, rows: Iterable[Row]) -> None:
+    """Writes into choices.json how the control ended."""
+    path = folder / FILE
+    verdict = next((row["verdict"] for row in rows if row["kind"] == CONTROL and row.get("verdict")), "")
+    if path.is_file():
+        write_json(path, read_json(path) | {"control": verdict})
+
+
+def ends_of(study: "ExploringStudy") -> list[float] | None:
+    """The first and the last level of its schedules, if it has such."""
+    ends = getattr(study, "ends", None)
+    return ends and [ends.sigma_max, ends.sigma_min]
+
+
+def read_choices(path: Path, study: "ExploringStudy") -> tuple[list[Row], list[Chosen], list[str]]:
+    """The chosen rows and settings of a choices.json, and notes on it.
+
+    ValueError for a file of something else, or a choice that does not suit the study.
+    """
+    name = f"choices={str(path)!r}"
+    content = read_json(path) if path.is_file() else {}
+    if "rule" not in content or "chosen" not in content:
+        raise ValueError(f"{name}: it must be a choices.json of an earlier run")
+    if content["control"] == CONTROL_FAILED:
+        raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
+    _check_origin(name, content, study)
+    every = [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content["chosen"]]
+    budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
+    known = {choice.budget for choice in every}
+    if lacking := [budget for budget in budgets if budget not in known]:
+        raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, sorted(known)))}")
+    chosen = [choice for choice in every if choice.budget in budgets]
+    kinds = {choice.kind for choice in chosen}
+    if lacking_kinds := [kind for kind in study.kinds if kind not in kinds]:
+        raise ValueError(f"{name}: it has no kinds {' and '.join(lacking_kinds)}; a run of {study.page} writes it")
+    for choice in chosen if study.kinds else ():
+        for place in choice.places:
+            setting = study.find(place)
+            kind = choice.kind.removesuffix(EXACTLY)
+            if setting and choice.kind != DEFAULT and study.kind_of(setting) != kind:
+                raise ValueError(f"{name}: {place[0]!r} is not {kind}")
+    notes = [f"chosen beforehand, on other {'networks' if study.trains else 'noise'}: {path.name}"]
+    if study.trains and content["images_seen"] != study.train_images:
+        notes.append(f"chosen on networks of {content['images_seen']:,} training images, not {study.train_images:,}")
+    return content["rows"], chosen, notes
+
+
+def _check_origin(name: str, content: Mapping[str, Any], study: "ExploringStudy") -> None:
+    from diffusion_core.data.load import resolve  # these need torch
+    from experiments.distances.feature_spaces import default_features
+    from experiments.export.settings_file import check_origin
+
+    check_origin(name, content, study)
+    features = content["features"] if study.data.startswith("points:") else study.features
+    features = features or default_features(resolve(study.data))
+    own: Row = {"features": features, "ends": ends_of(study)}
+    own |= {"recipe": study.recipe} if study.trains else {}
+    for what, value in own.items():
+        if content[what] != value:
+            raise ValueError(f"{name}: its {what} is {content[what]}, but this run has {value}")
+    if not study.trains:
+        return
+    if not content["seeds"]:
+        raise ValueError(f"{name}: it does not say which networks chose")
+    check_seeds(study.confirmers, content["seeds"])
+
+
+def check_seeds(confirmers: Sequence[int], explorers: Iterable[int]) -> None:
+    """Raises ValueError if a network would test what it chose itself."""
+    if shared := sorted({*confirmers} & {*explorers}):
+        raise ValueError(f"first_seed={confirmers[0]}: networks {shared} chose the settings; take others")
