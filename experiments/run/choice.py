@@ -100,6 +100,7 @@ class Candidate:
     settings: tuple[str, ...]
     sides: tuple[Side, ...]
     order: int
+    draw: int
     noisier: bool = False
 
     @property
@@ -177,7 +178,7 @@ def list_candidates(
         noisier = _is_noisier(ran, default)
         is_default = not study.within and all(candidate.budget != budget for candidate in candidates)
         kind = DEFAULT if is_default else study.kind_of(members[0])
-        candidates.append(Candidate(name, kind, budget, labels, ran, order, noisier))
+        candidates.append(Candidate(name, kind, budget, labels, ran, order, members[0].draw, noisier))
     return candidates
 
 
@@ -244,7 +245,7 @@ def _measured(candidate: Candidate) -> Row:
     first = rows[0]
     return {
         "nfe": first["nfe"], JUDGE: candidate.score, "visible_noise": mean(levels) if levels else None,
-        "networks": len(seeds), "n": first["n_samples"], "seeds": " ".join(seeds),
+        "networks": len(seeds), "n": first["n_samples"], "seeds": " ".join(seeds), "draw": candidate.draw,
     } | {name: first.get(name) for name in ("data", "network", "features", "images_seen")}  # fmt: skip
 
 
