@@ -21,8 +21,17 @@ from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
 from experiments.export.settings_file import schedule_from
 from experiments.run.choice import EXACTLY, Chosen, Duel, Place
-from experiments.run.compare import CONFIRM, CONTROL, PRIMARY, Comparison, Contrast, Row, SidesBySection
-from experiments.run.compare import control, shared_seeds
+from experiments.run.compare import (
+    CONFIRM,
+    CONTROL,
+    PRIMARY,
+    Comparison,
+    Contrast,
+    Row,
+    SidesBySection,
+    control,
+    shared_seeds,
+)
 from experiments.run.options import option_help
 from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Study
@@ -70,7 +79,11 @@ class Beta(ExploringStudy):
             "schedules": ("geometric", "linear(end=0)"),
             "samplers": ("eta 0", "eta 1"),
         },
-        "laptop": {"train_images": 50_000, "seeds": 5, "confirm_samples": 250},  # a statement on such networks in general
+        "laptop": {
+            "train_images": 50_000,
+            "seeds": 5,
+            "confirm_samples": 250,
+        },  # a statement on such networks in general
         "gpu": {**GPU, **EXPLORE_GPU, "n_samples": 20_000, "confirm_samples": 10_000},
     }
     minutes = "about 5 minutes on two cores"
@@ -88,7 +101,14 @@ class Beta(ExploringStudy):
     """choices.json of an earlier run, on other networks: confirm what it chose, and explore nothing. none: explore."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations per image within which the best settings compete. Curves have eta 0 and 1 at each."""
-    schedules: ScheduleNames = ("geometric", "geometric(end=0)", "linear", "linear(end=0)", "karras(end=0)", "vp(end=0)")
+    schedules: ScheduleNames = (
+        "geometric",
+        "geometric(end=0)",
+        "linear",
+        "linear(end=0)",
+        "karras(end=0)",
+        "vp(end=0)",
+    )
     samplers: SamplerNames = ("eta 0", "dpm++2m", "res-2m", "eta 1", "dpm++2m-sde", "er-sde")
     only_primary: bool = False
     """Only eta 1 against eta 0, and the A/A test."""
@@ -186,7 +206,9 @@ class Beta(ExploringStudy):
             yield Setting(f"eta {eta:g}", replace(schedule, n_steps=budget), Euler(eta), "pareto", budget=budget, **few)
 
     def explore(self) -> Iterator[Setting]:
-        for budget, *names in itertools.product(() if self.only_primary else self.budgets, self.schedules, self.samplers):
+        for budget, *names in itertools.product(
+            () if self.only_primary else self.budgets, self.schedules, self.samplers
+        ):
             yield make_setting(", ".join(names), budget, self.ends, self.data_std)
 
     def find(self, place: Place) -> Setting | None:

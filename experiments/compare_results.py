@@ -5,6 +5,7 @@ image adds to a distance. Exit status: 0; 1 with --fail-if-worse if a setting is
 """
 
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,9 @@ from experiments.run.options import option_help
 from reports.schema import EXPLORE, JUDGE, METRICS, WORSE, derive_visible_noise
 
 NAME = "compare"
-SETTING = ("section", "budget", "setting")  # columns that name a setting
+SETTING = ("section", "budget", "setting", "schedule", "sampler", "final_denoise")  # columns that name a setting
 SAME = ("data", "features", "features_id", "n_samples", "sample_seed")  # in which paired runs agree
+log = logging.getLogger(__name__)
 Runs = Mapping[tuple[object, ...], Row]  # by setting and training seed
 
 
@@ -89,8 +91,14 @@ def read_runs(folder: Path, store: Path | None) -> Runs:
     origin = f"{folder}: {info['command']}, commit {info['commit']}{' with changes' if info['dirty'] else ''}"
     store = store or Path(info.get("options", {}).get("store", "runs/store"))
     places: Row = {"experiment": NAME, "folder": folder, "store": store, "origin": origin}
-    rows = (row | places for row in read_rows(folder, "table.csv") if row["section"] not in (CONTROL, EXPLORE))
-    return {tuple(row[name] for name in (*SETTING, "train_seed")): row for row in rows if row["status"] != "infeasible"}
+    runs = dict[tuple[object, ...], Row]()
+    for row in read_rows(folder, "table.csv"):
+        if row["section"] in (CONTROL, EXPLORE) or row["status"] == "infeasible":
+            continue
+        if "grain" in row:  # a table of before
+            row["visible_noise"] = derive_visible_noise(row) or None
+        runs[tuple(row[name] for name in (*SETTING, "train_seed"))] = row | places
+    return runs
 
 
 def pair_settings(before: Runs, after: Runs) -> Iterator[Contrast]:
@@ -107,11 +115,20 @@ def pair_settings(before: Runs, after: Runs) -> Iterator[Contrast]:
                 raise ValueError(f"{name} of {row['setting']!r} is {both}; only equal ones can be compared")
     if not pairs:
         raise ValueError(
-            "before, after: they have no setting (section, budget, label) of the same train_seed in common"
+            "before, after: they have no setting of the same train_seed in common (section, budget, label, schedule, "
+            "sampler and last step must be equal)"
+        )
+    if alone := [*dict.fromkeys(row["setting"] for row in before.values() if not _is_paired(row, pairs))]:
+        log.warning(
+            f"not compared, since it is not in both, or schedule, sampler or last step differ: {', '.join(alone)}"
         )
     for rows in pairs.values():
         old, new = zip(*rows, strict=True)
         yield Contrast("setting", make_side("after", new), make_side("before", old))
+
+
+def _is_paired(row: Row, pairs: Mapping[object, object]) -> bool:
+    return tuple(row[name] for name in SETTING) in pairs
 
 
 def make_side(name: str, rows: Sequence[Row]) -> Side:
@@ -129,6 +146,6 @@ def make_side(name: str, rows: Sequence[Row]) -> Side:
         distances[seed] = unpack_distances(read_tensors(path))
         if any(distances[seed][metric].value != row[metric] for metric in METRICS):
             raise ValueError(f"{path}: it was made again after {row['folder']}; run the change with its own --store")
-    section, budget, label = (rows[0][name] for name in SETTING)
+    section, budget, label = (rows[0][name] for name in SETTING[:3])
     title = label if section in ("all", f"{budget} evaluations") else f"{section}: {label}"
     return Side(name, title, budget, len(rows), measured, distances)

@@ -107,7 +107,11 @@ class NoiseLevels(ExploringStudy):
 
     def trainings(self) -> dict[str, tuple[str, dict[str, Any]]]:
         """Label -> the axis on which it differs from the baseline, and what is special in its training."""
-        axes = {"train_noise": self.train_noise, "weighting": self.weightings, "parameterisation": self.parameterisations}
+        axes = {
+            "train_noise": self.train_noise,
+            "weighting": self.weightings,
+            "parameterisation": self.parameterisations,
+        }
         baseline = [names[0] for names in axes.values()]
         trainings = dict[str, tuple[str, dict[str, Any]]]()
         for values in itertools.product(*axes.values()):
@@ -116,11 +120,14 @@ class NoiseLevels(ExploringStudy):
             changed = [axis for axis, value, usual in zip(axes, values, baseline, strict=True) if value != usual]
             if self.cross or len(changed) <= 1:
                 axis = "combination" if self.cross else "".join(changed)
-                trainings[", ".join([noise, *others])] = axis, {
-                    "noise": parse_noise(noise, self.data_std),
-                    "weighting": weighting,
-                    "parameterisation": parameterisation,
-                }
+                trainings[", ".join([noise, *others])] = (
+                    axis,
+                    {
+                        "noise": parse_noise(noise, self.data_std),
+                        "weighting": weighting,
+                        "parameterisation": parameterisation,
+                    },
+                )
         return trainings
 
     def explore(self) -> Iterator[Setting]:

@@ -25,7 +25,9 @@ from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Explor
 from experiments.user.parsing import SYNONYMS
 
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
-SCHEDULES_HELP = "Noise schedules that compete; the first is the default: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
+SCHEDULES_HELP = (
+    "Noise schedules that compete; the first is the default: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
+)
 SAMPLERS_HELP = "Samplers that compete: {names}; your own class, 'my_file:Mine(eta=0.5)'. 'heun(s_churn=10)' works."
 ScheduleNames = Annotated[Names, names_option(SCHEDULES_HELP, SCHEDULES)]
 SamplerNames = Annotated[Names, names_option(SAMPLERS_HELP, [*SAMPLERS, *SYNONYMS])]

@@ -93,7 +93,11 @@ def values_and_difference(row: pd.Series) -> tuple[str, str, str, str]:
 
 def correction(row: pd.Series) -> str:
     """What is said of a contrast without a detected difference whose interval alone excludes 0; otherwise ""."""
-    if row["verdict"] not in (NO_DIFFERENCE, NOT_SIGNIFICANT) or row["low"] * row["high"] <= 0 or row["n_compared"] <= 1:
+    if (
+        row["verdict"] not in (NO_DIFFERENCE, NOT_SIGNIFICANT)
+        or row["low"] * row["high"] <= 0
+        or row["n_compared"] <= 1
+    ):
         return ""
     return f"{NOT_SIGNIFICANT} for {number(row['n_compared'], 0)}"
 

@@ -95,7 +95,10 @@ def publish_result(folder: Path, out: Path) -> None:
         raise ValueError(f"{folder}: {reason}; run it again from a clean checkout, with a new --store")
     pictures = [f"{picture.name}.png" for picture in page.pictures] + [f"{name}-4.png" for name in page.strips]
     exports = [path.name for path in folder.glob("export/*")]
-    files = [*find_files(folder, ["run.json", "settings.json", "choices.json"]), *find_files(folder / "export", exports)]
+    files = [
+        *find_files(folder, ["run.json", "settings.json", "choices.json"]),
+        *find_files(folder / "export", exports),
+    ]
     for path in (*files, *find_files(folder / "images", pictures)):
         copy = out / path.relative_to(folder)
         copy.parent.mkdir(parents=True, exist_ok=True)

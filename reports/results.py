@@ -12,7 +12,19 @@ from typing import Any
 
 import pandas as pd
 
-from reports.schema import CONFIRM, CONTROL, EXPLORE, FLAGS, JUDGE, TABLES, TEXTS, all_columns, derive_visible_noise, read_bytes, required_columns
+from reports.schema import (
+    CONFIRM,
+    CONTROL,
+    EXPLORE,
+    FLAGS,
+    JUDGE,
+    TABLES,
+    TEXTS,
+    all_columns,
+    derive_visible_noise,
+    read_bytes,
+    required_columns,
+)
 
 SCHEMA = 2  # version of the format of a result folder
 FORMER_NAMES = {  # of experiments, sections and verdicts, in 0.1.0

@@ -29,9 +29,9 @@ TABLES: dict[str, tuple[str, ...]] = {
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
             sample_seed network images_seen trained_by? train_seconds? train_loss? trained_commit? features features_id?
-            mmd mmd_se? fd kd kd_se precision recall visible_noise? visible_noise_se? to_training? to_training_real? memorised? seconds
-            batch_size retries? device precision_mode compiled threads shared_device model_id? samples_id run_id
-            finished_at""",
+            mmd mmd_se? fd kd kd_se precision recall visible_noise? visible_noise_se? to_training? to_training_real?
+            memorised? seconds batch_size retries? device precision_mode compiled threads shared_device model_id?
+            samples_id run_id finished_at""",
         "contrasts.csv": """experiment? kind section budget metric a b
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features

@@ -53,10 +53,9 @@ def write_settings(
     networks = list[Network]()
     missing = dict[int, str]()
     for budget, rows in by_budget.items():
-        if blockers := [row["no_verdict"] for row in rows if row["no_verdict"]]:
-            if len(blockers) == len(rows):
-                missing[budget] = blockers[0]
-                continue
+        if all(row["no_verdict"] for row in rows):
+            missing[budget] = rows[0]["no_verdict"]
+            continue
         best = next((row["a"] for row in rows if row["recommended"]), rows[0]["b"])
         side = results.sides[CONFIRM, budget][best]
         run = results.find(side)

@@ -137,7 +137,9 @@ def choose(
             allowed = [c for c in candidates if c.kind == kind and _is_allowed(study, c, budget)]
             pool = [c for c in allowed if c.sides or c in alone or not sides]
             within = f" within {budget} evaluations" if study.within else ""
-            for candidate, reason, advisable in pick(pool, study.finalists)[: study.finalists if study.within else None]:
+            for candidate, reason, advisable in pick(pool, study.finalists)[
+                : study.finalists if study.within else None
+            ]:
                 take(candidate, budget, kind, reason + within, advisable)
             if study.within and budget == list(budgets)[-1]:
                 for candidate, reason, _ in pick([c for c in pool if c.budget == budget], 1)[:1]:
@@ -320,7 +322,10 @@ def write_choices(
     }
     content |= {"recipe": study.recipe if study.trains else None, "ends": ends_of(study)}
     content |= {"seeds": [*study.explorers], "control": "", "scores": scores} | code_version()
-    content |= {"chosen": [asdict(choice) for choice in chosen], "rows": [row for row in rows if row["chosen"] or row.get("rank") == 1]}
+    content |= {
+        "chosen": [asdict(choice) for choice in chosen],
+        "rows": [row for row in rows if row["chosen"] or row.get("rank") == 1],
+    }
     content |= {"n_compared": len({(duel.a, duel.b) for duel in study.duels(chosen)})}
     write_json(path, content)
     return note
@@ -354,9 +359,9 @@ def read_choices(path: Path, study: "ExploringStudy") -> tuple[list[Row], list[C
     _check_origin(name, content, study)
     every = [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content["chosen"]]
     budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
-    known = {choice.budget for choice in every}
+    known = dict.fromkeys(choice.budget for choice in every)
     if lacking := [budget for budget in budgets if budget not in known]:
-        raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, sorted(known)))}")
+        raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, known))}")
     chosen = [choice for choice in every if choice.budget in budgets]
     kinds = {choice.kind for choice in chosen}
     if lacking_kinds := [kind for kind in study.kinds if kind not in kinds]:

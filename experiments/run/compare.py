@@ -52,7 +52,9 @@ class Side:
 
     def noise_levels(self, other: "Side") -> list[tuple[float, float]]:
         """The visible noise of both on each network, where it was measured."""
-        levels = [[side.rows[seed].get("visible_noise") for side in (self, other)] for seed in shared_seeds((self, other))]
+        levels = [
+            [side.rows[seed].get("visible_noise") for side in (self, other)] for seed in shared_seeds((self, other))
+        ]
         return [(a, b) for a, b in levels if a is not None and b is not None]
 
 

@@ -31,9 +31,7 @@ SHOWN_TIMES = 1000  # MMD is small: pages and terminal show it times this
 TYPICAL_SE = {"digits": 0.046}
 
 
-def print_plan(
-    runs: Sequence[Run], cache: Cache, workers: int, notify: Callable[[str], object]
-) -> dict[str, Any]:
+def print_plan(runs: Sequence[Run], cache: Cache, workers: int, notify: Callable[[str], object]) -> dict[str, Any]:
     """Prints what would be run. Returns the same numbers as a dict."""
     needed = needed_files(runs, cache)
     missing = missing_files(runs, cache)

@@ -191,7 +191,9 @@ class _Command:
         guessed = self.guess_confirmation(planner, runs)
         plan = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
         if guessed:
-            self.console.print("the settings to confirm are chosen first: they are counted as if they were the first ones")
+            self.console.print(
+                "the settings to confirm are chosen first: they are counted as if they were the first ones"
+            )
         print(json.dumps({"experiment": self.study.page, "dry_run": True} | plan), flush=True)
         return StudyResult(self.out)
 
@@ -226,7 +228,9 @@ class _Command:
         exploring = [run for run in runs if run.setting.section == EXPLORE]
         testing = [run for run in runs if run.setting.section != EXPLORE]
         if exploring:
-            done = self.runner.run(_baselines_first(exploring) if limit < math.inf else exploring, self.began + FIRST * limit)
+            done = self.runner.run(
+                _baselines_first(exploring) if limit < math.inf else exploring, self.began + FIRST * limit
+            )
             results = RunResults.of(study.page, exploring, self.cache, done.failed)
             if done.interrupted:
                 return results, done

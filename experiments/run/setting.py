@@ -80,7 +80,7 @@ def read_setting(option: str, text: str) -> tuple[str, str]:
 
 
 def read_sampler(label: str) -> Sampler:
-    """The sampler of a label such as "eta 0.5", which is Euler's, or "heun(s_churn=1)"; as in `parsing.parse_sampler`."""
+    """The sampler of a label such as "eta 0.5", of Euler, or "heun(s_churn=1)"; as in `parsing.parse_sampler`."""
     return Euler(float(label[4:])) if re.fullmatch(r"eta [\d.]+", label) else parsing.parse_sampler(label)
 
 

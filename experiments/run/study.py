@@ -247,7 +247,7 @@ class ExploringStudy(Study):
         return CHALLENGER
 
     def candidate_of(self, setting: Setting) -> str:
-        """Explored settings with one name are one candidate, chosen by its mean score and confirmed with all of them."""
+        """Explored settings with one name are one candidate, chosen by their mean score; all of them are confirmed."""
         return setting.label
 
     def find(self, place: Place) -> Setting | None:

@@ -112,7 +112,8 @@ def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tup
     ses = {f"{metric}_se": distances[metric].se for metric in METRICS if DISTANCES[metric].with_se}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return values | ses | dict(zip(("precision", "recall"), quality, strict=True)) | {
-        "setting": name, "status": "ok", "visible_noise": level, "samples_id": set_id, "run_id": set_id, "finished_at": now,
+        "setting": name, "status": "ok", "visible_noise": level, "samples_id": set_id, "run_id": set_id,
+        "finished_at": now,
     }  # fmt: skip
 
 

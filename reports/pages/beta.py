@@ -22,8 +22,8 @@ from reports.formats import (
     values_and_difference,
 )
 from reports.page import Column, Figure, Page, Plot, Row, Table
-from reports.results import LoadedResult
 from reports.pages.chosen import MADE_BEFORE, describe_protocol
+from reports.results import LoadedResult
 from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
 
 PRIMARY = "primary"  # kinds of contrasts
@@ -44,8 +44,8 @@ CLAUSES = {
 }
 ONLY_PRIMARY = "Only a part was run: the best with fresh noise was not compared with the best without."
 BANDS = (
-    "Coloured: the best settings that were confirmed, at the evaluations that they take, with 95 % intervals. Thin lines: "
-    "the best at exactly each number of evaluations, on the networks that chose."
+    "Coloured: the best settings that were confirmed, at the evaluations that they take, with 95 % intervals. Thin "
+    "lines: the best at exactly each number of evaluations, on the networks that chose."
 )
 GREY = "Grey: on the {} schedule{}. "  # of the plot
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations", "eta, beta")
@@ -104,9 +104,7 @@ def has_gross_failure(result: LoadedResult, row: pd.Series) -> bool:
     return bool(row["verdict"] == NO_VERDICT and row["no_verdict"].startswith("the samples do not look"))
 
 
-def phrase_verdict(
-    result: LoadedResult, row: pd.Series, contests: pd.DataFrame, schedule: str
-) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, row: pd.Series, contests: pd.DataFrame, schedule: str) -> tuple[str, str]:
     """A sentence on the primary contrast, and one on the best with fresh noise against the best without."""
     best = phrase_best(contests)
     if row["verdict"] == NO_VERDICT:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 
@@ -101,9 +100,7 @@ def find_setting(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
     return (same if len(same) else chosen).iloc[0]
 
 
-def phrase_verdict(
-    result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series
-) -> tuple[str, str]:
+def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> tuple[str, str]:
     """What to do, and the effect with its interval."""
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}."
@@ -116,7 +113,10 @@ def phrase_verdict(
     size = contrast.format_change(result, row)
     if row["verdict"] == BETTER:
         text = f"{capital(where)}, {after['setting']} scores better, but shows more noise."
-        return text, f"{size}; visible noise {number(row['visible_noise_b'], 3)} and {number(row['visible_noise_a'], 3)}."
+        return (
+            text,
+            f"{size}; visible noise {number(row['visible_noise_b'], 3)} and {number(row['visible_noise_a'], 3)}.",
+        )
     text = f"{capital(where)}, no better {'training' if _is_training(result) else 'setting'} is confirmed."
     sides = f"{after['setting']} against {before['setting']}"
     return text, f"{add_correction(f'{sides}: {size}', row)}."
@@ -243,11 +243,19 @@ def list_explored(result: LoadedResult) -> list[Table]:
     if not len(rows):
         return []
     name = metric_name(JUDGE, result.features)
-    heads = [Column("Kind"), Column("Evaluations", "n"), Column("Place", "n"), Column(name, "n"), Column("Visible noise", "n")]
-    shown = rows.groupby(["budget", "kind"], sort=False, dropna=False).head(max(2, EXPLORED // max(1, rows["budget"].nunique())))
+    heads = [
+        Column("Kind"),
+        Column("Evaluations", "n"),
+        Column("Place", "n"),
+        Column(name, "n"),
+        Column("Visible noise", "n"),
+    ]
+    shown = rows.groupby(["budget", "kind"], sort=False, dropna=False).head(
+        max(2, EXPLORED // max(1, rows["budget"].nunique()))
+    )
     cells = [
         Row(row["setting"], [
-            f"{row['kind']}{', chosen' if is_set(row['chosen']) else ''}", number(row["nfe"], 0), number(row["rank"], 0),
+            row["kind"] + (", chosen" if is_set(row["chosen"]) else ""), number(row["nfe"], 0), number(row["rank"], 0),
             scale_metric(JUDGE, row[JUDGE]), number(row["visible_noise"], 3),
         ], best=is_set(row["chosen"]))
         for _, row in shown.iterrows()

@@ -113,7 +113,9 @@ def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
     row = clearest.nearest
     verdicts = [section.nearest["verdict"] for section in sections]
     size = contrast.format_change(result, contrast.headline_row(result, row))
-    text = capital(clearest.no_verdict) or add_correction(f"{clearest.name}: {size}", row)
+    text = add_correction(f"{clearest.name}: {size}", row)
+    if clearest.no_verdict:
+        text = f"{capital(clearest.no_verdict)}. {text}"
     if len(sections) > 1:
         counts = join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
         text += f". Of {len(sections)} settings: {counts}"
