@@ -307,10 +307,11 @@ def advise(result: LoadedResult, section: Section, texts: PageTexts) -> str:
 
 
 def name_setting(result: LoadedResult, section: Section, setting: str) -> str:
-    """A setting, of noise_levels by its noise distribution if its training differs in nothing else."""
+    """A setting; of noise_levels with its noise distribution, if its training differs in nothing else."""
     if result.info["experiment"] != "noise_levels" or setting in section.other_trainings:
         return setting
-    return str(section.row(setting)["train_noise"] or setting)
+    noise = str(section.row(setting)["train_noise"] or setting)
+    return noise if noise.startswith(setting.partition("(")[0]) else f"{setting}, {noise}"
 
 
 def describe_others(result: LoadedResult, section: Section) -> list[str]:
