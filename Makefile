@@ -9,16 +9,16 @@ quickstart: .venv/installed ## train, sample, score and report: is beta > 0 bett
 	$(BIN)/python -m experiments beta --preset laptop
 
 check: lint ## ruff, mypy and the tests that are not marked slow
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not release"
 
-test: .venv/installed-dev ## the whole test suite
-	$(PYTEST)
+test: .venv/installed-dev ## the whole test suite, but for what is marked release
+	$(PYTEST) -m "not release"
 
 # PyPI's PyTorch for Linux holds CUDA: 4 GB
 test-oldest: .venv/installed-dev ## the quick tests with the oldest versions that pyproject.toml allows, in .venv-oldest
 	$(BIN)/python -m uv venv --quiet --allow-existing --python $(BIN)/python .venv-oldest
 	$(BIN)/python -m uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[dev]'
-	$(PYTEST:$(BIN)%=.venv-oldest/bin%) -m "not slow"
+	$(PYTEST:$(BIN)%=.venv-oldest/bin%) -m "not slow and not release"
 
 lint: .venv/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -31,6 +31,7 @@ benchmark: .venv/installed ## how fast sampling and training are, beside other p
 	$(BIN)/python -m reports bench runs/speed.json && exit $$status
 
 release: test test-oldest ## test, build and upload to PyPI, for whoever has the rights; first set the version and date CHANGELOG
+	$(BIN)/python -m pytest -m release
 	rm -rf dist
 	$(BIN)/python -m uv build --out-dir dist
 	$(BIN)/python -m uv publish dist/*
