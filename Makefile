@@ -1,10 +1,11 @@
 # Needs Python 3.11+ and make; everything else goes into .venv.
 PYTHON ?= python3
+PYTHON2 ?= python3.13
 BIN := .venv/bin
 # several processes (see conftest.py), each with one thread; each runs whole files, whose tests share fixtures
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: quickstart check test test-oldest lint benchmark release
+.PHONY: quickstart check test test-oldest test-second lint benchmark release
 quickstart: .venv/installed ## train, sample, score and report: is beta > 0 better than beta = 0?
 	$(BIN)/python -m experiments beta --preset laptop
 
@@ -19,6 +20,11 @@ test-oldest: .venv/installed-dev ## the quick tests with the oldest versions tha
 	$(BIN)/python -m uv venv --quiet --allow-existing --python $(BIN)/python .venv-oldest
 	$(BIN)/python -m uv pip install --quiet --python .venv-oldest --resolution lowest-direct --editable '.[dev]'
 	$(PYTEST:$(BIN)%=.venv-oldest/bin%) -m "not slow and not release"
+
+test-second: .venv/installed-dev ## the quick tests with another Python, PYTHON2, in .venv-second
+	$(BIN)/python -m uv venv --quiet --allow-existing --python $(PYTHON2) .venv-second
+	$(BIN)/python -m uv pip install --quiet --python .venv-second --editable '.[dev]'
+	$(PYTEST:$(BIN)%=.venv-second/bin%) -m "not slow"
 
 lint: .venv/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .
