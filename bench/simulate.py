@@ -310,7 +310,9 @@ def copies(runs: int) -> Iterator[Sequence[Any]]:
         yield n, natural, *100 * np.mean(more, axis=1)
 
 
-TABLES = {table.__name__: table for table in (sweeps, interactions, protocol, score, groups, harmless, few_units, copies)}
+TABLES = {
+    table.__name__: table for table in (sweeps, interactions, protocol, score, groups, harmless, few_units, copies)
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

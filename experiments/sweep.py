@@ -125,7 +125,9 @@ def read_study(path: Path) -> type[Study]:
         raise ValueError(f"{subject}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
     base = ExploringStudy if issubclass(study, ExploringStudy) else Study
     if base is Study and "explore" in vars(study):
-        raise ValueError(f"{subject}: class {study.__name__} has explore(): write class {study.__name__}(ExploringStudy)")
+        raise ValueError(
+            f"{subject}: class {study.__name__} has explore(): write class {study.__name__}(ExploringStudy)"
+        )
     study.presets = {**base.presets, **study.presets}
     for values in study.presets.values():
         study(**values).check()
