@@ -13,6 +13,7 @@ NAMES = {
 }  # fmt: skip
 SCALES = {"mmd": 1000.0, "kd": 1000.0, "loss": 100.0}
 MOST_DECIMALS = 6
+CARDINALS = "One Two Three Four Five Six Seven Eight Nine Ten".split()
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()
 
 
@@ -138,6 +139,11 @@ def duration(seconds: float) -> str:
 def plural(count: float, noun: str) -> str:
     """ "1 network", "2 networks"."""
     return f"{number(count, 0)} {noun}{'' if count == 1 else 's'}"
+
+
+def spell(count: float) -> str:
+    """ "One" to "Ten" in words at the beginning of a sentence, larger ones as numbers."""
+    return CARDINALS[int(count) - 1] if count <= len(CARDINALS) else number(count, 0)
 
 
 def ordinal(count: float) -> str:

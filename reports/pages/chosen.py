@@ -22,6 +22,7 @@ from reports.formats import (
     plural,
     scale_metric,
     short,
+    spell,
     values_and_difference,
     verdict_words,
 )
@@ -186,13 +187,16 @@ def describe_protocol(result: LoadedResult) -> str:
     n_networks = confirmed["n_networks"].max()
     opponent = "it with what it competes with" if result.info["experiment"] == "beta" else "it with the default"
     given = result.info.get("options", {}).get("choices") not in (None, "none") or not rows["rank"].gt(1).any()
-    trained = result.runs["trained_by"].eq("sigmabench").any()
-    who = plural(explored["networks"].max(), "network") if len(explored) else "No network"
-    what = "chose one setting per question beforehand" if given else f"tried {len(explored)} settings and chose"
-    if not trained:
+    what = "chose one setting per question beforehand" if given else f"tried all {len(explored)} settings and chose"
+    if not result.runs["trained_by"].eq("sigmabench").any():
         return f"This network {what}. With other noise it compared {opponent}; the intervals are of that alone."
-    others = plural(n_networks, "other network").replace("other networks", "other networks, with other noise,")
-    return f"{who} {what}. {capital(others)} compared {opponent}; the intervals are theirs alone."
+    who = (
+        f"{spell(explored['networks'].max())} network{'s' * (explored['networks'].max() > 1)} {what}. "
+        if len(explored)
+        else ""
+    )
+    others = f"{spell(n_networks)} other network{'s' * (n_networks > 1)}"
+    return f"{who}{others}, with other noise, compared {opponent}; the intervals are theirs alone."
 
 
 def _caveats(rows: pd.DataFrame) -> list[str]:
