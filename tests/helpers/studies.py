@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from experiments.run import choice
 from experiments.run.cache import Cache
-from experiments.run.compare import BestSet, Contrast, Side, SidesBySection
+from experiments.run.compare import Contrast, Side, SidesBySection
 from experiments.run.options import Options
 from experiments.run.plan import Planner
 from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, Run
 from experiments.run.setting import Setting
-from experiments.run.study import Study
+from experiments.run.study import ExploringStudy, Study
 
 
 def plan(study: Study, *settings: Setting) -> list[Run]:
@@ -36,8 +37,17 @@ def contrasts(study: Study, kind: str = "") -> list[Contrast]:
     return [comparison for comparison in of_study if kind in ("", comparison.kind)]
 
 
-def best_sets(study: Study) -> list[BestSet]:
-    return [comparison for comparison in study.compare(sides(plan(study))) if isinstance(comparison, BestSet)]
+def explored(study: ExploringStudy) -> list[Run]:
+    """The runs of explorers, those too that are impossible."""
+    return plan(study, *choice.explored(study))
+
+
+def confirmed(study: ExploringStudy) -> list[Contrast]:
+    """What confirmers compare if explorers choose the first settings, and its control."""
+    settings = dict.fromkeys(run.setting for run in explored(study) if not run.impossible)
+    _, chosen = choice.choose(study, [*settings], {})
+    runs = plan(study, *choice.confirmed(study, chosen, with_control=True))
+    return [one for one in choice.compare_all(study, chosen, sides(runs)) if isinstance(one, Contrast)]
 
 
 def pairs(contrast: Contrast) -> list[tuple[Run, Run]]:

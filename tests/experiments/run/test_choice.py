@@ -1,8 +1,8 @@
 """Explore, choose, confirm: the rule on made-up sides; the file; runs on 120 digits."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import run_spine
 from run_acting import FORK
-from studies import plan
+from studies import explored
 
 from diffusion_core.samplers import Euler
 from experiments.beta import WITH, WITHOUT, Beta
@@ -118,13 +118,14 @@ def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise() ->
     )
 
 
-@pytest.mark.parametrize(("weightings", "explored"), [
-    (("karras", "x0"), set()), (("karras", "x0", "min-snr-5"), {"log-normal", "log-normal, x0", "log-normal, min-snr-5"})
+@pytest.mark.parametrize(("weightings", "tried"), [
+    (("karras", "x0"), set()),
+    (("karras", "x0", "min-snr-5"), {"log-normal", "log-normal, x0", "log-normal, min-snr-5"}),
 ])  # fmt: skip
-def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: Any, explored: set[str]) -> None:
+def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: Any, tried: set[str]) -> None:
     study = NoiseLevels(train_noise=("log-normal", "vp"), weightings=weightings)
     settings = [*study.explore()]
-    assert {study.candidate_of(setting) for setting in choice.settings_to_explore(study, settings)} == explored
+    assert {study.candidate_of(setting) for setting in choice.settings_to_explore(study, settings)} == tried
     _, chosen = choice.choose(study, settings, {})
     assert ("train_noise", "vp") in {(one.kind, one.candidate) for one in chosen}
     assert {one.kind for one in chosen} == {DEFAULT, "train_noise", "weighting"}  # an axis without others has no row
@@ -246,9 +247,9 @@ def test_other_networks_confirm_what_explorers_chose(
         EXPLORE: {(f"eta {eta:g}", 101) for eta in (0, 0.3, 0.6, 0.9)},
         CONFIRM: expected, CONTROL: {("eta 0", 1), ("eta 0", 2)},
     }  # fmt: skip
-    explored = pd.DataFrame(done.rows).query("section == 'explore' and setting != 'eta 0'")
+    others = pd.DataFrame(done.rows).query("section == 'explore' and setting != 'eta 0'")
     rows = pd.read_csv(tmp_path / "out" / "choices.csv")
-    assert list(rows["rank"]) == [1, 1, 2, 3] and rows.loc[1, "mmd"] == explored["mmd"].min()
+    assert list(rows["rank"]) == [1, 1, 2, 3] and rows.loc[1, "mmd"] == others["mmd"].min()
     assert chosen["control"] and chosen["seeds"] == [101] and len(chosen["scores"]) == 4
     assert f"chosen: challenger: {names[1]} (" in capsys.readouterr().out
     begun.clear()
@@ -338,8 +339,7 @@ def test_after_the_time_nothing_begins_and_what_was_left_out_is_named(
     few: dict[str, Any] = {"samplers": ("dpm++2m",), "single": (), "time": "10s", "n_samples": 40}
     study = Tune(data=run_spine.data(), network="exact", explore_samples=40, **options, **few)
     done = asked(tmp_path, study)
-    runs = plan(replace(study, time=None), *choice.explored(study))
-    order = [run.setting.label for run in _baselines_first(runs)]
+    order = [run.setting.label for run in _baselines_first(explored(study))]
     assert order[0] == "karras, eta 0"
     tried, tested = ({name for name, _ in sections(done)[section]} for section in (EXPLORE, CONFIRM))
     assert tried == set(order[:6]) and tested <= tried and len(tested) == 4 and CONTROL not in sections(done)
