@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from experiments.entrypoint import limit_spinning
+
 ROOT = Path(__file__).parent
 ALONE = "test_devices.py"  # adds a device to torch for good: test_simulated_device.py runs it in a process of its own
+limit_spinning()  # as in runs; torch is not imported yet
 os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not timed, and have the same identities
 
 

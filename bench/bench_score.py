@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import experiments.distances.fidelity  # noqa: F401  # registers `natural` with torch-fidelity
 from diffusion_core import load
 from experiments.run.cache import Cache
 from experiments.scoring.compare import score

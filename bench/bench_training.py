@@ -53,11 +53,14 @@ def bench_training(benchmark: Any, clock: Callable[..., Any], who: str, device: 
     ours = train(model, images, LogNormal(), n_images=10**9, batch_size=BATCH, precision=precision)
     losses = plain(model, images) if who.startswith("plain") else (step.loss for step in ours)
     first = torch.stack(list(itertools.islice(losses, 5))).mean()
+    list(itertools.islice(losses, 20))  # warm-up: the loss falls
     last = clock(
         lambda: torch.stack(list(itertools.islice(losses, IN_ONE))).mean(),
-        rounds=ROUNDS, suite="training", who=who, ours="ours" in who, default=default,
+        rounds=ROUNDS, warmup=0, suite="training", who=who, ours="ours" in who, default=default,
         precision=precision, batch=BATCH, n_images=IN_ONE * BATCH, nfe=1,
     )  # fmt: skip
     assert torch.isfinite(last) and last < first
+    if benchmark.disabled:
+        return
     rate = 3 * flop_per_image(device) * benchmark.extra_info["images_per_second"]  # backward costs two forward passes
     benchmark.extra_info["flop_per_second"] = rate

@@ -38,14 +38,21 @@ def clock(benchmark: Any, device: str) -> Callable[..., Any]:
     runs ms per step (evaluation), images per second and the peak memory.
     """
 
-    def time(run: Callable[[], Any], *, rounds: int = 5, warmup: int = 1, **notes: Any) -> Any:
+    def time(
+        run: Callable[[], Any], *, model: measure.Clocked | None = None, rounds: int = 5, warmup: int = 1, **notes: Any
+    ) -> Any:
         def finished() -> Any:
+            if model is not None:
+                model.calls = 0
             out = run()
             measure.wait(device)
             return out
 
         measure.forget_peak(device)
         out = benchmark.pedantic(finished, rounds=rounds, warmup_rounds=warmup)
+        assert model is None or model.calls == notes["nfe"]
+        if benchmark.disabled:  # --benchmark-disable: it ran once, without a clock
+            return out
         seconds = benchmark.stats.stats.median
         n_batches = -(-notes["n_images"] // notes["batch"])
         usual = {"ours": False, "default": False, "device": device, "precision": "fp32", "compiled": False}

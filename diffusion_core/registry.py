@@ -70,14 +70,21 @@ NOISE_DISTRIBUTIONS: "LazyRegistry[Callable[..., NoiseDistribution]]" = LazyRegi
     "log-uniform": "sigma.LogUniform",
     "uniform": "sigma.Uniform",
     "log-logistic": "sigma.LogLogistic",
+    "laplace": "sigma.Laplace",
     "split-log-normal": "sigma.SplitLogNormal",
     "logit-normal": "sigma.logit_normal",
     "cosine": "process_time.Cosine",
     "cosine-interpolated": "process_time.CosineInterpolated",
     "vp": "process_time.VP",
     "ddpm": "process_time.DDPM",
+    "beta-times": "process_time.BetaTimes",
+    "edm": "sigma.edm",
+    "edm2": "sigma.edm2",
+    "jit": "sigma.jit",
+    "sd3": "process_time.sd3",
+    "flow-uniform": "process_time.flow_uniform",
 })  # fmt: skip
-ON_PIXELS = ("vp", "ddpm")  # defined on data in [-1, 1]; by default they get the data's standard deviation there
+ON_PIXELS = ("vp", "ddpm", "beta-times", "sd3", "flow-uniform")  # their data_std is by default that of data in [-1, 1]
 PARAMETERISATIONS: "LazyRegistry[type[Parameterised]]" = LazyRegistry("diffusion_core.networks", {
     "preconditioned": "parameterisations.Preconditioned",
     "eps": "parameterisations.Eps",

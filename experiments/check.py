@@ -120,7 +120,7 @@ def main(options: CheckOptions) -> "CheckResult":  # the command from its option
 def print_levels(name: str, notes: Sequence[str], result: "CheckResult") -> None:
     from rich.table import Table
 
-    from experiments.user.denoising_check import NEARLY, SLACK, WORSE
+    from experiments.user.denoising_check import NEARLY, SLACK, WORSE, low_levels_of_no_use
 
     console = Terminal()
     table = Table(title=name, title_justify="left", caption=CAPTION, caption_justify="left")
@@ -141,7 +141,8 @@ def print_levels(name: str, notes: Sequence[str], result: "CheckResult") -> None
         console.print(f"note: {note}")
     for doubt in result.doubts:
         console.print(f"doubt: {doubt}", style="yellow")
-    n_known, n_doubtful = (sum(getattr(level, name) for level in result.levels) for name in ("known", "doubtful"))
+    n_known = sum(level.known for level in result.levels)
+    n_doubtful = sum(level.doubtful for level in result.levels) + len(low_levels_of_no_use(result.levels))
     verdict = f"of no use: its error is doubtful at {n_doubtful} of {n_known} levels"
     if result.usable:
         low, high = result.usable

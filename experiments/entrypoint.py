@@ -35,6 +35,7 @@ def run_main(run: Callable[[], int]) -> int:
     Exit status: that of `run`; 2 for a ValueError, 130 after an interrupt, 1 for all else.
     """
     codecs.register_error("plain", _to_plain)
+    limit_spinning()
     os.environ["MPLBACKEND"] = "agg"  # figures are only saved; matplotlib would not start with an unknown backend
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError, OSError):  # it is no stream of bytes, or closed
@@ -66,6 +67,16 @@ def run_main(run: Callable[[], int]) -> int:
         return _print_error(f"error: {type(error).__name__}: {error}; the traceback is in {_write_traceback()}", 1)
     finally:
         INTERRUPT.clear()
+
+
+def limit_spinning() -> None:
+    """Lets threads spin for less than a millisecond when they wait for each other, instead of ten; call it before torch.
+
+    A thread that spins takes the core that the others wait for, if other programs run. This concerns GNU's OpenMP, that
+    of PyTorch for Linux; processes that are started inherit it, and what the environment says holds (bench/LOG.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def _print_error(line: str, status: int) -> int:

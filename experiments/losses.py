@@ -81,12 +81,18 @@ class LossesOptions:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images that training did not see, except for `n_seen`, in the units of its data."""
+    """Images on which networks are compared, in the units of the training's data.
+
+    Args:
+        warning: that training saw some of them, or may have; "" if it saw none.
+        no_verdict: why no level has a verdict; "" if levels may have one.
+    """
 
     name: str
     x0: "Tensor"
     labels: "Tensor"
-    n_seen: int
+    warning: str = ""
+    no_verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,12 +129,12 @@ def command(arguments: Sequence[str], prog: str) -> int:
             "experiment": "losses",
             "question": f"At which noise levels is the loss lower than that of {candidates[0].name}?",
             "held_out": held_out.name,
-            "n_seen": held_out.n_seen,
+            "warnings": [*filter(None, (held_out.warning, warn_of_unknown_noise(options, networks)))],
             "reports": find_reports(networks, options.out),
         }
         tables = {
             "curves.csv": curve_rows(candidates, sigmas),
-            "contrasts.csv": compare_levels(candidates, sigmas),
+            "contrasts.csv": compare_levels(candidates, sigmas, held_out.no_verdict),
             "densities.csv": noise_rows(dict.fromkeys(c.train_noise for c in candidates if c.train_noise)),
         }
         page = result_folder.write_finished(options.out, info, tables, time.time() - began)
@@ -137,7 +143,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
         console.print(f"{line.label:36} {line.value:>6} % ({line.interval}) {line.word}")
     result_folder.print_page(page, options.out / "report.html", f"{options.out}/report.html", False, console)
     if not sys.stdout.isatty():
-        print(json.dumps({"losses": page.headline, "out": str(options.out)}))
+        print(json.dumps({"losses": page.headline, "warnings": page.warnings, "out": str(options.out)}))
     return 0
 
 
@@ -168,7 +174,7 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut:
     if len(are_networks) > 1 or (options.held_out and False in are_networks):
         raise ValueError("networks: a function brings its own images and units; leave out networks and --held-out")
     if False in are_networks:
-        return HeldOut("images of the functions", torch.empty(options.n), torch.empty(0), 0)
+        return HeldOut("images of the functions", torch.empty(options.n), torch.empty(0))
     configs = [training_config(network) for network in networks]
     data = load(resolve(options.data))
     if others := {config["data"] for config in configs if config} - {data.name}:
@@ -177,14 +183,24 @@ def load_held_out(options: LossesOptions, networks: Sequence[str]) -> HeldOut:
     images = data
     chosen = slice(n_training, n_training + options.n)
     if options.held_out or n_training == len(data):
-        images = load(options.held_out or options.data, train=bool(options.held_out))
+        try:
+            images = load(options.held_out or options.data, train=bool(options.held_out))
+        except ValueError as error:
+            raise ValueError(f"{error}; --held-out NAME names images that training did not see") from error
         chosen = slice(options.n)
     if images.shape != data.shape:
         raise ValueError(f"held_out={images.name!r}: its shape is {images.shape}, that of the data {data.shape}")
     numbers = images.numbers[chosen]
     training = {row.tobytes() for row in data.numbers[:n_training].numpy()}
     n_seen = sum(row.tobytes() in training for row in numbers.numpy())
-    return HeldOut(images.name, (numbers.float() - data.mean) / data.std, images.labels[chosen], n_seen)
+    warning = no_verdict = ""
+    if n_seen and not any(configs):  # what those saw who trained the networks is not known
+        warning = f"{n_seen} of these {len(numbers)} images are part of --data: did training see them?"
+    elif n_seen:
+        warning = f"Training saw {n_seen} of these {len(numbers)} images."
+        no_verdict = "training saw most of these images" if n_seen > len(numbers) / 2 else ""
+    x0 = (numbers.float() - data.mean) / data.std
+    return HeldOut(images.name, x0, images.labels[chosen], warning, no_verdict)
 
 
 def measure(
@@ -295,12 +311,24 @@ def measure_loss(
 
 def read_train_noise(network: str) -> "NoiseDistribution | None":
     """The noise distribution with which a network was trained here; None for others, and for a user's class."""
-    from diffusion_core import noise
+    from diffusion_core.registry import NOISE_DISTRIBUTIONS
     from experiments.user.pretrained import training_config
 
     parameters = dict(training_config(network).get("noise", {}))
-    kind = getattr(noise, parameters.pop("class", ""), None)
+    kind = {kind.__name__: kind for kind in NOISE_DISTRIBUTIONS.values()}.get(parameters.pop("class", ""))
     return kind(**parameters) if kind else None
+
+
+def warn_of_unknown_noise(options: LossesOptions, networks: Sequence[str]) -> str:
+    """The warning about a noise distribution that is a user's class; "" if there is none, or --train-noise is given."""
+    from experiments.user.pretrained import training_config
+
+    for network in networks if not options.train_noise else ():
+        noise = training_config(network).get("noise") if network.startswith(KINDS) else None
+        if noise and not read_train_noise(network):
+            name = noise["class"].partition("@")[0]
+            return f"{network}: {name} is unknown here, so no level counts as outside its training; give --train-noise."
+    return ""
 
 
 def curve_rows(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> list[Row]:
@@ -313,10 +341,10 @@ def curve_rows(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> list
     return rows
 
 
-def compare_levels(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> list[Row]:
+def compare_levels(candidates: Sequence[Candidate], sigmas: Sequence[float], no_verdict: str = "") -> list[Row]:
     """Rows of contrasts.csv: each candidate against the first at each level, with Holm's correction for all of them.
 
-    There is no verdict at a level that is outside the training of both.
+    There is no verdict at a level that is outside the training of both, and none at all if `no_verdict` says why.
     """
     from experiments.distances.intervals import CONFIDENCE, holm, verdict
 
@@ -328,15 +356,15 @@ def compare_levels(candidates: Sequence[Candidate], sigmas: Sequence[float]) -> 
     rows = list[Row]()
     for (other, level), estimate, p_adjusted in zip(pairs, estimates, corrected, strict=True):
         estimate = estimate.corrected("levels", p_adjusted, len(pairs))
-        outside = other.outside[level] and first.outside[level]
+        outside = "outside the training" if other.outside[level] and first.outside[level] else ""
+        reason = no_verdict or outside
         n_networks, _, n_images = other.losses.shape
         rows.append(vars(estimate) | {
             "experiment": "losses", "kind": "level", "section": "levels", "metric": LOSS, "level": CONFIDENCE,
             "a": other.name, "b": first.name, "sigma": sigmas[level], "n_networks": n_networks, "n_samples": n_images,
             "value_a": other.losses[:, level].mean().item(), "value_b": first.losses[:, level].mean().item(),
             "share": measure_shares(other.train_noise.name, edges)[level] if other.train_noise else None,
-            "verdict": NO_VERDICT if outside else verdict(estimate),
-            "no_verdict": "outside the training" if outside else None,
+            "verdict": NO_VERDICT if reason else verdict(estimate), "no_verdict": reason or None,
         })  # fmt: skip
     return rows
 

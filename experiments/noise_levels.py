@@ -2,7 +2,7 @@
 
     python -m experiments noise_levels                      laptop: about 7 minutes on two CPU cores
     python -m experiments noise_levels --preset smoke       about 20 seconds: does everything work here?
-    python -m experiments noise_levels --train-noise log-normal "log-normal(0, 1)" --weightings karras unit-eps --cross
+    python -m experiments noise_levels --train-noise edm "log-normal(0, 1)" --weightings karras unit-eps --cross
 
 One network per setting chooses a distribution, weights and an output. Networks that differ only in their seed differ as
 much as many settings do: so five others are trained for each chosen setting, and intervals are over networks. The
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TRAIN_NOISE_HELP = "Noise distributions of training: {names}. With parameters: 'log-normal(-0.507, 1.2)'."
 WEIGHTS = "Weights of the loss: {names}."
+NAMED = ("edm", "edm2", "jit", "sd3")  # as others train; flow-uniform is near sd3
+GENERAL = ("log-normal", "log-logistic", "logit-normal")  # forms of these, which need no row of their own
 OUTPUTS = "Meaning of the network's output: {names}."
 
 
@@ -49,7 +51,7 @@ class NoiseLevels(ExploringStudy):
             "warmup_images": 160,
             "held_out": 64,
             "n_steps": 4,
-            "train_noise": ("log-normal", "uniform"),
+            "train_noise": ("edm", "uniform"),
             "weightings": ("karras",),
         },
         "laptop": {"train_images": 30_000, "held_out": 500, "seeds": 5},
@@ -58,7 +60,7 @@ class NoiseLevels(ExploringStudy):
             **EXPLORE_GPU,
             "explore_networks": 1,
             "held_out": 1024,
-            "train_noise": (*NOISE_DISTRIBUTIONS,),
+            "train_noise": (*NAMED, *(name for name in NOISE_DISTRIBUTIONS if name not in (*NAMED, *GENERAL))),
             "weightings": ("karras", "unit-eps", "x0", "min-snr-5", "min-snr-1.25", "soft-min-snr-1"),
             "parameterisations": ("preconditioned", "eps", "x0"),
         },
@@ -66,16 +68,11 @@ class NoiseLevels(ExploringStudy):
     minutes = "about 7 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all distributions, weights and outputs, one at a time",
-        '--train-noise log-normal "log-normal(0, 1)" vp': "three distributions of training noise",
+        '--train-noise edm "log-normal(0, 1)" "sd3(shift=3)"': "three distributions of training noise",
         "--weightings karras unit-eps --cross": "every combination",
     }
 
-    train_noise: Annotated[Names, names_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS)] = (
-        "log-normal",
-        "log-logistic",
-        "log-uniform",
-        "vp",
-    )
+    train_noise: Annotated[Names, names_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS)] = NAMED
     weightings: Annotated[Names, names_option(WEIGHTS, WEIGHTINGS)] = ("karras", "min-snr-1.25")
     parameterisations: Annotated[Names, names_option(OUTPUTS, PARAMETERISATIONS)] = ("preconditioned",)
     recipe: HiddenOption[Literal["fast", "plain"]] = "plain"  # the lists above vary what a recipe is made of
@@ -99,8 +96,8 @@ class NoiseLevels(ExploringStudy):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the formula of each distribution, weighting and output, which is the first part of its docstring."""
-        distributions = {text.partition("(")[0]: parse_noise(text, self.data_std) for text in self.train_noise}
-        kinds: dict[str, Any] = {name: type(noise) for name, noise in distributions.items()}
+        distributions = (text.partition("(")[0].strip() for text in self.train_noise)
+        kinds: dict[str, Any] = {name: NOISE_DISTRIBUTIONS[name] for name in distributions}
         kinds |= {name: WEIGHTINGS[name] for name in self.weightings}
         kinds |= {name: PARAMETERISATIONS[name] for name in self.parameterisations}
         return {**super().provenance, "formulas": read_formulas(kinds)}

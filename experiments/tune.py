@@ -105,8 +105,8 @@ class Tune(Schedules):
     ] = None
     """The setting that you use today, as SCHEDULE, SAMPLER: what is recommended is compared with it."""
     time: Annotated[str | None, option_help("TIME", "no limit")] = None
-    """Time limit, such as 10min. After 60 % of it nothing is explored, after its end nothing is confirmed; the report lists
-    what did not run."""
+    """Time limit, such as 10min. After 60 % of it nothing is explored, after its end nothing is confirmed; the report
+    lists what did not run."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
     export: Annotated[tuple[Library, ...] | None, option_help("LIBRARY [LIBRARY ...]", "all that apply")] = None

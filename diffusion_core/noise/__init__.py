@@ -1,7 +1,8 @@
 """Noise distributions: which noise levels training draws."""
 
-from diffusion_core.noise.process_time import DDPM, VP, Cosine, CosineInterpolated
+from diffusion_core.noise.process_time import DDPM, VP, BetaTimes, Cosine, CosineInterpolated
 from diffusion_core.noise.sigma import (
+    Laplace,
     LogLogistic,
     LogNormal,
     LogUniform,

@@ -1,4 +1,4 @@
-"""Noise distributions uniform in the time of a process: cosine, cosine-interpolated, VP and discrete DDPM.
+"""Noise distributions given by the time of a process: cosine, cosine-interpolated, VP, discrete DDPM and flows.
 
 sigma is in data standard deviations. `data_std` is the standard deviation of the data that the process was defined on.
 For data in [-1, 1] it is about 0.5 (CIFAR-10) or 0.55 (padded MNIST). The process's noise levels are divided by it.
@@ -8,13 +8,20 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import special
 from torch import Tensor
+from torch.nn import functional
 
-from diffusion_core.noise.sigma import NoiseDistribution, uniforms
+from diffusion_core.noise.sigma import LogLogistic, LogNormal, NoiseDistribution, uniforms
 from diffusion_core.schedules.process_time import DATA_STD, N_TABLE, check_vp, ddpm_table
 from diffusion_core.schedules.sigma import check_ends
-from diffusion_core.validation import check_positive, check_share
+from diffusion_core.validation import check_positive, check_range, check_share
+
+LARGEST_LOGIT = 38.0  # of a number that `uniforms` draws; also of a table of quantiles
+PER_LOGIT = 100  # entries of that table
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ class VP(NoiseDistribution):
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         log_level = log_sigma + math.log(self.data_std)
-        exponent = torch.nn.functional.softplus(2 * log_level)  # ln(1 + level^2)
+        exponent = functional.softplus(2 * log_level)  # ln(1 + level^2)
         rate = (self.vp_beta_min**2 + 2 * self.vp_beta_d * exponent).sqrt()  # vp_beta_d t + vp_beta_min
         time = (rate - self.vp_beta_min) / self.vp_beta_d
         slope = math.log(2) + 2 * log_level - exponent - rate.log()  # ln(dt / d ln sigma)
@@ -174,6 +181,76 @@ class DDPM(NoiseDistribution):
         inside = (cell >= 0) & (cell < self.n_table)
         density = -(edges.diff() * self.n_table).log()
         return torch.where(inside, density[cell.clamp(0, self.n_table - 1)], -math.inf)
+
+
+@dataclass(frozen=True)
+class BetaTimes(NoiseDistribution):
+    """Flow matching with a time from a beta distribution: sigma data_std = shift t / (1 - t), where t ~ Beta(a, b).
+
+    Args:
+        a, b: from 0.5 to 100. t = 1 is noise, so a > b trains more at high noise. a = b = 1 is `flow_uniform`.
+        shift: as in the schedule `flow`; it moves ln sigma by ln(shift).
+        data_std: see the top of this file.
+
+    Source: Black et al. 2024, arXiv 2410.24164 (pi0: a = 1.5, b = 1, without its cut at t = 0.001; its t = 1 is data).
+    Note: usual are a, b and shift. Do not confuse it with the schedule `beta`, quantiles of sigma itself.
+    """
+
+    a: float = 1.5
+    b: float = 1.0
+    shift: float = 1.0
+    data_std: float = DATA_STD
+
+    def __post_init__(self) -> None:
+        check_range("a", self.a, 0.5, 100)
+        check_range("b", self.b, 0.5, 100)
+        _flow_mean(self.shift, self.data_std)
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        place = (uniforms(n, generator, stratified).logit() + LARGEST_LOGIT) * PER_LOGIT
+        table = _beta_logits(self.a, self.b, place.device)
+        below = place.long()
+        logits = torch.lerp(table[below], table[below + 1], place - below)
+        return (logits + _flow_mean(self.shift, self.data_std)).exp().float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        logit = log_sigma - _flow_mean(self.shift, self.data_std)
+        log_powers = self.a * functional.logsigmoid(logit) + self.b * functional.logsigmoid(-logit)
+        return log_powers - float(special.betaln(self.a, self.b))
+
+
+@lru_cache(maxsize=8)
+def _beta_logits(a: float, b: float, device: torch.device) -> Tensor:
+    """logit(t) at the quantiles u of Beta(a, b), evenly in logit(u): nearly linear, so that it can be interpolated."""
+    u = special.expit(np.linspace(-LARGEST_LOGIT, 0, round(LARGEST_LOGIT * PER_LOGIT) + 1))
+
+    def lower(a: float, b: float) -> NDArray[np.float64]:
+        return np.log(special.betaincinv(a, b, u)) - np.log(special.betainccinv(b, a, u))  # t and 1 - t, both exact
+
+    return torch.from_numpy(np.concatenate([lower(a, b), -lower(b, a)[-2::-1]])).to(device)
+
+
+def sd3(shift: float = 1.0, *, data_std: float = DATA_STD) -> LogNormal:
+    """Stable Diffusion 3's distribution: sigma data_std = shift t / (1 - t) with logit(t) ~ N(0, 1), a log-normal.
+
+    Source: Esser et al. 2024, arXiv 2403.03206, Eq. 19 (rf/lognorm(0, 1)) and Eq. 23 (shift, 3 for 1024x1024 pixels).
+    """
+    return LogNormal(_flow_mean(shift, data_std), 1.0)
+
+
+def flow_uniform(shift: float = 1.0, *, data_std: float = DATA_STD) -> LogLogistic:
+    """Flow matching with a uniform time t: sigma data_std = shift t / (1 - t), log-logistic of scale 1.
+
+    Source: Lipman et al. 2023, arXiv 2210.02747; shift: Esser et al. 2024, arXiv 2403.03206, Eq. 23.
+    """
+    return LogLogistic(_flow_mean(shift, data_std), 1.0)
+
+
+def _flow_mean(shift: float, data_std: float) -> float:
+    """ln sigma at t = 1/2, to four digits, so that the printed name of the distribution can be read back."""
+    check_positive("shift", shift)
+    check_positive("data_std", data_std)
+    return round(math.log(shift / data_std), 4)
 
 
 @lru_cache(maxsize=8)

@@ -150,6 +150,29 @@ class LogLogistic(NoiseDistribution):
 
 
 @dataclass(frozen=True)
+class Laplace(NoiseDistribution):
+    """ln sigma has a Laplace distribution with mean `p_mean` and scale `p_scale`, a peak with exponential flanks.
+
+    Source: Hang et al. 2024, arXiv 2407.03297 (Laplace); sd-scripts and diffusers (`beta_schedule="laplace"`) have it.
+    Note: both parameters are usual. The paper's mu = 0 and b = 0.5 are those of the log SNR, which is -2 ln sigma: here
+        p_mean = -mu / 2 and p_scale = b / 2.
+    """
+
+    p_mean: float = 0.0
+    p_scale: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_positive("p_scale", self.p_scale)
+
+    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+        centred = 2 * uniforms(n, generator, stratified) - 1
+        return (self.p_mean - self.p_scale * centred.sign() * torch.log1p(-centred.abs())).exp().float()
+
+    def log_density(self, log_sigma: Tensor) -> Tensor:
+        return -(log_sigma - self.p_mean).abs() / self.p_scale - math.log(2 * self.p_scale)
+
+
+@dataclass(frozen=True)
 class SplitLogNormal(NoiseDistribution):
     """ln sigma has its mode at `p_mode` and normal flanks of standard deviation `p_std_below` and `p_std_above`.
 
@@ -191,3 +214,28 @@ def logit_normal(mean: float = 0.0, std: float = 1.0, *, data_std: float = 1.0) 
     """
     check_positive("data_std", data_std)
     return LogNormal(mean - math.log(data_std), std)
+
+
+def edm() -> LogNormal:
+    """EDM's distribution: log-normal(-0.507, 1.2).
+
+    Source: Karras et al. 2022, arXiv 2206.00364, Table 1: P_mean = -1.2 and P_std = 1.2 for sigma_data = 0.5.
+    """
+    return LogNormal(-0.507, 1.2)
+
+
+def edm2() -> LogNormal:
+    """EDM2's distribution: log-normal(0.293, 1).
+
+    Source: Karras et al. 2024, arXiv 2312.02696 (P_mean = -0.4 and P_std = 1 for sigma_data = 0.5).
+    """
+    return LogNormal(0.293, 1.0)
+
+
+def jit() -> LogNormal:
+    """JiT's distribution: log-normal(1.493, 0.8), nearly all of it at high noise.
+
+    Source: Li & He 2025, arXiv 2511.13720 (logit(t) ~ N(-0.8, 0.8^2), for data in [-1, 1] of standard deviation 0.5).
+    Note: its t = 1 is data, so sigma = (1 - t) / t / 0.5, and the sign of the mean changes.
+    """
+    return LogNormal(1.493, 0.8)

@@ -4,6 +4,7 @@ Levels are log_sigma = ln(s / a) of x = a x0 + s z, in flow matching the logit o
 commands spell a schedule: `flow(shift=3, end=1/n)` has n levels, and 0 follows the last one.
 """
 
+import inspect
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,10 +27,7 @@ USUAL_SHIFTS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0)
 RHOS = (7.0, 5.0, 3.0)
 FORMS = ("flow", "times", "table ends", "ends")  # flow matching; times of betas; between the ends of betas, or others
 Form = tuple[str, tuple[tuple[str, float], ...]]
-BETWEEN: tuple[Form, ...] = (  # schedules between two ends, with the options that are tried
-    *((name, ()) for name in ("geometric", "linear", "beta", "beta57", "vp", "cosine")),
-    ("cosine", (("offset", 0.0),)), *(("karras", (("rho", rho),)) for rho in RHOS),
-)  # fmt: skip
+SOLVED = {"karras": (1.001, 50.0), "polyexponential": (0.3, 3.0)}  # schedules whose rho is solved, between two limits
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 FAR = 20.0  # log_sigma of pure noise
 LARGE = 0.01  # in log_sigma: more is a fault where times are rounded
@@ -259,7 +257,7 @@ def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
     """Other schedules between the ends of a table of betas, and the nearest whole times to their levels."""
     for betas, table in (facts.tables or usual_tables()).items():
         inside = table[np.isfinite(table)]
-        for spelling, levels in _between(k, math.exp(inside[-1]), math.exp(inside[0])):
+        for spelling, levels in _between(k, math.exp(inside[-1]), math.exp(inside[0]), *list_forms()):
             spelling = f"{spelling[:-1]}, betas={betas})"
             times = np.round(np.interp(levels, inside, np.arange(len(inside))))
             whole = np.interp(times, np.arange(len(table)), table)
@@ -267,13 +265,19 @@ def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
             yield from (Hypothesis(spelling, levels), Hypothesis(f"{spelling}, in whole times", whole, error))
 
 
+def list_forms() -> list[Form]:
+    """The schedules between two ends, also those that users add, with the options that are tried."""
+    plain: list[Form] = [(name, ()) for name in SCHEDULES if name not in OWN_ENDS and name not in SOLVED]
+    return [*plain, ("cosine", (("offset", 0.0),)), *(("karras", (("rho", rho),)) for rho in RHOS)]
+
+
 @lru_cache(4096)
-def _between(k: int, sigma_max: float, sigma_min: float, *more: Form) -> tuple[tuple[str, Array], ...]:
-    """Schedules between two ends: the usual ones, then `more`."""
+def _between(k: int, sigma_max: float, sigma_min: float, *forms: Form) -> tuple[tuple[str, Array], ...]:
+    """Schedules between two ends."""
     if not 0 < 1.01 * sigma_min < sigma_max < math.exp(FAR) or k < 3:
         return ()
     schedules = list[tuple[str, Array]]()
-    for name, options in (*BETWEEN, *more):
+    for name, options in forms:
         numbers = (*options, ("sigma_max", sigma_max), ("sigma_min", sigma_min))
         spelling = ", ".join(f"{key}={value:.4g}" for key, value in numbers)
         schedules.append((f"{name}({spelling})", _levels_between(name, k, dict(numbers))))
@@ -282,8 +286,9 @@ def _between(k: int, sigma_max: float, sigma_min: float, *more: Form) -> tuple[t
 
 def _levels_between(name: str, k: int, options: Mapping[str, float]) -> Array:
     """(k,) log_sigma of one of our schedules; where it depends on the data's range, in the unit of the images."""
-    unit = {"data_std": 1.0} if name in ("vp", "cosine", "bong-tangent") else {}
-    return np.log(SCHEDULES[name](k - 1, **{**unit, **options}))
+    unit = {"data_std": 1.0} if "data_std" in inspect.signature(SCHEDULES[name]).parameters else {}
+    rest = unit | {key: value for key, value in options.items() if key not in ("sigma_max", "sigma_min")}
+    return np.log(SCHEDULES[name](k - 1, options["sigma_max"], options["sigma_min"], **rest))
 
 
 def _schedules_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
@@ -308,19 +313,20 @@ def _schedules_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypoth
 
     k = len(log_sigmas)
     first, last = np.clip(log_sigmas[[0, -1]], -FAR, FAR).tolist()
+    forms = list_forms()
     for end in facts.lasts or (last,):
         solved = list[Form]()
         ends = {"sigma_max": math.exp(first), "sigma_min": math.exp(end)}
         if k > 5 and first > end == last:
-            for name, low, high in (("karras", 1.001, 50.0), ("polyexponential", 0.3, 3.0)):
+            for name, (low, high) in SOLVED.items():
 
                 def miss(rho: float, name: str = name, ends: dict[str, float] = ends) -> float:
                     return float(_levels_between(name, k, {**ends, "rho": rho})[k // 2] - log_sigmas[k // 2])
 
                 if miss(low) * miss(high) < 0:
                     solved.append((name, (("rho", brentq(miss, low, high)),)))
-        for at, (spelling, levels) in enumerate(_between(k, *ends.values(), *solved)):
-            yield Hypothesis(spelling, levels, free=2 + (at >= len(BETWEEN)))
+        for at, (spelling, levels) in enumerate(_between(k, *ends.values(), *forms, *solved)):
+            yield Hypothesis(spelling, levels, free=2 + (at >= len(forms)))
         if facts.expect:
             with suppress(ValueError):
                 yield Hypothesis(facts.expect, make_levels(facts.expect, k, (*ends.values(),)), free=2)

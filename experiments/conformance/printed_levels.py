@@ -11,6 +11,8 @@ from experiments.conformance import known_schedules
 from experiments.conformance.known_schedules import FAR, N_TRAIN, Array, Facts
 from experiments.conformance.levels import NOTHING, TOLERANCE, Levels, name_levels
 
+FEW_DIGITS = "too few digits to be sure: print two decimals or more"
+IN_TENTHS = 0.04  # half a unit of the last digit above which all numbers have one decimal, or none
 NEAR = 0.3  # difference in log_sigma that the rounding of the last level may make elsewhere
 
 
@@ -151,6 +153,8 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
     faults += levels.faults
     notes = (f"the list is read as {name}", *levels.notes)
     rank = (levels.rank[0], levels.rank[1] - levels.rank[1] % 2, len(faults), *levels.rank[1:])
+    if levels.names and name not in ("time", "table") and half_units.min() > IN_TENTHS:  # even random ones are named
+        faults.append(FEW_DIGITS)
     return replace(levels, faults=tuple(faults), notes=notes, rank=rank)
 
 

@@ -297,8 +297,8 @@ def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     """Rows of best_sets.csv, one per setting. Settings with a failed run are left out. The first is the default.
 
     A setting is in the set unless its difference to the lowest score is detectable, by Holm over these differences; a
-    difference that is a contrast of the study too has the verdict of that. Recommended is the lowest score that shows no
-    more noise than the default, if the default's difference to it is detectable, else the default.
+    difference that is a contrast of the study too has the verdict of that. Recommended is the lowest score that shows
+    no more noise than the default, if the default's difference to it is detectable, else the default.
     """
     for comparison in comparisons:
         if isinstance(comparison, BestSet) and len(sides := [side for side in comparison.sides if side.whole]) > 1:

@@ -53,9 +53,11 @@ def spot_check(run: Run, cache: Cache, advance: Advance) -> None:
     stored = cache.load("samples", run)
     if stored is None or is_random(model):  # no two runs of it can be compared
         return
-    run.machine.pin()
+    machine = replace(run.machine, threads=1)  # more would wait for each other most of the time
     if run.machine.precision == "fp32":  # to compile takes longer than to draw a few; bf16 rounds otherwise if compiled
-        run = replace(run, machine=replace(run.machine, compiled=False))
+        machine = replace(machine, compiled=False)
+    run = replace(run, machine=machine)
+    machine.pin()
     n_classes = len(data_of(run.network.data).labels.unique())
     chosen = sample_indices(run.n, n_classes)
     x = draw(run, prepare_model(model, run, len(chosen)), chosen, len(chosen))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby, product, takewhile
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ N_IMAGES = 64  # per level
 # an error is doubtful above WORSE times the best linear predictor's (or 1), plus SLACK
 WORSE = 1.5
 SLACK = 0.02
+ABOVE = 1.1  # times the best linear predictor's error: above it a level is worse than linear, whatever the images
 NEARLY = 1.5  # times the error of a well-trained network: up to there an error is good
 FEWEST_LEVELS = 3  # a network is usable where this many neighbouring levels, or all that it knows, are without doubt
 BUMP = 3.0  # an error that is that many times its neighbours' is doubtful
@@ -87,6 +88,10 @@ class Level:
         return self.error < (self.linear if self.trained is None else NEARLY * self.trained)
 
     @property
+    def worse_than_linear(self) -> bool:
+        return self.known and self.error > ABOVE * self.linear
+
+    @property
     def ratio(self) -> float:
         """The error in units of the best linear predictor's."""
         return self.error / max(self.linear, LEAST)
@@ -105,10 +110,17 @@ class CheckResult:
     @property
     def usable(self) -> tuple[float, float] | None:
         """The smallest and largest of the tried sigmas in the longest row of levels without doubt; None if short."""
-        runs = groupby(self.levels, lambda level: level.known and not level.doubtful)
+        no_use = low_levels_of_no_use(self.levels)
+        runs = groupby(self.levels, lambda level: level.known and not level.doubtful and level not in no_use)
         longest = max(([level.sigma for level in run] for fine, run in runs if fine), key=len, default=[])
         needed = min(FEWEST_LEVELS, sum(level.known for level in self.levels))
         return (min(longest), max(longest)) if longest and len(longest) >= needed else None
+
+
+def low_levels_of_no_use(levels: Sequence[Level]) -> list[Level]:
+    """The lowest levels that a network knows, as long as it is worse there than the best linear predictor."""
+    known = [level for level in reversed(levels) if level.known]
+    return [*takewhile(lambda level: level.worse_than_linear and not level.doubtful, known)]
 
 
 @user_code_errors("model", ValueError)
@@ -138,13 +150,15 @@ def check_denoising(model: Model, images: DataSet, device: str, progress: Progre
     trained = WELL_TRAINED.get(images.name, unknown)
     columns = SIGMAS, errors.mean(dim=1).tolist(), linear, trained, times, _in_span(plain).tolist()
     levels = [Level(*row) for row in zip(*columns, strict=True)]
-    doubts = list(_bumps(levels))
+    about_labels = list[str]()
+    doubts = [*_worse_than_linear(levels)]
     if isinstance(model, Adapter) and isinstance(plain, Adapter):
         labels, about_labels = check_labels(model, images, device)
         search = Search(plain, batch, levels, errors, progress)
-        doubts = [*search.doubts(labels), *doubts, *about_labels]
+        doubts = [*search.doubts(labels)] or doubts
     elif any(level.doubtful for level in levels):
-        doubts = [_doubtful(levels, f"{UNTRAINED} No other reading is tried without an adapter"), *doubts]
+        doubts = [_doubtful(levels, f"{UNTRAINED} No other reading is tried without an adapter")]
+    doubts += [*_bumps(levels), *about_labels]
     if (n := len(images)) < FEWEST:
         doubts.append(f"the data set has only {n} image(s), so little is known about what a good error is")
     denoised = batch.x - broadcast_like(batch.x, batch.sigma) * eps
@@ -388,6 +402,15 @@ def _bumps(levels: Sequence[Level]) -> Iterator[str]:
         if levels[index + 1].known and levels[index - 1].known and ratios[index] > BUMP * expected:
             times = _factor(ratios[index] / expected)
             yield f"error at sigma {level.sigma:.2g} is {times} times what its neighbours suggest"
+
+
+def _worse_than_linear(levels: Sequence[Level]) -> Iterator[str]:
+    """The doubt about the lowest levels, if there is one."""
+    no_use = low_levels_of_no_use(levels)
+    above = [level.sigma for level in levels if level.known and level not in no_use]
+    if no_use:
+        where, remedy = (f"below sigma {min(above):.2g}", "end schedules there") if above else ("everywhere", UNTRAINED)
+        yield f"{where} it is worse than the best linear denoiser: {remedy}"
 
 
 def _factor(ratio: float) -> str:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from reports import contrast, settings
 from reports.details import describe_origin, list_files
-from reports.formats import difference, join, number, percent, plural, scale_metric, short
+from reports.formats import difference, join, number, percent, scale_metric, short
 from reports.page import KeyFigure, Page, Plot
 from reports.results import LoadedResult
 from reports.schema import BETTER, LOSS, NO_DIFFERENCE, NO_VERDICT, WORSE
@@ -16,8 +16,8 @@ TERMS = [
     ("Loss", "Of a network the relative error: the squared error of the clean image over that of the best denoiser "
      "that knows only the variance of the data. Of a function its own values. Images and noise are the same for all."),
     ("Difference", "The mean loss over that of the first, minus 1, in per cent."),
-    ("No verdict", "The level is outside the training of both: less than 0.1 % of the training noise is above the "
-     "level, or below it, or an adapter has no time for it."),
+    ("No verdict", "Training saw most of these images, or the level is outside the training of both: less than 0.1 % "
+     "of the training noise is above the level, or below it, or an adapter has no time for it."),
 ]  # fmt: skip
 
 
@@ -27,13 +27,12 @@ def page(result: LoadedResult) -> Page:
     figure = contrast.draw_differences("How the losses differ", lines, result)
     assert figure is not None
     sentence, *more = [phrase_levels(name, rows) for name, rows in sections.items()]
-    count = result.info["n_seen"]
     reports = result.info["reports"]
     curves = result.curves.rename(columns={"model_id": "setting"})
     text = "Means over networks and images. Below: how densely training visits the levels, if that is known."
     return Page(
         settings.describe_source(result, result.info["held_out"]), result.info["question"], "", sentence,
-        also=" ".join(more), warnings=[f"Training saw {plural(count, 'image')} of these."] if count else [],
+        also=" ".join(more), warnings=result.info["warnings"],
         caveats=[NO_QUALITY], key_figures=_key_figures(next(iter(sections.values()))), figures=[figure],
         plot=Plot("errors", "Loss at each noise level", text, (curves, result.densities, "loss")),
         details=[
@@ -46,6 +45,8 @@ def page(result: LoadedResult) -> Page:
 def phrase_levels(name: str, rows: pd.DataFrame) -> str:
     """At which levels a network is better and worse than the first, with the largest difference of both."""
     judged = rows[rows["verdict"] != NO_VERDICT]
+    if judged.empty:
+        return f"{name}: {NO_VERDICT} at any level: {join(rows['no_verdict'].unique())}."
     texts = []
     for word, sign in ((BETTER, -1), (WORSE, 1)):
         levels = judged[judged["verdict"] == word]
@@ -55,7 +56,7 @@ def phrase_levels(name: str, rows: pd.DataFrame) -> str:
             ranges = join(_find_ranges(judged, word))
             texts.append(f"{word} {ranges} (by {size} %; {interval} at sigma {short(largest['sigma'])})")
     if not texts:
-        return f"{name}: {NO_DIFFERENCE} at any level." if len(judged) else f"{name}: {NO_VERDICT} at any level."
+        return f"{name}: {NO_DIFFERENCE} at any level."
     if (judged["verdict"] == NO_DIFFERENCE).any():
         texts.append(f"{NO_DIFFERENCE} elsewhere")
     return f"{name} is {', '.join(texts)}."
@@ -79,9 +80,14 @@ def _key_figures(rows: pd.DataFrame) -> list[KeyFigure]:
         levels = judged[judged["verdict"] == word]
         notes = [] if rows["share"].isna().any() else [f"{percent(levels['share'].sum())} of its training noise"]
         figures.append(KeyFigure(f"Levels where {word}", f"{len(levels)} of {len(judged)}", notes, role="effect"))
-    detectable = " to ".join(scale_metric(LOSS, end) for end in judged["detectable"].agg(["min", "max"]))
+    power = [f"can detect {_find_power(judged)} %, by level"] if len(judged) else []
     size = f"{number(rows['n_networks'].iloc[0], 0)} × {number(rows['n_samples'].iloc[0], 0)}"
-    return [*figures, KeyFigure("Networks × images", size, [f"can detect {detectable} %, by level"], role="evidence")]
+    return [*figures, KeyFigure("Networks × images", size, power, role="evidence")]
+
+
+def _find_power(judged: pd.DataFrame) -> str:
+    """The smallest and the largest difference that can be detected at a level."""
+    return " to ".join(scale_metric(LOSS, end) for end in judged["detectable"].agg(["min", "max"]))
 
 
 def _label(row: pd.Series) -> str:

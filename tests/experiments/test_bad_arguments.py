@@ -113,7 +113,7 @@ OTHERS = {
         ([FLAT, PLAIN], "a function brings its own images and units"),
         ([FLAT, STEEP, *HELD_OUT], "a function brings its own images"),
         ([FLAT, STEEP, "--n", "20"], "n, the number of images,=20: it must be at least 40"),
-        ([PLAIN, FINE], "'mnist5k' has no test split"),
+        ([PLAIN, FINE], "'mnist5k' has no test split; data='mnist' has one; --held-out NAME names"),
         ([PLAIN, FINE, "--held-out", "npz48:digits.npz"], "its shape is"),
     ],
 }

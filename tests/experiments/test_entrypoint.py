@@ -128,3 +128,16 @@ def test_an_empty_word_is_refused(words: list[str], says: str) -> None:
     assert reject_empty_arguments(["beta", "--out", ".", "--only", "eta == ''"])
     with pytest.raises(ValueError, match=says):
         reject_empty_arguments(words)
+
+
+@pytest.mark.slow(5)
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another OpenMP")
+@pytest.mark.parametrize(
+    ("given", "spins"), [({}, 10_000), ({"GOMP_SPINCOUNT": "7"}, 7), ({"OMP_WAIT_POLICY": "passive"}, 0)]
+)
+def test_threads_wait_asleep_soon_unless_the_user_says_how(given: dict[str, str], spins: int) -> None:
+    code = "from experiments.entrypoint import run_main; run_main(lambda: bool(__import__('torch')))"
+    unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment = unset | given | {"OMP_DISPLAY_ENV": "verbose"}  # libgomp prints what it read
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr

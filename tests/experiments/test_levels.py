@@ -36,7 +36,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path
         "wrong": [*levels_of_log[:4], 0.77, *levels_of_log[5:]],
         "swapped": [*levels_of_log[:4], 0.6429, 0.75, *levels_of_log[6:]],
         "rising": levels_of_log[::-1],
-        "cut": [16, 8, 4, 2, 1, 0.5, 0],
+        "cut": [16, 8, 4, 2, 1, 0.5, 0.25, 0],
+        "tenths": [16, 8, 4, 2, 1, 0.5, 0],
     }.items():
         Path(f"{name}.txt").write_text("\n".join(map(str, values)))
     Path("coarse.csv").write_text("step,t\n" + "\n".join(f"{at},{t:.2f}" for at, t in enumerate(levels_of_log)))
@@ -88,7 +89,8 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
         (["swapped.txt"], 1, "level 6 rises: 0.75 after 0.6429."),
         (["rising.txt"], 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
         (["rising.txt", "--reading", "1-t"], 0, "to 0.04767: flow(shift=0.3333, end=1/n). Nothing is wrong."),
-        (["cut.txt"], 0, "the last step goes from sigma 0.5 to 0: the end may be cut"),
+        (["cut.txt"], 0, "the last step goes from sigma 0.25 to 0: the end may be cut"),
+        (["tenths.txt"], 1, "too few digits to be sure: print two decimals or more"),
         (["euler", "heun"], 1, "verdict: No. With 4 steps they differ first at step 3"),
     ],
 )

@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
@@ -27,6 +28,11 @@ N = 200
 LEVELS = ("--levels", "10", "3", "1", "0.3", "0.1")
 HELD_OUT = ("--held-out", "npz:held.npz")
 CALLS = list[tuple[int, float, int]]()
+
+
+@dataclass(frozen=True)
+class Mine(LogNormal):
+    """A user's noise distribution."""
 
 
 def scaled(x: Tensor, sigma: Tensor, above: float = 1.0, below: float = 1.0) -> Tensor:
@@ -98,7 +104,8 @@ def test_the_sentence_names_the_levels_and_holm_counts_all_of_them() -> None:
     assert re.search(
         r"verdict: b is better from sigma 0.3 to 0.1 \(by 8.\d %; [78].\d to [89].\d at sigma 0.3\), "
         r"worse from sigma 10 to 3 \(by .* at sigma 10\), no difference detected elsewhere.\n"
-        r"also: c: no difference detected at any level.\nwarning: Training saw 20 images of these.\n"
+        r"also: c: no difference detected at any level.\n"
+        r"warning: 20 of these 200 images are part of --data: did training see them\?\n"
         r"caveat: A lower loss does not mean better samples.\n",
         said,
     )
@@ -147,20 +154,29 @@ def test_each_image_has_its_own_label_and_levels_without_a_time_have_no_verdict(
 
 
 @pytest.mark.slow(10)
-def test_networks_trained_here_bring_held_out_images_noise_and_reports(here: Path) -> None:
+def test_networks_trained_here_bring_held_out_images_noise_and_reports(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = []
-    for name, noise in {"a": LogNormal(0, 1), "b": LogNormal(-2, 1)}.items():
+    for name, noise in {"a": LogNormal(0, 1), "b": LogNormal(-2, 1), "mine": Mine()}.items():
         networks = [trained(seed, held_out=41, noise=noise) for seed in (0, 1)]
         files = [str(network.artifact(Cache(here), lambda n: None).path) for network in networks]
         words.append(f"{name}={','.join(f'checkpoint:{file}' for file in files)}")
     (here / "scored").mkdir()
     (here / "scored" / "table.csv").write_text(" ".join(words))
+    *words, mine = words
+    monkeypatch.delattr("diffusion_core.noise.LogNormal")  # as of a new distribution: only the registry has it
     _, rows = compare(*words, "--data", data(), "--levels", "30", "1", "0.1", "0.01")
     assert rows[["n_samples", "holds_for", "n_networks"]].eq([41, 2, 2]).all(axis=None)
     assert rows["verdict"].eq("no verdict").tolist() == [True, False, False, False]
     assert rows["share"][3] == pytest.approx(NormalDist(-2, 1).cdf(math.log(0.1 * 0.01) / 2), abs=1e-3)
     assert "../scored/report.html" in Path("out/report.md").read_text()
     assert typed("losses", *words).refused("data='mnist5k': a network was trained on 'npz:")
+    ended = typed("losses", words[0], mine, "--data", data(), "--held-out", data(), *LEVELS)
+    seen, unknown = ended.summary["warnings"]
+    assert seen == "Training saw 79 of these 120 images."
+    assert re.search("Mine is unknown here, so no level counts as outside its training; give --train-noise", unknown)
+    assert ended.summary["losses"] == "mine: no verdict at any level: training saw most of these images."
 
 
 @pytest.mark.slow

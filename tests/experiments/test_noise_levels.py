@@ -35,10 +35,13 @@ def test_one_thing_is_changed_at_a_time() -> None:
 
 
 def test_run_json_gets_the_formula_of_each_training() -> None:
-    study = preset("smoke", train_noise=("log-normal", "log-normal(0, 1)", "vp"), parameterisations=("mixture-input",))
+    study = preset(
+        "smoke", train_noise=("edm", "log-normal", "log-normal(0, 1)", "vp"), parameterisations=("mixture-input",)
+    )
     formulas = study.provenance["formulas"]
-    assert {*formulas} == {"log-normal", "vp", *study.weightings, "mixture-input"}
+    assert {*formulas} == {"edm", "log-normal", "vp", *study.weightings, "mixture-input"}
     assert formulas["log-normal"] == "ln sigma is normal with mean `p_mean` and standard deviation `p_std`."
+    assert formulas["edm"] == "EDM's distribution: log-normal(-0.507, 1.2)."
     assert "mixture of Gaussians" in formulas["mixture-input"]
 
 

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
+from scipy.special import expit
 
 from diffusion_core.noise import (
     DDPM,
     NOISE_DISTRIBUTIONS,
     VP,
+    BetaTimes,
     Cosine,
     CosineInterpolated,
+    Laplace,
     LogLogistic,
     LogNormal,
     LogUniform,
@@ -26,17 +29,20 @@ from diffusion_core.noise.sigma import uniforms
 from diffusion_core.schedules import ddpm_table
 
 LAWS: list[NoiseDistribution] = [
-    *(make() for make in NOISE_DISTRIBUTIONS.values()),  # a new one is tested too
+    *dict.fromkeys(make() for make in NOISE_DISTRIBUTIONS.values()),  # a new one is tested too
     LogNormal(0.3, 0.5),
     LogUniform(0.1, 2.0),
     Uniform(0.5, 2.0),
     LogLogistic(-0.5, 0.7),
     SplitLogNormal(0.4, 2.0, 0.5),
+    Laplace(-0.5, 0.8),
+    BetaTimes(0.6, 3.0, 2.0, 0.55),
     Cosine(0.03, 30.0, 0.55),
     CosineInterpolated(64, 32, 256, 0.01, 80.0),
     VP(19.9, 0.0, 1e-3, 0.55),
     DDPM(data_std=0.55),
 ]
+FLOWS = ("sd3", "flow-uniform")
 GRID = np.linspace(-20, 20, 80_001)
 
 
@@ -113,6 +119,41 @@ def test_flow_laws_under_their_other_names() -> None:
     assert logit_normal(0.3, 0.8, data_std=0.5) == LogNormal(0.3 + math.log(2), 0.8)
 
 
+def shift(t: np.ndarray, by: float) -> np.ndarray:
+    return by * t / (1 + (by - 1) * t)
+
+
+def level(t: np.ndarray, std: float) -> np.ndarray:
+    """Of x = (1 - t) x0 + t noise, in standard deviations of x0."""
+    return t / (1 - t) / std
+
+
+def laplace_level(t: np.ndarray) -> np.ndarray:
+    """As diffusers' DDPMScheduler(beta_schedule="laplace") writes it, with mu = 0.4 and b = 0.5."""
+    log_snr = 0.4 - 0.5 * np.copysign(1.0, 0.5 - t) * np.log(1 - 2 * np.abs(0.5 - t))
+    return np.sqrt(1 / np.exp(log_snr))
+
+
+RNG = np.random.default_rng(0)
+U, N = RNG.uniform(size=20_000), RNG.normal(size=20_000)
+AS_WRITTEN: dict[str, tuple[NoiseDistribution, np.ndarray]] = {  # the formulas of the sources
+    "edm": (NOISE_DISTRIBUTIONS["edm"](), np.exp(-1.2 + 1.2 * N) / 0.5),
+    "edm2": (NOISE_DISTRIBUTIONS["edm2"](), np.exp(-0.4 + N) / 0.5),
+    "jit": (NOISE_DISTRIBUTIONS["jit"](), level(1 - expit(-0.8 + 0.8 * N), 0.5)),
+    "sd3": (NOISE_DISTRIBUTIONS["sd3"](3, data_std=0.55), level(shift(expit(N), 3), 0.55)),
+    "flow-uniform": (NOISE_DISTRIBUTIONS["flow-uniform"](3, data_std=0.55), level(shift(U, 3), 0.55)),
+    "beta-times": (BetaTimes(2.0, 0.7, 3, 0.55), level(shift(RNG.beta(2.0, 0.7, size=20_000), 3), 0.55)),
+    "beta-times(1, 1)": (BetaTimes(1, 1, data_std=1), level(U, 1.0)),
+    "laplace": (Laplace(-0.2, 0.25), laplace_level(U)),
+}
+
+
+@pytest.mark.parametrize("name", AS_WRITTEN)
+def test_named_laws_are_those_of_their_sources(name: str) -> None:
+    law, levels = AS_WRITTEN[name]
+    assert stats.kstest(np.log(levels), law.sample(20_000, seeded(1)).log().numpy()).pvalue > 0.01
+
+
 def test_interpolation_between_equal_sides_is_the_cosine_law() -> None:
     """Where the image is as large as the reference nothing is shifted, so it is v-diffusion."""
     same, plain = CosineInterpolated(32, 32, 32, 0.01, 50.0), Cosine(0.01, 50.0)
@@ -149,6 +190,10 @@ def test_ddpm_draws_each_level_of_the_table_equally_often_and_its_density_is_wit
     [
         (lambda: Uniform(2.0, 1.0), "sigma_min=2.0: .*below sigma_max=1.0"),
         (lambda: LogLogistic(p_scale=0.0), "p_scale=0.0: it must be above 0"),
+        (lambda: Laplace(p_scale=-1.0), "p_scale=-1.0: it must be above 0"),
+        (lambda: BetaTimes(a=0.4), "a=0.4: it must be between 0.5 and 100"),
+        *((lambda name=name: NOISE_DISTRIBUTIONS[name](0.0), "shift=0.0: it must be above 0") for name in FLOWS),
+        (lambda: BetaTimes(shift=0.0), "shift=0.0: it must be above 0"),
         (lambda: SplitLogNormal(p_std_above=-1.0), "p_std_above=-1.0: it must be above 0"),
         (lambda: LogUniform(1, 1), "sigma_min=.*below sigma_max="),
         *((lambda std=std: LogNormal(p_std=std), "p_std=.*: it must be above 0") for std in (0.0, math.nan, math.inf)),

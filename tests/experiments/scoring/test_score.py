@@ -273,7 +273,9 @@ def test_too_few_real_images_and_equal_sets_are_said(command: Path) -> None:
     assert _run(["score", "real.npy", "a.npy", "b.npy"]) == 0
     assert (pd.read_csv(command / "runs/score/floors.csv")["n_samples"] == 45).all()
     facts = read_json(command / "runs/score/run.json")["score"]
-    assert facts["warnings"] == ["a.npy and b.npy hold the same images"]
+    few, same = facts["warnings"]
+    assert few == "real.npy has only 90 real images, which widens all intervals; take 500 or more"
+    assert same == "a.npy and b.npy hold the same images"
     assert not (command / "runs/score/images").exists()
 
 

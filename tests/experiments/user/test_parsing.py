@@ -37,6 +37,7 @@ def test_parameters_by_position_and_by_keyword_and_in_the_units_of_the_data() ->
     assert parse_schedule("karras(5)", 1.0) == ("karras", {"rho": 5})
     assert parse_call("sampler", "mine(1)", {"mine": lambda size: size}) == ("mine", {"size": 1.0})
     assert parse_noise("vp", 0.55) == VP(data_std=0.55) and parse_noise("vp(data_std=0.3)", 0.55) == VP(data_std=0.3)
+    assert parse_noise("sd3(3)", 0.55) == LogNormal(1.6964, 1.0)  # ln(3 / 0.55)
     assert parse_schedule("cosine", 0.55) == ("cosine", {"data_std": 0.55})
     assert parse_schedule("geometric", 0.55) == ("geometric", {})
 
