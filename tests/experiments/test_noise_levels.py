@@ -49,9 +49,10 @@ def test_settings_share_everything_else() -> None:
     study = preset("laptop")
     compared = confirmed(study)
     assert [(one.choice, one.a.label) for one in compared if one.kind == "confirm"] == [
-        (axis, f"{label}, eta {eta}") for axis, label in (
-            ("train_noise", "log-logistic"), ("weighting", "log-normal, min-snr-1.25")) for eta in (0, 1)
-    ]  # fmt: skip
+        (axis, f"{label}, eta {eta}")
+        for axis, label in (("weighting", "edm, min-snr-1.25"), ("train_noise", study.train_noise[1]))
+        for eta in (0, 1)
+    ]
     for contrast in compared:
         assert len(pairs(contrast)) == 5
         for a, b in pairs(contrast):

@@ -1,16 +1,17 @@
 """The plan of a study, and its comparisons as if every possible run had been made."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from experiments.run import choice
 from experiments.run.cache import Cache
-from experiments.run.compare import Contrast, Side, SidesBySection
+from experiments.run.compare import Contrast, SidesBySection
 from experiments.run.options import Options
 from experiments.run.plan import Planner
-from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, Run
+from experiments.run.runs import Run
 from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Study
+from experiments.run.tables import make_sides
 
 
 def plan(study: Study, *settings: Setting) -> list[Run]:
@@ -19,16 +20,10 @@ def plan(study: Study, *settings: Setting) -> list[Run]:
     return Planner.of(study, options, Cache(Path("nowhere")), print).plan(settings or study.settings())
 
 
-def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) -> SidesBySection:
+def sides(runs: Iterable[Run]) -> SidesBySection:
     """The settings as they would be measured, each row with its run."""
-    by_section: dict[tuple[str, int | None], dict[str, Side]] = {}
-    for run in (run for run in runs if not run.impossible):
-        setting = run.setting
-        group = by_section.setdefault((setting.section, setting.budget), {})
-        rows = dict(group[setting.label].rows) if setting.label in group else {}
-        rows[run.network.seed - SEED_OF_INDEPENDENT_RUN * setting.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
-        group[setting.label] = Side(setting.label, setting.section, setting.budget, len(rows), rows, {})
-    return by_section
+    rows = {run: run.row() | {"run": run} for run in runs}
+    return make_sides(rows, rows, dict.fromkeys(rows, {}))
 
 
 def contrasts(study: Study, kind: str = "") -> list[Contrast]:
