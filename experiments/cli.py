@@ -170,6 +170,7 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
     """--help: the options of this question and those that most people need, one line each."""
     width = shutil.get_terminal_size().columns
     of_question = [field.name for field in fields(kind)[len(fields(Study)) :]]  # after those of all studies
+    of_question = [name for name in of_question if not name.startswith(("explore_", "confirm_"))]  # sizes
     values = vars(RunOptions()) | vars(kind(**kind.presets[preset]))
     texts = {name: text for options in (RunOptions, kind) for name, text in _options(options)}
     lines = [
