@@ -80,7 +80,8 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
     Without anything recommended the largest number of evaluations.
     """
     if result.info["experiment"] == "noise_levels":
-        first = rows[rows["choice"] == rows["choice"].iloc[0]]
+        of_levels = rows["choice"].eq("train_noise")
+        first = rows[of_levels if of_levels.any() else rows["choice"].eq(rows["choice"].iloc[0])]
         best = first[first["value_b"] == first["value_b"].min()]
         recommended = best[best["recommended"].fillna(False).astype(bool)]
         return (recommended if len(recommended) else best).iloc[0]
