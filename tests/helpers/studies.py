@@ -23,7 +23,7 @@ def plan(study: Study, *settings: Setting) -> list[Run]:
 def sides(runs: Iterable[Run]) -> SidesBySection:
     """The settings as they would be measured, each row with its run."""
     rows = {run: run.row() | {"run": run} for run in runs}
-    return make_sides(rows, rows, dict.fromkeys(rows, {}))
+    return make_sides(rows, rows, {run: {} for run in rows})
 
 
 def contrasts(study: Study, kind: str = "") -> list[Contrast]:
