@@ -24,7 +24,7 @@ from reports.formats import (
 )
 from reports.page import Code, Column, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONFIRM, JUDGE, NO_VERDICT
+from reports.schema import BETTER, CONFIRM, EXPLORE, JUDGE, NO_VERDICT
 
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
 DEFAULT = "default"  # kind of setting
@@ -182,7 +182,7 @@ def describe_protocol(result: LoadedResult) -> str:
     explored = rows[rows["networks"].notna()]
     n_networks = confirmed["n_networks"].max()
     opponent = "it with what it competes with" if result.info["experiment"] == "beta" else "it with the default"
-    given = result.info.get("options", {}).get("choices") not in (None, "none") or not rows["rank"].gt(1).any()
+    given = not result.table["section"].eq(EXPLORE).any()
     trained = result.runs["trained_by"].eq("sigmabench").any()
     who = plural(explored["networks"].max(), "network") if len(explored) else "No network"
     what = "chose one setting per question beforehand" if given else f"tried {len(explored)} settings and chose"
