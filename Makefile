@@ -24,7 +24,7 @@ test-oldest: .venv/installed-dev ## the quick tests with the oldest versions tha
 test-second: .venv/installed-dev ## the quick tests with another Python, PYTHON2, in .venv-second
 	$(BIN)/python -m uv venv --quiet --allow-existing --python $(PYTHON2) .venv-second
 	$(BIN)/python -m uv pip install --quiet --python .venv-second --editable '.[dev]'
-	$(PYTEST:$(BIN)%=.venv-second/bin%) -m "not slow"
+	$(PYTEST:$(BIN)%=.venv-second/bin%) -m "not slow and not release"
 
 lint: .venv/installed-dev ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """How often do intervals hold and verdicts err? Simulations through the functions that make a report.
 
-    python -m bench.simulate [sweeps|interactions|score|groups|harmless|few_units|copies ...] [--runs 1000]
+    python -m bench.simulate [sweeps|interactions|protocol|score|groups|harmless|few_units|copies ...] [--runs 1000]
 
 Prints the tables of docs/statistics.md, docs/score.md and docs/harmless.md. In a sweep each image adds noise of size 1,
 half of it the initial noise that all settings share; networks differ by `spread` standard errors over the images of one
@@ -22,7 +22,8 @@ from experiments.distances.distance import Array, Distance
 from experiments.distances.equivalence import SEEN, EquivalenceTest, compare_distributions
 from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.distances.kernels import median_distance
-from experiments.run.compare import BestSet, Interaction, Row, Side, against_first
+from experiments.run.choice import Candidate, pick
+from experiments.run.compare import BestSet, Contrast, Interaction, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
 from experiments.run.image_features import extract
 from reports.schema import HARMFUL, HARMLESS
@@ -94,6 +95,64 @@ def interactions(runs: int) -> Iterator[Sequence[Any]]:
             effects = means[::2] - means[1::2] if networks < ENOUGH_NETWORKS else np.zeros(len(pairs))
             results.append(errors(Judge.of(asked, []), asked, effects[1:] - effects[0]))
         yield networks, number, spread, *100 * np.mean(results, axis=0)
+
+
+GAINS = {  # differences from the default in MMD x1000: quantiles 0, 10, 25, 50, 75, 100 % of the 50 settings
+    8: (-22.9, -15.2, -11.0, -7.8, -1.3, 10.0),  # that five networks of 100,000 digits gave in November 2026
+    16: (-11.6, -10.0, -8.1, -4.9, -3.2, 10.0),
+    32: (-10.8, -8.7, -6.5, -3.3, -1.9, 10.0),
+    66: (-9.8, -8.8, -5.5, -2.7, -1.0, 8.6),
+}
+OF_IMAGES, OF_NETWORKS = 2.5, 1.5  # standard deviations of such a difference: over 250 images, and over networks
+
+
+def protocol(runs: int) -> Iterator[Sequence[Any]]:
+    """Explore, choose, confirm, at four numbers of evaluations: 50 settings whose gains are a share of GAINS."""
+    yield ("explorers", "confirmers", "share of the gains", "wins with 8", "16", "32", "66 evaluations",
+           "any wrong verdict", "intervals hold", "lost against the best")  # fmt: skip
+    for (explorers, confirmers), share in product(((2, 5), (3, 6), (1, 1)), (0.0, 0.5, 1.0)):
+        rng = np.random.default_rng([explorers, confirmers, int(10 * share)])
+        results = [of_choice(rng, explorers, confirmers, share) for _ in range(runs)]
+        yield explorers, confirmers, share, *np.mean(results, axis=0)
+
+
+def of_choice(rng: Rng, explorers: int, confirmers: int, share: float) -> list[float]:
+    """Per cent of wins at each number of evaluations, of wrong verdicts, of intervals that hold; and the regret."""
+    contrasts = list[Contrast]()
+    true = list[float]()
+    regrets = list[float]()
+    for budget, quantiles in GAINS.items():
+        gains = share * np.interp(np.linspace(0, 1, 50), (0, 0.1, 0.25, 0.5, 0.75, 1), quantiles)
+        explored = made_sides(rng, gains, explorers, 250, budget)
+        pool = [Candidate(side.label, "", budget, (side.label,), (side,), at, 0) for at, side in enumerate(explored)]
+        chosen = pick(pool, 1)[0][0].order
+        default, side = made_sides(rng, np.array([0.0, gains[chosen]]), confirmers, 1500, budget)
+        contrasts.append(Contrast("confirm", side, default, budget))
+        true.append(gains[chosen])
+        regrets.append(gains[chosen] - gains.min())
+    verdicts = Judge.of(contrasts, []).verdicts
+    estimates = [verdicts[id(contrast)][1] for contrast in contrasts]
+    wins = [100.0 * (estimate.clear and estimate.difference < 0) for estimate in estimates]
+    pairs = list(zip(estimates, true, strict=True))
+    wrong = any(estimate.clear and estimate.difference * truth <= 0 for estimate, truth in pairs)
+    held = [estimate.low <= truth <= estimate.high for estimate, truth in pairs]
+    return [*wins, 100.0 * wrong, 100 * float(np.mean(held)), float(np.mean(regrets))]
+
+
+def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int) -> list[Side]:
+    """Settings with these distances; networks and N units of images vary as in the published study.
+
+    One network stays the same, so that only images vary.
+    """
+    sides = list[Side]()
+    of_unit = OF_IMAGES * (N * 250 / n_images / 2) ** 0.5  # two such sides differ by OF_IMAGES with 250 images
+    spread = OF_NETWORKS / 2**0.5 if networks > 1 else 0.0
+    for number, value in enumerate(true):
+        units = value + of_unit * rng.standard_normal((networks, N)) + spread * rng.standard_normal((networks, 1))
+        distances = {seed: {"mmd": Distance(x.mean(), x - x.mean())} for seed, x in enumerate(units)}
+        rows = {seed: ROW | {"mmd": by_metric["mmd"].value} for seed, by_metric in distances.items()}
+        sides.append(Side(f"s{number}", "confirm", budget, networks, rows, distances))
+    return sides
 
 
 def score(runs: int) -> Iterator[Sequence[Any]]:
@@ -251,7 +310,9 @@ def copies(runs: int) -> Iterator[Sequence[Any]]:
         yield n, natural, *100 * np.mean(more, axis=1)
 
 
-TABLES = {table.__name__: table for table in (sweeps, interactions, score, groups, harmless, few_units, copies)}
+TABLES = {
+    table.__name__: table for table in (sweeps, interactions, protocol, score, groups, harmless, few_units, copies)
+}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from experiments.run.experiment import run_study
     from experiments.run.options import Options
     from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
-    from experiments.run.study import Study
+    from experiments.run.study import ExploringStudy, Study
     from experiments.scoring.compare import compare, score
     from experiments.scoring.equivalence import assert_harmless, harmless
 
@@ -33,7 +33,7 @@ _own = lazy_exports("experiments", {  # imported when they are asked for, so tha
     "run.experiment": "run_study",
     "run.options": "Options",
     "run.setting": "AlphaBetaSchedule Schedule Setting",
-    "run.study": "Study",
+    "run.study": "ExploringStudy Study",
     "scoring.compare": "compare score",
     "scoring.equivalence": "assert_harmless harmless",
 })  # fmt: skip
@@ -60,6 +60,7 @@ __all__ = [
     "BestSet",
     "Contrast",
     "Euler",
+    "ExploringStudy",
     "Heun",
     "Interaction",
     "LogNormal",

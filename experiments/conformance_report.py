@@ -207,7 +207,7 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
             "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "factor": verdict.factor,
             "sentence": str(verdict.errors[0]) if verdict.errors else "",
             "limit_ratio": _farthest(verdict.convergence.ratios, 1.0) if verdict.convergence else None,
-            "seconds": cpu_seconds, "note": entry.note, "link": entry.link,
+            "seconds": cpu_seconds, "note": entry.note, "link": entry.link, "on_purpose": entry.on_purpose,
         }
         for (entry, verdict), cpu_seconds in zip(both, seconds, strict=True)
     ]  # fmt: skip

@@ -70,7 +70,7 @@ def run_main(run: Callable[[], int]) -> int:
 
 
 def limit_spinning() -> None:
-    """Lets threads spin for less than a millisecond when they wait for each other, instead of ten; call it before torch.
+    """Lets waiting threads spin for less than a millisecond, instead of ten; call it before torch is imported.
 
     A thread that spins takes the core that the others wait for, if other programs run. This concerns GNU's OpenMP, that
     of PyTorch for Linux; processes that are started inherit it, and what the environment says holds (bench/LOG.md).

@@ -36,7 +36,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.entrypoint import program_name
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_schedule
-from experiments.run.study import Study
+from experiments.run.study import ExploringStudy, Study
 from experiments.user.imports import OWN, import_own, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
 
@@ -123,7 +123,12 @@ def read_study(path: Path) -> type[Study]:
         raise ValueError(f"{subject}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
     if old := [old for old in RENAMED if old in vars(study) and old not in study.__annotations__]:
         raise ValueError(f"{subject}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
-    study.presets = {**Study.presets, **study.presets}
+    base = ExploringStudy if issubclass(study, ExploringStudy) else Study
+    if base is Study and "explore" in vars(study):
+        raise ValueError(
+            f"{subject}: class {study.__name__} has explore(): write class {study.__name__}(ExploringStudy)"
+        )
+    study.presets = {**base.presets, **study.presets}
     for values in study.presets.values():
         study(**values).check()
     return study

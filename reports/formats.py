@@ -66,10 +66,21 @@ def difference(row: pd.Series, sign: int = 1, digits: int = 1) -> tuple[str, str
 
 
 def decimals(*rows: pd.Series, most: int = MOST_DECIMALS) -> int:
-    """The fewest decimals, up to `most`, with which after - before = difference to a reader of all rows."""
+    """The fewest decimals, up to `most`, with which after - before = difference to a reader of all rows.
+
+    They are at most those with which an interval has three digits: of one row these if no fewer agree, of several 1.
+    """
     names = ("value_b", "value_a", "difference")
     values = [[row[name] * SCALES.get(row["metric"], 1) for name in names] for row in rows]
-    return agreeing_decimals(values, most=most)
+    most = min(most, max(map(_decimals_of_interval, rows), default=most))
+    digits = agreeing_decimals(values, most=most)
+    return digits if len(rows) != 1 or _agrees(values[0], digits) else most
+
+
+def _decimals_of_interval(row: pd.Series) -> int:
+    """With how many decimals half of the interval has three digits; at least 1, and many without an interval."""
+    half = abs(row["high"] - row["low"]) / 2 * SCALES.get(row["metric"], 1)
+    return max(1, 2 - math.floor(math.log10(half))) if half > 0 else MOST_DECIMALS
 
 
 def agreeing_decimals(differences: Sequence[Sequence[float]], least: int = 1, most: int = MOST_DECIMALS) -> int:

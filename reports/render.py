@@ -18,8 +18,8 @@ from reports.results import find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
-    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune"), "chosen"),
-    **dict.fromkeys(("sweep", "compare"), "sweep"), "run": "score",
+    "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep"), "chosen"), "compare": "sweep",
+    "run": "score",
     **{name: name for name in ("score", "harmless", "losses", "levels")},
     **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip

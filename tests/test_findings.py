@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from experiments.distances.intervals import networks_to_detect
+
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "published"
 TEXT = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
@@ -49,6 +51,18 @@ def noise_on_the_linear_schedule() -> np.ndarray:
     wide = 1000 * rows.pivot_table(index=["budget", "train_seed"], columns="setting", values="mmd")
     found = (wide["linear, eta 1"] - wide["linear, eta 0"]).groupby("budget")
     return np.array([over_networks(each) for _, each in found])
+
+
+def test_the_caption_of_the_best_schedules_has_the_number_of_settings() -> None:
+    sizes = sorted(read("schedules", "best_sets").groupby("section").size())
+    assert f"best of {', '.join(map(str, sizes[:-1]))} and {sizes[-1]}." in " ".join(TEXT.split())
+
+
+def test_so_many_networks_would_detect_the_last_best_set() -> None:
+    rows = read("schedules", "contrasts").query("metric == 'mmd' and train_seed.isna() and section == '66 evaluations'")
+    row = rows.loc[rows["difference"].idxmin()]
+    networks = networks_to_detect(row["difference"], row["se"], int(row["n_networks"]), int(row["n_compared"]))
+    assert networks == 7 and "Seven networks would detect the last one" in TEXT
 
 
 def intervention() -> np.ndarray:

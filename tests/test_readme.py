@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import tyro
 import warm
+from own_sweep import FILE, written
 from smoke import smoke
 
 from diffusion_core.networks import PARAMETERISATIONS
@@ -162,6 +163,20 @@ def test_the_console_command_is_installed() -> None:
     done = subprocess.run([str(sigmabench), "beta", "--help"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("usage: sigmabench beta")
     assert subprocess.run([str(sigmabench), "bta"], capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.slow(5)
+def test_the_console_command_works_beside_a_folder_called_experiments(tmp_path: Path) -> None:
+    """`python -m experiments` finds that folder; the pages that are read first say what to type."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "__init__.py").touch()
+    file = written(tmp_path, FILE)
+    sigmabench = Path(sys.executable).with_name("sigmabench")
+    words = [str(sigmabench), "sweep", str(file), "--network", "exact", "--dry-run"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and '"dry_run": true' in done.stdout, done.stderr
+    for name in ("README.md", "AGENTS.md"):
+        assert re.search(r"called\s`experiments`", DOCUMENTS[ROOT / name])
 
 
 def test_what_is_read_first_is_short() -> None:

@@ -67,6 +67,8 @@ def read_folder(folder: Path, side: int) -> tuple[Pixels, Labels]:
 
 def image_files(folder: Path) -> list[str]:
     """The relative paths of all files below a folder, in order, without hidden ones. ValueError if there are none."""
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
 
     def stop(error: OSError) -> None:
         raise error

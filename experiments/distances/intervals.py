@@ -5,12 +5,17 @@ differences, which contain the noise of images already. With fewer it holds for 
 each image adds. `score` has one pair: the same function.
 """
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import stdtr, stdtrit  # Student's distribution and its quantiles; scipy.stats takes long to import
+from scipy.special import (
+    nctdtr,
+    stdtr,
+    stdtrit,
+)  # Student's distribution and its quantiles; scipy.stats takes long to import
 
 from experiments.distances.distance import Distance, jackknife_variance
 from reports.schema import BETTER, NO_DIFFERENCE, NOT_SIGNIFICANT, WORSE
@@ -103,6 +108,22 @@ def detectable(se: float, freedom: float, n_compared: int = 1) -> float:
     """What a test finds with a probability of 80 %, one of several that are corrected for each other (Bonferroni)."""
     critical = -stdtrit(freedom, (1 - CONFIDENCE) / 2 / n_compared)
     return float(critical + stdtrit(freedom, POWER)) * se
+
+
+def networks_to_detect(difference: float, se: float, n: int, n_compared: int = 1) -> int:
+    """The fewest networks, more than n, with which a test finds a difference with a probability of 80 %.
+
+    `se`: its standard error with n networks. The power is that of the noncentral t distribution, with Bonferroni's
+    correction as in `detectable`, which keeps the freedom of n networks and so gives an upper limit.
+    """
+    effect = abs(difference) / (se * math.sqrt(n))
+
+    def has_power(networks: int) -> bool:
+        critical = -stdtrit(networks - 1, (1 - CONFIDENCE) / 2 / n_compared)
+        return bool(nctdtr(networks - 1, effect * math.sqrt(networks), critical) <= 1 - POWER)
+
+    most = math.ceil(n * (detectable(se, n - 1, n_compared) / abs(difference)) ** 2)
+    return n + 1 + bisect.bisect_left(range(n + 1, most), True, key=has_power)
 
 
 def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | None:

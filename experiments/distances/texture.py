@@ -1,8 +1,8 @@
-"""Grain: how much fine noise samples hold, beside that which their schedule leaves. A guard beside the distances.
+"""Visible noise: the level of fine noise that one sees in samples. A guard beside the distances.
 
-Learned features hardly see grain: to `digits`, real images with noise of 0.05 data standard deviations are real images.
-So the finest texture is measured on the pixels, as the noise level of real images with the same texture. A schedule
-that ends at 0.03 rightly leaves noise of 0.03: grain 0 is as real images with that noise, 0.02 with noise of 0.05.
+Learned features hardly see it: to `digits`, real images with noise of 0.05 data standard deviations are real images.
+So the finest texture is measured on the pixels, as the noise level of real images with the same texture. Stored scores
+hold it as grain, less the noise that the schedule leaves; tables and pages show the level itself, the sum of both.
 
 Why log(1 + |c| / 4), with c in grey levels: edges give few large coefficients and grain gives many small ones. The mean
 of |c| belongs to the edges; logs of |c| itself take the faint halo of a blurred digit for grain.

@@ -21,6 +21,7 @@ from experiments.distances.intervals import (
     estimate_pairs,
     holm,
     more_noise,
+    networks_to_detect,
     verdict,
 )
 from experiments.distances.reference import QUALITY, no_images_reason
@@ -254,7 +255,8 @@ def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) ->
     times = (estimate.detectable / size) ** 2
     rows = [side.rows[seed] for side in contrast.sides for seed in contrast.seeds]
     if estimate.holds_for is None:
-        return {"networks_to_settle": math.ceil(len(contrast.seeds) * times)}
+        needed = networks_to_detect(size, estimate.se, len(contrast.seeds), estimate.n_compared)
+        return {"networks_to_settle": needed}
     seconds = sum(float(row.get("seconds") or 0) for row in rows)
     return {"n_to_settle": math.ceil(int(rows[0]["n_samples"]) * times), "minutes_to_settle": seconds * times / 60}
 

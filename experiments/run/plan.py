@@ -3,7 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from diffusion_core.data import SIDE, parse
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.data.load import resolve
 from diffusion_core.networks.compiled import can_compile
+from diffusion_core.validation import one_of
 from experiments.console import duration
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
@@ -28,6 +29,7 @@ from experiments.run.study import ExploringStudy, Notify, Study
 from experiments.user import network_io
 from experiments.user.imports import user_code_errors
 
+FIXED = {"data", "machine", "seed"}  # fields of a network that all settings of a study share
 WORTH_COMPILING = 600.0  # seconds of sampling
 MAX_DECODED = 10_000  # latents of the data that are decoded to compare samples with
 
@@ -171,9 +173,11 @@ def _network_of(setting: Setting, network: Network, seed: int) -> Network:
         if training or setting.retrained:
             raise ValueError(f"training={dict(training)} of {setting.label!r}: --network brings a trained network")
         return network
-    if fixed := sorted({"data", "machine", "seed"} & training.keys()):
+    if fixed := sorted(FIXED & training.keys()):
         rule = "all settings of a study share it; use --data, --seeds and the other options"
         raise ValueError(f"training={fixed[0]!r} of {setting.label!r}: {rule}")
+    for name in training:
+        one_of("training", name, sorted({field.name for field in fields(network)} - FIXED))
     return replace(network, seed=seed + SEED_OF_INDEPENDENT_RUN * setting.retrained, **training)
 
 

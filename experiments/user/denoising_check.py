@@ -88,10 +88,6 @@ class Level:
         return self.error < (self.linear if self.trained is None else NEARLY * self.trained)
 
     @property
-    def worse_than_linear(self) -> bool:
-        return self.known and self.error > ABOVE * self.linear
-
-    @property
     def ratio(self) -> float:
         """The error in units of the best linear predictor's."""
         return self.error / max(self.linear, LEAST)
@@ -120,7 +116,7 @@ class CheckResult:
 def low_levels_of_no_use(levels: Sequence[Level]) -> list[Level]:
     """The lowest levels that a network knows, as long as it is worse there than the best linear predictor."""
     known = [level for level in reversed(levels) if level.known]
-    return [*takewhile(lambda level: level.worse_than_linear and not level.doubtful, known)]
+    return [*takewhile(lambda level: level.ratio > ABOVE and not level.doubtful, known)]
 
 
 @user_code_errors("model", ValueError)

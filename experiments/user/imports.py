@@ -4,6 +4,7 @@
 """
 
 import ast
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -21,6 +22,7 @@ SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PAT
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
 REMEDY = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
+MISSING = object()
 TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
 
 
@@ -47,7 +49,12 @@ def load_object(spec: str, prefix: str = "", *, of: str = "", may_be_class: bool
         if module not in sys.modules:
             module_spec = importlib.util.find_spec(module)
             import_text(module, Path((module_spec and module_spec.origin) or ""))
-        value = getattr(sys.modules[module], attribute)
+        value = getattr(sys.modules[module], attribute, MISSING)
+    if value is MISSING:
+        names = [name for name, made in vars(sys.modules[module]).items() if callable(made) and name[0] != "_"]
+        close = difflib.get_close_matches(attribute, names, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ValueError(f"{of}{prefix}{spec}: {module} defines no {attribute!r}{hint}")
     if not callable(value) or (isinstance(value, type) and not may_be_class):
         must = "it must be a function or an instance that can be called"
         raise ValueError(f"{prefix}{spec}: {attribute} is a {type(value).__name__}, but {must}")

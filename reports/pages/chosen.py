@@ -1,4 +1,7 @@
-"""The pages of `schedules`, `noise_levels` and `tune`: what explorers chose, and what other networks say of it."""
+"""The pages of what explorers chose and what other networks say of it: `schedules`, `noise_levels`, `tune`, and sweeps.
+
+Results in which nothing was chosen have the page of sweep.py.
+"""
 
 import json
 from dataclasses import replace
@@ -29,8 +32,8 @@ from reports.schema import BETTER, CONFIRM, EXPLORE, JUDGE, NO_VERDICT
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
 DEFAULT = "default"  # kind of setting
 MADE_BEFORE = (
-    "Made before explore, choose, confirm (December 2026): settings were compared on the networks that chose them, and "
-    "corrected for all comparisons. A new run answers better."
+    "Made before explore, choose, confirm (December 2026): the same networks tried all settings and judged them, and "
+    "verdicts are corrected for all comparisons. A new run answers better."
 )
 TITLES = {
     "schedules": "The chosen schedule and sampler against the default",
@@ -68,7 +71,8 @@ def _page_of_before(result: LoadedResult) -> Page:
     from reports.pages import sweep
 
     page = sweep.page(result)
-    caveats = [] if result.info.get("options", {}).get("only") else [MADE_BEFORE]
+    is_part = result.info.get("options", {}).get("only") or result.info["experiment"] not in TITLES
+    caveats = [] if is_part else [MADE_BEFORE]
     return replace(page, caveats=[*caveats, *page.caveats])
 
 
@@ -212,7 +216,10 @@ def draw_figure(result: LoadedResult) -> Figure | None:
                 heading = f"Against the default with {number(row['nfe_b'], 0)} evaluations"
             label = row["a"] if kind == CONFIRM else f"{row['a']}, {number(row['nfe_a'], 0)} evaluations"
             sections.setdefault(heading, []).append((row, label, against))
-    return contrast.draw_differences(TITLES[result.info["experiment"]], sections, result)
+    for _, row in result.over_networks(kind="setting").iterrows():  # of a sweep that has such comparisons too
+        sections.setdefault(capital(row["section"]), []).append((row, row["a"], row["b"]))
+    title = TITLES.get(result.info["experiment"], "The chosen settings against the default")
+    return contrast.draw_differences(title, sections, result)
 
 
 def make_table(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> Table:

@@ -175,10 +175,14 @@ def _guided(result: LoadedResult) -> Page:
     many = len(rows) > 1
     right = (rows["kind"] == "right").sum()
     groups = [(group, members["kind"] == "right") for group, members in rows.groupby("group", sort=False) if group]
-    shares = "; ".join(f"{group}: {are_right.sum()} of {len(are_right)}" for group, are_right in groups)
+    shares = [f"{are_right.sum()} of {len(are_right)}" for _, are_right in groups]
+    others = "; ".join(f"{group}: {share}" for (group, _), share in [*zip(groups, shares, strict=True)][1:])
     answer = ("Yes.", "Nothing is wrong in what was checked.")
     if many:
-        answer = (f"{right} of {len(rows)} do.", f"{shares}." if shares else "")
+        answer = (f"{right} of {len(rows)} do.", "")
+        if groups:  # later groups may hold faults on purpose, and their repaired copies
+            name = groups[0][0]
+            answer = (f"{shares[0]} {name[:1].lower()}{name[1:]} do.", sentence(others) if others else "")
     elif not right:
         answer = ("No.", checks.loc[checks["verdict"] == "wrong", "sentence"].iloc[0])
     tables = []
@@ -374,7 +378,9 @@ def count_faults(wrong: pd.DataFrame) -> list[str]:
     """How many steps have a wrong limit, and how many fail another check."""
     limits = int(wrong["kind"].str.contains("wrong limit").sum())
     others = int((wrong["kind"] != "wrong limit").sum())
-    parts = [f"The samples of {limits} do not tend to the data."] if limits else []
+    meant = int(wrong["on_purpose"].map(is_set).sum())
+    on_purpose = f", those of {meant} on purpose" if meant else ""
+    parts = [f"The samples of {limits} do not tend to the data{on_purpose}."] if limits else []
     if others:
         both = limits + others - len(wrong)
         more = f" ({both} of them both)" if both else ""
@@ -396,6 +402,8 @@ def _steps(result: LoadedResult, measured: Measured) -> Page:
         parts.append("The log_prob of all is that of the noise they draw.")
     first = rows["kind"].replace("right", "").str.removeprefix("log_prob: ")  # it must be short on a phone
     kinds = first.str.replace(r";.*", lambda more: f", {more[0].count(';')} more", regex=True)
+    meant = rows["on_purpose"].map(is_set)
+    kinds = kinds.where(~meant, kinds + ", on purpose")
     shares = list[str]()
     sections = list[FigureSection]()
     for group in dict.fromkeys(result.policies["group"]):
@@ -404,7 +412,10 @@ def _steps(result: LoadedResult, measured: Measured) -> Page:
         if group:
             shares.append(f"{group}: {bad.sum()} of {len(members)}")
         for title, some in (("Not right", members[bad]), ("Right, closest first", members[~bad])):
-            lines = [measured.line(row, row["kind"] != "right", 3, kinds[at]) for at, row in some.iterrows()]
+            lines = [
+                measured.line(row, row["kind"] != "right" and not meant[at], 3, kinds[at])
+                for at, row in some.iterrows()
+            ]
             title = f"{group}: {title.lower()}" if group else title
             sections += [FigureSection(title, str(len(lines)), lines)] if lines else []
     key_figures = [_part("Not right", f"{len(wrong)} of {len(rows)}", len(wrong), rows, shares)]

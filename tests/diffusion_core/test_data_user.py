@@ -282,7 +282,7 @@ def dark(path: Path) -> str:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: f"folder:{path / 'no'}", "No such file or directory"),
+        (lambda path: f"folder:{path / 'no'}", "there is no folder "),
         (lambda path: f"folder:{path}", "there are no images below "),
         (mixed, "one square size, but c/b.png is 28x28 and c/d.png is 32x32; crop or resize the files first"),
         (oblong, "one square size, but a.png is 28x20; crop or resize"),

@@ -65,6 +65,7 @@ REFUSED = {
     "Setting(group=...): it is called section now": last("Mine(), group='a')"),
     "then of class Asked: it is called follow_up_settings now": study("then = None"),
     "presets has 'smok'; its names are smoke, laptop, gpu": study("presets = {'smok': {}}"),
+    "training='stratifed': it must be one of": last("Mine(), training={'stratifed': True})"),
     "stratified='no': it must be True or": last("Mine(), training={'stratified': 'no'})"),
     "interactions: ('mine', 'nope'): it must be a pair of labels of settings()": study(
         "interactions = [('mine', 'nope')]"

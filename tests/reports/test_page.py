@@ -83,11 +83,28 @@ def test_a_reader_who_subtracts_what_is_shown_gets_the_difference_that_is_shown(
 
 def test_one_number_of_decimals_suits_all_rows_of_a_table_or_the_fewest_are_shown() -> None:
     first, second, third = (
-        pd.Series({"metric": "fd", "value_b": 7.64, "value_a": 7.64 + change, "difference": change})
+        pd.Series(
+            {"metric": "fd", "value_b": 7.64, "value_a": 7.64 + change, "difference": change}
+            | {"low": math.nan, "high": math.nan}
+        )
         for change in (-2.56, 1.0, 0.0004)
     )
     assert [decimals(first), decimals(second), decimals(first, second), decimals()] == [2, 1, 2, 1]
     assert (decimals(first, third), decimals(first, third, most=3)) == (4, 1)
+
+
+@pytest.mark.parametrize(("half", "shown"), [
+    (math.nan, "from 49.1453 to 46.2906 (difference −2.8547)"),
+    (2.05, "from 49.15 to 46.29 (difference −2.85; −4.90 to −0.80)"),
+    (0.34, "from 49.145 to 46.291 (difference −2.855; −3.195 to −2.515)"),
+    (20.0, "from 49.1 to 46.3 (difference −2.9; −22.9 to 17.1)"),
+])  # fmt: skip
+def test_decimals_end_where_the_interval_has_three_digits(half: float, shown: str) -> None:
+    change = -2.8547
+    row = pd.Series({"metric": "fd", "value_b": 49.1453, "value_a": 46.2906, "difference": change, "verdict": "better",
+                     "low": change - half, "high": change + half})  # fmt: skip
+    before, after, text, interval = values_and_difference(row)
+    assert f"from {before} to {after} (difference {text}{f'; {interval}' if interval else ''})" == shown
 
 
 @pytest.mark.parametrize(("value", "digits", "text"), [

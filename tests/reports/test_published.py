@@ -3,6 +3,7 @@
 The numbers are computed here from the CSV files with pandas alone.
 """
 
+import math
 import re
 import shutil
 from datetime import datetime
@@ -94,7 +95,9 @@ def numbers(name: str) -> dict[str, Any]:
     assert agrees or ASKS[name] != "beta"
     metric, scale = ("fd", 1) if agrees else ("mmd", 1000)
     values = scale * contrast.loc[metric, ["value_b", "value_a", "difference", "low", "high"]].astype(float)
-    digits = next(d for d in range(1, 9) if subtract([Decimal(f"{value:.{d}f}") for value in values.iloc[:3]]))
+    most = max(1, 2 - math.floor(math.log10((values["high"] - values["low"]) / 2)))  # three digits of the interval
+    numbers_of = {d: [Decimal(f"{value:.{d}f}") for value in values.iloc[:3]] for d in range(1, most + 1)}
+    digits = next((d for d, shown in numbers_of.items() if subtract(shown)), most)
     out = {key: rounded(value, digits) for key, value in values.items()}
     out |= {"metric": "FD" if agrees else "MMD ×1000", "real": rounded(scale * floors[metric, row["n_samples"]])}
     out |= {"detectable": rounded(scale * contrast.loc[metric, "detectable"]), "images": f"{row['n_samples']:,.0f}"}
@@ -172,6 +175,16 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
         *(f"{count} {kind}" for kind, count in counts.head(4).items()),
     ]  # fmt: skip
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
+
+
+def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say() -> None:
+    pipelines = table("guidance", "policies").query("group == 'Pipelines of diffusers'")
+    right = (pipelines["kind"] == "right").sum()
+    assert f"**{right} of {len(pipelines)} pipelines of diffusers do.**" in first_screen("guidance")
+    steps = table("policies", "policies")
+    cps = steps[steps["note"].str.contains("CPS, c = ")]  # on purpose in the samplers too
+    assert len(cps) == steps["on_purpose"].sum() == cps["on_purpose"].sum() == 3
+    assert "those of 3 on purpose" in first_screen("policies")
 
 
 def test_the_fold_of_the_samplers_has_each_with_its_whole_note() -> None:

@@ -14,6 +14,7 @@ from experiments.distances.intervals import (
     estimate_pairs,
     holm,
     more_noise,
+    networks_to_detect,
     verdict,
 )
 
@@ -88,6 +89,21 @@ def test_a_corrected_difference_keeps_its_interval_and_may_lose_its_verdict() ->
 def test_holm_is_a_step_down_of_bonferroni() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == [] and holm([0.6, 0.9]) == [1, 1]
+
+
+@pytest.mark.parametrize(("effect", "n_compared"), [(0.3, 1), (1.0, 1), (1.0, 10), (3.85, 199)])
+def test_so_many_networks_detect_a_difference_with_80_percent_power_and_no_fewer(
+    effect: float, n_compared: int
+) -> None:
+    """By simulation, of an effect in standard deviations of a network."""
+    networks = networks_to_detect(-effect, 1 / 5**0.5, 5, n_compared)
+    random = np.random.default_rng(0)
+
+    def power(n: int) -> float:
+        p_values = stats.ttest_1samp(random.normal(effect, size=(20_000, n)), 0, axis=1).pvalue
+        return float((p_values < (1 - CONFIDENCE) / n_compared).mean())
+
+    assert power(networks - 1) < 0.81 and power(networks) > 0.79
 
 
 def test_p_value_and_detectable_difference_belong_to_the_interval() -> None:

@@ -54,7 +54,7 @@ def archive(path: Path, images: np.ndarray) -> str:
     return f"npz:{path}"
 
 
-PADDED = "set 1 was padded with black to 32x32, and REAL was not: save all sets in one size"
+PADDED = "set 1 was padded with black to 32x32, more than REAL: save all sets in one size"
 JPEG = "100 % of the images of own are JPEG files, of real 0 %: compression alone moves features"
 MEANS = "python:brightness:rows"
 

@@ -89,7 +89,7 @@ def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
         ("own_samplers:dataclass", "it must be a class of samplers"),
         ("own_samplers:number", "number is a int, but it must be"),
         ("own_samplers:Raises(0.5)", r"sampler='own_samplers:Raises\(0.5\)': KeyError: 'eta'"),
-        ("own_samplers:Absent", "importing own_samplers failed"),
+        ("own_samplers:Absent", "own_samplers:Absent: own_samplers defines no 'Absent'"),
         ("own_samplers.py:Mine", "it must be spelt package.module:function, without .py"),
     ],
 )

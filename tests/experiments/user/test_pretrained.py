@@ -120,7 +120,7 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> 
         ("alone:uneasy", "model python:alone:uneasy: OSError: no eval"),
         ("raises:eps", "model python:raises:eps: importing raises failed: RuntimeError: no weights"),
         ("theirs.broken:eps", "theirs.broken failed: ModuleNotFoundError: No module named 'a_package_that_nobody_has'"),
-        ("theirs.ddpm:sample", "module 'theirs.ddpm' has no attribute 'sample'"),
+        ("theirs.ddpm:sample", "model python:theirs.ddpm:sample: theirs.ddpm defines no 'sample'"),
         ("theirs.ddpm:number", "number is a int, but it must be a function"),
         ("theirs.ddpm:Network", "Network is a type, but it must be a function or an instance"),
         ("theirs.ddpm", "must be spelt python:package.module:function"),
