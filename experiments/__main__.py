@@ -40,16 +40,6 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }
-RENAMED = {
-    "--model": "--network",
-    "--model-label": "--label",
-    "schedules --n-steps": "--budgets",
-    "--law": "--train-noise",
-    "--laws": "--train-noise",
-    "--ladder": "--schedule",
-    "--ladders": "--schedules",
-}  # since 0.1.0
-
 FORMER_NAMES = {"ladders": "schedules"}  # of commands
 
 
@@ -78,7 +68,7 @@ def _run(arguments: list[str]) -> int:
         name = FORMER_NAMES[name]
     names = [*cli.STUDIES, "sweep", *OTHERS]
     for word in (word.partition("=")[0] for word in rest if name != "sweep"):  # whose fields have any name
-        if new := RENAMED.get(word) or RENAMED.get(f"{name} {word}"):
+        if new := cli.RENAMED.get(word) or cli.RENAMED.get(f"{name} {word}"):
             raise ValueError(f"{word}: it is called {new} now")
     if name in OTHERS:
         return int(_imported(OTHERS[name][0]).command(rest, f"{program_name()} {name}"))

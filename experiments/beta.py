@@ -98,7 +98,8 @@ class Beta(ExploringStudy):
     n_samples: int = 500
     """Images per network and setting of the primary contrast and its A/A test."""
     choices: Annotated[Path | None, option_help("FILE|none", "what ships for the data, if it suits")] = None
-    """choices.json of an earlier run, on other networks: confirm what it chose, and explore nothing. none: explore."""
+    """choices.json of an earlier run: what it chose is confirmed. Nothing is explored; its networks must be others.
+    none: explore."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations per image within which the best settings compete. Curves have eta 0 and 1 at each."""
     schedules: ScheduleNames = (

@@ -28,6 +28,19 @@ STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
     "run": "sweep.OneSetting",
     "tune": "tune.Tune",
 })  # fmt: skip
+RENAMED = {  # options, since 0.1.0
+    "--model": "--network",
+    "--model-label": "--label",
+    "schedules --n-steps": "--budgets",
+    "--law": "--train-noise",
+    "--laws": "--train-noise",
+    "--ladder": "--schedule",
+    "--ladders": "--schedules",
+    "--best": "--choices",
+    "--best-samples": "--confirm-samples",
+    "--race-samples": "--explore-samples",
+    "--explore-seeds": "--explore-networks",
+}
 SWEEP = "Your own question: FILE.py says which settings to compare."
 SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*sigma*z,  sigma <- r*sigma
   sigma  standard deviation of the noise in x, in standard deviations of the data
@@ -110,6 +123,8 @@ def read_config(kind: type[Study], file: str) -> dict[str, Any]:
     hints = get_type_hints(RunOptions) | get_type_hints(kind)
     names = [field.name for field in (*fields(kind), *fields(RunOptions))]
     for name, value in options.items():
+        if name not in names and (new := RENAMED.get(f"--{name.replace('_', '-')}")):
+            raise ValueError(f"config={file!r}: option {name!r} is called {new} now")
         one_of(f"config={file!r}: option", name, names)
         if isinstance(value, str) and Path in (hints[name], *get_args(hints[name])):
             options[name] = Path(value)
@@ -155,6 +170,7 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
     """--help: the options of this question and those that most people need, one line each."""
     width = shutil.get_terminal_size().columns
     of_question = [field.name for field in fields(kind)[len(fields(Study)) :]]  # after those of all studies
+    of_question = [name for name in of_question if not name.startswith(("explore_", "confirm_"))]  # sizes
     values = vars(RunOptions()) | vars(kind(**kind.presets[preset]))
     texts = {name: text for options in (RunOptions, kind) for name, text in _options(options)}
     lines = [

@@ -103,7 +103,7 @@ class Tune(Schedules):
     default: Annotated[
         str | None, option_help("TEXT", "DDIM on the first schedule; for a flow or DDPM's table, on its own levels")
     ] = None
-    """The setting that you use today, as SCHEDULE, SAMPLER: what is recommended is compared with it."""
+    """The setting that you use today, as SCHEDULE, SAMPLER. What is chosen is compared with it."""
     time: Annotated[str | None, option_help("TIME", "no limit")] = None
     """Time limit, such as 10min. After 60 % of it nothing is explored, after its end nothing is confirmed; the report
     lists what did not run."""

@@ -332,10 +332,10 @@ def write_choices(
 
 
 def mark_control(folder: Path, rows: Iterable[Row]) -> None:
-    """Writes into choices.json how the control ended."""
+    """Writes into choices.json how the control ended, if it was run: a part may be without it."""
     path = folder / FILE
     verdict = next((row["verdict"] for row in rows if row["kind"] == CONTROL and row.get("verdict")), "")
-    if path.is_file():
+    if verdict and path.is_file():
         write_json(path, read_json(path) | {"control": verdict})
 
 

@@ -105,7 +105,9 @@ class _Command:
         planner, planned = self.plan()
         runs = filter_runs(planned, self.options.only) if self.options.only else planned
         if all(run.impossible for run in runs):
-            raise ValueError(runs[0].impossible if runs else "settings: there are none")
+            raise ValueError(
+                runs[0].impossible if runs else "settings: there are none, or none to compare with the first"
+            )
         if text := impossible_note(runs):
             self.console.print(f"note: {text}", style="yellow")
         if self.options.dry_run:

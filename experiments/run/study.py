@@ -224,7 +224,7 @@ class ExploringStudy(Study):
     confirm_samples: Annotated[int | None, option_help("N", "--n-samples")] = None
     """Images per network for each chosen setting and its opponent."""
     choices: Annotated[Path | None, option_help("FILE", "none")] = None
-    """choices.json of an earlier run, on other networks: confirm what it chose, and explore nothing."""
+    """choices.json of an earlier run: what it chose is confirmed. Nothing is explored; its networks must be others."""
 
     def check(self) -> None:
         super().check()

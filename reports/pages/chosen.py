@@ -28,7 +28,7 @@ from reports.formats import (
 )
 from reports.page import Code, Column, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONFIRM, JUDGE, NO_VERDICT
+from reports.schema import BETTER, CONFIRM, EXPLORE, JUDGE, NO_VERDICT
 
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
 DEFAULT = "default"  # kind of setting
@@ -85,7 +85,8 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
     Without anything recommended the largest number of evaluations.
     """
     if result.info["experiment"] == "noise_levels":
-        first = rows[rows["choice"] == rows["choice"].iloc[0]]
+        of_levels = rows["choice"].eq("train_noise")
+        first = rows[of_levels if of_levels.any() else rows["choice"].eq(rows["choice"].iloc[0])]
         best = first[first["value_b"] == first["value_b"].min()]
         recommended = best[best["recommended"].fillna(False).astype(bool)]
         return (recommended if len(recommended) else best).iloc[0]
@@ -186,15 +187,12 @@ def describe_protocol(result: LoadedResult) -> str:
     explored = rows[rows["networks"].notna()]
     n_networks = confirmed["n_networks"].max()
     opponent = "it with what it competes with" if result.info["experiment"] == "beta" else "it with the default"
-    given = result.info.get("options", {}).get("choices") not in (None, "none") or not rows["rank"].gt(1).any()
+    given = not result.table["section"].eq(EXPLORE).any()
     what = "chose one setting per question beforehand" if given else f"tried all {len(explored)} settings and chose"
     if not result.runs["trained_by"].eq("sigmabench").any():
         return f"This network {what}. With other noise it compared {opponent}; the intervals are of that alone."
-    who = (
-        f"{spell(explored['networks'].max())} network{'s' * (explored['networks'].max() > 1)} {what}. "
-        if len(explored)
-        else ""
-    )
+    n_explorers = explored["networks"].max()
+    who = f"{spell(n_explorers)} network{'s' * (n_explorers > 1)} {what}. " if len(explored) else ""
     others = f"{spell(n_networks)} other network{'s' * (n_networks > 1)}"
     return f"{who}{others}, with other noise, compared {opponent}; the intervals are theirs alone."
 

@@ -184,7 +184,7 @@ def _run_page(result: LoadedResult) -> Page:
     """How good is one setting?"""
     source = settings.describe_source(result)
     question = result.info["question"]
-    details = list_details(result, None, "MMD ×1000", "FD", "Grain", "Evaluations")
+    details = list_details(result, None, "MMD ×1000", "FD", "Visible noise", "Evaluations")
     if not len(result.runs):
         return Page(source, question, "No score.", "No run succeeded.", details=details)
     rows = settings.summarise_settings(result)

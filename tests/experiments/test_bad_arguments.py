@@ -26,6 +26,8 @@ EXPERIMENTS = {
         (["--budgets", "0"], "error: budgets=0: it must be at least 1"),
         (["--search-seed", "99999999999999999999"], "error: search_seed=99999999999999999999: it must be between 0"),
         (["--time", "10"], "error: time='10': it must read like 90s, 10min or 2h"),
+        (["--race-samples", "40"], "error: --race-samples: it is called --explore-samples now"),
+        (["--only", "section=confirm"], "error: only='section=confirm': nothing was chosen yet; run it without --only"),
         (["--settings", "karras, heun, at 0"], "error: settings='karras, heun, at 0': it must be a schedule and"),
         (["--settings", "karas, heun"], "; did you mean karras?"),
     ],
@@ -55,6 +57,12 @@ EXPERIMENTS = {
             "error: only='section=x': write COLUMN=VALUE, as in --only seed=1 section=control; section is",
         ),
         (["--features", "digit"], "error: features='digit': it must be one of"),
+        (["--best", "x.json"], "error: --best: it is called --choices now"),
+        (["--best-samples=9"], "error: --best-samples: it is called --confirm-samples now"),
+        (["--explore-seeds", "1"], "error: --explore-seeds: it is called --explore-networks now"),
+        (["--config", "old.json"], "error: config='old.json': option 'best_samples' is called --confirm-samples now"),
+        (["--explore-networks", "0", "--choices", "none"], "error: explore_networks=0: then nothing chooses; it needs"),
+        (["--first-seed", "100"], "error: first_seed=100: networks [101] chose the settings; take others"),
     ],
     "schedules": [
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
@@ -63,9 +71,10 @@ EXPERIMENTS = {
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
     ],
     "noise_levels": [
+        (["--train-noise", "vp"], "error: settings: there are none, or none to compare with the first"),
         (["--train-noise", "log-normal(p_mean=0,p_mean=1)"], "it must read like log-normal(p_mean=1)"),
         (
-            ["--train-noise", "log-normal(p_std=1e308)"],
+            ["--train-noise", "vp", "log-normal(p_std=1e308)"],
             "error: noise log-normal(-0.507, 1e+308): its levels must be finite",
         ),
         (["--network", "python:a:b"], "error: network='python:a:b': this experiment compares ways to train"),
@@ -137,6 +146,7 @@ def test_bad_arguments_are_one_line_and_status_2(
     name: str, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("old.json").write_text('{"options": {"best_samples": 9}}')
     ended = typed(name, "--preset", "smoke", "--out", str(tmp_path / "out"), "--store", str(tmp_path / "s"), *arguments)
     assert ended.refused(message), ended
     assert not (tmp_path / "s").exists()  # nothing was made

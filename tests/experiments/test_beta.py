@@ -1,18 +1,17 @@
 """The beta experiment: its settings and comparisons. Its smoke run is that of the README (test_readme.py)."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import contrasts, pairs, plan, sides
+from studies import confirmed, contrasts, explored, pairs, plan
 
 from diffusion_core.samplers import Euler
-from experiments.beta import CHOICES, Beta
+from experiments.beta import CURVES, WITH, WITHOUT, Beta
 from experiments.run.networks import RECIPES, Trained
-from experiments.run.runs import Run
 from experiments.run.setting import Schedule
 
 
@@ -38,71 +37,48 @@ def test_primary_contrast_is_the_one_fixed_beforehand(name: str, n_samples: int)
         assert {part: getattr(a.network, part) for part in RECIPES["fast"]} == RECIPES["fast"]
 
 
-@pytest.mark.parametrize("name", CHOICES)
-def test_the_best_of_either_kind_are_compared_at_equal_cost_on_networks_that_did_not_choose(name: str) -> None:
-    """Each choice, on the digits that need no download."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(CHOICES, "mnist5k", choice := CHOICES[name])  # type: ignore[index]
-        study = preset("laptop")  # a choice is kept
-        against = contrasts(study, "best")
-        assert [(contrast.b.label, contrast.a.label) for contrast in against] == [
-            choice.pairs[n] for n in (8, 16, 32, 66)
-        ]
-        for noisy, without in (pair for contrast in against for pair in pairs(contrast)):
-            assert noisy.setting.sampler.adds_noise(noisy.sigmas)
-            assert not without.setting.sampler.adds_noise(without.sigmas)
-            assert (noisy.seed, noisy.n) == (without.seed, 250) and noisy.network.seed not in choice.seeds
-            budget = noisy.setting.budget or 0
-            assert {budget, noisy.nfe, without.nfe} <= {budget, budget - 1}  # of two per step, one may be left
-        assert {len(pairs(contrast)) for contrast in against} == {5}
-        assert (choice.anywhere == (8, 8)) is not bool(contrasts(study, "best-anywhere"))  # compared already, or apart
-        with pytest.raises(ValueError, match=r"networks \[101\] chose the best settings; take others"):
-            contrasts(preset("laptop", first_seed=97))
+def test_settings_of_either_kind_compete_and_curves_are_small() -> None:
+    runs = explored(LAPTOP)
+    assert {run.network.seed for run in runs} == {101, 102, 103} and {run.n for run in runs} == {250}
+    assert len(runs) == 3 * 4 * 6 * 6 and all(run.nfe == run.setting.budget for run in runs if not run.impossible)
+    noisy = {LAPTOP.kind_of(run.setting): run.setting.sampler.adds_noise(run.sigmas) for run in runs}
+    assert noisy == {WITHOUT: False, WITH: True}
+    curves = [run for run in plan(LAPTOP) if run.setting.section in CURVES]
+    assert {(run.network.seed, run.n) for run in curves} == {(1, 150)}
+    budgets = [(run.setting.budget, run.nfe, run.row()["eta"]) for run in curves if run.setting.section == "pareto"]
+    assert budgets == [(n, n, eta) for n in (8, 16, 32, 66) for eta in (0.0, 1.0)]
 
 
-def test_the_best_settings_of_other_data_are_chosen_on_half_of_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.beta.CHOICES", {})
-    study = preset("laptop", budgets=(8, 16))
-    choosing = [run for run in plan(study) if run.setting.section == "choose"]
-    assert {run.network.seed for run in choosing} == {1, 2} and len({run.setting.label for run in choosing}) == 4 * 6
-    scores = {"linear, dpm++2m": 0.1, "karras, eta 0": 0.2, "vp, eta 1": 0.1, "geometric, er-sde": 0.2}
-    lowest = {8: "linear, dpm++2m", 16: "karras, eta 0"}
-
-    def mmd(run: Run) -> float:
-        label = run.setting.label
-        if (label, run.setting.budget) == ("vp, eta 1", 16):
-            return 0.05
-        unlike = label in lowest.values() and lowest[run.setting.budget or 8] != label
-        return 0.5 if unlike else scores.get(label, 0.5)
-
-    results = SimpleNamespace(sides=sides(choosing, mmd), find=lambda side: next(iter(side.rows.values()))["run"])
-    chosen = plan(study, *study.follow_up_settings(results, print))  # type: ignore[arg-type]
-    assert {run.network.seed for run in chosen} == {3, 4, 5}  # the choice never sees a network of the test
-    at = {(run.setting.section, run.setting.budget, run.setting.label) for run in chosen}
-    assert at == {
-        ("best", 8, "linear, dpm++2m"), ("best", 8, "vp, eta 1"), ("best", 16, "karras, eta 0"),
-        ("best", 16, "vp, eta 1"), ("best-anywhere", None, "linear, dpm++2m"), ("best-anywhere", None, "vp, eta 1"),
-    }  # fmt: skip
-    assert {run.nfe for run in chosen if run.setting.section == "best-anywhere"} == {8, 16}
-    assert study.notes == ["the best settings were chosen on 2 of 5 networks, and tested on the others"]
+def test_noise_is_confirmed_against_none_on_networks_that_did_not_choose() -> None:
+    contests = [one for one in confirmed(LAPTOP) if one.kind == "confirm"]
+    assert [one.budget for one in contests] == [8, 16, 32, 66] and {one.choice for one in contests} == {WITH}
+    for noisy, without in (pair for one in contests for pair in pairs(one)):
+        assert noisy.setting.sampler.adds_noise(noisy.sigmas) and not without.setting.sampler.adds_noise(without.sigmas)
+        assert noisy.network == without.network and (noisy.seed, noisy.n) == (without.seed, 250)
+    assert {run.network.seed for one in contests for run, _ in pairs(one)} == {1, 2, 3, 4, 5}
 
 
-@pytest.mark.parametrize(("options", "note"), [
-    ({}, "the best settings were chosen beforehand, on other networks"),
-    ({"network": "exact"}, "best against best is left out; it needs --best FILE, the best.json of schedules --data "
-     "mnist5k --network exact"),
-    ({"only_primary": True}, None),
+@pytest.mark.parametrize(("options", "used"), [
+    ({}, True), ({"budgets": (8,)}, True), ({"seeds": 3, "recipe": "fast"}, True),
+    ({"budgets": (8, 20)}, False), ({"recipe": "plain"}, False), ({"sigma_min": 0.003}, False),
+    ({"network": "paper"}, False), ({"first_seed": 97}, False), ({"only_primary": True}, False),
+    ({"choices": Path("none")}, False),
 ])  # fmt: skip
-def test_the_run_says_how_the_best_settings_were_chosen(options: Any, note: str | None) -> None:
-    assert list(preset("laptop", **options).notes) == ([note] if note else [])
-    assert bool(contrasts(preset("laptop", **options), "best")) == (options == {})
+def test_choices_that_ship_are_used_if_they_suit(
+    options: Any, used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "mnist5k.json"
+    shipped.write_text(json.dumps({"chosen": [{"budget": n} for n in (8, 16, 32, 66)], "seeds": [101, 102, 103]}))
+    monkeypatch.setattr("experiments.beta.SHIPPED", tmp_path)
+    study = preset("laptop", **options)
+    assert study.given_choices == (shipped if used else None) and bool(study.explorers) != used
 
 
 @pytest.mark.parametrize(
     ("change", "differs"),
     [
         ({}, []),
-        ({"explore_seeds": 0, "etas": (0.0, 1.0)}, []),
+        ({"explore_samples": 9, "etas": (0.0, 1.0)}, []),
         ({"data": "cifar10"}, ["data"]),
         ({"n_samples": 40, "seeds": 10}, ["sizes"]),
         ({"first_seed": 0, "recipe": "plain"}, ["first seed", "recipe"]),

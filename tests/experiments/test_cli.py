@@ -74,7 +74,7 @@ def test_short_help_has_the_own_options_on_one_screen(
         "tune": "--budgets",
     }
     assert {own[name], "--preset", "--dry-run", "--out", "--data", "--network", "--n-samples", "--workers"} <= listed
-    assert "--race-samples" not in listed  # hidden
+    assert not {"--held-out", "--explore-samples"} & listed
     with pytest.raises(SystemExit, match="0"):
         program._run([name, "--help-all"])
     full = capsys.readouterr().out

@@ -91,7 +91,7 @@ def test_results_that_cannot_be_compared_are_refused_by_what_differs(folder: Pat
 
     assert refused(",40,", ",41,").refused("n_samples of 'euler' is 41 in ")
     assert refused("mnist5k", "cifar10").refused("data of 'euler' is cifar10 in ")
-    assert refused("all,", "other,").refused("they have no setting (section, budget, label) of the same train_seed")
+    assert refused("all,", "other,").refused("they have no setting of the same train_seed in common")
     mmd = str(pd.read_csv(folder / "before" / "table.csv", dtype=str)["mmd"][0])
     assert refused(mmd, "0.5").refused("run the change with its own --store")
     assert typed("compare", str(folder), str(folder)).refused("it must be a result folder, which has a run.json")

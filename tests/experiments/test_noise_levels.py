@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from smoke import smoke
-from studies import best_sets, contrasts, pairs
+from studies import confirmed, pairs
 
 from diffusion_core.exact import GaussianDenoiser
 from experiments.noise_levels import NoiseLevels
@@ -25,11 +25,13 @@ def preset(name: str, **options: Any) -> NoiseLevels:
 def test_one_thing_is_changed_at_a_time() -> None:
     varied = {"weightings": ("karras", "x0"), "parameterisations": ("preconditioned", "eps")}
     study = preset("smoke", train_noise=("log-normal", "vp"), **varied)
-    trainings = study.training()
+    trainings = {label: values for label, (_, values) in study.trainings().items()}
     assert list(trainings) == ["log-normal", "log-normal, eps", "log-normal, x0", "vp"]
     assert trainings["log-normal, x0"] == trainings["log-normal"] | {"weighting": "x0"}
     assert trainings["log-normal, eps"] == trainings["log-normal"] | {"parameterisation": "eps"}
-    assert len(replace(study, cross=True).training()) == 8
+    assert [axis for axis, _ in study.trainings().values()] == ["", "parameterisation", "weighting", "train_noise"]
+    crossed = replace(study, cross=True).trainings()
+    assert len(crossed) == 8 and {axis for axis, _ in crossed.values()} == {"combination"}
 
 
 def test_run_json_gets_the_formula_of_each_training() -> None:
@@ -45,10 +47,12 @@ def test_run_json_gets_the_formula_of_each_training() -> None:
 
 def test_settings_share_everything_else() -> None:
     study = preset("laptop")
-    compared = contrasts(study)
-    assert [contrast.kind for contrast in compared].count("setting") == 2 * 4
-    without_weights = [*study.train_noise]
-    assert [[side.label for side in best.sides] for best in best_sets(study)] == [without_weights] * 2
+    compared = confirmed(study)
+    assert [(one.choice, one.a.label) for one in compared if one.kind == "confirm"] == [
+        (axis, f"{label}, eta {eta}")
+        for axis, label in (("weighting", "edm, min-snr-1.25"), ("train_noise", study.train_noise[1]))
+        for eta in (0, 1)
+    ]
     for contrast in compared:
         assert len(pairs(contrast)) == 5
         for a, b in pairs(contrast):

@@ -2,23 +2,20 @@
 
 import json
 import math
-import re
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from smoke import smoke
-from studies import plan, sides
+from studies import confirmed, explored, plan
 
 from diffusion_core.samplers import EulerTwoPart
 from experiments.beta import Beta
-from experiments.run.cache import Cache
-from experiments.run.compare import BestSet, Contrast
 from experiments.run.runs import Run
-from experiments.run.setting import Schedule, Setting
-from experiments.run.tables import RunResults
-from experiments.tune import FRESH, Tune
+from experiments.run.setting import Schedule
+from experiments.tune import Tune
 from reports.render import read_page
 
 MODEL = """
@@ -40,16 +37,15 @@ def net(z, t):  # DDPM's eps of 200 digits, in the words of its paper: z = sqrt(
 
 eps = adapters.vp(net, images)
 """
-OF = re.compile(r", (?![^(]*\))")  # between a schedule and a sampler
 
 
 def tune(**options: Any) -> Tune:
-    return Tune(**{"seeds": 1, "budgets": (8,)} | options)
+    return Tune(**{"explore_networks": 1, "budgets": (8,)} | options)
 
 
 def knowing(study: Tune, known: tuple[float, float] = (0.0, math.inf), usual: tuple[str, ...] = ()) -> Tune:
     """A study whose network has an adapter that knows these levels, and comes with a loop on these schedules."""
-    vars(study).update(span=known, default_schedules=usual)
+    vars(study).update(_adapter=SimpleNamespace(span=known, default_schedules=usual))
     return study
 
 
@@ -57,22 +53,8 @@ def labels(runs: Iterable[Run]) -> list[str]:
     return [*dict.fromkeys(run.setting.label for run in runs)]
 
 
-def raced(study: Tune, value: Any = lambda run: 0.0, failed: dict[str, str] | None = None) -> RunResults:
-    """A race that is over, with this MMD of each run."""
-    runs = plan(study)
-    done = [run for run in runs if not run.impossible and run.score_id not in (failed or {})]
-    made = RunResults("tune", runs, dict.fromkeys(done), {run: run.row() for run in done}, Cache(Path()), failed or {})  # type: ignore[arg-type]
-    vars(made)["sides"] = sides(done, value)
-    return made
-
-
-def confirmed(study: Tune, made: RunResults) -> tuple[list[Setting], list[str]]:
-    said = list[str]()
-    return [*study.follow_up_settings(made, said.append)], said
-
-
 def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
-    runs = [run for run in plan(Tune()) if not run.impossible]
+    runs = [run for run in explored(Tune()) if not run.impossible]
     assert {run.nfe - (run.setting.budget or 0) for run in runs} == {0}
     churn = "euler-churn(s_churn=2, s_min=0.1)"  # as typed: a network that is trained here knows all levels
     assert churn in {run.setting.sampler.name for run in runs}
@@ -85,16 +67,16 @@ def test_every_setting_of_a_budget_takes_exactly_the_budget() -> None:
         (len(ending[f"{name}(end=0), ddpm"].sigmas), ending[f"{name}(end=0), ddpm"].sigmas[-1])
         for name in ("karras", "geometric")
     } == {(8, 0.03)}
-    odd = [run for run in plan(tune(budgets=(9,))) if run.impossible]
+    odd = [run for run in explored(tune(budgets=(9,))) if run.impossible]
     assert {run.setting.label.split(", ")[1].partition("(")[0] for run in odd} == {"heun", "restart"}
     assert "exactly 9 evaluations" in odd[0].impossible
-    to_zero = plan(tune(budgets=(9,), schedules=("vp",), single=("vp(end=0), heun",)))
+    to_zero = explored(tune(budgets=(9,), schedules=("vp",), single=("vp(end=0), heun",)))
     assert {len(run.sigmas) for run in to_zero if run.setting.label == "vp(end=0), heun"} == {5}
 
 
 def test_a_typed_setting_is_a_schedule_and_a_sampler() -> None:
     typed = "karras(rho=5, sigma_max=20, sigma_min=0.05, end=0), euler-split(1, 0, 0.5)"
-    (run,) = (run for run in plan(tune(single=(typed,))) if run.setting.label == typed)
+    (run,) = (run for run in explored(tune(single=(typed,))) if run.setting.label == typed)
     assert run.setting.schedule == Schedule("karras", 7, 20.0, 0.05, (("rho", 5.0),)) and run.setting.final_denoise
     assert run.setting.sampler == EulerTwoPart(1.0, 0.0, 0.5) and run.nfe == 8
 
@@ -103,7 +85,7 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     span = (0.18, 5.3)
     low, high, right = "geometric(sigma_max=30), ddim", "karras(sigma_min=0.03), ddim", "karras(sigma_max=4), heun(1)"
     single = (*Tune().single, low, high, right, "ddpm-linspace, ddim")
-    runs = plan(knowing(tune(single=single), span))
+    runs = explored(knowing(tune(single=single), span))
     refused = {run.setting.label: run.impossible for run in runs if "knows" in run.impossible}
     assert refused.keys() == {low, high, "ddpm-linspace, ddim"}
     assert refused[high] == "sigma 0.03: the network knows no level below 0.18"
@@ -117,9 +99,9 @@ def test_a_setting_asks_for_no_level_that_the_network_does_not_know() -> None:
     assert possible[right].setting.sampler.name == "heun(s_churn=1)"  # 4 raised is 5: known
 
 
-def test_a_setting_in_two_spellings_races_once() -> None:
+def test_a_setting_in_two_spellings_competes_once() -> None:
     study = tune(single=("karras(rho=7), heun", "vp,  euler(eta=0.0)", "karras(sigma_max=20, sigma_min=0.05), heun"))
-    runs = plan(study)
+    runs = explored(study)
     assert len([run for run in runs if run.setting.label in ("karras, heun", "vp, eta 0")]) == 2
     assert {run.setting.label: run.impossible for run in runs if run.impossible} == {
         "karras(rho=7), heun": "it is the same as “karras, heun”",
@@ -129,46 +111,29 @@ def test_a_setting_in_two_spellings_races_once() -> None:
 
 def test_what_is_used_without_tuning_is_the_users_or_that_of_the_kind_of_network() -> None:
     of_a_flow = knowing(tune(), usual=("flow", "flow(shift=3)"))
-    assert [*tune().defaults] == ["vp, eta 0", "vp, eta 1"]
-    assert [*of_a_flow.defaults] == ["flow(end=0), eta 0", "flow(end=0), eta 1"]
-    of_user = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=of_a_flow.default_schedules)
-    assert [*of_user.defaults] == ["flow(shift=3), dpm++2m", *of_a_flow.defaults] == [*of_user.candidates][:3]
-    more = {*of_a_flow.candidates.values()} - {*tune().candidates.values()}
-    assert {("flow(end=0)", "eta 0.5"), ("flow(shift=3, end=0)", "dpm++2m")} < more
+    assert tune().labels[:2] == ("vp, eta 0", "vp, eta 1")
+    assert of_a_flow.labels[:2] == ("flow(end=0), eta 0", "flow(end=0), eta 1")
+    of_user = knowing(tune(default="flow(shift=3),  dpm++2m"), usual=("flow", "flow(shift=3)"))
+    assert of_user.labels[:3] == ("flow(shift=3), dpm++2m", *of_a_flow.labels[:2])
+    more = {*of_a_flow.labels} - {*tune().labels}
+    assert {"flow(end=0), eta 0.5", "flow(shift=3, end=0), dpm++2m"} < more
 
 
-def test_finalists_and_defaults_meet_on_images_that_no_race_saw() -> None:
-    study = tune(seeds=2)
-    order = labels(run for run in plan(study) if not run.impossible)
-    made = raced(study, lambda run: -order.index(run.setting.label))  # the last settings won
-    chosen, said = confirmed(study, made)
-    *final, control = chosen
-    names = [setting.label for setting in final]
-    assert names == ["vp, eta 0", *order[:-7:-1], "vp, eta 1"], "the default and the best first, if the time is up"
-    assert "6 are kept" in said[0]
-    assert {(s.section, s.draw, s.n, s.budget) for s in final} == {("8 evaluations", FRESH, 500, 8)}
-    assert (control.label, control.section, control.draw, control.budget) == (names[0], "control", 1, None)
-    runs = plan(study, *chosen)
-    assert not {run.seed for run in runs} & {run.seed for run in made.runs}
-    compared = [*study.compare({**made.sides, **sides(runs)})]
-    tuned = [c for c in compared if isinstance(c, Contrast) and c.kind == "tuned"]
-    assert [(c.a.label, c.b.label) for c in tuned] == [(name, names[0]) for name in names[1:]]
-    assert [c.sides[0].section for c in compared if isinstance(c, BestSet)] == ["8 evaluations"]
-    assert [c.a.label for c in compared if isinstance(c, Contrast) and c.kind == "control"] == [
-        "vp, eta 0, other noise"
-    ]
-    knobs = [c for c in compared if isinstance(c, Contrast) and c.kind in ("sampler", "schedule")]
-    best = OF.split(order[-1])
-    for c in knobs:  # of the best, one thing is changed at a time
-        assert OF.split(c.a.label)[c.kind == "sampler"] != OF.split(c.b.label)[c.kind == "sampler"]
-        assert OF.split(c.a.label)[c.kind == "schedule"] == best[c.kind == "schedule"]
-    assert {c.kind for c in knobs} == {"sampler"}  # no other schedule has this sampler
+def test_finalists_meet_what_is_used_today_on_other_images() -> None:
+    study = tune(network="exact", search_seed=2)
+    compared = confirmed(study)
+    first = [label for label in study.labels if label != "vp, eta 0"][:6]
+    assert [(one.kind, one.a.label, one.b.label) for one in compared] == [
+        *(("confirm", label, "vp, eta 0") for label in first), ("control", "vp, eta 0, other noise", "vp, eta 0")
+    ]  # fmt: skip
+    draws = [{row["run"].setting.draw for row in side.rows.values()} for one in compared for side in one.sides]
+    assert draws == [{22}] * 12 + [{21}, {22}] and {run.setting.draw for run in explored(study)} == {20}
 
 
 @pytest.mark.slow(20)
 def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = smoke(tmp_path, "tune")
-    table, race, report = whole.rows(), whole.rows("race"), whole.report
+    table, choices, report = whole.rows(), whole.rows("choices"), whole.report
     assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
     assert (
         "Far from real images: FD " in whole.stdout.partition("caveat: ")[2].splitlines()[0]
@@ -177,7 +142,7 @@ def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("experiments.run.result_folder.write_report", read_page)  # nothing is drawn
     again = smoke(tmp_path, "tune", out="again")
     assert again.summary["evaluations"] == 0
-    assert race.equals(again.rows("race"))
+    assert choices.equals(again.rows("choices")) and choices["chosen"].sum() >= 2
 
 
 @pytest.mark.slow
@@ -197,19 +162,15 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     assert entry["difference"] < 1e-3 and entry["exports"].keys() >= {"torch"}
     scales = [model / sigma for model, sigma in zip(entry["model_sigmas"], entry["sigmas"], strict=False)]
     assert scales == pytest.approx([scales[0]] * len(scales))
-    tuned = done.rows("contrasts").query("kind == 'tuned' and train_seed.isna() and metric == 'mmd'").set_index("a")
-    better = "better" in set(tuned["verdict"].reindex([entry["setting"]]))
-    verdict = done.summary["verdict"]
-    assert verdict.startswith(f"Use {entry['setting']}") == better and verdict.startswith("Keep ") != better
+    rows = done.rows("contrasts").query("kind == 'confirm' and train_seed.isna() and metric == 'mmd'").set_index("a")
+    better = [*rows[rows["recommended"].fillna(False).astype(bool)].index]
+    assert entry["setting"] == (better or ["karras, dpm++2m"])[0] and set(rows["b"]) == {"karras, dpm++2m"}
+    assert (f"use {entry['setting']}." in done.summary["verdict"]) == bool(better)
     assert all("def sample(net, noise):" in (done.out / f"report.{kind}").read_text() for kind in ("md", "html"))
-    best, table = done.rows("best_sets"), done.rows()
-    assert set(best["section"]) == {"6 evaluations"} and list(best.loc[best["recommended"], "setting"]) == [
-        entry["setting"]
-    ]
-    race = table[table["section"] == "race"]
-    assert not set(race["sample_seed"]) & set(table.drop(race.index)["sample_seed"])
+    draws = done.rows().groupby("section")["sample_seed"].agg(set)
+    assert draws["explore"] == {0} and len(draws["explore"] | draws["confirm"] | draws["control"]) == 3
     on_it = Beta(setting=done.out / "settings.json", network=network, n_steps=6)  # its schedule replaces the geometric
     schedules = {run.setting.section: run.setting.schedule for run in plan(on_it)}
-    assert {schedules[group] for group in ("primary", "same-schedule", "final-denoise", "control")} == {on_it.schedule}
+    assert {schedules[group] for group in ("primary", "same-schedule", "control")} == {on_it.schedule}
     assert (on_it.schedule.name.partition("(")[0], on_it.schedule.n_steps) == (entry["schedule"].partition("(")[0], 6)
     assert [on_it.schedule.sigma_max, on_it.schedule.sigma_min] == [entry["sigma_max"], entry["sigma_min"]]

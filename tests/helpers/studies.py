@@ -1,15 +1,17 @@
 """The plan of a study, and its comparisons as if every possible run had been made."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
+from experiments.run import choice
 from experiments.run.cache import Cache
-from experiments.run.compare import BestSet, Contrast, Side, SidesBySection
+from experiments.run.compare import Contrast, SidesBySection
 from experiments.run.options import Options
 from experiments.run.plan import Planner
-from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, Run
+from experiments.run.runs import Run
 from experiments.run.setting import Setting
-from experiments.run.study import Study
+from experiments.run.study import ExploringStudy, Study
+from experiments.run.tables import make_sides
 
 
 def plan(study: Study, *settings: Setting) -> list[Run]:
@@ -18,16 +20,10 @@ def plan(study: Study, *settings: Setting) -> list[Run]:
     return Planner.of(study, options, Cache(Path("nowhere")), print).plan(settings or study.settings())
 
 
-def sides(runs: Iterable[Run], mmd: Callable[[Run], float] = lambda run: 0.0) -> SidesBySection:
+def sides(runs: Iterable[Run]) -> SidesBySection:
     """The settings as they would be measured, each row with its run."""
-    by_section: dict[tuple[str, int | None], dict[str, Side]] = {}
-    for run in (run for run in runs if not run.impossible):
-        setting = run.setting
-        group = by_section.setdefault((setting.section, setting.budget), {})
-        rows = dict(group[setting.label].rows) if setting.label in group else {}
-        rows[run.network.seed - SEED_OF_INDEPENDENT_RUN * setting.retrained] = run.row() | {"run": run, "mmd": mmd(run)}
-        group[setting.label] = Side(setting.label, setting.section, setting.budget, len(rows), rows, {})
-    return by_section
+    rows = {run: run.row() | {"run": run} for run in runs}
+    return make_sides(rows, rows, {run: {} for run in rows})
 
 
 def contrasts(study: Study, kind: str = "") -> list[Contrast]:
@@ -36,8 +32,17 @@ def contrasts(study: Study, kind: str = "") -> list[Contrast]:
     return [comparison for comparison in of_study if kind in ("", comparison.kind)]
 
 
-def best_sets(study: Study) -> list[BestSet]:
-    return [comparison for comparison in study.compare(sides(plan(study))) if isinstance(comparison, BestSet)]
+def explored(study: ExploringStudy) -> list[Run]:
+    """The runs of explorers, those too that are impossible."""
+    return plan(study, *choice.explored(study))
+
+
+def confirmed(study: ExploringStudy) -> list[Contrast]:
+    """What confirmers compare if explorers choose the first settings, and its control."""
+    settings = dict.fromkeys(run.setting for run in explored(study) if not run.impossible)
+    _, chosen = choice.choose(study, [*settings], {})
+    runs = plan(study, *choice.confirmed(study, chosen, with_control=True))
+    return [one for one in choice.compare_all(study, chosen, sides(runs)) if isinstance(one, Contrast)]
 
 
 def pairs(contrast: Contrast) -> list[tuple[Run, Run]]:

@@ -31,7 +31,7 @@ def id_of(setting: str) -> str:
 def runs_of(mode: str, setting: str, mmd: float, **values: Any) -> Rows:
     """A row of table.csv per network. `mmd` is times 1000, and FD is the same number."""
     row = COMMON | {"section": mode, "setting": setting, "status": "ok", "sampler": "euler", "eta": 0, "nfe": 66,
-        "grain": 0.0, "mmd": mmd / 1000, "fd": mmd, "samples_id": id_of(setting),
+        "visible_noise": 0.0, "schedule": "geometric", "mmd": mmd / 1000, "fd": mmd, "samples_id": id_of(setting),
         "finished_at": "2026-11-20T10:00+00:00"}  # fmt: skip
     return [row | {"train_seed": seed, "run_id": f"{mode}{setting}{seed}"} | values for seed in range(5)]
 
@@ -49,6 +49,13 @@ def compared(kind: str, mode: str, a: str, b: str, change: float, verdict: str, 
         "p_value": 1e-6 if abs(change) > half else 0.5,
     } | values  # fmt: skip
     return [row, *(row | {"n_networks": 1, "verdict": "", "train_seed": seed} for seed in range(5))]
+
+
+def explored(kind: str, budget: int, setting: str, mmd: float, rank: int = 1, chosen: bool = False) -> Rows:
+    """The row of choices.csv of a setting that three networks tried."""
+    row = {"section": "explore", "budget": budget, "kind": kind, "rank": rank, "setting": setting, "nfe": budget}
+    row |= {"mmd": mmd / 1000, "visible_noise": 0.0, "chosen": chosen, "reason": "lowest" if chosen else ""}
+    return [COMMON | row | {"networks": 3, "n": 250, "seeds": "101 102 103", "draw": 0}]
 
 
 def floors(n: int = 500, fd: float = 1.4) -> Rows:
@@ -76,41 +83,98 @@ def folder(tmp_path: Path) -> Make:
 
 @pytest.fixture
 def beta(folder: Make) -> Make:
-    """A result of `beta`: a against b, a difference in MMD and in FD (times 1000), the control, floors, grain."""
+    """A result of `beta`: a against b, a difference in MMD and in FD (times 1000), the control, floors.
+
+    `best`: by evaluations the difference of the best with fresh noise to the best without, which both take them.
+    `spent`: by kind of setting that of 66 evaluations to 8.
+    """
 
     def write(
         change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
         before: float = 12.0, control: float = 0.0, control_verdict: str = "passed", floor: Any = (500, 1.4),
-        grain: Mapping[str, float] = NO, failed: int = 0, info: Any = NO, best: Mapping[int, Any] = NO,
+        failed: int = 0, info: Any = NO, best: Mapping[int, Any] = NO, spent: Mapping[str, Any] = NO,
         quality: Sequence[Any] = (), **values: Any,
     ) -> Path:  # fmt: skip
-        table = runs_of("primary", b, before, grain=grain.get(b, 0))
-        table += runs_of("primary", a, before + change, eta=1, grain=grain.get(a, 0))
-        table += runs_of("same-schedule", "eta 0.5", 11, eta=0.5, grain=grain.get("eta 0.5", 0))
+        table = runs_of("primary", b, before) + runs_of("primary", a, before + change, eta=1)
+        table += runs_of("same-schedule", "eta 0.5", 11, eta=0.5)
         table += [COMMON | {"section": "primary", "status": "failed", "run_id": f"f{at}"} for at in range(failed)]
         table += runs_of("control", f"{b} again", before)
         contrasts = compared("primary", "primary", a, b, change, verdict, before=before, **values)
         contrasts += compared("primary", "primary", a, b, fd, verdict, metric="fd", before=7.6, **values)
-        contrasts += compared("same-schedule", "same-schedule", "eta 0.5", b, -1.5, "no difference detected")
         contrasts += compared("control", "control", b, f"{b} again", control, control_verdict)
-        for budget, (difference, said) in best.items():  # the best with noise against the best without
-            cost = {"budget": budget, "nfe_a": budget, "nfe_b": budget}
+        choices = Rows()
+        for budget, (difference, said) in best.items():
+            cost = {"budget": budget, "nfe_a": budget, "nfe_b": budget, "n_compared": len(best)}
             names = (f"with {budget}", f"without {budget}")
+            contrasts += compared("confirm", "confirm", *names, difference, said, choice="with fresh noise", **cost)
             for name, mmd in zip(names, (12.0 + difference, 12.0), strict=True):
-                table += runs_of("best", name, mmd, budget=budget, nfe=budget)
-            contrasts += compared("best", "best", *names, difference, said, **cost, n_compared=len(best))
+                table += runs_of("confirm", name, mmd, budget=budget, nfe=budget)
+                choices += explored(f"{name.split()[0]} fresh noise", budget, name, mmd, chosen=True)
+            table += runs_of("explore", "passed over", 20)
+            choices += explored("with fresh noise", budget, "passed over", 20, rank=2)
+        for kind, (difference, said) in spent.items():
+            names = (f"{kind.split()[0]} {budget}" for budget in (66, 8))
+            cost = {"budget": 66, "nfe_a": 66, "nfe_b": 8, "choice": kind}
+            contrasts += compared("all evaluations", "confirm", *names, difference, said, **cost)
         images = ["real", *{row["samples_id"] for row in table if "samples_id" in row}]
         tables = {"table": table, "contrasts": contrasts, "floors": floors(*floor) if floor else []}
-        return folder("beta", {"fixed_beforehand": True, **info}, images, **tables, quality=quality)
+        info = {"fixed_beforehand": True, "options": {"only_primary": not best}, **info}
+        return folder("beta", info, images, **tables, quality=quality, choices=choices)
+
+    return write
+
+
+@pytest.fixture
+def chosen(folder: Make) -> Make:
+    """A result of settings that explorers chose, each confirmed against base: `chosen({(budget, setting): values})`.
+
+    `values`: the difference in MMD (times 1000), the verdict, further columns. Base has no visible noise. `beyond`:
+    for those of fewer evaluations, the difference to base with 66. `given`: they were chosen before this run.
+    """
+
+    def write(
+        duels: Mapping[tuple[int, str], Any], experiment: str = "schedules", beyond: Mapping[Any, Any] = NO,
+        info: Any = NO, control: str = "passed", given: bool = False, **values: Any,
+    ) -> Path:  # fmt: skip
+        table, contrasts, choices = Rows(), Rows(), Rows()
+        for (budget, a), (change, verdict, more) in duels.items():
+            noise = more.get("visible_noise_a", 0.0)
+            columns = {
+                "budget": budget,
+                "nfe_a": budget,
+                "nfe_b": budget,
+                "choice": "challenger",
+                "more_noise": noise > 0.026,
+            }
+            columns |= {
+                "recommended": verdict == "better" and noise <= 0.026,
+                "visible_noise_a": noise,
+                "visible_noise_b": 0.0,
+            }
+            columns |= {"n_compared": len(duels)} | more
+            contrasts += compared("confirm", "confirm", a, "base", change, verdict, **columns)
+            if (budget, "base") not in {(row.get("budget"), row["setting"]) for row in table}:
+                table += runs_of("confirm", "base", 12.0, budget=budget, nfe=budget)
+                choices += explored("default", budget, "base", 12.0, chosen=True)
+            table += runs_of("confirm", a, 12.0 + change, budget=budget, nfe=budget, visible_noise=noise)
+            choices += explored("challenger", budget, a, 12.0 + change, chosen=True)
+            choices += explored("challenger", budget, "passed over", 20.0, rank=2)
+            table += runs_of("explore", "passed over", 20) if not given else []
+        for (budget, a), (change, verdict) in beyond.items():
+            columns = {"budget": budget, "nfe_a": budget, "nfe_b": 66, "choice": "challenger"}
+            contrasts += compared("fewer evaluations", "confirm", a, "base", change, verdict, **columns)
+        contrasts += compared("control", "control", "base, other noise", "base", 3.0, control)
+        tables = {"table": table, "contrasts": contrasts, "choices": choices, "floors": floors(fd=0.0)}
+        return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables, **values)
 
     return write
 
 
 @pytest.fixture
 def sweep(folder: Make) -> Make:
-    """A result of a sweep: `sweep({group: {setting: (MMD × 1000, verdict, grain, tied)}})`, the baseline first.
+    """A result of a sweep: `sweep({group: {setting: (MMD × 1000, verdict, noise, tied)}})`, the baseline first.
 
-    `use`: the setting that is recommended; without it the table does not say.
+    `use`: the setting that is recommended; otherwise in each group the lowest that is better, or the baseline.
     """
 
     def write(groups: Any, experiment: str = "sweep", info: Any = NO, use: str = "", **values: Any) -> Path:
@@ -118,12 +182,14 @@ def sweep(folder: Make) -> Make:
         for group, settings in groups.items():
             first, before = next((name, values[0]) for name, values in settings.items())
             budget = {"budget": float(group.split()[0])} if group[:1].isdigit() else {}
-            for name, (mmd, verdict, grain, tied) in settings.items():
-                table += runs_of(group, name, mmd, grain=grain, **budget)
+            better = [name for name in settings if settings[name][1] == "better"]
+            best = use or min(better, key=lambda name: settings[name][0], default=first)
+            for name, (mmd, verdict, noise, tied) in settings.items():
+                table += runs_of(group, name, mmd, visible_noise=noise, **budget)
                 sets.append(COMMON | {"section": group, "setting": name, "metric": "mmd", "in_set": tied} | budget)
-                sets[-1] |= {"recommended": name == use} if use else {}
+                sets[-1]["recommended"] = name == best
                 if name != first:
-                    columns = {"before": before, **budget, **values}
+                    columns = {"before": before, "more_noise": noise > 0.026, **budget, **values}
                     contrasts += compared("setting", group, name, first, mmd - before, verdict, **columns)
         tables = {"table": table, "contrasts": contrasts, "best_sets": sets, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables)

@@ -13,6 +13,7 @@ from experiments.distances.intervals import (
     estimate_one,
     estimate_pairs,
     holm,
+    more_noise,
     networks_to_detect,
     verdict,
 )
@@ -43,10 +44,22 @@ def test_an_estimate_has_the_interval_and_p_value_of_scipys_t(freedom: float) ->
 
 
 @pytest.mark.parametrize(("difference", "clear", "word"), [
-    (-2, True, "better"), (2, True, "worse"), (-2, False, "no difference detected"),
+    (-2, True, "better"), (2, True, "worse"), (-0.5, False, "no difference detected"),
+    (-2, False, "not significant after correction"), (2, False, "not significant after correction"),
 ])  # fmt: skip
 def test_verdict(difference: float, clear: bool, word: str) -> None:
     assert verdict(Estimate(difference, 1, difference - 1, difference + 1, "", clear, 0.5, 3, 9)) == word
+
+
+@pytest.mark.parametrize(("levels", "estimated", "tested"), [
+    ([(0.025, 0)], False, False), ([(0.027, 0)], True, True),
+    ([(0.039, 0.03)], False, False), ([(0.04, 0.03)], True, True),  # levels differ by .01: noise adds in squares
+    ([(0.05, 0), (0.051, 0), (0.049, 0)], True, True), ([(0.01, 0), (0.03, 0), (0.05, 0)], True, False),
+])  # fmt: skip
+def test_more_noise_is_a_difference_of_squares_and_tested_over_networks(
+    levels: list[tuple[float, float]], estimated: bool, tested: bool
+) -> None:
+    assert (more_noise(levels, tested=False), more_noise(levels)) == (estimated, tested)
 
 
 def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:

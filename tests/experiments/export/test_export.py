@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from diffusion_core.data.dataset import Images
 from diffusion_core.samplers import Euler, Model
 from experiments.export import export
 from experiments.run.cache import Cache
+from experiments.run.compare import Side
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact
 from experiments.run.runs import Reference, Run
@@ -46,18 +47,22 @@ class Brought(Exact):
 
 
 RUN = Run(
-    Setting("a", Schedule("karras", 6), Euler(0.0), section="6 evaluations", budget=6), Brought(), 132, Machine(),
+    Setting("a", Schedule("karras", 6), Euler(0.0), section="confirm", budget=6), Brought(), 132, Machine(),
     Reference("mnist5k", "digits", ""),
 )  # fmt: skip
-ROW = {"section": "6 evaluations", "setting": "a", "budget": 6, "recommended": True, "in_set": True, "value": 0.1,
-       "fd": 1.0, "n_networks": 1, "no_verdict": None}  # fmt: skip
+DEFAULT = replace(RUN, setting=replace(RUN.setting, label="b"))
+ROW = {"kind": "confirm", "metric": "mmd", "verdict": "better", "budget": 6, "a": "a", "b": "b", "recommended": True,
+       "no_verdict": None}  # fmt: skip
 
 
 def write(folder: Path, rows: list[dict[str, Any]], runs: list[Run], libraries: list[str] | None = None) -> str:
-    """What the terminal says when the settings of these rows of best_sets.csv are written."""
+    """What the terminal says when the settings of these rows of contrasts.csv are written."""
     said = list[str]()
     files = {run: RunFiles(None, None, None) for run in runs}  # type: ignore[arg-type]
     made = RunResults("tune", runs, files, {}, Cache(folder / "store"), {})
+    rows_of_run = {0: {"mmd": 0.1, "fd": 1.0}}
+    sides = {run.setting.label: Side(run.setting.label, "confirm", 6, 1, rows_of_run, {}) for run in runs}
+    vars(made)["sides"] = {("confirm", 6): sides}
     export.write_settings(folder, made, rows, said.append, libraries)
     return "\n".join(said)
 
@@ -70,10 +75,10 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     """The entry of settings.json for a model, and what the terminal says."""
 
     def entry(
-        model: Model = Brought.model, code: str | None = None, more: str = "", libraries: list[str] | None = None
+        model: Model = Brought.model, code: str | None = None, more: int = 0, libraries: list[str] | None = None
     ) -> tuple[dict[str, Any], str]:
-        """`code`: what is made for torch, instead of the loop; `more`: a group without images."""
-        nothing = ROW | {"section": more, "recommended": False, "in_set": None, "no_verdict": "no images"}
+        """`code`: what is made for torch, instead of the loop; `more`: evaluations without images."""
+        nothing = ROW | {"budget": more, "recommended": False, "no_verdict": "no images"}
         monkeypatch.setattr(export, "data_of", lambda *_: IMAGES)
         monkeypatch.setattr(Brought, "model", model)
         if code is not None:
@@ -93,11 +98,19 @@ def test_only_the_libraries_that_are_asked_for_are_written(written: Written, tmp
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["6-evaluations-diffusers.py"]
 
 
+def test_without_a_recommended_setting_the_default_is_written(written: Written, tmp_path: Path) -> None:
+    written()
+    write(tmp_path, [ROW | {"recommended": False, "verdict": "worse"}], [DEFAULT, RUN])
+    (entry,) = json.loads((tmp_path / "settings.json").read_text())["settings"]
+    assert entry["setting"] == "b" and (entry["mmd"], entry["fd"], entry["n_networks"]) == (0.1, 1.0, 1)
+
+
 def test_a_budget_without_a_setting_is_said(written: Written, tmp_path: Path) -> None:
-    rows = [{"section": "6 evaluations", "recommended": False, "no_verdict": "no images"} for _ in range(2)]
+    rows = [ROW | {"recommended": False, "no_verdict": "no images"} for _ in range(2)]
     assert write(tmp_path, rows, []) == "no settings.json and no code: no images"
+    assert write(tmp_path, [], []) == "no settings.json and no code: nothing was confirmed"
     assert not (tmp_path / "settings.json").exists()
-    entry, printed = written(more="4 evaluations")
+    entry, printed = written(more=4)
     assert "no setting for 4 evaluations in settings.json: no images" in printed
     assert entry["precision"] == RUN.machine.precision and entry["sigmas"] == list(RUN.sigmas)
     assert entry["difference"] < 1e-4 and entry["model_shape"] == [1, 8, 8] and entry["not_compared"] == {}

@@ -86,24 +86,47 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
 
 
 @pytest.mark.parametrize(
-    ("values", "grain", "expected"),
+    ("values", "noise", "expected"),
     [
         ((0.3, 0.0, 0.05), {}, "b"),
-        ((0.3, 0.0, 0.05), {"b": 0.1}, "c"),  # b is detectably better too, but grainy
+        ((0.3, 0.0, 0.05), {"b": 0.1}, "c"),  # b is detectably better too, but shows more noise
         ((0.3, 0.0, 0.05), {"b": 0.1, "c": 0.1}, "a"),
         ((0.3, 0.299, 0.7), {}, "a"),  # no other is detectably better, though one has a lower score
         ((0.0, 0.3, 0.7), {}, "a"),
     ],
 )  # fmt: skip
-def test_what_is_recommended_is_detectably_better_than_the_first_and_not_grainy(
-    values: tuple[float, ...], grain: dict[str, float], expected: str
+def test_what_is_recommended_is_detectably_better_than_the_first_and_shows_no_more_noise(
+    values: tuple[float, ...], noise: dict[str, float], expected: str
 ) -> None:
-    sides = [side(label, value) for label, value in zip("abc", values, strict=True)]
-    for other in sides:
-        for row in other.rows.values():
-            row["grain"] = grain.get(other.label, 0.0)
+    sides = [side(x, value, visible_noise=noise.get(x, 0.0)) for x, value in zip("abc", values, strict=True)]
     sets = best_set_rows([BestSet(sides)], FLOORS)
     assert [row["setting"] for row in sets if row["recommended"]] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("values", "noise", "expected"),
+    [
+        ((0.3, 0.1, 0.0, 0.05), {}, "c"),
+        ((0.3, 0.1, 0.0, 0.05), {"c": 0.03}, "d"),
+        ((0.3, 0.1, 0.0, 0.05), {"c": None}, "c"),  # it was not measured: points
+        ((0.3, 0.299, 0.298, 0.7), {}, ""),
+        ((0.3, 0.0, 0.7, 0.7), {}, ""),  # b is confirmed only since its score is lowest
+    ],
+)
+def test_of_what_was_confirmed_the_lowest_of_those_that_are_better_and_show_no_more_noise_is_recommended(
+    values: tuple[float, ...], noise: dict[str, float | None], expected: str
+) -> None:
+    default, *others = (
+        side(label, value, section="confirm", visible_noise=noise.get(label, 0.0))
+        for label, value in zip("abcd", values, strict=True)
+    )
+    duels = [Contrast("confirm", one, default, 8, "challenger", one.label != "b") for one in others]
+    rows = pooled(contrast_rows([*duels, *against_first("setting", [side("e", 0.0), side("f", 0.0)])], FLOORS))
+    confirmed = {a: row for (a, _), row in rows.items() if a in "bcd"}
+    assert [a for a, row in confirmed.items() if row["recommended"]] == [*expected]
+    assert {(row["family"], row["n_compared"], row["budget"]) for row in confirmed.values()} == {("confirm", 3, 8)}
+    level = noise.get("c", 0.0)
+    assert confirmed["c"]["visible_noise_a"] == level and confirmed["c"]["more_noise"] == (level and level > 0.026)
 
 
 def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:

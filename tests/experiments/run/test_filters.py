@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from studies import plan
+from studies import explored, plan
 
 from experiments.beta import Beta
 from experiments.run.runs import Run, filter_runs
 
-PLANNED = plan(replace(Beta(**Beta.presets["smoke"]), seeds=3, etas=(0.0, 1.0, 9.0)))
+STUDY = replace(Beta(**Beta.presets["smoke"]), seeds=3, etas=(0.0, 1.0, 9.0))
+PLANNED = [*plan(STUDY), *explored(STUDY)]
 LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
 
 
@@ -17,8 +18,8 @@ LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
     ("conditions", "holds"),
     [
         (
-            ["seed=1", "section=same-schedule"],
-            lambda run: run.network.seed == 1 and run.setting.section == "same-schedule",
+            ["seed=1", "section=primary"],
+            lambda run: run.network.seed == 1 and run.setting.section == "primary",
         ),
         (["section=pareto,control"], lambda run: run.setting.section in ("pareto", "control")),
         (["seed=0,2"], lambda run: run.network.seed in (0, 2)),
@@ -39,7 +40,7 @@ def test_only_takes_the_runs_that_have_these_values(conditions: list[str], holds
         (["section=same-lader"], "write COLUMN=VALUE, as in --only seed=1 section=control; section is primary"),
         (["moed=control"], "columns: seed, section"),
         (["seed"], "write COLUMN=VALUE"),
-        (["seed=1,9"], "seed is 0, 1, 2"),
+        (["seed=1,9"], "seed is 0, 1, 2, 101"),
         (["eta=9", "section=same-schedule"], "it holds for none of"),  # such runs are impossible
     ],
 )

@@ -10,13 +10,13 @@ from run_spine import N, data, exact, reference, run
 from studies import plan
 
 from diffusion_core.noise import LogNormal, LogUniform
-from diffusion_core.samplers import Euler, Heun, Interval, Restart, Sampler
+from diffusion_core.samplers import DPMpp2M, DPMpp2MSDE, Euler, Heun, Interval, Restart, Sampler
 from experiments.run.identity import SCHEMA, identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Pretrained, Trained
 from experiments.run.plan import _check_runs as check_plan
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
+from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_setting
 from experiments.run.study import Study
 
 
@@ -139,6 +139,19 @@ def test_a_setting_keeps_its_training_when_the_dict_changes() -> None:
     one = Setting("a", Schedule(n_steps=2), Euler(0.0), training=training)
     training["lr"] = 0.2
     assert one.training == {"lr": 0.1}
+
+
+def test_whether_a_sampler_adds_noise_is_tried() -> None:
+    sigmas = Schedule("karras", 4).sigmas()
+    samplers = (Euler(), Euler(1.0), DPMpp2M(), DPMpp2MSDE(), Heun(s_churn=2.0), Heun(s_churn=2.0, s_min=50.0))
+    assert [sampler.adds_noise(sigmas) for sampler in samplers] == [False, True, False, True, True, False]
+
+
+def test_a_setting_is_made_from_the_name_that_tables_print() -> None:
+    setting = make_setting("karras(rho=5, end=0), eta 0.5", 8, Schedule(sigma_min=0.003), 0.5)
+    assert setting.schedule == Schedule("karras", 7, 30.0, 0.003, (("rho", 5.0),))
+    assert (setting.sampler, setting.final_denoise, setting.budget) == (Euler(0.5), True, 8)
+    assert make_setting("linear, res-2s", 9, Schedule(), 0.5).schedule == Schedule("linear", 4)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def test_two_sets_from_python(folders: Path) -> None:
     assert (scores.verdict, scores.pairs, scores.n, scores.n_real) == ("better", "names", N, 2 * N)
     assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
     sets, differences = scores.frame()
-    assert list(sets["set"]) == ["a", "b", "120 real images"] and (sets["grain"][:2] > 0.1).all()
+    assert list(sets["set"]) == ["a", "b", "120 real images"] and (sets["visible_noise"][:2] > 0.1).all()
     judged = [1000 * getattr(scores.difference, name) for name in ("difference", "low", "high")]
     assert list(differences.iloc[0]) == ["digits", "b", "a", *judged, "better"]
     text = str(scores)
@@ -131,7 +131,6 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     printed = capsys.readouterr().out
     assert "report: runs/score/report.html" in printed and (command / "runs/score/report.html").is_file()
     assert "note: images of the same name are compared in pairs" in printed
-    assert "\ncaveat: These samples look noisy: a (grain 0." in printed
     summary = json.loads(printed.splitlines()[-1])
     assert (summary["experiment"], summary["verdicts"], summary["out"]) == ("score", {"b": "better"}, "runs/score")
     assert (summary["n"], summary["pairs"], summary["warnings"], summary["best"]) == (N, "names", [], [])
@@ -140,7 +139,7 @@ def test_the_command_ends_with_a_verdict_and_a_report(command: Path, capsys: pyt
     facts = info["score"]
     assert (facts["pairs"], facts["dimension"], facts["warnings"]) == ("names", 128, [])
     table = pd.read_csv(command / "runs/score/table.csv").set_index("setting")
-    assert list(table.index) == ["a", "b"] and (table["grain"] > 0.1).all()
+    assert list(table.index) == ["a", "b"] and (table["visible_noise"] > 0.1).all()
     contrasts = pd.read_csv(command / "runs/score/contrasts.csv").set_index("metric")
     for name, values in summary["scores"].items():
         assert [values[metric][0] for metric in METRICS] == list(table.loc[name, list(METRICS)])
@@ -285,4 +284,4 @@ def test_equal_places_of_independent_sets_are_no_pairs() -> None:
     sets = [z + 0.1, z + 0.18, z + 0.3]
     paired, alone = (compare(real, *sets, pairs=pairs) for pairs in ("order", "none"))
     assert paired.best == ("set 1",) and alone.best[:2] == ("set 1", "set 2")
-    assert alone.frame()[0]["grain"].isna().all()  # features have no grain
+    assert alone.frame()[0]["visible_noise"].isna().all()  # which features do not show

@@ -1,0 +1,349 @@
+"""Explore, choose, confirm: the rule on made-up sides; the file; runs on 120 digits."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import pandas as pd
+import pytest
+import run_spine
+from run_acting import FORK
+from studies import explored
+
+from diffusion_core.samplers import Euler
+from experiments.beta import WITH, WITHOUT, Beta
+from experiments.noise_levels import NoiseLevels
+from experiments.run import choice, stages
+from experiments.run.choice import CHALLENGER, DEFAULT, EXACTLY
+from experiments.run.compare import CONFIRM, CONTROL, EXPLORE, Side
+from experiments.run.experiment import StudyResult, _baselines_first, run_study
+from experiments.run.options import Options
+from experiments.run.setting import Schedule, Setting, make_setting
+from experiments.run.study import ExploringStudy
+from experiments.schedules import Schedules
+from experiments.tune import Tune
+
+Values = Mapping[int, Mapping[str, Any]]  # by evaluations and label: MMD and visible noise; None if it failed
+QUIET = "lowest without more visible noise than the default"
+NOISIER = "lowest, with more visible noise than the default"
+D, A, B, C = (f"linear, {sampler}" for sampler in ("eta 0", "eta 1", "dpm++2m", "dpm++2m-sde"))
+
+
+def make_side(label: str, budget: int, mmd: float, noise: float | None) -> Side:
+    row = {"mmd": mmd, "visible_noise": noise, "data": "mnist5k", "network": "small", "features": "digits"}
+    row |= {"nfe": budget, "n_samples": 40, "images_seen": 50_000, "status": "ok"}
+    rows = {seed: row | {"train_seed": seed, "run_id": f"{label}{budget}{seed}"} for seed in (101, 102)}
+    return Side(label, EXPLORE, budget, 2, rows, {})
+
+
+def choose(study: ExploringStudy, values: Values) -> Any:
+    """The rows of choices.csv, what is chosen, and the rows of the runs."""
+    settings = [make_setting(label, budget, Schedule(), 0.5) for budget, labels in values.items() for label in labels]
+    sides = {
+        (label, budget): make_side(label, budget, *value)
+        for budget, labels in values.items() for label, value in labels.items() if value
+    }  # fmt: skip
+    runs = dict(enumerate(row for side in sides.values() for row in side.rows.values()))
+    return *choice.choose(study, settings, sides), runs
+
+
+@pytest.mark.parametrize(("values", "chosen", "reasons"), [
+    ({D: (0.5, 0), A: (0.3, 0), B: (0.4, 0)}, {A: True}, ["lowest"]),
+    ({D: (0.1, 0), A: (0.3, 0), B: (0.4, 0)}, {A: True}, ["lowest"]),  # never the default
+    ({D: (0.5, 0), A: (0.3, 0.025), B: (0.4, 0)}, {A: True}, ["lowest"]),
+    ({D: (0.5, 0), A: (0.3, 0.027), B: (0.4, 0)}, {B: True, A: False}, [QUIET, NOISIER]),
+    ({D: (0.5, 0.03), A: (0.3, 0.039), B: (0.4, 0)}, {A: True}, ["lowest"]),  # in squares
+    ({D: (0.5, 0), A: (0.3, 0.1), B: (0.4, 0.1)}, {A: False}, [NOISIER]),
+    ({D: (0.5, 0), A: (0.3, 0), B: (0.4, 0.1)}, {A: True}, ["lowest"]),
+    ({D: (0.5, None), A: (0.3, None), B: (0.4, None)}, {A: True}, ["lowest"]),  # points
+    ({D: (0.5, 0), A: None, B: (0.4, 0), C: (0.6, 0)}, {B: True}, ["lowest"]),
+    ({D: (0.5, 0), A: (0.9, 0)}, {A: True}, ["the only one"]),
+    ({D: None, A: (0.3, 0), B: (0.4, 0)}, {}, []),
+], ids=["lowest", "default", "a little noise", "noisier", "squares", "all noisier", "another", "points", "a failure",
+        "alone", "no default"])  # fmt: skip
+def test_the_lowest_that_shows_no_more_noise_than_the_default_is_chosen(
+    values: Any, chosen: dict[str, bool], reasons: list[str]
+) -> None:
+    rows, picked, _ = choose(Schedules(), {8: values})
+    assert {one.candidate: one.advisable for one in picked if one.kind == CHALLENGER} == chosen
+    assert [one.candidate for one in picked if one.kind == DEFAULT] == ([D] if values[D] else [])
+    assert sorted(row["reason"] for row in rows if row["chosen"] and row["kind"] == CHALLENGER) == reasons
+    ranked = [row["setting"] for row in rows if row["kind"] == CHALLENGER]
+    assert ranked == sorted((x for x in values if x != D and values[x]), key=lambda label: values[label][0])
+
+
+def test_a_budget_without_a_default_leaves_the_others_their_choice() -> None:
+    _, picked, _ = choose(Schedules(), {8: {D: None, A: (1, 0), B: (2, 0)}, 16: {D: (1, 0), A: (2, 0), B: (1, 0)}})
+    assert [(one.budget, one.candidate) for one in picked] == [(16, D), (16, B)]
+
+
+def test_tune_keeps_six_finalists_and_the_lowest_though_noisy() -> None:
+    labels = [f"karras, eta 0.{at}" for at in range(9)]
+    values = {label: (at / 10, 0.1 if at in (0, 3) else 0) for at, label in enumerate(labels)}
+    _, picked, _ = choose(Tune(), {8: {"vp, eta 0": (0.5, 0), **values}})
+    kept = {one.candidate: one.advisable for one in picked[1:]}
+    assert kept == {labels[at]: at > 0 for at in (0, 1, 2, 4, 5, 6, 7)}
+
+
+WITHIN = {
+    8: {D: (0.2, 0), B: (0.3, 0), A: (0.5, 0), C: (0.6, 0)},
+    16: {D: (0.4, 0), B: (0.3, 0), A: (0.4, 0), C: (0.1, 0.1)},
+}
+
+
+def test_within_the_evaluations_fewer_compete_too_and_exactly_the_largest_beside() -> None:
+    """The default, the first setting, competes as any other of its kind."""
+    rows, picked, _ = choose(Beta(), WITHIN)
+    assert {(one.budget, one.kind): (one.candidate, one.explored_at) for one in picked if one.kind != DEFAULT} == {
+        (8, WITHOUT): (D, 8), (8, WITH): (A, 8), (16, WITHOUT): (D, 8), (16, WITH): (A, 16),
+        (16, WITHOUT + EXACTLY): (B, 16), (16, WITH + EXACTLY): (A, 16),
+    }  # fmt: skip
+    assert next(row["reason"] for row in rows if row["setting"] == B and row["budget"] == 16) == (
+        "lowest with exactly 16"
+    )
+    duels = [(duel.kind, duel.budget, duel.a, duel.b) for duel in Beta().duels(picked)]
+    assert duels == [
+        (CONFIRM, 8, (A, 8), (D, 8)), (CONFIRM, 16, (A, 16), (D, 8)), ("all evaluations", 16, (B, 16), (D, 8))
+    ]  # fmt: skip
+
+
+def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise() -> None:
+    study = Beta(network="exact", confirm_samples=77)
+    settings = choice.confirmed(study, choose(study, WITHIN)[1], with_control=False)
+    assert sorted((s.label, s.budget, s.section, s.n, s.draw) for s in settings) == sorted(
+        (label, budget, CONFIRM, 77, choice.OTHER_NOISE) for label, budget in ((D, 8), (A, 8), (A, 16), (B, 16))
+    )
+
+
+@pytest.mark.parametrize(("weightings", "tried"), [
+    (("karras", "x0"), set()),
+    (("karras", "x0", "min-snr-5"), {"log-normal", "log-normal, x0", "log-normal, min-snr-5"}),
+])  # fmt: skip
+def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: Any, tried: set[str]) -> None:
+    study = NoiseLevels(train_noise=("log-normal", "vp"), weightings=weightings)
+    settings = [*study.explore()]
+    assert {study.candidate_of(setting) for setting in choice.settings_to_explore(study, settings)} == tried
+    _, chosen = choice.choose(study, settings, {})
+    assert ("train_noise", "vp") in {(one.kind, one.candidate) for one in chosen}
+    assert {one.kind for one in chosen} == {DEFAULT, "train_noise", "weighting"}  # an axis without others has no row
+
+
+# --- the file ---
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """The choices.json of beta within 8 and 16 evaluations."""
+    rows, chosen, runs = choose(Beta(), WITHIN)
+    assert choice.write_choices(tmp_path, Beta(), SimpleNamespace(rows=runs), rows, chosen) == ""  # type: ignore[arg-type]
+    return tmp_path / choice.FILE
+
+
+def few(path: Path, **options: Any) -> Beta:
+    return Beta(**{"choices": path, "budgets": (8, 16), "train_images": 50_000} | options)
+
+
+def test_choices_are_written_and_read(written: Path) -> None:
+    content = json.loads(written.read_text())
+    assert (content["seeds"], content["ends"], content["n_compared"]) == ([101, 102, 103], [30.0, 0.03], 3)
+    assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
+    rows, chosen, notes = choice.read_choices(written, few(written))
+    assert (rows, chosen) == (content["rows"], choose(Beta(), WITHIN)[1])
+    assert notes == ["chosen beforehand, on other networks: choices.json"]
+    assert {one.budget for one in choice.read_choices(written, few(written, budgets=(16,)))[1]} == {16}
+    assert choice.read_choices(written, few(written, train_images=9))[2][1:] == [
+        "chosen on networks of 50,000 training images, not 9"
+    ]
+
+
+NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}
+
+
+@pytest.mark.parametrize(("content", "options", "message"), [
+    ({"data": "mnist"}, {}, "its data are 'mnist', but this run has 'mnist5k'"),
+    ({}, {"network": "paper"}, "its network is 'small', but this run samples from 'paper'"),
+    ({"recipe": "plain"}, {}, "its recipe is plain, but this run has fast"),
+    ({}, {"features": "natural"}, "its features is digits, but this run has natural"),
+    ({}, {"sigma_min": 0.003}, r"its ends is \[30.0, 0.03\], but this run has \[30.0, 0.003\]"),
+    ({}, {"budgets": (8, 20)}, "no setting for budgets=20; it has 8, 16"),
+    ({}, {"first_seed": 100}, r"first_seed=100: networks \[101\] chose the settings; take others"),
+    ({"seeds": []}, {}, "it does not say which networks chose"),
+    ({"chosen": [NOISELESS, NOISELESS | {"kind": WITHOUT}]}, {"budgets": (8,)}, "'linear, eta 0' is not with fresh"),
+    ({"chosen": [NOISELESS | {"kind": CHALLENGER}]}, {"budgets": (8,)}, "it has no kinds without fresh noise and with"),
+    ({"control": "failed"}, {}, "its A/A test failed, so what it chose is not to be trusted"),
+    ({"rule": None}, {}, "it must be a choices.json of an earlier run"),
+])  # fmt: skip
+def test_choices_that_do_not_suit_the_run_are_refused(written: Path, content: Any, options: Any, message: str) -> None:
+    edited = json.loads(written.read_text()) | content
+    written.write_text(json.dumps({name: value for name, value in edited.items() if value is not None}))
+    with pytest.raises(ValueError, match=message):
+        choice.read_choices(written, few(written, **{"seeds": 2} | options))
+
+
+# --- runs ---
+
+
+@dataclass(frozen=True)
+class Tiny(ExploringStudy):
+    """Four settings of two steps; the first is the default."""
+
+    question: ClassVar[str] = "Which?"
+    page: ClassVar[str] = "schedules"
+
+    def explore(self) -> Iterator[Setting]:
+        for eta in (0.0, 0.3, 0.6, 0.9):
+            yield Setting(f"eta {eta:g}", Schedule(n_steps=2), Euler(eta))
+
+
+def tiny(**options: Any) -> Tiny:
+    sizes = {"n_samples": 40, "explore_samples": 40, "explore_networks": 1, "train_images": 64, "warmup_images": 32}
+    return Tiny(**{"data": run_spine.data(), "features": "digits"} | sizes | options)
+
+
+def asked(folder: Path, study: ExploringStudy, **how: Any) -> StudyResult:
+    places: dict[str, Any] = {"store": folder / "store", "out": folder / "out", "precision": "fp32", "threads": 1}
+    return run_study(study, Options(**places | how))
+
+
+def sections(done: StudyResult) -> dict[str, set[tuple[str, int]]]:
+    """By section the settings with their training seeds."""
+    out: dict[str, set[tuple[str, int]]] = {}
+    for row in done.rows:
+        out.setdefault(row["section"], set()).add((row["setting"], row["train_seed"]))
+    return out
+
+
+def content(folder: Path, name: str = choice.FILE) -> dict[str, Any]:
+    text: dict[str, Any] = json.loads((folder / "out" / name).read_text())
+    return text
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The section of each sampling."""
+    sampled = list[str]()
+    honest = stages._sample
+    monkeypatch.setattr(stages, "_sample", lambda run, *more: sampled.append(run.setting.section) or honest(run, *more))
+    return sampled
+
+
+pytestmark = pytest.mark.usefixtures("drawn")
+
+
+@pytest.mark.slow
+def test_other_networks_confirm_what_explorers_chose(
+    tmp_path: Path, begun: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ValueError, match="nothing was chosen yet; run it without --only, or give --choices FILE"):
+        asked(tmp_path, tiny(), only=("section=confirm",))
+    done = asked(tmp_path, tiny())
+    chosen = content(tmp_path)
+    names = ["eta 0", chosen["chosen"][1]["candidate"]]
+    expected = {(name, seed) for name in names for seed in (1, 2)}
+    assert sections(done) == {
+        EXPLORE: {(f"eta {eta:g}", 101) for eta in (0, 0.3, 0.6, 0.9)},
+        CONFIRM: expected, CONTROL: {("eta 0", 1), ("eta 0", 2)},
+    }  # fmt: skip
+    others = pd.DataFrame(done.rows).query("section == 'explore' and setting != 'eta 0'")
+    rows = pd.read_csv(tmp_path / "out" / "choices.csv")
+    assert list(rows["rank"]) == [1, 1, 2, 3] and rows.loc[1, "mmd"] == others["mmd"].min()
+    assert chosen["control"] and chosen["seeds"] == [101] and len(chosen["scores"]) == 4
+    assert f"chosen: challenger: {names[1]} (" in capsys.readouterr().out
+    begun.clear()
+
+    asked(tmp_path, tiny())  # nothing is made, or chosen, again
+    assert not begun and content(tmp_path) == chosen and not (tmp_path / "out" / "choices-1.json").exists()
+    assert sections(asked(tmp_path, tiny(), only=("section=confirm",))) == {CONFIRM: expected}
+    given = asked(tmp_path, tiny(explore_networks=0, choices=tmp_path / "out" / choice.FILE), out=tmp_path / "given")
+    assert sections(given).keys() == {CONFIRM, CONTROL} and sections(given)[CONFIRM] == expected and not begun
+
+    capsys.readouterr()
+    asked(tmp_path, tiny(explore_networks=2))
+    assert "chosen anew, since other scores are there; the earlier choice is" in capsys.readouterr().out
+    assert content(tmp_path, "choices-1.json") == chosen and len(content(tmp_path)["scores"]) == 8
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_and_does_not_choose_anew(
+    tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    honest = stages._sample
+
+    def interrupted(run: Any, *more: Any) -> Any:
+        if run.setting.section == CONFIRM:
+            raise KeyboardInterrupt
+        return honest(run, *more)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(stages, "_sample", interrupted)
+        asked(tmp_path, tiny(network="exact"))
+    before = content(tmp_path)
+    assert before["control"] == "" and set(begun) == {EXPLORE}  # it is written before a confirmer begins
+    begun.clear()
+    monkeypatch.setattr(stages, "_sample", honest)
+    asked(tmp_path, tiny(network="exact"))
+    after = content(tmp_path)
+    assert after == before | {"control": after["control"]} != before
+    assert set(begun) == {CONFIRM, CONTROL} and "chosen anew" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_two_workers_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.get_context", lambda name: FORK)
+    asked(tmp_path / "one", tiny(network="exact"))
+    asked(tmp_path / "two", tiny(network="exact"), workers=2)
+    assert content(tmp_path / "one")["rows"] == content(tmp_path / "two")["rows"]
+    assert content(tmp_path / "one")["chosen"] == content(tmp_path / "two")["chosen"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("default", [False, True], ids=["a challenger", "the default"])
+def test_a_setting_that_fails_is_not_chosen_and_without_the_default_nothing_is(
+    default: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    honest = stages._sample
+    label = "eta 0" if default else "eta 0.9"
+
+    def fails(run: Any, *more: Any) -> Any:
+        if run.setting.label == label:
+            raise RuntimeError("no")
+        return honest(run, *more)
+
+    monkeypatch.setattr(stages, "_sample", fails)
+    done = asked(tmp_path, tiny(network="exact"))
+    assert f"not chosen from, since it failed or the time was up: “{label}”" in capsys.readouterr().out
+    assert {row["section"] for row in done.rows if row["setting"] == label and row["status"] == "failed"} == {EXPLORE}
+    assert (CONFIRM in sections(done)) != default and done.status == 1
+
+
+@pytest.mark.slow
+def test_after_the_time_nothing_begins_and_what_was_left_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exploration has 60 % of it, by a clock that each sampling moves on by a second. The default comes first."""
+    seconds = [0.0]
+    honest = stages._sample
+
+    def sample(*arguments: Any) -> Any:
+        seconds[0] += 1
+        return honest(*arguments)
+
+    monkeypatch.setattr(stages, "_sample", sample)
+    now = SimpleNamespace(time=lambda: seconds[0], monotonic=lambda: seconds[0], sleep=lambda n: None)
+    for where in ("runner", "experiment"):
+        monkeypatch.setattr(f"experiments.run.{where}.time", now)
+    options: dict[str, Any] = {"schedules": ("karras", "geometric"), "budgets": (2,), "etas": (0.0, 0.5, 1.0)}
+    few: dict[str, Any] = {"samplers": ("dpm++2m",), "single": (), "time": "10s", "n_samples": 40}
+    study = Tune(data=run_spine.data(), network="exact", explore_samples=40, **options, **few)
+    done = asked(tmp_path, study)
+    order = [run.setting.label for run in _baselines_first(explored(study))]
+    assert order[0] == "karras, eta 0"
+    tried, tested = ({name for name, _ in sections(done)[section]} for section in (EXPLORE, CONFIRM))
+    assert tried == set(order[:6]) and tested <= tried and len(tested) == 4 and CONTROL not in sections(done)
+    out = capsys.readouterr().out
+    left = out.partition("not chosen from, since it failed or the time was up, 2 evaluations: ")[2].splitlines()[0]
+    assert all(f"“{label}”" in left or label in out for label in order[6:])
+    assert "the time was up: 3 of 7 runs of the last settings were not begun" in out
