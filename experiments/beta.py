@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
 from experiments.export.settings_file import schedule_from
-from experiments.run.choice import EXACTLY, Chosen, Duel, Place
 from experiments.run.compare import (
     CONFIRM,
     CONTROL,
+    EXACTLY,
     PRIMARY,
+    Chosen,
     Comparison,
     Contrast,
+    Duel,
+    Place,
     Row,
     SidesBySection,
     control,

@@ -1,9 +1,7 @@
 """The settings that `tune` writes: settings.json, read back."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from experiments.run.setting import Schedule, read_schedule
 from experiments.run.study import Study
@@ -22,6 +20,8 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
 
     ValueError for a file of something else, no setting for this budget, or settings of another network or other data.
     """
+    from experiments.run.choices_file import check_origin  # it needs torch
+
     name = f"setting={str(path)!r}"
     if not path.is_file() or (content := read_json(path)).get("format") != FORMAT:
         raise ValueError(f"{name}: it must be a settings.json that tune wrote")
@@ -38,20 +38,3 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
             f"{name}: its sigmas are not the levels of its schedule, {row['schedule']}; were they changed?"
         )
     return replace(schedule, n_steps=budget)
-
-
-def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
-    """Raises ValueError if a file is about another network or other data than the study's."""
-    from diffusion_core.data.load import resolve  # these need torch
-    from experiments.run.machine import Machine
-    from experiments.run.plan import make_network
-    from experiments.user import pretrained
-
-    if ":" in study.network:
-        network = pretrained.describe(study.network, study.label)
-    else:
-        network = make_network(study, resolve(study.data), Machine("cpu")).row()["network"]
-    if content["network"] != network:
-        raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
-    if content["data"].rpartition("@")[2] != (data := resolve(study.data)).rpartition("@")[2]:  # a user's fingerprint
-        raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")

@@ -5,18 +5,21 @@ intervals and verdicts, since a choice is too good on the networks that made it 
 chosen is written, as choices.csv and choices.json, before a confirmer samples.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.run.compare import (
     CONFIRM,
     CONTROL,
+    DEFAULT,
+    EXACTLY,
     EXPLORE,
+    Chosen,
     Comparison,
     Contrast,
+    Place,
     Row,
     Side,
     SidesBySection,
@@ -24,64 +27,14 @@ from experiments.run.compare import (
     find_repeated,
 )
 from experiments.run.setting import Setting
-from experiments.user.json_io import read_json, write_json
-from reports.schema import CONTROL_FAILED, JUDGE
+from experiments.run.study import ExploringStudy, Study
+from reports.schema import JUDGE
 
-if TYPE_CHECKING:
-    from experiments.run.study import ExploringStudy, Study
-    from experiments.run.tables import RunResults
-
-FILE = "choices.json"
-DEFAULT, CHALLENGER = "default", "challenger"  # kinds of settings
-EXACTLY = ", all evaluations"  # ending of the kind of the best that takes all evaluations of the largest number
 OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; the control has 1, the explorers 0
 RULE = (
     "the lowest mean MMD over explorers among the settings that show no more noise than the default; the lowest of all "
     "too, if it shows more"
 )
-Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What explorers chose for a question: a candidate of one kind, with at most `budget` evaluations.
-
-    Args:
-        settings: the labels of the candidate's settings, explored with `explored_at` evaluations.
-        advisable: False if it is confirmed only since its score is lowest, though it shows more noise than the default.
-    """
-
-    budget: int | None
-    kind: str
-    candidate: str
-    explored_at: int | None
-    settings: tuple[str, ...]
-    advisable: bool = True
-
-    @property
-    def places(self) -> list[Place]:
-        return [(label, self.explored_at) for label in self.settings]
-
-
-@dataclass(frozen=True)
-class Duel:
-    """A comparison that confirmers make: a against b, `budget` evaluations being allowed. `kind`: of contrast."""
-
-    kind: str
-    budget: int | None
-    a: Place
-    b: Place
-    choice: str
-    advisable: bool = False
-
-
-def duel_defaults(chosen: Sequence[Chosen]) -> Iterator[Duel]:
-    """Each chosen setting against the default of its number of evaluations."""
-    defaults = {choice.budget: choice for choice in chosen if choice.kind == DEFAULT}
-    for choice in chosen:
-        if choice.kind != DEFAULT and choice.budget in defaults:
-            for a, b in zip(choice.places, defaults[choice.budget].places, strict=True):
-                yield Duel(CONFIRM, choice.budget, a, b, choice.kind, choice.advisable)
 
 
 # --- the rule ---
@@ -109,7 +62,7 @@ class Candidate:
 
 
 def choose(
-    study: "ExploringStudy", settings: Sequence[Setting], sides: Mapping[Place, Side]
+    study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Place, Side]
 ) -> tuple[list[Row], list[Chosen]]:
     """The rows of choices.csv, and what is chosen by `RULE` for each number of evaluations and kind.
 
@@ -163,9 +116,7 @@ def pick(pool: Sequence[Candidate], n: int) -> list[tuple[Candidate, str, bool]]
     return picked
 
 
-def list_candidates(
-    study: "ExploringStudy", settings: Sequence[Setting], sides: Mapping[Place, Side]
-) -> list[Candidate]:
+def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: Mapping[Place, Side]) -> list[Candidate]:
     """The candidates in the order of `explore()`."""
     by_name: dict[tuple[str, int | None], list[Setting]] = {}
     for setting in settings:
@@ -184,7 +135,7 @@ def list_candidates(
     return candidates
 
 
-def settings_to_explore(study: "ExploringStudy", settings: Sequence[Setting]) -> list[Setting]:
+def settings_to_explore(study: ExploringStudy, settings: Sequence[Setting]) -> list[Setting]:
     """The settings without those that are chosen whatever they score, since nothing else is of their kind."""
     candidates = list_candidates(study, settings, {})
     alone = [] if study.within else _alone(candidates)
@@ -208,7 +159,7 @@ def _alone(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [members[0] for members in kinds.values() if len(members) == 1]
 
 
-def _is_allowed(study: "ExploringStudy", candidate: Candidate, budget: int | None) -> bool:
+def _is_allowed(study: ExploringStudy, candidate: Candidate, budget: int | None) -> bool:
     if study.within and budget is not None:
         return candidate.budget is not None and candidate.budget <= budget
     return candidate.budget == budget
@@ -222,7 +173,7 @@ def _is_noisier(sides: Sequence[Side], defaults: Sequence[Side]) -> bool:
 
 
 def _rows(
-    study: "ExploringStudy", candidates: Sequence[Candidate], reasons: Mapping[tuple[str, int | None], Sequence[str]]
+    study: ExploringStudy, candidates: Sequence[Candidate], reasons: Mapping[tuple[str, int | None], Sequence[str]]
 ) -> Iterator[Row]:
     """Rows of choices.csv, the lowest of each kind first."""
     by_kind: dict[tuple[int | None, str], list[Candidate]] = {}
@@ -254,13 +205,13 @@ def _measured(candidate: Candidate) -> Row:
 # --- what is run ---
 
 
-def explored(study: "ExploringStudy") -> list[Setting]:
+def explored(study: ExploringStudy) -> list[Setting]:
     """The settings of `explore()` as explorers try them."""
     size: dict[str, Any] = {"section": EXPLORE, "n": study.explore_samples}
     return [replace(setting, **size) for setting in study.explore()]
 
 
-def confirmed(study: "ExploringStudy", chosen: Sequence[Chosen], with_control: bool) -> list[Setting]:
+def confirmed(study: ExploringStudy, chosen: Sequence[Chosen], with_control: bool) -> list[Setting]:
     """What confirmers compare, each setting once; `with_control`: and the default of the last question once more.
 
     ValueError if `study` has no such setting.
@@ -281,7 +232,7 @@ def confirmed(study: "ExploringStudy", chosen: Sequence[Chosen], with_control: b
     return settings
 
 
-def compare_all(study: "Study", chosen: Sequence[Chosen], of: SidesBySection) -> Iterator[Comparison]:
+def compare_all(study: Study, chosen: Sequence[Chosen], of: SidesBySection) -> Iterator[Comparison]:
     """What `Study.compare` gives of the other sections, then what confirmers compare."""
     apart = (EXPLORE, CONFIRM)
     comparisons = list(study.compare({key: sides for key, sides in of.items() if key[0] not in apart}))
@@ -296,109 +247,3 @@ def compare_all(study: "Study", chosen: Sequence[Chosen], of: SidesBySection) ->
     for again in of.get((CONTROL, None), {}).values():
         if setting := find_repeated(again, confirmed_sides):
             yield control(again, setting)
-
-
-# --- files ---
-
-
-def write_choices(
-    folder: Path, study: "ExploringStudy", results: "RunResults", rows: Sequence[Row], chosen: Sequence[Chosen]
-) -> str:
-    """Writes choices.json, unless it was made of the same scores. Returns a note if another choice stood there."""
-    from experiments.run.machine import code_version
-
-    ran = [row for row in results.rows.values() if row["status"] == "ok"]
-    scores = sorted(row["run_id"] for row in ran)
-    path = folder / FILE
-    note = ""
-    if path.is_file():
-        if read_json(path).get("scores") == scores:
-            return ""
-        path.replace(folder / "choices-1.json")
-        note = f"chosen anew, since other scores are there; the earlier choice is {folder / 'choices-1.json'}"
-    first: Row = ran[0] if ran else {}
-    content: Row = {"experiment": study.page, "rule": RULE} | {
-        name: first.get(name) for name in ("data", "network", "images_seen", "features", "n_samples")
-    }
-    content |= {"recipe": study.recipe if study.trains else None, "ends": ends_of(study)}
-    content |= {"seeds": [*study.explorers], "control": "", "scores": scores} | code_version()
-    content |= {
-        "chosen": [asdict(choice) for choice in chosen],
-        "rows": [row for row in rows if row["chosen"] or row.get("rank") == 1],
-    }
-    content |= {"n_compared": len({(duel.a, duel.b) for duel in study.duels(chosen)})}
-    write_json(path, content)
-    return note
-
-
-def mark_control(folder: Path, rows: Iterable[Row]) -> None:
-    """Writes into choices.json how the control ended, if it was run: a part may be without it."""
-    path = folder / FILE
-    verdict = next((row["verdict"] for row in rows if row["kind"] == CONTROL and row.get("verdict")), "")
-    if verdict and path.is_file():
-        write_json(path, read_json(path) | {"control": verdict})
-
-
-def ends_of(study: "ExploringStudy") -> list[float] | None:
-    """The first and the last level of its schedules, if it has such."""
-    ends = getattr(study, "ends", None)
-    return ends and [ends.sigma_max, ends.sigma_min]
-
-
-def read_choices(path: Path, study: "ExploringStudy") -> tuple[list[Row], list[Chosen], list[str]]:
-    """The chosen rows and settings of a choices.json, and notes on it.
-
-    ValueError for a file of something else, or a choice that does not suit the study.
-    """
-    name = f"choices={str(path)!r}"
-    content = read_json(path) if path.is_file() else {}
-    if "rule" not in content or "chosen" not in content:
-        raise ValueError(f"{name}: it must be a choices.json of an earlier run")
-    if content["control"] == CONTROL_FAILED:
-        raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
-    _check_origin(name, content, study)
-    every = [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content["chosen"]]
-    budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
-    known = dict.fromkeys(choice.budget for choice in every)
-    if lacking := [budget for budget in budgets if budget not in known]:
-        raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, known))}")
-    chosen = [choice for choice in every if choice.budget in budgets]
-    kinds = {choice.kind for choice in chosen}
-    if lacking_kinds := [kind for kind in study.kinds if kind not in kinds]:
-        raise ValueError(f"{name}: it has no kinds {' and '.join(lacking_kinds)}; a run of {study.page} writes it")
-    for choice in chosen if study.kinds else ():
-        for place in choice.places:
-            setting = study.find(place)
-            kind = choice.kind.removesuffix(EXACTLY)
-            if setting and choice.kind != DEFAULT and study.kind_of(setting) != kind:
-                raise ValueError(f"{name}: {place[0]!r} is not {kind}")
-    notes = [f"chosen beforehand, on other {'networks' if study.trains else 'noise'}: {path.name}"]
-    if study.trains and content["images_seen"] != study.train_images:
-        notes.append(f"chosen on networks of {content['images_seen']:,} training images, not {study.train_images:,}")
-    return content["rows"], chosen, notes
-
-
-def _check_origin(name: str, content: Mapping[str, Any], study: "ExploringStudy") -> None:
-    from diffusion_core.data.load import resolve  # these need torch
-    from experiments.distances.feature_spaces import default_features
-    from experiments.export.settings_file import check_origin
-
-    check_origin(name, content, study)
-    features = content["features"] if study.data.startswith("points:") else study.features
-    features = features or default_features(resolve(study.data))
-    own: Row = {"features": features, "ends": ends_of(study)}
-    own |= {"recipe": study.recipe} if study.trains else {}
-    for what, value in own.items():
-        if content[what] != value:
-            raise ValueError(f"{name}: its {what} is {content[what]}, but this run has {value}")
-    if not study.trains:
-        return
-    if not content["seeds"]:
-        raise ValueError(f"{name}: it does not say which networks chose")
-    check_seeds(study.confirmers, content["seeds"])
-
-
-def check_seeds(confirmers: Sequence[int], explorers: Iterable[int]) -> None:
-    """Raises ValueError if a network would test what it chose itself."""
-    if shared := sorted({*confirmers} & {*explorers}):
-        raise ValueError(f"first_seed={confirmers[0]}: networks {shared} chose the settings; take others")

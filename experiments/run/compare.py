@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from experiments.distances.distance import Distance
 
 Row = dict[str, Any]
+Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
 PRIMARY = "primary"  # a section, and a kind of contrast, as CONTROL is
+DEFAULT, CHALLENGER = "default", "challenger"  # kinds of explored settings
+EXACTLY = ", all evaluations"  # ending of the kind of the best that takes all evaluations of the largest number
 ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 
@@ -142,6 +145,51 @@ def interactions(a: str, b: str, sections: Iterable[Mapping[str, Side]]) -> Iter
     """Whether the effect of label a against label b differs between sections: each against the first that has both."""
     both = [(sides[a], sides[b]) for sides in sections if a in sides and b in sides]
     yield from (Interaction(pair, both[0]) for pair in both[1:])
+
+
+# --- what explorers chose ---
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What explorers chose for a question: a candidate of one kind, with at most `budget` evaluations.
+
+    Args:
+        settings: the labels of the candidate's settings, explored with `explored_at` evaluations.
+        advisable: False if it is confirmed only since its score is lowest, though it shows more noise than the default.
+    """
+
+    budget: int | None
+    kind: str
+    candidate: str
+    explored_at: int | None
+    settings: tuple[str, ...]
+    advisable: bool = True
+
+    @property
+    def places(self) -> list[Place]:
+        return [(label, self.explored_at) for label in self.settings]
+
+
+@dataclass(frozen=True)
+class Duel:
+    """A comparison that confirmers make: a against b, `budget` evaluations being allowed. `kind`: of contrast."""
+
+    kind: str
+    budget: int | None
+    a: Place
+    b: Place
+    choice: str
+    advisable: bool = False
+
+
+def duel_defaults(chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    """Each chosen setting against the default of its number of evaluations."""
+    defaults = {choice.budget: choice for choice in chosen if choice.kind == DEFAULT}
+    for choice in chosen:
+        if choice.kind != DEFAULT and choice.budget in defaults:
+            for a, b in zip(choice.places, defaults[choice.budget].places, strict=True):
+                yield Duel(CONFIRM, choice.budget, a, b, choice.kind, choice.advisable)
 
 
 def name_both(a: Any, b: Any) -> str:

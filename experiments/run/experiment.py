@@ -14,10 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from experiments.console import QUIET, Terminal, status_line
-from experiments.run import choice, dry_run, result_folder
+from experiments.run import choice, choices_file, dry_run, result_folder
 from experiments.run.cache import Cache
-from experiments.run.choice import Chosen
-from experiments.run.compare import CONFIRM, CONTROL, EXPLORE, Comparison, Contrast, Row, SidesBySection
+from experiments.run.compare import (
+    CONFIRM,
+    CONTROL,
+    DEFAULT,
+    EXPLORE,
+    Chosen,
+    Comparison,
+    Contrast,
+    Row,
+    SidesBySection,
+)
 from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
@@ -161,10 +170,10 @@ class _Command:
             fixed = [*fixed, *dict.fromkeys(run.setting for run in explored if run.impossible or run.setting in needed)]
             if not needed:
                 self.choice_rows, self.chosen = choice.choose(study, self.candidates, {})
-            elif self.options.only and (self.out / choice.FILE).is_file():
-                path = self.out / choice.FILE
+            elif self.options.only and (self.out / choices_file.FILE).is_file():
+                path = self.out / choices_file.FILE
         if path is not None:
-            self.choice_rows, self.chosen, notes = choice.read_choices(path, study)
+            self.choice_rows, self.chosen, notes = choices_file.read_choices(path, study)
             self.notes = [note for note in self.notes if note not in notes] + notes
         elif not self.chosen and f"section={CONFIRM}" in self.options.only:
             rule = "nothing was chosen yet; run it without --only, or give --choices FILE"
@@ -267,10 +276,10 @@ class _Command:
         sides = {(side.label, side.budget): side for side in explored if side.whole}
         self.choice_rows, self.chosen = choice.choose(study, self.candidates, sides)
         result_folder.write_table(self.out, "choices.csv", self.choice_rows)
-        if note := choice.write_choices(self.out, study, results, self.choice_rows, self.chosen):
+        if note := choices_file.write_choices(self.out, study, results, self.choice_rows, self.chosen):
             self.notify(note)
         for row in self.choice_rows:
-            if row["chosen"] and row["reason"] != choice.DEFAULT:
+            if row["chosen"] and row["reason"] != DEFAULT:
                 where = f"{row['budget']} evaluations, " if row["budget"] else ""
                 self.console.print(f"chosen: {where}{row['kind']}: {row['setting']} ({row['reason']})")
 
@@ -316,7 +325,7 @@ class _Command:
         warnings = results.warnings
         self.print_notes(notes, warnings)
         if isinstance(study, ExploringStudy):
-            choice.mark_control(self.out, tables["contrasts.csv"])
+            choices_file.mark_control(self.out, tables["contrasts.csv"])
         study.after_write(self.out, results, tables, self.console.print)
         files = needed_files(list(results.files), self.cache)
         whole_cost = sum(sum(paths.values()) for paths in files.values())

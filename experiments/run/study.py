@@ -6,7 +6,7 @@ Its fields are the options of the question, their docstrings the help, and their
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,18 @@ from diffusion_core.data import DATA_SETS, check_name
 from diffusion_core.registry import TRUNKS
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
-from experiments.run.choice import CHALLENGER, Chosen, Duel, Place, check_seeds, duel_defaults
 from experiments.run.compare import (
+    CHALLENGER,
     CONTROL,
     BestSet,
+    Chosen,
     Comparison,
+    Duel,
+    Place,
     SidesBySection,
     against_first,
     control,
+    duel_defaults,
     find_repeated,
     interactions,
 )
@@ -273,3 +277,9 @@ class ExploringStudy(Study):
     def given_choices(self) -> Path | None:
         """The file with what was chosen, if it was chosen before this run."""
         return self.choices
+
+
+def check_seeds(confirmers: Sequence[int], explorers: Iterable[int]) -> None:
+    """Raises ValueError if a network would test what it chose itself."""
+    if shared := sorted({*confirmers} & {*explorers}):
+        raise ValueError(f"first_seed={confirmers[0]}: networks {shared} chose the settings; take others")

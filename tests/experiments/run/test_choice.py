@@ -16,9 +16,8 @@ from studies import explored
 from diffusion_core.samplers import Euler
 from experiments.beta import WITH, WITHOUT, Beta
 from experiments.noise_levels import NoiseLevels
-from experiments.run import choice, stages
-from experiments.run.choice import CHALLENGER, DEFAULT, EXACTLY
-from experiments.run.compare import CONFIRM, CONTROL, EXPLORE, Side
+from experiments.run import choice, choices_file, stages
+from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXACTLY, EXPLORE, Side
 from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
 from experiments.run.setting import Schedule, Setting, make_setting
@@ -138,8 +137,8 @@ def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: 
 def written(tmp_path: Path) -> Path:
     """The choices.json of beta within 8 and 16 evaluations."""
     rows, chosen, runs = choose(Beta(), WITHIN)
-    assert choice.write_choices(tmp_path, Beta(), SimpleNamespace(rows=runs), rows, chosen) == ""  # type: ignore[arg-type]
-    return tmp_path / choice.FILE
+    assert choices_file.write_choices(tmp_path, Beta(), SimpleNamespace(rows=runs), rows, chosen) == ""  # type: ignore[arg-type]
+    return tmp_path / choices_file.FILE
 
 
 def few(path: Path, **options: Any) -> Beta:
@@ -150,11 +149,11 @@ def test_choices_are_written_and_read(written: Path) -> None:
     content = json.loads(written.read_text())
     assert (content["seeds"], content["ends"], content["n_compared"]) == ([101, 102, 103], [30.0, 0.03], 3)
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
-    rows, chosen, notes = choice.read_choices(written, few(written))
+    rows, chosen, notes = choices_file.read_choices(written, few(written))
     assert (rows, chosen) == (content["rows"], choose(Beta(), WITHIN)[1])
     assert notes == ["chosen beforehand, on other networks: choices.json"]
-    assert {one.budget for one in choice.read_choices(written, few(written, budgets=(16,)))[1]} == {16}
-    assert choice.read_choices(written, few(written, train_images=9))[2][1:] == [
+    assert {one.budget for one in choices_file.read_choices(written, few(written, budgets=(16,)))[1]} == {16}
+    assert choices_file.read_choices(written, few(written, train_images=9))[2][1:] == [
         "chosen on networks of 50,000 training images, not 9"
     ]
 
@@ -180,7 +179,7 @@ def test_choices_that_do_not_suit_the_run_are_refused(written: Path, content: An
     edited = json.loads(written.read_text()) | content
     written.write_text(json.dumps({name: value for name, value in edited.items() if value is not None}))
     with pytest.raises(ValueError, match=message):
-        choice.read_choices(written, few(written, **{"seeds": 2} | options))
+        choices_file.read_choices(written, few(written, **{"seeds": 2} | options))
 
 
 # --- runs ---
@@ -216,7 +215,7 @@ def sections(done: StudyResult) -> dict[str, set[tuple[str, int]]]:
     return out
 
 
-def content(folder: Path, name: str = choice.FILE) -> dict[str, Any]:
+def content(folder: Path, name: str = choices_file.FILE) -> dict[str, Any]:
     text: dict[str, Any] = json.loads((folder / "out" / name).read_text())
     return text
 
@@ -257,7 +256,7 @@ def test_other_networks_confirm_what_explorers_chose(
     asked(tmp_path, tiny())  # nothing is made, or chosen, again
     assert not begun and content(tmp_path) == chosen and not (tmp_path / "out" / "choices-1.json").exists()
     assert sections(asked(tmp_path, tiny(), only=("section=confirm",))) == {CONFIRM: expected}
-    given = asked(tmp_path, tiny(explore_networks=0, choices=tmp_path / "out" / choice.FILE), out=tmp_path / "given")
+    given = asked(tmp_path, tiny(explore_networks=0, choices=tmp_path / "out" / choices_file.FILE), out=tmp_path / "given")
     assert sections(given).keys() == {CONFIRM, CONTROL} and sections(given)[CONFIRM] == expected and not begun
 
     capsys.readouterr()

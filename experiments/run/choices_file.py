@@ -1,0 +1,125 @@
+"""choices.json: what explorers chose, on what, and by which rule; written, and read by a later run."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diffusion_core.data.load import resolve
+from experiments.distances.feature_spaces import default_features
+from experiments.run.choice import RULE
+from experiments.run.compare import CONTROL, DEFAULT, EXACTLY, Chosen, Row
+from experiments.run.machine import Machine, code_version
+from experiments.run.plan import make_network
+from experiments.run.study import ExploringStudy, Study, check_seeds
+from experiments.user import pretrained
+from experiments.user.json_io import read_json, write_json
+from reports.schema import CONTROL_FAILED
+
+if TYPE_CHECKING:
+    from experiments.run.tables import RunResults
+
+FILE = "choices.json"
+
+
+def write_choices(
+    folder: Path, study: ExploringStudy, results: "RunResults", rows: Sequence[Row], chosen: Sequence[Chosen]
+) -> str:
+    """Writes choices.json, unless it was made of the same scores. Returns a note if another choice stood there."""
+    ran = [row for row in results.rows.values() if row["status"] == "ok"]
+    scores = sorted(row["run_id"] for row in ran)
+    path = folder / FILE
+    note = ""
+    if path.is_file():
+        if read_json(path).get("scores") == scores:
+            return ""
+        path.replace(folder / "choices-1.json")
+        note = f"chosen anew, since other scores are there; the earlier choice is {folder / 'choices-1.json'}"
+    first: Row = ran[0] if ran else {}
+    content: Row = {"experiment": study.page, "rule": RULE} | {
+        name: first.get(name) for name in ("data", "network", "images_seen", "features", "n_samples")
+    }
+    content |= {"recipe": study.recipe if study.trains else None, "ends": ends_of(study)}
+    content |= {"seeds": [*study.explorers], "control": "", "scores": scores} | code_version()
+    content |= {
+        "chosen": [asdict(choice) for choice in chosen],
+        "rows": [row for row in rows if row["chosen"] or row.get("rank") == 1],
+    }
+    content |= {"n_compared": len({(duel.a, duel.b) for duel in study.duels(chosen)})}
+    write_json(path, content)
+    return note
+
+
+def mark_control(folder: Path, rows: Iterable[Row]) -> None:
+    """Writes into choices.json how the control ended, if it was run: a part may be without it."""
+    path = folder / FILE
+    verdict = next((row["verdict"] for row in rows if row["kind"] == CONTROL and row.get("verdict")), "")
+    if verdict and path.is_file():
+        write_json(path, read_json(path) | {"control": verdict})
+
+
+def ends_of(study: ExploringStudy) -> list[float] | None:
+    """The first and the last level of its schedules, if it has such."""
+    ends = getattr(study, "ends", None)
+    return ends and [ends.sigma_max, ends.sigma_min]
+
+
+def read_choices(path: Path, study: ExploringStudy) -> tuple[list[Row], list[Chosen], list[str]]:
+    """The chosen rows and settings of a choices.json, and notes on it.
+
+    ValueError for a file of something else, or a choice that does not suit the study.
+    """
+    name = f"choices={str(path)!r}"
+    content = read_json(path) if path.is_file() else {}
+    if "rule" not in content or "chosen" not in content:
+        raise ValueError(f"{name}: it must be a choices.json of an earlier run")
+    if content["control"] == CONTROL_FAILED:
+        raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
+    _check_origin(name, content, study)
+    every = [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content["chosen"]]
+    budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
+    known = dict.fromkeys(choice.budget for choice in every)
+    if lacking := [budget for budget in budgets if budget not in known]:
+        raise ValueError(f"{name}: no setting for budgets={lacking[0]}; it has {', '.join(map(str, known))}")
+    chosen = [choice for choice in every if choice.budget in budgets]
+    kinds = {choice.kind for choice in chosen}
+    if lacking_kinds := [kind for kind in study.kinds if kind not in kinds]:
+        raise ValueError(f"{name}: it has no kinds {' and '.join(lacking_kinds)}; a run of {study.page} writes it")
+    for choice in chosen if study.kinds else ():
+        for place in choice.places:
+            setting = study.find(place)
+            kind = choice.kind.removesuffix(EXACTLY)
+            if setting and choice.kind != DEFAULT and study.kind_of(setting) != kind:
+                raise ValueError(f"{name}: {place[0]!r} is not {kind}")
+    notes = [f"chosen beforehand, on other {'networks' if study.trains else 'noise'}: {path.name}"]
+    if study.trains and content["images_seen"] != study.train_images:
+        notes.append(f"chosen on networks of {content['images_seen']:,} training images, not {study.train_images:,}")
+    return content["rows"], chosen, notes
+
+
+def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy) -> None:
+    check_origin(name, content, study)
+    features = content["features"] if study.data.startswith("points:") else study.features
+    features = features or default_features(resolve(study.data))
+    own: Row = {"features": features, "ends": ends_of(study)}
+    own |= {"recipe": study.recipe} if study.trains else {}
+    for what, value in own.items():
+        if content[what] != value:
+            raise ValueError(f"{name}: its {what} is {content[what]}, but this run has {value}")
+    if not study.trains:
+        return
+    if not content["seeds"]:
+        raise ValueError(f"{name}: it does not say which networks chose")
+    check_seeds(study.confirmers, content["seeds"])
+
+
+def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
+    """Raises ValueError if a file is about another network or other data than the study's."""
+    if ":" in study.network:
+        network = pretrained.describe(study.network, study.label)
+    else:
+        network = make_network(study, resolve(study.data), Machine("cpu")).row()["network"]
+    if content["network"] != network:
+        raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
+    if content["data"].rpartition("@")[2] != (data := resolve(study.data)).rpartition("@")[2]:  # a user's fingerprint
+        raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")
