@@ -192,8 +192,8 @@ def describe_protocol(result: LoadedResult) -> str:
     if not result.runs["trained_by"].eq("sigmabench").any():
         return f"This network {what}. With other noise it compared {opponent}; the intervals are of that alone."
     n_explorers = explored["networks"].max()
-    who = f"{spell(n_explorers)} network{'s' * (n_explorers > 1)} {what}. " if len(explored) else ""
-    others = f"{spell(n_networks)} other network{'s' * (n_networks > 1)}"
+    who = f"{spell(n_explorers)} {'network' if n_explorers == 1 else 'networks'} {what}. " if len(explored) else ""
+    others = f"{spell(n_networks)} other {'network' if n_networks == 1 else 'networks'}"
     return f"{who}{others}, with other noise, compared {opponent}; the intervals are theirs alone."
 
 
