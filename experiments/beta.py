@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
 from experiments.export.settings_file import schedule_from
-from experiments.run.choice import EXACTLY, Chosen, Duel, Place
 from experiments.run.compare import (
     CONFIRM,
     CONTROL,
@@ -32,6 +31,7 @@ from experiments.run.compare import (
     control,
     shared_seeds,
 )
+from experiments.run.duels import EXACTLY, Chosen, Duel, Place
 from experiments.run.options import option_help
 from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Study

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar
 from diffusion_core.registry import SAMPLERS
 from diffusion_core.schedules import SCHEDULES
 from diffusion_core.validation import check_range
-from experiments.run.choice import DEFAULT, Chosen, Duel, Place, duel_defaults
+from experiments.run.duels import DEFAULT, Chosen, Duel, Place, duel_defaults
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting, make_setting, read_sampler
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, read_formulas

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import tyro
 
 from diffusion_core.validation import check_range
-from experiments.run.choice import Chosen, Duel, Place, duel_defaults
+from experiments.run.duels import Chosen, Duel, Place, duel_defaults
 from experiments.run.options import option_help
 from experiments.run.setting import Schedule, Setting, make_setting, read_setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Notify

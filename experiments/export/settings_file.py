@@ -29,7 +29,7 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
     budget = max(rows) if budget is None else budget
     if budget not in rows:
         raise ValueError(f"{name}: no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
-    check_origin(name, content, study)
+    _check_origin(name, content, study)
     row = rows[budget]
     row["schedule"] = row.pop("ladder", row.get("schedule"))  # its name in files of 0.1.0
     schedule, _ = read_schedule(row["schedule"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
@@ -40,18 +40,16 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
     return replace(schedule, n_steps=budget)
 
 
-def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
-    """Raises ValueError if a file is about another network or other data than the study's."""
+def _check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
     from diffusion_core.data.load import resolve  # these need torch
     from experiments.run.machine import Machine
+    from experiments.run.networks import check_origin
     from experiments.run.plan import make_network
     from experiments.user import pretrained
 
+    data = resolve(study.data)
     if ":" in study.network:
         network = pretrained.describe(study.network, study.label)
     else:
-        network = make_network(study, resolve(study.data), Machine("cpu")).row()["network"]
-    if content["network"] != network:
-        raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
-    if content["data"].rpartition("@")[2] != (data := resolve(study.data)).rpartition("@")[2]:  # a user's fingerprint
-        raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")
+        network = make_network(study, data, Machine("cpu")).row()["network"]
+    check_origin(name, content, network, data)

@@ -23,6 +23,7 @@ from experiments.run.compare import (
     control,
     find_repeated,
 )
+from experiments.run.duels import DEFAULT, EXACTLY, Chosen, Place, check_seeds
 from experiments.run.setting import Setting
 from experiments.user.json_io import read_json, write_json
 from reports.schema import CONTROL_FAILED, JUDGE
@@ -32,56 +33,11 @@ if TYPE_CHECKING:
     from experiments.run.tables import RunResults
 
 FILE = "choices.json"
-DEFAULT, CHALLENGER = "default", "challenger"  # kinds of settings
-EXACTLY = ", all evaluations"  # ending of the kind of the best that takes all evaluations of the largest number
 OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; the control has 1, the explorers 0
 RULE = (
     "the lowest mean MMD over explorers among the settings that show no more noise than the default; the lowest of all "
     "too, if it shows more"
 )
-Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """What explorers chose for a question: a candidate of one kind, with at most `budget` evaluations.
-
-    Args:
-        settings: the labels of the candidate's settings, explored with `explored_at` evaluations.
-        advisable: False if it is confirmed only since its score is lowest, though it shows more noise than the default.
-    """
-
-    budget: int | None
-    kind: str
-    candidate: str
-    explored_at: int | None
-    settings: tuple[str, ...]
-    advisable: bool = True
-
-    @property
-    def places(self) -> list[Place]:
-        return [(label, self.explored_at) for label in self.settings]
-
-
-@dataclass(frozen=True)
-class Duel:
-    """A comparison that confirmers make: a against b, `budget` evaluations being allowed. `kind`: of contrast."""
-
-    kind: str
-    budget: int | None
-    a: Place
-    b: Place
-    choice: str
-    advisable: bool = False
-
-
-def duel_defaults(chosen: Sequence[Chosen]) -> Iterator[Duel]:
-    """Each chosen setting against the default of its number of evaluations."""
-    defaults = {choice.budget: choice for choice in chosen if choice.kind == DEFAULT}
-    for choice in chosen:
-        if choice.kind != DEFAULT and choice.budget in defaults:
-            for a, b in zip(choice.places, defaults[choice.budget].places, strict=True):
-                yield Duel(CONFIRM, choice.budget, a, b, choice.kind, choice.advisable)
 
 
 # --- the rule ---
@@ -345,8 +301,10 @@ def ends_of(study: "ExploringStudy") -> list[float] | None:
     return ends and [ends.sigma_max, ends.sigma_min]
 
 
-def read_choices(path: Path, study: "ExploringStudy") -> tuple[list[Row], list[Chosen], list[str]]:
-    """The chosen rows and settings of a choices.json, and notes on it.
+def read_choices(
+    path: Path, study: "ExploringStudy", network: str, features: str
+) -> tuple[list[Row], list[Chosen], list[str]]:
+    """The chosen rows and settings of a choices.json, and notes on it. `network`, `features`: as rows name the study's.
 
     ValueError for a file of something else, or a choice that does not suit the study.
     """
@@ -356,7 +314,7 @@ def read_choices(path: Path, study: "ExploringStudy") -> tuple[list[Row], list[C
         raise ValueError(f"{name}: it must be a choices.json of an earlier run")
     if content["control"] == CONTROL_FAILED:
         raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
-    _check_origin(name, content, study)
+    _check_origin(name, content, study, network, features)
     every = [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content["chosen"]]
     budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
     known = dict.fromkeys(choice.budget for choice in every)
@@ -378,14 +336,11 @@ def read_choices(path: Path, study: "ExploringStudy") -> tuple[list[Row], list[C
     return content["rows"], chosen, notes
 
 
-def _check_origin(name: str, content: Mapping[str, Any], study: "ExploringStudy") -> None:
+def _check_origin(name: str, content: Mapping[str, Any], study: "ExploringStudy", network: str, features: str) -> None:
     from diffusion_core.data.load import resolve  # these need torch
-    from experiments.distances.feature_spaces import default_features
-    from experiments.export.settings_file import check_origin
+    from experiments.run.networks import check_origin
 
-    check_origin(name, content, study)
-    features = content["features"] if study.data.startswith("points:") else study.features
-    features = features or default_features(resolve(study.data))
+    check_origin(name, content, network, resolve(study.data))
     own: Row = {"features": features, "ends": ends_of(study)}
     own |= {"recipe": study.recipe} if study.trains else {}
     for what, value in own.items():
@@ -396,9 +351,3 @@ def _check_origin(name: str, content: Mapping[str, Any], study: "ExploringStudy"
     if not content["seeds"]:
         raise ValueError(f"{name}: it does not say which networks chose")
     check_seeds(study.confirmers, content["seeds"])
-
-
-def check_seeds(confirmers: Sequence[int], explorers: Iterable[int]) -> None:
-    """Raises ValueError if a network would test what it chose itself."""
-    if shared := sorted({*confirmers} & {*explorers}):
-        raise ValueError(f"first_seed={confirmers[0]}: networks {shared} chose the settings; take others")

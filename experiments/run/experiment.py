@@ -16,8 +16,8 @@ from typing import Any
 from experiments.console import QUIET, Terminal, status_line
 from experiments.run import choice, dry_run, result_folder
 from experiments.run.cache import Cache
-from experiments.run.choice import Chosen
 from experiments.run.compare import CONFIRM, CONTROL, EXPLORE, Comparison, Contrast, Row, SidesBySection
+from experiments.run.duels import Chosen
 from experiments.run.machine import code_version
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
@@ -164,7 +164,8 @@ class _Command:
             elif self.options.only and (self.out / choice.FILE).is_file():
                 path = self.out / choice.FILE
         if path is not None:
-            self.choice_rows, self.chosen, notes = choice.read_choices(path, study)
+            names = planner.network.row()["network"], planner.reference.features
+            self.choice_rows, self.chosen, notes = choice.read_choices(path, study, *names)
             self.notes = [note for note in self.notes if note not in notes] + notes
         elif not self.chosen and f"section={CONFIRM}" in self.options.only:
             rule = "nothing was chosen yet; run it without --only, or give --choices FILE"

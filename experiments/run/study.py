@@ -18,7 +18,6 @@ from diffusion_core.data import DATA_SETS, check_name
 from diffusion_core.registry import TRUNKS
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
-from experiments.run.choice import CHALLENGER, Chosen, Duel, Place, check_seeds, duel_defaults
 from experiments.run.compare import (
     CONTROL,
     BestSet,
@@ -29,6 +28,7 @@ from experiments.run.compare import (
     find_repeated,
     interactions,
 )
+from experiments.run.duels import CHALLENGER, Chosen, Duel, Place, check_seeds, duel_defaults
 from experiments.run.options import name_option, option_help
 from experiments.run.setting import Setting
 from experiments.user.imports import SPELLINGS

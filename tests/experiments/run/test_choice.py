@@ -17,8 +17,8 @@ from diffusion_core.samplers import Euler
 from experiments.beta import WITH, WITHOUT, Beta
 from experiments.noise_levels import NoiseLevels
 from experiments.run import choice, stages
-from experiments.run.choice import CHALLENGER, DEFAULT, EXACTLY
 from experiments.run.compare import CONFIRM, CONTROL, EXPLORE, Side
+from experiments.run.duels import CHALLENGER, DEFAULT, EXACTLY
 from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
 from experiments.run.setting import Schedule, Setting, make_setting
@@ -146,17 +146,20 @@ def few(path: Path, **options: Any) -> Beta:
     return Beta(**{"choices": path, "budgets": (8, 16), "train_images": 50_000} | options)
 
 
+def read(study: Beta) -> Any:
+    assert study.choices
+    return choice.read_choices(study.choices, study, study.network, study.features or "digits")
+
+
 def test_choices_are_written_and_read(written: Path) -> None:
     content = json.loads(written.read_text())
     assert (content["seeds"], content["ends"], content["n_compared"]) == ([101, 102, 103], [30.0, 0.03], 3)
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
-    rows, chosen, notes = choice.read_choices(written, few(written))
+    rows, chosen, notes = read(few(written))
     assert (rows, chosen) == (content["rows"], choose(Beta(), WITHIN)[1])
     assert notes == ["chosen beforehand, on other networks: choices.json"]
-    assert {one.budget for one in choice.read_choices(written, few(written, budgets=(16,)))[1]} == {16}
-    assert choice.read_choices(written, few(written, train_images=9))[2][1:] == [
-        "chosen on networks of 50,000 training images, not 9"
-    ]
+    assert {one.budget for one in read(few(written, budgets=(16,)))[1]} == {16}
+    assert read(few(written, train_images=9))[2][1:] == ["chosen on networks of 50,000 training images, not 9"]
 
 
 NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}
@@ -180,7 +183,7 @@ def test_choices_that_do_not_suit_the_run_are_refused(written: Path, content: An
     edited = json.loads(written.read_text()) | content
     written.write_text(json.dumps({name: value for name, value in edited.items() if value is not None}))
     with pytest.raises(ValueError, match=message):
-        choice.read_choices(written, few(written, **{"seeds": 2} | options))
+        read(few(written, **{"seeds": 2} | options))
 
 
 # --- runs ---
