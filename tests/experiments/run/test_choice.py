@@ -1,7 +1,7 @@
 """Explore, choose, confirm: the rule on made-up sides; the file; runs on 120 digits."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,11 +21,13 @@ from experiments.run.compare import CONFIRM, CONTROL, EXPLORE, Side
 from experiments.run.duels import CHALLENGER, DEFAULT, EXACTLY
 from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
+from experiments.run.runs import Run
 from experiments.run.setting import Schedule, Setting, make_setting
 from experiments.run.study import ExploringStudy
 from experiments.schedules import Schedules
 from experiments.tune import Tune
 
+Hooks = list[Callable[[Run], object]]
 Values = Mapping[int, Mapping[str, Any]]  # by evaluations and label: MMD and visible noise; None if it failed
 QUIET = "lowest without more visible noise than the default"
 NOISIER = "lowest, with more visible noise than the default"
@@ -101,9 +103,7 @@ def test_within_the_evaluations_fewer_compete_too_and_exactly_the_largest_beside
         (8, WITHOUT): (D, 8), (8, WITH): (A, 8), (16, WITHOUT): (D, 8), (16, WITH): (A, 16),
         (16, WITHOUT + EXACTLY): (B, 16), (16, WITH + EXACTLY): (A, 16),
     }  # fmt: skip
-    assert next(row["reason"] for row in rows if row["setting"] == B and row["budget"] == 16) == (
-        "lowest with exactly 16"
-    )
+    assert "lowest with exactly 16" in {row["reason"] for row in rows if row["setting"] == B}
     duels = [(duel.kind, duel.budget, duel.a, duel.b) for duel in Beta().duels(picked)]
     assert duels == [
         (CONFIRM, 8, (A, 8), (D, 8)), (CONFIRM, 16, (A, 16), (D, 8)), ("all evaluations", 16, (B, 16), (D, 8))
@@ -225,12 +225,20 @@ def content(folder: Path, name: str = choice.FILE) -> dict[str, Any]:
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The section of each sampling."""
-    sampled = list[str]()
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
+    """What is called before each sampling."""
+    calls: Hooks = []
     honest = stages._sample
-    monkeypatch.setattr(stages, "_sample", lambda run, *more: sampled.append(run.setting.section) or honest(run, *more))
-    return sampled
+    monkeypatch.setattr(stages, "_sample", lambda run, *more: ([call(run) for call in calls], honest(run, *more))[1])
+    return calls
+
+
+@pytest.fixture
+def begun(hooks: Hooks) -> list[str]:
+    """The section of each sampling."""
+    sections = list[str]()
+    hooks.append(lambda run: sections.append(run.setting.section))
+    return sections
 
 
 pytestmark = pytest.mark.usefixtures("drawn")
@@ -271,22 +279,19 @@ def test_other_networks_confirm_what_explorers_chose(
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_does_not_choose_anew(
-    tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, begun: list[str], hooks: Hooks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    honest = stages._sample
-
-    def interrupted(run: Any, *more: Any) -> Any:
+    def interrupt(run: Run) -> None:
         if run.setting.section == CONFIRM:
             raise KeyboardInterrupt
-        return honest(run, *more)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stages, "_sample", interrupted)
+    hooks.insert(0, interrupt)
+    with pytest.raises(KeyboardInterrupt):
         asked(tmp_path, tiny(network="exact"))
     before = content(tmp_path)
     assert before["control"] == "" and set(begun) == {EXPLORE}  # it is written before a confirmer begins
     begun.clear()
-    monkeypatch.setattr(stages, "_sample", honest)
+    hooks.remove(interrupt)
     asked(tmp_path, tiny(network="exact"))
     after = content(tmp_path)
     assert after == before | {"control": after["control"]} != before
@@ -298,24 +303,22 @@ def test_two_workers_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("multiprocessing.get_context", lambda name: FORK)
     asked(tmp_path / "one", tiny(network="exact"))
     asked(tmp_path / "two", tiny(network="exact"), workers=2)
-    assert content(tmp_path / "one")["rows"] == content(tmp_path / "two")["rows"]
-    assert content(tmp_path / "one")["chosen"] == content(tmp_path / "two")["chosen"]
+    one, two = (content(tmp_path / name) for name in ("one", "two"))
+    assert (one["rows"], one["chosen"]) == (two["rows"], two["chosen"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("default", [False, True], ids=["a challenger", "the default"])
 def test_a_setting_that_fails_is_not_chosen_and_without_the_default_nothing_is(
-    default: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    default: bool, tmp_path: Path, hooks: Hooks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    honest = stages._sample
     label = "eta 0" if default else "eta 0.9"
 
-    def fails(run: Any, *more: Any) -> Any:
+    def fail(run: Run) -> None:
         if run.setting.label == label:
             raise RuntimeError("no")
-        return honest(run, *more)
 
-    monkeypatch.setattr(stages, "_sample", fails)
+    hooks.append(fail)
     done = asked(tmp_path, tiny(network="exact"))
     assert f"not chosen from, since it failed or the time was up: “{label}”" in capsys.readouterr().out
     assert {row["section"] for row in done.rows if row["setting"] == label and row["status"] == "failed"} == {EXPLORE}
@@ -324,18 +327,10 @@ def test_a_setting_that_fails_is_not_chosen_and_without_the_default_nothing_is(
 
 @pytest.mark.slow
 def test_after_the_time_nothing_begins_and_what_was_left_out_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exploration has 60 % of it, by a clock that each sampling moves on by a second. The default comes first."""
-    seconds = [0.0]
-    honest = stages._sample
-
-    def sample(*arguments: Any) -> Any:
-        seconds[0] += 1
-        return honest(*arguments)
-
-    monkeypatch.setattr(stages, "_sample", sample)
-    now = SimpleNamespace(time=lambda: seconds[0], monotonic=lambda: seconds[0], sleep=lambda n: None)
+    now = SimpleNamespace(time=lambda: float(len(begun)), monotonic=lambda: len(begun), sleep=lambda n: None)
     for where in ("runner", "experiment"):
         monkeypatch.setattr(f"experiments.run.{where}.time", now)
     options: dict[str, Any] = {"schedules": ("karras", "geometric"), "budgets": (2,), "etas": (0.0, 0.5, 1.0)}
