@@ -24,7 +24,7 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> 
     result = read(directory := beta())
     assert result.features == "digits" and result.table["train_seed"].iloc[0] == "0"
     assert (result.table["mmd"].dtype, result.table["final_denoise"].dtype) == ("float64", "boolean")
-    assert len(result.runs) == 15 and len(result.over_networks()) == 3 and result.race.empty
+    assert len(result.runs) == 15 and len(result.over_networks()) == 2 and result.choices.empty
     assert [len(result.match(result.over_networks().iloc[0], metric)) for metric in ("mmd", "fd", "kd")] == [6, 6, 0]
     assert result.floor("fd", 9)["mean"] == 1.4 and result.floor("kd", 500) is None
     path = directory / "table.csv"
@@ -76,7 +76,9 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     (tmp_path / "deep").mkdir()
     beta(info={"wall_seconds": 600}).rename(tmp_path / "deep/one")
     beta(control=3.0, control_verdict="failed").rename(tmp_path / "two <b>")
-    sweep({"g": {"base": (12, "", 0, False), "x": (8, "better", 0.02, False)}}).rename(tmp_path / "three")
+    sweep(
+        {"g": {"base": (12, "", 0, False), "y": (9, "better", 0, False), "x": (8, "better", 0.03, False)}}, use="y"
+    ).rename(tmp_path / "three")
     beta(info={"experiment": "gone", "question": "Why <b>?", "commit": "1a2b"}).rename(tmp_path / "four")
     beta().rename(tmp_path / "five")
     write_report(tmp_path / "deep/one")
@@ -95,14 +97,14 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
 
 def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Rows) -> None:
     row = rows["deep/one"]
-    assert '<a href="deep/one/report.html">On one schedule, fresh noise lowers FD from 7.6' in row
+    assert '<a href="deep/one/report.html">On the geometric schedule, fresh noise lowers FD from 7.6' in row
     assert "· mnist5k · small network, 9,000 images seen in training · digits features</small>" in row
     assert "<small>5 × 500 · 10 min · 20 November 2026</small>" in row
     assert '<img src="data:image/png;base64,' in row and '<span class="bar better">' in row and "flag" not in row
 
 
 def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
-    assert "<small>These samples look noisy: x (grain 0.020).</small>" in rows["three"]
+    assert "x scores lower, but shows more noise than base." in rows["three"]
     assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
     assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]

@@ -1,7 +1,7 @@
 """Explore, choose, confirm: the rule on made-up sides; the file; runs on 120 digits."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,11 +20,13 @@ from experiments.run import choice, choices_file, stages
 from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXACTLY, EXPLORE, Side
 from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
+from experiments.run.runs import Run
 from experiments.run.setting import Schedule, Setting, make_setting
 from experiments.run.study import ExploringStudy
 from experiments.schedules import Schedules
 from experiments.tune import Tune
 
+Hooks = list[Callable[[Run], object]]
 Values = Mapping[int, Mapping[str, Any]]  # by evaluations and label: MMD and visible noise; None if it failed
 QUIET = "lowest without more visible noise than the default"
 NOISIER = "lowest, with more visible noise than the default"
@@ -100,9 +102,7 @@ def test_within_the_evaluations_fewer_compete_too_and_exactly_the_largest_beside
         (8, WITHOUT): (D, 8), (8, WITH): (A, 8), (16, WITHOUT): (D, 8), (16, WITH): (A, 16),
         (16, WITHOUT + EXACTLY): (B, 16), (16, WITH + EXACTLY): (A, 16),
     }  # fmt: skip
-    assert next(row["reason"] for row in rows if row["setting"] == B and row["budget"] == 16) == (
-        "lowest with exactly 16"
-    )
+    assert "lowest with exactly 16" in {row["reason"] for row in rows if row["setting"] == B}
     duels = [(duel.kind, duel.budget, duel.a, duel.b) for duel in Beta().duels(picked)]
     assert duels == [
         (CONFIRM, 8, (A, 8), (D, 8)), (CONFIRM, 16, (A, 16), (D, 8)), ("all evaluations", 16, (B, 16), (D, 8))
@@ -145,17 +145,20 @@ def few(path: Path, **options: Any) -> Beta:
     return Beta(**{"choices": path, "budgets": (8, 16), "train_images": 50_000} | options)
 
 
+def read(study: Beta) -> Any:
+    assert study.choices
+    return choices_file.read_choices(study.choices, study, study.network, study.features or "digits")
+
+
 def test_choices_are_written_and_read(written: Path) -> None:
     content = json.loads(written.read_text())
     assert (content["seeds"], content["ends"], content["n_compared"]) == ([101, 102, 103], [30.0, 0.03], 3)
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
-    rows, chosen, notes = choices_file.read_choices(written, few(written))
+    rows, chosen, notes = read(few(written))
     assert (rows, chosen) == (content["rows"], choose(Beta(), WITHIN)[1])
     assert notes == ["chosen beforehand, on other networks: choices.json"]
-    assert {one.budget for one in choices_file.read_choices(written, few(written, budgets=(16,)))[1]} == {16}
-    assert choices_file.read_choices(written, few(written, train_images=9))[2][1:] == [
-        "chosen on networks of 50,000 training images, not 9"
-    ]
+    assert {one.budget for one in read(few(written, budgets=(16,)))[1]} == {16}
+    assert read(few(written, train_images=9))[2][1:] == ["chosen on networks of 50,000 training images, not 9"]
 
 
 NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}
@@ -179,7 +182,7 @@ def test_choices_that_do_not_suit_the_run_are_refused(written: Path, content: An
     edited = json.loads(written.read_text()) | content
     written.write_text(json.dumps({name: value for name, value in edited.items() if value is not None}))
     with pytest.raises(ValueError, match=message):
-        choices_file.read_choices(written, few(written, **{"seeds": 2} | options))
+        read(few(written, **{"seeds": 2} | options))
 
 
 # --- runs ---
@@ -221,12 +224,20 @@ def content(folder: Path, name: str = choices_file.FILE) -> dict[str, Any]:
 
 
 @pytest.fixture
-def begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The section of each sampling."""
-    sampled = list[str]()
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
+    """What is called before each sampling."""
+    calls: Hooks = []
     honest = stages._sample
-    monkeypatch.setattr(stages, "_sample", lambda run, *more: sampled.append(run.setting.section) or honest(run, *more))
-    return sampled
+    monkeypatch.setattr(stages, "_sample", lambda run, *more: ([call(run) for call in calls], honest(run, *more))[1])
+    return calls
+
+
+@pytest.fixture
+def begun(hooks: Hooks) -> list[str]:
+    """The section of each sampling."""
+    sections = list[str]()
+    hooks.append(lambda run: sections.append(run.setting.section))
+    return sections
 
 
 pytestmark = pytest.mark.usefixtures("drawn")
@@ -256,7 +267,9 @@ def test_other_networks_confirm_what_explorers_chose(
     asked(tmp_path, tiny())  # nothing is made, or chosen, again
     assert not begun and content(tmp_path) == chosen and not (tmp_path / "out" / "choices-1.json").exists()
     assert sections(asked(tmp_path, tiny(), only=("section=confirm",))) == {CONFIRM: expected}
-    given = asked(tmp_path, tiny(explore_networks=0, choices=tmp_path / "out" / choices_file.FILE), out=tmp_path / "given")
+    given = asked(
+        tmp_path, tiny(explore_networks=0, choices=tmp_path / "out" / choices_file.FILE), out=tmp_path / "given"
+    )
     assert sections(given).keys() == {CONFIRM, CONTROL} and sections(given)[CONFIRM] == expected and not begun
 
     capsys.readouterr()
@@ -267,22 +280,19 @@ def test_other_networks_confirm_what_explorers_chose(
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_does_not_choose_anew(
-    tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, begun: list[str], hooks: Hooks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    honest = stages._sample
-
-    def interrupted(run: Any, *more: Any) -> Any:
+    def interrupt(run: Run) -> None:
         if run.setting.section == CONFIRM:
             raise KeyboardInterrupt
-        return honest(run, *more)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(stages, "_sample", interrupted)
+    hooks.insert(0, interrupt)
+    with pytest.raises(KeyboardInterrupt):
         asked(tmp_path, tiny(network="exact"))
     before = content(tmp_path)
     assert before["control"] == "" and set(begun) == {EXPLORE}  # it is written before a confirmer begins
     begun.clear()
-    monkeypatch.setattr(stages, "_sample", honest)
+    hooks.remove(interrupt)
     asked(tmp_path, tiny(network="exact"))
     after = content(tmp_path)
     assert after == before | {"control": after["control"]} != before
@@ -294,24 +304,22 @@ def test_two_workers_choose_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("multiprocessing.get_context", lambda name: FORK)
     asked(tmp_path / "one", tiny(network="exact"))
     asked(tmp_path / "two", tiny(network="exact"), workers=2)
-    assert content(tmp_path / "one")["rows"] == content(tmp_path / "two")["rows"]
-    assert content(tmp_path / "one")["chosen"] == content(tmp_path / "two")["chosen"]
+    one, two = (content(tmp_path / name) for name in ("one", "two"))
+    assert (one["rows"], one["chosen"]) == (two["rows"], two["chosen"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("default", [False, True], ids=["a challenger", "the default"])
 def test_a_setting_that_fails_is_not_chosen_and_without_the_default_nothing_is(
-    default: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    default: bool, tmp_path: Path, hooks: Hooks, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    honest = stages._sample
     label = "eta 0" if default else "eta 0.9"
 
-    def fails(run: Any, *more: Any) -> Any:
+    def fail(run: Run) -> None:
         if run.setting.label == label:
             raise RuntimeError("no")
-        return honest(run, *more)
 
-    monkeypatch.setattr(stages, "_sample", fails)
+    hooks.append(fail)
     done = asked(tmp_path, tiny(network="exact"))
     assert f"not chosen from, since it failed or the time was up: “{label}”" in capsys.readouterr().out
     assert {row["section"] for row in done.rows if row["setting"] == label and row["status"] == "failed"} == {EXPLORE}
@@ -320,18 +328,10 @@ def test_a_setting_that_fails_is_not_chosen_and_without_the_default_nothing_is(
 
 @pytest.mark.slow
 def test_after_the_time_nothing_begins_and_what_was_left_out_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, begun: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exploration has 60 % of it, by a clock that each sampling moves on by a second. The default comes first."""
-    seconds = [0.0]
-    honest = stages._sample
-
-    def sample(*arguments: Any) -> Any:
-        seconds[0] += 1
-        return honest(*arguments)
-
-    monkeypatch.setattr(stages, "_sample", sample)
-    now = SimpleNamespace(time=lambda: seconds[0], monotonic=lambda: seconds[0], sleep=lambda n: None)
+    now = SimpleNamespace(time=lambda: float(len(begun)), monotonic=lambda: len(begun), sleep=lambda n: None)
     for where in ("runner", "experiment"):
         monkeypatch.setattr(f"experiments.run.{where}.time", now)
     options: dict[str, Any] = {"schedules": ("karras", "geometric"), "budgets": (2,), "etas": (0.0, 0.5, 1.0)}
