@@ -7,6 +7,7 @@ from typing import Any
 
 from experiments.run.setting import Schedule, read_schedule
 from experiments.run.study import Study
+from experiments.user.imports import is_pretrained
 from experiments.user.json_io import read_json
 
 FORMAT = 1
@@ -47,7 +48,7 @@ def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
     from experiments.run.plan import make_network
     from experiments.user import pretrained
 
-    if ":" in study.network:
+    if is_pretrained(study.network):
         network = pretrained.describe(study.network, study.label)
     else:
         network = make_network(study, resolve(study.data), Machine("cpu")).row()["network"]
