@@ -83,7 +83,7 @@ def check_architecture(source: str, shape: tuple[int, ...], parameterisation: st
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         trunk = make_trunk(source, inputs, shape[0]).eval()
-        x = torch.randn(N_INPUTS, inputs, *shape[1:]).to(device)
+        x = torch.randn(N_INPUTS, inputs, *shape[1:]) + torch.randn(N_INPUTS, *[1] * len(shape))  # unequally bright
         for parameter in trunk.parameters():
             parameter.data.add_(torch.randn(parameter.shape), alpha=MOVED)
     if norms := [name for name, module in trunk.named_modules() if isinstance(module, _BatchNorm)]:
@@ -92,6 +92,7 @@ def check_architecture(source: str, shape: tuple[int, ...], parameterisation: st
     if numbers := [name for name, value in trunk.state_dict().items() if not getattr(value, "ndim", 0)]:  # see Compiled
         raise ValueError(f"{what}: {numbers[0]} must be a tensor with dimensions, a number of shape (1,)")
     trunk.to(device)
+    x = x.to(device)
     c = torch.linspace(-LARGEST_C, LARGEST_C, N_INPUTS, device=device)
 
     def evaluate(x: Tensor, c: Tensor) -> Tensor:

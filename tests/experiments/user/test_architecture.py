@@ -77,7 +77,11 @@ def write(folder: Path, *texts: str) -> str:
         (END, "return self.enter(x) + c.log().sum() + self", "its output is not finite for all c from -1.73 to 1.73"),
         (END, "return self.enter(x) + 0 * self", "its output does not depend on c, the second argument of forward"),
         (END, "return torch.rand(1) * self.enter(x) + self", "called twice with the same input, the output changed"),
-        (END, "return self.enter(x) - x.mean() + self", "when the batch was smaller; it must depend on its own input"),
+        (
+            END,
+            "return self.enter(x) - x.mean() / 5 + self",
+            "when the batch was smaller; it must depend on its own input",
+        ),
         ("(1, o)", "(1, o); self.norm = nn.BatchNorm2d(o)", "norm is a batch normalisation: it mixes the noise levels"),
         (
             "(1, o)",
