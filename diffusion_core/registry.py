@@ -66,6 +66,11 @@ SAMPLERS: "LazyRegistry[type[Sampler]]" = LazyRegistry("diffusion_core.samplers"
     "kadkhodaie-simoncelli": "kadkhodaie_simoncelli.KadkhodaieSimoncelli",
 })  # fmt: skip
 NOISE_DISTRIBUTIONS: "LazyRegistry[Callable[..., NoiseDistribution]]" = LazyRegistry("diffusion_core.noise", {
+    "edm": "sigma.edm",
+    "edm2": "sigma.edm2",
+    "jit": "sigma.jit",
+    "sd3": "process_time.sd3",
+    "flow-uniform": "process_time.flow_uniform",
     "log-normal": "sigma.LogNormal",
     "log-uniform": "sigma.LogUniform",
     "uniform": "sigma.Uniform",
@@ -78,11 +83,6 @@ NOISE_DISTRIBUTIONS: "LazyRegistry[Callable[..., NoiseDistribution]]" = LazyRegi
     "vp": "process_time.VP",
     "ddpm": "process_time.DDPM",
     "beta-times": "process_time.BetaTimes",
-    "edm": "sigma.edm",
-    "edm2": "sigma.edm2",
-    "jit": "sigma.jit",
-    "sd3": "process_time.sd3",
-    "flow-uniform": "process_time.flow_uniform",
 })  # fmt: skip
 ON_PIXELS = ("vp", "ddpm", "beta-times", "sd3", "flow-uniform")  # their data_std is by default that of data in [-1, 1]
 PARAMETERISATIONS: "LazyRegistry[type[Parameterised]]" = LazyRegistry("diffusion_core.networks", {

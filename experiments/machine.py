@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
@@ -38,8 +38,8 @@ class MachineOptions:
     """The store in which timings are remembered, as that of the runs."""
     measure: bool = False
     """Time again what is remembered, or first the network small: some seconds each."""
-    network: Literal["small", "paper"] = "small"
-    """The network that --measure times if nothing is remembered."""
+    network: Annotated[str, tyro.conf.arg(metavar="NAME|build:MODULE:FUNCTION")] = "small"
+    """The network that --measure times if nothing is remembered, as in the experiments."""
     device: Device = "auto"
     """The device on which --measure times that network."""
     threads: Annotated[int | None, option_help("N", "one per core")] = None
@@ -61,13 +61,18 @@ def command(arguments: Sequence[str], prog: str) -> int:
     from experiments.run.autotune import BenchmarkKey, timings
     from experiments.run.cache import Cache, read_header
     from experiments.run.machine import Machine
-    from experiments.run.networks import RECIPES, Trained
+    from experiments.run.plan import make_network
+    from experiments.run.study import Study
 
     console = Terminal()
     cache = Cache(options.store.expanduser())
     if options.measure:
         machine = Machine.resolve(options.device, threads=options.threads)
-        network = Trained(network=options.network, machine=machine, **RECIPES["fast"])
+        study = Study(network=options.network)
+        study.check()
+        if not study.trains:
+            raise ValueError(f"network={options.network!r}: it must be trained here")
+        network = make_network(study, study.data, machine)
         cache.path("timings", BenchmarkKey.of(network, machine)).unlink(missing_ok=True)
         with console.status("measuring, for some seconds"):
             timings(network, machine, cache, print)

@@ -14,7 +14,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS
+import tyro
+
+from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, TRUNKS
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.run.compare import CONFIRM
@@ -72,6 +74,9 @@ class NoiseLevels(ExploringStudy):
         "--weightings karras unit-eps --cross": "every combination",
     }
 
+    network: Annotated[str, tyro.conf.arg(metavar="NAME|build:MODULE:FUNCTION")] = "small"
+    """small (mlp for points), paper (for GPUs), or your architecture, build:MODULE:FUNCTION."""
+    label: HiddenOption[int | Literal["balanced"] | None] = None
     train_noise: Annotated[Names, names_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS)] = NAMED
     weightings: Annotated[Names, names_option(WEIGHTS, WEIGHTINGS)] = ("karras", "min-snr-1.25")
     parameterisations: Annotated[Names, names_option(OUTPUTS, PARAMETERISATIONS)] = ("preconditioned",)
@@ -90,8 +95,8 @@ class NoiseLevels(ExploringStudy):
     def check(self) -> None:
         super().check()
         if not self.trains:
-            rule = "this experiment compares ways to train; it needs small or paper"
-            raise ValueError(f"network={self.network!r}: {rule}")
+            rule = f"it must be trained here, as {', '.join(TRUNKS)} and build:MODULE:FUNCTION are"
+            raise ValueError(f"network={self.network!r}: {rule}; losses and score compare trained networks")
 
     @property
     def provenance(self) -> Mapping[str, Any]:

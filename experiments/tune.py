@@ -25,6 +25,7 @@ from experiments.run.options import option_help
 from experiments.run.setting import Schedule, Setting, make_setting, read_setting
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Notify
 from experiments.schedules import SamplerNames, ScheduleNames, Schedules
+from experiments.user.imports import is_pretrained
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -146,7 +147,7 @@ class Tune(Schedules):
         from diffusion_core.data.load import resolve
         from experiments.run.networks import adapter_of
 
-        return adapter_of(self.network, resolve(self.data), self.label) if ":" in self.network else None
+        return adapter_of(self.network, resolve(self.data), self.label) if is_pretrained(self.network) else None
 
     @cached_property
     def span(self) -> tuple[float, float]:

@@ -20,6 +20,9 @@ RANK = 256  # smaller for images of at most 256 values
 PRIOR = 5.0  # images
 MAX_IMAGES = 20_000  # for the fit
 EM_STEPS = 15
+EXACT_DIM = 4096  # more values of an image, such as 64x64 in colour, would take minutes and gigabytes
+OVERSAMPLED = 16
+ITERATIONS = 2
 MIN_VARIANCE = 1e-3  # of a direction, in data units
 TINY = 1e-12  # becomes 0: products with subnormal numbers take several times as long on a CPU
 
@@ -112,7 +115,7 @@ class TiedMixture(FlatDenoiser):
         rank = min(rank, d - 1)
         mean = flat.mean(dim=0)
         flat = flat - mean
-        basis = torch.linalg.eigh((flat.T @ flat).double()).eigenvectors.flip(1)[:, :rank].to(flat)
+        basis = principal_axes(flat, rank, generator)
         z = flat @ basis
         outside = (flat.square().sum() - z.square().sum()) / (n * (d - rank))
         total = z.T @ z / n
@@ -133,6 +136,21 @@ class TiedMixture(FlatDenoiser):
         outside = outside.clamp(min=MIN_VARIANCE).view(1)
         basis = functional.hardshrink(basis @ turn.to(z), TINY)  # 0 at pixels that are the same in all images
         return cls(mean, basis, variances, outside, weights.log(), centres @ turn.to(z))
+
+
+def principal_axes(flat: Tensor, rank: int, generator: torch.Generator) -> Tensor:
+    """The first principal axes (d, rank) of centred rows (n, d); of more than `EXACT_DIM` values approximately.
+
+    Source: Halko, Martinsson & Tropp 2011, arXiv 0909.4061, Algorithm 4.4 (randomised subspace iteration).
+    """
+    dim = flat.shape[1]
+    if dim <= EXACT_DIM:
+        return torch.linalg.eigh((flat.T @ flat).double()).eigenvectors.flip(1)[:, :rank].to(flat)
+    axes = torch.randn(dim, rank + OVERSAMPLED, generator=generator).to(flat)
+    for _ in range(ITERATIONS):
+        axes = torch.linalg.qr(flat.T @ (flat @ axes)).Q
+    inside = flat @ axes
+    return axes @ torch.linalg.eigh((inside.T @ inside).double()).eigenvectors.flip(1)[:, :rank].to(flat)
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -56,6 +56,8 @@ class BenchmarkKey:
     def of(cls, network: Any, machine: Machine) -> "BenchmarkKey":
         trained = isinstance(network, Trained)
         name = f"{network.network} {network.parameterisation}" if trained else f"{network.name} {network.content}"
+        if trained and network.architecture:  # the user's
+            name += f" {network.architecture}"
         batch = network.batch_size if trained else 0
         limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
         return cls(name, network.shape, machine, batch, device_name(machine.device), cores(), limit)

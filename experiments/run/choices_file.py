@@ -13,6 +13,7 @@ from experiments.run.machine import Machine, code_version
 from experiments.run.plan import make_network
 from experiments.run.study import ExploringStudy, Study, check_seeds
 from experiments.user import pretrained
+from experiments.user.imports import is_pretrained
 from experiments.user.json_io import read_json, write_json
 from reports.schema import CONTROL_FAILED
 
@@ -115,7 +116,7 @@ def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy) 
 
 def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
     """Raises ValueError if a file is about another network or other data than the study's."""
-    if ":" in study.network:
+    if is_pretrained(study.network):
         network = pretrained.describe(study.network, study.label)
     else:
         network = make_network(study, resolve(study.data), Machine("cpu")).row()["network"]

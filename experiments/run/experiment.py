@@ -28,6 +28,7 @@ from experiments.run.compare import (
     SidesBySection,
 )
 from experiments.run.machine import code_version
+from experiments.run.networks import Trained
 from experiments.run.options import Options
 from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
 from experiments.run.ray_runner import run_on_ray
@@ -331,6 +332,8 @@ class _Command:
         whole_cost = sum(sum(paths.values()) for paths in files.values())
         info: dict[str, Any] = {"experiment": study.page, "question": study.question, "preset": self.options.preset}
         info |= {**study.provenance, "notes": [*self.notes, *notes, *warnings], "options": self.options.resolve(study)}
+        trained = {run.network.network: run.network for run in results.runs if isinstance(run.network, Trained)}
+        info["parameters"] = {name: network.n_parameters for name, network in trained.items()}
         left_out = any(run.setting.section == CONTROL for run in planned)
         left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
         info["caveats"] = [NO_CONTROL] if left_out else []

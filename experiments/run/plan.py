@@ -27,7 +27,8 @@ from experiments.run.runs import SEED_OF_INDEPENDENT_RUN, VALUES, Reference, Run
 from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Notify, Study
 from experiments.user import network_io
-from experiments.user.imports import user_code_errors
+from experiments.user.architecture import check_architecture, takes_inputs
+from experiments.user.imports import BUILD, is_pretrained, user_code_errors
 
 FIXED = {"data", "machine", "seed"}  # fields of a network that all settings of a study share
 WORTH_COMPILING = 600.0  # seconds of sampling
@@ -145,25 +146,29 @@ def make_network(study: Study, data: str, machine: Machine) -> Network:
     """The network that the option --network names; if it is trained here, the first of them."""
     if study.network == "exact":
         return Exact(data, held_out=study.held_out, machine=replace(machine, precision="fp32", compiled=False))
-    if ":" in study.network:
+    if is_pretrained(study.network):
         return Pretrained.of(study.network, data, study.label, machine)
     images = data_of(data)
     name = study.network
-    recipe = RECIPES[study.recipe]
+    from_user = name.startswith(BUILD)
+    recipe = RECIPES["plain" if from_user and not takes_inputs(name) else study.recipe]
     if isinstance(images, Values):
         if not images.are_points:
             reason = "networks that are trained here do not decode latents"
             raise ValueError(f"data={data!r}: {reason}; use --network KIND:WHERE")
         name = "mlp" if name == "small" else name
         recipe = OF_POINTS if study.recipe == "fast" else recipe
-    if isinstance(images, Images) and (pixels := images.shape[1]) != SIDE:
-        reason = f"images of {pixels}x{pixels}, but networks that are trained here take {SIDE}x{SIDE}"
-        raise ValueError(f"data={data!r}: {reason}; other sizes need --network KIND:WHERE")
-    if (name == "mlp") != isinstance(images, Values):
+    if isinstance(images, Images) and (pixels := images.shape[1]) != SIDE and not from_user:
+        reason = f"images of {pixels}x{pixels}, but {name} takes {SIDE}x{SIDE}"
+        raise ValueError(f"data={data!r}: {reason}; other sizes need --network build:MODULE:FUNCTION or KIND:WHERE")
+    if not from_user and (name == "mlp") != isinstance(images, Values):
         raise ValueError(f"network={name!r}: mlp is for points and others are for images, but the data are {data!r}")
     budget: dict[str, Any] = {"images_seen": study.train_images, "warmup_images": study.warmup_images}
     held_out = min(study.held_out, len(images) // 10)
-    return Trained(data, network=name, held_out=held_out, machine=machine, **budget, **recipe)
+    network = Trained(data, network=name, held_out=held_out, machine=machine, **budget, **recipe)
+    if from_user:  # before it is timed
+        check_architecture(name, network.shape, network.parameterisation, machine.device)
+    return network
 
 
 def _network_of(setting: Setting, network: Network, seed: int) -> Network:

@@ -19,6 +19,7 @@ from experiments.run.networks import Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.stages import real_samples
 from experiments.user import pretrained
+from experiments.user.architecture import check_architecture, takes_inputs
 from experiments.user.denoising_check import check_denoising
 from experiments.user.memory import halve_until_it_fits
 from experiments.user.network_io import check_batch, is_random
@@ -39,6 +40,9 @@ def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
         check_noise(network.noise, network.stratified, network.batch_size)
         check_weighting(network.weighting, network.batch_size)
+        if network.architecture:
+            options = (network.shape, network.parameterisation, network.machine.device)
+            warnings += check_architecture(network.network, *options)
     warnings += plan_warnings(runs)
     by_sampler = {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}
     for run in by_sampler.values():
@@ -77,6 +81,9 @@ def setup_notes(runs: Sequence[Run]) -> list[str]:
     if reference.decoder is not None:
         decoded = f"samples are compared with {reference.n:,} decoded latents of the data"
         notes.append(f"{decoded}, so what the autoencoder itself loses is not seen; name real images with --images")
+    for trained in dict.fromkeys(run.network for run in runs if isinstance(run.network, Trained)):
+        if trained.architecture and len(trained.shape) > 1 and not takes_inputs(trained.network):
+            notes.append(f"{trained.network} takes one number of channels, so its recipe is plain: it has one input")
     for network in dict.fromkeys(run.network for run in runs if isinstance(run.network, Pretrained)):
         notes += [*pretrained.notes(network.source), *pretrained.network_notes(network.untrained())]
         if getattr(network.untrained(), "takes_index", False):

@@ -35,7 +35,7 @@ from experiments.run.compare import (
 )
 from experiments.run.options import name_option, option_help
 from experiments.run.setting import Setting
-from experiments.user.imports import SPELLINGS
+from experiments.user.imports import BUILD, SPELLINGS, is_pretrained, split_name
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -82,8 +82,9 @@ class Study:
     """For latents: the real images that decoded samples are compared with, of the size that is decoded, such as
     folder256:PATH."""
     network: Annotated[str, tyro.conf.arg(metavar="NAME|KIND:WHERE")] = "small"
-    """small (mlp for points) or paper (for GPUs), trained here; or python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or
-    checkpoint:FILE, trained elsewhere; or exact, the closed form for the training images."""
+    """small (mlp for points), paper (for GPUs) or build:MODULE:FUNCTION, your architecture, trained here; or
+    python:PACKAGE.MODULE:FUNCTION, diffusers:FOLDER or checkpoint:FILE, trained elsewhere; or exact, the closed form
+    for the training images."""
     label: Annotated[int | Literal["balanced"] | None, option_help("CLASS|balanced", "none")] = None
     """The class that a class-conditional diffusers network samples. balanced: sample i has class i mod their number."""
     train_images: int = 200_000
@@ -113,10 +114,12 @@ class Study:
         check_fields(self)
         for name in filter(None, (self.data, self.images)):
             check_name(name)
-        if ":" not in self.network:
-            one_of("network", self.network, (*TRUNKS, "exact", *SPELLINGS))
-            if self.label is not None:
-                raise ValueError(f"label={self.label}: it needs --network diffusers:FOLDER")
+        if self.network.startswith(BUILD):
+            split_name(self.network.removeprefix(BUILD), BUILD)
+        elif not is_pretrained(self.network):
+            one_of("network", self.network, (*TRUNKS, "exact", f"{BUILD}module:function", *SPELLINGS))
+        if self.label is not None and not is_pretrained(self.network):
+            raise ValueError(f"label={self.label}: it needs --network diffusers:FOLDER")
         if self.features and not self.data.startswith("points:"):  # which are compared as they are
             check_feature_space(self.features)
         for name, low, high in (("seeds", 1, 1_000), ("n_samples", 1, 1_000_000), ("batch_size", 0, 1_000_000)):
@@ -186,7 +189,7 @@ class Study:
     @property
     def trains(self) -> bool:
         """Whether its networks are trained here."""
-        return self.network != "exact" and ":" not in self.network
+        return self.network != "exact" and not is_pretrained(self.network)
 
     @cached_property
     def data_std(self) -> float:

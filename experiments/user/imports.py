@@ -18,12 +18,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+BUILD = "build:"  # before module:function, which makes an architecture to be trained here
 SPELLINGS = ("python:package.module:function", "diffusers:PATH", "checkpoint:PATH")  # of a network that people bring
 OURS = ("diffusion_core", "experiments", "reports")
 OWN = "sigmabench_own_sweep"  # the name under which a user's sweep file is imported
 REMEDY = "write it at the top of a module as `@dataclass(frozen=True) class NAME(Sampler): ...`, each parameter a field"
 MISSING = object()
 TEXTS: dict[str, str] = {}  # package or module of a user's -> hash
+
+
+def is_pretrained(network: str) -> bool:
+    """Whether --network names a network that was trained elsewhere, by one of `SPELLINGS`."""
+    return ":" in network and not network.startswith(BUILD)
 
 
 def split_name(spec: str, prefix: str = "") -> tuple[str, str]:

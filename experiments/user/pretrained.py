@@ -19,9 +19,9 @@ from torch import nn
 from diffusion_core import adapters
 from diffusion_core.adapters.adapter import Labels
 from diffusion_core.data.dataset import DataSet, Images
-from diffusion_core.networks import build
 from diffusion_core.samplers import Model
 from experiments.user import diffusers_unet, imports
+from experiments.user.architecture import build_network
 from experiments.user.imports import SPELLINGS, user_code_errors
 
 PYTHON = "python:"
@@ -142,11 +142,11 @@ def _check_data(rest: str, made_for: DataSet, images: DataSet) -> None:
 
 
 def _checkpoint(root: Path, images: DataSet, device: str) -> nn.Module:
-    config = _checkpoint_config(root)
+    config = _read_config(root)
     tensors = load_file(root)
     weights = {name.removeprefix(WEIGHTS): value for name, value in tensors.items() if name.startswith(WEIGHTS)}
-    model = build(config["network"], images.shape[0], config["parameterisation"])
     with user_code_errors(f"checkpoint:{root}: its weights do not fit images of {images.shape}"):
+        model = build_network(config["network"], images.shape, config["parameterisation"], config.get("architecture"))
         model.load_state_dict(weights)
     return model.to(device).eval()
 

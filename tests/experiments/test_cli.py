@@ -48,6 +48,8 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
     sizes = f"laptop: {laptop.size}, {laptop.minutes}; gpu: {preset(name, 'gpu').size}."
     assert f"{sizes} The defaults below are those of --preset {size}." in text
     assert f"More networks give narrower intervals. (default: {preset(name, size).seeds})" in text
+    assert "build:MODULE:FUNCTION" in text
+    assert any(text.count(kind) for kind in ("python:PACKAGE", "diffusers:")) == (name != "noise_levels")
     assert "Examples:" in text and "default: None" not in text and "{None}" not in text
     for field in fields(laptop):
         option = f"--{field.name.replace('_', '-')}"

@@ -24,6 +24,7 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Network, Trained
 from experiments.run.runs import Reference, Run
 from experiments.run.setting import Schedule, Setting
+from experiments.user import architecture
 from experiments.user.imports import TEXTS
 
 N = 40
@@ -80,7 +81,8 @@ def user_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     """As if a new process began: a user's modules are imported anew."""
     importlib.invalidate_caches()
-    networks.load_pretrained.cache_clear()
+    for cached in (networks.load_pretrained, architecture.architecture_id, architecture.check_architecture):
+        cached.cache_clear()
     TEXTS.clear()
     for name in [name for name in sys.modules if "_xyz" in name]:
         del sys.modules[name]

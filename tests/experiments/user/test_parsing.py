@@ -113,7 +113,7 @@ def test_one_and_one_point_zero_are_one_setting() -> None:
     [
         (
             lambda: parse_noise("gaussian", 1),
-            "train_noise='gaussian': it must be one of log-normal, log-uniform, uniform",
+            "train_noise='gaussian': it must be one of edm, edm2, jit, sd3",
         ),
         (lambda: parse_sampler("rk45"), r"sampler='rk45': it must be one of euler, euler-within"),
         (
