@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.loops import YOURS, Loop
-from bench.measure import Job, machine_choice, model_of, name_of, randn_ms
+from bench.measure import Job, model_of, name_of, randn_ms
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import can_compile
 from diffusion_core.samplers.sampling import default_batch
@@ -38,11 +38,10 @@ def bench_sampling(
             with computing_in(precision, device):
                 return loop.run(model, shape, EVALUATIONS, device)
 
-        notes = {"suite": "sampling", "network": name_of(network), "mode": mode, "randn_ms": randn_ms(shape, device),
-                 "default": mode == machine_choice(network).sampling.precision}  # fmt: skip
+        notes = {"suite": "sampling", "network": name_of(network), "mode": mode, "randn_ms": randn_ms(shape, device)}
         return Job(run, shape[0], device, loop.notes | notes, model_of(network, shape[0] if compiled else 0))
 
-    x = clock(prepare, rounds=7)
+    x = clock(prepare, rounds=6)
     assert torch.isfinite(x).all()
     if isinstance(subject(device), Trained) and loop.package != YOURS and not loop.drawn_once:
         exact = loop.run(GaussianDenoiser(), tuple(x.shape), EVALUATIONS, device)  # the network is close to it

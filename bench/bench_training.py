@@ -56,6 +56,6 @@ def bench_training(clock: Callable[..., Tensor], who: str, precision: str, devic
         assert steps[-5:].mean() < steps[:5].mean()
         notes = {"suite": "training", "mode": precision, "who": who, "package": OURS if who == "ours" else "torch"}
         return Job(lambda _: torch.stack(list(itertools.islice(losses, IN_ONE))), IN_ONE * BATCH, device,
-                   notes | {"network": "small", "nfe": IN_ONE, "unit": "step", "batch": BATCH})  # fmt: skip
+                   notes | {"network": "small", "nfe": IN_ONE, "batch": BATCH})  # fmt: skip
 
     assert torch.isfinite(clock(prepare, rounds=5)).all()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.samplers import Accelerated, DPMpp2M, Euler, Heun, Model, Sampler, sample
+from diffusion_core.samplers.base import Eps, Noise
 from diffusion_core.schedules import geometric
 
 
@@ -47,9 +48,7 @@ class DrawnOnce(Sampler):
 
     sampler: Sampler
 
-    def run(
-        self, eps: Callable[..., Tensor], x: Tensor, sigmas: tuple[float, ...], noise: Callable[[], Tensor]
-    ) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
         drawn = noise()
         yield from self.sampler.run(eps, x, sigmas, lambda: drawn)
 
@@ -150,5 +149,5 @@ LOOPS = [
     _diffusers("DPM++ 2M", "DPMSolverMultistepScheduler", vp=True),
     Loop("smalldiffusion", "smalldiffusion", _smalldiffusion),
 ]
-OTHER_SAMPLERS = {"DPM++ 2M": DPMpp2M(), "Heun": Heun(), "accelerated": Accelerated()}
-LOOPS_ALONE = [loop for name, sampler in OTHER_SAMPLERS.items() for loop in of_sampler(f"ours, {name}", OURS, sampler)]
+OTHERS = {"DPM++ 2M": DPMpp2M(), "Heun": Heun(), "accelerated": Accelerated()}
+LOOPS_ALONE = [loop for name, sampler in OTHERS.items() for loop in of_sampler(f"ours, {name}", OURS, sampler)]

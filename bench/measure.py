@@ -15,10 +15,8 @@ from diffusion_core.networks import build
 from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import Model
 from diffusion_core.samplers.sampling import bind_index
-from experiments.run.autotune import MachineChoice, autotune
-from experiments.run.cache import Cache
 from experiments.run.machine import busy_cores_of_others, read_clocks
-from experiments.run.networks import Exact, Network, Trained
+from experiments.run.networks import Network, Trained
 from experiments.run.stages import CountingModel
 
 SHAPE = (1, 32, 32)
@@ -61,14 +59,12 @@ def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> d
             index = torch.arange(job.n_images, device=job.device)
             run = partial(job.run, bind_index(counted, index))
             out = run()
-            usual = {"device": job.device, "n_images": job.n_images, "batch": job.n_images, "unit": "evaluation",
+            usual = {"device": job.device, "n_images": job.n_images, "batch": job.n_images,
                      "nfe": counted.images // job.n_images, "threads": torch.get_num_threads()}  # fmt: skip
-            result = Timed(out, [], usual | job.notes)
+            results[name] = result = Timed(out, [], usual | job.notes)
+            timed.append((result, run, job))
         except (Exception, pytest.skip.Exception) as error:
             results[name] = error
-        else:
-            results[name] = result
-            timed.append((result, run, job))
     clocks = read_clocks()
     for number in range(rounds):
         for result, run, job in timed if number % 2 else reversed(timed):
@@ -115,24 +111,13 @@ def name_of(network: Network) -> str:
 
 
 @cache
-def machine_choice(network: Network) -> MachineChoice:
-    """The machines on which a run of one network is sampled and trained by default here."""
-    if isinstance(network, Exact):
-        return MachineChoice(network.machine, network.machine)
-    return autotune(network, network.machine, Cache(Path("runs/store")), 1, print)
-
-
-def evaluate(network: Network, batch: int) -> None:
-    device = network.machine.device
-    with torch.no_grad():
-        model = bind_index(model_of(network), torch.arange(batch, device=device))
-        model(torch.zeros(batch, *network.shape, device=device), torch.ones(batch, device=device))
-
-
-@cache
 def evaluation_ms(network: Network, batch: int) -> float:
     """Of one evaluation in fp32, which a loop alone lacks."""
-    return least_ms(lambda: evaluate(network, batch), network.machine.device)
+    device = network.machine.device
+    model = bind_index(model_of(network), torch.arange(batch, device=device))
+    x = torch.zeros(batch, *network.shape, device=device)
+    with torch.no_grad():
+        return least_ms(lambda: model(x, x.new_ones(batch)), device)
 
 
 @cache

@@ -8,15 +8,16 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from scipy.stats import binom
 from scipy.stats import t as student
 
 from reports.details import describe_origin
-from reports.formats import capital, number, percent, plural, short
+from reports.formats import capital, join, number, percent, plural, short
 from reports.page import Column, Page, Row, Source, Table
 
 OURS, YOURS = "sigmabench", "yours"  # packages of loops
@@ -24,9 +25,9 @@ DRAWN_ONCE = ", noise drawn once"
 ENOUGH = 3  # processes from which a ratio has an interval
 SHARED = 0.25  # cores of other programs from which a page says so
 SUITES = {
-    "sampling": "Sampling with the network {network}",
-    "training": "Training the network {network}",
-    "loop": "The loop alone: its network costs nothing",
+    "sampling": "Sampling with the network {network}, {nfe} evaluations, batches of {batch}",
+    "training": "Training the network {network}, batches of {batch}",
+    "loop": "The loop alone: its network costs nothing, {nfe} evaluations, batches of {batch}",
 }
 COLUMNS = (
     Column("Compare within", "wide"),
@@ -88,7 +89,7 @@ def group_of(notes: Mapping[str, Any]) -> str:
 
 def frame_of(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of notes, with `data`, the seconds of the rounds; columns `group`, `rate` and `ms` of the medians."""
-    defaults = {"mode": "", "default": False, "drawn_once": False, "peak_mib": math.nan}
+    defaults = {"mode": "", "drawn_once": False, "peak_mib": math.nan}
     rows = []
     for result in results:
         seconds = median(result["data"])
@@ -156,9 +157,7 @@ def _table(rows: pd.DataFrame) -> Table:
     """The loops of a suite, by group; of loops alone no images per second, which a network would take."""
     first = rows.iloc[0]
     alone = first["suite"] == "loop"
-    title = (
-        f"{SUITES[first['suite']].format(**first)}, {plural(first['nfe'], first['unit'])}, batches of {first['batch']}"
-    )
+    title = SUITES[first["suite"]].format(**first)
     if alone:
         shares = rows["ms"] / (rows["ms"] + rows["evaluation_ms"])
         added = f"With {first['network']} a step takes {short(first['evaluation_ms'])} ms more"
@@ -177,7 +176,7 @@ def _table(rows: pd.DataFrame) -> Table:
             "" if other is None else _interval(*times_as_fast(row, other)),
             *([] if alone else rates),
         ]
-        made.append(Row(row["who"], cells, best=bool(row["default"] and row["package"] == OURS)))
+        made.append(Row(row["who"], cells))
     return Table(title, COLUMNS[:3] if alone else COLUMNS, made)
 
 
@@ -192,8 +191,6 @@ def conditions(rows: pd.DataFrame) -> str:
         words.append(f"peak memory {number(peak, 0)} MiB")
     if (busy := rows["busy"].max()) > SHARED:
         words.append(f"other programs kept {number(busy)} cores busy")
-    if chosen := set(rows.loc[rows["default"], "mode"]):
-        words.append(f"runs sample in {chosen.pop()} here")
     return f"{capital(', '.join(words))}. Divide only rows that agree in {COLUMNS[0].head!r}."
 
 
@@ -223,36 +220,30 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
     if limit is not None and len(files) < ENOUGH:
         raise ValueError(f"fail_if_slower: it needs an interval, so at least {ENOUGH} files on each side")
     pairs = [[read_benchmarks(path) for path in pair] for pair in zip(files, against, strict=True)]
-    tables = [[rows.set_index("name")["ms"] for rows, _ in pair] for pair in pairs]
-    ratios = pd.concat([new / old for new, old in tables], axis=1, join="inner").dropna()
-    if ratios.empty:
+    times = [[rows.set_index("name")["ms"] for rows, _ in pair] for pair in pairs]
+    logs = np.log(pd.concat([new / old for new, old in times], axis=1, join="inner"))
+    if logs.empty:
         raise ValueError("against: no benchmark is in all files")
     (rows, info), (_, before) = pairs[0]
+    rows = rows.set_index("name").loc[logs.index]
+    middle = logs.mean(axis=1)
+    reach = student.ppf(0.975, len(files) - 1) * logs.sem(axis=1) if len(files) >= ENOUGH else middle * math.nan
+    ratios = pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}).pipe(np.exp)
     made = list[Row]()
-    counts = {"slower": 0, "faster": 0}
-    too_slow = False
-    for _, row in rows[rows["name"].isin(ratios.index)].iterrows():
-        logs = [math.log(ratio) for ratio in ratios.loc[row["name"]]]
-        middle = mean(logs)
-        cells = [row["suite"], row["group"], number(math.exp(middle), 2), ""]
-        if len(logs) >= ENOUGH:
-            reach = float(student.ppf(0.975, len(logs) - 1)) * stdev(logs) / len(logs) ** 0.5
-            low, high = math.exp(middle - reach), math.exp(middle + reach)
-            word = "slower" if low > 1 else "faster" if high < 1 else ""
-            cells[3] = f"{number(low, 2)} to {number(high, 2)}"
-            if row["package"] == OURS:
-                counts |= {word: counts[word] + 1} if word else {}
-                too_slow |= limit is not None and low > 1 + limit
-        made.append(Row(row["who"], cells))
-    n_ours = int((rows["name"].isin(ratios.index) & (rows["package"] == OURS)).sum())
-    text = f"Of {n_ours} rows of ours {counts['slower']} are slower and {counts['faster']} faster (95 % intervals over "
-    text += f"{len(files)} pairs of processes, each by itself: of 40 equal rows one is called slower)."
-    if len(files) < ENOUGH:
-        text = f"No intervals: they need {ENOUGH} files on each side. The same loop differs by 30 % minutes apart."
-    machines = {_machine(info["machine_info"]), _machine(before["machine_info"])}
-    caveats = [f"Two machines or settings: {' and '.join(sorted(machines))}."] if len(machines) > 1 else []
+    for (_, row), (ratio, low, high) in zip(rows.iterrows(), ratios.to_numpy(), strict=True):
+        interval = f"{low:.2f} to {high:.2f}" if low == low else ""
+        made.append(Row(row["who"], [row["suite"], row["group"], f"{ratio:.2f}", interval]))
+    ours = ratios[rows["package"] == OURS]
+    text = f"No intervals: they need {ENOUGH} files on each side. The same loop differs by 30 % minutes apart."
+    if len(files) >= ENOUGH:
+        text = (
+            f"Of {len(ours)} rows of ours {(ours['low'] > 1).sum()} are slower and {(ours['high'] < 1).sum()} faster "
+        )
+        text += f"(95 % intervals over {len(files)} pairs of processes; of 40 equal rows one is called slower)."
+    machines = {_machine(about["machine_info"]) for about in (info, before)}
+    caveats = [f"Two machines or settings: {join(sorted(machines))}."] if len(machines) > 1 else []
     table = Table("Time of the first files, over that of --against", COMPARED, made)
-    return _page(info, rows, ("", text), [table], caveats), too_slow
+    return _page(info, rows, ("", text), [table], caveats), limit is not None and bool((ours["low"] > 1 + limit).any())
 
 
 def _page(
