@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench.loops import OURS
-from bench.measure import SHAPE, TRAINING_BATCH, Job, network
+from bench.measure import SHAPE, Job, network
 from diffusion_core.noise import LogNormal
 from diffusion_core.tensors import computing_in
 from diffusion_core.training import train
 
-BATCH = TRAINING_BATCH
+BATCH = 64
 IN_ONE = 4  # steps per timed round
 
 

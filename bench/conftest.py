@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.loops import LOOPS, LOOPS_ALONE, YOURS, of_sampler
-from bench.measure import Job, Timed, time_alternately
+from bench.loops import LOOPS, YOURS, of_sampler
+from bench.measure import Job, time_alternately
 from diffusion_core.data.load import resolve
 from diffusion_core.samplers import Sampler
 from experiments.conformance.check import check
@@ -24,7 +24,7 @@ from reports.benchmarks import frame_of, group_of, text_of
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
 IGNORED = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-RESULTS = pytest.StashKey[dict[str, Timed | BaseException]]()  # of benchmarks by their node id
+RESULTS = pytest.StashKey[dict[str, Job | BaseException]]()  # of benchmarks by their node id
 RECORDED = [0.0]  # seconds
 
 
@@ -39,7 +39,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     sampler = chosen_sampler(metafunc.config)
     loops = [*(of_sampler(sampler.name, YOURS, sampler) if sampler else []), *LOOPS]
     if metafunc.function.__name__ == "bench_loop_alone":
-        loops = [loop for loop in loops + LOOPS_ALONE if not loop.drawn_once]
+        loops = [loop for loop in loops if not loop.drawn_once]
     metafunc.parametrize("loop", loops, ids=str)
 
 
@@ -51,21 +51,19 @@ def chosen_sampler(config: pytest.Config) -> Sampler | None:
         raise pytest.UsageError(str(error)) from error
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
     """The user's sampler or network concerns some benchmarks only."""
     if config.getoption("--sampler") or config.getoption("--network"):
-        items[:] = [item for item in items if "loop" in getattr(item, "fixturenames", ())]
+        items[:] = [item for item in items if "loop" in item.fixturenames]
     for item in items:
         item.add_marker(pytest.mark.filterwarnings(IGNORED))
-        if "clock" in getattr(item, "fixturenames", ()):
+        if "clock" in item.fixturenames:
             item.add_marker(pytest.mark.benchmark(timer=recorded_time))
 
 
 @pytest.hookimpl(tryfirst=True)  # above the table of pytest-benchmark
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    timed = [
-        result for result in config.stash.get(RESULTS, {}).values() if isinstance(result, Timed) and result.seconds
-    ]
+    timed = [result for result in config.stash.get(RESULTS, {}).values() if isinstance(result, Job) and result.seconds]
     if not timed:
         return
     rows = frame_of([result.notes | {"data": result.seconds} for result in timed])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_core.samplers import Accelerated, DPMpp2M, Euler, Heun, Model, Sampler, sample
+from diffusion_core.samplers import Euler, Model, Sampler, sample
 from diffusion_core.samplers.base import Eps, Noise
 from diffusion_core.schedules import geometric
 
@@ -149,5 +149,3 @@ LOOPS = [
     _diffusers("DPM++ 2M", "DPMSolverMultistepScheduler", vp=True),
     Loop("smalldiffusion", "smalldiffusion", _smalldiffusion),
 ]
-OTHERS = {"DPM++ 2M": DPMpp2M(), "Heun": Heun(), "accelerated": Accelerated()}
-LOOPS_ALONE = [loop for name, sampler in OTHERS.items() for loop in of_sampler(f"ours, {name}", OURS, sampler)]

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,11 @@ from experiments.run.networks import Network, Trained
 from experiments.run.stages import CountingModel
 
 SHAPE = (1, 32, 32)
-TRAINING_BATCH = 64
 STATUS = Path("/proc/self/status")
 REFERENCES = Path("/proc/self/clear_refs")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Job:
     """What is timed: run(model), which makes `n_images`. `notes`: what the report needs to know of it."""
 
@@ -34,48 +33,40 @@ class Job:
     device: str
     notes: dict[str, Any]
     model: Model | None = None  # its evaluations are counted; without one, `notes` has `nfe`
+    out: Tensor | None = None  # of the last run
+    seconds: list[float] = field(default_factory=list)  # of each round
 
 
-@dataclass
-class Timed:
-    """The last result of a job, the seconds of its rounds, and its notes."""
-
-    out: Tensor
-    seconds: list[float]
-    notes: dict[str, Any]
-
-
-def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> dict[str, Timed | BaseException]:
+def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> dict[str, Job | BaseException]:
     """Times all jobs once per round, so that what else the machine does hits them alike. A job that fails is its error.
 
     Each runs once before, as warm-up; with 0 rounds only that.
     """
-    results = dict[str, Timed | BaseException]()
-    timed = list[tuple[Timed, Callable[[], Tensor], Job]]()
+    results = dict[str, Job | BaseException]()
+    timed = list[tuple[Job, Callable[[], Tensor]]]()
     for name, make in prepare.items():
         try:
-            job = make()
+            results[name] = job = make()
             counted = CountingModel(job.model)
-            index = torch.arange(job.n_images, device=job.device)
-            run = partial(job.run, bind_index(counted, index))
-            out = run()
-            usual = {"device": job.device, "n_images": job.n_images, "batch": job.n_images,
-                     "nfe": counted.images // job.n_images, "threads": torch.get_num_threads()}  # fmt: skip
-            results[name] = result = Timed(out, [], usual | job.notes)
-            timed.append((result, run, job))
+            run = partial(job.run, bind_index(counted, torch.arange(job.n_images, device=job.device)))
+            job.out = run()
+            nfe = counted.images // job.n_images
+            usual = {"device": job.device, "n_images": job.n_images, "batch": job.n_images, "nfe": nfe}
+            job.notes = usual | {"threads": torch.get_num_threads()} | job.notes
+            timed.append((job, run))
         except (Exception, pytest.skip.Exception) as error:
             results[name] = error
     clocks = read_clocks()
     for number in range(rounds):
-        for result, run, job in timed if number % 2 else reversed(timed):
+        for job, run in timed if number % 2 else reversed(timed):
             forget_peak(job.device)
             start = time.perf_counter()
-            result.out = run()
+            job.out = run()
             wait(job.device)
-            result.seconds.append(time.perf_counter() - start)
-            result.notes["peak_mib"] = peak_mib(job.device)
-    for result, _, _ in timed:
-        result.notes["busy"] = busy_cores_of_others(clocks, read_clocks())
+            job.seconds.append(time.perf_counter() - start)
+            job.notes["peak_mib"] = peak_mib(job.device)
+    for job, _ in timed:
+        job.notes["busy"] = busy_cores_of_others(clocks, read_clocks())
     return results
 
 

@@ -115,8 +115,8 @@ def times_as_fast(row: pd.Series, other: pd.Series) -> tuple[float, float, float
 
 def fastest_other(rows: pd.DataFrame, row: pd.Series) -> pd.Series | None:
     """The fastest loop of another project in its group."""
-    alike = rows[(rows["suite"] == row["suite"]) & (rows["group"] == row["group"]) & ~rows["drawn_once"]]
-    others = alike[alike["package"] != row["package"]]
+    alike = (rows["suite"] == row["suite"]) & (rows["group"] == row["group"])
+    others = rows[alike & (rows["package"] != row["package"])]
     return None if others.empty else others.loc[others["ms"].idxmin()]
 
 
@@ -140,9 +140,8 @@ def benchmark_tables(rows: pd.DataFrame) -> list[Table]:
     noise = list[Row]()
     for _, row in rows[rows["drawn_once"]].iterrows():
         who = row["who"].removesuffix(DRAWN_ONCE)
-        _, full = next(
-            rows[(rows["who"] == who) & (rows["suite"] == "sampling") & (rows["mode"] == row["mode"])].iterrows()
-        )
+        alike = (rows["who"] == who) & (rows["mode"] == row["mode"]) & (rows["device"] == row["device"])
+        full = rows[alike].iloc[0]
         costs = [1e3 * (a - b) / row["nfe"] for a, b in zip(full["data"], row["data"], strict=True)]
         low, high = (short(value) for value in of_rounds(costs))
         cost = f"{short(median(costs))} ({low} to {high})"
@@ -208,8 +207,8 @@ def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
 def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | None) -> tuple[Page, bool]:
     """The page on two commits or machines, and whether a row of ours is slower by more than `limit`, such as 0.1.
 
-    Both ran alternately, so that run i of one is compared with run i of the other. Intervals are Student's, of the mean
-    of the logs of these ratios; each holds by itself.
+    Both ran alternately, so that run i of one is compared with run i of the other. On one machine a ratio counts beside
+    that of other projects' loops, which cancels how busy the machine was. Intervals are Student's, of the mean of logs.
 
     Raises:
         ValueError: unequal numbers of files; a limit, but too few files for intervals; no benchmark is in all files.
@@ -226,6 +225,14 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
         raise ValueError("against: no benchmark is in all files")
     (rows, info), (_, before) = pairs[0]
     rows = rows.set_index("name").loc[logs.index]
+    machines = {_machine(about["machine_info"]) for about in (info, before)}
+    title = "Time of the first files, over that of --against"
+    others = ~rows["package"].isin((OURS, YOURS))
+    if (
+        len(machines) == 1 and others.any()
+    ):  # their code is the same on both sides: what they differ by is the machine's
+        logs -= logs[others].mean()
+        title += ", where loops of other projects are 1 on average"
     middle = logs.mean(axis=1)
     reach = student.ppf(0.975, len(files) - 1) * logs.sem(axis=1) if len(files) >= ENOUGH else middle * math.nan
     ratios = pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}).pipe(np.exp)
@@ -240,10 +247,10 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
             f"Of {len(ours)} rows of ours {(ours['low'] > 1).sum()} are slower and {(ours['high'] < 1).sum()} faster "
         )
         text += f"(95 % intervals over {len(files)} pairs of processes; of 40 equal rows one is called slower)."
-    machines = {_machine(about["machine_info"]) for about in (info, before)}
     caveats = [f"Two machines or settings: {join(sorted(machines))}."] if len(machines) > 1 else []
-    table = Table("Time of the first files, over that of --against", COMPARED, made)
-    return _page(info, rows, ("", text), [table], caveats), limit is not None and bool((ours["low"] > 1 + limit).any())
+    return _page(info, rows, ("", text), [Table(title, COMPARED, made)], caveats), limit is not None and bool(
+        (ours["low"] > 1 + limit).any()
+    )
 
 
 def _page(
