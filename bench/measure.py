@@ -1,5 +1,6 @@
 """Tools of the benchmarks."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> d
             job.out = run()
             wait(job.device)
             job.seconds.append(time.perf_counter() - start)
-            job.notes["peak_mib"] = peak_mib(job.device)
+            job.notes["peak_mib"] = peak_mib(job.device) or math.nan
     for job, _ in timed:
         job.notes["busy"] = busy_cores_of_others(clocks, read_clocks())
     return results

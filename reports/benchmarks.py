@@ -62,7 +62,7 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: no benchmark has `suite` in its extra_info.
+        ValueError: no benchmark in it is ours and has the seconds of its rounds, which --benchmark-save leaves out.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
@@ -70,10 +70,10 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     rows = [
         bench["extra_info"] | {"data": bench["stats"]["data"], "name": bench["fullname"]}
         for bench in info.pop("benchmarks")
-        if "suite" in bench["extra_info"]
+        if "package" in bench["extra_info"] and "data" in bench["stats"]
     ]
     if not rows:
-        raise ValueError(f"{path}: no benchmark in it has `suite` in its extra_info")
+        raise ValueError(f"{path}: no benchmark of this version with its rounds; write it by --benchmark-json")
     return frame_of(rows), info
 
 
@@ -88,13 +88,12 @@ def group_of(notes: Mapping[str, Any]) -> str:
 
 
 def frame_of(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows of notes, with `data`, the seconds of the rounds; columns `group`, `rate` and `ms` of the medians."""
-    defaults = {"mode": "", "drawn_once": False, "peak_mib": math.nan}
+    """Rows of notes, among them `data`, the seconds of the rounds; `rounds` and `ms`: of a step, and their median."""
+    defaults = {"mode": "", "drawn_once": False}
     rows = []
     for result in results:
-        seconds = median(result["data"])
-        numbers = {"group": group_of(result), "rate": result["n_images"] / seconds, "ms": 1e3 * seconds / result["nfe"]}
-        rows.append(defaults | dict(result) | numbers)
+        rounds = [1e3 * seconds / result["nfe"] for seconds in result["data"]]
+        rows.append(defaults | dict(result) | {"group": group_of(result), "rounds": rounds, "ms": median(rounds)})
     return pd.DataFrame(rows)
 
 
@@ -108,8 +107,7 @@ def of_rounds(values: Sequence[float]) -> tuple[float, float]:
 def times_as_fast(row: pd.Series, other: pd.Series) -> tuple[float, float, float]:
     """By how much a step is faster than the other's: ratio of the medians, and the interval of the ratio of a round."""
     ratio = other["ms"] / row["ms"]
-    steps = row["nfe"] / other["nfe"]
-    low, high = of_rounds([b / a * steps for a, b in zip(row["data"], other["data"], strict=True)])
+    low, high = of_rounds([b / a for a, b in zip(row["rounds"], other["rounds"], strict=True)])
     return ratio, min(low, ratio), max(high, ratio)
 
 
@@ -142,7 +140,7 @@ def benchmark_tables(rows: pd.DataFrame) -> list[Table]:
         who = row["who"].removesuffix(DRAWN_ONCE)
         alike = (rows["who"] == who) & (rows["mode"] == row["mode"]) & (rows["device"] == row["device"])
         full = rows[alike].iloc[0]
-        costs = [1e3 * (a - b) / row["nfe"] for a, b in zip(full["data"], row["data"], strict=True)]
+        costs = [a - b for a, b in zip(full["rounds"], row["rounds"], strict=True)]
         low, high = (short(value) for value in of_rounds(costs))
         cost = f"{short(median(costs))} ({low} to {high})"
         noise.append(Row(who, [row["mode"], short(full["ms"]), short(row["ms"]), cost, short(row["randn_ms"])]))
@@ -167,14 +165,10 @@ def _table(rows: pd.DataFrame) -> Table:
         if row["drawn_once"]:
             continue
         other = fastest_other(rows, row)
-        speeds = [row["n_images"] / seconds for seconds in row["data"]]
-        rates = [number(row["rate"], 0), f"{number(min(speeds), 0)} to {number(max(speeds), 0)}"]
-        cells = [
-            row["group"],
-            short(row["ms"]),
-            "" if other is None else _interval(*times_as_fast(row, other)),
-            *([] if alone else rates),
-        ]
+        cells = [row["group"], short(row["ms"]), "" if other is None else _interval(*times_as_fast(row, other))]
+        if not alone:
+            middle, low, high = (number(row["n_images"] / of(row["data"]), 0) for of in (median, max, min))
+            cells += [middle, f"{low} to {high}"]
         made.append(Row(row["who"], cells))
     return Table(title, COLUMNS[:3] if alone else COLUMNS, made)
 

@@ -143,5 +143,5 @@ def test_what_cannot_be_compared_is_refused(
 
 
 def test_a_file_of_other_benchmarks_is_an_error(changed: Read) -> None:
-    with pytest.raises(ValueError, match="no benchmark in it has `suite`"):
+    with pytest.raises(ValueError, match="no benchmark of this version with its rounds"):
         changed(lambda content: content.update(benchmarks=[]))
