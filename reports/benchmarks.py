@@ -184,7 +184,7 @@ def conditions(rows: pd.DataFrame) -> str:
         words.append(f"peak memory {number(peak, 0)} MiB")
     if (busy := rows["busy"].max()) > SHARED:
         words.append(f"other programs kept {number(busy)} cores busy")
-    return f"{capital(', '.join(words))}. Divide only rows that agree in {COLUMNS[0].head!r}."
+    return f"{', '.join(words)}. Divide only rows that agree in {COLUMNS[0].head!r}."
 
 
 def text_of(rows: pd.DataFrame) -> list[str]:
@@ -229,7 +229,7 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
         title += ", where loops of other projects are 1 on average"
     middle = logs.mean(axis=1)
     reach = student.ppf(0.975, len(files) - 1) * logs.sem(axis=1) if len(files) >= ENOUGH else middle * math.nan
-    ratios = pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}).pipe(np.exp)
+    ratios = np.exp(pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}))
     made = list[Row]()
     for (_, row), (ratio, low, high) in zip(rows.iterrows(), ratios.to_numpy(), strict=True):
         interval = f"{low:.2f} to {high:.2f}" if low == low else ""
