@@ -72,19 +72,20 @@ def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> d
 
 
 def network(device: str) -> nn.Module:
-    """`small` with random weights."""
-    return perturb(build("small").to(device).eval())
+    """`small` with the same random weights each time."""
+    return randomised(lambda: build("small")).to(device).eval()
 
 
-def perturb(model: nn.Module) -> nn.Module:
-    """The same with other weights, also in the layers that training starts at zero: zeros would hide errors.
+def randomised(make: Callable[[], nn.Module]) -> nn.Module:
+    """A new network with random weights, also in the layers that training starts at zero: zeros would hide errors.
 
     They change the exact denoiser of N(0, 1) only a little, so samples keep a standard deviation near 1.
     """
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = make()
         for weight in model.parameters():
-            weight.add_(torch.randn(weight.shape, generator=generator).to(weight), alpha=0.01)
+            weight.add_(torch.randn(weight.shape).to(weight), alpha=0.01)
     return model
 
 
@@ -94,7 +95,7 @@ def model_of(network: Network, compiled_batch: int = 0) -> Model:
     if compiled_batch:
         return Compiled(model_of(network), compiled_batch)
     if isinstance(network, Trained):
-        return perturb(network.untrained())
+        return randomised(network.untrained)
     return network.load(None)
 
 
