@@ -17,6 +17,13 @@ os.environ.setdefault("SIGMABENCH_PRECISION", "fp32")  # so that tests are not t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--benchmark", action="store_true", help="run the benchmarks in bench/ and nothing else")
+    parser.addoption("--sampler", metavar="FILE:CLASS", help="with --benchmark: times your sampler beside the others")
+    parser.addoption(
+        "--network", metavar="KIND:WHERE", help="with --benchmark: your network, as in experiments, or exact"
+    )
+    parser.addoption(
+        "--data", default="mnist5k", metavar="NAME", help="with --network: the data that it was trained on"
+    )
     parser.addoption("--device", default="sim", help="device of tests/test_devices.py: sim (simulated) or cuda")
 
 

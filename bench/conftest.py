@@ -1,21 +1,78 @@
-"""Fixtures that all benchmarks share."""
+"""Fixtures that all benchmarks share; the user's sampler and network; what is printed."""
 
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from bench import measure
+from bench.loops import LOOPS, YOURS, of_sampler
+from bench.measure import Job, time_alternately
+from diffusion_core.data.load import resolve
+from diffusion_core.samplers import Sampler
+from experiments.conformance.check import check
+from experiments.conformance.wrappers import ours
+from experiments.run.machine import Machine
+from experiments.run.networks import Network
+from experiments.run.plan import make_network
+from experiments.run.study import Study
 from experiments.user.memory import keep_freed
+from experiments.user.parsing import parse_sampler
+from reports.benchmarks import frame_of, group_of, text_of
 
 # diffusers 0.42 turns tensors into arrays in a way that numpy 2 deprecates
 IGNORED = "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+RESULTS = pytest.StashKey[dict[str, Job | BaseException]]()  # of benchmarks by their node id
+RECORDED = [0.0]  # seconds
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def recorded_time() -> float:
+    """The clock of pytest-benchmark: it advances by the seconds that rounds took, which had alternated before."""
+    return RECORDED[0]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "loop" not in metafunc.fixturenames:
+        return
+    sampler = chosen_sampler(metafunc.config)
+    loops = [*(of_sampler(sampler.name, YOURS, sampler) if sampler else []), *LOOPS]
+    if metafunc.function.__name__ == "bench_loop_alone":
+        loops = [loop for loop in loops if not loop.drawn_once]
+    metafunc.parametrize("loop", loops, ids=str)
+
+
+def chosen_sampler(config: pytest.Config) -> Sampler | None:
+    text = config.getoption("--sampler")
+    try:
+        return parse_sampler(text) if text else None
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
+    """The user's sampler or network concerns some benchmarks only."""
+    if config.getoption("--sampler") or config.getoption("--network"):
+        items[:] = [item for item in items if "loop" in item.fixturenames]
     for item in items:
         item.add_marker(pytest.mark.filterwarnings(IGNORED))
+        if "clock" in item.fixturenames:
+            item.add_marker(pytest.mark.benchmark(timer=recorded_time))
+
+
+@pytest.hookimpl(tryfirst=True)  # above the table of pytest-benchmark
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    timed = [result for result in config.stash.get(RESULTS, {}).values() if isinstance(result, Job) and result.seconds]
+    if not timed:
+        return
+    rows = frame_of([result.notes | {"data": result.seconds} for result in timed])
+    terminalreporter.section("what was timed, in rounds that alternate")
+    for line in text_of(rows):
+        terminalreporter.write_line(line)
+    if sampler := chosen_sampler(config):
+        verdict = check(ours(sampler), sampler.order)
+        terminalreporter.write_line(f"{sampler.name}: {verdict.sentence}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,38 +86,42 @@ def device(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def clock(benchmark: Any, device: str) -> Callable[..., Any]:
-    """`clock(run, suite=..., ...)` times `run` until the device has finished, and stores notes in extra_info.
+@pytest.fixture(scope="session")
+def subject(request: pytest.FixtureRequest) -> Callable[[str], Network]:
+    """The network that is timed on a device: --network, or `small` with random weights."""
+    study = Study(
+        network=request.config.getoption("--network") or "small",
+        data=request.config.getoption("--data"),
+        recipe="plain",
+    )
+    return cache(lambda device: make_network(study, resolve(study.data), Machine.resolve(device)))
 
-    `python -m reports bench` reads these notes: suite, who, ours, default (whether runs compute so by default on this
-    machine), batch, n_images (per run), nfe (evaluations per image), precision, compiled; and from the median of the
-    runs ms per step (evaluation), images per second and the peak memory.
+
+@pytest.fixture
+def clock(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Tensor]:
+    """`clock(prepare, rounds)` gives the result of the job prepare(**parameters) of this benchmark, once it is timed.
+
+    The first benchmark of a function times the jobs of all, in rounds that alternate; each then tells pytest-benchmark
+    its own seconds. Its notes are in extra_info, where `python -m reports bench` reads them.
     """
 
-    def time(
-        run: Callable[[], Any], *, model: measure.Clocked | None = None, rounds: int = 5, warmup: int = 1, **notes: Any
-    ) -> Any:
-        def finished() -> Any:
-            if model is not None:
-                model.calls = 0
-            out = run()
-            measure.wait(device)
-            return out
+    def time(prepare: Callable[..., Job], rounds: int) -> Tensor:
+        results = request.config.stash.setdefault(RESULTS, {})
+        if request.node.nodeid not in results:
+            alike = [item for item in request.session.items if getattr(item, "function", None) is request.function]
+            jobs = {item.nodeid: partial(prepare, **item.callspec.params) for item in alike}
+            results |= time_alternately(jobs, 0 if benchmark.disabled else rounds)
+        result = results[request.node.nodeid]
+        if isinstance(result, BaseException):
+            raise result
+        seconds = iter(result.seconds)
 
-        measure.forget_peak(device)
-        out = benchmark.pedantic(finished, rounds=rounds, warmup_rounds=warmup)
-        assert model is None or model.calls == notes["nfe"]
-        if benchmark.disabled:  # --benchmark-disable: it ran once, without a clock
-            return out
-        seconds = benchmark.stats.stats.median
-        n_batches = -(-notes["n_images"] // notes["batch"])
-        usual = {"ours": False, "default": False, "device": device, "precision": "fp32", "compiled": False}
-        benchmark.extra_info |= usual | notes | {
-            "ms_per_step": seconds / notes["nfe"] / n_batches * 1e3,
-            "images_per_second": notes["n_images"] / seconds,
-            "peak_mib": measure.peak_mib(device),
-        }  # fmt: skip
-        return out
+        def advance() -> None:
+            RECORDED[0] += next(seconds, 0.0)
+
+        benchmark.group = f"{result.notes['suite']}: {group_of(result.notes)}"
+        benchmark.extra_info |= result.notes
+        benchmark.pedantic(advance, rounds=max(len(result.seconds), 1))
+        return result.out
 
     return time

@@ -1,87 +1,133 @@
 """Tools of the benchmarks."""
 
+import math
 import time
-from functools import cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion_core.networks import build
+from diffusion_core.networks.compiled import Compiled
 from diffusion_core.samplers import Model
-from diffusion_core.tensors import computing_in
-from experiments.run.autotune import MachineChoice, autotune
-from experiments.run.cache import Cache
-from experiments.run.machine import Machine
-from experiments.run.networks import Trained
+from diffusion_core.samplers.sampling import bind_index
+from experiments.run.machine import busy_cores_of_others, read_clocks
+from experiments.run.networks import Network, Trained
+from experiments.run.stages import CountingModel
 
 SHAPE = (1, 32, 32)
-TRAINING_BATCH = 64
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 STATUS = Path("/proc/self/status")
 REFERENCES = Path("/proc/self/clear_refs")
 
 
-class Clocked:
-    """A network that counts its evaluations and their seconds, which hold on CPUs only: it does not wait for a GPU."""
+@dataclass
+class Job:
+    """What is timed: run(model), which makes `n_images`. `notes`: what the report needs to know of it."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.calls = 0
-        self.seconds = 0.0
-
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        start = time.perf_counter()
-        eps = self.model(x, sigma)
-        self.seconds += time.perf_counter() - start
-        self.calls += 1
-        return eps
+    run: Callable[[Model], Tensor]
+    n_images: int
+    device: str
+    notes: dict[str, Any]
+    model: Model | None = None  # its evaluations are counted; without one, `notes` has `nfe`
+    out: Tensor | None = None  # of the last run
+    seconds: list[float] = field(default_factory=list)  # of each round
 
 
-def network(device: str, seed: int = 0) -> nn.Module:
-    """`small` with random weights, also in the layers that training starts at zero: zeros would hide errors.
+def time_alternately(prepare: Mapping[str, Callable[[], Job]], rounds: int) -> dict[str, Job | BaseException]:
+    """Times all jobs once per round, so that what else the machine does hits them alike. A job that fails is its error.
 
-    The weights change the exact denoiser of N(0, 1) only a little, so samples keep a standard deviation near 1.
+    Each runs once before, as warm-up; with 0 rounds only that.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = build("small")
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.add_(torch.randn_like(weight), alpha=0.01)
-    return model.to(device).eval()
-
-
-@cache
-def machine_choice(device: str) -> MachineChoice:
-    """The machines on which a run of one network is sampled and trained by default here."""
-    machine = Machine.resolve(device)
-    return autotune(Trained(batch_size=TRAINING_BATCH, machine=machine), machine, Cache(Path("runs/store")), 1, print)
-
-
-@cache
-def flop_per_image(device: str) -> float:
-    """Floating-point operations of one evaluation of `small` for one image, as torch counts them."""
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        network(device)(torch.zeros(1, *SHAPE, device=device), torch.ones(1, device=device))
-    return float(counter.get_total_flops())
-
-
-@cache
-def roof(device: str, precision: str) -> float:
-    """FLOP/s of a square matrix product, best of ten: the rate of the device for the work that suits it best."""
-    size = 8192 if device == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device, dtype=DTYPES[precision]) for _ in range(2))
-    seconds = []
-    with computing_in("fp32", device):
-        for _ in range(12):
+    results = dict[str, Job | BaseException]()
+    timed = list[tuple[Job, Callable[[], Tensor]]]()
+    for name, make in prepare.items():
+        try:
+            results[name] = job = make()
+            counted = CountingModel(job.model)
+            run = partial(job.run, bind_index(counted, torch.arange(job.n_images, device=job.device)))
+            job.out = run()
+            nfe = counted.images // job.n_images
+            usual = {"device": job.device, "n_images": job.n_images, "batch": job.n_images, "nfe": nfe}
+            job.notes = usual | {"threads": torch.get_num_threads()} | job.notes
+            timed.append((job, run))
+        except (Exception, pytest.skip.Exception) as error:
+            results[name] = error
+    clocks = read_clocks()
+    for number in range(rounds):
+        for job, run in timed if number % 2 else reversed(timed):
+            forget_peak(job.device)
             start = time.perf_counter()
-            torch.mm(a, b)
-            wait(device)
-            seconds.append(time.perf_counter() - start)
-    return 2 * size**3 / min(seconds[2:])
+            job.out = run()
+            wait(job.device)
+            job.seconds.append(time.perf_counter() - start)
+            job.notes["peak_mib"] = peak_mib(job.device) or math.nan
+    for job, _ in timed:
+        job.notes["busy"] = busy_cores_of_others(clocks, read_clocks())
+    return results
+
+
+def network(device: str) -> nn.Module:
+    """`small` with the same random weights each time."""
+    return randomised(lambda: build("small")).to(device).eval()
+
+
+def randomised(make: Callable[[], nn.Module]) -> nn.Module:
+    """A new network with random weights, also in the layers that training starts at zero: zeros would hide errors.
+
+    They change the exact denoiser of N(0, 1) only a little, so samples keep a standard deviation near 1.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = make()
+        for weight in model.parameters():
+            weight.add_(torch.randn(weight.shape).to(weight), alpha=0.01)
+    return model
+
+
+@cache
+def model_of(network: Network, compiled_batch: int = 0) -> Model:
+    """The network as experiments load it; one that is trained here has random weights. Compiled for a batch, or not."""
+    if compiled_batch:
+        return Compiled(model_of(network), compiled_batch)
+    if isinstance(network, Trained):
+        return randomised(network.untrained)
+    return network.load(None)
+
+
+def name_of(network: Network) -> str:
+    return str(network.row()["network"])
+
+
+@cache
+def evaluation_ms(network: Network, batch: int) -> float:
+    """Of one evaluation in fp32, which a loop alone lacks."""
+    device = network.machine.device
+    model = bind_index(model_of(network), torch.arange(batch, device=device))
+    x = torch.zeros(batch, *network.shape, device=device)
+    with torch.no_grad():
+        return least_ms(lambda: model(x, x.new_ones(batch)), device)
+
+
+@cache
+def randn_ms(shape: tuple[int, ...], device: str) -> float:
+    """Of one draw of noise by torch, which none can do without."""
+    return least_ms(lambda: torch.randn(shape, device=device), device)
+
+
+def least_ms(run: Callable[[], object], device: str) -> float:
+    """Best of ten, after two to warm up."""
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        run()
+        wait(device)
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * min(seconds[2:])
 
 
 def wait(device: str) -> None:

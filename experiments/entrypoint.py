@@ -70,10 +70,10 @@ def run_main(run: Callable[[], int]) -> int:
 
 
 def limit_spinning() -> None:
-    """Lets waiting threads spin for less than a millisecond, instead of ten; call it before torch is imported.
+    """Lets threads that wait for each other spin for half a millisecond instead of ten. Call it before torch's import.
 
-    A thread that spins takes the core that the others wait for, if other programs run. This concerns GNU's OpenMP, that
-    of PyTorch for Linux; processes that are started inherit it, and what the environment says holds (bench/LOG.md).
+    If other programs run, a thread that spins takes the core that the others wait for. This concerns GNU's OpenMP,
+    which PyTorch for Linux contains. Child processes inherit it; the environment's own setting wins (bench/LOG.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -1,31 +1,60 @@
-"""The page of `python -m reports bench FILE.json`: how fast is sampling, next to other loops?"""
+"""What `pytest --benchmark` prints, and the page of `python -m reports bench`: how fast is sampling, next to others?
+
+Rounds alternate, so two rows of one group are compared round by round; two commits are compared process by process.
+This is the one page that computes what it shows: nothing but benchmarks has these numbers.
+"""
 
 import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy.stats import binom
+from scipy.stats import t as student
 
 from reports.details import describe_origin
-from reports.formats import is_missing, number, percent, plural, short
-from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
-from reports.schema import BETTER
+from reports.formats import capital, join, number, percent, plural, short
+from reports.page import Column, Page, Row, Source, Table
 
-OPTIONAL = "share_outside flop_per_second fraction_of_roof peak_mib".split()
-SUITES = {"sampling": "Sampling", "training": "Training"}
+OURS, YOURS = "sigmabench", "yours"  # packages of loops
+DRAWN_ONCE = ", noise drawn once"
+ENOUGH = 3  # processes from which a ratio has an interval
+SHARED = 0.25  # cores of other programs from which a page says so
+SUITES = {
+    "sampling": "Sampling with the network {network}, {nfe} evaluations, batches of {batch}",
+    "training": "Training the network {network}, batches of {batch}",
+    "loop": "The loop alone: its network costs nothing, {nfe} evaluations, batches of {batch}",
+}
 COLUMNS = (
-    Column("Images per second", "n", after=" images/s"),
-    Column("Slowest to fastest round", "wide", "rounds "),
+    Column("Compare within", "wide"),
     Column("ms per step", "n", after=" ms per step"),
-    Column("Outside the network", "n", "outside the network "),
-    Column("Share of peak", "n", "of peak "),
+    Column("Times as fast as the fastest other", "n", after=" times the fastest other"),
+    Column("Images per second", "n", after=" images/s"),
+    Column("Slowest to fastest round", "n", "rounds "),
+)
+NOISE_COLUMNS = (
+    Column("Compare within", "wide"),
+    Column("With fresh noise", "n"),
+    Column("Noise drawn once", "n", "drawn once "),
+    Column("Cost of drawing", "n", "cost "),
+    Column("torch.randn alone", "n", "torch.randn "),
+)
+COMPARED = (
+    Column("Suite", "wide"),
+    Column("Compare within", "wide"),
+    Column("Ratio of times", "n"),
+    Column("95 % interval", "n"),
 )
 TERMS = [
-    ("Images per second", "Median of the rounds, one batch at a time."),
-    ("ms per step", "Time of a run divided by its network evaluations."),
-    ("Outside the network", "Share of the time that is spent outside the network's calls; on CPUs only."),
-    ("Share of peak", "Operations per second of the run ÷ those of a square matrix product of the same precision."),
-]
+    ("Compare within", "Rows with the same words do equal work in equal precision. Divide no others."),
+    ("ms per step", "Median of the rounds: time of a run divided by its network evaluations, or steps of training."),
+    ("Times as fast as the fastest other", "Against the fastest loop of another project, with the 95 % interval of the "
+     "median over rounds in this process."),
+]  # fmt: skip
 
 
 def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -33,123 +62,208 @@ def read_benchmarks(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: no benchmark has `suite` in its extra_info.
+        ValueError: no benchmark in it is ours and has the seconds of its rounds, which --benchmark-save leaves out.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; `pytest --benchmark --benchmark-json={path}` writes one")
     info = json.loads(path.read_text(encoding="utf-8"))
     rows = [
-        {"default": False} | dict.fromkeys(OPTIONAL) | bench["extra_info"] | bench["stats"]
+        bench["extra_info"] | {"data": bench["stats"]["data"], "name": bench["fullname"]}
         for bench in info.pop("benchmarks")
-        if "suite" in bench["extra_info"]
+        if "package" in bench["extra_info"] and "data" in bench["stats"]
     ]
     if not rows:
-        raise ValueError(f"{path}: no benchmark in it has `suite` in its extra_info")
-    frame = pd.DataFrame(rows)
-    frame[OPTIONAL] = frame[OPTIONAL].apply(pd.to_numeric)
-    return frame, info
+        raise ValueError(f"{path}: no benchmark of this version with its rounds; write it by --benchmark-json")
+    return frame_of(rows), info
+
+
+def group_of(notes: Mapping[str, Any]) -> str:
+    """What a loop must share with another to be compared: device, precision, fresh noise."""
+    words = [notes["mode"]] if "mode" in notes else []
+    if notes["device"] != "cpu":
+        words.append(notes["device"])
+    if "noise" in notes:
+        words.append(DRAWN_ONCE[2:] if notes["drawn_once"] else "fresh noise" if notes["noise"] else "no fresh noise")
+    return ", ".join(words)
+
+
+def frame_of(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of notes, among them `data`, the seconds of the rounds; `rounds` and `ms`: of a step, and their median."""
+    defaults = {"mode": "", "drawn_once": False}
+    rows = []
+    for result in results:
+        rounds = [1e3 * seconds / result["nfe"] for seconds in result["data"]]
+        rows.append(defaults | dict(result) | {"group": group_of(result), "rounds": rounds, "ms": median(rounds)})
+    return pd.DataFrame(rows)
+
+
+def of_rounds(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median over rounds, from the order of the values; with fewer than six, their range."""
+    ordered = sorted(values)
+    cut = max(int(binom.ppf(0.025, len(ordered), 0.5)), 1)
+    return ordered[cut - 1], ordered[-cut]
+
+
+def times_as_fast(row: pd.Series, other: pd.Series) -> tuple[float, float, float]:
+    """By how much a step is faster than the other's: ratio of the medians, and the interval of the ratio of a round."""
+    ratio = other["ms"] / row["ms"]
+    low, high = of_rounds([b / a for a, b in zip(row["rounds"], other["rounds"], strict=True)])
+    return ratio, min(low, ratio), max(high, ratio)
+
+
+def fastest_other(rows: pd.DataFrame, row: pd.Series) -> pd.Series | None:
+    """The fastest loop of another project in its group."""
+    alike = (rows["suite"] == row["suite"]) & (rows["group"] == row["group"])
+    others = rows[alike & (rows["package"] != row["package"])]
+    return None if others.empty else others.loc[others["ms"].idxmin()]
+
+
+def find_verdict(rows: pd.DataFrame) -> tuple[str, str]:
+    """The user's loop, or else ours, against the fastest other: in the first suite and group that have both."""
+    loops = rows[rows["package"] == (YOURS if YOURS in set(rows["package"]) else OURS)]
+    for suite in SUITES:
+        for _, row in loops[loops["suite"] == suite].iterrows():
+            if (other := fastest_other(rows, row)) is None or row["drawn_once"]:
+                continue
+            ratio, low, high = times_as_fast(row, other)
+            lead = "Faster." if low > 1 else "Slower." if high < 1 else "No difference detected."
+            times = f"a step takes {short(row['ms'])} ms with {row['who']}, {short(other['ms'])} with {other['who']}"
+            return lead, f"{capital(suite)}, {row['group']}: {times}: {_interval(ratio, low, high)} times as fast."
+    return "", "There is nothing to compare: no group has loops of two projects."
+
+
+def benchmark_tables(rows: pd.DataFrame) -> list[Table]:
+    """A table per suite that was measured, and what drawing fresh noise costs."""
+    tables = [_table(rows[rows["suite"] == suite]) for suite in SUITES if suite in set(rows["suite"])]
+    noise = list[Row]()
+    for _, row in rows[rows["drawn_once"]].iterrows():
+        who = row["who"].removesuffix(DRAWN_ONCE)
+        alike = (rows["who"] == who) & (rows["mode"] == row["mode"]) & (rows["device"] == row["device"])
+        full = rows[alike].iloc[0]
+        costs = [a - b for a, b in zip(full["rounds"], row["rounds"], strict=True)]
+        low, high = (short(value) for value in of_rounds(costs))
+        cost = f"{short(median(costs))} ({low} to {high})"
+        noise.append(Row(who, [row["mode"], short(full["ms"]), short(row["ms"]), cost, short(row["randn_ms"])]))
+    return [
+        *tables,
+        *([Table("What drawing fresh noise costs, in ms per step", NOISE_COLUMNS, noise)] if noise else []),
+    ]
+
+
+def _table(rows: pd.DataFrame) -> Table:
+    """The loops of a suite, by group; of loops alone no images per second, which a network would take."""
+    first = rows.iloc[0]
+    alone = first["suite"] == "loop"
+    title = SUITES[first["suite"]].format(**first)
+    if alone:
+        shares = rows["ms"] / (rows["ms"] + rows["evaluation_ms"])
+        added = f"With {first['network']} a step takes {short(first['evaluation_ms'])} ms more"
+        title += f". {added}: the loop is {percent(shares.min())} to {percent(shares.max())} of it"
+    made = list[Row]()
+    groups = list(dict.fromkeys(rows["group"]))
+    for _, row in rows.assign(place=rows["group"].map(groups.index)).sort_values(["place", "ms"]).iterrows():
+        if row["drawn_once"]:
+            continue
+        other = fastest_other(rows, row)
+        cells = [row["group"], short(row["ms"]), "" if other is None else _interval(*times_as_fast(row, other))]
+        if not alone:
+            middle, low, high = (number(row["n_images"] / of(row["data"]), 0) for of in (median, max, min))
+            cells += [middle, f"{low} to {high}"]
+        made.append(Row(row["who"], cells))
+    return Table(title, COLUMNS[:3] if alone else COLUMNS, made)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def conditions(rows: pd.DataFrame) -> str:
+    """How it was timed, and what may be divided."""
+    words = [f"{plural(rows['threads'].iloc[0], 'thread')} of the processor"]
+    if (peak := rows["peak_mib"].max()) > 0:
+        words.append(f"peak memory {number(peak, 0)} MiB")
+    if (busy := rows["busy"].max()) > SHARED:
+        words.append(f"other programs kept {number(busy)} cores busy")
+    return f"{', '.join(words)}. Divide only rows that agree in {COLUMNS[0].head!r}."
+
+
+def text_of(rows: pd.DataFrame) -> list[str]:
+    """The verdict, the conditions and the tables as lines, for a terminal."""
+    tables = (line for table in benchmark_tables(rows) for line in ("", *table.text))
+    return [" ".join(find_verdict(rows)).strip(), conditions(rows), *tables]
 
 
 def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
-    """The page. Two loops are compared if they have one precision and both, or neither, are compiled."""
-    rows = rows[rows["suite"].isin(SUITES)]
-    compiled = rows["compiled"].astype(bool).map({True: ", compiled", False: ""})
-    rows = rows.assign(mode=rows["precision"] + compiled)
+    """The page on one run of the benchmarks."""
+    return _page(info, rows, find_verdict(rows), benchmark_tables(rows))
+
+
+def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | None) -> tuple[Page, bool]:
+    """The page on two commits or machines, and whether a row of ours is slower by more than `limit`, such as 0.1.
+
+    Both ran alternately, so that run i of one is compared with run i of the other. On one machine a ratio counts beside
+    that of other projects' loops, which cancels how busy the machine was. Intervals are Student's, of the mean of logs.
+
+    Raises:
+        ValueError: unequal numbers of files; a limit, but too few files for intervals; no benchmark is in all files.
+    """
+    if len(files) != len(against):
+        rule = "as many files as before it, whose runs alternated"
+        raise ValueError(f"against={len(against)} files: it must be {rule}, that is {len(files)}")
+    if limit is not None and len(files) < ENOUGH:
+        raise ValueError(f"fail_if_slower: it needs an interval, so at least {ENOUGH} files on each side")
+    pairs = [[read_benchmarks(path) for path in pair] for pair in zip(files, against, strict=True)]
+    times = [[rows.set_index("name")["ms"] for rows, _ in pair] for pair in pairs]
+    logs = np.log(pd.concat([new / old for new, old in times], axis=1, join="inner"))
+    if logs.empty:
+        raise ValueError("against: no benchmark is in all files")
+    (rows, info), (_, before) = pairs[0]
+    rows = rows.set_index("name").loc[logs.index]
+    machines = {_machine(about["machine_info"]) for about in (info, before)}
+    title = "Time of the first files, over that of --against"
+    others = ~rows["package"].isin((OURS, YOURS))
+    if (
+        len(machines) == 1 and others.any()
+    ):  # their code is the same on both sides: what they differ by is the machine's
+        logs -= logs[others].mean()
+        title += ", where loops of other projects are 1 on average"
+    middle = logs.mean(axis=1)
+    reach = student.ppf(0.975, len(files) - 1) * logs.sem(axis=1) if len(files) >= ENOUGH else middle * math.nan
+    ratios = np.exp(pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}))
+    made = list[Row]()
+    for (_, row), (ratio, low, high) in zip(rows.iterrows(), ratios.to_numpy(), strict=True):
+        interval = f"{low:.2f} to {high:.2f}" if low == low else ""
+        made.append(Row(row["who"], [row["suite"], row["group"], f"{ratio:.2f}", interval]))
+    ours = ratios[rows["package"] == OURS]
+    text = f"No intervals: they need {ENOUGH} files on each side. The same loop differs by 30 % minutes apart."
+    if len(files) >= ENOUGH:
+        text = (
+            f"Of {len(ours)} rows of ours {(ours['low'] > 1).sum()} are slower and {(ours['high'] < 1).sum()} faster "
+        )
+        text += f"(95 % intervals over {len(files)} pairs of processes; of 40 equal rows one is called slower)."
+    caveats = [f"Two machines or settings: {join(sorted(machines))}."] if len(machines) > 1 else []
+    return _page(info, rows, ("", text), [Table(title, COMPARED, made)], caveats), limit is not None and bool(
+        (ours["low"] > 1 + limit).any()
+    )
+
+
+def _page(
+    info: Mapping[str, Any], rows: pd.DataFrame, verdict: tuple[str, str], tables: Sequence[Table],
+    caveats: Sequence[str] = ("Holds for this machine.",),
+) -> Page:  # fmt: skip
     machine = info["machine_info"]
-    commit = info["commit_info"]
-    pair = find_pair(rows)
-    key_figures = list[KeyFigure]()
-    verdict = ("", "Sampling and training were not measured.")
-    if pair is not None:
-        ours, other = pair
-        ratio = ours["images_per_second"] / other["images_per_second"]
-        text = f"In {ours['mode']}, {ours['suite']} makes {_rate(ours)} images per second, "
-        verdict = (f"{ratio:.2g} times as fast.", f"{text}{other['who']} {_rate(other)}.")
-        axis = Axis.over([ours["images_per_second"], other["images_per_second"]])
-        for name, row in (("Ours", ours), (other["who"], other)):
-            notes = ["images per second", _rounds(row)]
-            key_figures.append(KeyFigure(f"{name}, {row['mode']}", _rate(row), notes, [_bar(axis, row)], axis.place(0)))
-    sampling = rows[rows["ours"] & (rows["suite"] == "sampling")]
-    for _, row in sampling[sampling["default"].astype(bool)].head(1).iterrows():
-        notes = [f"images per second, {row['mode']}", _rounds(row)]
-        key_figures.append(KeyFigure("What runs do here", _rate(row), notes))
-    if len(outside := sampling["share_outside"].dropna()):
-        share = percent(outside.max())
-        key_figures.append(KeyFigure("Outside the network", share, ["of the time of sampling, at most"]))
-    tables = [_table(rows[rows["suite"] == suite], title) for suite, title in SUITES.items()]
     versions = {"torch": machine["torch"], "python": machine["python_version"], "pytest-benchmark": info["version"]}
-    about = {"command": "pytest --benchmark --benchmark-json=FILE.json", "commit": commit.get("id"),
-             "dirty": commit.get("dirty"), "machine": _machine(machine), "versions": versions}  # fmt: skip
+    about = {"command": "pytest --benchmark --benchmark-json=FILE.json", "commit": info["commit_info"].get("id"),
+             "dirty": info["commit_info"].get("dirty"), "machine": _machine(machine), "versions": versions}  # fmt: skip
     return Page(
-        Source([_machine(machine), "network small, images of 32x32"], info["datetime"][:10]),
-        "How fast is the loop, next to others with the same network?", *verdict, key_figures=key_figures,
-        caveats=["Holds for this machine."] if pair is not None else [], figures=[_figure(rows)] if len(rows) else [],
-        tables=[table for table in tables if table.rows], noun="loop", note="Same weights, one process.",
-        details=[*TERMS, *describe_origin(about)],
+        Source([_machine(machine)], info["datetime"][:10]), "How fast is the loop, next to others?", *verdict,
+        caveats=[*caveats, conditions(rows)], tables=tables, noun="loop", order=", by what they share",
+        note="Same weights, one process, rounds alternate.", details=[*TERMS, *describe_origin(about)],
     )  # fmt: skip
 
 
-def find_pair(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
-    """Our loop and the fastest other one in the same mode: of sampling if it was measured, in fp32 if it was."""
-    for suite in SUITES:
-        loops = rows[rows["suite"] == suite]
-        modes = [mode for mode, of_mode in loops.groupby("mode", sort=False) if of_mode["ours"].nunique() == 2]
-        if modes:
-            mode = "fp32" if "fp32" in modes else modes[0]
-            loops = loops[loops["mode"] == mode].sort_values("images_per_second", ascending=False, kind="stable")
-            return loops[loops["ours"]].iloc[0], loops[~loops["ours"]].iloc[0]
-    return None
-
-
-def _figure(rows: pd.DataFrame) -> Figure:
-    """Images per second of every loop of the first suite that was measured, grouped by mode; equal precision first."""
-    suite = next(suite for suite in SUITES if suite in set(rows["suite"]))
-    loops = rows[rows["suite"] == suite].sort_values("images_per_second", ascending=False, kind="stable")
-    axis = Axis.over(_range(row)[1] for _, row in loops.iterrows())
-    sections = []
-    for mode in sorted(loops["mode"].unique(), key=lambda mode: (mode != "fp32", mode)):
-        lines = []
-        for _, row in loops[loops["mode"] == mode].iterrows():
-            lines.append(Line(row["who"], _bar(axis, row), _rate(row), word="ours" if row["ours"] else ""))
-        sections.append(FigureSection(mode, "", lines))
-    note = "Images per second, median and range of the rounds; higher is better. Filled: ours."
-    return Figure(
-        f"{SUITES[suite]}, by precision", note, sections, axis.place(0), (), axis.ticks,
-        label="Images per second", legend=[(BETTER, "ours"), ("not", "others")],
-    )  # fmt: skip
-
-
-def _bar(axis: Axis, row: pd.Series) -> Bar:
-    return Bar.of(axis, [row["images_per_second"], *_range(row)], BETTER if row["ours"] else "")
-
-
-def _table(rows: pd.DataFrame, title: str) -> Table:
-    rows = rows.sort_values("images_per_second", ascending=False, kind="stable")
-    made = []
-    for _, row in rows.iterrows():
-        shares = ("" if is_missing(row[name]) else percent(row[name]) for name in ("share_outside", "fraction_of_roof"))
-        cells = [_rate(row), _rounds(row), short(row["ms_per_step"]), *shares]
-        made.append(Row(f"{row['who']}, {row['mode']}", cells, best=bool(row["default"])))
-    batch = f", batches of {number(rows['batch'].iloc[0], 0)}" if len(rows) else ""
-    return Table(f"{title}{batch}", COLUMNS, made)
-
-
-def _rate(row: pd.Series) -> str:
-    return number(row["images_per_second"], 0)
-
-
-def _range(row: pd.Series) -> list[float]:
-    """The images per second of the slowest and of the fastest round."""
-    return [row["images_per_second"] * row["median"] / row[name] for name in ("max", "min")]
-
-
-def _rounds(row: pd.Series) -> str:
-    count = plural(row["rounds"], "round")
-    return f"{count}, no spread" if row["rounds"] < 2 else f"{' to '.join(number(x, 0) for x in _range(row))} ({count})"
-
-
-def _machine(info: dict[str, Any]) -> str:
+def _machine(info: Mapping[str, Any]) -> str:
     """Card or processor, and threads."""
     name = info.get("cpu", {}).get("brand_raw") or "unknown processor"
     card = "" if info["device"] == "cpu" else f"{info['device']}; "
-    return f"{card}{name}, {plural(info['threads'], 'thread')}"
+    return f"{card}{name}, {plural(info['threads'], 'thread')}, torch {info['torch']}"

@@ -10,7 +10,7 @@ import tyro
 Dir = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-File = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")]
+Files = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FILE ...")]
 
 
 def report(directory: Dir) -> None:
@@ -30,20 +30,37 @@ def report(directory: Dir) -> None:
     _print_report(directory, write_report(directory).text)
 
 
-def bench(file: File, out: Path | None = None) -> None:
-    """Write the report on a run of the benchmarks: OUT/report.html, OUT/report.md and OUT/figures/*.svg.
+def bench(
+    files: Files, against: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE ...")] = (),
+    fail_if_slower: Annotated[str | None, tyro.conf.arg(metavar="PERCENT")] = None, out: Path | None = None,
+) -> int:  # fmt: skip
+    """Write the report on a run of the benchmarks, or on two commits: OUT/report.html and OUT/report.md.
 
     Args:
-        file: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote.
-        out: folder of the report. The default is FILE without its suffix.
+        files: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote; with --against several, one per run.
+        against: files of as many runs of another commit or machine; the runs of both should alternate.
+        fail_if_slower: exit status 1 if a loop of ours is slower by more than this, such as 10%, at the low end of the
+            interval. It needs three files on each side.
+        out: folder of the report. The default is the first FILE without its suffix.
     """
-    from reports.benchmarks import bench_page, read_benchmarks
+    from reports.benchmarks import bench_page, compare_page, read_benchmarks
     from reports.render import write_page
 
-    folder = out or file.with_suffix("")
-    page = bench_page(*read_benchmarks(file))
+    share = (fail_if_slower or "0%").removesuffix("%")
+    if not share.replace(".", "", 1).isdecimal():
+        raise ValueError(f"fail_if_slower={fail_if_slower!r}: it must be a number of per cent, such as 10%")
+    if not against and (len(files) > 1 or fail_if_slower):
+        raise ValueError("against: several files, or --fail-if-slower, need it; without it one file is described")
+    too_slow = False
+    if against:
+        page, too_slow = compare_page(files, against, None if fail_if_slower is None else float(share) / 100)
+    else:
+        page = bench_page(*read_benchmarks(files[0]))
+    folder = out or files[0].with_suffix("")
     write_page(folder, page)
-    _print_report(folder, page.text)
+    tables = [line for table in page.tables for line in ("", *table.text)]
+    print(*page.text, *tables, "", f"report:  {folder / 'report.html'}", f"text:    {folder / 'report.md'}", sep="\n")
+    return int(too_slow)
 
 
 def index(folder: Folder) -> None:
@@ -76,15 +93,15 @@ def _print_report(folder: Path, lines: Sequence[str] = ()) -> None:
 
 
 def command(arguments: Sequence[str], prog: str) -> int:
-    """Parses and runs: DIR, bench FILE, index FOLDER, or publish DIR OUT. ValueError if a file cannot be read."""
+    """Parses and runs: DIR, bench FILE ..., index FOLDER, or publish DIR OUT. ValueError if a file cannot be read."""
     others: dict[str, Callable[..., Any]] = {"bench": bench, "index": index, "publish": publish}
     named = [name for name in arguments[:1] if name in others]
     function = others[named[0]] if named else report
     text = cleandoc(function.__doc__ or "").partition("\n\nArgs:")[0].replace("python -m reports", prog)
     try:
-        tyro.cli(function, prog=" ".join([prog, *named]), description=text, args=list(arguments[len(named) :]))
+        status = tyro.cli(function, prog=" ".join([prog, *named]), description=text, args=list(arguments[len(named) :]))
     except OSError as error:
         if error.errno and error.filename is None:  # of stdout, such as a full disk
             raise
         raise ValueError(str(error)) from error
-    return 0
+    return int(status or 0)

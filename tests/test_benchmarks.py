@@ -1,27 +1,75 @@
 """Every benchmark runs once, without a clock. `make test` runs the quick ones, `make release` all of them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
+
+from bench.measure import Job, time_alternately
 
 ROOT = Path(__file__).parents[1]
-QUICK = "loop or noise or (sampling and not compiled and not default) or fidelity or help"
+QUICK = "loop_alone or (bench_sampling and fp32 and (eta or DDIM)) or fidelity or help"
+MINE = """
+from dataclasses import dataclass
+from itertools import pairwise
+from diffusion_core import adapters, load
+from diffusion_core.samplers import Sampler
+@dataclass(frozen=True)
+class Mine(Sampler):
+    def run(self, eps, x, sigmas, noise):
+        for sigma, after in pairwise(sigmas):
+            x = x + (after - sigma) * eps(x, sigma) + 0.1 * after * noise()
+            yield x
+flow = adapters.flow(lambda z, t: 0.1 * z, load("mnist5k"))
+"""
 
 
-def run_once(*words: str) -> None:
-    command = [sys.executable, "-m", "pytest", "--benchmark", "--benchmark-disable", "-q", "-p", "no:xdist", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-4000:]
+def run_benchmarks(*words: str, **environment: str) -> str:
+    command = [sys.executable, "-m", "pytest", "--benchmark", "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *words]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-4000:] + done.stderr[-1000:]
+    return done.stdout
 
 
 @pytest.mark.slow(13)
 def test_the_quick_benchmarks_run() -> None:
-    run_once("-k", QUICK)
+    run_benchmarks("--benchmark-disable", "-k", QUICK)
 
 
 @pytest.mark.release
 @pytest.mark.parametrize("file", sorted(path.name for path in (ROOT / "bench").glob("bench_*.py")))
 def test_each_file_of_benchmarks_runs_in_a_process_of_its_own(file: str) -> None:
-    run_once(f"bench/{file}")
+    run_benchmarks("--benchmark-disable", f"bench/{file}")
+
+
+@pytest.mark.slow(10)
+def test_a_users_sampler_and_network_are_timed_beside_others(tmp_path: Path) -> None:
+    (tmp_path / "timed.py").write_text(MINE)
+    words = ["--sampler", "timed:Mine", "--network", "python:timed:flow", "-k", "fp32 and (Mine or eta)"]
+    out = run_benchmarks(*words, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS="1")
+    assert "Sampling, fp32, fresh noise: a step takes" in out and "ms with Mine," in out
+    assert "Sampling with the network python:timed:flow, 12 evaluations, batches of 64\n" in out
+    assert "What drawing fresh noise costs, in ms per step\n" in out and out.count("  Mine ") == 2
+    assert "\nMine: wrong limit: " in out and out.index("wrong limit") < out.index("Name (time in ms)")
+
+
+def test_rounds_alternate_and_a_job_that_fails_leaves_the_others() -> None:
+    order = list[str]()
+
+    def job(name: str, fails: bool = False) -> Job:
+        def run(model: object) -> Tensor:
+            order.append(name)
+            if fails:
+                raise MemoryError(name)
+            return torch.zeros(1)
+
+        return Job(run, 1, "cpu", {"nfe": 1})
+
+    results = time_alternately({"a": lambda: job("a"), "b": lambda: job("b"), "c": lambda: job("c", fails=True)}, 3)
+    assert "".join(order) == "abc" + "ba" + "ab" + "ba"
+    assert isinstance(results["c"], MemoryError)
+    assert [len(results[name].seconds) for name in "ab"] == [3, 3]  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""The report on speed: what it says of fixed numbers, and what it does with files that are none."""
+"""The report on speed: what it says of fixed numbers, of two commits, and of files that are none."""
 
 import json
 from collections.abc import Callable
@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import t as student
 
 from reports import benchmarks
+from reports.cli import command
 from reports.page import Page
 
 FILE = Path(__file__).parent / "bench.json"
 Change = Callable[[dict[str, Any]], object]
 Read = Callable[[Change], Page]
-OURS = "1 times as fast. In fp32, sampling makes 213 images per second, diffusers Euler 205."
-PAIR = ('fp32", "compiled": false', 'bf16", "compiled": true')
-NOTHING = "Sampling and training were not measured."
+OURS = (
+    "No difference detected. Sampling, fp32, no fresh noise: a step takes 16 ms with ours, eta 0, 16.3 with diffusers"
+)
+TRAINING = "Faster. Training, fp32: a step takes 20 ms with ours, 26 with plain loop"
+NOTHING = "There is nothing to compare: no group has loops of two projects."
 
 
 @pytest.fixture
@@ -37,34 +41,107 @@ def only(**wanted: Any) -> Change:
     return lambda content: content.update(benchmarks=[*filter(fits, content["benchmarks"])])
 
 
+def yours(content: dict[str, Any]) -> None:
+    """The loop of diffusers is the user's."""
+    for one in content["benchmarks"][3:8]:
+        if one["extra_info"].get("package") == "diffusers":
+            one["extra_info"].update(package="yours", who="Mine")
+
+
 @pytest.mark.parametrize(("change", "answer"), [
-    (lambda content: None, OURS),  # not ours in bf16, compiled, with 853
-    (only(precision="fp32"), OURS), (only(ours=True), NOTHING), (only(suite="loop"), NOTHING),
-    (only(suite="training"), NOTHING),  # bf16 against fp32
-    (lambda all: all["benchmarks"].append(json.loads(json.dumps(all["benchmarks"][6]).replace(*PAIR))), OURS),
-], ids=["all", "fp32", "ours alone", "loop", "training", "two pairs"])  # fmt: skip
-def test_loops_of_equal_precision_are_compared(changed: Read, change: Change, answer: str) -> None:
-    made = changed(change)
-    assert made.headline == answer and len(answer.split()) <= 25
-    slots = {figure.label: (figure.value, *figure.notes) for figure in made.key_figures}
-    assert ("Ours, fp32" in slots) == (answer == OURS) == bool(made.caveats)
-    assert answer == NOTHING or slots["Ours, fp32"] == ("213", "images per second", "203 to 222 (3 rounds)")
+    (lambda content: None, OURS),  # not ours in bf16
+    (only(suite="training"), TRAINING),
+    (only(suite="loop"), "Faster. Loop, no fresh noise: a step takes 0.02 ms with ours, eta 0, 0.25 with diffusers"),
+    (yours, "No difference detected. Sampling, fp32, no fresh noise: a step takes 16.3 ms with Mine, 16 with ours"),
+    (only(mode="bf16"), NOTHING), (only(package="sigmabench"), NOTHING),
+], ids=["all", "training", "loop", "the user's", "bf16", "ours alone"])  # fmt: skip
+def test_loops_of_equal_work_in_equal_precision_are_compared(changed: Read, change: Change, answer: str) -> None:
+    assert changed(change).headline.startswith(answer)
 
 
-def test_figure_and_tables_put_fp32_first_and_leave_empty_what_was_not_measured(changed: Any, tmp_path: Path) -> None:
-    made = changed(lambda content: content["benchmarks"][4]["extra_info"].update(default=True))
-    [figure], (sampling, training) = made.figures, made.tables
-    assert [section.title for section in figure.sections] == ["fp32", "bf16, compiled"]
-    lines = [(line.label, line.value, line.word, line.bar.look) for line in figure.sections[0].lines]
-    assert lines == [("ours, eta 0", "213", "ours", "better"), ("diffusers Euler", "205", "", "not")]
-    names = ["ours, eta 1, bf16, compiled", "ours, eta 0, fp32", "diffusers Euler, fp32"]
-    assert [(row.name, row.best) for row in sampling.rows] == list(zip(names, [False, True, False], strict=True))
-    assert sampling.rows[1].cells == ["213", "203 to 222 (3 rounds)", "100", "0.2 %", "65 %"]
-    assert training.rows[0].cells[3:] == ["", ""] and sampling.title == "Sampling, batches of 256"
-    single = changed(lambda content: [one["stats"].update(rounds=1) for one in content["benchmarks"]])
-    assert {row.cells[1] for table in single.tables for row in table.rows} == {"1 round, no spread"}
+def test_tables_say_what_may_be_divided_and_what_fresh_noise_costs(changed: Read) -> None:
+    made = changed(lambda content: None)
+    sampling, training, loop, noise = made.tables
+    assert [(row.name, row.cells[0], row.cells[2]) for row in sampling.rows] == [
+        ("ours, eta 0", "fp32, no fresh noise", "1.02 (0.94 to 1.10)"),
+        ("diffusers Euler", "fp32, no fresh noise", "0.98 (0.91 to 1.06)"),
+        ("ours, eta 1", "fp32, fresh noise", ""),
+        ("ours, eta 0", "bf16, no fresh noise", ""),
+    ]
+    assert sampling.rows[0].cells[3:] == ["667", "641 to 694"] and len(training.rows) == 3
+    assert loop.title.endswith("With small a step takes 15 ms more: the loop is 0.133 % to 3.23 % of it")
+    assert [row.cells for row in noise.rows] == [["fp32", "16.4", "16.2", "0.2 (0.192 to 0.208)", "0.2"]]
+    busy = changed(lambda content: content["benchmarks"][0]["extra_info"].update(busy=1.5))
+    assert [("other programs kept 1.5 cores busy" in page.caveats[-1]) for page in (made, busy)] == [False, True]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Callable[..., list[str]]:
+    """Files of runs in which loops alone of ours, or the first so many loops, took so many times the time."""
+
+    def write(name: str, *times: float, first: int = 2) -> list[str]:
+        paths = [tmp_path / f"{name}{number}.json" for number in range(len(times))]
+        for path, factor in zip(paths, times, strict=True):
+            content = json.loads(FILE.read_text())
+            for one in content["benchmarks"][:first]:
+                one["stats"]["data"] = [factor * value for value in one["stats"]["data"]]
+            path.write_text(json.dumps(content))
+        return [*map(str, paths)]
+
+    return write
+
+
+@pytest.mark.parametrize(("new", "limit", "status"), [
+    ((1.3, 1.32, 1.28), "10%", 1), ((1.3, 1.32, 1.28), "30%", 0),
+    ((1.5, 0.9, 1.6), "10%", 0), ((0.8, 0.8, 0.81), "0", 0),
+])  # fmt: skip
+def test_two_commits_are_compared_process_by_process(
+    runs: Callable[..., list[str]], new: tuple[float, ...], limit: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", *runs("a", *new), "--against", *runs("b", 1.0, 1.0, 1.0), "--fail-if-slower", limit]
+    assert command(words, "reports") == status
+    out = capsys.readouterr().out
+    slower, faster = 2 * (min(new) > 1), 2 * (max(new) < 1)
+    assert f"Of 8 rows of ours {slower} are slower and {faster} faster" in out
+
+
+def test_a_busy_machine_is_no_slower_commit(runs: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Loops of others were as much slower: ratios on one machine count beside theirs, on two they do not."""
+    new, old = runs("a", 1.5, 1.6, 1.7, first=12), runs("b", 1.0, 1.0, 1.0)
+    words = ["bench", *new, "--against", *old, "--fail-if-slower", "10%"]
+    assert command(words, "reports") == 0
+    other = Path(old[0])
+    other.write_text(other.read_text().replace("Some Processor", "Another"))
+    assert command(words, "reports") == 1
+
+
+def test_the_interval_is_students_over_processes(runs: Callable[..., list[str]]) -> None:
+    files = [[Path(path) for path in runs(name, *times)] for name, times in (("a", (1, 2, 4)), ("b", (1, 1, 1)))]
+    row = benchmarks.compare_page(*files, None)[0].tables[0].rows[0]
+    reach = 2 ** (student.ppf(0.975, 2) / 3**0.5)  # the logs to base 2 are 0, 1 and 2
+    assert row.cells == ["loop", "no fresh noise", "2.00", f"{2 / reach:.2f} to {2 * reach:.2f}"]
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["a0"], None), (["a0", "a1"], "several files, or --fail-if-slower, need it"),
+    (["a0", "--fail-if-slower", "5%"], "several files, or --fail-if-slower, need it"),
+    (["a0", "a1", "--against", "a0"], "as many files as before it"), (["a0", "--against", "a1"], None),
+    (["a0", "--against", "a1", "--fail-if-slower", "5%"], "at least 3 files on each side"),
+    (["a0", "--against", "a1", "--fail-if-slower", "little"], "a number of per cent"),
+])  # fmt: skip
+def test_what_cannot_be_compared_is_refused(
+    runs: Callable[..., list[str]], words: list[str], message: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = dict(zip(("a0", "a1"), runs("a", 1, 1), strict=True))
+    words = ["bench", *(paths.get(word, word) for word in words)]
+    if message:
+        with pytest.raises(ValueError, match=message):
+            command(words, "reports")
+        return
+    assert command(words, "reports") == 0
+    assert ("No intervals: they need 3 files" in capsys.readouterr().out) == ("--against" in words)
 
 
 def test_a_file_of_other_benchmarks_is_an_error(changed: Read) -> None:
-    with pytest.raises(ValueError, match="no benchmark in it has `suite`"):
+    with pytest.raises(ValueError, match="no benchmark of this version with its rounds"):
         changed(lambda content: content.update(benchmarks=[]))
