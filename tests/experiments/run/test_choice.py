@@ -147,7 +147,7 @@ def few(path: Path, **options: Any) -> Beta:
 
 def read(study: Beta) -> Any:
     assert study.choices
-    return choices_file.read_choices(study.choices, study)
+    return choices_file.read_choices(study.choices, study, study.network, study.features or "digits")
 
 
 def test_choices_are_written_and_read(written: Path) -> None:
