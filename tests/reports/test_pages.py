@@ -349,7 +349,7 @@ GAIN, NOTHING = (-4.0, "better", {}), (-0.5, "no difference detected", {})
 LOUD = (-6.0, "better", {"visible_noise_a": 0.05})
 SIZE = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)"
 NEITHER = "x against base: MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5)."
-WHO = "Three networks tried all {} settings and chose. Five other networks, with other noise, compared it with the default"
+WHO = "Three networks tried all {} settings and chose. Five other networks, with other noise, compared it"
 
 
 @pytest.mark.parametrize(("duels", "values", "headline", "also", "caveats"), [
