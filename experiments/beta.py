@@ -181,6 +181,10 @@ class Beta(ExploringStudy):
         return self.choices or self._shipped
 
     @property
+    def explorers(self) -> Sequence[int]:
+        return () if self.only_primary else super().explorers
+
+    @property
     def _shipped(self) -> Path | None:
         """The choices that ship for this question, if there are any."""
         path = SHIPPED / f"{self.data}.json"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from experiments.run.setting import Schedule, read_schedule
 from experiments.run.study import Study
+from experiments.user.imports import is_pretrained
 from experiments.user.json_io import read_json
 
 FORMAT = 1
@@ -20,7 +21,11 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
 
     ValueError for a file of something else, no setting for this budget, or settings of another network or other data.
     """
-    from experiments.run.choices_file import check_origin  # it needs torch
+    from diffusion_core.data.load import resolve  # these need torch
+    from experiments.run.choices_file import check_origin
+    from experiments.run.machine import Machine
+    from experiments.run.plan import make_network
+    from experiments.user import pretrained
 
     name = f"setting={str(path)!r}"
     if not path.is_file() or (content := read_json(path)).get("format") != FORMAT:
@@ -29,7 +34,12 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
     budget = max(rows) if budget is None else budget
     if budget not in rows:
         raise ValueError(f"{name}: no setting for n_steps={budget}; it has settings for {sorted(rows)} evaluations")
-    check_origin(name, content, study)
+    data = resolve(study.data)
+    if is_pretrained(study.network):
+        network = pretrained.describe(study.network, study.label)
+    else:
+        network = make_network(study, data, Machine("cpu")).row()["network"]
+    check_origin(name, content, network, data)
     row = rows[budget]
     row["schedule"] = row.pop("ladder", row.get("schedule"))  # its name in files of 0.1.0
     schedule, _ = read_schedule(row["schedule"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])

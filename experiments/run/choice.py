@@ -31,10 +31,6 @@ from experiments.run.study import ExploringStudy, Study
 from reports.schema import JUDGE
 
 OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; the control has 1, the explorers 0
-RULE = (
-    "the lowest mean MMD over explorers among the settings that show no more noise than the default; the lowest of all "
-    "too, if it shows more"
-)
 
 
 # --- the rule ---

@@ -6,14 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.data.load import resolve
-from experiments.distances.feature_spaces import default_features
-from experiments.run.choice import RULE
-from experiments.run.compare import CONTROL, DEFAULT, EXACTLY, Chosen, Row
-from experiments.run.machine import Machine, code_version
-from experiments.run.plan import make_network
-from experiments.run.study import ExploringStudy, Study, check_seeds
-from experiments.user import pretrained
-from experiments.user.imports import is_pretrained
+from experiments.run.compare import CONTROL, DEFAULT, EXACTLY, RULE, Chosen, Row
+from experiments.run.machine import code_version
+from experiments.run.study import ExploringStudy, check_seeds
 from experiments.user.json_io import read_json, write_json
 from reports.schema import CONTROL_FAILED
 
@@ -65,8 +60,10 @@ def ends_of(study: ExploringStudy) -> list[float] | None:
     return ends and [ends.sigma_max, ends.sigma_min]
 
 
-def read_choices(path: Path, study: ExploringStudy) -> tuple[list[Row], list[Chosen], list[str]]:
-    """The chosen rows and settings of a choices.json, and notes on it.
+def read_choices(
+    path: Path, study: ExploringStudy, network: str, features: str
+) -> tuple[list[Row], list[Chosen], list[str]]:
+    """The chosen rows and settings of a choices.json, and notes on it. `network`, `features`: as rows name the study's.
 
     ValueError for a file of something else, or a choice that does not suit the study.
     """
@@ -76,7 +73,7 @@ def read_choices(path: Path, study: ExploringStudy) -> tuple[list[Row], list[Cho
         raise ValueError(f"{name}: it must be a choices.json of an earlier run")
     if content["control"] == CONTROL_FAILED:
         raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
-    _check_origin(name, content, study)
+    _check_origin(name, content, study, network, features)
     every = [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content["chosen"]]
     budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
     known = dict.fromkeys(choice.budget for choice in every)
@@ -98,10 +95,8 @@ def read_choices(path: Path, study: ExploringStudy) -> tuple[list[Row], list[Cho
     return content["rows"], chosen, notes
 
 
-def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy) -> None:
-    check_origin(name, content, study)
-    features = content["features"] if study.data.startswith("points:") else study.features
-    features = features or default_features(resolve(study.data))
+def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy, network: str, features: str) -> None:
+    check_origin(name, content, network, resolve(study.data))
     own: Row = {"features": features, "ends": ends_of(study)}
     own |= {"recipe": study.recipe} if study.trains else {}
     for what, value in own.items():
@@ -114,13 +109,9 @@ def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy) 
     check_seeds(study.confirmers, content["seeds"])
 
 
-def check_origin(name: str, content: Mapping[str, Any], study: Study) -> None:
-    """Raises ValueError if a file is about another network or other data than the study's."""
-    if is_pretrained(study.network):
-        network = pretrained.describe(study.network, study.label)
-    else:
-        network = make_network(study, resolve(study.data), Machine("cpu")).row()["network"]
+def check_origin(name: str, content: Mapping[str, Any], network: str, data: str) -> None:
+    """Raises ValueError if a file is about another network or other data than these."""
     if content["network"] != network:
         raise ValueError(f"{name}: its network is {content['network']!r}, but this run samples from {network!r}")
-    if content["data"].rpartition("@")[2] != (data := resolve(study.data)).rpartition("@")[2]:  # a user's fingerprint
+    if content["data"].rpartition("@")[2] != data.rpartition("@")[2]:  # a user's fingerprint
         raise ValueError(f"{name}: its data are {content['data']!r}, but this run has {data!r}")

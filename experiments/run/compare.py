@@ -17,6 +17,10 @@ Place = tuple[str, int | None]  # label and number of evaluations of an explored
 PRIMARY = "primary"  # a section, and a kind of contrast, as CONTROL is
 DEFAULT, CHALLENGER = "default", "challenger"  # kinds of explored settings
 EXACTLY = ", all evaluations"  # ending of the kind of the best that takes all evaluations of the largest number
+RULE = (
+    "the lowest mean MMD over explorers among the settings that show no more noise than the default; the lowest of all "
+    "too, if it shows more"
+)
 ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
 

@@ -174,7 +174,8 @@ class _Command:
             elif self.options.only and (self.out / choices_file.FILE).is_file():
                 path = self.out / choices_file.FILE
         if path is not None:
-            self.choice_rows, self.chosen, notes = choices_file.read_choices(path, study)
+            names = planner.network.row()["network"], planner.reference.features
+            self.choice_rows, self.chosen, notes = choices_file.read_choices(path, study, *names)
             self.notes = [note for note in self.notes if note not in notes] + notes
         elif not self.chosen and f"section={CONFIRM}" in self.options.only:
             rule = "nothing was chosen yet; run it without --only, or give --choices FILE"

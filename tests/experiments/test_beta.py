@@ -71,7 +71,8 @@ def test_choices_that_ship_are_used_if_they_suit(
     shipped.write_text(json.dumps({"chosen": [{"budget": n} for n in (8, 16, 32, 66)], "seeds": [101, 102, 103]}))
     monkeypatch.setattr("experiments.beta.SHIPPED", tmp_path)
     study = preset("laptop", **options)
-    assert study.given_choices == (shipped if used else None) and bool(study.explorers) != used
+    assert study.given_choices == (shipped if used else None)
+    assert bool(study.explorers) == (not used and "only_primary" not in options)
 
 
 @pytest.mark.parametrize(

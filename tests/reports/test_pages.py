@@ -72,8 +72,8 @@ def test_beta_says_what_it_does_to_spend_all_evaluations_and_who_chose(beta: Mak
     assert read_page(beta(best={8: LOSES, 66: LOSES}, spent=spent)).also == (
         "Without fresh noise, more evaluations make images worse (66 against 8: MMD ×1000 10.8; 9.8 to 11.8). With "
         "fresh noise, more evaluations change nothing that is detected (no difference detected) (66 against 8: MMD "
-        "×1000 −0.2; −1.2 to 0.8).\n3 networks tried 6 settings and chose. 5 other networks, with other noise, "
-        "compared it with what it competes with; the intervals are theirs alone."
+        "×1000 −0.2; −1.2 to 0.8).\nThree networks tried all 6 settings and chose. Five other networks, with other "
+        "noise, compared it with what it competes with; the intervals are theirs alone."
     )
 
 
@@ -349,7 +349,7 @@ GAIN, NOTHING = (-4.0, "better", {}), (-0.5, "no difference detected", {})
 LOUD = (-6.0, "better", {"visible_noise_a": 0.05})
 SIZE = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)"
 NEITHER = "x against base: MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5)."
-WHO = "3 networks tried {} settings and chose. 5 other networks, with other noise, compared it with the default; the "
+WHO = "Three networks tried all {} settings and chose. Five other networks, with other noise, compared it"
 
 
 @pytest.mark.parametrize(("duels", "values", "headline", "also", "caveats"), [
@@ -414,8 +414,8 @@ def test_a_failed_control_leaves_no_advice(chosen: Make) -> None:
 
 
 @pytest.mark.parametrize(("given", "trained", "says"), [
-    (True, "sigmabench", "3 networks chose one setting per question beforehand. 5 other networks, with other noise,"),
-    (False, "others", "This network tried 3 settings and chose. With other noise it compared it with the default; the"),
+    (True, "sigmabench", "Three networks chose one setting per question beforehand. Five other networks, with other"),
+    (False, "others", "This network tried all 3 settings and chose. With other noise it compared it with the default"),
 ])  # fmt: skip
 def test_the_page_says_who_chose(chosen: Make, given: bool, trained: str, says: str) -> None:
     directory = chosen({(16, "x"): GAIN}, given=given)
@@ -435,7 +435,9 @@ def test_noise_levels_answers_for_the_levels_first_and_for_weights_beside(chosen
     table.assign(**training).to_csv(directory / "table.csv", index=False)
     page = read_page(directory)
     assert page.headline == f"Sampled with eta 0, train with vp. {SIZE}."
-    assert page.also.startswith("Sampled with eta 0: w: no difference detected (−0.5; −1.5 to 0.5).\n3 networks tried")
+    assert page.also.startswith(
+        "Sampled with eta 0: w: no difference detected (−0.5; −1.5 to 0.5).\nThree networks tried"
+    )
     questions = [row.cells[0] for row in page.tables[0].rows]
     assert questions == ["sampled with eta 0, weights", "sampled with eta 0, noise levels"]
 
