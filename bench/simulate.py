@@ -2,9 +2,9 @@
 
     python -m bench.simulate [sweeps|interactions|protocol ...] [--runs 1000]
 
-Prints the tables of docs/statistics.md; those of docs/score.md and docs/harmless.md name their commits. In a sweep each image adds noise of size 1,
-half of it the initial noise that all settings share; networks differ by `spread` standard errors over the images of one
-network. With fewer than five networks the truth is that of these networks, otherwise that of networks in general.
+Prints the tables of docs/statistics.md; those of docs/score.md and docs/harmless.md name their commit. In a sweep each
+image adds noise of size 1, half of it the initial noise that all settings share; networks differ by `spread` standard
+errors over the images of one network. With fewer than five networks the truth is that of these networks, otherwise that of networks in general.
 """
 
 import argparse
@@ -147,9 +147,7 @@ def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int)
     return sides
 
 
-TABLES = {
-    table.__name__: table for table in (sweeps, interactions, protocol, score, groups, harmless, few_units, copies)
-}
+TABLES = {table.__name__: table for table in (sweeps, interactions, protocol)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
