@@ -18,6 +18,7 @@ from reports.formats import (
     ordinal,
     percent,
     plural,
+    scale_metric,
     short,
     values_and_difference,
 )
@@ -28,6 +29,7 @@ from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NO_DIFFERENCE, NO_VE
 
 PRIMARY = "primary"  # kinds of contrasts
 SPENT = "all evaluations"
+PAIR = ["a", "nfe_a", "b", "nfe_b"]
 WITHOUT = "without fresh noise"  # kind of setting
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, on the {schedule} schedule",
@@ -39,7 +41,7 @@ CLAUSES = {
     BETTER: "the best with fresh noise wins within",
     WORSE: "the best without fresh noise wins within",
     NO_DIFFERENCE: "no difference is detected within",
-    NOT_SIGNIFICANT: "nothing is significant after correction within",
+    NOT_SIGNIFICANT: "no difference is significant after correction within",
     NO_VERDICT: "no verdict within",
 }
 ONLY_PRIMARY = "Only a part was run: the best with fresh noise was not compared with the best without."
@@ -85,7 +87,8 @@ def page(result: LoadedResult) -> Page:
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
     best_sides = list_best(every, contests)
-    also = [*phrase_spent(result, rows[rows["kind"] == SPENT]), describe_protocol(result)]
+    also = [" ".join([*name_lowest(result, best_sides), *phrase_spent(result, rows[rows["kind"] == SPENT])])]
+    also.append(describe_protocol(result))
     too_small = has_gross_failure(result, row)
     best = contests[:0] if too_small else contests
     return contrast.compose_page(
@@ -125,25 +128,35 @@ def phrase_best(contests: pd.DataFrame) -> str:
         rows = contests[contests["verdict"] == verdict]
         if not len(rows):
             continue
-        open_ended = verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
-        budgets = [
-            number(row["budget"], 0) + (f" ({difference(row)[1]})" if open_ended else "") for _, row in rows.iterrows()
-        ]
-        texts.append(f"{clause} {join(budgets)}{'' if texts else ' evaluations'}")
+        names = list[str]()
+        for _, of_pair in rows.groupby(PAIR, sort=False):  # one pair may be the best within several numbers
+            interval = difference(of_pair.iloc[0])[1] if verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT) else ""
+            budgets = join(number(budget, 0) for budget in of_pair["budget"])
+            names.append(f"{budgets} ({interval})" if interval else budgets)
+        texts.append(f"{clause} {join(names)}{'' if texts else ' evaluations'}")
     return f"{capital('; '.join(texts))}." if texts else ""
 
 
 def phrase_spent(result: LoadedResult, rows: pd.DataFrame) -> list[str]:
     """What it does to spend all evaluations, by kind of setting."""
     texts = list[str]()
-    verbs = {BETTER: "help", WORSE: "make images worse"}
+    verbs = {BETTER: " help", WORSE: " make images worse"}
     for _, row in rows.iterrows():
         change, interval = difference(row)
-        verb = verbs.get(row["verdict"], f"change nothing that is detected ({row['verdict']})")
+        verb = verbs.get(row["verdict"], f": {row['verdict']}")
         counts = f"{number(row['nfe_a'], 0)} against {number(row['nfe_b'], 0)}"
         size = f"{metric_name(JUDGE, result.features)} {change}; {interval}"
-        texts.append(f"{capital(row['choice'])}, more evaluations {verb} ({counts}: {size}).")
-    return [" ".join(texts)] if texts else []
+        texts.append(f"{capital(row['choice'])}, more evaluations{verb} ({counts}: {size}).")
+    return texts
+
+
+def name_lowest(result: LoadedResult, best_sides: Sequence[contrast.Side]) -> list[str]:
+    """The lowest of the confirmed settings."""
+    if not best_sides:
+        return []
+    row, _, label = min(best_sides, key=lambda side: side[0][JUDGE])
+    scores = [f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (JUDGE, "fd")]
+    return [f"Lowest of what was confirmed: {label}, {number(row['nfe'], 0)} evaluations ({join(scores)})."]
 
 
 def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side]:
@@ -154,8 +167,7 @@ def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side
         for side, words in (("b", "no fresh noise"), ("a", "fresh noise")):
             name, nfe = row[side], row[f"nfe_{side}"]
             chosen = best[(best["nfe"] == nfe) & (best["setting"] == name)].iloc[0]
-            title = f"Best within {row['budget']:.0f} evaluations, takes {nfe:.0f}"
-            sides.setdefault((name, nfe), (chosen, title, f"{name}, {words}"))
+            sides.setdefault((name, nfe), (chosen, f"Best, {nfe:.0f} evaluations", f"{name}, {words}"))
     return [*sides.values()]
 
 
@@ -215,10 +227,13 @@ def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> Figu
     sections: dict[str, list[tuple[pd.Series, str, str]]] = {}
     for kind, title in HEADINGS.items():
         of_kind = rows[rows["kind"] == kind]
-        for _, row in of_kind.iterrows():
+        for _, of_pair in of_kind.groupby(PAIR, sort=False):
+            row = of_pair.iloc[0]
             heading = title.format(schedule=schedule, most=number(of_kind["nfe_a"].max(), 0))
             a, b = (f"{row[side]}, {number(row[f'nfe_{side}'], 0)} evaluations" for side in "ab")
-            label = f"within {number(row['budget'], 0)}: {a}" if kind == CONFIRM else a
+            label = a
+            if kind == CONFIRM:
+                label = f"within {join(number(budget, 0) for budget in of_pair['budget'])}: {a}"
             sections.setdefault(heading, []).append((row, label, b))
     return contrast.draw_differences("What fresh noise changes", sections, result)
 

@@ -47,7 +47,7 @@ FAILS, CORRECTED = (-3.0, "no verdict"), (-2.7, "not significant after correctio
      "The best with fresh noise wins within 32 and 66 evaluations; no difference is detected within 8 (−1.7 to 0.3) "
      "and 16 (−1.7 to 0.3).", {}),
     ({8: LOSES, 66: LOSES}, "The best without fresh noise wins within 8 and 66 evaluations.", {}),
-    ({16: CORRECTED}, "Nothing is significant after correction within 16 (−3.7 to −1.7) evaluations.", {}),
+    ({16: CORRECTED}, "No difference is significant after correction within 16 (−3.7 to −1.7) evaluations.", {}),
     ({8: LOSES, 32: FAILS, 66: WINS},
      "The best with fresh noise wins within 66 evaluations; the best without fresh noise wins within 8; no verdict "
      "within 32.", {}),
@@ -70,9 +70,9 @@ def test_the_headline_says_within_how_many_evaluations_which_kind_wins(
 def test_beta_says_what_it_does_to_spend_all_evaluations_and_who_chose(beta: Make) -> None:
     spent = {"without fresh noise": (10.8, "worse"), "with fresh noise": (-0.2, "no difference detected")}
     assert read_page(beta(best={8: LOSES, 66: LOSES}, spent=spent)).also == (
-        "Without fresh noise, more evaluations make images worse (66 against 8: MMD ×1000 10.8; 9.8 to 11.8). With "
-        "fresh noise, more evaluations change nothing that is detected (no difference detected) (66 against 8: MMD "
-        "×1000 −0.2; −1.2 to 0.8).\nThree networks tried all 6 settings and chose. Five other networks, with other "
+        "Lowest of what was confirmed: without 8, no fresh noise, 8 evaluations (MMD ×1000 12.0 and FD 12.0). Without "
+        "fresh noise, more evaluations make images worse (66 against 8: MMD ×1000 10.8; 9.8 to 11.8). With fresh "
+        "noise, more evaluations: no difference detected (66 against 8: MMD ×1000 −0.2; −1.2 to 0.8).\nThree networks tried all 6 settings and chose. Five other networks, with other "
         "noise, compared it with what it competes with; the intervals are theirs alone."
     )
 
