@@ -149,8 +149,10 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
         change = table(name, "quality").query("metric == 'recall'")[["value", "low", "high"]].to_numpy().ravel()
         recall = [*means.xs("primary")["recall"], *change]  # eta 0 is before eta 1
         shown = {d: [Decimal(f"{value:.{d}f}") for value in recall[:3]] for d in range(3, 9)}
-        digits = next(d for d, values in shown.items() if subtract(values) and all(values))
+        digits = next((d for d, values in shown.items() if subtract(values) and all(values)), 3)
         numbers_of_tables |= {rounded(value, digits) for value in recall}
+    if (PUBLISHED / name / "choices.json").is_file():
+        numbers_of_tables.add(str(len(table(name, "choices"))))
     names = "".join(runs["setting"]) + info.get("machine", "")
     numbers_of_tables |= {f"{seconds / 3600:.1f}", *re.findall(r"[\d.]+", names)}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
