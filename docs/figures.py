@@ -49,31 +49,20 @@ def half_width(values: pd.Series) -> float:
 
 
 def beta() -> plt.Figure:
-    """Quality against cost: eta on schedules of several lengths, beta at equal alpha."""
-    titles = {"beta-digits": "5,000 digits", "beta-mnist": "60,000 digits", "beta-fashion": "Fashion-MNIST"}
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    for ax, (report, title) in zip(axes, titles.items(), strict=True):
-        groups = read(report, "table").groupby(["section", "setting", "nfe"])["fd"]
-        rows = groups.agg(fd="mean", half=half_width, networks="size").reset_index()
-        for color, eta in zip(COLORS, (0, 0.5, 1), strict=False):
-            line = rows[(rows["section"] == "pareto") & (rows["setting"] == f"eta {eta}")]
-            ax.errorbar(line["nfe"], line["fd"], line["half"], fmt="o-", color=color, label=f"eta {eta}", capsize=2)
-        line = rows[rows["section"] == "same-alpha"]
-        label = "beta 0 to 0.35, alpha 0.1"
-        ax.errorbar(line["nfe"], line["fd"], line["half"], fmt="s--", color=COLORS[4], label=label, capsize=2)
-        for row in line.itertuples():
-            ax.annotate(str(row.setting).removeprefix("beta "), (row.nfe, row.fd), (4, 4), textcoords="offset points")
-        networks = line["networks"].iloc[0]
-        title += f", {networks} networks" + ("" if networks >= ENOUGH else " (no interval)")
-        floors = read(report, "floors").set_index(["metric", "n_samples"])["mean"]
-        floor = floors["fd", 500]
-        ax.axhline(floor, color="0.4", linestyle=":", label="real images")
-        ax.set(title=title, xscale="log", xlabel="network evaluations per image", ylim=(0, None))
-        ax.set_xticks(ticks := [8, 16, 32, 66, 132, 264], ticks)
-        ax.minorticks_off()
-    axes[0].set_ylabel("FD (lower is better)")
-    lines = axes[0].get_legend_handles_labels()
-    figure.legend(*lines, fontsize="small", frameon=False, loc="outside lower center", ncols=5)
+    """MMD against evaluations on 5,000 digits: what explorers found best at each number, and what was confirmed."""
+    figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    explored = read("beta-digits", "choices").query("rank == 1")
+    confirmed = read("beta-digits", "quality").query("section == 'confirm'")
+    for color, kind in zip(COLORS, ("without fresh noise", "with fresh noise"), strict=False):
+        line = explored[explored["kind"] == kind]
+        ax.plot(line["budget"], 1000 * line["mmd"], "-", color=color, linewidth=0.9, label=f"best {kind}, explorers")
+        rows = confirmed[confirmed["curve"] == kind]
+        ends = [1000 * (rows["value"] - rows["low"]), 1000 * (rows["high"] - rows["value"])]
+        ax.errorbar(rows["budget"], 1000 * rows["value"], ends, fmt="o", color=color, capsize=2, label="confirmed")
+    ax.set(xscale="log", xlabel="network evaluations per image", ylabel="MMD ×1000 (lower is better)", ylim=(0, None))
+    ax.set_xticks(ticks := [8, 16, 32, 66], ticks)
+    ax.minorticks_off()
+    ax.legend(fontsize="small", frameon=False)
     return figure
 
 
@@ -144,13 +133,10 @@ def where() -> plt.Figure:
 
 
 def schedules() -> plt.Figure:
-    """MMD of every schedule with the best samplers and eta 0, at equal evaluations."""
-    rows = read("schedules", "best_sets")
-    runs = read("schedules", "table").query("section != 'control'")
-    halves = runs.groupby(["section", "setting"])["mmd"].agg(half_width)
-    rows["half"] = [halves[key] for key in zip(rows["section"], rows["setting"], strict=True)]
+    """MMD of every schedule with the best samplers and eta 0, at equal evaluations, on the networks that chose."""
+    rows = read("schedules", "choices").dropna(subset=["mmd"])
     rows[["schedule", "sampler"]] = rows["setting"].str.split(", ", n=1, expand=True).to_numpy()
-    best = rows.groupby("sampler")["value"].min().nsmallest(len(MARKS) - 1).index
+    best = rows.groupby("sampler")["mmd"].min().nsmallest(len(MARKS) - 1).index
     shown = rows[rows["sampler"].isin([*best, "eta 0"])]
     samplers = list(shown["sampler"].unique())
     budgets = shown.groupby("budget")
@@ -160,16 +146,15 @@ def schedules() -> plt.Figure:
         for row in at_budget.itertuples():
             number = samplers.index(row.sampler)
             place = names.index(row.schedule) + 0.6 * ((number + 0.5) / len(samplers) - 0.5)
-            mark = {"fmt": MARKS[number], "color": COLORS[number], "markersize": 4, "elinewidth": 0.8}
-            fill = COLORS[number] if row.in_set else "white"
-            ax.errorbar(place, 1000 * row.value, 1000 * row.half, mfc=fill, **mark)
-        top = 2.2 * 1000 * shown["value"].median()  # a few, such as Heun on the linear schedule, are far above
+            fill = COLORS[number] if row.chosen else "white"
+            ax.plot(place, 1000 * row.mmd, MARKS[number], color=COLORS[number], markersize=4, mfc=fill)
+        top = 2.2 * 1000 * shown["mmd"].median()  # a few, such as Heun with few evaluations, are far above
         ax.set(title=f"{budget} evaluations", ylim=(0, top))
         ax.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes[0].set_ylabel("MMD ×1000 (lower is better)")
     looks = zip(MARKS, COLORS, samplers, strict=False)
     handles = [plt.Line2D([], [], marker=mark, linestyle="", color=color, label=name) for mark, color, name in looks]
-    handles.append(plt.Line2D([], [], marker="o", linestyle="", color="0.4", mfc="white", label="not among the best"))
+    handles.append(plt.Line2D([], [], marker="o", linestyle="", color="0.4", label="filled: chosen, or the default"))
     figure.legend(handles=handles, frameon=False, fontsize="small", loc="outside lower center", ncols=len(handles))
     return figure
 
@@ -179,7 +164,7 @@ def training() -> plt.Figure:
     figure, axes = plt.subplots(1, 2, figsize=(8, 2.4), layout="constrained", sharey=True)
     for ax, (report, features) in zip(axes, {"laptop": "digits", "natural": "natural"}.items(), strict=True):
         rows = read(f"noise_levels-{report}", "contrasts")
-        chosen = (rows["kind"] == "setting") & rows["train_seed"].isna() & (rows["section"] == "eta 1")
+        chosen = rows["kind"].isin(["setting", "confirm"]) & rows["train_seed"].isna() & (rows["eta_a"] == 1)
         rows = rows[chosen & (rows["metric"] == "fd")].sort_values("a", ascending=False)
         half = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
         ax.errorbar(rows["difference"], rows["a"], xerr=half, fmt="D", color=COLORS[0], markersize=4)

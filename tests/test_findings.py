@@ -9,8 +9,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.distances.intervals import networks_to_detect
-
 ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "published"
 TEXT = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
@@ -35,7 +33,6 @@ def published(section: str) -> np.ndarray:
     scales = np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)
     values = rows[["difference", "low", "high"]].to_numpy() * scales[:, None]
     computed = [intervention()] if "above_or_below.csv" in section else []
-    computed += [noise_on_the_linear_schedule()] if "On the linear" in section else []
     return np.concatenate([values, *computed])
 
 
@@ -43,26 +40,6 @@ def over_networks(differences: pd.Series) -> list[float]:
     """Mean, low and high by Student's t."""
     half = stats.t.ppf(0.975, len(differences) - 1) * differences.sem()
     return [differences.mean(), differences.mean() - half, differences.mean() + half]
-
-
-def noise_on_the_linear_schedule() -> np.ndarray:
-    """(4, 3) MMD of eta 1 minus eta 0 on the linear schedule, with 8, 16, 32 and 66 evaluations."""
-    rows = read("schedules", "table").query("status == 'ok' and section != 'control'")
-    wide = 1000 * rows.pivot_table(index=["budget", "train_seed"], columns="setting", values="mmd")
-    found = (wide["linear, eta 1"] - wide["linear, eta 0"]).groupby("budget")
-    return np.array([over_networks(each) for _, each in found])
-
-
-def test_the_caption_of_the_best_schedules_has_the_number_of_settings() -> None:
-    sizes = sorted(read("schedules", "best_sets").groupby("section").size())
-    assert f"best of {', '.join(map(str, sizes[:-1]))} and {sizes[-1]}." in " ".join(TEXT.split())
-
-
-def test_so_many_networks_would_detect_the_last_best_set() -> None:
-    rows = read("schedules", "contrasts").query("metric == 'mmd' and train_seed.isna() and section == '66 evaluations'")
-    row = rows.loc[rows["difference"].idxmin()]
-    networks = networks_to_detect(row["difference"], row["se"], int(row["n_networks"]), int(row["n_compared"]))
-    assert networks == 7 and "Seven networks would detect the last one" in TEXT
 
 
 def intervention() -> np.ndarray:

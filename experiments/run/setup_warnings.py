@@ -99,8 +99,8 @@ def impossible_note(runs: Sequence[Run]) -> str:
     first = next(iter(infeasible.values()))
     name = f"{first.setting.label!r} of {first.setting.section!r}"
     if len(infeasible) == 1:
-        return f"1 setting is infeasible and not run: {name} ({first.impossible})"
-    return f"{len(infeasible)} settings are infeasible and not run: {name}, ... ({first.impossible})"
+        return f"1 setting is not run: {name} ({first.impossible})"
+    return f"{len(infeasible)} settings are not run: {name}, ... ({first.impossible})"
 
 
 def _equal_settings(runs: Sequence[Run]) -> list[str]:

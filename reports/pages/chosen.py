@@ -13,6 +13,7 @@ from reports.details import list_details
 from reports.formats import (
     add_correction,
     capital,
+    decimals,
     difference,
     is_missing,
     is_set,
@@ -23,7 +24,6 @@ from reports.formats import (
     scale_metric,
     short,
     spell,
-    values_and_difference,
     verdict_words,
 )
 from reports.page import Code, Column, Figure, Page, Plot, Row, Table
@@ -62,7 +62,7 @@ def page(result: LoadedResult) -> Page:
         (after, words[1], row["a"]), ((), _caveats(rows)),
         also="" if contrast.has_failed(result) else "\n".join(also), figures=[figure] if figure else [],
         plot=plot_errors(result), codes=read_codes(result), tables=[make_table(result, rows, every)],
-        noun="question", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
+        noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
         details=list_details(result, row, *TERMS), folded=list_explored(result),
     )  # fmt: skip
 
@@ -231,9 +231,10 @@ def make_table(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) ->
         Column("Difference", "wide"), Column("Verdict", "verdicts"), Column("Visible noise", "few", "visible noise "),
     ]  # fmt: skip
     cells = []
+    digits = decimals(*(row for _, row in rows.iterrows()), most=2)
     for _, row in rows.head(settings.ROWS).iterrows():
-        before, after, *_ = values_and_difference(row)
-        change, verdict = settings.format_comparison(row)
+        before, after = (scale_metric(JUDGE, row[name], digits) for name in ("value_b", "value_a"))
+        change, verdict = settings.format_comparison(row, digits=digits)
         noise = ""
         if not is_missing(row["visible_noise_a"]):
             noise = f"{number(row['visible_noise_a'], 3)}, default {number(row['visible_noise_b'], 3)}"

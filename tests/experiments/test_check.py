@@ -105,9 +105,7 @@ def test_images_of_another_size_need_a_network_from_elsewhere(here: Path) -> Non
     np.savez(here / "x.npz", images=DATA.pixels[:120, 0].repeat(1, 2, 2).numpy())
     data = f"npz48:{here / 'x.npz'}"
     study = OneSetting(data=data, n_samples=40)
-    with pytest.raises(
-        ValueError, match="images of 48x48, but networks that are trained here take 32x32; other sizes need"
-    ):
+    with pytest.raises(ValueError, match="images of 48x48, but small takes 32x32; other sizes need"):
         plan(study)
     study = replace(study, network="python:test_check:any_size")
     (one,) = plan(study)

@@ -239,7 +239,7 @@ def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.
     asked(tmp_path, mine(seeds=1, etas=(0.0, 1.0, 9.0)))
     row = table(tmp_path).set_index("setting").loc["eta 9"]
     assert row["status"] == "infeasible" and isinstance(row["error"], str)
-    assert f"note: 1 setting is infeasible and not run: 'eta 9' of 'all' ({row['error']})" in capsys.readouterr().out
+    assert f"note: 1 setting is not run: 'eta 9' of 'all' ({row['error']})" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"'eta 9' is the first setting of 'all'.*it cannot be run: eta=9.0"):
         asked(tmp_path, mine(etas=(9.0, 0.0)))
     with pytest.raises(ValueError, match=r"eta=9\.0"):

@@ -65,7 +65,7 @@ def write(folder: Path, *texts: str) -> str:
         ("return Net", "return 3 or Net", "it gave a int; it must give an nn.Module"),
         ("return Net", "return 1 / 0 or Net", "ZeroDivisionError: division by zero"),
         ("net(i, o)", "net(i, o, width)", "TypeError: net() missing 1 required positional argument: 'width'"),
-        ("def net(i", "def other(i", "has no attribute 'net'"),
+        ("def net(i", "def other(i", "defines no 'net'; did you mean Net?"),
         ("Net(i, o)", "Net(o, o)", "RuntimeError: Given groups=1, weight of size [3, 3, 3, 3], expected input"),
         (END, "return (self.enter(x) + self", "SyntaxError: '(' was never closed"),
         (
