@@ -61,7 +61,7 @@ class Tune(Schedules):
             "samplers": ("heun",),
             "single": ("karras, euler-split(1, 0, 0.5)",),
         },
-        "laptop": {"seeds": 5},
+        "laptop": {"train_images": 50_000, "seeds": 5},
         "gpu": {**GPU, **EXPLORE_GPU, "budgets": (8, 16, 32, 64)},
     }
     minutes = "minutes on two cores"

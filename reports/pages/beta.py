@@ -38,8 +38,8 @@ HEADINGS = {  # kind of contrast -> the heading of its lines
 }
 VERBS = {BETTER: "lowers", WORSE: "raises"}
 CLAUSES = {
-    BETTER: "the best with fresh noise wins within",
-    WORSE: "the best without fresh noise wins within",
+    BETTER: "fresh noise wins within",
+    WORSE: "fresh noise loses within",
     NO_DIFFERENCE: "no difference is detected within",
     NOT_SIGNIFICANT: "no difference is significant after correction within",
     NO_VERDICT: "no verdict within",
@@ -132,9 +132,11 @@ def phrase_best(contests: pd.DataFrame) -> str:
         for _, of_pair in rows.groupby(PAIR, sort=False):  # one pair may be the best within several numbers
             interval = difference(of_pair.iloc[0])[1] if verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT) else ""
             budgets = join(number(budget, 0) for budget in of_pair["budget"])
-            names.append(f"{budgets} ({interval})" if interval else budgets)
-        texts.append(f"{clause} {join(names)}{'' if texts else ' evaluations'}")
-    return f"{capital('; '.join(texts))}." if texts else ""
+            names.append(
+                f"{budgets}{'' if texts or names else ' evaluations'}" + (f" ({interval})" if interval else "")
+            )
+        texts.append(f"{clause} {join(names)}")
+    return f"Best against best, {'; '.join(texts)}." if texts else ""
 
 
 def phrase_spent(result: LoadedResult, rows: pd.DataFrame) -> list[str]:

@@ -186,7 +186,7 @@ def describe_protocol(result: LoadedResult) -> str:
         return ""
     explored = rows[rows["networks"].notna()]
     n_networks = confirmed["n_networks"].max()
-    opponent = "it with what it competes with" if result.info["experiment"] == "beta" else "it with the default"
+    opponent = "the chosen" if result.info["experiment"] == "beta" else "the chosen with the default"
     given = not result.table["section"].eq(EXPLORE).any()
     what = "chose one setting per question beforehand" if given else f"tried all {len(explored)} settings and chose"
     if not result.runs["trained_by"].eq("sigmabench").any():

@@ -44,14 +44,15 @@ FAILS, CORRECTED = (-3.0, "no verdict"), (-2.7, "not significant after correctio
 
 @pytest.mark.parametrize(("best", "says", "values"), [
     ({8: TIED_BY, 16: TIED_BY, 32: WINS, 66: WINS},
-     "The best with fresh noise wins within 32 and 66 evaluations; no difference is detected within 8 (−1.7 to 0.3) "
-     "and 16 (−1.7 to 0.3).", {}),
-    ({8: LOSES, 66: LOSES}, "The best without fresh noise wins within 8 and 66 evaluations.", {}),
-    ({16: CORRECTED}, "No difference is significant after correction within 16 (−3.7 to −1.7) evaluations.", {}),
+     "Best against best, fresh noise wins within 32 evaluations and 66; no difference is detected within 8 (−1.7 to "
+     "0.3) and 16 (−1.7 to 0.3).", {}),
+    ({8: LOSES, 66: LOSES}, "Best against best, fresh noise loses within 8 evaluations and 66.", {}),
+    ({16: CORRECTED}, "Best against best, no difference is significant after correction within 16 evaluations (−3.7 to "
+     "−1.7).", {}),
     ({8: LOSES, 32: FAILS, 66: WINS},
-     "The best with fresh noise wins within 66 evaluations; the best without fresh noise wins within 8; no verdict "
-     "within 32.", {}),
-    ({8: LOSES}, "The best without fresh noise wins within 8 evaluations.", UNCLEAR),
+     "Best against best, fresh noise wins within 66 evaluations; fresh noise loses within 8; no verdict within "
+     "32.", {}),
+    ({8: LOSES}, "Best against best, fresh noise loses within 8 evaluations.", UNCLEAR),
     ({}, "", {}),
 ], ids=["wins", "loses", "corrected", "a failure", "first unclear", "none"])  # fmt: skip
 def test_the_headline_says_within_how_many_evaluations_which_kind_wins(
@@ -72,8 +73,9 @@ def test_beta_says_what_it_does_to_spend_all_evaluations_and_who_chose(beta: Mak
     assert read_page(beta(best={8: LOSES, 66: LOSES}, spent=spent)).also == (
         "Lowest of what was confirmed: without 8, no fresh noise, 8 evaluations (MMD ×1000 12.0 and FD 12.0). Without "
         "fresh noise, more evaluations make images worse (66 against 8: MMD ×1000 10.8; 9.8 to 11.8). With fresh "
-        "noise, more evaluations: no difference detected (66 against 8: MMD ×1000 −0.2; −1.2 to 0.8).\nThree networks tried all 6 settings and chose. Five other networks, with other "
-        "noise, compared it with what it competes with; the intervals are theirs alone."
+        "noise, more evaluations: no difference detected (66 against 8: MMD ×1000 −0.2; −1.2 to 0.8).\n"
+        "Three networks tried all 6 settings and chose. Five other networks, with other noise, compared the chosen; "
+        "the intervals are theirs alone."
     )
 
 
@@ -349,7 +351,7 @@ GAIN, NOTHING = (-4.0, "better", {}), (-0.5, "no difference detected", {})
 LOUD = (-6.0, "better", {"visible_noise_a": 0.05})
 SIZE = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)"
 NEITHER = "x against base: MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5)."
-WHO = "Three networks tried all {} settings and chose. Five other networks, with other noise, compared it"
+WHO = "Three networks tried all {} settings and chose. Five other networks, with other noise, compared the chosen"
 
 
 @pytest.mark.parametrize(("duels", "values", "headline", "also", "caveats"), [
@@ -415,7 +417,7 @@ def test_a_failed_control_leaves_no_advice(chosen: Make) -> None:
 
 @pytest.mark.parametrize(("given", "trained", "says"), [
     (True, "sigmabench", "Three networks chose one setting per question beforehand. Five other networks, with other"),
-    (False, "others", "This network tried all 3 settings and chose. With other noise it compared it with the default"),
+    (False, "others", "This network tried all 3 settings and chose. With other noise it compared the chosen with the"),
 ])  # fmt: skip
 def test_the_page_says_who_chose(chosen: Make, given: bool, trained: str, says: str) -> None:
     directory = chosen({(16, "x"): GAIN}, given=given)
