@@ -35,14 +35,14 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 96_660,
+    MISSION: 104_480,
     "judges of other people's code": 48_980,
     "image sets": 26_560,
-    "infrastructure": 17_850,
+    "infrastructure": 18_320,
     "own models": 27_150,
-    "tokens of tests": 191_650,
-    "files outside tests": 183,
-    "words of docs": 30_000,
+    "tokens of tests": 200_840,
+    "files outside tests": 187,
+    "words of docs": 29_620,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 
