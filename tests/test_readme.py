@@ -218,7 +218,7 @@ def test_smoke_then_report(quickstart: Path) -> None:
         if command[3] in ("bench", "runs/beta-smoke"):
             assert "report:  runs/" in done.stdout
     table = pd.read_csv(quickstart / "runs" / "beta-smoke" / "table.csv")
-    sections = {"primary", "control", "best", "final-denoise", "same-alpha", "same-schedule", "pareto"}
+    sections = {"primary", "control", "confirm", "same-alpha", "same-schedule", "pareto"}
     assert set(table["section"]) == sections
     assert (table["status"] == "ok").all()
     report = (quickstart / "runs" / "my_sweep-smoke" / "report.md").read_text()
@@ -235,8 +235,8 @@ def test_two_workers_give_the_values_of_the_smoke_run_to_the_last_bit(quickstart
     shutil.copy(first, tmp_path / "store" / "networks")
     two = smoke(tmp_path, "beta", "--precision", "fp32", "--workers", "2")
     rows = two.rows()
-    assert len(rows) == 34 and {"mmd", "fd", "kd", "precision", "recall", "grain", "train_loss"} <= set(rows)
-    for name in ("table", "contrasts", "best_sets", "floors"):
+    assert len(rows) == 18 and {"mmd", "fd", "kd", "recall", "visible_noise", "train_loss"} <= set(rows)
+    for name in ("table", "contrasts", "choices", "floors"):
         one, other = (
             frame.drop(columns=[column for column in OF_A_RUN if column in frame])
             for frame in (pd.read_csv(quickstart / "runs" / "beta-smoke" / f"{name}.csv"), two.rows(name))

@@ -51,6 +51,7 @@ class Candidate:
     order: int
     draw: int
     noisier: bool = False
+    is_training: bool = False  # then one explorer is no reason to exclude it: its confirmation decides
 
     @property
     def score(self) -> float:
@@ -89,7 +90,7 @@ def choose(
             for candidate, reason, advisable in pick(pool, study.finalists)[
                 : study.finalists if study.within else None
             ]:
-                take(candidate, budget, kind, reason + within, advisable)
+                take(candidate, budget, kind, reason + within, advisable or candidate.is_training)
             if study.within and budget == list(budgets)[-1]:
                 for candidate, reason, _ in pick([c for c in pool if c.budget == budget], 1)[:1]:
                     take(candidate, budget, kind + EXACTLY, f"{reason} with exactly {budget}")
@@ -127,7 +128,8 @@ def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: M
         noisier = _is_noisier(ran, default)
         is_default = not study.within and all(candidate.budget != budget for candidate in candidates)
         kind = DEFAULT if is_default else study.kind_of(members[0])
-        candidates.append(Candidate(name, kind, budget, labels, ran, order, members[0].draw, noisier))
+        of_setting = (members[0].draw, noisier, bool(members[0].training))
+        candidates.append(Candidate(name, kind, budget, labels, ran, order, *of_setting))
     return candidates
 
 

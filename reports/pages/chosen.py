@@ -116,14 +116,16 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, afte
         text = f"{capital(where)}, {advise(result, before, after)}."
         size = contrast.format_change(result, shown, "falls")
         return text, f"{size[:1].upper()}{size[1:]}{_beyond(result, row)}."
-    size = contrast.format_change(result, row)
+    size = contrast.format_change(result, shown)
+    where = "" if _is_training(result) else f"{capital(where)}, "  # of a training its name says how it was sampled
     if row["verdict"] == BETTER:
-        text = f"{capital(where)}, {after['setting']} scores better, but shows more noise."
+        text = f"{where}{after['setting']} scores better, but shows more noise."
         return (
             text,
             f"{size}; visible noise {number(row['visible_noise_b'], 3)} and {number(row['visible_noise_a'], 3)}.",
         )
-    text = f"{capital(where)}, no better {'training' if _is_training(result) else 'setting'} is confirmed."
+    text = f"{where}no better {'training' if _is_training(result) else 'setting'} is confirmed."
+    text = text[:1].upper() + text[1:]
     sides = f"{after['setting']} against {before['setting']}"
     return text, f"{add_correction(f'{sides}: {size}', row)}."
 
@@ -172,7 +174,8 @@ def describe_others(result: LoadedResult, rows: pd.DataFrame, headline: pd.Serie
         before, after = (find_setting(every, row, side) for side in "ba")
         change, interval = difference(row)
         text = advise(result, before, after) if len(chosen) else f"{after['setting']}: {verdict_words(row)}"
-        texts.append(f"{capital(name_question(result, row))}: {text} ({change}; {interval}).")
+        where = "" if _is_training(result) and not len(chosen) else f"{name_question(result, row)}: "
+        texts.append(f"{capital(where)}{text} ({change}; {interval}).")
     if result.runs["eta"].gt(0).any():
         texts.append(ETA)
     return [" ".join(texts)]

@@ -196,7 +196,7 @@ def test_intervals_cover_and_verdicts_err_together_in_one_of_twenty(n_networks: 
             candidates.append(losses.Candidate(name, values, None, [False] * 6))
         rows = losses.compare_levels(candidates, (10.0, 5.0, 2.0, 1.0, 0.5, 0.1))
         covered += sum(row["low"] <= 0 <= row["high"] for row in rows)
-        wrong += any(row["verdict"] != "no difference detected" for row in rows)
+        wrong += any(row["verdict"] in ("better", "worse") for row in rows)
     assert 0.93 < covered / repetitions / 6 < 0.98
     assert wrong / repetitions < 0.07
 

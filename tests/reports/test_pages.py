@@ -437,9 +437,7 @@ def test_noise_levels_answers_for_the_levels_first_and_for_weights_beside(chosen
     table.assign(**training).to_csv(directory / "table.csv", index=False)
     page = read_page(directory)
     assert page.headline == f"Sampled with eta 0, train with vp. {SIZE}."
-    assert page.also.startswith(
-        "Sampled with eta 0: w: no difference detected (−0.5; −1.5 to 0.5).\nThree networks tried"
-    )
+    assert page.also.startswith("w: no difference detected (−0.5; −1.5 to 0.5).\nThree networks tried")
     questions = [row.cells[0] for row in page.tables[0].rows]
     assert questions == ["sampled with eta 0, weights", "sampled with eta 0, noise levels"]
 

@@ -73,7 +73,7 @@ def headline(name: str) -> pd.DataFrame:
         advised = rows[rows["recommended"] == "True"].sort_values("budget")
         at_once = advised[advised["budget"].isin(beyond["budget"])]
         if ASKS[name] == "noise_levels":
-            first = rows[rows["choice"] == rows["choice"].iloc[0]]
+            first = rows[rows["choice"] == "train_noise"]
             at_once = advised = first[first["value_b"] == first["value_b"].min()]
         last = rows.sort_values(["budget", "value_a"], ascending=[False, True])
         row = next(part.iloc[0] for part in (at_once, advised, last) if len(part))
