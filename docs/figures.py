@@ -7,8 +7,11 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+import torch
+from PIL import Image
 from scipy.stats import t
 
+from diffusion_core import load
 from reports.figures import svg
 
 DOCS = Path(__file__).parent
@@ -23,6 +26,7 @@ DATA = {  # name -> report, training images, and the level from which on most sa
 # where "exact everywhere" and "exact nowhere" are drawn on the axis of sigma:
 EVERYWHERE = 0.5
 NOWHERE = 17.0
+LEVELS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06)  # of visible noise that is shown
 ENOUGH = 3  # networks for an interval
 MARKS = "o^sDvP"  # of samplers, at most
 CHANGE = "change of FD by noise\n(below 0: better)"
@@ -173,7 +177,20 @@ def training() -> plt.Figure:
     return figure
 
 
+def visible_noise() -> None:
+    """Real digits with noise of LEVELS data standard deviations, eight in a row per level: an illustration."""
+    data = load("mnist5k")
+    generator = torch.Generator().manual_seed(0)
+    real = data.pixels[:8].float()
+    noisy = [real + level * data.std * torch.randn(real.shape, generator=generator) for level in LEVELS]
+    rows = [torch.cat([*images.round().clamp(0, 255)[:, 0]], dim=1) for images in noisy]
+    picture = Image.fromarray(torch.cat(rows).to(torch.uint8).numpy())
+    enlarged = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
+    enlarged.save(DOCS / "figures" / "visible_noise.png", optimize=True)
+
+
 def main() -> None:
+    visible_noise()
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
     mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes
     for draw in (beta, above_or_below, why, where, schedules, training):

@@ -118,7 +118,8 @@ class Judge:
         qualities = [{name: _mean(side, name, seeds) for name in QUALITY} for side in sides]
         if reason := no_images_reason(qualities, {name: floor.get(name, 0.0) for name in QUALITY}):
             return reason
-        if differ_in_networks(sides) and len(seeds) < ENOUGH_NETWORKS:
+        retrained = differ_in_networks(sides) and row.get("trained_by") != "others"  # ready ones are what they are
+        if retrained and len(seeds) < ENOUGH_NETWORKS:
             return FEW_NETWORKS
         return FAILED if self.failed and kind != CONTROL else ""
 

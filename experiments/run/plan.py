@@ -107,6 +107,11 @@ class Planner:
         if not MIN_SAMPLES <= n <= most:
             rule = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
             raise ValueError(f"n_samples={n}: {rule}, a third of its images; as many are the floor")
+        if setting.network is not None:
+            if not isinstance(network, Pretrained) or not is_pretrained(setting.network):
+                rule = "it must be a ready one, such as python:MODULE:FUNCTION, as --network is"
+                raise ValueError(f"network={setting.network!r} of {setting.label!r}: {rule}")
+            network = Pretrained.of(setting.network, network.data, study.label, network.machine)
         network = _network_of(setting, network, seed)
         return Run(setting, network, n, self.machine, self.reference, study.batch_size)
 

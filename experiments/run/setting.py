@@ -130,6 +130,7 @@ class Setting:
         networks: how many networks it is sampled from, the first ones; None for all.
         draw: settings of one draw start from the same noise. 1 is the A/A control: a setting again, with other noise.
         retrained: whether its networks are trained again, from other seeds.
+        network: a ready network of its own, as typed after --network; None for the study's.
         impossible: why it is not run, if its sampler and schedule do not say so themselves.
     """
 
@@ -144,6 +145,7 @@ class Setting:
     networks: int | None = field(default=None, metadata=NOT_IDENTITY)
     draw: int = 0
     retrained: bool = field(default=False, metadata=NOT_IDENTITY)  # it is in the network
+    network: str | None = field(default=None, metadata=NOT_IDENTITY)  # it is the run's
     impossible: str = field(default="", metadata=NOT_IDENTITY)
 
     def __new__(cls, *values: Any, **named: Any) -> "Setting":

@@ -19,6 +19,7 @@ from reports.formats import (
     sentence,
 )
 from reports.page import Axis, Bar, Column, Figure, KeyFigure, Page, Row, Table
+from reports.pages import sweep
 from reports.results import LoadedResult
 from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
 
@@ -29,7 +30,7 @@ PAIRS = {"names": "paired by name", "order": "paired by place", "none": "not pai
 
 def page(result: LoadedResult) -> Page:
     if result.info["experiment"] == "run":
-        return _run_page(result)
+        return _run_page(result) if result.contrasts.empty else sweep.page(result)
     facts: dict[str, Any] = result.info.get("score", {})
     rows = settings.summarise_settings(result)
     contrasts = result.over_networks()

@@ -15,6 +15,7 @@ from diffusion_core.exact import Empirical
 from experiments.sweep import OneSetting
 
 digits = Empirical(load("mnist5k").standardised(slice(200)))  # its samples are these images
+nine = Empirical(load("mnist5k").standardised(slice(9)))  # nine images, again and again
 FEW = ["--n-steps", "3", "--n-samples", "40"]
 
 
@@ -49,6 +50,19 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
     assert again["trained_by"] == "others" and pd.isna(again["images_seen"]) and pd.isna(again["train_noise"])
     assert (again["fd"], again["kd"]) == (trained["fd"], trained["kd"])  # the same weights on the same noise
     assert "checkpoint:" in done.report and "seen in training" not in done.report
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("drawn")
+def test_ready_networks_are_compared_image_by_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is what it is: no five networks are asked for."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    against = ["--against", "few=python:test_run:nine"]
+    done = smoke(tmp_path, "run", "--network", "python:test_run:digits", *against, "--n-steps", "8")
+    row = done.rows("contrasts").query("metric == 'mmd' and kind == 'setting' and train_seed.isna()").iloc[0]
+    assert (row["a"], row["b"], row["verdict"], row["holds_for"]) == ("few", "python:test_run:digits", "worse", 1)
+    refused = smoke(tmp_path, "run", *against, status=2)
+    assert refused.refused("network='python:test_run:nine' of 'few': it must be a ready one")
 
 
 @pytest.mark.slow
