@@ -70,6 +70,7 @@ class Beta(ExploringStudy):
     page = "beta"
     within = True
     kinds = (WITHOUT, WITH)
+    of_exploration = (*ExploringStudy.of_exploration, "schedules", "samplers")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "smoke": {
             **SMOKE,

@@ -222,6 +222,8 @@ class ExploringStudy(Study):
     within: ClassVar[bool] = False  # whether fewer evaluations than allowed compete too
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, "explore_networks", "explore_train_images")
 
+    of_exploration: ClassVar[Sequence[str]] = ("explore_networks", "explore_samples", "explore_train_images")
+
     explore_networks: int = 3
     """Number of networks that try all settings and choose; their seeds begin at 101. 0 needs --choices."""
     explore_samples: int = 250
@@ -241,6 +243,15 @@ class ExploringStudy(Study):
         if self.explore_networks == 0 and self.trains and not self.given_choices:
             raise ValueError("explore_networks=0: then nothing chooses; it needs --choices FILE")
         check_seeds(self.confirmers, self.explorers)
+
+    def check_typed(self, typed: frozenset[str]) -> None:
+        """And for typed options of an exploration that does not take place."""
+        super().check_typed(typed)
+        file = self.given_choices
+        unused = sorted(typed & {*self.of_exploration})
+        if file and unused and self.explore_networks:
+            reason = f"nothing is explored, since {file.name} says what was chosen"
+            raise ValueError(f"{', '.join(unused)}: {reason}; leave it out, or add --choices none (beta)")
 
     def settings(self) -> Iterator[Setting]:
         yield from ()

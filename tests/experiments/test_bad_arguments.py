@@ -35,6 +35,7 @@ EXPERIMENTS = {
         (["--setting", "/nowhere.json"], "error: setting='/nowhere.json': it must be a settings.json that tune wrote"),
         (["--setting", "x.json", "--sigma-min", "1"], "error: sigma_min, setting: the setting has its own schedule"),
         (["--betas", "0.99"], "error: beta=0.99: "),
+        (["--samplers", "heun"], "error: samplers: nothing is explored, since mnist5k.json says what was chosen"),
         (["--seeds", "0"], "error: seeds=0: it must be between 1 and 1,000"),
         (["--n-samples", "1667"], "error: n_samples=1667: it must be between 40 and 1666"),
         (["--n-steps", "0"], "error: n_steps=0: it must be between 1 and"),
