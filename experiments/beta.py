@@ -90,7 +90,7 @@ class Beta(ExploringStudy):
         },  # a statement on such networks in general
         "gpu": {**GPU, **EXPLORE_GPU, "n_samples": 20_000, "confirm_samples": 10_000},
     }
-    minutes = "about 5 minutes on two cores; 10 more for data whose best settings do not ship"
+    minutes = "about 5 minutes on two cores; 15 more for data whose best settings do not ship"
     examples: ClassVar[Mapping[str, str]] = {
         "": "the main comparison, in minutes",
         "--preset smoke": "does everything work here? 20 seconds",

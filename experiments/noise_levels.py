@@ -1,6 +1,6 @@
 """Which noise levels should a denoiser be trained on, and with which weights, at an equal training budget?
 
-    python -m experiments noise_levels                      laptop: about 7 minutes on two CPU cores
+    python -m experiments noise_levels                      laptop: about 12 minutes on two CPU cores
     python -m experiments noise_levels --preset smoke       about 20 seconds: does everything work here?
     python -m experiments noise_levels --train-noise edm "log-normal(0, 1)" --weightings karras unit-eps --cross
 
@@ -67,7 +67,7 @@ class NoiseLevels(ExploringStudy):
             "parameterisations": ("preconditioned", "eps", "x0"),
         },
     }
-    minutes = "about 7 minutes on two cores"
+    minutes = "about 12 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "": "all distributions, weights and outputs, one at a time",
         '--train-noise edm "log-normal(0, 1)" "sd3(shift=3)"': "three distributions of training noise",

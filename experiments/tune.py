@@ -34,7 +34,6 @@ Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
 AGAIN = 10  # draws of noise per --search-seed
 USUAL_SCHEDULES = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
-SAME = "it is the same as"  # why a setting is left out
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
 
@@ -186,7 +185,7 @@ class Tune(Schedules):
                     first = earlier.setdefault((sigmas, solver, setting.final_denoise), label)
                     reason = unknown_levels(solver, sigmas, self.span)
                     if not reason and first != label:
-                        reason = f"{SAME} “{first}”"
+                        reason = f"it is the same as “{first}”"
                     setting = replace(setting, sampler=solver)
                 yield replace(setting, draw=self.search_seed * AGAIN, impossible=reason)
 

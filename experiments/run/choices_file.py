@@ -21,16 +21,17 @@ FILE = "choices.json"
 def write_choices(
     folder: Path, study: ExploringStudy, results: "RunResults", rows: Sequence[Row], chosen: Sequence[Chosen]
 ) -> str:
-    """Writes choices.json, unless it was made of the same scores. Returns a note if another choice stood there."""
+    """Writes choices.json, unless it says the same of the same scores. Returns a note if another choice stood there."""
     ran = [row for row in results.rows.values() if row["status"] == "ok"]
     scores = sorted(row["run_id"] for row in ran)
     path = folder / FILE
     note = ""
     if path.is_file():
-        if read_json(path).get("scores") == scores:
+        earlier = read_json(path)
+        if earlier.get("scores") == scores and read_chosen(earlier) == [*chosen]:
             return ""
         path.replace(folder / "choices-1.json")
-        note = f"chosen anew, since other scores are there; the earlier choice is {folder / 'choices-1.json'}"
+        note = f"chosen anew, since other scores or another rule are there; before: {folder / 'choices-1.json'}"
     first: Row = ran[0] if ran else {}
     content: Row = {"experiment": study.page, "rule": RULE} | {
         name: first.get(name) for name in ("data", "network", "images_seen", "features", "n_samples")
@@ -44,6 +45,10 @@ def write_choices(
     content |= {"n_compared": len({(duel.a, duel.b) for duel in study.duels(chosen)})}
     write_json(path, content)
     return note
+
+
+def read_chosen(content: Mapping[str, Any]) -> list[Chosen]:
+    return [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content.get("chosen", ())]
 
 
 def mark_control(folder: Path, rows: Iterable[Row]) -> None:
@@ -74,7 +79,7 @@ def read_choices(
     if content["control"] == CONTROL_FAILED:
         raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
     _check_origin(name, content, study, network, features)
-    every = [Chosen(**choice | {"settings": tuple(choice["settings"])}) for choice in content["chosen"]]
+    every = read_chosen(content)
     budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
     known = dict.fromkeys(choice.budget for choice in every)
     if lacking := [budget for budget in budgets if budget not in known]:

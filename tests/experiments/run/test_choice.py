@@ -162,6 +162,15 @@ def test_choices_are_written_and_read(written: Path) -> None:
     assert read(few(written, train_images=9))[2][1:] == ["chosen on networks of 50,000 training images, not 9"]
 
 
+def test_another_choice_of_the_same_scores_replaces_the_file(written: Path) -> None:
+    """As after a change of the rule: the file says what is confirmed."""
+    rows, chosen, runs = choose(EXPLORING, WITHIN)
+    results: Any = SimpleNamespace(rows=runs)
+    assert choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen) == ""
+    assert "another rule" in choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen[:-1])
+    assert choices_file.read_chosen(json.loads(written.read_text())) == chosen[:-1]
+
+
 NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}
 
 
@@ -275,7 +284,7 @@ def test_other_networks_confirm_what_explorers_chose(
 
     capsys.readouterr()
     asked(tmp_path, tiny(explore_networks=2))
-    assert "chosen anew, since other scores are there; the earlier choice is" in capsys.readouterr().out
+    assert "chosen anew, since other scores or another rule are there; before: " in capsys.readouterr().out
     assert content(tmp_path, "choices-1.json") == chosen and len(content(tmp_path)["scores"]) == 8
 
 
