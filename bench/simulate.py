@@ -20,6 +20,7 @@ from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.run.choice import Candidate, pick
 from experiments.run.compare import BestSet, Contrast, Interaction, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
+from experiments.run.effects import find_effects
 
 N = 60  # images per network
 IMAGES = (1 / N) ** 0.5  # standard error of a difference over the images of one network
@@ -99,6 +100,35 @@ GAINS = {  # differences from the default in MMD x1000: quantiles 0, 10, 25, 50,
 OF_IMAGES, OF_NETWORKS = 2.5, 1.5  # standard deviations of such a difference: over 250 images, and over networks
 
 
+GRID = {"a": "012", "b": "01", "c": "01"}
+
+
+def of_grid(rng: Rng, networks: int, share: float) -> list[float]:
+    """The share of intervals of effects that hold, and whether any verdict is wrong, in a grid of 3 x 2 x 2 cells.
+
+    Planted is `share` of: level 2 of a, and b where c is 1, each of three standard errors over images.
+    """
+    cells = [*product(*GRID.values())]
+    planted = [3 * IMAGES * share * ((a == "2") + (b == c == "1")) for a, b, c in cells]
+    sides, means = settings(rng, networks, planted, 3, False)
+    by_label = dict(zip((side.label for side in sides), means if networks < ENOUGH_NETWORKS else planted, strict=True))
+    effects = [*find_effects(GRID, dict(zip(cells, sides, strict=True)))]
+    truths = []
+    for effect in effects:
+        values = np.array([[by_label[side.label] for side in cell] for cell in effect.combinations])
+        half = values.shape[1] // 2
+        truths.append(values[:, :half].sum(1).mean() - values[:, half:].sum(1).mean())
+    truths = np.where(np.abs(truths) < 1e-12, 0.0, truths)
+    return [*errors(Judge.of(effects, []), effects, truths)]
+
+
+def effects(runs: int) -> Iterator[Sequence[Any]]:
+    yield "networks", "planted effects", "intervals hold", "any wrong verdict"
+    for networks, share in product((2, 5, 8), (0.0, 1.0)):
+        rng = np.random.default_rng([networks, round(share)])
+        yield networks, share, *100 * np.mean([of_grid(rng, networks, share) for _ in range(runs)], axis=0)
+
+
 def protocol(runs: int) -> Iterator[Sequence[Any]]:
     """Explore, choose, confirm, at four numbers of evaluations: 50 settings whose gains are a share of GAINS."""
     yield ("explorers", "confirmers", "share of the gains", "wins with 8", "16", "32", "66 evaluations",
@@ -148,7 +178,7 @@ def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int)
     return sides
 
 
-TABLES = {table.__name__: table for table in (sweeps, interactions, protocol)}
+TABLES = {table.__name__: table for table in (sweeps, interactions, effects, protocol)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from experiments.conformance import assert_converges, assert_levels
     from experiments.run.compare import BestSet, Contrast, Interaction, against_first, control, interactions
     from experiments.run.experiment import run_study
+    from experiments.run.grid import Grid
     from experiments.run.options import Options
     from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
     from experiments.run.study import ExploringStudy, Study
@@ -31,6 +32,7 @@ _own = lazy_exports("experiments", {  # imported when they are asked for, so tha
     "conformance": "assert_converges assert_levels",
     "run.compare": "BestSet Contrast Interaction against_first control interactions",
     "run.experiment": "run_study",
+    "run.grid": "Grid",
     "run.options": "Options",
     "run.setting": "AlphaBetaSchedule Schedule Setting",
     "run.study": "ExploringStudy Study",
@@ -61,6 +63,7 @@ __all__ = [
     "Contrast",
     "Euler",
     "ExploringStudy",
+    "Grid",
     "Heun",
     "Interaction",
     "LogNormal",

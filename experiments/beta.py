@@ -40,7 +40,6 @@ from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_s
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Study
 from experiments.schedules import SamplerNames, ScheduleNames
 from experiments.user.json_io import read_json
-from reports.schema import JUDGE
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -240,19 +239,17 @@ class Beta(ExploringStudy):
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """Quality against evaluations: MMD of settings with its interval; and what fresh noise does to recall."""
-        from experiments.distances.intervals import estimate_pairs
+        from experiments.run.contrasts import score_interval
 
         rows = list[Row]()
         for (section, _), sides in results.sides.items():
             for side in sides.values() if section in (CONFIRM, "pareto") else ():
-                distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
-                if not distances:
+                if not side.distances:
                     continue
                 run = results.find(side)
-                score = estimate_pairs([(distance, distance - distance) for distance in distances])
-                row: Row = {"section": section, "budget": run.nfe, "setting": side.label, "metric": JUDGE}
+                row: Row = {"section": section, "budget": run.nfe, "setting": side.label}
                 row["curve"] = self.kind_of(run.setting) if section == CONFIRM else side.label
-                rows.append(row | {"value": score.difference, "low": score.low, "high": score.high})
+                rows.append(row | score_interval(side))
         return {"quality.csv": [*rows, *self._change_of_recall(results)]}
 
     def _change_of_recall(self, results: "RunResults") -> Iterator[Row]:

@@ -67,15 +67,26 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
         return (*_parse(STUDIES[name], arguments, f"{prog} {name}"), name)
     from experiments import sweep
 
+    files = [word for word in arguments if word.endswith(".py")]
+    if "--vary" in arguments and not files:
+        return (*_parse(sweep.Vary, arguments, f"{prog} sweep"), "factors")
     if not arguments or arguments[0] in ("-h", "--help"):
-        help_text = (sweep.__doc__ or "").replace("python -m experiments", prog)
-        print(f"usage: {prog} sweep FILE.py [options]\n\n{SWEEP}\n\n{help_text}")
+        usage = f"usage: {prog} sweep FILE.py [options]\n       {prog} sweep --vary FACTOR=LEVEL,LEVEL ... [options]"
+        print(f"{usage}\n\n{SWEEP}\n\n{(sweep.__doc__ or '').replace('python -m experiments', prog)}")
         raise SystemExit(0 if arguments else 2)
-    file = Path(next((word for word in arguments if word.endswith(".py")), arguments[0])).expanduser()
+    file = Path(files[0] if files else arguments[0]).expanduser()
     rest = [word for word in arguments if Path(word).expanduser() != file]
     if network := typed_value("--network", rest):
         Study(network=network).check_typed(typed_names(rest))  # before FILE is imported, which takes long
-    return (*_parse(sweep.read_study(file), rest, f"{prog} sweep {file}"), file.stem)
+    kind = sweep.read_study(file)
+    prog = f"{prog} sweep {file}"
+    if "--vary" not in rest or issubclass(kind, sweep.Grid):
+        return (*_parse(kind, rest, prog), file.stem)
+    start = rest.index("--vary")
+    end = next((at for at in range(start + 1, len(rest)) if rest[at].startswith("--")), len(rest))
+    varied, rest = rest[start + 1 : end], [*rest[:start], *rest[end:]]
+    study = sweep.vary_options(lambda words: _parse(kind, [*rest, *words], prog)[0], kind, varied)
+    return study, _parse(kind, rest, prog)[1], file.stem
 
 
 def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:

@@ -2,6 +2,7 @@
 
     python -m experiments sweep FILE.py --preset smoke
     python -m experiments sweep FILE.py --help
+    python -m experiments sweep --vary eta=0,0.5,1 schedule=karras,vp train-noise=log-normal,edm2
     python -m experiments run --schedule "karras(rho=7)" --n-steps 18 --sampler heun
     python -m experiments run --train-noise "log-normal(0, 1)" --weighting unit-eps --sampler "euler(eta=1)"
 
@@ -24,22 +25,26 @@ FILE.py has a class like those of the experiments that ship, such as beta.py:
 Its fields are options. In each section, every setting is compared with the first, unless it has its own `compare`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
+from inspect import signature
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import tyro
 
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
-from diffusion_core.schedules import SCHEDULES
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES
+from diffusion_core.validation import one_of
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.entrypoint import program_name
+from experiments.run.grid import COMMA, Grid, read_level
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_schedule
 from experiments.run.study import ExploringStudy, Study
-from experiments.user.imports import OWN, import_own, user_code_errors
+from experiments.user.imports import OWN, import_own, is_pretrained, user_code_errors
 from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
 
 TRAIN_NOISE_HELP = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
@@ -103,6 +108,122 @@ class OneSetting(Study):
             yield replace(first, label=name, network=source)
 
 
+TRAINING_FACTORS = {  # factor -> field of the training, and its type
+    "train_noise": ("noise", str),
+    "weighting": ("weighting", str),
+    "output": ("parameterisation", str),
+    "lr": ("lr", float),
+    "batch": ("batch_size", int),
+    "ema_decay": ("ema_decay", float),
+    "warmup_images": ("warmup_images", int),
+    "train_images": ("images_seen", int),
+}
+OF_SAMPLING = ("eta", "sampler", "schedule", "evaluations", "shift", "sigma_min", "sigma_max", "final_denoise")
+
+
+@dataclass(frozen=True)
+class Vary(Grid):
+    """A grid that is typed: each factor is a part of a setting or of the training."""
+
+    text = (
+        "Runs every combination of the levels on the same networks: main effects, interactions, and the best "
+        "combination, confirmed on further networks. What is not varied is as in run, with 32 evaluations."
+    )
+    examples: ClassVar[Mapping[str, str]] = {
+        "--vary eta=0,0.5,1 schedule=karras,vp train-noise=log-normal,edm2": "three factors",
+        "--vary lr=1e-3,3e-3 batch=64,128 --network build:my_model:unet": "of the training of your architecture",
+        "--vary train-shift=1,3 shift=1,3,5": "must the shift of sampling follow that of training?",
+    }
+    known: ClassVar[Sequence[str]] = (*OF_SAMPLING, *TRAINING_FACTORS, "train_shift", "recipe", "network")
+
+    def check(self) -> None:
+        super().check()
+        if networks := [*self.levels.get("network", ())]:
+            object.__setattr__(self, "network", networks[0])
+
+    def setting(self, **levels: str) -> Setting:
+        impossible = list[str]()
+        solver = parse_sampler(levels.get("sampler", "euler(eta=1)"))
+        if "eta" in levels and hasattr(solver, "eta"):
+            solver = replace(solver, eta=read_level("eta", levels["eta"]))  # type: ignore[call-arg]
+        elif "eta" in levels:
+            impossible.append(f"{solver.name.partition('(')[0]} has no eta")
+        text = levels.get("schedule", "flow" if "shift" in levels else "geometric")
+        name = text.partition("(")[0].strip()
+        if "shift" in levels and "shift" in signature(SCHEDULES[one_of("schedule", name, SCHEDULES)]).parameters:
+            text = _add_parameter(text, "shift", levels["shift"])
+        elif "shift" in levels:
+            impossible.append(f"{name} has no shift")
+        ends = {name: read_level(name, levels[name]) for name in ("sigma_max", "sigma_min") if name in levels}
+        if ends and name in OWN_ENDS:
+            impossible.append(f"{name} sets its own ends")
+        budget = read_level("evaluations", levels.get("evaluations", "32"), int)
+        schedule, final = read_schedule(text, budget, self.data_std, **ends)
+        final = final or read_level("final_denoise", levels.get("final_denoise", "false"), bool)
+        ready = levels.get("network", "") if is_pretrained(self.network) else ""
+        return Setting(
+            "", schedule.within(budget - final, solver), solver, training=self.training(levels), final_denoise=final,
+            network=ready or None, impossible="; ".join(impossible),
+        )  # fmt: skip
+
+    def training(self, levels: Mapping[str, str]) -> dict[str, Any]:
+        """What is special in the training of a combination."""
+        training: dict[str, Any] = {}
+        if "recipe" in levels:
+            from experiments.run.networks import RECIPES, Trained
+
+            usual = {field.name: getattr(Trained(), field.name) for field in fields(Trained)}
+            training = {name: usual[name] for name in RECIPES["fast"]}
+            training |= RECIPES[one_of("recipe", levels["recipe"], RECIPES)]
+        if "network" in levels and not is_pretrained(self.network):
+            training["network"] = levels["network"]
+        for factor in levels.keys() & TRAINING_FACTORS:
+            name, kind = TRAINING_FACTORS[factor]
+            training[name] = read_level(factor, levels[factor], kind)
+        if "train_shift" in levels:
+            training["noise"] = _add_parameter(levels.get("train_noise", "sd3"), "shift", levels["train_shift"])
+        if "noise" in training and isinstance(training["noise"], str):
+            training["noise"] = parse_noise(training["noise"], self.data_std)
+        return training
+
+
+def _add_parameter(text: str, name: str, value: str) -> str:
+    """A call with one more parameter: "flow" or "flow(data_std=0.5)" with shift=3."""
+    start = f"{text.strip().removesuffix(')')}, " if "(" in text else f"{text.strip()}("
+    return f"{start}{name}={value})"
+
+
+def vary_options(parse: Callable[[Sequence[str]], Study], kind: type[Study], texts: Sequence[str]) -> Study:
+    """The study of FILE.py with the settings of each combination of values of its options, in sections of their own.
+
+    `parse`: gives the study of further words of the command line. ValueError if it compares in a way of its own.
+    """
+    if kind.compare is not Study.compare or issubclass(kind, ExploringStudy):
+        rule = "it must compare settings with the first of their section; write class Mine(Grid) for factors"
+        raise ValueError(f"vary: class {kind.__name__}: {rule}")
+    names = [field.name for field in fields(kind)[len(fields(Study)) :]]
+    options = list[list[tuple[str, str]]]()
+    for text in texts:
+        name, _, values = text.partition("=")
+        one_of("vary: option", name.strip().replace("-", "_"), names)
+        options.append([(name.strip(), value.strip()) for value in COMMA.split(values)])
+    variants = {
+        ", ".join(f"{name}={value}" for name, value in values): parse(
+            [word for name, value in values for word in (f"--{name.replace('_', '-')}", *value.split())]
+        )
+        for values in product(*options)
+    }
+
+    def settings(study: Study) -> Iterator[Setting]:
+        for title, variant in variants.items():
+            for setting in variant.settings():
+                yield replace(setting, section=title if setting.section == "all" else f"{setting.section}, {title}")
+
+    varied = type(kind.__name__, (kind,), {"settings": settings, "__module__": kind.__module__})
+    first: Study = varied(**vars(next(iter(variants.values()))))
+    return first
+
+
 def read_study(path: Path) -> type[Study]:
     """The study in FILE.py, which may import modules next to it, with the presets of all.
 
@@ -133,7 +254,7 @@ def read_study(path: Path) -> type[Study]:
         raise ValueError(f"{subject}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
     if old := [old for old in RENAMED if old in vars(study) and old not in study.__annotations__]:
         raise ValueError(f"{subject}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
-    base = ExploringStudy if issubclass(study, ExploringStudy) else Study
+    base = next(kind for kind in (Grid, ExploringStudy, Study) if issubclass(study, kind))
     if base is Study and "explore" in vars(study):
         raise ValueError(
             f"{subject}: class {study.__name__} has explore(): write class {study.__name__}(ExploringStudy)"

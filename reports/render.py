@@ -19,7 +19,7 @@ from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
     "beta": "beta", **dict.fromkeys(("schedules", "noise_levels", "tune", "sweep"), "chosen"), "compare": "sweep",
-    "run": "score",
+    "run": "score", "factors": "factors",
     **{name: name for name in ("score", "harmless", "losses", "levels")},
     **dict.fromkeys(("check_sampler", "check_policy", "check_guided"), "conformance"),
 }  # fmt: skip

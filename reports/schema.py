@@ -19,7 +19,11 @@ EXPLORE = "explore"  # the section of the settings that explorers try, from whic
 CONFIRM = "confirm"  # the section of the chosen ones and their opponents; a kind of contrast, and its family
 RETRAINED = "retrained"  # its section if its networks were trained once more
 CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
-EXPLORATION, INTERACTIONS = "exploration", "interactions"  # families of comparisons, which share one correction
+EXPLORATION, INTERACTIONS, EFFECTS = (
+    "exploration",
+    "interactions",
+    "effects",
+)  # families of comparisons, which share one correction
 
 # The columns of each table, in the order of its writer. It may lack those with a question mark, and have more.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -28,7 +32,8 @@ TABLES: dict[str, tuple[str, ...]] = {
         "table.csv": """experiment section setting budget status error
             data train_noise p_mean? p_std? weighting parameterisation? schedule sampler alpha beta eta
             s_churn mu beta_ks sigma_max sigma_min n_steps nfe final_denoise n_samples n_reference train_seed
-            sample_seed network images_seen trained_by? train_seconds? train_loss? trained_commit? features features_id?
+            sample_seed network images_seen train_batch? lr? ema_decay? trained_by? train_seconds? train_loss?
+            trained_commit? features features_id?
             mmd mmd_se? fd kd kd_se precision recall visible_noise? visible_noise_se? to_training? to_training_real?
             memorised? seconds batch_size retries? device precision_mode compiled threads shared_device model_id?
             samples_id run_id finished_at""",
@@ -42,6 +47,9 @@ TABLES: dict[str, tuple[str, ...]] = {
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
+        "effects.csv": """kind factor_a level_a against_a factor_b level_b against_b n_cells metric
+            difference se low high interval holds_for p_value p_adjusted n_compared detectable n_networks verdict
+            no_verdict""",
         "quality.csv": "section budget setting? curve metric value low high",
         "choices.csv": """section budget kind rank setting nfe mmd visible_noise chosen reason networks n seeds draw
             data network features images_seen""",
@@ -67,7 +75,8 @@ TABLES: dict[str, tuple[str, ...]] = {
 TEXTS = """experiment section setting status error data run_id model_id samples_id finished_at train_noise weighting
     parameterisation trained_by trained_commit network train_seed schedule sampler sample_seed device precision_mode
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
-     pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds""".split()
+     pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
+    factor_a level_a against_a factor_b level_b against_b""".split()
 FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen".split()
 
 

@@ -5,7 +5,7 @@ A distance of n independent images is, to first order, the sum of what each of t
 with the same noise is the same of their difference, and that of images which belong together is the same of their sums.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,6 +67,13 @@ class Distance:
     def se(self) -> float:
         """The standard error over images."""
         return float((jackknife_variance(self.own) + jackknife_variance(self.real)) ** 0.5)
+
+
+def mean_of(distances: Sequence[Distance], times: float = 1) -> Distance:
+    """The mean of distances of equal size, whose images at one place come from the same noise, times a number."""
+    own, real = ([getattr(distance, name) for distance in distances] for name in ("own", "real"))
+    value = float(np.mean([distance.value for distance in distances]))
+    return Distance(times * value, times * np.mean(own, axis=0), times * np.mean(real, axis=0))
 
 
 def renumber(units: NDArray[np.generic]) -> NDArray[np.intp]:

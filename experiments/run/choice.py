@@ -234,6 +234,8 @@ def compare_all(study: Study, chosen: Sequence[Chosen], of: SidesBySection) -> I
     """What `Study.compare` gives of the other sections, then what confirmers compare."""
     apart = (EXPLORE, CONFIRM)
     comparisons = list(study.compare({key: sides for key, sides in of.items() if key[0] not in apart}))
+    if isinstance(study, ExploringStudy):
+        comparisons += study.compare_explored(of)
     yield from comparisons
     for duel in study.duels(chosen) if chosen else ():  # type: ignore[attr-defined]  # then it explores
         a, b = (of.get((CONFIRM, budget), {}).get(label) for label, budget in (duel.a, duel.b))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from reports.schema import CONFIRM as CONFIRM
 from reports.schema import CONTROL as CONTROL
@@ -11,6 +11,7 @@ from reports.schema import JUDGE, RETRAINED
 
 if TYPE_CHECKING:
     from experiments.distances.distance import Distance
+    from experiments.run.effects import Effect
 
 Row = dict[str, Any]
 Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
@@ -137,7 +138,7 @@ class BestSet:
         object.__setattr__(self, "sides", tuple(self.sides))  # they are read several times
 
 
-Comparison = Contrast | Interaction | BestSet
+Comparison: TypeAlias = "Contrast | Interaction | BestSet | Effect"
 
 
 def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:

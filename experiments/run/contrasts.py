@@ -38,11 +38,13 @@ from experiments.run.compare import (
     name_both,
     shared_seeds,
 )
+from experiments.run.effects import Effect, name_columns
 from reports.schema import (
     BETTER,
     CONTROL_FAILED,
     CONTROL_PASSED,
     CONTROL_UNUSUAL,
+    EFFECTS,
     EXPLORATION,
     INTERACTIONS,
     JUDGE,
@@ -57,7 +59,7 @@ SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")  # columns that are empty if the sides differ
 log = logging.getLogger(__name__)
-Judged = Contrast | Interaction
+Judged = Contrast | Interaction | Effect
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Judge:
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
         judge = replace(judge, failed=any(estimates[id(c)].p_value < BROKEN for c in controls))
         verdicts = {id(c): (judge.verdict_blocker(c), replace(estimates[id(c)], family=c.kind)) for c in judged}
-        for name in (EXPLORATION, CONFIRM, INTERACTIONS):
+        for name in (EXPLORATION, CONFIRM, INTERACTIONS, EFFECTS):
             family = {id(c): _samples(c) for c in judged if family_of(c) == name}
             p_values = dict[object, float]()  # by samples: comparisons of the same runs count once
             for key, samples in family.items():
@@ -107,7 +109,11 @@ class Judge:
         """Why a comparison gets no verdict; "" if it does."""
         if contrast.kind not in ALONE and (missed := [side for side in contrast.sides if not side.whole]):
             return f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
-        judged = [contrast.a, contrast.b, contrast.sides] if isinstance(contrast, Interaction) else [contrast.sides]
+        judged: Sequence[Sequence[Side]] = [contrast.sides]
+        if isinstance(contrast, Interaction):
+            judged = [contrast.a, contrast.b, contrast.sides]
+        elif isinstance(contrast, Effect):
+            judged = contrast.combinations
         return next(filter(None, (self.settings_blocker(sides, contrast.seeds, contrast.kind) for sides in judged)), "")
 
     def settings_blocker(self, sides: Sequence[Side], seeds: Sequence[int | None], kind: str = "") -> str:
@@ -134,6 +140,8 @@ def estimate_difference(contrast: Judged, metric: str) -> Estimate:
 
 def family_of(comparison: Comparison) -> str:
     """The name of the comparisons that it is corrected together with."""
+    if isinstance(comparison, Effect):
+        return EFFECTS
     if isinstance(comparison, Interaction):
         return INTERACTIONS
     if comparison.kind in ALONE:
@@ -144,7 +152,8 @@ def family_of(comparison: Comparison) -> str:
 def _samples(contrast: Judged) -> object:
     """The samples that a comparison is made of: comparisons of the same samples count as one."""
     ids = [tuple(row.get("samples_id") for row in side.rows.values()) for side in contrast.sides]
-    return id(contrast) if any(None in of_side or not of_side for of_side in ids) else tuple(ids)
+    unknown = any(None in of_side or not of_side for of_side in ids)
+    return id(contrast) if unknown or isinstance(contrast, Effect) else tuple(ids)
 
 
 def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -165,16 +174,36 @@ def filter_comparable(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return out
 
 
+def score_interval(side: Side) -> Row:
+    """The score of a setting in the metric that decides, a mean over networks, with its interval."""
+    distances = [by_metric[JUDGE] for by_metric in side.distances.values()]
+    score = estimate_pairs([(distance, distance - distance) for distance in distances])
+    return {"metric": JUDGE, "value": score.difference, "low": score.low, "high": score.high}
+
+
 def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
     """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
     recommended = recommend(comparisons, judge)
     for comparison in comparisons:
-        if isinstance(comparison, BestSet) or not comparison.seeds:
+        if isinstance(comparison, BestSet | Effect) or not comparison.seeds:
             continue
         rows = [*_rows(comparison, *judge.verdicts[id(comparison)])]
         if isinstance(comparison, Contrast):
             rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
         yield from rows
+
+
+def effect_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
+    """Rows of effects.csv, a row per metric. `judge` is of these."""
+    for effect in comparisons:
+        if not isinstance(effect, Effect) or not effect.seeds:
+            continue
+        blocker, judged = judge.verdicts[id(effect)]
+        word = NO_VERDICT if blocker else verdict(judged)
+        for metric in METRICS:
+            estimate = judged if metric == JUDGE else estimate_difference(effect, metric)
+            row = name_columns(effect) | {"metric": metric} | vars(estimate)
+            yield row | {"n_networks": len(effect.seeds), "verdict": word, "no_verdict": blocker or None}
 
 
 def recommend(comparisons: Sequence[Comparison], judge: Judge) -> set[int]:
@@ -202,7 +231,7 @@ def _noise(contrast: Contrast) -> Row:
     return {"visible_noise_a": float(a), "visible_noise_b": float(b), "more_noise": more_noise(levels)}
 
 
-def _rows(contrast: Judged, blocker: str, judged: Estimate) -> Iterator[Row]:
+def _rows(contrast: Contrast | Interaction, blocker: str, judged: Estimate) -> Iterator[Row]:
     """The rows of a comparison.
 
     `blocker`: why it has no verdict, or "". `judged`: its corrected difference in the metric that decides.

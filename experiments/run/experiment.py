@@ -200,7 +200,7 @@ class _Command:
 
     def print_plan(self, planner: Planner, runs: Sequence[Run]) -> StudyResult:
         """What --dry-run prints."""
-        self.print_notes((), plan_warnings([run for run in runs if not run.impossible]))
+        self.print_notes(self.study.notes, plan_warnings([run for run in runs if not run.impossible]))
         guessed = self.guess_confirmation(planner, runs)
         plan = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
         if guessed:

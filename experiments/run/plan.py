@@ -84,11 +84,13 @@ class Planner:
         study = self.study
         explorer = self.network
         explorers: Sequence[int] = ()
-        if isinstance(study, ExploringStudy) and isinstance(explorer, Trained):
+        seeds: Sequence[int] = range(study.first_seed, study.first_seed + study.seeds)
+        if not isinstance(explorer, Trained):
+            seeds = seeds[:1]
+        elif isinstance(study, ExploringStudy):
             explorers = study.explorers
+            seeds = study.confirmers or explorers
             explorer = replace(explorer, images_seen=study.explore_train_images or study.train_images)
-        trained = isinstance(self.network, Trained)
-        seeds = range(study.first_seed, study.first_seed + study.seeds) if trained else (study.first_seed,)
         runs = list[Run]()
         exploring = [setting for setting in settings if setting.section == EXPLORE]
         for number, seed in enumerate(explorers or seeds[:1]):

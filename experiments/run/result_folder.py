@@ -111,7 +111,11 @@ def write_table(folder: Path, name: str, rows: Iterable[Row]) -> None:
 
 def _as_csv(name: str, rows: Iterable[Row]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, all_columns(TABLES[name]), lineterminator="\n", extrasaction="ignore")
+    rows = [{**row.get("factors", {}), **row} for row in rows]
+    columns = dict.fromkeys(
+        [*all_columns(TABLES[name]), *(factor for row in rows for factor in row.get("factors", ()))]
+    )
+    writer = csv.DictWriter(text, [*columns], lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

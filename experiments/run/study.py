@@ -268,6 +268,10 @@ class ExploringStudy(Study):
         """Explored settings with one name are one candidate, chosen by their mean score; all of them are confirmed."""
         return setting.label
 
+    def compare_explored(self, of: SidesBySection) -> Iterator[Comparison]:
+        """What explorers compare: only what was planned before any result, never what they chose."""
+        yield from ()
+
     def find(self, place: Place) -> Setting | None:
         """The setting of a label and a number of evaluations, as `explore()` has it."""
         return next((s for s in self.explore() if (s.label, s.budget) == place), None)

@@ -14,7 +14,7 @@ from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
 from experiments.run.compare import BestSet, Comparison, Row, Side, SidesBySection, name_both
-from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, filter_comparable, summarise
+from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, effect_rows, filter_comparable, summarise
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import Pretrained, data_of
@@ -170,6 +170,8 @@ def tabulate(
     }
     if any(isinstance(comparison, BestSet) for comparison in comparisons):
         tables["best_sets.csv"] = list(best_set_rows(comparisons, judge))
+    if effects := list(effect_rows(comparisons, judge)):
+        tables["effects.csv"] = effects
     return dict(**tables, **extra)  # a TypeError if a table of the study has the name of one of these
 
 

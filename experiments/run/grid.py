@@ -1,0 +1,161 @@
+"""A question with factors: every combination of their levels, on the same networks. It imports no torch."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, product
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+import tyro
+
+from diffusion_core.validation import RULES, one_of
+from experiments.console import plural
+from experiments.run.compare import CONTROL, Chosen, Comparison, Duel, SidesBySection, control, find_repeated
+from experiments.run.effects import Cell, find_effects
+from experiments.run.setting import Setting
+from experiments.run.study import GPU, SMOKE, ExploringStudy, HiddenOption
+from reports.schema import EXPLORE
+
+if TYPE_CHECKING:
+    from experiments.run.tables import RunResults, Tables
+
+COMMA = re.compile(r",(?![^(]*\))")  # that is in no bracket
+
+
+@dataclass(frozen=True)
+class Grid(ExploringStudy):
+    """All combinations run on all networks, which give main effects, interactions and their verdicts.
+
+    The best combination is a choice: as many further networks compare it with the first one.
+    """
+
+    question = "Which factor matters, and which combination is best?"
+    page = "factors"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "smoke": SMOKE,
+        "laptop": {"seeds": 5, "train_images": 50_000},
+        "gpu": GPU,
+    }
+    factors: ClassVar[Mapping[str, Sequence[Any]]] = {}  # name -> levels, the baseline first
+    known: ClassVar[Sequence[str]] = ()  # names of factors that may be typed, if not those of `factors`
+
+    vary: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=LEVEL,LEVEL ...")] = ()
+    """Factors and their levels; the first level of each is the baseline."""
+    confirm: bool = True
+    """Compare the best combination with the baseline on as many further networks."""
+    explore_networks: HiddenOption[int] = 1  # they are the networks of the grid
+    explore_samples: HiddenOption[int | None] = None  # type: ignore[assignment]  # as many as n_samples
+    explore_train_images: HiddenOption[int | None] = None
+    choices: HiddenOption[None] = None
+
+    def setting(self, **levels: Any) -> Setting:
+        """The setting of one combination; its label is set later."""
+        raise NotImplementedError
+
+    @property
+    def levels(self) -> dict[str, dict[str, Any]]:
+        """Factor -> its levels, as text and as `setting` takes them. ValueError if they do not make a grid."""
+        levels = {name: {_text(value): value for value in values} for name, values in self.factors.items()}
+        typed = list[str]()
+        for text in self.vary:
+            name, _, values = text.partition("=")
+            name = one_of("vary: factor", name.strip().replace("-", "_"), self.known or self.factors)
+            texts = [value.strip() for value in COMMA.split(values)]
+            if name in typed or not all(texts) or len({*texts}) < max(2, len(texts)):
+                rule = "it must be a factor, named once, and two or more different levels, such as eta=0,0.5,1"
+                raise ValueError(f"vary={text!r}: {rule}")
+            typed.append(name)
+            usual = self.factors[name][0] if self.factors else ""
+            levels[name] = {value: read_level(name, value, type(usual)) for value in texts}
+        if not levels:
+            raise ValueError("vary: it must have one factor or more, such as eta=0,1 schedule=karras,vp")
+        return levels
+
+    def check(self) -> None:
+        super().check()
+        self.levels  # noqa: B018  # which raises errors
+
+    @property
+    def shown(self) -> dict[str, list[str]]:
+        """The factors with the texts of their levels, named as they are typed."""
+        return {name.replace("_", "-"): [*levels] for name, levels in self.levels.items()}
+
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """The label of each combination -> its levels."""
+        shown = self.shown
+        return {", ".join(map("=".join, zip(shown, cell, strict=True))): cell for cell in product(*shown.values())}
+
+    def explore(self) -> Iterator[Setting]:
+        levels = self.levels
+        settings = list[Setting]()
+        for label, cell in self.cells.items():
+            texts = dict(zip(levels, cell, strict=True))
+            setting = self.setting(**{name: levels[name][text] for name, text in texts.items()})
+            if setting.budget is not None:
+                raise ValueError(f"setting() of {label}: budget={setting.budget}: leave it out; make it a factor")
+            settings.append(replace(setting, label=label, levels=texts))
+        for a, b in combinations(settings, 2):
+            if not a.impossible and replace(a, label="", levels={}) == replace(b, label="", levels={}):
+                raise ValueError(f"vary: {a.label} and {b.label} are the same setting; leave one level out")
+        yield from settings
+
+    def settings(self) -> Iterator[Setting]:
+        """Without a confirmation the A/A test of the baseline is made on the networks of the grid."""
+        if not self.confirm:
+            first = next(iter(self.explore()))
+            again: dict[str, Any] = {"retrained": True} if self.trains and first.training else {"draw": 1}
+            yield replace(first, section=CONTROL, **again)
+
+    def compare_explored(self, of: SidesBySection) -> Iterator[Comparison]:
+        sides = {label: side for label, side in of.get((EXPLORE, None), {}).items() if side.whole}
+        yield from find_effects(
+            self.shown, {cell: sides[label] for label, cell in self.cells.items() if label in sides}
+        )
+        for again in () if self.confirm else of.get((CONTROL, None), {}).values():
+            if baseline := find_repeated(again, sides.values()):
+                yield control(again, baseline)
+
+    def extra_tables(self, results: "RunResults") -> "Tables":
+        """The score of each combination, with its interval."""
+        from experiments.run.contrasts import score_interval
+
+        cells = [side for side in results.sides.get((EXPLORE, None), {}).values() if side.whole]
+        return {"quality.csv": [{"section": EXPLORE, "setting": s.label} | score_interval(s) for s in cells]}
+
+    def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
+        yield from super().duels(chosen) if self.confirm else ()
+
+    @property
+    def explorers(self) -> Sequence[int]:
+        return range(self.first_seed, self.first_seed + self.seeds) if self.trains else ()
+
+    @property
+    def confirmers(self) -> Sequence[int]:
+        first = self.first_seed + self.seeds
+        return range(first, first + self.seeds) if self.trains and self.confirm else ()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """How many combinations there are."""
+        networks = plural(self.seeds if self.trains else 1, "network")
+        return [f"{len(self.cells)} combinations of {', '.join(self.shown)}, each on {networks}"]
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """And the factors with their levels, and the levels of each combination."""
+        return {**super().provenance, "factors": self.shown, "cells": self.cells}
+
+
+def read_level(name: str, text: str, kind: type = float) -> Any:
+    """A level of this type from its text. ValueError if it is none."""
+    if kind is bool:
+        return one_of(name, text.lower(), ("true", "false")) == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r}: it must be {RULES[kind]}") from None
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

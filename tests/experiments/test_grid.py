@@ -1,0 +1,253 @@
+"""`sweep --vary`: which settings a grid has, what it compares, and its planted effects."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from smoke import Finished, smoke
+
+from diffusion_core.noise.process_time import sd3
+from experiments.cli import parse
+from experiments.distances.distance import Distance
+from experiments.run.compare import Side
+from experiments.run.contrasts import Judge, effect_rows
+from experiments.run.effects import Effect, find_effects
+from experiments.run.setting import Setting
+from experiments.sweep import Vary
+from reports.figures import draw_factors, style
+from reports.pages import factors as page_of_factors
+from reports.results import read
+
+FACTORS = {"a": "012", "b": "01", "c": "01"}
+
+
+def planted(a: str, b: str, c: str) -> float:
+    """A value with main effects of a (-2 and 3) and of c (5), and an interaction of a=2 and b=1 (7)."""
+    return {"0": 0, "1": -2, "2": 3}[a] + 5 * (c == "1") + 7 * (a == "2" and b == "1")
+
+
+def sides(cells: Sequence[tuple[str, ...]], networks: int = 5) -> dict[tuple[str, ...], Side]:
+    rng = np.random.default_rng(0)
+    row = {"features": "f", "n_samples": 60, "n_reference": 9, "precision": 0.6, "recall": 0.6}
+    out: dict[tuple[str, ...], Side] = {}
+    for cell in cells:
+        noise = 0.01 * rng.standard_normal((networks, 60))
+        distances = {seed: Distance(planted(*cell) + x.mean(), x - x.mean()) for seed, x in enumerate(noise)}
+        by_metric = {seed: dict.fromkeys(("mmd", "kd", "fd"), distance) for seed, distance in distances.items()}
+        rows = {seed: row | {"mmd": distance.value} for seed, distance in distances.items()}
+        out[cell] = Side("=".join(cell), "explore", None, networks, rows, by_metric)
+    return out
+
+
+def by_name(effects: Sequence[Effect]) -> Mapping[tuple[str, ...], dict[str, object]]:
+    rows = [row for row in effect_rows(effects, Judge.of(effects, [])) if row["metric"] == "mmd"]
+    names = ("factor_a", "level_a", "factor_b", "level_b")
+    return {tuple(str(row[name]) for name in names if row[name]): row for row in rows}
+
+
+def test_planted_effects_are_found_and_are_one_family() -> None:
+    rows = by_name([*find_effects(FACTORS, sides([*product(*FACTORS.values())]))])
+    expected = {("a", "1"): -2.0, ("a", "2"): 3 + 7 / 2, ("b", "1"): 7 / 3, ("c", "1"): 5.0, ("a", "2", "b", "1"): 7.0}
+    for name, row in rows.items():
+        assert row["difference"] == pytest.approx(expected.get(name, 0.0), abs=0.01), name
+        assert (row["verdict"] in ("better", "worse")) == (name in expected), name
+    assert len(rows) == 4 + (2 * 1 + 2 * 1 + 1) and {row["n_compared"] for row in rows.values()} == {len(rows)}
+    assert rows["a", "1"]["n_cells"] == 4 and rows["a", "2", "b", "1"]["n_cells"] == 2
+
+
+def test_an_effect_is_averaged_over_the_combinations_in_which_both_levels_ran() -> None:
+    cells = [cell for cell in product(*FACTORS.values()) if cell[:2] != ("2", "1")]  # as if it were impossible
+    rows = by_name([*find_effects(FACTORS, sides(cells))])
+    assert rows["a", "2"]["difference"] == pytest.approx(3, abs=0.01) and rows["a", "2"]["n_cells"] == 2
+    assert rows["b", "1"]["difference"] == pytest.approx(0, abs=0.01) and rows["b", "1"]["n_cells"] == 4
+    assert ("a", "2", "b", "1") not in rows
+
+
+def settings(*vary: str, **options: object) -> dict[str, Setting]:
+    study = Vary(vary=vary, **options)  # type: ignore[arg-type]
+    study.check()
+    return {setting.label: setting for setting in study.explore()}
+
+
+def test_levels_reach_the_setting_and_what_is_not_varied_is_as_in_run() -> None:
+    cells = settings("eta=0,1", "schedule=karras(rho=5, sigma_max=20),vp", "train-shift=1,3")
+    assert len(cells) == 8
+    cell = cells["eta=1, schedule=karras(rho=5, sigma_max=20), train-shift=3"]
+    assert (cell.sampler.name, cell.schedule.name) == ("euler(eta=1)", "karras(rho=5)")
+    assert len(cell.schedule.sigmas()) == 33 and cell.schedule.sigmas()[0] == pytest.approx(20)
+    assert cell.training == {"noise": sd3(3, data_std=Vary().data_std)}
+    assert cell.levels == {"eta": "1", "schedule": "karras(rho=5, sigma_max=20)", "train_shift": "3"}
+
+
+def test_samplers_are_compared_at_equal_cost() -> None:
+    cells = settings("sampler=euler,heun", "evaluations=16,33", "final-denoise=false,true")
+    for label, cell in cells.items():
+        nfe = cell.sampler.planned_nfe(cell.schedule.sigmas()) + cell.final_denoise
+        assert nfe in ((15, 16) if "evaluations=16" in label else (32, 33)), label
+
+
+def test_training_factors_reach_the_network() -> None:
+    cells = settings("recipe=plain,fast", "lr=1e-3,3e-3", "batch=64,128", "network=small,paper")
+    plain, fast = (cells[f"recipe={name}, lr=3e-3, batch=128, network=paper"].training for name in ("plain", "fast"))
+    assert (plain["lr"], plain["batch_size"], plain["network"]) == (0.003, 128, "paper")
+    assert (plain["parameterisation"], plain["stratified"]) == ("preconditioned", False)
+    assert (fast["parameterisation"], fast["stratified"]) == ("mixture-input", True)
+
+
+@pytest.mark.parametrize(("vary", "label", "reason"), [
+    (("eta=0,1", "sampler=euler,heun"), "eta=1, sampler=heun", "heun has no eta"),
+    (("shift=1,3", "schedule=flow,karras"), "shift=1, schedule=karras", "karras has no shift"),
+    (("sigma-min=0.01,0.03", "schedule=karras,flow"), "sigma-min=0.01, schedule=flow", "flow sets its own ends"),
+])  # fmt: skip
+def test_an_impossible_combination_says_why(vary: Sequence[str], label: str, reason: str) -> None:
+    assert settings(*vary)[label].impossible == reason
+
+
+@pytest.mark.parametrize(("vary", "message"), [
+    (("lr2=1,2",), r"vary: factor='lr2': .* did you mean lr"),
+    (("eta=0,x",), "eta='x': it must be a number"),
+    (("batch=64,6.5",), "batch='6.5': it must be a whole number"),
+    (("eta=1",), "vary='eta=1': .* two or more different levels"),
+    (("eta=0,1", "eta=0,2"), "vary='eta=0,2': .* named once"),
+    (("eta=0,0.0",), "eta=0 and eta=0.0 are the same setting"),
+    (("schedule=karas,vp",), "schedule='karas': .* did you mean karras"),
+    (("final-denoise=yes,no",), "final_denoise='yes': it must be one of true, false"),
+    ((), "vary: it must have one factor or more"),
+])  # fmt: skip
+def test_a_wrong_factor_or_level_is_refused(vary: Sequence[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        settings(*vary)
+
+
+GRID = """
+from dataclasses import dataclass
+from experiments import Euler, Grid, Schedule, Setting
+
+@dataclass(frozen=True)
+class Mine(Grid):
+    question = "Does rho matter more than eta?"
+    factors = {"eta": (0.0, 1.0), "rho": (3.0, 7.0)}
+
+    def setting(self, eta, rho):
+        return Setting("", Schedule("karras", 8, options=(("rho", rho),)), Euler(eta))
+"""
+SWEEP = '''
+from dataclasses import dataclass
+from experiments import Euler, Schedule, Setting, Study
+
+@dataclass(frozen=True)
+class Mine(Study):
+    question = "Which eta?"
+    etas: tuple[float, ...] = (0.0, 1.0)
+    """Noise of the sampler."""
+
+    def settings(self):
+        for eta in self.etas:
+            yield Setting(f"eta {eta:g}", Schedule("geometric", 8), Euler(eta))
+'''
+
+
+def test_a_file_has_factors_of_its_own_and_vary_changes_their_levels(tmp_path: Path) -> None:
+    (tmp_path / "my_grid.py").write_text(GRID)
+    study, _, name = parse("sweep", [str(tmp_path / "my_grid.py"), "--vary", "rho=1,2,5", "--preset", "smoke"], "p")
+    assert name == "my_grid" and len([*study.explore()]) == 6  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"factor='rhoo': .* did you mean rho"):
+        parse("sweep", [str(tmp_path / "my_grid.py"), "--vary", "rhoo=1,2"], "p")
+
+
+def test_options_of_a_file_are_varied_in_sections_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "my_sweep.py").write_text(SWEEP)
+    arguments = [str(tmp_path / "my_sweep.py"), "--vary", "etas=0 1,0 0.5 1", "--seeds", "3"]
+    study, _, _ = parse("sweep", arguments, "p")
+    by_section = {}
+    for setting in study.settings():
+        by_section.setdefault(setting.section, []).append(setting.label)
+    assert by_section == {"etas=0 1": ["eta 0", "eta 1"], "etas=0 0.5 1": ["eta 0", "eta 0.5", "eta 1"]}
+    assert study.seeds == 3
+    with pytest.raises(ValueError, match=r"vary: option='eta': .* did you mean etas"):
+        parse("sweep", [*arguments[:2], "eta=0 1"], "p")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("grid")
+    vary = ("--vary", "eta=0,1", "evaluations=2,3", "lr=1e-3,3e-3")
+    return smoke(folder, "sweep", *vary, "--seeds", "1", "--train-images", "64")
+
+
+@pytest.mark.slow(12)
+def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(run: Finished) -> None:
+    table = run.rows()
+    grid = table[table["section"] == "explore"]
+    assert len(grid) == 8 and set(grid["train_seed"]) == {0} and set(grid["evaluations"]) == {2, 3}
+    assert {"eta", "lr", "train_batch", "ema_decay"} <= {*table.columns} and set(grid["lr"]) == {0.001, 0.003}
+    confirmed = table[table["section"] == "confirm"]
+    assert set(confirmed["train_seed"]) == {1} and confirmed["setting"].nunique() == 2
+    effects = run.rows("effects").query("metric == 'mmd'")
+    assert list(effects["kind"]) == 3 * ["main"] + 3 * ["interaction"]
+    by_cell = grid.set_index("setting")["mmd"]
+    eta = effects.iloc[0]
+    pairs = [(name, name.replace("eta=1", "eta=0")) for name in by_cell.index if "eta=1" in name]
+    assert eta["difference"] == pytest.approx(np.mean([by_cell[a] - by_cell[b] for a, b in pairs]))
+    info = json.loads((run.out / "run.json").read_text())
+    assert info["factors"]["lr"] == ["1e-3", "3e-3"] and [*info["cells"]] == [*grid["setting"]]
+    assert "Which factor matters" in run.report and "No verdict" in run.report
+
+
+@pytest.mark.slow(3)
+def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: Finished) -> None:
+    vary = ("--vary", "eta=0,1", "evaluations=2,3", "lr=1e-3,3e-3")
+    again = smoke(run.out.parent, "sweep", *vary, "--seeds", "1", "--train-images", "64", "--no-confirm", out="alone")
+    table = again.rows()
+    assert set(table["section"]) == {"explore", "control"}
+    assert set(again.rows("contrasts")["kind"]) == {"control"}
+    assert "was not confirmed" in again.report
+
+
+# --- the page ---
+
+
+def effect(**columns: object) -> dict[str, object]:
+    row = {"kind": "main", "factor_a": "eta", "level_a": "1", "against_a": "0", "factor_b": "", "level_b": ""}
+    row |= {"metric": "mmd", "difference": -0.0061, "low": -0.0078, "high": -0.0044, "detectable": 0.003}
+    row |= {"p_adjusted": 0.001, "n_compared": 5, "verdict": "better", "no_verdict": ""}
+    return row | columns
+
+
+def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> None:
+    result = read(run.out)
+    result.info["factors"] = {"eta": ["0", "1"], "schedule": ["vp", "karras"], "lr": ["1", "2"]}
+    lr = effect(factor_a="lr", difference=0.001, low=-0.001, high=0.003, verdict="no difference detected")
+    main = pd.DataFrame([effect(), lr])
+    more = effect(factor_b="schedule", level_b="karras", difference=-0.002, low=-0.0036, high=-0.0004)
+    both = pd.DataFrame([more, more | {"factor_a": "lr", "p_adjusted": 0.0001, "verdict": "no difference detected"}])
+    text = page_of_factors.phrase_effects(result, main, both)
+    assert text == (
+        "eta matters most: 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), averaged over 2 levels of schedule "
+        "and 2 levels of lr; more with schedule karras, by 2.0 (0.4 to 3.6)."
+    )
+    nothing = page_of_factors.phrase_effects(result, main.tail(1), both.tail(1))
+    assert nothing == "No effect of lr on MMD ×1000 is detected; 3.0 would have been."
+    others = list(page_of_factors.describe_others(result, main, both))
+    assert others[0] == "Not detected: lr 1 (1.0; −1.0 to 3.0; 3.0 would be)."
+
+
+@pytest.mark.parametrize(("factors", "axes"), [
+    ({"eta": ["0", "1"]}, 1),
+    ({"eta": ["0", "0.5", "1"], "schedule": ["karras", "vp"], "lr": ["1e-3", "3e-3"]}, 2),
+    ({"schedule": ["karras", "vp"], "sampler": ["euler", "heun"]}, 2),  # the second is the colours' scale
+    ({"a": ["x", "y"], "b": ["x", "y"], "c": ["x", "y"]}, 1),
+])  # fmt: skip
+def test_the_figure_suits_the_factors(factors: dict[str, list[str]], axes: int) -> None:
+    cells = pd.DataFrame([*product(*factors.values())], columns=[*factors])
+    cells = cells.assign(value=0.01, low=0.009, high=0.012)
+    main = pd.DataFrame(
+        [effect(factor_a=name, level_a=levels[1], against_a=levels[0]) for name, levels in factors.items()]
+    )
+    with style():
+        canvas = draw_factors(cells, factors, main, 0.001, "MMD ×1000")
+    assert len(canvas.axes) == axes
