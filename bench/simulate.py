@@ -1,6 +1,6 @@
 """How often do intervals hold and verdicts err? Simulations through the functions that make a report.
 
-    python -m bench.simulate [sweeps|interactions|protocol ...] [--runs 1000]
+    python -m bench.simulate [sweeps|effects|protocol ...] [--runs 1000]
 
 Prints the tables of docs/statistics.md; those of docs/score.md and docs/harmless.md name their commit. In a sweep each
 image adds noise of size 1, half of it the initial noise that all settings share; networks differ by `spread` standard
@@ -18,7 +18,7 @@ import numpy as np
 from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.run.choice import Candidate, pick
-from experiments.run.compare import BestSet, Contrast, Interaction, Row, Side, against_first
+from experiments.run.compare import BestSet, Contrast, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
 from experiments.run.effects import find_effects
 
@@ -75,20 +75,6 @@ def sweeps(runs: int) -> Iterator[Sequence[Any]]:
         results = [of_sweep(rng, networks, comparisons, spread, noisy) for _ in range(runs)]
         name = f"{spread}, one in ten five times as much" if noisy else spread
         yield networks, comparisons, name, *100 * np.mean(results, axis=0)
-
-
-def interactions(runs: int) -> Iterator[Sequence[Any]]:
-    yield "networks", "interactions", "spread", "intervals hold", "any wrong verdict"
-    for networks, number, spread in product((2, 5), (1, 6), (0, 3)):
-        rng = np.random.default_rng([networks, number, spread])
-        results = []
-        for _ in range(runs):
-            sides, means = settings(rng, networks, [0.0] * (2 * number + 2), spread, False)
-            pairs = list(zip(sides[::2], sides[1::2], strict=True))
-            asked = [Interaction(pair, pairs[0]) for pair in pairs[1:]]
-            effects = means[::2] - means[1::2] if networks < ENOUGH_NETWORKS else np.zeros(len(pairs))
-            results.append(errors(Judge.of(asked, []), asked, effects[1:] - effects[0]))
-        yield networks, number, spread, *100 * np.mean(results, axis=0)
 
 
 GAINS = {  # differences from the default in MMD x1000: quantiles 0, 10, 25, 50, 75, 100 % of the 50 settings
@@ -178,7 +164,7 @@ def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int)
     return sides
 
 
-TABLES = {table.__name__: table for table in (sweeps, interactions, effects, protocol)}
+TABLES = {table.__name__: table for table in (sweeps, effects, protocol)}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

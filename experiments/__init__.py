@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffusion_core import Euler, Heun, LogNormal, LogUniform, Sampler
     from experiments.check import check_network
     from experiments.conformance import assert_converges, assert_levels
-    from experiments.run.compare import BestSet, Contrast, Interaction, against_first, control, interactions
+    from experiments.run.compare import BestSet, Contrast, against_first, control
     from experiments.run.experiment import run_study
     from experiments.run.grid import Grid
     from experiments.run.options import Options
@@ -30,7 +30,7 @@ OF_CORE = ("Euler", "Heun", "LogNormal", "LogUniform", "Sampler")  # for sweep f
 _own = lazy_exports("experiments", {  # imported when they are asked for, so that --help appears at once
     "check": "check_network",
     "conformance": "assert_converges assert_levels",
-    "run.compare": "BestSet Contrast Interaction against_first control interactions",
+    "run.compare": "BestSet Contrast against_first control",
     "run.experiment": "run_study",
     "run.grid": "Grid",
     "run.options": "Options",
@@ -65,7 +65,6 @@ __all__ = [
     "ExploringStudy",
     "Grid",
     "Heun",
-    "Interaction",
     "LogNormal",
     "LogUniform",
     "Options",
@@ -81,7 +80,6 @@ __all__ = [
     "compare",
     "control",
     "harmless",
-    "interactions",
     "run_study",
     "score",
 ]  # fmt: skip

@@ -8,7 +8,7 @@ from reports.contrast import find_control, format_rate, prediction_interval
 from reports.formats import capital, difference, is_missing, join, metric_name, ordinal, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
-from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EXPLORATION, INTERACTIONS, JUDGE, NO_VERDICT
+from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EFFECTS, EXPLORATION, JUDGE, NO_VERDICT
 from reports.settings import list_names
 
 ELSEWHERE = " Not comparable with FID, which is that in features of Inception."
@@ -22,7 +22,7 @@ TERMS = {
     "Evaluations": "How often the network runs to make one {unit}. This is the cost.",
     "eta, beta": "eta: the fresh noise per step; 0 has none (DDIM), 1 is DDPM. beta: the part of the noise that a step "
     "puts back after it denoised with rate alpha.",
-    "Interaction": "The difference of two differences, {unit} by {unit} on each network. Below 0 the first is better.",
+    "Interaction": "How much an effect differs between two levels of another factor. Below 0 it lowers the score more.",
     "Tied": "In the set of the best: not distinguishable from the best score, with 95 % confidence for all.",
 }
 CALLED = {"euler": "eta (the sampler euler)"}  # in the names of settings
@@ -97,7 +97,7 @@ def _intervals(result: LoadedResult) -> Details:
     methods = "; ".join(f"{text} ({plural(count, 'row')})" for text, count in rows["interval"].value_counts().items())
     methods = methods.replace("what each image adds", f"what each {result.unit} adds")
     text = f"{percent(rows['level'].iloc[0])}, each of its own comparison: {methods}."
-    words = {EXPLORATION: "exploratory comparison", CONFIRM: "confirmed comparison", INTERACTIONS: "interaction"}
+    words = {EXPLORATION: "exploratory comparison", CONFIRM: "confirmed comparison", EFFECTS: "effect"}
     sizes = rows[rows["family"].isin(words)].groupby("family", sort=False)["n_compared"].max()
     families = [plural(size, words[name]) for name, size in sizes.items() if size > 1]
     if families:

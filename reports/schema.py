@@ -19,11 +19,7 @@ EXPLORE = "explore"  # the section of the settings that explorers try, from whic
 CONFIRM = "confirm"  # the section of the chosen ones and their opponents; a kind of contrast, and its family
 RETRAINED = "retrained"  # its section if its networks were trained once more
 CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
-EXPLORATION, INTERACTIONS, EFFECTS = (
-    "exploration",
-    "interactions",
-    "effects",
-)  # families of comparisons, which share one correction
+EXPLORATION, EFFECTS = "exploration", "effects"  # families of comparisons, which share one correction
 
 # The columns of each table, in the order of its writer. It may lack those with a question mark, and have more.
 TABLES: dict[str, tuple[str, ...]] = {
@@ -48,8 +44,8 @@ TABLES: dict[str, tuple[str, ...]] = {
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
         "effects.csv": """kind factor_a level_a against_a factor_b level_b against_b n_cells metric
-            difference se low high interval holds_for p_value p_adjusted n_compared detectable n_networks verdict
-            no_verdict""",
+            difference se low high interval holds_for p_value p_adjusted family n_compared detectable n_networks
+            verdict no_verdict""",
         "quality.csv": "section budget setting? curve metric value low high",
         "choices.csv": """section budget kind rank setting nfe mmd visible_noise chosen reason networks n seeds draw
             data network features images_seen""",

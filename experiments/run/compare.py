@@ -98,30 +98,6 @@ class Contrast:
         return [(self.a.distances[seed][metric], self.b.distances[seed][metric]) for seed in self.seeds]
 
 
-@dataclass(frozen=True)
-class Interaction:
-    """Whether an effect differs: a[0] against a[1], minus b[0] against b[1], network by network, image by image.
-
-    For instance eta 1 against eta 0 after one training, minus the same after another.
-    """
-
-    a: tuple[Side, Side]
-    b: tuple[Side, Side]
-    kind: ClassVar[str] = "interaction"
-
-    @property
-    def sides(self) -> Sequence[Side]:
-        return (*self.a, *self.b)
-
-    @property
-    def seeds(self) -> list[int | None]:
-        return shared_seeds(self.sides)
-
-    def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
-        distances = ([side.distances[seed][metric] for side in self.sides] for seed in self.seeds)
-        return [(after - before, other - first) for after, before, other, first in distances]
-
-
 def shared_seeds(sides: Sequence[Side]) -> list[int | None]:
     """The networks with which all these settings succeeded."""
     return [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
@@ -138,18 +114,12 @@ class BestSet:
         object.__setattr__(self, "sides", tuple(self.sides))  # they are read several times
 
 
-Comparison: TypeAlias = "Contrast | Interaction | BestSet | Effect"
+Comparison: TypeAlias = "Contrast | BestSet | Effect"
 
 
 def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:
     for side in sides[1:]:
         yield Contrast(kind, side, sides[0])
-
-
-def interactions(a: str, b: str, sections: Iterable[Mapping[str, Side]]) -> Iterator[Interaction]:
-    """Whether the effect of label a against label b differs between sections: each against the first that has both."""
-    both = [(sides[a], sides[b]) for sides in sections if a in sides and b in sides]
-    yield from (Interaction(pair, both[0]) for pair in both[1:])
 
 
 # --- what explorers chose ---

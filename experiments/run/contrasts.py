@@ -1,8 +1,8 @@
 """Comparisons as rows of contrasts.csv and best_sets.csv, for experiments and for `score`.
 
 Every interval is the ordinary 95 % interval of its own comparison (distances/intervals.py). Verdicts are corrected by
-Holm's method over a family: all exploratory comparisons that a study plans, or all its interactions, in the metric that
-decides; or all that confirmers compare. The contrast that was fixed beforehand and the control are families of one.
+Holm's method over a family, in the metric that decides: all exploratory comparisons that a study plans, all effects of
+a grid, or all that confirmers compare. The contrast that was fixed beforehand and the control are families of one.
 """
 
 import logging
@@ -32,7 +32,6 @@ from experiments.run.compare import (
     BestSet,
     Comparison,
     Contrast,
-    Interaction,
     Row,
     Side,
     name_both,
@@ -46,7 +45,6 @@ from reports.schema import (
     CONTROL_UNUSUAL,
     EFFECTS,
     EXPLORATION,
-    INTERACTIONS,
     JUDGE,
     METRICS,
     NO_VERDICT,
@@ -59,7 +57,7 @@ SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")  # columns that are empty if the sides differ
 log = logging.getLogger(__name__)
-Judged = Contrast | Interaction | Effect
+Judged = Contrast | Effect
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Judge:
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
         judge = replace(judge, failed=any(estimates[id(c)].p_value < BROKEN for c in controls))
         verdicts = {id(c): (judge.verdict_blocker(c), replace(estimates[id(c)], family=c.kind)) for c in judged}
-        for name in (EXPLORATION, CONFIRM, INTERACTIONS, EFFECTS):
+        for name in (EXPLORATION, CONFIRM, EFFECTS):
             family = {id(c): _samples(c) for c in judged if family_of(c) == name}
             p_values = dict[object, float]()  # by samples: comparisons of the same runs count once
             for key, samples in family.items():
@@ -109,11 +107,7 @@ class Judge:
         """Why a comparison gets no verdict; "" if it does."""
         if contrast.kind not in ALONE and (missed := [side for side in contrast.sides if not side.whole]):
             return f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
-        judged: Sequence[Sequence[Side]] = [contrast.sides]
-        if isinstance(contrast, Interaction):
-            judged = [contrast.a, contrast.b, contrast.sides]
-        elif isinstance(contrast, Effect):
-            judged = contrast.combinations
+        judged = contrast.combinations if isinstance(contrast, Effect) else [contrast.sides]
         return next(filter(None, (self.settings_blocker(sides, contrast.seeds, contrast.kind) for sides in judged)), "")
 
     def settings_blocker(self, sides: Sequence[Side], seeds: Sequence[int | None], kind: str = "") -> str:
@@ -142,8 +136,6 @@ def family_of(comparison: Comparison) -> str:
     """The name of the comparisons that it is corrected together with."""
     if isinstance(comparison, Effect):
         return EFFECTS
-    if isinstance(comparison, Interaction):
-        return INTERACTIONS
     if comparison.kind in ALONE:
         return comparison.kind
     return CONFIRM if comparison.sides[0].section == CONFIRM else EXPLORATION
@@ -188,8 +180,7 @@ def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
         if isinstance(comparison, BestSet | Effect) or not comparison.seeds:
             continue
         rows = [*_rows(comparison, *judge.verdicts[id(comparison)])]
-        if isinstance(comparison, Contrast):
-            rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
+        rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
         yield from rows
 
 
@@ -231,7 +222,7 @@ def _noise(contrast: Contrast) -> Row:
     return {"visible_noise_a": float(a), "visible_noise_b": float(b), "more_noise": more_noise(levels)}
 
 
-def _rows(contrast: Contrast | Interaction, blocker: str, judged: Estimate) -> Iterator[Row]:
+def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:
     """The rows of a comparison.
 
     `blocker`: why it has no verdict, or "". `judged`: its corrected difference in the metric that decides.
@@ -247,9 +238,8 @@ def _rows(contrast: Contrast | Interaction, blocker: str, judged: Estimate) -> I
             if seed is None:  # sets of images, which no network of ours made
                 continue
             of_network: Row = {"train_seed": seed, "value_a": a.value, "value_b": b.value, "n_networks": 1}
-            if isinstance(contrast, Contrast):
-                of_network["run_id_a"] = contrast.a.rows[seed]["run_id"]
-                of_network["run_id_b"] = contrast.b.rows[seed]["run_id"]
+            of_network["run_id_a"] = contrast.a.rows[seed]["run_id"]
+            of_network["run_id_b"] = contrast.b.rows[seed]["run_id"]
             yield shared | _numbers(metric, estimate_pairs([(a, b)], paired=paired)) | of_network
     for metric in METRICS:
         estimate = judged if metric == JUDGE else estimate_difference(contrast, metric)
@@ -261,7 +251,7 @@ def _rows(contrast: Contrast | Interaction, blocker: str, judged: Estimate) -> I
         row |= {"new_network_low": low, "new_network_high": high, "no_verdict": blocker or None, "verdict": word}
         if blocker:
             estimate = replace(estimate, clear=False)
-        elif metric == JUDGE and isinstance(contrast, Contrast):
+        elif metric == JUDGE:
             row |= required_samples(estimate, SMALLEST * value_b, contrast)
         yield shared | _numbers(metric, estimate) | row
 
@@ -305,24 +295,16 @@ def _numbers(metric: str, estimate: Estimate) -> Row:
     return {"metric": metric, "level": CONFIDENCE} | vars(estimate)
 
 
-def _shared(contrast: Contrast | Interaction) -> Row:
-    first, *others = rows = [side.rows[contrast.seeds[0]] for side in contrast.sides]
-    out: Row = {"kind": contrast.kind, "n_planned": contrast.sides[0].planned}
-    if isinstance(contrast, Contrast):
-        a, b = contrast.a, contrast.b
-        budget = a.budget if contrast.budget is None else contrast.budget
-        out |= {"section": a.section, "budget": budget, "a": a.label, "b": b.label, "choice": contrast.choice or None}
-        for side, row in zip("ab", rows, strict=True):
-            out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
-    else:
-        out |= {"section": contrast.kind, "a": _effect(*contrast.a), "b": _effect(*contrast.b)}
+def _shared(contrast: Contrast) -> Row:
+    a, b = contrast.sides
+    first, other = rows = [side.rows[contrast.seeds[0]] for side in contrast.sides]
+    out: Row = {"kind": contrast.kind, "n_planned": a.planned, "section": a.section, "a": a.label, "b": b.label}
+    out |= {"budget": a.budget if contrast.budget is None else contrast.budget, "choice": contrast.choice or None}
+    for side, row in zip("ab", rows, strict=True):
+        out |= {f"{name}_{side}": row.get(name) for name in ("alpha", "beta", "eta", "nfe")}
     out |= {name: first.get(name) for name in ONE}
-    equal = {name: first.get(name) for name in IF_SAME if all(row.get(name) == first.get(name) for row in others)}
+    equal = {name: first.get(name) for name in IF_SAME if other.get(name) == first.get(name)}
     return out | dict.fromkeys(IF_SAME) | equal
-
-
-def _effect(a: Side, b: Side) -> str:
-    return f"{a.label}{'' if a.section == b.section else f' ({a.section})'} against {b.label} ({b.section})"
 
 
 def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:

@@ -255,12 +255,6 @@ def check_comparisons(study: Study, runs: Sequence[Run]) -> None:
     for run in runs:
         if run.setting.section not in (CONTROL, EXPLORE, CONFIRM):
             sections.setdefault((run.setting.section, run.setting.budget), []).append(run)
-    labels = [{run.setting.label for run in section} for section in sections.values()]
-    for pair in study.interactions:
-        if len({*pair}) != 2 or len(pair) != 2 or not {*pair} <= {run.setting.label for run in runs}:
-            raise ValueError(f"interactions: {pair!r}: it must be a pair of labels of settings()")
-        if sum({*pair} <= of_section for of_section in labels) < 2:
-            raise ValueError(f"interactions: {pair!r}: it must be a pair of labels that two sections have")
     for first, setting in ((section[0], run.setting) for section in sections.values() for run in section):
         base = first.setting
         if (setting.n, setting.networks, setting.draw) != (base.n, base.networks, base.draw):

@@ -31,7 +31,6 @@ from experiments.run.compare import (
     control,
     duel_defaults,
     find_repeated,
-    interactions,
 )
 from experiments.run.options import name_option, option_help
 from experiments.run.setting import Setting
@@ -74,7 +73,6 @@ class Study:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
-    interactions: ClassVar[Sequence[tuple[str, str]]] = ()  # labels (a, b): does a against b differ between sections?
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, name_option(DATA_HELP, DATA_SETS)] = "mnist5k"
@@ -140,7 +138,7 @@ class Study:
         raise NotImplementedError
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """In each section every setting against the first, and the set of the best; interactions; the A/A control.
+        """In each section every setting against the first, and the set of the best; the A/A control.
 
         What explorers tried, and what confirmers compare, is not among these settings.
         """
@@ -149,8 +147,6 @@ class Study:
             if len(sides) > 1:
                 yield from against_first("setting", [*sides.values()])
                 yield BestSet([*sides.values()])
-        for a, b in self.interactions:
-            yield from interactions(a, b, sections)
         for again in of.get((CONTROL, None), {}).values():
             if setting := find_repeated(again, (side for sides in sections for side in sides.values())):
                 yield control(again, setting)

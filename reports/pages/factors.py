@@ -23,7 +23,7 @@ from reports.pages.chosen import find_setting
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONFIRM, EXPLORE, JUDGE, NO_VERDICT, RETRAINED, WORSE
 
-TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
+TERMS = ("MMD ×1000", "FD", "Interaction", "Visible noise", "Evaluations")
 CLEAR = (BETTER, WORSE)
 
 

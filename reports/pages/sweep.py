@@ -17,16 +17,12 @@ from reports.formats import (
     metric_name,
     plural,
     scale_metric,
-    values_and_difference,
-    verdict_words,
 )
 from reports.page import Figure, Page, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT
+from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 
 KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
-INTERACTION = "interaction"  # kind of contrast: a difference of differences
-MOST = 4  # interactions with a sentence
 MANY = 12  # comparisons of one family
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
 
@@ -74,14 +70,16 @@ def page(result: LoadedResult) -> Page:
     tables, note = settings_tables(result, sections)
     figure = draw_figure(result, sections)
     also = [*_name_worst(result, section, sections), *_elsewhere(sections, section)]
-    also += [*describe_interactions(result, sections), *_name_cost(result)]
-    first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
+    effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
+    if len({*effects}) < len(effects):
+        also.append("Whether an effect differs between sections is not tested; a grid does that (sweep --vary).")
+    also += _name_cost(result)
     before = (section.row(section.baseline), "Before", section.baseline)
     after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
     page = contrast.compose_page(
         result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(section)),
         also="" if contrast.has_failed(result) else " ".join(also), figures=[figure] if figure else [], tables=tables,
-        note=note, details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
+        note=note, details=list_details(result, nearest, *TERMS, first=("Tied",) if len(result.best_sets) else ()),
     )  # fmt: skip
     figures = list(page.key_figures)
     if section.winner is None and len(figures) > 1:  # an effect without a name would be read as that of the advice
@@ -93,16 +91,13 @@ def page(result: LoadedResult) -> Page:
 def _empty_page(result: LoadedResult) -> Page:
     """The page if nothing is compared with the first of its section."""
     failed = contrast.has_failed(result)
-    also = " ".join(describe_interactions(result, []))
     text = "Fewer than two settings succeeded with every network."
-    if also:
-        text = "No setting is compared with the first of its section."
-    elif left := result.info.get("runs_not_begun"):
+    if left := result.info.get("runs_not_begun"):
         text = f"The time was up: {plural(left, 'run')} were not begun. The same command continues from what is stored."
     return Page(
         settings.describe_source(result), result.info["question"],
         *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
-        also="" if failed else also, details=list_details(result, None, *TERMS),
+        details=list_details(result, None, *TERMS),
     )  # fmt: skip
 
 
@@ -227,28 +222,6 @@ def _elsewhere(sections: Sequence[Section], headline: Section) -> list[str]:
             text = f"{use[:1].lower()}{use[1:]}"
         sections_by_text.setdefault(text, []).append(section.name)
     return [capital(f"{join(names)}: {text}.") for text, names in sections_by_text.items()][:4]
-
-
-def describe_interactions(result: LoadedResult, sections: Sequence[Section]) -> list[str]:
-    """A sentence on each interaction; or that none is tested, if sections have the same effects."""
-    rows = result.over_networks(kind=INTERACTION)
-    name = metric_name(JUDGE, result.features)
-    effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
-    if not len(rows) and len({*effects}) < len(effects):
-        return ["Whether an effect differs between sections is not tested."]
-    texts = []
-    for _, row in rows.head(MOST).iterrows():
-        second, first, change, interval = values_and_difference(row)
-        power = scale_metric(JUDGE, row["detectable"])
-        size = f"{'better' if row['difference'] < 0 else 'worse'} by {change.removeprefix('−')}"
-        outcome = {
-            NO_DIFFERENCE: f"{verdict_words(row)} ({change}; {interval}; can detect {power})",
-            NOT_SIGNIFICANT: f"{verdict_words(row)} ({change}; {interval}; can detect {power})",
-            NO_VERDICT: f"no verdict, {row['no_verdict']}",
-        }.get(row["verdict"], f"the first is {size} (difference {change}; {interval})")
-        texts.append(f"{capital(row['a'])} changes {name} by {first}, {row['b']} by {second}: {outcome}.")
-    left = len(rows) - len(texts)
-    return texts + ([f"{plural(left, 'other interaction')} in contrasts.csv."] if left else [])
 
 
 def draw_figure(result: LoadedResult, sections: Sequence[Section]) -> Figure | None:

@@ -1,7 +1,8 @@
 """`sweep --vary`: which settings a grid has, what it compares, and its planted effects."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -43,8 +44,8 @@ def sides(cells: Sequence[tuple[str, ...]], networks: int = 5) -> dict[tuple[str
     return out
 
 
-def by_name(effects: Sequence[Effect]) -> Mapping[tuple[str, ...], dict[str, object]]:
-    rows = [row for row in effect_rows(effects, Judge.of(effects, [])) if row["metric"] == "mmd"]
+def by_name(effects: Sequence[Effect], judge: Judge | None = None) -> Mapping[tuple[str, ...], dict[str, object]]:
+    rows = [row for row in effect_rows(effects, judge or Judge.of(effects, [])) if row["metric"] == "mmd"]
     names = ("factor_a", "level_a", "factor_b", "level_b")
     return {tuple(str(row[name]) for name in names if row[name]): row for row in rows}
 
@@ -65,6 +66,31 @@ def test_an_effect_is_averaged_over_the_combinations_in_which_both_levels_ran() 
     assert rows["a", "2"]["difference"] == pytest.approx(3, abs=0.01) and rows["a", "2"]["n_cells"] == 2
     assert rows["b", "1"]["difference"] == pytest.approx(0, abs=0.01) and rows["b", "1"]["n_cells"] == 4
     assert ("a", "2", "b", "1") not in rows
+
+
+REAL = [
+    {"metric": metric, "mean": 0.9, "features": "f", "n_samples": 60, "n_reference": 9}
+    for metric in ("precision", "recall")
+]
+
+
+def without_verdict(networks: int, columns: Callable[[tuple[str, ...]], dict[str, object]]) -> set[str]:
+    """The effects that get no verdict if rows of cells have these columns."""
+    cells = {
+        cell: replace(side, rows={seed: {**row, **columns(cell)} for seed, row in side.rows.items()})
+        for cell, side in sides([*product(*FACTORS.values())], networks).items()
+    }
+    effects = [*find_effects(FACTORS, cells)]
+    rows = by_name(effects, Judge.of(effects, REAL))
+    return {" ".join(name) for name, row in rows.items() if row["no_verdict"]}
+
+
+def test_an_effect_needs_images_and_five_networks_if_those_of_its_levels_differ() -> None:
+    of_a = {"a 1", "a 2", "a 1 b 1", "a 1 c 1", "a 2 b 1", "a 2 c 1"}
+    assert without_verdict(4, lambda cell: {"model_id": cell[0]}) == of_a
+    assert without_verdict(5, lambda cell: {"model_id": cell[0]}) == set()
+    static = {"precision": 0.0, "recall": 0.0}
+    assert without_verdict(5, lambda cell: static if cell[1:] == ("1", "1") else {}) == {"a 1", "a 2"}
 
 
 def settings(*vary: str, **options: object) -> dict[str, Setting]:

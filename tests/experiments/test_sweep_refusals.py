@@ -67,12 +67,6 @@ REFUSED = {
     "presets has 'smok'; its names are smoke, laptop, gpu": study("presets = {'smok': {}}"),
     "training='stratifed': it must be one of": last("Mine(), training={'stratifed': True})"),
     "stratified='no': it must be True or": last("Mine(), training={'stratified': 'no'})"),
-    "interactions: ('mine', 'nope'): it must be a pair of labels of settings()": study(
-        "interactions = [('mine', 'nope')]"
-    ),
-    "interactions: 'mine': it must be a pair of labels": study("interactions = ('mine', 'euler')"),
-    "interactions: ('mine', 'mine'): it must be a pair": study("interactions = [('mine', 'mine')]"),
-    "interactions: ('mine', 'euler'): it must be a pair of labels that": study("interactions = [('mine', 'euler')]"),
     "settings(): 'euler' of 'all' more than once; labels of one section": FILE.replace('"mine", S', '"euler ", S'),
     "'mine' and 'euler' of 'all' cannot be compared: n, networks and draw must be": last("Mine(), n=50)"),
     "settings: there are none": settings("return []"),

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from reports.figures import Canvas, draw_quality, style, svg
-from reports.formats import number
 from reports.page import Page
 from reports.render import read_page, write_report
 
@@ -239,7 +238,7 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
 BASE, BETTER, TIED = (12.0, "", 0.0, False), (8.0, "better", 0.0, False), (8.0, "better", 0.0, True)
 NOT, WORSE = (11.5, "no difference detected", 0.0, False), (14.0, "worse", 0.0, False)
 NOISY = (6.0, "better", 0.0334, True)
-UNTESTED = "Whether an effect differs between sections is not tested."
+UNTESTED = "Whether an effect differs between sections is not tested; a grid does that (sweep --vary)."
 LOWEST = (
     "It is the best of 3 settings on the same networks, so its true gain is probably smaller. Its verdict is corrected "
     "for this choice."
@@ -296,33 +295,6 @@ def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> N
     also = f"H: use x (tied with 1 other). I: no verdict. {UNTESTED}"
     assert (page.headline, page.also) == ("No verdict. Why.", also)
     assert read_page(folder("tune")).headline == "No verdict. Fewer than two settings succeeded with every network."
-
-
-@pytest.mark.parametrize(("verdict", "change", "says"), [
-    ("better", -2.1, "the first is better by 2.1 (difference −2.1; −3.1 to −1.1)."),
-    ("worse", 2.1, "the first is worse by 2.1 (difference 2.1; 1.1 to 3.1)."),
-    ("no difference detected", 0.4, "no difference detected (0.4; −0.6 to 1.4; can detect 2.0)."),
-    ("no verdict", 0.4, "no verdict, too few."),
-])  # fmt: skip
-def test_a_sweep_says_whether_an_effect_differs(sweep: Make, verdict: str, change: float, says: str) -> None:
-    settings = {"base": BASE, "x": BETTER}
-    directory = sweep({"narrow": settings, "wide": settings})
-    path = directory / "contrasts.csv"
-    rows = pd.read_csv(path)
-    names = ("value_a", "value_b", "difference", "low", "high")
-    values = zip(names, (change - 0.2, -0.2, change, change - 1, change + 1), strict=True)
-    one = rows.iloc[[0]].assign(**{name: value / 1000 for name, value in values}, kind="interaction", verdict=verdict)
-    one = one.assign(a="x against base (wide)", b="x against base (narrow)", mode="interaction", no_verdict="too few")
-    rows = pd.concat([rows, one])
-    rows.to_csv(path, index=False)
-    page = read_page(directory)
-    values = f"X against base (wide) changes MMD ×1000 by {number(change - 0.2)}, x against base (narrow) by −0.2"
-    assert page.also == f"Wide: use x. {values}: {says}"
-    assert page.lead == "Use x." and page.details[0][1].startswith("The difference of two differences")
-    pd.concat([rows, *[one.assign(a=str(at)) for at in range(4)]]).to_csv(path, index=False)
-    assert read_page(directory).also.endswith("1 other interaction in contrasts.csv.")
-    one.to_csv(path, index=False)
-    assert read_page(directory).also == f"{values}: {says}"  # compare() of a user's study yields nothing else
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5])

@@ -15,12 +15,10 @@ from experiments.run.compare import (
     BestSet,
     Comparison,
     Contrast,
-    Interaction,
     Row,
     Side,
     against_first,
     control,
-    interactions,
 )
 from experiments.run.contrasts import Judge, filter_comparable
 from reports.schema import METRICS
@@ -146,61 +144,6 @@ def test_settings_with_their_own_training_need_five_networks() -> None:
     assert all("5 networks" in row["no_verdict"] for row in best_set_rows([BestSet(few)], FLOORS))
     many = [side("a", 0.0, networks=5), side("b", 0.9, networks=5, model_id="another")]
     assert pooled(contrast_rows(list(against_first("setting", many)), FLOORS))["b", "a"]["verdict"] == "worse"
-
-
-def crossed(networks: int = 5, **row: Any) -> list[dict[str, Side]]:
-    """Two groups with networks of their own: y against x is -0.5 in the second, -0.1 in the first."""
-    values = {"narrow": {"x": 0.8, "y": 0.7}, "wide": {"x": 0.9, "y": 0.4}}
-    out = list[dict[str, Side]]()
-    for group, values_of_group in values.items():
-        sides = {label: side(label + group, value, networks, section=group, model_id=group, **row)
-               for label, value in values_of_group.items()}  # fmt: skip
-        out.append({label: replace(one, label=label) for label, one in sides.items()})
-    return out
-
-
-def test_an_interaction_is_a_difference_of_differences_by_image_and_network() -> None:
-    first, second = crossed()
-    for seed, distances in second["y"].distances.items():  # networks differ by 0.1 per number
-        distances["mmd"] = replace(distances["mmd"], value=0.4 + seed / 10)
-    (one,) = interactions("y", "x", [first, {"x": first["x"]}, second])
-    rows = contrast_rows([one, *against_first("setting", [*first.values()])], FLOORS)
-    row = pooled(rows)["y against x (wide)", "y against x (narrow)"]
-    differences = np.array([-0.5, -0.4, -0.3, -0.2, -0.1]) + 0.1
-    half = 2.7764451 * differences.std(ddof=1) / 5**0.5  # Student's t, four degrees of freedom
-    terms = [
-        [side_of_group.distances[0]["mmd"].own for side_of_group in (group["y"], group["x"])]
-        for group in (second, first)
-    ]
-    over_images = (((terms[0][0] - terms[0][1]) - (terms[1][0] - terms[1][1])) ** 2).sum() / N / (N - 1)
-    alone = next(
-        row_of_one for row_of_one in rows if row_of_one["kind"] == "interaction" and row_of_one.get("train_seed") == 0
-    )
-    assert (alone["difference"], alone["se"]) == (pytest.approx(-0.4), pytest.approx(over_images**0.5))
-    assert (row["value_a"], row["value_b"]) == (pytest.approx(-0.3), pytest.approx(-0.1))
-    assert (row["low"], row["high"]) == tuple(pytest.approx(end, abs=1e-6) for end in (-0.2 - half, -0.2 + half))
-    assert (row["verdict"], row["n_compared"], row["n_networks"]) == ("better", 1, 5)
-    other = Interaction((first["x"], second["x"]), (first["y"], second["y"]))
-    both = pooled(contrast_rows([one, other], FLOORS))
-    assert [*both][1] == ("x (narrow) against x (wide)", "y (narrow) against y (wide)")
-    wide = both["y against x (wide)", "y against x (narrow)"]
-    assert (wide["n_compared"], wide["low"], wide["high"]) == (2, row["low"], row["high"])
-    assert wide["p_adjusted"] == pytest.approx(2 * min(row_of_one["p_value"] for row_of_one in both.values())) or (
-        wide["p_adjusted"] >= wide["p_value"]
-    )
-
-
-def test_an_interaction_needs_five_networks_images_and_all_of_its_runs() -> None:
-    def verdict(first: dict[str, Side], second: dict[str, Side]) -> Any:
-        ((row,),) = [pooled(contrast_rows([*interactions("y", "x", [first, second])], FLOORS)).values()]
-        return row["no_verdict"] or row["verdict"]
-
-    assert verdict(*crossed()) == "better" and "5 networks or more" in verdict(*crossed(networks=4))
-    assert "do not look like images" in verdict(crossed(precision=0.0, recall=0.0)[0], crossed()[1])
-    first, second = crossed()
-    assert verdict(first, second | {"x": replace(second["x"], planned=6)}) == "1 of its 6 runs failed"
-    more = {name: replace(one, rows={**one.rows, 5: one.rows[0]}, planned=6) for name, one in second.items()}
-    assert filter_comparable([*interactions("y", "x", [first, more])]) == []
 
 
 def test_static_gets_no_verdict() -> None:

@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,19 +66,6 @@ class Grouped(Mine):
 
     def extra_tables(self, results: Any) -> Any:
         return {"table.csv": []} if self.besides == "a table" else {}
-
-
-@dataclass(frozen=True)
-class Crossed(Mine):
-    """Two schedules, each with two samplers."""
-
-    interactions: ClassVar[Sequence[tuple[str, str]]] = (("eta 1", "eta 0"),)
-
-    def settings(self) -> Iterator[Setting]:
-        yield Setting("eta 0", Schedule(n_steps=4), Euler(0.0), "alone")
-        for n_steps in (2, 3):
-            for eta in self.etas:
-                yield Setting(f"eta {eta:g}", Schedule(n_steps=n_steps), Euler(eta), f"{n_steps} steps")
 
 
 @dataclass(frozen=True)
@@ -268,23 +255,6 @@ def test_what_a_study_adds_must_be_new(tmp_path: Path) -> None:
         asked(tmp_path, grouped("repeats"))
     with pytest.raises(TypeError, match="multiple values for keyword argument"):
         asked(tmp_path, grouped("a table"))
-
-
-@pytest.mark.slow
-def test_an_interaction_is_in_the_table_and_on_the_page(tmp_path: Path) -> None:
-    done = asked(tmp_path, Crossed(**vars(mine())))
-    rows = table(tmp_path).set_index(["section", "setting", "train_seed"])["mmd"]
-    contrasts = table(tmp_path, "contrasts")
-    (row,) = contrasts.query("kind == 'interaction' and metric == 'mmd' and train_seed != train_seed").itertuples()
-    late, early = (
-        np.mean([rows[group, "eta 1", seed] - rows[group, "eta 0", seed] for seed in (1, 2)])
-        for group in ("3 steps", "2 steps")
-    )
-    assert (row.value_a, row.value_b, row.difference) == pytest.approx((late, early, late - early))
-    assert row.low < row.difference < row.high and (row.n_networks, row.holds_for) == (2, 2)
-    effects = [f"eta 1 against eta 0 ({group})" for group in ("3 steps", "2 steps")]
-    assert "corrects the verdicts on 2 exploratory comparisons, 5 %" in (tmp_path / "out" / "report.md").read_text()
-    assert [row.a, row.b] == effects and done.page and all(text in done.page.also for text in effects)
 
 
 def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
