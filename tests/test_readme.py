@@ -24,6 +24,7 @@ from experiments import check, check_sampler, compare_results, levels, losses, m
 from experiments.cli import STUDIES, parse
 from experiments.run.networks import RECIPES
 from experiments.scoring.command import ScoreOptions
+from reports.schema import TABLES, all_columns
 
 ROOT = Path(__file__).parents[1]
 PATHS = (ROOT / "README.md", ROOT / "AGENTS.md", *sorted(ROOT.glob("docs/*.md")))
@@ -129,8 +130,9 @@ PARSED: dict[str, type] = {
 def test_every_command_is_known(tmp_path: Path) -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    seen, own = set(), tmp_path / "own.py"
-    own.write_text(next(block for block in blocks("python") if block.startswith("# my_sweep.py")))
+    seen = set()
+    for name in ("my_sweep.py", "my_grid.py"):
+        (tmp_path / name).write_text(next(block for block in blocks("python") if block.startswith(f"# {name}")))
     for command in commands():
         if command[0] == "make":
             assert command[1] in targets
@@ -140,8 +142,8 @@ def test_every_command_is_known(tmp_path: Path) -> None:
         elif command[:3] == ["python", "-m", "experiments"] and command[3] in STUDIES:
             parse(command[3], command[4:], "experiments")
         elif command[:3] == ["python", "-m", "experiments"] and command[3] == "sweep":
-            assert command[4].endswith(".py")
-            parse("sweep", [str(own), *command[5:]], "experiments")
+            words = [str(tmp_path / word) if word.endswith(".py") else word for word in command[4:]]
+            parse("sweep", words, "experiments")
         elif command[:3] == ["python", "-m", "experiments"] and command[3] in PARSED:
             tyro.cli(PARSED[command[3]], args=command[4:])
         else:
@@ -255,3 +257,9 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_python_md_names_every_column_of_table_csv() -> None:
+    section = DOCUMENTS[ROOT / "docs" / "python.md"].split("## The columns of `table.csv`")[1].split("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    assert {*all_columns(TABLES["table.csv"])} <= named

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reports.schema import CONFIRM as CONFIRM
 from reports.schema import CONTROL as CONTROL
@@ -11,7 +11,6 @@ from reports.schema import JUDGE, RETRAINED
 
 if TYPE_CHECKING:
     from experiments.distances.distance import Distance
-    from experiments.run.effects import Effect
 
 Row = dict[str, Any]
 Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
@@ -98,6 +97,50 @@ class Contrast:
         return [(self.a.distances[seed][metric], self.b.distances[seed][metric]) for seed in self.seeds]
 
 
+@dataclass(frozen=True)
+class Effect:
+    """What a level of one factor changes, or how much more it does so at a level of a second one.
+
+    Args:
+        names: factor, level, against; then factor_b, level_b, against_b of an interaction.
+        combinations: the cells of each combination of the other factors: (a, a0), or (a b, a0 b0, a0 b, a b0). The
+            first half is added, the second subtracted.
+    """
+
+    names: tuple[str, ...]
+    combinations: Sequence[tuple[Side, ...]]
+    kind: ClassVar[str] = "effect"
+
+    @property
+    def columns(self) -> Row:
+        """The columns of effects.csv that say which effect it is."""
+        names = ("factor_a", "level_a", "against_a", "factor_b", "level_b", "against_b")
+        kind = "interaction" if len(self.names) > 3 else "main"
+        given = dict(zip(names, self.names, strict=False))
+        return {"kind": kind, **dict.fromkeys(names), **given, "n_cells": len(self.combinations)}
+
+    @property
+    def sides(self) -> Sequence[Side]:
+        return [side for cells in self.combinations for side in cells]
+
+    @property
+    def seeds(self) -> list[int | None]:
+        return shared_seeds(self.sides)
+
+    def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
+        """What is added and what is subtracted, on each network."""
+        from experiments.distances.distance import mean_of
+
+        half = len(self.combinations[0]) // 2
+        added = [side for cells in self.combinations for side in cells[:half]]
+        subtracted = [side for cells in self.combinations for side in cells[half:]]
+        return [
+            (mean_of([side.distances[seed][metric] for side in added], half),
+             mean_of([side.distances[seed][metric] for side in subtracted], half))
+            for seed in self.seeds
+        ]  # fmt: skip
+
+
 def shared_seeds(sides: Sequence[Side]) -> list[int | None]:
     """The networks with which all these settings succeeded."""
     return [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
@@ -114,7 +157,7 @@ class BestSet:
         object.__setattr__(self, "sides", tuple(self.sides))  # they are read several times
 
 
-Comparison: TypeAlias = "Contrast | BestSet | Effect"
+Comparison = Contrast | BestSet | Effect
 
 
 def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:

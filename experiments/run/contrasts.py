@@ -32,12 +32,12 @@ from experiments.run.compare import (
     BestSet,
     Comparison,
     Contrast,
+    Effect,
     Row,
     Side,
     name_both,
     shared_seeds,
 )
-from experiments.run.effects import Effect, name_columns
 from reports.schema import (
     BETTER,
     CONTROL_FAILED,
@@ -193,7 +193,7 @@ def effect_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row
         word = NO_VERDICT if blocker else verdict(judged)
         for metric in METRICS:
             estimate = judged if metric == JUDGE else estimate_difference(effect, metric)
-            row = name_columns(effect) | {"metric": metric} | vars(estimate)
+            row = effect.columns | {"metric": metric} | vars(estimate)
             yield row | {"n_networks": len(effect.seeds), "verdict": word, "no_verdict": blocker or None}
 
 

@@ -1,4 +1,4 @@
-"""Main effects of factors, and their interactions: rows of effects.csv, from the cells of a grid.
+"""The main effects and interactions of factors, from the cells of a grid.
 
 For level a of factor A, a0 being the first level of A, and b and b0 of factor B:
 
@@ -10,53 +10,12 @@ Experiments, Chapter 5). All of them are one family of tests.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, ClassVar
 
-from experiments.run.compare import Row, Side, shared_seeds
-
-if TYPE_CHECKING:
-    from experiments.distances.distance import Distance
+from experiments.run.compare import Effect, Side
 
 Factors = Mapping[str, Sequence[str]]  # name -> its levels, the baseline first
 Cell = tuple[str, ...]  # a level of each factor
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a level of one factor changes, or how much more it does so at a level of a second one.
-
-    Args:
-        names: factor, level, against; then factor_b, level_b, against_b of an interaction.
-        combinations: the cells of each combination of the other factors: (a, a0), or (a b, a0 b0, a0 b, a b0). The
-            first half is added, the second subtracted.
-    """
-
-    names: tuple[str, ...]
-    combinations: Sequence[tuple[Side, ...]]
-    kind: ClassVar[str] = "effect"
-
-    @property
-    def sides(self) -> Sequence[Side]:
-        return [side for cells in self.combinations for side in cells]
-
-    @property
-    def seeds(self) -> list[int | None]:
-        return shared_seeds(self.sides)
-
-    def pairs(self, metric: str) -> "list[tuple[Distance, Distance]]":
-        """What is added and what is subtracted, on each network."""
-        from experiments.distances.distance import mean_of
-
-        half = len(self.combinations[0]) // 2
-        added = [side for cells in self.combinations for side in cells[:half]]
-        subtracted = [side for cells in self.combinations for side in cells[half:]]
-        return [
-            (mean_of([side.distances[seed][metric] for side in added], half),
-             mean_of([side.distances[seed][metric] for side in subtracted], half))
-            for seed in self.seeds
-        ]  # fmt: skip
 
 
 def find_effects(factors: Factors, cells: Mapping[Cell, Side]) -> Iterator[Effect]:
@@ -84,12 +43,3 @@ def find_effects(factors: Factors, cells: Mapping[Cell, Side]) -> Iterator[Effec
 
 def _has(cell: Cell, levels: Mapping[int, str]) -> bool:
     return all(cell[place] == level for place, level in levels.items())
-
-
-def name_columns(effect: Effect) -> Row:
-    """The columns of effects.csv that say which effect it is."""
-    columns = ("factor_a", "level_a", "against_a", "factor_b", "level_b", "against_b")
-    kind = "interaction" if len(effect.names) > 3 else "main"
-    return {"kind": kind, **dict.fromkeys(columns), **dict(zip(columns, effect.names, strict=False))} | {
-        "n_cells": len(effect.combinations)
-    }

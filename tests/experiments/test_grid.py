@@ -14,9 +14,9 @@ from smoke import Finished, smoke
 from diffusion_core.noise.process_time import sd3
 from experiments.cli import parse
 from experiments.distances.distance import Distance
-from experiments.run.compare import Side
+from experiments.run.compare import Effect, Side
 from experiments.run.contrasts import Judge, effect_rows
-from experiments.run.effects import Effect, find_effects
+from experiments.run.effects import find_effects
 from experiments.run.setting import Setting
 from experiments.sweep import Vary
 from reports.figures import draw_factors, style
