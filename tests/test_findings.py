@@ -97,7 +97,7 @@ def test_each_default_has_a_thread_and_an_interval_or_none_at_all() -> None:
     for row in ARGUMENTS:
         threads, said = row.split(" | ")[2], row.split(" | ")[4]
         assert "https://github.com/" in threads
-        assert INTERVAL.search(said) and "reports/published/" in said or said == "Not run |"
+        assert (INTERVAL.search(said) and "reports/published/" in said) or said == "Not run |"
 
 
 @pytest.mark.parametrize(
