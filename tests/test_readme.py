@@ -46,7 +46,7 @@ FEWER_IMAGES = {
     "data.pixels[2000:, 0]": "data.pixels[200:700, 0]",
     "data.pixels[:2000, 0]": "data.pixels[:200, 0]",
 }
-IN_CI = ROOT / "docs" / "ci"  # what docs/harmless.md shows
+SHOWN = ROOT / "docs" / "examples"
 BOARD = "# to_tensorboard.py"
 EXAMPLES = [block for block in blocks("python") if not block.startswith(BOARD)]
 
@@ -91,7 +91,7 @@ def test_the_recipe_for_tensorboard_writes_options_and_scores(tmp_path: Path) ->
 def test_the_tests_of_a_pipeline_end_as_the_page_says(tmp_path: Path) -> None:
     pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     pytest.importorskip("efficientnet_lite_pytorch", reason="its package is not installed (extra `natural`)")
-    shutil.copy(IN_CI / "test_pipeline.py", tmp_path)
+    shutil.copy(SHOWN / "test_pipeline.py", tmp_path)
     done = warm.run("-m", "pytest", "--tb=line", "test_pipeline.py", cwd=tmp_path)
     assert re.findall(r"test_pipeline.py ([.F]+) ", done.stdout) == ["..F"], done.stdout + done.stderr
     (said,) = re.findall(r"^E +AssertionError: (.+ replacing) \d+( .+)", done.stdout, re.MULTILINE)
@@ -101,11 +101,11 @@ def test_the_tests_of_a_pipeline_end_as_the_page_says(tmp_path: Path) -> None:
 
 def test_workflows_run_these_tests() -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed (extra `peers`)")
-    workflow = yaml.safe_load((IN_CI / "harmless.yml").read_text())
+    workflow = yaml.safe_load((SHOWN / "harmless.yml").read_text())
     steps = workflow["jobs"]["harmless"]["steps"]
     assert [step["run"].split()[0] for step in steps if "run" in step] == ["pip", "pytest"]
     assert all(len(step.keys() & {"run", "uses"}) == 1 for step in steps)
-    assert (IN_CI / steps[-1]["run"].split()[1]).exists()
+    assert (SHOWN / steps[-1]["run"].split()[1]).exists()
 
 
 IMPORT = r"(?:^|`)[ \t>]*((?:from [\w.]+ )?import [\w, ]+)(?:`|$)"
