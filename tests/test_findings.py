@@ -1,4 +1,4 @@
-"""Numbers in docs/findings.md and docs/defaults.md are those of the published reports."""
+"""Numbers in docs/findings.md and docs/defaults.md are those of the published reports; docs/my-fid.md has its table."""
 
 import re
 from collections.abc import Sequence
@@ -109,3 +109,13 @@ def test_every_interval_stands_in_a_report_of_its_section(section: str) -> None:
         printed = [float(number.replace("−", "-").replace(",", "")) for number in text]
         half = [0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-9 for number in text]
         assert (np.abs(rows - printed) <= half).all(axis=1).any(), f"{text} is in no table"
+
+
+def test_my_fid_says_what_its_program_measured() -> None:
+    """In `digits`: the last column of the tables is `natural`, or a published value."""
+    page = (ROOT / "docs" / "my-fid.md").read_text(encoding="utf-8")
+    rows = pd.read_csv(ROOT / "docs" / "data" / "my_fid.csv")[["fd", "low", "high"]].to_numpy()
+    said = INTERVAL.findall(re.sub(r"[^|\n]*\|$", "", page, flags=re.MULTILINE))
+    assert len(said) > 20
+    for text in said:
+        assert (np.abs(rows - [float(number.replace("−", "-")) for number in text]) <= 0.0051).all(axis=1).any(), text

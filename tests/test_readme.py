@@ -60,6 +60,19 @@ def test_python_examples_run(code: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow(20)
+def test_the_table_of_my_fid_is_of_its_program(tmp_path: Path) -> None:
+    code = (ROOT / "docs" / "my_fid.py").read_text(encoding="utf-8").replace("N_SAMPLES = 500", "N_SAMPLES = 20")
+    for many, few in FEWER_IMAGES.items():
+        assert many in code
+        code = code.replace(many, few)
+    (tmp_path / "my_fid.py").write_text(code)
+    done = warm.run("my_fid.py", "digits", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made, table = (pd.read_csv(folder / "data" / "my_fid.csv") for folder in (tmp_path, ROOT / "docs"))
+    assert made["what"].tolist() == table["what"].tolist()
+
+
 STAND_IN = """
 import sys, types
 class SummaryWriter:
