@@ -67,7 +67,8 @@ def test_the_table_of_my_fid_is_of_its_program(tmp_path: Path) -> None:
         assert many in code
         code = code.replace(many, few)
     (tmp_path / "my_fid.py").write_text(code)
-    done = warm.run("my_fid.py", "digits", cwd=tmp_path)
+    started = "import runpy; runpy.run_path('my_fid.py', run_name='__main__')"
+    done = warm.run("-c", started, "digits", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     made, table = (pd.read_csv(folder / "data" / "my_fid.csv") for folder in (tmp_path, ROOT / "docs"))
     assert made["what"].tolist() == table["what"].tolist()
