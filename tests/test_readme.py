@@ -62,7 +62,7 @@ def test_python_examples_run(code: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow(20)
 def test_the_table_of_my_fid_is_of_its_program(tmp_path: Path) -> None:
-    code = (ROOT / "docs" / "my_fid.py").read_text(encoding="utf-8").replace("N_SAMPLES = 500", "N_SAMPLES = 20")
+    code = (ROOT / "docs" / "my_fid.py").read_text(encoding="utf-8").replace("N_SAMPLES = 500", "N_SAMPLES = 40")
     for many, few in FEWER_IMAGES.items():
         assert many in code
         code = code.replace(many, few)
