@@ -1,4 +1,4 @@
-"""Numbers in docs/findings.md are those of the published reports."""
+"""Numbers in docs/findings.md and docs/defaults.md are those of the published reports; docs/my-fid.md has its table."""
 
 import re
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 PUBLISHED = ROOT / "reports" / "published"
 TEXT = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
 SECTIONS = TEXT.split("\n## ")[1:]
+ARGUMENTS = re.findall(r"^\| \d+ \|.*$", (ROOT / "docs" / "defaults.md").read_text(encoding="utf-8"), re.MULTILINE)
 NUMBER = r"[−\d][\d.,]*"
 INTERVAL = re.compile(rf"({NUMBER}) \(({NUMBER})\s+to\s+({NUMBER})\)")
 
@@ -91,10 +92,30 @@ def test_sections_have_an_answer_a_figure_and_what_would_change_it() -> None:
         assert "Where it differs:" in section and "What would change our mind:" in section
 
 
-@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.splitlines()[0])
+def test_each_default_has_a_thread_and_an_interval_or_none_at_all() -> None:
+    assert len(ARGUMENTS) == 10
+    for row in ARGUMENTS:
+        threads, said = row.split(" | ")[2], row.split(" | ")[4]
+        assert "https://github.com/" in threads
+        assert (INTERVAL.search(said) and "reports/published/" in said) or said == "Not run |"
+
+
+@pytest.mark.parametrize(
+    "section", [*SECTIONS, *filter(INTERVAL.search, ARGUMENTS)], ids=lambda section: section.splitlines()[0][:40]
+)
 def test_every_interval_stands_in_a_report_of_its_section(section: str) -> None:
     rows = published(section)
     for text in INTERVAL.findall(section):
         printed = [float(number.replace("−", "-").replace(",", "")) for number in text]
         half = [0.5 * 10.0 ** -len(number.partition(".")[2]) + 1e-9 for number in text]
         assert (np.abs(rows - printed) <= half).all(axis=1).any(), f"{text} is in no table"
+
+
+def test_my_fid_says_what_its_program_measured() -> None:
+    """In `digits`: the last column of the tables is `natural`, or a published value."""
+    page = (ROOT / "docs" / "my-fid.md").read_text(encoding="utf-8")
+    rows = pd.read_csv(ROOT / "docs" / "data" / "my_fid.csv")[["fd", "low", "high"]].to_numpy()
+    said = INTERVAL.findall(re.sub(r"[^|\n]*\|$", "", page, flags=re.MULTILINE))
+    assert len(said) > 20
+    for text in said:
+        assert (np.abs(rows - [float(number.replace("−", "-")) for number in text]) <= 0.0051).all(axis=1).any(), text

@@ -13,7 +13,9 @@ from experiments.conformance import Oracle, assert_guided, check, check_guidance
 from experiments.conformance.guidance import ACCEPTABLE
 from experiments.conformance.guidance.network import GuidedNetwork, make_embeddings
 
-DOCS = (Path(__file__).parents[3] / "docs" / "samplers.md").read_text(encoding="utf-8")
+FOLDER = Path(__file__).parents[3] / "docs"
+DOCS = (FOLDER / "samplers.md").read_text(encoding="utf-8")
+PIPELINE = FOLDER / "examples" / "my_pipeline.py"
 
 
 @pytest.mark.slow(20)
@@ -108,7 +110,7 @@ def test_the_pipeline_of_the_docs_is_right() -> None:
     for package in ("diffusers", "transformers"):
         pytest.importorskip(package, reason=f"{package} is not installed")
     names = {}
-    exec(re.search(r"```py\n(.*?)```", DOCS, re.DOTALL)[1], names)
+    exec(PIPELINE.read_text(encoding="utf-8"), names)
     names["pipe"].set_progress_bar_config(disable=True)
     assert_guided(names["pipeline"])
 

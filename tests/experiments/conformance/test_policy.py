@@ -1,7 +1,6 @@
 """The check of policies: every planted bug has its name, right steps are right, and what is asked is checked first."""
 
 import random
-import re
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from experiments.conformance.policy.steps import uniform
 
 RIGHT = "flow_grpo reverse_sde dance_grpo sit_linear sit_sine precise dance_frozen ddim window".split()
 SLOW = pytest.mark.slow
-POLICIES = (Path(__file__).parents[3] / "docs" / "policies.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[3] / "docs"
 LAWS = {"wrong limit", "noise left over", "not the ODE at noise 0"}
 
 
@@ -156,7 +155,7 @@ def test_a_vp_step_is_checked_by_the_function_of_the_documentation():
         return published_policies.finish(y, mean, var**0.5, generator, y_next)
 
     names = {}
-    exec(re.search(r"```python\n(# my_vp.py.*?)```", POLICIES, re.DOTALL)[1], names)
+    exec((DOCS / "examples" / "my_vp.py").read_text(encoding="utf-8"), names)
     verdict = check_policy(names["as_flow_step"](ddim), levels=lambda n: 0.999 * uniform(n), accept="bfloat16")
     assert verdict.right and "it samples the data and log_prob is" in verdict.sentence
 
