@@ -227,7 +227,8 @@ def edm() -> LogNormal:
 def edm2() -> LogNormal:
     """EDM2's distribution: log-normal(0.293, 1).
 
-    Source: Karras et al. 2024, arXiv 2312.02696 (P_mean = -0.4 and P_std = 1 for sigma_data = 0.5).
+    Source: Karras et al. 2024, arXiv 2312.02696 (P_mean = -0.4 and P_std = 1 for sigma_data = 0.5), for latents of
+        512x512 images; their code has P_mean = -0.8 and P_std = 1.6 for 64x64 pixels: log-normal(-0.107, 1.6) here.
     """
     return LogNormal(0.293, 1.0)
 
