@@ -87,14 +87,6 @@ def test_conformance_needs_the_core_and_two_modules_of_users() -> None:
     assert outside == {"experiments.user.imports", "experiments.user.parsing"}
 
 
-def test_the_former_place_of_conformance_gives_its_names_and_says_where_they_are() -> None:
-    from diffusion_core import conformance
-    from experiments.conformance import check
-
-    with pytest.warns(DeprecationWarning, match=r"moved to experiments\.conformance"):
-        assert conformance.check is check
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("packages", "forbidden"), [
     ("experiments.conformance", "pandas matplotlib seaborn tyro torchvision torch_fidelity"),
