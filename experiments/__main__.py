@@ -36,7 +36,6 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.compare_results",
         "Did your change help? Two results of one experiment: compare BEFORE AFTER",
     ),
-    "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }

@@ -101,7 +101,6 @@ MACHINE = [
     (["--threads", "0"], "threads=0: it must be at least 1"),
 ]
 OTHERS = {
-    "machine": [(["--measure", *words], message) for words, message in MACHINE],
     "check": [
         (["--network", "python:networks_of_mine:broken"], "model: it changed x in place"),
         (["--network", PLAIN, "--data", "npz:x.npz"], "no such file"),
