@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.loops import YOURS, Loop
-from bench.measure import Job, evaluation_ms, name_of
+from bench.measure import Job, name_of
 from diffusion_core.samplers.dialects import alpha_beta
 from diffusion_core.samplers.sampling import default_batch
 from experiments.run.networks import Network
@@ -35,7 +35,7 @@ def bench_loop_alone(clock: Callable[..., Tensor], subject: Callable[[str], Netw
     def prepare(loop: Loop, device: str) -> Job:
         network = subject(device)
         shape = default_batch(device), *network.shape
-        notes = {"suite": "loop", "network": name_of(network), "evaluation_ms": evaluation_ms(network, shape[0])}
+        notes = {"suite": "loop", "network": name_of(network)}
         ones = torch.ones(shape, device=device)
         return Job(lambda model: loop.run(model, shape, EVALUATIONS, device), shape[0], device,
                    loop.notes | notes, lambda x, sigma: ones)  # fmt: skip

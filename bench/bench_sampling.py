@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.loops import YOURS, Loop
-from bench.measure import Job, model_of, name_of, randn_ms
+from bench.measure import Job, model_of, name_of
 from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.networks.compiled import can_compile
 from diffusion_core.samplers.sampling import default_batch
@@ -38,7 +38,7 @@ def bench_sampling(
             with computing_in(precision, device):
                 return loop.run(model, shape, EVALUATIONS, device)
 
-        notes = {"suite": "sampling", "network": name_of(network), "mode": mode, "randn_ms": randn_ms(shape, device)}
+        notes = {"suite": "sampling", "network": name_of(network), "mode": mode}
         return Job(run, shape[0], device, loop.notes | notes, model_of(network, shape[0] if compiled else 0))
 
     x = clock(prepare, rounds=6)

@@ -103,33 +103,6 @@ def name_of(network: Network) -> str:
     return str(network.row()["network"])
 
 
-@cache
-def evaluation_ms(network: Network, batch: int) -> float:
-    """Of one evaluation in fp32, which a loop alone lacks."""
-    device = network.machine.device
-    model = bind_index(model_of(network), torch.arange(batch, device=device))
-    x = torch.zeros(batch, *network.shape, device=device)
-    with torch.no_grad():
-        return least_ms(lambda: model(x, x.new_ones(batch)), device)
-
-
-@cache
-def randn_ms(shape: tuple[int, ...], device: str) -> float:
-    """Of one draw of noise by torch, which none can do without."""
-    return least_ms(lambda: torch.randn(shape, device=device), device)
-
-
-def least_ms(run: Callable[[], object], device: str) -> float:
-    """Best of ten, after two to warm up."""
-    seconds = []
-    for _ in range(12):
-        start = time.perf_counter()
-        run()
-        wait(device)
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * min(seconds[2:])
-
-
 def wait(device: str) -> None:
     if device == "cuda":
         torch.cuda.synchronize()

@@ -9,6 +9,19 @@
     adapters/    other people's networks behind the model contract: vp, edm, flow
     data/        images, latents and points, by name or from files
 
+The method is nine files, in the order in which README's Python example needs them; all others are variants of these,
+data, and checks:
+
+    networks/small.py             a network
+    networks/parameterisations.py what its output means, as eps
+    noise/sigma.py                noise levels to train on
+    training.py                   the loss and the loop
+    schedules/sigma.py            noise levels to sample on
+    samplers/base.py              what a sampler is
+    samplers/euler.py             a step, and how much fresh noise it puts back
+    samplers/sampling.py          the loop over steps and batches
+    samplers/seeded_noise.py      noise as a function of seed, sample and step
+
 The model contract used everywhere: `eps = model(x, sigma)` with x float (B, C, H, W) and sigma float (B,) in standard
 deviations of the data. eps has the shape of x and estimates the unit noise in x = x0 + sigma * noise. The estimate of
 the clean images is `denoised = x - sigma * eps`. Any callable that keeps this contract can be sampled from.

@@ -7,7 +7,6 @@ from experiments import check_network                      # the errors and the 
 from experiments import assert_converges, assert_levels    # a sampler, in a test suite: see conformance/
 """
 
-import warnings
 from typing import TYPE_CHECKING
 
 import diffusion_core
@@ -41,14 +40,7 @@ _own = lazy_exports("experiments", {  # imported when they are asked for, so tha
 })  # fmt: skip
 
 
-FORMER_NAMES = {"Ladder": "Schedule", "AlphaBetaLadder": "AlphaBetaSchedule"}
-
-
 def __getattr__(name: str) -> object:
-    if name in FORMER_NAMES:
-        text = f"experiments.{name} is called {FORMER_NAMES[name]} now; the old name goes with the next release"
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
-        name = FORMER_NAMES[name]
     return getattr(diffusion_core, name) if name in OF_CORE else _own(name)
 
 

@@ -36,11 +36,9 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.compare_results",
         "Did your change help? Two results of one experiment: compare BEFORE AFTER",
     ),
-    "machine": ("experiments.machine", "how fast this machine is, and which precision runs choose here"),
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }
-FORMER_NAMES = {"ladders": "schedules"}  # of commands
 
 
 def main() -> int:
@@ -61,15 +59,7 @@ def _run(arguments: list[str]) -> int:
         print(overview(cli))
         return 0 if arguments else 2
     name, *rest = arguments
-    if name in FORMER_NAMES:
-        print(
-            f"note: {name} is called {FORMER_NAMES[name]} now; the old name goes with the next release", file=sys.stderr
-        )
-        name = FORMER_NAMES[name]
     names = [*cli.STUDIES, "sweep", *OTHERS]
-    for word in (word.partition("=")[0] for word in rest if name != "sweep"):  # whose fields have any name
-        if new := cli.RENAMED.get(word) or cli.RENAMED.get(f"{name} {word}"):
-            raise ValueError(f"{word}: it is called {new} now")
     if name in OTHERS:
         return int(_imported(OTHERS[name][0]).command(rest, f"{program_name()} {name}"))
     if name not in names:

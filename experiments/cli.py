@@ -28,19 +28,6 @@ STUDIES: LazyRegistry[type[Study]] = LazyRegistry("experiments", {
     "run": "sweep.OneSetting",
     "tune": "tune.Tune",
 })  # fmt: skip
-RENAMED = {  # options, since 0.1.0
-    "--model": "--network",
-    "--model-label": "--label",
-    "schedules --n-steps": "--budgets",
-    "--law": "--train-noise",
-    "--laws": "--train-noise",
-    "--ladder": "--schedule",
-    "--ladders": "--schedules",
-    "--best": "--choices",
-    "--best-samples": "--confirm-samples",
-    "--race-samples": "--explore-samples",
-    "--explore-seeds": "--explore-networks",
-}
 SWEEP = "Your own question: FILE.py says which settings to compare."
 SYMBOLS = """One step from noise level sigma:  x <- x - alpha*sigma*eps + beta*sigma*z,  sigma <- r*sigma
   sigma  standard deviation of the noise in x, in standard deviations of the data
@@ -134,8 +121,6 @@ def read_config(kind: type[Study], file: str) -> dict[str, Any]:
     hints = get_type_hints(RunOptions) | get_type_hints(kind)
     names = [field.name for field in (*fields(kind), *fields(RunOptions))]
     for name, value in options.items():
-        if name not in names and (new := RENAMED.get(f"--{name.replace('_', '-')}")):
-            raise ValueError(f"config={file!r}: option {name!r} is called {new} now")
         one_of(f"config={file!r}: option", name, names)
         if isinstance(value, str) and Path in (hints[name], *get_args(hints[name])):
             options[name] = Path(value)

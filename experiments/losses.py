@@ -256,6 +256,7 @@ def make_loss(model: "Model", held_out: HeldOut, device: str) -> "Callable[..., 
     from diffusion_core.samplers.checked import CheckedModel
     from diffusion_core.samplers.sampling import bind_index
     from diffusion_core.tensors import broadcast_like
+    from experiments.user.noisy_batch import squared_errors
 
     if isinstance(model, Adapter):
         labels = None if model.convention.labels is None else "balanced"
@@ -268,7 +269,7 @@ def make_loss(model: "Model", held_out: HeldOut, device: str) -> "Callable[..., 
         x = x0 + broadcast_like(x0, sigma) * noise
         checked = CheckedModel(bind_index(model, held_out.labels[index].to(device)))
         eps = checked(x.to(device), sigma.to(device)).cpu()
-        return (eps - noise).double().square().flatten(1).mean(dim=1) * (1 + sigma.double() ** 2)
+        return squared_errors(eps, noise) * (1 + sigma.double() ** 2)
 
     return loss
 

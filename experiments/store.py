@@ -1,14 +1,13 @@
 """`python -m experiments store`: what the store of networks, samples and scores holds, and what no result uses."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.filesize import decimal
-from rich.table import Table
 
 from experiments.console import Terminal, plural
 from experiments.run.options import Folder
@@ -52,15 +51,17 @@ def command(arguments: Sequence[str], prog: str) -> int:
     files = {name: paths for name, paths in files.items() if paths}
     if kind is not None and kind not in files:
         raise ValueError(f"kind={kind!r}: there is none in {root}; there are {', '.join(files) or 'no kinds'}")
-    table = Table("kind" if kind is None else "file", title=f"store {root}", title_justify="left")
-    for heading in ("number", "size") if kind is None else ("size",):
-        table.add_column(heading, justify="right")
-    for path in files[kind] if kind is not None else ():
-        table.add_row(path.stem, decimal(path.stat().st_size))
-    for name, paths in files.items() if kind is None else ():
-        table.add_row(name, f"{len(paths):,}", decimal(sum(path.stat().st_size for path in paths)))
-    Terminal().print(table if files else f"store {root} holds nothing", soft_wrap=not files)
+    rows = {path.stem: [path] for path in files[kind]} if kind else files
+    print_sizes(rows, Terminal())
+    Terminal().print(f"{plural(sum(map(len, rows.values())), 'file')} in {root}")
     return 0
+
+
+def print_sizes(files: Mapping[str, Sequence[Path]], console: Terminal) -> None:
+    """A line for each name: how large its files are, and their number if it is a kind of files."""
+    for name, paths in files.items():
+        size = decimal(sum(path.stat().st_size for path in paths))
+        console.print(f"{name}  {size}" + (f", {plural(len(paths), 'file')}" if len(paths) > 1 else ""))
 
 
 def list_unused(options: StoreOptions, root: Path, console: Terminal) -> int:
@@ -77,8 +78,7 @@ def list_unused(options: StoreOptions, root: Path, console: Terminal) -> int:
     used = {(kind, row.get(column)) for row in rows for kind, column in COLUMNS.items()}
     stored = [path for kind in COLUMNS for path in sorted((root / kind).glob("*.safetensors"))]
     unused = [path for path in stored if (path.parent.name, path.stem) not in used]
-    for path in unused:
-        console.print(f"{path.relative_to(root)}  {decimal(path.stat().st_size)}")
+    print_sizes({str(path.relative_to(root)): [path] for path in unused}, console)
     size = decimal(sum(path.stat().st_size for path in unused))
     console.print(f"{plural(len(unused), 'file')} of {len(stored):,}, {size}, used by no result below {options.out}")
     if not options.delete or not unused:

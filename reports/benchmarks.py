@@ -17,31 +17,20 @@ from scipy.stats import binom
 from scipy.stats import t as student
 
 from reports.details import describe_origin
-from reports.formats import capital, join, number, percent, plural, short
+from reports.formats import capital, join, number, plural, short
 from reports.page import Column, Page, Row, Source, Table
 
 OURS, YOURS = "sigmabench", "yours"  # packages of loops
 DRAWN_ONCE = ", noise drawn once"
 ENOUGH = 3  # processes from which a ratio has an interval
 SHARED = 0.25  # cores of other programs from which a page says so
-SUITES = {
-    "sampling": "Sampling with the network {network}, {nfe} evaluations, batches of {batch}",
-    "training": "Training the network {network}, batches of {batch}",
-    "loop": "The loop alone: its network costs nothing, {nfe} evaluations, batches of {batch}",
-}
+SUITES = ("sampling", "training", "loop")  # loop: alone, with a network that costs nothing
 COLUMNS = (
+    Column("Suite"),
     Column("Compare within", "wide"),
     Column("ms per step", "n", after=" ms per step"),
     Column("Times as fast as the fastest other", "n", after=" times the fastest other"),
     Column("Images per second", "n", after=" images/s"),
-    Column("Slowest to fastest round", "n", "rounds "),
-)
-NOISE_COLUMNS = (
-    Column("Compare within", "wide"),
-    Column("With fresh noise", "n"),
-    Column("Noise drawn once", "n", "drawn once "),
-    Column("Cost of drawing", "n", "cost "),
-    Column("torch.randn alone", "n", "torch.randn "),
 )
 COMPARED = (
     Column("Suite", "wide"),
@@ -132,45 +121,17 @@ def find_verdict(rows: pd.DataFrame) -> tuple[str, str]:
     return "", "There is nothing to compare: no group has loops of two projects."
 
 
-def benchmark_tables(rows: pd.DataFrame) -> list[Table]:
-    """A table per suite that was measured, and what drawing fresh noise costs."""
-    tables = [_table(rows[rows["suite"] == suite]) for suite in SUITES if suite in set(rows["suite"])]
-    noise = list[Row]()
-    for _, row in rows[rows["drawn_once"]].iterrows():
-        who = row["who"].removesuffix(DRAWN_ONCE)
-        alike = (rows["who"] == who) & (rows["mode"] == row["mode"]) & (rows["device"] == row["device"])
-        full = rows[alike].iloc[0]
-        costs = [a - b for a, b in zip(full["rounds"], row["rounds"], strict=True)]
-        low, high = (short(value) for value in of_rounds(costs))
-        cost = f"{short(median(costs))} ({low} to {high})"
-        noise.append(Row(who, [row["mode"], short(full["ms"]), short(row["ms"]), cost, short(row["randn_ms"])]))
-    return [
-        *tables,
-        *([Table("What drawing fresh noise costs, in ms per step", NOISE_COLUMNS, noise)] if noise else []),
-    ]
-
-
-def _table(rows: pd.DataFrame) -> Table:
-    """The loops of a suite, by group; of loops alone no images per second, which a network would take."""
-    first = rows.iloc[0]
-    alone = first["suite"] == "loop"
-    title = SUITES[first["suite"]].format(**first)
-    if alone:
-        shares = rows["ms"] / (rows["ms"] + rows["evaluation_ms"])
-        added = f"With {first['network']} a step takes {short(first['evaluation_ms'])} ms more"
-        title += f". {added}: the loop is {percent(shares.min())} to {percent(shares.max())} of it"
+def make_table(rows: pd.DataFrame) -> Table:
+    """All loops, by suite and group, the fastest first."""
     made = list[Row]()
-    groups = list(dict.fromkeys(rows["group"]))
-    for _, row in rows.assign(place=rows["group"].map(groups.index)).sort_values(["place", "ms"]).iterrows():
-        if row["drawn_once"]:
-            continue
-        other = fastest_other(rows, row)
-        cells = [row["group"], short(row["ms"]), "" if other is None else _interval(*times_as_fast(row, other))]
-        if not alone:
-            middle, low, high = (number(row["n_images"] / of(row["data"]), 0) for of in (median, max, min))
-            cells += [middle, f"{low} to {high}"]
-        made.append(Row(row["who"], cells))
-    return Table(title, COLUMNS[:3] if alone else COLUMNS, made)
+    places = {group: place for place, group in enumerate(dict.fromkeys(rows["group"]))}
+    order = rows.assign(suite_at=rows["suite"].map(SUITES.index), group_at=rows["group"].map(places))
+    for _, row in order.sort_values(["suite_at", "group_at", "ms"]).iterrows():
+        other = None if row["drawn_once"] else fastest_other(rows, row)
+        ratio = "" if other is None else _interval(*times_as_fast(row, other))
+        per_second = "" if row["suite"] == "loop" else number(row["n_images"] / median(row["data"]), 0)
+        made.append(Row(row["who"], [row["suite"], row["group"], short(row["ms"]), ratio, per_second]))
+    return Table("Loops, by what they share", COLUMNS, made)
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -184,18 +145,19 @@ def conditions(rows: pd.DataFrame) -> str:
         words.append(f"peak memory {number(peak, 0)} MiB")
     if (busy := rows["busy"].max()) > SHARED:
         words.append(f"other programs kept {number(busy)} cores busy")
-    return f"{', '.join(words)}. Divide only rows that agree in {COLUMNS[0].head!r}."
+    firsts = rows.drop_duplicates("suite")
+    words += [f"{suite} in batches of {batch}" for suite, batch in zip(firsts["suite"], firsts["batch"], strict=True)]
+    return f"{', '.join(words)}. Divide only rows that agree in suite and in {COLUMNS[1].head!r}."
 
 
 def text_of(rows: pd.DataFrame) -> list[str]:
     """The verdict, the conditions and the tables as lines, for a terminal."""
-    tables = (line for table in benchmark_tables(rows) for line in ("", *table.text))
-    return [" ".join(find_verdict(rows)).strip(), conditions(rows), *tables]
+    return [" ".join(find_verdict(rows)).strip(), conditions(rows), "", *make_table(rows).text]
 
 
 def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
     """The page on one run of the benchmarks."""
-    return _page(info, rows, find_verdict(rows), benchmark_tables(rows))
+    return _page(info, rows, find_verdict(rows), make_table(rows))
 
 
 def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | None) -> tuple[Page, bool]:
@@ -242,13 +204,13 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
         )
         text += f"(95 % intervals over {len(files)} pairs of processes; of 40 equal rows one is called slower)."
     caveats = [f"Two machines or settings: {join(sorted(machines))}."] if len(machines) > 1 else []
-    return _page(info, rows, ("", text), [Table(title, COMPARED, made)], caveats), limit is not None and bool(
+    return _page(info, rows, ("", text), Table(title, COMPARED, made), caveats), limit is not None and bool(
         (ours["low"] > 1 + limit).any()
     )
 
 
 def _page(
-    info: Mapping[str, Any], rows: pd.DataFrame, verdict: tuple[str, str], tables: Sequence[Table],
+    info: Mapping[str, Any], rows: pd.DataFrame, verdict: tuple[str, str], table: Table,
     caveats: Sequence[str] = ("Holds for this machine.",),
 ) -> Page:  # fmt: skip
     machine = info["machine_info"]
@@ -257,7 +219,7 @@ def _page(
              "dirty": info["commit_info"].get("dirty"), "machine": _machine(machine), "versions": versions}  # fmt: skip
     return Page(
         Source([_machine(machine)], info["datetime"][:10]), "How fast is the loop, next to others?", *verdict,
-        caveats=[*caveats, conditions(rows)], tables=tables, noun="loop", order=", by what they share",
+        caveats=[*caveats, conditions(rows)], tables=[table], noun="loop", order=", by what they share",
         note="Same weights, one process, rounds alternate.", details=[*TERMS, *describe_origin(about)],
     )  # fmt: skip
 

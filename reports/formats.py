@@ -6,12 +6,10 @@ from decimal import Decimal
 
 import pandas as pd
 
-from reports.schema import NO_DIFFERENCE, NOT_SIGNIFICANT
+from reports.schema import DISTANCE_NAMES, NO_DIFFERENCE, NOT_SIGNIFICANT
 
-NAMES = {
-    "mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD", "precision": "precision", "recall": "recall", "loss": "loss, %"
-}  # fmt: skip
-SCALES = {"mmd": 1000.0, "kd": 1000.0, "loss": 100.0}
+NAMES = {**DISTANCE_NAMES, "precision": "precision", "recall": "recall", "loss": "loss, %"}
+SCALES = {metric: 1000.0 for metric, name in NAMES.items() if name.endswith(" ×1000")} | {"loss": 100.0}
 MOST_DECIMALS = 6
 CARDINALS = "One Two Three Four Five Six Seven Eight Nine Ten".split()
 ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth".split()

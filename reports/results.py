@@ -27,9 +27,7 @@ from reports.schema import (
 )
 
 SCHEMA = 2  # version of the format of a result folder
-FORMER_NAMES = {  # of experiments, sections and verdicts, in 0.1.0
-    "ladders": "schedules", "same-ladder": "same-schedule", "undecided": "not decided"
-}  # fmt: skip
+FORMER_SECTION = {"same-ladder": "same-schedule"}  # in published tables
 FLAG = {"True": True, "False": False, "": pd.NA}
 RULES = {"enough_networks": 5, "power": 0.8}  # of results that do not say theirs
 
@@ -122,8 +120,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
     if "grain" in frame:  # of before December 2026: less what the schedule leaves
         frame["visible_noise"] = [str(derive_visible_noise(row)) for row in frame.to_dict("records")]
-    for name in {"section", "kind"} & {*frame.columns}:
-        frame[name] = frame[name].replace(FORMER_NAMES)
+    if "section" in frame:
+        frame["section"] = frame["section"].replace(FORMER_SECTION)
     for name in all_columns(columns):
         texts = frame.get(name, pd.Series("", frame.index))
         if name in FLAGS:
@@ -140,5 +138,4 @@ def read_info(path: Path) -> dict[str, Any]:
     info = json.loads(path.read_text(encoding="utf-8"))
     if info.get("schema") != SCHEMA:
         raise ValueError(f"run.json: schema={info.get('schema')!r}: this version reads {SCHEMA}; run the command again")
-    info["experiment"] = FORMER_NAMES.get(info.get("experiment"), info.get("experiment"))
     return {name: value for name, value in info.items() if value is not None}

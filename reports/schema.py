@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-METRICS = ("mmd", "kd", "fd")
+DISTANCE_NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD"}  # as pages show them
+METRICS = tuple(DISTANCE_NAMES)
 JUDGE = METRICS[0]  # the primary metric
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b

@@ -6,6 +6,7 @@ A card draws its own noise and rounds differently, so what is drawn there is onl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,16 +19,18 @@ from simulated_device import Waits, simulated_device
 from smoke import smoke, typed
 from torch import Tensor, nn
 
-from bench import gpu_check
-from bench.gpu_check import CHECKS, COMPILED
+from bench.measure import network
 from diffusion_core import NOISE_DISTRIBUTIONS, SAMPLERS, adapters, build, load, sample, train
 from diffusion_core.adapters import CosineVP, LinearVP, LogSigma, Sigma, linear_betas
 from diffusion_core.exact import Empirical, GaussianDenoiser
 from diffusion_core.exact.tied_mixture import TiedMixture
 from diffusion_core.networks import PARAMETERISATIONS, TRUNKS
-from diffusion_core.networks.compiled import Compiled
-from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler, seeded_noise
+from diffusion_core.networks.compiled import Compiled, can_compile
+from diffusion_core.noise import LogNormal
+from diffusion_core.samplers import AlphaBeta, Euler, KadkhodaieSimoncelli, Sampler, checked_steps, seeded_noise
+from diffusion_core.samplers.seeded_noise import BlockNoise
 from diffusion_core.schedules import alpha_beta_schedule
+from diffusion_core.tensors import computing_in
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.distances import kernels
 from experiments.distances.duplicates import duplicate_mask, find_clusters, squared_nearest, tolerance
@@ -200,17 +203,70 @@ def test_features(name: str, device: str) -> None:
     assert_alike(on_device, here, device, drawn=False)
 
 
+@torch.no_grad()
+def draw_small(device: str, batch_size: int = 100, precision: str = "fp32", is_compiled: bool = False) -> Tensor:
+    """100 samples of `small` at eta 1, with the noise of the device."""
+    model = Compiled(network(device), batch_size) if is_compiled else network(device)
+    with computing_in(precision, device):
+        return sample(
+            model, SCHEDULE, Euler(1.0), n_samples=100, shape=SHAPE, batch_size=batch_size, device=device
+        )  # fmt: skip
+
+
+@torch.no_grad()
+def draw_without_noise(device: str) -> Tensor:
+    """64 samples at eta 0, from noise that the CPU drew."""
+    start = BlockNoise(0, range(64), SHAPE, torch.device("cpu"))() * SCHEDULE[0]
+    *_, x = checked_steps(network(device), Euler(), SCHEDULE, start.to(device), torch.empty)
+    return x
+
+
+def train_weights(device: str) -> Tensor:
+    model = network(device).train()
+    images = torch.randn(256, *SHAPE, generator=torch.Generator().manual_seed(0)).to(device)
+    for _ in train(model, images, LogNormal(), n_images=320, batch_size=64, precision="bf16"):
+        pass
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+WAYS: dict[str, tuple[float, Callable[[str], Tensor], Callable[[str], Tensor]]] = {  # limit of the mean difference
+    # TF32 keeps ten bits
+    "device and CPU, fp32, eta 0": (1e-3, draw_without_noise, lambda _: draw_without_noise("cpu")),
+    "batches of 100 and of 7": (1e-3, draw_small, lambda on: draw_small(on, 7)),
+    "fp32 and bf16": (0.02, draw_small, lambda on: draw_small(on, precision="bf16")),
+    "training twice from one seed, bf16": (0.0, train_weights, train_weights),
+    "eager and compiled, bf16": (
+        0.02, lambda on: draw_small(on, precision="bf16"), lambda on: draw_small(on, precision="bf16", is_compiled=True)
+    ),
+}  # fmt: skip
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in CHECKS if name != COMPILED])
-def test_gpu_check(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_check, "SCHEDULE", SCHEDULE)
-    if device == "sim":
-        make_sets = gpu_check.reference_and_samples
-        few = lambda on, n, total, dimension: make_sets(on, n // 10, total // 10, dimension)  # noqa: E731
-        monkeypatch.setattr(gpu_check, "reference_and_samples", few)
-    limit, make = CHECKS[name]
-    one, other = make(device)
-    assert (one.cpu() - other.cpu()).abs().mean() <= limit
+@pytest.mark.parametrize("name", WAYS)
+def test_two_ways_to_the_same_numbers(name: str, device: str) -> None:
+    if "compiled" in name and (device == "sim" or not can_compile(device)):
+        pytest.skip("networks are compiled for a card by its compiler")
+    limit, one, other = WAYS[name]
+    assert (one(device).cpu() - other(device).cpu()).abs().mean() <= limit
+
+
+@pytest.mark.slow
+def test_ten_steps_of_both_loops_do_not_wait(device: str, waits: Waits) -> None:
+    """On a card, PyTorch raises where one of them waits."""
+    noise = BlockNoise(0, range(64), SHAPE, torch.device(device))
+    training = train(network(device).train(), noise(), LogNormal(), n_images=1280, stratified=True, stable_above=2.0)
+    model = network(device).requires_grad_(False)
+    schedule = torch.logspace(1.5, -1.5, 13).tolist()
+    sampling = checked_steps(model, Euler(1.0), schedule, noise() * schedule[0], noise, at_once=False)
+    next(sampling), next(training)  # of the first step, libraries may wait
+    waits.clear()
+    set_mode: Callable[[str], object] = torch.cuda.set_sync_debug_mode if device == "cuda" else str
+    set_mode("error")
+    try:
+        *_, (x, step) = islice(zip(sampling, training, strict=False), 10)
+    finally:
+        set_mode("default")
+    assert count_waits(waits) == 0 and (step.loss + x.mean()).isfinite()
 
 
 @pytest.mark.slow(20)

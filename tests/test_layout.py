@@ -1,6 +1,7 @@
 """The house keeps its order: imports point one way, without a cycle, in every folder."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -81,18 +82,21 @@ def test_layers_of_experiments_point_one_way() -> None:
     assert not [f"{name} -> {use}" for name, use in inside if layer(use) > layer(name)]
 
 
+@pytest.mark.slow
+def test_the_example_of_readme_imports_the_nine_files_that_are_the_method() -> None:
+    lines = (ROOT / "diffusion_core" / "__init__.py").read_text().partition("nine files")[2].partition("contract")[0]
+    named = {match.replace("/", ".") for match in re.findall(r"^    ([\w/]+)\.py ", lines, re.MULTILINE)}
+    code = "import sys; from diffusion_core import Euler, LogNormal, build, geometric, sample, train; build('small'); "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(*sys.modules)"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert len(named) == 9 and {f"diffusion_core.{name}" for name in named} <= {*done.stdout.split()}
+
+
 def test_conformance_needs_the_core_and_two_modules_of_users() -> None:
     parts = {name: uses for name, uses in imports().items() if f"{name}.".startswith("experiments.conformance.")}
     outside = {use for uses in parts.values() for use in uses if not use.startswith(("diffusion_core.", *parts))}
     assert outside == {"experiments.user.imports", "experiments.user.parsing"}
-
-
-def test_the_former_place_of_conformance_gives_its_names_and_says_where_they_are() -> None:
-    from diffusion_core import conformance
-    from experiments.conformance import check
-
-    with pytest.warns(DeprecationWarning, match=r"moved to experiments\.conformance"):
-        assert conformance.check is check
 
 
 @pytest.mark.slow

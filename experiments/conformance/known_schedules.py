@@ -141,8 +141,9 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
             fault = ends_fault or _explain_shift(shift, facts)
             yield from _in_whole_times(f"flow(shift={shift:.4g}, {ends})", shift_times(t, shift), fault)
     yield from _flows_with_own_end(log_sigmas, facts)
-    if k > 3:
-        yield Hypothesis("bong-tangent", np.log(SCHEDULES["bong-tangent"](k - 1, 0, 0, data_std=1.0)))
+    for name in OWN_ENDS if k > 3 else ():
+        if not name.startswith(("flow", "ddpm")):  # others, also those that users add, have levels of their own
+            yield Hypothesis(name, _levels_between(name, k, {"sigma_max": 0, "sigma_min": 0}))
 
 
 def _explain_shift(shift: float, facts: Facts) -> str:

@@ -41,7 +41,6 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
         network = make_network(study, data, Machine("cpu")).row()["network"]
     check_origin(name, content, network, data)
     row = rows[budget]
-    row["schedule"] = row.pop("ladder", row.get("schedule"))  # its name in files of 0.1.0
     schedule, _ = read_schedule(row["schedule"], row["n_steps"], study.data_std, row["sigma_max"], row["sigma_min"])
     if [f"{level:.5g}" for level in schedule.sigmas()] != [f"{level:.5g}" for level in row["sigmas"]]:
         raise ValueError(

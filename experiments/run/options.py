@@ -57,7 +57,9 @@ class RunOptions:
     precision: Annotated[
         Literal["auto", "fp32", "bf16"], tyro.conf.arg(help_behavior_hint="(default: $SIGMABENCH_PRECISION, else auto)")
     ] = "auto"
-    """auto: the faster one, as timed on this machine once; the command machine shows the times."""
+    """auto: the faster one, as timed on this machine once; the plan says which, and why."""
+    measure: bool = False
+    """Time this machine again, for some seconds, and remember that. Runs that then choose differently start anew."""
     threads: Annotated[int | None, option_help("N", "$OMP_NUM_THREADS, else one per core, or its share")] = None
     """CPU threads per run. They are part of a run's identity."""
     dry_run: bool = False

@@ -15,7 +15,7 @@ from diffusion_core.validation import one_of
 from experiments.console import duration
 from experiments.distances.feature_spaces import default_features
 from experiments.distances.intervals import MIN_SAMPLES
-from experiments.run.autotune import MachineChoice, autotune
+from experiments.run.autotune import BenchmarkKey, MachineChoice, autotune
 from experiments.run.cache import Cache
 from experiments.run.compare import CONFIRM, CONTROL, EXPLORE
 from experiments.run.identity import identity, uses_user_code
@@ -54,9 +54,15 @@ class Planner:
         plain = options.machine()
         network = make_network(study, data, plain)
         if isinstance(network, Exact):  # it has its own machine, in fp32
+            if options.measure:
+                raise ValueError(f"measure: network={study.network!r} is not timed; remove it")
             return cls(study, network, _reference(study, data, images, network), network.machine)
         choice = MachineChoice(plain, plain)
+        if options.measure and options.given_precision != "auto":
+            raise ValueError("measure: a given precision is not timed; remove it, --precision or SIGMABENCH_PRECISION")
         if options.given_precision == "auto":
+            if options.measure:
+                cache.path("timings", BenchmarkKey.of(network, plain)).unlink(missing_ok=True)
             alone = options.threads is not None or options.workers is not None or options.ray_address is not None
             choice = autotune(network, plain, cache, 1 if alone else study.seeds, notify)
         network = replace(network, machine=choice.training)

@@ -12,8 +12,6 @@ from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
 
-RENAMED = {"group": "section", "mode": "section", "ladder": "schedule"}  # arguments of a setting
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -149,11 +147,6 @@ class Setting:
     network: str | None = field(default=None, metadata=NOT_IDENTITY)  # it is the run's
     levels: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IDENTITY, hash=False)
     impossible: str = field(default="", metadata=NOT_IDENTITY)
-
-    def __new__(cls, *values: Any, **named: Any) -> "Setting":
-        for old in RENAMED.keys() & named.keys():
-            raise ValueError(f"Setting({old}=...): it is called {RENAMED[old]} now")
-        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -40,6 +40,7 @@ from experiments.run.networks import Advance, Network, Pretrained, Trained, data
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.user.imports import user_code_errors
 from experiments.user.network_io import check_decoded, check_size
+from experiments.user.noisy_batch import squared_errors
 
 REPEATS = 20  # of the floor
 SIGMA_RANGE = (100.0, 0.01)  # data standard deviations
@@ -366,8 +367,8 @@ def _errors(network: Trained, model: Model, index: int, sigma: float) -> Tensor:
         unit = unit.to(device)
         with computing_in(network.machine.precision, device):
             eps = model(clean + sigma * unit, clean.new_full((len(clean),), sigma))
-        errors.append((eps.float() - unit).square().flatten(1).mean(dim=1).cpu())
-    return torch.cat(errors).double() * (1 + sigma**2)
+        errors.append(squared_errors(eps, unit))
+    return torch.cat(errors) * (1 + sigma**2)
 
 
 def curve_rows(networks: Iterable[Network], cache: Cache) -> list[Row]:

@@ -20,6 +20,11 @@ LARGEST = 1024  # values of an image of which all components are used
 COMPONENTS = 128  # that are used of larger images: few images show no more
 
 
+def squared_errors(eps: Tensor, noise: Tensor) -> Tensor:
+    """Squared errors of a model's output per pixel, float64 (B,) on the CPU: MPS has no float64."""
+    return (eps.float() - noise).cpu().double().square().flatten(1).mean(dim=1)
+
+
 class NoisyBatch:
     """The images `chosen` at all levels, with the same noise for every reading of the model."""
 
@@ -49,9 +54,7 @@ class NoisyBatch:
 
     def errors(self, eps: Tensor) -> Tensor:
         """Squared errors of an output per pixel, float64 (levels, images) on the CPU."""
-        noise = self.first(self.noise, len(eps) // self.shape[0])
-        squares = (eps - noise).cpu().double().square()  # MPS has no float64
-        return squares.flatten(1).mean(dim=1).view(self.shape[0], -1)
+        return squared_errors(eps, self.first(self.noise, len(eps) // self.shape[0])).view(self.shape[0], -1)
 
     def blend(self, start: Tensor, end: Tensor) -> float:
         """The c with which start + c (end - start) is nearest to the noise, the median over levels; else 1."""

@@ -26,7 +26,6 @@ EXPERIMENTS = {
         (["--budgets", "0"], "error: budgets=0: it must be at least 1"),
         (["--search-seed", "99999999999999999999"], "error: search_seed=99999999999999999999: it must be between 0"),
         (["--time", "10"], "error: time='10': it must read like 90s, 10min or 2h"),
-        (["--race-samples", "40"], "error: --race-samples: it is called --explore-samples now"),
         (["--only", "section=confirm"], "error: only='section=confirm': nothing was chosen yet; run it without --only"),
         (["--settings", "karras, heun, at 0"], "error: settings='karras, heun, at 0': it must be a schedule and"),
         (["--settings", "karas, heun"], "; did you mean karras?"),
@@ -58,16 +57,12 @@ EXPERIMENTS = {
             "error: only='section=x': write COLUMN=VALUE, as in --only seed=1 section=control; section is",
         ),
         (["--features", "digit"], "error: features='digit': it must be one of"),
-        (["--best", "x.json"], "error: --best: it is called --choices now"),
-        (["--best-samples=9"], "error: --best-samples: it is called --confirm-samples now"),
-        (["--explore-seeds", "1"], "error: --explore-seeds: it is called --explore-networks now"),
-        (["--config", "old.json"], "error: config='old.json': option 'best_samples' is called --confirm-samples now"),
+        (["--config", "old.json"], "error: config='old.json': option='best_samples': it must be one of"),
         (["--explore-networks", "0", "--choices", "none"], "error: explore_networks=0: then nothing chooses; it needs"),
         (["--first-seed", "100"], "error: first_seed=100: networks [101] chose the settings; take others"),
     ],
     "schedules": [
         (["--samplers", "dpm++2n"], "; did you mean dpm++2m?"),
-        (["--n-steps", "8"], "error: --n-steps: it is called --budgets now"),
         (["--sigma-min", "40"], "error: sigma_min=40.0: it must be above 0 and below sigma_max=30.0"),
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
     ],
@@ -97,7 +92,6 @@ EXPERIMENTS = {
             ["--network", "exact", "--train-noise", "vp"],
             "error: train_noise: only for training; remove it, or --network",
         ),
-        (["--model-label=3"], "error: --model-label: it is called --label now"),
         (["--label", "3"], "error: label=3: it needs --network diffusers:FOLDER"),
     ],
 }
@@ -107,7 +101,6 @@ MACHINE = [
     (["--threads", "0"], "threads=0: it must be at least 1"),
 ]
 OTHERS = {
-    "machine": [(["--measure", *words], message) for words, message in MACHINE],
     "check": [
         (["--network", "python:networks_of_mine:broken"], "model: it changed x in place"),
         (["--network", PLAIN, "--data", "npz:x.npz"], "no such file"),

@@ -175,7 +175,8 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
     assert checks.loc["log_prob", "verdict"] == "wrong" and checks.loc["ODE", "verdict"] == "right"
     page = read_page(made)
     assert page.headline == "No. log_prob: wrong std: its std is 2 times that of the noise drawn."
-    assert page.key_figures[0].value == "1" and page.key_figures[-1].value.startswith("0.0")
+    values = {figure.label: figure.value for figure in page.key_figures}
+    assert values["log_prob ÷ log density"] == "1" and values["Noise of the last step"].startswith("0.0")
 
 
 def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,14 +200,14 @@ def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys:
     assert run("--guided", "list.toml", "--out", "many") == 1
     assert list(pd.read_csv(folder / "many/policies.csv")["kind"]) == ["negative missing", "right"]
     page = read_page(folder / "many")
-    assert page.headline.startswith("1 of 2 do.")
+    assert page.headline.startswith("1 of 2 pipelines follows u + w (c - u) (u: negative prompt, c: prompt")
     assert page.tables[0].rows[1].cells[1].startswith("u + w (c - u) at every evaluation")
 
 
 @pytest.mark.slow
 def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("euler", "mine:right", "mine:Mine(size=1)", *FEW) == 0
-    assert "verdict: 3 of 3 do. All tend to the data with more steps." in capsys.readouterr().out
+    assert "verdict: None of 3 samplers has a fault." in capsys.readouterr().out
     assert run("mine:Mine(size=0.9)", *FEW) == 1
 
 
@@ -214,7 +215,10 @@ def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path) ->
     pytest.importorskip("diffusers")
     assert run("diffusers:FlowMatchEulerDiscreteScheduler(shift=3)", "euler", *FEW) == 0
     page = (folder / "runs/check-sampler/report.md").read_text()
-    assert "Right in the limit, with a fault in the noise levels" in page and "shift 3 is applied twice" in page
+    assert (
+        "Right in the limit, with a fault in the noise levels (1): With few steps" in page
+        and "shift 3 is applied twice" in page
+    )
 
 
 def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
@@ -225,7 +229,7 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     write_list(folder, "sampler", mine, small)
     assert run("list.toml", "--out", "many", *FEW) == 1
     out = capsys.readouterr().out
-    assert "verdict: 1 of 2 do. 1 do not.\n" in out and "right(size=0.9): wrong limit: with more steps" in out
+    assert "verdict: 1 of 2 samplers has a fault.\n" in out and "right(size=0.9): wrong limit: with more steps" in out
     assert read_json(folder / "many/run.json")["question"] == "Do these 2 samplers converge to the data?"
     table = pd.read_csv(folder / "many/verdicts.csv", keep_default_na=False)
     assert table[["sampler", "group", "kind", "note", "link"]].to_numpy().tolist() == [
@@ -244,26 +248,27 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
     write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
     assert run("--policy", "list.toml", "--out", "many") == 1
     out = capsys.readouterr().out
-    assert (
-        "verdict: 1 of 3 are." in out and out.startswith("mine:step: right: ") and "It lacks sqrt(t - t_next)." in out
-    )
+    verdict = "1 of 2 steps has a fault. As run: 1 of 1 steps has a fault."
+    assert f"verdict: {capital(verdict)}\n" in out and "It lacks sqrt(t - t_next)." in out
+    assert out.startswith("mine:step: right: ")
     assert "mine:step, step(forgotten=0.5): replay: " in out
     page = read_page(folder / "many")
     sections = {section.title: section.lines for section in page.figures[0].sections}
-    assert page.lead == "1 of 3 are." and [*sections] == ["Not right", "Right, closest first", "As run: not right"]
-    assert sections["Not right"][0].note.startswith("log_prob: ") and sections["As run: not right"][0].note == "in X"
-    assert page.key_figures[0].notes == ["As run: 1 of 1"] and ("Sources", ["https://example.org"]) in page.details
-    assert [row.cells[0] for row in page.tables[0].rows] == ["log_prob", "replay"], "what was found, in full"
+    assert [*sections] == ["Fault", "Right", "As run: fault"] and sections["As run: fault"][0].note == "in X"
+    assert page.key_figures[0].value == "2 of 3" and ("Sources", ["https://example.org"]) in page.details
+    assert [table.title for table in page.tables] == ["What was found", "As run"]
+    assert page.tables[1].rows[0].cells[-1].startswith("replay: "), "what was found, in full"
 
 
 @pytest.mark.parametrize(
     ("kind", "names", "kept", "error", "message", "first", "question"),
     [
-        ("sampler", "pairs right interrupted flow", "pairs right", SystemExit, "130", "1 of 2 do", "2 of these 4"),
+        ("sampler", "pairs right interrupted flow", "pairs right", SystemExit, "130", "1 of 2 samplers",
+         "2 of these 4"),
         ("sampler", "absent pairs raises right", "pairs right", ValueError, "'absent'; mine:raises: KeyError: 'sigma'",
-         "1 of 2 do", "2 of these 4 samplers"),
+         "1 of 2 samplers has", "2 of these 4 samplers"),
         pytest.param("policy", "no_root raises step", "no_root step", ValueError, "^mine:raises: KeyError",
-                     "1 of 2 are", "2 of these 3 steps", marks=pytest.mark.slow(5)),
+                     "1 of 2 steps has", "2 of these 3 steps", marks=pytest.mark.slow(5)),
     ],
 )  # fmt: skip
 def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(

@@ -34,6 +34,17 @@ def test_what_no_result_has_is_listed_with_its_size(store: Path) -> None:
     assert typed("store", "--unused", "--out", "runs/store").refused("it has no result folders, so all would be unused")
 
 
+def test_kinds_and_files_are_listed_with_their_sizes(store: Path) -> None:
+    assert typed("store").stdout.splitlines() == [
+        "networks  2.0 kB, 2 files", "references  1.0 kB", "samples  2.0 kB, 2 files", "scores  1.0 kB",
+        "6 files in runs/store",
+    ]  # fmt: skip
+    assert typed("store", "--kind", "samples").stdout.splitlines() == [
+        "12e4  1.0 kB", "b  1.0 kB", "2 files in runs/store"
+    ]  # fmt: skip
+    assert typed("store", "--kind", "curves").refused("there is none in runs/store; there are networks, references")
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

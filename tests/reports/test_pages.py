@@ -530,31 +530,43 @@ def samplers(folder: Make) -> Callable[..., Page]:
 
 def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -> None:
     page = samplers(euler=("right", 1.0), heun=("right", 1.001, 0.7), dpm=("wrong limit", 0.8), odd=("order lost", ""),
-                    noisy=("noise left over", 1.01, ""), huge=("wrong limit", 9e9))  # fmt: skip
-    assert page.headline == "2 of 6 do. 4 do not."
-    assert [figure.value for figure in page.key_figures] == ["4 of 6", "2", "20 %"] and page.question == "Do they?"
-    wrong, right = page.figures
-    assert [section.title for section in wrong.sections] == ["Wrong limit", "Noise left over", "Order lost"]
-    values = {line.label: (line.value, line.word, len(line.bar.marks)) for line in wrong.lines}
-    assert values.pop("huge")[0] == "9,000,000,000.00" and wrong.lines[0].bar.high == 100  # at the edge
-    rest = {"dpm": ("0.80", "Sigmabench", 3), "odd": ("none", "Sigmabench", 2), "noisy": ("1.01", "noise 0.020", 1)}
-    assert values == rest
-    assert [(line.value, line.word, len(line.bar.marks)) for line in right.lines] == [("2", "of 6 right", 2)]
+                    noisy=("noise left over", 1.005, ""), huge=("wrong limit", 9e9),
+                    slow=("not decided", 1.02))  # fmt: skip
+    assert page.headline == "4 of 7 samplers have a fault; 1 is not decided." and page.question == "Do they?"
+    assert [figure.value for figure in page.key_figures] == ["4 of 7", "20 %"]
+    assert page.also.startswith("Wrong limit (2): Images have less contrast") and "Order lost (1): " in page.also
+    fault, unknown, right = page.figures[0].sections
+    assert [section.title for section in (fault, unknown, right)] == ["Fault", "Not decided", "Right"]
+    assert fault.lines[0].value == "9,000,000,000.000" and fault.lines[0].bar.high == 100  # at the edge
+    assert {line.label: (line.value, line.word, line.bar.look, len(line.bar.marks)) for line in fault.lines[1:]} == {
+        "dpm": ("0.800", "wrong limit", "worse", 3), "odd": ("none", "order lost", "not", 2),
+        "noisy": ("1.005", "noise 0.020", "not", 1),
+    }  # fmt: skip
+    assert [line.label for line in right.lines] == ["euler", "heun"]
 
 
-def test_samplers_whose_limit_is_meant_are_apart_and_every_sampler_is_in_the_fold(samplers: Any) -> None:
+def test_samplers_whose_limit_is_meant_are_apart_and_every_sampler_is_in_the_table(samplers: Any) -> None:
     page = samplers(euler=("right", 1.0), dpm=("wrong limit", 0.8), meant_lcm=("wrong limit", 0.7))
-    wrong, meant = page.figures[0].sections
-    assert (wrong.title, meant.title) == ("Wrong limit", "Wrong limit, on purpose")
-    assert wrong.evidence.startswith("1: Images have less contrast") and meant.lines[0].label == "meant_\u200blcm"
-    assert page.key_figures[0].notes[-1] == page.key_figures[1].notes[-1] == "1 of them on purpose"
-    (table,) = page.folded
-    assert [[row.name, *row.cells[:4]] for row in table.rows] == [
-        ["euler", "right", "1.000", "0.900", "sigmabench"],
-        ["dpm", "wrong limit", "0.800", "0.900", "sigmabench"],
-        ["meant_lcm", "wrong limit, on purpose", "0.700", "0.900", "sigmabench"],
+    assert page.headline == "1 of 3 samplers has a fault; 1 more does not tend to the data on purpose; 1 does."
+    wrong, meant, _ = page.figures[0].sections
+    assert (wrong.title, meant.title) == ("Fault", "On purpose") and meant.lines[0].label == "meant_\u200blcm"
+    assert (wrong.lines[0].bar.look, meant.lines[0].bar.look) == ("worse", "not"), "orange is what is wrong"
+    (table,) = page.tables
+    assert (table.title, [column.head for column in table.columns][:3]) == (
+        "Samplers of this package", ["Verdict", "Limit", "28 steps"]
+    )  # fmt: skip
+    assert [[row.name, *row.cells[:3]] for row in table.rows] == [
+        ["euler", "right", "1.000", "0.900"],
+        ["dpm", "wrong limit", "0.800", "0.900"],
+        ["meant_lcm", "wrong limit, on purpose", "0.700", "0.900"],
     ]
-    assert table.rows[1].cells[4] == "It tends to 0.8; more." and "check-sampler my_file:MySampler" in page.also
+    assert table.rows[1].cells[3] == "It tends to 0.8; more." and "check-sampler my_file:MySampler" in page.also
+
+
+def test_of_many_samplers_the_right_ones_are_in_the_fold_alone(samplers: Any) -> None:
+    many = samplers(**{f"euler{n}": ("right", 1.0) for n in range(26)}, dpm=("wrong limit", 0.8))
+    assert [section.title for section in many.figures[0].sections] == ["Fault"] and not many.tables
+    assert [len(table.rows) for table in many.folded] == [27]
 
 
 @pytest.mark.parametrize(("row", "values", "lines"), [

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from reports.formats import capital
+from reports.pages.conformance import short
 from reports.render import PAGES, publish_result, read_page, write_report
 from reports.results import read_info
 
@@ -162,19 +163,19 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
 def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
     verdicts = table("samplers", "verdicts")
     screen = first_screen("samplers")
-    right = verdicts["kind"] == "right"
-    wrong, far = (~right).sum(), ((verdicts.loc[~right, "limit_ratio"] - 1).abs() > 0.05).sum()
-    verdicts["kind"] = verdicts["kind"].replace("undecided", "not decided")  # its former name
-    some, unknown = (verdicts["kind"].str.startswith(word).sum() for word in ("irregular", "not decided"))
+    right, unknown = (verdicts["kind"] == kind for kind in ("right", "not decided"))
+    meant = verdicts["on_purpose"] & ~right
+    faults = verdicts.loc[~(right | unknown | meant), "kind"].value_counts()
     few = table("samplers", "budgets").query("n_steps == 28 and data_std > 0.1")
     off = (100 * (few["ratio"] - 1).abs()).groupby(few["sampler"]).max()
     median = off.reindex(verdicts.loc[right, "sampler"]).median()
-    counts = verdicts.loc[~right, "kind"].value_counts()
     expected = [
-        f"**{right.sum()} of {len(verdicts)} do.** {wrong - some - unknown} do not, {some} only for some numbers of "
-        f"steps, {unknown} is not decided.",
-        f"| **{wrong} of {len(verdicts)}**<br>", f"| **{far}**<br>", f"**{rounded(median, 0)} %**<br>median error",
-        *(f"{count} {kind}" for kind, count in counts.head(4).items()),
+        f"**{faults.sum()} of {len(verdicts)} samplers have a fault; {meant.sum()} more do not tend to the data on "
+        f"purpose; {right.sum()} do; {unknown.sum()} is not decided.**",
+        f"| **{faults.sum()} of {len(verdicts)}**<br>", f"**{rounded(median, 0)} %**<br>median error",
+        *(f"{count} {kind}" for kind, count in faults.items()),
+        *(f"{capital(kind)} ({count}): " for kind, count in faults.items()),
+        f"with a fault in the noise levels ({(right & verdicts['level_faults'].notna()).sum()}): ",
     ]  # fmt: skip
     assert len(verdicts) > 100 and [text for text in expected if text not in screen] == []
 
@@ -182,11 +183,19 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
 def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say() -> None:
     pipelines = table("guidance", "policies").query("group == 'Pipelines of diffusers'")
     right = (pipelines["kind"] == "right").sum()
-    assert f"**{right} of {len(pipelines)} pipelines of diffusers do.**" in first_screen("guidance")
+    assert f"**Pipelines of diffusers: {right} of {len(pipelines)} follow u + w (c - u) (u: " in first_screen(
+        "guidance"
+    )
     steps = table("policies", "policies")
     cps = steps[steps["note"].str.contains("CPS, c = ")]  # on purpose in the samplers too
     assert len(cps) == steps["on_purpose"].sum() == cps["on_purpose"].sum() == 3
-    assert "those of 3 on purpose" in first_screen("policies")
+    steps["fault"] = (steps["kind"] != "right") & ~steps["on_purpose"]
+    in_trainers, of_papers = (rows for _, rows in steps.groupby("group"))
+    faults = in_trainers["fault"].sum()
+    assert f"**As run in trainers: {faults} of {len(in_trainers)} steps have a fault.**" in first_screen("policies")
+    assert not of_papers["fault"].any() and f"none of {len(of_papers)} steps has a fault; 3 do" in first_screen(
+        "policies"
+    )
 
 
 def test_the_fold_of_the_samplers_has_each_with_its_whole_note() -> None:
@@ -194,7 +203,7 @@ def test_the_fold_of_the_samplers_has_each_with_its_whole_note() -> None:
     fold = (PUBLISHED / "samplers" / "report.md").read_text(encoding="utf-8").partition("Conditions")[2]
     lines = [line.replace("\\", "") for line in fold.splitlines()]
     for row in verdicts.itertuples():
-        (line,) = (line for line in lines if line.startswith(f"| {row.sampler} | "))
+        (line,) = (line for line in lines if line.startswith(f"| {short(row.sampler)} | "))
         assert capital(row.note) in line and capital(row.level_faults) in line and row.link in line
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion_core.schedules import SCHEDULES, karras
+from diffusion_core.schedules import OWN_ENDS, SCHEDULES, karras
 from experiments.conformance import assert_levels, find_levels, known_schedules, wrappers
 from experiments.conformance.known_schedules import Facts, logit, shift_times
 from experiments.conformance.levels import Levels, name_levels, read_config
@@ -156,6 +156,19 @@ def test_a_schedule_of_your_own_has_its_name(tmp_path: Path, monkeypatch: pytest
     assert not printed(tmp_path, values).right
     monkeypatch.setitem(SCHEDULES, "mine", even_variances)
     assert printed(tmp_path, values).names == ("mine(sigma_max=20, sigma_min=0.5)",)
+
+
+def test_a_schedule_of_your_own_with_ends_of_its_own_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def even_cubes(n_steps: int, high: float, low: float) -> tuple[float, ...]:
+        return tuple(np.cbrt(np.linspace(20**3, 0.5**3, n_steps + 1)).tolist())
+
+    values = [*even_cubes(N, 0, 0), 0]
+    assert not printed(tmp_path, values).right
+    for table in (SCHEDULES, OWN_ENDS):
+        monkeypatch.setitem(table, "mine", even_cubes)
+    assert printed(tmp_path, values).names == ("mine",)
 
 
 def test_more_evaluations_per_step_are_counted_apart() -> None:

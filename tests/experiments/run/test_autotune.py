@@ -93,6 +93,23 @@ def test_a_given_precision_is_not_timed(tmp_path: Path, monkeypatch: pytest.Monk
         Options().machine()
 
 
+def test_measure_times_the_machine_again_and_is_refused_where_nothing_is_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(autotune, "time_interleaved", lambda runs: dict.fromkeys(runs, 0.5))
+    monkeypatch.delenv("SIGMABENCH_PRECISION")
+    said = list[str]()
+    for measure in (False, False, True):
+        Planner.of(OneSetting(), Options(measure=measure), Cache(tmp_path), said.append)
+    assert len(said) == 2
+    for study, options, message in (
+        (OneSetting(), Options(measure=True, precision="fp32"), "measure: a given precision is not timed"),
+        (OneSetting(network="exact"), Options(measure=True), "measure: network=.* is not timed"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Planner.of(study, options, Cache(tmp_path), said.append)
+
+
 def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autotune, "time_interleaved", lambda runs: dict.fromkeys(runs, 0.5))
     network = trained(batch_size=4)

@@ -73,6 +73,9 @@ def test_identity_is_known() -> None:
     assert SCHEMA == 5
     assert identity(Schedule(n_steps=66)) == "59c43a1dc4ae"
     assert identity(Machine("cpu", "fp32", False, 1, "2.6")) == "7181a65dcb08"
+    assert identity(AlphaBetaSchedule(0.1, 0.3)) == "678d9f31423e"  # classes and fields keep their former names
+    assert identity(Setting("a", Schedule(), Euler(1.0))) == "17a8a37b67c8"
+    assert identity(Reference("mnist5k", "digits", "0")) == "41a7bfb625cd"  # fields that came later are left out
 
 
 @pytest.mark.parametrize(
