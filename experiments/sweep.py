@@ -53,7 +53,6 @@ RECIPES = "that of --recipe"
 SCHEDULES_HELP = "Noise schedule: {names}. With parameters: 'karras(rho=7)'."
 KINDS = "Sampler: {names}; your own class, 'my_file:Mine(eta=0.5)'. With parameters: 'heun(s_churn=10)'."
 TRAINING = ("train_noise", "weighting", "parameterisation", "stable_above", "stratified")
-RENAMED = {"then": "follow_up_settings", "more": "extra_tables", "finish": "after_write", "limit": "time_limit"}
 
 
 @dataclass(frozen=True)
@@ -252,8 +251,6 @@ def read_study(path: Path) -> type[Study]:
         raise ValueError(f"{subject}: {min(common)} is an option of all experiments; give the field another name")
     if unknown := study.presets.keys() - Study.presets.keys():
         raise ValueError(f"{subject}: presets has {min(unknown)!r}; its names are {', '.join(Study.presets)}")
-    if old := [old for old in RENAMED if old in vars(study) and old not in study.__annotations__]:
-        raise ValueError(f"{subject}: {old[0]} of class {study.__name__}: it is called {RENAMED[old[0]]} now")
     base = next(kind for kind in (Grid, ExploringStudy, Study) if issubclass(study, kind))
     if base is Study and "explore" in vars(study):
         raise ValueError(

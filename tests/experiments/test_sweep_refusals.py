@@ -62,7 +62,6 @@ REFUSED = {
     "noise mine: sample gave ellipsis; it must give a tensor (64,) torch.float32": noisy("..."),
     "noise mine: it must draw all random numbers from the generator": noisy("torch.rand(n)"),
     # the settings
-    "then of class Asked: it is called follow_up_settings now": study("then = None"),
     "presets has 'smok'; its names are smoke, laptop, gpu": study("presets = {'smok': {}}"),
     "training='stratifed': it must be one of": last("Mine(), training={'stratifed': True})"),
     "stratified='no': it must be True or": last("Mine(), training={'stratified': 'no'})"),
