@@ -147,7 +147,7 @@ class Vary(Grid):
             solver = replace(solver, eta=read_level("eta", levels["eta"]))  # type: ignore[call-arg]
         elif "eta" in levels:
             impossible.append(f"{solver.name.partition('(')[0]} has no eta")
-        text = levels.get("schedule", "flow" if "shift" in levels else "geometric")
+        text = levels.get("schedule", "flow(end=0)" if "shift" in levels else "geometric")
         name = text.partition("(")[0].strip()
         if "shift" in levels and "shift" in signature(SCHEDULES[one_of("schedule", name, SCHEDULES)]).parameters:
             text = _add_parameter(text, "shift", levels["shift"])
