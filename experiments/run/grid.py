@@ -144,7 +144,7 @@ class Grid(ExploringStudy):
     @property
     def provenance(self) -> Mapping[str, Any]:
         """And the factors with their levels, and the levels of each combination."""
-        return {**super().provenance, "factors": self.shown, "cells": self.cells}
+        return {**super().provenance, "factors": [*self.shown.items()], "cells": self.cells}  # run.json sorts keys
 
 
 def read_level(name: str, text: str, kind: type = float) -> Any:

@@ -76,7 +76,7 @@ def phrase_effects(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame)
     factor = row["factor_a"]
     verb = "lowers" if row["difference"] < 0 else "raises"
     text = f"{factor} matters most: {row['level_a']} instead of {row['against_a']} {verb} {name} by {_size(row)}"
-    others = [f"{len(levels)} levels of {other}" for other, levels in result.info["factors"].items() if other != factor]
+    others = [f"{len(levels)} levels of {other}" for other, levels in result.info["factors"] if other != factor]
     text += f", averaged over {join(others)}" if others else ""
     depends = both[both["verdict"].isin(CLEAR) & (both[["factor_a", "factor_b"]] == factor).any(axis=1)]
     if len(depends):
@@ -121,7 +121,7 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
         count = plural(len(judged), "interaction")
         yield f"Clearest of {count}: {name_effect(row)}, {'; '.join(difference(row))}: {verdict_words(row)}."
     measured = {*zip(main["factor_a"], main["level_a"], strict=True)}
-    factors = result.info["factors"].items()
+    factors = result.info["factors"]
     absent = [f"{name} {level}" for name, (_, *levels) in factors for level in levels if (name, level) not in measured]
     if absent:
         yield f"No combination ran with these levels and the first of their factor: {join(absent)}."
@@ -179,7 +179,7 @@ def plot_cells(result: LoadedResult, main: pd.DataFrame) -> Plot | None:
     quality = result.quality[result.quality["metric"] == JUDGE]
     if not len(quality):
         return None
-    factors = result.info["factors"]
+    factors = dict(result.info["factors"])
     levels = quality["setting"].map(result.info["cells"])
     cells = quality.assign(**{factor: levels.str[place] for place, factor in enumerate(factors)})
     floor = result.floor(JUDGE, result.table["n_samples"].max())

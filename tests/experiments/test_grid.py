@@ -201,7 +201,7 @@ def test_options_of_a_file_are_varied_in_sections_of_their_own(tmp_path: Path) -
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("grid")
-    vary = ("--vary", "eta=0,1", "evaluations=2,3", "lr=1e-3,3e-3")
+    vary = ("--vary", "lr=1e-3,3e-3", "eta=0,1", "evaluations=2,3")
     return smoke(folder, "sweep", *vary, "--seeds", "1", "--train-images", "64")
 
 
@@ -216,17 +216,23 @@ def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(ru
     effects = run.rows("effects").query("metric == 'mmd'")
     assert list(effects["kind"]) == 3 * ["main"] + 3 * ["interaction"]
     by_cell = grid.set_index("setting")["mmd"]
-    eta = effects.iloc[0]
+    eta = effects.iloc[1]
     pairs = [(name, name.replace("eta=1", "eta=0")) for name in by_cell.index if "eta=1" in name]
     assert eta["difference"] == pytest.approx(np.mean([by_cell[a] - by_cell[b] for a, b in pairs]))
     info = json.loads((run.out / "run.json").read_text())
-    assert info["factors"]["lr"] == ["1e-3", "3e-3"] and [*info["cells"]] == [*grid["setting"]]
+    assert info["factors"][:2] == [["lr", ["1e-3", "3e-3"]], ["eta", ["0", "1"]]] and [*info["cells"]] == [
+        *grid["setting"]
+    ]
+    plot = page_of_factors.plot_cells(read(run.out), effects)
+    assert plot
+    for cell in plot.values[0].to_dict("records"):  # each combination is drawn at its own levels
+        assert cell["setting"] == f"lr={cell['lr']}, eta={cell['eta']}, evaluations={cell['evaluations']}"
     assert "Which factor matters" in run.report and "No verdict" in run.report
 
 
 @pytest.mark.slow(3)
 def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: Finished) -> None:
-    vary = ("--vary", "eta=0,1", "evaluations=2,3", "lr=1e-3,3e-3")
+    vary = ("--vary", "lr=1e-3,3e-3", "eta=0,1", "evaluations=2,3")
     again = smoke(run.out.parent, "sweep", *vary, "--seeds", "1", "--train-images", "64", "--no-confirm", out="alone")
     table = again.rows()
     assert set(table["section"]) == {"explore", "control"}
@@ -246,7 +252,7 @@ def effect(**columns: object) -> dict[str, object]:
 
 def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> None:
     result = read(run.out)
-    result.info["factors"] = {"eta": ["0", "1"], "schedule": ["vp", "karras"], "lr": ["1", "2"]}
+    result.info["factors"] = [["eta", ["0", "1"]], ["schedule", ["vp", "karras"]], ["lr", ["1", "2"]]]
     lr = effect(factor_a="lr", difference=0.001, low=-0.001, high=0.003, verdict="no difference detected")
     main = pd.DataFrame([effect(), lr])
     more = effect(factor_b="schedule", level_b="karras", difference=-0.002, low=-0.0036, high=-0.0004)
