@@ -1,7 +1,7 @@
 """The page on settings compared with the first of their section: `sweep` and `compare`, and results of before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -76,18 +76,14 @@ def page(result: LoadedResult) -> Page:
     also = [*_name_worst(result, section, sections), *_elsewhere(sections, section)]
     also += [*describe_interactions(result, sections), *_name_cost(result)]
     first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
-    before = (section.row(section.baseline), "Before", section.baseline)
-    after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
-    page = contrast.compose_page(
+    before = (section.row(section.baseline), "Baseline", section.baseline)
+    after = (section.row(nearest["a"]), "Lowest, not advised" if section.winner is None else "Use", nearest["a"])
+    return contrast.compose_page(
         result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(section)),
-        also="" if contrast.has_failed(result) else " ".join(also), figures=[figure] if figure else [], tables=tables,
-        note=note, details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
+        advice="" if section.no_verdict else f"{advise(section)}.", also=" ".join(also),
+        figures=[figure] if figure else [], tables=tables, note=note,
+        details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
     )  # fmt: skip
-    figures = list(page.key_figures)
-    if section.winner is None and len(figures) > 1:  # an effect without a name would be read as that of the advice
-        label = figures[0].label.replace("Effect on", f"Effect of {nearest['a']} on")
-        figures[0] = replace(figures[0], label=label)
-    return replace(page, key_figures=figures)
 
 
 def _empty_page(result: LoadedResult) -> Page:
@@ -112,7 +108,7 @@ def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
     clearest = sections[0]
     row = clearest.nearest
     verdicts = [section.nearest["verdict"] for section in sections]
-    size = contrast.format_change(result, contrast.headline_row(result, row))
+    size = contrast.format_change(result, row)
     text = add_correction(f"{clearest.name}: {size}", row)
     if clearest.no_verdict:
         text = f"{capital(clearest.no_verdict)}. {text}"
@@ -169,9 +165,9 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
     if section.no_verdict:
         return "No verdict.", f"{capital(section.no_verdict)}."
     row = section.nearest
-    size = contrast.format_change(result, contrast.headline_row(result, row), "falls" if row["difference"] < 0 else "")
+    size = contrast.format_change(result, row, "falls" if row["difference"] < 0 else "")
     if section.winner is not None:
-        return f"{advise(section)}.", f"{size[:1].upper()}{size[1:]}."
+        return f"{row['a']} is better than {row['b']}.", f"{size}."
     words = {BETTER: "better, but not recommended", NO_DIFFERENCE: "no difference detected"}
     lead = f"{row['a']} against {section.baseline}: {words.get(row['verdict'], row['verdict'])}."
     if row["verdict"] == BETTER and is_set(row["more_noise"]):
@@ -182,7 +178,7 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
 def advise(section: Section) -> str:
     """What to do: use the recommended setting, and with how many it is tied."""
     tied = f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else ""
-    return f"Use {section.use}{tied}"
+    return f"{'Keep' if section.winner is None else 'Use'} {section.use}{tied}"
 
 
 def _more_caveats(section: Section) -> list[str]:
