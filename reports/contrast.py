@@ -24,7 +24,7 @@ from reports.formats import (
     values_and_difference,
     verdict_words,
 )
-from reports.page import Axis, Bar, Code, Curve, Curves, Figure, FigureSection, KeyFigure, Line, Page
+from reports.page import Axis, Bar, Code, Curve, Curves, Figure, FigureSection, Line, Page
 from reports.results import LoadedResult
 from reports.schema import (
     BETTER,
@@ -46,7 +46,8 @@ Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label o
 
 def compose_page(
     result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
-    more: tuple[Sequence[str], Sequence[str]] = ((), ()), *, code: str = "", **parts: Any,
+    more: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    more_facts: Sequence[tuple[str, Any]] = (), **parts: Any,
 ) -> Page:  # fmt: skip
     """A page on one contrast.
 
@@ -55,7 +56,7 @@ def compose_page(
         verdict: the first words and the sentence; those of a failed A/A test replace them, and no advice is left.
         before, after: its settings, with title and label of their pictures.
         more: further warnings and caveats.
-        code: what is recommended, in a reader's code.
+        more_facts: of this page, such as what is recommended in a reader's code.
         parts: other fields of the page.
     """
     failed = has_failed(result)
@@ -71,16 +72,15 @@ def compose_page(
             aside += " Same place, same initial noise: compare them one by one."
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
-    parts["details"] = [*settings.describe_nearest(result, shown), *parts["details"]]
     fields: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
         "verdict": sentence, "failed": failed, "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
         "pictures": pictures, "aside": aside, "facts": list_facts(result, row, *shown),
     }  # fmt: skip
-    if failed:
+    if not failed:
+        fields["facts"] += more_facts
+    else:
         parts |= {"advice": "", "also": "", "curves": None}
-    elif code:
-        fields["facts"].append(("In your code", Code("", code)))
     return Page(**fields | parts)
 
 
@@ -94,7 +94,7 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
     name = " ".join(filter(None, [metric_name(row["metric"], result.features), verb]))
     link = "to" if row["verdict"] in (BETTER, WORSE) else "and"
     values = f"from {before} to {after}" if link == "to" else f"{before} and {after}"
-    fd = _over_networks(result, row, FD)
+    fd = result.pooled(row, FD)
     also = "" if fd is None else f"{metric_name(FD, result.features)} {f' {link} '.join(_both(fd))}"
     return f"{name} {values} (difference {'; '.join(filter(None, [change, interval, also]))})"
 
@@ -113,7 +113,7 @@ def prediction_interval(row: pd.Series) -> str:
 
 def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     """A warning if FD says something else than the metric that decides."""
-    fd = _over_networks(result, row, FD)
+    fd = result.pooled(row, FD)
     word = BETTER if fd is not None and fd["difference"] < 0 else WORSE
     if fd is None or not is_set(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
@@ -127,20 +127,11 @@ def find_other_order(result: LoadedResult, row: pd.Series) -> list[str]:
     every = settings.summarise_settings(result)
     rows = every[every["section"].isin([row["section"], CONFIRM]) & every["n_samples"].eq(row["n_samples"])]
     rows = rows[rows["networks"] == rows["networks"].max()].dropna(subset=[JUDGE, FD])
-    if rows.empty:
-        return []
-    lowest = [rows.loc[rows[name].idxmin()] for name in (JUDGE, FD)]
-    if lowest[0].name == lowest[1].name:
+    lowest = [rows.sort_values(name).iloc[0] for name in (JUDGE, FD) if len(rows)]
+    if len({scale_metric(FD, side[FD]) for side in lowest}) < 2:
         return []
     texts = [f"{settings.name_with_evaluations(side)}: {settings.format_scores(result, side)}" for side in lowest]
-    names = join(metric_name(name, result.features) for name in (JUDGE, FD))
-    return [f"{names} order the best settings differently. Lowest {'; '.join(texts)}."]
-
-
-def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Series | None:
-    rows = result.match(row, metric)
-    rows = rows[rows["train_seed"] == ""]
-    return rows.iloc[0] if len(rows) else None
+    return [f"MMD and FD order the best settings differently. Lowest {'; '.join(texts)}."]
 
 
 def find_control(result: LoadedResult) -> pd.Series | None:
@@ -188,31 +179,6 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     return "No verdict.", f"{text} Do not use these numbers."
 
 
-def show_effect(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
-    """The difference with its interval."""
-    _, _, text, interval = values_and_difference(row)
-    notes = [f"{percent(row['level'])} interval {interval}" if interval else "no interval", "below 0 is better"]
-    bar = Bar.of(axis, _values(row), row["verdict"])
-    return KeyFigure(f"Effect on {metric_name(row['metric'], result.features)}", text, notes, [bar], axis.place(0))
-
-
-def show_values(result: LoadedResult, row: pd.Series, sides: str = "before → after") -> KeyFigure:
-    """The values of b and a, called `sides`, next to that of real images."""
-    metric = row["metric"]
-    floor = result.floor(metric, row["n_samples"])
-    marks = {"before": (row["value_b"], row["b"]), row["verdict"]: (row["value_a"], row["a"])}
-    notes = []
-    if floor is not None:
-        marks = {"real": (floor["mean"], "real"), **marks}
-        notes = [f"real {result.unit}s {scale_metric(metric, floor['mean'])}"]
-    scale = SCALES.get(metric, 1)
-    axis = Axis.over(scale * value for value, _ in marks.values())
-    bars = [Bar.dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
-    legend = [(bar.look, words) for bar, (_, words) in zip(bars, marks.values(), strict=True)]
-    value = " → ".join(values_and_difference(row)[:2])
-    return KeyFigure(f"{metric_name(metric, result.features)}, {sides}", value, notes, bars, axis.place(0), legend)
-
-
 def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> list[tuple[str, Any]]:
     """What a reader must know to believe a contrast of two settings, and to run it again."""
     sides = [before, after]
@@ -221,10 +187,7 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     name = metric_name(row["metric"], result.features)
     real = settings.score_real(result, row["n_samples"])
     seen = f", {number(run['images_seen'], 0)} {unit}s seen in training" if run["images_seen"] > 0 else ""
-    score = (
-        f"{name}: distance from {number(row['n_samples'], 0)} {unit}s of each network to {number(row['n_reference'], 0)} "
-        f"real ones, in {result.features} features; 0 is a match. {metric_name(FD, result.features)}: the better known one"
-    )
+    n_samples, n_real = (number(row[column], 0) for column in ("n_samples", "n_reference"))
     device = f"{run['device']}{', shared' if result.runs['shared_device'].fillna(False).any() else ''}"
     seconds = _pair(short(side["seconds"] / side["n_samples"]) for side in sides)
     traits = [
@@ -232,7 +195,10 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
         for title, values in (
             ("visible noise", [settings.format_noise(side) for side in sides]),
             ("recall", [number(side["recall"], 2) for side in sides]),
-            ("near copies of training", [settings.format_copies(side) for side in sides]),
+            (
+                "near copies of training",
+                [percent(max(side["memorised"], 0)) for side in sides if side["memorised"] > -1],
+            ),
         )
         if all(values)
     ]
@@ -250,9 +216,11 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     facts = {
         "Data": f"{run['data']}{f'. Real {unit}s: {real}' if real else ''}",
         "Networks": f"{name_networks(row)} ({run['network']}{seen}). Others, and other data: not tested here",
-        "Score": score,
-        "Cost": f"{_pair(evaluations(side['nfe']) for side in sides)} evaluations per {unit}, {seconds} seconds ({device})",
-        "Seen": capital("; ".join(traits)),
+        "Score": f"{name}: distance from {n_samples} {unit}s of each network to {n_real} real ones, in "
+        f"{result.features} features; 0 is a match. {metric_name(FD, result.features)}: the better known one",
+        "Cost": f"{_pair(evaluations(side['nfe']) for side in sides)} evaluations per {unit} on the "
+        f"{_pair(side['schedule'] for side in sides)} schedule, {seconds} seconds ({device})",
+        "In the images": capital("; ".join(traits)),
         "Sure?": "; ".join(doubts),
         "Fixed": describe_protocol(result),
         "Run again": Code(origin, info.get("command", "unknown")),
@@ -270,7 +238,9 @@ def describe_protocol(result: LoadedResult) -> str:
     texts = list[str]()
     if result.fixed_beforehand:
         changed = result.info.get("differs_from_preset")
-        texts.append("The main comparison, before any result" + (f"; changed since: {join(changed)}" if changed else ""))
+        texts.append(
+            "The main comparison, before any result" + (f"; changed since: {join(changed)}" if changed else "")
+        )
     rows = result.choices
     confirmed = result.over_networks(kind=CONFIRM)
     if len(rows) and len(confirmed):
@@ -302,10 +272,6 @@ def _values(row: pd.Series) -> list[float]:
     return [SCALES.get(row["metric"], 1) * float(row[name]) for name in ("difference", "low", "high")]
 
 
-def _axis(result: LoadedResult, row: pd.Series) -> Axis:
-    return Axis.over([*(result.match(row, row["metric"])["difference"] * SCALES.get(row["metric"], 1)), *_values(row)])
-
-
 def draw_curves(
     result: LoadedResult, title: str, points: pd.DataFrame, columns: Mapping[float, tuple[str, Sequence[str]]],
     note: str = "",
@@ -327,7 +293,9 @@ def draw_curves(
         curves.append(Curve(("before", BETTER)[at], name, rows["end"].iloc[-1], list(zip(xs, ys, strict=True)), dots))
     texts = [(evaluations(nfe), *columns.get(nfe, ("", ()))) for nfe in order]
     label = f"network evaluations per {result.unit}"
-    return Curves(title, f"{metric_name(JUDGE, result.features)}, lower is better. {note}", label, curves, axis.ticks, texts)
+    return Curves(
+        title, f"{metric_name(JUDGE, result.features)}, lower is better. {note}", label, curves, axis.ticks, texts
+    )
 
 
 def draw_differences(

@@ -98,8 +98,8 @@ def draw_curves(curves: Curves) -> Canvas:
         ax.plot(*zip(*curve.corners, strict=True), "-" if curve.look in COLORS else "--", color=color)
         for x, y, low, high in curve.dots:
             ax.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=color)
-        ends = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "color": color}
-        ax.annotate("\n".join(wrap(curve.name, 14)), curve.corners[-1], **ends)
+        name = "\n".join(wrap(curve.name, 14))
+        ax.text(curve.corners[-1][0] + 3, curve.corners[-1][1], name, va="center", color=color)
     places = [100 * (at + 0.5) / len(curves.columns) for at in range(len(curves.columns))]
     ax.set_xticks(places, [nfe for nfe, _, _ in curves.columns])
     ax.set_yticks([at for at, _ in curves.ticks], [text for _, text in curves.ticks])

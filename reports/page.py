@@ -1,8 +1,8 @@
 """The one page that answers every question, as a value: templates/ draws it as HTML and Markdown.
 
-The first screen of a question: source, question, finding, warnings, what to do, figure, pictures, facts, caveats. Of a
-page without facts: source, question, finding, caveats, key figures, pictures, figures. Then at most one extra (a grid of
-samples, a plot or code), tables, details. Every part but the first three may be absent.
+The first screen of a question: source, question, finding, warnings, what to do, figure, pictures, facts, caveats.
+Of a page without facts: source, question, finding, caveats, key figures, pictures, figures. Then at most one extra
+(a grid of samples, a plot or code), tables, details. Every part but the first three may be absent.
 """
 
 import math
@@ -296,6 +296,11 @@ class Page:
     @property
     def headline(self) -> str:
         return f"{self.lead} {self.verdict}".strip()
+
+    @property
+    def finding(self) -> str:
+        """Its first sentence; without a verdict also why."""
+        return self.headline if self.lead.startswith("No verdict") else self.lead or self.verdict
 
     @property
     def text(self) -> list[str]:

@@ -9,7 +9,6 @@ from reports.formats import (
     difference,
     duration,
     evaluations,
-    is_missing,
     join,
     metric_name,
     number,
@@ -93,27 +92,12 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
     return warnings, [*caveats, *result.info.get("caveats", [])]
 
 
-def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:
-    """The row of the fold on how near samples lie to training images, and other real images do, if it was measured."""
-    measured = [row for row in shown if not is_missing(row["to_training"])]
-    if not measured:
-        return []
-    values = join(dict.fromkeys(f"{number(row['to_training'], 2)} ({row['setting']})" for row in measured))
-    text = f"Median distance in {result.features} features: samples {values}"
-    return [(f"Nearest training {result.unit}", f"{text}; real images {number(measured[0]['to_training_real'], 2)}.")]
-
-
 def count_images(result: LoadedResult, row: pd.Series) -> str:
     return f"{plural(row['n_samples'], result.unit)} from each of {plural(row['networks'], 'network')}"
 
 
 def format_noise(row: pd.Series) -> str:
     return number(row["visible_noise"], 3, 3)
-
-
-def format_copies(row: pd.Series) -> str:
-    """The share of near copies of training images; "" if it was not measured."""
-    return "" if is_missing(row["memorised"]) else percent(max(row["memorised"], 0))
 
 
 def format_scores(result: LoadedResult, row: pd.Series) -> str:

@@ -1,6 +1,10 @@
 """What a page recommends, as lines of torch for a reader's code; "" for names that have none here. A test runs them."""
 
+from typing import Any
+
 import pandas as pd
+
+from reports.page import Code
 
 SCHEDULES = {
     "linear": "torch.linspace({first}, {last}, {levels})",
@@ -48,3 +52,8 @@ def write_training(row: pd.Series) -> str:
     """The noise levels and the loss of a training, of log-normal levels with the weights of Karras et al."""
     usual = row["weighting"] == "karras" and row["parameterisation"] == "preconditioned"
     return TRAINING.format(**row) if usual and pd.notna(row["p_std"]) else ""
+
+
+def show(text: str) -> list[tuple[str, Any]]:
+    """The fact of a first screen; none without a text."""
+    return [("In your code", Code("", text))] if text else []

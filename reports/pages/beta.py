@@ -5,7 +5,6 @@ import pandas as pd
 from reports import contrast, settings, snippets
 from reports.details import list_details
 from reports.formats import (
-    agreeing_decimals,
     capital,
     difference,
     evaluations,
@@ -50,7 +49,7 @@ def page(result: LoadedResult) -> Page:
         text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
         if runs.empty:
             text = "The main comparison was not asked for."
-        details = list_details(result, None, *TERMS)
+        details = list_details(result, *TERMS)
         return Page(settings.describe_source(result), question, "No verdict.", text, details=details)
     row = primary.iloc[0]
     every = settings.summarise_settings(result)
@@ -75,21 +74,21 @@ def page(result: LoadedResult) -> Page:
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     if has_gross_failure(result, row):
         contests = contests[:0]
-    main, sides, use = row, (before, after), best
-    titles = [f"{word}, {side['schedule']}" for word, side in zip(("Without", "With"), sides, strict=True)]
+    main, sides, use, word = row, [before, after], best, ""
     if len(contests):
-        main = contests.iloc[-1]
-        sides = tuple(find_side(every, main, side) for side in "ba")
-        titles = ["Best without", "Best with"]
+        main, word = contests.iloc[-1], "Best "
         confirmed = [find_side(every, contest, side) for _, contest in contests.iterrows() for side in "ba"]
-        use = min(confirmed, key=lambda side: side[JUDGE])
-    shown = [(side, title, settings.name_with_evaluations(side)) for side, title in zip(sides, titles, strict=True)]
+        sides, use = confirmed[-2:], min(confirmed, key=lambda side: side[JUDGE])
+    without, having = (
+        (side, f"{word}{kind}".capitalize(), settings.name_with_evaluations(side))
+        for side, kind in zip(sides, ("without", "with"), strict=True)
+    )
     return contrast.compose_page(
-        result, main, phrase_verdict(result, row, contests, before["schedule"]), *shown, (warnings, caveats),
+        result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, (warnings, caveats),
         question=question, advice="" if use is None else phrase_advice(result, use, rows[rows["kind"] == SPENT]),
-        code="" if use is None else snippets.write_sampling(use),
+        more_facts=[*describe_etas(every), *([] if use is None else snippets.show(snippets.write_sampling(use)))],
         curves=draw_curves(result, every, contests), figures=[figure] if figure else [], tables=tables, note=note,
-        details=[*describe_recall(result, before, after), *list_details(result, row, *TERMS)],
+        details=[*describe_recall(result, before, after), *list_details(result, *TERMS)],
     )  # fmt: skip
 
 
@@ -157,6 +156,16 @@ def phrase_spent(rows: pd.DataFrame) -> list[str]:
     return texts
 
 
+def describe_etas(every: pd.DataFrame) -> list[tuple[str, str]]:
+    """The lowest of the settings that differ in eta alone: explored, on few networks."""
+    rows = every[every["section"] == "same-schedule"].sort_values(JUDGE)
+    if len(rows) < 2:
+        return []
+    row = rows.iloc[0]
+    where = f"on the {row['schedule']} schedule with {evaluations(row['nfe'])} evaluations"
+    return [("Which eta", f"Of {len(rows)} values {row['setting']} scores lowest {where} (not tested)")]
+
+
 def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> list[tuple[str, str]]:
     """Whether fresh noise loses variety, in the primary contrast."""
     rows = result.quality[result.quality["metric"] == "recall"]
@@ -166,8 +175,7 @@ def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -
     outcome = "no loss of variety detected"
     if low > 0 or high < 0:
         outcome = f"fresh noise {'adds' if low > 0 else 'loses'} variety"
-    digits = agreeing_decimals([(before["recall"], after["recall"], change)], least=3)
-    texts = [number(value, digits) for value in (before["recall"], after["recall"], change, low, high)]
+    texts = [number(value, 3) for value in (before["recall"], after["recall"], change, low, high)]
     text = "{}: from {} to {} (difference {}; {} to {}, over networks).".format(capital(outcome), *texts)
     return [(f"Recall, {before['setting']} to {after['setting']}", text)]
 

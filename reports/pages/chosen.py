@@ -60,9 +60,10 @@ def page(result: LoadedResult) -> Page:
         (before, words[0], row["b"]), (after, words[1], row["a"]),
         advice=phrase_advice(result, rows, row, every), curves=draw_curves(result, rows, every),
         figures=[figure] if figure else [], plot=plot_errors(result),
-        codes=[*codes[:-1], *read_codes(result)], code=code.text, tables=[make_table(result, rows, every)],
+        codes=[*codes[:-1], *read_codes(result)], more_facts=snippets.show(code.text),
+        tables=[make_table(result, rows, every)],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
-        details=list_details(result, row, *TERMS), folded=list_explored(result),
+        details=list_details(result, *TERMS), folded=list_explored(result),
     )  # fmt: skip
 
 
@@ -98,6 +99,13 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
     return rows.sort_values(["budget", "value_a"], ascending=[False, True]).iloc[0]
 
 
+def choose_by_question(rows: pd.DataFrame) -> pd.DataFrame:
+    """One contrast per number of evaluations and default: the recommended one, otherwise the lowest."""
+    rows = rows.assign(recommended=rows["recommended"].fillna(False).astype(bool))
+    rows = rows.sort_values(["recommended", "value_a"], ascending=[False, True]).drop_duplicates(["budget", "b"])
+    return rows.sort_values(["budget", "b"])
+
+
 def find_setting(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
     """The row of a setting of a confirmed contrast."""
     chosen = every[(every["section"] == CONFIRM) & (every["setting"] == row[side])]
@@ -127,17 +135,17 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
     if headline["verdict"] == NO_VERDICT:
         return ""
     texts = list[str]()
-    for _, of_question in rows.sort_values("value_a").groupby(["budget", "b"], dropna=False):
-        row = of_question.iloc[of_question["recommended"].fillna(False).astype(bool).argmax()]
+    rows = choose_by_question(rows)
+    for _, row in rows.iterrows():
         before, after = (find_setting(every, row, side) for side in "ba")
         use = advise(result, before, after) if is_set(row["recommended"]) else f"keep {row['b']}"
-        if is_set(row["more_noise"]) and row["verdict"] == BETTER:
+        if is_set(row["more_noise"]) and row["verdict"] == BETTER and row["a"] != headline["a"]:
             use += f" ({_describe_noisier(row)})"
         texts.append(f"{name_question(result, row)}, {use}")
     text = f"{capital('; '.join([texts[0], *(text.replace(' evaluations', '') for text in texts[1:])]))}."
-    chosen = rows[rows["recommended"].fillna(False).astype(bool)].sort_values("budget")
-    if chosen["nfe_a"].nunique() > 1 and chosen["value_a"].idxmin() != chosen.index[-1]:
-        best, most = chosen.loc[chosen["value_a"].idxmin()], chosen.iloc[-1]
+    chosen = rows[rows["recommended"]]
+    if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
+        most = chosen.iloc[-1]
         scores = [f"{scale_metric(JUDGE, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)]
         text += f" More evaluations are not better here: {join(scores)} (not tested against each other)."
     return text
@@ -182,7 +190,7 @@ def advise(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
 
 def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> Curves | None:
     """The chosen settings and the default against evaluations, if there are several numbers of them."""
-    rows = rows.sort_values(["recommended", "value_a"], ascending=[False, True]).drop_duplicates("budget")
+    rows = choose_by_question(rows)
     if len(rows) < 2 or rows["b"].nunique() > 1:
         return None
     points, columns = [], {}

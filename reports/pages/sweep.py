@@ -73,7 +73,7 @@ def page(result: LoadedResult) -> Page:
     nearest = section.nearest
     tables, note = settings_tables(result, sections)
     figure = draw_figure(result, sections)
-    also = [*_name_worst(result, section, sections), *_elsewhere(sections, section)]
+    also = [*_elsewhere(sections, section)]
     also += [*describe_interactions(result, sections), *_name_cost(result)]
     first = [("Interaction", len(result.over_networks(kind=INTERACTION))), ("Tied", len(result.best_sets))]
     before = (section.row(section.baseline), "Baseline", section.baseline)
@@ -82,7 +82,7 @@ def page(result: LoadedResult) -> Page:
         result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(section)),
         advice="" if section.no_verdict else f"{advise(section)}.", also=" ".join(also),
         figures=[figure] if figure else [], tables=tables, note=note,
-        details=list_details(result, nearest, *TERMS, first=tuple(term for term, rows in first if rows)),
+        details=list_details(result, *TERMS, first=tuple(term for term, rows in first if rows)),
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def _empty_page(result: LoadedResult) -> Page:
     return Page(
         settings.describe_source(result), result.info["question"],
         *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
-        also="" if failed else also, details=list_details(result, None, *TERMS),
+        also="" if failed else also, details=list_details(result, *TERMS),
     )  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
     before, after = ((clearest.row(name), capital(name), clearest.name) for name in ("before", "after"))
     return contrast.compose_page(
         result, row, (f"{capital(row['verdict'])}.", f"{text}."), before, after,
-        figures=[figure] if figure else [], details=list_details(result, row, *TERMS),
+        figures=[figure] if figure else [], details=list_details(result, *TERMS),
     )  # fmt: skip
 
 
@@ -202,15 +202,6 @@ def _name_cost(result: LoadedResult) -> list[str]:
         f"Verdicts are corrected for {most:.0f} comparisons, which hides smaller differences: an ExploringStudy with "
         "explore() tries them on other networks and tests the best alone (docs/sweeps.md)."
     ]
-
-
-def _name_worst(result: LoadedResult, headline: Section, sections: Sequence[Section]) -> list[str]:
-    """The highest score in the section of the headline, if tables are too long to show it."""
-    if sum(len(section.rows) for section in sections) <= settings.ROWS:
-        return []
-    row = headline.rows.loc[headline.rows[JUDGE].idxmax()]
-    score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
-    return [f"{capital(headline.name)}, the worst of {len(headline.rows)} is {row['setting']} ({score})."]
 
 
 def _elsewhere(sections: Sequence[Section], headline: Section) -> list[str]:
