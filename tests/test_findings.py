@@ -1,5 +1,6 @@
 """Numbers in docs/findings.md are those of the published reports."""
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,6 +90,14 @@ def test_sections_have_an_answer_a_figure_and_what_would_change_it() -> None:
     for section in SECTIONS:
         assert re.search(r"^\*\*", section, re.MULTILINE) and "![" in section and "| --- |" in section
         assert "Where it differs:" in section and "What would change our mind:" in section
+
+
+def test_the_table_of_what_to_use_is_that_of_the_published_index() -> None:
+    spec = importlib.util.spec_from_file_location("figures_of_findings", ROOT / "docs" / "figures.py")
+    assert spec and spec.loader
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    assert f"{figures.FIRST}\n\n{figures.what_to_use()}\n\n{figures.LAST}" in TEXT, "python docs/figures.py table"
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.splitlines()[0])

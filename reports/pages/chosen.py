@@ -134,13 +134,13 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
     """What to do: one setting per number of evaluations, or one training; whether more evaluations help."""
     if headline["verdict"] == NO_VERDICT:
         return ""
+    noisier = rows[rows["more_noise"].fillna(False).astype(bool) & rows["verdict"].eq(BETTER)]
+    noisier = noisier[noisier["a"] != headline["a"]].sort_values("value_a").head(2)
     texts = list[str]()
     rows = choose_by_question(rows)
     for _, row in rows.iterrows():
         before, after = (find_setting(every, row, side) for side in "ba")
         use = advise(result, before, after) if is_set(row["recommended"]) else f"keep {row['b']}"
-        if is_set(row["more_noise"]) and row["verdict"] == BETTER and row["a"] != headline["a"]:
-            use += f" ({_describe_noisier(row)})"
         texts.append(f"{name_question(result, row)}, {use}")
     text = f"{capital('; '.join([texts[0], *(text.replace(' evaluations', '') for text in texts[1:])]))}."
     chosen = rows[rows["recommended"]]
@@ -148,7 +148,7 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
         most = chosen.iloc[-1]
         scores = [f"{scale_metric(JUDGE, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)]
         text += f" More evaluations are not better here: {join(scores)} (not tested against each other)."
-    return text
+    return " ".join([text, *(f"{_describe_noisier(row)}." for _, row in noisier.iterrows())])
 
 
 def _beyond(result: LoadedResult, row: pd.Series) -> str:
