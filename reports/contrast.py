@@ -189,29 +189,18 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
     seen = f", {number(run['images_seen'], 0)} {unit}s seen in training" if run["images_seen"] > 0 else ""
     n_samples, n_real = (number(row[column], 0) for column in ("n_samples", "n_reference"))
     device = f"{run['device']}{', shared' if result.runs['shared_device'].fillna(False).any() else ''}"
-    seconds = _pair(short(side["seconds"] / side["n_samples"]) for side in sides)
-    traits = [
-        f"{title} {_pair(values)}"
-        for title, values in (
-            ("visible noise", [settings.format_noise(side) for side in sides]),
-            ("recall", [number(side["recall"], 2) for side in sides]),
-            (
-                "near copies of training",
-                [percent(max(side["memorised"], 0)) for side in sides if side["memorised"] > -1],
-            ),
-        )
-        if all(values)
-    ]
+    seconds = _pair(short(side["seconds"] / side["n_samples"]) for side in sides if side["seconds"] > 0)
+    traits = {
+        "visible noise": [settings.format_noise(side) for side in sides],
+        "recall": [number(side["recall"], 2) for side in sides],
+        "near copies": [percent(max(side["memorised"], 0)) for side in sides if side["memorised"] > -1],
+    }
     many = "networks" if is_missing(row["holds_for"]) else f"{unit}s of {name_networks(row)}"
     doubts = [f"{percent(row['level'])} interval: where the mean over many such {many} lies"]
     if ends := prediction_interval(row):
         doubts.append(f"expected for {ordinal(row['n_networks'] + 1)} network: {ends}")
     if not is_missing(row["detectable"]) and row["verdict"] not in (BETTER, WORSE):
         doubts.append(f"can detect {scale_metric(row['metric'], row['detectable'])} in {name}")
-    if not is_missing(row["networks_to_settle"]):
-        doubts.append(f"{plural(row['networks_to_settle'], 'network')} would detect it")
-    elif not is_missing(row["n_to_settle"]):
-        doubts.append(f"{plural(row['n_to_settle'], unit)} each would detect it")
     origin = f"commit {info.get('commit') or 'unknown'}; {settings.describe_source(result).time}".strip("; ")
     facts = {
         "Data": f"{run['data']}{f'. Real {unit}s: {real}' if real else ''}",
@@ -219,8 +208,8 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
         "Score": f"{name}: distance from {n_samples} {unit}s of each network to {n_real} real ones, in "
         f"{result.features} features; 0 is a match. {metric_name(FD, result.features)}: the better known one",
         "Cost": f"{_pair(evaluations(side['nfe']) for side in sides)} evaluations per {unit} on the "
-        f"{_pair(side['schedule'] for side in sides)} schedule, {seconds} seconds ({device})",
-        "In the images": capital("; ".join(traits)),
+        f"{_pair(side['schedule'] for side in sides)} schedule{f', {seconds} seconds ({device})' if seconds else ''}",
+        f"In the {unit}s": capital("; ".join(f"{term} {_pair(texts)}" for term, texts in traits.items() if any(texts))),
         "Sure?": "; ".join(doubts),
         "Fixed": describe_protocol(result),
         "Run again": Code(origin, info.get("command", "unknown")),
@@ -238,9 +227,8 @@ def describe_protocol(result: LoadedResult) -> str:
     texts = list[str]()
     if result.fixed_beforehand:
         changed = result.info.get("differs_from_preset")
-        texts.append(
-            "The main comparison, before any result" + (f"; changed since: {join(changed)}" if changed else "")
-        )
+        texts.append("The main comparison, before any result")
+        texts += [f"Changed since: {join(changed)}"] if changed else []
     rows = result.choices
     confirmed = result.over_networks(kind=CONFIRM)
     if len(rows) and len(confirmed):
@@ -286,16 +274,14 @@ def draw_curves(
     scale = SCALES[JUDGE]
     axis = Axis.over(scale * points[["value", "low", "high"]].to_numpy().ravel())
     curves = []
-    for at, (name, rows) in enumerate(points.sort_values("nfe").groupby("curve", sort=False)):
+    for at, (name, rows) in enumerate(points.sort_values("nfe", kind="stable").groupby("curve", sort=False)):
         xs = [round(100 * (order.index(nfe) + 0.5) / len(order), 2) for nfe in rows["nfe"]]
         ys, lows, highs = ([axis.place(scale * value) for value in rows[column]] for column in ("value", "low", "high"))
         dots = [dot for dot, real in zip(zip(xs, ys, lows, highs, strict=True), rows["end"], strict=True) if real]
         curves.append(Curve(("before", BETTER)[at], name, rows["end"].iloc[-1], list(zip(xs, ys, strict=True)), dots))
     texts = [(evaluations(nfe), *columns.get(nfe, ("", ()))) for nfe in order]
-    label = f"network evaluations per {result.unit}"
-    return Curves(
-        title, f"{metric_name(JUDGE, result.features)}, lower is better. {note}", label, curves, axis.ticks, texts
-    )
+    note = f"{metric_name(JUDGE, result.features)}, lower is better. {note}"
+    return Curves(title, note, curves, axis.ticks, texts)
 
 
 def draw_differences(

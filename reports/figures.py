@@ -103,7 +103,7 @@ def draw_curves(curves: Curves) -> Canvas:
     places = [100 * (at + 0.5) / len(curves.columns) for at in range(len(curves.columns))]
     ax.set_xticks(places, [nfe for nfe, _, _ in curves.columns])
     ax.set_yticks([at for at, _ in curves.ticks], [text for _, text in curves.ticks])
-    ax.set(xlim=(0, 100), ylim=(0, 100), xlabel=curves.label, ylabel="MMD (lower is better)")
+    ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="network evaluations", ylabel="MMD (lower is better)")
     sns.despine(ax=ax)
     return canvas
 

@@ -174,11 +174,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Scores against evaluations, in even columns: (evaluations, verdict, words below)."""
+    """Scores against network evaluations, in even columns: (evaluations, verdict, words below)."""
 
     title: str
     note: str
-    label: str
     curves: Sequence[Curve]
     ticks: Sequence[tuple[float, str]]
     columns: Sequence[tuple[str, str, Sequence[str]]]

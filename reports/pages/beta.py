@@ -74,14 +74,14 @@ def page(result: LoadedResult) -> Page:
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     if has_gross_failure(result, row):
         contests = contests[:0]
-    main, sides, use, word = row, [before, after], best, ""
+    main, sides, use = row, [before, after], best
     if len(contests):
-        main, word = contests.iloc[-1], "Best "
+        main = contests.iloc[-1]
         confirmed = [find_side(every, contest, side) for _, contest in contests.iterrows() for side in "ba"]
         sides, use = confirmed[-2:], min(confirmed, key=lambda side: side[JUDGE])
     without, having = (
-        (side, f"{word}{kind}".capitalize(), settings.name_with_evaluations(side))
-        for side, kind in zip(sides, ("without", "with"), strict=True)
+        (side, title, settings.name_with_evaluations(side))
+        for side, title in zip(sides, ("Without", "With"), strict=True)
     )
     return contrast.compose_page(
         result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, (warnings, caveats),

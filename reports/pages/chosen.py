@@ -42,7 +42,7 @@ TITLES = {
 }
 AXES = {"train_noise": "noise levels", "weighting": "weights", "parameterisation": "output", "combination": "all"}
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
-EXPLORED = 40  # rows of the folded table
+EXPLORED = 10  # rows of the folded table per question
 
 
 def page(result: LoadedResult) -> Page:
@@ -54,13 +54,14 @@ def page(result: LoadedResult) -> Page:
     before, after = (find_setting(every, row, side) for side in "ba")
     figure = draw_figure(result)
     words = "Default", "Use" if is_set(row["recommended"]) else "Not advised"
-    code, *codes = [*write_snippets(result, pd.concat([row.to_frame().T, rows]), every), Code("", "")]
+    write = snippets.write_training if _is_training(result) else snippets.write_sampling
+    code = write(after if is_set(row["recommended"]) else before)
     return contrast.compose_page(
         result, row, phrase_verdict(result, row, before, after),
         (before, words[0], row["b"]), (after, words[1], row["a"]),
         advice=phrase_advice(result, rows, row, every), curves=draw_curves(result, rows, every),
         figures=[figure] if figure else [], plot=plot_errors(result),
-        codes=[*codes[:-1], *read_codes(result)], more_facts=snippets.show(code.text),
+        codes=read_codes(result), more_facts=snippets.show(code),
         tables=[make_table(result, rows, every)],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
         details=list_details(result, *TERMS), folded=list_explored(result),
@@ -142,7 +143,7 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
         before, after = (find_setting(every, row, side) for side in "ba")
         use = advise(result, before, after) if is_set(row["recommended"]) else f"keep {row['b']}"
         texts.append(f"{name_question(result, row)}, {use}")
-    text = f"{capital('; '.join([texts[0], *(text.replace(' evaluations', '') for text in texts[1:])]))}."
+    text = f"{capital('; '.join(texts))}."
     chosen = rows[rows["recommended"]]
     if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
         most = chosen.iloc[-1]
@@ -260,9 +261,7 @@ def list_explored(result: LoadedResult) -> list[Table]:
         Column(name, "n"),
         Column("Visible noise", "n"),
     ]
-    shown = rows.groupby(["budget", "kind"], sort=False, dropna=False).head(
-        max(2, EXPLORED // max(1, rows["budget"].nunique()))
-    )
+    shown = rows.groupby(["budget", "kind"], sort=False, dropna=False).head(EXPLORED)
     cells = [
         Row(row["setting"], [
             row["kind"] + (", chosen" if is_set(row["chosen"]) else ""), number(row["nfe"], 0), number(row["rank"], 0),
@@ -291,18 +290,6 @@ def plot_errors(result: LoadedResult) -> Plot | None:
         "density of ln sigma with its peak at 1."
     )
     return Plot("errors", "Error at each noise level", text, (pd.DataFrame(means), result.densities))
-
-
-def write_snippets(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> list[Code]:
-    """What is recommended, in a few lines of torch; where nothing is, the default."""
-    codes = dict[str, Code]()
-    for _, row in rows.iterrows():
-        side = "a" if is_set(row["recommended"]) else "b"
-        setting = find_setting(every, row, side)
-        text = snippets.write_training(setting) if _is_training(result) else snippets.write_sampling(setting)
-        if text:
-            codes.setdefault(text, Code(f"{capital(name_question(result, row))}: {setting['setting']}", text))
-    return [*codes.values()]
 
 
 def read_codes(result: LoadedResult) -> list[Code]:
