@@ -41,6 +41,7 @@ from reports.schema import (
 )
 
 FD = "fd"
+ETA = "eta: the sampler euler with fresh noise; eta 0 has none (DDIM), eta 1 is DDPM"
 Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
 
 
@@ -212,6 +213,7 @@ def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: p
         f"In the {unit}s": capital("; ".join(f"{term} {_pair(texts)}" for term, texts in traits.items() if any(texts))),
         "Sure?": "; ".join(doubts),
         "Fixed": describe_protocol(result),
+        "Names": ETA if result.runs["eta"].notna().any() else "",
         "Run again": Code(origin, info.get("command", "unknown")),
     }
     return [(term, fact) for term, fact in facts.items() if fact]

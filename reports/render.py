@@ -138,9 +138,9 @@ def escape_markdown(text: str) -> str:
 
 
 def keep_names(text: str) -> Markup:
-    """`text` as HTML, with no break within a name or an option that has hyphens, or before a per cent sign."""
+    """`text` as HTML, with no break within a name that has hyphens, an interval's end, or an eta."""
     kept = Markup('<span class="name">{}</span>')
-    words = text.replace(" %", "\u00a0%").replace("(FD ", "(FD\u00a0").replace(" to −", " to\u00a0−").split(" ")
+    words = re.sub(r" (?=%)|(?<= to) (?=−)|(?<=\beta) |(?<=\(FD) ", "\u00a0", text).split(" ")
     return Markup(" ").join(kept.format(word) if "-" in word and len(word) <= LONGEST else word for word in words)
 
 
