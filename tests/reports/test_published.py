@@ -25,7 +25,7 @@ INFOS = {path.parent.name: read_info(path) for path in PUBLISHED.glob("*/run.jso
 ASKS = {name: info["experiment"] for name, info in INFOS.items() if info["experiment"] in PAGES}
 COMPARED = sorted(  # with a main comparison; older results of schedules and noise_levels have none
     name for name, asks in ASKS.items()
-    if asks == "beta" or (asks in ("schedules", "noise_levels") and (PUBLISHED / name / "choices.csv").is_file())
+    if asks == "beta" or (asks in ("schedules", "noise_levels") and [*(PUBLISHED / name).glob("choices.csv*")])
 )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def headline(name: str) -> pd.DataFrame:
     else:
         rows = judged.query("kind == 'confirm'")
         beyond = judged.query("kind == 'fewer evaluations' and verdict == 'better'")
-        advised = rows[rows["recommended"] == "True"].sort_values("budget")
+        advised = rows[rows["recommended"].astype(str) == "True"].sort_values("budget")
         at_once = advised[advised["budget"].isin(beyond["budget"])]
         if ASKS[name] == "noise_levels":
             first = rows[rows["choice"] == "train_noise"]
@@ -146,7 +146,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     known |= {f"{1 / value:.0f}" for value in contrasts.query("kind == 'control'")["p_value"]}
     known |= {f"{n:.0f}" for key in ("budget", "nfe_a", "nfe_b", "n_networks") for n in contrasts[key].dropna()}
     known.add(str(every.query("section == 'same-schedule'")["setting"].nunique()))
-    if (PUBLISHED / name / "choices.csv").is_file() or (PUBLISHED / name / "choices.csv.gz").is_file():
+    if [*(PUBLISHED / name).glob("choices.csv*")]:
         choices = table(name, "choices").dropna(subset="networks")
         known |= {str(len(choices)), f"{choices['networks'].max():.0f}"} if len(choices) else set()
     known |= {*re.findall(r"[\d.]+", "".join(every["setting"]) + info.get("machine", ""))}
