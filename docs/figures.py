@@ -1,6 +1,10 @@
-"""Draws the figures of findings.md from the tables of the published reports: `python docs/figures.py`."""
+"""Draws the figures of findings.md, and its table of what to use, from the published reports: `python docs/figures.py`.
+
+`python docs/figures.py table` writes the table alone.
+"""
 
 import math
+import sys
 from pathlib import Path
 
 import matplotlib as mpl
@@ -13,6 +17,10 @@ from scipy.stats import t
 
 from diffusion_core import load
 from reports.figures import svg
+from reports.index import list_what_to_use
+from reports.render import PAGES
+from reports.results import read as read_result
+from reports.results import read_info
 
 DOCS = Path(__file__).parent
 PUBLISHED = DOCS.parent / "reports" / "published"
@@ -23,6 +31,7 @@ DATA = {  # name -> report, training images, and the level from which on most sa
     "digits": ("why_noise-digits", 36_000, 2.85),
     "Fashion-MNIST": ("why_noise-fashion", 300_000, 1.6),
 }
+FIRST, LAST = "<!-- what to use: python docs/figures.py table -->", "<!-- end of what to use -->"  # in findings.md
 # where "exact everywhere" and "exact nowhere" are drawn on the axis of sigma:
 EVERYWHERE = 0.5
 NOWHERE = 17.0
@@ -189,7 +198,31 @@ def visible_noise() -> None:
     enlarged.save(DOCS / "figures" / "visible_noise.png", optimize=True)
 
 
+def what_to_use() -> str:
+    """The table of the index of the published reports, in Markdown."""
+    infos = {path.parent.name: read_info(path) for path in sorted(PUBLISHED.glob("*/run.json"))}
+    table = list_what_to_use({
+        name: read_result(PUBLISHED / name) for name, info in infos.items() if info["experiment"] in PAGES
+    })  # fmt: skip
+    rows = [["Data", *(column.head for column in table.columns)], ["---"] * (1 + len(table.columns))]
+    for row in table.rows:
+        *cells, report = row.cells
+        rows.append([row.name, *cells, f"[{report}](../reports/published/{report}/report.md)" if report else ""])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def write_table() -> None:
+    """Puts the table between its two markers in findings.md."""
+    path = DOCS / "findings.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(FIRST)
+    _, _, after = rest.partition(LAST)
+    path.write_text(f"{before}{FIRST}\n\n{what_to_use()}\n\n{LAST}{after}", encoding="utf-8")
+
+
 def main() -> None:
+    write_table()
+    if "table" in sys.argv:
+        return
     visible_noise()
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
     mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes

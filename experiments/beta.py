@@ -89,7 +89,7 @@ class Beta(ExploringStudy):
         },  # a statement on such networks in general
         "gpu": {**GPU, **EXPLORE_GPU, "n_samples": 20_000, "confirm_samples": 10_000},
     }
-    minutes = "about 5 minutes on two cores; 15 more for data whose best settings do not ship"
+    minutes = "about 5 minutes on two cores; 15 more without shipped choices"
     examples: ClassVar[Mapping[str, str]] = {
         "": "the main comparison, in minutes",
         "--preset smoke": "does everything work here? 20 seconds",
@@ -123,9 +123,9 @@ class Beta(ExploringStudy):
     setting: Annotated[Path | None, option_help("FILE", "none: geometric from 30 to --sigma-min")] = None
     """settings.json of a tune run: compare on its recommended schedule, one step per evaluation of its budget."""
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)
-    """Values of beta at fixed alpha = 0.1. 0 is always added."""
+    """Beta: fresh noise per noise level, at alpha = 0.1, the noise that a step removes. 0 is always added."""
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)
-    """Values of eta on the primary schedule. 0 and 1 are always added."""
+    """Values of eta, on one schedule. 0 and 1 are always added."""
     alpha: HiddenOption[float] = 0.1  # in section same-alpha
 
     def check(self) -> None:

@@ -182,8 +182,11 @@ def short_help(prog: str, kind: type[Study], preset: str) -> str:
             words = f"  --{typed.replace('_', '-')}"
             value = {"preset": f"{preset}: {kind.minutes}", "out": "runs/NAME-PRESET"}.get(name, values[name])
             value = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            text += "" if value in (None, "", False) else f" ({value})"
-            wrapped = textwrap.wrap(text, max(width - 22, 30), max_lines=2, placeholder=" ...")
+            value = "" if value in (None, "", False) else f" ({value})"
+            room = max(width - 22, 30)
+            value = value if len(value) < 2 * room else " (--help-all lists the defaults)"
+            text = textwrap.shorten(text, max(24, 2 * room - len(value) - 12), placeholder=" ...")
+            wrapped = textwrap.wrap(f"{text}{value}", room)
             lines += [f"{words:21} {line}" if line is wrapped[0] else f"{'':21} {line}" for line in wrapped]
     examples = ["", "Examples:", _examples(prog, kind)] if kind.examples else []
     return "\n".join([*lines, *examples, "", f"{prog} --help-all: all options, in full, and the presets."])

@@ -1,7 +1,6 @@
 """A contrast of two settings on a page: its sentence, its key figures, its line in a figure of differences."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pandas as pd
 from reports import settings
 from reports.formats import (
     SCALES,
-    decimals,
+    capital,
     difference,
     evaluations,
     is_missing,
@@ -21,16 +20,19 @@ from reports.formats import (
     percent,
     plural,
     scale_metric,
+    short,
     values_and_difference,
     verdict_words,
 )
-from reports.page import Axis, Bar, Figure, FigureSection, KeyFigure, Line, Page
+from reports.page import Axis, Bar, Code, Curve, Curves, Figure, FigureSection, Line, Page
 from reports.results import LoadedResult
 from reports.schema import (
     BETTER,
+    CONFIRM,
     CONTROL,
     CONTROL_FAILED,
     CONTROL_UNUSUAL,
+    EXPLORE,
     JUDGE,
     NO_DIFFERENCE,
     NO_VERDICT,
@@ -39,86 +41,68 @@ from reports.schema import (
 )
 
 FD = "fd"
+ETA = "eta: the sampler euler with fresh noise; eta 0 has none (DDIM), eta 1 is DDPM"
 Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
 
 
 def compose_page(
     result: LoadedResult, row: pd.Series, verdict: tuple[str, str], before: Side, after: Side,
-    more: tuple[Sequence[str], Sequence[str]] = ((), ()), more_pictures: Sequence[Side] = (), **parts: Any,
+    more: tuple[Sequence[str], Sequence[str]] = ((), ()),
+    more_facts: Sequence[tuple[str, Any]] = (), **parts: Any,
 ) -> Page:  # fmt: skip
     """A page on one contrast.
 
     Args:
         row: the contrast, in the metric that decides.
-        verdict: the first words and the sentence; those of a failed A/A test replace them.
-        before, after: its settings.
+        verdict: the first words and the sentence; those of a failed A/A test replace them, and no advice is left.
+        before, after: its settings, with title and label of their pictures.
         more: further warnings and caveats.
-        more_pictures: further settings to show, in the metric that decides if they have other numbers of samples.
+        more_facts: of this page, such as what is recommended in a reader's code.
         parts: other fields of the page.
     """
     failed = has_failed(result)
-    headline = row if failed else headline_row(result, row)
     lead, sentence = explain_failure(result) if failed else verdict
     shown = [before[0], after[0]]
-    warnings, caveats = settings.find_caveats(result, [*shown, *(side[0] for side in more_pictures)])
-    warnings += find_unusual_control(result) + find_disagreement(result, row)
-    digits = decimals(headline)
-    pictures = settings.show_pictures(result, headline["metric"], before, after, digits=digits)
+    warnings, caveats = settings.find_caveats(result, shown)
+    warnings += find_unusual_control(result) + find_disagreement(result, row) + find_other_order(result, row)
+    pictures = settings.show_pictures(result, before, after)
     aside = ""
-    equal = all(side[0]["n_samples"] == row["n_samples"] for side in more_pictures)
-    if more_pictures:
-        metric = headline["metric"] if equal else JUDGE
-        pictures += settings.show_pictures(result, metric, *more_pictures, digits=digits)[1:]
     if len(pictures) > 2:
         aside = "The first sixteen of each."
-        if len({row["sample_seed"] for row in (*shown, *(side[0] for side in more_pictures))}) == 1:
+        if before[0]["sample_seed"] == after[0]["sample_seed"]:
             aside += " Same place, same initial noise: compare them one by one."
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
-    parts["details"] = [*settings.describe_nearest(result, shown), *parts["details"]]
     fields: dict[str, Any] = {
         "source": settings.describe_source(result), "question": result.info["question"], "lead": lead,
-        "verdict": sentence, "failed": failed, "metric": explain_metric(result, headline["metric"]),
-        "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
-        "key_figures": key_figures(result, headline), "pictures": pictures, "aside": aside,
+        "verdict": sentence, "failed": failed, "warnings": [*warnings, *more[0]], "caveats": [*caveats, *more[1]],
+        "pictures": pictures, "aside": aside, "facts": list_facts(result, row, *shown),
     }  # fmt: skip
+    if not failed:
+        fields["facts"] += more_facts
+    else:
+        parts |= {"advice": "", "also": "", "curves": None}
     return Page(**fields | parts)
 
 
-def headline_row(result: LoadedResult, row: pd.Series) -> pd.Series:
-    """The row of a contrast that the first screen shows, in one metric.
-
-    FD's, if there are enough networks, FD says the same as the metric that decides, and FD is known for as many real
-    images. Otherwise it is `row`: the metric that decides does not depend on the number of images.
-    """
-    fd = _over_networks(result, row, FD)
-    floor = result.floor(FD, row["n_samples"])
-    if fd is None or floor is None or row["verdict"] not in (BETTER, WORSE):
-        return row
-    agrees = is_set(fd["clear"]) and fd["difference"] * row["difference"] > 0
-    comparable = floor["n_samples"] == row["n_samples"] and row["n_networks"] >= result.rule("enough_networks")
-    return fd if agrees and comparable else row
-
-
-def explain_metric(result: LoadedResult, metric: str) -> str:
-    """One line on the metric of the first screen, and on what decides."""
-    judge = metric_name(JUDGE, result.features)
-    meaning = f"a distance between samples and real {result.unit}s: lower is better."
-    if metric == JUDGE:
-        return f"{judge} (maximum mean discrepancy) is {meaning} It is the primary metric."
-    name = metric_name(metric, result.features)
-    return f"{name} (Fréchet distance) is {meaning} {judge}, the primary metric, is more sensitive and agrees."
-
-
 def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
-    """The values of b and a and their difference: "FD from 7.6 to 5.0 (difference −2.6; −3.2 to −2.0)".
+    """The values of b and a, their difference, and FD: "MMD ×1000 from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0; FD
+    7.6 to 5.0)".
 
-    `verb`: what FD does, such as "falls". Without a verdict nothing goes from here to there: "FD 7.6 and 7.5 (...)".
+    `verb`: what it does, such as "falls". Without a verdict nothing goes from here to there: "MMD ×1000 7.6 and 7.5".
     """
     before, after, change, interval = values_and_difference(row)
     name = " ".join(filter(None, [metric_name(row["metric"], result.features), verb]))
-    values = f"from {before} to {after}" if row["verdict"] in (BETTER, WORSE) else f"{before} and {after}"
-    return f"{name} {values} (difference {change}{f'; {interval}' if interval else ''})"
+    link = "to" if row["verdict"] in (BETTER, WORSE) else "and"
+    values = f"from {before} to {after}" if link == "to" else f"{before} and {after}"
+    fd = result.pooled(row, FD)
+    also = "" if fd is None else f"{metric_name(FD, result.features)} {f' {link} '.join(_both(fd))}"
+    return f"{name} {values} (difference {'; '.join(filter(None, [change, interval, also]))})"
+
+
+def _both(row: pd.Series) -> list[str]:
+    """The values of b and of a."""
+    return [scale_metric(row["metric"], row[name]) for name in ("value_b", "value_a")]
 
 
 def prediction_interval(row: pd.Series) -> str:
@@ -130,7 +114,7 @@ def prediction_interval(row: pd.Series) -> str:
 
 def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     """A warning if FD says something else than the metric that decides."""
-    fd = _over_networks(result, row, FD)
+    fd = result.pooled(row, FD)
     word = BETTER if fd is not None and fd["difference"] < 0 else WORSE
     if fd is None or not is_set(fd["clear"]) or row["verdict"] in (NO_VERDICT, word):
         return []
@@ -139,10 +123,16 @@ def find_disagreement(result: LoadedResult, row: pd.Series) -> list[str]:
     return [f"In {names[0]}, {row['a']} is {word}: {change} ({interval}); {names[1]} is the primary metric."]
 
 
-def _over_networks(result: LoadedResult, row: pd.Series, metric: str) -> pd.Series | None:
-    rows = result.match(row, metric)
-    rows = rows[rows["train_seed"] == ""]
-    return rows.iloc[0] if len(rows) else None
+def find_other_order(result: LoadedResult, row: pd.Series) -> list[str]:
+    """A warning if FD has another lowest among the settings of a contrast and those that were confirmed."""
+    every = settings.summarise_settings(result)
+    rows = every[every["section"].isin([row["section"], CONFIRM]) & every["n_samples"].eq(row["n_samples"])]
+    rows = rows[rows["networks"] == rows["networks"].max()].dropna(subset=[JUDGE, FD])
+    lowest = [rows.sort_values(name).iloc[0] for name in (JUDGE, FD) if len(rows)]
+    if len({scale_metric(FD, side[FD]) for side in lowest}) < 2:
+        return []
+    texts = [f"{settings.name_with_evaluations(side)}: {settings.format_scores(result, side)}" for side in lowest]
+    return [f"MMD and FD order the best settings differently. Lowest {'; '.join(texts)}."]
 
 
 def find_control(result: LoadedResult) -> pd.Series | None:
@@ -190,83 +180,68 @@ def explain_failure(result: LoadedResult) -> tuple[str, str]:
     return "No verdict.", f"{text} Do not use these numbers."
 
 
-def key_figures(result: LoadedResult, row: pd.Series) -> list[KeyFigure]:
-    """The four numbers of a contrast, in the metric of `row`. Without a verdict: the A/A test.
-
-    An effect next to "no verdict" would be read as one.
-    """
-    if has_failed(result) or row["verdict"] == NO_VERDICT:
-        control = find_control(result)
-        if control is None or control["verdict"] == NO_VERDICT:
-            return []
-        figure = show_effect(result, control, _axis(result, control))
-        return [replace(figure, label=f"A/A test, {metric_name(JUDGE, result.features)}", role="")]
-    axis = _axis(result, row)
-    return [show_effect(result, row, axis), show_values(result, row), _cost(result, row), _evidence(result, row, axis)]
-
-
-def show_effect(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
-    """The difference with its interval."""
-    _, _, text, interval = values_and_difference(row)
-    notes = [f"{percent(row['level'])} interval {interval}" if interval else "no interval", "below 0 is better"]
-    bar = Bar.of(axis, _values(row), row["verdict"])
-    return KeyFigure(f"Effect on {metric_name(row['metric'], result.features)}", text, notes, [bar], axis.place(0),
-                     role="effect")  # fmt: skip
-
-
-def show_values(result: LoadedResult, row: pd.Series, sides: str = "before → after") -> KeyFigure:
-    """The values of b and a, called `sides`, next to that of real images."""
-    metric = row["metric"]
-    floor = result.floor(metric, row["n_samples"])
-    marks = {"before": (row["value_b"], row["b"]), row["verdict"]: (row["value_a"], row["a"])}
-    notes = []
-    if floor is not None:
-        marks = {"real": (floor["mean"], "real"), **marks}
-        notes = [f"real {result.unit}s {scale_metric(metric, floor['mean'])}"]
-    scale = SCALES.get(metric, 1)
-    axis = Axis.over(scale * value for value, _ in marks.values())
-    bars = [Bar.dot(axis, scale * value, kind) for kind, (value, _) in marks.items()]
-    legend = [(bar.look, words) for bar, (_, words) in zip(bars, marks.values(), strict=True)]
-    value = " → ".join(values_and_difference(row)[:2])
-    return KeyFigure(f"{metric_name(metric, result.features)}, {sides}", value, notes, bars, axis.place(0), legend)
-
-
-def _cost(result: LoadedResult, row: pd.Series) -> KeyFigure:
-    """The evaluations of b and of a."""
-    before, after = row["nfe_b"], row["nfe_a"]
-    most = max(before, after)
-    lengths = [("before", 100 * before / most), (Bar(row["verdict"], 0, 0, ()).look, 100 * after / most)]
-    value = f"{evaluations(before)} → {evaluations(after)}"
-    note = "before → after"
-    if before == after:
-        value = evaluations(after)
-        note = "the same before and after"
-    return KeyFigure(f"Evaluations per {result.unit}", value, [note], lengths=lengths)
-
-
-def _evidence(result: LoadedResult, row: pd.Series, axis: Axis) -> KeyFigure:
-    """Networks and images, what they can detect, what another network would show, when the comparison was fixed."""
-    metric = row["metric"]
-    notes = list[str]()
-    if not is_missing(row["detectable"]):
-        notes.append(f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}")
+def list_facts(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> list[tuple[str, Any]]:
+    """What a reader must know to believe a contrast of two settings, and to run it again."""
+    sides = [before, after]
+    info, unit = result.info, result.unit
+    run = result.runs.loc[result.runs["images_seen"].fillna(0).idxmax()]
+    name = metric_name(row["metric"], result.features)
+    real = settings.score_real(result, row["n_samples"])
+    seen = f", {number(run['images_seen'], 0)} {unit}s seen in training" if run["images_seen"] > 0 else ""
+    n_samples, n_real = (number(row[column], 0) for column in ("n_samples", "n_reference"))
+    device = f"{run['device']}{', shared' if result.runs['shared_device'].fillna(False).any() else ''}"
+    seconds = _pair(short(side["seconds"] / side["n_samples"]) for side in sides if side["seconds"] > 0)
+    traits = {
+        "visible noise": [settings.format_noise(side) for side in sides],
+        "recall": [number(side["recall"], 2) for side in sides],
+        "near copies": [percent(max(side["memorised"], 0)) for side in sides if side["memorised"] > -1],
+    }
+    many = "networks" if is_missing(row["holds_for"]) else f"{unit}s of {name_networks(row)}"
+    doubts = [f"{percent(row['level'])} interval: where the mean over many such {many} lies"]
     if ends := prediction_interval(row):
-        notes.append(f"expected for {ordinal(row['n_networks'] + 1)} network: {ends}")
-    if not is_missing(row["networks_to_settle"]):
-        notes.append(f"{plural(row['networks_to_settle'], 'network')} would detect it")
-    elif not is_missing(row["n_to_settle"]):
-        notes.append(f"{plural(row['n_to_settle'], result.unit)} each would detect it")
-    if not is_missing(row["holds_for"]):
-        notes.append(f"holds for {name_networks(row)}")
+        doubts.append(f"expected for {ordinal(row['n_networks'] + 1)} network: {ends}")
+    if not is_missing(row["detectable"]) and row["verdict"] not in (BETTER, WORSE):
+        doubts.append(f"can detect {scale_metric(row['metric'], row['detectable'])} in {name}")
+    origin = f"commit {info.get('commit') or 'unknown'}; {settings.describe_source(result).time}".strip("; ")
+    facts = {
+        "Data": f"{run['data']}{f'. Real {unit}s: {real}' if real else ''}",
+        "Networks": f"{name_networks(row)} ({run['network']}{seen}). Others, and other data: not tested here",
+        "Score": f"{name}: distance from {n_samples} {unit}s of each network to {n_real} real ones, in "
+        f"{result.features} features; 0 is a match. {metric_name(FD, result.features)}: the better known one",
+        "Cost": f"{_pair(evaluations(side['nfe']) for side in sides)} evaluations per {unit} on the "
+        f"{_pair(side['schedule'] for side in sides)} schedule{f', {seconds} seconds ({device})' if seconds else ''}",
+        f"In the {unit}s": capital("; ".join(f"{term} {_pair(texts)}" for term, texts in traits.items() if any(texts))),
+        "Sure?": "; ".join(doubts),
+        "Fixed": describe_protocol(result),
+        "Names": ETA if result.runs["eta"].notna().any() else "",
+        "Run again": Code(origin, info.get("command", "unknown")),
+    }
+    return [(term, fact) for term, fact in facts.items() if fact]
+
+
+def _pair(values: Iterable[str]) -> str:
+    """Two values, or one if they are equal."""
+    return " and ".join(dict.fromkeys(values))
+
+
+def describe_protocol(result: LoadedResult) -> str:
+    """What was fixed before any result; who chose, and who compared."""
+    texts = list[str]()
     if result.fixed_beforehand:
         changed = result.info.get("differs_from_preset")
-        notes.append("fixed before any result" + (f"; {join(changed)} changed later" if changed else ""))
-    differences = SCALES.get(metric, 1) * single_networks(result, row)["difference"]
-    bars = [Bar.dot(axis, value, row["verdict"]) for value in differences]
-    value = f"{number(row['n_networks'], 0)} × {number(row['n_samples'], 0)}"
-    zero = axis.place(0) if bars else None
-    legend = [(bar.look, "a network") for bar in bars[:1]]
-    return KeyFigure(f"Networks × {result.unit}s", value, notes, bars, zero, legend, role="evidence")
+        texts.append("The main comparison, before any result")
+        texts += [f"Changed since: {join(changed)}"] if changed else []
+    rows = result.choices
+    confirmed = result.over_networks(kind=CONFIRM)
+    if len(rows) and len(confirmed):
+        explored = rows[rows["networks"].notna()]
+        given = not result.table["section"].eq(EXPLORE).any()
+        who = "this network"
+        if result.runs["trained_by"].eq("sigmabench").any():
+            who = plural(explored["networks"].max(), "other network") if len(explored) else "others"
+        what = "chose one setting per question" if given else f"chose among {len(explored)} settings"
+        texts.append(f"{who} {what}; then, with other noise, these compared")
+    return ". ".join(map(capital, texts))
 
 
 def single_networks(result: LoadedResult, row: pd.Series) -> pd.DataFrame:
@@ -287,8 +262,28 @@ def _values(row: pd.Series) -> list[float]:
     return [SCALES.get(row["metric"], 1) * float(row[name]) for name in ("difference", "low", "high")]
 
 
-def _axis(result: LoadedResult, row: pd.Series) -> Axis:
-    return Axis.over([*(result.match(row, row["metric"])["difference"] * SCALES.get(row["metric"], 1)), *_values(row)])
+def draw_curves(
+    result: LoadedResult, title: str, points: pd.DataFrame, columns: Mapping[float, tuple[str, Sequence[str]]],
+    note: str = "",
+) -> Curves:  # fmt: skip
+    """The scores of two kinds of settings against evaluations.
+
+    Args:
+        points: columns curve, nfe, value, low, high, end. Without an interval a point is a corner of the line only.
+        columns: by evaluations a verdict and the words below.
+    """
+    order = sorted({*points["nfe"], *columns})
+    scale = SCALES[JUDGE]
+    axis = Axis.over(scale * points[["value", "low", "high"]].to_numpy().ravel())
+    curves = []
+    for at, (name, rows) in enumerate(points.sort_values("nfe", kind="stable").groupby("curve", sort=False)):
+        xs = [round(100 * (order.index(nfe) + 0.5) / len(order), 2) for nfe in rows["nfe"]]
+        ys, lows, highs = ([axis.place(scale * value) for value in rows[column]] for column in ("value", "low", "high"))
+        dots = [dot for dot, real in zip(zip(xs, ys, lows, highs, strict=True), rows["end"], strict=True) if real]
+        curves.append(Curve(("before", BETTER)[at], name, rows["end"].iloc[-1], list(zip(xs, ys, strict=True)), dots))
+    texts = [(evaluations(nfe), *columns.get(nfe, ("", ()))) for nfe in order]
+    note = f"{metric_name(JUDGE, result.features)}, lower is better. {note}"
+    return Curves(title, note, curves, axis.ticks, texts)
 
 
 def draw_differences(

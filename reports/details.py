@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import pandas as pd
-
-from reports.contrast import find_control, format_rate, prediction_interval
-from reports.formats import capital, difference, is_missing, join, metric_name, ordinal, percent, plural, scale_metric
+from reports.contrast import find_control, format_rate
+from reports.formats import capital, difference, is_missing, join, metric_name, percent, plural, scale_metric
 from reports.page import Code
 from reports.results import LoadedResult
 from reports.schema import CONFIRM, CONTROL_FAILED, CONTROL_UNUSUAL, EFFECTS, EXPLORATION, JUDGE, NO_VERDICT
@@ -29,11 +27,9 @@ CALLED = {"euler": "eta (the sampler euler)"}  # in the names of settings
 Details = list[tuple[str, Any]]
 
 
-def list_details(result: LoadedResult, row: pd.Series | None, *terms: str, first: tuple[str, ...] = ()) -> Details:
-    """The rows of the fold. `row` is the contrast of the verdict; `terms` are what TERMS explains, some `first`."""
+def list_details(result: LoadedResult, *terms: str, first: tuple[str, ...] = ()) -> Details:
+    """The rows of the fold. `terms` are what TERMS explains, some `first`."""
     rows = [*_control(result), *(_meaning(term, result) for term in first)]
-    if row is not None and not is_missing(row["detectable"]) and row["verdict"] != NO_VERDICT:
-        rows.append(("Evidence", _evidence(result, row)))
     rows += [*_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Visible noise" or result.features != "values"]
     for name, text in result.info.get("formulas", {}).items():
@@ -63,15 +59,6 @@ def _control(result: LoadedResult) -> Details:
     }.get(control["verdict"], "Passed: no difference between a setting and itself")
     name = metric_name(JUDGE, result.features)
     return [("A/A test", f"{control['a']} against {control['b']}: {name} {text} ({interval}). {outcome}.")]
-
-
-def _evidence(result: LoadedResult, row: pd.Series) -> str:
-    name = metric_name(JUDGE, result.features)
-    size = scale_metric(JUDGE, row["detectable"])
-    text = f"With {percent(result.rule('power'))} power this run can detect a difference of {size} in {name}."
-    if ends := prediction_interval(row):
-        text += f" Train {ordinal(row['n_networks'] + 1)} such network, and expect a difference from {ends}."
-    return text
 
 
 def _real(result: LoadedResult) -> Details:

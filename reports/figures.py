@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.formats import SCALES, short
-from reports.page import Figure, Page
-from reports.schema import BETTER, EXPLORE, WORSE
+from reports.page import Curves, Figure, Page
+from reports.schema import BETTER, WORSE
 
 WIDTH = 252 / 72  # inches
 ROW = 8.5 / 72  # inches, of a line of text
@@ -90,35 +90,21 @@ def _mark(kind: str, color: str) -> dict[str, Any]:
     return {"marker": "o", "linestyle": "", "color": color} | MARKS.get(kind, {})
 
 
-def draw_quality(curves: pd.DataFrame, real: float | None, name: str, unit: str, schedule: str) -> Canvas:
-    """MMD, called `name`, against evaluations per `unit`: a line per curve, with intervals as bands.
-
-    Curves of section pareto are thin and grey, and on one `schedule`; those of explorers are thin and have no
-    intervals. `real`: the score of real images.
-    """
+def draw_curves(curves: Curves) -> Canvas:
+    """Scores against evaluations, each line named at its end."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
-    names = dict.fromkeys(curves.loc[curves["section"] != "pareto", "curve"])
-    colors = dict(zip(names, sns.color_palette("colorblind"), strict=False))
-    for (section, label), rows in curves.sort_values("budget").groupby(["section", "curve"]):
-        dash = "--" if label.startswith(("eta 0", "without")) else "-"
-        values = SCALES["mmd"] * rows["value"]
-        if section == "pareto":
-            label = f"{label}, {schedule}"
-            ax.plot(rows["budget"], values, dash, label=label, color=GREY, linewidth=0.6)
-            continue
-        if section == EXPLORE:
-            ax.plot(rows["budget"], values, dash, color=colors[label], linewidth=0.6)
-            continue
-        ends = [SCALES["mmd"] * (sign * (rows[column] - rows["value"])) for column, sign in (("low", -1), ("high", 1))]
-        ax.errorbar(rows["budget"], values, ends, label=f"best {label}", color=colors[label], fmt="o", capsize=2)
-    if real is not None:
-        ax.axhline(SCALES["mmd"] * real, color="black", linewidth=0.6, linestyle=":", label="real images")
-    ax.set_xscale("log", base=2)
-    ax.set(xlabel=f"network evaluations per {unit}", ylabel=f"{name} (lower is better)")
-    powers = [2.0**k for k in range(11) if 2**k <= curves["budget"].max() and 2 ** (k + 1) > curves["budget"].min()]
-    plain_ticks(ax.xaxis, powers)
-    canvas.legend(loc="outside upper center", ncols=2)
+    for curve in curves.curves:
+        color = COLORS.get(curve.look, GREY)
+        ax.plot(*zip(*curve.corners, strict=True), "-" if curve.look in COLORS else "--", color=color)
+        for x, y, low, high in curve.dots:
+            ax.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=color)
+        name = "\n".join(wrap(curve.name, 14))
+        ax.text(curve.corners[-1][0] + 3, curve.corners[-1][1], name, va="center", color=color)
+    places = [100 * (at + 0.5) / len(curves.columns) for at in range(len(curves.columns))]
+    ax.set_xticks(places, [nfe for nfe, _, _ in curves.columns])
+    ax.set_yticks([at for at, _ in curves.ticks], [text for _, text in curves.ticks])
+    ax.set(xlim=(0, 100), ylim=(0, 100), xlabel="network evaluations", ylabel="MMD (lower is better)")
     sns.despine(ax=ax)
     return canvas
 
@@ -283,12 +269,7 @@ def svg(canvas: Canvas) -> str:
     return re.sub(r"<!--.*?-->\n?|(?<=\n) +", "", text, flags=re.DOTALL)
 
 
-DRAWINGS: dict[str, Callable[..., Canvas]] = {
-    "quality": draw_quality,
-    "levels": draw_levels,
-    "errors": draw_errors,
-    "factors": draw_factors,
-}
+DRAWINGS: dict[str, Callable[..., Canvas]] = {"levels": draw_levels, "errors": draw_errors, "factors": draw_factors}
 
 
 def draw_page(page: Page) -> dict[str, str]:
@@ -297,6 +278,8 @@ def draw_page(page: Page) -> dict[str, str]:
         canvases = dict[str, Canvas]()
         if page.figures:
             canvases["differences"] = draw_differences(page.figures[0])
+        if page.curves:
+            canvases["curves"] = draw_curves(page.curves)
         if page.plot:
             canvases[page.plot.name] = DRAWINGS[page.plot.name](*page.plot.values)
         return {name: svg(canvas) for name, canvas in canvases.items()}

@@ -1,18 +1,25 @@
-"""`python -m reports index FOLDER`: one page on all results below FOLDER, a row each, grouped by question."""
+"""`python -m reports index FOLDER`: what to use, from what was confirmed in the results below FOLDER; then each one."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from reports.formats import join
-from reports.page import Page, Source
+from reports.formats import difference, is_set, number, scale_metric
+from reports.page import Column, Page, Row, Source, Table
+from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, read_page, read_picture, write_template
-from reports.results import read_info
+from reports.results import LoadedResult, read, read_info
+from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NOT_SIGNIFICANT, WORSE
+
+MOST = 10  # rows of what to use
+SAMPLING = ("schedules", "tune")  # experiments that compare with a default, by number of evaluations
+SAME = "model_id schedule sampler sigma_max sigma_min n_steps final_denoise data features_id".split()  # in two results
+TURNED = {BETTER: WORSE, WORSE: BETTER}
 
 
 def write_index(folder: Path) -> Path:
-    """The path of index.html in `folder`, after writing it: links to the reports below it, archived results folded.
+    """The path of index.html in `folder`, after writing it: what to use, and links to the reports below it.
 
     Raises:
         FileNotFoundError: there is no result folder below `folder`.
@@ -25,11 +32,12 @@ def write_index(folder: Path) -> Path:
     for row in rows:
         if not row["archived"]:
             by_question.setdefault(row["page"].question, []).append(row)
-    groups = {question: (compare_verdicts(rows), rows) for question, rows in by_question.items()}
     archived = [row for row in rows if row["archived"]]
+    results = {row["folder"]: read(folder / row["folder"]) for row in rows if not row["archived"] and not row["error"]}
     values = {
-        "groups": groups, "archived": archived, "count": len(rows) - len(archived), "source": describe_source(rows),
-        "flagged": any(row["error"] or row["page"].warnings for row in rows),
+        "groups": by_question, "archived": archived, "count": len(rows) - len(archived),
+        "source": describe_source(rows), "flagged": any(row["error"] or row["page"].warnings for row in rows),
+        "use": list_what_to_use(results), "pairs": find_differing_verdicts(results)[1],
     }  # fmt: skip
     return write_template(folder / "index.html", "index.html", values)
 
@@ -41,14 +49,89 @@ def describe_source(rows: Sequence[dict[str, Any]]) -> str:
     return f"Sigmabench {last['version']}".strip() + (f" · last result of {day}" if day else "")
 
 
-def compare_verdicts(rows: Sequence[dict[str, Any]]) -> str:
-    """How many results of one question have each verdict, as "4 results: 3 better and 1 no verdict"; "" of one."""
-    counts = Counter(row["verdict"] for row in rows if row["verdict"])
-    if counts.total() < 2:
-        return ""
-    if len(counts) == 1:
-        return f"The same verdict on the first comparison in all {counts.total()}: {next(iter(counts))}."
-    return f"{counts.total()} results: {join(f'{count} {verdict}' for verdict, count in counts.most_common())}."
+def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
+    """By data set and evaluations the recommended setting, or the default if none is; results by their folder.
+
+    Of data sets without such a result, what would fill the row. More than MOST rows: those go first in which more
+    evaluations score no better than fewer; the name of a row is its data set, its strip the folder.
+    """
+    cells = list[tuple[bool, Row]]()
+    confirmed = {name: result for name, result in results.items() if result.info["experiment"] in SAMPLING}
+    confirmed = {name: result for name, result in confirmed.items() if result.was_confirmed}
+    for folder, result in confirmed.items():
+        best = float("inf")
+        for _, row in choose_by_question(result.over_networks(kind=CONFIRM)).iterrows():
+            advised = row["recommended"]
+            sides = ("value_b", "value_a") if advised else ("value_b",)
+            scores = [
+                " → ".join(scale_metric(name, match[side]) for side in sides)
+                for name in (JUDGE, "fd")
+                if (match := result.pooled(row, name)) is not None
+            ]
+            change = "{} ({})".format(*difference(row)) if advised else ""
+            noise = number(row["visible_noise_a"], 3) if advised and is_set(row["more_noise"]) else ""
+            use = row["a"] if advised else f"{row['b']} (default)"
+            values = [number(row["budget"], 0), use, *scores, change, noise, folder]
+            cells.append((row[sides[-1]] < best, Row(result.runs["data"].iloc[0], values)))
+            best = min(best, row[sides[-1]])
+    if len(cells) > MOST:
+        cells = [cell for cell in cells if cell[0]]
+    known = {row.name for _, row in cells}
+    others = dict.fromkeys(name for result in results.values() for name in result.runs["data"].head(1))
+    empty = [
+        Row(name, ["", f"not confirmed: python -m experiments schedules --data {name}", "", "", "", "", ""])
+        for name in others
+        if name not in known
+    ]
+    heads = ("Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Visible noise", "Report")
+    return Table("What to use", [Column(head) for head in heads], [*(row for _, row in cells), *empty][:MOST])
+
+
+def find_differing_verdicts(results: Mapping[str, LoadedResult]) -> tuple[list[str], list[str]]:
+    """Where two results say different things of the same two settings and networks.
+
+    Returns:
+        contradictions: better and worse, or different differences of the same samples.
+        pairs: one of both, and not significant after correction in another family of comparisons.
+    """
+    contradictions, pairs = list[str](), list[str]()
+    rows = [(folder, row) for folder, result in results.items() for row in _list_contrasts(result)]
+    for (folder, one), (other, two) in combinations(rows, 2):
+        if folder == other or one["key"] != two["key"]:
+            continue
+        says = [
+            f"{name}: {row['verdict']} ({difference(row)[0]}, one of {number(row['n_compared'], 0)})"
+            for name, row in ((folder, one), (other, two))
+        ]
+        text = f"{one['a']} against {one['b']}. {'; '.join(says)}."
+        verdicts = {one["verdict"], two["verdict"]}
+        equal = one["samples"] != two["samples"] or abs(one["difference"] - two["difference"]) < 1e-9
+        if verdicts == {BETTER, WORSE} or not equal:
+            contradictions.append(text)
+        elif NOT_SIGNIFICANT in verdicts and verdicts & {BETTER, WORSE}:
+            pairs.append(text)
+    return contradictions, pairs
+
+
+def _list_contrasts(result: LoadedResult) -> Iterator[dict[str, Any]]:
+    """The contrasts of a result in the metric that decides, with a key of settings and networks, and the samples.
+
+    Of a pair in the other order the contrast is turned around.
+    """
+    runs = result.table.drop_duplicates("run_id").set_index("run_id").map(str)
+    keys = runs[SAME].agg(" ".join, axis=1).to_dict()
+    samples = runs["samples_id"].to_dict()
+    for _, row in result.over_networks().iterrows():
+        single = result.match(row)
+        ids = [[name for name in single[f"run_id_{side}"] if name in keys] for side in "ab"]
+        sides = [sorted(keys[name] for name in names) for names in ids]
+        if row["kind"] == CONTROL or not all(sides):
+            continue
+        facts = dict(row) | {"key": sides, "samples": [sorted(samples[name] for name in names) for names in ids]}
+        if sides[0] > sides[1]:
+            facts |= {"key": sides[::-1], "samples": facts["samples"][::-1], "difference": -row["difference"]}
+            facts |= {"a": row["b"], "b": row["a"], "verdict": TURNED.get(row["verdict"], row["verdict"])}
+        yield facts
 
 
 def index_row(path: Path, root: Path) -> dict[str, Any]:
@@ -71,13 +154,9 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
     except (OSError, ValueError) as failure:
         page = Page(Source(), "Cannot be read", "", "")
         error = str(failure)
-    figures = {figure.role: figure for figure in reversed(page.key_figures)}
-    effect = None if page.failed else figures.get("effect")
     order = [*PAGES]
     return {
         "folder": folder, "link": link, "page": page, "error": error, "thumbnail": thumbnail, "archived": archived,
-        "effect": effect, "verdict": effect.bars[0].verdict if effect and effect.bars else "",
-        "evidence": figures["evidence"].value if "evidence" in figures else "",
         "place": order.index(info["experiment"]) if not error and not archived else len(order),
         "version": info.get("versions", {}).get("sigmabench", ""),
     }  # fmt: skip

@@ -1,6 +1,7 @@
 """The one page that answers every question, as a value: templates/ draws it as HTML and Markdown.
 
-From top to bottom: source, question, verdict, caveats, key figures, pictures, figures of differences, at most one extra
+The first screen of a question: source, question, finding, warnings, what to do, figure, pictures, facts, caveats.
+Of a page without facts: source, question, finding, caveats, key figures, pictures, figures. Then at most one extra
 (a grid of samples, a plot or code), tables, details. Every part but the first three may be absent.
 """
 
@@ -95,7 +96,7 @@ class Source:
 class KeyFigure:
     """A number set large, with a drawing: bars and a zero on one axis, or lengths in per cent.
 
-    `legend`: (class of a mark, what it is). `role`: "effect" or "evidence", which the index shows.
+    `legend`: (class of a mark, what it is).
     """
 
     label: str
@@ -105,7 +106,6 @@ class KeyFigure:
     zero: float | None = None
     legend: Sequence[tuple[str, str]] = ()
     lengths: Sequence[tuple[str, float]] = ()
-    role: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,33 @@ class Figure:
     @property
     def lines(self) -> list[Line]:
         return [line for section in self.sections for line in section.lines]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line through (x, y), with dots (x, y, low, high), all in per cent; its name and what stands at its end."""
+
+    look: str
+    name: str
+    end: str
+    corners: Sequence[tuple[float, float]]
+    dots: Sequence[tuple[float, float, float, float]]
+
+    @property
+    def last(self) -> float:
+        """The height of its end."""
+        return self.corners[-1][1]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Scores against network evaluations, in even columns: (evaluations, verdict, words below)."""
+
+    title: str
+    note: str
+    curves: Sequence[Curve]
+    ticks: Sequence[tuple[float, str]]
+    columns: Sequence[tuple[str, str, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -228,11 +255,12 @@ class Page:
         lead: the first words of the verdict, such as "Yes.".
         failed: whether the A/A test failed. Then the verdict is red, and no colour says better or worse.
         alarm: whether the verdict is bad news, which a terminal shows in red.
-        also: what holds elsewhere, for instance at other numbers of evaluations; lines are paragraphs.
-        metric: one line on the metric of the first screen.
+        advice: what to do, in a line.
+        also: what holds elsewhere; lines are paragraphs.
+        facts: (term, text) or (term, Code): what a reader must know to believe it, and to run it again.
+        curves: the figure of the first screen; otherwise it is the first of `figures`.
         warnings, caveats: those that may change the verdict, the worst first; the others, which are normal.
         aside: what the pictures show.
-        summary: a small table below the pictures, and a line on it.
         noun, order: what the rows of the tables are, and how they are ordered.
         details: (term, text), (term, Code) or (term, files).
         folded: tables below the details.
@@ -244,15 +272,15 @@ class Page:
     verdict: str
     failed: bool = False
     alarm: bool = False
+    advice: str = ""
     also: str = ""
-    metric: str = ""
+    facts: Sequence[tuple[str, Any]] = ()
+    curves: Curves | None = None
     warnings: Sequence[str] = ()
     caveats: Sequence[str] = ()
     key_figures: Sequence[KeyFigure] = ()
     pictures: Sequence[Picture] = ()
     aside: str = ""
-    summary: Table | None = None
-    summary_note: str = ""
     figures: Sequence[Figure] = ()
     grid: SampleGrid | None = None
     plot: Plot | None = None
@@ -269,14 +297,20 @@ class Page:
         return f"{self.lead} {self.verdict}".strip()
 
     @property
+    def finding(self) -> str:
+        """Its first sentence; without a verdict also why."""
+        return self.headline if self.lead.startswith("No verdict") else self.lead or self.verdict
+
+    @property
     def text(self) -> list[str]:
         """The first screen as lines, for a terminal."""
-        lines = [f"verdict: {self.headline}", *(f"also: {text}" for text in self.also.splitlines())]
+        lines = [f"verdict: {self.headline}", *([f"what to do: {self.advice}"] if self.advice else [])]
+        lines += [f"also: {text}" for text in self.also.splitlines()]
         lines += [f"warning: {text}" for text in self.warnings] + [f"caveat: {text}" for text in self.caveats]
         for figure in self.key_figures:
             notes = f" ({'; '.join(figure.notes)})" if figure.notes else ""
             lines.append(f"  {figure.label}: {figure.value}{notes}")
-        return lines
+        return lines + [f"  {term}: {text}" for term, text in self.facts if isinstance(text, str)]
 
     @property
     def strips(self) -> list[str]:

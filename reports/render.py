@@ -28,6 +28,7 @@ LETTERS = 46  # of a label in report.md; a longer one gets a line of its own
 GLYPHS = {"open": "○", "grey": "•", "diamond": "◆"}  # of marks in report.md
 BREAK = "\u200b"  # in a long label, where a line of a page may break
 SHADES = 32  # values per channel of a picture in the page: half the bytes, and hardly anybody sees the difference
+LONGEST = 24  # letters of a name that no line breaks
 LARGE = 4_000  # bytes of a table that `publish_result` compresses
 LARGER = 50_000  # the same for table.csv
 
@@ -122,6 +123,8 @@ def write_template(path: Path, template: str, values: dict[str, Any]) -> Path:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"md": escape_markdown, "drawn": draw_line, "drawn_legend": draw_legend}
+    environment.filters["names"] = keep_names
+    environment.filters["marked"] = lambda text, look: (text, look)
     environment.filters["link"] = lambda name: f"[{escape_markdown(name)}]({name})"
     temporary = path.with_name(f".{path.name}.{os.getpid()}")  # so that a reader sees the old page or the new one
     temporary.write_text(environment.get_template(template).render(values), encoding="utf-8")
@@ -132,6 +135,13 @@ def escape_markdown(text: str) -> str:
     """`text` on one line, with every special character of Markdown and HTML escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|#])", r"\\\1", " ".join(text.split()))
+
+
+def keep_names(text: str) -> Markup:
+    """`text` as HTML, with no break within a name that has hyphens, an interval's end, or an eta."""
+    kept = Markup('<span class="name">{}</span>')
+    words = re.sub(r" (?=%)|(?<= to) (?=−)|(?<=\beta) |(?<=\(FD) ", "\u00a0", text).split(" ")
+    return Markup(" ").join(kept.format(word) if "-" in word and len(word) <= LONGEST else word for word in words)
 
 
 def draw_line(line: Line, figure: Figure) -> str:

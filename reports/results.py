@@ -86,6 +86,12 @@ class LoadedResult:
             alike &= rows[name].isna() if pd.isna(contrast[name]) else rows[name].eq(contrast[name]).fillna(False)
         return rows[alike]
 
+    def pooled(self, contrast: pd.Series, metric: str) -> pd.Series | None:
+        """The row of a contrast over all networks in one metric, if there is one."""
+        rows = self.match(contrast, metric)
+        rows = rows[rows["train_seed"] == ""]
+        return rows.iloc[0] if len(rows) else None
+
     def floor(self, metric: str, n_samples: float) -> pd.Series | None:
         """The score of that many real images, or of the nearest number that was measured."""
         rows = self.floors[self.floors["metric"] == metric]

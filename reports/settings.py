@@ -9,7 +9,6 @@ from reports.formats import (
     difference,
     duration,
     evaluations,
-    is_missing,
     join,
     metric_name,
     number,
@@ -67,7 +66,8 @@ def summarise_settings(result: LoadedResult) -> pd.DataFrame:
     runs = result.runs.drop_duplicates([*KEYS, "run_id"])
     runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
     means = {name: (name, "mean") for name in MEANS}
-    firsts = {name: (name, "first") for name in ("eta", "schedule", "samples_id", "sample_seed", *TRAINING)}
+    levels = ("eta", "schedule", "sigma_max", "sigma_min", "n_steps", "p_mean", "p_std")
+    firsts = {name: (name, "first") for name in (*levels, "samples_id", "sample_seed", *TRAINING)}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
     return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
 
@@ -92,22 +92,29 @@ def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list
     return warnings, [*caveats, *result.info.get("caveats", [])]
 
 
-def describe_nearest(result: LoadedResult, shown: Sequence[pd.Series]) -> list[tuple[str, str]]:
-    """The row of the fold on how near samples lie to training images, and other real images do, if it was measured."""
-    measured = [row for row in shown if not is_missing(row["to_training"])]
-    if not measured:
-        return []
-    values = join(dict.fromkeys(f"{number(row['to_training'], 2)} ({row['setting']})" for row in measured))
-    text = f"Median distance in {result.features} features: samples {values}"
-    return [(f"Nearest training {result.unit}", f"{text}; real images {number(measured[0]['to_training_real'], 2)}.")]
-
-
 def count_images(result: LoadedResult, row: pd.Series) -> str:
     return f"{plural(row['n_samples'], result.unit)} from each of {plural(row['networks'], 'network')}"
 
 
 def format_noise(row: pd.Series) -> str:
     return number(row["visible_noise"], 3, 3)
+
+
+def format_scores(result: LoadedResult, row: pd.Series) -> str:
+    """The scores of a setting, as "MMD ×1000 7.0 (FD 3.8)"."""
+    judge, fd = (f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (JUDGE, "fd"))
+    return f"{judge} ({fd})"
+
+
+def score_real(result: LoadedResult, n_samples: float) -> str:
+    """The same of as many real images; "" if it was not measured."""
+    floors = {name: result.floor(name, n_samples) for name in (JUDGE, "fd")}
+    means = {name: floor["mean"] for name, floor in floors.items() if floor is not None}
+    return format_scores(result, pd.Series(means)) if len(means) == len(floors) else ""
+
+
+def name_with_evaluations(row: pd.Series) -> str:
+    return f"{row['setting']}, {evaluations(row['nfe'])} evaluations"
 
 
 def _above_floor(result: LoadedResult, row: pd.Series) -> float:
@@ -120,18 +127,12 @@ def _above_floor(result: LoadedResult, row: pd.Series) -> float:
     return float((row["fd"] - floor["mean"]) / (floor["mean"] * of_few))
 
 
-def show_pictures(
-    result: LoadedResult, metric: str, *sides: tuple[pd.Series, str, str], digits: int = 1
-) -> list[Picture]:
+def show_pictures(result: LoadedResult, *sides: tuple[pd.Series, str, str]) -> list[Picture]:
     """The data, and settings (row, title, label) with their scores, as far as there are pictures."""
-    floor = result.floor(metric, sides[0][0]["n_samples"])
-    name = metric_name(metric, result.features)
-    real = "" if floor is None else f"{name} {scale_metric(metric, floor['mean'])}"
+    real = score_real(result, sides[0][0]["n_samples"])
     decoded = any(result.floors["data"].str.startswith("latents:"))
-    pictures = [Picture("real", "Data", "decoded latents" if decoded else f"real {result.unit}s", real)]
-    for row, title, label in sides:
-        score = f"{name} {scale_metric(metric, row[metric], digits)}"
-        pictures.append(Picture(row["samples_id"], title, label, score))
+    pictures = [Picture("real", "Real", "decoded latents" if decoded else f"{result.unit}s", real)]
+    pictures += [Picture(row["samples_id"], title, label, format_scores(result, row)) for row, title, label in sides]
     return [picture for picture in pictures if find_files(result.folder / "images", [f"{picture.name}.png"])]
 
 

@@ -1,5 +1,6 @@
 """Numbers in docs/findings.md and docs/defaults.md are those of the published reports; docs/my-fid.md has its table."""
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,6 +99,14 @@ def test_each_default_has_a_thread_and_an_interval_or_none_at_all() -> None:
         threads, said = row.split(" | ")[2], row.split(" | ")[4]
         assert "https://github.com/" in threads
         assert (INTERVAL.search(said) and "reports/published/" in said) or said == "Not run |"
+
+
+def test_the_table_of_what_to_use_is_that_of_the_published_index() -> None:
+    spec = importlib.util.spec_from_file_location("figures_of_findings", ROOT / "docs" / "figures.py")
+    assert spec and spec.loader
+    figures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(figures)
+    assert f"{figures.FIRST}\n\n{figures.what_to_use()}\n\n{figures.LAST}" in TEXT, "python docs/figures.py table"
 
 
 @pytest.mark.parametrize(

@@ -1,55 +1,42 @@
 """The page of `beta`: does fresh noise in every step give better images?"""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import pandas as pd
 
-from reports import contrast, settings
+from reports import contrast, settings, snippets
 from reports.details import list_details
 from reports.formats import (
-    agreeing_decimals,
     capital,
     difference,
+    evaluations,
     is_missing,
     join,
-    metric_name,
     number,
     ordinal,
     percent,
     plural,
-    scale_metric,
-    short,
-    values_and_difference,
 )
-from reports.page import Column, Figure, Page, Plot, Row, Table
-from reports.pages.chosen import MADE_BEFORE, describe_protocol
+from reports.page import Curves, Figure, Page, Row, Table
+from reports.pages.chosen import MADE_BEFORE
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
 
 PRIMARY = "primary"  # kinds of contrasts
 SPENT = "all evaluations"
 PAIR = ["a", "nfe_a", "b", "nfe_b"]
-WITHOUT = "without fresh noise"  # kind of setting
+KINDS = ("without fresh noise", "with fresh noise")  # of settings
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, on the {schedule} schedule",
     CONFIRM: "The best with fresh noise against the best without",
     SPENT: "The best that takes all {most} evaluations against the best within them",
 }
-VERBS = {BETTER: "lowers", WORSE: "raises"}
-CLAUSES = {
-    BETTER: "fresh noise wins within",
-    WORSE: "fresh noise loses within",
-    NO_DIFFERENCE: "no difference is detected within",
-    NOT_SIGNIFICANT: "no difference is significant after correction within",
-    NO_VERDICT: "no verdict within",
+ANSWERS = {  # verdict -> of the title, and in a figure
+    BETTER: ("yes within", "with noise wins"),
+    WORSE: ("no within", "without noise wins"),
+    NO_DIFFERENCE: ("no difference detected within", NO_DIFFERENCE),
+    NOT_SIGNIFICANT: ("not significant after correction within", NOT_SIGNIFICANT),
+    NO_VERDICT: ("no verdict within", NO_VERDICT),
 }
 ONLY_PRIMARY = "Only a part was run: the best with fresh noise was not compared with the best without."
-BANDS = (
-    "Coloured: the best settings that were confirmed, at the evaluations that they take, with 95 % intervals. Thin "
-    "lines: the best at exactly each number of evaluations, on the networks that chose."
-)
-GREY = "Grey: on the {} schedule{}. "  # of the plot
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations", "eta, beta")
 
 
@@ -62,7 +49,7 @@ def page(result: LoadedResult) -> Page:
         text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
         if runs.empty:
             text = "The main comparison was not asked for."
-        details = list_details(result, None, *TERMS)
+        details = list_details(result, *TERMS)
         return Page(settings.describe_source(result), question, "No verdict.", text, details=details)
     row = primary.iloc[0]
     every = settings.summarise_settings(result)
@@ -75,7 +62,7 @@ def page(result: LoadedResult) -> Page:
     caveats = list[str]()
     if not is_missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
         warnings.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
-    if row["verdict"] in VERBS and row["new_network_low"] < 0 < row["new_network_high"]:
+    if row["verdict"] in (BETTER, WORSE) and row["new_network_low"] < 0 < row["new_network_high"]:
         caveats.append(f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference.")
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
@@ -85,20 +72,23 @@ def page(result: LoadedResult) -> Page:
         caveats.append(MADE_BEFORE if was_asked and not result.info.get("options", {}).get("only") else ONLY_PRIMARY)
     elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
-    sides = [(before, "Before", f"{row['b']}, no fresh noise"), (after, "After", f"{row['a']}, fresh noise")]
-    best_sides = list_best(every, contests)
-    also = [" ".join([*name_lowest(result, best_sides), *phrase_spent(result, rows[rows["kind"] == SPENT])])]
-    also.append(describe_protocol(result))
-    too_small = has_gross_failure(result, row)
-    best = contests[:0] if too_small else contests
+    if has_gross_failure(result, row):
+        contests = contests[:0]
+    main, sides, use = row, [before, after], best
+    if len(contests):
+        main = contests.iloc[-1]
+        confirmed = [find_side(every, contest, side) for _, contest in contests.iterrows() for side in "ba"]
+        sides, use = confirmed[-2:], min(confirmed, key=lambda side: side[JUDGE])
+    without, having = (
+        (side, title, settings.name_with_evaluations(side))
+        for side, title in zip(sides, ("Without", "With"), strict=True)
+    )
     return contrast.compose_page(
-        result, row, phrase_verdict(result, row, best, before["schedule"]), sides[0], sides[1], (warnings, caveats),
-        question=question, also="" if contrast.has_failed(result) or too_small else "\n".join(filter(None, also)),
-        details=list_details(result, row, *TERMS), figures=[figure] if figure else [], tables=tables, note=note,
-        more_pictures=[*best_sides[:2], *best_sides[2:][-2:]],
-        summary=None if contrast.has_failed(result) else summarise_sides(result, [*sides, *best_sides]),
-        summary_note=describe_recall(result, before, after),
-        plot=None if contrast.has_failed(result) else plot_quality(result, every, contests, before["schedule"]),
+        result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, (warnings, caveats),
+        question=question, advice="" if use is None else phrase_advice(result, use, rows[rows["kind"] == SPENT]),
+        more_facts=[*describe_etas(every), *([] if use is None else snippets.show(snippets.write_sampling(use)))],
+        curves=draw_curves(result, every, contests), figures=[figure] if figure else [], tables=tables, note=note,
+        details=[*describe_recall(result, before, after), *list_details(result, *TERMS)],
     )  # fmt: skip
 
 
@@ -107,122 +97,113 @@ def has_gross_failure(result: LoadedResult, row: pd.Series) -> bool:
     return bool(row["verdict"] == NO_VERDICT and row["no_verdict"].startswith("the samples do not look"))
 
 
+def find_side(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
+    """The row of one of the best settings."""
+    best = every[every["section"] == CONFIRM]
+    return best[(best["nfe"] == row[f"nfe_{side}"]) & (best["setting"] == row[side])].iloc[0]
+
+
 def phrase_verdict(result: LoadedResult, row: pd.Series, contests: pd.DataFrame, schedule: str) -> tuple[str, str]:
-    """A sentence on the primary contrast, and one on the best with fresh noise against the best without."""
+    """The finding by number of evaluations, and on one schedule."""
     best = phrase_best(contests)
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}. {best}".strip()
-    shown = contrast.headline_row(result, row)
-    name = metric_name(shown["metric"], result.features)
-    before, after, *_ = values_and_difference(shown)
-    where = f"On the {schedule} schedule"
-    if row["verdict"] not in VERBS:
-        return f"{where}, no difference is detected: {name} {before} and {after}.", best
-    return f"{where}, fresh noise {VERBS[row['verdict']]} {name} from {before} to {after}.", best
+    change = contrast.format_change(result, row)
+    answer = {BETTER: "yes", WORSE: "no"}.get(row["verdict"], NO_DIFFERENCE)
+    where = f"on the {schedule} schedule with {evaluations(row['nfe_b'])}"
+    if best:
+        return best, f"{capital(where)}, {answer}: {change.partition(' (')[0]}."
+    return f"{capital(answer)} {where} evaluations.", f"{change}."
 
 
 def phrase_best(contests: pd.DataFrame) -> str:
     """Within how many evaluations which kind wins; "" if nothing was compared. Intervals where nothing is detected."""
     texts = list[str]()
-    for verdict, clause in CLAUSES.items():
+    for verdict, (answer, _) in ANSWERS.items():
         rows = contests[contests["verdict"] == verdict]
-        if not len(rows):
-            continue
         names = list[str]()
         for _, of_pair in rows.groupby(PAIR, sort=False):  # one pair may be the best within several numbers
-            interval = difference(of_pair.iloc[0])[1] if verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT) else ""
-            budgets = join(number(budget, 0) for budget in of_pair["budget"])
-            names.append(
-                f"{budgets}{'' if texts or names else ' evaluations'}" + (f" ({interval})" if interval else "")
-            )
-        texts.append(f"{clause} {join(names)}")
-    return f"Best against best, {'; '.join(texts)}." if texts else ""
+            names.append(join(number(budget, 0) for budget in of_pair["budget"]))
+            if not (texts or names[1:]):
+                names[0] += " network evaluations"
+            if verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT):
+                change, interval = difference(of_pair.iloc[0])
+                names[-1] += f" ({change}; {interval})"
+        texts += [f"{answer} {join(names)}"] if names else []
+    takes = {*contests["nfe_a"], *contests["nfe_b"]}
+    also = f": the best of both kinds take {evaluations(min(takes))}" if len(takes) == 1 and len(contests) > 1 else ""
+    return f"{capital('; '.join(texts))}{also}." if texts else ""
 
 
-def phrase_spent(result: LoadedResult, rows: pd.DataFrame) -> list[str]:
+def phrase_advice(result: LoadedResult, best: pd.Series, spent: pd.DataFrame) -> str:
+    """What to do: the lowest of the confirmed settings, and whether more evaluations help."""
+    use = f"Use {best['setting']} with {evaluations(best['nfe'])} evaluations"
+    if best["section"] == PRIMARY:
+        return f"{use}, if you stay on the {best['schedule']} schedule."
+    scores = settings.format_scores(result, best)
+    return " ".join([f"{use}: the lowest score that was confirmed, {scores}.", *phrase_spent(spent)])
+
+
+def phrase_spent(rows: pd.DataFrame) -> list[str]:
     """What it does to spend all evaluations, by kind of setting."""
+    verbs = {BETTER: " help", WORSE: " are worse"}
     texts = list[str]()
-    verbs = {BETTER: " help", WORSE: " make images worse"}
     for _, row in rows.iterrows():
         change, interval = difference(row)
         verb = verbs.get(row["verdict"], f": {row['verdict']}")
-        counts = f"{number(row['nfe_a'], 0)} against {number(row['nfe_b'], 0)}"
-        size = f"{metric_name(JUDGE, result.features)} {change}; {interval}"
-        texts.append(f"{capital(row['choice'])}, more evaluations{verb} ({counts}: {size}).")
+        counts = f"{evaluations(row['nfe_a'])} against {evaluations(row['nfe_b'])}"
+        texts.append(f"{capital(row['choice'])}, more evaluations{verb} ({counts}: {change}; {interval}).")
     return texts
 
 
-def name_lowest(result: LoadedResult, best_sides: Sequence[contrast.Side]) -> list[str]:
-    """The lowest of the confirmed settings."""
-    if not best_sides:
+def describe_etas(every: pd.DataFrame) -> list[tuple[str, str]]:
+    """The lowest of the settings that differ in eta alone: explored, on few networks."""
+    rows = every[every["section"] == "same-schedule"].sort_values(JUDGE)
+    if len(rows) < 2:
         return []
-    row, _, label = min(best_sides, key=lambda side: side[0][JUDGE])
-    scores = [f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (JUDGE, "fd")]
-    return [f"Lowest of what was confirmed: {label}, {number(row['nfe'], 0)} evaluations ({join(scores)})."]
+    row = rows.iloc[0]
+    where = f"on the {row['schedule']} schedule with {evaluations(row['nfe'])} evaluations"
+    return [("Which eta", f"Of {len(rows)} values {row['setting']} scores lowest {where} (not tested)")]
 
 
-def list_best(every: pd.DataFrame, contests: pd.DataFrame) -> list[contrast.Side]:
-    """The best settings without and with fresh noise, each once, with the evaluations that they take."""
-    sides: dict[tuple[str, float], contrast.Side] = {}
-    best = every[every["section"] == CONFIRM]
-    for _, row in contests.iterrows():
-        for side, words in (("b", "no fresh noise"), ("a", "fresh noise")):
-            name, nfe = row[side], row[f"nfe_{side}"]
-            chosen = best[(best["nfe"] == nfe) & (best["setting"] == name)].iloc[0]
-            sides.setdefault((name, nfe), (chosen, f"Best, {nfe:.0f} evaluations", f"{name}, {words}"))
-    return [*sides.values()]
-
-
-def summarise_sides(result: LoadedResult, sides: Sequence[contrast.Side]) -> Table:
-    """What else tells settings apart: variety, cost, fine noise and copies. Below it what recall says."""
-    rows = [
-        Row(f"{title}: {label}", [
-            number(row["recall"], 3), number(row["precision"], 3),
-            short(row["seconds"] / row["n_samples"]), settings.format_noise(row),
-            "" if is_missing(row["memorised"]) else percent(max(row["memorised"], 0)),
-        ])
-        for row, title, label in sides
-    ]  # fmt: skip
-    device = result.runs["device"].iloc[0]
-    shared = ", shared with other processes" if result.runs["shared_device"].fillna(False).any() else ""
-    heads = ["Recall", "Precision", f"Seconds per {result.unit}", "Visible noise", "Nearer to training than real"]
-    kept = [at for at in range(len(heads)) if any(row.cells[at] for row in rows)]  # points have no visible noise
-    rows = [replace(row, cells=[row.cells[at] for at in kept]) for row in rows]
-    columns = [Column(heads[at], "n", f"{heads[at]} ") for at in kept]
-    return Table(f"Variety, cost and copies ({device}{shared})", columns, rows)
-
-
-def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
+def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -> list[tuple[str, str]]:
     """Whether fresh noise loses variety, in the primary contrast."""
     rows = result.quality[result.quality["metric"] == "recall"]
     if not len(rows):
-        return ""
+        return []
     change, low, high = rows[["value", "low", "high"]].iloc[0]
     outcome = "no loss of variety detected"
     if low > 0 or high < 0:
         outcome = f"fresh noise {'adds' if low > 0 else 'loses'} variety"
-    digits = agreeing_decimals([(before["recall"], after["recall"], change)], least=3)
-    texts = [number(value, digits) for value in (before["recall"], after["recall"], change, low, high)]
-    return "Recall from {} to {} (difference {}; {} to {}, over networks): {}.".format(*texts, outcome)
+    texts = [number(value, 3) for value in (before["recall"], after["recall"], change, low, high)]
+    text = "{}: from {} to {} (difference {}; {} to {}, over networks).".format(capital(outcome), *texts)
+    return [(f"Recall, {before['setting']} to {after['setting']}", text)]
 
 
-def plot_quality(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame, schedule: str) -> Plot | None:
-    """The best without and the best with fresh noise against evaluations, if there are several numbers of them.
-
-    `schedule`: that of the grey curves, eta 0 and eta 1.
-    """
-    curves = result.quality[result.quality["metric"] == JUDGE]
-    if contests["budget"].nunique() < 2 or not len(curves):
+def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame) -> Curves | None:
+    """The best without and the best with fresh noise against evaluations, if there are several numbers of them."""
+    confirmed = result.quality[(result.quality["metric"] == JUDGE) & (result.quality["section"] == CONFIRM)]
+    if contests["budget"].nunique() < 2 or not len(confirmed):
         return None
-    best = result.choices[result.choices["rank"] == 1].rename(columns={"kind": "curve", JUDGE: "value"})
-    curves = pd.concat([curves, best[["section", "budget", "curve", "value"]]])
-    floor = result.floor(JUDGE, contests["n_samples"].iloc[0])
-    real = None if floor is None else floor["mean"]
-    fewer = every[every["section"] == "pareto"]
-    counts = f", {settings.count_images(result, fewer.iloc[0])}" if len(fewer) else ""
-    text = GREY.format(schedule, counts) + BANDS if len(fewer) else BANDS
-    values = curves, real, metric_name(JUDGE, result.features), result.unit, schedule
-    return Plot("quality", "Quality against evaluations", text, values)
+    points = confirmed.rename(columns={"budget": "nfe"})
+    fd = every[every["section"] == CONFIRM].set_index(["setting", "nfe"])
+    places = points[["setting", "nfe"]].itertuples(index=False, name=None)
+    points["end"] = [settings.format_scores(result, fd.loc[place]) for place in places]
+    explored = result.choices[(result.choices["rank"] == 1) & result.choices["networks"].notna()]
+    explored = explored.drop(columns="nfe").rename(columns={"budget": "nfe", JUDGE: "value", "kind": "curve"})
+    points = pd.concat([points, explored]).drop_duplicates(["curve", "nfe"]).fillna({"end": ""})
+    columns = {}
+    for _, row in contests.iterrows():
+        change, interval = difference(row)
+        columns[row["budget"]] = (row["verdict"], [ANSWERS[row["verdict"]][1], change, interval])
+    first = contests.iloc[0]
+    note = (
+        f"Dots: the best of each kind, confirmed on {contrast.name_networks(first)}, with {percent(first['level'])} "
+        "intervals. Corners without a dot: on the networks that chose. Below: the best within each number of "
+        "evaluations, with noise minus without."
+    )
+    points = points.sort_values("curve", key=lambda kinds: kinds.map(KINDS.index), kind="stable")
+    return contrast.draw_curves(result, "Quality against evaluations", points, columns, note)
 
 
 def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> Figure | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import contrast, settings
+from reports import contrast, settings, snippets
 from reports.details import list_details
 from reports.formats import (
     add_correction,
@@ -20,15 +20,14 @@ from reports.formats import (
     join,
     metric_name,
     number,
+    percent,
     plural,
     scale_metric,
     short,
-    spell,
-    verdict_words,
 )
-from reports.page import Code, Column, Figure, Page, Plot, Row, Table
+from reports.page import Code, Column, Curves, Figure, Page, Plot, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONFIRM, EXPLORE, JUDGE, NO_VERDICT
+from reports.schema import BETTER, CONFIRM, JUDGE, NO_VERDICT
 
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
 DEFAULT = "default"  # kind of setting
@@ -43,8 +42,7 @@ TITLES = {
 }
 AXES = {"train_noise": "noise levels", "weighting": "weights", "parameterisation": "output", "combination": "all"}
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
-ETA = "eta 0 is DDIM, Euler steps without fresh noise; eta 1 is DDPM."
-EXPLORED = 40  # rows of the folded table
+EXPLORED = 10  # rows of the folded table per question
 
 
 def page(result: LoadedResult) -> Page:
@@ -55,15 +53,18 @@ def page(result: LoadedResult) -> Page:
     every = settings.summarise_settings(result)
     before, after = (find_setting(every, row, side) for side in "ba")
     figure = draw_figure(result)
-    also = [*describe_others(result, rows, row), describe_protocol(result)]
-    words = "Before", "After" if is_set(row["recommended"]) else "Compared"
+    words = "Default", "Use" if is_set(row["recommended"]) else "Not advised"
+    write = snippets.write_training if _is_training(result) else snippets.write_sampling
+    code = write(after if is_set(row["recommended"]) else before)
     return contrast.compose_page(
-        result, row, phrase_verdict(result, row, before, after), (before, words[0], row["b"]),
-        (after, words[1], row["a"]), ((), _caveats(rows)),
-        also="" if contrast.has_failed(result) else "\n".join(also), figures=[figure] if figure else [],
-        plot=plot_errors(result), codes=read_codes(result), tables=[make_table(result, rows, every)],
+        result, row, phrase_verdict(result, row, before, after),
+        (before, words[0], row["b"]), (after, words[1], row["a"]),
+        advice=phrase_advice(result, rows, row, every), curves=draw_curves(result, rows, every),
+        figures=[figure] if figure else [], plot=plot_errors(result),
+        codes=read_codes(result), more_facts=snippets.show(code),
+        tables=[make_table(result, rows, every)],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
-        details=list_details(result, row, *TERMS), folded=list_explored(result),
+        details=list_details(result, *TERMS), folded=list_explored(result),
     )  # fmt: skip
 
 
@@ -99,6 +100,13 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
     return rows.sort_values(["budget", "value_a"], ascending=[False, True]).iloc[0]
 
 
+def choose_by_question(rows: pd.DataFrame) -> pd.DataFrame:
+    """One contrast per number of evaluations and default: the recommended one, otherwise the lowest."""
+    rows = rows.assign(recommended=rows["recommended"].fillna(False).astype(bool))
+    rows = rows.sort_values(["recommended", "value_a"], ascending=[False, True]).drop_duplicates(["budget", "b"])
+    return rows.sort_values(["budget", "b"])
+
+
 def find_setting(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
     """The row of a setting of a confirmed contrast."""
     chosen = every[(every["section"] == CONFIRM) & (every["setting"] == row[side])]
@@ -107,34 +115,54 @@ def find_setting(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
 
 
 def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, after: pd.Series) -> tuple[str, str]:
-    """What to do, and the effect with its interval."""
+    """The finding, and the effect with its interval."""
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}."
     where = name_question(result, row)
-    shown = contrast.headline_row(result, row)
-    if is_set(row["recommended"]):
-        text = f"{capital(where)}, {advise(result, before, after)}."
-        size = contrast.format_change(result, shown, "falls")
-        return text, f"{size[:1].upper()}{size[1:]}{_beyond(result, row)}."
-    size = contrast.format_change(result, shown)
     where = "" if _is_training(result) else f"{capital(where)}, "  # of a training its name says how it was sampled
+    size = contrast.format_change(result, row, "falls" if is_set(row["recommended"]) else "")
+    if is_set(row["recommended"]):
+        return f"{where}{row['a']} is better than {row['b']}{_beyond(result, row)}.", f"{size}."
     if row["verdict"] == BETTER:
-        text = f"{where}{after['setting']} scores better, but shows more noise."
-        return (
-            text,
-            f"{size}; visible noise {number(row['visible_noise_b'], 3)} and {number(row['visible_noise_a'], 3)}.",
-        )
+        return capital(f"{where}keep {row['b']}: {_describe_noisier(row)}."), f"{size}."
     text = f"{where}no better {'training' if _is_training(result) else 'setting'} is confirmed."
     text = text[:1].upper() + text[1:]
     sides = f"{after['setting']} against {before['setting']}"
     return text, f"{add_correction(f'{sides}: {size}', row)}."
 
 
+def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series, every: pd.DataFrame) -> str:
+    """What to do: one setting per number of evaluations, or one training; whether more evaluations help."""
+    if headline["verdict"] == NO_VERDICT:
+        return ""
+    noisier = rows[rows["more_noise"].fillna(False).astype(bool) & rows["verdict"].eq(BETTER)]
+    noisier = noisier[noisier["a"] != headline["a"]].sort_values("value_a").head(2)
+    texts = list[str]()
+    rows = choose_by_question(rows)
+    for _, row in rows.iterrows():
+        before, after = (find_setting(every, row, side) for side in "ba")
+        use = advise(result, before, after) if is_set(row["recommended"]) else f"keep {row['b']}"
+        texts.append(f"{name_question(result, row)}, {use}")
+    text = f"{capital('; '.join(texts))}."
+    chosen = rows[rows["recommended"]]
+    if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
+        most = chosen.iloc[-1]
+        scores = [f"{scale_metric(JUDGE, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)]
+        text += f" More evaluations are not better here: {join(scores)} (not tested against each other)."
+    return " ".join([text, *(f"{_describe_noisier(row)}." for _, row in noisier.iterrows())])
+
+
 def _beyond(result: LoadedResult, row: pd.Series) -> str:
     """Whether a setting is better than the default with the most evaluations."""
     beyond = result.over_networks(kind=AT_LARGEST)
     beyond = beyond[(beyond["budget"] == row["budget"]) & (beyond["a"] == row["a"]) & (beyond["verdict"] == BETTER)]
-    return f", lower than the default with {number(beyond['nfe_b'].iloc[0], 0)}" if len(beyond) else ""
+    return f", even with {number(beyond['nfe_b'].iloc[0], 0)}" if len(beyond) else ""
+
+
+def _describe_noisier(row: pd.Series) -> str:
+    """Why a setting that scores lower is not recommended."""
+    noisier, usual = (number(row[f"visible_noise_{side}"], 3) for side in "ab")
+    return f"{row['a']} scores lower, but leaves visible noise ({noisier}, not {usual})"
 
 
 def _is_training(result: LoadedResult) -> bool:
@@ -161,52 +189,22 @@ def advise(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
     return f"train with {join(changed.values())}"
 
 
-def describe_others(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series) -> list[str]:
-    """What the other questions came to, in a line; what the names of samplers mean."""
-    texts = list[str]()
-    every = settings.summarise_settings(result)
-    questions = rows.groupby(["budget", "choice", "b"], sort=False, dropna=False)
-    for _, of_question in questions:
-        if (of_question["a"] == headline["a"]).any() and (of_question["b"] == headline["b"]).any():
-            continue
-        chosen = of_question[of_question["recommended"].fillna(False).astype(bool)]
-        row = (chosen if len(chosen) else of_question.sort_values("value_a")).iloc[0]
-        before, after = (find_setting(every, row, side) for side in "ba")
+def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -> Curves | None:
+    """The chosen settings and the default against evaluations, if there are several numbers of them."""
+    rows = choose_by_question(rows)
+    if len(rows) < 2 or rows["b"].nunique() > 1:
+        return None
+    points, columns = [], {}
+    for _, row in rows.iterrows():
         change, interval = difference(row)
-        text = advise(result, before, after) if len(chosen) else f"{after['setting']}: {verdict_words(row)}"
-        where = "" if _is_training(result) and not len(chosen) else f"{name_question(result, row)}: "
-        texts.append(f"{capital(where)}{text} ({change}; {interval}).")
-    if result.runs["eta"].gt(0).any():
-        texts.append(ETA)
-    return [" ".join(texts)]
-
-
-def describe_protocol(result: LoadedResult) -> str:
-    """Who chose, and who compared: the two sentences of every page on settings that were chosen."""
-    rows = result.choices
-    confirmed = result.over_networks(kind=CONFIRM)
-    if not len(rows) or not len(confirmed):
-        return ""
-    explored = rows[rows["networks"].notna()]
-    n_networks = confirmed["n_networks"].max()
-    opponent = "the chosen" if result.info["experiment"] == "beta" else "the chosen with the default"
-    given = not result.table["section"].eq(EXPLORE).any()
-    what = "chose one setting per question beforehand" if given else f"tried all {len(explored)} settings and chose"
-    if not result.runs["trained_by"].eq("sigmabench").any():
-        return f"This network {what}. With other noise it compared {opponent}; the intervals are of that alone."
-    n_explorers = explored["networks"].max()
-    who = f"{spell(n_explorers)} {'network' if n_explorers == 1 else 'networks'} {what}. " if len(explored) else ""
-    others = f"{spell(n_networks)} other {'network' if n_networks == 1 else 'networks'}"
-    return f"{who}{others}, with other noise, compared {opponent}; the intervals are theirs alone."
-
-
-def _caveats(rows: pd.DataFrame) -> list[str]:
-    noisier = rows[rows["more_noise"].fillna(False).astype(bool) & (rows["verdict"] == BETTER)]
-    return [
-        f"{row['a']} scores lower than {row['b']}, but shows more noise ({number(row['visible_noise_a'], 3)}, not "
-        f"{number(row['visible_noise_b'], 3)}): it is not recommended."
-        for _, row in noisier.drop_duplicates(["a", "b"]).head(2).iterrows()
-    ]
+        columns[row["budget"]] = (row["verdict"], [row["a"], change, interval])
+        for side, name in (("b", f"default: {row['b']}"), ("a", "chosen")):
+            end = settings.format_scores(result, find_setting(every, row, side))
+            values = dict.fromkeys(("value", "low", "high"), row[f"value_{side}"])
+            points.append({"curve": name, "nfe": row["budget"], **values, "end": end})
+    title = TITLES.get(result.info["experiment"], "The chosen settings against the default")
+    note = f"Below: the chosen setting, and its difference from the default, with its {percent(row['level'])} interval."
+    return contrast.draw_curves(result, title, pd.DataFrame(points), columns, note)
 
 
 def draw_figure(result: LoadedResult) -> Figure | None:
@@ -263,9 +261,7 @@ def list_explored(result: LoadedResult) -> list[Table]:
         Column(name, "n"),
         Column("Visible noise", "n"),
     ]
-    shown = rows.groupby(["budget", "kind"], sort=False, dropna=False).head(
-        max(2, EXPLORED // max(1, rows["budget"].nunique()))
-    )
+    shown = rows.groupby(["budget", "kind"], sort=False, dropna=False).head(EXPLORED)
     cells = [
         Row(row["setting"], [
             row["kind"] + (", chosen" if is_set(row["chosen"]) else ""), number(row["nfe"], 0), number(row["rank"], 0),

@@ -34,19 +34,22 @@ def page(result: LoadedResult) -> Page:
     best = confirmed.sort_values("value_a").iloc[0] if len(confirmed) else None
     lead = phrase_effects(result, main, both)
     sentence = describe_best(result, best)
-    failed = contrast.has_failed(result)
     parts: dict[str, Any] = {
-        "also": "" if failed else "\n".join(describe_others(result, main, both)), "plot": plot_cells(result, main),
+        "also": "\n".join(describe_others(result, main, both)), "plot": plot_cells(result, main),
         "tables": [effects_table(result, effects), cells_table(result)], "noun": "effect or combination", "order": "",
-        "details": list_details(result, best, *TERMS),
+        "details": list_details(result, *TERMS),
     }  # fmt: skip
     if best is None:
-        lead, sentence = contrast.explain_failure(result) if failed else (lead, sentence)
+        failed = contrast.has_failed(result)
+        if failed:
+            lead, sentence = contrast.explain_failure(result)
+            parts["also"] = ""
         return Page(settings.describe_source(result), result.info["question"], lead, sentence, failed=failed, **parts)
     every = settings.summarise_settings(result)
-    before, after = (
-        (find_setting(every, best, side), word, best[side]) for side, word in (("b", "Baseline"), ("a", "Best"))
-    )
+    before = (find_setting(every, best, "b"), "Baseline", best["b"])
+    after = (find_setting(every, best, "a"), "Best", best["a"])
+    advice = f"Use {best['a']}." if is_set(best["recommended"]) else f"Keep {best['b']}: nothing better is confirmed."
+    parts["advice"] = advice if best["verdict"] != NO_VERDICT else ""
     return contrast.compose_page(result, best, (lead, sentence), before, after, **parts)
 
 
@@ -99,7 +102,7 @@ def describe_best(result: LoadedResult, best: pd.Series | None) -> str:
     n_others = best["n_networks"]
     who = f"{spell(n_others).lower()} other {'network' if n_others == 1 else 'networks'}"
     where = f"on {who}" if result.runs["trained_by"].eq("sigmabench").any() else "with other noise"
-    size = contrast.format_change(result, contrast.headline_row(result, best))
+    size = contrast.format_change(result, best)
     if best["verdict"] == BETTER:
         noise = ", but it shows more noise" if is_set(best["more_noise"]) else ""
         return f"Best combination, confirmed {where}: {best['a']}, {size}{noise}."

@@ -81,7 +81,7 @@ def _key_figures(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) 
     interval = f"95 % interval {percent(first['low'])} to {percent(first['high'])}"
     effect = KeyFigure(
         "As far as replacing", percent(first["value"]), [interval, f"limit {percent(first['limit'])}"],
-        [bar, Bar.dot(axis, first["limit"], "real")], axis.place(0), [("real", "limit")], role="effect",
+        [bar, Bar.dot(axis, first["limit"], "real")], axis.place(0), [("real", "limit")],
     )  # fmt: skip
     rest = "each has its own limit"
     if is_missing(facts["margin"]):
@@ -96,7 +96,7 @@ def _key_figures(facts: dict[str, Any], first: pd.Series, checks: pd.DataFrame) 
     groups = f" in {number(facts['needed_groups'], 0)} groups" if facts.get("needed_groups") else ""
     notes += [f"about {number(facts['needed'], 0)}{groups} would decide"] if facts.get("needed") else []
     pairs = "Images of each" if facts["pairs"] == "none" else "Pairs"
-    evidence = KeyFigure(pairs, number(facts["n"], 0), notes, role="evidence")
+    evidence = KeyFigure(pairs, number(facts["n"], 0), notes)
     return [effect, held, evidence]
 
 

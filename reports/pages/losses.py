@@ -79,11 +79,11 @@ def _key_figures(rows: pd.DataFrame) -> list[KeyFigure]:
     for word in (BETTER, WORSE):
         levels = judged[judged["verdict"] == word]
         notes = [] if rows["share"].isna().any() else [f"{percent(levels['share'].sum())} of its training noise"]
-        figures.append(KeyFigure(f"Levels where {word}", f"{len(levels)} of {len(judged)}", notes, role="effect"))
+        figures.append(KeyFigure(f"Levels where {word}", f"{len(levels)} of {len(judged)}", notes))
     detectable = " to ".join(scale_metric(LOSS, end) for end in judged["detectable"].agg(["min", "max"]))
     power = [f"can detect {detectable} %, by level"] if len(judged) else []
     size = f"{number(rows['n_networks'].iloc[0], 0)} × {number(rows['n_samples'].iloc[0], 0)}"
-    return [*figures, KeyFigure("Networks × images", size, power, role="evidence")]
+    return [*figures, KeyFigure("Networks × images", size, power)]
 
 
 def _label(row: pd.Series) -> str:

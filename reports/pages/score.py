@@ -14,6 +14,7 @@ from reports.formats import (
     difference,
     metric_name,
     number,
+    percent,
     plural,
     scale_metric,
     sentence,
@@ -46,13 +47,13 @@ def page(result: LoadedResult) -> Page:
         return _single_page(result, rows.iloc[0], parts | {"warnings": warnings})
     row = choose_contrast(contrasts)
     pairs = PAIRS.get(facts.get("pairs", ""), "")
-    headline = contrast.headline_row(result, row)
     before, after = (rows[rows["setting"] == row[side]].iloc[0] for side in "ba")
     return contrast.compose_page(
         result, row, phrase_verdict(result, row, contrasts), (before, "First set", before["setting"]),
-        (after, "Compared", after["setting"]), details=list_details(result, row, *TERMS),
-        **parts, warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
-        key_figures=key_figures(result, headline, len(rows), pairs),
+        (after, "Compared", after["setting"]), details=list_details(result, *TERMS),
+        **parts,
+        warnings=[*warnings, *contrast.find_disagreement(result, row), *_elsewhere(result, contrasts)],
+        facts=list_facts(result, row, len(rows), pairs),
         aside="Images of one name are at the same place." if facts.get("pairs") == "names" else "",
         figures=[draw_figure(result, contrasts, f"Sets of {n} images", pairs)],
     )  # fmt: skip
@@ -78,7 +79,7 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
         words[WORSE] = ("No.", f"{more}{row['b']} and {row['a']}: ")
         words[NO_VERDICT] = ("No verdict.", more)
     lead, subject = words.get(row["verdict"], ("No difference detected.", f"{row['b']} and {row['a']}: "))
-    change = contrast.format_change(result, contrast.headline_row(result, row))
+    change = contrast.format_change(result, row)
     text = f"{add_correction(subject + change, row)}."
     rest = contrasts[contrasts["a"] != row["a"]]
     clear = rest["clear"].fillna(False).astype(bool)
@@ -96,15 +97,14 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
     return lead, text
 
 
-def key_figures(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[KeyFigure]:
-    """The effect, the scores of both sets, and the evidence."""
-    metric = row["metric"]
-    value = f"{sets} × {number(row['n_samples'], 0)}"
-    axis = Axis.over([SCALES.get(metric, 1) * row[name] for name in ("difference", "low", "high")])
-    power = f"can detect {scale_metric(metric, row['detectable'])} in {metric_name(metric, result.features)}"
-    evidence = KeyFigure("Sets × images", value, [power, *([pairs] if pairs else [])], role="evidence")
-    values = contrast.show_values(result, row, f"{row['b']} → {row['a']}")
-    return [contrast.show_effect(result, row, axis), values, evidence]
+def list_facts(result: LoadedResult, row: pd.Series, sets: int, pairs: str) -> list[tuple[str, str]]:
+    """The score of real images, the sizes, and what can be detected."""
+    power = f"can detect {scale_metric(row['metric'], row['detectable'])}"
+    return [
+        ("Real images", settings.score_real(result, row["n_samples"]) or "not scored"),
+        ("Sets × images", ", ".join(filter(None, [f"{sets} × {number(row['n_samples'], 0)}", pairs]))),
+        ("Sure?", f"{percent(row['level'])} interval: where the difference of many such images lies; {power}"),
+    ]
 
 
 def draw_figure(result: LoadedResult, contrasts: pd.DataFrame, title: str, pairs: str) -> Figure:
@@ -176,8 +176,8 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
     notes = "; ".join([f"({judge.notes[0]})", *judge.notes[1:]])
     return Page(
         question=result.info["question"], lead="", verdict=f"{row['setting']} has {judge.label} {judge.value} {notes}.",
-        key_figures=[*figures, images], pictures=settings.show_pictures(result, JUDGE, (row, "Set", row["setting"])),
-        details=list_details(result, None, *TERMS), **parts,
+        key_figures=[*figures, images], pictures=settings.show_pictures(result, (row, "Set", row["setting"])),
+        details=list_details(result, *TERMS), **parts,
     )  # fmt: skip
 
 
@@ -185,7 +185,7 @@ def _run_page(result: LoadedResult) -> Page:
     """How good is one setting?"""
     source = settings.describe_source(result)
     question = result.info["question"]
-    details = list_details(result, None, "MMD ×1000", "FD", "Visible noise", "Evaluations")
+    details = list_details(result, "MMD ×1000", "FD", "Visible noise", "Evaluations")
     if not len(result.runs):
         return Page(source, question, "No score.", "No run succeeded.", details=details)
     rows = settings.summarise_settings(result)
@@ -198,16 +198,16 @@ def _run_page(result: LoadedResult) -> Page:
     key_figures = [
         *(show_score(result, metric, list(runs[metric]), row["n_samples"]) for metric in ("fd", JUDGE)),
         KeyFigure(f"Evaluations per {result.unit}", number(row["nfe"], 0), [f"{row['sampler']}"]),
-        KeyFigure(f"Networks × {result.unit}s", evidence, ["nothing is compared"], role="evidence"),
+        KeyFigure(f"Networks × {result.unit}s", evidence, ["nothing is compared"]),
     ]
     warnings, caveats = settings.find_caveats(result, [row])
     table = settings.make_table(settings.count_images(result, row), result, rows, settings.table_row)
     return Page(
         source, question, "", f"{row['setting']} has {name} {scale_metric('fd', row['fd'])}{real}.",
         warnings=warnings, caveats=caveats, key_figures=key_figures,
-        pictures=settings.show_pictures(result, "fd", (row, "Samples", row["setting"])), tables=[table],
+        pictures=settings.show_pictures(result, (row, "Samples", row["setting"])), tables=[table],
         note=f"Kernel distance, precision, recall and the {plural(len(runs), 'run')} are in table.csv.",
-        details=[*settings.describe_nearest(result, [row]), *details],
+        details=details,
     )  # fmt: skip
 
 

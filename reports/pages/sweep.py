@@ -1,7 +1,7 @@
 """The page on settings compared with the first of their section: `sweep` and `compare`, and results of before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,9 +14,7 @@ from reports.formats import (
     is_missing,
     is_set,
     join,
-    metric_name,
     plural,
-    scale_metric,
 )
 from reports.page import Figure, Page, Row, Table
 from reports.results import LoadedResult
@@ -69,23 +67,19 @@ def page(result: LoadedResult) -> Page:
     nearest = section.nearest
     tables, note = settings_tables(result, sections)
     figure = draw_figure(result, sections)
-    also = [*_name_worst(result, section, sections), *_elsewhere(sections, section)]
+    also = [*_elsewhere(sections, section)]
     effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if len({*effects}) < len(effects):
         also.append("Whether an effect differs between sections is not tested; a grid does that (sweep --vary).")
     also += _name_cost(result)
-    before = (section.row(section.baseline), "Before", section.baseline)
-    after = (section.row(nearest["a"]), "Next" if section.winner is None else "After", nearest["a"])
-    page = contrast.compose_page(
+    before = (section.row(section.baseline), "Baseline", section.baseline)
+    after = (section.row(nearest["a"]), "Lowest, not advised" if section.winner is None else "Use", nearest["a"])
+    return contrast.compose_page(
         result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(section)),
-        also="" if contrast.has_failed(result) else " ".join(also), figures=[figure] if figure else [], tables=tables,
-        note=note, details=list_details(result, nearest, *TERMS, first=("Tied",) if len(result.best_sets) else ()),
+        advice="" if section.no_verdict else f"{advise(section)}.", also=" ".join(also),
+        figures=[figure] if figure else [], tables=tables, note=note,
+        details=list_details(result, *TERMS, first=("Tied",) if len(result.best_sets) else ()),
     )  # fmt: skip
-    figures = list(page.key_figures)
-    if section.winner is None and len(figures) > 1:  # an effect without a name would be read as that of the advice
-        label = figures[0].label.replace("Effect on", f"Effect of {nearest['a']} on")
-        figures[0] = replace(figures[0], label=label)
-    return replace(page, key_figures=figures)
 
 
 def _empty_page(result: LoadedResult) -> Page:
@@ -97,7 +91,7 @@ def _empty_page(result: LoadedResult) -> Page:
     return Page(
         settings.describe_source(result), result.info["question"],
         *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
-        details=list_details(result, None, *TERMS),
+        details=list_details(result, *TERMS),
     )  # fmt: skip
 
 
@@ -107,7 +101,7 @@ def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
     clearest = sections[0]
     row = clearest.nearest
     verdicts = [section.nearest["verdict"] for section in sections]
-    size = contrast.format_change(result, contrast.headline_row(result, row))
+    size = contrast.format_change(result, row)
     text = add_correction(f"{clearest.name}: {size}", row)
     if clearest.no_verdict:
         text = f"{capital(clearest.no_verdict)}. {text}"
@@ -119,7 +113,7 @@ def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
     before, after = ((clearest.row(name), capital(name), clearest.name) for name in ("before", "after"))
     return contrast.compose_page(
         result, row, (f"{capital(row['verdict'])}.", f"{text}."), before, after,
-        figures=[figure] if figure else [], details=list_details(result, row, *TERMS),
+        figures=[figure] if figure else [], details=list_details(result, *TERMS),
     )  # fmt: skip
 
 
@@ -164,9 +158,9 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
     if section.no_verdict:
         return "No verdict.", f"{capital(section.no_verdict)}."
     row = section.nearest
-    size = contrast.format_change(result, contrast.headline_row(result, row), "falls" if row["difference"] < 0 else "")
+    size = contrast.format_change(result, row, "falls" if row["difference"] < 0 else "")
     if section.winner is not None:
-        return f"{advise(section)}.", f"{size[:1].upper()}{size[1:]}."
+        return f"{row['a']} is better than {row['b']}.", f"{size}."
     words = {BETTER: "better, but not recommended", NO_DIFFERENCE: "no difference detected"}
     lead = f"{row['a']} against {section.baseline}: {words.get(row['verdict'], row['verdict'])}."
     if row["verdict"] == BETTER and is_set(row["more_noise"]):
@@ -177,7 +171,7 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
 def advise(section: Section) -> str:
     """What to do: use the recommended setting, and with how many it is tied."""
     tied = f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else ""
-    return f"Use {section.use}{tied}"
+    return f"{'Keep' if section.winner is None else 'Use'} {section.use}{tied}"
 
 
 def _more_caveats(section: Section) -> list[str]:
@@ -201,15 +195,6 @@ def _name_cost(result: LoadedResult) -> list[str]:
         f"Verdicts are corrected for {most:.0f} comparisons, which hides smaller differences: an ExploringStudy with "
         "explore() tries them on other networks and tests the best alone (docs/sweeps.md)."
     ]
-
-
-def _name_worst(result: LoadedResult, headline: Section, sections: Sequence[Section]) -> list[str]:
-    """The highest score in the section of the headline, if tables are too long to show it."""
-    if sum(len(section.rows) for section in sections) <= settings.ROWS:
-        return []
-    row = headline.rows.loc[headline.rows[JUDGE].idxmax()]
-    score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, row[JUDGE])}"
-    return [f"{capital(headline.name)}, the worst of {len(headline.rows)} is {row['setting']} ({score})."]
 
 
 def _elsewhere(sections: Sequence[Section], headline: Section) -> list[str]:

@@ -165,7 +165,7 @@ def test_a_network_of_a_user_ends_in_settings_that_can_be_pasted(
     rows = done.rows("contrasts").query("kind == 'confirm' and train_seed.isna() and metric == 'mmd'").set_index("a")
     better = [*rows[rows["recommended"].fillna(False).astype(bool)].index]
     assert entry["setting"] == (better or ["karras, dpm++2m"])[0] and set(rows["b"]) == {"karras, dpm++2m"}
-    assert (f"use {entry['setting']}." in done.summary["verdict"]) == bool(better)
+    assert (f"{entry['setting']} is better than" in done.summary["verdict"]) == bool(better)
     assert all("def sample(net, noise):" in (done.out / f"report.{kind}").read_text() for kind in ("md", "html"))
     draws = done.rows().groupby("section")["sample_seed"].agg(set)
     assert draws["explore"] == {0} and len(draws["explore"] | draws["confirm"] | draws["control"]) == 3

@@ -99,7 +99,7 @@ def test_the_keyboard_reaches_folds_and_links_in_order_and_shows_where_it_is(ope
 
 
 def test_print_opens_the_conditions_and_keeps_figures_white(again: dict[str, Path], browser: Any) -> None:
-    browser.get((again["beta-digits"] / "report.html").as_uri())
+    browser.get((again["noise_levels-laptop"] / "report.html").as_uri())
     dark = {"name": "prefers-color-scheme", "value": "dark"}
     state = """return [document.querySelector("#details dl").checkVisibility(),
       getComputedStyle(document.querySelector(".paper")).filter === "none"]"""

@@ -20,7 +20,7 @@ from reports.formats import (
     short,
     values_and_difference,
 )
-from reports.page import Axis, Bar, KeyFigure, Page, Row, SampleGrid, Source, Table
+from reports.page import Axis, Bar, Code, KeyFigure, Page, Row, SampleGrid, Source, Table
 
 
 def test_an_axis_goes_through_0_and_beyond_its_values_and_ends_at_its_edges() -> None:
@@ -53,16 +53,19 @@ def test_the_first_screen_as_text_and_the_names_of_all_strips() -> None:
     figures = [KeyFigure("Effect", "−2", ["95 %"], legend=[("real", "only where it is drawn")])]
     rest = {"grid": SampleGrid("", "", ["8"], [("eta 0", [("s2", "1.0"), None])]),
             "tables": [Table("", (), [Row("a", [], "s1"), Row("b", []), Row("c", [], "s1")])]}  # fmt: skip
-    page = Page(Source(), "Which?", "Yes.", "It helps.", also="So elsewhere.", warnings=["Far."], caveats=["Grain."],
-                key_figures=figures, **rest)  # fmt: skip
+    page = Page(Source(), "Which?", "Yes.", "It helps.", advice="Use it.", also="So elsewhere.", warnings=["Far."],
+                caveats=["Grain."], facts=[("Data", "digits"), ("Run again", Code("", "x"))], key_figures=figures,
+                **rest)  # fmt: skip
     screen = [
         "verdict: Yes. It helps.",
+        "what to do: Use it.",
         "also: So elsewhere.",
         "warning: Far.",
         "caveat: Grain.",
         "  Effect: −2 (95 %)",
+        "  Data: digits",
     ]
-    assert page.text == screen
+    assert page.text == screen and page.finding == "Yes."
     assert page.strips == ["s1", "s2"] and Page(Source(), "", "", "None.").text == ["verdict: None."]
 
 

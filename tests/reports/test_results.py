@@ -12,7 +12,7 @@ import pytest
 
 from experiments.entrypoint import run_main
 from reports.__main__ import run
-from reports.index import compare_verdicts, describe_source, write_index
+from reports.index import describe_source, find_differing_verdicts, list_what_to_use, write_index
 from reports.page import Page, Source
 from reports.render import read_page, write_report
 from reports.results import read
@@ -84,41 +84,92 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     write_report(tmp_path / "deep/one")
     (tmp_path / "five" / "table.csv").write_text("experiment\nbeta\n")
     html = write_index(tmp_path).read_text(encoding="utf-8")
-    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h1>4 results, 1 archived</h1>" in html
+    assert write_index(tmp_path).read_text(encoding="utf-8") == html and "<h2>4 results, 1 archived</h2>" in html
     assert "<script" not in html and "Why <b>" not in html and "two <b>" not in html
     assert "⚑ marks what may change a verdict. Add yours: " in html
     live, _, archived = html.partition('<details class="archived">')
-    groups = [(part.partition("</h2>")[0], part.count('class="entry"')) for part in live.split("<h2>")[1:]]
+    groups = [(part.partition("</h3>")[0], part.count('class="entry"')) for part in live.split("<h3>")[1:]]
     assert groups == [("Does fresh noise in every step give better images?", 2), ("Which?", 1), ("Cannot be read", 1)]
     assert archived.count('class="entry"') == 1
     parts = html.split('<div class="entry">')[1:]
     return {re.findall(r"<small>([^·]*?)(?: ·| \(no|</small>)", part)[0].strip(): part for part in parts}
 
 
-def test_a_row_has_verdict_link_effect_thumbnail_evidence_time_and_date(rows: Rows) -> None:
+def test_a_row_has_finding_link_thumbnail_time_and_date(rows: Rows) -> None:
     row = rows["deep/one"]
-    assert '<a href="deep/one/report.html">On the geometric schedule, fresh noise lowers FD from 7.6' in row
+    assert '<a href="deep/one/report.html">Yes on the geometric schedule with 66 evaluations.</a>' in row
     assert "· mnist5k · small network, 9,000 images seen in training · digits features</small>" in row
-    assert "<small>5 × 500 · 10 min · 20 November 2026</small>" in row
-    assert '<img src="data:image/png;base64,' in row and '<span class="bar better">' in row and "flag" not in row
+    assert "<small>10 min · 20 November 2026</small>" in row
+    assert '<img src="data:image/png;base64,' in row and "flag" not in row
 
 
 def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
     assert "x scores lower, but shows more noise than base." in rows["three"]
-    assert "<a" not in rows["three"] and '<span class="bar better">' in rows["three"]
+    assert "<a" not in rows["three"] and "y is better than base." in rows["three"]
     assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
     with pytest.raises(FileNotFoundError, match="no result folder below it; a result folder has a run"):
         write_index(tmp_path / "deep" / "one" / "images")
 
 
-@pytest.mark.parametrize(("verdicts", "text"), [
-    (["better"], ""), (["better", ""], ""),
-    (["better", "better"], "The same verdict on the first comparison in all 2: better."),
-    (["worse", "better", "", "better"], "3 results: 2 better and 1 worse."),
-])  # fmt: skip
-def test_the_index_says_whether_results_of_one_question_agree(verdicts: list[str], text: str) -> None:
-    assert compare_verdicts([{"verdict": verdict} for verdict in verdicts]) == text
+def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make) -> None:
+    """By evaluations what is recommended, or the default; of data without such a result the command."""
+    loud = {"visible_noise_a": 0.05}
+    duels = {(16, "x"): (-4.0, "better", {}), (66, "y"): (-5.0, "better", loud), (66, "z"): (-0.5, "worse", {})}
+    made = chosen(duels)
+    contrasts = pd.read_csv(made / "contrasts.csv")
+    fd = contrasts.assign(metric="fd", value_a=1000 * contrasts["value_a"], value_b=1000 * contrasts["value_b"])
+    pd.concat([contrasts, fd]).to_csv(made / "contrasts.csv", index=False)
+    other = beta()
+    for path in other.glob("*.csv"):
+        path.write_text(path.read_text().replace("mnist5k", "cifar10"))
+    table = list_what_to_use({"one": read(made), "two": read(other)})
+    assert [[row.name, *row.cells] for row in table.rows] == [
+        ["mnist5k", "16", "x", "12.0 → 8.0", "12.0 → 8.0", "−4.0 (−5.0 to −3.0)", "", "one"],
+        ["mnist5k", "66", "base (default)", "12.0", "12.0", "", "", "one"],
+        ["cifar10", "", "not confirmed: python -m experiments schedules --data cifar10", "", "", "", "", ""],
+    ]  # fmt: skip
+    html = write_index(made.parent).read_text(encoding="utf-8")
+    places = [html.index(text) for text in ("What to use", '<a href="schedules/report.html">', "<h2>2 results")]
+    assert places == sorted(places)
+
+
+def test_of_many_rows_those_go_first_that_score_no_better_with_more_evaluations(chosen: Make) -> None:
+    gains = {8: -5.0, 10: -4.0, 12: -3.0, 14: -6.0, 16: -7.0, **dict.fromkeys(range(20, 26), -2.0)}
+    result = read(chosen({(budget, f"x{budget}"): (change, "better", {}) for budget, change in gains.items()}))
+    assert [row.cells[0] for row in list_what_to_use({"one": result}).rows] == ["8", "14", "16"]
+
+
+@pytest.mark.parametrize(("verdict", "change", "other", "found"), [
+    ("better", -8.0, {}, (0, 0)), ("worse", 8.0, {}, (1, 0)), ("better", -7.9, {}, (1, 0)),
+    ("better", -7.9, {"samples_id": "other"}, (0, 0)), ("worse", 8.0, {"samples_id": "other"}, (1, 0)),
+    ("not significant after correction", -8.0, {}, (0, 1)), ("worse", 8.0, {"model_id": "another"}, (0, 0)),
+    ("worse", 8.0, {"sampler": "heun"}, (0, 0)),
+], ids=["the same", "opposite", "other difference", "other noise", "opposite, other noise", "corrected",
+        "other networks", "other settings"])  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True], ids=["", "turned around"])
+def test_two_results_that_disagree_are_found(
+    beta: Make, tmp_path: Path, verdict: str, change: float, other: Any, found: tuple[int, int], turned: bool
+) -> None:
+    results = {}
+    for name, values in {"one": {}, "two": {"verdict": verdict, "change": change}}.items():
+        directory = beta(**values).rename(tmp_path / name)
+        table = pd.read_csv(directory / "table.csv", dtype=str).assign(**{"model_id": "a"} | (other if values else {}))
+        table["sampler"] += table["eta"]
+        contrasts = pd.read_csv(directory / "contrasts.csv", dtype=str)
+        for side in "ab":
+            contrasts[f"run_id_{side}"] = "primary" + contrasts[side] + contrasts["train_seed"].str.removesuffix(".0")
+        if values and turned:
+            names = {"a": "b", "b": "a", "run_id_a": "run_id_b", "run_id_b": "run_id_a"}
+            contrasts = contrasts.rename(columns=names)
+            contrasts["difference"] = (-contrasts["difference"].astype(float)).astype(str)
+            contrasts["verdict"] = contrasts["verdict"].replace({"better": "worse", "worse": "better"})
+        table.to_csv(directory / "table.csv", index=False)
+        contrasts.to_csv(directory / "contrasts.csv", index=False)
+        results[name] = read(directory)
+    contradictions, pairs = find_differing_verdicts(results)
+    assert (len(contradictions), len(pairs)) == found
+    assert all("one: " in text and "two: " in text and "one of 1)" in text for text in (*contradictions, *pairs))
 
 
 def test_the_index_has_version_and_day_of_the_last_result() -> None:
