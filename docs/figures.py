@@ -3,7 +3,6 @@
 `python docs/figures.py table` writes the table alone.
 """
 
-import math
 import sys
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pandas as pd
 import seaborn as sns
 import torch
 from PIL import Image
-from scipy.stats import t
 
 from diffusion_core import load
 from reports.figures import svg
@@ -25,40 +23,15 @@ from reports.results import read_info
 DOCS = Path(__file__).parent
 PUBLISHED = DOCS.parent / "reports" / "published"
 COLORS = sns.color_palette("colorblind")
-DATA = {  # name -> report, training images, and the level from which on most samples without noise are near copies
-    "mixture of the digits": ("why_noise-laptop", 45_000, 0.0),
-    "mixture of Fashion-MNIST": ("why_noise-fashion-mixture", 300_000, 0.0),
-    "digits": ("why_noise-digits", 36_000, 2.85),
-    "Fashion-MNIST": ("why_noise-fashion", 300_000, 1.6),
-}
 FIRST, LAST = "<!-- what to use: python docs/figures.py table -->", "<!-- end of what to use -->"  # in findings.md
-# where "exact everywhere" and "exact nowhere" are drawn on the axis of sigma:
-EVERYWHERE = 0.5
-NOWHERE = 17.0
 LEVELS = (0.0, 0.01, 0.02, 0.03, 0.04, 0.06)  # of visible noise that is shown
-ENOUGH = 3  # networks for an interval
 MARKS = "o^sDvP"  # of samplers, at most
-CHANGE = "change of FD by noise\n(below 0: better)"
 
 
 def read(report: str, table: str) -> pd.DataFrame:
     """A table of a published report; large ones are compressed."""
     (path,) = (PUBLISHED / report).glob(f"{table}.csv*")
     return pd.read_csv(path)
-
-
-def gains(report: str, images: int) -> pd.DataFrame:
-    """Changes of FD by noise at 66 steps, means over networks, for one number of training images and for no network."""
-    rows = read(report, "gains")
-    over_networks = rows["train_seed"].isna() & (rows["metric"] == "fd") & (rows["n_steps"] == 66)
-    return rows[over_networks & rows["images_seen"].isin([images, float("nan")])]
-
-
-def half_width(values: pd.Series) -> float:
-    """Half of the 95 % interval of the mean over networks, by Student's t; NaN for fewer than ENOUGH."""
-    if len(values) < ENOUGH:
-        return math.nan
-    return float(t.ppf(0.975, len(values) - 1) * values.sem())
 
 
 def beta() -> plt.Figure:
@@ -79,69 +52,36 @@ def beta() -> plt.Figure:
     return figure
 
 
-def above_or_below() -> plt.Figure:
-    """FD without and with noise, of networks that were made better at some noise levels only."""
-    rows = pd.read_csv(DOCS / "data" / "above_or_below.csv")
-    names = ["network", "better below", "better above", "better everywhere"]
-    figure, axes = plt.subplots(1, rows["data"].nunique(), figsize=(9, 2.8), layout="constrained", squeeze=False)
-    for ax, (data, mine) in zip(axes.flat, rows.groupby("data", sort=False), strict=True):
-        for place, name in enumerate(names):
-            wide = mine[mine["denoiser"] == name].pivot_table(index="seed", columns="eta", values="fd")
-            before, after = wide.mean()
-            change = wide[1.0] - wide[0.0]
-            ends = (change.mean() + sign * half_width(change) for sign in (-1, 1))
-            text = f"{change.mean():.1f} ({' to '.join(f'{end:.1f}' for end in ends)})".replace("-", "−")
-            arrow = {"arrowstyle": "-|>", "color": COLORS[0], "linewidth": 2}
-            ax.annotate("", (after, place), (before, place), arrowprops=arrow)
-            ax.text((before + after) / 2, place - 0.15, text, ha="center")
-        title = {"mnist5k": "digits", "fashion-mnist": "Fashion-MNIST"}[data]
-        most = 1.08 * mine["fd"].max()
-        ax.set(title=title, xlim=(0, most), ylim=(3.5, -0.6), xlabel="FD, from eta 0 to eta 1 (lower is better)")
-        ax.set_yticks(range(4), ["the network", "better below 2.85", "better above 2.85", "better everywhere"])
-    return figure
-
-
-def why() -> plt.Figure:
-    """Change of FD by noise if the denoiser is exact above a level."""
-    figure, ax = plt.subplots(figsize=(8, 4.2), layout="constrained")
-    for number, (name, (report, images, copies)) in enumerate(DATA.items()):
-        rows = gains(report, images)
-        rows = rows[(rows["setting"] == "eta 1") & ((rows["part"] == "above") | (rows["part"] == "whole"))]
-        level = rows["band_low"].where(rows["part"] == "above", NOWHERE).where(rows["arm"] != "exact", EVERYWHERE)
-        rows = rows.assign(level=level * 1.025**number).query("level > 0.4").sort_values("level")
-        color = COLORS[number % 2]
-        dash = "-" if copies == 0 else "--"
-        ax.plot(rows["level"], rows["difference"], dash, color=color, label=name)
-        for row in rows.itertuples():
-            copied = row.level / 1.025**number <= copies * 1.01
-            ax.errorbar(
-                row.level, row.difference, [[row.difference - row.low], [row.high - row.difference]],
-                fmt="o" if copies == 0 else "s", color=color, mfc="white" if copied else color, capsize=2,
-            )  # fmt: skip
-    ax.axhline(0, color="0.4", linewidth=1)
-    ax.set(xscale="log", xlabel="the denoiser is exact above this sigma", ylabel=CHANGE)
-    ticks = {EVERYWHERE: "every-\nwhere", NOWHERE: "nowhere\n(network)"}
-    ax.set_xticks([EVERYWHERE, 0.9, 1.6, 2.85, 5, 9, NOWHERE])
-    ax.set_xticklabels([ticks.get(tick, f"{tick:g}") for tick in ax.get_xticks()])
-    ax.minorticks_off()
-    ax.legend(frameon=False)
-    return figure
-
-
-def where() -> plt.Figure:
-    """Change of FD by noise that is put back at some levels only."""
-    figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-    places = ("everywhere", "below sigma 2.85", "below sigma 0.9", "above sigma 2.85")
-    rows_of = pd.concat([gains(report, images) for report, images, _ in DATA.values()]).groupby("setting", sort=False)
-    for number, place in enumerate(places):
-        rows = rows_of.get_group(f"noise {place}")
-        error = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
-        at = [group + 0.2 * (number - 1.5) for group in range(len(rows))]
-        ax.bar(at, rows["difference"], 0.19, yerr=error, color=COLORS[number], label=place, capsize=2, ecolor="0.2")
-    ax.axhline(0, color="0.4", linewidth=1)
-    ax.set_xticks(range(len(DATA)), list(DATA))
-    ax.set_ylabel(CHANGE)
-    ax.legend(title="noise is put back", ncols=2, frameon=False, fontsize="small")
+def better_networks() -> plt.Figure:
+    """What fresh noise changes, against the quality of the network: 5,000 digits, each report with other training."""
+    rows = []
+    for report in sorted(PUBLISHED.glob("beta-digits*")):
+        floors = read(report.name, "floors").query("metric == 'fd'")
+        contrasts = read(report.name, "contrasts").query("train_seed.isna()")
+        of_fd = contrasts.query("metric == 'fd' and kind == 'confirm' and budget == 66").iloc[0]
+        quality = min(of_fd["value_a"], of_fd["value_b"]) - floors.loc[floors["n_samples"].idxmax(), "mean"]
+        rows.append(contrasts.assign(quality=quality))
+    every = pd.concat(rows)
+    questions = {
+        "best against best, within 8": "kind == 'confirm' and budget == 8",
+        "best against best, within 66": "kind == 'confirm' and budget == 66",
+        "geometric schedule, Euler, 66": "kind == 'primary'",
+    }
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for ax, (metric, name, scale) in zip(axes, (("mmd", "MMD ×1000", 1000), ("fd", "FD", 1)), strict=True):
+        for number, (label, question) in enumerate(questions.items()):
+            shown = every.query(f"metric == '{metric}' and {question}").sort_values("quality")
+            ends = [scale * (shown["difference"] - shown["low"]), scale * (shown["high"] - shown["difference"])]
+            at = shown["quality"] * 1.03 ** (number - 1)
+            ax.errorbar(at, scale * shown["difference"], ends, fmt=f"{MARKS[number]}-", color=COLORS[number], capsize=2,
+                        markersize=4, linewidth=0.8, label=f"{label} evaluations")  # fmt: skip
+        ax.axhline(0, color="0.4", linewidth=1)
+        ax.set(title=name, xscale="log", xlabel="FD of the better one above real images\n(left: better networks)")
+        ax.set_xticks(ticks := sorted(every["quality"].unique()), [f"{tick:.1f}" for tick in ticks])
+        ax.minorticks_off()
+    axes[0].set_ylabel("with noise minus without\n(below 0: noise is better)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize="small", loc="outside lower center", ncols=3)
     return figure
 
 
@@ -226,7 +166,7 @@ def main() -> None:
     visible_noise()
     style = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
     mpl.rcParams.update({"svg.hashsalt": "findings", **style})  # the same tables give the same bytes
-    for draw in (beta, above_or_below, why, where, schedules, training):
+    for draw in (beta, better_networks, schedules, training):
         (DOCS / "figures" / f"{draw.__name__}.svg").write_text(svg(draw()), encoding="utf-8")
         plt.close()
 
