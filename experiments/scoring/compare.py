@@ -109,7 +109,7 @@ def score_inputs(  # noqa: PLR0913  # the options of the command
         notes.append(f"{images.name}: {len(ids):,} images in {int(ids.max()) + 1:,} groups, the units of intervals")
     if left_out:
         notes.append(f"left out, since the store and results of score hold no samples: {', '.join(left_out)}")
-    shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": len(pairing.chosen[0])}
+    shared: Row = {"experiment": NAME, "section": NAME, "data": real.name, "n_samples": pairing.n}
     shared["n_reference"] = real.n
     names = [images.name for images in sets]
     spaces = list[SpaceResult]()

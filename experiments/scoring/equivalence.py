@@ -5,8 +5,9 @@ MMD between before and after decides (distances/equivalence.py), and all rows of
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -167,16 +168,15 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     if margin is not None and not 0 < margin < 1:
         raise ValueError(f"margin={margin:g}: it is a share of images, above 0 and below 1, such as 0.02")
     check_range("crops", crops, 0)
-    for one, other in ((before, after), (before, control), (after, control)):
-        _check_two(one, other)
+    for two in combinations((before, after, control), 2):
+        _check_two(*two)
+    metrics = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
     store = store if isinstance(store, Cache) else Cache(Path(store))
-    given: dict[str, Any] = {"features": features, "pairs": pairs, "feature_weights": feature_weights}
-    given |= {"device": device, "store": store, "crops": crops}
-    given["metrics"] = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-    answer = _measure_change(before, after, "after", margin, groups, reference=reference, **given)
+    gate = Gate(margin, groups, features, pairs, feature_weights, device, store, crops, metrics)
+    answer = _measure_change(gate, before, after, "after", reference)
     if control is None:
         return answer
-    of_control = _measure_change(before, control, CONTROL, margin, groups, reference=None, **given)
+    of_control = _measure_change(gate, before, control, CONTROL)
     if of_control.after != CONTROL:
         of_control = replace(of_control, after=f"{of_control.after} ({CONTROL})")
     more = [f"{of_control.after}: {note}" for note in of_control.notes if note not in answer.notes]
@@ -185,73 +185,96 @@ def harmless(  # noqa: PLR0913  # the options of the command, by keyword
     return replace(answer, control=of_control, basis=basis, notes=notes)
 
 
-def _measure_change(  # noqa: PLR0913  # the options of the command
-    before: Source, after: Source, name: str, margin: float | None, groups: GroupsOf, *, reference: Source | None,
-    features: str | tuple[str, ...] | None, pairs: Pairs, feature_weights: compare.Weights, device: str, store: Cache,
-    crops: int, metrics: Sequence[Metric],
-) -> Harmless:  # fmt: skip
+@dataclass(frozen=True)
+class Gate:
+    """By what a change is measured: the arguments of `harmless` that are not sets."""
+
+    margin: float | None
+    groups: GroupsOf
+    features: str | tuple[str, ...] | None
+    pairs: Pairs
+    feature_weights: compare.Weights
+    device: str
+    store: Cache
+    crops: int
+    metrics: Sequence[Metric]
+
+
+def _measure_change(gate: Gate, before: Source, after: Source, name: str, reference: Source | None = None) -> Harmless:
     """The answer on one set against `before`; `name`: that of an array."""
     given = (before, after) if reference is None else (reference, before, after)
-    opened = compare.open_all(given, store, ("reference", "before", name)[-len(given) :])
+    opened = compare.open_all(given, gate.store, ("reference", "before", name)[-len(given) :])
     basis = describe_before(opened[-2])
     opened, of_latents = standardise_latents(opened, opened[-2])
-    inputs = opened[-2:]
-    files = compare.weights_of(compare.spaces_of(opened, features), feature_weights)
-    device = Machine.resolve(device).device
-    groups = or_clips(inputs, groups)
-    pairing = _paired(inputs, pairs, groups, FEWEST if reference is None else MIN_SAMPLES)
-    paired = pairing.paired
-    n = len(pairing.chosen[0])
-    of_sets, notes = compare.prompts_of(inputs, pairing, groups)
-    prompts = of_sets[0] if of_sets else None
-    n_prompts = n if prompts is None else int(prompts.max()) + 1
-    if n_prompts < FEWEST:
-        raise ValueError(f"groups: they are {n_prompts}, and an interval needs at least {FEWEST}")
-    noun = ("pairs" if paired else "images of each") if n_prompts == n else "groups"
-    _log_smallest_share(f"{inputs[1].name}: {n_prompts:,} {noun}", np.arange(n) if prompts is None else prompts)
-    limit = margin or (PAIRED if paired and n_prompts >= ENOUGH else ALONE)
-    spaced = [
-        EquivalenceInputs(
-            inputs, pairing, prompts, FeatureSpace(space, file, device), store, limit, crops, clips=groups == CLIPS
-        )
-        for space, file in files.items()
-    ]
-    first = spaced[0]
-    rows = run_checks(spaced)
+    gate = replace(gate, groups=or_clips(opened[-2:], gate.groups))
+    spaces, of_groups = _pair_in_spaces(gate, opened)
+    first = spaces[0]
+    pairing = first.pairing
+    rows = run_checks(spaces)
     checks = tuple(row for row in rows if isinstance(row, EquivalenceCheck))
-    if margin is None:
+    if gate.margin is None:
         checks = tuple(replace(row, verdict=UNDECIDED) if row.verdict == HARMLESS else row for row in checks)
-    unchanged = int((first.described[0].digests == first.described[1].digests).sum()) if paired else 0
-    unrelated = checks[0].verdict != HARMFUL and first.unrelated
-    facts = {
-        LOOK_UNRELATED.format(inputs[0].name, inputs[1].name): unrelated,
-        pairing.note: bool(pairing.note),
-        **dict.fromkeys(notes, True),
-        of_latents: bool(of_latents),
-        "every group has one image, so images are the units of intervals": prompts is not None and n_prompts == n,
-        f"every image of {inputs[0].name} stands there several times; they count as one": first.repeats is not None,
-        **dict.fromkeys([row for row in rows if isinstance(row, str)], True),
-        **dict.fromkeys(warnings.input_warnings(inputs, first.described, first.space), True),
-        **dict.fromkeys(warnings.trait_notes(inputs, first.described), True),
-        f"{unchanged:,} of {n:,} pairs are identical": 0 < unchanged < n,
-    }
-    notes = [note for note, holds in facts.items() if holds]
+    is_unrelated = checks[0].verdict != HARMFUL and first.unrelated
+    names = [images.name for images in first.images]
+    notes = [LOOK_UNRELATED.format(*names)] if is_unrelated else []
+    notes += [pairing.note, *of_groups, of_latents, *_list_notes(first, rows)]
     scores = None
     if reference is not None:
-        scores = compare.score_inputs(opened, features, pairing, feature_weights, device, store, groups)
-        notes += [note for note in scores.notes if note not in notes]
-    measured = [measure_metric(metric, first) for metric in metrics]
-    notes += [note for _, note in measured if note]
+        scores = compare.score_inputs(
+            opened, gate.features, pairing, gate.feature_weights, gate.device, gate.store, gate.groups
+        )
+        notes += scores.notes
+    measured = [measure_metric(metric, first) for metric in gate.metrics]
+    notes += [note for _, note in measured]
     furthest, worst = _worst_pairs(first)
-    undecided = margin and checks[0].verdict == UNDECIDED and unchanged < n and not unrelated
-    needed = first.test.required_pairs(limit) if undecided else None
-    basis |= {"images": n, "groups": first.test.n_units} | describe_gate(first, groups, files, checks, metrics)
+    needed = None
+    if gate.margin and checks[0].verdict == UNDECIDED and first.unchanged < pairing.n and not is_unrelated:
+        needed = first.test.required_pairs(first.margin)
+    basis |= describe_gate(spaces, gate.groups, checks, gate.metrics)
     return Harmless(
-        inputs[0].name, inputs[1].name, margin, first.space.name, checks, n, first.test.n_units, unchanged,
-        first.test.at_best, pairing.by, needed, worst, scores, notes=tuple(notes), inputs=tuple(inputs), basis=basis,
+        names[0], names[1], gate.margin, first.space.name, checks, pairing.n, first.test.n_units,
+        first.unchanged, first.test.at_best, pairing.by, needed, worst, scores, inputs=tuple(first.images),
+        metrics=tuple(row for row, _ in measured), notes=tuple(filter(None, dict.fromkeys(notes))), basis=basis,
         worst_indices=tuple(order[furthest] for order in pairing.chosen),
-        metrics=tuple(row for row, _ in measured),
     )  # fmt: skip
+
+
+def _pair_in_spaces(gate: Gate, opened: Sequence[Input]) -> tuple[list[EquivalenceInputs], Sequence[str]]:
+    """Before and after, paired, in each feature space, and notes on their groups. ValueError for too few pairs."""
+    inputs = opened[-2:]
+    files = compare.weights_of(compare.spaces_of(opened, gate.features), gate.feature_weights)
+    device = Machine.resolve(gate.device).device
+    pairing = _paired(inputs, gate, FEWEST if len(opened) == 2 else MIN_SAMPLES)
+    of_sets, notes = compare.prompts_of(inputs, pairing, gate.groups)
+    prompts = of_sets[0] if of_sets else None
+    units = np.arange(pairing.n) if prompts is None else prompts
+    n_units = int(units.max()) + 1
+    if n_units < FEWEST:
+        raise ValueError(f"groups: they are {n_units}, and an interval needs at least {FEWEST}")
+    noun = ("pairs" if pairing.paired else "images of each") if n_units == pairing.n else "groups"
+    subject = f"{inputs[1].name}: {n_units:,} {noun}"
+    log.info("%s can show %s %% at best", subject, percent(smallest_share(np.bincount(units))))  # before the work
+    limit = gate.margin or (PAIRED if pairing.paired and n_units >= ENOUGH else ALONE)
+    if prompts is not None and n_units == pairing.n:
+        notes = [*notes, "every group has one image, so images are the units of intervals"]
+    return [
+        EquivalenceInputs(
+            inputs, pairing, prompts, FeatureSpace(space, file, device), gate.store, limit, gate.crops,
+            gate.groups == CLIPS,
+        )
+        for space, file in files.items()
+    ], notes  # fmt: skip
+
+
+def _list_notes(sets: EquivalenceInputs, rows: Sequence[EquivalenceCheck | str]) -> Iterator[str]:
+    """What a reader should know of the units of intervals, of checks that were not made, and of the images."""
+    if sets.repeats is not None:
+        yield f"every image of {sets.images[0].name} stands there several times; they count as one"
+    yield from (row for row in rows if isinstance(row, str))
+    yield from warnings.input_warnings(sets.images, sets.described, sets.space)
+    yield from warnings.trait_notes(sets.images, sets.described)
+    if 0 < sets.unchanged < sets.pairing.n:
+        yield f"{sets.unchanged:,} of {sets.pairing.n:,} pairs are identical"
 
 
 def _worst_pairs(sets: EquivalenceInputs) -> tuple[ClusterIds, tuple[tuple[str, float], ...]]:
@@ -264,12 +287,7 @@ def _worst_pairs(sets: EquivalenceInputs) -> tuple[ClusterIds, tuple[tuple[str, 
     return furthest, tuple(zip(names, (squares[furthest] / total).tolist(), strict=True))
 
 
-def _log_smallest_share(subject: str, units: ClusterIds) -> None:
-    """Says before the work begins what these units can show."""
-    log.info("%s can show %s %% at best", subject, percent(smallest_share(np.bincount(units))))
-
-
-def _check_two(one: Source, other: Source | None) -> None:
+def _check_two(one: Source | None, other: Source | None) -> None:
     paths = [Path(given).expanduser().resolve() for given in (one, other) if isinstance(given, str | Path)]
     if len(set(paths)) < len(paths):
         raise ValueError(f"{str(one)!r} and {str(other)!r} are one folder or file; name two")
@@ -330,15 +348,15 @@ def make_output(answer: Harmless) -> ScoreOutput:
     return ScoreOutput(NAME, question, tables, drawn, facts, summary, answer.notes, (), STATUS[answer.verdict])
 
 
-def _paired(inputs: Sequence[Input], pairs: Pairs, groups: GroupsOf, fewest: int) -> Pairing:
+def _paired(inputs: Sequence[Input], gate: Gate, fewest: int) -> Pairing:
     """The pairs. ValueError if only some names agree, so that nobody may have wanted none."""
-    pairing = pair(inputs, pairs, fewest)
+    pairing = pair(inputs, gate.pairs, fewest)
     shared = set.intersection(*(set(images.names or ()) for images in inputs))
-    if pairs == "auto" and not pairing.paired and shared:
+    if gate.pairs == "auto" and not pairing.paired and shared:
         raise ValueError(
             f"pairs='auto': {len(shared):,} names are in both sets, others in one; use --pairs names if images of one "
             "name come from the same seed, else --pairs none"
         )
-    if groups is not None and not pairing.paired:
+    if gate.groups is not None and not pairing.paired:
         raise ValueError("groups: they need pairs of images, by --pairs names or order")
     return pairing

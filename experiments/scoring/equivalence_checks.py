@@ -105,6 +105,12 @@ class EquivalenceInputs:
         return compare_distributions(*self.features, self.units)
 
     @property
+    def unchanged(self) -> int:
+        """The pairs of identical images."""
+        before, after = self.described
+        return int((before.digests == after.digests).sum()) if self.pairing.paired else 0
+
+    @property
     def unrelated(self) -> bool:
         """Whether partners have nothing in common: their features correlate no more than those of other seeds."""
         before, after = (rows - rows.mean(dim=0) for rows in self.features)
@@ -151,7 +157,7 @@ def _crops(sets: EquivalenceInputs) -> Rows:
         cut = [cut_crops(images, order, crops) for images, order in zip(sets.images, chosen, strict=True)]
         in_order = [np.arange(images.n) for images in cut]
         measured = compare.measure_sets(cut, in_order, sets.space, sets.store)
-        units = np.arange(len(chosen[0])) if sets.units is None else sets.units
+        units = np.arange(sets.pairing.n) if sets.units is None else sets.units
         test = compare_distributions(*_rows_of(measured, sets.space), units.repeat(crops))
         yield _check_share(f"share in crops, {sets.space.name} features", test, sets.margin)
 

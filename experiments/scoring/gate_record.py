@@ -35,21 +35,22 @@ def describe_before(before: Input) -> dict[str, Any]:
 
 
 def describe_gate(
-    sets: EquivalenceInputs,
-    groups: GroupsOf,
-    files: Mapping[str, Path | None],
-    checks: Sequence[EquivalenceCheck],
-    metrics: Sequence[Metric],
+    spaces: Sequence[EquivalenceInputs], groups: GroupsOf, checks: Sequence[EquivalenceCheck], metrics: Sequence[Metric]
 ) -> dict[str, Any]:
-    """What a verdict stands on besides: pairs, groups, weights `files` of feature spaces, limits, code of metrics."""
+    """What a verdict stands on besides: pairs, groups, weights of feature spaces, limits, code of metrics."""
+    sets = spaces[0]
     members = "" if sets.prompts is None else hash_array(sets.prompts)
-    gate = {"pairs": sets.pairing.by, "crops": sets.crops, "which images are of one group": members}
+    gate = {
+        "images": sets.pairing.n, "groups": sets.test.n_units, "pairs": sets.pairing.by, "crops": sets.crops,
+        "which images are of one group": members,
+    }  # fmt: skip
     if groups is not None:
         gate["names of the groups"] = hash_array(np.array(group_names(sets.images[0], groups)[0], dtype=str))
     for metric in metrics:
         if isinstance(metric, str):
             gate[f"code of {metric}"] = code_hash(metric.removeprefix(PYTHON), PYTHON)
-    gate |= {f"features {name}": "" if name == GIVEN else features_id(name, file) for name, file in files.items()}
+    for space in (of_space.space for of_space in spaces):
+        gate[f"features {space.name}"] = "" if space.name == GIVEN else features_id(space.name, space.weights)
     of_classes = re.compile("share of class .*")  # it depends on the images which one is shown
     return gate | {f"limit of {of_classes.sub('class shares', check.check)}": check.limit for check in checks}
 

@@ -29,6 +29,10 @@ class Pairing:
     def paired(self) -> bool:
         return self.by != "none"
 
+    @property
+    def n(self) -> int:
+        return len(self.chosen[0])
+
 
 def pair(sets: Sequence[Input], pairs: Pairs = "auto", fewest: int = MIN_SAMPLES) -> Pairing:
     """How the images of several sets are compared. All get the same number of images, since FD falls with it.
