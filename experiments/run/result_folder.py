@@ -111,10 +111,9 @@ def write_table(folder: Path, name: str, rows: Iterable[Row]) -> None:
 
 def _as_csv(name: str, rows: Iterable[Row]) -> str:
     text = io.StringIO()
-    rows = [{**row.get("factors", {}), **row} for row in rows]
-    columns = dict.fromkeys(
-        [*all_columns(TABLES[name]), *(factor for row in rows for factor in row.get("factors", ()))]
-    )
+    rows = list(rows)
+    factors = dict.fromkeys(factor for row in rows for factor in row.get("factors", ()))
+    columns = dict.fromkeys([*all_columns(TABLES[name]), *factors])
     writer = csv.DictWriter(text, [*columns], lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)

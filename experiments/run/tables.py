@@ -50,7 +50,7 @@ class RunResults:
         files = dict[Run, RunFiles]()
         rows = dict[Run, Row]()
         for run in runs:
-            row = {"experiment": page, "status": "ok"} | run.row()
+            row = {"experiment": page, "status": "ok", "factors": [*run.setting.levels]} | run.row()
             if run.impossible:
                 rows[run] = row
                 continue
