@@ -30,8 +30,8 @@ HEADINGS = {  # kind of contrast -> the heading of its lines
     SPENT: "The best that takes all {most} evaluations against the best within them",
 }
 ANSWERS = {  # verdict -> of the title, and in a figure
-    BETTER: ("yes within", "with noise wins"),
-    WORSE: ("no within", "without noise wins"),
+    BETTER: ("yes, better within", "with noise wins"),
+    WORSE: ("no, worse within", "without noise wins"),
     NO_DIFFERENCE: ("no difference detected within", NO_DIFFERENCE),
     NOT_SIGNIFICANT: ("not significant after correction within", NOT_SIGNIFICANT),
     NO_VERDICT: ("no verdict within", NO_VERDICT),
