@@ -276,3 +276,14 @@ def test_python_md_names_every_column_of_table_csv() -> None:
     section = DOCUMENTS[ROOT / "docs" / "python.md"].split("## The columns of `table.csv`")[1].split("\n## ")[0]
     named = set(re.findall(r"`(\w+)`", section))
     assert {*all_columns(TABLES["table.csv"])} <= named
+
+
+def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables() -> None:
+    screen = DOCUMENTS[ROOT / "README.md"].split("```sh")[0]
+    report = ROOT / "reports" / "published" / "beta-digits"
+    tables = [pd.read_csv(path) for name in ("table", "floors") for path in report.glob(f"{name}.csv*")]
+    table, floors = tables
+    means = table.groupby(["section", "setting", "nfe"])["fd"].mean()
+    known = {f"{value:.1f}" for value in (*means, *floors.query("metric == 'fd'")["mean"])}
+    named = re.findall(r"(?:FD|from|to) (\d+\.\d)", screen)
+    assert len(named) >= 6 and {*named} <= known
