@@ -79,7 +79,8 @@ def phrase_effects(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame)
     factor = row["factor_a"]
     verb = "lowers" if row["difference"] < 0 else "raises"
     of_judged = "" if main["difference"].abs().max() <= abs(row["difference"]) else " of those with a verdict"
-    text = f"{factor} matters most{of_judged}: {row['level_a']} instead of {row['against_a']} {verb} {name} by {_size(row)}"
+    change = f"{row['level_a']} instead of {row['against_a']} {verb} {name} by {_size(row)}"
+    text = f"{factor} matters most{of_judged}: {change}"
     others = [f"{len(levels)} levels of {other}" for other, levels in result.info["factors"] if other != factor]
     text += f", averaged over {join(others)}" if others else ""
     depends = both[both["verdict"].isin(CLEAR) & (both[["factor_a", "factor_b"]] == factor).any(axis=1)]
