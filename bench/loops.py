@@ -18,6 +18,7 @@ from torch import Tensor
 from diffusion_core.samplers import Euler, Model, Sampler, sample
 from diffusion_core.samplers.base import Eps, Noise
 from diffusion_core.schedules import geometric
+from diffusion_core.schedules.sigma import Sigmas
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class DrawnOnce(Sampler):
 
     sampler: Sampler
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         drawn = noise()
         yield from self.sampler.run(eps, x, sigmas, lambda: drawn)
 
@@ -59,7 +60,7 @@ def of_sampler(who: str, package: str, sampler: Sampler) -> list[Loop]:
     It takes the most steps, from sigma 30 to 0.03, that need no more evaluations than are given.
     """
 
-    def levels(n: int) -> tuple[float, ...]:
+    def levels(n: int) -> Sigmas:
         schedules = (geometric(n_steps) for n_steps in range(n, 0, -1))
         return next(sigmas for sigmas in schedules if sampler.planned_nfe(sigmas) <= n)
 

@@ -40,11 +40,15 @@ def settings(rng: Rng, networks: int, true: Sequence[float], spread: float, nois
     sides = list[Side]()
     for number, values in enumerate(by_network):
         noise = shared + rng.standard_normal((networks, N)) * 0.5**0.5
-        distances = {seed: Distance(values[seed] + x.mean(), x - x.mean()) for seed, x in enumerate(noise)}
-        rows = {seed: ROW | {"mmd": mmd.value} for seed, mmd in distances.items()}
-        by_metric = {seed: {"mmd": mmd} for seed, mmd in distances.items()}
-        sides.append(Side(f"s{number}", "g", None, networks, rows, by_metric))
+        sides.append(make_side(number, values[:, None] + noise))
     return sides, by_network.mean(axis=1)
+
+
+def make_side(number: int, units: Array, section: str = "g", budget: int | None = None) -> Side:
+    """The setting of this number, from the distance of each unit of images (networks, N)."""
+    distances = {seed: {"mmd": Distance(x.mean(), x - x.mean())} for seed, x in enumerate(units)}
+    rows = {seed: ROW | {"mmd": by_metric["mmd"].value} for seed, by_metric in distances.items()}
+    return Side(f"s{number}", section, budget, len(units), rows, distances)
 
 
 def errors(judge: Judge, asked: Sequence[Any], truths: Array) -> tuple[float, bool]:
@@ -139,13 +143,11 @@ def of_choice(rng: Rng, explorers: int, confirmers: int, share: float) -> list[f
         contrasts.append(Contrast("confirm", side, default, budget))
         true.append(gains[chosen])
         regrets.append(gains[chosen] - gains.min())
-    verdicts = Judge.of(contrasts, []).verdicts
-    estimates = [verdicts[id(contrast)][1] for contrast in contrasts]
+    judge = Judge.of(contrasts, [])
+    estimates = [judge.verdicts[id(contrast)][1] for contrast in contrasts]
     wins = [100.0 * (estimate.clear and estimate.difference < 0) for estimate in estimates]
-    pairs = list(zip(estimates, true, strict=True))
-    wrong = any(estimate.clear and estimate.difference * truth <= 0 for estimate, truth in pairs)
-    held = [estimate.low <= truth <= estimate.high for estimate, truth in pairs]
-    return [*wins, 100.0 * wrong, 100 * float(np.mean(held)), float(np.mean(regrets))]
+    held, wrong = errors(judge, contrasts, np.array(true))
+    return [*wins, 100.0 * wrong, 100 * held, float(np.mean(regrets))]
 
 
 def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int) -> list[Side]:
@@ -158,9 +160,7 @@ def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int)
     spread = OF_NETWORKS / 2**0.5 if networks > 1 else 0.0
     for number, value in enumerate(true):
         units = value + of_unit * rng.standard_normal((networks, N)) + spread * rng.standard_normal((networks, 1))
-        distances = {seed: {"mmd": Distance(x.mean(), x - x.mean())} for seed, x in enumerate(units)}
-        rows = {seed: ROW | {"mmd": by_metric["mmd"].value} for seed, by_metric in distances.items()}
-        sides.append(Side(f"s{number}", "confirm", budget, networks, rows, distances))
+        sides.append(make_side(number, units, "confirm", budget))
     return sides
 
 

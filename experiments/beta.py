@@ -37,7 +37,7 @@ from experiments.run.compare import (
 )
 from experiments.run.options import option_help
 from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_setting
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Study
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Presets, Study
 from experiments.schedules import SamplerNames, ScheduleNames
 from experiments.user.json_io import read_json
 
@@ -50,7 +50,6 @@ LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: f
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 WITHOUT, WITH = "without fresh noise", "with fresh noise"  # kinds of settings
 SPENT = "all evaluations"  # kind of contrast: the best that takes them all against the best within them
-CURVES = ("pareto", "same-schedule", "same-alpha")  # sections of settings that are shown and not compared
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
 SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
 EXPLORE_ANEW = "none"  # as --choices: not what ships
@@ -70,7 +69,7 @@ class Beta(ExploringStudy):
     within = True
     kinds = (WITHOUT, WITH)
     of_exploration = (*ExploringStudy.of_exploration, "schedules", "samplers")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets: ClassVar[Presets] = {
         "smoke": {
             **SMOKE,
             **EXPLORE_SMOKE,

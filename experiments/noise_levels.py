@@ -22,7 +22,16 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.run.compare import CONFIRM
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, read_formulas
+from experiments.run.study import (
+    EXPLORE_GPU,
+    EXPLORE_SMOKE,
+    GPU,
+    SMOKE,
+    ExploringStudy,
+    HiddenOption,
+    Presets,
+    read_formulas,
+)
 from experiments.user.parsing import parse_noise
 
 if TYPE_CHECKING:
@@ -45,7 +54,7 @@ class NoiseLevels(ExploringStudy):
         "and measures their error on held-out images at each noise level. Networks and images are per setting."
     )
     page = "noise_levels"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets: ClassVar[Presets] = {
         "smoke": {
             **SMOKE,
             **EXPLORE_SMOKE,

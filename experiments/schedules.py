@@ -21,7 +21,7 @@ from diffusion_core.validation import check_range
 from experiments.run.compare import DEFAULT, Chosen, Duel, Place, duel_defaults
 from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting, make_setting, read_sampler
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, read_formulas
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Presets, read_formulas
 from experiments.user.parsing import SYNONYMS
 
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
@@ -43,7 +43,7 @@ class Schedules(ExploringStudy):
         "networks."
     )
     page = "schedules"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets: ClassVar[Presets] = {
         "smoke": {
             **SMOKE,
             **EXPLORE_SMOKE,

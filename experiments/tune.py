@@ -23,7 +23,7 @@ from diffusion_core.validation import check_range
 from experiments.run.compare import Chosen, Duel, Place, duel_defaults
 from experiments.run.options import option_help
 from experiments.run.setting import Schedule, Setting, make_setting, read_setting
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Notify
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Notify, Presets
 from experiments.schedules import SamplerNames, ScheduleNames, Schedules
 from experiments.user.imports import is_pretrained
 
@@ -49,7 +49,7 @@ class Tune(Schedules):
     )
     page = "tune"
     finalists = 6
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets: ClassVar[Presets] = {
         "smoke": {
             **SMOKE,
             **EXPLORE_SMOKE,

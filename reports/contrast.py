@@ -288,14 +288,14 @@ def draw_curves(
 
 def draw_differences(
     title: str, sections: Mapping[str, Sequence[tuple[pd.Series, str, str]]], result: LoadedResult
-) -> Figure | None:
-    """Differences in one metric, on one axis: (row of contrasts.csv, label, label of its reference).
+) -> list[Figure]:
+    """A figure of differences in one metric, on one axis: (row of contrasts.csv, label, label of its reference).
 
-    What all rows of a section are compared with stands in its heading.
+    What all rows of a section are compared with stands in its heading. Without rows there is no figure.
     """
     rows = [row for section in sections.values() for row, _, _ in section]
     if not rows:
-        return None
+        return []
     metric = rows[0]["metric"]
     scale = SCALES.get(metric, 1)
     dots = [scale * value for row in rows for value in single_networks(result, row)["difference"]]
@@ -328,4 +328,4 @@ def draw_differences(
     legend = [(BETTER, BETTER), (WORSE, WORSE), ("not", f"{NO_DIFFERENCE}, or no verdict")]
     legend += [("speck", "one network")] if dots else []
     label += f", {level} interval"
-    return Figure(title, note, drawn, axis.place(0), ticks=axis.ticks, label=label, legend=legend)
+    return [Figure(title, note, drawn, axis.place(0), ticks=axis.ticks, label=label, legend=legend)]

@@ -25,6 +25,11 @@ def is_set(value: object) -> bool:
     return not is_missing(value) and bool(value)
 
 
+def are_set(flags: pd.Series) -> pd.Series:
+    """The same of a column, as booleans."""
+    return flags.fillna(False).astype(bool)
+
+
 def number(value: float, digits: int = 1, most: int = MOST_DECIMALS) -> str:
     """`value` with that many decimals, up to `most` so that it does not become 0. A true minus sign."""
     if is_missing(value):
@@ -72,20 +77,14 @@ def decimals(*rows: pd.Series, most: int = MOST_DECIMALS) -> int:
     names = ("value_b", "value_a", "difference")
     values = [[row[name] * SCALES.get(row["metric"], 1) for name in names] for row in rows]
     most = min(most, max(map(_decimals_of_interval, rows), default=most))
-    digits = agreeing_decimals(values, most=most)
-    return digits if len(rows) != 1 or _agrees(values[0], digits) else most
+    agreeing = (digits for digits in range(1, most + 1) if all(_agrees(shown, digits) for shown in values))
+    return next(agreeing, most if len(rows) == 1 else 1)
 
 
 def _decimals_of_interval(row: pd.Series) -> int:
     """With how many decimals half of the interval has three digits; at least 1, and many without an interval."""
     half = abs(row["high"] - row["low"]) / 2 * SCALES.get(row["metric"], 1)
     return max(1, 2 - math.floor(math.log10(half))) if half > 0 else MOST_DECIMALS
-
-
-def agreeing_decimals(differences: Sequence[Sequence[float]], least: int = 1, most: int = MOST_DECIMALS) -> int:
-    """The same for values before, after and their difference; `least` if no number of decimals up to `most` does."""
-    numbers = range(least, most + 1)
-    return next((digits for digits in numbers if all(_agrees(values, digits) for values in differences)), least)
 
 
 def _agrees(values: Sequence[float], digits: int) -> bool:

@@ -17,10 +17,9 @@ from reports.schema import BETTER, WORSE
 
 @dataclass(frozen=True)
 class Axis:
-    """Values -> places in per cent of its width. `at`: the values at its ends; of a logarithmic axis their logs."""
+    """Values -> places in per cent of its width. `at`: the values at its ends."""
 
     at: tuple[float, float]
-    log: bool = False
 
     @classmethod
     def over(cls, values: Iterable[float]) -> "Axis":
@@ -32,8 +31,6 @@ class Axis:
 
     def place(self, value: float) -> float:
         """The place of a value; at the edge if it is beyond."""
-        if self.log:
-            value = math.log10(value) if value > 0 else -math.inf
         low, high = self.at
         return round(100 * (min(max(value, low), high) - low) / (high - low), 2)
 
@@ -226,7 +223,6 @@ class SampleGrid:
     note: str
     columns: Sequence[str]
     rows: Sequence[tuple[str, Sequence[tuple[str, str] | None]]]
-    unit: str = ""  # of the columns, behind the first one
 
 
 @dataclass(frozen=True)

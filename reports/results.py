@@ -29,7 +29,6 @@ from reports.schema import (
 SCHEMA = 2  # version of the format of a result folder
 FORMER_SECTION = {"same-ladder": "same-schedule"}  # in published tables
 FLAG = {"True": True, "False": False, "": pd.NA}
-RULES = {"enough_networks": 5, "power": 0.8}  # of results that do not say theirs
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,6 @@ class LoadedResult:
     def unit(self) -> str:
         """What a sample is: an image, or a point."""
         return "point" if self.features == "values" else "image"
-
-    def rule(self, name: str) -> float:
-        """A number of the statistics by which verdicts were made, such as the power."""
-        return float(self.info.get("statistics", {}).get(name, RULES[name]))
 
     @property
     def fixed_beforehand(self) -> bool:

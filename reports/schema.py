@@ -38,8 +38,8 @@ TABLES: dict[str, tuple[str, ...]] = {
             train_seed n_networks n_steps alpha_a beta_a eta_a nfe_a run_id_a? alpha_b beta_b
             eta_b nfe_b run_id_b? n_planned? final_denoise data network trained_by? train_noise? images_seen features
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
-            p_value? p_adjusted? family? n_compared? detectable? n_to_settle? minutes_to_settle?
-            networks_to_settle? new_network_low? new_network_high? no_verdict? verdict sigma? share? note?
+            p_value? p_adjusted? family? n_compared? detectable? n_to_settle? networks_to_settle?
+            new_network_low? new_network_high? no_verdict? verdict sigma? share? note?
             choice? visible_noise_a? visible_noise_b? more_noise? recommended?""",
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?

@@ -171,7 +171,7 @@ def make_table(title: str, result: LoadedResult, rows: pd.DataFrame, make_row: C
     return Table(title, columns, [replace(row, cells=[row.cells[at] for at in kept]) for row in cells])
 
 
-def list_names(items: Iterable[str], most: int = 2) -> str:
-    """Some names, and how many more there are."""
-    items = list(items)
-    return join(items if len(items) <= most + 1 else [*items[:most], f"{len(items) - most} more"])
+def list_names(items: Iterable[str]) -> str:
+    """Two or three names, or two and how many more there are."""
+    names = list(items)
+    return join(names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from diffusion_core.validation import check_fields
 
@@ -14,7 +15,7 @@ class DataSet:
     """
 
     name: str
-    labels: torch.Tensor
+    labels: Tensor
     mean: float  # of the training split
     std: float
 
@@ -32,7 +33,7 @@ class DataSet:
         return len(self.labels)
 
     @property
-    def numbers(self) -> torch.Tensor:
+    def numbers(self) -> Tensor:
         """All pixels uint8 (n, C, H, W), or all values float32 (n, ...), as they are."""
         raise NotImplementedError  # a subclass has it
 
@@ -41,11 +42,11 @@ class DataSet:
         """Of one image, latent or point."""
         return tuple(self.numbers.shape[1:])
 
-    def standardised(self, which: slice | torch.Tensor = slice(None)) -> torch.Tensor:
+    def standardised(self, which: slice | Tensor = slice(None)) -> Tensor:
         """The images or values at an index, float32 (n, *shape); over the training split mean 0 and std 1."""
         return (self.numbers[which].float() - self.mean) / self.std
 
-    def decode(self, x: torch.Tensor) -> torch.Tensor:
+    def decode(self, x: Tensor) -> Tensor:
         """What standardised x (n, *shape) show: images uint8 (n, C, H, W), or points as they are in their file."""
         raise NotImplementedError  # a subclass has it
 
@@ -61,8 +62,8 @@ class Images(DataSet):
     """Images: pixels uint8 (n, C, H, H). `mean` and `std` are in units of pixel values (0 to 255)."""
 
     name: str
-    pixels: torch.Tensor
-    labels: torch.Tensor
+    pixels: Tensor
+    labels: Tensor
     mean: float
     std: float
 
@@ -79,10 +80,10 @@ class Images(DataSet):
         return f"Images({self.name!r}, {len(self)} x {size}, {classes}, mean {self.mean:.1f}, std {self.std:.1f})"
 
     @property
-    def numbers(self) -> torch.Tensor:
+    def numbers(self) -> Tensor:
         return self.pixels
 
-    def decode(self, x: torch.Tensor) -> torch.Tensor:
+    def decode(self, x: Tensor) -> Tensor:
         """Standardised float images x (n, C, H, W) as uint8: scaled back, rounded, clipped to 0..255."""
         return (x.float() * self.std + self.mean).round().clamp(0, 255).to(torch.uint8)
 
@@ -94,8 +95,8 @@ class Values(DataSet):
     """Latents of an autoencoder (n, ...), or points (n, d), standardised as a whole, since noise is that of all."""
 
     name: str
-    values: torch.Tensor  # float32
-    labels: torch.Tensor
+    values: Tensor  # float32
+    labels: Tensor
     mean: float
     std: float
 
@@ -104,7 +105,7 @@ class Values(DataSet):
         return f"Values({self.name!r}, {len(self)} x {size}, mean {self.mean:.4g}, std {self.std:.4g})"
 
     @property
-    def numbers(self) -> torch.Tensor:
+    def numbers(self) -> Tensor:
         return self.values
 
     @property
@@ -112,7 +113,7 @@ class Values(DataSet):
         """Whether samples are compared as they are; latents are decoded first."""
         return self.name.startswith(POINTS)
 
-    def decode(self, x: torch.Tensor) -> torch.Tensor:
+    def decode(self, x: Tensor) -> Tensor:
         """Standardised points (n, d) in the units of the file, float32. ValueError for latents."""
         if not self.are_points:
             raise ValueError(
@@ -121,7 +122,7 @@ class Values(DataSet):
             )
         return x.float() * self.std + self.mean
 
-    def features(self, values: torch.Tensor) -> torch.Tensor:
+    def features(self, values: Tensor) -> Tensor:
         """Values (n, ...) in the units of the file as features (n, d): each number in its own standard deviations."""
         std, mean = torch.std_mean(self.values.flatten(1), dim=0, correction=0)
         return (values.float().flatten(1) - mean) / std

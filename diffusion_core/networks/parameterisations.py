@@ -15,7 +15,7 @@ Only `preconditioned` never amplifies an error of F. Its F is the v prediction w
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from diffusion_core.data import SIDE
 from diffusion_core.exact.tied_mixture import TiedMixture
@@ -34,20 +34,20 @@ class Parameterised(nn.Module):
         super().__init__()
         self.trunk = trunk
 
-    def fit(self, x0: torch.Tensor) -> None:
+    def fit(self, x0: Tensor) -> None:
         """Learns from the training images x0 (n, C, H, W), before the first step, what is not learned by gradients."""
 
     @property
     def needs_fit(self) -> bool:
         return False
 
-    def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def inputs(self, x: Tensor, sigma: Tensor) -> Tensor:
         """What the trunk sees (B, n_inputs * C, ...), for sigma (B, 1, ...)."""
         return x * (1 + sigma.square()).rsqrt()
 
-    def trunk_output(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def trunk_output(self, x: Tensor, sigma: Tensor) -> Tensor:
         """F(inputs, ln(sigma) / 4) in the shape and dtype of x, for sigma (B, 1, ...)."""
-        out: torch.Tensor = self.trunk(self.inputs(x, sigma), sigma.flatten().log() / 4)
+        out: Tensor = self.trunk(self.inputs(x, sigma), sigma.flatten().log() / 4)
         return out.to(x.dtype)
 
 
@@ -61,7 +61,7 @@ class Preconditioned(Parameterised):
     Note: at small sigma the paper's D(x) loses eps to cancellation. This form does not, at small or at large sigma.
     """
 
-    def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         sigma = broadcast_like(x, sigma.to(x.dtype))
         scale = (1 + sigma.square()).rsqrt()
         return x * (sigma * scale.square()) - self.trunk_output(x, sigma) * scale
@@ -83,14 +83,14 @@ class MixtureInput(Preconditioned):
         super().__init__(trunk, dim)
         self.mixture = TiedMixture.standard(dim)  # until `fit` or weights bring their size
 
-    def fit(self, x0: torch.Tensor) -> None:
+    def fit(self, x0: Tensor) -> None:
         self.mixture = TiedMixture.fit(x0)
 
     @property
     def needs_fit(self) -> bool:
         return self.mixture.is_standard
 
-    def inputs(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def inputs(self, x: Tensor, sigma: Tensor) -> Tensor:
         denoised = x - sigma * self.mixture(x, sigma.flatten())
         return torch.cat([super().inputs(x, sigma), denoised], dim=1)
 
@@ -102,7 +102,7 @@ class Eps(Parameterised):
     Note: at sigma = 30 an error of 0.01 in F becomes an error of 0.3 in denoised.
     """
 
-    def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.trunk_output(x, broadcast_like(x, sigma.to(x.dtype)))
 
 
@@ -114,6 +114,6 @@ class X0(Parameterised):
         eps is off by up to 0.065 (1e-6) at sigma = 0.03 and by 0.49 (7e-6) at 0.004, however good the training.
     """
 
-    def forward(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         sigma = broadcast_like(x, sigma.to(x.dtype))
         return (x - self.trunk_output(x, sigma)) / sigma

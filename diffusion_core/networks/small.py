@@ -4,7 +4,7 @@ import math
 from typing import ClassVar, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from diffusion_core.data import SIDE
@@ -22,16 +22,16 @@ class Embedding(nn.Sequential):
     Source: sines and cosines of geometric frequencies: Vaswani et al. 2017, arXiv 1706.03762, Section 3.5.
     """
 
-    frequencies: torch.Tensor
+    frequencies: Tensor
 
     def __init__(self, width: int) -> None:
         super().__init__(nn.Linear(2 * N_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.register_buffer("frequencies", torch.logspace(0, math.log10(16), N_FREQUENCIES), persistent=False)
 
-    def forward(self, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, condition: Tensor) -> Tensor:
         """The embedding (B, width) of condition (B,) = ln(sigma) / 4."""
         angles = condition[:, None] * self.frequencies
-        embedding: torch.Tensor = super().forward(torch.cat([angles.cos(), angles.sin()], dim=1))
+        embedding: Tensor = super().forward(torch.cat([angles.cos(), angles.sin()], dim=1))
         return embedding
 
 
@@ -56,7 +56,7 @@ class PatchBlock(nn.Module):
         self.modulate = nn.Linear(embedding, 2 * width)
         self.leave = zero_init(nn.Conv2d(width, width, 3, padding=1))
 
-    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulate(embedding)[:, :, None, None].chunk(2, dim=1)
         h = torch.addcmul(shift, self.enter(functional.silu(self.norm(x))), 1 + scale)
         return self.leave(functional.silu(h)).add_(x)
@@ -75,7 +75,7 @@ class VectorBlock(nn.Module):
         self.modulate = nn.Linear(embedding, 2 * hidden)
         self.leave = zero_init(nn.Linear(hidden, width))
 
-    def forward(self, x: torch.Tensor, embedding: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         scale, shift = self.modulate(embedding).chunk(2, dim=1)
         h = torch.addcmul(shift, self.enter(self.norm(x)), 1 + scale)
         return x + self.leave(functional.silu(h))
@@ -112,7 +112,7 @@ class Small(nn.Module):
         self.refine = zero_init(nn.Conv2d(pixel, pixel, 3, padding=1))
         self.head = zero_init(nn.Conv2d(pixel, 4 * channels, 4, stride=2, padding=1))
 
-    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """F (B, channels, 32, 32) for x (B, inputs, 32, 32), given condition (B,) = ln(sigma) / 4."""
         embedding = self.embed(condition)
         patches = self.before(self.to_patches(functional.pixel_unshuffle(x, PATCH)), embedding)
@@ -129,7 +129,7 @@ class Small(nn.Module):
         return functional.pixel_shuffle(self.head(functional.relu(pixels, inplace=True)), 2)
 
 
-def unpatch(patches: torch.Tensor) -> torch.Tensor:
+def unpatch(patches: Tensor) -> Tensor:
     """Patches (B, 16 C, H, W) as pixels (B, C, 4 H, 4 W); unlike `pixel_shuffle` with adjacent channels of a pixel."""
     n, channels, height, width = patches.shape
     split = patches.permute(0, 2, 3, 1).reshape(n, height, width, PATCH, PATCH, channels // PATCH**2)
@@ -152,7 +152,7 @@ class Mlp(nn.Module):
         self.blocks = nn.ModuleList([VectorBlock(width, 2 * width, embedding) for _ in range(n_blocks)])
         self.leave = zero_init(nn.Linear(width, channels))
 
-    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """F (B, channels) for x (B, inputs), given condition (B,) = ln(sigma) / 4."""
         embedding = self.embed(condition)
         h = self.enter(x)

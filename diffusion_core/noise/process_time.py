@@ -15,7 +15,7 @@ from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
-from diffusion_core.noise.sigma import LogLogistic, LogNormal, NoiseDistribution, uniforms
+from diffusion_core.noise.sigma import LogLogistic, LogNormal, NoiseDistribution, is_between
 from diffusion_core.schedules.process_time import DATA_STD, N_TABLE, check_vp, ddpm_table
 from diffusion_core.schedules.sigma import check_ends
 from diffusion_core.validation import check_positive, check_range, check_share
@@ -43,13 +43,13 @@ class Cosine(NoiseDistribution):
         check_ends(self.sigma_max, self.sigma_min)
         check_positive("data_std", self.data_std)
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
+    def quantile(self, u: Tensor) -> Tensor:
         low, high = self._angles()
-        return ((low + (high - low) * uniforms(n, generator, stratified)).tan() / self.data_std).float()
+        return (low + (high - low) * u).tan() / self.data_std
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         low, high = self._angles()
-        inside = (log_sigma >= math.log(self.sigma_min)) & (log_sigma <= math.log(self.sigma_max))
+        inside = is_between(log_sigma, self.sigma_min, self.sigma_max)
         height = (log_sigma + math.log(self.data_std)).abs()
         density = -height - torch.log1p(torch.exp(-2 * height)) - math.log(high - low)  # d angle / d ln sigma
         return torch.where(inside, density, -math.inf)
@@ -88,8 +88,8 @@ class CosineInterpolated(NoiseDistribution):
         if not 0 < self.side_low <= self.side_high:
             raise ValueError(f"side_low={self.side_low}: it must be above 0 and at most side_high={self.side_high}")
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        return self._log_sigma(uniforms(n, generator, stratified))[0].exp().float()
+    def quantile(self, u: Tensor) -> Tensor:
+        return self._log_sigma(u)[0].exp()
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         low, high = torch.zeros_like(log_sigma, dtype=torch.float64), torch.ones_like(log_sigma, dtype=torch.float64)
@@ -97,7 +97,7 @@ class CosineInterpolated(NoiseDistribution):
             middle = (low + high) / 2
             above = self._log_sigma(middle)[0] > log_sigma
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        inside = (log_sigma >= math.log(self.sigma_min)) & (log_sigma <= math.log(self.sigma_max))
+        inside = is_between(log_sigma, self.sigma_min, self.sigma_max)
         return torch.where(inside, -self._log_sigma((low + high) / 2)[1].log(), -math.inf).to(log_sigma.dtype)
 
     def _log_sigma(self, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,9 +135,9 @@ class VP(NoiseDistribution):
         check_vp(self.vp_beta_d, self.vp_beta_min, self.data_std)
         check_share("vp_time_min", self.vp_time_min)
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        time = self.vp_time_min + (1 - self.vp_time_min) * uniforms(n, generator, stratified)
-        return ((self.vp_beta_d * time**2 / 2 + self.vp_beta_min * time).expm1().sqrt() / self.data_std).float()
+    def quantile(self, u: Tensor) -> Tensor:
+        time = self.vp_time_min + (1 - self.vp_time_min) * u
+        return (self.vp_beta_d * time**2 / 2 + self.vp_beta_min * time).expm1().sqrt() / self.data_std
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         log_level = log_sigma + math.log(self.data_std)
@@ -169,9 +169,9 @@ class DDPM(NoiseDistribution):
     def __post_init__(self) -> None:
         _ddpm_levels(self, torch.device("cpu"))
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        index = (uniforms(n, generator, stratified) * self.n_table).long().clamp(max=self.n_table - 1)
-        return _ddpm_levels(self, index.device)[index].float()
+    def quantile(self, u: Tensor) -> Tensor:
+        index = (u * self.n_table).long().clamp(max=self.n_table - 1)
+        return _ddpm_levels(self, u.device)[index]
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         levels = _ddpm_levels(self, torch.device("cpu")).log()
@@ -206,12 +206,12 @@ class BetaTimes(NoiseDistribution):
         check_range("b", self.b, 0.5, 100)
         _flow_mean(self.shift, self.data_std)
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        place = (uniforms(n, generator, stratified).logit() + LARGEST_LOGIT) * PER_LOGIT
+    def quantile(self, u: Tensor) -> Tensor:
+        place = (u.logit() + LARGEST_LOGIT) * PER_LOGIT
         table = _beta_logits(self.a, self.b, place.device)
         below = place.long()
         logits = torch.lerp(table[below], table[below + 1], place - below)
-        return (logits + _flow_mean(self.shift, self.data_std)).exp().float()
+        return (logits + _flow_mean(self.shift, self.data_std)).exp()
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         logit = log_sigma - _flow_mean(self.shift, self.data_std)

@@ -33,6 +33,10 @@ class NoiseDistribution:
         They are independent. With `stratified`, one comes from each n-th of the distribution, in random order: the
         marginal distribution is the same, and averages over a batch vary less.
         """
+        return self.quantile(uniforms(n, generator, stratified)).float()
+
+    def quantile(self, u: Tensor) -> Tensor:
+        """The noise level that a share u of the draws lies below: float64 (n,), for u (n,) in (0, 1)."""
         raise NotImplementedError  # a subclass has it
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
@@ -52,6 +56,11 @@ def uniforms(n: int, generator: torch.Generator, stratified: bool) -> Tensor:
     return draws.clamp(2.0**-54, 1 - 2.0**-53)  # a quantile at 0 or 1 may be infinite
 
 
+def is_between(log_sigma: Tensor, sigma_min: float, sigma_max: float) -> Tensor:
+    """Where a level lies between two others, both included."""
+    return (log_sigma >= math.log(sigma_min)) & (log_sigma <= math.log(sigma_max))
+
+
 @dataclass(frozen=True)
 class LogNormal(NoiseDistribution):
     """ln sigma is normal with mean `p_mean` and standard deviation `p_std`.
@@ -69,8 +78,11 @@ class LogNormal(NoiseDistribution):
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
         if stratified:
-            return (self.p_mean + self.p_std * torch.special.ndtri(uniforms(n, generator, True))).exp().float()
+            return super().sample(n, generator, stratified)
         return (self.p_mean + self.p_std * torch.randn(n, generator=generator, device=generator.device)).exp()
+
+    def quantile(self, u: Tensor) -> Tensor:
+        return (self.p_mean + self.p_std * torch.special.ndtri(u)).exp()
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         standardised = (log_sigma - self.p_mean) / self.p_std
@@ -91,15 +103,18 @@ class LogUniform(NoiseDistribution):
         check_ends(self.sigma_max, self.sigma_min)
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
         if stratified:
-            return (low + (high - low) * uniforms(n, generator, True)).exp().float()
-        return (low + (high - low) * torch.rand(n, generator=generator, device=generator.device)).exp()
+            return super().sample(n, generator, stratified)
+        return self.quantile(torch.rand(n, generator=generator, device=generator.device))
+
+    def quantile(self, u: Tensor) -> Tensor:
+        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
+        return (low + (high - low) * u).exp()
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
-        low, high = math.log(self.sigma_min), math.log(self.sigma_max)
-        inside = (log_sigma >= low) & (log_sigma <= high)
-        return torch.where(inside, torch.full_like(log_sigma, -math.log(high - low)), -math.inf)
+        inside = is_between(log_sigma, self.sigma_min, self.sigma_max)
+        width = math.log(self.sigma_max) - math.log(self.sigma_min)
+        return torch.where(inside, torch.full_like(log_sigma, -math.log(width)), -math.inf)
 
 
 @dataclass(frozen=True)
@@ -115,12 +130,11 @@ class Uniform(NoiseDistribution):
     def __post_init__(self) -> None:
         check_ends(self.sigma_max, self.sigma_min)
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        span = self.sigma_max - self.sigma_min
-        return (self.sigma_min + span * uniforms(n, generator, stratified)).float()
+    def quantile(self, u: Tensor) -> Tensor:
+        return self.sigma_min + (self.sigma_max - self.sigma_min) * u
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
-        inside = (log_sigma >= math.log(self.sigma_min)) & (log_sigma <= math.log(self.sigma_max))
+        inside = is_between(log_sigma, self.sigma_min, self.sigma_max)
         return torch.where(inside, log_sigma - math.log(self.sigma_max - self.sigma_min), -math.inf)
 
 
@@ -141,8 +155,8 @@ class LogLogistic(NoiseDistribution):
     def __post_init__(self) -> None:
         check_positive("p_scale", self.p_scale)
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        return (self.p_mean + self.p_scale * uniforms(n, generator, stratified).logit()).exp().float()
+    def quantile(self, u: Tensor) -> Tensor:
+        return (self.p_mean + self.p_scale * u.logit()).exp()
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         standardised = (log_sigma - self.p_mean) / self.p_scale
@@ -164,9 +178,9 @@ class Laplace(NoiseDistribution):
     def __post_init__(self) -> None:
         check_positive("p_scale", self.p_scale)
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        centred = 2 * uniforms(n, generator, stratified) - 1
-        return (self.p_mean - self.p_scale * centred.sign() * torch.log1p(-centred.abs())).exp().float()
+    def quantile(self, u: Tensor) -> Tensor:
+        centred = 2 * u - 1
+        return (self.p_mean - self.p_scale * centred.sign() * torch.log1p(-centred.abs())).exp()
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         return -(log_sigma - self.p_mean).abs() / self.p_scale - math.log(2 * self.p_scale)
@@ -190,12 +204,11 @@ class SplitLogNormal(NoiseDistribution):
         check_positive("p_std_below", self.p_std_below)
         check_positive("p_std_above", self.p_std_above)
 
-    def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        draws = uniforms(n, generator, stratified)
+    def quantile(self, u: Tensor) -> Tensor:
         share = self.p_std_below / (self.p_std_below + self.p_std_above)
-        below = self.p_std_below * torch.special.ndtri((draws / (2 * share)).clamp(max=0.5))
-        above = -self.p_std_above * torch.special.ndtri(((1 - draws) / (2 * (1 - share))).clamp(max=0.5))
-        return (self.p_mode + below + above).exp().float()  # one of the two is 0
+        below = self.p_std_below * torch.special.ndtri((u / (2 * share)).clamp(max=0.5))
+        above = -self.p_std_above * torch.special.ndtri(((1 - u) / (2 * (1 - share))).clamp(max=0.5))
+        return (self.p_mode + below + above).exp()  # one of the two is 0
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
         distance = log_sigma - self.p_mode

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from diffusion_core.schedules.sigma import MAX_STEPS
+from diffusion_core.schedules.sigma import MAX_STEPS, Sigmas
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,32 +43,32 @@ class Sampler:
         shown = ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in values)
         return f"{self.label}({shown})" if shown else self.label
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+    def planned_nfe(self, sigmas: Sigmas) -> int:
         """Network evaluations per image along a schedule, by default counted. ValueError for one that does not suit."""
         return len(evaluated_levels(self, sigmas)[0])
 
-    def adds_noise(self, sigmas: tuple[float, ...]) -> bool:
+    def adds_noise(self, sigmas: Sigmas) -> bool:
         """Whether a run along a schedule puts fresh noise back. A run finds out, so it holds for any sampler."""
         return evaluated_levels(self, sigmas)[1] > 0
 
-    def asked(self, sigmas: tuple[float, ...]) -> tuple[float, float]:
+    def asked(self, sigmas: Sigmas) -> tuple[float, float]:
         """The smallest positive and the largest level of the schedule and of all evaluations along it."""
         levels = [sigma for sigma in (*sigmas, *evaluated_levels(self, sigmas)[0]) if sigma > 0]
         return min(levels), max(levels)
 
-    def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
+    def below(self, most: float, sigmas: Sigmas) -> Self:
         """The sampler, changed so that it raises no level of the schedule above `most`, if its parameters allow it."""
         return self
 
-    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+    def row(self, sigmas: Sigmas) -> dict[str, Any]:
         """Its columns of table.csv about the noise put back: alpha, beta, eta, s_churn, mu, beta_ks, if they exist."""
         return {}
 
-    def doubts(self, sigmas: tuple[float, ...]) -> list[str]:
+    def doubts(self, sigmas: Sigmas) -> list[str]:
         """Warnings about this sampler on a schedule."""
         return []
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         """Yields x after each step: the same tensor updated in place, or a new one.
 
         Args:
@@ -81,7 +81,7 @@ class Sampler:
 
 
 @lru_cache(maxsize=10_000)
-def evaluated_levels(sampler: Sampler, sigmas: tuple[float, ...]) -> tuple[tuple[float, ...], int]:
+def evaluated_levels(sampler: Sampler, sigmas: Sigmas) -> tuple[Sigmas, int]:
     """The level of each evaluation, in order, and the number of draws of fresh noise, while a sampler draws one image.
 
     The network is the exact denoiser of N(0, I). A sampler that fails there, or does not end, gets one level per step

@@ -10,14 +10,14 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from diffusion_core.samplers.base import MAX_EVALUATIONS, Noise, Sampler
-from diffusion_core.schedules.sigma import MAX_STEPS, check_schedule
+from diffusion_core.schedules.sigma import MAX_STEPS, Sigmas, check_schedule
 from diffusion_core.validation import NotFiniteError
 
 Model = Callable[..., Tensor]  # eps = model(x, sigma), or model(x, sigma, index=...), see `bind_index` in sampling.py
 
 
 def checked_steps(
-    model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, *, at_once: bool = True
+    model: Model, sampler: Sampler, sigmas: Sigmas, x: Tensor, noise: Noise, *, at_once: bool = True
 ) -> Iterator[Tensor]:
     """Yields x after each step of a sampler along a schedule, and checks every output of the model and the sampler.
 
@@ -120,9 +120,7 @@ class CheckedModel:
         return eps
 
 
-def locate_nan(
-    model: Model, sampler: Sampler, sigmas: tuple[float, ...], x: Tensor, noise: Noise, final_denoise: bool
-) -> None:
+def locate_nan(model: Model, sampler: Sampler, sigmas: Sigmas, x: Tensor, noise: Noise, final_denoise: bool) -> None:
     """Draws a batch that held NaN or infinity again, and raises NotFiniteError with the first step that has them."""
     *_, x = checked_steps(model, sampler, sigmas, x, noise)
     if final_denoise:

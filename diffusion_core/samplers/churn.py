@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.validation import check_range
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class Churn(Sampler):
             x.add_(noise(), alpha=self.s_noise * math.sqrt(raised**2 - sigma**2))
         return raised
 
-    def below(self, most: float, sigmas: tuple[float, ...]) -> Self:
+    def below(self, most: float, sigmas: Sigmas) -> Self:
         if max(self.raised(sigma, len(sigmas) - 1) for sigma in sigmas[:-1]) <= most:
             return self
         s_max = float(f"{most / self.gain(len(sigmas) - 1):.6g}")  # as names show it
         return replace(self, s_max=s_max) if s_max >= self.s_min else self
 
-    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+    def row(self, sigmas: Sigmas) -> dict[str, Any]:
         return {"s_churn": self.s_churn}
 
     @property
@@ -82,7 +83,7 @@ class EulerChurn(Churn):
 
     label: ClassVar[str] = "euler-churn"
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):
             raised = self.add(x, sigma, len(sigmas) - 1, noise)
             x.add_(eps(x, raised), alpha=sigma_next - raised)
@@ -103,10 +104,10 @@ class Heun(Churn):
     label: ClassVar[str] = "heun"
     order: ClassVar[int | None] = 2
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+    def planned_nfe(self, sigmas: Sigmas) -> int:
         return 2 * (len(sigmas) - 1) - (sigmas[-1] == 0)
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):
             raised = self.add(x, sigma, len(sigmas) - 1, noise)
             heun_step(eps, x, raised, sigma_next)

@@ -7,6 +7,8 @@ alpha = 1 - sigma_down / sigma, beta = sigma_up / sigma, r^2 = (1 - alpha)^2 + b
 import math
 from typing import Any
 
+from diffusion_core.schedules.sigma import Sigmas
+
 
 def alpha_beta(sigma: float, sigma_next: float, eta: float) -> tuple[float, float]:
     """alpha and beta of the step from sigma to sigma_next with the noise of eta. Errors as in `beta_from_eta`.
@@ -70,7 +72,7 @@ def beta_ks_from_alpha(alpha: float, ratio: float) -> float:
     return (1 - ratio) / alpha
 
 
-def dialects(alpha: float, beta: float, sigmas: tuple[float, ...]) -> dict[str, Any]:
+def dialects(alpha: float, beta: float, sigmas: Sigmas) -> dict[str, Any]:
     """The same noise in every notation, if all steps of the schedule share alpha and beta."""
     ratio = sigmas[1] / sigmas[0]
     return {

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.validation import check_positive, check_range
 
 N_POINTS = 100  # of the integrals over a step
@@ -44,7 +45,7 @@ class ERSDE(Sampler):
         check_positive("data_std", self.data_std)
         object.__setattr__(self, "order", min(self.solver_order, 2))
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         levels = [self.data_std * sigma for sigma in sigmas]
         denoised = x
         slope = x

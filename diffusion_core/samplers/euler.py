@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.samplers.dialects import alpha_beta, dialects, eta_from_beta
-from diffusion_core.schedules.sigma import alpha_beta_ratio
+from diffusion_core.schedules.sigma import Sigmas, alpha_beta_ratio
 from diffusion_core.validation import check_range
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Ancestral(Sampler):
         """The eta of a step that starts at sigma."""
         raise NotImplementedError  # a subclass has it
 
-    def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
+    def steps(self, sigmas: Sigmas) -> list[tuple[float, float, float]]:
         """(sigma, alpha, beta) of each step down a schedule. ValueError if the eta of a step is too large."""
         return [(sigma, *alpha_beta(sigma, after, self.eta_at(sigma))) for sigma, after in pairwise(sigmas)]
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+    def planned_nfe(self, sigmas: Sigmas) -> int:
         return len(self.steps(sigmas))
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         for sigma, alpha, beta in self.steps(sigmas):
             x.add_(eps(x, sigma), alpha=-alpha * sigma)
             if beta > 0 and self.s_noise > 0:
@@ -75,7 +75,7 @@ class Euler(Ancestral):
     def eta_at(self, sigma: float) -> float:
         return self.eta
 
-    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+    def row(self, sigmas: Sigmas) -> dict[str, Any]:
         """alpha and beta only if all steps share them; beta = 0 if eta = 0."""
         _, alphas, betas = zip(*self.steps(sigmas), strict=True)
         if max(alphas) - min(alphas) > 1e-9:
@@ -149,10 +149,10 @@ class AlphaBeta(Ancestral):
     def eta_at(self, sigma: float) -> float:
         return eta_from_beta(self.beta, alpha_beta_ratio(self.alpha, self.beta))
 
-    def row(self, sigmas: tuple[float, ...]) -> dict[str, Any]:
+    def row(self, sigmas: Sigmas) -> dict[str, Any]:
         return dialects(self.alpha, self.beta, sigmas) | {"eta": self.eta_at(sigmas[0])}
 
-    def steps(self, sigmas: tuple[float, ...]) -> list[tuple[float, float, float]]:
+    def steps(self, sigmas: Sigmas) -> list[tuple[float, float, float]]:
         ratio = alpha_beta_ratio(self.alpha, self.beta)  # 0 when alpha = 1 and beta = 0
         for sigma, sigma_next in pairwise(sigmas):
             if ratio > 0 and not math.isclose(sigma_next / sigma, ratio, rel_tol=1e-9):

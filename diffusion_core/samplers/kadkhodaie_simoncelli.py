@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.tensors import broadcast_like
 from diffusion_core.validation import check_range
 
@@ -53,7 +54,7 @@ class KadkhodaieSimoncelli(Sampler):
         """The share of the estimated noise that is removed at step `step`, counted from 0."""
         return self.alpha_0 * (step + 1) / (1 + self.alpha_0 * step)
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+    def planned_nfe(self, sigmas: Sigmas) -> int:
         """Evaluations per image if every estimate of sigma is exact. In a run they depend on the estimates."""
         level = sigmas[0]
         for step in range(self.max_steps):
@@ -62,12 +63,12 @@ class KadkhodaieSimoncelli(Sampler):
             level *= 1 - self.beta_ks * self.alpha(step)
         return self.max_steps
 
-    def doubts(self, sigmas: tuple[float, ...]) -> list[str]:
+    def doubts(self, sigmas: Sigmas) -> list[str]:
         if self.planned_nfe(sigmas) < self.max_steps:
             return []
         return [f"{self.name} takes all its {self.max_steps} steps and may stop above sigma_min; raise alpha_0"]
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         level = x.new_full((len(x),), sigmas[0])
         active = torch.ones_like(level, dtype=torch.bool)
         for step in range(self.max_steps):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.validation import check_positive, check_range, check_share
 
 
@@ -30,7 +31,7 @@ class DPMpp2M(Sampler):
     label: ClassVar[str] = "dpm++2m"
     order: ClassVar[int | None] = 2
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         denoised = torch.empty_like(x)
         previous = torch.empty_like(x)
         log_previous = 0.0
@@ -94,7 +95,7 @@ class Accelerated(Sampler):
         check_positive("gam", self.gam)
         check_share("mu", self.mu)
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         share = torch.empty_like(x)  # (1 - gam) eps of the last step
         next_share = torch.empty_like(x)  # (1 - gam) eps of this step
         for step, (sigma, sigma_next) in enumerate(pairwise(sigmas)):

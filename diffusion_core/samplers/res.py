@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
+from diffusion_core.schedules.sigma import Sigmas
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RES2M(Sampler):
     label: ClassVar[str] = "res-2m"
     order: ClassVar[int | None] = 2
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         denoised = torch.empty_like(x)
         previous = torch.empty_like(x)
         h_previous = 0.0
@@ -63,7 +64,7 @@ class RES2S(Sampler):
     label: ClassVar[str] = "res-2s"
     order: ClassVar[int | None] = 2
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         for sigma, sigma_next in pairwise(sigmas):
             keep = sigma_next / sigma
             denoised = torch.add(x, eps(x, sigma), alpha=-sigma)

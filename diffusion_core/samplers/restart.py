@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from diffusion_core.samplers.base import Eps, Noise, Sampler
 from diffusion_core.samplers.churn import Heun, heun_step
-from diffusion_core.schedules.sigma import check_ends, check_n_steps, karras
+from diffusion_core.schedules.sigma import Sigmas, check_ends, check_n_steps, karras
 from diffusion_core.validation import check_range
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ class Restart(Sampler):
         shown = (f"{i.sigma_min:g}..{i.sigma_max:g} {i.n_restarts}x{i.n_steps}" for i in self.intervals)
         return f"{self.label}({', '.join(shown)}, rho={self.rho:g})"
 
-    def planned_nfe(self, sigmas: tuple[float, ...]) -> int:
+    def planned_nfe(self, sigmas: Sigmas) -> int:
         self.inner_schedules(sigmas)
         return Heun().planned_nfe(sigmas) + sum(2 * i.n_steps * i.n_restarts for i in self.intervals)
 
-    def run(self, eps: Eps, x: Tensor, sigmas: tuple[float, ...], noise: Noise) -> Iterator[Tensor]:
+    def run(self, eps: Eps, x: Tensor, sigmas: Sigmas, noise: Noise) -> Iterator[Tensor]:
         inner_schedules = self.inner_schedules(sigmas)
         for index, (sigma, sigma_next) in enumerate(pairwise(sigmas), start=1):
             heun_step(eps, x, sigma, sigma_next)
@@ -80,9 +80,9 @@ class Restart(Sampler):
                     heun_step(eps, x, high, low)
             yield x
 
-    def inner_schedules(self, sigmas: tuple[float, ...]) -> defaultdict[int, list[tuple[float, ...]]]:
+    def inner_schedules(self, sigmas: Sigmas) -> defaultdict[int, list[Sigmas]]:
         """The schedules of the restarts, one per restart, by the index of the level where they start."""
-        schedules: defaultdict[int, list[tuple[float, ...]]] = defaultdict(list)
+        schedules: defaultdict[int, list[Sigmas]] = defaultdict(list)
         for interval in self.intervals:
             levels = [index for index in range(1, len(sigmas)) if sigmas[index] > 0]
             if not levels:

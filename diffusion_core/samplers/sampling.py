@@ -11,7 +11,7 @@ from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.checked import Model, checked_steps, denoise, locate_nan, warn_of_training_mode
 from diffusion_core.samplers.euler import AlphaBeta
 from diffusion_core.samplers.seeded_noise import BLOCK, BlockNoise
-from diffusion_core.schedules.sigma import alpha_beta_schedule
+from diffusion_core.schedules.sigma import Sigmas, alpha_beta_schedule
 from diffusion_core.validation import check_range
 
 CUDA_BATCH = 128 * BLOCK
@@ -60,7 +60,7 @@ def generate_samples(  # noqa: PLR0913  # the options of sampling, by keyword
 
 @torch.no_grad()
 def sample(  # noqa: C901, PLR0913  # one rule per argument; the options of sampling, by keyword
-    model: Model, sigmas: tuple[float, ...], sampler: Sampler, *, shape: tuple[int, ...], n_samples: int = 64,
+    model: Model, sigmas: Sigmas, sampler: Sampler, *, shape: tuple[int, ...], n_samples: int = 64,
     samples: Sequence[int] | None = None, seed: int = 0, batch_size: int | None = None,
     device: torch.device | str | None = None, final_denoise: bool = False, trajectory: bool = False,
     after_batch: Callable[[int], None] | None = None, watch: Callable[[int, Tensor], None] | None = None,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
-from diffusion_core.schedules.sigma import MAX_STEPS, between, check_ends, check_schedule
+from diffusion_core.schedules.sigma import MAX_STEPS, Sigmas, between, check_ends, check_schedule
 from diffusion_core.validation import check_positive, check_range, check_share
 
 DATA_STD = 0.5
@@ -27,7 +27,7 @@ def vp(
     vp_beta_d: float = 19.9,
     vp_beta_min: float = 0.1,
     data_std: float = DATA_STD,
-) -> tuple[float, ...]:
+) -> Sigmas:
     """The VP schedule, even in time t of the SDE: sigma data_std = sqrt(exp(vp_beta_d t^2 / 2 + vp_beta_min t) - 1).
 
     Args:
@@ -60,7 +60,7 @@ def cosine(
     *,
     offset: float = 0.008,
     data_std: float = DATA_STD,
-) -> tuple[float, ...]:
+) -> Sigmas:
     """The cosine schedule, even in t: abar(t) = f(t) / f(0) with f(t) = cos(pi/2 (t + offset) / (1 + offset))^2.
 
     Args:
@@ -125,7 +125,7 @@ BETAS: Mapping[str, Callable[[int, float, float], list[float]]] = {  # by the na
 @cache
 def ddpm_table(
     n_table: int = N_TABLE, vp_beta_start: float = 1e-4, vp_beta_end: float = 0.02, data_std: float = DATA_STD
-) -> tuple[float, ...]:
+) -> Sigmas:
     """The n_table noise levels of discrete DDPM with linear variances: sqrt(1 / abar_t - 1) / data_std, increasing.
 
     Args:
@@ -144,7 +144,7 @@ def ddpm_table(
 
 
 Spacing = Callable[[int, int], list[int]]
-Schedule = Callable[..., tuple[float, ...]]  # (n_steps, sigma_max, sigma_min, **options) -> schedule
+Schedule = Callable[..., Sigmas]  # (n_steps, sigma_max, sigma_min, **options) -> schedule
 
 
 def linspace(n_steps: int, n_table: int) -> list[int]:
@@ -170,7 +170,7 @@ def ddpm(
     vp_beta_start: float = 1e-4,
     vp_beta_end: float = 0.02,
     data_std: float = DATA_STD,
-) -> tuple[float, ...]:
+) -> Sigmas:
     """The DDPM schedule: n_steps + 1 levels of `ddpm_table`. The table sets the ends, not the caller.
 
     Args (ValueError if n_steps is out of range, or levels do not decrease strictly; errors of `ddpm_table`):
@@ -193,15 +193,13 @@ def ddpm(
 def ddpm_with(spacing: Spacing) -> Schedule:
     """`ddpm` with a fixed spacing, as a `Schedule`. sigma_max and sigma_min are ignored: the table sets the ends."""
 
-    def levels(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> tuple[float, ...]:
+    def levels(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> Sigmas:
         return ddpm(n_steps, spacing=spacing, data_std=data_std)
 
     return levels
 
 
-def flow(
-    n_steps: int, sigma_max: float, sigma_min: float, *, shift: float = 1.0, data_std: float = DATA_STD
-) -> tuple[float, ...]:
+def flow(n_steps: int, sigma_max: float, sigma_min: float, *, shift: float = 1.0, data_std: float = DATA_STD) -> Sigmas:
     """The schedule of a flow's Euler loop, t = 1, 1 - 1/n, ..., 1/n with n = n_steps + 1; its last step, to 0, follows.
 
     sigma_max and sigma_min are ignored: n sets the ends. The first level has t = 0.999, since sigma is infinite at 1.
@@ -221,7 +219,7 @@ def flow(
     return sigmas
 
 
-def bong_tangent(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> tuple[float, ...]:
+def bong_tangent(n_steps: int, sigma_max: float, sigma_min: float, *, data_std: float = DATA_STD) -> Sigmas:
     """The schedule bong_tangent of a flow with n = n_steps + 1 evaluations; its last step, to 0, follows.
 
     Two pieces of one arctangent, a(k) = atan(8 (m - k) / (n + 2)) with m = floor(0.6 (n + 2)): a(0), ..., a(m - 1),

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from diffusion_core.validation import check_positive, check_range
 
 MAX_STEPS = 100_000  # of a schedule, and of any sampler
+Sigmas = tuple[float, ...]  # the levels of a schedule, which fall
 
 
-def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
+def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> Sigmas:
     """The geometric schedule: constant ratio r = (sigma_min / sigma_max)^(1/n_steps), with both ends exact.
 
     It has n_steps + 1 levels, n_steps >= 1, from sigma_max to sigma_min, sigma_max > sigma_min > 0; else ValueError.
@@ -27,7 +28,7 @@ def geometric(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) ->
     return (sigma_max, *inner, sigma_min)
 
 
-def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 7.0) -> tuple[float, ...]:
+def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 7.0) -> Sigmas:
     """The Karras schedule: even steps in sigma^(1/rho). rho = 1 is linear in sigma, rho -> infinity is geometric.
 
     Arguments and errors as in `geometric`. Larger values of rho, above 0, put more levels near sigma_min.
@@ -44,9 +45,7 @@ def karras(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rh
     return between(n_steps, sigma_max, sigma_min, lambda share: sigma_max * (1 + share * (end - 1)) ** rho)
 
 
-def polyexponential(
-    n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 1.0
-) -> tuple[float, ...]:
+def polyexponential(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, rho: float = 1.0) -> Sigmas:
     """The polyexponential schedule: ln sigma = ln sigma_min + (1 - k/N)^rho ln(sigma_max / sigma_min).
 
     Arguments and errors as in `geometric`. rho, above 0: 1 is `geometric`, larger puts more levels near sigma_min.
@@ -59,7 +58,7 @@ def polyexponential(
     return between(n_steps, sigma_max, sigma_min, lambda share: sigma_min * math.exp((1 - share) ** rho * span))
 
 
-def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tuple[float, ...]:
+def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> Sigmas:
     """The linear schedule: even steps in sigma. Arguments and errors as in `geometric`.
 
     Note: equals `karras` with rho = 1 (Karras et al. 2022, arXiv 2206.00364, Eq. 5). Do not confuse it with
@@ -70,7 +69,7 @@ def linear(n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03) -> tu
 
 def beta_quantiles(
     n_steps: int, sigma_max: float = 30.0, sigma_min: float = 0.03, *, a: float = 0.6, b: float = 0.6
-) -> tuple[float, ...]:
+) -> Sigmas:
     """The beta schedule: even steps in the probability of (sigma - sigma_min) / (sigma_max - sigma_min) ~ Beta(a, b).
 
     Arguments and errors as in `geometric`. a and b, above 0: smaller values put more levels near sigma_min (a) and
@@ -89,7 +88,7 @@ def beta_quantiles(
     return between(n_steps, sigma_max, sigma_min, lambda share: sigma_min + span * float(betaincinv(a, b, 1 - share)))
 
 
-def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> tuple[float, ...]:
+def between(n_steps: int, sigma_max: float, sigma_min: float, level: Callable[[float], float]) -> Sigmas:
     """The schedule with exact ends and inner levels `level(k / n_steps)`, k = 1, ..., n_steps - 1.
 
     Errors as in `geometric`, and ValueError if levels do not decrease strictly in float64.
@@ -118,9 +117,7 @@ def alpha_beta_ratio(alpha: float, beta: float) -> float:
     return math.hypot(1 - alpha, beta)
 
 
-def alpha_beta_schedule(
-    alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03
-) -> tuple[float, ...]:
+def alpha_beta_schedule(alpha: float, beta: float, sigma_max: float = 30.0, sigma_min: float = 0.03) -> Sigmas:
     """The schedule of the alpha/beta rule: sigma is multiplied by r until it is at or below sigma_min.
 
     So the last level may lie below sigma_min. With alpha = 1 and beta = 0 it would be 0; it is set to sigma_min then.
@@ -155,7 +152,7 @@ def check_n_steps(n_steps: int) -> None:
     check_range("n_steps", n_steps, 1, MAX_STEPS)
 
 
-def check_schedule(sigmas: tuple[float, ...]) -> None:
+def check_schedule(sigmas: Sigmas) -> None:
     """Raises ValueError unless sigmas has two levels or more, decreases strictly, and ends at 0 or above."""
     if len(sigmas) < 2:
         raise ValueError(f"sigmas={sigmas}: a schedule needs at least two levels")

@@ -61,11 +61,11 @@ class PatchedNormal(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func not in (torch.randn, torch.randn_like, torch.normal, torch.Tensor.normal_):
+        if func not in (torch.randn, torch.randn_like, torch.normal, Tensor.normal_):
             return func(*args, **kwargs)
         state = (kwargs.get("generator") or torch.default_generator).get_state() if self.repeats else None
         out = func(*args, **kwargs)
-        positional = args[1:] if func is torch.Tensor.normal_ else args if func is torch.normal else ()
+        positional = args[1:] if func is Tensor.normal_ else args if func is torch.normal else ()
         scale = {"mean": 0.0, "std": 1.0} | dict(zip(("mean", "std"), positional, strict=False)) | kwargs
         key = None if state is None or not out.is_cpu else (hash(state.numpy().tobytes()), out.numel())
         answer = self.answers[key].reshape(out.shape) if key in self.answers else self.answer(out.shape)

@@ -53,8 +53,14 @@ def _rise(values: Array) -> bool:
     return bool((np.diff(values) > 0).all())
 
 
-def _is_signed(values: Array) -> bool:
-    return bool(values.min() < 0 < values.max())
+def _read_multiple(factor: float) -> Reading:
+    """Numbers that are log_sigma times a factor. They are tried if they have both signs, and the levels fall."""
+    return Reading(
+        lambda x: x / factor,
+        lambda log_sigma: factor * log_sigma,
+        (-math.inf, math.inf),
+        lambda x: bool(x.min() < 0 < x.max()) and _rise(-x / factor),
+    )
 
 
 def _to_t(log_sigma: float) -> float:
@@ -62,7 +68,6 @@ def _to_t(log_sigma: float) -> float:
 
 
 FLOW = Facts(forms=("flow",))
-ANY = (-math.inf, math.inf)
 READINGS: Sequence[tuple[str, Reading]] = (
     ("t", Reading(lambda t: np.log(t / (1 - t)), _to_t, (0, 1), lambda t: True, FLOW, True)),
     ("1-t", Reading(lambda t: np.log((1 - t) / t), lambda x: _to_t(-x), (0, 1), lambda t: False, FLOW, True)),
@@ -71,11 +76,10 @@ READINGS: Sequence[tuple[str, Reading]] = (
         lambda t: np.log(t / (N_TRAIN - t)), lambda x: N_TRAIN * _to_t(x), (0, N_TRAIN),
         lambda t: t.max() > 100, FLOW)),
     ("sigma", Reading(np.log, math.exp, (0, math.inf), lambda sigma: bool((sigma % 1).any()), lists_zero=True)),
-    ("log-snr", Reading(
-        lambda x: -x / 2, lambda x: -2 * x, ANY, lambda x: _is_signed(x) and _rise(x))),
-    ("half-log-snr", Reading(lambda x: -x, lambda x: -x, ANY, lambda x: _is_signed(x) and _rise(x))),
-    ("log-sigma", Reading(lambda x: x, lambda x: x, ANY, lambda x: _is_signed(x) and _rise(-x))),
-    ("c-noise", Reading(lambda x: 4 * x, lambda x: x / 4, ANY, lambda x: _is_signed(x) and _rise(-x))),
+    ("log-snr", _read_multiple(-2)),
+    ("half-log-snr", _read_multiple(-1)),
+    ("log-sigma", _read_multiple(1)),
+    ("c-noise", _read_multiple(1 / 4)),
     ("alpha-bar", Reading(
         lambda abar: np.log(1 / abar - 1) / 2, lambda x: _to_t(-2 * x), (0, 1), _rise)),
     *(("table", _read_table(betas, "table ends")) for betas in known_schedules.usual_tables()),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.schedules import karras
+from diffusion_core.schedules.sigma import Sigmas
 from experiments.conformance.impulses import SamplerFunction
 from experiments.conformance.independence import takes_generator
 from experiments.conformance.oracle import Oracle
@@ -22,7 +23,7 @@ from experiments.conformance.oracle import Oracle
 SIGMA_MAX, SIGMA_MIN = 160.0, 0.004
 
 
-def default_levels(n_steps: int) -> tuple[float, ...]:
+def default_levels(n_steps: int) -> Sigmas:
     """n_steps steps: Karras levels, then 0. A schedule that ended above 0 would leave noise, and not converge."""
     return (*karras(max(n_steps - 1, 1), SIGMA_MAX, SIGMA_MIN), 0.0) if n_steps > 1 else (SIGMA_MAX, 0.0)
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from diffusion_core.validation import one_of
@@ -42,7 +42,7 @@ class DigitsNetwork(nn.Module):
 
     PIXEL_MEAN = 25.6  # of the MNIST training split padded to 32x32, in pixel values
     PIXEL_STD = 70.3
-    rms: torch.Tensor  # of the trunk's output over the training digits
+    rms: Tensor  # of the trunk's output over the training digits
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class DigitsNetwork(nn.Module):
         self.head = nn.Sequential(nn.GELU(), nn.Dropout(0.2), nn.Linear(128, 10))
         self.register_buffer("rms", torch.ones(()))
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk((pixels.float() - self.PIXEL_MEAN) / self.PIXEL_STD)
         return features / self.rms, self.head(features)
 
@@ -69,7 +69,7 @@ class DigitsNetwork(nn.Module):
 class NaturalNetwork(nn.Module):
     """One layer, features (B, 192), of uint8 pixels (B, C, H, W), C 1 or 3, for a state dict of efficientnet-lite0."""
 
-    def __init__(self, weights: dict[str, torch.Tensor]) -> None:
+    def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
         from efficientnet_lite_pytorch import EfficientNet
 
@@ -79,14 +79,14 @@ class NaturalNetwork(nn.Module):
             network._conv_stem, network._bn0, network._swish, *list(network._blocks.children())[:BLOCKS]
         )
 
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor]:
+    def forward(self, pixels: Tensor) -> tuple[Tensor]:
         x = pixels.expand(-1, 3, -1, -1).float()
         x = interpolate(x, size=(NATURAL_SIDE, NATURAL_SIDE), mode="bilinear", align_corners=False, antialias=True)
-        features: torch.Tensor = self.trunk((x - NATURAL_MEAN) / NATURAL_STD).mean(dim=(2, 3))
+        features: Tensor = self.trunk((x - NATURAL_MEAN) / NATURAL_STD).mean(dim=(2, 3))
         return (features / NATURAL_RMS,)
 
 
-def check_pixels(pixels: torch.Tensor, name: str) -> None:
+def check_pixels(pixels: Tensor, name: str) -> None:
     """Raises ValueError unless pixels are uint8 (n, C, H, W) with C 1 or 3; for `digits`, (n, 1, 32, 32)."""
     shape = tuple(pixels.shape)
     suits = shape[1:] == (1, 32, 32) if name == "digits" else shape[1:2] in ((1,), (3,))
@@ -182,8 +182,8 @@ def _load_original(name: str, file: Path) -> nn.Module:
 
 
 @torch.no_grad()
-def digit_logits(features: torch.Tensor, file: Path) -> torch.Tensor:
+def digit_logits(features: Tensor, file: Path) -> Tensor:
     """Class logits (n, 10) of features (n, 128) of `digits`. Raises ValueError as `load_extractor`."""
     network: Any = load_extractor("digits", file)
-    logits: torch.Tensor = network.head(features * network.rms)
+    logits: Tensor = network.head(features * network.rms)
     return logits

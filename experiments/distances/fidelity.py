@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
+from torch import Tensor
 from torch_fidelity import FeatureExtractorBase, register_feature_extractor
 
 from experiments.distances.features import check_pixels, load_extractor, weights_file
@@ -20,7 +20,7 @@ class DigitsExtractor(FeatureExtractorBase):
         super().__init__(name, features_list)
         self.network = load_extractor(name, Path(feature_extractor_weights_path or weights_file(name)))
 
-    def forward(self, input: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(self, input: Tensor) -> tuple[Tensor, ...]:
         check_pixels(input, self.name)
         layers = dict(zip(self.LAYERS, self.network(input), strict=True))
         return tuple(layers[layer] for layer in self.features_list)

@@ -13,6 +13,7 @@ from diffusion_core.adapters import Adapter, Convention, Sigma, TableTime
 from diffusion_core.data.dataset import DataSet, Images
 from diffusion_core.samplers import DPMpp2M, DPMpp2MSDE, Euler, Heun, Model, Sampler
 from diffusion_core.samplers.base import evaluated_levels
+from diffusion_core.schedules.sigma import Sigmas
 from experiments.export.source import SamplerSource, UnsupportedError
 from experiments.user.diffusers_unet import Unet
 from experiments.user.network_io import shape_of
@@ -55,7 +56,7 @@ class ExportTarget:
     """
 
     def __init__(
-        self, title: str, sampler: Sampler, schedule: tuple[float, ...], to_zero: bool, model: Model, data: DataSet
+        self, title: str, sampler: Sampler, schedule: Sigmas, to_zero: bool, model: Model, data: DataSet
     ) -> None:
         self.title = title
         self.sampler = sampler
@@ -79,16 +80,16 @@ class ExportTarget:
         self.noise = f"torch.randn(16, {', '.join(map(str, self.shape))})"
         self.first = ", first=0" if self.takes_index else ""  # a further parameter of `sample`
 
-    def sigmas(self, levels: tuple[float, ...]) -> tuple[float, ...]:
+    def sigmas(self, levels: Sigmas) -> Sigmas:
         """Levels in units of the network's images."""
         return tuple(self.scale * level for level in levels)
 
-    def times(self, levels: tuple[float, ...]) -> tuple[float, ...] | tuple[int, ...]:
+    def times(self, levels: Sigmas) -> Sigmas | tuple[int, ...]:
         """The times that the network gets, one for each level above 0: floats, or whole numbers."""
         above = tuple(level for level in levels if level > 0)
         return tuple(self.adapter.times(torch.tensor(above, dtype=torch.float64)).tolist()) if self.adapter else above
 
-    def lists(self, levels: tuple[float, ...]) -> str:
+    def lists(self, levels: Sigmas) -> str:
         """Levels and their times."""
         return (
             "# standard deviation of the noise in x = image + sigma * noise, at each level\n"
@@ -200,7 +201,7 @@ class ExportTarget:
         }  # fmt: skip
 
 
-def as_list(values: tuple[float, ...] | tuple[int, ...]) -> str:
+def as_list(values: Sigmas | tuple[int, ...]) -> str:
     """A list as Python, in lines of at most 100 characters."""
     lines = textwrap.wrap(", ".join(map(repr, values)), 96)
     return "[\n" + "".join(f"    {line}\n" for line in lines) + "]"

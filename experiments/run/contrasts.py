@@ -263,22 +263,18 @@ def _verdict_of_control(estimate: Estimate) -> str:
 
 
 def required_samples(estimate: Estimate, smallest: float, contrast: Contrast) -> Row:
-    """How many images, or networks, would detect a difference that is not clear with 80 % power, and their time.
+    """How many images, or networks, would detect a difference that is not clear with 80 % power.
 
     The difference is the measured one or `smallest`, the smallest of interest, if that is larger.
     """
     size = max(abs(estimate.difference), smallest)
-    if contrast.a.given:  # nobody times how others make their images
+    if contrast.a.given or estimate.clear or size <= 0 or estimate.detectable <= size:
         return {}
-    if estimate.clear or size <= 0 or estimate.detectable <= size:
-        return {}
-    times = (estimate.detectable / size) ** 2
-    rows = [side.rows[seed] for side in contrast.sides for seed in contrast.seeds]
     if estimate.holds_for is None:
         needed = networks_to_detect(size, estimate.se, len(contrast.seeds), estimate.n_compared)
         return {"networks_to_settle": needed}
-    seconds = sum(float(row.get("seconds") or 0) for row in rows)
-    return {"n_to_settle": math.ceil(int(rows[0]["n_samples"]) * times), "minutes_to_settle": seconds * times / 60}
+    n_samples = int(contrast.a.rows[contrast.seeds[0]]["n_samples"])
+    return {"n_to_settle": math.ceil(n_samples * (estimate.detectable / size) ** 2)}
 
 
 def _mean(side: Side, name: str, seeds: Sequence[int | None] | None = None) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from scipy.special import stdtrit
+from torch import Tensor
 
 from experiments.console import duration, plural
 from experiments.distances import frechet, kernels
@@ -115,7 +116,7 @@ def scoring_seconds(runs: Sequence[Run], cache: Cache) -> float:
     return per_image * (config.n + sum(sizes)) + per_pair * pairs + per_fd * len(sizes + floors)
 
 
-def _seconds_of(compute: Callable[[], torch.Tensor]) -> float:
+def _seconds_of(compute: Callable[[], Tensor]) -> float:
     began = time.perf_counter()
     compute()[:1].cpu()  # waits for a card
     return time.perf_counter() - began

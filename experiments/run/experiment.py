@@ -244,7 +244,7 @@ class _Command:
             done = self.runner.run(
                 _baselines_first(exploring) if limit < math.inf else exploring, self.began + FIRST * limit
             )
-            results = RunResults.of(study.page, exploring, self.cache, done.failed)
+            results = self.read_results(exploring, done)
             if done.interrupted:
                 return results, done
             if not self.options.only:
@@ -253,16 +253,19 @@ class _Command:
         if testing:
             on_network = partial(self.print_network, testing, {"at": time.time()}) if limit == math.inf else None
             done = _add(done, self.runner.run(testing, self.began + limit, on_network))
-        results = RunResults.of(study.page, [*exploring, *testing], self.cache, done.failed)
+        results = self.read_results([*exploring, *testing], done)
         if not done.interrupted and not self.options.only:
             settings = call_user("follow_up_settings()", study, lambda: study.follow_up_settings(results, self.notify))
             if further := planner.plan(settings, [*exploring, *testing]):
                 testing += further
                 done = _add(done, self.runner.run(further, self.began + limit))
-                results = RunResults.of(study.page, [*exploring, *testing], self.cache, done.failed)
+                results = self.read_results([*exploring, *testing], done)
             if late := [run for run in testing if run not in results.rows]:
                 self.notify(f"the time was up: {len(late)} of {len(testing)} runs of the last settings were not begun")
         return results, done
+
+    def read_results(self, runs: Sequence[Run], done: ExecutionResult) -> RunResults:
+        return RunResults.of(self.study.page, runs, self.cache, done.failed)
 
     def choose(self, results: RunResults) -> None:
         """Chooses by what the explorers measured, and writes it before a confirmer begins."""

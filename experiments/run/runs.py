@@ -10,7 +10,7 @@ from typing import Any
 
 from diffusion_core.data import check_name
 from diffusion_core.samplers.sampling import default_batch
-from diffusion_core.schedules.sigma import check_schedule
+from diffusion_core.schedules.sigma import Sigmas, check_schedule
 from diffusion_core.validation import check_fields, check_range
 from experiments.distances.distance import later_distances
 from experiments.distances.feature_spaces import PYTHON, check_feature_space
@@ -86,7 +86,7 @@ class Run:
         return min(self.batch or default_batch(self.machine.device, self.machine.threads), self.n)
 
     @cached_property
-    def sigmas(self) -> tuple[float, ...]:
+    def sigmas(self) -> Sigmas:
         return self.setting.schedule.sigmas()
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from diffusion_core.samplers.base import Sampler
 from diffusion_core.samplers.euler import AlphaBeta, Euler
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_schedule
+from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
@@ -37,7 +38,7 @@ class Schedule:
     def name(self) -> str:
         return parsing.format_call(self.rule, self.options)
 
-    def sigmas(self) -> tuple[float, ...]:
+    def sigmas(self) -> Sigmas:
         rule = SCHEDULES[one_of("schedule", self.rule, SCHEDULES)]
         return rule(self.n_steps, self.sigma_max, self.sigma_min, **dict(self.options))
 
@@ -111,7 +112,7 @@ class AlphaBetaSchedule:
     def sampler(self) -> AlphaBeta:
         return AlphaBeta(self.alpha, self.beta)
 
-    def sigmas(self) -> tuple[float, ...]:
+    def sigmas(self) -> Sigmas:
         return alpha_beta_schedule(self.alpha, self.beta, self.sigma_max, self.sigma_min)
 
 

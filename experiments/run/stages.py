@@ -219,10 +219,9 @@ def _make_reference(config: Reference, after_batch: ProgressCallback) -> Tensors
         texture = RealTexture.of(samples, std)
         curve = {f"texture.{name}": torch.from_numpy(values) for name, values in vars(texture).items()}
     sums = {f"sums.{name}": by_kernel.rows.cpu() for name, by_kernel in real.sums.items()}
-    totals = {name.replace("sums", "total"): rows.sum() for name, rows in sums.items()}  # for older readers
     width = torch.tensor(real.width, dtype=torch.float32)  # float64 would change MMD in its eighth digit
     stored = {"features": features.cpu(), "labels": data.labels[: len(features)], "width": width}
-    return stored | sums | totals | curve, {}
+    return stored | sums | curve, {}
 
 
 @lru_cache(maxsize=2)
@@ -330,7 +329,7 @@ def autoencoder_distances(network: Pretrained, config: Reference, n: int, cache:
 # --- held-out errors ---
 
 
-def error_rows(network: Trained, cache: Cache, sigmas: tuple[float, ...] = LEVELS) -> list[Row]:
+def error_rows(network: Trained, cache: Cache) -> list[Row]:
     """Rows sigma, relative_error, se, n_images on the images that training held out, from the cache or measured now.
 
     relative_error is the mean of (1 + sigma^2) |eps - noise|^2 per pixel: the squared error of eps over the error
@@ -344,13 +343,13 @@ def error_rows(network: Trained, cache: Cache, sigmas: tuple[float, ...] = LEVEL
     def make() -> TensorsAndFacts:
         network.machine.pin()
         model = network.load(weights)
-        return {"errors": torch.stack([_errors(network, model, *level) for level in enumerate(sigmas)])}, {}
+        return {"errors": torch.stack([_errors(network, model, *level) for level in enumerate(LEVELS)])}, {}
 
-    by_level = cache.load_or_make("curves", (network, sigmas), make).tensors["errors"]
+    by_level = cache.load_or_make("curves", (network, LEVELS), make).tensors["errors"]
     return [
         {"sigma": sigma, "relative_error": errors.mean().item(), "n_images": len(errors)}
         | {"se": (errors.std() / len(errors) ** 0.5).item()}
-        for sigma, errors in zip(sigmas, by_level, strict=True)
+        for sigma, errors in zip(LEVELS, by_level, strict=True)
     ]
 
 

@@ -43,6 +43,7 @@ FURTHER_PARTS = re.compile(r"\n\n(?:Args|Source|Note|Raises)\b")  # of a docstri
 ELSEWHERE = re.compile(r"Arguments (?:and errors )?as [^.]*\.\s*")  # a sentence that helps only where it stands
 T = TypeVar("T")
 Notify = Callable[[str], object]
+Presets = Mapping[str, Mapping[str, Any]]  # name -> field -> its default
 HiddenOption = Annotated[T, tyro.conf.Fixed, tyro.conf.Suppress]
 DATA_HELP = (
     "{names}, folder:PATH (images) or npz:PATH; mnist5k needs no download. Write folder64:PATH or npz64:PATH for a "
@@ -70,7 +71,7 @@ class Study:
     question: ClassVar[str]
     text: ClassVar[str] = ""  # what it does, for --help
     page: ClassVar[str] = "sweep"  # of the report
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
+    presets: ClassVar[Presets] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
@@ -208,7 +209,7 @@ class ExploringStudy(Study):
     number of evaluations compete; the first of them is their default.
     """
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    presets: ClassVar[Presets] = {
         "smoke": SMOKE | EXPLORE_SMOKE,
         "laptop": {"seeds": 5},
         "gpu": GPU | EXPLORE_GPU,

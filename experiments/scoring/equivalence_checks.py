@@ -138,7 +138,7 @@ class EquivalenceInputs:
             raise ValueError(f"{subject} another order: most are nearer to another one's partner; {remedy}")
 
 
-Metric = str | Callable[[torch.Tensor, torch.Tensor], Any]  # python:MODULE:FUNCTION, or the function
+Metric = str | Callable[[Tensor, Tensor], Any]  # python:MODULE:FUNCTION, or the function
 Rows = Iterator[EquivalenceCheck | str]  # of a check: rows, or a sentence why there is none
 
 

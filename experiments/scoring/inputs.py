@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from diffusion_core.data import DATA_SETS, check_name
 from diffusion_core.data.dataset import Images
@@ -46,7 +46,7 @@ class FeatureSet:
 
 
 Input = ImageSet | FeatureSet
-Source = str | Path | NDArray[Any] | torch.Tensor
+Source = str | Path | NDArray[Any] | Tensor
 
 
 def image_name(images: Input, index: int) -> str:
@@ -60,7 +60,7 @@ def open_input(source: Source, store: Cache, name: str = "") -> Input:
     """
     if np.ma.isMaskedArray(source):
         raise ValueError(f"{name}: it is a masked array, whose mask would be ignored; fill it first")
-    if isinstance(source, torch.Tensor):  # numpy reads it on the CPU, without gradients, and knows no bf16
+    if isinstance(source, Tensor):  # numpy reads it on the CPU, without gradients, and knows no bf16
         source = source.detach().cpu()
         source = (source.float() if source.is_floating_point() else source).numpy()
     if not isinstance(source, str | Path):

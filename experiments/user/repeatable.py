@@ -12,6 +12,7 @@ from diffusion_core.exact import GaussianDenoiser
 from diffusion_core.noise import NoiseDistribution
 from diffusion_core.samplers import Sampler, checked_steps
 from diffusion_core.samplers.seeded_noise import BlockNoise
+from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.user.imports import user_code_errors
 
@@ -57,7 +58,7 @@ def check_repeatable(
     return rows
 
 
-def check_user_sampler(sampler: Sampler, sigmas: tuple[float, ...], shape: tuple[int, ...]) -> None:
+def check_user_sampler(sampler: Sampler, sigmas: Sigmas, shape: tuple[int, ...]) -> None:
     """Raises ValueError unless samples of an exact denoiser are the same again, in another order and alone.
 
     A sampler that fails is let through: its runs say why.

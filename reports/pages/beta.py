@@ -57,7 +57,6 @@ def page(result: LoadedResult) -> Page:
     before, after = (compared.loc[row[side]] for side in "ba")
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
-    figure = draw_figure(result, rows, before["schedule"])
     warnings = list[str]()
     caveats = list[str]()
     if not is_missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
@@ -87,7 +86,8 @@ def page(result: LoadedResult) -> Page:
         result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, (warnings, caveats),
         question=question, advice="" if use is None else phrase_advice(result, use, rows[rows["kind"] == SPENT]),
         more_facts=[*describe_etas(every), *([] if use is None else snippets.show(snippets.write_sampling(use)))],
-        curves=draw_curves(result, every, contests), figures=[figure] if figure else [], tables=tables, note=note,
+        curves=draw_curves(result, every, contests), figures=draw_figure(result, rows, before["schedule"]),
+        tables=tables, note=note,
         details=[*describe_recall(result, before, after), *list_details(result, *TERMS)],
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFram
     return contrast.draw_curves(result, "Quality against evaluations", points, columns, note)
 
 
-def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> Figure | None:
+def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> list[Figure]:
     sections: dict[str, list[tuple[pd.Series, str, str]]] = {}
     for kind, title in HEADINGS.items():
         of_kind = rows[rows["kind"] == kind]

@@ -12,6 +12,7 @@ from reports import contrast, settings, snippets
 from reports.details import list_details
 from reports.formats import (
     add_correction,
+    are_set,
     capital,
     decimals,
     difference,
@@ -52,7 +53,6 @@ def page(result: LoadedResult) -> Page:
     row = choose_contrast(result, rows)
     every = settings.summarise_settings(result)
     before, after = (find_setting(every, row, side) for side in "ba")
-    figure = draw_figure(result)
     words = "Default", "Use" if is_set(row["recommended"]) else "Not advised"
     write = snippets.write_training if _is_training(result) else snippets.write_sampling
     code = write(after if is_set(row["recommended"]) else before)
@@ -60,7 +60,7 @@ def page(result: LoadedResult) -> Page:
         result, row, phrase_verdict(result, row, before, after),
         (before, words[0], row["b"]), (after, words[1], row["a"]),
         advice=phrase_advice(result, rows, row, every), curves=draw_curves(result, rows, every),
-        figures=[figure] if figure else [], plot=plot_errors(result),
+        figures=draw_figure(result), plot=plot_errors(result),
         codes=read_codes(result), more_facts=snippets.show(code),
         tables=[make_table(result, rows, every)],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
@@ -89,9 +89,9 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
         of_levels = rows["choice"].eq("train_noise")
         first = rows[of_levels if of_levels.any() else rows["choice"].eq(rows["choice"].iloc[0])]
         best = first[first["value_b"] == first["value_b"].min()]
-        recommended = best[best["recommended"].fillna(False).astype(bool)]
+        recommended = best[are_set(best["recommended"])]
         return (recommended if len(recommended) else best).iloc[0]
-    recommended = rows[rows["recommended"].fillna(False).astype(bool)].sort_values("budget")
+    recommended = rows[are_set(rows["recommended"])].sort_values("budget")
     beyond = result.over_networks(kind=AT_LARGEST)
     lower = set(beyond.loc[beyond["verdict"] == BETTER, "budget"])
     for candidates in (recommended[recommended["budget"].isin(lower)], recommended):
@@ -102,7 +102,7 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
 
 def choose_by_question(rows: pd.DataFrame) -> pd.DataFrame:
     """One contrast per number of evaluations and default: the recommended one, otherwise the lowest."""
-    rows = rows.assign(recommended=rows["recommended"].fillna(False).astype(bool))
+    rows = rows.assign(recommended=are_set(rows["recommended"]))
     rows = rows.sort_values(["recommended", "value_a"], ascending=[False, True]).drop_duplicates(["budget", "b"])
     return rows.sort_values(["budget", "b"])
 
@@ -135,7 +135,7 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
     """What to do: one setting per number of evaluations, or one training; whether more evaluations help."""
     if headline["verdict"] == NO_VERDICT:
         return ""
-    noisier = rows[rows["more_noise"].fillna(False).astype(bool) & rows["verdict"].eq(BETTER)]
+    noisier = rows[are_set(rows["more_noise"]) & rows["verdict"].eq(BETTER)]
     noisier = noisier[noisier["a"] != headline["a"]].sort_values("value_a").head(2)
     texts = list[str]()
     rows = choose_by_question(rows)
@@ -207,7 +207,7 @@ def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -
     return contrast.draw_curves(result, title, pd.DataFrame(points), columns, note)
 
 
-def draw_figure(result: LoadedResult) -> Figure | None:
+def draw_figure(result: LoadedResult) -> list[Figure]:
     """The confirmed differences, by question."""
     sections: dict[str, list[tuple[pd.Series, str, str]]] = {}
     for kind in (CONFIRM, AT_LARGEST):

@@ -24,8 +24,6 @@ TERMS = [
 def page(result: LoadedResult) -> Page:
     sections = {str(name): rows for name, rows in result.over_networks(LOSS).groupby("a", sort=False)}
     lines = {name: [(row, _label(row), row["b"]) for _, row in rows.iterrows()] for name, rows in sections.items()}
-    figure = contrast.draw_differences("How the losses differ", lines, result)
-    assert figure is not None
     sentence, *more = [phrase_levels(name, rows) for name, rows in sections.items()]
     reports = result.info["reports"]
     curves = result.curves.rename(columns={"model_id": "setting"})
@@ -33,7 +31,8 @@ def page(result: LoadedResult) -> Page:
     return Page(
         settings.describe_source(result, result.info["held_out"]), result.info["question"], "", sentence,
         also=" ".join(more), warnings=result.info["warnings"],
-        caveats=[NO_QUALITY], key_figures=_key_figures(next(iter(sections.values()))), figures=[figure],
+        caveats=[NO_QUALITY], key_figures=_key_figures(next(iter(sections.values()))),
+        figures=contrast.draw_differences("How the losses differ", lines, result),
         plot=Plot("errors", "Loss at each noise level", text, (curves, result.densities, "loss")),
         details=[
             *([("Scores of their samples", reports)] if reports else []),

@@ -10,6 +10,7 @@ from reports.details import list_details
 from reports.formats import (
     SCALES,
     add_correction,
+    are_set,
     decimals,
     difference,
     metric_name,
@@ -82,7 +83,7 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contrasts: pd.DataFrame
     change = contrast.format_change(result, row)
     text = f"{add_correction(subject + change, row)}."
     rest = contrasts[contrasts["a"] != row["a"]]
-    clear = rest["clear"].fillna(False).astype(bool)
+    clear = are_set(rest["clear"])
     others = {
         "closer too": rest["verdict"] == BETTER,
         "farther": (rest["verdict"] == WORSE) & clear,
@@ -111,8 +112,7 @@ def draw_figure(result: LoadedResult, contrasts: pd.DataFrame, title: str, pairs
     """The difference of every set from the first one."""
     first = contrasts["b"].iloc[0]
     rows = [(row, row["a"], first) for _, row in contrasts.sort_values("value_a").head(settings.ROWS).iterrows()]
-    figure = contrast.draw_differences(f"How the sets differ from {first}", {title: rows}, result)
-    assert figure is not None
+    (figure,) = contrast.draw_differences(f"How the sets differ from {first}", {title: rows}, result)
     return replace(figure, sections=[replace(figure.sections[0], evidence=pairs)])
 
 

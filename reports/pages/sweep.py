@@ -10,6 +10,7 @@ from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
     add_correction,
+    are_set,
     capital,
     is_missing,
     is_set,
@@ -20,7 +21,6 @@ from reports.page import Figure, Page, Row, Table
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT
 
-KINDS = ("setting", "tuned")  # contrasts of settings with the first of their section
 MANY = 12  # comparisons of one family
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
 
@@ -66,7 +66,6 @@ def page(result: LoadedResult) -> Page:
     section = sections[0]
     nearest = section.nearest
     tables, note = settings_tables(result, sections)
-    figure = draw_figure(result, sections)
     also = [*_elsewhere(sections, section)]
     effects = [(label, section.baseline) for section in sections for label in section.contrasts["a"]]
     if len({*effects}) < len(effects):
@@ -77,7 +76,7 @@ def page(result: LoadedResult) -> Page:
     return contrast.compose_page(
         result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(section)),
         advice="" if section.no_verdict else f"{advise(section)}.", also=" ".join(also),
-        figures=[figure] if figure else [], tables=tables, note=note,
+        figures=draw_figure(result, sections), tables=tables, note=note,
         details=list_details(result, *TERMS, first=("Tied",) if len(result.best_sets) else ()),
     )  # fmt: skip
 
@@ -109,11 +108,11 @@ def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
         counts = join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
         text += f". Of {len(sections)} settings: {counts}"
     lines = [(section.nearest, section.name, section.baseline) for section in sections[: settings.ROWS]]
-    figure = contrast.draw_differences("How the settings changed", {"After the change": lines}, result)
     before, after = ((clearest.row(name), capital(name), clearest.name) for name in ("before", "after"))
     return contrast.compose_page(
         result, row, (f"{capital(row['verdict'])}.", f"{text}."), before, after,
-        figures=[figure] if figure else [], details=list_details(result, *TERMS),
+        figures=contrast.draw_differences("How the settings changed", {"After the change": lines}, result),
+        details=list_details(result, *TERMS),
     )  # fmt: skip
 
 
@@ -132,13 +131,13 @@ def read_sections(result: LoadedResult) -> list[Section]:
             table[(table["section"] == name) & _equals(table["budget"], budget)]
             for table in (result.best_sets, contrasts)
         )
-        usual = compared[compared["kind"].isin(KINDS)]
+        usual = compared[compared["kind"] == "setting"]
         first = usual["b"].iloc[0] if len(usual) else rows["setting"].iloc[0]
         compared = compared[(compared["b"] == first) & (compared["kind"] != CONTROL)]
         compared = compared.sort_values("value_a", kind="stable")
         if len(rows) < 2 or len(compared) == 0:
             continue
-        advised = list(members.loc[members["recommended"].fillna(False).astype(bool), "setting"])
+        advised = list(members.loc[are_set(members["recommended"]), "setting"])
         better = compared[compared["verdict"] == BETTER]
         winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
         tied = [member["setting"] for _, member in members.iterrows() if is_set(member["in_set"])]
@@ -209,7 +208,7 @@ def _elsewhere(sections: Sequence[Section], headline: Section) -> list[str]:
     return [capital(f"{join(names)}: {text}.") for text, names in sections_by_text.items()][:4]
 
 
-def draw_figure(result: LoadedResult, sections: Sequence[Section]) -> Figure | None:
+def draw_figure(result: LoadedResult, sections: Sequence[Section]) -> list[Figure]:
     """The differences from the baseline in every section."""
     sizes, _ = settings.allot_rows([len(section.contrasts) for section in sections])
     parts = {

@@ -10,7 +10,7 @@ from smoke import smoke
 from studies import confirmed, contrasts, explored, pairs, plan
 
 from diffusion_core.samplers import Euler
-from experiments.beta import CURVES, WITH, WITHOUT, Beta
+from experiments.beta import WITH, WITHOUT, Beta
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.setting import Schedule
 
@@ -43,7 +43,7 @@ def test_settings_of_either_kind_compete_and_curves_are_small() -> None:
     assert len(runs) == 3 * 4 * 6 * 6 and all(run.nfe == run.setting.budget for run in runs if not run.impossible)
     noisy = {LAPTOP.kind_of(run.setting): run.setting.sampler.adds_noise(run.sigmas) for run in runs}
     assert noisy == {WITHOUT: False, WITH: True}
-    curves = [run for run in plan(LAPTOP) if run.setting.section in CURVES]
+    curves = [run for run in plan(LAPTOP) if run.setting.section in ("pareto", "same-schedule", "same-alpha")]
     assert {(run.network.seed, run.n) for run in curves} == {(1, 150)}
     budgets = [(run.setting.budget, run.nfe, run.row()["eta"]) for run in curves if run.setting.section == "pareto"]
     assert budgets == [(n, n, eta) for n in (8, 16, 32, 66) for eta in (0.0, 1.0)]

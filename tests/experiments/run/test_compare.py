@@ -256,7 +256,7 @@ def test_a_control_is_not_paired_and_says_what_it_is() -> None:
 
 def test_what_would_settle_a_difference_grows_with_its_interval() -> None:
     close = pooled(contrast_rows([Contrast("primary", side("a", 0.50), side("b", 0.5))], FLOORS))["a", "b"]
-    assert close["verdict"] == "no difference detected" and close["n_to_settle"] > N and close["minutes_to_settle"] > 0
+    assert close["verdict"] == "no difference detected" and close["n_to_settle"] > N
     size = max(abs(close["difference"]), contrasts.SMALLEST * close["value_b"])
     assert close["n_to_settle"] == math.ceil(N * (close["detectable"] / size) ** 2), "the interval falls with the root"
     clear = pooled(contrast_rows([Contrast("primary", side("a", 0.0), side("b", 0.9))], FLOORS))["a", "b"]
