@@ -238,10 +238,10 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     assert (folder / "many/report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_replay(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("experiments.conformance.policy.check._check_convergence", lambda verdict, *_: verdict)
     again = {"name": "mine:step", "replay": "mine:step(forgotten=0.5)", "group": "As run", "note": "in X",
              "link": "https://example.org"}  # fmt: skip
     write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
