@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.slow(40)
+@pytest.mark.release
 def test_what_runs_on_a_card_runs_on_the_simulated_device() -> None:
     words = ["-m", "pytest", "tests/test_devices.py", "-q", "-p", "no:xdist", "-p", "no:cacheprovider"]
     ended = subprocess.run([sys.executable, *words], cwd=Path(__file__).parents[1], capture_output=True, text=True)

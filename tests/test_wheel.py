@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow(10)
+@pytest.mark.release
 def test_the_wheel_runs_in_an_empty_folder(tmp_path: Path) -> None:
     empty, home, wheels, venv = (tmp_path / name for name in ("empty", "home", "wheels", "venv"))
 

@@ -1,6 +1,5 @@
 """`levels` as a command: the answer, the exit status, the result folder, and errors in one line."""
 
-import inspect
 import json
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import torch
 
 from diffusion_core.schedules import SCHEDULES
 from experiments import levels
-from experiments.user.imports import is_ours
 from experiments.user.parsing import parse_noise
 
 OWN = """
@@ -125,15 +123,6 @@ def test_every_name_is_itself(name: str) -> None:
     Path("list.txt").write_text(str([*typed.sigmas, *zero]))
     listed = levels.read_list(Path("list.txt"), options)
     assert listed.right, listed.sentence
-
-
-def test_what_a_schedule_lists_is_its_name() -> None:
-    ours = {name: rule for name, rule in SCHEDULES.items() if is_ours(getattr(rule, "func", rule))}
-    for name, rule in ours.items():  # other tests add some of their own
-        unit = {"data_std": 1.0} if "data_std" in inspect.signature(rule).parameters else {}
-        Path("list.txt").write_text(str([*rule(20, 80, 0.01, **unit), 0.0]))
-        listed = levels.read_list(Path("list.txt"), levels.LevelsOptions((), expect=name))
-        assert listed.right, listed.sentence
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")

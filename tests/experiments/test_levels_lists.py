@@ -43,7 +43,6 @@ LEADING = np.arange(50)[::-1] * 20
 TRAILING = np.round(np.arange(1000, 0, -1000 / 28)).astype(int) - 1
 LINSPACE = np.linspace(999, 0, 25)
 MID = np.exp(np.interp(LINSPACE, np.arange(1000), np.log(SD)))
-VE = np.sqrt(np.geomspace(100**2, 0.02**2, 18))  # Song et al. 2021, as in Karras et al. 2022, Table 1
 VP = np.sqrt(np.expm1(19.9 * np.linspace(1, 1e-3, 30) ** 2 / 2 + 0.1 * np.linspace(1, 1e-3, 30)))
 TANGENT = np.tan(np.linspace(np.arctan(14.6146), np.arctan(0.0292), 20))  # Sabour et al. 2024, Theorem 3.1
 LINEAR_QUADRATIC = 1 - np.r_[np.arange(10) * 0.0025, 0.025 + 0.025 * np.arange(10) + 0.00725 * np.arange(10) ** 2]
@@ -92,12 +91,8 @@ RIGHT: dict[str, tuple[Print, Array, str]] = {
     "EDM, scientific": (scientific, karras(18, 80, 0.002), "karras(rho=7, sigma_max=80)"),
     "EDM, numpy": (numpy_print, karras(40, 80, 0.002), "karras(rho=7)"),
     "karras of Stable Diffusion, 2 decimals": (decimals(2), karras(20, SD[-1], SD[0]), "karras(rho=7)"),
-    "karras of Stable Diffusion, 4 decimals": (decimals(4), karras(25, SD[-1], SD[0]), "karras(rho=7)"),
-    "karras of k-diffusion, 2 decimals": (decimals(2), karras(12, 10, 0.1), "karras(rho=7)"),
     "karras, rho 5": (lines, karras(15, 30, 0.03, 5), "karras(rho=5, sigma_max=30, sigma_min=0.03)"),
     "karras in a table": (table, karras(12, 80, 0.01), "karras(rho=7)"),
-    "VE": (ending, VE, "geometric(sigma_max=100, sigma_min=0.02)"),
-    "exponential, 4 decimals": (decimals(4), np.geomspace(14.6146, 0.0292, 20), "geometric"),
     "exponential, 2 decimals": (decimals(2), np.geomspace(14.6146, 0.0292, 10), "geometric"),
     "polyexponential": (
         ending, 0.03 * np.exp(np.linspace(1, 0, 16) ** 1.5 * math.log(1000)), "polyexponential(rho=1.5)"),
@@ -113,8 +108,6 @@ RIGHT: dict[str, tuple[Print, Array, str]] = {
     "Heun": (python, np.repeat(np.linspace(999, 0, 28).round().astype(int), 2)[1:], "ddpm-linspace"),
     "Euler of Stable Diffusion": (decimals(4), MID, "ddpm-linspace(betas=scaled_linear)"),
     "simple": (decimals(4), SD[999 - (np.arange(20) * 50)], "ddpm-trailing(betas=scaled_linear)"),
-    "uniform": (
-        decimals(3), np.exp(np.interp(np.linspace(999, 0, 21)[:-1], np.arange(1000), np.log(SD))), "ddpm-linspace"),
     "DDPM's levels, leading": (scientific, SIGMAS["linear"][LEADING], "ddpm-leading(betas=linear)"),
     "alpha-bar": (python, ABAR["linear"][LEADING], "ddpm-leading(betas=linear)"),
     "alpha-bar, 4 decimals": (decimals(4, zero=False), ABAR["scaled"][TRAILING], "ddpm-trailing"),
@@ -128,7 +121,6 @@ RIGHT: dict[str, tuple[Print, Array, str]] = {
     "schnell": (python, np.array([1, 0.75, 0.5, 0.25, 0]), "flow(shift=1, end=1/n)"),
     "flow, shift 3": (ending, flow(28, 3), "flow(shift=3, end=1/n)"),
     "flow, mu 1.15": (decimals(4), flow(20, math.exp(1.15)), "flow(shift=3.158)"),
-    "flow, shift 5, 2 decimals": (decimals(2), flow(20, 5), "flow(shift=5, end=1/n)"),
     "flow, shift 7, a line each": (lines, flow(50, 7), "flow(shift=7, end=1/n)"),
     "flow, times": (decimals(2, "tensor([", zero=False), 1000 * flow(20, 3), "flow(shift=3, end=1/n)"),
     "flow, whole times": (python, np.floor(1000 * flow(8, 3)).astype(int), "flow(shift=3, end=1/n)"),
@@ -157,19 +149,16 @@ EDM = karras(18, 80, 0.002)
 SHIFTED = flow(28, 3)
 WRONG: dict[str, tuple[Print, Array]] = {
     "one level of a flow": (decimals(4), one(SHIFTED, 12, 0.81)),
-    "one level of karras": (decimals(4), one(EDM, 5, 20)),
     "one level of karras, 1 %": (ending, one(EDM, 9, 1.01 * EDM[9])),
     "one whole time": (python, np.where(LEADING == 400, 410, LEADING)),
     "a unit slips": (decimals(4), one(SHIFTED, 9, 1000 * SHIFTED[9])),
     "a negative level": (decimals(4), one(EDM, 7, -EDM[7])),
     "nan": (ending, one(EDM, 7, math.nan)),
-    "inf": (ending, one(EDM, 7, math.inf)),
     "0 within": (ending, one(EDM, 7, 0)),
     "swapped neighbours": (decimals(4), EDM[[*range(6), 7, 6, *range(8, 18)]]),
     "swapped ends": (ending, EDM[[17, *range(1, 17), 0]]),
     "a level is there twice": (ending, np.insert(EDM, 6, EDM[6])),
     "a level is missing": (ending, np.delete(EDM, 6)),
-    "a level of a flow is missing": (ending, np.delete(SHIFTED, 6)),
     "a time is missing": (python, np.delete(LEADING, 20)),
     "the last time is missing": (python, LEADING[:-1] + 1),
     "the first time is missing": (python, TRAILING[1:]),
@@ -180,7 +169,6 @@ WRONG: dict[str, tuple[Print, Array]] = {
     "backwards": (python, np.append(EDM, 0)[::-1]),
     "steps": (python, np.arange(28)),
     "steps counted down": (python, np.arange(28)[::-1]),
-    "float steps": (python, np.arange(28.0)),
     "two lists in one": (ending, np.tile(np.append(EDM, 0), 2)),
     "half in other units": (ending, np.r_[EDM[:9], 2 * EDM[9:]]),
     "half later": (python, LEADING + (np.arange(50) < 25)),
@@ -245,7 +233,7 @@ def test_what_may_be_no_list_is_refused(case: str, tmp_path: Path) -> None:
 @pytest.mark.slow(4)
 @pytest.mark.parametrize("kind", range(8))
 def test_no_random_list_passes(kind: int, tmp_path: Path) -> None:
-    for seed in range(18):
+    for seed in range(9):
         values = draw(kind, seed)
         show = (python, decimals(2, zero=False), decimals(1, zero=False))[seed % 3]
         assert not passes(tmp_path, show(values)), (kind, seed)

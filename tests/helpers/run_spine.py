@@ -31,11 +31,22 @@ N = 40
 EULER = Euler(0.0)
 
 
+def temporary(prefix: str) -> Path:
+    """A folder that this process removes at its end."""
+    folder = Path(mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 @cache
 def data() -> str:
-    folder = Path(mkdtemp(prefix="few-digits-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return few_digits(folder)
+    return few_digits(temporary("few-digits-"))
+
+
+@cache
+def store() -> Path:
+    """A store for tests that ask what becomes of samples, not how they are made."""
+    return temporary("store-")
 
 
 def exact(seed: int = 0) -> Exact:

@@ -1,6 +1,5 @@
 """Runs `python -m experiments ...` in this process; one run of an experiment serves every claim about it."""
 
-import atexit
 import io
 import json
 import shutil
@@ -9,11 +8,11 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import pandas as pd
 import pytest
+import run_spine
 
 from experiments import __main__ as program
 from experiments.run import stages
@@ -24,8 +23,7 @@ from experiments.run.runs import Reference
 
 @cache
 def _real_images() -> Path:
-    folder = Path(mkdtemp(prefix="real-images-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder = run_spine.temporary("real-images-")
     stages.reference(Reference("mnist5k", "digits", features_id("digits")), Cache(folder))
     return folder
 

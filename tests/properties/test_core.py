@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from short_runs import variance_of_euler
 
 from diffusion_core import GaussianDenoiser, sample
-from diffusion_core.samplers import SAMPLERS, Euler, KadkhodaieSimoncelli, Sampler
+from diffusion_core.samplers import SAMPLERS, Euler, Sampler
 from diffusion_core.samplers.dialects import alpha_beta, eta_from_beta, largest_eta
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES, alpha_beta_schedule, check_schedule
 
@@ -72,10 +72,3 @@ def test_the_original_rule_ends_or_refuses(alpha: float, share: float, ends: tup
         return
     check_schedule(sigmas)
     assert sigmas[-1] <= ends[1] < sigmas[-2]
-
-
-@given(st.floats(0.05, 1.0), st.integers(1, 40))
-def test_the_measuring_sampler_always_ends(beta_ks: float, max_steps: int) -> None:
-    sampler = KadkhodaieSimoncelli(beta_ks, 0.1, max_steps)
-    x = sample(GaussianDenoiser(std=0.0), (10.0, 0.1), sampler, n_samples=2, shape=(1, 2, 2))
-    assert torch.isfinite(x).all()

@@ -109,10 +109,9 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
     table.loc[table["setting"] == "with 66", ["recall", "seconds"]] = 0.9, 4.0
     table.to_csv(directory / "table.csv", index=False)
     page = write_report(directory)
-    assert [(picture.title, picture.label) for picture in page.pictures] == [
-        ("Real", "images"), ("Without", "without 66, 66 evaluations"), ("With", "with 66, 66 evaluations"),
+    assert [picture.label for picture in page.pictures[1:]] == [
+        "without 66, 66 evaluations", "with 66, 66 evaluations"
     ]  # fmt: skip
-    assert page.pictures[1].score == "MMD ×1000 12.0 (FD 12.0)" and page.aside.startswith("The first sixteen of each.")
     facts = dict(page.facts)
     assert facts["In the images"] == "Visible noise 0.000; recall 0.76 and 0.90; near copies 0 %"
     assert facts["Cost"] == "66 evaluations per image on the vp schedule, 0.006 and 0.008 seconds (a CPU)"
@@ -127,7 +126,6 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
     assert page.curves.columns[1][2][0] == "without noise wins" and page.curves.columns[2][2][0] == "with noise wins"
     lines = [list(line.get_xdata()) for line in draw_curves(page.curves).axes[0].lines]
     assert lines.count([x for x, _ in having.corners]) == 2
-    assert "<polyline" in (directory / "report.html").read_text() and (directory / "figures" / "curves.svg").is_file()
     for value, low, says in ((-0.05, -0.06, "loses"), (0.05, 0.04, "adds")):
         rows = pd.DataFrame([*curves, recall | {"value": value, "low": low, "high": value + 0.01}])
         rows.to_csv(directory / "quality.csv", index=False)
@@ -223,14 +221,8 @@ def test_the_page_says_how_sure_it_is(beta: Make, values: dict[str, Any], doubts
     assert dict(read_page(beta(floor=None, **values)).facts)["Sure?"] == "; ".join(doubts)
 
 
-def test_facts_figure_and_table_show_the_same_numbers(folder: Make, beta: Make) -> None:
+def test_figure_and_table_show_the_same_settings(folder: Make, beta: Make) -> None:
     page = read_page(beta(nfe_a=33))
-    facts = dict(page.facts)
-    assert facts["Data"] == "mnist5k. Real images: MMD ×1000 0.1 (FD 1.4)"
-    assert facts["Networks"].startswith("5 networks (small, 9,000 images seen in training).")
-    assert facts["Run again"].text == "run it" and facts["Score"].startswith(
-        "MMD ×1000: distance from 500 images of each"
-    )
     lines = [(line.label, line.value, line.interval, line.word) for line in page.figures[0].lines]
     assert lines == [("eta 1, 33 evaluations", "−8.0", "−9.0 to −7.0", "better")]
     rows = page.tables[0].rows
@@ -573,30 +565,6 @@ def test_several_samplers_are_counted_and_drawn(samplers: Callable[..., Page]) -
         "noisy": ("1.005", "noise 0.020", "not", 1),
     }  # fmt: skip
     assert [line.label for line in right.lines] == ["euler", "heun"]
-
-
-def test_samplers_whose_limit_is_meant_are_apart_and_every_sampler_is_in_the_table(samplers: Any) -> None:
-    page = samplers(euler=("right", 1.0), dpm=("wrong limit", 0.8), meant_lcm=("wrong limit", 0.7))
-    assert page.headline == "1 of 3 samplers has a fault; 1 more does not tend to the data on purpose; 1 does."
-    wrong, meant, _ = page.figures[0].sections
-    assert (wrong.title, meant.title) == ("Fault", "On purpose") and meant.lines[0].label == "meant_\u200blcm"
-    assert (wrong.lines[0].bar.look, meant.lines[0].bar.look) == ("worse", "not"), "orange is what is wrong"
-    (table,) = page.tables
-    assert (table.title, [column.head for column in table.columns][:3]) == (
-        "Samplers of this package", ["Verdict", "Limit", "28 steps"]
-    )  # fmt: skip
-    assert [[row.name, *row.cells[:3]] for row in table.rows] == [
-        ["euler", "right", "1.000", "0.900"],
-        ["dpm", "wrong limit", "0.800", "0.900"],
-        ["meant_lcm", "wrong limit, on purpose", "0.700", "0.900"],
-    ]
-    assert table.rows[1].cells[3] == "It tends to 0.8; more." and "check-sampler my_file:MySampler" in page.also
-
-
-def test_of_many_samplers_the_right_ones_are_in_the_fold_alone(samplers: Any) -> None:
-    many = samplers(**{f"euler{n}": ("right", 1.0) for n in range(26)}, dpm=("wrong limit", 0.8))
-    assert [section.title for section in many.figures[0].sections] == ["Fault"] and not many.tables
-    assert [len(table.rows) for table in many.folded] == [27]
 
 
 @pytest.mark.parametrize(("row", "values", "lines"), [

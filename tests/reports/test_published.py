@@ -17,7 +17,6 @@ from PIL import Image
 
 from reports.formats import capital
 from reports.index import find_differing_verdicts
-from reports.pages.conformance import short
 from reports.render import PAGES, publish_result, read_page, write_report
 from reports.results import read, read_info
 
@@ -191,15 +190,6 @@ def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say() -> N
     assert not of_papers["fault"].any() and f"none of {len(of_papers)} steps has a fault; 3 do" in first_screen(
         "policies"
     )
-
-
-def test_the_fold_of_the_samplers_has_each_with_its_whole_note() -> None:
-    verdicts = table("samplers", "verdicts")[["sampler", "note", "level_faults", "link"]].fillna("")
-    fold = (PUBLISHED / "samplers" / "report.md").read_text(encoding="utf-8").partition("Conditions")[2]
-    lines = [line.replace("\\", "") for line in fold.splitlines()]
-    for row in verdicts.itertuples():
-        (line,) = (line for line in lines if line.startswith(f"| {short(row.sampler)} | "))
-        assert capital(row.note) in line and capital(row.level_faults) in line and row.link in line
 
 
 @pytest.mark.slow

@@ -56,9 +56,9 @@ def wrong_from(call: int) -> Any:
 NUMPY = np.random.default_rng(1)
 FAULTS: dict[str, tuple[Any, str, str]] = {
     "standardised over the batch": (lambda d, n, z: ddim(d, n, (z - z.mean(0)) / z.std(0)), "depends on its batch",
-                                    "batch of 3 and in one of 1,000"),
-    "antithetic pairs": (antithetic, "depends on its batch", "batch of 3 and in one of 1,000"),
-    "scaled to the data": (scaled, "depends on its batch", "batch of 3 and in one of 1,000"),
+                                    "batch of 3 and in one of 500"),
+    "antithetic pairs": (antithetic, "depends on its batch", "batch of 3 and in one of 500"),
+    "scaled to the data": (scaled, "depends on its batch", "batch of 3 and in one of 500"),
     "one noise for all": (lambda d, n, z: ddpm(d, n, z, draw=lambda: torch.randn(1, 1, 1, 5)), "depends on its batch",
                           "one noise for all samples"),
     "generator not handed on": (lambda d, n, z, generator=None: ddpm(d, n, z), "ignores its generator", "calls differ"),
@@ -121,7 +121,7 @@ def test_samplers_that_are_a_function_of_their_noise_pass(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", [4, 15, 20, 30, 40, RANDOM[-1]])
+@pytest.mark.parametrize("wrong", [4, 20, RANDOM[-1]])
 def test_one_wrong_number_of_steps_is_found(wrong: int) -> None:
     verdict = check(lambda d, n, z: ddim(d, n, z) * (1.2 if n == wrong else 1))
     assert verdict.kind == "irregular in the number of steps" and f"with {wrong} steps" in verdict.sentence

@@ -346,7 +346,7 @@ def test_after_the_time_nothing_begins_and_what_was_left_out_is_named(
         monkeypatch.setattr(f"experiments.run.{where}.time", now)
     options: dict[str, Any] = {"schedules": ("karras", "geometric"), "budgets": (2,), "etas": (0.0, 0.5, 1.0)}
     few: dict[str, Any] = {"samplers": ("dpm++2m",), "single": (), "time": "10s", "n_samples": 40}
-    study = Tune(data=run_spine.data(), network="exact", explore_samples=40, **options, **few)
+    study = Tune(data=run_spine.data(), features="digits", network="exact", explore_samples=40, **options, **few)
     done = asked(tmp_path, study)
     order = [run.setting.label for run in _baselines_first(explored(study))]
     assert order[0] == "karras, eta 0"

@@ -90,7 +90,7 @@ class Broken(Sampler):
 
 
 def asked(where: Path, study: Study | None = None, began: float | None = None, **how: Any) -> StudyResult:
-    places = {"store": where / "store", "out": where / "out", "preset": "smoke", "precision": "fp32", "threads": 1}
+    places = {"store": run_spine.store(), "out": where / "out", "preset": "smoke", "precision": "fp32", "threads": 1}
     return run_study(study or mine(), Options(**places | how), began=began)  # type: ignore[arg-type]
 
 
@@ -119,13 +119,14 @@ def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Pat
 
     monkeypatch.setattr("experiments.run.machine.subprocess.run", git)
     code_version.cache_clear()
-    assert asked(tmp_path).status == 0 and asked_at == [0, 0, 0]
+    store = tmp_path / "store"
+    assert asked(tmp_path, store=store).status == 0 and asked_at == [0, 0, 0]
     infos = [json.loads((tmp_path / "out" / "run.json").read_text())]
     assert (infos[0]["commit"], infos[0]["dirty"]) == ("abc", True)
     assert {*table(tmp_path)["trained_commit"]} == {"abc with changes"}
     stored = table(tmp_path).drop_duplicates("model_id")["train_seconds"].sum()
     time.sleep(1)  # files say when they were made in seconds
-    asked(tmp_path)
+    asked(tmp_path, store=store)
     again = json.loads((tmp_path / "out" / "run.json").read_text())
     assert infos[0]["total_seconds"] == infos[0]["wall_seconds"]
     assert again["total_seconds"] - again["wall_seconds"] >= stored - 0.11 > -0.1
@@ -234,7 +235,7 @@ def test_what_is_impossible_is_a_row_and_not_run(tmp_path: Path, capsys: pytest.
 
 
 def grouped(besides: str = "") -> Grouped:
-    return Grouped(data=run_spine.data(), network="exact", n_samples=40, besides=besides)
+    return Grouped(data=run_spine.data(), features="digits", network="exact", n_samples=40, besides=besides)
 
 
 @pytest.mark.parametrize(("besides", "setting"), [("", "alone"), ("a control", "eta 1")])
