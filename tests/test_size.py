@@ -15,7 +15,7 @@ PRODUCT = ("bench", "diffusion_core", "experiments", "reports")
 MISSION = "mission: sweep, train, sample, score, time, report"
 ROOMS = {  # the paths that begin so; all others are the mission's
     "judges of other people's code": (
-        "bench/published", "diffusion_core/conformance", "experiments/check_sampler", "experiments/conformance",
+        "bench/published", "experiments/check_sampler", "experiments/conformance",
         "experiments/levels", "reports/pages/conformance", "reports/pages/levels",
     ),
     "image sets": (
@@ -24,7 +24,7 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
     "infrastructure": (
         "experiments/__main__", "experiments/cli", "experiments/console", "experiments/entrypoint",
-        "experiments/machine", "experiments/run/autotune", "experiments/run/cache", "experiments/run/identity",
+        "experiments/run/autotune", "experiments/run/cache", "experiments/run/identity",
         "experiments/run/machine", "experiments/run/options", "experiments/run/ray_runner", "experiments/run/runner",
         "experiments/run/spot_check", "experiments/store", "experiments/user/imports", "experiments/user/json_io",
         "experiments/user/parsing", "reports/__main__", "reports/cli",
@@ -35,14 +35,14 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 104_480,
-    "judges of other people's code": 48_980,
-    "image sets": 26_560,
-    "infrastructure": 18_320,
-    "own models": 27_150,
+    MISSION: 108_760,
+    "judges of other people's code": 47_880,
+    "image sets": 26_830,
+    "infrastructure": 17_770,
+    "own models": 27_300,
     "tokens of tests": 200_840,
-    "files outside tests": 187,
-    "words of docs": 29_620,
+    "files outside tests": 189,
+    "words of docs": 28_350,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 
