@@ -216,7 +216,7 @@ def test_smoke_then_report(quickstart: Path) -> None:
     shown = [command for place, command in enumerate(commands()) if command not in commands()[:place]]
     wanted = [c for c in shown if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
     wanted += [command for command in shown if command[:3] == ["python", "-m", "reports"]]
-    assert len(wanted) == 8
+    assert len(wanted) == 6
     wanted.remove(["python", "-m", "experiments", "beta", "--preset", "smoke"])
     html = (quickstart / "runs" / "beta-smoke" / "report.html").read_text()
     assert "data:image/png;base64," in html and "Does fresh noise in every step give better images?" in html
@@ -279,7 +279,7 @@ def test_python_md_names_every_column_of_table_csv() -> None:
 
 
 def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables() -> None:
-    screen = DOCUMENTS[ROOT / "README.md"].split("```sh")[0]
+    screen = " ".join(DOCUMENTS[ROOT / "README.md"].split("```sh")[0].split())
     report = ROOT / "reports" / "published" / "beta-digits"
     tables = [pd.read_csv(path) for name in ("table", "floors") for path in report.glob(f"{name}.csv*")]
     table, floors = tables
@@ -287,3 +287,11 @@ def test_numbers_on_the_first_screen_of_the_readme_stand_in_published_tables() -
     known = {f"{value:.1f}" for value in (*means, *floors.query("metric == 'fd'")["mean"])}
     named = re.findall(r"(?:FD|from|to) (\d+\.\d)", screen)
     assert len(named) >= 6 and {*named} <= known
+
+
+def test_commands_in_the_tables_of_the_readme_are_known() -> None:
+    typed = re.findall(r"\| `python -m experiments ([^`]+)` \|", DOCUMENTS[ROOT / "README.md"])
+    assert len(typed) == 4
+    for command in typed:
+        name, *words = shlex.split(command)
+        parse(name, words, "experiments")

@@ -71,7 +71,8 @@ def test_the_curve_of_a_gaussian_denoiser_on_images_is_about_one(
     """The unit of the curve: the best denoiser that knows only the variance of the data, on data of variance 1."""
     monkeypatch.setattr(Trained, "load", lambda *_: GaussianDenoiser())
     few: dict[str, Any] = {"images_seen": 64, "warmup_images": 0}
-    curve = Trained(held_out=400, **few), Cache(tmp_path), (30.0, 1.0, 0.1)
+    monkeypatch.setattr(stages, "LEVELS", (30.0, 1.0, 0.1))
+    curve = Trained(held_out=400, **few), Cache(tmp_path)
     points = error_rows(*curve)
     assert [point["sigma"] for point in points] == [30.0, 1.0, 0.1] and points[0]["n_images"] == 400
     for point in points:

@@ -75,7 +75,7 @@ def test_a_network_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatc
     assert (table["status"] == "ok").all() and set(table["train_seed"]) == {0}
     assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("networks/*"))
     assert (
-        "holds for this network" in report
+        "images of this network lies" in report
         and r"mnist5k · python:test\_run:digits network, trained elsewhere · " in report
     )
 
