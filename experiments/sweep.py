@@ -219,7 +219,8 @@ def vary_options(parse: Callable[[Sequence[str]], Study], kind: type[Study], tex
                 yield replace(setting, section=title if setting.section == "all" else f"{setting.section}, {title}")
 
     varied = type(kind.__name__, (kind,), {"settings": settings, "__module__": kind.__module__})
-    first: Study = varied(**vars(next(iter(variants.values()))))
+    usual = next(iter(variants.values()))
+    first: Study = varied(**{field.name: getattr(usual, field.name) for field in fields(kind)})
     return first
 
 

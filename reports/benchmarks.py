@@ -145,9 +145,11 @@ def conditions(rows: pd.DataFrame) -> str:
         words.append(f"peak memory {number(peak, 0)} MiB")
     if (busy := rows["busy"].max()) > SHARED:
         words.append(f"other programs kept {number(busy)} cores busy")
-    firsts = rows.drop_duplicates("suite")
-    words += [f"{suite} in batches of {batch}" for suite, batch in zip(firsts["suite"], firsts["batch"], strict=True)]
-    return f"{', '.join(words)}. Divide only rows that agree in suite and in {COLUMNS[1].head!r}."
+    for _, first in rows.drop_duplicates("suite").iterrows():
+        network = "" if first["suite"] == "loop" else f" with the network {first['network']}"
+        cost = "" if first["suite"] == "training" else f", {plural(first['nfe'], 'evaluation')}"
+        words.append(f"{first['suite']}{network}{cost} in batches of {first['batch']}")
+    return f"{'; '.join(words)}. Divide only rows that agree in suite and in {COLUMNS[1].head!r}."
 
 
 def text_of(rows: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from reports.formats import difference, is_set, number, scale_metric
 from reports.page import Column, Page, Row, Source, Table
 from reports.pages.chosen import choose_by_question
-from reports.render import PAGES, read_page, read_picture, write_template
+from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
 from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NOT_SIGNIFICANT, WORSE
 
@@ -33,7 +33,7 @@ def write_index(folder: Path) -> Path:
         if not row["archived"]:
             by_question.setdefault(row["page"].question, []).append(row)
     archived = [row for row in rows if row["archived"]]
-    results = {row["folder"]: read(folder / row["folder"]) for row in rows if not row["archived"] and not row["error"]}
+    results = {row["folder"]: row["result"] for row in rows if row["result"]}
     values = {
         "groups": by_question, "archived": archived, "count": len(rows) - len(archived),
         "source": describe_source(rows), "flagged": any(row["error"] or row["page"].warnings for row in rows),
@@ -141,6 +141,7 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
     info: dict[str, Any] = {}
     error = thumbnail = ""
     archived = False
+    result = None
     try:
         info = read_info(path / "run.json")
         if archived := info["experiment"] not in PAGES:
@@ -148,15 +149,18 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
             page = Page(about, info["question"], "", "")
             link = link or f"{folder}/"
         else:
-            page = read_page(path)
+            result = read(path)
+            page = make_page(result)
             for picture in page.pictures[-1:]:
                 thumbnail = read_picture(path / "images" / f"{picture.name}.png")[0]
     except (OSError, ValueError) as failure:
         page = Page(Source(), "Cannot be read", "", "")
+        result = None
         error = str(failure)
     order = [*PAGES]
     return {
-        "folder": folder, "link": link, "page": page, "error": error, "thumbnail": thumbnail, "archived": archived,
+        "folder": folder, "link": link, "page": page, "result": result, "error": error,
+        "thumbnail": thumbnail, "archived": archived,
         "place": order.index(info["experiment"]) if not error and not archived else len(order),
         "version": info.get("versions", {}).get("sigmabench", ""),
     }  # fmt: skip

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from reports.page import Figure, Line, Page
-from reports.results import find_files, read
+from reports.results import LoadedResult, find_files, read
 from reports.schema import NO_DIFFERENCE, TABLES, read_bytes
 
 PAGES = {  # experiment -> module of its page, in the order of the index
@@ -40,7 +40,11 @@ def read_page(folder: Path) -> Page:
         FileNotFoundError: there is no run.json.
         ValueError: a file cannot be read, or this version has no page for the experiment.
     """
-    result = read(folder)
+    return make_page(read(folder))
+
+
+def make_page(result: LoadedResult) -> Page:
+    """The page on a result. ValueError if this version has no page for its experiment."""
     if (name := result.info["experiment"]) not in PAGES:
         reason = f"this version has no page for it, only for {', '.join(PAGES)}"
         raise ValueError(f"run.json: experiment={name!r}: {reason}; a report.html beside it stays as it was written")
@@ -85,8 +89,8 @@ def publish_result(folder: Path, out: Path) -> None:
     """
     if out.exists():
         raise ValueError(f"{out}: it exists; choose a new folder")
-    page = read_page(folder)
     result = read(folder)
+    page = make_page(result)
     commit = result.info.get("commit")
     others = [text for text in result.table["trained_commit"] if commit and text not in ("", commit)]
     if result.info.get("dirty") or others:

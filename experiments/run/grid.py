@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations, product
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -52,7 +53,7 @@ class Grid(ExploringStudy):
         """The setting of one combination; its label is set later."""
         raise NotImplementedError
 
-    @property
+    @cached_property
     def levels(self) -> dict[str, dict[str, Any]]:
         """Factor -> its levels, as text and as `setting` takes them. ValueError if they do not make a grid."""
         levels = {name: {_text(value): value for value in values} for name, values in self.factors.items()}
@@ -86,7 +87,9 @@ class Grid(ExploringStudy):
         shown = self.shown
         return {", ".join(map("=".join, zip(shown, cell, strict=True))): cell for cell in product(*shown.values())}
 
-    def explore(self) -> Iterator[Setting]:
+    @cached_property
+    def combined(self) -> Sequence[Setting]:
+        """The setting of each combination. ValueError for levels that make the same one."""
         levels = self.levels
         settings = list[Setting]()
         for label, cell in self.cells.items():
@@ -95,15 +98,19 @@ class Grid(ExploringStudy):
             if setting.budget is not None:
                 raise ValueError(f"setting() of {label}: budget={setting.budget}: leave it out; make it a factor")
             settings.append(replace(setting, label=label, levels=texts))
-        for a, b in combinations(settings, 2):
-            if not a.impossible and replace(a, label="", levels={}) == replace(b, label="", levels={}):
-                raise ValueError(f"vary: {a.label} and {b.label} are the same setting; leave one level out")
-        yield from settings
+        unnamed = {s.label: replace(s, label="", levels={}) for s in settings if not s.impossible}
+        for a, b in combinations(unnamed, 2):
+            if unnamed[a] == unnamed[b]:
+                raise ValueError(f"vary: {a} and {b} are the same setting; leave one level out")
+        return settings
+
+    def explore(self) -> Iterator[Setting]:
+        yield from self.combined
 
     def settings(self) -> Iterator[Setting]:
         """Without a confirmation the A/A test of the baseline is made on the networks of the grid."""
         if not self.confirm:
-            first = next(iter(self.explore()))
+            first = self.combined[0]
             again: dict[str, Any] = {"retrained": True} if self.trains and first.training else {"draw": 1}
             yield replace(first, section=CONTROL, **again)
 

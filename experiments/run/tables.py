@@ -50,7 +50,9 @@ class RunResults:
         files = dict[Run, RunFiles]()
         rows = dict[Run, Row]()
         for run in runs:
-            row = {"experiment": page, "status": "ok", "factors": [*run.setting.levels]} | run.row()
+            row: Row = {"experiment": page, "status": "ok"} | run.row()
+            if run.setting.levels:
+                row["factors"] = [*run.setting.levels]
             if run.impossible:
                 rows[run] = row
                 continue

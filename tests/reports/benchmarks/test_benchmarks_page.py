@@ -75,7 +75,9 @@ def test_one_table_says_what_may_be_divided(changed: Read) -> None:
     )  # fmt: skip
     busy = changed(lambda content: content["benchmarks"][0]["extra_info"].update(busy=1.5))
     assert [("other programs kept 1.5 cores busy" in page.caveats[-1]) for page in (made, busy)] == [False, True]
-    assert "sampling in batches of " in made.caveats[-1] and "training in batches of " in made.caveats[-1]
+    assert "sampling with the network small, 12 evaluations in batches of 128; " in made.caveats[-1]
+    assert "training with the network small in batches of 64" in made.caveats[-1]
+    assert "loop, 66 evaluations in batches of 128" in made.caveats[-1]
 
 
 @pytest.fixture
