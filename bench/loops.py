@@ -12,6 +12,7 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -95,14 +96,18 @@ def original(model: Model, shape: tuple[int, ...], n_steps: int, device: str) ->
     return torch.stack(kept)[-1]
 
 
+def import_peer(name: str) -> Any:
+    """Another project's package. If it is not installed, its benchmarks are skipped, and say what installs it."""
+    reason = f"{name} is not installed: pip install -e '.[peers]' for its loops"
+    return pytest.importorskip(name, reason=reason, exc_type=ModuleNotFoundError)
+
+
 def _diffusers(title: str, name: str, vp: bool, eta: float = 0.0, **options: Any) -> Loop:
     """diffusers' documented loop. With vp, the scheduler's x has unit variance."""
 
     @cache  # built once, as a pipeline does
     def built() -> Any:
-        import diffusers
-
-        return getattr(diffusers, name)(**options)
+        return getattr(import_peer("diffusers"), name)(**options)
 
     def levels(n_steps: int, device: str = "cpu") -> Tensor:
         """Sets the scheduler's timesteps; sigma at each of them."""
@@ -129,15 +134,15 @@ def _diffusers(title: str, name: str, vp: bool, eta: float = 0.0, **options: Any
 
 @torch.no_grad()
 def _smalldiffusion(model: Model, shape: tuple[int, ...], n_steps: int, device: str) -> Tensor:
-    from smalldiffusion import samples
-
     network = SimpleNamespace(
         eval=lambda: None,
         rand_input=lambda n: torch.randn(n, *shape[1:], device=device),
         predict_eps_cfg=lambda x, sigma, *_: model(x, sigma.expand(len(x))),
     )
     schedule = torch.tensor(geometric(n_steps))
-    *_, x = samples(network, schedule, batchsize=shape[0], accelerator=SimpleNamespace(device=device))
+    *_, x = import_peer("smalldiffusion").samples(
+        network, schedule, batchsize=shape[0], accelerator=SimpleNamespace(device=device)
+    )
     return x
 
 

@@ -41,6 +41,15 @@ def test_each_file_of_benchmarks_runs_in_a_process_of_its_own(file: str) -> None
     run_benchmarks("--benchmark-disable", f"bench/{file}")
 
 
+@pytest.mark.slow(8)
+def test_loops_of_packages_that_are_not_installed_are_skipped(tmp_path: Path) -> None:
+    """As in a clone after `make quickstart`."""
+    (tmp_path / "diffusers.py").write_text("raise ModuleNotFoundError(\"No module named 'diffusers'\")")
+    words = ["--benchmark-disable", "-k", "loop_alone and (ddim or DDIM or eta)", "bench/bench_loop.py"]
+    out = run_benchmarks(*words, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS="1")
+    assert "diffusers is not installed: pip install -e '.[peers]' for its loops" in out and " skipped" in out
+
+
 @pytest.mark.slow(10)
 def test_a_users_sampler_and_network_are_timed_beside_others(tmp_path: Path) -> None:
     (tmp_path / "timed.py").write_text(MINE)
