@@ -27,6 +27,7 @@ from reports.formats import (
     short,
 )
 from reports.page import Code, Column, Curves, Figure, Page, Plot, Row, Table
+from reports.pages import sweep
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONFIRM, JUDGE, NO_VERDICT
 
@@ -70,8 +71,6 @@ def page(result: LoadedResult) -> Page:
 
 def _page_of_before(result: LoadedResult) -> Page:
     """The page of a result in which nothing was confirmed."""
-    from reports.pages import sweep
-
     page = sweep.page(result)
     is_part = result.info.get("options", {}).get("only") or result.info["experiment"] not in TITLES
     caveats = [] if is_part else [MADE_BEFORE]

@@ -1,4 +1,4 @@
-"""The page on settings compared with the first of their section: `sweep` and `compare`, and results of before."""
+"""The page on settings compared with the first of their section: a sweep of yours in which nothing is explored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,9 +60,7 @@ class Section:
 def page(result: LoadedResult) -> Page:
     sections = read_sections(result)
     if not sections:
-        return _empty_page(result)
-    if result.info["experiment"] == "compare":
-        return _change_page(result, sections)
+        return empty_page(result)
     section = sections[0]
     nearest = section.nearest
     tables, note = settings_tables(result, sections)
@@ -81,7 +79,7 @@ def page(result: LoadedResult) -> Page:
     )  # fmt: skip
 
 
-def _empty_page(result: LoadedResult) -> Page:
+def empty_page(result: LoadedResult) -> Page:
     """The page if nothing is compared with the first of its section."""
     failed = contrast.has_failed(result)
     text = "Fewer than two settings succeeded with every network."
@@ -90,28 +88,6 @@ def _empty_page(result: LoadedResult) -> Page:
     return Page(
         settings.describe_source(result), result.info["question"],
         *(contrast.explain_failure(result) if failed else ("No verdict.", text)), failed=failed,
-        details=list_details(result, *TERMS),
-    )  # fmt: skip
-
-
-def _change_page(result: LoadedResult, sections: Sequence[Section]) -> Page:
-    """The page of `compare`: each of its sections is a setting, before a change and after it."""
-    sections = sorted(sections, key=lambda section: (bool(section.no_verdict), section.nearest["p_value"]))
-    clearest = sections[0]
-    row = clearest.nearest
-    verdicts = [section.nearest["verdict"] for section in sections]
-    size = contrast.format_change(result, row)
-    text = add_correction(f"{clearest.name}: {size}", row)
-    if clearest.no_verdict:
-        text = f"{capital(clearest.no_verdict)}. {text}"
-    if len(sections) > 1:
-        counts = join(f"{verdicts.count(word)} {word}" for word in dict.fromkeys(verdicts))
-        text += f". Of {len(sections)} settings: {counts}"
-    lines = [(section.nearest, section.name, section.baseline) for section in sections[: settings.ROWS]]
-    before, after = ((clearest.row(name), capital(name), clearest.name) for name in ("before", "after"))
-    return contrast.compose_page(
-        result, row, (f"{capital(row['verdict'])}.", f"{text}."), before, after,
-        figures=contrast.draw_differences("How the settings changed", {"After the change": lines}, result),
         details=list_details(result, *TERMS),
     )  # fmt: skip
 
