@@ -55,7 +55,7 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
     from experiments import sweep
 
     files = [word for word in arguments if word.endswith(".py")]
-    if "--vary" in arguments and not files:
+    if not files and {"--vary", "--help-all"} & {*arguments}:
         return (*_parse(sweep.Vary, arguments, f"{prog} sweep"), "factors")
     if not arguments or arguments[0] in ("-h", "--help"):
         usage = f"usage: {prog} sweep FILE.py [options]\n       {prog} sweep --vary FACTOR=LEVEL,LEVEL ... [options]"

@@ -42,8 +42,8 @@ class Grid(ExploringStudy):
 
     vary: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=LEVEL,LEVEL ...")] = ()
     """Factors and their levels; the first level of each is the baseline."""
-    confirm: bool = True
-    """Compare the best combination with the baseline on as many further networks."""
+    confirm: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
+    """Without this, as many further networks compare the best combination with the baseline."""
     explore_networks: HiddenOption[int] = 1  # they are the networks of the grid
     explore_samples: HiddenOption[int | None] = None  # type: ignore[assignment]  # as many as n_samples
     explore_train_images: HiddenOption[int | None] = None

@@ -58,6 +58,11 @@ def test_help_shows_the_presets_their_defaults_and_what_every_option_does(
             assert after.split("(default")[0].strip(" [].ABCDEFGHIJKLMNOPQRSTUVWXYZ|"), option
 
 
+def test_all_options_of_a_grid_are_listed_without_a_factor(capsys: pytest.CaptureFixture[str]) -> None:
+    text = text_of(["sweep", "--help-all"], capsys)
+    assert "--vary" in text and "--no-confirm Without this, as many further networks compare the best" in text
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_short_help_has_the_own_options_on_one_screen(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
