@@ -121,13 +121,14 @@ def phrase_best(contests: pd.DataFrame) -> str:
     texts = list[str]()
     for verdict, (answer, _) in ANSWERS.items():
         rows = contests[contests["verdict"] == verdict]
+        shown = verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
         names = list[str]()
-        for _, of_pair in rows.groupby(PAIR, sort=False):  # one pair may be the best within several numbers
-            names.append(join(number(budget, 0) for budget in of_pair["budget"]))
+        for _, group in rows.groupby(PAIR if shown else "verdict", sort=False):  # a pair may be the best within several
+            names.append(join(number(budget, 0) for budget in group["budget"]))
             if not (texts or names[1:]):
                 names[0] += " network evaluations"
-            if verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT):
-                change, interval = difference(of_pair.iloc[0])
+            if shown:
+                change, interval = difference(group.iloc[0])
                 names[-1] += f" ({change}; {interval})"
         texts += [f"{answer} {join(names)}"] if names else []
     takes = {*contests["nfe_a"], *contests["nfe_b"]}

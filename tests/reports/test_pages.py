@@ -47,9 +47,9 @@ FAILS, CORRECTED = (-3.0, "no verdict"), (-2.7, "not significant after correctio
 
 @pytest.mark.parametrize(("best", "says", "values"), [
     ({8: TIED_BY, 16: TIED_BY, 32: WINS, 66: WINS},
-     "Yes, better within 32 network evaluations and 66; no difference detected within 8 (−0.7; −1.7 to 0.3) and 16 "
+     "Yes, better within 32 and 66 network evaluations; no difference detected within 8 (−0.7; −1.7 to 0.3) and 16 "
      "(−0.7; −1.7 to 0.3).", {}),
-    ({8: LOSES, 66: LOSES}, "No, worse within 8 network evaluations and 66.", {}),
+    ({8: LOSES, 66: LOSES}, "No, worse within 8 and 66 network evaluations.", {}),
     ({16: CORRECTED}, "Not significant after correction within 16 network evaluations (−2.7; −3.7 to −1.7).", {}),
     ({8: LOSES, 32: FAILS, 66: WINS},
      "Yes, better within 66 network evaluations; no, worse within 8; no verdict within 32.", {}),

@@ -149,7 +149,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     if [*(PUBLISHED / name).glob("choices.csv*")]:
         choices = table(name, "choices").dropna(subset="networks")
         known |= {str(len(choices)), f"{choices['networks'].max():.0f}"} if len(choices) else set()
-    known |= {*re.findall(r"[\d.]+", "".join(every["setting"]) + info.get("machine", ""))}
+    known |= {*re.findall(r"[\d.]+", "".join(every["setting"] + every["schedule"]) + info.get("machine", ""))}
     tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
     assert len(tokens) > 25 and {*tokens} - known == set()
 
