@@ -111,9 +111,9 @@ def ddim(x, t, u, v, generator=None, x_next=None, noise_level=1.0, **options):
     return kept(x, t, u, v, 1 - noise_level**2 * (1 - ratio**2), generator, x_next, **options)
 
 
-def window(x, t, u, v, generator=None, x_next=None, noise_level=0.7, low=0.3, high=0.8, **options):  # noqa: PLR0913  # the signature of the library
-    """MixGRPO (Li et al. 2025, 2507.21802): Flow-GRPO's SDE where low < t < high, else the ODE."""
-    return flow_grpo(x, t, u, v, generator, x_next, noise_level if low < t < high else 0.0, **options)
+def window(x, t, u, v, generator=None, x_next=None, noise_level=0.7, **options):
+    """MixGRPO (Li et al. 2025, 2507.21802): Flow-GRPO's SDE where 0.3 < t < 0.8, else the ODE."""
+    return flow_grpo(x, t, u, v, generator, x_next, noise_level if 0.3 < t < 0.8 else 0.0, **options)
 
 
 def diffusers_stochastic(x, t, u, v, generator=None, x_next=None, **options):

@@ -79,9 +79,9 @@ def k_euler_ancestral(model, x, sigmas, eta=1.0, s_noise=1.0):
     return x
 
 
-def k_dpmpp_2s_ancestral(model, x, sigmas, eta=1.0):
+def k_dpmpp_2s_ancestral(model, x, sigmas):
     for sigma, after in pairwise(sigmas.tolist()):
-        down, up = ancestral(sigma, after, eta)
+        down, up = ancestral(sigma, after)
         denoised = model(x, sigma)
         if down > 0:
             middle = math.sqrt(sigma * down)
@@ -90,7 +90,7 @@ def k_dpmpp_2s_ancestral(model, x, sigmas, eta=1.0):
     return x
 
 
-def k_dpmpp_sde(model, x, sigmas, eta=1.0):
+def k_dpmpp_sde(model, x, sigmas):
     """DPM-Solver++ (stochastic), r = 1/2; both noises are increments of one Brownian path in sigma."""
     for sigma, after in pairwise(sigmas.tolist()):
         denoised = model(x, sigma)
@@ -99,10 +99,10 @@ def k_dpmpp_sde(model, x, sigmas, eta=1.0):
         middle = math.sqrt(sigma * after)
         first = torch.randn_like(x)
         second = torch.randn_like(x)
-        down, up = ancestral(sigma, middle, eta)
+        down, up = ancestral(sigma, middle)
         guess = down / sigma * x + (1 - down / sigma) * denoised + up * first
         denoised = model(guess, middle)
-        down, up = ancestral(sigma, after, eta)
+        down, up = ancestral(sigma, after)
         path = (math.sqrt(sigma - middle) * first + math.sqrt(middle - after) * second) / math.sqrt(sigma - after)
         x = down / sigma * x + (1 - down / sigma) * denoised + up * path
     return x
@@ -179,10 +179,10 @@ def cps(x, t, dt, v, c=0.5):
     return published_policies.cps(x, t, t + dt, v, noise_level=c)[0]
 
 
-def flow_ancestral(x, t, dt, v, eta=1.0):
+def flow_ancestral(x, t, dt, v):
     """The ancestral step of variance-exploding levels, with t in place of sigma and without scaling the image."""
     after = t + dt
-    up = eta * after * (1 - (after / t) ** 2).sqrt()
+    up = after * (1 - (after / t) ** 2).sqrt()
     return x + ((after**2 - up**2).clamp(min=0).sqrt() - t) * v + up * torch.randn_like(x)
 
 

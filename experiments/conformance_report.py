@@ -6,11 +6,11 @@ import re
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -27,22 +27,39 @@ FIELDS = {
     "sampler": ("order", "reference"), "policy": ("noise", "replay", "levels", "replay_levels", "accept"),
     "guided": ("scales", "accept"),
 }  # fmt: skip
-NOUN = {"sampler": "samplers", "policy": "steps", "guided": "pipelines"}
-CHECKS = {"policy": policy.CHECKS, "guided": guidance.CHECKS}  # those that have names
+FUNCTIONS = {  # options that name a function, by the name that the check has for it
+    "levels": "levels", "replay": "replayed_by", "replay_levels": "replay_levels", "scales": "scales"
+}  # fmt: skip
 NOISE = "; in a function noise is a tensor, in a class it is called: noise()"
 MIXED_UP = r"'Tensor' object is not callable|\bfunction\b"  # what torch says of one that is taken for the other
-QUESTIONS = {  # about one, about many
-    "sampler": ("Is {} right?", "Do {} samplers converge to the data?"),
-    "policy": ("Is {} right as a policy?", "Are {} steps right as policies?"),
-    "guided": ("Does {} guide as it is asked to?", "Do {} pipelines guide as they are asked to?"),
-}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is checked."""
+
+    noun: str
+    about_one: str  # the question
+    about_many: str
+    check: Callable[..., Any]
+    checks: Iterable[str] = ()  # those that have names
+
+
+KINDS = {
+    "sampler": Kind("samplers", "Is {} right?", "Do {} samplers converge to the data?", check),
+    "policy": Kind(
+        "steps", "Is {} right as a policy?", "Are {} steps right as policies?", check_policy, policy.CHECKS),
+    "guided": Kind(
+        "pipelines", "Does {} guide as it is asked to?", "Do {} pipelines guide as they are asked to?", check_guidance,
+        guidance.CHECKS),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
     """A sampler, a policy's step or a pipeline of a list."""
 
-    kind: str  # a key of `FIELDS`
+    kind: str  # a key of `KINDS`
     name: str  # as on the command line
     options: Row = field(default_factory=dict)  # as on the command line; the keys are `FIELDS`
     group: str = ""  # a heading of the table, such as the package that it comes from
@@ -53,26 +70,22 @@ class Entry:
     @property
     def title(self) -> str:
         """Its name, and those of the levels, of the replay and of the scales if it has some of its own."""
-        specs = (self.options.get(name) for name in ("levels", "replay", "replay_levels", "scales"))
+        specs = (self.options.get(name) for name in FUNCTIONS)
         return ", ".join([self.name, *(spec.rpartition(":")[2] for spec in specs if spec)])
 
     def prepare(self, budgets: Sequence[int] = ()) -> Callable[[], Any]:
         """What gives the verdict. ValueError if a function cannot be found."""
         options = {name: value for name, value in self.options.items() if value not in (None, "", ())}
-        if self.kind == "policy":
-            options |= {name: _load_function(options[name]) for name in options.keys() - {"noise", "accept"}}
-            if "replay" in options:
-                options["replayed_by"] = options.pop("replay")
-            return partial(self._run, partial(check_policy, _load_function(self.name), **options))
-        if self.kind == "guided":
-            if "scales" in options:
-                options["scales"] = _load_function(options["scales"])
-            return partial(self._run, partial(check_guidance, _load_function(self.name), **options))
-        sampler, declared = sampler_specs.load_sampler(self.name)
-        if "reference" in options:
-            options["reference"], _ = sampler_specs.load_sampler(options["reference"])
-        options = {"order": declared, "budgets": budgets or None} | options
-        return partial(self._run, partial(check, sampler, **options))
+        for name in options.keys() & FUNCTIONS.keys():
+            options[FUNCTIONS[name]] = _load_function(options.pop(name))
+        if self.kind == "sampler":
+            checked, declared = sampler_specs.load_sampler(self.name)
+            if "reference" in options:
+                options["reference"], _ = sampler_specs.load_sampler(options["reference"])
+            options = {"order": declared, "budgets": budgets or None} | options
+        else:
+            checked = _load_function(self.name)
+        return partial(self._run, partial(KINDS[self.kind].check, checked, **options))
 
     def _run(self, check: Callable[[], Any]) -> Any:
         """Its verdict. What it raises becomes a ValueError of one line that begins with the title."""
@@ -84,6 +97,14 @@ class Entry:
             if isinstance(error.__cause__, TypeError) and re.search(MIXED_UP, text):
                 text += NOISE
             raise ValueError(f"{self.title}: {text}") from error
+
+
+class Result(NamedTuple):
+    """What came of an entry."""
+
+    entry: Entry
+    verdict: Any
+    seconds: float  # of CPU
 
 
 def _load_function(spec: str) -> Callable[..., Any]:
@@ -124,10 +145,9 @@ def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = 
     failed = ValueError("; ".join(failures.values()))
     if not results:
         raise KeyboardInterrupt if interrupted else failed
-    done, verdicts, seconds = ([*column] for column in zip(*results, strict=True))
     if len(entries) > 1:
-        print_verdicts(done, verdicts)
-    page = write(out, done, verdicts, seconds, time.time() - began, len(entries), failures)
+        print_verdicts(results)
+    page = write(out, results, time.time() - began, len(entries), failures)
     from experiments.run import result_folder
 
     console = Terminal()
@@ -135,21 +155,20 @@ def run_checks(folder: Path, entries: Sequence[Entry], budgets: Sequence[int] = 
         console.print("\n".join(table.text))
     result_folder.print_page(page, out / "report.html", str(folder / "report.html"), False, console)
     if not sys.stdout.isatty():
-        kinds = {entry.title: verdict.kind for entry, verdict in zip(done, verdicts, strict=True)}
+        kinds = {entry.title: verdict.kind for entry, verdict, _ in results}
         not_run = {"not_run": failures} if failures else {}
         print(json.dumps({"check-sampler": kinds, "out": str(folder)} | not_run))
-    if len(done) < len(entries):
-        print(f"the report has only {len(done)} of these {len(entries)} {NOUN[entries[0].kind]}", file=sys.stderr)
+    if len(results) < len(entries):
+        noun = KINDS[entries[0].kind].noun
+        print(f"the report has only {len(results)} of these {len(entries)} {noun}", file=sys.stderr)
         raise SystemExit(130) if interrupted else failed
-    return verdicts
+    return [result.verdict for result in results]
 
 
-def _run_all(
-    entries: Sequence[Entry], budgets: Sequence[int]
-) -> tuple[list[tuple[Entry, Any, float]], dict[str, str], bool]:
-    """Entries with their verdicts and seconds; by title, why others could not be run; whether it was interrupted."""
+def _run_all(entries: Sequence[Entry], budgets: Sequence[int]) -> tuple[list[Result], dict[str, str], bool]:
+    """The results; by title, why others could not be run; whether it was interrupted."""
     torch.set_num_threads(1)  # the tensors are tiny
-    results = list[tuple[Entry, Any, float]]()
+    results = list[Result]()
     failures = dict[str, str]()
     with progress_bar(len(entries)) as advance:
         for entry in entries:
@@ -162,21 +181,19 @@ def _run_all(
                 continue
             except KeyboardInterrupt:
                 return results, failures, True
-            results.append((entry, verdict, time.process_time() - start))
+            results.append(Result(entry, verdict, time.process_time() - start))
     return results, failures, False
 
 
-def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:
+def sampler_tables(results: Sequence[Result]) -> dict[str, list[Row]]:
     """The rows of each file: one per sampler; one per number of steps and direction."""
     rows = [
-        {
-            "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "sentence": verdict.sentence,
-            "declared": verdict.declared, "order": verdict.order, "left_over": verdict.left_over,
-            "how": verdict.method, "limit_ratio": _farthest(verdict.ratios, 1.0),
-            "limit_mean_error": _farthest(verdict.mean_errors, 0.0), "seconds": cpu_seconds, "note": entry.note,
-            "link": entry.link, "on_purpose": entry.on_purpose, **_describe_levels(verdict),
+        _describe(result) | _describe_levels(result.verdict) | {
+            "sentence": verdict.sentence, "declared": verdict.declared, "order": verdict.order,
+            "left_over": verdict.left_over, "how": verdict.method, "limit_ratio": _farthest(verdict.ratios, 1.0),
+            "limit_mean_error": _farthest(verdict.mean_errors, 0.0),
         }
-        for entry, verdict, cpu_seconds in zip(entries, verdicts, seconds, strict=True)
+        for result in results for verdict in (result.verdict,)
     ]  # fmt: skip
     budgets = [
         {
@@ -184,10 +201,16 @@ def sampler_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: S
             "ratio": _finite(moments.std[at] / std), "mean_error": _finite((moments.mean[at] - data.mean) / std),
             "ratio_se": _finite(moments.std_error[at] / std),
         }
-        for entry, verdict in zip(entries, verdicts, strict=True) for data in (verdict.oracle,)
+        for entry, verdict, _ in results for data in (verdict.oracle,)
         for moments in verdict.moments for at, std in enumerate(data.true_stds.numpy())
     ]  # fmt: skip
     return {"verdicts.csv": rows, "budgets.csv": budgets}
+
+
+def _describe(result: Result) -> Row:
+    """The columns of all kinds."""
+    entry, verdict, seconds = result
+    return vars(entry) | {"sampler": entry.title, "kind": verdict.kind, "seconds": seconds}
 
 
 def _describe_levels(verdict: Any) -> Row:
@@ -199,21 +222,18 @@ def _describe_levels(verdict: Any) -> Row:
     }  # fmt: skip
 
 
-def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float]) -> dict[str, list[Row]]:
+def policy_tables(results: Sequence[Result]) -> dict[str, list[Row]]:
     """The rows of each file: one per step; one per number of steps; one per check."""
-    both = [*zip(entries, verdicts, strict=True)]
     rows = [
-        {
-            "sampler": entry.title, "group": entry.group, "kind": verdict.kind, "factor": verdict.factor,
-            "sentence": str(verdict.errors[0]) if verdict.errors else "",
+        _describe(result) | {
+            "factor": verdict.factor, "sentence": str(verdict.errors[0]) if verdict.errors else "",
             "limit_ratio": _farthest(verdict.convergence.ratios, 1.0) if verdict.convergence else None,
-            "seconds": cpu_seconds, "note": entry.note, "link": entry.link, "on_purpose": entry.on_purpose,
         }
-        for (entry, verdict), cpu_seconds in zip(both, seconds, strict=True)
+        for result in results for verdict in (result.verdict,)
     ]  # fmt: skip
     steps = [
         {"sampler": entry.title, "n_steps": n, "ratio_low": low, "ratio_high": high, "last_noise": of.last_noise.get(n)}
-        for entry, of in both for n, (low, high) in of.ratios.items()
+        for entry, of, _ in results for n, (low, high) in of.ratios.items()
     ]  # fmt: skip
     checks = [
         {
@@ -221,31 +241,31 @@ def policy_tables(entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Se
             "sentence": " ".join(str(finding) for finding in verdict.findings if finding.check == check)
             or (verdict.words if check == "weights" and verdict.right else ""),
         }
-        for entry, verdict in both for check in CHECKS[entry.kind]
+        for entry, verdict, _ in results for check in KINDS[entry.kind].checks
     ]  # fmt: skip
     return {"policies.csv": rows, "policy_steps.csv": steps, "policy_checks.csv": checks}
 
 
-def write(  # what is known when it ends
-    out: Path, entries: Sequence[Entry], verdicts: Sequence[Any], seconds: Sequence[float], wall_seconds: float,
-    n_listed: int, failures: Mapping[str, str],
-) -> "Page":  # fmt: skip
+def write(
+    out: Path, results: Sequence[Result], wall_seconds: float, n_listed: int, failures: Mapping[str, str]
+) -> "Page":
     """Writes the tables, run.json and the report. Returns its page. The list had `n_listed`, with these `failures`."""
     from experiments.run import result_folder
 
-    which = f"these {n_listed}" if n_listed == len(entries) else f"{len(entries)} of these {n_listed}"
-    kind = entries[0].kind
-    about_one, about_many = QUESTIONS[kind]
-    question = about_many.format(which) if n_listed > 1 else about_one.format(entries[0].title)
+    which = f"these {n_listed}" if n_listed == len(results) else f"{len(results)} of these {n_listed}"
+    entries = [result.entry for result in results]
+    name = entries[0].kind
+    kind = KINDS[name]
+    question = kind.about_many.format(which) if n_listed > 1 else kind.about_one.format(entries[0].title)
     packages = {entry.name.partition(":")[0] for entry in entries} & {"diffusers", "smalldiffusion"}
-    if kind == "guided":
+    if name == "guided":
         packages |= {"diffusers"} & {*sys.modules}
     with result_folder.lock_folder(out):
-        tables = policy_tables if kind in CHECKS else sampler_tables
+        tables = policy_tables(results) if kind.checks else sampler_tables(results)
         versions = result_folder.provenance(("sigmabench", "torch", "numpy", *sorted(packages)))["versions"]
-        info = {"experiment": f"check_{kind}", "question": question, "versions": versions}
+        info = {"experiment": f"check_{name}", "question": question, "versions": versions}
         info["notes"] = [f"not run: {reason}" for reason in failures.values()]
-        return result_folder.write_finished(out, info, tables(entries, verdicts, seconds), wall_seconds)
+        return result_folder.write_finished(out, info, tables, wall_seconds)
 
 
 def _finite(value: float) -> float | None:
@@ -258,9 +278,9 @@ def _farthest(values: Sequence[float], right: float) -> float | None:
     return max(filter(math.isfinite, values), key=lambda value: abs(value - right), default=None)
 
 
-def print_verdicts(entries: Sequence[Entry], verdicts: Sequence[Any]) -> None:
+def print_verdicts(results: Sequence[Result]) -> None:
     console = Terminal()
-    for entry, verdict in zip(entries, verdicts, strict=True):
+    for entry, verdict, _ in results:
         text = " ".join(verdict.sentence.splitlines())
         if faults := _describe_levels(verdict).get("level_faults"):
             text += f" Its levels: {faults}."

@@ -53,6 +53,7 @@ COLUMNS = (  # of a table or JSON, the first one that is there
 )
 HOW = "Give one number a line, one [list], or columns with a header such as sigma or t"
 LevelsByName = dict[str, "list[Levels]"]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
     """Names schedules. Returns 0 if nothing is wrong, else 1. ValueError if there is no such schedule."""
     began = time.time()
     options = tyro.cli(LevelsOptions, prog=prog, description=HELP, args=list(arguments))
-    if not 1 <= len(options.schedules) <= 2:
-        raise ValueError("schedules: name one, or two to compare; --help shows how they are spelt")
-    schedules = [name for name in options.schedules if is_schedule(name)]
-    options = replace(options, expect=spell(options.expect))
-    expect = options.expect or spell("".join(schedules[:1]))
-    of_lists = replace(options, expect=expect)  # a list is read as the schedule that it is compared with
-    lists = {name: read_list(Path(name), of_lists) for name in options.schedules if is_list(name)}
-    steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
-    if lists and len(steps) > 1:
-        raise ValueError(f"steps={steps}: a list has one number of steps; give one")
-    by_name = {name: [lists[name]] if name in lists else run_schedule(name, options, steps)
-               for name in options.schedules}  # fmt: skip
+    by_name = read_schedules(options)
     gap = find_gap(*by_name.values()) if len(by_name) == 2 else ""
     from experiments.run import result_folder
 
@@ -105,6 +95,23 @@ def command(arguments: Sequence[str], prog: str) -> int:
         sentences = {name: {levels.n_steps: levels.sentence for levels in runs} for name, runs in by_name.items()}
         print(json.dumps({"levels": sentences, "right": right, "out": str(options.out)}))
     return int(not right)
+
+
+def read_schedules(options: LevelsOptions) -> LevelsByName:
+    """The levels of each schedule at each number of steps. ValueError if there is none, or it is not clear what it is.
+
+    A list is read as the schedule that it is compared with, or that is meant.
+    """
+    if not 1 <= len(options.schedules) <= 2:
+        raise ValueError("schedules: name one, or two to compare; --help shows how they are spelt")
+    options = replace(options, expect=spell(options.expect))
+    others = [spell(name) for name in options.schedules if is_schedule(name)]
+    for_lists = replace(options, expect=options.expect or "".join(others[:1]))
+    lists = {name: read_list(Path(name), for_lists) for name in options.schedules if is_list(name)}
+    steps = options.steps or tuple(levels.n_steps for levels in lists.values())[:1] or (4, 8, 28)
+    if lists and len(steps) > 1:
+        raise ValueError(f"steps={steps}: a list has one number of steps; give one")
+    return {name: [lists[name]] if name in lists else run_schedule(name, options, steps) for name in options.schedules}
 
 
 def is_list(name: str) -> bool:
@@ -273,32 +280,33 @@ def write(options: LevelsOptions, by_name: LevelsByName, gap: str, began: float)
     """Writes the tables, run.json and the report. Returns its page. ValueError if others wrote into the folder."""
     from experiments.run import result_folder
 
-    rows = list[dict[str, Any]]()
-    visited = list[dict[str, Any]]()
-    for name, levels in ((name, levels) for name, runs in by_name.items() for levels in runs):
-        steps = {"schedule": name, "n_steps": levels.n_steps}
-        sigmas = levels.sigmas
-        falling = sorted(range(len(sigmas)), key=lambda at: -sigmas[at])
-        shares = measure_shares(options.train_noise, [sigmas[at] for at in falling]) if options.train_noise else []
-        notes = [*levels.notes]
-        if shares:
-            notes.append(describe_shares(shares))
-        share_below = dict(zip(falling, shares[1:], strict=False))  # down to the next lower level
-        rows.append(steps | {
-            "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1],
-            "form": levels.form, "faults": "; ".join(levels.faults),
-            "nearest": levels.nearest, "note": "; ".join(notes),
-        })  # fmt: skip
-        visited += [
-            {"step": at + 1, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * math.log(sigma)}
-            | steps | {"share": share_below.get(at)}
-            for at, sigma in enumerate(sigmas)
-        ]  # fmt: skip
+    runs = [tabulate(name, levels, options.train_noise) for name, found in by_name.items() for levels in found]
     names = " and ".join(by_name)
     question = f"Which noise levels does {names} visit?"
     if len(by_name) == 2:
         question = f"Do {names} visit the same noise levels?"
     info = {"experiment": "levels", "question": question, "notes": [gap] if gap else []}
-    tables = {"schedules.csv": rows, "levels.csv": visited}
+    visited = [row for _, rows in runs for row in rows]
+    tables = {"schedules.csv": [row for row, _ in runs], "levels.csv": visited}
     with result_folder.lock_folder(options.out):
         return result_folder.write_finished(options.out, info, tables, time.time() - began)
+
+
+def tabulate(name: str, levels: "Levels", train_noise: str) -> tuple[Row, list[Row]]:
+    """The row of a schedule at a number of steps, and those of its levels."""
+    steps = {"schedule": name, "n_steps": levels.n_steps}
+    sigmas = levels.sigmas
+    falling = sorted(range(len(sigmas)), key=lambda at: -sigmas[at])
+    shares = measure_shares(train_noise, [sigmas[at] for at in falling]) if train_noise else []
+    share_below = dict(zip(falling, shares[1:], strict=False))  # down to the next lower level
+    notes = [*levels.notes, describe_shares(shares)] if shares else levels.notes
+    row = steps | {
+        "evaluations": len(sigmas), "first_sigma": sigmas[0], "last_sigma": sigmas[-1], "form": levels.form,
+        "faults": "; ".join(levels.faults), "nearest": levels.nearest, "note": "; ".join(notes),
+    }  # fmt: skip
+    visited = [
+        {"step": at + 1, "sigma": sigma, "t": sigma / (1 + sigma), "log_snr": -2 * math.log(sigma)}
+        | steps | {"share": share_below.get(at)}
+        for at, sigma in enumerate(sigmas)
+    ]  # fmt: skip
+    return row, visited

@@ -18,7 +18,9 @@ from experiments.conformance.independence import Dependence
 from experiments.conformance.levels import Levels
 from experiments.conformance.oracle import Oracle
 
+Array = np.ndarray
 Chain = tuple[int, int, int]
+Errors = dict[int, Array]  # of standard deviations, then of means, in the wide directions, by the number of steps
 BUDGETS = (8, 10, 25, 28, 50, 60, 100, 125, 140, 200, 250, 280, 400, 500)
 MORE = 1000  # steps that are tried where these do not decide
 CHAINS: tuple[Chain, ...] = ((250, 500, 1000), (125, 250, 500), (50, 100, 200), (25, 50, 100))  # they divide 1,000
@@ -93,19 +95,19 @@ class Verdict:
 class _ConvergenceFit:
     """The errors of standard deviations and means in the wide directions, and their limit."""
 
-    errors: dict[int, np.ndarray]
-    stds: np.ndarray  # of the data in these directions
+    errors: Errors
+    stds: Array  # of the data in these directions
     chains: list[Chain]
     order: float | None
     along: Chain  # that shows the order
-    limit: np.ndarray
-    unsure: np.ndarray
-    bound: np.ndarray  # of the error of the limit: as above, or less where the differences shrink three times
+    limit: Array
+    unsure: Array
+    bound: Array  # of the error of the limit: as above, or less where the differences shrink three times
     left_over: float | None
     exact: bool
 
     @property
-    def diverging(self) -> np.ndarray:
+    def diverging(self) -> Array:
         """Which errors, measured exactly, the second doubling of the steps changes more than the first, and much."""
         low, middle, high = (self.errors[n] for n in self.chains[0])
         return self.exact & (np.abs(middle - high) > np.maximum(np.abs(low - middle), TOLERANCE))
@@ -114,47 +116,63 @@ class _ConvergenceFit:
 def judge(moments: Sequence[SampleMoments], oracle: Oracle, order: int | None, method: str, exact: bool) -> Verdict:
     """The verdict on what was measured. `order` is the declared order, if any. ValueError without a chain of steps."""
     wide = oracle.true_stds.numpy() > NARROW
-    both = {measured.n_steps: _errors(measured, oracle, wide) for measured in moments}
-    errors = {n_steps: values for n_steps, (values, _) in both.items()}
+    errors = _errors(moments, oracle)
     chains = [chain for chain in CHAINS if {*chain} <= {*errors}]
     if not chains:
         allowed = " or ".join(" ".join(map(str, chain)) for chain in CHAINS[::-1])
         raise ValueError(f"budgets={[*errors]}: they need N, 2N and 4N steps: {allowed}")
-    unknown = np.full(len(wide), math.nan)
-    verdict = Verdict("not decided", "", None, (*unknown,), (*unknown,), None, tuple(moments), oracle, method)
-    verdict = replace(verdict, declared=order)
-    if not all(np.isfinite(errors[n]).all() for n in chains[0]):
-        least = min(n for n in errors if not np.isfinite(errors[n]).all())
-        return verdict.becomes("wrong limit", f"with {least} steps its samples are not finite.")
-    measured_order, along = _order(errors, chains) if exact else (None, chains[0])
-    standard_errors = None if exact else np.max([uncertain for _, uncertain in both.values()], axis=0)
-    limit, unsure = _limit(errors, chains, measured_order or order or 1, standard_errors)
-    bound = np.minimum(unsure, _shrinking(errors, chains)) if exact else unsure
-    left = _left_over(_extra_variance(moments, oracle), chains[0]) if exact and not wide.all() else None
-    stds = oracle.true_stds.numpy()[wide]
-    fit = _ConvergenceFit(errors, stds, chains, measured_order, along, limit, unsure, bound, left, exact)
+    unknown = (math.nan,) * len(wide)
+    verdict = Verdict("not decided", "", None, unknown, unknown, None, tuple(moments), oracle, method, declared=order)
+    not_finite = [n for n, values in errors.items() if not np.isfinite(values).all()]
+    if {*not_finite} & {*chains[0]}:
+        return verdict.becomes("wrong limit", f"with {min(not_finite)} steps its samples are not finite.")
+    fit = _fit(errors, chains, moments, oracle, order, exact)
     kind, text = _kind(fit, order)
     linked = max(moments, key=lambda measured: measured.correlation)
     if linked.correlation > CORRELATED and kind not in ("wrong limit", "noise left over"):
         shown = f"with {linked.n_steps} steps two directions of its samples have a correlation of"
         kind = "correlated pixels"
         text = f"{shown} {linked.correlation:.2f}; those of the data have none. {SHARED}"
-    ratios, means = unknown.copy(), unknown.copy()
-    ratios[wide], means[wide] = np.split(np.where(fit.diverging, math.nan, limit), 2)
+    known = np.full((2, len(wide)), math.nan)
+    known[:, wide] = np.where(fit.diverging, math.nan, fit.limit).reshape(2, -1)
+    ratios, means = known.tolist()
     return replace(
-        verdict.becomes(kind, text), order=measured_order, ratios=tuple((1 + ratios).tolist()),
-        mean_errors=tuple(means.tolist()), left_over=left,
+        verdict.becomes(kind, text), order=fit.order, ratios=tuple(1 + ratio for ratio in ratios),
+        mean_errors=tuple(means), left_over=fit.left_over,
     )  # fmt: skip
 
 
-def _errors(moments: SampleMoments, oracle: Oracle, wide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The errors as in `_ConvergenceFit`, and their standard errors."""
-    true = oracle.true_stds.numpy()[wide]
-    errors = [moments.std[wide] / true - 1, (moments.mean[wide] - oracle.mean) / true]
-    return np.concatenate(errors), np.concatenate([moments.std_error[wide] / true, moments.mean_error[wide] / true])
+def _fit(
+    errors: Errors, chains: list[Chain], moments: Sequence[SampleMoments], oracle: Oracle, order: int | None,
+    exact: bool,
+) -> _ConvergenceFit:  # fmt: skip
+    """The fit. `order` is the declared one, which counts where none can be measured."""
+    stds = oracle.true_stds.numpy()
+    wide = stds > NARROW
+    if exact:
+        measured_order, along = _order(errors, chains)
+        limit, unsure = _extrapolate(errors, chains, measured_order or order or 1)
+        bound = np.minimum(unsure, _shrinking(errors, chains))
+        left = None if wide.all() else _left_over(_extra_variance(moments, oracle), chains[0])
+        return _ConvergenceFit(errors, stds[wide], chains, measured_order, along, limit, unsure, bound, left, exact)
+    _, middle, high = chains[0]  # Monte Carlo: 2 y(4n) - y(2n), for order 1
+    standard_errors = [np.concatenate([measured.std_error[wide], measured.mean_error[wide]]) for measured in moments]
+    unsure = CERTAIN * math.sqrt(5) * np.max(standard_errors, axis=0) / np.tile(stds[wide], 2)
+    limit = 2 * errors[high] - errors[middle]
+    return _ConvergenceFit(errors, stds[wide], chains, None, chains[0], limit, unsure, unsure, None, exact)
 
 
-def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> tuple[float | None, Chain]:
+def _errors(moments: Sequence[SampleMoments], oracle: Oracle) -> Errors:
+    stds = oracle.true_stds.numpy()
+    wide = stds > NARROW
+    true = stds[wide]
+    return {
+        measured.n_steps: np.concatenate([measured.std[wide] / true - 1, (measured.mean[wide] - oracle.mean) / true])
+        for measured in moments
+    }
+
+
+def _order(errors: Errors, chains: Sequence[Chain]) -> tuple[float | None, Chain]:
     """The order along the finest chain that is beyond rounding, unless the next coarser one says something else."""
     orders = [(order, chain) for chain in chains if (order := _order_along(errors, chain)) is not None]
     if not orders or abs(orders[0][0] - orders[min(1, len(orders) - 1)][0]) > SAME_ORDER:
@@ -162,34 +180,29 @@ def _order(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> tuple[floa
     return orders[0]
 
 
-def _order_along(errors: dict[int, np.ndarray], chain: Chain) -> float | None:
+def _order_along(errors: Errors, chain: Chain) -> float | None:
     low, middle, high = (errors[n] for n in chain)
     first, second = np.abs(low - middle).max(), np.abs(middle - high).max()
     return math.log2(first / second) if first > second > ROUNDING else None
 
 
-def _limit(
-    errors: dict[int, np.ndarray], chains: Sequence[Chain], order: float, se: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _extrapolate(errors: Errors, chains: Sequence[Chain], order: float) -> tuple[Array, Array]:
     """The errors in the limit of many steps, and how unsure they are."""
-    if se is not None:  # Monte Carlo: 2 y(4n) - y(2n), for order 1
-        _, middle, high = chains[0]
-        return 2 * errors[high] - errors[middle], CERTAIN * math.sqrt(5) * se
     limits = []
     for chain in chains[:2]:
         difference = errors[chain[1]] - errors[chain[2]]
         power = _order_along(errors, chain) or order
         powers = (power, max(round(power), 1), 1.0) if chain is chains[0] else (power,)
         limits += [errors[chain[2]] - difference / (2 ** max(p, 0.5) - 1) for p in powers]
-    return limits[0], np.max([np.abs(limits[0] - other) for other in limits], axis=0)
+    return limits[0], np.abs(np.subtract(limits[0], limits)).max(axis=0)
 
 
-def _shrinking(errors: dict[int, np.ndarray], chains: Sequence[Chain]) -> np.ndarray:
+def _shrinking(errors: Errors, chains: Sequence[Chain]) -> Array:
     """Twice the last difference of the errors where three differences shrink with each doubling, else infinity."""
-    steps = (chains[0][0] // 2, *chains[0])
-    if steps[0] * 2 != steps[1] or steps[0] not in errors:
-        return np.full_like(errors[steps[1]], math.inf)
-    first, second, third = (np.abs(errors[n] - errors[2 * n]) for n in steps[:3])
+    low, middle, _ = chains[0]
+    if low % 2 or low // 2 not in errors:
+        return np.full_like(errors[low], math.inf)
+    first, second, third = (np.abs(errors[n] - errors[2 * n]) for n in (low // 2, low, middle))
     return np.where((first > second) & (second > third), 2 * third, math.inf)
 
 
@@ -274,11 +287,7 @@ def _wrong_limit(fit: _ConvergenceFit, at: int) -> str:
 
 def find_irregular(verdict: Verdict, others: Sequence[SampleMoments]) -> Verdict:
     """The verdict, or "irregular in the number of steps" if one of `others` is far from those next to it."""
-    wide = verdict.oracle.true_stds.numpy() > NARROW
-    usual, new = (
-        {measured.n_steps: _errors(measured, verdict.oracle, wide)[0] for measured in moments}
-        for moments in (verdict.moments, others)
-    )
+    usual, new = (_errors(moments, verdict.oracle) for moments in (verdict.moments, others))
     far = {n: errors for n, errors in new.items() if n not in EVERY}
     if broken := [n for n, errors in new.items() if n > min(EVERY) and not np.isfinite(errors).all()]:
         steps = broken[0]
@@ -296,7 +305,7 @@ def find_irregular(verdict: Verdict, others: Sequence[SampleMoments]) -> Verdict
     return replace(verdict.becomes(IRREGULAR, text), moments=tuple(moments))
 
 
-def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:
+def _outlier(errors: Errors) -> tuple[int, float] | None:
     """The number of steps that is farthest from the line in 1 / n between those next to it, if it alone is far.
 
     No published sampler is beyond 0.7 of this bound; a change by 10 % at 15 or more steps is beyond it for nearly all.
@@ -314,15 +323,15 @@ def _outlier(errors: dict[int, np.ndarray]) -> tuple[int, float] | None:
     return (worst := max(over, key=over.__getitem__), gaps[worst]) if over else None
 
 
-def _off_curve(errors: dict[int, np.ndarray], order: float | None) -> tuple[int, float] | None:
+def _off_curve(errors: Errors, order: float | None) -> tuple[int, float] | None:
     """The number of steps that is farthest from a smooth curve through the divisors of 1,000, if it is far."""
     power = order or 1.0
-    worst = None
+    far = {}
     regular = [n for n in errors if 1000 % n == 0]
     for n in (n for n in errors if 1000 % n and min(regular) < n < max(regular) and n > 25):
         below, above = max(m for m in regular if m < n), min(m for m in regular if m > n)
         share = (n**-power - above**-power) / (below**-power - above**-power)
         gap = float(np.abs(errors[n] - share * errors[below] - (1 - share) * errors[above]).max())
-        if gap > 0.003 + np.abs(errors[below] - errors[above]).max() / 2 and (worst is None or gap > worst[1]):
-            worst = n, gap
-    return worst
+        if gap > 0.003 + np.abs(errors[below] - errors[above]).max() / 2:
+            far[n] = gap
+    return max(far.items(), key=lambda item: item[1], default=None)

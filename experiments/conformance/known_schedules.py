@@ -7,7 +7,7 @@ commands spell a schedule: `flow(shift=3, end=1/n)` has n levels, and 0 follows 
 import inspect
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -26,9 +26,11 @@ N_TRAIN = 1000  # times of training
 USUAL_SHIFTS = (1.0, 2.0, 3.0, 5.0, 7.0, 12.0)
 RHOS = (7.0, 5.0, 3.0)
 FORMS = ("flow", "times", "table ends", "ends")  # flow matching; times of betas; between the ends of betas, or others
-Form = tuple[str, tuple[tuple[str, float], ...]]
+Schedule = Callable[..., Sequence[float]]
+Form = tuple[str, dict[str, float]]
 SOLVED = {"karras": (1.001, 50.0), "polyexponential": (0.3, 3.0)}  # schedules whose rho is solved, between two limits
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+THEN_FIRST = ", then the first time"
 FAR = 20.0  # log_sigma of pure noise
 LARGE = 0.01  # in log_sigma: more is a fault where times are rounded
 
@@ -143,7 +145,7 @@ def _flows(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
     yield from _flows_with_own_end(log_sigmas, facts)
     for name in OWN_ENDS if k > 3 else ():
         if not name.startswith(("flow", "ddpm")):  # others, also those that users add, have levels of their own
-            yield Hypothesis(name, _levels_between(name, k, {"sigma_max": 0, "sigma_min": 0}))
+            yield Hypothesis(name, _levels_between(SCHEDULES[name], k, 0, 0))
 
 
 def _explain_shift(shift: float, facts: Facts) -> str:
@@ -190,16 +192,14 @@ def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]
     if k > 2:
         i = np.arange(1, k)
         sigma = np.exp(np.minimum(log_sigmas[1:], FAR))
-        (a, shift), *_ = np.linalg.lstsq(np.stack([1 / i, -np.ones(k - 1)], axis=1) / sigma[:, None], np.ones(k - 1))
+        ones = np.ones(k - 1)
+        a, shift = _fit_linear(1 / sigma, 1 / i, -ones)
         if 0.05 < shift < 100 and a > shift * (k - 1):
             shifts += [float(f"{shift:.3g}"), round(shift)]
             last = 1 - shift * (k - 1) / a
             times = shift_times(np.linspace(1, last, k), shift)
             yield Hypothesis(f"flow(shift={shift:.4g}, end={last:.4g})", logit(times), free=2)
-        even = 1 - i / k
-        signal = 1 + sigma  # signal: 1 / (1 - x)
-        weights = np.stack([np.ones(k - 1), even], axis=1) * k / i[:, None] / signal[:, None]
-        (c, slope), *_ = np.linalg.lstsq(weights, np.ones(k - 1))
+        c, slope = _fit_linear(k / i / (1 + sigma), ones, 1 - i / k)
         if c > 0 and 0.05 < (shift := 1 + slope / c) < 100:
             times = shift_times(np.linspace(1, 1 / k, k), shift)
             terminal = sigma[-1] / (1 + sigma[-1])
@@ -212,25 +212,10 @@ def _flows_with_own_end(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]
         yield Hypothesis(f"flow(shift={shift:.4g}, end={once:.4g})", levels, fault)
 
 
-def _spaced_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str, NDArray[Any]]]:
-    """Falling times of a table, k of them: name, what follows the betas, times."""
-    for m in dict.fromkeys((k, n_steps, k + 1, n_steps + 1)):
-        if k <= m <= n_table:
-            cut_off = "" if m == k else f", without the last of {m}" if m == k + 1 else f", the first {k} of {m}"
-            even = np.linspace(0, n_table - 1, m)[::-1]
-            leading = (np.arange(m) * (n_table // m))[::-1]
-            cut = n_table - 1 - np.floor(np.linspace(0, n_table, m, endpoint=False))
-            for name, how, times in (
-                ("ddpm-leading", "", leading),
-                ("ddpm-leading", ", one time later", np.minimum(leading + 1, n_table - 1)),
-                ("ddpm-trailing", "", np.round(np.arange(n_table, 0, -n_table / m)) - 1),
-                ("ddpm-trailing", ", cut to whole times", cut),
-                ("ddpm-linspace", "", np.round(even)),
-                ("ddpm-linspace", ", between whole times", even),
-                ("ddpm-linspace", ", cut to whole times", np.floor(even)),
-            ):
-                yield name, how + cut_off, times[:k]
-    yield "ddpm-trailing", ", then the first time", np.append(np.round(np.linspace(n_table, 0, k)[:-1]) - 1, 0)
+def _fit_linear(weights: Array, *columns: Array) -> list[float]:
+    """The numbers by which the sum of the columns, times the weights, is nearest to 1 at all levels."""
+    matrix = np.stack(columns, axis=1) * weights[:, None]
+    return np.linalg.lstsq(matrix, np.ones(len(weights)))[0].tolist()
 
 
 def _times(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
@@ -238,27 +223,52 @@ def _times(k: int, n_steps: int, facts: Facts) -> Iterator[Hypothesis]:
     stated = facts.tables
     usual = {} if "" in stated else usual_tables()
     for betas, table in {**stated, **usual, **stated}.items():  # the config's first, also of the same name
-        fault = ""
+        other = ""
         if stated and betas not in stated:
-            fault = f"its betas are {betas}, where its config has {next(iter(stated))}"
-        places = np.arange(len(table))
+            other = f"its betas are {betas}, where its config has {next(iter(stated))}"
         brackets = f"(betas={betas})" if betas else ""
-        for name, how, times in _spaced_times(k, n_steps, len(table)):
-            cut = "without the last" in how and name != "ddpm-linspace"
-            error = fault or ("the last level is missing: one step too few" if cut else "")
-            yield Hypothesis(f"{name}{brackets}{how}", np.interp(times, places, table), error)
-        for name, how, times in _spaced_times(k + 1, n_steps, len(table)):
-            if "of" not in how:
-                error = fault or "the first level is missing: one step too few"
-                levels = np.interp(times, places, table)[1:]
-                yield Hypothesis(f"{name}{brackets}{how}, without the first", levels, error)
+        for name, words, times, fault in _list_times(k, n_steps, len(table)):
+            levels = np.interp(times, np.arange(len(table)), table)
+            yield Hypothesis(f"{name}{brackets}{words}", levels, other or fault)
+
+
+def _list_times(k: int, n_steps: int, n_table: int) -> Iterator[tuple[str, str, Array, str]]:
+    """k falling times of a table: name, words after the betas, times, and what is wrong with them.
+
+    They are m even times, or all of m even times but some at the end, or but the first one.
+    """
+    missing = "the {} level is missing: one step too few"
+    cuts = {m: (0, f", the first {k} of {m}", "") for m in (k, n_steps, k + 1, n_steps + 1)}
+    cuts |= {k: (0, "", ""), k + 1: (0, f", without the last of {k + 1}", missing.format("last"))}
+    for m, (start, cut, fault) in [*cuts.items(), (k + 1, (1, ", without the first", missing.format("first")))]:
+        for name, words, times in _even_times(m, n_table) if k <= m <= n_table else ():
+            is_meant = name == "ddpm-linspace" and not start  # diffusers leaves out the last one
+            if m == k + start or words != THEN_FIRST:
+                yield name, words + cut, times[start : start + k], "" if is_meant else fault
+
+
+def _even_times(m: int, n_table: int) -> Sequence[tuple[str, str, NDArray[Any]]]:
+    """m falling times of a table: name, words after the betas, times."""
+    even = np.linspace(0, n_table - 1, m)[::-1]
+    leading = (np.arange(m) * (n_table // m))[::-1]
+    cut = n_table - 1 - np.floor(np.linspace(0, n_table, m, endpoint=False))
+    return (
+        ("ddpm-leading", "", leading),
+        ("ddpm-leading", ", one time later", np.minimum(leading + 1, n_table - 1)),
+        ("ddpm-trailing", "", np.round(np.arange(n_table, 0, -n_table / m)) - 1),
+        ("ddpm-trailing", ", cut to whole times", cut),
+        ("ddpm-linspace", "", np.round(even)),
+        ("ddpm-linspace", ", between whole times", even),
+        ("ddpm-linspace", ", cut to whole times", np.floor(even)),
+        ("ddpm-trailing", THEN_FIRST, np.append(np.round(np.linspace(n_table, 0, m)[:-1]) - 1, 0)),
+    )
 
 
 def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
     """Other schedules between the ends of a table of betas, and the nearest whole times to their levels."""
     for betas, table in (facts.tables or usual_tables()).items():
         inside = table[np.isfinite(table)]
-        for spelling, levels in _between(k, math.exp(inside[-1]), math.exp(inside[0]), *list_forms()):
+        for spelling, levels in _between(k, math.exp(inside[-1]), math.exp(inside[0]), list_forms()):
             spelling = f"{spelling[:-1]}, betas={betas})"
             times = np.round(np.interp(levels, inside, np.arange(len(inside))))
             whole = np.interp(times, np.arange(len(table)), table)
@@ -268,28 +278,25 @@ def _between_table_ends(k: int, facts: Facts) -> Iterator[Hypothesis]:
 
 def list_forms() -> list[Form]:
     """The schedules between two ends, also those that users add, with the options that are tried."""
-    plain: list[Form] = [(name, ()) for name in SCHEDULES if name not in OWN_ENDS and name not in SOLVED]
-    return [*plain, ("cosine", (("offset", 0.0),)), *(("karras", (("rho", rho),)) for rho in RHOS)]
+    plain: list[Form] = [(name, {}) for name in SCHEDULES if name not in OWN_ENDS and name not in SOLVED]
+    return [*plain, ("cosine", {"offset": 0.0}), *(("karras", {"rho": rho}) for rho in RHOS)]
 
 
-@lru_cache(4096)
-def _between(k: int, sigma_max: float, sigma_min: float, *forms: Form) -> tuple[tuple[str, Array], ...]:
+def _between(k: int, sigma_max: float, sigma_min: float, forms: Sequence[Form]) -> Iterator[tuple[str, Array]]:
     """Schedules between two ends."""
     if not 0 < 1.01 * sigma_min < sigma_max < math.exp(FAR) or k < 3:
-        return ()
-    schedules = list[tuple[str, Array]]()
+        return
     for name, options in forms:
-        numbers = (*options, ("sigma_max", sigma_max), ("sigma_min", sigma_min))
-        spelling = ", ".join(f"{key}={value:.4g}" for key, value in numbers)
-        schedules.append((f"{name}({spelling})", _levels_between(name, k, dict(numbers))))
-    return tuple(schedules)
+        numbers = options | {"sigma_max": sigma_max, "sigma_min": sigma_min}
+        spelling = ", ".join(f"{key}={value:.4g}" for key, value in numbers.items())
+        yield f"{name}({spelling})", _levels_between(SCHEDULES[name], k, **numbers)
 
 
-def _levels_between(name: str, k: int, options: Mapping[str, float]) -> Array:
+@lru_cache(16_384)
+def _levels_between(schedule: Schedule, k: int, sigma_max: float, sigma_min: float, **options: float) -> Array:
     """(k,) log_sigma of one of our schedules; where it depends on the data's range, in the unit of the images."""
-    unit = {"data_std": 1.0} if "data_std" in inspect.signature(SCHEDULES[name]).parameters else {}
-    rest = unit | {key: value for key, value in options.items() if key not in ("sigma_max", "sigma_min")}
-    return np.log(SCHEDULES[name](k - 1, options["sigma_max"], options["sigma_min"], **rest))
+    unit = {"data_std": 1.0} if "data_std" in inspect.signature(schedule).parameters else {}
+    return np.log(schedule(k - 1, sigma_max, sigma_min, **unit | options))
 
 
 def _schedules_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
@@ -310,27 +317,31 @@ def _schedules_with_known_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypo
 
 def _schedules_with_own_ends(log_sigmas: Array, facts: Facts) -> Iterator[Hypothesis]:
     """Schedules between the first and the last of the levels; rho is solved at the middle one."""
-    from scipy.optimize import brentq  # here: others need it not
-
     k = len(log_sigmas)
     first, last = np.clip(log_sigmas[[0, -1]], -FAR, FAR).tolist()
     forms = list_forms()
     for end in facts.lasts or (last,):
-        solved = list[Form]()
-        ends = {"sigma_max": math.exp(first), "sigma_min": math.exp(end)}
-        if k > 5 and first > end == last:
-            for name, (low, high) in SOLVED.items():
-
-                def miss(rho: float, name: str = name, ends: dict[str, float] = ends) -> float:
-                    return float(_levels_between(name, k, {**ends, "rho": rho})[k // 2] - log_sigmas[k // 2])
-
-                if miss(low) * miss(high) < 0:
-                    solved.append((name, (("rho", brentq(miss, low, high)),)))
-        for at, (spelling, levels) in enumerate(_between(k, *ends.values(), *forms, *solved)):
+        ends = (math.exp(first), math.exp(end))
+        solved = [*_solve_rho(log_sigmas, *ends)] if k > 5 and first > end == last else []
+        for at, (spelling, levels) in enumerate(_between(k, *ends, [*forms, *solved])):
             yield Hypothesis(spelling, levels, free=2 + (at >= len(forms)))
         if facts.expect:
             with suppress(ValueError):
-                yield Hypothesis(facts.expect, make_levels(facts.expect, k, (*ends.values(),)), free=2)
+                yield Hypothesis(facts.expect, make_levels(facts.expect, k, ends), free=2)
+
+
+def _solve_rho(log_sigmas: Array, sigma_max: float, sigma_min: float) -> Iterator[Form]:
+    """The schedules with a rho that goes through the middle level."""
+    from scipy.optimize import brentq  # here: others need it not
+
+    k = len(log_sigmas)
+    for name, limits in SOLVED.items():
+
+        def miss(rho: float, schedule: Schedule = SCHEDULES[name]) -> float:
+            return float(_levels_between(schedule, k, sigma_max, sigma_min, rho=rho)[k // 2] - log_sigmas[k // 2])
+
+        if miss(limits[0]) * miss(limits[1]) < 0:
+            yield name, {"rho": brentq(miss, *limits)}
 
 
 def parse(spelling: str) -> tuple[str, dict[str, str], str]:
@@ -345,6 +356,11 @@ def parse(spelling: str) -> tuple[str, dict[str, str], str]:
     name, inside, words = match.groups(default="")
     pairs = (option.partition("=") for option in re.split(r",(?=[^,]*=)", inside) if option)
     return name.strip(), {key.strip(): value.replace(" ", "") for key, _, value in pairs}, words.strip()
+
+
+def find_meant(names: Iterable[str], expect: str) -> list[str]:
+    """The names that say all that `expect` says."""
+    return [name for name in names if fits_spelling(name, expect)]
 
 
 def fits_spelling(name: str, expect: str) -> bool:
@@ -380,7 +396,7 @@ def make_levels(spelling: str, k: int, ends: Sequence[float] = (SIGMA_MAX, SIGMA
     try:
         if name not in OWN_ENDS and "betas" not in options and not words:
             numbers = {key: float(value) for key, value in options.items() if key != "end"}
-            return _levels_between(name, k, {"sigma_max": ends[0], "sigma_min": ends[1], **numbers})
+            return _levels_between(SCHEDULES[name], k, **{"sigma_max": ends[0], "sigma_min": ends[1], **numbers})
         shift = float(options.get("shift", 1))
         data_std = float(options.get("data_std", 1))
         end = options.get("end", "")

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,9 +23,38 @@ ALMOST_PURE = 6.5  # log_sigma from which no signal is left to speak of: t = 1 a
 UNLIKE = 9.0  # difference from a schedule of another length
 NOTHING = Facts()
 Places = NDArray[np.intp]
-Fit = tuple[Places, Array, Hypothesis]  # which levels, how far the schedule is from each in log_sigma, the schedule
 CUT = 0.1  # sigma above which a last step to 0 is worth a note, where the last level could be any
 ONE_WRONG = 6  # levels more than numbers that come from them, to say that only one is wrong
+
+
+class Rank(NamedTuple):
+    """How well a schedule fits: the lowest is the best."""
+
+    n_wrong: int  # levels that differ: 0, 1, or 2 for more
+    free: int = 0  # numbers that come from the levels, if its ends do
+    n_faults: int = 0  # of the list, in one reading
+    is_fault: bool = False  # whether the schedule is a fault
+    error: float = 0.0  # if it fits, whether only just; otherwise the largest difference
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A schedule and the levels that may be its own."""
+
+    places: Places  # of these levels, among those that were visited
+    gaps: Array  # how far it is from each of them in log_sigma
+    hypothesis: Hypothesis
+
+    @property
+    def rank(self) -> Rank:
+        """Forms that fit, then those that fit except at one level, then the nearest; right ones before faulty ones."""
+        n_wrong = int((self.gaps >= TOLERANCE).sum())
+        largest = float(self.gaps.max())
+        if n_wrong > 1 or (n_wrong and len(self.gaps) < self.hypothesis.free + ONE_WRONG):
+            return Rank(2, error=largest)
+        free = self.hypothesis.free * self.hypothesis.own_ends
+        error = largest if n_wrong else float(largest > TOLERANCE / 5)
+        return Rank(n_wrong, free, is_fault=bool(self.hypothesis.fault), error=error)
 
 
 @dataclass(frozen=True)
@@ -36,11 +65,11 @@ class Levels:
     log_sigmas: Array  # (E,) ln(s / a) of each evaluation, in its order
     bounds: Array  # (2, E) the lowest and the highest log_sigma that a printed number stands for
     names: tuple[str, ...]  # every closed form that fits to TOLERANCE at all levels
+    rank: Rank  # the lowest of several readings is the best
     nearest: str = ""  # if none does, the nearest one, in words
     faults: tuple[str, ...] = ()  # what is wrong, in words
     notes: tuple[str, ...] = ()  # what is worth knowing
     more: int = 0  # evaluations beside those of the schedule
-    rank: tuple[float, ...] = ()  # the lowest of several readings is the best
 
     @property
     def sigmas(self) -> list[float]:
@@ -167,19 +196,18 @@ def name_levels(
         faults.append("the levels rise: it runs backwards")
         single = single[::-1]
     limits = np.stack([visited, visited]) if bounds is None else bounds
-    parts = [single] if len(single) == len(every) else [every, single]
-    fits, n_levels = _fit(parts, visited, limits, n_steps, facts)
-    best = fits[0][-1]
-    rank = _rank(fits[0])
+    fits = _fit(every, single, visited, limits, n_steps, facts)
+    best = fits[0].hypothesis
+    n_levels = len(fits[0].places)
     names = list[str]()
-    if not rank[0]:
+    if not fits[0].rank.n_wrong:
         names = _list_names(fits, expect)
         faults += [best.fault] if best.fault else []
         if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level
             faults.append(f"one step too {'few' if n_levels < n_steps else 'many'}")
     elif n_levels < 5 and not facts.tables and facts.shift is None:
         faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
-    if expect and names and not any(known_schedules.fits_spelling(name, expect) for name in names):
+    if expect and names and not known_schedules.find_meant(names, expect):
         known_schedules.make_levels(expect, n_levels)  # raises an error if it is misspelt
         faults = faults or [f"it is {names[0]}, not {expect}"]
     if not any("rounded" in fault for fault in faults):
@@ -187,28 +215,30 @@ def name_levels(
     nearest = "" if names else _describe_gap(fits[0], visited, number)
     notes = tuple(_list_notes(visited[single], facts, bool(names) and best.own_ends))
     more = max(len(visited) - n_levels, 0)
-    return Levels(n_steps, visited, limits, tuple(names), nearest, tuple(dict.fromkeys(faults)), notes, more, rank)
+    faults = [*dict.fromkeys(faults)]
+    return Levels(n_steps, visited, limits, tuple(names), fits[0].rank, nearest, tuple(faults), notes, more)
 
 
 def _list_names(fits: list[Fit], expect: str) -> list[str]:
     """The names of the schedules that fit: of numbers that fit a coarse list the nearest, without what others say."""
-    names = [hypothesis.spelling for _, gaps, hypothesis in fits if gaps.max() < TOLERANCE]
+    names = [fit.hypothesis.spelling for fit in fits if fit.gaps.max() < TOLERANCE]
     forms = dict[str, str]()
     for name in [name for name in names if "whole" not in name] or names[:1]:
         forms.setdefault(name if name == expect else re.sub(r"(shift|sigma_min)=[^,)]+", "", name), name)
     names = [*forms.values()]
     others = [name for name in names if name != expect]
-    return others if any(known_schedules.fits_spelling(name, expect) for name in others) else names
+    return others if known_schedules.find_meant(others, expect) else names
 
 
 def _describe_gap(fit: Fit, visited: Array, number: Callable[[float], float]) -> str:
     """Where the nearest schedule differs: the one wrong level, in printed numbers, or the largest difference."""
-    places, gaps, nearest = fit
-    step = int(gaps.argmax())
-    if _rank(fit)[0] == 1:
-        visits, has = (number(float(value)) for value in (visited[places[step]], nearest.log_sigmas[step]))
-        return f"level {places[step] + 1} is {visits:.4g}, where {nearest.spelling} has {has:.4g}"
-    off = 100 * math.expm1(gaps[step])
+    nearest = fit.hypothesis
+    step = int(fit.gaps.argmax())
+    if fit.rank.n_wrong == 1:
+        place = fit.places[step]
+        visits, has = (number(float(value)) for value in (visited[place], nearest.log_sigmas[step]))
+        return f"level {place + 1} is {visits:.4g}, where {nearest.spelling} has {has:.4g}"
+    off = 100 * math.expm1(fit.gaps[step])
     return f"no known schedule; nearest: {nearest.spelling}, {off:.3g} % off at step {step + 1}"
 
 
@@ -222,53 +252,37 @@ def _list_notes(levels: Array, facts: Facts, own_ends: bool) -> Iterator[str]:
         yield f"the last step goes from sigma {low:.3g} to 0: the end may be cut"
 
 
-def _fit(parts: list[Places], visited: Array, bounds: Array, n_steps: int, facts: Facts) -> tuple[list[Fit], int]:
-    """The schedules that fit as well as the best one, and the number of their levels.
+def _fit(every: Places, single: Places, visited: Array, bounds: Array, n_steps: int, facts: Facts) -> list[Fit]:
+    """The schedules that fit as well as the best one, which comes first.
 
     Methods of several evaluations per step visit levels between those of the schedule. So the schedule is all levels,
     every second or fourth one, each once, or, without a fault, some n_steps of them. Numbers near n_steps come first.
     """
 
-    def rank_best(fits: tuple[list[Fit], int]) -> tuple[int, int, float]:
-        return _rank(fits[0][0])
+    def fit(hypothesis: Hypothesis, places: Places) -> Fit:
+        return Fit(places, _measure_gaps(hypothesis.log_sigmas, bounds[:, places]), hypothesis)
 
-    single = parts[-1]
     falling = single[np.argsort(-visited[single], kind="stable")]
     distinct = falling[np.abs(np.diff(visited[falling], prepend=np.inf)) > ALIKE]
+    parts = [single] if len(single) == len(every) else [every, single]
     if len(visited) > n_steps:
-        parts = [*parts, single[::2], single[1::2], single[::4], distinct]
-    unlike = np.full(len(distinct), UNLIKE)
-    best: tuple[list[Fit], int] = ([(distinct, unlike, Hypothesis("none", visited[distinct]))], len(distinct))
+        parts += [single[::2], single[1::2], single[::4], distinct]
+    best = [Fit(distinct, np.full(len(distinct), UNLIKE), Hypothesis("none", visited[distinct]))]
     for places in sorted(parts, key=lambda places: (abs(len(places) - n_steps), len(places) < n_steps)):
-        levels = visited[places]
         if (bounds[0, places[1:]] > bounds[1, places[:-1]]).sum() > 1:  # one level may be wrong
             continue
-        fits: list[Fit] = [
-            (places, _measure_gaps(hypothesis.log_sigmas, bounds[:, places]), hypothesis)
-            for hypothesis in known_schedules.list_hypotheses(levels, n_steps, facts)
-        ]
-        best = min(best, (sorted(fits, key=_rank), len(places)), key=rank_best)
-        if (rank := rank_best(best))[0] == 0:
-            return [fit for fit in best[0] if _rank(fit)[:2] == rank[:2]], best[1]
+        hypotheses = known_schedules.list_hypotheses(visited[places], n_steps, facts)
+        fits = sorted((fit(hypothesis, places) for hypothesis in hypotheses), key=lambda fit: fit.rank)
+        best = min(best, fits, key=lambda fits: fits[0].rank)
+        if not (rank := best[0].rank).n_wrong:
+            return [fit for fit in best if fit.rank[:-1] == rank[:-1]]
     if len(visited) > n_steps:
         for hypothesis in known_schedules.list_hypotheses(np.resize(visited[distinct], n_steps), n_steps, facts):
-            if not (hypothesis.fault or hypothesis.own_ends or hypothesis.free):
+            if not (hypothesis.fault or hypothesis.free):
                 schedule = np.minimum(hypothesis.log_sigmas, FAR)
                 among = distinct[np.abs(schedule[:, None] - visited[distinct]).argmin(axis=1)]
-                fit: Fit = (among, _measure_gaps(schedule, bounds[:, among]), hypothesis)
-                best = min(best, ([fit], n_steps), key=rank_best)
+                best = min(best, [fit(hypothesis, among)], key=lambda fits: fits[0].rank)
     return best
-
-
-def _rank(fit: Fit) -> tuple[int, int, float]:
-    """Forms that fit, then forms that fit except at one level, then the nearest; right ones come before faulty ones."""
-    _, gaps, hypothesis = fit
-    n_wrong = int((gaps >= TOLERANCE).sum())
-    if n_wrong == 1 and len(gaps) < hypothesis.free + ONE_WRONG:
-        n_wrong = 2
-    order = 2 * hypothesis.free * hypothesis.own_ends + bool(hypothesis.fault) if n_wrong < 2 else 0
-    error = float(gaps.max())
-    return min(n_wrong, 2), order, float(error > TOLERANCE / 5) if n_wrong == 0 else error
 
 
 def _measure_gaps(schedule: Array, bounds: Array) -> Array:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from experiments.conformance import known_schedules
 from experiments.conformance.known_schedules import FAR, N_TRAIN, Array, Facts
@@ -63,25 +64,19 @@ def _read_multiple(factor: float) -> Reading:
     )
 
 
-def _to_t(log_sigma: float) -> float:
-    return 1 / (1 + math.exp(-log_sigma))
-
-
 FLOW = Facts(forms=("flow",))
 READINGS: Sequence[tuple[str, Reading]] = (
-    ("t", Reading(lambda t: np.log(t / (1 - t)), _to_t, (0, 1), lambda t: True, FLOW, True)),
-    ("1-t", Reading(lambda t: np.log((1 - t) / t), lambda x: _to_t(-x), (0, 1), lambda t: False, FLOW, True)),
+    ("t", Reading(logit, expit, (0, 1), lambda t: True, FLOW, True)),
+    ("1-t", Reading(lambda t: -logit(t), lambda x: expit(-x), (0, 1), lambda t: False, FLOW, True)),
     ("table", _read_table("", "times")),
     ("time", Reading(
-        lambda t: np.log(t / (N_TRAIN - t)), lambda x: N_TRAIN * _to_t(x), (0, N_TRAIN),
-        lambda t: t.max() > 100, FLOW)),
+        lambda t: logit(t / N_TRAIN), lambda x: N_TRAIN * expit(x), (0, N_TRAIN), lambda t: t.max() > 100, FLOW)),
     ("sigma", Reading(np.log, math.exp, (0, math.inf), lambda sigma: bool((sigma % 1).any()), lists_zero=True)),
     ("log-snr", _read_multiple(-2)),
     ("half-log-snr", _read_multiple(-1)),
     ("log-sigma", _read_multiple(1)),
     ("c-noise", _read_multiple(1 / 4)),
-    ("alpha-bar", Reading(
-        lambda abar: np.log(1 / abar - 1) / 2, lambda x: _to_t(-2 * x), (0, 1), _rise)),
+    ("alpha-bar", Reading(lambda abar: -logit(abar) / 2, lambda x: expit(-2 * x), (0, 1), _rise)),
     *(("table", _read_table(betas, "table ends")) for betas in known_schedules.usual_tables()),
 )  # fmt: skip
 PAIRS = Reading(lambda pairs: np.log(pairs[1] / pairs[0]), math.exp, (0, math.inf), lambda pairs: True)
@@ -110,53 +105,48 @@ def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = 
         numbers = f"{values.size} numbers from {values.min():g} to {values.max():g}"
         asked = "" if reading == "any" else " of this reading"
         raise ValueError(f"{numbers} are no levels{asked}: only logarithms are below 0, and whole ones are times")
-
-    def rank(levels: Levels) -> tuple[float, ...]:
-        return (
-            not (expect and any(known_schedules.fits_spelling(name, expect) for name in levels.names)),
-            *levels.rank,
-        )
-
-    return min(tried, key=rank)
+    meant = [levels for levels in tried if known_schedules.find_meant(levels.names, expect)]
+    return min(meant or tried, key=lambda levels: levels.rank)
 
 
 def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_steps: int, expect: str) -> Levels:
     """The schedule of a list in one reading. ValueError if no number stands for a level above 0."""
     outwards = np.array([[-1], [1]]) if values.ndim == 2 else 1
+    numbers = (np.clip(values + sign * outwards * half_units, *row.domain) for sign in (0, -1, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_sigmas = np.clip(row.log_sigma(values), -30, 30)
-        ends = (np.clip(values + sign * outwards * half_units, *row.domain) for sign in (-1, 1))
-        bounds = np.sort(np.clip([row.log_sigma(end) for end in ends], -30, 30), axis=0)
+        listed = np.clip([row.log_sigma(each) for each in numbers], -30, 30)  # (3, E): log_sigma and its bounds
+    listed[1:].sort(axis=0)
     faults = list[str]()
-    above = np.flatnonzero(log_sigmas > -FAR)
+    above = listed[0, listed[0] > -FAR]
     if not len(above):
         raise ValueError("no number stands for a level above 0")
-    if log_sigmas[above[-1]] > log_sigmas[above[0]]:
+    if above[-1] > above[0]:
         question = ", or is it 1 - t? Then say --reading 1-t" if name == "t" else ""
         faults.append(f"the levels rise: it runs backwards{question}")
-        log_sigmas = log_sigmas[::-1]
-        bounds = bounds[:, ::-1]
-    faults += _check_zeros(log_sigmas <= -FAR, row, expect)
-    bounds = bounds[:, log_sigmas > -FAR]
-    log_sigmas = log_sigmas[log_sigmas > -FAR]
+        listed = listed[:, ::-1]
+    faults += _check_zeros(listed[0] <= -FAR, row, expect)
+    listed = listed[:, listed[0] > -FAR]
+    log_sigmas, lower, upper = listed
     facts = row.facts
-    n_steps = n_steps or len(log_sigmas)
-    levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
-    if levels.rank[0] and levels.rank[-1] < NEAR and bounds[1, -1] - bounds[0, -1] > 2 * TOLERANCE:
-        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(bounds[0, -1], bounds[1, -1], 13)[1:-1]))
-        levels = name_levels(log_sigmas, n_steps, facts, expect, bounds, row.number)
-    rises = np.flatnonzero(bounds[0, 1:] > bounds[1, :-1])
-    if len(rises) and levels.rank[0] > 1:
+
+    def name_listed(listed: Array) -> Levels:
+        return name_levels(listed[0], n_steps or len(listed[0]), facts, expect, listed[1:], row.number)
+
+    levels = name_listed(listed)
+    if levels.rank.n_wrong and levels.rank.error < NEAR and upper[-1] - lower[-1] > 2 * TOLERANCE:
+        facts = replace(facts, lasts=(log_sigmas[-1], *np.linspace(lower[-1], upper[-1], 13)[1:-1]))
+        levels = name_listed(listed)
+    rises = np.flatnonzero(lower[1:] > upper[:-1])
+    if len(rises) and levels.rank.n_wrong > 1:
         before, after = (row.number(float(value)) for value in log_sigmas[rises[0] :][:2])
         faults.append(f"level {rises[0] + 2} rises: {after:.4g} after {before:.4g}")
-        order = np.argsort(-log_sigmas, kind="stable")
-        levels = name_levels(log_sigmas[order], n_steps, facts, expect, bounds[:, order], row.number)
+        levels = name_listed(listed[:, np.argsort(-log_sigmas, kind="stable")])
     is_plms = name == "table" and levels.more == 1 and log_sigmas[1] == log_sigmas[2]  # Liu et al. 2022, 2202.09778
     if levels.names and 0 < levels.more < len(log_sigmas) // 2 - 1 and not is_plms:  # two per step: all but the ends
         faults.append(f"{levels.more} of the levels are there twice")
     faults += levels.faults
     notes = (f"the list is read as {name}", *levels.notes)
-    rank = (levels.rank[0], levels.rank[1] - levels.rank[1] % 2, len(faults), *levels.rank[1:])
+    rank = levels.rank._replace(n_faults=len(faults))
     if levels.names and name not in ("time", "table") and half_units.min() > IN_TENTHS:  # even random ones are named
         faults.append(FEW_DIGITS)
     return replace(levels, faults=tuple(faults), notes=notes, rank=rank)
@@ -164,9 +154,7 @@ def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_step
 
 def _check_zeros(is_zero: NDArray[np.bool_], row: Reading, expect: str) -> list[str]:
     """What is wrong with the levels at 0 of a falling list."""
-    may_end = (
-        expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != "0"
-    )  # without a step to 0
+    may_end = expect and row.facts is not FLOW and known_schedules.parse(expect)[1].get("end") != "0"
     if not is_zero.any():
         return ["no 0 follows: the last step is missing"] * (row.lists_zero and not may_end)
     if is_zero.sum() > 1:

@@ -3,7 +3,6 @@
 One form for all: a count, a table of names, verdicts, numbers and sentences, one figure; of a single one its checks.
 """
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from reports import settings
-from reports.details import describe_origin, list_files
+from reports.details import Details, describe_origin, list_files
 from reports.formats import capital, is_missing, is_set, join, number, plural, sentence
 from reports.page import Axis, Bar, Column, Figure, FigureSection, KeyFigure, Line, Page, Row, Source, Table
 from reports.results import LoadedResult
@@ -64,7 +63,7 @@ class Kind:
     fault: str  # what its card counts
     about: str  # what they are
     yours: str  # how to check one's own
-    terms: list[tuple[str, str]]
+    terms: Details
     n_steps: tuple[int, int]  # few and many, which are drawn
     axis: Axis
     ticks: tuple[float, ...]
@@ -116,8 +115,7 @@ def page(result: LoadedResult) -> Page:
     rows, ratios = _read_samplers(result) if kind.noun == "sampler" else _read_checks(result)
     ratios["worst"] = ratios["low"].where((ratios["low"] - 1).abs() > (ratios["high"] - 1).abs(), ratios["high"])
     worst = ratios.pivot(index="sampler", columns="n_steps", values="worst")
-    for name, n_steps in zip(("few", "many"), kind.n_steps, strict=True):
-        rows[name] = rows["sampler"].map(worst[n_steps]) if n_steps in worst else math.nan
+    rows[["few", "many"]] = worst.reindex(index=rows["sampler"], columns=kind.n_steps).to_numpy(float)
     rows["off"] = (rows["limit_ratio"] - 1).abs()
     rows["state"] = _find_states(rows)
     versions = result.info.get("versions", {})
@@ -176,7 +174,7 @@ def _find_states(rows: pd.DataFrame) -> pd.Series:
     return states.mask((states == FAULT) & rows["on_purpose"].map(is_set), ON_PURPOSE)
 
 
-def _list_outcomes(result: LoadedResult, rows: pd.DataFrame) -> list[tuple[str, str]]:
+def _list_outcomes(result: LoadedResult, rows: pd.DataFrame) -> Details:
     """The row of the fold on which checks all steps or pipelines pass, and which were not made."""
     outcomes = result.policy_checks.groupby("check", sort=False)["verdict"].agg(list)
     passed = [check for check, verdicts in outcomes.items() if not {*verdicts} & {"wrong", "not checked"}]
@@ -185,11 +183,11 @@ def _list_outcomes(result: LoadedResult, rows: pd.DataFrame) -> list[tuple[str, 
     return [("Checks", " ".join(texts))] if texts else []
 
 
-def _draw(kind: Kind, title: str, sections: list[FigureSection], note: str, legend: list[tuple[str, str]]) -> Figure:
+def _draw(kind: Kind, title: str, note: str, sections: list[FigureSection], *legend: tuple[str, str]) -> Figure:
     """Lines on the axis of ratios."""
     axis = kind.axis
     return Figure(
-        title, f"{NOTE}{note}", sections, axis.place(1), ("too narrow", "too wide"),
+        title, f"{NOTE}, {note}", sections, axis.place(1), ("too narrow", "too wide"),
         [(axis.place(tick), number(tick)) for tick in kind.ticks], long=True, label=NOTE.replace(" ÷", "\n÷"),
         legend=legend,
     )  # fmt: skip
@@ -202,18 +200,17 @@ def _count_faults(kind: Kind, rows: pd.DataFrame, group: str = "") -> str:
     heading = f"{group}: " if group else ""
     if kind.noun == "pipeline":
         of = f"{heading}{right} of {len(rows)}{'' if group else ' pipelines'}"
-        return f"{of} {_verb(right, 'follow')} u + w (c - u) (u: negative prompt, c: prompt, w: scale)."
-    parts = [f"{heading}{faults or 'none'} of {len(rows)} {kind.noun}s {_verb(faults, 'have')} a fault"]
+        return f"{of} {_verb(right, 'follows', 'follow')} u + w (c - u) (u: negative prompt, c: prompt, w: scale)."
+    parts = [f"{heading}{faults or 'none'} of {len(rows)} {kind.noun}s {_verb(faults, 'has', 'have')} a fault"]
     if meant:
-        parts.append(f"{meant} {'more ' if faults else ''}{_verb(meant, 'do')} not tend to the data on purpose")
-        parts.append(f"{right} {_verb(right, 'do')}")
+        parts.append(f"{meant} {'more ' if faults else ''}{_verb(meant, 'does', 'do')} not tend to the data on purpose")
+        parts.append(f"{right} {_verb(right, 'does', 'do')}")
     if unknown:
-        parts.append(f"{unknown} {_verb(unknown, 'are')} not decided")
+        parts.append(f"{unknown} {_verb(unknown, 'is', 'are')} not decided")
     return sentence(capital("; ".join(parts)))
 
 
-def _verb(count: int, plural: str) -> str:
-    singular = {"have": "has", "do": "does", "are": "is", "follow": "follows"}[plural]
+def _verb(count: int, singular: str, plural: str) -> str:
     return plural if count > 1 else singular
 
 
@@ -221,25 +218,21 @@ def _describe_many(kind: Kind, rows: pd.DataFrame) -> Page:
     """Several: how many have a fault, a line for each unless they are many and right, and the table of all."""
     groups = dict([*rows.groupby("group", sort=False)]) if kind.by_group else {"": rows}
     counts = [_count_faults(kind, members, group) for group, members in groups.items()]
-    faulty = rows[rows["state"] == FAULT]
-    notes = [f"{n} {name}" for name, n in faulty["kind"].value_counts().items()][:4]
-    if len(groups) > 1:
-        notes = [f"{group}: {(members['state'] == FAULT).sum()} of {len(members)}" for group, members in groups.items()]
-    lengths = [("before", 100.0), (WORSE, 100 * len(faulty) / len(rows))]
-    key_figures = [KeyFigure(kind.fault, f"{len(faulty)} of {len(rows)}", notes, lengths=lengths)]
+    key_figures = [_show_faults(kind, rows, groups)]
     figures = []
-    columns = [Column("Verdict"), Column("What was found", "wide")]
-    if is_measured := bool(rows[["few", "limit_ratio"]].notna().any(axis=None)):
+    measured = list[Column]()
+    if rows[["few", "limit_ratio"]].notna().any(axis=None):
         few, many = (f"{n} steps" for n in kind.n_steps)
         error = 100 * (rows.loc[rows["kind"] == RIGHT, "few"] - 1).abs().median()
         note = "median error of the standard deviation"
         key_figures.append(KeyFigure(f"Right ones, with {few}", f"{number(error, 0) or '–'} %", [note]))
-        note = ", where it is farthest from 1. The number is the limit. A mark at the edge lies beyond it."
-        marks = [("open", few), ("grey", many), ("diamond", "limit (orange: wrong)")]
-        figures = [_draw(kind, f"The samples of each {kind.noun}", _sections(kind, groups), note, marks)]
-        columns[1:1] = [Column("Limit", "n few", "limit "), Column(few, "n few", after=f" with {few}")]
+        note = "where it is farthest from 1. The number is the limit. A mark at the edge lies beyond it."
+        marks = (("open", few), ("grey", many), ("diamond", "limit (orange: wrong)"))
+        figures = [_draw(kind, f"The samples of each {kind.noun}", note, _sections(kind, groups), *marks)]
+        measured = [Column("Limit", "n few", "limit "), Column(few, "n few", after=f" with {few}")]
+    columns = [Column("Verdict"), *measured, Column("What was found", "wide")]
     tables = [
-        Table(group or "What was found", columns, [_list_cells(row, is_measured) for _, row in members.iterrows()])
+        Table(group or "What was found", columns, [_list_cells(row, bool(measured)) for _, row in members.iterrows()])
         for group, members in rows.groupby("group", sort=False)
     ]
     is_folded = bool(figures) and len(rows) > settings.ROWS
@@ -249,6 +242,16 @@ def _describe_many(kind: Kind, rows: pd.DataFrame) -> Page:
         figures=figures, noun=kind.noun, order="", tables=() if is_folded else tables,
         folded=tables if is_folded else (),
     )  # fmt: skip
+
+
+def _show_faults(kind: Kind, rows: pd.DataFrame, groups: dict[str, pd.DataFrame]) -> KeyFigure:
+    """How many have a fault: by kind of fault, or by group if there are several."""
+    faulty = rows[rows["state"] == FAULT]
+    notes = [f"{n} {name}" for name, n in faulty["kind"].value_counts().items()][:4]
+    if len(groups) > 1:
+        notes = [f"{group}: {(members['state'] == FAULT).sum()} of {len(members)}" for group, members in groups.items()]
+    lengths = [("before", 100.0), (WORSE, 100 * len(faulty) / len(rows))]
+    return KeyFigure(kind.fault, f"{len(faulty)} of {len(rows)}", notes, lengths=lengths)
 
 
 def _list_cells(row: pd.Series, is_measured: bool) -> Row:
@@ -293,37 +296,43 @@ def _meanings(kind: Kind, rows: pd.DataFrame) -> list[str]:
 
 def _describe_one(result: LoadedResult, kind: Kind, row: pd.Series, ratios: pd.DataFrame) -> Page:
     """A single one: what is wrong with it, its ratios by the number of steps, and its checks or directions."""
-    limit = number(row["limit_ratio"], 3) or "none"
-    key_figures = [] if kind.noun == "pipeline" else [KeyFigure("Ratio in the limit", limit, ["1 is right"])]
+    texts = {} if kind.noun == "pipeline" else {"Ratio in the limit": number(row["limit_ratio"], 3) or "none"}
     for name, n_steps in zip(("few", "many"), kind.n_steps, strict=True):
-        if not is_missing(row[name]):
-            key_figures.append(KeyFigure(f"Ratio with {n_steps} steps", number(row[name], 3), ["1 is right"]))
+        texts[f"Ratio with {n_steps} steps"] = number(row[name], 3)
+    key_figures = [KeyFigure(label, text, ["1 is right"]) for label, text in texts.items() if text]
+    page = _describe_sampler(result, kind, row) if kind.noun == "sampler" else _describe_checked(result, kind, row)
+    page = replace(page, key_figures=[*key_figures, *page.key_figures], order="")
+    if ratios.empty:
+        return page
     lines = []
     for _, ratio in ratios.iterrows():
         low, high = (kind.axis.place(ratio[name]) for name in ("low", "high"))
         bar = Bar("", low, high, (("speck", low), ("speck", high)))
         lines.append(Line(plural(ratio["n_steps"], "step"), bar, f"{ratio['low']:.3f}–{ratio['high']:.3f}"))
     sections = [FigureSection("By number of steps", "", lines)]
-    note = ", lowest and highest of four directions."
-    legend = [("speck", "lowest and highest direction")]
-    figures = [_draw(kind, "The way to the limit", sections, note, legend)] if lines else []
-    checks = result.policy_checks
-    if kind.noun == "sampler":
-        verdict, _, more = row["sentence"].partition(". ")
-        answer = ("", sentence(capital(verdict)))
-        also = f"{more} {KINDS.get(row['kind'], '')}".strip()
-        warnings = [f"With {kind.n_steps[0]} steps: {row['level_faults']}."] if row["level_faults"] else []
-        key_figures += _order_and_evaluations(row, kind)
-        tables = [_directions(result)] if lines else []
-    else:
-        answer, also, warnings = _judge_checks(row, checks), "", []
-        key_figures += _log_prob(result, row, kind) if kind.noun == "step" else []
-        cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
-        tables = [Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)]
-    noun = "number of steps" if kind.noun == "sampler" else "check"
+    note = "lowest and highest of four directions."
+    figure = _draw(kind, "The way to the limit", note, sections, ("speck", "lowest and highest direction"))
+    return replace(page, figures=[figure])
+
+
+def _describe_sampler(result: LoadedResult, kind: Kind, row: pd.Series) -> Page:
+    verdict, _, more = row["sentence"].partition(". ")
     return Page(
-        Source(), "", *answer, also=also, warnings=warnings, key_figures=key_figures, figures=figures, tables=tables,
-        noun=noun, order="",
+        Source(), "", "", sentence(capital(verdict)), also=f"{more} {KINDS.get(row['kind'], '')}".strip(),
+        warnings=[f"With {kind.n_steps[0]} steps: {row['level_faults']}."] if row["level_faults"] else [],
+        key_figures=_order_and_evaluations(row, kind), noun="number of steps",
+        tables=[_directions(result)] if result.budgets["ratio"].notna().any() else [],
+    )  # fmt: skip
+
+
+def _describe_checked(result: LoadedResult, kind: Kind, row: pd.Series) -> Page:
+    """A step or a pipeline."""
+    checks = result.policy_checks
+    cells = [Row(line["check"], [line["verdict"], line["sentence"]]) for _, line in checks.iterrows()]
+    return Page(
+        Source(), "", *_judge_checks(row, checks),
+        key_figures=_log_prob(result, row, kind) if kind.noun == "step" else [],
+        tables=[Table("In their order", [Column("Outcome", "n"), Column("What it says")], cells)], noun="check",
     )  # fmt: skip
 
 

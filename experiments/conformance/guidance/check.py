@@ -50,9 +50,7 @@ def check_guidance(
         verdict, alone = (_check(pipeline, scales, n_steps, (n, *shape)) for n in (BATCH, 1))
     names = {finding.name for finding in verdict.findings}
     more = [replace(finding, text=f"alone, {finding.text}") for finding in alone.errors if finding.name not in names]
-    findings = [replace(finding, accepted=finding.name in meant) for finding in (*verdict.findings, *more)]
-    findings.sort(key=lambda finding: (finding.accepted, not finding.wrong))
-    return replace(verdict, findings=tuple(findings))
+    return verdict.adding(more).accepting(meant)
 
 
 def assert_guided(pipeline: Callable[..., Tensor], **options: Any) -> None:

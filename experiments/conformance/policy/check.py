@@ -46,7 +46,6 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     step: Callable[..., Any], *, noise: str | None = None, levels: Levels = uniform,
     replayed_by: Callable[..., Any] | None = None, replay_levels: Levels | None = None, accept: Sequence[str] = (),
     n_steps: int = 10, shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float32, convergence: bool = True,
-    seed: int = 0,
 ) -> PolicyVerdict:  # fmt: skip
     """Whether a stochastic step of a flow model samples the data, and whether its log_prob is that of its noise.
 
@@ -59,7 +58,7 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
         replayed_by, replay_levels: the step and the levels of the trainer, if they differ from those of the sampler.
         accept: intended deviations, of `ACCEPTABLE`.
         n_steps: number of steps of the schedule on which the step is checked.
-        shape, dtype, seed: of the images on which it is checked: float32 or float64, with a last dimension of 5.
+        shape, dtype: of the images on which it is checked: float32 or float64, with a last dimension of 5.
         convergence: whether to measure the distribution of the samples, which takes about a second more.
 
     Raises:
@@ -78,21 +77,19 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
     eager = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad(), eager:
         times = levels(n_steps)
-        points = (state(shape, times[at : at + 2], dtype, seed + at) for at in range(len(times) - 1))
+        points = (state(shape, times[at : at + 2], dtype, seed=at) for at in range(len(times) - 1))
         transitions = [measure(sampler, *point) for point in points]
         verdict = _check_step(sampler, trainer, transitions, levels, replayed)
         if not any(finding.check in FIRST for finding in verdict.errors):
             if noise:
                 verdict = verdict.adding(_check_ode(sampler, transitions, noise), "ODE")
-            last = {n: float(measure(sampler, *state(shape, levels(n)[-2:], dtype, seed)).std.max()) for n in STEPS}
+            last = {n: float(measure(sampler, *state(shape, levels(n)[-2:], dtype, seed=0)).std.max()) for n in STEPS}
             if max(last.values()) > CLOSE:
                 text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
                 verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
             verdict = replace(verdict, last_noise=last)
             verdict = _check_convergence(verdict, sampler, levels, transitions) if convergence else verdict
-    findings = [replace(finding, accepted=finding.name in meant) for finding in verdict.findings]
-    findings.sort(key=lambda finding: finding.rank)
-    return replace(verdict, findings=tuple(findings))
+    return verdict.accepting(meant)
 
 
 def assert_policy(step: Callable[..., Any], **options: Any) -> None:

@@ -1,6 +1,6 @@
 """What is found of a policy's step."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from experiments.conformance.convergence import Verdict
@@ -111,6 +111,11 @@ class PolicyVerdict:
         if findings:
             return "accepted" if any(finding.accepted for finding in findings) else "note"
         return "right" if check in self.checked else "not checked"
+
+    def accepting(self, names: Collection[str]) -> "PolicyVerdict":
+        """The same, where the findings of these names are accepted; all are sorted by their `rank`."""
+        findings = [replace(finding, accepted=finding.name in names) for finding in self.findings]
+        return replace(self, findings=tuple(sorted(findings, key=lambda finding: finding.rank)))
 
     def adding(self, findings: Iterable[Finding], *checked: str) -> "PolicyVerdict":
         """The same with more findings, and the checks that they are of."""

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from experiments.conformance.policy.findings import Finding
-from experiments.conformance.policy.steps import CLOSE, EPS, Levels, PolicyStep, StepOutput, Transition, measure
+from experiments.conformance.policy.steps import CLOSE, EPS, Levels, PolicyStep, Transition, measure
 
 HALF_LOG_2PI = math.log(2 * math.pi) / 2
 SAME = 0.01  # relative: a number that is explained
 FAR = 0.7  # standard deviations from the mean, where the gradient is taken
+LACKS_ROOT = " It lacks sqrt(t - t_next)."
 OTHERS = (-1, 1, -2, 2)  # numbers of steps that a replay may have instead
 
 
@@ -64,9 +65,7 @@ class LogProbFits(NamedTuple):
     dims: int
 
 
-def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float | None, list[Finding]]:
-    """The factor of log_prob over the log density, None if it is none, and what is wrong with it."""
-
+def _fit_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> LogProbFits:
     def fit(transition: Transition) -> tuple[float, ...]:
         def log_prob(z: Tensor) -> Tensor:
             return step.call_with(z * transition.shares, *transition.at).log_prob
@@ -76,10 +75,13 @@ def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float
         return *parabola, float(transition.std.log().mean()), transition.dt, tolerance
 
     columns = torch.tensor([fit(transition) for transition in noisy], dtype=torch.float64).T
-    fits = LogProbFits._make([*columns, noisy[0].mean[0].numel()])
-    whole = 1.0
-    mean = 1 / fits.dims
-    factor = min((whole, mean), key=lambda f: float((fits.kappa.abs() / f).log().abs().median()))
+    return LogProbFits._make([*columns, noisy[0].mean[0].numel()])
+
+
+def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float | None, list[Finding]]:
+    """The factor of log_prob over the log density, None if it is none, and what is wrong with it."""
+    fits = _fit_log_prob(step, noisy)
+    factor = min((1.0, 1 / fits.dims), key=lambda f: float((fits.kappa.abs() / f).log().abs().median()))
     is_parabola = bool((fits.rest <= 10 * fits.tolerance).all())
     if not is_parabola or (fits.kappa <= 0).any():
         text = "as a function of x_next it is not that of a Gaussian."
@@ -96,7 +98,7 @@ def check_log_prob(step: PolicyStep, noisy: Sequence[Transition]) -> tuple[float
         factor, name, text = _wrong_kappa(fits)
         return factor, [Finding("log_prob", name, text)]
     findings = [*_normaliser(fits, factor)]
-    if factor == mean < whole:
+    if factor < 1:
         text = f"log_prob is the mean over {fits.dims} dimensions: a ratio is the {fits.dims}th root of the density's."
         findings.append(Finding("log_prob", "mean", text, wrong=False))
     return factor, findings
@@ -109,15 +111,19 @@ def _normaliser(fits: LogProbFits, factor: float) -> Iterator[Finding]:
     if (gap.abs() <= 5 * fits.tolerance).all():
         return
     causes = {
-        "all of it is missing": log_s + HALF_LOG_2PI,
-        "-log std is missing": log_s,
-        "-log sqrt(2 pi) is missing": torch.full_like(log_s, HALF_LOG_2PI),
-        "log std has the wrong sign": 2 * log_s,
+        "all of it is missing": gap - log_s - HALF_LOG_2PI,
+        "-log std is missing": gap - log_s,
+        "-log sqrt(2 pi) is missing": gap - HALF_LOG_2PI,
+        "log std has the wrong sign": gap - 2 * log_s,
     }
-    off = f"off by {span(gap)} per dimension"
-    cause = next((cause for cause, missing in causes.items() if ((gap - missing).abs() < SAME).all()), off)
+    cause = _find_cause(causes, f"off by {span(gap)} per dimension")
     text = f"{cause}. Ratios under the same std do not change, but it is no log density."
     yield Finding("log_prob", "log_prob: normaliser", text)
+
+
+def _find_cause(errors: dict[str, Tensor], otherwise: str) -> str:
+    """The first cause that explains all steps: `errors` are what it leaves unexplained."""
+    return next((cause for cause, error in errors.items() if (error.abs() < SAME).all()), otherwise)
 
 
 def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
@@ -125,10 +131,11 @@ def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
     s = fits.log_std.exp()
     factors = (1.0, 1 / fits.dims)
     for factor in factors:
-        for name, kappa in (("-(x_next - mean)^2", 2 * s**2), ("-(x_next - mean)^2 / 2", s**2)):
-            if ((fits.kappa / factor / kappa - 1).abs() < SAME).all():
-                text = f"it is {name}: a step's gradient has {span(kappa)} times its weight."
-                return factor, "log_prob: not divided by the variance", text
+        squares = {"-(x_next - mean)^2": 2 * s**2, "-(x_next - mean)^2 / 2": s**2}
+        errors = {name: fits.kappa / factor / weight - 1 for name, weight in squares.items()}
+        if name := _find_cause(errors, ""):
+            text = f"it is {name}: a step's gradient has {span(squares[name])} times its weight."
+            return factor, "log_prob: not divided by the variance", text
 
     def misfit(factor: float) -> float:
         """How far the constant is from that of a Gaussian with the std that kappa implies."""
@@ -143,13 +150,12 @@ def _wrong_kappa(fits: LogProbFits) -> tuple[float, str, str]:
         return value, "log_prob: factor", text
     ratio = (factor / fits.kappa).sqrt()  # its std over that of the noise
     causes = {
-        " It lacks sqrt(t - t_next).": fits.dt**-0.5,
-        " It is the variance.": s,
-        " It has sqrt(t - t_next) twice.": fits.dt**0.5,
+        LACKS_ROOT: ratio * fits.dt**0.5 - 1,
+        " It is the variance.": ratio / s - 1,
+        " It has sqrt(t - t_next) twice.": ratio / fits.dt**0.5 - 1,
     }
     off = (ratio - 1).abs() > fits.tolerance
-    places = "" if off.all() else f" At {int(off.sum())} of {len(off)} steps."
-    cause = next((cause for cause, wrong in causes.items() if ((ratio / wrong - 1).abs() < SAME).all()), places)
+    cause = _find_cause(causes, "" if off.all() else f" At {int(off.sum())} of {len(off)} steps.")
     return factor, "log_prob: wrong std", f"its std is {span(ratio)} times that of the noise drawn.{cause}"
 
 
@@ -162,11 +168,10 @@ def check_reported(step: PolicyStep, noisy: Sequence[Transition]) -> Iterator[Fi
         ratios = [torch.as_tensor(out.std).double() / transition.std for out, transition in pairs]
         ratio = torch.stack([_farthest(values, 1.0) for values in ratios])
         if (bad := ~((ratio - 1).abs() <= tolerance)).any():
-            lacks = ((ratio * dt.sqrt() - 1).abs() < SAME).all()
             text = (
                 f"{span(ratio)} times that of the noise, wrong at {int(bad.sum())} of {len(ratio)} steps: a KL divided "
                 f"by its square is {span(ratio[bad] ** -2)} times the true one."
-                f"{' It lacks sqrt(t - t_next).' if lacks else ''}"
+                f"{_find_cause({LACKS_ROOT: ratio * dt.sqrt() - 1}, '')}"
             )
             yield Finding("reported", "reported std", text)
     if all(out.mean is not None for out, _ in pairs):
@@ -189,6 +194,16 @@ def span(values: Tensor) -> str:
 # --- log_prob of stored samples: is the ratio 1 before any update, and does its gradient reach the velocity? ---
 
 
+class Replay(NamedTuple):
+    """A step whose x_next was stored and got its log_prob again."""
+
+    largest: float  # difference of the trainer's log_prob from its own, over the images
+    mean: float  # the same
+    bound: float  # how far rounding may move log_prob
+    off: float  # largest difference of its own log_prob from that of the density
+    is_wider: bool  # whether x_next has another type than x
+
+
 def check_replay(
     step: PolicyStep, trainer: PolicyStep, transitions: Sequence[Transition], levels: Levels, replayed: Levels,
     factor: float, is_density: bool,
@@ -201,53 +216,53 @@ def check_replay(
         is_density: whether log_prob is a log density in float32, so that its rounding in bfloat16 is measured.
     """
     times = replayed(len(transitions))
-    wider = False
-    gaps = list[tuple[float, float, float]]()
-    halves = list[tuple[float, float, float]]()
-
-    def replay(at: int, x: Tensor, v: Tensor, dtype: torch.dtype | None = None) -> tuple[StepOutput, Tensor]:
-        """What the step returns, and the trainer's log_prob of its x_next, stored as `dtype`, minus its own."""
-        _, t, after, _ = transitions[at].at
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(at)
-            out = step(x, t, after, v)
-            again = trainer(x, *times[min(at, len(times) - 2) :][:2], v, x_next=out.x.to(dtype or out.x.dtype))
-        return out, (again.log_prob - out.log_prob).double()
-
-    for at, transition in enumerate(transitions):
-        if not transition.noisy:
-            continue
-        x, t, after, v = transition.at
-        out, gap = replay(at, x, v)
-        gaps.append((float(gap.abs().max()), float(gap.mean()), _rounding(transition, out.x, factor)))
-        x, v = x.bfloat16(), v.bfloat16()
-        exact = measure(step, x.double(), t, after, v.double())
-        out, gap = replay(at, x, v, x.dtype)
-        wider |= out.x.dtype != x.dtype
-        minus_log = ((out.x.double() - exact.mean) / exact.std).square() / 2 + exact.std.log() + HALF_LOG_2PI
-        off = out.log_prob.double() + factor * minus_log.flatten(1).sum(1)
-        halves.append((float(gap.abs().max()), float(off.abs().max()), _rounding(exact, out.x, factor)))
-    beyond = [row for row in gaps if not row[0] <= row[2]]
-    rounded = [gap for gap, _, bound in halves if not gap <= bound]
+    pairs = [times[min(at, len(times) - 2) :][:2] for at in range(len(transitions))]  # the trainer may have fewer
+    whole, half = (
+        [_replay(step, trainer, transition, pairs[at], factor, at, in_half)
+         for at, transition in enumerate(transitions) if transition.noisy]
+        for in_half in (False, True)
+    )  # fmt: skip
+    beyond = [row for row in whole if not row.largest <= row.bound]  # also NaN
+    rounded = [row.largest for row in half if not row.largest <= row.bound]
     if beyond:
-        largest, mean, _ = max(beyond)
+        worst = max(beyond)
         cause = _other_schedule(step, trainer, transitions, times, levels, factor)
         text = (
-            f"log_prob of the stored x_next differs by up to {largest:.3g} (mean {mean:+.2g}) at {len(beyond)} of "
-            f"{len(gaps)} steps: ratios are not 1 before any update.{cause}"
+            f"log_prob of the stored x_next differs by up to {worst.largest:.3g} (mean {worst.mean:+.2g}) "
+            f"at {len(beyond)} of {len(whole)} steps: ratios are not 1 before any update.{cause}"
         )
         yield Finding("replay", "replay", text)
     elif rounded:
-        advice = "x_next is wider than x: keep it so." if wider else "Round x_next first."
+        is_wider = any(row.is_wider for row in half)
+        advice = "x_next is wider than x: keep it so." if is_wider else "Round x_next first."
         text = (
             f"with x in bfloat16, the ratio of the stored sample is up to exp({max(rounded):.2g}): log_prob is that of "
             f"x_next before rounding. {advice}"
         )
-        yield Finding("replay", "replay in bfloat16", text, wrong=not wider)
-    worst = max(off - 4 * bound for _, off, bound in halves)
-    if is_density and not rounded and worst > CLOSE * factor * transitions[0].mean[0].numel():
-        text = f"with x in bfloat16, log_prob is off by {worst:.2g}: compute it in float32."
+        yield Finding("replay", "replay in bfloat16", text, wrong=not is_wider)
+    excess = max(row.off - 4 * row.bound for row in half)
+    if is_density and not rounded and excess > CLOSE * factor * transitions[0].mean[0].numel():
+        text = f"with x in bfloat16, log_prob is off by {excess:.2g}: compute it in float32."
         yield Finding("replay", "computed in bfloat16", text)
+
+
+def _replay(
+    step: PolicyStep, trainer: PolicyStep, exact: Transition, times: Tensor, factor: float, seed: int, in_half: bool
+) -> Replay:
+    """The replay of one transition by a trainer at these two times; `in_half`: from x, and with x_next, in bfloat16."""
+    x, t, after, v = exact.at
+    if in_half:
+        x, v = x.bfloat16(), v.bfloat16()
+        exact = measure(step, x.double(), t, after, v.double())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        out = step(x, t, after, v)
+        again = trainer(x, *times, v, x_next=out.x.to(x.dtype) if in_half else out.x)
+    minus_log = ((out.x.double() - exact.mean) / exact.std).square() / 2 + exact.std.log() + HALF_LOG_2PI
+    off = out.log_prob.double() + factor * minus_log.flatten(1).sum(1)
+    gap = (again.log_prob - out.log_prob).double()
+    largest, mean, most_off = (float(value) for value in (gap.abs().max(), gap.mean(), off.abs().max()))
+    return Replay(largest, mean, _rounding(exact, out.x, factor), most_off, out.x.dtype != x.dtype)
 
 
 def _rounding(transition: Transition, x_next: Tensor, factor: float) -> float:

@@ -153,7 +153,7 @@ def measure(step: PolicyStep, *at: Tensor) -> Transition:
     guess = mean + (coefficients * z).sum(0)
     gap = (test - guess).abs() - CLOSE * std - 1e-5 * (1 + guess.abs())
     anomaly = None
-    if any(not torch.equal(value, old) for value, old in zip(given, at, strict=True)):
+    if not all(map(torch.equal, given, at)):
         anomaly = "changes its input", "it changes x, t or the velocity in place."
     elif not torch.isfinite(test).all():
         pass  # the check of the ends says so
