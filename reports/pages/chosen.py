@@ -42,7 +42,7 @@ TITLES = {
     "noise_levels": "The chosen trainings against the baseline",
     "tune": "The finalists against what you use today",
 }
-AXES = {"train_noise": "noise levels", "weighting": "weights", "parameterisation": "output", "combination": "all"}
+AXES = {"train_noise": "noise levels", "weighting": "weights", "parameterisation": "output", "combination": "training"}
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations")
 EXPLORED = 10  # rows of the folded table per question
 
@@ -124,7 +124,8 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, afte
         return f"{where}{row['a']} is better than {row['b']}{_beyond(result, row)}.", f"{size}."
     if row["verdict"] == BETTER:
         return capital(f"{where}keep {row['b']}: {_describe_noisier(row)}."), f"{size}."
-    text = f"{where}no better {'training' if _is_training(result) else 'setting'} is confirmed."
+    what = f"no change of {AXES.get(row['choice'], 'training')} is confirmed to help"
+    text = f"{where}{what if _is_training(result) else 'no better setting is confirmed'}."
     text = text[:1].upper() + text[1:]
     sides = f"{after['setting']} against {before['setting']}"
     return text, f"{add_correction(f'{sides}: {size}', row)}."
@@ -136,13 +137,13 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
         return ""
     noisier = rows[are_set(rows["more_noise"]) & rows["verdict"].eq(BETTER)]
     noisier = noisier[noisier["a"] != headline["a"]].sort_values("value_a").head(2)
-    texts = list[str]()
+    questions: dict[str, list[str]] = {}  # by what to do
     rows = choose_by_question(rows)
     for _, row in rows.iterrows():
         before, after = (find_setting(every, row, side) for side in "ba")
         use = advise(result, before, after) if is_set(row["recommended"]) else f"keep {row['b']}"
-        texts.append(f"{name_question(result, row)}, {use}")
-    text = f"{capital('; '.join(texts))}."
+        questions.setdefault(use, []).append(name_question(result, row))
+    text = f"{capital('; '.join(f'{join(names)}, {use}' for use, names in questions.items()))}."
     chosen = rows[rows["recommended"]]
     if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
         most = chosen.iloc[-1]

@@ -353,7 +353,7 @@ NOISIER = "scores lower, but leaves visible noise (0.050, not 0.000)"
      "With 16 evaluations, use x; with 66 evaluations, use y. More evaluations are not better here: 8.0 with "
      "16 and 9.0 with 66 (not tested against each other)."),
     ({(16, "y"): NOTHING, (66, "x"): NOTHING}, {}, f"With 66 evaluations, no better setting is confirmed. {NEITHER}",
-     "With 16 evaluations, keep base; with 66 evaluations, keep base."),
+     "With 16 evaluations and with 66 evaluations, keep base."),
     ({(66, "x"): (-2.0, "not significant after correction", {"n_compared": 4})}, {},
      "With 66 evaluations, no better setting is confirmed. x against base: MMD ×1000 12.0 and 10.0 (difference −2.0; "
      "−3.0 to −1.0), not significant after correction for 4.", "With 66 evaluations, keep base."),
