@@ -107,10 +107,11 @@ def numbers(name: str) -> dict[str, str]:
 def test_the_first_screen_equals_the_tables(name: str) -> None:
     n = numbers(name)
     screen = first_screen(name)
-    change = f"from {n['value_b']} to {n['value_a']}"
+    word = "to" if f"from {n['value_b']}" in screen else "and"  # where nothing is detected
+    change = f"{n['value_b']} {word} {n['value_a']}"
     interval = f"{n['difference']}; {n['low']} to {n['high']}"
     with_best = ASKS[name] == "beta" and (table(name, "contrasts")["kind"] == "confirm").any()
-    change += "." if with_best else f" (difference {interval}; FD {n['fd_b']} to {n['fd_a']})"
+    change += "." if with_best else f" (difference {interval}; FD {n['fd_b']} {word} {n['fd_a']})"
     facts = [f"**Networks**: {n['networks']} networks ("]
     facts += [] if with_best else [f"distance from {n['images']} images of each network"]
     assert [text for text in (change, *facts) if text not in screen] == []
