@@ -174,7 +174,7 @@ def read_list(path: Path, options: LevelsOptions) -> "Levels":
 def read_rows(text: str, reading: str) -> list[list[str]]:
     """The printed numbers of each level: one, or two of pairs (a, s). ValueError that says what was found instead."""
     table = _parse(text)
-    if isinstance(table, list) and all(isinstance(row, dict) for row in table):
+    if isinstance(table, list) and table and all(isinstance(row, dict) for row in table):
         table = {name: [row.get(name) for row in table] for name in table[0]}
     if isinstance(table, dict):
         columns = {name.lower(): column for name, column in table.items() if isinstance(column, list)}

@@ -164,6 +164,7 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
         (["a", "b", "c"], "schedules: name one, or two to compare"),
         (["absent.txt"], "absent.txt: it cannot be read"),
         (["own_levels.py"], "own_levels.py: 0 numbers in 1 lines: which column"),
+        (["empty.txt"], "empty.txt: 0 numbers in 0 rows"),
         (["log.txt", "--expect", "flow(shft=3)"], "no schedule of 8 levels is spelt so"),
         (["log.txt", "--expect", "karas"], "did you mean karras"),
         (["log.txt", "--reading", "log-sigma", "--expect", "flow(shift=3"], "it must read like flow"),
@@ -173,5 +174,6 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
 )
 def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
     Path("own_levels.py").write_text("x = 'no list'")
+    Path("empty.txt").touch()
     with pytest.raises(ValueError, match=words):
         levels.command(arguments, "levels")
