@@ -1,43 +1,21 @@
-"""Our distances equal torch-fidelity's and the papers' formulas written out; static is no image."""
+"""Our distances equal torch-fidelity's and the papers' formulas written out; when they are not of images."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from fidelity_pixels import fidelity
 from scipy.spatial.distance import cdist, pdist
 from torch import from_numpy as tensor
 from torch_fidelity.metric_fid import fid_statistics_to_metric
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from diffusion_core import load
-from diffusion_core.data.dataset import Images
 from experiments.distances import frechet, kernels
 from experiments.distances.distance import Array
 from experiments.distances.frechet import Moments
 from experiments.distances.reference import METRICS, QUALITY, ReferenceSet, no_images_reason, precision_recall
-from experiments.run.image_features import extract
 
 N = 300
-
-
-@pytest.fixture(scope="module")
-def pixels(digits: Images) -> tuple[torch.Tensor, torch.Tensor]:
-    """Digits with noise on them, and other digits."""
-    noise = torch.randint(0, 90, (N, 1, 32, 32), generator=torch.Generator().manual_seed(0))
-    return (digits.pixels[:N] + noise).clamp(max=255).to(torch.uint8), digits.pixels[N : 2 * N]
-
-
-@pytest.mark.slow
-def test_fd_kd_precision_and_recall_equal_torch_fidelity(pixels: tuple[torch.Tensor, torch.Tensor]) -> None:
-    theirs = fidelity(*pixels)
-    own, real = (extract("digits", part)[0].double() for part in pixels)
-    ours = ReferenceSet.of(real).whole().distances(own)
-    assert ours["fd"].value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
-    assert ours["kd"].value == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
-    assert precision_recall(own, real) == pytest.approx((theirs["precision"], theirs["recall"]), rel=1e-6)  # float32
-    assert theirs["frechet_inception_distance"] > 1  # the noise is seen
 
 
 def written_out(x: Array, y: Array, width: float) -> dict[str, float]:
@@ -165,22 +143,8 @@ def test_sums_over_other_groups_are_those_of_a_loop() -> None:
         means = [matrix[i, groups != groups[i]].mean() for i in range(11)]
         np.testing.assert_allclose(found[name].rows / 10, means, rtol=1e-12)
         assert found[name].mean == pytest.approx(np.mean(means))
-
-
-def test_prompts_that_differ_only_in_how_alike_their_images_are_have_one_distance() -> None:
-    """The law of all images is the same, but images of a prompt are more alike in one set: no difference."""
-    rng = np.random.default_rng(0)
-    groups = np.arange(120) % 12
-    real = ReferenceSet.of(tensor(rng.normal(size=(400, 2)))).whole()
-    values = []
-    for within in (0.9, 0.1):
-        drawn = [(rng.normal(size=(12, 2))[groups], rng.normal(size=(120, 2))) for _ in range(60)]
-        own = [np.sqrt(1 - within) * common + np.sqrt(within) * each for common, each in drawn]
-        values.append([real.distances(tensor(sample), groups)["mmd"].value for sample in own])
-    gap = np.mean(values[0]) - np.mean(values[1])
-    error = np.hypot(*(np.std(each) / 60**0.5 for each in values))
-    assert abs(gap) < 3 * error
-    assert len(real.distances(tensor(own[0]), groups)["mmd"].own) == 12
+    of_groups = ReferenceSet.of(tensor(features + 0.1)).whole().distances(tensor(features), groups)
+    assert {len(distance.own) for distance in of_groups.values()} == {4}
 
 
 GROUPS = 20
@@ -194,7 +158,7 @@ def two_sets(n: int, r: int, d: int) -> tuple[Array, Array]:
     return own @ axes, (rng.normal(size=(r, d)) * scales) @ axes
 
 
-SIZES = [(400, 900, 20), (900, 400, 20), (150, 900, 128), (60, 300, 128), (300, 60, 128)]  # near d, and below it
+SIZES = [(400, 900, 20), (150, 900, 128), (300, 60, 128)]  # near d, and below it
 
 
 @pytest.mark.parametrize(("n", "r", "d"), SIZES)
@@ -245,24 +209,3 @@ IMAGES, FAR, STATIC = ({"precision": p, "recall": r} for p, r in ((0.6, 0.7), (0
 ])  # fmt: skip
 def test_the_rule(sides: list[dict[str, float]], real: dict[str, float], gross: bool) -> None:
     assert bool(no_images_reason(sides, real)) == gross
-
-
-@pytest.mark.slow
-def test_static_is_no_image_and_a_grainy_digit_is_one() -> None:
-    images = load("mnist5k")
-    n = 300
-    noise = torch.Generator().manual_seed(0)
-    digits = images.standardised()[:n]
-    static = torch.randn(digits.shape, generator=noise)
-    blurred = torch.nn.functional.avg_pool2d(static, 5, 1, 2)
-
-    def quality(x: torch.Tensor) -> dict[str, float]:
-        features = extract("digits", images.to_pixels(x))[0].double()
-        return dict(zip(QUALITY, precision_recall(features, reference), strict=True))
-
-    reference = extract("digits", images.pixels[n:2500])[0].double()
-    real = quality(digits)
-    for x in (static, 30 * static, 3 * blurred, torch.zeros_like(digits)):
-        assert no_images_reason([quality(x)], real)
-    for x in (digits, digits + 0.5 * static):
-        assert not no_images_reason([quality(x)], real) and np.isfinite(list(quality(x).values())).all()
