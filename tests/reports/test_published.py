@@ -6,7 +6,6 @@ The numbers are computed here from the CSV files with pandas alone.
 import math
 import re
 import shutil
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -119,39 +118,6 @@ def test_the_first_screen_equals_the_tables(name: str) -> None:
 def test_no_two_published_pages_disagree() -> None:
     contradictions, _ = find_differing_verdicts({name: read(PUBLISHED / name) for name in ASKS})
     assert contradictions == []
-
-
-@pytest.mark.parametrize("name", [name for name in COMPARED if ASKS[name] == "beta"])
-def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) -> None:
-    every = table(name, "table")
-    runs = every.query("section in ['primary', 'confirm']").copy()
-    if "grain" in runs:  # of before
-        runs["visible_noise"] = runs["grain"] + runs["sigma_min"] * ~runs["final_denoise"].astype(bool)
-    info = INFOS[name]
-    day = datetime.fromisoformat(every["finished_at"].max())
-    seconds = info.get("total_seconds", info.get("wall_seconds", 0))
-    known = {text for value in numbers(name).values() for text in value.split(" to ")} | {"1000", "95", "0"}
-    means = runs.groupby(["section", "budget", "setting"], dropna=False).mean(numeric_only=True)
-    known |= {f"{value:.3f}" for value in means["visible_noise"]} | {f"{value:.2f}" for value in means["recall"]}
-    known |= {f"{value:.3g}" for value in means["seconds"] / means["n_samples"]}
-    known |= {rounded(value) for value in (*(1000 * means["mmd"]), *means["fd"])}
-    known |= {f"{max(100 * value, 0):.3g}" for value in means.get("memorised", ())}
-    known |= {f"{value:,.0f}" for key in ("images_seen", "n_samples", "n_reference") for value in runs[key]}
-    known |= {str(day.day), str(day.year), f"{seconds / 60:.0f}", f"{seconds / 3600:.1f}"}
-    floors = table(name, "floors").set_index("metric")["mean"]
-    known |= {rounded(value) for value in (*(1000 * floors["mmd"]), *floors["fd"])}
-    contrasts = table(name, "contrasts").query("metric == 'mmd' and train_seed.isna()")
-    columns = [*("difference", "low", "high", "detectable", "new_network_low", "new_network_high")]
-    known |= {rounded(1000 * value) for key in columns for value in contrasts[key].dropna()}
-    known |= {f"{1 / value:.0f}" for value in contrasts.query("kind == 'control'")["p_value"]}
-    known |= {f"{n:.0f}" for key in ("budget", "nfe_a", "nfe_b", "n_networks") for n in contrasts[key].dropna()}
-    known.add(str(every.query("section == 'same-schedule'")["setting"].nunique()))
-    if [*(PUBLISHED / name).glob("choices.csv*")]:
-        choices = table(name, "choices").dropna(subset="networks")
-        known |= {str(len(choices)), f"{choices['networks'].max():.0f}"} if len(choices) else set()
-    known |= {*re.findall(r"[\d.]+", "".join(every["setting"]) + info.get("machine", ""))}
-    tokens = re.findall(r"(?<![\w.])−?\d+(?:,\d{3})*(?:\.\d+)?", re.sub("<[^>]*>", "", first_screen(name)))
-    assert len(tokens) > 25 and {*tokens} - known == set()
 
 
 def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
