@@ -1,6 +1,5 @@
 """The data sets, and what happens when they cannot be had."""
 
-import hashlib
 import pickle
 import struct
 from pathlib import Path
@@ -118,10 +117,7 @@ def test_cifar10_is_channels_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name, data in rows.items():
         (folder / name).write_bytes(pickle.dumps({"data": data, "labels": [3, 9]}))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat", "dog"]}))
-    md5 = {path.name: hashlib.md5(path.read_bytes()).hexdigest() for path in folder.iterdir()}
-    monkeypatch.setattr(CIFAR10, "train_list", [[name, md5[name]] for name in batches])
-    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
-    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5["batches.meta"]})
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)  # of the real files
     train, test = load("cifar10", root=tmp_path), load("cifar10", root=tmp_path, train=False)
     assert train.shape == (3, 32, 32) and train.labels.tolist() == [3, 9] * 5
     assert (train.pixels.flatten(1).numpy() == np.concatenate([rows[name] for name in batches])).all()

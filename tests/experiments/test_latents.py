@@ -40,7 +40,7 @@ def asked(name: str, command: str, *arguments: str, data: str = f"latents:{laten
     )
 
 
-@pytest.mark.slow(60)
+@pytest.mark.slow(15)
 def test_check_tells_right_latents_from_wrong_ones(here: Path) -> None:
     ended = asked("right", "check")
     assert ended.status == 0 and ended.summary["doubts"] == [], ended.stdout
@@ -51,7 +51,7 @@ def test_check_tells_right_latents_from_wrong_ones(here: Path) -> None:
     assert "picture" not in ended.stdout and not (here / "runs/check/check.png").exists(), "it has no decoder"
 
 
-@pytest.mark.slow(60)
+@pytest.mark.slow(15)
 @pytest.mark.usefixtures("drawn")
 def test_decoded_samples_are_compared_with_images(here: Path) -> None:
     options = ("--only-primary", "--n-steps", "4", "--n-samples", "140", "--features", "digits")
@@ -69,7 +69,7 @@ def test_decoded_samples_are_compared_with_images(here: Path) -> None:
     assert again.summary["evaluations"] == 0 and again.summary["verdict"] == ended.summary["verdict"]
 
 
-@pytest.mark.slow(60)
+@pytest.mark.slow(15)
 @pytest.mark.usefixtures("drawn")
 def test_tune_recommends_and_exports_for_latents(here: Path) -> None:
     options = ("--budgets", "4", "--n-samples", "140", "--images", "mnist5k", "--out", "tuned", *SETTINGS)

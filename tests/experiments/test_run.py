@@ -67,21 +67,6 @@ def test_ready_networks_are_compared_image_by_image(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
-def test_a_network_of_ones_own_in_the_beta_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    source = "python:test_run:digits"
-    done = smoke(tmp_path, "beta", "--network", source, "--only-primary", "--n-samples", "40")
-    table, report = done.rows(), done.report
-    assert (table["status"] == "ok").all() and set(table["train_seed"]) == {0}
-    assert set(table["network"]) == {source} and not list((tmp_path / "store").glob("networks/*"))
-    assert (
-        "images of this network lies" in report
-        and r"mnist5k · python:test\_run:digits network, trained elsewhere · " in report
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("drawn")
 def test_a_command_ends_with_a_line_of_json_unless_on_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

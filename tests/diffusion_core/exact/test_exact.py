@@ -60,12 +60,6 @@ def test_the_chunk_size_does_not_matter(chunk: int, monkeypatch: pytest.MonkeyPa
     torch.testing.assert_close(Empirical(data)(x, sigma), whole, rtol=1e-4, atol=1e-4)
 
 
-def test_one_image_is_a_point() -> None:
-    x, sigma = torch.randn(3, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.tensor([0.1, 1.0, 30.0])
-    eps = Empirical(torch.full((1, 1, 2, 2), 0.4))(x, sigma)
-    torch.testing.assert_close(eps, GaussianDenoiser(0.4, 0.0)(x, sigma), rtol=1e-6, atol=1e-6)
-
-
 @pytest.mark.parametrize("std", [0.0, 0.5, 1.0])
 def test_eps_is_minus_sigma_times_the_score(std: float) -> None:
     x = torch.randn(8, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()

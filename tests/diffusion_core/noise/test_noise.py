@@ -110,15 +110,6 @@ def test_names_tell_laws_apart() -> None:
     assert DDPM().name == "ddpm(1000, 0.0001, 0.02, data_std=0.5)"
 
 
-def test_flow_laws_under_their_other_names() -> None:
-    """t uniform or logit-normal in x = (1 - t) x0 + t noise is sigma = t / (1 - t) log-logistic or log-normal."""
-    time = uniforms(20_000, seeded(2), False)
-    levels = (time / (1 - time)).log().numpy()
-    assert stats.kstest(levels, lambda value: np.interp(value, GRID, cumulative(LogLogistic()))).pvalue > 0.01
-    assert logit_normal(0.3, 0.8) == LogNormal(0.3, 0.8)
-    assert logit_normal(0.3, 0.8, data_std=0.5) == LogNormal(0.3 + math.log(2), 0.8)
-
-
 def shift(t: np.ndarray, by: float) -> np.ndarray:
     return by * t / (1 + (by - 1) * t)
 
@@ -144,6 +135,8 @@ AS_WRITTEN: dict[str, tuple[NoiseDistribution, np.ndarray]] = {  # the formulas 
     "flow-uniform": (NOISE_DISTRIBUTIONS["flow-uniform"](3, data_std=0.55), level(shift(U, 3), 0.55)),
     "beta-times": (BetaTimes(2.0, 0.7, 3, 0.55), level(shift(RNG.beta(2.0, 0.7, size=20_000), 3), 0.55)),
     "beta-times(1, 1)": (BetaTimes(1, 1, data_std=1), level(U, 1.0)),
+    "log-logistic": (LogLogistic(), level(U, 1.0)),
+    "logit-normal": (logit_normal(0.3, 0.8, data_std=0.5), level(expit(0.3 + 0.8 * N), 0.5)),
     "laplace": (Laplace(-0.2, 0.25), laplace_level(U)),
 }
 

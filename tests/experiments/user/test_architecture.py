@@ -67,16 +67,13 @@ def write(folder: Path, *texts: str) -> str:
         ("net(i, o)", "net(i, o, width)", "TypeError: net() missing 1 required positional argument: 'width'"),
         ("def net(i", "def other(i", "defines no 'net'; did you mean Net?"),
         ("Net(i, o)", "Net(o, o)", "RuntimeError: Given groups=1, weight of size [3, 3, 3, 3], expected input"),
-        (END, "return (self.enter(x) + self", "SyntaxError: '(' was never closed"),
         (
             END,
             "return self.enter(x)[:, :, 1:] + self",
             "forward gave Tensor (16, 3, 15, 16); it must be a Tensor (16,",
         ),
-        (END, "return [self.enter(x)] or self", "forward gave list (); it must be a Tensor (16, 3, 16, 16)"),
         (END, "return self.enter(x) + c.log().sum() + self", "its output is not finite for all c from -1.73 to 1.73"),
         (END, "return self.enter(x) + 0 * self", "its output does not depend on c, the second argument of forward"),
-        (END, "return torch.rand(1) * self.enter(x) + self", "called twice with the same input, the output changed"),
         (
             END,
             "return self.enter(x) - x.mean() / 5 + self",
@@ -171,9 +168,9 @@ def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch
 @pytest.mark.slow(60)
 @pytest.mark.parametrize(
     ("study", "source"),
-    [("run", "architectures:conv"), ("run", "architectures:DiT"), ("schedules", "unet_xyz:UNet")],
+    [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")],
 )
-def test_three_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path) -> None:
+def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path) -> None:
     if "UNet" in source:
         pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     documentation = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
