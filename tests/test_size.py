@@ -36,13 +36,13 @@ ROOMS = {  # the paths that begin so; all others are the mission's
 }  # fmt: skip
 LIMITS = {
     MISSION: 108_760,
-    "judges of other people's code": 47_880,
+    "judges of other people's code": 47_510,
     "image sets": 26_830,
     "infrastructure": 17_770,
     "own models": 27_300,
-    "tokens of tests": 200_840,
+    "tokens of tests": 199_500,
     "files outside tests": 189,
-    "words of docs": 28_350,
+    "words of docs": 27_560,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 
