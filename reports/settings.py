@@ -40,7 +40,7 @@ COLUMNS = (
 
 def describe_source(result: LoadedResult, *subject: str) -> Source:
     """Data, network, the day of the last run, and what it took to make everything, stored parts too."""
-    runs = result.runs
+    runs = result.runs if len(result.runs) else result.table[result.table["status"] == "ok"]
     if not subject and len(runs):
         run = runs.loc[runs["images_seen"].fillna(0).idxmax()]
         elsewhere = run["trained_by"] == "others"

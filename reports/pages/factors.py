@@ -64,6 +64,10 @@ def _size(row: pd.Series) -> str:
     return "{} ({})".format(*difference(row, -1 if row["difference"] < 0 else 1))
 
 
+def _verb(row: pd.Series) -> str:
+    return "lowers" if row["difference"] < 0 else "raises"
+
+
 def phrase_effects(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> str:
     """Which factor matters most, and on what its effect depends most; each clause is the verdict of a row."""
     judged = main[main["verdict"] != NO_VERDICT]
@@ -77,24 +81,25 @@ def phrase_effects(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame)
         return f"No effect of {factors} on {name} is detected; {' to '.join(ends)} would have been."
     row = clear.loc[clear["difference"].abs().idxmax()]
     factor = row["factor_a"]
-    verb = "lowers" if row["difference"] < 0 else "raises"
     of_judged = "" if main["difference"].abs().max() <= abs(row["difference"]) else " of those with a verdict"
-    change = f"{row['level_a']} instead of {row['against_a']} {verb} {name} by {_size(row)}"
+    change = f"{row['level_a']} instead of {row['against_a']} {_verb(row)} {name} by {_size(row)}"
     text = f"{factor} matters most{of_judged}: {change}"
     others = [f"{len(levels)} levels of {other}" for other, levels in result.info["factors"] if other != factor]
     text += f", averaged over {join(others)}" if others else ""
     depends = both[both["verdict"].isin(CLEAR) & (both[["factor_a", "factor_b"]] == factor).any(axis=1)]
     if len(depends):
-        text += f"; {_phrase_interaction(depends.loc[depends['p_adjusted'].idxmin()], row)}"
+        text += f"; {_phrase_interaction(depends.loc[depends['p_adjusted'].idxmin()], row, main)}"
     return f"{text}."
 
 
-def _phrase_interaction(both: pd.Series, main: pd.Series) -> str:
-    """ "more with schedule karras, by 2.0 (0.4 to 3.6)"."""
-    mine, other = ("a", "b") if both["factor_a"] == main["factor_a"] else ("b", "a")
-    word = "more" if both["difference"] * main["difference"] > 0 else "less"
-    level = "" if both[f"level_{mine}"] == main["level_a"] else f"{both[f'level_{mine}']} "
-    return f"{level}{word} with {both[f'factor_{other}']} {both[f'level_{other}']}, by {_size(both)}"
+def _phrase_interaction(both: pd.Series, named: pd.Series, main: pd.DataFrame) -> str:
+    """ "more with schedule karras, by 2.0 (0.4 to 3.6)"; of another level than the named one: "edm less with eta 1"."""
+    mine, other = ("a", "b") if both["factor_a"] == named["factor_a"] else ("b", "a")
+    level = both[f"level_{mine}"]
+    own = main[main["factor_a"].eq(named["factor_a"]) & main["level_a"].eq(level)].iloc[0]
+    word = "more" if both["difference"] * own["difference"] > 0 else "less"
+    name = "" if level == named["level_a"] else f"{level}, which {_verb(own)} it, "
+    return f"{name}{word} with {both[f'factor_{other}']} {both[f'level_{other}']}, by {_size(both)}"
 
 
 def describe_best(result: LoadedResult, best: pd.Series | None) -> str:
@@ -143,7 +148,7 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
 def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
     """Main effects, then interactions, the clearest first."""
     heads = [
-        Column("Difference", "wide"), Column("Verdict", "verdicts"), Column("Adjusted p", "n few", "adjusted p "),
+        Column("Difference", "wide"), Column("Verdict", "verdicts"), Column("Holm's p", "n few", "adjusted p "),
         Column("Combinations", "n", after=" combinations"),
     ]  # fmt: skip
     ranked = effects.sort_values(["kind", "p_adjusted"], ascending=[False, True])
