@@ -262,6 +262,11 @@ def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> N
         "eta matters most: 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), averaged over 2 levels of schedule "
         "and 2 levels of lr; more with schedule karras, by 2.0 (0.4 to 3.6)."
     )
+    half = effect(level_a="0.5", difference=0.002, low=0.001, high=0.003, verdict="worse")
+    less = pd.DataFrame([more | {"level_a": "0.5"}])  # of another level, which raises the score
+    assert page_of_factors.phrase_effects(result, pd.DataFrame([effect(), half]), less).endswith(
+        "; 0.5, which raises it, less with schedule karras, by 2.0 (0.4 to 3.6)."
+    )
     unjudged = effect(factor_a="lr", difference=0.1, verdict="no verdict", no_verdict="few networks")
     text = page_of_factors.phrase_effects(result, pd.DataFrame([effect(), unjudged]), both)
     assert text.startswith("eta matters most of those with a verdict: 1 instead of 0 lowers")
