@@ -186,37 +186,45 @@ def name_levels(
     facts = replace(facts, expect=expect)
     if meant == "flow":
         facts = replace(facts, shift=float(options.get("shift", 1)), dynamic=False)
-    faults = list[str]()
     visited = np.clip(np.asarray(log_sigmas, np.float64), -30, 30)
-    if not (visited > -FAR).any():
-        raise ValueError("the network is asked at no noise level above 0")
     every = np.flatnonzero(visited > -FAR)
+    if not len(every):
+        raise ValueError("the network is asked at no noise level above 0")
     single = every[np.abs(np.diff(visited[every], prepend=np.inf)) > ALIKE]
-    if len(single) > 1 and (np.diff(visited[single]) > 0).all():
-        faults.append("the levels rise: it runs backwards")
+    is_backwards = len(single) > 1 and bool((np.diff(visited[single]) > 0).all())
+    if is_backwards:
         single = single[::-1]
     limits = np.stack([visited, visited]) if bounds is None else bounds
     fits = _fit(every, single, visited, limits, n_steps, facts)
-    best = fits[0].hypothesis
-    n_levels = len(fits[0].places)
-    names = list[str]()
-    if not fits[0].rank.n_wrong:
-        names = _list_names(fits, expect)
-        faults += [best.fault] if best.fault else []
-        if n_levels == len(single) == len(visited) and abs(n_levels - n_steps) == 1:  # one evaluation per level
-            faults.append(f"one step too {'few' if n_levels < n_steps else 'many'}")
-    elif n_levels < 5 and not facts.tables and facts.shift is None:
-        faults.append(f"{n_levels} levels fit too many forms; ask for more steps")
+    best = fits[0]
+    n_levels = len(best.places)
+    names = [] if best.rank.n_wrong else _list_names(fits, expect)
+    is_one_each = n_levels == len(single) == len(visited)  # one evaluation per level
+    faults = ["the levels rise: it runs backwards"] if is_backwards else []
+    faults += _list_faults(best, n_steps if is_one_each else n_levels, facts)
     if expect and names and not known_schedules.find_meant(names, expect):
         known_schedules.make_levels(expect, n_levels)  # raises an error if it is misspelt
         faults = faults or [f"it is {names[0]}, not {expect}"]
     if not any("rounded" in fault for fault in faults):
         faults += _received_otherwise(facts, visited[single])
-    nearest = "" if names else _describe_gap(fits[0], visited, number)
-    notes = tuple(_list_notes(visited[single], facts, bool(names) and best.own_ends))
+    nearest = "" if names else _describe_gap(best, visited, number)
+    notes = tuple(_list_notes(visited[single], facts, bool(names) and best.hypothesis.own_ends))
     more = max(len(visited) - n_levels, 0)
     faults = [*dict.fromkeys(faults)]
-    return Levels(n_steps, visited, limits, tuple(names), fits[0].rank, nearest, tuple(faults), notes, more)
+    return Levels(n_steps, visited, limits, tuple(names), best.rank, nearest, tuple(faults), notes, more)
+
+
+def _list_faults(best: Fit, n_steps: int, facts: Facts) -> Iterator[str]:
+    """What is wrong with the schedule that fits best, which should have `n_steps` levels."""
+    n_levels = len(best.places)
+    if best.rank.n_wrong:
+        if n_levels < 5 and not facts.tables and facts.shift is None:
+            yield f"{n_levels} levels fit too many forms; ask for more steps"
+        return
+    if best.hypothesis.fault:
+        yield best.hypothesis.fault
+    if abs(n_levels - n_steps) == 1:
+        yield f"one step too {'few' if n_levels < n_steps else 'many'}"
 
 
 def _list_names(fits: list[Fit], expect: str) -> list[str]:

@@ -76,35 +76,45 @@ def score_in_space(
         for name, rows in zip(names, sets, strict=True):
             advance(f"copies in {name}")
             copies.append(_copies(rows.double(), near, reference.features))
-        real_units, *units = _units(copies, paired, prompts)
+        of_real, *units = _units(copies, paired, prompts)
         for number, (name, rows, ids, level) in enumerate(zip(names, sets, units, noise_levels, strict=True), start=1):
             features = rows.double()
             advance(f"distances of {name}")
-            distances = against.distances(features, ids)
-            if real_units is not None:
-                for metric, distance in distances.items():
-                    of_real = renumber(real_units[: len(distance.real)])
-                    distances[metric] = distance.by_unit(np.arange(len(distance.own)), of_real)
+            distances = _by_real_units(against.distances(features, ids), of_real)
             advance(f"precision and recall of {name}")
             quality = precision_recall(features[:QUALITY_IMAGES], reference.features[:QUALITY_IMAGES])
             row = shared | _row(f"set-{number}", name, distances, quality, level)
             sides.append(Side(name, NAME, None, 1, {None: row}, {None: distances}, paired=paired, given=True))
         floors = _floors(shared, reference, len(sets[0]), repeats, advance)
-    of_copies = list(_copies_rows(shared, copies, names))
+    tables = _tabulate(sides, floors, [*_copies_rows(shared, copies, names)])
+    return SpaceResult(shared["features"], real.shape[1], tables, copies)
+
+
+def _by_real_units(distances: Mapping[str, Distance], units: ClusterIds | None) -> Mapping[str, Distance]:
+    """The distances with each group of real images as one, if these have `units` (R,)."""
+    if units is None:
+        return distances
+    return {
+        metric: distance.by_unit(np.arange(len(distance.own)), renumber(units[: len(distance.real)]))
+        for metric, distance in distances.items()
+    }
+
+
+def _tabulate(sides: Sequence[Side], floors: list[Row], of_copies: Sequence[Row]) -> Mapping[str, Sequence[Row]]:
+    """Each set against the first, and the set of the best, which has none that repeats its images."""
     repeating = {row["a"] for row in of_copies if row["verdict"] == WORSE}
-    eligible = [side for side in sides if side.label not in repeating]  # these may be best, whatever others score
+    eligible = [side for side in sides if side.label not in repeating]
     comparisons: list[Comparison] = [*against_first("set", sides)]
     if len(sides) > 2 and len(eligible) > 1 and sides[0] in eligible:
         comparisons.append(BestSet(eligible))
     judge = Judge.of(comparisons, floors)
-    tables = {
+    return {
         "table.csv": [side.rows[None] for side in sides],
         "contrasts.csv": [*_with_copies(contrast_rows(comparisons, judge), of_copies), *of_copies],
         "best_sets.csv": list(best_set_rows(comparisons, judge)),
         "floors.csv": floors,
         "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
     }
-    return SpaceResult(shared["features"], real.shape[1], tables, copies)
 
 
 def _row(set_id: str, name: str, distances: Mapping[str, Distance], quality: tuple[float, float], level: object) -> Row:

@@ -1,6 +1,6 @@
 """The check of a pipeline's guidance: twelve runs, and what is found in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -79,23 +79,33 @@ def _check(pipeline: Callable[..., Tensor], scales: Scales, n_steps: int, shape:
     levels = [group[0].level for group in guided[-1].evaluations[0]]
     embedded = is_embedded(guided[-1])
     meant = {scale: [1.0] * n if embedded else [*scales(levels, scale)] for scale in SCALES}
-    findings += [*find_in_numbers(guided), *find_in_weights(readings, meant)]
-    first = guided[0].evaluations[0][0]
-    if max(linear.gaps) > tolerance(first):
-        text = "not all weights were read: the sampler is not linear in its network's answers, as where it clips."
-        findings.append(Finding("weights", "not decided", text))
-    elif unused := {*range(n)} - {reading.at for reading in readings[TOP]}:
-        text = f"{describe_places(unused, n)} the network's answer changes nothing."
-        findings.append(Finding("weights", "answer not used", text, wrong=False))
     few, many = (sum(map(len, run.evaluations[0])) for run in (guided[0], guided[-1]))
-    if few > n:
-        findings.append(Finding("weights", "cost", f"scale 1 takes {few} evaluations, where {n} suffice.", wrong=False))
-    if first[0].half:
-        text = "the network gets 16-bit numbers: a weight counts as right if it is off by less than 0.01 of itself."
-        findings.append(Finding("weights", "rounding", text, wrong=False))
+    read_at = {reading.at for reading in readings[TOP]}
+    is_linear = max(linear.gaps) <= tolerance(guided[0].evaluations[0][0])
+    findings += [*find_in_numbers(guided), *find_in_weights(readings, meant)]
+    findings += [*_find_unread(read_at, n, is_linear), *_list_notes(guided[0], few, n)]
     rule = "the network gets the scale" if embedded else "u + w (c - u)"
     words = f"{rule} at every evaluation; {many} evaluations per sample, {few} at scale 1."
     return PolicyVerdict(tuple(findings), tuple(CHECKS)[: 3 + embedded], words=words)
+
+
+def _find_unread(read_at: set[int], n: int, is_linear: bool) -> Iterator[Finding]:
+    """Answers of the n whose weights are unknown, since they are not linear in the samples or change nothing."""
+    if not is_linear:
+        text = "not all weights were read: the sampler is not linear in its network's answers, as where it clips."
+        yield Finding("weights", "not decided", text)
+    elif unused := {*range(n)} - read_at:
+        text = f"{describe_places(unused, n)} the network's answer changes nothing."
+        yield Finding("weights", "answer not used", text, wrong=False)
+
+
+def _list_notes(run: Run, few: int, n: int) -> Iterator[Finding]:
+    """What is worth knowing of the run at scale 1, which takes `few` evaluations."""
+    if few > n:
+        yield Finding("weights", "cost", f"scale 1 takes {few} evaluations, where {n} suffice.", wrong=False)
+    if run.evaluations[0][0][0].half:
+        text = "the network gets 16-bit numbers: a weight counts as right if it is off by less than 0.01 of itself."
+        yield Finding("weights", "rounding", text, wrong=False)
 
 
 def _run(pipeline: Callable[..., Tensor], n_steps: int, noise: Tensor, scale: float, network: GuidedNetwork) -> Run:

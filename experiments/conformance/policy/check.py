@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -84,12 +84,16 @@ def check_policy(  # noqa: PLR0913  # the options of the check, by keyword
             if noise:
                 verdict = verdict.adding(_check_ode(sampler, transitions, noise), "ODE")
             last = {n: float(measure(sampler, *state(shape, levels(n)[-2:], dtype, seed=0)).std.max()) for n in STEPS}
-            if max(last.values()) > CLOSE:
-                text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
-                verdict = verdict.adding([Finding("law", "noise at the last step", text, wrong=False)])
-            verdict = replace(verdict, last_noise=last)
+            verdict = replace(verdict.adding(_note_last_noise(last)), last_noise=last)
             verdict = _check_convergence(verdict, sampler, levels, transitions) if convergence else verdict
     return verdict.accepting(meant)
+
+
+def _note_last_noise(last: Mapping[int, float]) -> Iterator[Finding]:
+    """A note if the last step adds noise. `last`: its standard deviation by the number of steps."""
+    if max(last.values()) > CLOSE:
+        text = f"it adds noise of std {', '.join(f'{std:.3f} with {n}' for n, std in last.items())} steps."
+        yield Finding("law", "noise at the last step", text, wrong=False)
 
 
 def assert_policy(step: Callable[..., Any], **options: Any) -> None:
