@@ -43,6 +43,7 @@ from reports.schema import (
 FD = "fd"
 ETA = "eta: the sampler euler with fresh noise; eta 0 has none (DDIM), eta 1 is DDPM"
 Side = tuple[pd.Series, str, str]  # the row of a setting, and title and label of its picture
+Labelled = tuple[pd.Series, str, str]  # a row of contrasts.csv, the label of its line, and what it is compared with
 
 
 def compose_page(
@@ -286,13 +287,8 @@ def draw_curves(
     return Curves(title, note, curves, axis.ticks, texts)
 
 
-def draw_differences(
-    title: str, sections: Mapping[str, Sequence[tuple[pd.Series, str, str]]], result: LoadedResult
-) -> list[Figure]:
-    """A figure of differences in one metric, on one axis: (row of contrasts.csv, label, label of its reference).
-
-    What all rows of a section are compared with stands in its heading. Without rows there is no figure.
-    """
+def draw_differences(title: str, sections: Mapping[str, Sequence[Labelled]], result: LoadedResult) -> list[Figure]:
+    """A figure of differences in one metric, on one axis. Without rows there is no figure."""
     rows = [row for section in sections.values() for row, _, _ in section]
     if not rows:
         return []
@@ -300,21 +296,7 @@ def draw_differences(
     scale = SCALES.get(metric, 1)
     dots = [scale * value for row in rows for value in single_networks(result, row)["difference"]]
     axis = Axis.over([*dots, *(value for row in rows for value in _values(row))])
-    drawn = []
-    for heading, section in sections.items():
-        references = {against for _, _, against in section}
-        sizes = {f"{name_networks(row)} × {number(row['n_samples'], 0)}" for row, _, _ in section}
-        evidence = [f"against {against}" for against in references if len(references) == 1]
-        evidence += [f"{size} {result.unit}s" for size in sizes if len(sizes) == 1]
-        lines = []
-        for row, label, against in section:
-            label += f" against {against}" if len(references) > 1 else ""
-            label += f", {name_networks(row)} × {number(row['n_samples'], 0)}" if len(sizes) > 1 else ""
-            text, interval = difference(row)
-            bar = Bar.of(axis, _values(row), row["verdict"], scale * single_networks(result, row)["difference"])
-            lines.append(Line(label, bar, text, interval, verdict_words(row)))
-        if lines:
-            drawn.append(FigureSection(heading, "; ".join(evidence), lines))
+    drawn = [_draw_section(heading, section, axis, result) for heading, section in sections.items() if section]
     family_sizes = sorted({int(row["n_compared"]) for row in rows if row["n_compared"] > 1})
     counts = " or ".join(map(str, family_sizes))
     after = f", after correction for the {counts} comparisons of its family" if counts else ""
@@ -329,3 +311,19 @@ def draw_differences(
     legend += [("speck", "one network")] if dots else []
     label += f", {level} interval"
     return [Figure(title, note, drawn, axis.place(0), ticks=axis.ticks, label=label, legend=legend)]
+
+
+def _draw_section(heading: str, section: Sequence[Labelled], axis: Axis, result: LoadedResult) -> FigureSection:
+    """The lines of one section, without what all of them share, which its heading says."""
+    references = {against for _, _, against in section}
+    sizes = {f"{name_networks(row)} × {number(row['n_samples'], 0)}" for row, _, _ in section}
+    evidence = [f"against {against}" for against in references if len(references) == 1]
+    evidence += [f"{size} {result.unit}s" for size in sizes if len(sizes) == 1]
+    lines = []
+    for row, label, against in section:
+        label += f" against {against}" if len(references) > 1 else ""
+        label += f", {name_networks(row)} × {number(row['n_samples'], 0)}" if len(sizes) > 1 else ""
+        text, interval = difference(row)
+        dots = SCALES.get(row["metric"], 1) * single_networks(result, row)["difference"]
+        lines.append(Line(label, Bar.of(axis, _values(row), row["verdict"], dots), text, interval, verdict_words(row)))
+    return FigureSection(heading, "; ".join(evidence), lines)

@@ -42,36 +42,18 @@ TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations", "eta, beta")
 
 def page(result: LoadedResult) -> Page:
     rows = result.over_networks()
-    question = f"Does fresh noise in every step give better {result.unit}s?"
     primary = rows[rows["kind"] == PRIMARY]
     if primary.empty:
-        runs = result.table[result.table["section"] == PRIMARY]
-        text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
-        if runs.empty:
-            text = "The main comparison was not asked for."
-        details = list_details(result, *TERMS)
-        return Page(settings.describe_source(result), question, "No verdict.", text, details=details)
+        return page_without_primary(result)
     row = primary.iloc[0]
     every = settings.summarise_settings(result)
     compared = every[every["section"] == PRIMARY].drop_duplicates("setting").set_index("setting", drop=False)
     before, after = (compared.loc[row[side]] for side in "ba")
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
-    warnings = list[str]()
-    caveats = list[str]()
-    if not is_missing(row["n_planned"]) and row["n_networks"] < row["n_planned"]:
-        warnings.append(f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared.")
-    if row["verdict"] in (BETTER, WORSE) and row["new_network_low"] < 0 < row["new_network_high"]:
-        caveats.append(f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference.")
-    if not result.fixed_beforehand:
-        caveats.append("Exploratory: this comparison was not fixed before the run.")
     contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
-    if not len(contests):
-        was_asked = not result.info.get("options", {}).get("only_primary")
-        caveats.append(MADE_BEFORE if was_asked and not result.info.get("options", {}).get("only") else ONLY_PRIMARY)
-    elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
-        caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
-    if has_gross_failure(result, row):
+    doubts = find_warnings(row), find_caveats(result, row, contests)
+    if has_gross_failure(row):
         contests = contests[:0]
     main, sides, use = row, [before, after], best
     if len(contests):
@@ -83,8 +65,8 @@ def page(result: LoadedResult) -> Page:
         for side, title in zip(sides, ("Without", "With"), strict=True)
     )
     return contrast.compose_page(
-        result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, (warnings, caveats),
-        question=question, advice="" if use is None else phrase_advice(result, use, rows[rows["kind"] == SPENT]),
+        result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, doubts,
+        question=ask(result), advice="" if use is None else phrase_advice(result, use, rows[rows["kind"] == SPENT]),
         more_facts=[*describe_etas(every), *([] if use is None else snippets.show(snippets.write_sampling(use)))],
         curves=draw_curves(result, every, contests), figures=draw_figure(result, rows, before["schedule"]),
         tables=tables, note=note,
@@ -92,7 +74,43 @@ def page(result: LoadedResult) -> Page:
     )  # fmt: skip
 
 
-def has_gross_failure(result: LoadedResult, row: pd.Series) -> bool:
+def ask(result: LoadedResult) -> str:
+    return f"Does fresh noise in every step give better {result.unit}s?"
+
+
+def page_without_primary(result: LoadedResult) -> Page:
+    """The page where the main comparison failed, or was not asked for."""
+    runs = result.table[result.table["section"] == PRIMARY]
+    text = f"{(runs['status'] == 'ok').sum()} of {plural(len(runs), 'primary run')} succeeded."
+    if runs.empty:
+        text = "The main comparison was not asked for."
+    source = settings.describe_source(result)
+    return Page(source, ask(result), "No verdict.", text, details=list_details(result, *TERMS))
+
+
+def find_warnings(row: pd.Series) -> list[str]:
+    if is_missing(row["n_planned"]) or row["n_networks"] >= row["n_planned"]:
+        return []
+    return [f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared."]
+
+
+def find_caveats(result: LoadedResult, row: pd.Series, contests: pd.DataFrame) -> list[str]:
+    """What limits the answer on one schedule, and that on the best settings."""
+    caveats = list[str]()
+    if row["verdict"] in (BETTER, WORSE) and row["new_network_low"] < 0 < row["new_network_high"]:
+        caveats.append(f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference.")
+    if not result.fixed_beforehand:
+        caveats.append("Exploratory: this comparison was not fixed before the run.")
+    options = result.info.get("options", {})
+    if not len(contests):
+        is_part = options.get("only_primary") or options.get("only")
+        caveats.append(ONLY_PRIMARY if is_part else MADE_BEFORE)
+    elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
+        caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
+    return caveats
+
+
+def has_gross_failure(row: pd.Series) -> bool:
     """Whether the samples of the main comparison are no images: then nothing else is said of such networks."""
     return bool(row["verdict"] == NO_VERDICT and row["no_verdict"].startswith("the samples do not look"))
 
@@ -208,7 +226,7 @@ def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFram
 
 
 def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> list[Figure]:
-    sections: dict[str, list[tuple[pd.Series, str, str]]] = {}
+    sections: dict[str, list[contrast.Labelled]] = {}
     for kind, title in HEADINGS.items():
         of_kind = rows[rows["kind"] == kind]
         for _, of_pair in of_kind.groupby(PAIR, sort=False):

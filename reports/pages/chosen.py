@@ -209,7 +209,7 @@ def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -
 
 def draw_figure(result: LoadedResult) -> list[Figure]:
     """The confirmed differences, by question."""
-    sections: dict[str, list[tuple[pd.Series, str, str]]] = {}
+    sections: dict[str, list[contrast.Labelled]] = {}
     for kind in (CONFIRM, AT_LARGEST):
         for _, row in result.over_networks(kind=kind).iterrows():
             heading = capital(name_question(result, row))
