@@ -18,7 +18,7 @@ import tyro
 from experiments.console import Terminal
 from experiments.run.compare import CONTROL, Contrast, Row, Side
 from experiments.run.options import option_help
-from reports.schema import EXPLORE, JUDGE, METRICS, WORSE, derive_visible_noise
+from reports.schema import EXPLORE, JUDGE, METRICS, WORSE
 
 NAME = "compare"
 SETTING = ("section", "budget", "setting", "schedule", "sampler", "final_denoise")  # columns that name a setting
@@ -95,8 +95,6 @@ def read_runs(folder: Path, store: Path | None) -> Runs:
     for row in read_rows(folder, "table.csv"):
         if row["section"] in (CONTROL, EXPLORE) or row["status"] == "infeasible":
             continue
-        if "grain" in row:  # a table of before
-            row["visible_noise"] = derive_visible_noise(row) or None
         runs[tuple(row[name] for name in (*SETTING, "train_seed"))] = row | places
     return runs
 

@@ -21,13 +21,11 @@ from reports.schema import (
     TABLES,
     TEXTS,
     all_columns,
-    derive_visible_noise,
     read_bytes,
     required_columns,
 )
 
 SCHEMA = 2  # version of the format of a result folder
-FORMER_SECTION = {"same-ladder": "same-schedule"}  # in published tables
 FLAG = {"True": True, "False": False, "": pd.NA}
 
 
@@ -119,10 +117,6 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     frame = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
     if absent := [name for name in required_columns(columns) if name not in frame]:
         raise ValueError(f"{path.name}: missing columns: {', '.join(absent)}")
-    if "grain" in frame:  # of before December 2026: less what the schedule leaves
-        frame["visible_noise"] = [str(derive_visible_noise(row)) for row in frame.to_dict("records")]
-    if "section" in frame:
-        frame["section"] = frame["section"].replace(FORMER_SECTION)
     for name in all_columns(columns):
         texts = frame.get(name, pd.Series("", frame.index))
         if name in FLAGS:

@@ -4,9 +4,7 @@ No third-party package is imported.
 """
 
 import gzip
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 DISTANCE_NAMES = {"mmd": "MMD ×1000", "kd": "KD ×1000", "fd": "FD"}  # as pages show them
 METRICS = tuple(DISTANCE_NAMES)
@@ -75,14 +73,6 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
      pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
     factor_a level_a against_a factor_b level_b against_b""".split()
 FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen".split()
-
-
-def derive_visible_noise(row: Mapping[str, Any]) -> float | str:
-    """The visible noise of a row of table.csv that has grain in its place; "" if it was not measured."""
-    if row["grain"] in ("", None):
-        return ""
-    ends_at_zero = str(row.get("final_denoise")) == "True" or row.get("sigma_min") in ("", None)
-    return float(row["grain"]) + (0.0 if ends_at_zero else float(row["sigma_min"]))
 
 
 def all_columns(columns: tuple[str, ...]) -> list[str]:

@@ -16,7 +16,6 @@ from reports.formats import (
     plural,
 )
 from reports.page import Curves, Figure, Page, Row, Table
-from reports.pages.chosen import MADE_BEFORE
 from reports.results import LoadedResult
 from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
 
@@ -36,7 +35,7 @@ ANSWERS = {  # verdict -> of the title, and in a figure
     NOT_SIGNIFICANT: ("not significant after correction within", NOT_SIGNIFICANT),
     NO_VERDICT: ("no verdict within", NO_VERDICT),
 }
-ONLY_PRIMARY = "Only a part was run: the best with fresh noise was not compared with the best without."
+NOT_COMPARED = "The best with fresh noise was not compared with the best without."
 TERMS = ("MMD ×1000", "FD", "Visible noise", "Evaluations", "eta, beta")
 
 
@@ -101,10 +100,8 @@ def find_caveats(result: LoadedResult, row: pd.Series, contests: pd.DataFrame) -
         caveats.append(f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference.")
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
-    options = result.info.get("options", {})
     if not len(contests):
-        is_part = options.get("only_primary") or options.get("only")
-        caveats.append(ONLY_PRIMARY if is_part else MADE_BEFORE)
+        caveats.append(NOT_COMPARED)
     elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
     return caveats

@@ -33,10 +33,7 @@ from reports.schema import BETTER, CONFIRM, JUDGE, NO_VERDICT
 
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
 DEFAULT = "default"  # kind of setting
-MADE_BEFORE = (
-    "Made before explore, choose, confirm (December 2026): the same networks tried all settings and judged them, and "
-    "verdicts are corrected for all comparisons. A new run answers better."
-)
+NOT_CONFIRMED = "Nothing was confirmed on networks other than those that chose."
 TITLES = {
     "schedules": "The chosen schedule and sampler against the default",
     "noise_levels": "The chosen trainings against the baseline",
@@ -50,7 +47,9 @@ EXPLORED = 10  # rows of the folded table per question
 def page(result: LoadedResult) -> Page:
     rows = result.over_networks(kind=CONFIRM)
     if rows.empty:
-        return _page_of_before(result)
+        explored = sweep.page(result)
+        caveats = [NOT_CONFIRMED] if result.info["experiment"] in TITLES else []
+        return replace(explored, caveats=[*caveats, *explored.caveats])
     row = choose_contrast(result, rows)
     every = settings.summarise_settings(result)
     before, after = (find_setting(every, row, side) for side in "ba")
@@ -67,14 +66,6 @@ def page(result: LoadedResult) -> Page:
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
         details=list_details(result, *TERMS), folded=list_explored(result),
     )  # fmt: skip
-
-
-def _page_of_before(result: LoadedResult) -> Page:
-    """The page of a result in which nothing was confirmed."""
-    page = sweep.page(result)
-    is_part = result.info.get("options", {}).get("only") or result.info["experiment"] not in TITLES
-    caveats = [] if is_part else [MADE_BEFORE]
-    return replace(page, caveats=[*caveats, *page.caveats])
 
 
 def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:

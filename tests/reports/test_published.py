@@ -126,8 +126,6 @@ def test_no_two_published_pages_disagree() -> None:
 def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) -> None:
     every = table(name, "table")
     runs = every.query("section in ['primary', 'confirm']").copy()
-    if "grain" in runs:  # of before
-        runs["visible_noise"] = runs["grain"] + runs["sigma_min"] * ~runs["final_denoise"].astype(bool)
     info = INFOS[name]
     day = datetime.fromisoformat(every["finished_at"].max())
     seconds = info.get("total_seconds", info.get("wall_seconds", 0))
