@@ -186,29 +186,35 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
     machines = {_machine(about["machine_info"]) for about in (info, before)}
     title = "Time of the first files, over that of --against"
     others = ~rows["package"].isin((OURS, YOURS))
-    if (
-        len(machines) == 1 and others.any()
-    ):  # their code is the same on both sides: what they differ by is the machine's
+    if len(machines) == 1 and others.any():  # their code is the same in both: they differ by what the machine does
         logs -= logs[others].mean()
         title += ", where loops of other projects are 1 on average"
-    middle = logs.mean(axis=1)
-    reach = student.ppf(0.975, len(files) - 1) * logs.sem(axis=1) if len(files) >= ENOUGH else middle * math.nan
-    ratios = np.exp(pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}))
-    made = list[Row]()
-    for (_, row), (ratio, low, high) in zip(rows.iterrows(), ratios.to_numpy(), strict=True):
-        interval = f"{low:.2f} to {high:.2f}" if low == low else ""
-        made.append(Row(row["who"], [row["suite"], row["group"], f"{ratio:.2f}", interval]))
+    ratios = _ratios(logs)
+    made = [
+        Row(row["who"], [row["suite"], row["group"], f"{ratio:.2f}", f"{low:.2f} to {high:.2f}" if low == low else ""])
+        for (_, row), (ratio, low, high) in zip(rows.iterrows(), ratios.to_numpy(), strict=True)
+    ]
     ours = ratios[rows["package"] == OURS]
-    text = f"No intervals: they need {ENOUGH} files on each side. The same loop differs by 30 % minutes apart."
-    if len(files) >= ENOUGH:
-        text = (
-            f"Of {len(ours)} rows of ours {(ours['low'] > 1).sum()} are slower and {(ours['high'] < 1).sum()} faster "
-        )
-        text += f"(95 % intervals over {len(files)} pairs of processes; of 40 equal rows one is called slower)."
     caveats = [f"Two machines or settings: {join(sorted(machines))}."] if len(machines) > 1 else []
-    return _page(info, rows, ("", text), Table(title, COMPARED, made), caveats), limit is not None and bool(
-        (ours["low"] > 1 + limit).any()
-    )
+    page = _page(info, rows, ("", _count_slower(ours, len(files))), Table(title, COMPARED, made), caveats)
+    return page, limit is not None and bool((ours["low"] > 1 + limit).any())
+
+
+def _ratios(logs: pd.DataFrame) -> pd.DataFrame:
+    """Ratios of times with their intervals, missing for few files. `logs`: a row per benchmark, a column per pair."""
+    n = logs.shape[1]
+    middle = logs.mean(axis=1)
+    reach = student.ppf(0.975, n - 1) * logs.sem(axis=1) if n >= ENOUGH else middle * math.nan
+    return np.exp(pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}))
+
+
+def _count_slower(ours: pd.DataFrame, n: int) -> str:
+    """How many of our rows are slower or faster, over n pairs of files."""
+    if n < ENOUGH:
+        return f"No intervals: they need {ENOUGH} files on each side. The same loop differs by 30 % minutes apart."
+    slower, faster = (ours["low"] > 1).sum(), (ours["high"] < 1).sum()
+    text = f"Of {len(ours)} rows of ours {slower} are slower and {faster} faster (95 % intervals over {n} pairs of "
+    return f"{text}processes; of 40 equal rows one is called slower)."
 
 
 def _page(
