@@ -50,11 +50,15 @@ return [reachable.indexOf(one), style.outlineStyle !== "none" && parseFloat(styl
 """
 
 
-@pytest.fixture(params=["beta-digits", "schedules", "samplers", "index"])
-def opened(again: dict[str, Path], request: pytest.FixtureRequest, browser: Any) -> Any:
-    """A page, with all folds open."""
+@pytest.fixture(scope="module", params=["beta-digits", "schedules", "samplers", "index"])
+def path(again: dict[str, Path], request: pytest.FixtureRequest) -> Path:
     root = next(iter(again.values())).parent
-    path = write_index(root) if request.param == "index" else again[request.param] / "report.html"
+    return write_index(root) if request.param == "index" else again[request.param] / "report.html"
+
+
+@pytest.fixture
+def opened(path: Path, browser: Any) -> Any:
+    """A page, with all folds open."""
     browser.get("about:blank")
     browser.get_log("browser")
     browser.get(path.as_uri())
