@@ -40,12 +40,12 @@ from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.validation import one_of
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.entrypoint import program_name
-from experiments.run.grid import COMMA, Grid, read_level
+from experiments.run.grid import Grid, read_level
 from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_schedule
 from experiments.run.study import ExploringStudy, Study
 from experiments.user.imports import OWN, import_own, is_pretrained, user_code_errors
-from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
+from experiments.user.parsing import COMMA, SYNONYMS, parse_noise, parse_sampler
 
 TRAIN_NOISE_HELP = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."

@@ -1,6 +1,5 @@
 """A question with factors: every combination of their levels, on the same networks. It imports no torch."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,12 +14,11 @@ from experiments.run.compare import CONTROL, Chosen, Comparison, Duel, SidesBySe
 from experiments.run.effects import Cell, find_effects
 from experiments.run.setting import Setting
 from experiments.run.study import GPU, SMOKE, ExploringStudy, HiddenOption
+from experiments.user.parsing import COMMA
 from reports.schema import EXPLORE
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
-
-COMMA = re.compile(r",(?![^(]*\))")  # that is in no bracket
 
 
 @dataclass(frozen=True)

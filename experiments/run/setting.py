@@ -70,7 +70,7 @@ def read_schedule(
 
 def read_setting(option: str, text: str) -> tuple[str, str]:
     """The schedule and the sampler that a text names, as texts. ValueError unless it has two parts."""
-    calls = [call.strip() for call in re.split(r",(?![^(]*\))", text)]  # at commas that are in no bracket
+    calls = [call.strip() for call in parsing.COMMA.split(text)]
     if len(calls) != 2 or not all(calls):
         example = "'karras(rho=5, sigma_max=20, end=0), heun(s_churn=1)'"
         raise ValueError(f"{option}={text!r}: it must be a schedule and a sampler, such as {example}")

@@ -7,6 +7,7 @@ to the six digits that it shows. Only restart's cannot: its intervals have a not
 import ast
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from diffusion_core.noise import NoiseDistribution
     from diffusion_core.samplers import Sampler
 
+COMMA = re.compile(r",(?![^(]*\))")  # that is in no bracket
 ENDS = ("sigma_max", "sigma_min", "end")  # of a schedule
 Table = Mapping[str, Callable[..., Any]]
 SYNONYMS = {"ddim": {"eta": 0.0}, "ddpm": {"eta": 1.0}, "euler-ancestral": {"eta": 1.0}}  # of the sampler euler
