@@ -265,6 +265,10 @@ def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
     assert no_noise == (0, pytest.approx(1)) and dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
 
 
+def test_steps_of_unequal_ratios_share_no_beta() -> None:
+    assert Euler(1.0).row((9.0, 3.0, 2.0)) == {"eta": 1.0, "beta": None}
+
+
 def euler(down: float) -> Euler:
     """Steps from sigma down to down * sigma, from where fresh noise leads up to the next level, RATIO * sigma."""
     return Euler(eta_from_beta(math.sqrt(RATIO**2 - down**2), RATIO))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from experiments.distances.distance import Distance, jackknife_variance, pack_distances, unpack_distances
+from experiments.distances.distance import Distance, jackknife_variance, mean_of, pack_distances, unpack_distances
 from experiments.distances.intervals import (
     CONFIDENCE,
     Estimate,
@@ -160,6 +160,8 @@ def test_a_real_sample_adds_its_own_variance_and_cancels_in_a_difference() -> No
     sampled = Distance(1.0, MEAN.own, real)
     assert sampled.se**2 == pytest.approx(jackknife_variance(MEAN.own) + jackknife_variance(real))
     assert (sampled - Distance(0.5, MEAN.own, real)).se == 0
+    twice = mean_of([sampled, sampled], 2)
+    assert (twice.value, twice.se) == (2, pytest.approx(2 * sampled.se))
 
 
 def test_a_file_holds_them_to_the_last_bit() -> None:

@@ -93,6 +93,7 @@ def test_what_is_impossible_says_why(one: Run, why: str) -> None:
 
 def test_a_schedule_within_a_budget_is_the_longest() -> None:
     assert Schedule().within(8, Heun()).n_steps == 4 and Schedule().within(8, Euler(0.0)).n_steps == 8
+    assert Schedule().within(1, Euler(0.0)).n_steps == 1
     assert Schedule(n_steps=7).within(1, Euler(9.0)).n_steps == 7  # none; its run says why
 
 
