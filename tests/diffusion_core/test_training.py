@@ -68,11 +68,12 @@ def test_every_image_is_visited_once_an_epoch() -> None:
 
 
 def test_batch_may_exceed_the_data_and_the_last_one_is_cut_to_fit_and_no_global_state_is_touched() -> None:
-    model, before = Recorder(), torch.get_rng_state()
+    model, before = Recorder(9.0), torch.get_rng_state()
     steps = run(model, numbered(3), noise=QUIET, n_images=20, batch_size=8)
     assert torch.equal(torch.get_rng_state(), before)
     assert [step.images_seen for step in steps] == [8, 16, 20]
-    assert len(model.seen) == 20
+    assert len(model.seen) == 20 and not model.training
+    assert steps[-1].gradient > 1 >= model.gain.grad, "it is clipped"  # type: ignore[operator]
     assert sorted(np.rint(model.seen[:3])) == sorted(np.rint(model.seen[3:6])) == [0, 1, 2]
 
 
@@ -228,18 +229,19 @@ def test_above_the_level_the_target_is_the_exact_denoiser_of_the_images() -> Non
     assert not torch.isclose(targets[2:], eps[2:]).all()
 
 
-def test_of_many_images_those_that_are_visited_together_count(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [3, 9])
+def test_of_many_images_those_that_are_visited_together_count(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At low noise only the own image can have made x. So the target is the noise, if that image is in the block."""
     monkeypatch.setattr(training, "BLOCK", 8)
     targets, order = StableTargets(images(), above=0.01), torch.empty(0, dtype=torch.long)
     for _ in range(20):
-        while len(order) < targets.ahead(3):
+        while len(order) < targets.ahead(n):
             order = torch.cat([order, torch.randperm(20)])
-        sigma = torch.full((3,), 0.02)
-        x, eps = batch(images()[order[:3]], sigma)
+        sigma = torch.full((n,), 0.02)
+        x, eps = batch(images()[order[:n]], sigma)
         torch.testing.assert_close(targets(x, sigma, eps, order), eps, rtol=1e-3, atol=1e-3)
-        assert len(targets.exact.points) == 8
-        order = order[3:]
+        assert len(targets.exact.points) == max(n, 8)
+        order = order[n:]
 
 
 def test_training_visits_the_same_images_and_levels_and_its_loss_falls() -> None:

@@ -68,6 +68,7 @@ def test_equal_values_are_stored_as_the_same(given: dict[str, Any], stored: dict
         ({"flag": 1}, "flag=1: it must be True or False"),
         ({"text": 1}, "text=1: it must be a text"),
         ({"label": "some"}, "label='some': it must be a whole number or 'all' or None"),
+        ({"label": np.str_("all")}, "label=np.str_('all'): it must be a whole number or 'all'"),
         ({"pair": (0.0,)}, "pair=(0.0,): it must be a tuple: a number, a number"),
         ({"options": {"rho": 5}}, "options={'rho': 5}: it must be a tuple: each a tuple: a text, a number"),
         ({"size": 10**400}, "size=1000"),

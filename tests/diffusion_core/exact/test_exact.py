@@ -148,6 +148,8 @@ def test_the_rank_is_below_the_number_of_values_of_an_image(n: int) -> None:
     assert fitted.basis.shape == standard.basis.shape == (6, 5)
     assert fitted(x0, torch.full((n,), 0.1)).isfinite().all()
     assert standard.is_standard and not fitted.is_standard
+    standard.mean += 1
+    assert not standard.is_standard
     assert model_device(standard.to("meta")).type == "meta", "samplers find the device of a model with buffers only"
 
 

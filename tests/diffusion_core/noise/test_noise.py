@@ -39,7 +39,7 @@ LAWS: list[NoiseDistribution] = [
     BetaTimes(0.6, 3.0, 2.0, 0.55),
     Cosine(0.03, 30.0, 0.55),
     CosineInterpolated(64, 32, 256, 0.01, 80.0),
-    VP(19.9, 0.0, 1e-3, 0.55),
+    VP(19.9, 0.0, 0.01, 0.55),
     DDPM(data_std=0.55),
 ]
 FLOWS = ("sd3", "flow-uniform")
@@ -145,6 +145,8 @@ AS_WRITTEN: dict[str, tuple[NoiseDistribution, np.ndarray]] = {  # the formulas 
 def test_named_laws_are_those_of_their_sources(name: str) -> None:
     law, levels = AS_WRITTEN[name]
     assert stats.kstest(np.log(levels), law.sample(20_000, seeded(1)).log().numpy()).pvalue > 0.01
+    u = torch.from_numpy(U)
+    torch.testing.assert_close(BetaTimes(1, 1, data_std=1).quantile(u), u / (1 - u))  # in all parts of its table
 
 
 def test_interpolation_between_equal_sides_is_the_cosine_law() -> None:

@@ -30,6 +30,7 @@ from diffusion_core.samplers import (
     checked_steps,
     dialects,
 )
+from diffusion_core.samplers.checked import CheckedModel
 from diffusion_core.samplers.dialects import eta_from_beta
 from diffusion_core.schedules import karras
 
@@ -39,7 +40,7 @@ WITHIN = EulerInInterval(0.8, s_min=0.5, s_max=5.0)  # four of the schedule's le
 DETERMINISTIC: list[Sampler] = [
     Euler(),
     EulerInInterval(1.0, s_min=11.0),
-    EulerTwoPart(1.0, 0.0, split=11.0),
+    EulerTwoPart(1.0, 0.0, split=SCHEDULE[0]),
     EulerChurn(),
     EulerChurn(s_churn=9.0, s_max=0.05),
     Heun(),
@@ -57,7 +58,7 @@ NOISY: list[Sampler] = [
     WITHIN,
     EulerTwoPart(0.3, 0.8, split=1.0, s_noise=0.9),
     EulerChurn(s_churn=2.0),
-    Heun(s_churn=2.0, s_min=0.05, s_max=50.0, s_noise=1.003),
+    Heun(s_churn=2.0, s_min=SCHEDULE[-2], s_max=SCHEDULE[0], s_noise=1.003),
     DPMpp2MSDE(),
     ERSDE(1),
     ERSDE(),
@@ -118,6 +119,7 @@ def test_models_that_reuse_their_memory_change_nothing(sampler: Sampler) -> None
     models = (EXACT, lambda x, sigma: out.copy_(EXACT(x, sigma)))
     (*_, fresh), (*_, reused) = (checked_steps(model, sampler, SCHEDULE, start(), Noise()) for model in models)
     assert torch.equal(fresh, reused)
+    assert CheckedModel(models[1])(start(), 1.0) is not out  # a sampler of one's own may keep it
 
 
 @pytest.mark.parametrize(
@@ -138,6 +140,7 @@ def test_schedules_may_end_at_zero(sampler: Sampler) -> None:
 
 def test_names_tell_samplers_apart_and_values_are_hashable() -> None:
     assert len({sampler.name for sampler in ALL}) == len(set(ALL)) == len(ALL)
+    assert [ERSDE(terms).order for terms in (1, 2, 3)] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(
@@ -220,13 +223,14 @@ def test_kadkhodaie_simoncelli_tells_the_model_the_level_it_aimed_at() -> None:
         return eps
 
     sampler, x = KadkhodaieSimoncelli(alpha_0=0.05), start(2)
-    x[1] *= 2  # noisier than it is said to be
+    x *= torch.tensor([1e-3, 2.0]).view(2, 1, 1, 1)  # the second is noisier than it is said to be
     list(checked_steps(model, sampler, SCHEDULE, x, Noise()))
     for step, (before, size, after) in enumerate(zip(levels, sizes, levels[1:], strict=False)):
         alpha = 0.05 * (step + 1) / (1 + 0.05 * step)
         aimed_at = torch.where(before * size > SCHEDULE[-1], (1 - 0.5 * alpha) * before * size, before)
         torch.testing.assert_close(after, aimed_at, rtol=1e-12, atol=0)
     assert levels[0].tolist() == [SCHEDULE[0]] * 2 and levels[1][1] > 1.5 * levels[1][0] and len(levels) > 10
+    assert (sizes[-1] == sizes[-2]).any(), "a sample that has stopped gets no noise"
 
 
 def test_largest_eta_leaves_nothing_but_noise() -> None:
@@ -259,6 +263,10 @@ def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
     assert 0.9 * (1 + gamma) == pytest.approx(math.hypot(0.9, 0.3), rel=1e-12)
     no_noise = dialects.mu_from_alpha(0.1, 0.9), dialects.beta_ks_from_alpha(0.1, 0.9)
     assert no_noise == (0, pytest.approx(1)) and dialects.s_churn_from_beta(1.0, 0.5, 10) == math.inf
+
+
+def test_steps_of_unequal_ratios_share_no_beta() -> None:
+    assert Euler(1.0).row((9.0, 3.0, 2.0)) == {"eta": 1.0, "beta": None}
 
 
 def euler(down: float) -> Euler:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from experiments.distances.distance import Distance, jackknife_variance, pack_distances, unpack_distances
+from experiments.distances.distance import Distance, jackknife_variance, mean_of, pack_distances, unpack_distances
 from experiments.distances.intervals import (
     CONFIDENCE,
     Estimate,
@@ -41,6 +41,7 @@ def test_an_estimate_has_the_interval_and_p_value_of_scipys_t(freedom: float) ->
     assert estimated.high == 0.3 + student.ppf((1 + CONFIDENCE) / 2) * 0.2
     assert estimated.p_value == 2 * student.sf(0.3 / 0.2)
     assert estimated.detectable == (student.isf((1 - CONFIDENCE) / 2) + student.ppf(0.8)) * 0.2
+    assert [estimate(certain, 0, freedom, "t").p_value for certain in (0.3, 0)] == [0, 1]
 
 
 @pytest.mark.parametrize(("difference", "clear", "word"), [
@@ -54,7 +55,7 @@ def test_verdict(difference: float, clear: bool, word: str) -> None:
 @pytest.mark.parametrize(("levels", "estimated", "tested"), [
     ([(0.025, 0)], False, False), ([(0.027, 0)], True, True),
     ([(0.039, 0.03)], False, False), ([(0.04, 0.03)], True, True),  # levels differ by .01: noise adds in squares
-    ([(0.05, 0), (0.051, 0), (0.049, 0)], True, True), ([(0.01, 0), (0.03, 0), (0.05, 0)], True, False),
+    ([(0.0328, 0), (0.0384, 0), (0.0433, 0)], True, True), ([(0.0298, 0), (0.0359, 0), (0.0411, 0)], True, False),
 ])  # fmt: skip
 def test_more_noise_is_a_difference_of_squares_and_tested_over_networks(
     levels: list[tuple[float, float]], estimated: bool, tested: bool
@@ -65,7 +66,7 @@ def test_more_noise_is_a_difference_of_squares_and_tested_over_networks(
 def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
     alike, different = [1.0, 1.1, 0.9, 1.0, 1.0], [1.0, 2.0, 0.0, 3.0, -1.0]
     general = estimate_pairs([make_pair(value, 0.5) for value in different])
-    assert (general.interval, general.holds_for) == ("t over 5 networks", None)
+    assert (general.interval, general.holds_for, general.freedom) == ("t over 5 networks", None, 4)
     assert general.se == pytest.approx(np.sqrt(2.5 / 5))
     few = estimate_pairs([make_pair(value, 0.5) for value in alike[:4]])
     assert (few.holds_for, few.interval) == (4, "what each sample adds") and few.se == pytest.approx(0.5 / 2)
@@ -114,6 +115,7 @@ def test_pairs_are_used_where_there_are_any() -> None:
     assert paired.se < apart.se / 4 and paired.difference == apart.difference
     twice = Distance(0.9, 2 * a.own)
     assert estimate_pairs([(a, twice)], paired=False).se == pytest.approx(a.se * 5**0.5), "variances add up"
+    assert estimate_pairs([(a, Distance(0.9, b.own[:30]))], paired=False).freedom == 29
 
 
 def test_an_interval_over_a_sample_of_real_images_says_so() -> None:
@@ -139,7 +141,9 @@ def test_a_difference_of_pairs_has_the_variance_of_differences() -> None:
 def test_every_image_five_times_says_as_much_as_once() -> None:
     five = Distance(MEAN.value, np.repeat(MEAN.own, 5))
     assert five.se < MEAN.se / 2
-    once = five.by_unit(np.repeat(np.arange(60), 5))
+    once = five.by_unit(units := np.repeat(np.arange(60), 5))
+    real = Distance(0.0, five.own, five.own).by_unit(units, units).real
+    np.testing.assert_array_equal(real, once.own)
     assert once.se == pytest.approx(MEAN.se, rel=1e-12) and len(once.own) == 60
     alone = MEAN.by_unit(np.arange(60))
     np.testing.assert_allclose(alone.own, MEAN.own, rtol=1e-12)
@@ -156,6 +160,8 @@ def test_a_real_sample_adds_its_own_variance_and_cancels_in_a_difference() -> No
     sampled = Distance(1.0, MEAN.own, real)
     assert sampled.se**2 == pytest.approx(jackknife_variance(MEAN.own) + jackknife_variance(real))
     assert (sampled - Distance(0.5, MEAN.own, real)).se == 0
+    twice = mean_of([sampled, sampled], 2)
+    assert (twice.value, twice.se) == (2, pytest.approx(2 * sampled.se))
 
 
 def test_a_file_holds_them_to_the_last_bit() -> None:

@@ -76,6 +76,7 @@ def test_precision_and_recall_are_torch_fidelitys_in_one_pass_with_the_kernels_t
     rng = np.random.default_rng(7)
     real, own = ReferenceSet.of(tensor(rng.normal(size=(1700, 12)))), tensor(rng.normal(size=(700, 12)) * 1.1)
     rest = real.without(real.aside_mask(700, 0))
+    own[0] = rest.features[-1] = 9  # an image that has no ball, since only 700 have
     how = {"prc_neighborhood": 3, "prc_batch_size": 1000, "save_cpu_ram": True, "verbose": False}
     theirs = prc_features_to_metric(own.float(), rest.features[:700].float(), **how)
     expected = pytest.approx((theirs["precision"], theirs["recall"]), rel=1e-6)  # of float32
@@ -151,6 +152,7 @@ def test_precision_and_recall_do_not_depend_on_a_common_offset() -> None:
 def test_equal_features_are_told() -> None:
     features: Array = np.zeros((20, 3))
     features[:5] = np.random.default_rng(6).normal(size=(5, 3))
+    features[10:] *= -1  # -0.0
     assert kernels.mostly_equal(features) and not kernels.mostly_equal(features[:10])
 
 

@@ -64,3 +64,5 @@ def test_samples_that_are_noise_or_flat_are_at_the_ends() -> None:
     noise = torch.randint(0, 256, (20, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert real().grain(noise, 0.03) == pytest.approx(0.97)
     assert real().grain(torch.zeros_like(noise), 0.03) == pytest.approx(-0.03)
+    board = (torch.arange(64).view(1, 1, 8, 8) + torch.arange(8)[:, None]) % 2 * 255
+    assert (np.diff(RealTexture.of(board.to(torch.uint8), 70).mean) >= 0).all()  # noise makes it smoother

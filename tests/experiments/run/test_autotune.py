@@ -118,6 +118,11 @@ def test_a_machine_is_timed_once_and_says_so(tmp_path: Path, monkeypatch: pytest
         seconds = autotune.timings(network, machine, Cache(tmp_path), said.append)
         assert set(seconds.values()) == {0.5} and len(seconds) == 4 * machine.threads - 2 * (machine.threads - 1)
     assert said == ["timing the network small preconditioned on this machine, once"] * 2
+    key = BenchmarkKey.of(network, Machine())
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert BenchmarkKey.of(network, Machine()) != key
+    product = autotune.forward_call(lambda x, sigma: x @ x, (1,), "cpu", ComputeMode(SAMPLING, 1, 1, "bf16"))
+    assert product().dtype == torch.bfloat16  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
@@ -152,10 +157,10 @@ def test_rounds_give_up_hopeless_modes_and_leave_out_modes_that_fail(monkeypatch
             calls[self.name] += 1
             if self.name == "fails" or (self.name == "fails later" and calls[self.name] > 3):
                 raise RuntimeError("out of memory")
-            return SimpleNamespace(median=seconds[self.name] + 0.1 / calls[self.name])
+            return SimpleNamespace(median=seconds[self.name] + 0.1 * abs(calls[self.name] - 3))
 
     monkeypatch.setattr(autotune, "Timer", Clock)
     measured_seconds = autotune.time_interleaved({mode: (lambda name=name: name) for name, mode in modes.items()})
     times = dict.fromkeys(("plain", "slow", "one thread"), autotune.ROUNDS) | {"hopeless": 1}
     assert calls == times | {"fails": 1, "fails later": 4}
-    assert measured_seconds == {modes[name]: seconds[name] + 0.1 / calls[name] for name in times}
+    assert measured_seconds == {modes[name]: seconds[name] + 0.1 * max(3 - calls[name], 0) for name in times}

@@ -14,7 +14,7 @@ from run_spine import forget, imported, run
 from diffusion_core.samplers import Euler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.distances.distance import DISTANCES, Metric
-from experiments.run.identity import NOT_IDENTITY, identity, registered, uses_user_code
+from experiments.run.identity import NOT_IDENTITY, OMIT_IF_NONE, identity, registered, uses_user_code
 from experiments.run.networks import Trained
 from experiments.user import imports
 from experiments.user.imports import OWN
@@ -29,6 +29,7 @@ class Config:
     value: Any = 1
     place: Path | None = field(default=None, metadata=NOT_IDENTITY)
     named: str = field(default="ours", metadata=registered(TABLE))
+    later: int | None = field(default=None, metadata=OMIT_IF_NONE)
 
 
 class Pair(NamedTuple):
@@ -70,6 +71,7 @@ def test_labels_do_not_count_and_types_do() -> None:
     assert identity(Config(1, Path("a"))) == identity(Config(1, Path("b")))
     values = [1, 1.0, "1", True, None, (1,), ((1,),), Config(1), float("inf"), "inf", Euler(1.0)]
     assert len({identity(Config(value)) for value in values}) == len(values)
+    assert identity(Config(later=0)) != identity(Config()), "0 is not None"
 
 
 def test_the_text_of_a_file_and_of_what_it_imports_from_its_folder_counts(folder: Path) -> None:

@@ -3,12 +3,22 @@
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from experiments.run.image_features import check_features_repeatable, dimension, dominant_feature, extract, features_id
+from experiments.run.image_features import (
+    ImageFeatures,
+    ImageSet,
+    check_features_repeatable,
+    dimension,
+    dominant_feature,
+    extract,
+    features_id,
+)
 from experiments.run.runs import Reference
 from experiments.user.imports import TEXTS
 
@@ -16,7 +26,9 @@ SOURCE = """
 import torch
 
 def means(pixels):
-    return pixels.float().mean(dim=(2, 3)).numpy() + 1
+    means = pixels.float().mean(dim=(2, 3)).numpy() + 1
+    pixels.zero_()  # which changes no image
+    return means
 
 def centred(pixels):
     values = pixels.float().mean(dim=(2, 3))
@@ -44,7 +56,7 @@ def broken(pixels):
     raise KeyError("layer4")
 
 def infinite(pixels):
-    return pixels.float().mean(dim=(2, 3)) / torch.tensor(0.0)
+    return pixels.float().mean(dim=(2, 3)) / torch.tensor([1.0, 0.0])
 
 class Halves(torch.nn.Module):
     def forward(self, pixels):
@@ -71,11 +83,18 @@ def test_its_rows_are_the_features(folder: Path) -> None:
     torch.testing.assert_close(means, PIXELS.float().mean(dim=(2, 3)) + 1)
     assert logits is None
     assert dimension("python:my_features:halves", PIXELS) == 5
-    check_features_repeatable("python:my_features:halves", PIXELS[:25])
+    assert not dominant_feature(check_features_repeatable("python:my_features:halves", PIXELS[:25]).numpy())
     check_features_repeatable("python:my_features:rounded", PIXELS[:25])  # rows change, means over images do not
     assert "feature 0 has 100 % of the variance of all 8, so it decides alone" in dominant_feature(
         check_features_repeatable("python:my_features:steep", PIXELS[:25]).numpy()
     )
+
+
+def test_images_of_other_sizes_are_other_images() -> None:
+    shapes = ((2, 8, 8), (8, 4, 4))
+    assert len({ImageSet.of_array("a", np.zeros(shape, np.uint8)).content for shape in shapes}) == 2
+    features = replace(ImageFeatures.of_rows(np.zeros((2, 1), np.float32)), sizes=np.array([[8, 9], [9, 9]]))
+    assert features.size is None and features.at(np.array([0])).size == (8, 9)
 
 
 def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:

@@ -13,6 +13,7 @@ from experiments.run.machine import (
     Machine,
     busy_cores_of_others,
     cores,
+    double_device,
     read_clocks,
 )
 from experiments.run.options import Options
@@ -56,5 +57,6 @@ def test_mps_refuses_at_once_what_needs_float64(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert options.machine() == replace(Machine(device="mps"), threads=cores())
     assert Options().machine().device != "mps"  # auto never takes it
+    assert [double_device(device) for device in ("mps", "cuda")] == ["cpu", "cuda"]
     monkeypatch.delenv("SIGMABENCH_PRECISION", raising=False)
     assert (options.given_precision, Options().given_precision) == ("fp32", "auto")

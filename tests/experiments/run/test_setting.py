@@ -93,6 +93,7 @@ def test_what_is_impossible_says_why(one: Run, why: str) -> None:
 
 def test_a_schedule_within_a_budget_is_the_longest() -> None:
     assert Schedule().within(8, Heun()).n_steps == 4 and Schedule().within(8, Euler(0.0)).n_steps == 8
+    assert Schedule().within(1, Euler(0.0)).n_steps == 1
     assert Schedule(n_steps=7).within(1, Euler(9.0)).n_steps == 7  # none; its run says why
 
 
@@ -144,7 +145,7 @@ def test_a_setting_keeps_its_training_when_the_dict_changes() -> None:
 
 def test_whether_a_sampler_adds_noise_is_tried() -> None:
     sigmas = Schedule("karras", 4).sigmas()
-    samplers = (Euler(), Euler(1.0), DPMpp2M(), DPMpp2MSDE(), Heun(s_churn=2.0), Heun(s_churn=2.0, s_min=50.0))
+    samplers = (Euler(), Euler(1.0), DPMpp2M(), DPMpp2MSDE(), *(Heun(s_churn=2.0, s_min=low) for low in (20.0, 50.0)))
     assert [sampler.adds_noise(sigmas) for sampler in samplers] == [False, True, False, True, True, False]
 
 
@@ -176,8 +177,10 @@ def test_a_users_schedule_is_one_or_its_run_is_impossible(levels: tuple[float, .
 
 def test_a_machine_multiplies_in_full_precision() -> None:
     torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.benchmark = True
     Machine().pin()
-    assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == "highest" and not torch.backends.cudnn.benchmark
+    assert Machine().torch_minor.count(".") == 1
 
 
 # --- the runs of a study ---
