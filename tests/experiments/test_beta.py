@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from studies import confirmed, contrasts, explored, pairs, plan
 
 from diffusion_core.samplers import Euler
 from experiments.beta import WITH, WITHOUT, Beta
+from experiments.run.compare import PRIMARY, Side
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.setting import Schedule
 
@@ -41,6 +43,8 @@ def test_settings_of_either_kind_compete_and_curves_are_small() -> None:
     runs = explored(LAPTOP)
     assert {run.network.seed for run in runs} == {101, 102, 103} and {run.n for run in runs} == {250}
     assert len(runs) == 3 * 4 * 6 * 6 and all(run.nfe == run.setting.budget for run in runs if not run.impossible)
+    fewer = replace(LAPTOP, explore_train_images=9, budgets=(8,), schedules=("linear",))
+    assert {run.network.images_seen for run in explored(fewer) if isinstance(run.network, Trained)} == {9}
     noisy = {LAPTOP.kind_of(run.setting): run.setting.sampler.adds_noise(run.sigmas) for run in runs}
     assert noisy == {WITHOUT: False, WITH: True}
     curves = [run for run in plan(LAPTOP) if run.setting.section in ("pareto", "same-schedule", "same-alpha")]
@@ -93,6 +97,15 @@ def test_the_primary_contrast_of_a_preset_was_chosen_beforehand_whatever_its_siz
     said = preset("laptop", **change).provenance
     assert said == {"fixed_beforehand": differs is not None, "differs_from_preset": differs or []}
     assert not preset("smoke").provenance["fixed_beforehand"]
+
+
+def test_the_change_of_recall_is_with_noise_minus_without() -> None:
+    without, having = (
+        Side(label, PRIMARY, None, 2, {seed: {"recall": recall + seed} for seed in (1, 2)}, {})
+        for label, recall in (("eta 0", 0.5), ("eta 1", 0.6))
+    )
+    results: Any = SimpleNamespace(sides={(PRIMARY, None): {"eta 0": without, "eta 1": having}})
+    assert [row["value"] for row in LAPTOP._change_of_recall(results)] == [pytest.approx(0.1)]
 
 
 def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:

@@ -8,11 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from smoke import typed
 
 from experiments.console import Terminal
 from experiments.entrypoint import INTERRUPTED, reject_empty_arguments, run_main
+from experiments.run.experiment import StudyResult
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_a_run_that_failed_is_status_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = StudyResult(ROOT, failed={"a run": "why"})
+    monkeypatch.setattr("experiments.run.experiment.run_study", lambda *_: done)
+    assert typed("beta").status == 1
 
 
 def failing(error: BaseException) -> Callable[[], int]:

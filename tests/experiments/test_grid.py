@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from smoke import Finished, smoke
 
 from diffusion_core.noise.process_time import sd3
 from experiments.cli import parse
-from experiments.distances.distance import Distance
+from experiments.distances.distance import Distance, mean_of
 from experiments.run.compare import Effect, Side
 from experiments.run.contrasts import Judge, effect_rows
 from experiments.run.effects import find_effects
@@ -38,7 +38,7 @@ def sides(cells: Sequence[tuple[str, ...]], networks: int = 5) -> dict[tuple[str
     for cell in cells:
         noise = 0.01 * rng.standard_normal((networks, 60))
         distances = {seed: Distance(planted(*cell) + x.mean(), x - x.mean()) for seed, x in enumerate(noise)}
-        by_metric = {seed: dict.fromkeys(("mmd", "kd", "fd"), distance) for seed, distance in distances.items()}
+        by_metric = {seed: {"mmd": one, "kd": one, "fd": mean_of([one], 9)} for seed, one in distances.items()}
         rows = {seed: row | {"mmd": distance.value} for seed, distance in distances.items()}
         out[cell] = Side("=".join(cell), "explore", None, networks, rows, by_metric)
     return out
@@ -51,7 +51,10 @@ def by_name(effects: Sequence[Effect], judge: Judge | None = None) -> Mapping[tu
 
 
 def test_planted_effects_are_found_and_are_one_family() -> None:
-    rows = by_name([*find_effects(FACTORS, sides([*product(*FACTORS.values())]))])
+    effects = [*find_effects(FACTORS, sides([*product(*FACTORS.values())]))]
+    rows = by_name(effects)
+    mmd, _, fd = islice(effect_rows(effects, Judge.of(effects, [])), 3)
+    assert fd["difference"] == pytest.approx(9 * mmd["difference"])
     expected = {("a", "1"): -2.0, ("a", "2"): 3 + 7 / 2, ("b", "1"): 7 / 3, ("c", "1"): 5.0, ("a", "2", "b", "1"): 7.0}
     for name, row in rows.items():
         assert row["difference"] == pytest.approx(expected.get(name, 0.0), abs=0.01), name
@@ -262,6 +265,8 @@ def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> N
         "eta matters most: 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), averaged over 2 levels of schedule "
         "and 2 levels of lr; more with schedule karras, by 2.0 (0.4 to 3.6)."
     )
+    clearer = pd.DataFrame([more, more | {"factor_b": "lr", "level_b": "2", "p_adjusted": 0.0001}])
+    assert "; more with lr 2, by" in page_of_factors.phrase_effects(result, main, clearer)
     half = effect(level_a="0.5", difference=0.002, low=0.001, high=0.003, verdict="worse")
     less = pd.DataFrame([more | {"level_a": "0.5"}])  # of another level, which raises the score
     assert page_of_factors.phrase_effects(result, pd.DataFrame([effect(), half]), less).endswith(

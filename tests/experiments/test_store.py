@@ -1,5 +1,6 @@
 """`store`: what it holds, and what no result uses."""
 
+import gzip
 import io
 import sys
 from pathlib import Path
@@ -17,7 +18,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"0" * 1000)
     Path("runs/beta").mkdir()
-    Path("runs/beta/table.csv").write_text("model_id,samples_id,run_id\na,b,c\n")
+    Path("runs/beta/table.csv").write_text("model_id,samples_id,run_id\na,b,\n")
+    Path("runs/beta/part").mkdir()
+    Path("runs/beta/part/table.csv.gz").write_bytes(gzip.compress(b"run_id\nc\n"))
     return Path("runs/store")
 
 

@@ -67,6 +67,7 @@ REFUSED = {
     "stratified='no': it must be True or": last("Mine(), training={'stratified': 'no'})"),
     "settings(): 'euler' of 'all' more than once; labels of one section": FILE.replace('"mine", S', '"euler ", S'),
     "'mine' and 'euler' of 'all' cannot be compared: n, networks and draw must be": last("Mine(), n=50)"),
+    "cannot be compared: n, networks and draw must be equal": last("Mine(), draw=1)"),
     "settings: there are none": settings("return []"),
     "settings(): TypeError: Value after * must be an iterable": settings("return None"),
     "settings(): line 18: KeyError: 'x'": settings("raise KeyError('x')"),

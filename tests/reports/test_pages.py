@@ -27,10 +27,12 @@ UNCLEAR = {"change": -0.5, "verdict": "no difference detected"}
     (UNCLEAR, f"No difference detected {WHERE} evaluations.",
      "MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5; FD 7.6 and 5.0)."),
     ({"verdict": "no verdict", "no_verdict": "one network only"}, "No verdict.", "One network only."),
+    ({"verdict": "no verdict", "no_verdict": "the samples do not look like images", "best": {8: (-6.4, "better")}},
+     "No verdict.", "The samples do not look like images."),
     (FAILED, "No verdict.", "The A/A test failed: the same setting with other noise "
      "differs by 3.0 (2.0 to 4.0) in MMD ×1000; chance does that in 1 of 1,000,000 A/A tests. "
      "Do not use these numbers."),
-], ids=["better", "worse", "no difference detected", "no verdict", "failed control"])  # fmt: skip
+], ids=["better", "worse", "no difference detected", "no verdict", "static", "failed control"])  # fmt: skip
 def test_the_verdict(beta: Make, values: dict[str, Any], lead: str, verdict: str) -> None:
     page = read_page(beta(**values))
     assert (page.lead, page.verdict, page.failed) == (lead, verdict, values is FAILED)
@@ -124,8 +126,10 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
     assert having.corners[0][1] < having.corners[1][1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
     assert page.curves.columns[0] == ("8", "no difference detected", ["no difference detected", "−0.7", "−1.7 to 0.3"])
     assert page.curves.columns[1][2][0] == "without noise wins" and page.curves.columns[2][2][0] == "with noise wins"
-    lines = [list(line.get_xdata()) for line in draw_curves(page.curves).axes[0].lines]
-    assert lines.count([x for x, _ in having.corners]) == 2
+    (ax,) = draw_curves(page.curves).axes
+    assert [list(line.get_xdata()) for line in ax.lines].count([x for x, _ in having.corners]) == 2
+    bars = [[y for _, y in bar.lines[2][0].get_segments()[0]] for bar in ax.containers]
+    assert bars == [pytest.approx(dot[2:]) for line in page.curves.curves for dot in line.dots]
     for value, low, says in ((-0.05, -0.06, "loses"), (0.05, 0.04, "adds")):
         rows = pd.DataFrame([*curves, recall | {"value": value, "low": low, "high": value + 0.01}])
         rows.to_csv(directory / "quality.csv", index=False)
@@ -164,6 +168,8 @@ def test_a_page_says_that_the_metrics_order_its_settings_differently(beta: Make)
     directory = beta()
     assert read_page(directory).warnings == []
     table = pd.read_csv(directory / "table.csv")
+    few = table[table["setting"] == "eta 1"].head(2).assign(setting="eta 2", mmd=0.02, fd=1)  # on fewer networks
+    table = pd.concat([table, few])
     table.loc[table["setting"] == "eta 1", "fd"] = 12.3
     table.to_csv(directory / "table.csv", index=False)
     assert read_page(directory).warnings == [
@@ -191,6 +197,7 @@ def test_caveats_are_about_what_is_shown(beta: Make, values: dict[str, Any], war
     page = read_page(beta(**({"floor": (500, 0.5)} | values)))
     lacking = "The best with fresh noise was not compared with the best without."
     assert (page.warnings, page.caveats) == (warnings, [*caveats, lacking])
+    assert ("Unusual: a difference" in dict(page.details)["A/A test"]) == ("control" in values)
 
 
 @pytest.mark.parametrize(("memorised", "warnings"), [
@@ -346,6 +353,10 @@ NOISIER = "scores lower, but leaves visible noise (0.050, not 0.000)"
     ({(16, "x"): GAIN, (66, "y"): NOTHING}, {"beyond": {(16, "x"): (-0.5, "no difference detected")}},
      f"With 16 evaluations, x is better than base. {SIZE}.",
      "With 16 evaluations, use x; with 66 evaluations, keep base."),
+    ({(8, "y"): (-3.0, "better", {}), (16, "x"): GAIN},
+     {"beyond": {(8, "y"): (1.0, "worse"), (16, "x"): (-3.5, "better")}},
+     f"With 16 evaluations, x is better than base, even with 66. {SIZE}.",
+     "With 8 evaluations, use y; with 16 evaluations, use x."),
     ({(16, "x"): GAIN, (66, "y"): (-3.0, "better", {})}, {}, f"With 16 evaluations, x is better than base. {SIZE}.",
      "With 16 evaluations, use x; with 66 evaluations, use y. More evaluations are not better here: 8.0 with "
      "16 and 9.0 with 66 (not tested against each other)."),
@@ -359,7 +370,7 @@ NOISIER = "scores lower, but leaves visible noise (0.050, not 0.000)"
     ({(16, "x"): GAIN, (16, "y"): LOUD}, {}, f"With 16 evaluations, x is better than base. {SIZE}.",
      f"With 16 evaluations, use x. y {NOISIER}."),
     ({(16, "x"): (-4.0, "no verdict", {"no_verdict": "two runs failed"})}, {}, "No verdict. Two runs failed.", ""),
-], ids=["beyond the largest", "not beyond", "more is worse", "nothing", "corrected", "noisier",
+], ids=["beyond the largest", "not beyond", "the second beyond", "more is worse", "nothing", "corrected", "noisier",
         "one is noisier", "no verdict"])  # fmt: skip
 @pytest.mark.parametrize("experiment", ["schedules", "tune"])
 def test_what_was_confirmed_has_a_headline_with_its_interval(
@@ -401,7 +412,11 @@ def numbers_in(directory: Path) -> set[str]:
 
 
 def test_a_failed_control_leaves_no_advice(chosen: Make) -> None:
-    page = read_page(chosen({(16, "x"): GAIN}, control="failed"))
+    directory = chosen({(16, "x"): GAIN}, control="failed")
+    rows = pd.read_csv(directory / "contrasts.csv")
+    passed = rows[rows["kind"] == "control"].assign(verdict="passed", p_value=0.9)
+    pd.concat([rows, passed]).to_csv(directory / "contrasts.csv", index=False)
+    page = read_page(directory)
     assert page.failed and page.headline.startswith("No verdict. The A/A test failed") and page.advice == ""
     assert page.curves is None and "In your code" not in dict(page.facts)
 
@@ -438,8 +453,13 @@ def test_a_page_says_that_nothing_was_confirmed(sweep: Make) -> None:
 
 
 def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
-    info = {"formulas": {"linear": "even steps in sigma", "euler": "x <- `x`", "mine": ""}}
+    info = {
+        "formulas": {"linear": "even steps in sigma", "euler": "x <- `x`", "mine": ""},
+        "commit": "a1",
+        "dirty": True,
+    }
     details = read_page(sweep({"8 evaluations": {"base": BASE, "x": NOT}}, "schedules", info)).details
+    assert dict(details)["Versions"].startswith("commit a1 with changes")
     formulas = [("linear", "even steps in sigma"), ("eta (the sampler euler)", "x <- x")]
     assert [pair for pair in details if pair[0].startswith("Formula")] == [(f"Formula: {a}", b) for a, b in formulas]
 

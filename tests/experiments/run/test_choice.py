@@ -38,6 +38,8 @@ def make_side(label: str, budget: int, mmd: float, noise: float | None) -> Side:
     row = {"mmd": mmd, "visible_noise": noise, "data": "mnist5k", "network": "small", "features": "digits"}
     row |= {"nfe": budget, "n_samples": 40, "images_seen": 50_000, "status": "ok"}
     rows = {seed: row | {"train_seed": seed, "run_id": f"{label}{budget}{seed}"} for seed in (101, 102)}
+    if noise:  # more on one network than on the other
+        rows[101]["visible_noise"], rows[102]["visible_noise"] = noise - 0.005, noise + 0.005
     return Side(label, EXPLORE, budget, 2, rows, {})
 
 
@@ -76,6 +78,8 @@ def test_the_lowest_that_shows_no_more_noise_than_the_default_is_chosen(
 def test_a_budget_without_a_default_leaves_the_others_their_choice() -> None:
     _, picked, _ = choose(Schedules(), {8: {D: None, A: (1, 0), B: (2, 0)}, 16: {D: (1, 0), A: (2, 0), B: (1, 0)}})
     assert [(one.budget, one.candidate) for one in picked] == [(16, D), (16, B)]
+    _, picked, _ = choose(Schedules(), {8: {D: (1, 0), A: (0.5, 0.1)}, 16: {D: (1, 0), A: (0.5, 0)}})  # A is noisy at 8
+    assert [duel.kind for duel in Schedules().duels(picked)] == [CONFIRM, CONFIRM]
 
 
 def test_tune_keeps_six_finalists_and_the_lowest_though_noisy() -> None:
@@ -84,6 +88,7 @@ def test_tune_keeps_six_finalists_and_the_lowest_though_noisy() -> None:
     _, picked, _ = choose(Tune(), {8: {"vp, eta 0": (0.5, 0), **values}})
     kept = {one.candidate: one.advisable for one in picked[1:]}
     assert kept == {labels[at]: at > 0 for at in (0, 1, 2, 4, 5, 6, 7)}
+    assert {duel.a[0]: duel.advisable for duel in Tune().duels(picked)} == kept
 
 
 WITHIN = {
@@ -125,6 +130,12 @@ def test_what_is_alone_in_its_kind_is_chosen_without_being_explored(weightings: 
     _, chosen = choice.choose(study, settings, {})
     assert ("train_noise", "vp") in {(one.kind, one.candidate) for one in chosen}
     assert {one.kind for one in chosen} == {DEFAULT, "train_noise", "weighting"}  # an axis without others has no row
+    noisy = {(s.label, None): make_side(s.label, 8, 0.5, 0.1 * s.label.startswith("vp")) for s in settings}
+    rows, chosen = choice.choose(study, settings, noisy)
+    assert all(one.advisable for one in chosen), "the confirmation decides"
+    assert {row["networks"] for row in rows} == {2}
+    del noisy[settings[-1].label, None]
+    assert not choice.list_candidates(study, settings, noisy)[-1].sides, "one of its settings failed"
 
 
 # --- the file ---
@@ -165,6 +176,8 @@ def test_another_choice_of_the_same_scores_replaces_the_file(written: Path) -> N
     assert choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen) == ""
     assert "another rule" in choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen[:-1])
     assert choices_file.read_chosen(json.loads(written.read_text())) == chosen[:-1]
+    results.rows.popitem()
+    assert "other scores" in choices_file.write_choices(written.parent, EXPLORING, results, rows, chosen[:-1])
 
 
 NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "settings": [D], "advisable": True}

@@ -19,6 +19,7 @@ from experiments.run.compare import (
     Side,
     against_first,
     control,
+    find_repeated,
 )
 from experiments.run.contrasts import Judge, filter_comparable
 from reports.schema import METRICS
@@ -81,6 +82,12 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
     assert [row["setting"] for row in sets if row["recommended"]] == ["b"]
     alone = estimate_pairs(Contrast("setting", sides[1], sides[0]).pairs("mmd"))
     assert pooled(rows)["b", "a"]["high"] == alone.high and pooled(rows)["b", "a"]["detectable"] > alone.detectable
+    pair = [side("a", 0.16), side("b", 0.0)]  # clear alone, and not among eight
+    everything = [
+        *against_first("setting", pair),
+        *against_first("setting", [side(x, 0.0, section="h") for x in "cdefghij"]),
+    ]
+    assert all(row["in_set"] for row in best_set_rows([*everything, BestSet(pair)], FLOORS))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +125,10 @@ def test_of_what_was_confirmed_the_lowest_of_those_that_are_better_and_show_no_m
         side(label, value, section="confirm", visible_noise=noise.get(label, 0.0))
         for label, value in zip("abcd", values, strict=True)
     )
-    duels = [Contrast("confirm", one, default, 8, "challenger", one.label != "b") for one in others]
+    kinds = ("all evaluations", "confirm", "confirm")  # all of them are of confirmers
+    duels = [
+        Contrast(kind, one, default, 8, "challenger", one.label != "b") for kind, one in zip(kinds, others, strict=True)
+    ]
     rows = pooled(contrast_rows([*duels, *against_first("setting", [side("e", 0.0), side("f", 0.0)])], FLOORS))
     confirmed = {a: row for (a, _), row in rows.items() if a in "bcd"}
     assert [a for a, row in confirmed.items() if row["recommended"]] == [*expected]
@@ -142,6 +152,7 @@ def test_settings_with_their_own_training_need_five_networks() -> None:
     rows = pooled(contrast_rows(list(against_first("setting", few)), FLOORS))
     assert rows["b", "a"]["verdict"] == "no verdict" and "5 networks or more" in rows["b", "a"]["no_verdict"]
     assert all("5 networks" in row["no_verdict"] for row in best_set_rows([BestSet(few)], FLOORS))
+    assert not Judge.of([control(few[1], few[0])], FLOORS).failed
     many = [side("a", 0.0, networks=5), side("b", 0.9, networks=5, model_id="another")]
     assert pooled(contrast_rows(list(against_first("setting", many)), FLOORS))["b", "a"]["verdict"] == "worse"
 
@@ -205,6 +216,7 @@ def test_a_failed_run_makes_no_network_another_one() -> None:
     fewer = replace(fewer, rows={seed: row for seed, row in fewer.rows.items() if seed})
     (row,) = pooled(contrast_rows([Contrast("primary", fewer, first)], FLOORS)).values()
     assert row["verdict"] == "better" and row["n_networks"] == 4
+    assert row["new_network_low"] == row["new_network_high"] == pytest.approx(-0.6)
     assert control(replace(first, rows=fewer.rows), first).a.label == "a, other noise"
 
 
@@ -248,6 +260,7 @@ def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans() -> None:
 def test_a_control_is_not_paired_and_says_what_it_is() -> None:
     setting = side("eta 0", 0.0)
     other = replace(setting, distances={0: setting.distances[1], 1: setting.distances[0]})
+    assert find_repeated(other, [side("other", 0.0), setting]) is setting
     one = control(other, setting)
     assert (one.a.label, one.kind, one.a.paired) == ("eta 0, other noise", "control", False)
     (row,) = pooled(contrast_rows([one], FLOORS)).values()

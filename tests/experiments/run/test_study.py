@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffusion_core.samplers import Euler, Sampler
 from experiments.run import result_folder, stages
+from experiments.run.cache import Cache
 from experiments.run.experiment import StudyResult, run_study
 from experiments.run.machine import code_version
 from experiments.run.options import Options
@@ -182,8 +183,12 @@ def test_the_same_again_makes_nothing_and_gives_the_same_tables(
     pictures = {path.name: path.read_bytes() for path in (where / "out" / "images").iterdir()}
     monkeypatch.setattr(stages, "_sample", lambda *args: pytest.fail("it was made"))
     monkeypatch.setattr("experiments.run.cache._write", lambda *args: pytest.fail("it was written"))
+    fresh = list[Cache]()
+    monkeypatch.setattr(Cache, "start_fresh", lambda cache: fresh.append(cache))
     asked(where)
-    assert {name: (where / "out" / f"{name}.csv").read_bytes() for name in NAMES} == before
+    assert not fresh
+    asked(where, fresh=True)
+    assert fresh and {name: (where / "out" / f"{name}.csv").read_bytes() for name in NAMES} == before
     assert {path.name: path.read_bytes() for path in (where / "out" / "images").iterdir()} == pictures
 
 
@@ -317,7 +322,7 @@ def test_a_part_has_a_report_that_says_so_and_a_doubt_is_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     query = ("section=control", "seed=1")
-    result = asked(tmp_path, mine(sigma_min=1.0), only=query)
+    result = asked(tmp_path, mine(sigma_min=1.0), only=query, quiet=True)
     doubt = "a schedule ends at sigma 1, so this much noise stays in its samples"
     assert [row["section"] for row in result.rows] == ["control"] and f"warning: {doubt}" in capsys.readouterr().out
     report = (tmp_path / "out" / "report.md").read_text().replace("\\", "")
