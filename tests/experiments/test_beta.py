@@ -15,6 +15,7 @@ from experiments.beta import WITH, WITHOUT, Beta
 from experiments.run.compare import PRIMARY, Side
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.setting import Schedule
+from experiments.run.tables import make_sides
 
 
 def preset(name: str, **options: Any) -> Beta:
@@ -106,6 +107,12 @@ def test_the_change_of_recall_is_with_noise_minus_without() -> None:
     )
     results: Any = SimpleNamespace(sides={(PRIMARY, None): {"eta 0": without, "eta 1": having}})
     assert [row["value"] for row in LAPTOP._change_of_recall(results)] == [pytest.approx(0.1)]
+
+
+def test_a_setting_of_which_a_run_failed_is_not_whole() -> None:
+    runs = [run for run in plan(LAPTOP) if run.setting.section == PRIMARY and run.setting.label == "eta 0"]
+    (sides,) = make_sides(runs, {run: run.row() for run in runs}, {run: {} for run in runs[1:]}).values()
+    assert not sides["eta 0"].whole and sides["eta 0"].planned == LAPTOP.seeds
 
 
 def test_pairs_share_noise_within_a_network_and_not_between_networks() -> None:

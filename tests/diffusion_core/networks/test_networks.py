@@ -107,3 +107,9 @@ def test_unpatch_puts_every_patch_where_it_was() -> None:
     patches = nn.functional.pixel_unshuffle(pixels, PATCH)  # channel c, then row and column within the patch
     by_pixel = patches.unflatten(1, (3, PATCH**2)).transpose(1, 2).flatten(1, 2)
     assert torch.equal(unpatch(by_pixel), pixels)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("small", 0.74270), ("paper", 0.68189), ("mlp", 0.38278)])
+def test_outputs_are_known(name: str, expected: float) -> None:
+    with torch.no_grad():
+        assert filled(name)(*inputs(4, name=name)).std().item() == pytest.approx(expected, rel=1e-3)

@@ -134,3 +134,8 @@ def test_signature_is_the_contract() -> None:
 def test_bad_arguments_are_named(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         generate_samples(EXACT, **arguments)
+
+
+def test_samples_of_high_noise_are_as_they_are() -> None:
+    x = sample(lambda x, _: torch.zeros_like(x), (30.0, 20.0), Euler(0.0), shape=(1, 8, 8))
+    assert torch.equal(x, 30 * BlockNoise(0, range(64), (1, 8, 8), CPU)())

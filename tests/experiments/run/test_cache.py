@@ -104,6 +104,15 @@ def test_a_kill_leaves_a_whole_file_or_none(cache: Cache, phase: str) -> None:
     assert left(cache) == [".safetensors"]
 
 
+def test_what_another_process_makes_is_asked_for_again(cache: Cache) -> None:
+    def make() -> Any:
+        raise LockedError("another makes it")
+
+    with pytest.raises(LockedError):
+        cache.load_or_make("things", Config(), make)
+    assert put(cache).facts["value"] == 1
+
+
 def test_of_two_processes_one_makes_the_file(cache: Cache) -> None:
     def slow() -> Any:
         (cache.root / "begun").touch()

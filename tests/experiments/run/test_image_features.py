@@ -5,18 +5,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from experiments.run.image_features import (
+    FeatureSpace,
     ImageFeatures,
     ImageSet,
     check_features_repeatable,
     dimension,
     dominant_feature,
     extract,
+    feature_key,
     features_id,
 )
 from experiments.run.runs import Reference
@@ -95,6 +98,15 @@ def test_images_of_other_sizes_are_other_images() -> None:
     assert len({ImageSet.of_array("a", np.zeros(shape, np.uint8)).content for shape in shapes}) == 2
     features = replace(ImageFeatures.of_rows(np.zeros((2, 1), np.float32)), sizes=np.array([[8, 9], [9, 9]]))
     assert features.size is None and features.at(np.array([0])).size == (8, 9)
+
+
+def test_features_of_other_weights_are_other_features(tmp_path: Path) -> None:
+    images = ImageSet.of_array("a", np.zeros((2, 8, 8), np.uint8))
+    keys = set[Any]()
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+        keys.add(feature_key(images, FeatureSpace("natural", tmp_path / name)))
+    assert len(keys) == 2
 
 
 def test_it_is_known_by_its_name_and_the_source_of_its_module(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from run_spine import data, silent, trained
-from torch import nn
+from torch import Tensor, nn
 
 from diffusion_core.training import train
 from experiments.run.cache import Cache
@@ -40,6 +40,20 @@ def test_a_training_is_that_of_its_config(tmp_path: Path) -> None:
     first = sums.pop("")
     assert [name for name, each in sums.items() if each == first] == ["again"] and len({*sums.values()}) == len(sums)
     assert {field.name for field in fields(Trained) if field.init} == {*OPTIONS, "data"}
+
+
+def test_networks_of_other_seeds_begin_with_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = list[Tensor]()
+
+    def begin(model: nn.Module, *_: Any, **__: Any) -> None:
+        begun.append(next(model.parameters()).detach().clone())
+        raise KeyError
+
+    monkeypatch.setattr("experiments.run.networks.train", begin)
+    for seed in (1, 1, 2):
+        with pytest.raises(KeyError):
+            trained(seed).artifact(Cache(tmp_path / str(len(begun))), silent)
+    assert torch.equal(begun[0], begun[1]) and not torch.equal(begun[0], begun[2])
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Set-ups that may mislead are said, and the usual ones are not."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -113,6 +113,18 @@ def test_doubtful_images_are_said(images: np.ndarray, features: str, messages: l
     np.savez(tmp_path / "x.npz", images=images)
     said = doubts([run(network=Trained(resolve(f"npz:{tmp_path / 'x.npz'}")), features=features)])
     assert len(said) == len(messages) and all(text in doubt for text, doubt in zip(messages, said, strict=True))
+
+
+@dataclass(frozen=True)
+class Mine(Euler):
+    """A sampler of a user."""
+
+
+def test_a_sampler_of_a_user_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = list[Sampler]()
+    monkeypatch.setattr(module, "check_user_sampler", lambda sampler, *_: tried.append(sampler))
+    doubts([run(), run("b", sampler=Mine())])
+    assert tried == [Mine()]
 
 
 # --- networks from elsewhere ---

@@ -1,5 +1,6 @@
 """Names of noise distributions, schedules and samplers: what can be typed, read back, and what is refused."""
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from diffusion_core.noise import NOISE_DISTRIBUTIONS, VP, LogNormal
+from diffusion_core.registry import ON_PIXELS
 from diffusion_core.samplers import SAMPLERS, Euler, Heun, KadkhodaieSimoncelli
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from experiments.run.identity import identity
@@ -144,3 +146,9 @@ def test_every_schedule_has_exact_ends_or_its_own() -> None:
     for name in SCHEDULES:
         sigmas = Schedule(name, 5, 20.0, 0.1).sigmas()
         assert ((sigmas[0], sigmas[-1]) == (20.0, 0.1)) == (name not in OWN_ENDS)
+
+
+def test_levels_of_pixels_follow_the_data() -> None:
+    """The processes of the other two are defined on data of variance 1."""
+    usual = {name: inspect.signature(make).parameters.get("data_std") for name, make in NOISE_DISTRIBUTIONS.items()}
+    assert {name for name, option in usual.items() if option} == {*ON_PIXELS, "cosine", "logit-normal"}
