@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from reports.figures import Canvas, draw_curves, style, svg
+from reports.figures import Canvas, draw_curves, draw_errors, style, svg
 from reports.page import Page
 from reports.render import read_page, write_report
 
@@ -151,6 +151,13 @@ def test_a_file_of_a_figure_is_dark_on_a_dark_screen_and_its_text_is_text() -> N
     with style():
         text = svg(canvas)
     assert text.count("(prefers-color-scheme: dark) { svg:root { filter: invert(") == 1 and ">a label</text>" in text
+
+
+def test_errors_are_drawn_as_ratios_to_the_first_setting_at_the_same_level() -> None:
+    rows = pd.DataFrame({"train_noise": ["a", "a", "b", "b"], "sigma": [1.0, 2.0, 1.0, 2.0], "density": 1.0})
+    curves = rows.assign(setting=rows["train_noise"], relative_error=[0.5, 0.2, 0.25, 0.4])
+    above, _ = draw_errors(curves, rows).axes
+    assert [0.5, 2.0] in [list(line.get_ydata()) for line in above.lines]
 
 
 @pytest.mark.parametrize(("features", "fd"), [("digits", "FD"), ("inception-v3-compat", "FID")])
@@ -409,6 +416,11 @@ def numbers_in(directory: Path) -> set[str]:
     out = {f"{abs(1000 * value):.1f}" for value in scores} | {f"{value:.3f}" for value in levels}
     out |= {f"{value:.0f}" for value in [*counts, *choices["networks"], len(choices)]}
     return out
+
+
+def test_the_default_is_that_of_the_same_evaluations(chosen: Make) -> None:
+    page = read_page(chosen({(16, "x"): NOTHING, (66, "y"): (-0.5, NOTHING[1], {"nfe_a": 65})}))
+    assert dict(page.facts)["Cost"].startswith("66 evaluations per image")
 
 
 def test_a_failed_control_leaves_no_advice(chosen: Make) -> None:

@@ -4,6 +4,7 @@ import gzip
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from reports.index import describe_source, find_differing_verdicts, list_what_to
 from reports.page import Page, Source
 from reports.render import read_page, write_report
 from reports.results import read
+from reports.settings import summarise_settings
 
 Make = Callable[..., Path]
 
@@ -27,6 +29,14 @@ def test_every_column_has_its_type_and_a_table_may_be_compressed(beta: Make) -> 
     assert len(result.runs) == 15 and len(result.over_networks()) == 2 and result.choices.empty
     assert [len(result.match(result.over_networks().iloc[0], metric)) for metric in ("mmd", "fd", "kd")] == [6, 6, 0]
     assert result.floor("fd", 9)["mean"] == 1.4 and result.floor("kd", 500) is None
+    table = result.table.assign(train_seed=[f"{8 + at % 5}" for at in range(len(result.table))])
+    seeds = summarise_settings(
+        replace(result, tables=result.tables | {"table": table.assign(sample_seed=table["train_seed"])})
+    )
+    assert {*seeds["sample_seed"]} == {"8"}, "of the first network"
+    fewer = result.contrasts.assign(n_samples=9.0)  # of other images
+    both = replace(result, tables=result.tables | {"contrasts": pd.concat([fewer, result.contrasts])})
+    assert len(both.match(result.over_networks().iloc[0])) == 6
     path = directory / "table.csv"
     (directory / "table.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.distances.distance import Distance
-from experiments.distances.intervals import estimate_pairs
+from experiments.distances.intervals import estimate_pairs, networks_to_detect
 from experiments.run import contrasts
 from experiments.run.compare import (
     BestSet,
@@ -274,3 +274,8 @@ def test_what_would_settle_a_difference_grows_with_its_interval() -> None:
     assert close["n_to_settle"] == math.ceil(N * (close["detectable"] / size) ** 2), "the interval falls with the root"
     clear = pooled(contrast_rows([Contrast("primary", side("a", 0.0), side("b", 0.9))], FLOORS))["a", "b"]
     assert "n_to_settle" not in clear
+    base, *others = (side(label, 0.5, networks=5, model_id=label) for label in "abc")
+    spread = {seed: {name: Distance(0.4 + seed / 20, np.zeros(N)) for name in METRICS} for seed in base.rows}
+    trained = [base, *(replace(one, distances=spread) for one in others)]
+    row = pooled(contrast_rows([*against_first("setting", trained)], FLOORS))["b", "a"]
+    assert row["networks_to_settle"] == networks_to_detect(0.05, row["se"], 5, n_compared=2)
