@@ -267,6 +267,7 @@ def test_the_other_dialects_are_the_papers_splits_of_the_step() -> None:
 
 def test_steps_of_unequal_ratios_share_no_beta() -> None:
     assert Euler(1.0).row((9.0, 3.0, 2.0)) == {"eta": 1.0, "beta": None}
+    assert AlphaBeta(0.1, 0.3).row((9.0, 8.0))["eta"] == pytest.approx(1)
 
 
 def euler(down: float) -> Euler:
