@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.loops import of_sampler
 from bench.measure import Job, time_alternately
+from diffusion_core.samplers import Euler, Heun
 
 ROOT = Path(__file__).parents[1]
 MINE = """
@@ -42,6 +44,10 @@ def test_each_file_of_benchmarks_runs_in_a_process_of_its_own(file: str) -> None
 
 
 @pytest.mark.slow(8)
+def test_a_sampler_of_two_evaluations_takes_half_as_many_steps() -> None:
+    assert [len(of_sampler("x", "y", sampler)[0].levels(12)) for sampler in (Euler(0.0), Heun())] == [13, 7]
+
+
 def test_loops_of_packages_that_are_not_installed_are_skipped(tmp_path: Path) -> None:
     """As in a clone after `make quickstart`."""
     (tmp_path / "diffusers.py").write_text("raise ModuleNotFoundError(\"No module named 'diffusers'\")")

@@ -16,6 +16,7 @@ from experiments.run.image_features import (
     ImageFeatures,
     ImageSet,
     check_features_repeatable,
+    compute_features,
     dimension,
     dominant_feature,
     extract,
@@ -91,6 +92,12 @@ def test_its_rows_are_the_features(folder: Path) -> None:
     assert "feature 0 has 100 % of the variance of all 8, so it decides alone" in dominant_feature(
         check_features_repeatable("python:my_features:steep", PIXELS[:25]).numpy()
     )
+
+
+def test_pixels_from_0_to_1_are_refused(folder: Path) -> None:
+    images = ImageSet.of_array("x", np.ones((8, 4, 4), np.uint8))
+    with pytest.raises(ValueError, match="the largest value of x is 1, but pixels are 0 to 255; multiply them by 255"):
+        compute_features(images, range(8), FeatureSpace("python:my_features:means"))
 
 
 def test_images_of_other_sizes_are_other_images() -> None:
