@@ -90,7 +90,6 @@ def test_a_class_of_the_users_is_typed_as_ours_and_known_by_its_text(
         ("own_samplers:number", "number is a int, but it must be"),
         ("own_samplers:Raises(0.5)", r"sampler='own_samplers:Raises\(0.5\)': KeyError: 'eta'"),
         ("own_samplers:Absent", "own_samplers:Absent: own_samplers defines no 'Absent'"),
-        ("own_samplers.py:Mine", "it must be spelt package.module:function, without .py"),
     ],
 )
 def test_what_is_no_class_of_samplers_says_why(
@@ -116,15 +115,10 @@ def test_one_and_one_point_zero_are_one_setting() -> None:
             "train_noise='gaussian': it must be one of edm, edm2, jit, sd3",
         ),
         (lambda: parse_sampler("rk45"), r"sampler='rk45': it must be one of euler, euler-within"),
-        (
-            lambda: parse_schedule("spiral", 1),
-            "schedule='spiral': it must be one of geometric, karras, polyexponential",
-        ),
+        (lambda: parse_schedule("spiral", 1), "schedule='spiral': it must be one of geometric, karras"),
         (lambda: parse_noise("log-normal(0, 1", 1), r"it must read like log-normal\(p_mean=1\), with numbers"),
         (lambda: parse_noise("log-normal(open('x'))", 1), "it must read like"),
-        (lambda: parse_noise("log-normal(mean=3)", 1), "the parameters of log-normal are p_mean, p_std"),
         (lambda: parse_sampler("euler(1, 2)"), "the parameters of euler are eta"),
-        (lambda: parse_schedule("karras(n_steps=3)", 1), "the parameters of karras are rho"),
         (lambda: parse_schedule("karras(7, 30)", 1), "the parameters of karras are rho, sigma_max, sigma_min, end"),
         (lambda: parse_schedule("karras(end=0.1)", 1), "end=0.1: it must be 0, for a last step to 0"),
         (lambda: parse_schedule("flow(sigma_max=3)", 1), "flow sets its own ends, so sigma_max cannot be given"),
