@@ -50,7 +50,6 @@ def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
     ("after", "margin", "status", "words"),
     [
         ("grey", "auto", 1, ("harmful: ", ", limit 3 %)")),
-        ("grey", "0.02", 1, ("harmful: ", ", limit 2 %)")),
         ("slight", "auto", 3, ("not decided: ", "replacing 48 %", ", no margin is given)", "can show 48 % at best")),
         ("slight", "0.02", 3, ("not decided: ", "can show 48 % at best; about 2", " would decide")),
         ("slight", "0.49", 0, ("harmless: ", ", limit 49 %)")),
