@@ -1,11 +1,14 @@
 """Sets of images before and after a change, and `score --margin` on them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from experiments import harmless
 from experiments.scoring import command
+from experiments.scoring.equivalence import Harmless
 
 N = 300
 MARGIN = ("--margin", "0.02")
@@ -22,6 +25,13 @@ def save(folder: Path, images: np.ndarray, name: str = "p{}-{}.png") -> Path:
 
 def run(*arguments: str) -> int:
     return command.command([*arguments, "--features", "digits"], "score")
+
+
+def judge(
+    before: np.ndarray, after: np.ndarray, margin: float | None = None, groups: Any = None, **options: Any
+) -> Harmless:
+    """Digits in pairs by their order, in digits features."""
+    return harmless(before, after, margin, groups, pairs="order", features="digits", **options)
 
 
 def latents(seed: int = 0) -> np.ndarray:

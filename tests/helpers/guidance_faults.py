@@ -144,7 +144,6 @@ def three(network, x, level, u, c, k):
 
 RIGHT = {
     "two calls": (make(), {}),
-    "joined": (make(joined), {}),
     "shuffled rows": (make(shuffled), {}),
     "lists": (make(lambda network, x, level, u, c, k: network([x, x], level, [u, c])), {}),
     "c + (w - 1)(c - u)": (make(mix=lambda u, c, w, k: c + (w - 1) * (c - u)), {}),
@@ -266,7 +265,6 @@ def share_between(network, x, level, u, c, k):
 
 WRONG = {
     "always 4": (make(change=lambda w, k, level: 4.0), "scale ignored"),
-    "always 1": (make(change=lambda w, k, level: 1), "negative missing"),
     "branch-blind cache": (make(share_between), "negative missing"),
     "second stage at 1": (make(change=lambda w, k, level: w if k < 5 else 1), "negative missing"),
     "scale not passed on": (plain(lambda scale: None), "negative missing"),

@@ -61,6 +61,16 @@ def seeded(generator):
     return torch.manual_seed(generator.initial_seed()) if isinstance(generator, torch.Generator) else generator
 
 
+def replaced(make, noise=0.7):
+    """Flow-GRPO with another law: make(x, mean, std, t, u, v) gives its mean and std."""
+
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=noise):
+        _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
+        return finish(x, *make(x, mean, std, t, u, v), generator, x_next)
+
+    return step
+
+
 def unrounded(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
     y, *rest = flow_grpo(x.float(), t, u, v.float(), generator, x_next, noise_level)
     return y.to(x.dtype), *rest
@@ -81,39 +91,15 @@ def antithetic(x, generator):
     return torch.cat([half, -half])[: len(x)]
 
 
-def uncompensated(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-    _, _, _, std = flow_grpo(x, t, u, v, None, x, noise_level)
+def uncompensated(x, mean, std, t, u, v):
     y, w = wide(x, v)
-    return finish(x, y + (u - t) * w, std, generator, x_next)
-
-
-def without_root(x, t, u, v, generator=None, x_next=None, noise_level=0.2):
-    """Flow-GRPO's step whose std lacks sqrt(dt), drawn, reported and in log_prob; its mean is that of the true std."""
-    _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
-    return finish(x, mean, std / (t - u) ** 0.5, generator, x_next)
-
-
-def drifting(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-    """Its drift is twice as large."""
-    _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
-    y, _ = wide(x, v)
-    return finish(x, 2 * mean - y, std, generator, x_next)
-
-
-def late(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-    _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
-    return finish(x, mean, std if u > 0 else 0 * std + 0.05, generator, x_next)
+    return y + (u - t) * w, std
 
 
 def twice(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
     _, _, m, s = flow_grpo(x, t, u, v, None, x, noise_level)
     y = (m + 2**0.5 * s * draw(x, generator)).to(x.dtype) if x_next is None else x_next
     return y, density(y, m, s), m, 2**0.5 * s
-
-
-def seeds(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-    """Sets a seed where it is given no generator."""
-    return flow_grpo(x, t, u, v, generator or torch.manual_seed(0), x_next, noise_level)
 
 
 def uneven(y, m, s):
@@ -125,24 +111,21 @@ def log_prob(base, make):
     return changed(base, lambda y, m, s, t, u: make(y, m, s))
 
 
-STD, NORMALISER = "log_prob: wrong std", "log_prob: normaliser"
-ALONE, LEFT, IGNORED = "depends on its batch", "noise left over", "ignores its generator"
+STD = "log_prob: wrong std"
+ALONE, IGNORED = "depends on its batch", "ignores its generator"
 CONVERGENCE = {"convergence": True}
 TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
     ("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held)),
-    ("KL std lacks sqrt(dt)", "reported std", changed(dance_grpo, std=lambda y, m, s, t, u: s / (t - u) ** 0.5)),
     ("reported mean lacks a term", "reported mean", changed(flow_grpo, mean=lambda y, m, s, t, u: m + 0.1 * s)),
     ("14 points replayed on 15 (verl-omni#279)", "replay", flow_grpo,
      {"n_steps": 13, "replay_levels": lambda n: uniform(n + 1)}),
     ("whole timesteps in the replay (Flow-Factory#61)", "replay", flow_grpo,
      {"levels": lambda n: uniform(n, 3.0), "replay_levels": lambda n: (uniform(n, 3.0) * 1000).round() / 1000}),
     ("replay draws anew", "replay", called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g, None, a))),
-    ("normaliser dropped (verl-omni#209)", NORMALISER,
+    ("normaliser dropped (verl-omni#209)", "log_prob: normaliser",
      log_prob(flow_grpo, lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),
-    ("sign of log std", NORMALISER, log_prob(flow_grpo, lambda y, m, s: density(y, m, s) + 2 * s.log())),
     ("CPS not divided by the variance (NeMo-RL#3408)", "log_prob: not divided by the variance",
      log_prob(cps, lambda y, m, s: -((y - m) ** 2).flatten(1).mean(1))),
-    ("std lacks sqrt(dt)", STD, changed(flow_grpo, lambda y, m, s, t, u: density(y, m, s / (t - u) ** 0.5))),
     ("std is at least 0.17 (Diffusion-Planner#50)", STD,
      log_prob(dance_grpo, lambda y, m, s: density(y, m, s.clamp(min=0.17)))),
     ("variance in place of std", STD, log_prob(dance_grpo, lambda y, m, s: density(y, m, s**2))),
@@ -156,7 +139,8 @@ TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
     ("gradient right on average", "gradient", log_prob(flow_grpo, uneven)),
     ("log_prob in float16", "log_prob: rounded", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).half())),
     ("sign of log_prob", "log_prob: not Gaussian", log_prob(flow_grpo, lambda y, m, s: -density(y, m, s))),
-    ("sets a seed if there is none", IGNORED, seeds),
+    ("sets a seed if there is none", IGNORED,
+     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g or torch.manual_seed(0), x_next, a))),
     ("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, u, g: m + (s * draw(x, g)).bfloat16())),
     ("noise image by image", "shape of the noise",
      drawn(lambda m, s, x, u, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x]))),
@@ -187,10 +171,12 @@ TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
      called(lambda x, t, u, v, g, x_next, a: kept(x, t, u, v, math.sin(a * math.pi / 2) ** 2, g, x_next))),
     ("log_prob before rounding (Flow-Factory#61)", "replay in bfloat16", unrounded),
     ("computed in bfloat16", "computed in bfloat16", low),
-    ("noise not compensated (zea#551)", "wrong limit", uncompensated, CONVERGENCE),
-    ("std lacks sqrt(dt) everywhere", "wrong limit", without_root, CONVERGENCE),
-    ("drift twice as large", "wrong limit", drifting, CONVERGENCE),
-    ("noise after the last step", LEFT, late, CONVERGENCE),
+    ("noise not compensated (zea#551)", "wrong limit", replaced(uncompensated), CONVERGENCE),
+    ("std lacks sqrt(dt) everywhere", "wrong limit",  # its mean is that of the true std
+     replaced(lambda x, m, s, t, u, v: (m, s / (t - u) ** 0.5), noise=0.2), CONVERGENCE),
+    ("drift twice as large", "wrong limit", replaced(lambda x, m, s, t, u, v: (2 * m - wide(x, v)[0], s)), CONVERGENCE),
+    ("noise after the last step", "noise left over",
+     replaced(lambda x, m, s, t, u, v: (m, s if u > 0 else 0 * s + 0.05)), CONVERGENCE),
 ]  # fmt: skip
 BUGS: dict[str, tuple[Step, str, dict[str, Any]]] = {
     name: (step, expected, {"noise": "noise_level", "convergence": False} | dict(*options))

@@ -149,25 +149,17 @@ def test_a_schedule_with_one_level_moved_has_no_name(at: int) -> None:
 
 
 def test_a_schedule_of_your_own_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def even_variances(n_steps: int, high: float, low: float) -> tuple[float, ...]:
-        return tuple(np.sqrt(np.linspace(high**2, low**2, n_steps + 1)).tolist())
+    """At first with the ends that are asked for, then with ends of its own."""
 
-    values = [*even_variances(N, 20, 0.5), 0]
+    def even_cubes(n_steps: int, high: float = 20, low: float = 0.5) -> tuple[float, ...]:
+        return tuple(np.cbrt(np.linspace(high**3, low**3, n_steps + 1)).tolist())
+
+    values = [*even_cubes(N), 0]
     assert not printed(tmp_path, values).right
-    monkeypatch.setitem(SCHEDULES, "mine", even_variances)
+    monkeypatch.setitem(SCHEDULES, "mine", even_cubes)
     assert printed(tmp_path, values).names == ("mine(sigma_max=20, sigma_min=0.5)",)
-
-
-def test_a_schedule_of_your_own_with_ends_of_its_own_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def even_cubes(n_steps: int, high: float, low: float) -> tuple[float, ...]:
-        return tuple(np.cbrt(np.linspace(20**3, 0.5**3, n_steps + 1)).tolist())
-
-    values = [*even_cubes(N, 0, 0), 0]
-    assert not printed(tmp_path, values).right
     for table in (SCHEDULES, OWN_ENDS):
-        monkeypatch.setitem(table, "mine", even_cubes)
+        monkeypatch.setitem(table, "mine", lambda n_steps, high, low: even_cubes(n_steps))
     assert printed(tmp_path, values).names == ("mine",)
 
 

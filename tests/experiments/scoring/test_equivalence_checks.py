@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from gates import N, latents, save
+from gates import N, judge, latents, save
 from scipy.ndimage import gaussian_filter
 
 from diffusion_core import load
@@ -100,9 +100,7 @@ def test_noise_that_nobody_sees_is_no_grain(digits: np.ndarray, here: Path) -> N
     rng = np.random.default_rng(0)
     for size, verdict in ((1, "harmless"), (4, "harmful")):
         noisy = np.clip(digits[:N] + rng.integers(-size, size + 1, digits[:N].shape), 0, 255).astype(np.uint8)
-        checks = {
-            check.check: check for check in harmless(digits[:N], noisy, 0.05, pairs="order", features="digits").checks
-        }
+        checks = {check.check: check for check in judge(digits[:N], noisy, 0.05).checks}
         assert checks["more grain"].verdict == verdict and checks["more grain"].unit == "grey levels"
 
 
@@ -117,7 +115,7 @@ def test_other_draws_of_the_noise_of_noisy_images_are_no_grain(added: int, verdi
             np.clip(images + rng.normal(0, (20**2 + more**2) ** 0.5, (100, 32, 32)), 0, 255).astype(np.uint8)
             for more in (0, added)
         )
-        checks = harmless(before, after, 0.5, pairs="order", features="digits").checks
+        checks = judge(before, after, 0.5).checks
         seen |= {check.verdict for check in checks if check.check == "more grain"}
     assert seen == verdicts
 
@@ -128,7 +126,7 @@ def test_grain_that_may_be_above_its_limit_is_not_decided(digits: np.ndarray, he
     after = digits[:N].copy()
     noisy = rng.permutation(N // 5)[:12].repeat(5) * 5 + np.tile(np.arange(5), 12)
     after[noisy] = np.clip(after[noisy] + rng.normal(0, 24, after[noisy].shape), 0, 255)
-    answer = harmless(digits[:N], after, 0.3, [at // 5 for at in range(N)], features="digits", pairs="order")
+    answer = judge(digits[:N], after, 0.3, [at // 5 for at in range(N)])
     (grain,) = (check for check in answer.checks if check.check == "more grain")
     assert grain.low < 2 < grain.value < grain.high and answer.verdict == "not decided"
     assert ", but more grain is up to " in answer.sentence and " grey levels; 300 pairs" in answer.sentence
@@ -138,7 +136,7 @@ def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.nda
     large = digits[:N].repeat(2, axis=1).repeat(2, axis=2)
     rows = np.random.default_rng(0).standard_normal((N, 8))
 
-    sizes = harmless(digits[:N], large, 0.05, pairs="order", features="digits")
+    sizes = judge(digits[:N], large, 0.05)
 
     assert "images are 32x32 before and 64x64 after, so fine noise is not compared" in sizes.notes
     given = harmless(rows, rows + 1e-3, 0.05, pairs="order")
@@ -146,9 +144,8 @@ def test_other_sizes_and_given_features_are_said_to_have_no_grain(digits: np.nda
 
 
 def test_copies_before_count_as_one(digits: np.ndarray, here: Path) -> None:
-    once = harmless(digits[:N], digits[:N] // 2 * 2, 0.05, pairs="order", features="digits")
-    twice = harmless(*(np.tile(images, (2, 1, 1)) for images in (digits[:N], digits[:N] // 2 * 2)), 0.05, pairs="order",
-                     features="digits")  # fmt: skip
+    once = judge(digits[:N], digits[:N] // 2 * 2, 0.05)
+    twice = judge(*(np.tile(images, (2, 1, 1)) for images in (digits[:N], digits[:N] // 2 * 2)), 0.05)
 
     assert twice.checks[0].high == pytest.approx(once.checks[0].high, rel=1e-3)
     assert twice.notes[0] == "every image of before stands there several times; they count as one"
@@ -179,7 +176,7 @@ def test_a_class_that_changes_is_not_hidden_by_another(
         return out
 
     before, after = images(was, slice(250)), images(now, slice(250, 500))
-    answer = harmless(before, after, margin, pairs="order", features="digits")
+    answer = judge(before, after, margin)
 
     (check,) = (check for check in answer.checks if "class" in check.check)
     assert check.verdict == verdict and check.value > margin and (check.low > margin) == (verdict == "harmful")

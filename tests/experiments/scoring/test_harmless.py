@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from gates import MARGIN, N, latents, run, save
+from gates import MARGIN, N, judge, latents, run, save
 
 from experiments import assert_harmless, compare, harmless
 from experiments.run.cache import Cache
@@ -50,7 +50,6 @@ def test_each_answer_has_its_status_and_the_margin_in_its_sentence(
     ("after", "margin", "status", "words"),
     [
         ("grey", "auto", 1, ("harmful: ", ", limit 3 %)")),
-        ("grey", "0.02", 1, ("harmful: ", ", limit 2 %)")),
         ("slight", "auto", 3, ("not decided: ", "replacing 48 %", ", no margin is given)", "can show 48 % at best")),
         ("slight", "0.02", 3, ("not decided: ", "can show 48 % at best; about 2", " would decide")),
         ("slight", "0.49", 0, ("harmless: ", ", limit 49 %)")),
@@ -122,7 +121,7 @@ def test_a_test_suite_gets_the_sentence(digits: np.ndarray, here: Path) -> None:
         match=r"harmful: the change is larger than replacing .* \(95 % confidence, features digits, limit",
     ):
         assert_harmless(before, before // 3, 0.03, pairs="order", features="digits")
-    answer = harmless(before, before // 2 * 2, pairs="order", features="digits")
+    answer = judge(before, before // 2 * 2)
     assert (answer.margin, answer.checks[0].limit) == (None, 0.03)  # fewer than 500 pairs
     assert "lossless" not in str(answer) and "share of class" not in answer.sentence
 
@@ -229,9 +228,9 @@ def test_what_was_not_changed_is_said(digits: np.ndarray, here: Path, capsys: py
     assert (summary["sentence"], summary["unchanged"]) == ("harmless: 300 of 300 pairs are identical", N)
     some = digits[:N].copy()
     some[:30] //= 2
-    notes = harmless(digits[:N], some, 0.05, features="digits", pairs="order").notes
+    notes = judge(digits[:N], some, 0.05).notes
     assert "270 of 300 pairs are identical" in notes
-    few = harmless(digits[:N], some, 0.01, features="digits", pairs="order")
+    few = judge(digits[:N], some, 0.01)
     assert ", can show 1.6 % at best" in few.sentence and few.at_best == pytest.approx(4.75 / N)
 
 
@@ -287,7 +286,7 @@ def test_the_unchanged_pipeline_and_metrics_of_the_user_are_shown_and_do_not_dec
     assert mae.notes[2].startswith("unchanged pipeline ")
     np.save(here / "same.npy", before)
     slightly = np.concatenate([before[:100], before[100:] // 2 * 2])
-    answer = harmless(before, slightly, 0.05, pairs="order", features="digits", metrics=lambda a, b: 1 / (a != b).sum())
+    answer = judge(before, slightly, 0.05, metrics=lambda a, b: 1 / (a != b).sum())
     assert "metric <lambda> of after: 100 of 300 pairs, of which it is not finite, are left out" in answer.notes
     assert answer.metrics[0]["largest"] == pytest.approx(1 / (slightly != before)[100:].sum((1, 2)).min())
     for name, values in {"lat.npy": latents(), "lat2.npy": latents() * 1.01}.items():

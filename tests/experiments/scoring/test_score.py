@@ -72,14 +72,11 @@ def test_two_sets_from_python(folders: Path) -> None:
     assert (scores.verdict, scores.pairs, scores.n, scores.n_real) == ("better", "names", N, 2 * N)
     assert scores.difference.low < scores.difference.difference < scores.difference.high < 0
     sets, differences = scores.frame()
-    assert list(sets["set"]) == ["a", "b", "120 real images"] and (sets["visible_noise"][:2] > 0.1).all()
+    assert list(sets["set"]) == ["a", "b", "120 real images"]
     judged = [1000 * getattr(scores.difference, name) for name in ("difference", "low", "high")]
     assert list(differences.iloc[0]) == ["digits", "b", "a", *judged, "better"]
     text = str(scores)
     assert f"{judged[0]:.3f}" in text and "images of the same name are compared in pairs" in text and "nan" not in text
-    arrays = [np.stack([np.asarray(x) for x in part]) for part in (load("mnist5k").pixels[: 2 * N, 0].numpy(),)]
-    again = score(arrays[0], folders / "a", features="digits", store=folders / "store").values["a"]
-    assert again["mmd"].value == pytest.approx(scores.values["a"]["mmd"].value, rel=1e-6)
 
 
 @pytest.mark.slow

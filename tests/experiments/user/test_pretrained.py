@@ -124,7 +124,6 @@ def test_a_callable_of_ones_own_is_used_as_it_is(here: Path, attribute: str) -> 
         ("theirs.ddpm:number", "number is a int, but it must be a function"),
         ("theirs.ddpm:Network", "Network is a type, but it must be a function or an instance"),
         ("theirs.ddpm", "must be spelt python:package.module:function"),
-        ("theirs/ddpm.py:eps", "must be spelt python:package.module:function, without .py"),
         ("alone.py:eps", "must be spelt python:package.module:function, without .py"),
     ],
 )
