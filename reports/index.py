@@ -5,7 +5,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from reports.formats import difference, is_set, number, scale_metric
+from reports.formats import difference, number, scale_metric, short
 from reports.page import Column, Page, Row, Source, Table
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
@@ -69,9 +69,10 @@ def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
                 if (match := result.pooled(row, name)) is not None
             ]
             change = "{} ({})".format(*difference(row)) if advised else ""
-            noise = number(row["visible_noise_a"], 3) if advised and is_set(row["more_noise"]) else ""
-            use = row["a"] if advised else f"{row['b']} (default)"
-            values = [number(row["budget"], 0), use, *scores, change, noise, folder]
+            setting = row["a"] if advised else row["b"]
+            last = result.runs.loc[result.runs["setting"].eq(setting), "sigma_min"].iloc[0]
+            use = setting if advised else f"{setting} (default)"
+            values = [number(row["budget"], 0), use, short(last), *scores, change, folder]
             cells.append((row[sides[-1]] < best, Row(result.runs["data"].iloc[0], values)))
             best = min(best, row[sides[-1]])
     if len(cells) > MOST:
@@ -83,7 +84,7 @@ def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
         for name in others
         if name not in known
     ]
-    heads = ("Evaluations", "Use", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Visible noise", "Report")
+    heads = ("Evaluations", "Use", "Last level", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Report")
     return Table("What to use", [Column(head) for head in heads], [*(row for _, row in cells), *empty][:MOST])
 
 

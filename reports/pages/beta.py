@@ -63,10 +63,11 @@ def page(result: LoadedResult) -> Page:
         (side, title, settings.name_with_evaluations(side))
         for side, title in zip(sides, ("Without", "With"), strict=True)
     )
+    code = [] if use is None else snippets.show(snippets.write_sampling(use))
     return contrast.compose_page(
         result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, doubts,
         question=ask(result), advice="" if use is None else phrase_advice(result, use, rows[rows["kind"] == SPENT]),
-        more_facts=[*describe_etas(every), *([] if use is None else snippets.show(snippets.write_sampling(use)))],
+        more_facts=[*describe_etas(every, row["verdict"]), *code],
         curves=draw_curves(result, every, contests), figures=draw_figure(result, rows, before["schedule"]),
         tables=tables, note=note,
         details=[*describe_recall(result, before, after), *list_details(result, *TERMS)],
@@ -172,12 +173,14 @@ def phrase_spent(rows: pd.DataFrame) -> list[str]:
     return texts
 
 
-def describe_etas(every: pd.DataFrame) -> list[tuple[str, str]]:
-    """The lowest of the settings that differ in eta alone: explored, on few networks."""
+def describe_etas(every: pd.DataFrame, verdict: str) -> list[tuple[str, str]]:
+    """The lowest of the settings that differ in eta alone, explored on few networks; nothing against the `verdict`."""
     rows = every[every["section"] == "same-schedule"].sort_values(JUDGE)
     if len(rows) < 2:
         return []
     row = rows.iloc[0]
+    if not {BETTER: row["eta"] > 0, WORSE: row["eta"] == 0}.get(verdict, True):
+        return []
     where = f"on the {row['schedule']} schedule with {evaluations(row['nfe'])} evaluations"
     return [("Which eta", f"Of {len(rows)} values {row['setting']} scores lowest {where} (not tested)")]
 

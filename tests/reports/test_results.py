@@ -130,13 +130,14 @@ def test_the_index_begins_with_what_to_use(chosen: Make, beta: Make) -> None:
     contrasts = pd.read_csv(made / "contrasts.csv")
     fd = contrasts.assign(metric="fd", value_a=1000 * contrasts["value_a"], value_b=1000 * contrasts["value_b"])
     pd.concat([contrasts, fd]).to_csv(made / "contrasts.csv", index=False)
+    pd.read_csv(made / "table.csv").assign(sigma_min=0.003).to_csv(made / "table.csv", index=False)
     other = beta()
     for path in other.glob("*.csv"):
         path.write_text(path.read_text().replace("mnist5k", "cifar10"))
     table = list_what_to_use({"one": read(made), "two": read(other)})
     assert [[row.name, *row.cells] for row in table.rows] == [
-        ["mnist5k", "16", "x", "12.0 → 8.0", "12.0 → 8.0", "−4.0 (−5.0 to −3.0)", "", "one"],
-        ["mnist5k", "66", "base (default)", "12.0", "12.0", "", "", "one"],
+        ["mnist5k", "16", "x", "0.003", "12.0 → 8.0", "12.0 → 8.0", "−4.0 (−5.0 to −3.0)", "one"],
+        ["mnist5k", "66", "base (default)", "0.003", "12.0", "12.0", "", "one"],
         ["cifar10", "", "not confirmed: python -m experiments schedules --data cifar10", "", "", "", "", ""],
     ]  # fmt: skip
     html = write_index(made.parent).read_text(encoding="utf-8")
