@@ -27,7 +27,7 @@ def read(report: str, table: str) -> pd.DataFrame:
 
 def published(section: str) -> np.ndarray:
     """(n, 3) difference, low and high in all tables of the reports that a section links to; KD and MMD times 1000."""
-    reports = set(re.findall(r"reports/published/([\w-]+)/", section))
+    reports = set(re.findall(r"reports/published/([\w.-]+)/", section))
     tables = ("contrasts.csv*", "effects.csv*", "gains.csv*", "claims.csv*")  # large ones are compressed
     paths = [path for report in reports for table in tables for path in (PUBLISHED / report).glob(table)]
     paths += [ROOT / "docs" / "data" / "few_steps.csv"] if "few_steps.csv" in section else []

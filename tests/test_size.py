@@ -42,7 +42,7 @@ LIMITS = {
     "own models": 27_300,
     "tokens of tests": 199_500,
     "files outside tests": 189,
-    "words of docs": 27_560,
+    "words of docs": 27_900,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit
 
