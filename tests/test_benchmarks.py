@@ -43,11 +43,11 @@ def test_each_file_of_benchmarks_runs_in_a_process_of_its_own(file: str) -> None
     run_benchmarks("--benchmark-disable", f"bench/{file}")
 
 
-@pytest.mark.slow(8)
 def test_a_sampler_of_two_evaluations_takes_half_as_many_steps() -> None:
-    assert [len(of_sampler("x", "y", sampler)[0].levels(12)) for sampler in (Euler(0.0), Heun())] == [13, 7]
+    assert [len(of_sampler("x", "y", sampler)[0].sigmas(12)) for sampler in (Euler(0.0), Heun())] == [13, 7]
 
 
+@pytest.mark.slow(8)
 def test_loops_of_packages_that_are_not_installed_are_skipped(tmp_path: Path) -> None:
     """As in a clone after `make quickstart`."""
     (tmp_path / "diffusers.py").write_text("raise ModuleNotFoundError(\"No module named 'diffusers'\")")
