@@ -77,7 +77,8 @@ def test_an_interrupted_command_says_how_to_go_on(
     done = process.wait(timeout=60)
     unclosed = r"Exception ignored in: <(_io|posix\.Scandir).*?ResourceWarning: [^\n]*\n"  # tests make warnings errors
     assert done.returncode == 130 and "Traceback" not in re.sub(unclosed, "", done.stderr, flags=re.DOTALL)
-    assert len(children) >= workers - 1 and not any(child.is_running() for child in children)
+    _, left_running = psutil.wait_procs(children, timeout=10)  # the tracker of resources ends after the command
+    assert len(children) >= workers - 1 and not left_running
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["interrupted"] and said["report"] is None and 0 < said["rows"] < 6
     assert len(table(tmp_path / "out")) == said["rows"]
