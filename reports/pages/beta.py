@@ -89,6 +89,7 @@ def page_without_primary(result: LoadedResult) -> Page:
 
 
 def find_warnings(row: pd.Series) -> list[str]:
+    """That some networks failed."""
     if is_missing(row["n_planned"]) or row["n_networks"] >= row["n_planned"]:
         return []
     return [f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared."]

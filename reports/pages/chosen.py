@@ -33,7 +33,7 @@ from reports.schema import BETTER, CONFIRM, JUDGE, NO_VERDICT
 
 AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
 DEFAULT = "default"  # kind of setting
-NOT_CONFIRMED = "Nothing was confirmed on networks other than those that chose."
+NOT_CONFIRMED = "What was chosen was not confirmed."
 TITLES = {
     "schedules": "The chosen schedule and sampler against the default",
     "noise_levels": "The chosen trainings against the baseline",

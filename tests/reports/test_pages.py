@@ -462,7 +462,7 @@ def test_noise_levels_answers_for_the_levels_first_and_for_weights_beside(chosen
 
 def test_a_page_says_that_nothing_was_confirmed(sweep: Make) -> None:
     page = read_page(sweep({"8 evaluations": {"base": BASE, "x": BETTER}}, "schedules"))
-    assert page.lead == WON and page.caveats[0] == "Nothing was confirmed on networks other than those that chose."
+    assert page.lead == WON and page.caveats[0] == "What was chosen was not confirmed."
 
 
 def test_conditions_have_the_formulas_of_what_is_compared(sweep: Make) -> None:
