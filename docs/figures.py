@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 from diffusion_core import load
-from reports.figures import svg
+from reports.figures import draw_curves, style, svg
 from reports.index import list_what_to_use
-from reports.render import PAGES
+from reports.render import PAGES, read_page
 from reports.results import read as read_result
 from reports.results import read_info
 
@@ -35,21 +35,11 @@ def read(report: str, table: str) -> pd.DataFrame:
 
 
 def beta() -> plt.Figure:
-    """MMD against evaluations on 5,000 digits: what explorers found best at each number, and what was confirmed."""
-    figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
-    explored = read("beta-digits", "choices").query("rank == 1")
-    confirmed = read("beta-digits", "quality").query("section == 'confirm'")
-    for color, kind in zip(COLORS, ("without fresh noise", "with fresh noise"), strict=False):
-        line = explored[explored["kind"] == kind]
-        ax.plot(line["budget"], 1000 * line["mmd"], "-", color=color, linewidth=0.9, label=f"best {kind}, explorers")
-        rows = confirmed[confirmed["curve"] == kind]
-        ends = [1000 * (rows["value"] - rows["low"]), 1000 * (rows["high"] - rows["value"])]
-        ax.errorbar(rows["budget"], 1000 * rows["value"], ends, fmt="o", color=color, capsize=2, label="confirmed")
-    ax.set(xscale="log", xlabel="network evaluations per image", ylabel="MMD ×1000 (lower is better)", ylim=(0, None))
-    ax.set_xticks(ticks := [8, 16, 32, 66], ticks)
-    ax.minorticks_off()
-    ax.legend(fontsize="small", frameon=False)
-    return figure
+    """MMD within each number of evaluations on 5,000 digits, as on the page."""
+    curves = read_page(PUBLISHED / "beta-digits").curves
+    assert curves
+    with style():
+        return draw_curves(curves)
 
 
 def better_networks() -> plt.Figure:

@@ -50,6 +50,7 @@ LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: f
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 WITHOUT, WITH = "without fresh noise", "with fresh noise"  # kinds of settings
 SPENT = "all evaluations"  # kind of contrast: the best that takes them all against the best within them
+ANY_NOISE = "any visible noise"  # and: the lowest of each kind, also if it shows more visible noise than the default
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
 SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
 EXPLORE_ANEW = "none"  # as --choices: not what ships
@@ -227,13 +228,19 @@ class Beta(ExploringStudy):
 
     def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
         """Within each number of evaluations with noise against without; then whether to spend the largest number."""
-        best = {(choice.budget, choice.kind): choice.places[0] for choice in chosen}
+        best = {(choice.budget, choice.kind): choice.places[0] for choice in chosen if choice.advisable}
+        lowest = {(choice.budget, choice.kind): choice.places[0] for choice in chosen}  # what shows more noise is last
         for budget in dict.fromkeys(choice.budget for choice in chosen):
-            if all((budget, kind) in best for kind in self.kinds):
-                yield Duel(CONFIRM, budget, best[budget, WITH], best[budget, WITHOUT], WITH)
+            pairs = {
+                kind: tuple(of_kind.get((budget, side)) for side in (WITH, WITHOUT))
+                for kind, of_kind in ((CONFIRM, best), (ANY_NOISE, lowest))
+            }
+            for kind, (a, b) in pairs.items():
+                if a and b and (kind == CONFIRM or pairs[CONFIRM] != (a, b)):
+                    yield Duel(kind, budget, a, b, WITH)
             for kind in self.kinds:
                 spent = best.get((budget, kind + EXACTLY))
-                if spent and spent != best[budget, kind]:
+                if spent and spent != best.get((budget, kind), spent):
                     yield Duel(SPENT, budget, spent, best[budget, kind], kind)
 
     def extra_tables(self, results: "RunResults") -> "Tables":

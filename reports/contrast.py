@@ -1,6 +1,7 @@
 """A contrast of two settings on a page: its sentence, its key figures, its line in a figure of differences."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from reports import settings
 from reports.formats import (
     SCALES,
+    are_set,
     capital,
     difference,
     evaluations,
@@ -242,6 +244,12 @@ def describe_protocol(result: LoadedResult) -> str:
             who = plural(explored["networks"].max(), "other network") if len(explored) else "others"
         what = "chose one setting per question" if given else f"chose among {len(explored)} settings"
         texts.append(f"{who} {what}; then, with other noise, these compared")
+        barred = explored[are_set(explored["barred"])]
+        if len(barred):
+            lowest = barred.loc[barred[JUDGE].idxmin()]
+            score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, lowest[JUDGE])}"
+            text = f"{len(barred)} of {len(explored)} settings show more visible noise than the default and were barred"
+            texts.append(f"{text}; the lowest of them: {settings.name_with_evaluations(lowest)}, {score} (explored)")
     return ". ".join(map(capital, texts))
 
 
@@ -265,26 +273,38 @@ def _values(row: pd.Series) -> list[float]:
 
 def draw_curves(
     result: LoadedResult, title: str, points: pd.DataFrame, columns: Mapping[float, tuple[str, Sequence[str]]],
-    note: str = "",
+    note: str = "", *, within: bool = False,
 ) -> Curves:  # fmt: skip
     """The scores of two kinds of settings against evaluations.
 
     Args:
-        points: columns curve, nfe, value, low, high, end. Without an interval a point is a corner of the line only.
+        points: columns curve, nfe, value, low, high, end, explored (the score on the networks that chose, or NaN).
         columns: by evaluations a verdict and the words below.
+        within: whether a score holds for up to the next number of evaluations: then the line has steps.
     """
     order = sorted({*points["nfe"], *columns})
-    scale = SCALES[JUDGE]
-    axis = Axis.over(scale * points[["value", "low", "high"]].to_numpy().ravel())
+    numbers = ["value", "low", "high", "explored"]
+    axis = Axis.over((SCALES[JUDGE] * points[numbers]).stack().dropna())
     curves = []
     for at, (name, rows) in enumerate(points.sort_values("nfe", kind="stable").groupby("curve", sort=False)):
-        xs = [round(100 * (order.index(nfe) + 0.5) / len(order), 2) for nfe in rows["nfe"]]
-        ys, lows, highs = ([axis.place(scale * value) for value in rows[column]] for column in ("value", "low", "high"))
-        dots = [dot for dot, real in zip(zip(xs, ys, lows, highs, strict=True), rows["end"], strict=True) if real]
-        curves.append(Curve(("before", BETTER)[at], name, rows["end"].iloc[-1], list(zip(xs, ys, strict=True)), dots))
+        aside = 2 * at - 1 if within else 0  # so that equal scores are both seen
+        xs = [round(100 * (order.index(nfe) + 0.5) / len(order) + aside, 2) for nfe in rows["nfe"]]
+        ys, lows, highs, explored = ([axis.place(SCALES[JUDGE] * value) for value in rows[name]] for name in numbers)
+        lines = [[*zip(xs, heights, strict=True)] for heights in (ys, explored)]
+        if within:
+            lines = [_add_steps(line) for line in lines]
+        line, chosen_on = lines
+        chosen_on = [] if rows["explored"].isna().any() else chosen_on
+        dots = [*zip(xs, ys, lows, highs, strict=True)]
+        curves.append(Curve(("before", BETTER)[at], name, rows["end"].iloc[-1], line, dots, chosen_on))
     texts = [(evaluations(nfe), *columns.get(nfe, ("", ()))) for nfe in order]
     note = f"{metric_name(JUDGE, result.features)}, lower is better. {note}"
     return Curves(title, note, curves, axis.ticks, texts)
+
+
+def _add_steps(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The line with each height kept up to the next point."""
+    return [corner for (x, y), (end, _) in pairwise([*line, (100.0, 0.0)]) for corner in ((x, y), (end, y))]
 
 
 def draw_differences(title: str, sections: Mapping[str, Sequence[Labelled]], result: LoadedResult) -> list[Figure]:

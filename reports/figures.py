@@ -94,13 +94,22 @@ def draw_curves(curves: Curves) -> Canvas:
     """Scores against evaluations, each line named at its end."""
     canvas = Canvas(figsize=(WIDTH, 2.3))
     ax = canvas.subplots()
+    highest = max(curves.curves, key=lambda curve: curve.last)
     for curve in curves.curves:
         color = COLORS.get(curve.look, GREY)
         ax.plot(*zip(*curve.corners, strict=True), "-" if curve.look in COLORS else "--", color=color)
+        if curve.explored:
+            ax.plot(*zip(*curve.explored, strict=True), ":", color=color, linewidth=0.7)
         for x, y, low, high in curve.dots:
             ax.errorbar(x, y, [[y - low], [high - y]], fmt="o", color=color)
         name = "\n".join(wrap(curve.name, 14))
-        ax.text(curve.corners[-1][0] + 3, curve.corners[-1][1], name, va="center", color=color)
+        ax.text(
+            curve.corners[-1][0] + 3,
+            curve.corners[-1][1],
+            name,
+            va="bottom" if curve is highest else "top",
+            color=color,
+        )
     places = [100 * (at + 0.5) / len(curves.columns) for at in range(len(curves.columns))]
     ax.set_xticks(places, [nfe for nfe, _, _ in curves.columns])
     ax.set_yticks([at for at, _ in curves.ticks], [text for _, text in curves.ticks])

@@ -155,13 +155,17 @@ class Figure:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line through (x, y), with dots (x, y, low, high), all in per cent; its name and what stands at its end."""
+    """A line through (x, y), with dots (x, y, low, high), all in per cent; its name and what stands at its end.
+
+    `explored`: a thin line of its own, of the networks that chose.
+    """
 
     look: str
     name: str
     end: str
     corners: Sequence[tuple[float, float]]
     dots: Sequence[tuple[float, float, float, float]]
+    explored: Sequence[tuple[float, float]] = ()
 
     @property
     def last(self) -> float:

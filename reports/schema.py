@@ -47,7 +47,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             verdict no_verdict""",
         "quality.csv": "section budget setting? curve metric value low high",
         "choices.csv": """section budget kind rank setting nfe mmd visible_noise chosen reason networks n seeds draw
-            data network features images_seen""",
+            data network features images_seen barred?""",
         "scores.csv": "features setting metric value low high",
         "spaces.csv": "features a b metric difference low high verdict",
         "floors.csv": "data features metric n_samples n_reference mean sd? low high repeats",
@@ -72,7 +72,7 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
      pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
     factor_a level_a against_a factor_b level_b against_b""".split()
-FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen".split()
+FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen barred".split()
 
 
 def all_columns(columns: tuple[str, ...]) -> list[str]:

@@ -87,13 +87,11 @@ def choose(
             allowed = [c for c in candidates if c.kind == kind and _is_allowed(study, c, budget)]
             pool = [c for c in allowed if c.sides or c in alone or not sides]
             within = f" within {budget} evaluations" if study.within else ""
-            for candidate, reason, advisable in pick(pool, study.finalists)[
-                : study.finalists if study.within else None
-            ]:
+            for candidate, reason, advisable in pick(pool, study.finalists):
                 take(candidate, budget, kind, reason + within, advisable or candidate.is_training)
             if study.within and budget == list(budgets)[-1]:
-                for candidate, reason, _ in pick([c for c in pool if c.budget == budget], 1)[:1]:
-                    take(candidate, budget, kind + EXACTLY, f"{reason} with exactly {budget}")
+                for candidate, reason, advisable in pick([c for c in pool if c.budget == budget], 1)[:1]:
+                    take(candidate, budget, kind + EXACTLY, f"{reason} with exactly {budget}", advisable)
     return [*_rows(study, candidates, reasons)], chosen
 
 
@@ -184,7 +182,7 @@ def _rows(
             if not candidate.sides and not why:  # it failed, or the time was up
                 continue
             row: Row = {"section": EXPLORE, "budget": budget, "kind": kind, "setting": candidate.name}
-            row |= {"chosen": bool(why), "reason": "; ".join(why)}
+            row |= {"chosen": bool(why), "reason": "; ".join(why), "barred": candidate.noisier}
             yield row | (_measured(candidate) | {"rank": rank} if candidate.sides else {})
 
 

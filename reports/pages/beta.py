@@ -21,11 +21,13 @@ from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NO_DIFFERENCE, NO_VE
 
 PRIMARY = "primary"  # kinds of contrasts
 SPENT = "all evaluations"
+ANY_NOISE = "any visible noise"
 PAIR = ["a", "nfe_a", "b", "nfe_b"]
 KINDS = ("without fresh noise", "with fresh noise")  # of settings
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, on the {schedule} schedule",
     CONFIRM: "The best with fresh noise against the best without",
+    ANY_NOISE: "The same, also of settings that show more visible noise than the default",
     SPENT: "The best that takes all {most} evaluations against the best within them",
 }
 ANSWERS = {  # verdict -> of the title, and in a figure
@@ -57,8 +59,8 @@ def page(result: LoadedResult) -> Page:
     main, sides, use = row, [before, after], best
     if len(contests):
         main = contests.iloc[-1]
-        confirmed = [find_side(every, contest, side) for _, contest in contests.iterrows() for side in "ba"]
-        sides, use = confirmed[-2:], min(confirmed, key=lambda side: side[JUDGE])
+        sides = [find_side(every, main, side) for side in "ba"]
+        use = find_lowest(every, rows[rows["kind"].isin([CONFIRM, SPENT])])
     without, having = (
         (side, title, settings.name_with_evaluations(side))
         for side, title in zip(sides, ("Without", "With"), strict=True)
@@ -66,7 +68,7 @@ def page(result: LoadedResult) -> Page:
     code = [] if use is None else snippets.show(snippets.write_sampling(use))
     return contrast.compose_page(
         result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, doubts,
-        question=ask(result), advice="" if use is None else phrase_advice(result, use, rows[rows["kind"] == SPENT]),
+        question=ask(result), advice="" if use is None else phrase_advice(result, use, every, rows),
         more_facts=[*describe_etas(every, row["verdict"]), *code],
         curves=draw_curves(result, every, contests), figures=draw_figure(result, rows, before["schedule"]),
         tables=tables, note=note,
@@ -120,6 +122,11 @@ def find_side(every: pd.DataFrame, row: pd.Series, side: str) -> pd.Series:
     return best[(best["nfe"] == row[f"nfe_{side}"]) & (best["setting"] == row[side])].iloc[0]
 
 
+def find_lowest(every: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """The row of the lowest of the settings that these contrasts compare."""
+    return min((find_side(every, row, side) for _, row in rows.iterrows() for side in "ba"), key=lambda row: row[JUDGE])
+
+
 def phrase_verdict(result: LoadedResult, row: pd.Series, contests: pd.DataFrame, schedule: str) -> tuple[str, str]:
     """The finding by number of evaluations, and on one schedule."""
     best = phrase_best(contests)
@@ -153,13 +160,19 @@ def phrase_best(contests: pd.DataFrame) -> str:
     return f"{capital('; '.join(texts))}{also}." if texts else ""
 
 
-def phrase_advice(result: LoadedResult, best: pd.Series, spent: pd.DataFrame) -> str:
-    """What to do: the lowest of the confirmed settings, and whether more evaluations help."""
+def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """What to do: the lowest of the confirmed settings that may be advised, and whether more evaluations help."""
     use = f"Use {best['setting']} with {evaluations(best['nfe'])} evaluations"
     if best["section"] == PRIMARY:
         return f"{use}, if you stay on the {best['schedule']} schedule."
     scores = settings.format_scores(result, best)
-    return " ".join([f"{use}: the lowest score that was confirmed, {scores}.", *phrase_spent(spent)])
+    texts = [f"{use}: the lowest score that was confirmed, {scores}."]
+    noisy = rows[rows["kind"] == ANY_NOISE]
+    if len(noisy) and (lowest := find_lowest(every, noisy))[JUDGE] < best[JUDGE]:
+        name, noise = settings.name_with_evaluations(lowest), settings.format_noise(lowest)
+        text = f"{name} scores lower, {settings.format_scores(result, lowest)}, but shows more visible noise ({noise})."
+        texts = [f"{use}: the lowest that shows no more visible noise than the default, {scores}.", text]
+    return " ".join([*texts, *phrase_spent(rows[rows["kind"] == SPENT])])
 
 
 def phrase_spent(rows: pd.DataFrame) -> list[str]:
@@ -201,29 +214,31 @@ def describe_recall(result: LoadedResult, before: pd.Series, after: pd.Series) -
 
 
 def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFrame) -> Curves | None:
-    """The best without and the best with fresh noise against evaluations, if there are several numbers of them."""
-    confirmed = result.quality[(result.quality["metric"] == JUDGE) & (result.quality["section"] == CONFIRM)]
-    if contests["budget"].nunique() < 2 or not len(confirmed):
+    """The best without and the best with fresh noise within each number of evaluations, if there are several."""
+    scores = result.quality[(result.quality["metric"] == JUDGE) & (result.quality["section"] == CONFIRM)]
+    if contests["budget"].nunique() < 2 or not len(scores):
         return None
-    points = confirmed.rename(columns={"budget": "nfe"})
-    fd = every[every["section"] == CONFIRM].set_index(["setting", "nfe"])
-    places = points[["setting", "nfe"]].itertuples(index=False, name=None)
-    points["end"] = [settings.format_scores(result, fd.loc[place]) for place in places]
-    explored = result.choices[(result.choices["rank"] == 1) & result.choices["networks"].notna()]
-    explored = explored.drop(columns="nfe").rename(columns={"budget": "nfe", JUDGE: "value", "kind": "curve"})
-    points = pd.concat([points, explored]).drop_duplicates(["curve", "nfe"]).fillna({"end": ""})
-    columns = {}
-    for _, row in contests.iterrows():
-        change, interval = difference(row)
-        columns[row["budget"]] = (row["verdict"], [ANSWERS[row["verdict"]][1], change, interval])
+    scores = scores.set_index(["setting", "budget"])
+    seen = result.runs["images_seen"].fillna(0).max()
+    alike = result.choices[result.choices["images_seen"].fillna(0) == seen].set_index(["setting", "nfe"])[JUDGE]
+    points, columns = [], {}
+    for _, contest in contests.iterrows():
+        change, interval = difference(contest)
+        columns[contest["budget"]] = (contest["verdict"], [ANSWERS[contest["verdict"]][1], change, interval])
+        for kind, side in zip(KINDS, "ba", strict=True):
+            place = (contest[side], contest[f"nfe_{side}"])
+            score = scores.loc[place, ["value", "low", "high"]]
+            end = settings.format_scores(result, find_side(every, contest, side))
+            points.append({"curve": kind, "nfe": contest["budget"], **score, "end": end, "explored": alike.get(place)})
+    frame = pd.DataFrame(points).astype({"explored": "float64"})
     first = contests.iloc[0]
     note = (
-        f"Dots: the best of each kind, confirmed on {contrast.name_networks(first)}, with {percent(first['level'])} "
-        "intervals. Corners without a dot: on the networks that chose. Below: the best within each number of "
-        "evaluations, with noise minus without."
+        "Dots: the best of each kind within that number of evaluations, confirmed on "
+        f"{contrast.name_networks(first)}, with {percent(first['level'])} intervals. Below: with noise minus without."
     )
-    points = points.sort_values("curve", key=lambda kinds: kinds.map(KINDS.index), kind="stable")
-    return contrast.draw_curves(result, "Quality against evaluations", points, columns, note)
+    if frame["explored"].notna().all():
+        note += " Dotted: the same settings on the networks that chose them."
+    return contrast.draw_curves(result, "Quality within each number of evaluations", frame, columns, note, within=True)
 
 
 def draw_figure(result: LoadedResult, rows: pd.DataFrame, schedule: str) -> list[Figure]:

@@ -4,6 +4,7 @@ Results in which nothing was chosen have the page of sweep.py.
 """
 
 import json
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -192,7 +193,7 @@ def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -
         for side, name in (("b", f"default: {row['b']}"), ("a", "chosen")):
             end = settings.format_scores(result, find_setting(every, row, side))
             values = dict.fromkeys(("value", "low", "high"), row[f"value_{side}"])
-            points.append({"curve": name, "nfe": row["budget"], **values, "end": end})
+            points.append({"curve": name, "nfe": row["budget"], **values, "end": end, "explored": math.nan})
     title = TITLES.get(result.info["experiment"], "The chosen settings against the default")
     note = f"Below: the chosen setting, and its difference from the default, with its {percent(row['level'])} interval."
     return contrast.draw_curves(result, title, pd.DataFrame(points), columns, note)

@@ -98,10 +98,29 @@ def test_beta_says_what_to_do_and_what_it_does_to_spend_all_evaluations_and_who_
     )
 
 
+def test_what_shows_more_noise_is_named_and_not_advised(beta: Make) -> None:
+    directory = beta(best={8: LOSES, 66: LOSES})
+    tables = {name: pd.read_csv(directory / f"{name}.csv") for name in ("table", "contrasts", "choices")}
+    noisy = tables["table"].query("setting == 'with 66'").assign(setting="noisy", mmd=0.001, visible_noise=0.1)
+    again = tables["contrasts"].query("a == 'with 66'").assign(kind="any visible noise", a="noisy")
+    barred = tables["choices"].assign(barred=lambda rows: rows["setting"] == "passed over")
+    for name, more in {"table": [noisy], "contrasts": [again], "choices": []}.items():
+        pd.concat([barred if name == "choices" else tables[name], *more]).to_csv(directory / f"{name}.csv", index=False)
+    page = read_page(directory)
+    assert page.advice.startswith(
+        "Use without 8 with 8 evaluations: the lowest that shows no more visible noise than the default, MMD ×1000 "
+        "12.0 (FD 12.0). noisy, 66 evaluations scores lower, MMD ×1000 1.0 (FD 19.6), but shows more visible noise (0.1"
+    )
+    assert dict(page.facts)["Fixed"].endswith(
+        "2 of 6 settings show more visible noise than the default and were barred; the lowest of them: passed over, 8 "
+        "evaluations, MMD ×1000 20.0 (explored)"
+    )
+
+
 def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta: Make) -> None:
     curves = [{"section": "confirm", "budget": budget, "curve": f"{kind} fresh noise", "metric": "mmd", "value": value,
                "low": 0.009, "high": 0.011, "setting": f"{kind} {budget}"}
-              for budget, value in ((8, 0.01), (66, 0.0105)) for kind in ("with", "without")]  # fmt: skip
+              for budget, value in ((8, 0.01), (16, 0.011), (66, 0.0105)) for kind in ("with", "without")]  # fmt: skip
     recall = {"section": "primary", "metric": "recall", "value": 0.013, "low": -0.004, "high": 0.03}
     directory = beta(best={8: TIED_BY, 16: LOSES, 66: WINS}, quality=[*curves, recall])
     table = pd.read_csv(directory / "table.csv")
@@ -121,13 +140,15 @@ def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta:
     assert page.details[0] == ("Recall, eta 0 to eta 1", change) and page.caveats == [] and page.curves is not None
     without, having = page.curves.curves
     assert (without.name, having.name) == ("without fresh noise", "with fresh noise")
-    assert [len(line.corners) for line in page.curves.curves] == [3, 3], "with what the networks that chose say of 16"
-    assert [len(line.dots) for line in page.curves.curves] == [2, 2], "of what was confirmed"
-    assert having.corners[0][1] < having.corners[1][1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
+    assert [len(line.dots) for line in page.curves.curves] == [3, 3], "of what was confirmed"
+    heights = [dot[1] for dot in having.dots]
+    assert [y for _, y in having.corners] == [y for y in heights for _ in "12"], "steps from dot to dot"
+    assert heights[0] < heights[2] < heights[1] and having.end == "MMD ×1000 5.6 (FD 5.6)"
+    assert len(having.explored) == 6, "networks that chose saw as many images"
     assert page.curves.columns[0] == ("8", "no difference detected", ["no difference detected", "−0.7", "−1.7 to 0.3"])
     assert page.curves.columns[1][2][0] == "without noise wins" and page.curves.columns[2][2][0] == "with noise wins"
     (ax,) = draw_curves(page.curves).axes
-    assert [list(line.get_xdata()) for line in ax.lines].count([x for x, _ in having.corners]) == 2
+    assert [list(line.get_xdata()) for line in ax.lines].count([x for x, _ in having.corners]) == 2, "and explored"
     bars = [[y for _, y in bar.lines[2][0].get_segments()[0]] for bar in ax.containers]
     assert bars == [pytest.approx(dot[2:]) for line in page.curves.curves for dot in line.dots]
     for value, low, says in ((-0.05, -0.06, "loses"), (0.05, 0.04, "adds")):

@@ -14,7 +14,7 @@ from run_acting import FORK
 from studies import explored
 
 from diffusion_core.samplers import Euler
-from experiments.beta import WITH, WITHOUT, Beta
+from experiments.beta import ANY_NOISE, SPENT, WITH, WITHOUT, Beta
 from experiments.noise_levels import NoiseLevels
 from experiments.run import choice, choices_file, stages
 from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXACTLY, EXPLORE, Side
@@ -100,22 +100,28 @@ WITHIN = {
 def test_within_the_evaluations_fewer_compete_too_and_exactly_the_largest_beside() -> None:
     """The default, the first setting, competes as any other of its kind."""
     rows, picked, _ = choose(EXPLORING, WITHIN)
-    assert {(one.budget, one.kind): (one.candidate, one.explored_at) for one in picked if one.kind != DEFAULT} == {
+    assert {(one.budget, one.kind): (one.candidate, one.explored_at) for one in picked
+            if one.advisable and one.kind != DEFAULT} == {  # fmt: skip
         (8, WITHOUT): (D, 8), (8, WITH): (A, 8), (16, WITHOUT): (D, 8), (16, WITH): (A, 16),
         (16, WITHOUT + EXACTLY): (B, 16), (16, WITH + EXACTLY): (A, 16),
     }  # fmt: skip
     assert "lowest with exactly 16" in {row["reason"] for row in rows if row["setting"] == B}
     duels = [(duel.kind, duel.budget, duel.a, duel.b) for duel in EXPLORING.duels(picked)]
     assert duels == [
-        (CONFIRM, 8, (A, 8), (D, 8)), (CONFIRM, 16, (A, 16), (D, 8)), ("all evaluations", 16, (B, 16), (D, 8))
+        (CONFIRM, 8, (A, 8), (D, 8)), (CONFIRM, 16, (A, 16), (D, 8)), (ANY_NOISE, 16, (C, 16), (D, 8)),
+        (SPENT, 16, (B, 16), (D, 8)),
     ]  # fmt: skip
+    assert [row["setting"] for row in rows if row["barred"]] == [C]
+    _, picked, _ = choose(EXPLORING, {8: {D: (0.2, 0), A: (0.5, 0.1)}})
+    assert [duel.kind for duel in EXPLORING.duels(picked)] == [ANY_NOISE], "all with noise are barred"
 
 
 def test_a_setting_that_was_chosen_twice_is_confirmed_once_with_other_noise() -> None:
     study = Beta(network="exact", confirm_samples=77)
     settings = choice.confirmed(study, choose(study, WITHIN)[1], with_control=False)
     assert sorted((s.label, s.budget, s.section, s.n, s.draw) for s in settings) == sorted(
-        (label, budget, CONFIRM, 77, choice.OTHER_NOISE) for label, budget in ((D, 8), (A, 8), (A, 16), (B, 16))
+        (label, budget, CONFIRM, 77, choice.OTHER_NOISE)
+        for label, budget in ((D, 8), (A, 8), (A, 16), (B, 16), (C, 16))
     )
 
 
@@ -160,7 +166,7 @@ def read(study: Beta) -> Any:
 
 def test_choices_are_written_and_read(written: Path) -> None:
     content = json.loads(written.read_text())
-    assert (content["seeds"], content["ends"], content["n_compared"]) == ([101, 102, 103], [30.0, 0.03], 3)
+    assert (content["seeds"], content["ends"], content["n_compared"]) == ([101, 102, 103], [30.0, 0.03], 4)
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
     rows, chosen, notes = read(few(written))
     assert (rows, chosen) == (content["rows"], choose(EXPLORING, WITHIN)[1])
