@@ -75,6 +75,11 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
 FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen".split()
 
 
+def say_near(high: float, shown: str) -> str:
+    """The words for an MMD whose interval reaches 0, below which no squared distance is. `shown`: its high end."""
+    return f"as near as real images (at most {shown})" if high > 0 else "no distance detected"
+
+
 def all_columns(columns: tuple[str, ...]) -> list[str]:
     """The columns that the writer of a table gives it."""
     return [name.removesuffix("?") for name in columns]
