@@ -222,8 +222,9 @@ def show_score(
     """
     floor = result.floor(metric, n_samples)
     scale = SCALES.get(metric, 1)
-    near = bool(ends and metric == JUDGE and ends[0] <= 0)
-    if near:
+    near = False
+    if ends and metric == JUDGE and ends[0] <= 0:
+        near = True
         values, ends = [max(values[0], 0)], (0, max(ends[1], 0))
     mean = sum(values) / len(values)
     shown = scale_metric(metric, mean)
