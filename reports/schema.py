@@ -42,7 +42,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
-        "effects.csv": """kind factor_a level_a against_a factor_b level_b against_b n_cells metric
+        "effects.csv": """kind factor_a level_a against_a factor_b level_b against_b n_cells cost? metric
             difference se low high interval holds_for p_value p_adjusted family n_compared detectable n_networks
             verdict no_verdict""",
         "quality.csv": "section budget setting? curve metric value low high",
@@ -73,6 +73,11 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
      pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
     factor_a level_a against_a factor_b level_b against_b""".split()
 FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen barred".split()
+
+
+def say_near(high: float, shown: str) -> str:
+    """The words for an MMD whose interval reaches 0, below which no squared distance is. `shown`: its high end."""
+    return f"as near as real images (at most {shown})" if high > 0 else "no distance detected"
 
 
 def all_columns(columns: tuple[str, ...]) -> list[str]:

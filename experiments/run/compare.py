@@ -117,7 +117,18 @@ class Effect:
         names = ("factor_a", "level_a", "against_a", "factor_b", "level_b", "against_b")
         kind = "interaction" if len(self.names) > 3 else "main"
         given = dict(zip(names, self.names, strict=False))
-        return {"kind": kind, **dict.fromkeys(names), **given, "n_cells": len(self.combinations)}
+        return {"kind": kind, **dict.fromkeys(names), **given, "n_cells": len(self.combinations), "cost": self.cost}
+
+    @property
+    def cost(self) -> float | None:
+        """Evaluations at the level of a main effect, as a multiple of those at the baseline."""
+        if len(self.names) > 3:
+            return None
+        level, first = (
+            sum(row["nfe"] for side in sides for row in side.rows.values())
+            for sides in zip(*self.combinations, strict=True)
+        )
+        return float(level / first)
 
     @property
     def sides(self) -> Sequence[Side]:

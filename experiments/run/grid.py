@@ -12,6 +12,7 @@ from diffusion_core.validation import RULES, one_of
 from experiments.console import plural
 from experiments.run.compare import CONTROL, Chosen, Comparison, Duel, SidesBySection, control, find_repeated
 from experiments.run.effects import Cell, find_effects
+from experiments.run.identity import canonical
 from experiments.run.setting import Setting
 from experiments.run.study import GPU, SMOKE, ExploringStudy, HiddenOption
 from experiments.user.parsing import COMMA
@@ -39,7 +40,7 @@ class Grid(ExploringStudy):
     known: ClassVar[Sequence[str]] = ()  # names of factors that may be typed, if not those of `factors`
 
     vary: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=LEVEL,LEVEL ...")] = ()
-    """Factors and their levels; the first level of each is the baseline."""
+    """Factors and their levels; the first level of each is the baseline. One level alone holds for all combinations."""
     confirm: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = True
     """Without this, as many further networks compare the best combination with the baseline."""
     explore_networks: HiddenOption[int] = 1  # they are the networks of the grid
@@ -53,21 +54,22 @@ class Grid(ExploringStudy):
 
     @cached_property
     def levels(self) -> dict[str, dict[str, Any]]:
-        """Factor -> its levels, as text and as `setting` takes them. ValueError if they do not make a grid."""
+        """Factor -> its levels, as text and as `setting` takes them; one, if it is fixed. ValueError without a grid."""
         levels = {name: {_text(value): value for value in values} for name, values in self.factors.items()}
         typed = list[str]()
         for text in self.vary:
             name, _, values = text.partition("=")
             name = one_of("vary: factor", name.strip().replace("-", "_"), self.known or self.factors)
             texts = [value.strip() for value in COMMA.split(values)]
-            if name in typed or not all(texts) or len({*texts}) < max(2, len(texts)):
-                rule = "it must be a factor, named once, and two or more different levels, such as eta=0,0.5,1"
+            if name in typed or not all(texts) or len({*texts}) < len(texts):
+                rule = "it must be a factor, named once, with different levels, such as eta=0,0.5,1"
                 raise ValueError(f"vary={text!r}: {rule}")
             typed.append(name)
             usual = self.factors[name][0] if self.factors else ""
             levels[name] = {value: read_level(name, value, type(usual)) for value in texts}
-        if not levels:
-            raise ValueError("vary: it must have one factor or more, such as eta=0,1 schedule=karras,vp")
+        if all(len(values) < 2 for values in levels.values()):
+            rule = "it must have one factor or more with two levels or more, such as eta=0,1 schedule=karras,vp"
+            raise ValueError(f"vary: {rule}")
         return levels
 
     def check(self) -> None:
@@ -92,7 +94,10 @@ class Grid(ExploringStudy):
         settings = list[Setting]()
         for label, cell in self.cells.items():
             texts = dict(zip(levels, cell, strict=True))
-            setting = self.setting(**{name: levels[name][text] for name, text in texts.items()})
+            given = {name: levels[name][text] for name, text in texts.items()}
+            setting, again = self.setting(**given), self.setting(**given)
+            if (canonical(setting), setting.training) != (canonical(again), again.training):
+                raise ValueError(f"setting() of {label}: called twice, it gave two settings; only levels may decide")
             if setting.budget is not None:
                 raise ValueError(f"setting() of {label}: budget={setting.budget}: leave it out; make it a factor")
             settings.append(replace(setting, label=label, levels=texts))
@@ -144,7 +149,8 @@ class Grid(ExploringStudy):
     def notes(self) -> Sequence[str]:
         """How many combinations there are."""
         networks = plural(self.seeds if self.trains else 1, "network")
-        return [f"{len(self.cells)} combinations of {', '.join(self.shown)}, each on {networks}"]
+        names = [name if len(levels) > 1 else f"{name}={levels[0]} (fixed)" for name, levels in self.shown.items()]
+        return [f"{len(self.cells)} combinations of {', '.join(names)}, each on {networks}"]
 
     @property
     def provenance(self) -> Mapping[str, Any]:

@@ -238,9 +238,17 @@ def _check_settings(settings: Sequence[Setting]) -> None:
 
 
 def _check_runs(runs: Iterable[Run]) -> None:
-    """Raises ValueError for runs that have no identity, or a user's schedule whose levels change or are miscounted."""
+    """Raises ValueError for runs that have no identity, for a level of a grid that its setting does not have, and for a
+    user's schedule whose levels change or are miscounted.
+    """
     for run in runs:
         identity(run.scored)
+        row = run.row() if run.setting.levels and not run.impossible else {}
+        for name, level in run.setting.levels.items():
+            given, value = _read_number(level), _read_number(row.get(name))
+            if given and value and given != value:
+                rule = f"its setting has {value} in this column of table.csv; correct setting(), or rename the factor"
+                raise ValueError(f"setting() of {run.setting.label}: {name}={level}: {rule}")
     for schedule in dict.fromkeys(run.setting.schedule for run in runs if not run.impossible):
         if not uses_user_code(schedule):
             continue
@@ -251,6 +259,14 @@ def _check_runs(runs: Iterable[Run]) -> None:
             raise ValueError(
                 f"schedule {schedule.name}: {len(sigmas)} levels; it must give n_steps + 1 = {n_steps + 1}"
             )
+
+
+def _read_number(value: Any) -> str:
+    """A number, or a text of one, in six digits; "" for anything else."""
+    try:
+        return f"{float(value):g}"
+    except (TypeError, ValueError):
+        return ""
 
 
 def check_comparisons(study: Study, runs: Sequence[Run]) -> None:

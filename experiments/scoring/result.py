@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from experiments.run.compare import Row
 from experiments.scoring.inputs import Input
 from experiments.scoring.sides import COPIES, SpaceResult
-from reports.schema import JUDGE
+from reports.schema import JUDGE, say_near
 
 PAIRS = {
     "names": "images of the same name are compared in pairs",
@@ -113,7 +113,10 @@ class Scores:
 
     def __str__(self) -> str:
         lines = list[str]()
-        frames = self.frame()
+        frames = sets, _ = self.frame()
+        sets[MMD] = sets[MMD].astype(object)
+        for at, row in sets[sets["low"] <= 0].iterrows():
+            sets.loc[at, [MMD, "low", "high"]] = [say_near(row["high"], f"{row['high']:.3g}"), math.nan, math.nan]
         for space in self.spaces:
             lines.append(f"feature space {space.features}, 95 % intervals:")
             for frame in frames:

@@ -9,12 +9,14 @@ from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
     difference,
+    is_missing,
     is_set,
     join,
     metric_name,
     number,
     plural,
     scale_metric,
+    short,
     spell,
     verdict_words,
 )
@@ -54,9 +56,16 @@ def page(result: LoadedResult) -> Page:
 
 
 def name_effect(row: pd.Series) -> str:
-    """ "eta 1", or "eta 1 with schedule karras" of an interaction."""
-    text = f"{row['factor_a']} {row['level_a']}"
-    return f"{text} with {row['factor_b']} {row['level_b']}" if row["factor_b"] else text
+    """ "eta 1, not 0", or "eta 1 (not 0) with schedule karras (not vp)" of an interaction."""
+    if not row["factor_b"]:
+        return f"{row['factor_a']} {row['level_a']}, not {row['against_a']}"
+    return " with ".join(f"{row[f'factor_{k}']} {row[f'level_{k}']} (not {row[f'against_{k}']})" for k in "ab")
+
+
+def _cost(row: pd.Series) -> str:
+    """ "costs 8.25 times as much" of a level that takes another number of evaluations; "" of others."""
+    cost = row.get("cost")
+    return "" if is_missing(cost) or cost == 1 else f"costs {short(cost)} times as much"
 
 
 def _size(row: pd.Series) -> str:
@@ -66,6 +75,11 @@ def _size(row: pd.Series) -> str:
 
 def _verb(row: pd.Series) -> str:
     return "lowers" if row["difference"] < 0 else "raises"
+
+
+def _varied(result: LoadedResult) -> dict[str, list[str]]:
+    """The factors with several levels; one level is fixed for all combinations."""
+    return {name: levels for name, levels in result.info["factors"] if len(levels) > 1}
 
 
 def phrase_effects(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> str:
@@ -84,8 +98,9 @@ def phrase_effects(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame)
     of_judged = "" if main["difference"].abs().max() <= abs(row["difference"]) else " of those with a verdict"
     change = f"{row['level_a']} instead of {row['against_a']} {_verb(row)} {name} by {_size(row)}"
     text = f"{factor} matters most{of_judged}: {change}"
-    others = [f"{len(levels)} levels of {other}" for other, levels in result.info["factors"] if other != factor]
+    others = [f"{len(levels)} levels of {other}" for other, levels in _varied(result).items() if other != factor]
     text += f", averaged over {join(others)}" if others else ""
+    text += f", and {cost}" if (cost := _cost(row)) else ""
     depends = both[both["verdict"].isin(CLEAR) & (both[["factor_a", "factor_b"]] == factor).any(axis=1)]
     if len(depends):
         text += f"; {_phrase_interaction(depends.loc[depends['p_adjusted'].idxmin()], row, main)}"
@@ -120,7 +135,8 @@ def describe_best(result: LoadedResult, best: pd.Series | None) -> str:
 def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame) -> Iterator[str]:
     """What was not detected, with what would have been; the clearest interaction; the A/A test beside the effects."""
     unseen = [
-        f"{name_effect(row)} ({'; '.join(difference(row))}; {scale_metric(JUDGE, row['detectable'])} would be)"
+        f"{row['factor_a']} {row['level_a']} ({'; '.join(difference(row))}; "
+        f"{scale_metric(JUDGE, row['detectable'])} would be)"
         for _, row in main[~main["verdict"].isin([*CLEAR, NO_VERDICT])].iterrows()
     ]
     if unseen:
@@ -142,7 +158,7 @@ def describe_others(result: LoadedResult, main: pd.DataFrame, both: pd.DataFrame
     largest = main["difference"].abs().groupby(main["factor_a"], sort=False).max()
     smaller = [str(factor) for factor in largest.index[largest < abs(again["difference"])]]
     more = f": more than any effect of {join(smaller)} here" if smaller else ""
-    yield f"A/A test: two {what} differ by {_size(again)}{more}."
+    yield f"A/A test: two {what} differ by {'{} ({})'.format(*difference(again))}{more}."
 
 
 def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
@@ -153,7 +169,7 @@ def effects_table(result: LoadedResult, effects: pd.DataFrame) -> Table:
     ]  # fmt: skip
     ranked = effects.sort_values(["kind", "p_adjusted"], ascending=[False, True])
     rows = [
-        Row(f"{name_effect(row)}, not {row['against_a']}", [
+        Row("; ".join(filter(None, [name_effect(row), _cost(row)])), [
             *settings.format_comparison(row), number(row["p_adjusted"], 3), number(row["n_cells"], 0),
         ])
         for _, row in ranked.head(settings.ROWS).iterrows()
@@ -189,9 +205,9 @@ def plot_cells(result: LoadedResult, main: pd.DataFrame) -> Plot | None:
     quality = result.quality[result.quality["metric"] == JUDGE]
     if not len(quality):
         return None
-    factors = dict(result.info["factors"])
+    factors = _varied(result)
     levels = quality["setting"].map(result.info["cells"])
-    cells = quality.assign(**{factor: levels.str[place] for place, factor in enumerate(factors)})
+    cells = quality.assign(**{name: levels.str[place] for place, (name, _) in enumerate(result.info["factors"])})
     floor = result.floor(JUDGE, result.table["n_samples"].max())
     name = metric_name(JUDGE, result.features)
     real = None if floor is None else float(floor["mean"])

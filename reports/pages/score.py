@@ -23,7 +23,7 @@ from reports.formats import (
 from reports.page import Axis, Bar, Column, Figure, KeyFigure, Page, Row, Table
 from reports.pages import sweep
 from reports.results import LoadedResult
-from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
+from reports.schema import BETTER, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE, say_near
 
 TERMS = ("MMD ×1000", "FD", "Visible noise")
 FEW_DECIMALS = 3  # of a table of many sets, in which no number of decimals may suit all rows
@@ -173,9 +173,11 @@ def _single_page(result: LoadedResult, row: pd.Series, parts: dict[str, Any]) ->
         figures.append(show_score(result, metric, [score["value"]], row["n_samples"], ends))
     judge = figures[0]
     images = KeyFigure("Images", number(row["n_samples"], 0), ["nothing is compared"])
-    notes = "; ".join([f"({judge.notes[0]})", *judge.notes[1:]])
+    text, notes = f": {judge.label} {judge.value}", judge.notes
+    if scores.loc[JUDGE, "low"] > 0:
+        text, notes = f" has {judge.label} {judge.value} ({notes[0]})", notes[1:]
     return Page(
-        question=result.info["question"], lead="", verdict=f"{row['setting']} has {judge.label} {judge.value} {notes}.",
+        question=result.info["question"], lead="", verdict=f"{'; '.join([row['setting'] + text, *notes])}.",
         key_figures=[*figures, images], pictures=settings.show_pictures(result, (row, "Set", row["setting"])),
         details=list_details(result, *TERMS), **parts,
     )  # fmt: skip
@@ -214,10 +216,18 @@ def _run_page(result: LoadedResult) -> Page:
 def show_score(
     result: LoadedResult, metric: str, values: list[float], n_samples: float, ends: tuple[float, float] | None = None
 ) -> KeyFigure:
-    """The mean score of some networks, or one score with the `ends` of its interval, next to that of real images."""
+    """The mean score of some networks, or one score with the `ends` of its interval, next to that of real images.
+
+    Of one MMD whose interval reaches 0 nothing below 0 is shown.
+    """
     floor = result.floor(metric, n_samples)
     scale = SCALES.get(metric, 1)
+    near = False
+    if ends and metric == JUDGE and ends[0] <= 0:
+        near = True
+        values, ends = [max(values[0], 0)], (0, max(ends[1], 0))
     mean = sum(values) / len(values)
+    shown = scale_metric(metric, mean)
     axis = Axis.over(scale * value for value in (*values, *(ends or ()), *([] if floor is None else [floor["mean"]])))
     bars = [Bar.dot(axis, scale * value, "not") for value in values]
     several = len(values) > 1
@@ -225,10 +235,13 @@ def show_score(
     legend = [("not", "a network")] if several else []
     if ends:
         bars = [Bar.of(axis, [scale * value for value in (mean, *ends)], "")]
-        notes = [f"95 % interval {scale_metric(metric, ends[0])} to {scale_metric(metric, ends[1])}"]
+        low, high = (scale_metric(metric, end) for end in ends)
+        notes = [f"95 % interval {low} to {high}"]
+        if near:
+            shown, notes = say_near(ends[1], high), []
     if floor is not None:
         bars.append(Bar.dot(axis, scale * floor["mean"], "real"))
         legend.append(("real", f"real {result.unit}s"))
         notes.append(f"{plural(floor['n_samples'], f'real {result.unit}')}: {scale_metric(metric, floor['mean'])}")
     name = metric_name(metric, result.features)
-    return KeyFigure(name, scale_metric(metric, mean), notes, bars, axis.place(0), legend)
+    return KeyFigure(name, shown, notes, bars, axis.place(0), legend)

@@ -33,7 +33,7 @@ def planted(a: str, b: str, c: str) -> float:
 
 def sides(cells: Sequence[tuple[str, ...]], networks: int = 5) -> dict[tuple[str, ...], Side]:
     rng = np.random.default_rng(0)
-    row = {"features": "f", "n_samples": 60, "n_reference": 9, "precision": 0.6, "recall": 0.6}
+    row = {"features": "f", "n_samples": 60, "n_reference": 9, "precision": 0.6, "recall": 0.6, "nfe": 8}
     out: dict[tuple[str, ...], Side] = {}
     for cell in cells:
         noise = 0.01 * rng.standard_normal((networks, 60))
@@ -140,12 +140,11 @@ def test_an_impossible_combination_says_why(vary: Sequence[str], label: str, rea
     (("lr2=1,2",), r"vary: factor='lr2': .* did you mean lr"),
     (("eta=0,x",), "eta='x': it must be a number"),
     (("batch=64,6.5",), "batch='6.5': it must be a whole number"),
-    (("eta=1",), "vary='eta=1': .* two or more different levels"),
+    (("eta=1", "sigma-min=0.003"), "vary: it must have one factor or more with two levels or more"),
     (("eta=0,1", "eta=0,2"), "vary='eta=0,2': .* named once"),
     (("eta=0,0.0",), "eta=0 and eta=0.0 are the same setting"),
     (("schedule=karas,vp",), "schedule='karas': .* did you mean karras"),
     (("final-denoise=yes,no",), "final_denoise='yes': it must be one of true, false"),
-    ((), "vary: it must have one factor or more"),
 ])  # fmt: skip
 def test_a_wrong_factor_or_level_is_refused(vary: Sequence[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -182,8 +181,9 @@ class Mine(Study):
 
 def test_a_file_has_factors_of_its_own_and_vary_changes_their_levels(tmp_path: Path) -> None:
     (tmp_path / "my_grid.py").write_text(GRID)
-    study, _, name = parse("sweep", [str(tmp_path / "my_grid.py"), "--vary", "rho=1,2,5", "--preset", "smoke"], "p")
-    assert name == "my_grid" and len([*study.explore()]) == 6  # type: ignore[attr-defined]
+    for vary, says in (("rho=1,2,5", "6 combinations of eta, rho,"), ("rho=5", "2 combinations of eta, rho=5 (fixed)")):
+        study, _, name = parse("sweep", [str(tmp_path / "my_grid.py"), "--vary", vary, "--preset", "smoke"], "p")
+        assert name == "my_grid" and study.notes[0].startswith(says)
     with pytest.raises(ValueError, match=r"factor='rhoo': .* did you mean rho"):
         parse("sweep", [str(tmp_path / "my_grid.py"), "--vary", "rhoo=1,2"], "p")
 
@@ -192,20 +192,20 @@ def test_options_of_a_file_are_varied_in_sections_of_their_own(tmp_path: Path) -
     (tmp_path / "my_sweep.py").write_text(SWEEP)
     arguments = [str(tmp_path / "my_sweep.py"), "--vary", "etas=0 1,0 0.5 1", "--seeds", "3"]
     study, _, _ = parse("sweep", arguments, "p")
-    by_section = {}
-    for setting in study.settings():
-        by_section.setdefault(setting.section, []).append(setting.label)
-    assert by_section == {"etas=0 1": ["eta 0", "eta 1"], "etas=0 0.5 1": ["eta 0", "eta 0.5", "eta 1"]}
+    labels = [f"{setting.section}: {setting.label}" for setting in study.settings()]
+    assert labels[1:4] == ["etas=0 1: eta 1", "etas=0 0.5 1: eta 0", "etas=0 0.5 1: eta 0.5"] and len(labels) == 5
     assert study.seeds == 3
     with pytest.raises(ValueError, match=r"vary: option='eta': .* did you mean etas"):
         parse("sweep", [*arguments[:2], "eta=0 1"], "p")
 
 
+SWEPT = "sweep --vary lr=1e-3,3e-3 eta=0,1 evaluations=2,3 --seeds 1 --train-images 64".split()
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     folder = tmp_path_factory.mktemp("grid")
-    vary = ("--vary", "lr=1e-3,3e-3", "eta=0,1", "evaluations=2,3")
-    return smoke(folder, "sweep", *vary, "--seeds", "1", "--train-images", "64")
+    return smoke(folder, *SWEPT)
 
 
 @pytest.mark.slow(12)
@@ -231,12 +231,13 @@ def test_a_grid_runs_all_combinations_and_confirms_the_best_on_other_networks(ru
     for cell in plot.values[0].to_dict("records"):  # each combination is drawn at its own levels
         assert cell["setting"] == f"lr={cell['lr']}, eta={cell['eta']}, evaluations={cell['evaluations']}"
     assert "Which factor matters" in run.report and "No verdict" in run.report
+    rows = ("evaluations 3, not 2; costs 1.5 times as much |", "lr 3e-3 (not 1e-3) with eta 1 (not 0) |")
+    assert all(row in run.report for row in rows)
 
 
 @pytest.mark.slow(3)
 def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: Finished) -> None:
-    vary = ("--vary", "lr=1e-3,3e-3", "eta=0,1", "evaluations=2,3")
-    again = smoke(run.out.parent, "sweep", *vary, "--seeds", "1", "--train-images", "64", "--no-confirm", out="alone")
+    again = smoke(run.out.parent, *SWEPT, "--no-confirm", out="alone")
     table = again.rows()
     assert set(table["section"]) == {"explore", "control"}
     assert set(again.rows("contrasts")["kind"]) == {"control"}
@@ -248,6 +249,7 @@ def test_without_a_confirmation_the_networks_of_the_grid_make_the_control(run: F
 
 def effect(**columns: object) -> dict[str, object]:
     row = {"kind": "main", "factor_a": "eta", "level_a": "1", "against_a": "0", "factor_b": "", "level_b": ""}
+    row["against_b"] = ""
     row |= {"metric": "mmd", "difference": -0.0061, "low": -0.0078, "high": -0.0044, "detectable": 0.003}
     row |= {"p_adjusted": 0.001, "n_compared": 5, "verdict": "better", "no_verdict": ""}
     return row | columns
@@ -255,15 +257,15 @@ def effect(**columns: object) -> dict[str, object]:
 
 def test_each_clause_of_the_headline_is_the_verdict_of_a_row(run: Finished) -> None:
     result = read(run.out)
-    result.info["factors"] = [["eta", ["0", "1"]], ["schedule", ["vp", "karras"]], ["lr", ["1", "2"]]]
+    result.info["factors"] = [["eta", ["0", "1"]], ["schedule", ["vp", "karras"]], ["lr", ["1", "2"]], ["top", ["30"]]]
     lr = effect(factor_a="lr", difference=0.001, low=-0.001, high=0.003, verdict="no difference detected")
-    main = pd.DataFrame([effect(), lr])
+    main = pd.DataFrame([effect(cost=8.25), lr])
     more = effect(factor_b="schedule", level_b="karras", difference=-0.002, low=-0.0036, high=-0.0004)
     both = pd.DataFrame([more, more | {"factor_a": "lr", "p_adjusted": 0.0001, "verdict": "no difference detected"}])
     text = page_of_factors.phrase_effects(result, main, both)
     assert text == (
         "eta matters most: 1 instead of 0 lowers MMD ×1000 by 6.1 (4.4 to 7.8), averaged over 2 levels of schedule "
-        "and 2 levels of lr; more with schedule karras, by 2.0 (0.4 to 3.6)."
+        "and 2 levels of lr, and costs 8.25 times as much; more with schedule karras, by 2.0 (0.4 to 3.6)."
     )
     clearer = pd.DataFrame([more, more | {"factor_b": "lr", "level_b": "2", "p_adjusted": 0.0001}])
     assert "; more with lr 2, by" in page_of_factors.phrase_effects(result, main, clearer)

@@ -48,6 +48,17 @@ def stepping(step: str) -> str:
     return FILE.replace(RUN, LOOP.format(step=step))
 
 
+GRID = """
+from dataclasses import dataclass
+from random import random
+from experiments import Euler, Grid, Schedule, Setting
+
+@dataclass(frozen=True)
+class Asked(Grid):
+    question = "Which eta?"
+    factors = {"eta": (0.0, 1.0)}
+    def setting(self, eta): return Setting("", Schedule(), Euler(ETA))
+"""
 SHORT = """
 from diffusion_core.schedules import SCHEDULES
 SCHEDULES["short"] = lambda n_steps, high, low: (high, low)
@@ -71,6 +82,9 @@ REFUSED = {
     "settings: there are none": settings("return []"),
     "settings(): TypeError: Value after * must be an iterable": settings("return None"),
     "settings(): line 18: KeyError: 'x'": settings("raise KeyError('x')"),
+    # a grid
+    "setting() of eta=0: eta=0: its setting has 1 in this column of table.csv": GRID.replace("ETA", "1 - eta"),
+    "setting() of eta=0: called twice, it gave two settings": GRID.replace("ETA", "random()"),
     # a schedule of its own
     "schedule short: 2 levels; it must give n_steps + 1 =": f"{SHORT}{FILE}".replace("2), M", "2, rule='short'), M"),
     # the file and its study

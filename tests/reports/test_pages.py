@@ -527,11 +527,12 @@ def test_run_is_a_score_next_to_that_of_real_images(sweep: Make, folder: Make) -
 def score(sweep: Make) -> Callable[..., Page]:
     """The page on sets of images; `other` is the score of x in a second feature space, where the first has 0.1."""
 
-    def read(sets: dict[str, Any], other: float | None = None, **facts: Any) -> Page:
+    def read(sets: dict[str, Any], other: float | None = None, ends: Any = (0.5, 2), **facts: Any) -> Page:
         directory = sweep({"sets": {"first": BASE, **sets}}, "score", {"score": facts}, holds_for=1)
         spaces = {"digits": {"first": 0.012, "x": 0.008}} | ({"natural": {"first": 0.1, "x": other}} if other else {})
-        lines = [f"{space},{name},{metric},{value},{value / 2},{2 * value}" for space, values in spaces.items()
-                 for name, value in values.items() if name in ("first", *sets) for metric in ("mmd", "fd")]  # fmt: skip
+        lines = [f"{space},{name},{metric},{value},{ends[0] * value},{ends[1] * value}"
+                 for space, values in spaces.items() for name, value in values.items() if name in ("first", *sets)
+                 for metric in ("mmd", "fd")]  # fmt: skip
         (directory / "scores.csv").write_text("\n".join(["features,setting,metric,value,low,high", *lines]))
         says = "better" if other and other < 0.1 else "worse"
         rows = ["features,a,b,metric,difference,low,high,verdict", "digits,x,first,mmd,-0.004,-0.005,-0.003,better"]
@@ -562,6 +563,11 @@ def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict
     facts = {"Real images": "MMD ×1000 0.1 (FD 0.0)", "Sets × images": f"{1 + len(sets)} × 500, paired by name",
              "Sure?": "95 % interval: where the difference of many such images lies; can detect 2.0"}  # fmt: skip
     assert dict(page.facts) == (facts if sets else {})
+
+
+@pytest.mark.parametrize(("high", "says"), [(0.4, "as near as real images (at most 4.8)"), (0, "no distance detected")])
+def test_one_score_whose_interval_reaches_0_is_words(score: Callable[..., Page], high: float, says: str) -> None:
+    assert score({}, ends=(-0.1, high)).headline == f"first: MMD ×1000 {says}; 500 real images: 0.1."
 
 
 def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside_it(score: Callable[..., Page]) -> None:

@@ -111,6 +111,7 @@ def test_fd_of_fewer_real_images_is_not_beside_that_of_the_sets() -> None:
         scores = score(rng.normal(size=(200, 4)), rng.normal(size=(n, 4)))
         real = scores.frame()[0].iloc[-1]
         assert real["set"] == "100 real images" and np.isnan(real["FD"]) == empty and np.isfinite(real["MMD x1000"])
+        assert "set 1 as near as real images (at most " in str(scores)
 
 
 @pytest.fixture
