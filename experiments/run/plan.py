@@ -112,6 +112,9 @@ class Planner:
         study = self.study
         n = setting.n or study.n_samples
         most = self.reference.n // 3
+        if most < MIN_SAMPLES:
+            needed = f"{n} samples need {3 * n:,}, and {MIN_SAMPLES}, the fewest, {3 * MIN_SAMPLES}"
+            raise ValueError(f"data={self.reference.data!r}: it has {self.reference.n} images; {needed}")
         if not MIN_SAMPLES <= n <= most:
             rule = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
             raise ValueError(f"n_samples={n}: {rule}, a third of its images; as many are the floor")
