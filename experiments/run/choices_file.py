@@ -84,7 +84,9 @@ def read_choices(
     every = read_chosen(content)
     marked = {(row["setting"], row["budget"]) for row in content["rows"] if row["chosen"]}
     if changed := [choice.candidate for choice in every if (choice.candidate, choice.explored_at) not in marked]:
-        raise ValueError(f"{name}: {changed[0]!r} is not marked as chosen in its rows; was it changed? Use it as written")
+        raise ValueError(
+            f"{name}: {changed[0]!r} is not marked as chosen in its rows; was it changed? Use it as written"
+        )
     budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
     known = dict.fromkeys(choice.budget for choice in every)
     if lacking := [budget for budget in budgets if budget not in known]:

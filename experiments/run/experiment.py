@@ -84,7 +84,7 @@ def run_study(
     """
     study.check()
     out = options.directory(name or study.page)
-    check_folder(study, out)
+    check_folder(study, out, typed=options.out is not None or options.dry_run)
     if options.data_root is not None:
         os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
     return _Command(study, options, out, began or time.time()).run()
@@ -201,7 +201,9 @@ class _Command:
 
     def print_plan(self, planner: Planner, runs: Sequence[Run]) -> StudyResult:
         """What --dry-run prints."""
-        self.print_notes([*self.study.notes, *self.notes, *self.caveats], plan_warnings([run for run in runs if not run.impossible]))
+        self.print_notes(
+            [*self.study.notes, *self.notes, *self.caveats], plan_warnings([run for run in runs if not run.impossible])
+        )
         guessed = self.guess_confirmation(planner, runs)
         plan = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
         if guessed:
