@@ -139,14 +139,16 @@ class Beta(ExploringStudy):
         return f"{super().size} of the primary contrast"
 
     @cached_property
-    def schedule(self) -> Schedule:
-        """The schedule of the primary contrast."""
+    def fixed(self) -> tuple[Schedule, bool]:
+        """The schedule of the primary contrast, and whether a last step goes to 0."""
         if self.setting:
             return schedule_from(self.setting, self.n_steps, self)
-        return Schedule(
-            n_steps=STEPS if self.n_steps is None else self.n_steps,
-            sigma_min=LOWEST if self.sigma_min is None else self.sigma_min,
-        )
+        n_steps = STEPS if self.n_steps is None else self.n_steps
+        return Schedule(n_steps=n_steps, sigma_min=LOWEST if self.sigma_min is None else self.sigma_min), False
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.fixed[0]
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -161,10 +163,11 @@ class Beta(ExploringStudy):
 
     @property
     def notes(self) -> Sequence[str]:
-        schedule = self.schedule
+        schedule, final = self.fixed
         notes = list[str]()
         if self.setting:
-            notes.append(f"the schedule is {schedule.name}, {schedule.n_steps} steps, from {self.setting}")
+            steps = f"{schedule.n_steps} steps{' and one to 0' if final else ''}"
+            notes.append(f"the schedule is {schedule.name}, {steps}, from {self.setting}")
         elif schedule.sigma_min == LOWER.get(self.data):
             notes.append(f"the last level for {self.data}, {schedule.sigma_min:g}, was chosen beforehand too")
         return notes
@@ -198,10 +201,10 @@ class Beta(ExploringStudy):
 
     def settings(self) -> Iterator[Setting]:
         """The primary contrast and its control; then the curves."""
-        schedule = self.schedule
+        schedule, final = self.fixed
         for eta in (0.0, 1.0):
-            yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY)
-        yield Setting("eta 0", schedule, Euler(0.0), CONTROL, draw=1)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY, final_denoise=final)
+        yield Setting("eta 0", schedule, Euler(0.0), CONTROL, final_denoise=final, draw=1)
         if self.only_primary:
             return
         few: dict[str, Any] = {"n": min(CURVE_SAMPLES, self.n_samples), "networks": 1}
@@ -209,9 +212,11 @@ class Beta(ExploringStudy):
             rule = AlphaBetaSchedule(self.alpha, beta, sigma_min=schedule.sigma_min)
             yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
         for eta in sorted({0.0, 1.0, *self.etas}):
-            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", **few)
+            yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", final_denoise=final, **few)
         for budget, eta in itertools.product(self.budgets, (0.0, 1.0)):
-            yield Setting(f"eta {eta:g}", replace(schedule, n_steps=budget), Euler(eta), "pareto", budget=budget, **few)
+            shorter = replace(schedule, n_steps=max(budget - final, 1))  # one evaluation is too few for a step to 0 too
+            how: dict[str, Any] = {"final_denoise": final, "budget": budget}
+            yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", **how, **few)
 
     def explore(self) -> Iterator[Setting]:
         for budget, *names in itertools.product(

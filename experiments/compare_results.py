@@ -23,6 +23,10 @@ from reports.schema import EXPLORE, JUDGE, METRICS, WORSE
 NAME = "compare"
 SETTING = ("section", "budget", "setting", "schedule", "sampler", "final_denoise")  # columns that name a setting
 SAME = ("data", "features", "features_id", "n_samples", "sample_seed")  # in which paired runs agree
+UNCHANGED = (
+    "Both results are of the same stored samples, so nothing was compared. To sample after a change of this package, "
+    "give the second run a --store of its own."
+)
 log = logging.getLogger(__name__)
 Runs = Mapping[tuple[object, ...], Row]  # by setting and training seed
 
@@ -68,6 +72,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
     pictures = {name: Image.open(path) for name, path in files.items() if path.is_file()}
     info: Row = {"experiment": NAME, "question": f"Did the change help? {options.after} against {options.before}"}
     info["notes"] = [*dict.fromkeys(row["origin"] for row in table)]
+    info["caveats"] = [UNCHANGED] if all(_samples_of(pair.a) == _samples_of(pair.b) for pair in contrasts) else []
     tables = {"table.csv": table, "contrasts.csv": differences, "floors.csv": floors}
     report = options.out / "report.html"
     console = Terminal()
@@ -127,6 +132,10 @@ def pair_settings(before: Runs, after: Runs) -> Iterator[Contrast]:
 
 def _is_paired(row: Row, pairs: Mapping[object, object]) -> bool:
     return tuple(row[name] for name in SETTING) in pairs
+
+
+def _samples_of(side: Side) -> set[tuple[Path, str]]:
+    return {(row["store"].resolve(), row["samples_id"]) for row in side.rows.values()}
 
 
 def make_side(name: str, rows: Sequence[Row]) -> Side:

@@ -144,7 +144,7 @@ def test_every_command_is_known(tmp_path: Path) -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     seen = set()
-    for name in ("my_sweep.py", "my_grid.py"):
+    for name in ("my_sweep.py", "my_classes.py", "my_grid.py"):
         (tmp_path / name).write_text(next(block for block in blocks("python") if block.startswith(f"# {name}")))
     for command in commands():
         if command[0] == "make":
@@ -216,14 +216,15 @@ def test_smoke_then_report(quickstart: Path) -> None:
     shown = [command for place, command in enumerate(commands()) if command not in commands()[:place]]
     wanted = [c for c in shown if c[:3] == ["python", "-m", "experiments"] and ("smoke" in c or "--help" in c)]
     wanted += [command for command in shown if command[:3] == ["python", "-m", "reports"]]
-    assert len(wanted) == 6
+    assert len(wanted) == 7
     wanted.remove(["python", "-m", "experiments", "beta", "--preset", "smoke"])
     html = (quickstart / "runs" / "beta-smoke" / "report.html").read_text()
     assert "data:image/png;base64," in html and "Does fresh noise in every step give better images?" in html
-    (own,) = (block for block in blocks("python") if block.startswith("# my_sweep.py\n"))
-    assert len(own.splitlines()) <= 25
     few = "{'recipe': 'plain', 'train_images': 64, 'n_samples': 40, 'seeds': 1}"  # not the usual
-    (quickstart / "my_sweep.py").write_text(f"{own}    presets = {{'smoke': {few}}}\n")
+    for name, longest in (("my_sweep.py", 25), ("my_classes.py", 40)):
+        (own,) = (block for block in blocks("python") if block.startswith(f"# {name}\n"))
+        assert len(own.splitlines()) <= longest
+        (quickstart / name).write_text(f"{own}    presets = {{'smoke': {few}}}\n")
     measured = ROOT / "tests" / "reports" / "benchmarks" / "bench.json"  # by `make benchmark`
     for name in ("speed", "a1", "a2", "a3", "b1", "b2", "b3"):
         shutil.copy(measured, quickstart / "runs" / f"{name}.json")

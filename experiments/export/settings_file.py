@@ -11,8 +11,8 @@ from experiments.user.json_io import read_json
 FORMAT = 1
 
 
-def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
-    """The schedule of a recommended setting, with one step per evaluation of its budget.
+def schedule_from(path: Path, budget: int | None, study: Study) -> tuple[Schedule, bool]:
+    """The schedule of a recommended setting, and whether a last step goes to 0, with one step per evaluation.
 
     Args:
         path: a settings.json.
@@ -46,4 +46,5 @@ def schedule_from(path: Path, budget: int | None, study: Study) -> Schedule:
         raise ValueError(
             f"{name}: its sigmas are not the levels of its schedule, {row['schedule']}; were they changed?"
         )
-    return replace(schedule, n_steps=budget)
+    final = row["ending_at_0"]
+    return replace(schedule, n_steps=budget - final), final

@@ -84,7 +84,7 @@ def run_study(
     """
     study.check()
     out = options.directory(name or study.page)
-    check_folder(study, out)
+    check_folder(study, out, typed=options.out is not None or options.dry_run)
     if options.data_root is not None:
         os.environ["SIGMABENCH_DATA"] = str(options.data_root)  # for workers too
     return _Command(study, options, out, began or time.time()).run()
@@ -98,6 +98,7 @@ class _Command:
     began: float
     console: Terminal = field(default_factory=Terminal)
     notes: list[str] = field(default_factory=list)
+    caveats: list[str] = field(default_factory=list)
     chosen: list[Chosen] = field(default_factory=list)  # what explorers chose, in this run or before it
     choice_rows: list[Row] = field(default_factory=list)  # of choices.csv
     candidates: list[Setting] = field(default_factory=list)  # the possible settings of `explore()`
@@ -175,7 +176,7 @@ class _Command:
                 path = self.out / choices_file.FILE
         if path is not None:
             names = planner.network.row()["network"], planner.reference.features
-            self.choice_rows, self.chosen, notes = choices_file.read_choices(path, study, *names)
+            self.choice_rows, self.chosen, notes, self.caveats = choices_file.read_choices(path, study, *names)
             self.notes = [note for note in self.notes if note not in notes] + notes
         elif not self.chosen and f"section={CONFIRM}" in self.options.only:
             rule = "nothing was chosen yet; run it without --only, or give --choices FILE"
@@ -200,7 +201,9 @@ class _Command:
 
     def print_plan(self, planner: Planner, runs: Sequence[Run]) -> StudyResult:
         """What --dry-run prints."""
-        self.print_notes(self.study.notes, plan_warnings([run for run in runs if not run.impossible]))
+        self.print_notes(
+            [*self.study.notes, *self.notes, *self.caveats], plan_warnings([run for run in runs if not run.impossible])
+        )
         guessed = self.guess_confirmation(planner, runs)
         plan = dry_run.print_plan([*runs, *guessed], self.cache, self.options.workers or 1, self.console.print)
         if guessed:
@@ -340,7 +343,7 @@ class _Command:
         info["parameters"] = {name: network.n_parameters for name, network in trained.items()}
         left_out = any(run.setting.section == CONTROL for run in planned)
         left_out &= not any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons)
-        info["caveats"] = [NO_CONTROL] if left_out else []
+        info["caveats"] = [*self.caveats, *([NO_CONTROL] if left_out else [])]
         share = execution.evaluations / whole_cost if whole_cost else 1
         info["computed"] = round(min(share, 1), 3)  # the rest was stored before
         info["runs_not_begun"] = len(results.runs) - len(results.rows)

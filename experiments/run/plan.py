@@ -29,6 +29,7 @@ from experiments.run.study import ExploringStudy, Notify, Study
 from experiments.user import network_io
 from experiments.user.architecture import check_architecture, takes_inputs
 from experiments.user.imports import BUILD, is_pretrained, user_code_errors
+from experiments.user.json_io import read_json
 
 FIXED = {"data", "machine", "seed"}  # fields of a network that all settings of a study share
 WORTH_COMPILING = 600.0  # seconds of sampling
@@ -112,6 +113,9 @@ class Planner:
         study = self.study
         n = setting.n or study.n_samples
         most = self.reference.n // 3
+        if most < MIN_SAMPLES:
+            needed = f"{n} samples need {3 * n:,}, and {MIN_SAMPLES}, the fewest, {3 * MIN_SAMPLES}"
+            raise ValueError(f"data={self.reference.data!r}: it has {self.reference.n} images; {needed}")
         if not MIN_SAMPLES <= n <= most:
             rule = f"it must be between {MIN_SAMPLES} and {most} for data={self.reference.data!r}"
             raise ValueError(f"n_samples={n}: {rule}, a third of its images; as many are the floor")
@@ -219,11 +223,20 @@ def call_user(what: str, study: Study, method: Callable[[], Iterable[Any]]) -> l
         return [*method()]
 
 
-def check_folder(study: Study, out: Path) -> None:
-    """Raises ValueError for a result folder inside the folder of images."""
+def check_folder(study: Study, out: Path, typed: bool) -> None:
+    """Raises ValueError for a result folder inside the folder of images.
+
+    And unless it was `typed`, for one with a result of another network or other data: they have the same usual folder.
+    """
     images = parse(study.data)
     if images and out.resolve().is_relative_to(Path(images.path).expanduser().resolve()):
         raise ValueError(f"out={str(out)!r}: it lies in the folder of the images; choose another folder")
+    if not typed and (path := out / "run.json").is_file():
+        options = read_json(path).get("options", {})
+        network, data = (options.get(name, getattr(study, name)) for name in ("network", "data"))
+        if (network, data) != (study.network, study.data):
+            rule = "give --out another folder, or remove it"
+            raise ValueError(f"out={str(out)!r}: it holds a result of {network} on {data}; {rule}")
 
 
 def _check_settings(settings: Sequence[Setting]) -> None:

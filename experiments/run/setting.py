@@ -13,12 +13,15 @@ from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
 
+RULE_OF_SCHEDULES = "it must be a subclass of Schedule whose sigmas() returns a tuple of floats, decreasing"
+
 
 @dataclass(frozen=True)
 class Schedule:
     """The n_steps + 1 levels that a named rule gives, from sigma_max to sigma_min; those in OWN_ENDS set both.
 
-    ValueError for an unknown rule, or an argument that does not suit it.
+    A user's schedule is a subclass with its own `sigmas`. ValueError for an unknown rule, an argument that does not
+    suit it, or levels that are not a tuple of numbers.
     """
 
     rule: str = field(default="geometric", metadata={**registered(SCHEDULES), "identity_name": "schedule"})
@@ -30,13 +33,15 @@ class Schedule:
     def __post_init__(self) -> None:
         check_fields(self)
         sigmas = self.sigmas()
+        if type(sigmas) is not tuple or not all(isinstance(sigma, int | float) for sigma in sigmas):
+            raise ValueError(f"schedule {self.name}: {RULE_OF_SCHEDULES}")
         if self.rule in OWN_ENDS:
             object.__setattr__(self, "sigma_max", sigmas[0])
             object.__setattr__(self, "sigma_min", sigmas[-1])
 
     @property
     def name(self) -> str:
-        return parsing.format_call(self.rule, self.options)
+        return parsing.format_call(self.rule if type(self) is Schedule else type(self).__name__, self.options)
 
     def sigmas(self) -> Sigmas:
         rule = SCHEDULES[one_of("schedule", self.rule, SCHEDULES)]
@@ -151,6 +156,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if not isinstance(self.schedule, Schedule | AlphaBetaSchedule):
+            raise ValueError(f"schedule {type(self.schedule).__name__}: {RULE_OF_SCHEDULES}")
         if not isinstance(self.sampler, Sampler):
             raise ValueError(f"sampler={self.sampler!r}: it must be one such as Euler(0.5), of a subclass of Sampler")
         object.__setattr__(self, "training", dict(self.training))  # which settings() may change for its next setting

@@ -5,6 +5,7 @@ It must give the same rows when it is called twice, in another order, and for a 
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from diffusion_core.weightings import WEIGHTINGS
 from experiments.user.imports import user_code_errors
 
 N_LEVELS = 10_000  # that are drawn from a noise distribution
+LARGEST_GAP = 2.7  # times sqrt(N_LEVELS), of two cumulative distributions (Kolmogorov-Smirnov): p = 1e-6
 N_INPUTS = 16
 SEED = 20_262
 NEEDS = "it must depend on its own input only, not on chance, earlier calls, its place or the rest of the batch"
@@ -80,7 +82,7 @@ def check_user_sampler(sampler: Sampler, sigmas: Sigmas, shape: tuple[int, ...])
 
 
 def check_noise(noise: NoiseDistribution, stratified: bool, batch: int) -> None:
-    """Raises ValueError unless a noise distribution draws levels from its generator only, and has a density."""
+    """Raises ValueError unless a noise distribution draws levels from its generator only, and its density is theirs."""
     what = f"noise {noise.name}"
     for n in (batch, N_LEVELS):
         first, again = (noise.sample(n, torch.Generator().manual_seed(SEED), stratified) for _ in range(2))
@@ -98,9 +100,18 @@ def check_noise(noise: NoiseDistribution, stratified: bool, batch: int) -> None:
     width = float((levels[-1] / levels[0]).log())
     x = torch.cat([torch.linspace(-20, 20, N_LEVELS), torch.linspace(low - width, high + width, N_LEVELS)])
     x = x.double().sort().values
-    total = float(torch.trapezoid(noise.log_density(x).exp(), x))
+    mass = torch.cumulative_trapezoid(noise.log_density(x).exp(), x)
+    total = float(mass[-1])
     if not abs(total - 1) < 0.02:  # steps of a density add up to less; NaN is refused, too
         raise ValueError(f"{what}: its density of ln sigma integrates to {total:.3g}; it must be 1")
+    drawn, counts = levels.double().log().unique(return_counts=True)  # a table's distribution has few
+    edges = (drawn + torch.cat([drawn[1:], drawn[-1:] + 1])) / 2
+    shares = counts.cumsum(0) / N_LEVELS
+    expected = torch.from_numpy(np.interp(edges, x[1:], mass / total))
+    at = (shares - expected).abs().argmax()
+    if (shares[at] - expected[at]).abs() > LARGEST_GAP / N_LEVELS**0.5:
+        gap = f"{shares[at]:.0%} of its levels lie below {edges[at].exp():.3g}, but {expected[at]:.0%} by log_density"
+        raise ValueError(f"{what}: {gap}; it must be the density of their ln sigma")
 
 
 def check_weighting(name: str, batch: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from own_sweep import FILE, RUN, written
 from smoke import Ended, Finished, smoke, typed
 
+from experiments.compare_results import UNCHANGED
 from experiments.distances.distance import unpack_distances
 from experiments.run.cache import read_tensors
 from experiments.user.imports import TEXTS
@@ -80,7 +81,9 @@ def test_only_the_setting_that_changed_differs_by_its_scores_and_what_each_image
 
 
 def test_a_result_compared_with_itself_differs_by_exactly_nothing(folder: Path) -> None:
-    rows = over_networks(compare(folder, "before", "before", "--fail-if-worse"))
+    done = compare(folder, "before", "before", "--fail-if-worse")
+    rows = over_networks(done)
+    assert UNCHANGED in done.report and UNCHANGED not in compare(folder, "before", "after").report
     assert (rows[["difference", "low", "high", "se"]] == 0).all(axis=None)
     assert set(rows["verdict"]) == {"no difference detected"}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from diffusion_core.data.load import resolve
+from experiments.beta import Beta
 from experiments.export.settings_file import schedule_from
 from experiments.run.networks import Exact
 from experiments.run.setting import Schedule
@@ -23,17 +24,21 @@ EDITED = {"budget": 8, "schedule": "linear", "n_steps": 1, "sigma_max": 9.0, "si
 def settings(tmp_path: Path) -> Path:
     vp = Schedule("vp", 8, options=(("data_std", STD),))
     karras = Schedule("karras", 8, 20.0, 0.05, (("rho", 5.2),))
-    levels = ((8, vp), (17, karras))
-    entries = [vars(one) | {"budget": n, "schedule": one.name, "sigmas": one.sigmas()} for n, one in levels]
+    entries = [
+        vars(one) | {"budget": n, "schedule": one.name, "sigmas": one.sigmas(), "ending_at_0": n == 17}
+        for n, one in ((8, vp), (17, karras))
+    ]
     path = tmp_path / "settings.json"
     path.write_text(json.dumps({"format": 1, "network": "small", "data": "mnist5k", "settings": entries}))
     return path
 
 
 def test_the_schedule_has_one_step_per_evaluation(settings: Path) -> None:
-    """Heun took 17 evaluations on 8 steps and one to 0; Euler takes them on 17."""
-    assert schedule_from(settings, None, STUDY) == Schedule("karras", 17, 20.0, 0.05, (("rho", 5.2),))
-    assert schedule_from(settings, 8, STUDY) == Schedule("vp", 8, 30.0, 0.03, (("data_std", STD),))
+    """Heun took 17 evaluations on 8 steps and one to 0; Euler takes them on 16 and that one."""
+    assert schedule_from(settings, None, STUDY) == (Schedule("karras", 16, 20.0, 0.05, (("rho", 5.2),)), True)
+    assert schedule_from(settings, 8, STUDY) == (Schedule("vp", 8, 30.0, 0.03, (("data_std", STD),)), False)
+    on_it = [s for s in Beta(setting=settings, budgets=(17,)).settings() if s.section != "same-alpha"]
+    assert [(s.final_denoise, len(s.schedule.sigmas())) for s in on_it] == [(True, 17)] * 10
 
 
 def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -> None:
@@ -44,7 +49,7 @@ def test_the_network_is_named_as_tune_names_it(settings: Path, tmp_path: Path) -
         study = Study(network=network, data=data)
         text = json.loads(settings.read_text())
         settings.write_text(json.dumps(text | {"network": name, "data": resolve(data)}))
-        assert schedule_from(settings, 17, study).rule == "karras"
+        assert schedule_from(settings, 17, study)[0].rule == "karras"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from run_acting import FORK
 from studies import explored
 
 from diffusion_core.samplers import Euler
-from experiments.beta import ANY_NOISE, SPENT, WITH, WITHOUT, Beta
+from experiments.beta import ANY_NOISE, SHIPPED, SPENT, WITH, WITHOUT, Beta
 from experiments.noise_levels import NoiseLevels
 from experiments.run import choice, choices_file, stages
 from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXACTLY, EXPLORE, Side
@@ -100,8 +100,8 @@ WITHIN = {
 def test_within_the_evaluations_fewer_compete_too_and_exactly_the_largest_beside() -> None:
     """The default, the first setting, competes as any other of its kind."""
     rows, picked, _ = choose(EXPLORING, WITHIN)
-    assert {(one.budget, one.kind): (one.candidate, one.explored_at) for one in picked
-            if one.advisable and one.kind != DEFAULT} == {  # fmt: skip
+    best = {(one.budget, one.kind): (one.candidate, one.explored_at) for one in picked if one.advisable}
+    assert {key: best[key] for key in best if key[1] != DEFAULT} == {
         (8, WITHOUT): (D, 8), (8, WITH): (A, 8), (16, WITHOUT): (D, 8), (16, WITH): (A, 16),
         (16, WITHOUT + EXACTLY): (B, 16), (16, WITH + EXACTLY): (A, 16),
     }  # fmt: skip
@@ -168,9 +168,10 @@ def test_choices_are_written_and_read(written: Path) -> None:
     content = json.loads(written.read_text())
     assert (content["seeds"], content["ends"], content["n_compared"]) == ([101, 102, 103], [30.0, 0.03], 4)
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
-    rows, chosen, notes = read(few(written))
+    rows, chosen, notes, caveats = read(few(written))
     assert (rows, chosen) == (content["rows"], choose(EXPLORING, WITHIN)[1])
-    assert notes == ["chosen beforehand, on other networks: choices.json"]
+    assert (notes, caveats) == (["chosen beforehand, on other networks: choices.json"], [])
+    assert read(Beta(choices=SHIPPED / "mnist5k.json"))[3] == []
     assert {one.budget for one in read(few(written, budgets=(16,)))[1]} == {16}
     assert read(few(written, train_images=9))[2][1:] == ["chosen on networks of 50,000 training images, not 9"]
 
@@ -200,6 +201,8 @@ NOISELESS = {"budget": 8, "kind": WITH, "candidate": D, "explored_at": 8, "setti
     ({"seeds": []}, {}, "it does not say which networks chose"),
     ({"chosen": [NOISELESS, NOISELESS | {"kind": WITHOUT}]}, {"budgets": (8,)}, "'linear, eta 0' is not with fresh"),
     ({"chosen": [NOISELESS | {"kind": CHALLENGER}]}, {"budgets": (8,)}, "it has no kinds without fresh noise and with"),
+    ({"chosen": [NOISELESS | {"candidate": B}]}, {"budgets": (8,)}, "' is not marked as chosen in its rows"),
+    ({"experiment": "schedules"}, {}, "schedules wrote it, so what it chose is not for beta"),
     ({"control": "failed"}, {}, "its A/A test failed, so what it chose is not to be trusted"),
     ({"rule": None}, {}, "it must be a choices.json of an earlier run"),
 ])  # fmt: skip
@@ -233,6 +236,9 @@ def tiny(**options: Any) -> Tiny:
 def asked(folder: Path, study: ExploringStudy, **how: Any) -> StudyResult:
     places: dict[str, Any] = {"store": folder / "store", "out": folder / "out", "precision": "fp32", "threads": 1}
     return run_study(study, Options(**places | how))
+
+
+BY_TASTE = "Chosen by another rule than today's: by taste."
 
 
 def sections(done: StudyResult) -> dict[str, set[tuple[str, int]]]:
@@ -292,12 +298,15 @@ def test_other_networks_confirm_what_explorers_chose(
     asked(tmp_path, tiny())  # nothing is made, or chosen, again
     assert not begun and content(tmp_path) == chosen and not (tmp_path / "out" / "choices-1.json").exists()
     assert sections(asked(tmp_path, tiny(), only=("section=confirm",))) == {CONFIRM: expected}
-    given = asked(
-        tmp_path, tiny(explore_networks=0, choices=tmp_path / "out" / choices_file.FILE), out=tmp_path / "given"
-    )
+    (tmp_path / "old.json").write_text(json.dumps(chosen | {"rule": "by taste"}))
+    study = tiny(explore_networks=0, choices=tmp_path / "old.json")
+    given = asked(tmp_path, study, out=tmp_path / "given")
     assert sections(given).keys() == {CONFIRM, CONTROL} and sections(given)[CONFIRM] == expected and not begun
-
+    assert given.page and BY_TASTE in given.page.caveats
     capsys.readouterr()
+    asked(tmp_path, replace(study, train_images=65), dry_run=True)
+    out = capsys.readouterr().out
+    assert BY_TASTE in out and "chosen on networks of 64 training images, not 65" in out
     asked(tmp_path, tiny(explore_networks=2))
     assert "chosen anew, since other scores or another rule are there; before: " in capsys.readouterr().out
     assert content(tmp_path, "choices-1.json") == chosen and len(content(tmp_path)["scores"]) == 8

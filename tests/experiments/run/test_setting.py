@@ -103,6 +103,17 @@ def test_a_schedule_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
     assert schedule.sigma_max > 300 and identity(schedule) == identity(replace(schedule, sigma_max=99.0))
 
 
+@dataclass(frozen=True)
+class Levels(Schedule):
+    levels: Any = (9.0, 1.0, 0.5)
+
+    def sigmas(self) -> Any:
+        return self.levels
+
+
+NEEDED = r"it must be a subclass of Schedule whose sigmas\(\) returns a tuple of floats"
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -111,6 +122,9 @@ def test_a_schedule_of_a_table_has_its_ends_whatever_is_asked_for() -> None:
         (lambda: AlphaBetaSchedule(0.1, 0.6), "beta=0.6"),
         (lambda: Setting("a", Schedule(), "euler"), "sampler='euler'"),  # type: ignore[arg-type]
         (lambda: Setting("a", Schedule(), Euler(0.0), n=0), "n=0"),
+        (lambda: Setting("a", LogNormal(), Euler(0.0)), f"schedule LogNormal: {NEEDED}"),  # type: ignore[arg-type]
+        (lambda: Levels(levels=torch.tensor([9.0, 1.0])), f"schedule Levels: {NEEDED}"),
+        (lambda: Levels(levels=[9.0, 1.0]), f"schedule Levels: {NEEDED}"),
         (lambda: Machine("tpu"), "device='tpu'"),
         (lambda: replace(run(), batch=-1), "batch=-1"),
         (lambda: Trained(parameterisation="score"), "parameterisation='score'.*preconditioned, eps, x0"),
@@ -156,23 +170,12 @@ def test_a_setting_is_made_from_the_name_that_tables_print() -> None:
     assert make_setting("linear, res-2s", 9, Schedule(), 0.5).schedule == Schedule("linear", 4)
 
 
-@dataclass(frozen=True)
-class Levels:
-    """A user's schedule."""
-
-    levels: tuple[float, ...] = (9.0, 1.0, 0.5)
-    name: str = "mine"
-
-    def sigmas(self) -> Any:
-        return self.levels
-
-
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 9.0), (float("inf"), 1.0)])
 def test_a_users_schedule_is_one_or_its_run_is_impossible(levels: tuple[float, ...]) -> None:
-    one = replace(run(), setting=Setting("a", Levels(levels), Euler(0.0)))  # type: ignore[arg-type]
+    one = replace(run(), setting=Setting("a", Levels(levels=levels), Euler(0.0)))
     assert one.impossible.startswith("sigmas") and one.row()["status"] == "infeasible"
     row = replace(one, setting=replace(one.setting, schedule=Levels())).row()
-    assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, "mine")
+    assert (row["sigma_max"], row["sigma_min"], row["schedule"]) == (9.0, 0.5, "Levels")
 
 
 def test_a_machine_multiplies_in_full_precision() -> None:

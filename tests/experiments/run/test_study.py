@@ -22,6 +22,7 @@ from experiments.run.cache import Cache
 from experiments.run.experiment import StudyResult, run_study
 from experiments.run.machine import code_version
 from experiments.run.options import Options
+from experiments.run.plan import check_folder
 from experiments.run.setting import Schedule, Setting
 from experiments.run.study import CONTROL, Study
 
@@ -274,6 +275,16 @@ def test_settings_that_gave_the_same_images_are_said(tmp_path: Path, capsys: pyt
 def test_the_folder_of_the_images_takes_no_result(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="it lies in the folder of the images; choose another"):
         asked(tmp_path, mine(data=f"folder:{tmp_path}"))
+
+
+def test_the_usual_folder_keeps_the_result_of_another_network(tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "sweep-smoke"
+    out.mkdir(parents=True)
+    (out / "run.json").write_text('{"options": {"network": "exact", "data": "mnist"}}')
+    with pytest.raises(ValueError, match="it holds a result of exact on mnist; give --out another folder, or remove"):
+        asked(tmp_path, out=None, home=tmp_path)
+    check_folder(mine(network="exact", data="mnist"), out, typed=False)
+    check_folder(mine(), out, typed=True)
 
 
 def test_files_of_others_are_left_alone_and_what_an_earlier_run_left_goes(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from diffusion_core import GaussianDenoiser, load
 from diffusion_core.noise import NoiseDistribution
+from diffusion_core.registry import NOISE_DISTRIBUTIONS
 from diffusion_core.samplers import Sampler
 from diffusion_core.weightings import WEIGHTINGS
 from experiments.user.network_io import check_batch
+from experiments.user.parsing import parse_noise
 from experiments.user.repeatable import check_noise, check_repeatable, check_user_sampler, check_weighting
 
 EXACT = GaussianDenoiser()
@@ -69,10 +71,11 @@ class Law(NoiseDistribution):
     name = "mine"  # type: ignore[assignment]
 
     def sample(self, n: int, generator: torch.Generator, stratified: bool = False) -> Tensor:
-        levels = torch.rand(n, generator=None if self.law_fault == "draws" else generator).exp()
+        levels = (torch.randn(n, generator=None if self.law_fault == "draws" else generator) / 2**0.5).exp()
         return {"column": levels.view(-1, 1), "zero": levels * 0, "double": levels.double()}.get(self.law_fault, levels)
 
     def log_density(self, log_sigma: Tensor) -> Tensor:
+        log_sigma = log_sigma - float(self.law_fault == "shift")
         density = -log_sigma.square() * (torch.nan if self.law_fault == "nan" else 1) - 0.5723649 * (
             self.law_fault != "sum"
         )
@@ -126,11 +129,17 @@ def test_what_depends_on_its_input_only_passes(kind: str, monkeypatch: pytest.Mo
     [("draws", "all random numbers from the generator"), ("column", r"sample gave \(16, 1\) .*; it must give a tensor"),
      ("zero", "its levels must be finite and above 0"), ("double", "torch.float64"), ("nan", "integrates to nan"),
      ("sum", "its density of ln sigma integrates to 1.77; it must be 1"),
+     ("shift", "78% of its levels lie below 1.68, but 25% by log_density; it must be"),
      ("stratified", "stratified=True must give one level from each")],
 )  # fmt: skip
 def test_a_noise_distribution_gives_levels_and_a_density(fault: str, says: str) -> None:
     with pytest.raises(ValueError, match=f"noise mine.*{says}"):
         check_noise(Law(law_fault=fault), fault == "stratified", 16)
+
+
+@pytest.mark.parametrize("name", [*NOISE_DISTRIBUTIONS, "ddpm(n_table=30)"])
+def test_our_noise_distributions_pass(name: str) -> None:
+    check_noise(parse_noise(name, 0.5), False, 16)
 
 
 @pytest.mark.parametrize(
