@@ -1,6 +1,7 @@
 """Images of a user, and how they are saved."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,9 @@ GREY = RNG.integers(0, 256, (4, 28, 28), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
 
 
-def save(path: Path, pixels: NDArray[np.generic], mode: str | None = None, **how: bool) -> None:
+def save(path: Path, pixels: NDArray[np.generic], **how: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(pixels)
-    image.convert(mode).save(path) if mode else image.save(path, **how)
+    Image.fromarray(pixels).save(path, **how)
 
 
 def npz(path: Path, **arrays: NDArray[np.generic]) -> str:

@@ -1,32 +1,32 @@
-"""Adapters against exact denoisers: each wraps a network that is exact in its own convention, written out here."""
+"""Adapters against exact denoisers: each wraps a network that is exact in its own convention."""
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from exact_networks import exact
 from mixture import Mixture
+from tables import cells
 from times import level_of
 from torch import Tensor, nn
 
 from diffusion_core import Euler, adapters, generate_samples, sample
-from diffusion_core.adapters import Convention
+from diffusion_core.adapters import CosineVP, FlowTime, LinearVP, LogSigma, Sigma, Time, linear_betas
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical
 from diffusion_core.samplers.sampling import bind_index
 from diffusion_core.schedules import geometric
+from diffusion_core.tensors import broadcast_like
 
 SIDE, MEAN, STD = 4, 40.0, 70.0  # mean and std in pixel values
-DIM = SIDE**2
 SIGMAS = torch.tensor(geometric(12, 30.0, 0.03), dtype=torch.float64)
 LEVELS = np.log(np.sqrt(1 / np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)) - 1))  # ln sigma of DDPM's table
-RANGES = {
-    (-1, 1): (STD / 127.5, MEAN / 127.5 - 1),
-    (0, 1): (STD / 255, MEAN / 255),
-    (-0.5, 0.5): (STD / 255, MEAN / 255 - 0.5),
-}
+DDPM = adapters.TableTime(tuple(np.exp(LEVELS)))
 
 
 def images(pixels: Tensor | None = None) -> Images:
@@ -34,14 +34,24 @@ def images(pixels: Tensor | None = None) -> Images:
     return Images("mine", pixels, torch.zeros(len(pixels), dtype=torch.int64), MEAN, STD)
 
 
-def mixture(scale: float = 1.0, shift: float = 0.0) -> Mixture:
-    """Three Gaussians, in units in which y = scale x0 + shift."""
+def mixture() -> Mixture:
+    """Three Gaussians."""
     generator = torch.Generator().manual_seed(1)
-    bases = torch.linalg.qr(torch.randn(3, DIM, 2, generator=generator, dtype=torch.float64)).Q
-    means = torch.randn(3, DIM, generator=generator, dtype=torch.float64)
-    variances = torch.tensor([[0.5, 0.1], [0.2, 0.3], [1.0, 0.0]], dtype=torch.float64)
-    weights, stds = torch.tensor([0.5, 0.3, 0.2]).double(), torch.tensor([0.3, 0.2, 0.4]).double()
-    return Mixture(weights, scale * means + shift, bases, scale**2 * variances, scale * stds)
+    bases = torch.linalg.qr(torch.randn(3, SIDE**2, 2, generator=generator, dtype=torch.float64)).Q
+    means = torch.randn(3, SIDE**2, generator=generator, dtype=torch.float64)
+    variances = torch.tensor([[0.5, 0.1], [0.2, 0.3], [1.0, 0.0]])
+    parts = (torch.tensor([0.5, 0.3, 0.2]), means, bases, variances, torch.tensor([0.3, 0.2, 0.4]))
+    return Mixture(*(part.double() for part in parts))
+
+
+DENOISER = mixture()
+X, SIGMA = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
+
+
+def noisy(sigma: Tensor, side: int = SIDE) -> Tensor:
+    """As large as images with noise at these levels."""
+    x = torch.randn(len(sigma), 1, side, side, generator=torch.Generator().manual_seed(2)).double()
+    return x * broadcast_like(x, 1 + sigma.square()).sqrt()
 
 
 def test_samples_have_the_shape_of_the_adapter() -> None:
@@ -50,82 +60,49 @@ def test_samples_have_the_shape_of_the_adapter() -> None:
     assert generate_samples(model, beta=0.0, n_samples=2, shape=(1, 2, 2)).shape == (2, 1, 2, 2)
 
 
-def ddpm_sigma(t: Tensor) -> Tensor:
-    return torch.from_numpy(np.exp(np.interp(t.numpy(), np.arange(1000), LEVELS)))
+CASES: list[tuple[str, str, Time, dict[str, Any]]] = [  # a network, and what is told about it
+    ("vp", "eps", DDPM, {}),
+    ("vp", "x0", DDPM, {"predicts": "x0"}),
+    ("vp", "v", DDPM, {"predicts": "v", "time": adapters.from_betas(np.linspace(1e-4, 0.02, 1000))}),
+    ("vp", "eps", DDPM, {"time": adapters.from_abar(1 / (1 + np.exp(2 * LEVELS)))}),
+    ("vp", "eps", LinearVP(19.9, 0.1), {"time": LinearVP()}),
+    ("vp", "v", CosineVP(0.0), {"predicts": "v", "time": CosineVP()}),
+    ("edm", "x0", Sigma(), {}),
+    ("edm", "eps", LogSigma(0.25), {"predicts": "eps", "time": LogSigma(0.25)}),
+    ("flow", "velocity", FlowTime(0), {}),
+    ("flow", "velocity to data", FlowTime(1), {"data_at": 1}),
+    ("flow", "x0", FlowTime(0), {"predicts": "x0"}),
+]
 
 
-def song_sigma(t: Tensor) -> Tensor:
-    signal = torch.exp(-t.square() * (20 - 0.1) / 4 - t * 0.1 / 2)  # Song et al. 2021, Eq. 33
-    return (1 - signal.square()).sqrt() / signal
-
-
-def network(
-    sigma: Callable[[Tensor], Tensor], signal: str, returns: str, law: Mixture
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The exact network of a law, in the words of its paper."""
-
-    def net(z: Tensor, t: Tensor) -> Tensor:
-        level = sigma(t)
-        s = {"vp": 1 / (1 + level**2) ** 0.5, "edm": torch.ones_like(level), "flow": 1 / (1 + level)}[signal]
-        wide = s.view(-1, 1, 1, 1)
-        noise = law(z / wide, level)
-        clean = z / wide - level.view(-1, 1, 1, 1) * noise
-        return {
-            "eps": noise,
-            "x0": clean,
-            "v": wide * noise - (1 - wide**2) ** 0.5 * clean,
-            "noise - x0": noise - clean,
-            "x0 - noise": clean - noise,
-        }[returns]
-
-    return net
-
-
-COSINE, QUARTER = adapters.CosineVP(), adapters.LogSigma(0.25)
-BETAS, ABAR = np.linspace(1e-4, 0.02, 1000), 1 / (1 + np.exp(2 * LEVELS))
-CASES: dict[str, tuple[Callable[..., adapters.Adapter], Callable[[Tensor], Tensor], str, str]] = {
-    "ddpm-eps": (adapters.vp, ddpm_sigma, "vp", "eps"),
-    "ddpm-x0": (partial(adapters.vp, predicts="x0"), ddpm_sigma, "vp", "x0"),
-    "betas-v": (partial(adapters.vp, predicts="v", time=adapters.from_betas(BETAS)), ddpm_sigma, "vp", "v"),
-    "abar-eps": (partial(adapters.vp, time=adapters.from_abar(ABAR)), ddpm_sigma, "vp", "eps"),
-    "vp-sde": (partial(adapters.vp, time=adapters.LinearVP()), song_sigma, "vp", "eps"),
-    "cosine-v": (partial(adapters.vp, predicts="v", time=COSINE), lambda t: torch.tan(math.pi / 2 * t), "vp", "v"),
-    "edm": (adapters.edm, lambda t: t, "edm", "x0"),
-    "log-sigma": (partial(adapters.edm, predicts="eps", time=QUARTER), lambda t: torch.exp(4 * t), "edm", "eps"),
-    "flow": (adapters.flow, lambda t: t / (1 - t), "flow", "noise - x0"),
-    "flow-to-data": (partial(adapters.flow, data_at=1), lambda t: (1 - t) / t, "flow", "x0 - noise"),
-    "flow-x0": (partial(adapters.flow, predicts="x0"), lambda t: t / (1 - t), "flow", "x0"),
-}
-
-
-@pytest.mark.parametrize("pixels", RANGES, ids=str)
-@pytest.mark.parametrize("case", CASES)
-def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(case: str, pixels: tuple[float, float]) -> None:
-    wrap, sigma, signal, returns = CASES[case]
-    scale, shift = RANGES[pixels]
-    model = wrap(network(sigma, signal, returns, mixture(scale, shift)), images(), pixels=pixels)
+@pytest.mark.parametrize("pixels", [(-1, 1), (0, 1), (-0.5, 0.5)], ids=str)
+@pytest.mark.parametrize(("process", "returns", "time", "options"), CASES)
+def test_an_exact_network_behind_an_adapter_is_the_exact_denoiser(
+    process: str, returns: str, time: Time, options: dict[str, Any], pixels: tuple[float, float]
+) -> None:
+    net = exact(process, returns, time, DENOISER, images(), pixels)
+    model = getattr(adapters, process)(net, images(), pixels=pixels, **options)
     low, high = model.span
     known = SIGMAS[(low <= SIGMAS) & (high >= SIGMAS)]
     assert len(known) >= 10
-    x = torch.randn(len(known), 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2)).double()
-    x = x * (1 + known.square()).sqrt().view(-1, 1, 1, 1)
-    torch.testing.assert_close(model(x, known), mixture()(x, known), rtol=1e-6, atol=1e-6)
+    x = noisy(known)
+    torch.testing.assert_close(model(x, known), DENOISER(x, known), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("predicts", ["eps", "v"])
 def test_float32_is_close_to_float64(predicts: str) -> None:
-    net = network(ddpm_sigma, "vp", predicts, mixture(*RANGES[-1, 1]))
+    net = exact("vp", predicts, DDPM, DENOISER, images())
     model = adapters.vp(lambda z, t: net(z.double(), t).float(), images(), predicts=predicts)
-    x = torch.randn(13, 1, SIDE, SIDE) * (1 + SIGMAS.square()).sqrt().view(-1, 1, 1, 1)
+    x = noisy(SIGMAS)
     found = model(x.float(), SIGMAS.float())
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), mixture()(x, SIGMAS), rtol=0, atol=2e-4)
+    torch.testing.assert_close(found.double(), DENOISER(x, SIGMAS), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize(
     "time",
-    [adapters.Sigma(), adapters.LogSigma(0.25), adapters.FlowTime(0), adapters.FlowTime(1), adapters.LinearVP(),
-     adapters.CosineVP(), adapters.CosineVP(0.008), adapters.linear_betas(), adapters.linear_betas(first=1)],
+    [Sigma(), LogSigma(0.25), FlowTime(0), FlowTime(1), LinearVP(), CosineVP(), CosineVP(0.008), linear_betas(),
+     linear_betas(first=1)],
     ids=str,
 )  # fmt: skip
 def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: adapters.Time) -> None:
@@ -135,7 +112,7 @@ def test_time_is_the_inverse_of_the_formula_of_its_source_over_the_span(time: ad
 
 
 def test_a_table_counts_as_it_is_told() -> None:
-    plain, whole = adapters.linear_betas(), adapters.linear_betas(whole=True, first=1)
+    plain, whole = linear_betas(), linear_betas(whole=True, first=1)
     at = torch.tensor([plain.sigmas[0], plain.sigmas[7], plain.sigmas[999], 1e-9, 1e9], dtype=torch.float64)
     torch.testing.assert_close(plain.time(at), torch.tensor([0.0, 7, 999, 0, 999]).double(), rtol=0, atol=1e-9)
     assert whole.time(at).tolist() == [1, 8, 1000, 1, 1000] and whole.time(at).dtype == torch.int64
@@ -145,10 +122,10 @@ def test_a_network_comes_with_the_levels_of_its_kind() -> None:
     rounded = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)  # as float32 users compute it
     for time, usual in (
         (adapters.from_abar(rounded), ("ddpm-leading",)),
-        (adapters.linear_betas(whole=True, first=1), ("ddpm-leading",)),
-        (adapters.linear_betas(end=0.015), ()),
-        (adapters.linear_betas(500), ()),
-        (adapters.CosineVP(), ()),
+        (linear_betas(whole=True, first=1), ("ddpm-leading",)),
+        (linear_betas(end=0.015), ()),
+        (linear_betas(500), ()),
+        (CosineVP(), ()),
     ):
         assert adapters.vp(torch.ones_like, images(), time=time).default_schedules == usual
     assert adapters.flow(torch.ones_like, images()).default_schedules[0] == "flow"
@@ -161,26 +138,17 @@ def test_around_a_smaller_network_the_border_is_denoised_exactly() -> None:
     """Exact denoisers of a data set: one of the whole images, one of their middle."""
     pixels = torch.randint(0, 256, (5, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
     whole = images(nn.functional.pad(pixels, (2, 2, 2, 2), value=9))
-    scale, shift = RANGES[0, 1]
-    middle = Empirical(whole.standardised().double()[..., 2:-2, 2:-2] * scale + shift)
-    model = adapters.edm(lambda z, t: z - t.view(-1, 1, 1, 1) * middle(z, t), whole, pixels=(0, 1), side=SIDE)
-    x = torch.randn(13, 1, 8, 8).double() * (1 + SIGMAS.square()).sqrt().view(-1, 1, 1, 1)
-    exact = Empirical(whole.standardised().double())
-    torch.testing.assert_close(model(x, SIGMAS), exact(x, SIGMAS), rtol=1e-6, atol=1e-6)
-    for side, message in (
-        (6, "the outer 1 pixels of data='mine' are not constant"),
-        (3, "side=3: data='mine' has images of 8x8, so it must be at most 8, and differ by an even number"),
-        (10, "so it must be at most 8.*npz64:PATH"),
-    ):
-        uneven = images(whole.pixels.index_fill(3, torch.tensor([0]), 1))
-        with pytest.raises(ValueError, match=message):
-            adapters.edm(lambda z, t: z, uneven, side=side)
+    middle = Empirical(whole.standardised().double()[..., 2:-2, 2:-2])
+    net = exact("edm", "x0", Sigma(), middle, whole, (0, 1))
+    x = noisy(SIGMAS, 8)
+    expected = Empirical(whole.standardised().double())(x, SIGMAS)
+    found = adapters.edm(net, whole, pixels=(0, 1), side=SIDE)(x, SIGMAS)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_network_that_changes_its_input_does_no_harm() -> None:
-    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
     tidy, untidy = (adapters.flow(net, images()) for net in (lambda z, t: z * 0.5, lambda z, t: z.mul_(0.5)))
-    assert torch.equal(untidy(x, sigma), tidy(x, sigma))
+    assert torch.equal(untidy(X, SIGMA), tidy(X, SIGMA))
 
 
 def test_a_network_gets_its_own_dtype_and_a_learned_variance_is_left_out() -> None:
@@ -255,10 +223,9 @@ def test_balanced_labels_need_the_samples_indices() -> None:
 
 
 def test_guidance_is_the_formula_of_ho_and_salimans() -> None:
-    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
     make = partial(adapters.flow, by_label, images(), n_classes=5)
-    with_class, without = make(labels=2)(x, sigma), adapters.flow(by_label, images(), labels=5)(x, sigma)
-    guided = make(labels=2, n_classes=5, guidance=3.0, null_label=5)(x, sigma)
+    with_class, without = make(labels=2)(X, SIGMA), adapters.flow(by_label, images(), labels=5)(X, SIGMA)
+    guided = make(labels=2, n_classes=5, guidance=3.0, null_label=5)(X, SIGMA)
     w = 3.0 - 1.0
     torch.testing.assert_close(guided, (1 + w) * with_class - w * without, rtol=0, atol=1e-5)
 
@@ -272,54 +239,68 @@ class OwnTime:
         return sigma
 
 
-vp, edm, flow = (partial(make, by_label, images()) for make in (adapters.vp, adapters.edm, adapters.flow))
-REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: vp(predicts="noise"), "predicts='noise': it must be one of eps, x0, v"),
-    (lambda: vp(predicts="velocity"), "predicts='velocity': it must be one of eps, x0, v for vp"),
-    (lambda: edm(predicts="v"), "predicts='v': it must be one of x0, eps for edm"),
-    (lambda: flow(predicts="v"), "predicts='v': it must be one of velocity, x0, eps, velocity to data for flow"),
-    (lambda: vp(pixels=(1, -1)), "they must be the values of black and of white"),
-    (lambda: vp(labels="balanced"), "it needs n_classes"),
-    (lambda: vp(labels=5, n_classes=5), "labels=5: it must be between 0 and 4"),
-    (lambda: vp(labels=-1), "labels=-1: it must be at least 0"),
-    (lambda: vp(n_classes=0), "n_classes=0: it must be between 1 and"),
-    (lambda: vp(labels=1, null_label=2, n_classes=2, guidance=math.inf), "guidance=inf: it must be finite"),
-    (lambda: vp(time=adapters.FlowTime()), r"time=FlowTime\(data_at=0\): FlowTime\(\) is the time of process='flow'"),
-    (lambda: Convention("flow", adapters.Sigma(), "x0"), r"time=Sigma\(\): FlowTime\(\) is the time of process='flow'"),
-    (lambda: adapters.LogSigma(0), "factor=0.0: it must be finite and not 0"),
-    (lambda: adapters.linear_betas(10.5), "n=10.5: it must be a whole number"),
-    (lambda: vp(labels=2, n_classes=5, guidance=3.0), "guidance=3.0: it needs labels, n_classes, and null_label"),
-    (lambda: vp(guidance_to=5.0), "there is no guidance; it needs guidance"),
-    (lambda: vp(guidance_from=3.0, guidance_to=2.0), "guidance_from=3, guidance_to=2: .* the lower one first"),
-    (lambda: vp(labels=1, n_classes=5, null_label=4), "null_label=4: .* 0 to 4 are the classes of n_classes=5"),
-    (lambda: adapters.linear_betas(first=-5), "first=-5: it must be at least 0"),
-    (lambda: adapters.from_betas([0.9, 0.5, 0.1]), r"betas: they decrease, .* those go into from_abar\(abar\)"),
-    (lambda: vp(time="linear"), r"time='linear': it must be one of linear_betas\(\), .*"),  # type: ignore[arg-type]
-    (lambda: vp(time=adapters.CosineVP), r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)"),  # type: ignore[arg-type]
-    (lambda: vp(time=adapters.linear_betas), "time=linear_betas: .* it lacks its brackets"),  # type: ignore[arg-type]
-    (lambda: edm(time=OwnTime()), "time=<.*OwnTime object .*: .* or a dataclass of your own with span and time"),
-    (lambda: adapters.FlowTime(2), "data_at=2: it must be 0 or 1"),
-    (lambda: adapters.TableTime((2.0, 1.0)), "positive, finite and increasing"),
-    (lambda: adapters.from_betas([0.1, 1.0]), "each above 0 and below 1"),
-    (lambda: adapters.from_abar([1.0, 0.5]), "decrease from below 1"),
-    (lambda: adapters.from_abar([0.9, 4e-9, 2**-24]), "abar: its levels must decrease"),
-    (lambda: adapters.CosineVP(1.0), "offset=1.0"),
-    (lambda: adapters.LinearVP(0.0), "vp_beta_d=0.0"),
-]
+UNEVEN = images(torch.arange(128, dtype=torch.uint8).view(2, 1, 8, 8))
+LATENTS = Values("latents:x", 5 + 3 * torch.randn(50, 4, 2, 2), torch.zeros(50), 5.0, 3.0)
+NETWORK: dict[str, Any] = {"net": by_label, "data": images()}
+GIVEN = {"vp": NETWORK, "edm": NETWORK, "flow": NETWORK, "Convention": {"process": "flow", "predicts": "x0"}}
+REFUSED: dict[str, dict[str, dict[str, Any]]] = {  # what is made -> what the error says -> its arguments
+    "vp": {
+        "predicts='noise': it must be one of eps, x0, v": {"predicts": "noise"},
+        "predicts='velocity': it must be one of eps, x0, v for vp": {"predicts": "velocity"},
+        "they must be the values of black and of white": {"pixels": (1, -1)},
+        "it needs n_classes": {"labels": "balanced"},
+        "labels=5: it must be between 0 and 4": {"labels": 5, "n_classes": 5},
+        "labels=-1: it must be at least 0": {"labels": -1},
+        "n_classes=0: it must be between 1 and": {"n_classes": 0},
+        "guidance=inf: it must be finite": {"labels": 1, "null_label": 2, "n_classes": 2, "guidance": math.inf},
+        r"time=FlowTime\(data_at=0\): FlowTime\(\) is the time of process='flow'": {"time": FlowTime()},
+        "guidance=3.0: it needs labels, n_classes, and null_label": {"labels": 2, "n_classes": 5, "guidance": 3.0},
+        "there is no guidance; it needs guidance": {"guidance_to": 5.0},
+        "guidance_from=3, guidance_to=2: .* the lower one first": {"guidance_from": 3.0, "guidance_to": 2.0},
+        "null_label=4: .* 0 to 4 are the classes of n_classes=5": {"labels": 1, "n_classes": 5, "null_label": 4},
+        r"time='linear': it must be one of linear_betas\(\), .*": {"time": "linear"},
+        r"time=CosineVP: .* it lacks its brackets, CosineVP\(\)": {"time": CosineVP},
+        "time=linear_betas: .* it lacks its brackets": {"time": linear_betas},
+    },
+    "edm": {
+        "predicts='v': it must be one of x0, eps for edm": {"predicts": "v"},
+        "time=<.*OwnTime object .*: .* or a dataclass of your own with span and time": {"time": OwnTime()},
+        "the outer 1 pixels of data='mine' are not constant": {"data": UNEVEN, "side": 6},
+        "side=3: data='mine' has images of 8x8, so it must be at most 8, and differ by an even number": {
+            "data": UNEVEN, "side": 3},
+        "so it must be at most 8.*npz64:PATH": {"data": UNEVEN, "side": 10},
+        "has no pixels": {"data": LATENTS, "pixels": (0, 1)},
+        "side=2: .*has no pixels": {"data": LATENTS, "side": 2},
+    },
+    "flow": {"predicts='v': it must be one of velocity, x0, eps, velocity to data for flow": {"predicts": "v"}},
+    "Convention": {r"time=Sigma\(\): FlowTime\(\) is the time of process='flow'": {"time": Sigma()}},
+    "LogSigma": {"factor=0.0: it must be finite and not 0": {"factor": 0}},
+    "linear_betas": {
+        "n=10.5: it must be a whole number": {"n": 10.5}, "first=-5: it must be at least 0": {"first": -5}},
+    "from_betas": {
+        r"betas: they decrease, .* those go into from_abar\(abar\)": {"betas": [0.9, 0.5, 0.1]},
+        "each above 0 and below 1": {"betas": [0.1, 1.0]},
+    },
+    "FlowTime": {"data_at=2: it must be 0 or 1": {"data_at": 2}},
+    "TableTime": {"positive, finite and increasing": {"sigmas": (2.0, 1.0)}},
+    "from_abar": {
+        "decrease from below 1": {"abar": [1.0, 0.5]}, "abar: its levels must decrease": {"abar": [0.9, 4e-9, 2**-24]}},
+    "CosineVP": {"offset=1.0": {"offset": 1.0}},
+    "LinearVP": {"vp_beta_d=0.0": {"vp_beta_d": 0.0}},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "message"), REFUSED)
-def test_a_bad_convention_or_time_is_refused(make: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make()
+@cells(REFUSED)
+def test_a_bad_convention_or_time_is_refused(row: str, cell: str) -> None:
+    with pytest.raises(ValueError, match=cell):
+        getattr(adapters, row)(**GIVEN.get(row, {}) | REFUSED[row][cell])
 
 
 def test_a_null_label_of_minus_one_is_a_label_that_the_network_gets() -> None:
     """For networks whose label 0 is that of no class: lambda z, t, y: net(z, t, y + 1)."""
-    x, sigma = torch.randn(3, 1, SIDE, SIDE), torch.tensor([0.1, 1.0, 9.0])
     shifted = partial(adapters.flow, lambda z, t, y: by_label(z, t, y + 1), images(), n_classes=5)
-    guided = shifted(labels="balanced", guidance=0.0, null_label=-1)(x, sigma, index=torch.arange(3))
-    assert torch.equal(guided, adapters.flow(by_label, images(), labels=0)(x, sigma))
+    guided = shifted(labels="balanced", guidance=0.0, null_label=-1)(X, SIGMA, index=torch.arange(3))
+    assert torch.equal(guided, adapters.flow(by_label, images(), labels=0)(X, SIGMA))
 
 
 def test_guidance_has_levels() -> None:
@@ -330,9 +311,8 @@ def test_guidance_has_levels() -> None:
         asked.append(len(z))
         return z * (1 + labels.view(-1, 1, 1, 1))
 
-    options = {"labels": 1, "n_classes": 2, "null_label": 2, "guidance": 3.0}
-    everywhere = adapters.edm(net, images(), predicts="eps", **options)  # type: ignore[arg-type]
-    somewhere = adapters.edm(net, images(), predicts="eps", guidance_from=0.5, guidance_to=2.0, **options)  # type: ignore[arg-type]
+    guide = partial(adapters.edm, net, images(), predicts="eps", labels=1, n_classes=2, null_label=2, guidance=3.0)
+    everywhere, somewhere = guide(), guide(guidance_from=0.5, guidance_to=2.0)
     plain = somewhere.with_convention(guidance=1.0)  # as `check` asks it
     sigma = torch.tensor([0.4, 0.5, 2.0, 2.1])
     x = torch.randn(4, *images().shape)
@@ -348,7 +328,6 @@ def test_guidance_has_levels() -> None:
 
 def test_latents_reach_the_network_in_the_units_of_their_file() -> None:
     seen = dict[str, Tensor]()
-    data = Values("latents:x", 5 + 3 * torch.randn(50, 4, 2, 2), torch.zeros(50), 5.0, 3.0)
 
     def net(z: Tensor, time: Tensor) -> Tensor:
         seen.update(z=z, time=time)
@@ -358,15 +337,12 @@ def test_latents_reach_the_network_in_the_units_of_their_file() -> None:
         seen["latents"] = latents
         return torch.zeros(len(latents), 1, 4, 4, dtype=torch.uint8)
 
-    model = adapters.edm(net, data, predicts="eps", decode=decode)
+    model = adapters.edm(net, LATENTS, predicts="eps", decode=decode)
     x, sigma = torch.randn(3, 4, 2, 2), torch.tensor([0.5, 1.0, 2.0])
     assert model(x, sigma).shape == x.shape == (3, *model.shape)
     torch.testing.assert_close(seen["z"], 3 * x + 5)
     torch.testing.assert_close(seen["time"], 3 * sigma)
     model.decode(x)
     torch.testing.assert_close(seen["latents"], 3 * x + 5)
-    points = adapters.flow(lambda z, t: 0 * z, Values("points:x", data.values[:, :2, 0, 0], torch.zeros(50), 5.0, 3.0))
+    points = adapters.flow(lambda z, t: 0 * z, replace(LATENTS, name="points:x", values=LATENTS.values[:, :2, 0, 0]))
     assert points(torch.randn(3, 2), sigma).shape == (3, 2) and points.decode(torch.zeros(1, 2)).tolist() == [[5, 5]]
-    for options, message in (({"pixels": (0, 1)}, "has no pixels"), ({"side": 2}, "side=2: .*has no pixels")):
-        with pytest.raises(ValueError, match=message):
-            adapters.edm(net, data, **options)  # type: ignore[arg-type]

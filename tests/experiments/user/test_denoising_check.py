@@ -7,19 +7,21 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
+from exact_networks import Network, exact
 from mixture import Mixture
-from times import level_of
+from tables import cells
 from torch import Tensor
 
 from diffusion_core import adapters, load
-from diffusion_core.adapters.adapter import data_scale
+from diffusion_core.adapters import FlowTime, LogSigma, Sigma, Time, linear_betas
 from diffusion_core.data.dataset import Images, Values
 from diffusion_core.exact import Empirical, GaussianDenoiser
+from diffusion_core.schedules.process_time import cosine_betas
+from diffusion_core.tensors import broadcast_like
 from experiments.console import silent
 from experiments.user.conventions import HYPOTHESES, MNIST, OF_IMAGES, RANGES, Hypothesis, hypotheses
 from experiments.user.denoising_check import (
@@ -43,124 +45,111 @@ RANK = 72
 DATA = Images("digits of 16x16", PIXELS.byte(), WHOLE.labels[:1000], PIXELS.mean().item(), PIXELS.std().item())
 CLEAN = DATA.standardised()
 POINTS = Values("digits as numbers", CLEAN, DATA.labels, 0.0, 1.0)  # an adapter passes x and sigma as they are
+Change = Callable[[Tensor], Tensor]
 
 
-def gaussian(x0: Tensor) -> Mixture:
+def gaussian(x0: Tensor) -> list[Tensor]:
     """The Gaussian of some images: their first principal components, and alike in all other directions."""
     flat = x0.flatten(1).double()
     _, sizes, directions = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False)
     variances = sizes.square() / len(flat)
     rest = (variances[RANK:].sum() / (flat.shape[1] - RANK)).clamp(min=0.01**2)
     parts = (flat.mean(dim=0), directions[:RANK].T, (variances[:RANK] - rest).clamp(min=0), rest.sqrt())
-    return Mixture(torch.ones(1).double(), *(part[None] for part in parts))
+    return [part[None] for part in parts]
 
 
-OF_CLASS = [gaussian(CLEAN[DATA.labels == label]) for label in range(10)]
-PARTS = [torch.cat([getattr(each, part) for each in OF_CLASS]) for part in ("means", "bases", "variances", "stds")]
-EXACT = Mixture(torch.full((10,), 0.1).double(), *PARTS)  # as good as a well-trained network
+def mixture(*gaussians: list[Tensor]) -> Mixture:
+    n = len(gaussians)
+    return Mixture(torch.full((n,), 1 / n).double(), *map(torch.cat, zip(*gaussians, strict=True)))
+
+
+GAUSSIANS = [gaussian(CLEAN[DATA.labels == label]) for label in range(10)]
+EXACT = mixture(*GAUSSIANS)  # as good as a well-trained network
+LINEAR = mixture(gaussian(CLEAN))  # the best linear predictor of eps. It does not find the images under half the noise
+CLASSES: list[Network] = [*map(mixture, GAUSSIANS), EXACT, lambda x, sigma: 0 * x]  # 10: all of them; 11: untrained
 INNER = Empirical(WHOLE.standardised()[:40, :, 2:30, 2:30])
-OF_CLASS.append(EXACT)  # that of no class
-MEAN = CLEAN.flatten(1).mean(dim=0)
-VARIANCES, COMPONENTS = torch.linalg.eigh((CLEAN.flatten(1) - MEAN).T.cov(correction=0))
-OF_TABLE = level_of(adapters.linear_betas())
-Change = Callable[[Tensor], Tensor]
-Network = Callable[..., Tensor]
+
+
+def by_label(*classes: int) -> Network:
+    """EXACT under labels: label i means the i-th of these of `CLASSES`."""
+
+    def eps(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+        out = torch.empty_like(x)
+        for label in labels.unique().tolist():
+            out[labels == label] = CLASSES[classes[label]](x[labels == label], sigma[labels == label])
+        return out
+
+    return eps
+
+
+TIMES: dict[str, Time] = {"vp": linear_betas(), "edm": Sigma(), "flow": FlowTime()}
 
 
 def same(z: Tensor) -> Tensor:
     return z
 
 
-def exact(
-    process: str, level: Change, returns: str, pixels: tuple[float, float] = (-1, 1), eps: Network = EXACT
-) -> Network:
-    """An exact network on images in a range; `level` is its sigma as a function of its time. Labels go to `eps`."""
-    low, high = pixels
-    scale, shift = (high - low) * DATA.std / 255, low + (high - low) * DATA.mean / 255
-
-    def net(z: Tensor, t: Tensor, *labels: Tensor) -> Tensor:
-        sigma = level(t.double()).float().view(-1, 1, 1, 1)
-        s = {"vp": (1 + sigma.square()).rsqrt(), "edm": torch.ones_like(sigma), "flow": 1 / (1 + sigma)}[process]
-        noise = eps((z / s - shift) / scale, sigma.flatten() / scale, *labels)
-        clean = z / s - sigma * noise
-        outputs = {"eps": noise, "x0": clean, "v": s * noise - s * sigma * clean, "velocity": noise - clean}
-        return -outputs["velocity"] if returns == "velocity to data" else outputs[returns]
-
-    return net
+def network(
+    process: str, returns: str, time: Time | None = None, told: Change = same, there: Change = same,
+    back: Change = same, pixels: tuple[float, float] = (-1, 1), eps: Network = EXACT,
+) -> Network:  # fmt: skip
+    """An exact network on images in a range. It gets told(t) for its time and there(z) for z, and returns back(...)."""
+    net = exact(process, returns, time or TIMES[process], eps, DATA, pixels)
+    return lambda z, t, *labels: back(net(there(z), told(t), *labels))
 
 
-def ddpm(
-    pixels: tuple[float, float] = (-1, 1), returns: str = "eps", level: Change = OF_TABLE, eps: Network = EXACT
-) -> Network:
-    return exact("vp", level, returns, pixels, eps)
+ddpm, edm, flow = (partial(network, *pair) for pair in (("vp", "eps"), ("edm", "x0"), ("flow", "velocity")))
+vp, edm_of, flow_of = (partial(make, data=DATA) for make in (adapters.vp, adapters.edm, adapters.flow))
 
 
-def flow(
-    data_at: int = 0, returns: str = "velocity", eps: Network = EXACT, pixels: tuple[float, float] = (-1, 1)
-) -> Network:
-    to = " to data" if returns == "velocity" and data_at else ""
-    return exact("flow", level_of(adapters.FlowTime(data_at)), returns + to, pixels, eps)
-
-
-def edm(level: Change, returns: str = "x0", eps: Network = EXACT) -> Network:
-    return exact("edm", level, returns, eps=eps)
-
-
-def around(net: Callable[..., Tensor], there: Change = same, back: Change = same) -> Callable[..., Tensor]:
-    """A network that was trained on other images: moved, turned or negative ones."""
-    return lambda z, t: back(net(there(z), t))
-
-
-def linear(x: Tensor, sigma: Tensor) -> Tensor:
-    """The best linear predictor of eps. Unlike EXACT, it does not find the images under half the noise."""
-    to = (x.flatten(1) - MEAN) @ COMPONENTS
-    return (to * sigma.view(-1, 1) / (VARIANCES + sigma.view(-1, 1) ** 2) @ COMPONENTS.T).view_as(x)
-
-
-def by_label(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-    out = torch.empty_like(x)
-    for label in labels.unique().tolist():
-        out[labels == label] = OF_CLASS[label](x[labels == label], sigma[labels == label])
-    return out
-
-
-def untrained_null(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-    """As a network whose label of no class was never trained."""
-    eps = by_label(x, sigma, labels.clamp(max=9))
-    return torch.where((labels < 10).view(-1, 1, 1, 1), eps, 0 * x)
+def unit_noise(x: Tensor) -> Tensor:
+    return torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
 
 
 def guided(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
     """As a network that applies guidance itself."""
-    return torch.lerp(EXACT(x, sigma), by_label(x, sigma, labels), 2.0)
-
-
-def counted_from_1(x: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-    """As a network whose label 0 is that of no class."""
-    return by_label(x, sigma, (labels - 1) % 11)
+    return torch.lerp(EXACT(x, sigma), by_label(*range(11))(x, sigma, labels), 2.0)
 
 
 def with_error_of_x0(x: Tensor, sigma: Tensor) -> Tensor:
     """As a network whose x0 has an error of 0.1 at all levels, unrelated to its input."""
-    error = 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    return EXACT(x, sigma) + error / sigma.view(-1, 1, 1, 1)
+    return EXACT(x, sigma) + 0.1 * unit_noise(x) / broadcast_like(x, sigma)
+
+
+def middle(x: Tensor, sigma: Tensor) -> Tensor:
+    """The eps of the middle 28x28 pixels of WHOLE, which takes other sizes too, as convolutions do."""
+    return INNER(x, sigma) if x.shape[2] == 28 else 0 * x
+
+
+def untrained(z: Tensor, t: Tensor) -> Tensor:
+    return torch.nn.functional.conv2d(z, unit_noise(z[:1, :1, :3, :3]), padding=1)
+
+
+def partly_weak(z: Tensor, t: Tensor) -> Tensor:
+    return flow()(z, 1 - t) * broadcast_like(z, torch.where(t < 0.8, 0.93, 1.0))
+
+
+def noisy_at_the_end(z: Tensor, t: Tensor) -> Tensor:
+    return flow()(z, t) + 0.45 * unit_noise(z) * broadcast_like(z, t < 0.04)
 
 
 def doubts(model: Any) -> str:
     return "\n".join(check_denoising(model, model.data if isinstance(model, adapters.Adapter) else DATA, "cpu").doubts)
 
 
-vp, edm_of, flow_of = (partial(make, data=DATA) for make in (adapters.vp, adapters.edm, adapters.flow))
-LABELLED = flow(eps=by_label)
-LABELS: dict[str, Any] = {"labels": "balanced", "n_classes": 10}
+LABELLED = flow(eps=by_label(*range(11)))
+TO_DATA = network("flow", "velocity to data", FlowTime(1))
+BALANCED: dict[str, Any] = {"labels": "balanced", "n_classes": 10}
+GUIDED: dict[str, Any] = BALANCED | {"guidance": 2.0, "null_label": 10}
+FROM_1 = linear_betas(first=1)
 RIGHT = {
-    **{f"ddpm on {pixels}": vp(ddpm(pixels), pixels=pixels) for pixels in RANGES},
-    "v": vp(ddpm(returns="v"), predicts="v"),
-    "a table from 1": vp(ddpm(level=level_of(adapters.linear_betas(first=1))), time=adapters.linear_betas(first=1)),
+    **{f"ddpm on {pixels}": vp(ddpm(pixels=pixels), pixels=pixels) for pixels in RANGES},
+    "v": vp(network("vp", "v"), predicts="v"),
+    "a table from 1": vp(ddpm(FROM_1), time=FROM_1),
     "flow": flow_of(flow()),
-    "flow to data": flow_of(flow(1), data_at=1),
-    "labels": flow_of(LABELLED, **LABELS),
-    "guided": flow_of(LABELLED, **LABELS, guidance=4.0, null_label=10),
+    "flow to data": flow_of(TO_DATA, data_at=1),
+    "labels": flow_of(LABELLED, **BALANCED),
+    "guided": flow_of(LABELLED, **GUIDED),
     "one label": flow_of(LABELLED, labels=1, n_classes=10),
     "a function": lambda x, sigma: EXACT(x, sigma),
 }
@@ -175,186 +164,155 @@ def test_nothing_is_doubted_about_an_exact_denoiser(name: str) -> None:
     assert result.usable == pytest.approx((low, 30.0), rel=1e-2)
 
 
-def with_time(change: Change, level: Change = OF_TABLE) -> Callable[..., Tensor]:
-    """A network of DDPM that is told another time than it expects."""
-    return lambda z, t: ddpm(level=level)(z, change(t))
+def turned(quarters: int) -> Change:
+    return partial(torch.rot90, k=quarters, dims=(2, 3))
 
 
-def earlier(t: Tensor) -> Tensor:
-    return (t - 20).clamp(min=0)
-
-
-def weak(velocity: Tensor, t: Tensor) -> Tensor:
-    return velocity * torch.where(t < 0.8, 0.93, 1.0).view(-1, 1, 1, 1)
-
-
-def negative_from_0(z: Tensor, t: Tensor) -> Tensor:
-    """A network of DDPM on images in [0, 1] that are 1 minus ours."""
-    signal = (1 + OF_TABLE(t.double()).square()).rsqrt().float().view(-1, 1, 1, 1)
-    return -ddpm((0, 1))(signal - z, t)
-
-
-def smaller(z: Tensor, sigma: Tensor) -> Tensor:
-    """D(x, sigma) on the middle 28x28 pixels of WHOLE, which takes other sizes too, as convolutions do."""
-    scale, shift = data_scale((-1, 1), WHOLE)
-    eps = INNER((z - shift) / scale, sigma / scale) if z.shape[2] == 28 else 0 * z
-    return z - sigma.view(-1, 1, 1, 1) * eps
-
-
-def untrained(z: Tensor, t: Tensor) -> Tensor:
-    weights = torch.randn(1, 1, 3, 3, generator=torch.Generator().manual_seed(0))
-    return torch.nn.functional.conv2d(z, weights, padding=1)
+def mirrored(dim: int) -> Change:
+    return partial(torch.flip, dims=(dim,))
 
 
 def transposed(z: Tensor) -> Tensor:
     return z.mT
 
 
-def turned(quarters: int) -> tuple[Change, Change]:
-    there, back = (partial(torch.rot90, k=k, dims=(2, 3)) for k in (quarters, -quarters))
-    return there, back
+def earlier(t: Tensor) -> Tensor:
+    return (t - 20).clamp(min=0)
 
 
-def the_other_way(z: Tensor) -> Tensor:
-    return z.rot90(2, (2, 3)).mT
-
-
-TURN = "check its orientation: it fits images "
-TOLD = "check its time: it fits net(z, "
-TIME = "check its time: it fits "
-SIGN = "check its sign: it fits the negative better"
-NEGATIVE = "check its black and white: it fits negative images better"
-OTHER = "check its process: it fits "
-RANGE = "check its range: it fits "
-READ = "check its prediction: it fits "
-GAIN = "check its gain: it fits "
-LABEL = "check its labels: it fits "
-GUIDED = LABEL + "guidance=0.49, as if the network guided already, better"
-OF_X0 = " / sigma^2 and of no use there; end schedules at sigma 0.3, with a last step to 0 (end=0)"
-UNTRAINED = "is it trained, and on data like these? No other reading fits"
-HUNDRED, HUNDRED_FROM_1 = (adapters.linear_betas(100, 1e-3, 0.2, first=first) for first in (0, 1))
+HUNDRED, HUNDRED_FROM_1 = (linear_betas(100, 1e-3, 0.2, first=first) for first in (0, 1))
 # Chen 2023, arXiv 2301.10972, Algorithm 1, at the ends of 1,000 steps, with the last one above 0
 SIGMOID = adapters.from_abar((torch.sigmoid(3 - 6 * (torch.arange(999) + 1).double() / 1000) - torch.sigmoid(
     torch.tensor(-3.0).double())).div(math.tanh(1.5)).tolist())  # fmt: skip
 SCALED_LINEAR = adapters.from_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).square())
-SHORT = adapters.linear_betas(1000, 1e-4, 0.015)
 COSINE = adapters.CosineVP(0.008)
-OF_COSINE = level_of(COSINE)
-ABAR = [math.cos((i / 1000 + 0.008) / 1.008 * math.pi / 2) ** 2 for i in range(1001)]  # arXiv 2102.09672, Eq. 17
-CLIPPED = adapters.from_betas([min(1 - after / before, 0.999) for before, after in pairwise(ABAR)])
-OF_CLIPPED = level_of(CLIPPED)
-SWAPPED = torch.tensor([0, 1, 2, 8, 4, 5, 6, 7, 3, 9])
-WRONG: dict[str, tuple[Any, str]] = {  # a model, and what is said about it
-    "a range": (vp(ddpm((0, 1)), pixels=(-0.5, 0.5)), RANGE + "pixels=(0.0, 1.0) better"),
-    "v as eps": (vp(ddpm(returns="v")), READ + "predicts='v' better"),
-    "a flow's negative": (flow_of(around(flow(), back=torch.neg)), SIGN),
-    "black and white": (vp(around(ddpm(), torch.neg, torch.neg)), NEGATIVE),
-    "transposed input": (vp(around(ddpm(), transposed)), "it fits transposed input with the same output better"),
-    "turned": (vp(around(ddpm(), *turned(1))), TURN + "turned right by 90 degrees better"),
-    "counts from 1": (vp(ddpm(level=level_of(HUNDRED_FROM_1)), time=HUNDRED), TIME + "first=1 better"),
-    "20 later": (vp(with_time(lambda t: (t + 20).clamp(max=999))), TOLD + "t - 20)"),
-    "cosine betas": (vp(ddpm(level=lambda t: OF_COSINE((t + 1) / 1000))), "from_betas(...) of a cosine schedule"),
-    "sigma in other units": (edm_of(edm(lambda t: DATA.std / 127.5 * t, eps=linear)), TOLD + "1.99 * t)"),
-    "half of sigma": (edm_of(edm(lambda t: 2 * t, eps=linear)), TOLD + "0.5 * t)"),
-    "1 - t": (flow_of(lambda z, t: flow()(z, 1 - t)), TOLD + "1 - t)"),
-    "edm as vp, same time": (
-        vp(edm(lambda t: t.exp(), "eps"), time=adapters.LogSigma()), OTHER + "edm(predicts='eps', the same time)"),
-    "vp as flow": (flow_of(ddpm()), OTHER + "vp(predicts='eps', time=linear_betas()) better"),
-    "a weak network": (vp(ddpm((0, 1), eps=GaussianDenoiser())),
-                       RANGE + "pixels=(0.0, 1.0) better, but some errors stay doubtful"),
-    "a shifted time": (flow_of(lambda z, t: flow()(z, 3 * t / (1 + 2 * t))), TOLD + "t / (3 - 2 * t))"),
-    "a smaller network": (adapters.edm(smaller, WHOLE), "check its size: it fits side=28 better"),
-    "untrained": (vp(untrained), UNTRAINED),
-    "nothing": (vp(lambda z, t: 0 * z), UNTRAINED),
-    "swapped labels": (flow_of(lambda z, t, y: LABELLED(z, t, SWAPPED[y]), **LABELS),
-                       LABEL + "label 8 for class 3, 3 for class 8 better"),
-    "shifted labels": (flow_of(lambda z, t, y: LABELLED(z, t, (y + 1) % 10), **LABELS),
-                       LABEL + "label -1 for each class better"),
-    "labels without effect": (flow_of(lambda z, t, y: flow()(z, t), **LABELS), "check its labels: they change nothing"),
-    "a null label that is a class": (flow_of(lambda z, t, y: LABELLED(z, t, torch.where(y == 10, 3, y)), labels=0,
-                                             n_classes=10, guidance=2.0, null_label=10),
-                                     "null_label=10 behaves like class 3, not like the label of no class"),
-    "an untrained null label": (flow_of(flow(eps=untrained_null), **LABELS, guidance=2.0, null_label=10),
-                                "null_label=10 denoises images worse than the labels of other classes do"),
-    "no class among the classes": (flow_of(LABELLED, labels="balanced", n_classes=11),
-                                   "n_classes=11, but the data have 10 classes: does it count the label of no class"),
-    **{f"gain {gain}": (vp(around(ddpm(), back=partial(torch.mul, other=gain))), f"{GAIN}{named} * net")
-       for gain, named in ((1.1, "0.908"), (0.95, "1.05"))},
-    "standardised as MNIST": (vp(ddpm(MNIST)), RANGE + "pixels=(-0.4242, 2.8215), which is (v / 255 - 0.1307)"),
-    "standardised": (vp(ddpm((-DATA.mean / DATA.std, (255 - DATA.mean) / DATA.std))), "standardised by the mean"),
-    "guided twice": (flow_of(flow(eps=guided), **LABELS, guidance=2.0, null_label=10), GUIDED),
-    "0 is no class, guided": (flow_of(flow(eps=counted_from_1), **LABELS, guidance=2.0, null_label=10),
-                              LABEL + "label +1 for each class better"),
-    "a range and a gain": (vp(around(ddpm((0, 1)), back=partial(torch.mul, other=0.9))),
-                           "check its range and gain: it fits pixels=(0.0, 1.0) with 1.11 * net(...) better"),
-    "x0 and a range": (vp(ddpm((0, 1), returns="x0")), "it fits predicts='x0' with pixels=(0.0, 1.0) better"),
-    "a sign and an early time": (vp(around(with_time(earlier, OF_CLIPPED), back=torch.neg), time=CLIPPED),
-                                 "check its sign and time: it fits the negative with net(z, t + 20) better"),
-    "1 - t, and weak at some times": (flow_of(lambda z, t: weak(flow()(z, 1 - t), t)), TOLD + "1 - t) better"),
-    "x0 that is no better at low levels": (vp(ddpm(returns="x0", eps=with_error_of_x0), predicts="x0"), OF_X0),
-    "the same as eps": (vp(ddpm(returns="x0", eps=with_error_of_x0)), READ + "predicts='x0' better"),
-    "a function of a wrong range": (lambda x, sigma: vp(ddpm((0, 1)))(x, sigma), "No other reading is tried without"),
-    "noise that is left": (flow_of(lambda z, t: flow()(z, t) + 0.45 * torch.randn(
-        z.shape, generator=torch.Generator().manual_seed(0)) * (t < 0.04).view(-1, 1, 1, 1)),
-        "below sigma 0.065 it is worse than the best linear denoiser: end schedules there"),
-    "an untrained function": (GaussianDenoiser(), "is it trained, and on data like these"),
+CLIPPED = adapters.from_betas(cosine_betas(1000))
+STANDARDISED = (-DATA.mean / DATA.std, (255 - DATA.mean) / DATA.std)
+WRONG: dict[str, dict[str, Any]] = {  # what is said, in two parts, about a model
+    "check its range: it fits ": {
+        "pixels=(0.0, 1.0) better": vp(ddpm(pixels=(0, 1)), pixels=(-0.5, 0.5)),
+        "pixels=(0.0, 1.0) better, but some errors stay doubtful": vp(ddpm(pixels=(0, 1), eps=GaussianDenoiser())),
+        "pixels=(-0.4242, 2.8215), which is (v / 255 - 0.1307)": vp(ddpm(pixels=MNIST)),
+        "pixels standardised by the mean": vp(ddpm(pixels=STANDARDISED)),
+    },
+    "check its prediction: it fits ": {
+        "predicts='v' better": vp(network("vp", "v")),
+        "predicts='x0' better": vp(network("vp", "x0", eps=with_error_of_x0)),
+    },
+    "check its sign: it fits ": {"the negative better": flow_of(flow(back=torch.neg))},
+    "check its black and white: it fits ": {"negative images better": vp(ddpm(there=torch.neg, back=torch.neg))},
+    "check its orientation: it fits ": {
+        "transposed input with the same output better": vp(ddpm(there=transposed)),
+        "images turned right by 90 degrees better": vp(ddpm(there=turned(1), back=turned(-1))),
+    },
+    "check its time: it fits ": {
+        "first=1 better": vp(ddpm(HUNDRED_FROM_1), time=HUNDRED),
+        "net(z, t - 20)": vp(ddpm(told=lambda t: (t + 20).clamp(max=999))),
+        "time=from_betas(...) of a cosine schedule": vp(ddpm(COSINE, lambda t: (t + 1) / 1000)),
+        "net(z, 1.99 * t)": edm_of(edm(told=lambda t: DATA.std / 127.5 * t, eps=LINEAR)),
+        "net(z, 0.5 * t)": edm_of(edm(told=lambda t: 2 * t, eps=LINEAR)),
+        "net(z, 1 - t)": flow_of(flow(told=lambda t: 1 - t)),
+        "net(z, 1 - t) better": flow_of(partly_weak),
+        "net(z, t / (3 - 2 * t))": flow_of(flow(told=lambda t: 3 * t / (1 + 2 * t))),
+    },
+    "check its process: it fits ": {
+        "edm(predicts='eps', the same time)": vp(network("edm", "eps", LogSigma()), time=LogSigma()),
+        "vp(predicts='eps', time=linear_betas()) better": flow_of(ddpm()),
+    },
+    "check its size: it fits ": {
+        "side=28 better": adapters.edm(exact("edm", "x0", Sigma(), middle, WHOLE), WHOLE),
+    },
+    "check its gain: it fits ": {
+        "0.908 * net": vp(ddpm(back=lambda out: 1.1 * out)),
+        "1.05 * net": vp(ddpm(back=lambda out: 0.95 * out)),
+    },
+    "check its labels: it fits ": {
+        "label 8 for class 3, 3 for class 8 better": flow_of(
+            flow(eps=by_label(0, 1, 2, 8, 4, 5, 6, 7, 3, 9)), **BALANCED),
+        "label -1 for each class better": flow_of(flow(eps=by_label(*range(1, 10), 0)), **BALANCED),
+        "label +1 for each class better": flow_of(flow(eps=by_label(10, *range(10))), **GUIDED),
+        "guidance=0.49, as if the network guided already, better": flow_of(flow(eps=guided), **GUIDED),
+    },
+    "null_label=10 ": {
+        "behaves like class 3, not like the label of no class": flow_of(
+            flow(eps=by_label(*range(10), 3)), **GUIDED | {"labels": 0}),
+        "denoises images worse than the labels of other classes do": flow_of(
+            flow(eps=by_label(*range(10), 11)), **GUIDED),
+    },
+    "": {
+        "check its labels: they change nothing": flow_of(lambda z, t, y: flow()(z, t), **BALANCED),
+        "n_classes=11, but the data have 10 classes: does it count the label of no class": flow_of(
+            LABELLED, labels="balanced", n_classes=11),
+        "check its range and gain: it fits pixels=(0.0, 1.0) with 1.11 * net(...) better": vp(
+            ddpm(pixels=(0, 1), back=lambda out: 0.9 * out)),
+        "it fits predicts='x0' with pixels=(0.0, 1.0) better": vp(network("vp", "x0", pixels=(0, 1))),
+        "check its sign and time: it fits the negative with net(z, t + 20) better": vp(
+            ddpm(CLIPPED, earlier, back=torch.neg), time=CLIPPED),
+        " / sigma^2 and of no use there; end schedules at sigma 0.3, with a last step to 0 (end=0)": vp(
+            network("vp", "x0", eps=with_error_of_x0), predicts="x0"),
+        "below sigma 0.065 it is worse than the best linear denoiser: end schedules there": flow_of(noisy_at_the_end),
+        "is it trained, and on data like these? No other reading fits": vp(untrained),
+        " times the best linear predictor's: is it trained, and on data like these? No other reading fits": vp(
+            lambda z, t: 0 * z),
+        "is it trained, and on data like these? No other reading is tried without an adapter": GaussianDenoiser(),
+        "No other reading is tried without": lambda x, sigma: vp(ddpm(pixels=(0, 1)))(x, sigma),
+    },
 }  # fmt: skip
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WRONG)
-def test_each_mistake_is_named(name: str) -> None:
-    model, words = WRONG[name]
-    said = doubts(model)
+@cells(WRONG)
+def test_each_mistake_is_named(row: str, cell: str) -> None:
+    said = doubts(WRONG[row][cell])
     assert len(said.splitlines()) <= 2
-    assert words in said
+    assert row + cell in said
 
 
 MISREAD: dict[str, dict[str, adapters.Adapter]] = {  # by kind and reading; how one is chosen: WRONG
-    "range": {"pixels=(-0.5, 0.5)": vp(ddpm((-0.5, 0.5))), "pixels=(-1.0, 1.0)": vp(ddpm(), pixels=(0, 1))},
-    "prediction": {"predicts='eps'": vp(ddpm(), predicts="x0"), "predicts='x0'": vp(ddpm(returns="x0"), predicts="v"),
+    "range": {"pixels=(-0.5, 0.5)": vp(ddpm(pixels=(-0.5, 0.5))), "pixels=(-1.0, 1.0)": vp(ddpm(), pixels=(0, 1))},
+    "prediction": {"predicts='eps'": vp(ddpm(), predicts="x0"),
+                   "predicts='x0'": vp(network("vp", "x0"), predicts="v"),
                    "predicts='velocity'": flow_of(flow(), predicts="eps")},
-    "sign": {"the negative": vp(around(ddpm(), back=torch.neg))},
-    "black and white": {"negative images": vp(negative_from_0, pixels=(0, 1))},
-    "orientation": {
-        "images transposed": vp(around(ddpm(), transposed, transposed)),
-        "images transposed along the second diagonal": vp(around(ddpm(), the_other_way, the_other_way)),
-        "images turned by 180 degrees": vp(around(ddpm(), *turned(2))),
-        "images turned left by 90 degrees": vp(around(ddpm(), *turned(3))),
-        "images mirrored left to right": vp(around(ddpm(), *[partial(torch.flip, dims=(3,))] * 2)),
-        "images mirrored upside down": vp(around(ddpm(), *[partial(torch.flip, dims=(2,))] * 2)),
-    },
+    "sign": {"the negative": vp(ddpm(back=torch.neg))},
+    "black and white": {"negative images": vp(ddpm(pixels=(1, 0)), pixels=(0, 1))},
+    "orientation": {f"images {name}": vp(ddpm(there=change, back=change)) for name, change in {
+        "transposed": transposed,
+        "transposed along the second diagonal": lambda z: z.rot90(2, (2, 3)).mT,
+        "turned by 180 degrees": turned(2),
+        "mirrored left to right": mirrored(3),
+        "mirrored upside down": mirrored(2),
+    }.items()} | {"images turned left by 90 degrees": vp(ddpm(there=turned(3), back=turned(1)))},
     "time": {
-        "first=0": vp(ddpm(level=level_of(HUNDRED)), time=HUNDRED_FROM_1),
-        "net(z, t + 20)": vp(with_time(earlier)),
-        "time=linear_betas()": vp(ddpm(), time=SHORT),
-        "net(z, 999 - t)": vp(with_time(lambda t: 999 - t)),
-        "net(z, t / 1000)": vp(ddpm(level=lambda t: OF_TABLE(1000 * t))),
-        "net(z, 1000 * t)": vp(lambda z, t: ddpm()(z, t / 1000)),
-        "time=Sigma()": vp(ddpm(level=lambda t: t)),
-        "time=from_betas(...) of a sigmoid schedule": vp(ddpm(level=level_of(SIGMOID))),
-        "time=from_betas(...) of Stable Diffusion's scaled linear schedule": vp(ddpm(level=level_of(SCALED_LINEAR))),
-        "time=LinearVP()": vp(ddpm(level=level_of(adapters.LinearVP())), time=COSINE),
-        "time=LogSigma(0.25)": edm_of(edm(lambda t: (4 * t).exp())),
-        "data_at=1": flow_of(flow(1)),
+        "first=0": vp(ddpm(HUNDRED), time=HUNDRED_FROM_1),
+        "net(z, t + 20)": vp(ddpm(told=earlier)),
+        "time=linear_betas()": vp(ddpm(), time=linear_betas(1000, 1e-4, 0.015)),
+        "net(z, 999 - t)": vp(ddpm(told=lambda t: 999 - t)),
+        "net(z, t / 1000)": vp(ddpm(told=lambda t: 1000 * t)),
+        "net(z, 1000 * t)": vp(ddpm(told=lambda t: t / 1000)),
+        "time=Sigma()": vp(ddpm(Sigma())),
+        "time=from_betas(...) of a sigmoid schedule": vp(ddpm(SIGMOID)),
+        "time=from_betas(...) of Stable Diffusion's scaled linear schedule": vp(ddpm(SCALED_LINEAR)),
+        "time=LinearVP()": vp(ddpm(adapters.LinearVP(19.9, 0.1)), time=COSINE),
+        "time=LogSigma(0.25)": edm_of(edm(LogSigma(0.25))),
+        "data_at=1": flow_of(TO_DATA),
         "data_at=0": flow_of(flow(), data_at=1),
     },
-    "process": {"edm(predicts='x0', time=Sigma())": vp(edm(lambda t: t)),
+    "process": {"edm(predicts='x0', time=Sigma())": vp(edm()),
                 "flow(predicts='velocity', data_at=0)": vp(flow())},
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "instead"), [(kind, instead) for kind in MISREAD for instead in MISREAD[kind]])
-def test_the_reading_of_a_mistake_is_the_exact_network(kind: str, instead: str) -> None:
-    model, sigma = MISREAD[kind][instead], torch.tensor([0.3, 1.0, 5.0])
-    (read,) = (read for named, read in (HYPOTHESES | OF_IMAGES)[kind](model) if named == instead)
-    x = CLEAN[:3] + sigma.view(-1, 1, 1, 1) * torch.randn(CLEAN[:3].shape, generator=torch.Generator().manual_seed(0))
+@cells(MISREAD)
+def test_the_reading_of_a_mistake_is_the_exact_network(row: str, cell: str) -> None:
+    model, sigma = MISREAD[row][cell], torch.tensor([0.3, 1.0, 5.0])
+    (read,) = (read for named, read in (HYPOTHESES | OF_IMAGES)[row](model) if named == cell)
+    x = CLEAN[:3] + broadcast_like(CLEAN, sigma) * unit_noise(CLEAN[:3])
     torch.testing.assert_close(read(model)(x, sigma), EXACT(x, sigma), rtol=0, atol=0.02)
 
 
 def off_by(size: float, low: float, high: float) -> Network:
     """EXACT with an error at the levels between two."""
-    return lambda z, sigma: EXACT(z, sigma) + size * ((low < sigma) & (sigma < high)).view(-1, 1, 1, 1)
+    return lambda x, sigma: EXACT(x, sigma) + size * broadcast_like(x, (low < sigma) & (sigma < high))
 
 
 @pytest.mark.parametrize(
@@ -372,21 +330,22 @@ def off_by(size: float, low: float, high: float) -> Network:
 def test_a_hypothesis_that_gains_more_than_it_loses_is_named(now: Network, better: Network, named: bool) -> None:
     model, right = (adapters.edm(net, POINTS, predicts="eps") for net in (now, better))
     batch, linear = NoisyBatch(POINTS, torch.arange(N_IMAGES), SIGMAS, "cpu"), linear_errors(POINTS, SIGMAS)
-    levels = [Level(sigma, 0.0, error, None, None, True) for sigma, error in zip(SIGMAS, linear, strict=True)]
-    search = Search(model, batch, levels, batch.errors(batch.eps(model)), silent)
+    at = [Level(sigma, 0.0, error, None, None, True) for sigma, error in zip(SIGMAS, linear, strict=True)]
+    search = Search(model, batch, at, batch.errors(batch.eps(model)), silent)
     found = search._decide([Hypothesis("time", "better", lambda _: right)])
     assert (found is not None) == named
 
 
-def level(sigma: float, error: float, trained: float | None = None, known: bool = True) -> Level:
-    return Level(sigma, error, 0.4, trained, None, known)
+def levels(errors: dict[float, float | None], trained: float | None = None) -> list[Level]:
+    """Levels at which the best linear predictor has an error of 0.4. None: the network does not know this level."""
+    return [Level(sigma, error or 0.0, 0.4, trained, None, error is not None) for sigma, error in errors.items()]
 
 
 def test_a_level_without_an_answer_is_refused() -> None:
     """The few images that `network_fingerprint` asks for do not have this level."""
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
-        return EXACT(x, sigma) / ((sigma < 5) | (sigma > 8)).view(-1, 1, 1, 1)
+        return EXACT(x, sigma) / broadcast_like(x, (sigma < 5) | (sigma > 8))
 
     network_fingerprint(model, DATA, "cpu")
     with pytest.raises(ValueError, match=r"model: it returned NaN or infinity at step 0, sigma=6\.46"):
@@ -394,28 +353,26 @@ def test_a_level_without_an_answer_is_refused() -> None:
 
 
 def test_levels_are_judged_by_their_neighbours_the_best_linear_predictor_and_a_trained_network() -> None:
-    smooth = [level(10.0, 0.1), level(1.0, 0.15), level(0.1, 0.2)]
-    assert not list(_bumps(smooth))
-    assert list(_bumps([smooth[0], level(1.0, 0.4), smooth[0]])) == [
+    assert not list(_bumps(levels({10.0: 0.1, 1.0: 0.15, 0.1: 0.2})))
+    assert list(_bumps(levels({10.0: 0.1, 1.0: 0.4, 0.1: 0.1}))) == [
         "error at sigma 1 is 4 times what its neighbours suggest"
     ]
-    assert level(1.0, 0.39).good and not level(1.0, 0.41).good
-    assert level(1.0, 0.14, trained=0.1).good and not level(1.0, 0.16, trained=0.1).good
+    assert [level.good for level in levels({2.0: 0.39, 1.0: 0.41})] == [True, False]
+    assert [level.good for level in levels({2.0: 0.14, 1.0: 0.16}, trained=0.1)] == [True, False]
     assert all(error < linear * 1.05 for error, linear in zip(DIGITS, linear_errors(WHOLE, SIGMAS), strict=True))
 
 
 @pytest.mark.parametrize(
-    ("levels", "usable"),
+    ("errors", "usable"),
     [
-        ([level(30.0, 0.3), level(14.0, 0.7), level(6.5, 0.5), level(3.0, 0.61), level(1.4, 0.1), level(0.65, 0.7)],
-         (1.4, 6.5)),  # the limit is 0.62
-        ([level(30.0, 0.02), *(level(sigma, 0.7) for sigma in (14.0, 6.5, 3.0))], None),  # one level is no range
-        ([level(1.0, 0.7), level(0.1, 0.1, known=False)], None),
-        ([*(level(sigma, 0.45) for sigma in (30.0, 14.0, 6.5)), level(3.0, 0.39), level(1.4, 0.45)], (3.0, 30.0)),
+        ({30.0: 0.3, 14.0: 0.7, 6.5: 0.5, 3.0: 0.61, 1.4: 0.1, 0.65: 0.7}, (1.4, 6.5)),  # the limit is 0.62
+        ({30.0: 0.02, 14.0: 0.7, 6.5: 0.7, 3.0: 0.7}, None),  # one level is no range
+        ({1.0: 0.7, 0.1: None}, None),
+        ({30.0: 0.45, 14.0: 0.45, 6.5: 0.45, 3.0: 0.39, 1.4: 0.45}, (3.0, 30.0)),
     ],
-)  # fmt: skip
-def test_the_usable_range_is_the_longest_without_doubt(levels: list[Level], usable: Any) -> None:
-    assert CheckResult(levels, [], *[torch.empty(0)] * 3).usable == usable
+)
+def test_the_usable_range_is_the_longest_without_doubt(errors: dict[float, float | None], usable: Any) -> None:
+    assert CheckResult(levels(errors), [], *[torch.empty(0)] * 3).usable == usable
 
 
 def test_what_an_adapter_does_is_said() -> None:
@@ -432,7 +389,7 @@ def test_what_an_adapter_does_is_said() -> None:
 
 def test_the_result_shows_one_image_at_each_level() -> None:
     result: CheckResult = check_denoising(EXACT, DATA, "cpu")
-    sigma = torch.tensor([level.sigma for level in result.levels]).view(-1, 1, 1, 1)
+    sigma = broadcast_like(result.noisy, torch.tensor(SIGMAS))
     assert result.clean.shape == (10, 1, 16, 16) and (result.clean == result.clean[0]).all()
     assert ((result.noisy - result.clean) / sigma).std() == pytest.approx(1, abs=0.05)
     assert (result.denoised[9] - result.clean[9]).abs().max() < 0.1
@@ -449,11 +406,11 @@ def test_a_check_costs_a_bounded_number_of_passes_and_says_how_far_it_is() -> No
 @pytest.mark.parametrize("make", [vp, edm_of, flow_of, partial(flow_of, data_at=1)])
 def test_every_reading_keeps_the_contract_and_is_told_once(make: Any) -> None:
     """So each prediction, time and process is one that an adapter knows."""
-    readings = hypotheses(make(lambda z, t: 0.5 * z, **LABELS))
+    readings = hypotheses(make(lambda z, t: 0.5 * z, **BALANCED))
     assert len({reading.message for reading in readings}) == len(readings)
     x, sigma = torch.randn(2, *DATA.shape), torch.tensor([0.5, 2.0])
     for reading in readings:
-        model = reading.read(make(lambda z, t, y: 0.5 * z, **LABELS))
+        model = reading.read(make(lambda z, t, y: 0.5 * z, **BALANCED))
         assert model(x, sigma, index=torch.tensor([0, 9])).shape == x.shape
 
 
@@ -461,7 +418,7 @@ def test_every_reading_keeps_the_contract_and_is_told_once(make: Any) -> None:
 def test_a_table_is_not_asked_beyond_its_ends(first: int) -> None:
     """A network with an embedding table fails there. Other tables are as long, and counted as it is."""
     asked: list[Tensor] = []
-    table = adapters.linear_betas(100, 1e-3, 0.2, whole=True, first=first)
+    table = linear_betas(100, 1e-3, 0.2, whole=True, first=first)
     model = adapters.vp(lambda z, t: asked.append(t) or z, DATA, time=table)  # type: ignore[func-returns-value]
     sigma = torch.tensor([1e-3, 0.03, 1.0, 30.0, 1e6])
     for reading in hypotheses(model):
@@ -486,48 +443,30 @@ def test_few_images_are_said_to_be_few(n: int) -> None:
 
 SHOWN = WHOLE.pixels.float() / 127.5 - 1
 MEANS = torch.stack([*(SHOWN[WHOLE.labels == label].mean(dim=0) for label in range(10)), SHOWN.mean(dim=0)])
-WITH_NULL: dict[str, Any] = {"labels": "balanced", "n_classes": 10, "guidance": 2.0}
-
-
-def mean(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-    return MEANS[labels]
-
-
-def nearly(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-    """Its labels change little, and that of no class least: it is between those of the classes."""
-    return torch.lerp(MEANS[10], MEANS[labels], 0.05)
-
-
-def shifted(z: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
-    """Label 0 is that of no class."""
-    return MEANS[labels - 1]
-
-
+WEAK = torch.lerp(MEANS[10], MEANS, 0.05)  # labels change little, and that of no class least: it is between the others
 CLASS_9 = "null_label=-2 behaves like class 9, not like the label of no class"
 
 
 @pytest.mark.parametrize(
-    ("net", "options", "doubts"),
+    ("means", "options", "doubts"),
     [
-        (mean, WITH_NULL | {"null_label": 10}, []),
-        (nearly, WITH_NULL | {"null_label": 10}, []),
-        (lambda z, t, y: shifted(z, t, y + 1), WITH_NULL | {"null_label": -1}, []),
-        (nearly, WITH_NULL | {"null_label": -2}, [CLASS_9]),
-        (mean, WITH_NULL | {"null_label": -2, "labels": 3}, [CLASS_9]),
-        (mean, WITH_NULL | {"null_label": -2, "guidance": 1.0}, []),
-        (mean, {"labels": 2, "n_classes": 3, "guidance": 2.0, "null_label": 5},
+        (MEANS, GUIDED, []),
+        (WEAK, GUIDED, []),
+        (MEANS, GUIDED | {"null_label": -1}, []),
+        (WEAK, GUIDED | {"null_label": -2}, [CLASS_9]),
+        (MEANS, GUIDED | {"null_label": -2, "labels": 3}, [CLASS_9]),
+        (MEANS, GUIDED | {"null_label": -2, "guidance": 1.0}, []),  # it is not used
+        (MEANS, {"labels": 2, "n_classes": 3, "guidance": 2.0, "null_label": 5},
          ["n_classes=3, but the data have 10 classes"]),
-        (mean, {"labels": "balanced", "n_classes": 10}, []),
-        (mean, {"labels": 3, "n_classes": 11}, []),
+        (MEANS, BALANCED, []),
+        (MEANS, {"labels": 3, "n_classes": 11}, []),
     ],
-    ids=["right", "right, weak", "right, below 0", "a class, weak", "a class, one label", "not used",
-         "a class that is not counted", "no guidance", "one label"],
 )  # fmt: skip
-def test_labels_are_doubted_where_they_are_wrong(net: Any, options: dict[str, Any], doubts: list[str]) -> None:
-    assert check_labels(adapters.edm(net, WHOLE, **options), WHOLE, "cpu")[1] == doubts
+def test_labels_are_doubted_where_they_are_wrong(means: Tensor, options: dict[str, Any], doubts: list[str]) -> None:
+    assert check_labels(adapters.edm(lambda z, t, y: means[y], WHOLE, **options), WHOLE, "cpu")[1] == doubts
 
 
 def test_data_without_labels_say_nothing_about_the_number_of_classes() -> None:
     unlabelled = replace(WHOLE, labels=torch.zeros_like(WHOLE.labels))
-    model = adapters.edm(mean, unlabelled, **WITH_NULL, null_label=10)
+    model = adapters.edm(lambda z, t, y: MEANS[y], unlabelled, **GUIDED)
     assert check_labels(model, unlabelled, "cpu") == ({}, [])
