@@ -68,9 +68,10 @@ def ends_of(study: ExploringStudy) -> list[float] | None:
 def read_choices(
     path: Path, study: ExploringStudy, network: str, features: str
 ) -> tuple[list[Row], list[Chosen], list[str], list[str]]:
-    """The chosen rows and settings of a choices.json, notes and caveats. `network`, `features`: as rows name the study's.
+    """The chosen rows and settings of a choices.json, notes and caveats.
 
-    ValueError for a file of something else, or a choice that does not suit the study.
+    `network`, `features`: as rows name the study's. ValueError for a file of something else, or a choice that does not
+    suit the study.
     """
     name = f"choices={str(path)!r}"
     content = read_json(path) if path.is_file() else {}
@@ -82,11 +83,7 @@ def read_choices(
         raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
     _check_origin(name, content, study, network, features)
     every = read_chosen(content)
-    marked = {(row["setting"], row["budget"]) for row in content["rows"] if row["chosen"]}
-    if changed := [choice.candidate for choice in every if (choice.candidate, choice.explored_at) not in marked]:
-        raise ValueError(
-            f"{name}: {changed[0]!r} is not marked as chosen in its rows; was it changed? Use it as written"
-        )
+    _check_marked(name, content, every)
     budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
     known = dict.fromkeys(choice.budget for choice in every)
     if lacking := [budget for budget in budgets if budget not in known]:
@@ -106,6 +103,15 @@ def read_choices(
         notes.append(f"chosen on networks of {content['images_seen']:,} training images, not {study.train_images:,}")
     caveats = [] if content["rule"] == RULE else [f"Chosen by another rule than today's: {content['rule']}."]
     return content["rows"], chosen, notes, caveats
+
+
+def _check_marked(name: str, content: Mapping[str, Any], chosen: Sequence[Chosen]) -> None:
+    """Raises ValueError if a choice contradicts the rows of its own file."""
+    marked = {(row["setting"], row["budget"]) for row in content["rows"] if row["chosen"]}
+    for choice in chosen:
+        if (choice.candidate, choice.explored_at) not in marked:
+            rule = "is not marked as chosen in its rows; was it changed? Use it as written"
+            raise ValueError(f"{name}: {choice.candidate!r} {rule}")
 
 
 def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy, network: str, features: str) -> None:
