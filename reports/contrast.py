@@ -73,7 +73,7 @@ def compose_page(
     if len(pictures) > 2:
         aside = "The first sixteen of each."
         if before[0]["sample_seed"] == after[0]["sample_seed"]:
-            aside += " Same place, same initial noise: compare them one by one."
+            aside += f" “{before[1]}” and “{after[1]}” start from the same noise: compare them place by place."
         if result.unit == "point":
             aside = "Pairs of neighbouring coordinates, 500 points: the same axes, and the same initial noise."
     fields: dict[str, Any] = {
@@ -240,7 +240,7 @@ def describe_protocol(result: LoadedResult) -> str:
         explored = rows[rows["networks"].notna()]
         given = not result.table["section"].eq(EXPLORE).any()
         who = "this network"
-        if result.runs["trained_by"].eq("sigmabench").any():
+        if result.trained_here:
             who = plural(explored["networks"].max(), "other network") if len(explored) else "others"
         what = "chose one setting per question" if given else f"chose among {len(explored)} settings"
         texts.append(f"{who} {what}; then, with other noise, these compared")

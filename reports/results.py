@@ -61,6 +61,11 @@ class LoadedResult:
         return self.table[(self.table["status"] == "ok") & ~self.table["section"].isin([CONTROL, EXPLORE])]
 
     @property
+    def trained_here(self) -> bool:
+        """Whether its networks were trained for it: then others chose; otherwise the same one, with other noise."""
+        return bool(self.runs["trained_by"].eq("sigmabench").any())
+
+    @property
     def was_confirmed(self) -> bool:
         """Whether other networks than those that chose compared the settings."""
         return bool((self.contrasts["kind"] == CONFIRM).any())

@@ -62,14 +62,14 @@ def describe_source(result: LoadedResult, *subject: str) -> Source:
 
 
 def summarise_settings(result: LoadedResult) -> pd.DataFrame:
-    """One row per setting: means over networks, and the samples of the first network."""
+    """One row per setting: means over networks, the worst network, and the samples of the first one."""
     runs = result.runs.drop_duplicates([*KEYS, "run_id"])
     runs = runs.sort_values("train_seed", kind="stable", key=pd.to_numeric)
     means = {name: (name, "mean") for name in MEANS}
     levels = ("eta", "schedule", "sigma_max", "sigma_min", "n_steps", "p_mean", "p_std")
     firsts = {name: (name, "first") for name in (*levels, "samples_id", "sample_seed", *TRAINING)}
     grouped = runs.groupby(KEYS, sort=False, dropna=False)
-    return grouped.agg(**means, **firsts, networks=("mmd", "size")).reset_index()
+    return grouped.agg(**means, **firsts, networks=(JUDGE, "size"), worst=(JUDGE, "max")).reset_index()
 
 
 def find_caveats(result: LoadedResult, shown: Sequence[pd.Series]) -> tuple[list[str], list[str]]:
@@ -104,6 +104,12 @@ def format_scores(result: LoadedResult, row: pd.Series) -> str:
     """The scores of a setting, as "MMD ×1000 7.0 (FD 3.8)"."""
     judge, fd = (f"{metric_name(name, result.features)} {scale_metric(name, row[name])}" for name in (JUDGE, "fd"))
     return f"{judge} ({fd})"
+
+
+def format_worst(row: pd.Series) -> str:
+    """What a setting scores on the worst of several networks, as ", 9.3 on the worst of 5 networks"; otherwise ""."""
+    worst = scale_metric(JUDGE, row["worst"])
+    return f", {worst} on the worst of {row['networks']} networks" if row["networks"] > 1 else ""
 
 
 def score_real(result: LoadedResult, n_samples: float) -> str:

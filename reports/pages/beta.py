@@ -14,6 +14,7 @@ from reports.formats import (
     ordinal,
     percent,
     plural,
+    scale_metric,
 )
 from reports.page import Curves, Figure, Page, Row, Table
 from reports.results import LoadedResult
@@ -53,7 +54,7 @@ def page(result: LoadedResult) -> Page:
     best = {BETTER: after, WORSE: before}.get(row["verdict"])  # neither, without a verdict
     tables, note = settings_tables(result, rows, every, best)
     contests = rows[rows["kind"] == CONFIRM].sort_values("budget")
-    doubts = find_warnings(row), find_caveats(result, row, contests)
+    doubts = find_warnings(row), find_caveats(result, row, rows, before["schedule"])
     if has_gross_failure(row):
         contests = contests[:0]
     main, sides, use = row, [before, after], best
@@ -97,17 +98,27 @@ def find_warnings(row: pd.Series) -> list[str]:
     return [f"{row['n_networks']:.0f} of {plural(row['n_planned'], 'network')} were compared."]
 
 
-def find_caveats(result: LoadedResult, row: pd.Series, contests: pd.DataFrame) -> list[str]:
+def find_caveats(result: LoadedResult, row: pd.Series, rows: pd.DataFrame, schedule: str) -> list[str]:
     """What limits the answer on one schedule, and that on the best settings."""
+    contests = rows[rows["kind"] == CONFIRM]
     caveats = list[str]()
     if row["verdict"] in (BETTER, WORSE) and row["new_network_low"] < 0 < row["new_network_high"]:
-        caveats.append(f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference.")
+        caveats.append(
+            f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference on the {schedule} schedule."
+        )
     if not result.fixed_beforehand:
         caveats.append("Exploratory: this comparison was not fixed before the run.")
     if not len(contests):
         caveats.append(NOT_COMPARED)
     elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
+    for _, spent in rows[(rows["kind"] == SPENT) & (rows["choice"] == KINDS[0])].iterrows():
+        contest = contests.sort_values("budget").iloc[-1]
+        if spent["value_a"] < contest["value_b"]:  # what was chosen without noise was not the lowest without it
+            change = scale_metric(JUDGE, contest["value_a"] - spent["value_a"])
+            name = f"{spent['a']}, {evaluations(spent['nfe_a'])} evaluations"
+            score = scale_metric(JUDGE, spent["value_a"])
+            caveats.append(f"The lowest confirmed without noise is {name} ({score}): from it {change}, not tested.")
     return caveats
 
 
@@ -165,7 +176,7 @@ def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, ro
     use = f"Use {best['setting']} with {evaluations(best['nfe'])} evaluations"
     if best["section"] == PRIMARY:
         return f"{use}, if you stay on the {best['schedule']} schedule."
-    scores = settings.format_scores(result, best)
+    scores = settings.format_scores(result, best) + settings.format_worst(best)
     texts = [f"{use}: the lowest score that was confirmed, {scores}."]
     noisy = rows[rows["kind"] == ANY_NOISE]
     if len(noisy) and (lowest := find_lowest(every, noisy))[JUDGE] < best[JUDGE]:
@@ -177,13 +188,14 @@ def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, ro
 
 def phrase_spent(rows: pd.DataFrame) -> list[str]:
     """What it does to spend all evaluations, by kind of setting."""
-    verbs = {BETTER: " help", WORSE: " are worse"}
     texts = list[str]()
     for _, row in rows.iterrows():
         change, interval = difference(row)
-        verb = verbs.get(row["verdict"], f": {row['verdict']}")
-        counts = f"{evaluations(row['nfe_a'])} against {evaluations(row['nfe_b'])}"
-        texts.append(f"{capital(row['choice'])}, more evaluations{verb} ({counts}: {change}; {interval}).")
+        most, fewer = evaluations(row["nfe_a"]), evaluations(row["nfe_b"])
+        text = f"the best with {most} is {row['verdict']} than the best with {fewer}"
+        if row["verdict"] not in (BETTER, WORSE):
+            text = f"the best with {most} against the best with {fewer}: {row['verdict']}"
+        texts.append(f"{capital(row['choice'])}, {text} ({change}; {interval}).")
     return texts
 
 

@@ -62,7 +62,7 @@ def page(result: LoadedResult) -> Page:
         (before, words[0], row["b"]), (after, words[1], row["a"]),
         advice=phrase_advice(result, rows, row, every), curves=draw_curves(result, rows, every),
         figures=draw_figure(result), plot=plot_errors(result),
-        codes=read_codes(result), more_facts=snippets.show(code),
+        codes=read_codes(result), more_facts=[*describe_worst(rows, every), *snippets.show(code)],
         tables=[make_table(result, rows, every)],
         noun="confirmed setting", order="", note="Kernel distance, precision, recall and single runs are in table.csv.",
         details=list_details(result, *TERMS), folded=list_explored(result),
@@ -144,6 +144,17 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
     return " ".join([text, *(f"{_describe_noisier(row)}." for _, row in noisier.iterrows())])
 
 
+def describe_worst(rows: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, str]]:
+    """What each recommended setting scores on its worst network, if there are several."""
+    used = rows[are_set(rows["recommended"])].sort_values("nfe_a")
+    texts = dict.fromkeys(
+        f"{settings.name_with_evaluations(side)}: {worst}"
+        for side in (find_setting(every, row, "a") for _, row in used.iterrows())
+        if (worst := settings.format_worst(side).removeprefix(", "))
+    )
+    return [("Worst network", "; ".join(texts))] if texts else []
+
+
 def _beyond(result: LoadedResult, row: pd.Series) -> str:
     """Whether a setting is better than the default with the most evaluations."""
     beyond = result.over_networks(kind=AT_LARGEST)
@@ -162,10 +173,12 @@ def _is_training(result: LoadedResult) -> bool:
 
 
 def name_question(result: LoadedResult, row: pd.Series) -> str:
-    """ "with 16 evaluations", or of trainings "sampled with eta 0"."""
+    """ "with 16 evaluations", or of trainings "sampled with eta 0"; without these what the confirmation changed."""
     if _is_training(result):
         return f"sampled with eta {short(row['eta_a'])}"
-    return "on other networks" if is_missing(row["budget"]) else f"with {number(row['budget'], 0)} evaluations"
+    if is_missing(row["budget"]):
+        return f"on other {'networks' if result.trained_here else 'noise'}"
+    return f"with {number(row['budget'], 0)} evaluations"
 
 
 def advise(result: LoadedResult, before: pd.Series, after: pd.Series) -> str:
