@@ -158,6 +158,8 @@ def _read_checks(result: LoadedResult) -> tuple[pd.DataFrame, pd.DataFrame]:
     checks = result.policy_checks.sort_values("verdict", key=lambda verdicts: verdicts != "wrong", kind="stable")
     sentences = checks.groupby("sampler")["sentence"].agg(_join_texts)
     rows["found"] = [*map(_join_texts, zip(rows["sampler"].map(sentences), rows["note"], strict=True))]
+    embedded = checks[checks["check"].eq("embedded") & checks["verdict"].eq(RIGHT)]
+    rows["passes_scale"] = rows["sampler"].isin(embedded["sampler"])  # of guidance: the network takes it as an input
     first = rows["kind"].replace(RIGHT, "").str.removeprefix("log_prob: ")  # it must be short on a phone
     rows["word"] = first.str.replace(r";.*", lambda more: f", {more[0].count(';')} more", regex=True)
     return rows, result.policy_steps.rename(columns={"ratio_low": "low", "ratio_high": "high"})
@@ -198,11 +200,17 @@ def _count_faults(kind: Kind, rows: pd.DataFrame, group: str = "") -> str:
     faults, meant, unknown = (int((rows["state"] == state).sum()) for state in (FAULT, ON_PURPOSE, NOT_DECIDED))
     right = len(rows) - faults - meant - unknown
     heading = f"{group}: " if group else ""
-    if kind.noun == "pipeline":
-        of = f"{heading}{right} of {len(rows)}{'' if group else ' pipelines'}"
-        return f"{of} {_verb(right, 'follows', 'follow')} u + w (c - u) (u: negative prompt, c: prompt, w: scale)."
     parts = [f"{heading}{faults or 'none'} of {len(rows)} {kind.noun}s {_verb(faults, 'has', 'have')} a fault"]
-    if meant:
+    if kind.noun == "pipeline":
+        passing = int(((rows["state"] == RIGHT) & rows["passes_scale"]).sum())
+        follow = f"{right - passing} of {len(rows)}{'' if group else ' pipelines'}"
+        follow += (
+            f" {_verb(right - passing, 'follows', 'follow')} u + w (c - u) (u: negative prompt, c: prompt, w: scale)"
+        )
+        parts = [f"{heading}{follow}"]
+        parts += [f"{passing} {_verb(passing, 'passes', 'pass')} w on to the network"] if passing else []
+        parts += [f"{faults + meant} {_verb(faults + meant, 'does', 'do')} otherwise"] if faults + meant else []
+    elif meant:
         parts.append(f"{meant} {'more ' if faults else ''}{_verb(meant, 'does', 'do')} not tend to the data on purpose")
         parts.append(f"{right} {_verb(right, 'does', 'do')}")
     if unknown:

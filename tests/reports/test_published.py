@@ -175,10 +175,12 @@ def test_the_first_screen_of_the_samplers_equals_the_tables() -> None:
 
 def test_the_pages_of_guidance_and_of_policies_count_what_their_words_say() -> None:
     pipelines = table("guidance", "policies").query("group == 'Pipelines of diffusers'")
-    right = (pipelines["kind"] == "right").sum()
-    assert f"**Pipelines of diffusers: {right} of {len(pipelines)} follow u + w (c - u) (u: " in first_screen(
-        "guidance"
-    )
+    checks = table("guidance", "policy_checks").query("check == 'embedded' and verdict == 'right'")
+    right, unknown = (pipelines["kind"].eq(kind) for kind in ("right", "not decided"))
+    passing = right & pipelines["sampler"].isin(checks["sampler"])
+    counts = f"{(right & ~passing).sum()} of {len(pipelines)} follow", f"{passing.sum()} pass w on to the network"
+    counts += (f"{(~right & ~unknown).sum()} do otherwise", f"{unknown.sum()} is not decided")
+    assert [text for text in counts if text not in first_screen("guidance")] == []
     steps = table("policies", "policies")
     cps = steps[steps["note"].str.contains("CPS, c = ")]  # on purpose in the samplers too
     assert len(cps) == steps["on_purpose"].sum() == cps["on_purpose"].sum() == 3
