@@ -68,7 +68,7 @@ def ends_of(study: ExploringStudy) -> list[float] | None:
 def read_choices(
     path: Path, study: ExploringStudy, network: str, features: str
 ) -> tuple[list[Row], list[Chosen], list[str], list[str]]:
-    """The chosen rows and settings of a choices.json, notes and caveats. `network`, `features`: as rows name the study's.
+    """The chosen rows and settings of a choices.json, notes, caveats. `network`, `features`: as rows name the study's.
 
     ValueError for a file of something else, or a choice that does not suit the study.
     """
@@ -76,17 +76,13 @@ def read_choices(
     content = read_json(path) if path.is_file() else {}
     if "rule" not in content or "chosen" not in content:
         raise ValueError(f"{name}: it must be a choices.json of an earlier run")
-    if content["experiment"] != study.page:
-        raise ValueError(f"{name}: {content['experiment']} wrote it, so what it chose is not for {study.page}")
     if content["control"] == CONTROL_FAILED:
         raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
     _check_origin(name, content, study, network, features)
     every = read_chosen(content)
     marked = {(row["setting"], row["budget"]) for row in content["rows"] if row["chosen"]}
     if changed := [choice.candidate for choice in every if (choice.candidate, choice.explored_at) not in marked]:
-        raise ValueError(
-            f"{name}: {changed[0]!r} is not marked as chosen in its rows; was it changed? Use it as written"
-        )
+        raise ValueError(f"{name}: {changed[0]!r} is not marked as chosen in its rows; use it as a run wrote it")
     budgets: Collection[int | None] = getattr(study, "budgets", None) or [choice.budget for choice in every]
     known = dict.fromkeys(choice.budget for choice in every)
     if lacking := [budget for budget in budgets if budget not in known]:
@@ -110,7 +106,7 @@ def read_choices(
 
 def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy, network: str, features: str) -> None:
     check_origin(name, content, network, resolve(study.data))
-    own: Row = {"features": features, "ends": ends_of(study)}
+    own: Row = {"experiment": study.page, "features": features, "ends": ends_of(study)}
     own |= {"recipe": study.recipe} if study.trains else {}
     for what, value in own.items():
         if content[what] != value:
