@@ -77,8 +77,6 @@ def read_choices(
     content = read_json(path) if path.is_file() else {}
     if "rule" not in content or "chosen" not in content:
         raise ValueError(f"{name}: it must be a choices.json of an earlier run")
-    if content["experiment"] != study.page:
-        raise ValueError(f"{name}: {content['experiment']} wrote it, so what it chose is not for {study.page}")
     if content["control"] == CONTROL_FAILED:
         raise ValueError(f"{name}: its A/A test failed, so what it chose is not to be trusted")
     _check_origin(name, content, study, network, features)
@@ -110,13 +108,13 @@ def _check_marked(name: str, content: Mapping[str, Any], chosen: Sequence[Chosen
     marked = {(row["setting"], row["budget"]) for row in content["rows"] if row["chosen"]}
     for choice in chosen:
         if (choice.candidate, choice.explored_at) not in marked:
-            rule = "is not marked as chosen in its rows; was it changed? Use it as written"
+            rule = "is not marked as chosen in its rows; use it as a run wrote it"
             raise ValueError(f"{name}: {choice.candidate!r} {rule}")
 
 
 def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy, network: str, features: str) -> None:
     check_origin(name, content, network, resolve(study.data))
-    own: Row = {"features": features, "ends": ends_of(study)}
+    own: Row = {"experiment": study.page, "features": features, "ends": ends_of(study)}
     own |= {"recipe": study.recipe} if study.trains else {}
     for what, value in own.items():
         if content[what] != value:

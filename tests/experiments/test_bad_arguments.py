@@ -84,9 +84,7 @@ OTHERS = {
     "check": [
         *((["--network", PLAIN, *words], message) for words, message in MACHINE),
     ],
-    "run": [
-        (["--preset", "smoke", "--data", "npz:digits.npz"], "60 images; 132 samples need 396, and 40, the fewest, 120")
-    ],
+    "run": [(["--data", "npz:digits.npz"], "it has 60 images; 500 samples need 1,500, and 40, the fewest, 120")],
     "losses": [
         ([FLAT], "it must be two or more of different names"),
         ([FLAT, FLAT], "it must be two or more of different names"),

@@ -46,9 +46,7 @@ def run(folder: Path, *arguments: str, status: int = 0) -> Finished:
     return smoke(folder, "sweep", str(folder / "mine.py"), "--n-samples", "40", *few, *arguments, status=status)
 
 
-def noisy(
-    levels: str = "(torch.randn(n, generator=generator) / 2**0.5).exp()", density: str = OF_ITS_OWN, *names: str
-) -> str:
+def noisy(levels: str = "torch.rand(n, generator=generator)", density: str = OF_ITS_OWN, *names: str) -> str:
     """The file with a noise distribution that gives these levels and densities."""
     law = NOISE.format(levels=levels, density=density).replace(*(names or ("", "")))
     before = "\n@dataclass(frozen=True)\nclass Asked"

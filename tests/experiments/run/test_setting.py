@@ -111,9 +111,6 @@ class Levels(Schedule):
         return self.levels
 
 
-NEEDED = r"it must be a subclass of Schedule whose sigmas\(\) returns a tuple of floats"
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -122,9 +119,8 @@ NEEDED = r"it must be a subclass of Schedule whose sigmas\(\) returns a tuple of
         (lambda: AlphaBetaSchedule(0.1, 0.6), "beta=0.6"),
         (lambda: Setting("a", Schedule(), "euler"), "sampler='euler'"),  # type: ignore[arg-type]
         (lambda: Setting("a", Schedule(), Euler(0.0), n=0), "n=0"),
-        (lambda: Setting("a", LogNormal(), Euler(0.0)), f"schedule LogNormal: {NEEDED}"),  # type: ignore[arg-type]
-        (lambda: Levels(levels=torch.tensor([9.0, 1.0])), f"schedule Levels: {NEEDED}"),
-        (lambda: Levels(levels=[9.0, 1.0]), f"schedule Levels: {NEEDED}"),
+        (lambda: Setting("a", LogNormal(), Euler(0.0)), "schedule LogNormal: it must be a subclass"),  # type: ignore[arg-type]
+        (lambda: Levels(levels=[9.0, 1.0]), "schedule Levels: it must be .* whose sigmas.* returns a tuple of floats"),
         (lambda: Machine("tpu"), "device='tpu'"),
         (lambda: replace(run(), batch=-1), "batch=-1"),
         (lambda: Trained(parameterisation="score"), "parameterisation='score'.*preconditioned, eps, x0"),
