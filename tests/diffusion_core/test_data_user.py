@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from tables import cells
 from user_images import GREY, RGB, save
 
 from diffusion_core.data.dataset import DataSet, Values
@@ -173,10 +174,10 @@ WARNED: dict[str, Any] = {  # a name -> what the warning says (a pattern) -> the
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "message"), [(name, message) for name in WARNED for message in WARNED[name]])
-def test_lost_labels_and_uneven_scales_are_warned_of(name: str, message: str, tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=message):
-        load(given(tmp_path, name, WARNED[name][message]))
+@cells(WARNED)
+def test_lost_labels_and_uneven_scales_are_warned_of(row: str, cell: str, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=cell):
+        load(given(tmp_path, row, WARNED[row][cell]))
 
 
 def test_images_sorted_by_class_come_in_a_random_order_with_their_labels(tmp_path: Path) -> None:
@@ -288,10 +289,10 @@ REFUSED: dict[str, Any] = {  # a name -> what the error says -> the content of t
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "message"), [(name, message) for name in REFUSED for message in REFUSED[name]])
-def test_bad_data_are_named(name: str, message: str, tmp_path: Path) -> None:
-    data = given(tmp_path, name, REFUSED[name][message])
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+@cells(REFUSED)
+def test_bad_data_are_named(row: str, cell: str, tmp_path: Path) -> None:
+    data = given(tmp_path, row, REFUSED[row][cell])
+    with pytest.raises(ValueError, match=re.escape(cell)) as caught:
         load(data)
     assert str(caught.value).startswith(f"data={data!r}: ")
 
