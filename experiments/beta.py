@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from diffusion_core.samplers.euler import Euler
 from diffusion_core.validation import check_range
+from experiments.distances.feature_spaces import default_features
 from experiments.export.settings_file import schedule_from
 from experiments.run.compare import (
     CONFIRM,
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 STEPS = 66  # of the primary contrast's schedule
 LOWEST = 0.03  # its last level
-LOWER = {"fashion-mnist": 0.003}  # last level that was chosen beforehand too: features of photographs see noise of 0.03
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 WITHOUT, WITH = "without fresh noise", "with fresh noise"  # kinds of settings
 SPENT = "all evaluations"  # kind of contrast: the best that takes them all against the best within them
@@ -154,23 +154,22 @@ class Beta(ExploringStudy):
     def provenance(self) -> Mapping[str, Any]:
         """Whether the primary contrast is that of a preset, chosen before any result; what else differs from that."""
         presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
-        differ = [[f.name for f in fields(Study) if getattr(self, f.name) != getattr(p, f.name)] for p in presets]
-        words = [sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names}) for names in differ]
-        usual = presets[0].schedule
-        ends = (usual, replace(usual, sigma_min=LOWER.get(self.data, LOWEST)))
-        fixed = not self.setting and self.schedule in ends
+        named = self if self.features != default_features(self.data) else replace(self, features=None)
+        differ = [{f.name for f in fields(Study) if getattr(named, f.name) != getattr(p, f.name)} for p in presets]
+        last = {"last level"} if self.schedule.sigma_min != LOWEST else set()
+        words = [
+            sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names | last}) for names in differ
+        ]
+        fixed = not self.setting and replace(self.schedule, sigma_min=LOWEST) == presets[0].schedule
         return {"fixed_beforehand": fixed, "differs_from_preset": min(words, key=len) if fixed else []}
 
     @property
     def notes(self) -> Sequence[str]:
+        if not self.setting:
+            return ()
         schedule, final = self.fixed
-        notes = list[str]()
-        if self.setting:
-            steps = f"{schedule.n_steps} steps{' and one to 0' if final else ''}"
-            notes.append(f"the schedule is {schedule.name}, {steps}, from {self.setting}")
-        elif schedule.sigma_min == LOWER.get(self.data):
-            notes.append(f"the last level for {self.data}, {schedule.sigma_min:g}, was chosen beforehand too")
-        return notes
+        steps = f"{schedule.n_steps} steps{' and one to 0' if final else ''}"
+        return [f"the schedule is {schedule.name}, {steps}, from {self.setting}"]
 
     @property
     def ends(self) -> Schedule:

@@ -89,8 +89,7 @@ def test_choices_that_ship_are_used_if_they_suit(
         ({"n_samples": 40, "seeds": 10}, ["sizes"]),
         ({"first_seed": 0, "recipe": "plain"}, ["first seed", "recipe"]),
         ({"data": "mnist", "seeds": 5, "train_images": 9}, ["sizes"]),  # of the preset gpu
-        ({"sigma_min": 0.003}, None),
-        ({"sigma_min": 0.003, "data": "fashion-mnist"}, ["data"]),  # chosen beforehand too
+        ({"sigma_min": 0.003, "features": "digits"}, ["last level"]),  # features are those of digits anyway
         ({"n_steps": 16}, None),
     ],
 )
