@@ -33,8 +33,6 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import tyro
-
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
 from diffusion_core.validation import one_of
@@ -69,8 +67,6 @@ class OneSetting(Study):
     }
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, *TRAINING)
 
-    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=KIND:WHERE ...]")] = ()
-    """Further ready networks, each compared with that of --network, image by image: before=python:my_model:old."""
     train_noise: Annotated[str | None, name_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS, RECIPES)] = None
     weighting: Annotated[str, name_option("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
     parameterisation: Annotated[str | None, name_option(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
@@ -95,16 +91,10 @@ class OneSetting(Study):
             training["noise"] = parse_noise(training.pop("train_noise"), self.data_std)
         schedule, final = read_schedule(self.schedule, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
         solver = parse_sampler(self.sampler)
-        first = Setting(
+        yield Setting(
             f"{self.schedule}, {solver.name}", schedule, solver, self.schedule, training if self.trains else {},
             final_denoise=final or self.final_denoise,
         )  # fmt: skip
-        yield replace(first, label=self.network) if self.against else first
-        for text in self.against:
-            name, _, source = text.partition("=")
-            if not name or not source:
-                raise ValueError(f"against={text!r}: it must be a name and a network, such as new=python:my_model:eps")
-            yield replace(first, label=name, network=source)
 
 
 TRAINING_FACTORS = {  # factor -> field of the training, and its type
