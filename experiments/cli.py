@@ -66,14 +66,7 @@ def parse(name: str, arguments: Sequence[str], prog: str) -> tuple[Study, Option
     if network := typed_value("--network", rest):
         Study(network=network).check_typed(typed_names(rest))  # before FILE is imported, which takes long
     kind = sweep.read_study(file)
-    prog = f"{prog} sweep {file}"
-    if "--vary" not in rest or issubclass(kind, sweep.Grid):
-        return (*_parse(kind, rest, prog), file.stem)
-    start = rest.index("--vary")
-    end = next((at for at in range(start + 1, len(rest)) if rest[at].startswith("--")), len(rest))
-    varied, rest = rest[start + 1 : end], [*rest[:start], *rest[end:]]
-    study = sweep.vary_options(lambda words: _parse(kind, [*rest, *words], prog)[0], kind, varied)
-    return study, _parse(kind, rest, prog)[1], file.stem
+    return (*_parse(kind, rest, f"{prog} sweep {file}"), file.stem)
 
 
 def _parse(kind: type[Study], arguments: Sequence[str], prog: str) -> tuple[Study, Options]:

@@ -25,15 +25,12 @@ FILE.py has a class like those of the experiments that ship, such as beta.py:
 Its fields are options. In each section, every setting is compared with the first, unless it has its own `compare`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from inspect import signature
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
-
-import tyro
 
 from diffusion_core.registry import NOISE_DISTRIBUTIONS, PARAMETERISATIONS, SAMPLERS
 from diffusion_core.schedules import OWN_ENDS, SCHEDULES
@@ -45,7 +42,7 @@ from experiments.run.options import Options, name_option, option_help
 from experiments.run.setting import Setting, read_schedule
 from experiments.run.study import ExploringStudy, Study
 from experiments.user.imports import OWN, import_own, is_pretrained, user_code_errors
-from experiments.user.parsing import COMMA, SYNONYMS, parse_noise, parse_sampler
+from experiments.user.parsing import SYNONYMS, parse_noise, parse_sampler
 
 TRAIN_NOISE_HELP = "Noise distribution of training: {names}. With parameters: 'log-uniform(0.03, 100)'."
 OUTPUTS = "Meaning of the network's output: {names}."
@@ -69,8 +66,6 @@ class OneSetting(Study):
     }
     of_training: ClassVar[Sequence[str]] = (*Study.of_training, *TRAINING)
 
-    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=KIND:WHERE ...]")] = ()
-    """Further ready networks, each compared with that of --network, image by image: before=python:my_model:old."""
     train_noise: Annotated[str | None, name_option(TRAIN_NOISE_HELP, NOISE_DISTRIBUTIONS, RECIPES)] = None
     weighting: Annotated[str, name_option("Weights of the loss: {names}.", WEIGHTINGS)] = "karras"
     parameterisation: Annotated[str | None, name_option(OUTPUTS, PARAMETERISATIONS, RECIPES)] = None
@@ -95,16 +90,10 @@ class OneSetting(Study):
             training["noise"] = parse_noise(training.pop("train_noise"), self.data_std)
         schedule, final = read_schedule(self.schedule, self.n_steps, self.data_std, self.sigma_max, self.sigma_min)
         solver = parse_sampler(self.sampler)
-        first = Setting(
+        yield Setting(
             f"{self.schedule}, {solver.name}", schedule, solver, self.schedule, training if self.trains else {},
             final_denoise=final or self.final_denoise,
         )  # fmt: skip
-        yield replace(first, label=self.network) if self.against else first
-        for text in self.against:
-            name, _, source = text.partition("=")
-            if not name or not source:
-                raise ValueError(f"against={text!r}: it must be a name and a network, such as new=python:my_model:eps")
-            yield replace(first, label=name, network=source)
 
 
 TRAINING_FACTORS = {  # factor -> field of the training, and its type
@@ -190,38 +179,6 @@ def _add_parameter(text: str, name: str, value: str) -> str:
     """A call with one more parameter: "flow" or "flow(data_std=0.5)" with shift=3."""
     start = f"{text.strip().removesuffix(')')}, " if "(" in text else f"{text.strip()}("
     return f"{start}{name}={value})"
-
-
-def vary_options(parse: Callable[[Sequence[str]], Study], kind: type[Study], texts: Sequence[str]) -> Study:
-    """The study of FILE.py with the settings of each combination of values of its options, in sections of their own.
-
-    `parse`: gives the study of further words of the command line. ValueError if it compares in a way of its own.
-    """
-    if kind.compare is not Study.compare or issubclass(kind, ExploringStudy):
-        rule = "it must compare settings with the first of their section; write class Mine(Grid) for factors"
-        raise ValueError(f"vary: class {kind.__name__}: {rule}")
-    names = [field.name for field in fields(kind)[len(fields(Study)) :]]
-    options = list[list[tuple[str, str]]]()
-    for text in texts:
-        name, _, values = text.partition("=")
-        one_of("vary: option", name.strip().replace("-", "_"), names)
-        options.append([(name.strip(), value.strip()) for value in COMMA.split(values)])
-    variants = {
-        ", ".join(f"{name}={value}" for name, value in values): parse(
-            [word for name, value in values for word in (f"--{name.replace('_', '-')}", *value.split())]
-        )
-        for values in product(*options)
-    }
-
-    def settings(study: Study) -> Iterator[Setting]:
-        for title, variant in variants.items():
-            for setting in variant.settings():
-                yield replace(setting, section=title if setting.section == "all" else f"{setting.section}, {title}")
-
-    varied = type(kind.__name__, (kind,), {"settings": settings, "__module__": kind.__module__})
-    usual = next(iter(variants.values()))
-    first: Study = varied(**{field.name: getattr(usual, field.name) for field in fields(kind)})
-    return first
 
 
 def read_study(path: Path) -> type[Study]:

@@ -1,7 +1,6 @@
 """`python -m reports index FOLDER`: what to use, from what was confirmed in the results below FOLDER; then each one."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ from reports.page import Column, Page, Row, Source, Table
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NOT_SIGNIFICANT, WORSE
+from reports.schema import CONFIRM, JUDGE
 
 MOST = 10  # rows of what to use
 SAMPLING = ("schedules", "tune")  # experiments that compare with a default, by number of evaluations
-SAME = "model_id schedule sampler sigma_max sigma_min n_steps final_denoise data features_id".split()  # in two results
-TURNED = {BETTER: WORSE, WORSE: BETTER}
 
 
 def write_index(folder: Path) -> Path:
@@ -37,7 +34,7 @@ def write_index(folder: Path) -> Path:
     values = {
         "groups": by_question, "archived": archived, "count": len(rows) - len(archived),
         "source": describe_source(rows), "flagged": any(row["error"] or row["page"].warnings for row in rows),
-        "use": list_what_to_use(results), "pairs": find_differing_verdicts(results)[1],
+        "use": list_what_to_use(results),
     }  # fmt: skip
     return write_template(folder / "index.html", "index.html", values)
 
@@ -86,53 +83,6 @@ def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
     ]
     heads = ("Evaluations", "Use", "Last level", "MMD ×1000", "FD", "Change of MMD (95 % interval)", "Report")
     return Table("What to use", [Column(head) for head in heads], [*(row for _, row in cells), *empty][:MOST])
-
-
-def find_differing_verdicts(results: Mapping[str, LoadedResult]) -> tuple[list[str], list[str]]:
-    """Where two results say different things of the same two settings and networks.
-
-    Returns:
-        contradictions: better and worse, or different differences of the same samples.
-        pairs: one of both, and not significant after correction in another family of comparisons.
-    """
-    contradictions, pairs = list[str](), list[str]()
-    rows = [(folder, row) for folder, result in results.items() for row in _list_contrasts(result)]
-    for (folder, one), (other, two) in combinations(rows, 2):
-        if folder == other or one["key"] != two["key"]:
-            continue
-        says = [
-            f"{name}: {row['verdict']} ({difference(row)[0]}, one of {number(row['n_compared'], 0)})"
-            for name, row in ((folder, one), (other, two))
-        ]
-        text = f"{one['a']} against {one['b']}. {'; '.join(says)}."
-        verdicts = {one["verdict"], two["verdict"]}
-        equal = one["samples"] != two["samples"] or abs(one["difference"] - two["difference"]) < 1e-9
-        if verdicts == {BETTER, WORSE} or not equal:
-            contradictions.append(text)
-        elif NOT_SIGNIFICANT in verdicts and verdicts & {BETTER, WORSE}:
-            pairs.append(text)
-    return contradictions, pairs
-
-
-def _list_contrasts(result: LoadedResult) -> Iterator[dict[str, Any]]:
-    """The contrasts of a result in the metric that decides, with a key of settings and networks, and the samples.
-
-    Of a pair in the other order the contrast is turned around.
-    """
-    runs = result.table.drop_duplicates("run_id").set_index("run_id").map(str)
-    keys = runs[SAME].agg(" ".join, axis=1).to_dict()
-    samples = runs["samples_id"].to_dict()
-    for _, row in result.over_networks().iterrows():
-        single = result.match(row)
-        ids = [[name for name in single[f"run_id_{side}"] if name in keys] for side in "ab"]
-        sides = [sorted(keys[name] for name in names) for names in ids]
-        if row["kind"] == CONTROL or not all(sides):
-            continue
-        facts = dict(row) | {"key": sides, "samples": [sorted(samples[name] for name in names) for names in ids]}
-        if sides[0] > sides[1]:
-            facts |= {"key": sides[::-1], "samples": facts["samples"][::-1], "difference": -row["difference"]}
-            facts |= {"a": row["b"], "b": row["a"], "verdict": TURNED.get(row["verdict"], row["verdict"])}
-        yield facts
 
 
 def index_row(path: Path, root: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from experiments.run.compare import (
 from experiments.run.machine import code_version
 from experiments.run.networks import Trained
 from experiments.run.options import Options
-from experiments.run.plan import Planner, call_user, check_comparisons, check_folder, collect_settings
+from experiments.run.plan import Planner, check_comparisons, check_folder, collect_settings
 from experiments.run.ray_runner import run_on_ray
 from experiments.run.result_folder import Page
 from experiments.run.runner import ExecutionResult, Failed, Runner, needed_files
@@ -237,7 +237,7 @@ class _Command:
         self.notes += [*notes, *warnings]
 
     def execute(self, planner: Planner, runs: Sequence[Run]) -> tuple[RunResults, ExecutionResult]:
-        """The results of the runs, of what was chosen, and of follow-up settings. With a time limit some may lack."""
+        """The results of the runs, and of what was chosen. With a time limit some may lack."""
         study = self.study
         limit = study.time_limit
         done = ExecutionResult({})
@@ -257,14 +257,9 @@ class _Command:
             on_network = partial(self.print_network, testing, {"at": time.time()}) if limit == math.inf else None
             done = _add(done, self.runner.run(testing, self.began + limit, on_network))
         results = self.read_results([*exploring, *testing], done)
-        if not done.interrupted and not self.options.only:
-            settings = call_user("follow_up_settings()", study, lambda: study.follow_up_settings(results, self.notify))
-            if further := planner.plan(settings, [*exploring, *testing]):
-                testing += further
-                done = _add(done, self.runner.run(further, self.began + limit))
-                results = self.read_results([*exploring, *testing], done)
-            if late := [run for run in testing if run not in results.rows]:
-                self.notify(f"the time was up: {len(late)} of {len(testing)} runs of the last settings were not begun")
+        late = [run for run in testing if run not in results.rows]
+        if late and not done.interrupted and not self.options.only:
+            self.notify(f"the time was up: {len(late)} of {len(testing)} runs of the last settings were not begun")
         return results, done
 
     def read_results(self, runs: Sequence[Run], done: ExecutionResult) -> RunResults:

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -207,20 +207,18 @@ def _network_of(setting: Setting, network: Network, seed: int) -> Network:
 
 
 def collect_settings(study: Study) -> list[Setting]:
-    """The settings. If `Study.compare` compares several and none is a control, an A/A control of the first is added."""
-    settings = call_user("settings()", study, study.settings)
+    """The settings. If `Study.compare` compares several and none is a control, an A/A control of the first is added.
+
+    ValueError, with the line, if the user's code fails.
+    """
+    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
+    with user_code_errors("settings()", file=file and Path(file)):
+        settings = [*study.settings()]
     _check_settings(settings)
     if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (s.section for s in settings):
         return settings
     trained = any(setting.training for setting in settings)
     return [*settings, replace(settings[0], section=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
-
-
-def call_user(what: str, study: Study, method: Callable[[], Iterable[Any]]) -> list[Any]:
-    """What a method of a user's study yields. ValueError, with the line, if it fails."""
-    file = getattr(sys.modules.get(type(study).__module__), "__file__", None)
-    with user_code_errors(what, file=file and Path(file)):
-        return [*method()]
 
 
 def check_folder(study: Study, out: Path, typed: bool) -> None:

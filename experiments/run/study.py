@@ -111,6 +111,8 @@ class Study:
     def check(self) -> None:
         """Gives equal values one form. ValueError for a value of a wrong type or range, or two that look the same."""
         check_fields(self)
+        if hasattr(self, "follow_up_settings"):
+            raise ValueError("follow_up_settings: it is gone; write class Mine(Grid), or start a second run")
         for name in filter(None, (self.data, self.images)):
             check_name(name)
         if self.network.startswith(BUILD):
@@ -151,10 +153,6 @@ class Study:
         for again in of.get((CONTROL, None), {}).values():
             if setting := find_repeated(again, (side for sides in sections for side in sides.values())):
                 yield control(again, setting)
-
-    def follow_up_settings(self, results: "RunResults", notify: Notify) -> Iterator[Setting]:
-        """What is run besides when all settings are measured, because of what came out."""
-        yield from ()
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """Further tables of its report."""

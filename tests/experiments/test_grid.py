@@ -163,20 +163,6 @@ class Mine(Grid):
     def setting(self, eta, rho):
         return Setting("", Schedule("karras", 8, options=(("rho", rho),)), Euler(eta))
 """
-SWEEP = '''
-from dataclasses import dataclass
-from experiments import Euler, Schedule, Setting, Study
-
-@dataclass(frozen=True)
-class Mine(Study):
-    question = "Which eta?"
-    etas: tuple[float, ...] = (0.0, 1.0)
-    """Noise of the sampler."""
-
-    def settings(self):
-        for eta in self.etas:
-            yield Setting(f"eta {eta:g}", Schedule("geometric", 8), Euler(eta))
-'''
 
 
 def test_a_file_has_factors_of_its_own_and_vary_changes_their_levels(tmp_path: Path) -> None:
@@ -186,17 +172,6 @@ def test_a_file_has_factors_of_its_own_and_vary_changes_their_levels(tmp_path: P
         assert name == "my_grid" and study.notes[0].startswith(says)
     with pytest.raises(ValueError, match=r"factor='rhoo': .* did you mean rho"):
         parse("sweep", [str(tmp_path / "my_grid.py"), "--vary", "rhoo=1,2"], "p")
-
-
-def test_options_of_a_file_are_varied_in_sections_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "my_sweep.py").write_text(SWEEP)
-    arguments = [str(tmp_path / "my_sweep.py"), "--vary", "etas=0 1,0 0.5 1", "--seeds", "3"]
-    study, _, _ = parse("sweep", arguments, "p")
-    labels = [f"{setting.section}: {setting.label}" for setting in study.settings()]
-    assert labels[1:4] == ["etas=0 1: eta 1", "etas=0 0.5 1: eta 0", "etas=0 0.5 1: eta 0.5"] and len(labels) == 5
-    assert study.seeds == 3
-    with pytest.raises(ValueError, match=r"vary: option='eta': .* did you mean etas"):
-        parse("sweep", [*arguments[:2], "eta=0 1"], "p")
 
 
 SWEPT = "sweep --vary lr=1e-3,3e-3 eta=0,1 evaluations=2,3 --seeds 1 --train-images 64".split()

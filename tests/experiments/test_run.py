@@ -57,12 +57,10 @@ def test_a_network_trained_here_then_sampled_as_a_checkpoint(tmp_path: Path, mon
 def test_ready_networks_are_compared_image_by_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is what it is: no five networks are asked for."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    against = ["--against", "few=python:test_run:nine"]
-    done = smoke(tmp_path, "run", "--network", "python:test_run:digits", *against, "--n-steps", "8")
-    row = done.rows("contrasts").query("metric == 'mmd' and kind == 'setting' and train_seed.isna()").iloc[0]
-    assert (row["a"], row["b"], row["verdict"], row["holds_for"]) == ("few", "python:test_run:digits", "worse", 1)
-    refused = smoke(tmp_path, "run", *against, status=2)
-    assert refused.refused("network='python:test_run:nine' of 'few': it must be a ready one")
+    vary = ["--vary", "network=python:test_run:digits,python:test_run:nine", "evaluations=8"]
+    done = smoke(tmp_path, "sweep", *vary)
+    row = done.rows("contrasts").query("metric == 'mmd' and kind == 'confirm' and train_seed.isna()").iloc[0]
+    assert (row["verdict"], row["holds_for"]) == ("worse", 1) and "test_run:nine" in row["a"]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from experiments.entrypoint import run_main
 from reports.__main__ import run
-from reports.index import describe_source, find_differing_verdicts, list_what_to_use, write_index
+from reports.index import describe_source, list_what_to_use, write_index
 from reports.page import Page, Source
 from reports.render import read_page, write_report
 from reports.results import read
@@ -149,38 +149,6 @@ def test_of_many_rows_those_go_first_that_score_no_better_with_more_evaluations(
     gains = {8: -5.0, 10: -4.0, 12: -3.0, 14: -6.0, 16: -7.0, **dict.fromkeys(range(20, 26), -2.0)}
     result = read(chosen({(budget, f"x{budget}"): (change, "better", {}) for budget, change in gains.items()}))
     assert [row.cells[0] for row in list_what_to_use({"one": result}).rows] == ["8", "14", "16"]
-
-
-@pytest.mark.parametrize(("verdict", "change", "other", "found"), [
-    ("better", -8.0, {}, (0, 0)), ("worse", 8.0, {}, (1, 0)), ("better", -7.9, {}, (1, 0)),
-    ("better", -7.9, {"samples_id": "other"}, (0, 0)), ("worse", 8.0, {"samples_id": "other"}, (1, 0)),
-    ("not significant after correction", -8.0, {}, (0, 1)), ("worse", 8.0, {"model_id": "another"}, (0, 0)),
-    ("worse", 8.0, {"sampler": "heun"}, (0, 0)),
-], ids=["the same", "opposite", "other difference", "other noise", "opposite, other noise", "corrected",
-        "other networks", "other settings"])  # fmt: skip
-@pytest.mark.parametrize("turned", [False, True], ids=["", "turned around"])
-def test_two_results_that_disagree_are_found(
-    beta: Make, tmp_path: Path, verdict: str, change: float, other: Any, found: tuple[int, int], turned: bool
-) -> None:
-    results = {}
-    for name, values in {"one": {}, "two": {"verdict": verdict, "change": change}}.items():
-        directory = beta(**values).rename(tmp_path / name)
-        table = pd.read_csv(directory / "table.csv", dtype=str).assign(**{"model_id": "a"} | (other if values else {}))
-        table["sampler"] += table["eta"]
-        contrasts = pd.read_csv(directory / "contrasts.csv", dtype=str)
-        for side in "ab":
-            contrasts[f"run_id_{side}"] = "primary" + contrasts[side] + contrasts["train_seed"].str.removesuffix(".0")
-        if values and turned:
-            names = {"a": "b", "b": "a", "run_id_a": "run_id_b", "run_id_b": "run_id_a"}
-            contrasts = contrasts.rename(columns=names)
-            contrasts["difference"] = (-contrasts["difference"].astype(float)).astype(str)
-            contrasts["verdict"] = contrasts["verdict"].replace({"better": "worse", "worse": "better"})
-        table.to_csv(directory / "table.csv", index=False)
-        contrasts.to_csv(directory / "contrasts.csv", index=False)
-        results[name] = read(directory)
-    contradictions, pairs = find_differing_verdicts(results)
-    assert (len(contradictions), len(pairs)) == found
-    assert all("one: " in text and "two: " in text and "one of 1)" in text for text in (*contradictions, *pairs))
 
 
 def test_the_index_has_version_and_day_of_the_last_result() -> None:

@@ -208,6 +208,7 @@ def test_each_setting_is_run_with_each_of_its_networks() -> None:
         ([A, A], {}, "'a' of 'all' more than once"),
         ([replace(A, section="control")], {}, "section='control'"),
         ([replace(A, training={"seed": 1})], {}, "training='seed' of 'a': all settings of a study share it"),
+        ([replace(A, network="python:m:f")], {}, "network='python:m:f' of 'a': it must be a ready one"),
         ([replace(A, training={"lr": 0.1})], {"network": "exact"}, "--network brings a trained network"),
     ],
 )

@@ -62,10 +62,6 @@ class Grouped(Mine):
         if self.besides == "a control":
             yield Setting("again", Schedule(n_steps=2), Euler(1.0), section=CONTROL, draw=1)
 
-    def follow_up_settings(self, results: Any, notify: Any) -> Iterator[Setting]:
-        if self.besides == "repeats":
-            yield Setting("eta 1", Schedule(n_steps=2), Euler(1.0), section="two")
-
     def extra_tables(self, results: Any) -> Any:
         return {"table.csv": []} if self.besides == "a table" else {}
 
@@ -258,8 +254,6 @@ def test_a_control_is_compared_with_the_setting_that_it_repeats(besides: str, se
 
 
 def test_what_a_study_adds_must_be_new(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"settings.*: 'eta 1' of 'two' more than once"):
-        asked(tmp_path, grouped("repeats"))
     with pytest.raises(TypeError, match="multiple values for keyword argument"):
         asked(tmp_path, grouped("a table"))
 
