@@ -147,12 +147,9 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
 def describe_worst(rows: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, str]]:
     """What each recommended setting scores on its worst network, if there are several."""
     used = rows[are_set(rows["recommended"])].sort_values("nfe_a")
-    texts = dict.fromkeys(
-        f"{settings.name_with_evaluations(side)}: {worst}"
-        for side in (find_setting(every, row, "a") for _, row in used.iterrows())
-        if (worst := settings.format_worst(side).removeprefix(", "))
-    )
-    return [("Worst network", "; ".join(texts))] if texts else []
+    sides = [side for side in (find_setting(every, row, "a") for _, row in used.iterrows()) if side["networks"] > 1]
+    texts = (f"{scale_metric(JUDGE, side['worst'])} with {settings.name_with_evaluations(side)}" for side in sides)
+    return [("Worst network", f"Of {sides[0]['networks']}: {'; '.join(dict.fromkeys(texts))}")] if sides else []
 
 
 def _beyond(result: LoadedResult, row: pd.Series) -> str:
