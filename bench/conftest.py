@@ -1,6 +1,7 @@
 """Fixtures that all benchmarks share; the user's sampler and network; what is printed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -13,6 +14,7 @@ from bench.measure import Job, time_alternately
 from diffusion_core.data.load import resolve
 from diffusion_core.samplers import Sampler
 from experiments.conformance.check import check
+from experiments.conformance.convergence import Verdict
 from experiments.conformance.wrappers import ours
 from experiments.run.machine import Machine
 from experiments.run.networks import Network
@@ -36,8 +38,11 @@ def recorded_time() -> float:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "loop" not in metafunc.fixturenames:
         return
-    sampler = chosen_sampler(metafunc.config)
-    loops = [*(of_sampler(sampler.name, YOURS, sampler) if sampler else []), *LOOPS]
+    loops = LOOPS
+    if sampler := chosen_sampler(metafunc.config):
+        verdict = judge(sampler)
+        fault = "" if verdict.kind in ("right", "not decided") else verdict.sentence
+        loops = [*(replace(loop, fault=fault) for loop in of_sampler(sampler.name, YOURS, sampler)), *LOOPS]
     if metafunc.function.__name__ == "bench_loop_alone":
         loops = [loop for loop in loops if not loop.drawn_once]
     metafunc.parametrize("loop", loops, ids=str)
@@ -49,6 +54,12 @@ def chosen_sampler(config: pytest.Config) -> Sampler | None:
         return parse_sampler(text) if text else None
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+@cache
+def judge(sampler: Sampler) -> Verdict:
+    """Whether it is right. It is asked before its loop is timed: a wrong one is not compared."""
+    return check(ours(sampler), sampler.order)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
@@ -70,9 +81,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("what was timed, in rounds that alternate")
     for line in text_of(rows):
         terminalreporter.write_line(line)
-    if sampler := chosen_sampler(config):
-        verdict = check(ours(sampler), sampler.order)
-        terminalreporter.write_line(f"{sampler.name}: {verdict.sentence}")
+    if (sampler := chosen_sampler(config)) and not rows["fault"].any():
+        terminalreporter.write_line(f"{sampler.name}: {judge(sampler).sentence}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -32,13 +32,15 @@ class Loop:
     sigmas: Callable[[int], Sequence[float]] = geometric  # evaluations -> the levels that it visits
     eta: float = 0.0  # fresh noise per step, see `Euler`; of the user's: whether there is any
     drawn_once: bool = False  # whether it repeats its first draw of fresh noise: all but the cost of drawing
+    fault: str = ""  # of the user's: what is wrong with its samples
 
     def __str__(self) -> str:
         return self.who
 
     @property
     def notes(self) -> dict[str, Any]:
-        return {"who": self.who, "package": self.package, "noise": self.eta > 0, "drawn_once": self.drawn_once}
+        names = ("who", "package", "drawn_once", "fault")
+        return {name: getattr(self, name) for name in names} | {"noise": self.eta > 0}
 
 
 OURS, YOURS = "sigmabench", "yours"

@@ -78,7 +78,7 @@ def group_of(notes: Mapping[str, Any]) -> str:
 
 def frame_of(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of notes, among them `data`, the seconds of the rounds; `rounds` and `ms`: of a step, and their median."""
-    defaults = {"mode": "", "drawn_once": False}
+    defaults = {"mode": "", "drawn_once": False, "fault": ""}
     rows = []
     for result in results:
         rounds = [1e3 * seconds / result["nfe"] for seconds in result["data"]]
@@ -101,18 +101,29 @@ def times_as_fast(row: pd.Series, other: pd.Series) -> tuple[float, float, float
 
 
 def fastest_other(rows: pd.DataFrame, row: pd.Series) -> pd.Series | None:
-    """The fastest loop of another project in its group."""
-    alike = (rows["suite"] == row["suite"]) & (rows["group"] == row["group"])
+    """The fastest right loop of another project in its group; None for a loop that is wrong, or draws noise once."""
+    alike = (rows["suite"] == row["suite"]) & (rows["group"] == row["group"]) & (rows["fault"] == "")
     others = rows[alike & (rows["package"] != row["package"])]
-    return None if others.empty else others.loc[others["ms"].idxmin()]
+    return None if others.empty or row["drawn_once"] or row["fault"] else others.loc[others["ms"].idxmin()]
+
+
+def find_fault(rows: pd.DataFrame) -> str:
+    """What is wrong with the user's sampler, after its name, as `check-sampler` says it; or ""."""
+    wrong = rows[rows["fault"] != ""]
+    return "" if wrong.empty else f"{wrong['who'].iloc[0]}: {wrong['fault'].iloc[0]}"
 
 
 def find_verdict(rows: pd.DataFrame) -> tuple[str, str]:
-    """The user's loop, or else ours, against the fastest other: in the first suite and group that have both."""
+    """The user's loop, or else ours, against the fastest other: in the first suite and group that have both.
+
+    A sampler that is wrong is not compared.
+    """
+    if fault := find_fault(rows):
+        return fault, "So its speed is not compared."
     loops = rows[rows["package"] == (YOURS if YOURS in set(rows["package"]) else OURS)]
     for suite in SUITES:
         for _, row in loops[loops["suite"] == suite].iterrows():
-            if (other := fastest_other(rows, row)) is None or row["drawn_once"]:
+            if (other := fastest_other(rows, row)) is None:
                 continue
             ratio, low, high = times_as_fast(row, other)
             lead = "Faster." if low > 1 else "Slower." if high < 1 else "No difference detected."
@@ -127,7 +138,7 @@ def make_table(rows: pd.DataFrame) -> Table:
     places = {group: place for place, group in enumerate(dict.fromkeys(rows["group"]))}
     order = rows.assign(suite_at=rows["suite"].map(SUITES.index), group_at=rows["group"].map(places))
     for _, row in order.sort_values(["suite_at", "group_at", "ms"]).iterrows():
-        other = None if row["drawn_once"] else fastest_other(rows, row)
+        other = fastest_other(rows, row)
         ratio = "" if other is None else _interval(*times_as_fast(row, other))
         per_second = "" if row["suite"] == "loop" else number(row["n_images"] / median(row["data"]), 0)
         made.append(Row(row["who"], [row["suite"], row["group"], short(row["ms"]), ratio, per_second]))
@@ -163,13 +174,14 @@ def bench_page(rows: pd.DataFrame, info: dict[str, Any]) -> Page:
 
 
 def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | None) -> tuple[Page, bool]:
-    """The page on two commits or machines, and whether a row of ours is slower by more than `limit`, such as 0.1.
+    """The page on two commits or machines, and whether a loop of ours or yours is slower by more than `limit`, say 0.1.
 
     Both ran alternately, so that run i of one is compared with run i of the other. On one machine a ratio counts beside
     that of other projects' loops, which cancels how busy the machine was. Intervals are Student's, of the mean of logs.
 
     Raises:
-        ValueError: unequal numbers of files; a limit, but too few files for intervals; no benchmark is in all files.
+        ValueError: unequal numbers of files; a limit, but too few files for intervals; no benchmark is in all files, or
+            a loop of the user's is not.
     """
     if len(files) != len(against):
         rule = "as many files as before it, whose runs alternated"
@@ -178,25 +190,30 @@ def compare_page(files: Sequence[Path], against: Sequence[Path], limit: float | 
         raise ValueError(f"fail_if_slower: it needs an interval, so at least {ENOUGH} files on each side")
     pairs = [[read_benchmarks(path) for path in pair] for pair in zip(files, against, strict=True)]
     times = [[rows.set_index("name")["ms"] for rows, _ in pair] for pair in pairs]
-    logs = np.log(pd.concat([new / old for new, old in times], axis=1, join="inner"))
+    logs = np.log(pd.concat([new / old for new, old in times], axis=1)).dropna()
     if logs.empty:
         raise ValueError("against: no benchmark is in all files")
+    yours = {name for pair in pairs for made, _ in pair for name in made.loc[made["package"] == YOURS, "name"]}
+    if lost := sorted(yours.difference(logs.index)):
+        raise ValueError(f"against: {lost[0]} is not in all files; give all runs the same --sampler and --network")
     (rows, info), (_, before) = pairs[0]
     rows = rows.set_index("name").loc[logs.index]
     machines = {_machine(about["machine_info"]) for about in (info, before)}
     title = "Time of the first files, over that of --against"
-    others = ~rows["package"].isin((OURS, YOURS))
-    if len(machines) == 1 and others.any():  # their code is the same in both: they differ by what the machine does
-        logs -= logs[others].mean()
+    own = rows["package"].isin((OURS, YOURS))
+    if len(machines) == 1 and not own.all():  # their code is the same in both: they differ by what the machine does
+        logs -= logs[~own].mean()
         title += ", where loops of other projects are 1 on average"
     ratios = _ratios(logs)
     made = [
         Row(row["who"], [row["suite"], row["group"], f"{ratio:.2f}", f"{low:.2f} to {high:.2f}" if low == low else ""])
         for (_, row), (ratio, low, high) in zip(rows.iterrows(), ratios.to_numpy(), strict=True)
     ]
-    ours = ratios[rows["package"] == OURS]
+    ours = ratios[own]
+    whose = "ours and yours" if yours else "ours"
     caveats = [f"Two machines or settings: {join(sorted(machines))}."] if len(machines) > 1 else []
-    page = _page(info, rows, ("", _count_slower(ours, len(files))), Table(title, COMPARED, made), caveats)
+    verdict = (find_fault(rows), _count_slower(ours, whose, len(files)))
+    page = _page(info, rows, verdict, Table(title, COMPARED, made), caveats)
     return page, limit is not None and bool((ours["low"] > 1 + limit).any())
 
 
@@ -208,12 +225,12 @@ def _ratios(logs: pd.DataFrame) -> pd.DataFrame:
     return np.exp(pd.DataFrame({"ratio": middle, "low": middle - reach, "high": middle + reach}))
 
 
-def _count_slower(ours: pd.DataFrame, n: int) -> str:
-    """How many of our rows are slower or faster, over n pairs of files."""
+def _count_slower(ours: pd.DataFrame, whose: str, n: int) -> str:
+    """How many of these rows are slower or faster, over n pairs of files."""
     if n < ENOUGH:
         return f"No intervals: they need {ENOUGH} files on each side. The same loop differs by 30 % minutes apart."
     slower, faster = (ours["low"] > 1).sum(), (ours["high"] < 1).sum()
-    text = f"Of {len(ours)} rows of ours {slower} are slower and {faster} faster (95 % intervals over {n} pairs of "
+    text = f"Of {len(ours)} rows of {whose} {slower} are slower and {faster} faster (95 % intervals over {n} pairs of "
     return f"{text}processes; of 40 equal rows one is called slower)."
 
 

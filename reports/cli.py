@@ -39,8 +39,8 @@ def bench(
     Args:
         files: the JSON file that `pytest --benchmark --benchmark-json=FILE` wrote; with --against several, one per run.
         against: files of as many runs of another commit or machine; the runs of both should alternate.
-        fail_if_slower: exit status 1 if a loop of ours is slower by more than this, such as 10%, at the low end of the
-            interval. It needs three files on each side.
+        fail_if_slower: exit status 1 if a loop of ours or yours is slower by more than this, such as 10%, at the low
+            end of the interval. It needs three files on each side.
         out: folder of the report. The default is the first FILE without its suffix.
     """
     from reports.benchmarks import bench_page, compare_page, read_benchmarks

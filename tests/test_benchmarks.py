@@ -61,13 +61,9 @@ def test_a_users_sampler_and_network_are_timed_beside_others(tmp_path: Path) -> 
     (tmp_path / "timed.py").write_text(MINE)
     words = ["--sampler", "timed:Mine", "--network", "python:timed:flow", "-k", "fp32 and (Mine or eta)"]
     out = run_benchmarks(*words, PYTHONPATH=str(tmp_path), OMP_NUM_THREADS="1")
-    assert "Sampling, fp32, fresh noise: a step takes" in out and "ms with Mine," in out
-    assert (
-        "sampling with the network python:timed:flow, 12 evaluations in batches of 64. Divide only rows that agree"
-        in out
-    )
+    assert "sampling with the network python:timed:flow, 12 evaluations in batches of 64. Divide only rows" in out
     assert "  ours, eta 0 " in out and "  Mine " in out and "  Mine, noise drawn once " in out
-    assert "\nMine: wrong limit: " in out and out.index("wrong limit") < out.index("Name (time in ms)")
+    assert "\nMine: wrong limit: " in out.split("Loops, by what they share")[0]
 
 
 def test_rounds_alternate_and_a_job_that_fails_leaves_the_others() -> None:

@@ -20,7 +20,7 @@ from experiments.run.networks import Pretrained, Trained, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.run.stages import real_samples
 from experiments.user import pretrained
-from experiments.user.architecture import check_architecture, takes_inputs
+from experiments.user.architecture import check_architecture, check_large_batch, takes_inputs
 from experiments.user.denoising_check import check_denoising
 from experiments.user.memory import halve_until_it_fits
 from experiments.user.network_io import check_batch, is_random
@@ -44,6 +44,7 @@ def check_setup(runs: Sequence[Run], cache: Cache) -> list[str]:
         if network.architecture:
             options = (network.shape, network.parameterisation, network.machine.device)
             warnings += check_architecture(network.network, *options)
+            check_large_batch(network.network, *options, max(run.batch_size for run in runs if run.network == network))
     warnings += plan_warnings(runs)
     by_sampler = {(run.setting.sampler, run.sigmas): run for run in runs if uses_user_code(run.setting.sampler)}
     for run in by_sampler.values():

@@ -36,7 +36,7 @@ from experiments.run.compare import Row
 from experiments.run.identity import identity
 from experiments.run.image_features import batch_size, open_extractor, prepare_pixels
 from experiments.run.machine import SHARED_ABOVE, Machine, busy_cores_of_others, device_name, pin_scores, read_clocks
-from experiments.run.networks import Advance, Network, Pretrained, Trained, data_of
+from experiments.run.networks import ANSWERS, Advance, Network, Pretrained, Trained, check_answers, data_of
 from experiments.run.runs import VALUES, Reference, Run
 from experiments.user.imports import user_code_errors
 from experiments.user.network_io import check_decoded, check_size
@@ -63,12 +63,17 @@ def sample(run: Run, cache: Cache, advance: Advance) -> Artifact:
 def _sample(run: Run, network: Artifact | None, advance: Advance, shared_device: bool) -> TensorsAndFacts:
     run.machine.pin()
     device = run.machine.device
-    model = CountingModel(prepare_model(run.network.load(network), run, run.batch_size))
+    loaded = run.network.load(network)
+    of_user = run.network if isinstance(run.network, Trained) and run.network.architecture else None
+    answers = _first_answers(of_user, network, loaded, run.batch_size) if of_user and network else None
+    model = CountingModel(prepare_model(loaded, run, run.batch_size))
     _synchronise(device)
     before = read_clocks()
     x = draw(run, model, range(run.n), run.batch_size, after_batch=lambda n: advance(n * run.nfe))
     _synchronise(device)
     after = read_clocks()
+    if of_user:
+        check_answers(of_user, loaded, answers)
     nfe = model.images / run.n
     if nfe != run.nfe:
         log.warning(
@@ -133,6 +138,12 @@ def prepare_model(loaded: Model, run: Run, batch_size: int) -> Model:
     with computing_in(machine.precision, machine.device), user_code_errors("network"):
         _warm(model, batch_size, run.network.shape, machine.device)
     return model
+
+
+@lru_cache(maxsize=4)
+def _first_answers(network: Trained, artifact: Artifact, model: Model, batch_size: int) -> Tensor:
+    """`check_answers` before its first sampling, by those after its training; a file of an older version has none."""
+    return check_answers(network, model, artifact.tensors.get(ANSWERS), batch_size)
 
 
 @lru_cache(maxsize=4)

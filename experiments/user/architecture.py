@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from diffusion_core.networks import PARAMETERISATIONS, build, parameterise
 from diffusion_core.networks.parameterisations import Parameterised
 from experiments.user.imports import BUILD, load_object, split_name, text_hash, user_code_errors
+from experiments.user.memory import halve_until_it_fits
 from experiments.user.network_io import ALONE, FEW
 from experiments.user.repeatable import N_INPUTS, check_repeatable
 
@@ -76,24 +77,15 @@ def check_architecture(source: str, shape: tuple[int, ...], parameterisation: st
     """Warnings about a user's architecture, tried on 16 inputs, with its parameters moved a little from their start.
 
     ValueError if its output has another shape, is not finite, ignores c, is random in eval mode or depends on the
-    batch, and for batch normalisation.
+    batch, for batch normalisation, and if no gradient reaches any parameter.
     """
     what = f"network={source!r}"
-    inputs = PARAMETERISATIONS[parameterisation].n_inputs * shape[0]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        trunk = make_trunk(source, inputs, shape[0]).eval()
-        x = torch.randn(N_INPUTS, inputs, *shape[1:]) + torch.randn(N_INPUTS, *[1] * len(shape))  # unequally bright
-        for parameter in trunk.parameters():
-            parameter.data.add_(torch.randn(parameter.shape), alpha=MOVED)
+    trunk, x, c = _moved(source, shape, parameterisation, device)
     if norms := [name for name, module in trunk.named_modules() if isinstance(module, _BatchNorm)]:
         reason = "it mixes the noise levels of a batch, and the averaged weights have no statistics of their own"
         raise ValueError(f"{what}: {norms[0]} is a batch normalisation: {reason}; use GroupNorm")
     if numbers := [name for name, value in trunk.state_dict().items() if not getattr(value, "ndim", 0)]:  # see Compiled
         raise ValueError(f"{what}: {numbers[0]} must be a tensor with dimensions, a number of shape (1,)")
-    trunk.to(device)
-    x = x.to(device)
-    c = torch.linspace(-LARGEST_C, LARGEST_C, N_INPUTS, device=device)
 
     def evaluate(x: Tensor, c: Tensor) -> Tensor:
         with user_code_errors(what, ValueError):
@@ -109,6 +101,42 @@ def check_architecture(source: str, shape: tuple[int, ...], parameterisation: st
         rows = check_repeatable(what, lambda which: evaluate(x[which], c[which]), N_INPUTS, ALONE, FEW)
         if (rows - evaluate(x, c.flip(0))).norm() <= ALIKE * rows.norm():
             raise ValueError(f"{what}: its output does not depend on c, the second argument of forward; use it")
-    evaluate(x, c).square().sum().backward()
-    unused = [name for name, p in trunk.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    if (rows := evaluate(x, c)).requires_grad:
+        rows.square().sum().backward()
+    parameters = {name: parameter for name, parameter in trunk.named_parameters() if parameter.requires_grad}
+    unused = [name for name, parameter in parameters.items() if parameter.grad is None or not parameter.grad.any()]
+    if len(unused) == len(parameters):
+        raise untrained_error(source, trunk, "no gradient reaches")
     return [f"{what}: no gradient reaches {', '.join(unused)}; they stay as they start"] if unused else []
+
+
+@lru_cache(maxsize=8)
+def check_large_batch(source: str, shape: tuple[int, ...], parameterisation: str, device: str, n: int) -> None:
+    """ValueError if the output for one of the 16 inputs differs in a batch of n, or of as many as memory holds."""
+    trunk, x, c = _moved(source, shape, parameterisation, device)
+
+    def compare(most: int) -> None:
+        check_repeatable(f"network={source!r}", lambda which: trunk(x[which], c[which]), N_INPUTS, ALONE, FEW, most)
+
+    with torch.no_grad():
+        halve_until_it_fits(n, compare)
+
+
+def _moved(source: str, shape: tuple[int, ...], parameterisation: str, device: str) -> tuple[nn.Module, Tensor, Tensor]:
+    """The trunk with its parameters moved a little from their start, and 16 inputs x and c."""
+    inputs = PARAMETERISATIONS[parameterisation].n_inputs * shape[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        trunk = make_trunk(source, inputs, shape[0]).eval()
+        x = torch.randn(N_INPUTS, inputs, *shape[1:]) + torch.randn(N_INPUTS, *[1] * len(shape))  # unequally bright
+        for parameter in trunk.parameters():
+            parameter.data.add_(torch.randn(parameter.shape), alpha=MOVED)
+    return trunk.to(device), x.to(device), torch.linspace(-LARGEST_C, LARGEST_C, N_INPUTS, device=device)
+
+
+def untrained_error(source: str, trunk: nn.Module, reason: str) -> ValueError:
+    """What to raise if training changes no parameter of a user's trunk."""
+    names = [name for name, _ in trunk.named_parameters()]
+    few = ", ".join([*names[:3], "..."][: len(names)])
+    remedy = "forward must use them, without detach() or no_grad(), and requires_grad must be True"
+    return ValueError(f"network={source!r}: {reason} its parameters ({few}); {remedy}")

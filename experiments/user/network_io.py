@@ -114,9 +114,14 @@ def network_fingerprint(model: Model, images: DataSet, device: str) -> str:
 
 
 @torch.no_grad()
-def check_batch(model: Model, images: DataSet, device: str, n: int) -> Tensor:
-    """eps of n noisy images, always the same ones, in one batch. ValueError as in `network_fingerprint`."""
-    return check_repeatable("model", lambda which: _outputs(model, images, device, which, n), n, ALONE, FEW, HINT)
+def check_batch(
+    model: Model, images: DataSet, device: str, n: int, most: int = 0, what: str = "model", hint: str = HINT
+) -> Tensor:
+    """eps of n noisy images, always the same ones, in one batch. ValueError as in `network_fingerprint`.
+
+    `most`: as in `check_repeatable`.
+    """
+    return check_repeatable(what, lambda which: _outputs(model, images, device, which, n), n, ALONE, FEW, most, hint)
 
 
 def _outputs(model: Model, images: DataSet, device: str, which: Tensor, n: int) -> Tensor:

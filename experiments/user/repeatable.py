@@ -24,12 +24,13 @@ SEED = 20_262
 NEEDS = "it must depend on its own input only, not on chance, earlier calls, its place or the rest of the batch"
 
 
-def check_repeatable(
+def check_repeatable(  # noqa: PLR0913  # what is asked, and how exactly
     what: str,
     function: Callable[[Tensor], Tensor],
     n: int = N_INPUTS,
     tolerance: float = 1e-3,
     few: int = N_INPUTS,
+    most: int = 0,
     hint: str = "",
     of_means: bool = False,
 ) -> Tensor:
@@ -39,6 +40,7 @@ def check_repeatable(
         function: the rows of the inputs with these indices, in their order.
         tolerance: largest relative difference of a row, or of the mean row if `of_means`, between batches, by rounding.
         few: at most that many inputs alone; fewer than n, at least one.
+        most: if above n, a batch of that many too, in which inputs are repeated.
     """
     every = torch.arange(n)
     order = (every ^ 1).clamp(max=n - 1)  # neighbours change places, which in batches for networks have equal levels
@@ -46,6 +48,8 @@ def check_repeatable(
     if rows.shape != again.shape or not torch.equal(rows.nan_to_num(), again.nan_to_num()):
         raise ValueError(f"{what}: called twice with the same input, the output changed; {NEEDS}{hint}")
     batches = {"the batch was reordered": order, "the batch was smaller": order[: min(few, max(n // 2, 1))]}
+    if most > n:
+        batches["the batch was larger"] = torch.arange(most) % n
     for change, indices in batches.items():
         some = function(indices).nan_to_num().double()
         expected = rows[indices.to(rows.device)].nan_to_num().double()

@@ -29,20 +29,16 @@ class Mixture(FlatDenoiser):
             self.register_buffer(name, tensor)
 
     def flat_eps(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """In products of matrices, without the differences x - mu_k (B, K, d), which take most of the time."""
         outside = self.stds.square() + sigma.square()  # v_k, (B, K)
         inside = self.variances + outside[:, :, None]
-        n_components, dim, rank = self.bases.shape
-        columns = self.bases.transpose(0, 1).reshape(dim, n_components * rank)  # U_1, ..., U_K beside each other
-        of_means = torch.einsum("kd,kdr->kr", self.means, self.bases)
-        along = (x @ columns).unflatten(1, (n_components, rank)) - of_means
-        apart = x.square().sum(dim=1, keepdim=True) - 2 * x @ self.means.T + self.means.square().sum(dim=1)
-        squares = (apart - along.square().sum(dim=2)) / outside + (along.square() / inside).sum(dim=2)
-        logs = self.weights.log() - (squares + (dim - rank) * outside.log() + inside.log().sum(dim=2)) / 2
-        shares = logs.softmax(dim=1)
-        over = shares / outside
-        turned = (shares[:, :, None] / inside - over[:, :, None]) * along
-        return sigma * (over.sum(dim=1, keepdim=True) * x - over @ self.means + turned.flatten(1) @ columns.T)
+        apart = x[:, None] - self.means
+        along = torch.einsum("bkd,kdr->bkr", apart, self.bases)
+        squares = (apart.square().sum(2) - along.square().sum(2)) / outside + (along.square() / inside).sum(2)
+        volumes = (self.dim - self.bases.shape[2]) * outside.log() + inside.log().sum(2)
+        shares = (self.weights.log() - (squares + volumes) / 2).softmax(1)
+        turned = shares[:, :, None] * along * (1 / inside - 1 / outside[:, :, None])
+        straight = torch.einsum("bk,bkd->bd", shares / outside, apart)
+        return sigma * (straight + torch.einsum("bkr,kdr->bd", turned, self.bases))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n clean draws (n, d), in data units."""

@@ -92,7 +92,10 @@ def user_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def forget() -> None:
     """As if a new process began: a user's modules are imported anew."""
     importlib.invalidate_caches()
-    for cached in (networks.load_pretrained, architecture.architecture_id, architecture.check_architecture):
+    for cached in (
+        networks.load_pretrained, architecture.architecture_id,
+        architecture.check_architecture, architecture.check_large_batch,
+    ):  # fmt: skip
         cached.cache_clear()
     TEXTS.clear()
     for name in [name for name in sys.modules if "_xyz" in name]:

@@ -4,17 +4,18 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from run_spine import forget, user_files
+from run_spine import forget, run, silent, trained, user_files
 from smoke import smoke, typed
 
 from diffusion_core.exact import tied_mixture
 from diffusion_core.exact.tied_mixture import TiedMixture
+from experiments.run import stages
 from experiments.run.autotune import BenchmarkKey
+from experiments.run.cache import Cache
 from experiments.run.identity import identity
 from experiments.run.machine import Machine
 from experiments.run.networks import Trained
@@ -79,6 +80,12 @@ def write(folder: Path, *texts: str) -> str:
             "return self.enter(x) - x.mean() / 5 + self",
             "when the batch was smaller; it must depend on its own input",
         ),
+        (END, f"x = x - (len(x) > 16) * x.mean()\n        {END}", "when the batch was larger; it must depend on its"),
+        (
+            "(1, o)",
+            "(1, o); self.requires_grad_(False)",
+            "no gradient reaches its parameters (enter.weight, enter.bias, ",
+        ),
         ("(1, o)", "(1, o); self.norm = nn.BatchNorm2d(o)", "norm is a batch normalisation: it mixes the noise levels"),
         (
             "(1, o)",
@@ -90,9 +97,8 @@ def write(folder: Path, *texts: str) -> str:
 def test_a_trunk_that_cannot_be_trained_is_refused_before_anything_is_made(
     old: str, new: str, message: str, folder: Path
 ) -> None:
-    np.savez(folder / "images.npz", images=np.random.default_rng(0).integers(0, 256, (200, 16, 16, 3), dtype=np.uint8))
-    places = ["--preset", "smoke", "--store", "store", "--out", "out", "--n-samples", "40"]
-    ended = typed("beta", "--network", write(folder, old, new), "--data", "npz16:images.npz", *places)
+    np.savez(folder / "images.npz", images=np.random.default_rng(0).integers(0, 256, (400, 16, 16, 3), dtype=np.uint8))
+    ended = smoke(folder, "beta", "--network", write(folder, old, new), "--data", "npz16:images.npz", status=2)
     assert ended.refused(message), ended
     assert not (folder / "store").exists()
 
@@ -108,6 +114,21 @@ def test_the_same_trunk_is_taken_and_what_gets_no_gradient_is_named(folder: Path
     random = torch.get_rng_state()
     check_architecture(write(folder), SHAPE, "preconditioned", "cpu")
     assert torch.equal(random, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("x = x - (len(x) > 16) * x.mean()", "changed by .* when the batch was larger; it must"),
+        ("self.n = getattr(self, 'n', 0) + 1; x = x + (self.n > 60)", "after training, the output .* earlier calls"),
+        ("self.b = getattr(self, 'b', torch.randn(1)); x = x + self.b", "after training, the output"),
+        ("self.requires_grad_(False); c = c + 0 * x.mean().requires_grad_()", "training changed none of"),
+    ],
+)
+def test_a_trained_network_is_asked_again(new: str, message: str, folder: Path) -> None:
+    network = trained(network=write(folder, END, f"{new}\n        {END}"))
+    with pytest.raises(ValueError, match=message):
+        stages.sample(run(network=network, n_steps=64), Cache(folder), silent)
 
 
 def test_it_is_known_by_its_text_and_the_shapes_of_its_state(folder: Path) -> None:
@@ -145,7 +166,6 @@ def test_a_function_of_one_number_gets_the_recipe_plain(text: str, recipe: str, 
 
 def test_points_are_vectors(folder: Path) -> None:
     np.save(folder / "points.npy", np.random.default_rng(0).normal(size=(500, 2)))
-    write(folder, END, "return self.enter(x[:, :, None, None])[:, :, 0, 0] + self")
     write(folder, f"{END}.embed(c[:, None])[:, :, None, None]", "return x * self.embed(c[:, None])")
     network = make_network(Study(network=SOURCE, data="points:points.npy"), "points:points.npy", Machine())
     assert network.shape == (2,) and isinstance(network, Trained)
@@ -171,7 +191,8 @@ def test_the_mixture_of_large_images_is_that_of_their_principal_axes(monkeypatch
     [("run", "architectures:conv"), ("schedules", "unet_xyz:UNet")],
 )
 def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str, folder: Path) -> None:
-    if "UNet" in source:
+    plain = study == "run"
+    if not plain:
         pytest.importorskip("diffusers", reason="diffusers is not installed (extra `peers`)")
     documentation = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(# my_unet\.py.*?)```", documentation, re.DOTALL)
@@ -183,18 +204,15 @@ def test_architectures_in_studies_of_64x64_colour_images(study: str, source: str
     np.savez(folder / "images.npz", images=patches)
     (folder / "pixels_xyz.py").write_text("def few(pixels):\n    return pixels[:, :, ::16, ::16].flatten(1).float()\n")
     few = ["--n-samples", "40", "--train-images", "64", "--seeds", "1", "--features", "python:pixels_xyz:few"]
-    if "conv" not in source:  # that one is timed
+    if not plain:  # that one is timed
         few += ["--precision", "fp32", "--explore-samples", "40"]
     done = smoke(folder, study, "--network", f"build:{source}", "--data", "npz64:images.npz", *few)
     table, info = done.rows(), json.loads((done.out / "run.json").read_text())
     assert set(table["status"]) <= {"ok", "infeasible"} and set(table["network"].dropna()) == {f"build:{source}"}
     assert info["parameters"][f"build:{source}"] > 1_000
-    plain = "conv" in source
     assert set(table["parameterisation"].dropna()) == {"preconditioned" if plain else "mixture-input"}
     assert any("takes one number of channels" in note for note in info["notes"]) == plain
-    ids: Any = table["model_id"].dropna().unique()
-    checkpoints = [f"checkpoint:{folder}/store/networks/{number}.safetensors" for number in [ids[0]] * 2]
-    if study == "schedules":
+    if not plain:
         held_out = ["--data", "npz64:images.npz", "--held-out", "npz64:images.npz", "--n", "40", "--levels", "10", "1"]
-        named = [f"{name}={checkpoint}" for name, checkpoint in zip("ab", checkpoints, strict=True)]
-        assert typed("losses", *named, *held_out, "--out", "losses").status == 0
+        checkpoint = f"=checkpoint:store/networks/{table['model_id'].dropna()[0]}.safetensors"
+        assert typed("losses", f"a{checkpoint}", f"b{checkpoint}", *held_out, "--out", "losses").status == 0
