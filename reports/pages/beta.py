@@ -245,7 +245,7 @@ def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFram
     frame = pd.DataFrame(points).astype({"explored": "float64"})
     first = contests.iloc[0]
     note = (
-        "Dots: the best of each kind within that number of evaluations, confirmed on "
+        "Dots: what was chosen of each kind within that number of evaluations, as confirmed on "
         f"{contrast.name_networks(first)}, with {percent(first['level'])} intervals. Below: with noise minus without."
     )
     if frame["explored"].notna().all():
