@@ -18,7 +18,7 @@ import numpy as np
 from experiments.distances.distance import Array, Distance
 from experiments.distances.intervals import ENOUGH_NETWORKS
 from experiments.run.choice import Candidate, pick
-from experiments.run.compare import BestSet, Contrast, Row, Side, against_first
+from experiments.run.compare import Contrast, Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows
 from experiments.run.effects import find_effects
 
@@ -67,7 +67,7 @@ def of_sweep(rng: Rng, networks: int, comparisons: int, spread: float, noisy: bo
     true = means if networks < ENOUGH_NETWORKS else np.zeros(len(means))
     contrasts = [*against_first("setting", sides)]
     judge = Judge.of(contrasts, [])
-    rows = list(best_set_rows([*contrasts, BestSet(sides)], judge))
+    rows = best_set_rows(sides, judge)
     return [*errors(judge, contrasts, true[1:] - true[0]), float(rows[int(true.argmin())]["in_set"])]
 
 

@@ -21,16 +21,14 @@ TERMS = {
     "eta, beta": "eta: the fresh noise per step; 0 has none (DDIM), 1 is DDPM. beta: the part of the noise that a step "
     "puts back after it denoised with rate alpha.",
     "Interaction": "How much an effect differs between two levels of another factor. Below 0 it lowers the score more.",
-    "Tied": "In the set of the best: not distinguishable from the best score, with 95 % confidence for all.",
 }
 CALLED = {"euler": "eta (the sampler euler)"}  # in the names of settings
 Details = list[tuple[str, Any]]
 
 
-def list_details(result: LoadedResult, *terms: str, first: tuple[str, ...] = ()) -> Details:
-    """The rows of the fold. `terms` are what TERMS explains, some `first`."""
-    rows = [*_control(result), *(_meaning(term, result) for term in first)]
-    rows += [*_real(result), *_intervals(result), *_not_run(result)]
+def list_details(result: LoadedResult, *terms: str) -> Details:
+    """The rows of the fold. `terms` are what TERMS explains."""
+    rows = [*_control(result), *_real(result), *_intervals(result), *_not_run(result)]
     rows += [_meaning(term, result) for term in terms if term != "Visible noise" or result.features != "values"]
     for name, text in result.info.get("formulas", {}).items():
         if text:

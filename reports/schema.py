@@ -40,7 +40,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             new_network_low? new_network_high? no_verdict? verdict sigma? share? note?
             choice? visible_noise_a? visible_noise_b? more_noise? recommended?""",
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
-            recommended? n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
+            n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
         "effects.csv": """kind factor_a level_a against_a factor_b level_b against_b n_cells cost? metric
             difference se low high interval holds_for p_value p_adjusted family n_compared detectable n_networks

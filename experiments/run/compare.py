@@ -157,18 +157,7 @@ def shared_seeds(sides: Sequence[Side]) -> list[int | None]:
     return [seed for seed in sides[0].rows if all(seed in side.rows for side in sides)]
 
 
-@dataclass(frozen=True)
-class BestSet:
-    """The settings that do not differ detectably from the best of these, which are of one section and budget."""
-
-    sides: Sequence[Side]
-    kind: ClassVar[str] = "best set"
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sides", tuple(self.sides))  # they are read several times
-
-
-Comparison = Contrast | BestSet | Effect
+Comparison = Contrast | Effect
 
 
 def against_first(kind: str, sides: Sequence[Side]) -> Iterator[Contrast]:

@@ -29,7 +29,6 @@ from experiments.run.compare import (
     ALONE,
     CONFIRM,
     CONTROL,
-    BestSet,
     Comparison,
     Contrast,
     Effect,
@@ -57,7 +56,6 @@ SMALLEST = 0.1  # the smallest difference of interest, as a share of b's score
 ONE = ("experiment", "data", "network", "trained_by", "features", "n_samples", "n_reference")  # the same on both sides
 IF_SAME = ("n_steps", "final_denoise", "train_noise", "images_seen")  # columns that are empty if the sides differ
 log = logging.getLogger(__name__)
-Judged = Contrast | Effect
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Judge:
         not run, or has no verdict, counts as p = 1.
         """
         planned = planned or comparisons
-        judged = [c for c in comparisons if not isinstance(c, BestSet) and c.seeds]
+        judged = [c for c in comparisons if c.seeds]
         estimates = {id(c): estimate_difference(c, JUDGE) for c in judged}
         judge = cls(floors)
         controls = [c for c in judged if c.kind == CONTROL and not judge.verdict_blocker(c)]
@@ -93,7 +91,7 @@ class Judge:
                 blocker, estimate = verdicts[key]
                 if not blocker:
                     p_values[samples] = estimate.p_value
-            members = {_samples(c) for c in planned if isinstance(c, Judged) and family_of(c) == name}
+            members = {_samples(c) for c in planned if family_of(c) == name}
             size = max(len(members), len(p_values), 1)
             corrected = dict(zip(p_values, holm([*p_values.values()], size), strict=True))
             for key, samples in family.items():
@@ -103,7 +101,7 @@ class Judge:
         pairs = {frozenset[object](side.name for side in c.sides): id(c) for c in judged if c.kind not in ALONE}
         return replace(judge, verdicts=verdicts, pairs=pairs)
 
-    def verdict_blocker(self, contrast: Judged) -> str:
+    def verdict_blocker(self, contrast: Comparison) -> str:
         """Why a comparison gets no verdict; "" if it does."""
         if contrast.kind not in ALONE and (missed := [side for side in contrast.sides if not side.whole]):
             return f"{missed[0].planned - len(missed[0].rows)} of its {missed[0].planned} runs failed"
@@ -124,7 +122,7 @@ class Judge:
         return FAILED if self.failed and kind != CONTROL else ""
 
 
-def estimate_difference(contrast: Judged, metric: str) -> Estimate:
+def estimate_difference(contrast: Comparison, metric: str) -> Estimate:
     """a - b with its own interval, network by network. That of a control with the same networks is over images."""
     same_networks = contrast.kind == CONTROL and not differ_in_networks(contrast.sides)
     paired = all(side.paired for side in contrast.sides)
@@ -141,7 +139,7 @@ def family_of(comparison: Comparison) -> str:
     return CONFIRM if comparison.sides[0].section == CONFIRM else EXPLORATION
 
 
-def _samples(contrast: Judged) -> object:
+def _samples(contrast: Comparison) -> object:
     """The samples that a comparison is made of: comparisons of the same samples count as one."""
     ids = [tuple(row.get("samples_id") for row in side.rows.values()) for side in contrast.sides]
     unknown = any(None in of_side or not of_side for of_side in ids)
@@ -177,7 +175,7 @@ def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
     """Rows of contrasts.csv: for each metric one per network, then one over networks. `judge` is of these."""
     recommended = recommend(comparisons, judge)
     for comparison in comparisons:
-        if isinstance(comparison, BestSet | Effect) or not comparison.seeds:
+        if isinstance(comparison, Effect) or not comparison.seeds:
             continue
         rows = [*_rows(comparison, *judge.verdicts[id(comparison)])]
         rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
@@ -303,24 +301,13 @@ def _shared(contrast: Contrast) -> Row:
     return out | dict.fromkeys(IF_SAME) | equal
 
 
-def best_set_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
-    """Rows of best_sets.csv, one per setting. Settings with a failed run are left out. The first is the default.
+def best_set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
+    """Rows of best_sets.csv of `score`, one per set of images.
 
-    A setting is in the set unless its difference to the lowest score is detectable, by Holm over these differences; a
-    difference that is a contrast of the study too has the verdict of that. Recommended is the lowest score that shows
-    no more noise than the default, if the default's difference to it is detectable, else the default.
+    One is in the set of the best unless its difference to the lowest score is detectable, by Holm over these
+    differences; a difference that is a contrast too has the verdict of that.
     """
-    for comparison in comparisons:
-        if isinstance(comparison, BestSet) and len(sides := [side for side in comparison.sides if side.whole]) > 1:
-            rows = _set_rows(sides, judge)
-            if sides[0] is not comparison.sides[0]:  # nothing was compared with the default
-                rows = [row | {"recommended": False} for row in rows]
-            yield from rows
-
-
-def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
-    default = sides[0]
-    seeds = list(default.rows)
+    seeds = list(sides[0].rows)
     out = list[Row]()
     lowest, *others = sorted(sides, key=lambda side: side.score)
     to_lowest = _to_lowest(lowest, others, judge)
@@ -338,12 +325,7 @@ def _set_rows(sides: Sequence[Side], judge: Judge) -> list[Row]:
             | {"in_set": None if blocker else not estimate.clear}
             | {name: getattr(estimate, name) for name in of_estimate}
         )  # fmt: skip
-    pairs = [(side, side.noise_levels(default)) for side in (lowest, *others)]
-    use, *more = [side for side, levels in pairs if side is default or not (levels and more_noise(levels))]
-    more = more if default in more else [*more, default]
-    if use is default or out[sides.index(use)]["no_verdict"] or not _to_lowest(use, more, judge)[default.label].clear:
-        use = default
-    return [row | {"recommended": row["setting"] == use.label and not row["no_verdict"]} for row in out]
+    return out
 
 
 def _to_lowest(lowest: Side, others: Sequence[Side], judge: Judge) -> dict[str, Estimate]:

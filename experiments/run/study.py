@@ -21,7 +21,6 @@ from experiments.distances.feature_spaces import check_feature_space
 from experiments.run.compare import (
     CHALLENGER,
     CONTROL,
-    BestSet,
     Chosen,
     Comparison,
     Duel,
@@ -141,15 +140,13 @@ class Study:
         raise NotImplementedError
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """In each section every setting against the first, and the set of the best; the A/A control.
+        """In each section every setting against the first; the A/A control.
 
         What explorers tried, and what confirmers compare, is not among these settings.
         """
         sections = [sides for (section, _), sides in of.items() if section != CONTROL]
         for sides in sections:
-            if len(sides) > 1:
-                yield from against_first("setting", [*sides.values()])
-                yield BestSet([*sides.values()])
+            yield from against_first("setting", [*sides.values()])
         for again in of.get((CONTROL, None), {}).values():
             if setting := find_repeated(again, (side for sides in sections for side in sides.values())):
                 yield control(again, setting)

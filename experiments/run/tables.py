@@ -13,8 +13,8 @@ from experiments.distances.distance import Distance, unpack_distances
 from experiments.distances.reference import QUALITY
 from experiments.run import images, stages
 from experiments.run.cache import Artifact, Cache
-from experiments.run.compare import BestSet, Comparison, Row, Side, SidesBySection, name_both
-from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, effect_rows, filter_comparable, summarise
+from experiments.run.compare import Comparison, Row, Side, SidesBySection, name_both
+from experiments.run.contrasts import Judge, contrast_rows, effect_rows, filter_comparable, summarise
 from experiments.run.identity import uses_user_code
 from experiments.run.machine import pin_scores
 from experiments.run.networks import Pretrained, data_of
@@ -170,8 +170,6 @@ def tabulate(
         "floors.csv": results.floors,
         "contrasts.csv": list(contrast_rows(comparisons, judge)),
     }
-    if any(isinstance(comparison, BestSet) for comparison in comparisons):
-        tables["best_sets.csv"] = list(best_set_rows(comparisons, judge))
     if effects := list(effect_rows(comparisons, judge)):
         tables["effects.csv"] = effects
     return dict(**tables, **extra)  # a TypeError if a table of the study has the name of one of these

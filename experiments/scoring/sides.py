@@ -14,7 +14,7 @@ from experiments.distances.distance import DISTANCES, Distance, renumber
 from experiments.distances.duplicates import ClusterIds
 from experiments.distances.intervals import CONFIDENCE, estimate_one
 from experiments.distances.reference import ReferenceSet, precision_recall
-from experiments.run.compare import BestSet, Comparison, Row, Side, against_first
+from experiments.run.compare import Row, Side, against_first
 from experiments.run.contrasts import Judge, best_set_rows, contrast_rows, summarise
 from reports.schema import BETTER, JUDGE, METRICS, NO_DIFFERENCE, NO_VERDICT, WORSE
 
@@ -104,14 +104,13 @@ def _tabulate(sides: Sequence[Side], floors: list[Row], of_copies: Sequence[Row]
     """Each set against the first, and the set of the best, which has none that repeats its images."""
     repeating = {row["a"] for row in of_copies if row["verdict"] == WORSE}
     eligible = [side for side in sides if side.label not in repeating]
-    comparisons: list[Comparison] = [*against_first("set", sides)]
-    if len(sides) > 2 and len(eligible) > 1 and sides[0] in eligible:
-        comparisons.append(BestSet(eligible))
+    comparisons = [*against_first("set", sides)]
+    with_set = len(sides) > 2 and len(eligible) > 1 and sides[0] in eligible
     judge = Judge.of(comparisons, floors)
     return {
         "table.csv": [side.rows[None] for side in sides],
         "contrasts.csv": [*_with_copies(contrast_rows(comparisons, judge), of_copies), *of_copies],
-        "best_sets.csv": list(best_set_rows(comparisons, judge)),
+        "best_sets.csv": best_set_rows(eligible, judge) if with_set else [],
         "floors.csv": floors,
         "scores.csv": [_interval(side, metric) for side in sides for metric in METRICS],
     }

@@ -10,7 +10,6 @@ from reports import contrast, settings
 from reports.details import list_details
 from reports.formats import (
     add_correction,
-    are_set,
     capital,
     is_missing,
     is_set,
@@ -30,8 +29,7 @@ class Section:
     """The settings of one section and budget: their rows, their contrasts with the baseline, the lowest score first.
 
     Args:
-        tied: the set of the best: the lowest score, and all settings that are not distinguishable from it.
-        winner: the contrast of the recommended one, if one is detectably better than the baseline.
+        winner: the contrast of the recommended one: the lowest that is better and shows no more noise, if there is one.
         no_verdict: why there is no verdict.
     """
 
@@ -40,7 +38,6 @@ class Section:
     baseline: str
     rows: pd.DataFrame
     contrasts: pd.DataFrame
-    tied: Sequence[str]
     winner: pd.Series | None
     no_verdict: str
 
@@ -75,7 +72,7 @@ def page(result: LoadedResult) -> Page:
         result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(section)),
         advice="" if section.no_verdict else f"{advise(section)}.", also=" ".join(also),
         figures=draw_figure(result, sections), tables=tables, note=note,
-        details=list_details(result, *TERMS, first=("Tied",) if len(result.best_sets) else ()),
+        details=list_details(result, *TERMS),
     )  # fmt: skip
 
 
@@ -103,28 +100,21 @@ def read_sections(result: LoadedResult) -> list[Section]:
     contrasts = result.over_networks()
     sections = []
     for (name, budget), rows in every.groupby(["section", "budget"], sort=False, dropna=False):
-        members, compared = (
-            table[(table["section"] == name) & _equals(table["budget"], budget)]
-            for table in (result.best_sets, contrasts)
-        )
+        compared = contrasts[(contrasts["section"] == name) & _equals(contrasts["budget"], budget)]
         usual = compared[compared["kind"] == "setting"]
         first = usual["b"].iloc[0] if len(usual) else rows["setting"].iloc[0]
         compared = compared[(compared["b"] == first) & (compared["kind"] != CONTROL)]
         compared = compared.sort_values("value_a", kind="stable")
         if len(rows) < 2 or len(compared) == 0:
             continue
-        advised = list(members.loc[are_set(members["recommended"]), "setting"])
         better = compared[compared["verdict"] == BETTER]
-        winner = next((row for _, row in better.iterrows() if row["a"] in advised), None)
-        tied = [member["setting"] for _, member in members.iterrows() if is_set(member["in_set"])]
-        reasons = [text for text in (*compared["no_verdict"], *members["no_verdict"]) if not is_missing(text)]
-        undecided = len(members) > 0 and members["in_set"].isna().all()  # as where networks of their own are few
-        decided = (compared["verdict"] != NO_VERDICT).any() and not undecided
+        winner = next((row for _, row in better.iterrows() if not is_set(row["more_noise"])), None)
+        reasons = [text for text in compared["no_verdict"] if not is_missing(text)]
+        decided = (compared["verdict"] != NO_VERDICT).any()
         no_verdict = "" if decided or not reasons else reasons[0]
         words = "" if is_missing(budget) else f"{budget:.0f} evaluations"
         title = name if words in ("", name) else f"{name}, {words}"
-        best = tied if len(tied) > 1 else ()
-        sections.append(Section(title, budget, first, rows, compared, best, winner, no_verdict))
+        sections.append(Section(title, budget, first, rows, compared, winner, no_verdict))
     return sections
 
 
@@ -144,9 +134,8 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
 
 
 def advise(section: Section) -> str:
-    """What to do: use the recommended setting, and with how many it is tied."""
-    tied = f" (tied with {plural(len(section.tied) - 1, 'other')})" if section.use in section.tied else ""
-    return f"{'Keep' if section.winner is None else 'Use'} {section.use}{tied}"
+    """What to do: use the recommended setting."""
+    return f"{'Keep' if section.winner is None else 'Use'} {section.use}"
 
 
 def _more_caveats(section: Section) -> list[str]:
@@ -208,7 +197,6 @@ def _table(result: LoadedResult, section: Section, size: int) -> Table:
         change, verdict = "", "baseline" if name == section.baseline else ""
         if len(rows):
             change, verdict = settings.format_comparison(rows.iloc[0])
-        verdict = ", ".join(filter(None, [verdict, "tied" if name in section.tied else ""]))
         return settings.table_row(row, change, verdict, name == section.use and not section.no_verdict)
 
     rows = section.rows.sort_values(JUDGE, kind="stable")

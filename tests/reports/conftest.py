@@ -172,26 +172,19 @@ def chosen(folder: Make) -> Make:
 
 @pytest.fixture
 def sweep(folder: Make) -> Make:
-    """A result of a sweep: `sweep({group: {setting: (MMD × 1000, verdict, noise, tied)}})`, the baseline first.
+    """A result of a sweep: `sweep({group: {setting: (MMD × 1000, verdict, noise)}})`, the baseline first."""
 
-    `use`: the setting that is recommended; otherwise in each group the lowest that is better, or the baseline.
-    """
-
-    def write(groups: Any, experiment: str = "sweep", info: Any = NO, use: str = "", **values: Any) -> Path:
-        table, contrasts, sets = Rows(), Rows(), Rows()
+    def write(groups: Any, experiment: str = "sweep", info: Any = NO, **values: Any) -> Path:
+        table, contrasts = Rows(), Rows()
         for group, settings in groups.items():
             first, before = next((name, values[0]) for name, values in settings.items())
             budget = {"budget": float(group.split()[0])} if group[:1].isdigit() else {}
-            better = [name for name in settings if settings[name][1] == "better"]
-            best = use or min(better, key=lambda name: settings[name][0], default=first)
-            for name, (mmd, verdict, noise, tied) in settings.items():
+            for name, (mmd, verdict, noise) in settings.items():
                 table += runs_of(group, name, mmd, visible_noise=noise, **budget)
-                sets.append(COMMON | {"section": group, "setting": name, "metric": "mmd", "in_set": tied} | budget)
-                sets[-1]["recommended"] = name == best
                 if name != first:
                     columns = {"before": before, "more_noise": noise > 0.026, **budget, **values}
                     contrasts += compared("setting", group, name, first, mmd - before, verdict, **columns)
-        tables = {"table": table, "contrasts": contrasts, "best_sets": sets, "floors": floors(fd=0.0)}
+        tables = {"table": table, "contrasts": contrasts, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables)
 
     return write

@@ -288,9 +288,8 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
     assert len(rows) == 8 and {*rows} == {4, 8}  # pictures and settings
 
 
-BASE, BETTER, TIED = (12.0, "", 0.0, False), (8.0, "better", 0.0, False), (8.0, "better", 0.0, True)
-NOT, WORSE = (11.5, "no difference detected", 0.0, False), (14.0, "worse", 0.0, False)
-NOISY = (6.0, "better", 0.0334, True)
+BASE, BETTER, NOISY = (12.0, "", 0.0), (8.0, "better", 0.0), (6.0, "better", 0.0334)
+NOT, WORSE = (11.5, "no difference detected", 0.0), (14.0, "worse", 0.0)
 UNTESTED = "Whether an effect differs between sections is not tested; a grid does that (sweep --vary)."
 LOWEST = (
     "It is the best of 3 settings on the same networks, so its true gain is probably smaller. Its verdict is corrected "
@@ -301,27 +300,25 @@ FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)
 
 
 @pytest.mark.parametrize(("settings", "use", "lead", "verdict", "caveats"), [
-    ({"x": BETTER, "y": (9.0, "better", 0, False)}, "x", WON, FALLS, [LOWEST]),
+    ({"x": BETTER, "y": (9.0, "better", 0)}, "x", WON, FALLS, [LOWEST]),
     ({"x": BETTER, "y": NOISY}, "x", WON, FALLS, ["y scores lower, but shows more noise than base.", LOWEST]),
     ({"y": NOISY}, "base", "y against base: better, but not recommended.",
      "It shows more noise, though MMD ×1000 falls from 12.0 to 6.0 (difference −6.0; −7.0 to −5.0).", []),
-    ({"x": TIED, "y": (8.2, "better", 0, True)}, "x", WON, FALLS, [LOWEST]),
     ({"x": NOT, "y": WORSE}, "base", "x against base: no difference detected.",
      "MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5).", []),
-    ({"x": (9.0, "not significant after correction", 0, False)}, "base",
+    ({"x": (9.0, "not significant after correction", 0)}, "base",
      "x against base: not significant after correction.",
      "MMD ×1000 12.0 and 9.0 (difference −3.0; −4.0 to −2.0).", []),
     ({"x": WORSE}, "base", "x against base: worse.", "MMD ×1000 from 12.0 to 14.0 (difference 2.0; 1.0 to 3.0).", []),
-], ids=["lowest", "noisy", "all noisy", "tied", "no difference", "corrected", "worse"])  # fmt: skip
+], ids=["lowest", "noisy", "all noisy", "no difference", "corrected", "worse"])  # fmt: skip
 def test_a_sweep_says_what_is_recommended_and_what_was_passed_over(
     sweep: Make, settings: Any, use: str, lead: str, verdict: str, caveats: list[str]
 ) -> None:
-    page = read_page(sweep({"group": {"base": BASE, **settings}}, use=use))
+    page = read_page(sweep({"group": {"base": BASE, **settings}}))
     assert (page.lead, page.verdict, page.caveats, page.also, page.warnings) == (lead, verdict, caveats, "", [])
     assert [row.name for row in page.tables[0].rows if row.best] == [use]
     assert page.pictures[-1].title == ("Use" if lead == WON else "Lowest, not advised")
-    tied = " (tied with 1 other)" if settings.get("x") == TIED else ""
-    assert page.advice == (f"Use x{tied}." if lead == WON else "Keep base.") and len(page.headline.split()) <= 25
+    assert page.advice == ("Use x." if lead == WON else "Keep base.") and len(page.headline.split()) <= 25
 
 
 def test_many_comparisons_have_a_line_on_what_they_cost(sweep: Make) -> None:
@@ -332,27 +329,26 @@ def test_many_comparisons_have_a_line_on_what_they_cost(sweep: Make) -> None:
 
 
 def test_a_sweep_says_what_holds_in_other_groups(sweep: Make, folder: Make) -> None:
-    tie = {"base": BASE, "x": TIED, "y": (8.2, "no difference detected", 0, True)}
-    nothing = {"base": BASE, "x": (8, "no verdict", 0, False)}
+    tie = {"base": BASE, "x": BETTER, "y": (8.2, "no difference detected", 0)}
+    nothing = {"base": BASE, "x": (8, "no verdict", 0)}
     new = {"base": BASE, "x": NOT}
     page = read_page(sweep({"a": tie, "b": new, "c": {"base": BASE, "x": BETTER}, "d": new}))
     assert (
-        page.advice == "Use x (tied with 1 other)."
-        and page.also == f"B and d: no setting is recommended over base. C: use x. {UNTESTED}"
+        page.advice == "Use x." and page.also == f"B and d: no setting is recommended over base. C: use x. {UNTESTED}"
     )
-    assert [row.cells[4] for row in page.tables[0].rows] == ["better, tied", "no difference detected, tied", "baseline"]
+    assert [row.cells[4] for row in page.tables[0].rows] == ["better", "no difference detected", "baseline"]
     assert [section.title for section in page.figures[0].sections] == ["A", "B", "C", "D"]
     groups = {"g": nothing, "h": tie, "i": nothing}
     page = read_page(sweep(groups, "other", {"experiment": "sweep"}, no_verdict="why"))
-    also = f"H: use x (tied with 1 other). I: no verdict. {UNTESTED}"
+    also = f"H: use x. I: no verdict. {UNTESTED}"
     assert (page.headline, page.also) == ("No verdict. Why.", also)
     assert read_page(folder("tune")).headline == "No verdict. Fewer than two settings succeeded with every network."
 
 
 @pytest.mark.parametrize("groups", [1, 2, 5])
 def test_at_most_25_rows_are_shown_and_the_recommended_one_is(sweep: Make, groups: int) -> None:
-    names = {f"x{at}": (5.0 + at / 10, "no difference detected", 0, False) for at in range(29)}
-    settings = {"base": BASE, **names, "x29": (11.0, "better", 0, False)}
+    names = {f"x{at}": (5.0 + at / 10, "no difference detected", 0) for at in range(29)}
+    settings = {"base": BASE, **names, "x29": (11.0, "better", 0)}
     page = read_page(sweep({f"g{at}": settings for at in range(groups)}))
     lines = [len(section.lines) for section in page.figures[0].sections]
     for sizes in ([len(table.rows) for table in page.tables], lines):
@@ -363,7 +359,7 @@ def test_at_most_25_rows_are_shown_and_the_recommended_one_is(sweep: Make, group
 
 def test_a_failed_control_of_a_sweep_is_said_first(sweep: Make) -> None:
     new = {"base": BASE, "x": BETTER}
-    again = (14.0, "failed", 0.0, False)
+    again = (14.0, "failed", 0.0)
     directory = sweep({"control": {"base": BASE, "base again": again}, "g": new, "h": new}, p_value=1e-9)
     path = directory / "contrasts.csv"
     path.write_text(path.read_text().replace(",setting,control,", ",control,control,"))
@@ -555,7 +551,7 @@ X = "Yes. x lowers MMD ×1000 from 12.0 to 8.0 (difference −4.0; −5.0 to −
     ({"y": NOT, "z": WORSE}, "No. z raises MMD ×1000 from 12.0 to 14.0 (difference 2.0; 1.0 to 3.0). y: no difference "
      "detected."),
     ({"y": NOT}, "No difference detected. first and y: MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5)."),
-    ({"w": (9.0, "better", 0, False), "x": BETTER}, f"{X} w: closer too."),
+    ({"w": (9.0, "better", 0), "x": BETTER}, f"{X} w: closer too."),
     ({}, "first has MMD ×1000 12.0 (95 % interval 6.0 to 24.0); 500 real images: 0.1."),
 ], ids=["two", "three", "worse and tie", "tie", "two better", "one"])  # fmt: skip
 def test_score_says_something_of_each_set(score: Callable[..., Page], sets: dict[str, Any], answer: str) -> None:
@@ -574,7 +570,7 @@ def test_one_score_whose_interval_reaches_0_is_words(score: Callable[..., Page],
 
 
 def test_a_reader_who_subtracts_in_the_table_of_score_gets_the_difference_beside_it(score: Callable[..., Page]) -> None:
-    table = score({"first": (12.04, "", 0.0, False), "x": (8.06, "better", 0.0, False)}).tables[0]
+    table = score({"first": (12.04, "", 0.0), "x": (8.06, "better", 0.0)}).tables[0]
     heads = [column.head for column in table.columns]
     values = [row.cells[heads.index("MMD ×1000")] for row in table.rows]
     change = table.rows[0].cells[heads.index("Difference in MMD ×1000")]

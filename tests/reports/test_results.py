@@ -86,9 +86,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     (tmp_path / "deep").mkdir()
     beta(info={"wall_seconds": 600}).rename(tmp_path / "deep/one")
     beta(control=3.0, control_verdict="failed").rename(tmp_path / "two <b>")
-    sweep(
-        {"g": {"base": (12, "", 0, False), "y": (9, "better", 0, False), "x": (8, "better", 0.03, False)}}, use="y"
-    ).rename(tmp_path / "three")
+    sweep({"g": {"base": (12, "", 0), "y": (9, "better", 0), "x": (8, "better", 0.03)}}).rename(tmp_path / "three")
     beta(info={"experiment": "gone", "question": "Why <b>?", "commit": "1a2b"}).rename(tmp_path / "four")
     beta().rename(tmp_path / "five")
     write_report(tmp_path / "deep/one")

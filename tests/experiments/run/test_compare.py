@@ -12,7 +12,6 @@ from experiments.distances.distance import Distance
 from experiments.distances.intervals import estimate_pairs, networks_to_detect
 from experiments.run import contrasts
 from experiments.run.compare import (
-    BestSet,
     Comparison,
     Contrast,
     Row,
@@ -34,10 +33,6 @@ FLOORS = [
 
 def contrast_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]:
     return list(contrasts.contrast_rows(comparisons, Judge.of(comparisons, floors)))
-
-
-def best_set_rows(comparisons: list[Comparison], floors: list[Row]) -> list[Row]:
-    return list(contrasts.best_set_rows(comparisons, Judge.of(comparisons, floors)))
 
 
 def side(
@@ -71,15 +66,14 @@ def test_a_primary_contrast_has_its_own_interval_whatever_else_is_on_the_page() 
 
 def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best() -> None:
     sides = [side(label, value) for label, value in zip("abcd", (0.3, 0.0, 0.05, 0.7), strict=True)]
-    everything = [*against_first("setting", sides), BestSet(sides)]
+    everything: list[Comparison] = [*against_first("setting", sides)]
     rows = contrast_rows(everything, FLOORS)
-    sets = best_set_rows(everything, FLOORS)
+    sets = contrasts.best_set_rows(sides, Judge.of(everything, FLOORS))
     verdicts = {a: row["verdict"] for (a, _), row in pooled(rows).items()}
     assert verdicts["b"] == "better" and verdicts["d"] == "worse"
     in_set = {row["setting"]: row["in_set"] for row in sets}
     assert in_set == {"a": False, "b": True, "c": True, "d": False}
     assert all(row["n_compared"] == 3 for row in pooled(rows).values())
-    assert [row["setting"] for row in sets if row["recommended"]] == ["b"]
     alone = estimate_pairs(Contrast("setting", sides[1], sides[0]).pairs("mmd"))
     assert pooled(rows)["b", "a"]["high"] == alone.high and pooled(rows)["b", "a"]["detectable"] > alone.detectable
     pair = [side("a", 0.16), side("b", 0.0)]  # clear alone, and not among eight
@@ -87,25 +81,7 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
         *against_first("setting", pair),
         *against_first("setting", [side(x, 0.0, section="h") for x in "cdefghij"]),
     ]
-    assert all(row["in_set"] for row in best_set_rows([*everything, BestSet(pair)], FLOORS))
-
-
-@pytest.mark.parametrize(
-    ("values", "noise", "expected"),
-    [
-        ((0.3, 0.0, 0.05), {}, "b"),
-        ((0.3, 0.0, 0.05), {"b": 0.1}, "c"),  # b is detectably better too, but shows more noise
-        ((0.3, 0.0, 0.05), {"b": 0.1, "c": 0.1}, "a"),
-        ((0.3, 0.299, 0.7), {}, "a"),  # no other is detectably better, though one has a lower score
-        ((0.0, 0.3, 0.7), {}, "a"),
-    ],
-)  # fmt: skip
-def test_what_is_recommended_is_detectably_better_than_the_first_and_shows_no_more_noise(
-    values: tuple[float, ...], noise: dict[str, float], expected: str
-) -> None:
-    sides = [side(x, value, visible_noise=noise.get(x, 0.0)) for x, value in zip("abc", values, strict=True)]
-    sets = best_set_rows([BestSet(sides)], FLOORS)
-    assert [row["setting"] for row in sets if row["recommended"]] == [expected]
+    assert all(row["in_set"] for row in contrasts.best_set_rows(pair, Judge.of(everything, FLOORS)))
 
 
 @pytest.mark.parametrize(
@@ -139,11 +115,9 @@ def test_of_what_was_confirmed_the_lowest_of_those_that_are_better_and_show_no_m
 
 def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:
     sides = [side("a", 0.0), side("b", 0.9), side("c", 0.9, networks=1, planned=2)]
-    everything = [*against_first("setting", sides), BestSet(sides)]
-    rows = pooled(contrast_rows(everything, FLOORS))
+    rows = pooled(contrast_rows([*against_first("setting", sides)], FLOORS))
     assert rows["b", "a"]["verdict"] == "worse"
     assert (rows["c", "a"]["verdict"], rows["c", "a"]["no_verdict"]) == ("no verdict", "1 of its 2 runs failed")
-    assert [row["setting"] for row in best_set_rows(everything, FLOORS)] == ["a", "b"]
     assert not contrast_rows([Contrast("primary", side("a", 0), side("b", 1, networks=0, planned=2))], FLOORS)
 
 
@@ -151,7 +125,6 @@ def test_settings_with_their_own_training_need_five_networks() -> None:
     few = [side("a", 0.0), side("b", 0.9, model_id="another")]
     rows = pooled(contrast_rows(list(against_first("setting", few)), FLOORS))
     assert rows["b", "a"]["verdict"] == "no verdict" and "5 networks or more" in rows["b", "a"]["no_verdict"]
-    assert all("5 networks" in row["no_verdict"] for row in best_set_rows([BestSet(few)], FLOORS))
     assert not Judge.of([control(few[1], few[0])], FLOORS).failed
     many = [side("a", 0.0, networks=5), side("b", 0.9, networks=5, model_id="another")]
     assert pooled(contrast_rows(list(against_first("setting", many)), FLOORS))["b", "a"]["verdict"] == "worse"
@@ -161,7 +134,7 @@ def test_static_gets_no_verdict() -> None:
     static = [side(label, value, precision=0.0, recall=0.0) for label, value in (("a", 0.0), ("b", 0.9))]
     rows = pooled(contrast_rows(list(against_first("setting", static)), FLOORS))
     assert rows["b", "a"]["verdict"] == "no verdict" and "look like images" in rows["b", "a"]["no_verdict"]
-    assert all(row["in_set"] is None for row in best_set_rows([BestSet(static)], FLOORS))
+    assert all(row["in_set"] is None for row in contrasts.best_set_rows(static, Judge.of([], FLOORS)))
     one = [static[0], side("b", 0.9)]
     assert pooled(contrast_rows(list(against_first("setting", one)), FLOORS))["b", "a"]["verdict"] == "worse"
 
@@ -204,9 +177,6 @@ def test_after_a_failed_control_no_comparison_has_a_verdict() -> None:
     rows = pooled(contrast_rows([Contrast("setting", other, first), broken], FLOORS))
     assert (rows["b", "a"]["verdict"], rows["b", "a"]["no_verdict"]) == ("no verdict", "the A/A test failed")
     assert rows["a, other noise", "a"]["verdict"] == "failed"
-    sets = best_set_rows([Contrast("setting", other, first), BestSet([first, other]), broken], FLOORS)
-    assert {row["no_verdict"] for row in sets} == {"the A/A test failed"}
-    assert not any(row["recommended"] for row in sets)
 
 
 def test_a_failed_run_makes_no_network_another_one() -> None:
@@ -218,12 +188,6 @@ def test_a_failed_run_makes_no_network_another_one() -> None:
     assert row["verdict"] == "better" and row["n_networks"] == 4
     assert row["new_network_low"] == row["new_network_high"] == pytest.approx(-0.6)
     assert control(replace(first, rows=fewer.rows), first).a.label == "a, other noise"
-
-
-def test_nothing_is_recommended_if_a_run_of_the_default_failed() -> None:
-    sides = [side("a", 0.9, networks=1, planned=2), side("b", 0.5), side("c", 0.0)]
-    rows = best_set_rows([*against_first("setting", sides), BestSet(sides)], FLOORS)
-    assert [row["setting"] for row in rows] == ["b", "c"] and not any(row["recommended"] for row in rows)
 
 
 def test_the_same_samples_under_two_names_are_one_comparison() -> None:
@@ -240,12 +204,9 @@ def test_settings_of_other_images_are_left_out_and_said_to_be(caplog: pytest.Log
     few = [side("a", 0.0), side("b", 0.2)]
     many = side("c", 0.1, networks=3)
     again = control(side("a", 0.1), few[0])
-    asked = [*against_first("setting", [*few, many]), BestSet(few), BestSet([*few, many]), again]
-    assert filter_comparable(asked) == [asked[0], asked[2], again]
-    assert caplog.messages == [
-        f"{pair} of 'g' are not compared: they have images from different networks or noise"
-        for pair in ("'c' and 'a'", "'a' and 'c'")
-    ]
+    asked = [*against_first("setting", [*few, many]), again]
+    assert filter_comparable(asked) == [asked[0], again]
+    assert caplog.messages == ["'c' and 'a' of 'g' are not compared: they have images from different networks or noise"]
 
 
 def test_a_part_of_a_study_is_corrected_for_all_that_the_study_plans() -> None:

@@ -103,7 +103,7 @@ def table(where: Path, name: str = "table") -> pd.DataFrame:
 
 
 pytestmark = pytest.mark.usefixtures("drawn")
-NAMES = ("table", "contrasts", "best_sets", "floors")
+NAMES = ("table", "contrasts", "floors")
 
 
 def test_a_run_names_its_code_as_it_began_and_what_everything_cost(tmp_path: Path, monkeypatch: Any) -> None:
@@ -147,7 +147,6 @@ def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, 
     contrasts = table(where, "contrasts")
     assert list(rows["status"]) == ["ok"] * 6 and set(rows["train_seed"]) == {1, 2}
     assert list(dict.fromkeys(contrasts["kind"])) == ["setting", CONTROL]
-    assert set(table(where, "best_sets")["setting"]) == {"eta 0", "eta 1"}
     assert {path.name for path in (where / "out").glob("*.csv")} == {f"{name}.csv" for name in NAMES}
     pictures = {path.stem for path in (where / "out" / "images").iterdir()}
     assert pictures == {f"{name}{end}" for name in (*rows["samples_id"], "real") for end in ("", "-4")}
@@ -217,7 +216,6 @@ def test_a_failed_run_is_a_row_with_its_log_and_the_others_go_on(
     failed = rows.loc[("all", "broken")]
     assert result.status == 1 and failed["status"] == "failed" and (rows["status"] == "ok").sum() == 3
     assert failed["error"] == "sampler broken: RuntimeError: broken by its author" and pd.isna(failed["fd"])
-    assert set(table(tmp_path, "best_sets")["setting"]) == {"eta 0", "eta 1"}
     log = tmp_path / "out" / "logs" / f"{failed['run_id']}.log"
     assert "Traceback" in log.read_text()
     out = capsys.readouterr().out
