@@ -97,7 +97,7 @@ def middle(levels, scale):
 
 number = 3
 """
-FEW = ("--budgets", "50", "100", "200")
+FEW = " --budgets 50 100 200"
 ROOT = Path(__file__).parents[2]
 
 
@@ -110,8 +110,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: str) -> int:
-    return check_sampler.command([*arguments], "check-sampler")
+def run(arguments: str) -> int:
+    return check_sampler.command(arguments.split(), "check-sampler")
 
 
 def write_list(folder: Path, kind: str, *tables: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ def write_list(folder: Path, kind: str, *tables: dict[str, Any]) -> None:
 
 
 def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("flow-step:mine:flow", "--order", "1", *FEW) == 0
+    assert run("flow-step:mine:flow --order 1" + FEW) == 0
     out = capsys.readouterr().out.splitlines()
     assert "verdict: Right: it converges with order 1.0; with 50 steps it is still 5 % too narrow." in out
     assert "  Evaluations with 28 steps: 28 (flow(shift=1, end=1/n))" in out
@@ -149,7 +149,7 @@ def test_one_sampler_gets_a_verdict_a_table_and_a_report(folder: Path, capsys: p
 
 @pytest.mark.slow
 def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("mine:Mine", *FEW) == 0 and run("mine:Second", *FEW) == 1
+    assert run("mine:Mine" + FEW) == 0 and run("mine:Second" + FEW) == 1
     out = [line for line in capsys.readouterr().out.splitlines() if line.startswith("verdict: ")]
     assert "it converges with order 1.0; with 50 steps" in out[0]
     assert out[1] == "verdict: Order lost: its limit is right, but its order is 1.0 instead of 2."
@@ -159,11 +159,11 @@ def test_a_class_declares_its_order(folder: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize("name", ["called", "NotCalled"])
 def test_noise_that_is_taken_for_that_of_the_other_kind_is_explained(name: str, folder: Path) -> None:
     with pytest.raises(ValueError, match=r"TypeError: .*; in a function noise is a tensor, in a class it is called"):
-        run(f"mine:{name}", *FEW)
+        run(f"mine:{name}" + FEW)
 
 
 def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--policy", "mine:step(forgotten=0.5)", "--noise", "noise_level", "--levels", "mine:levels") == 1
+    assert run("--policy mine:step(forgotten=0.5) --noise noise_level --levels mine:levels") == 1
     out = capsys.readouterr().out.splitlines()
     assert "verdict: No. log_prob: wrong std: its std is 2 times that of the noise drawn." in out
     assert any(line.startswith("  log_prob ") and "  wrong  " in line for line in out)
@@ -180,7 +180,7 @@ def test_one_step_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: p
 
 
 def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("--guided", "mine:guided(skipped=True)", "--scales", "mine:middle") == 1
+    assert run("--guided mine:guided(skipped=True) --scales mine:middle") == 1
     said = (
         "guidance at other evaluations: it guides at evaluations 3 to 6 of 10; declared: at evaluations 3 to 9 of 10."
     )
@@ -197,7 +197,7 @@ def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys:
     }  # fmt: skip
     assert read_page(made).headline == f"No. {said}"
     write_list(folder, "guided", {"name": "mine:guided"}, {"name": "mine:guided", "scales": "mine:middle"})
-    assert run("--guided", "list.toml", "--out", "many") == 1
+    assert run("--guided list.toml --out many") == 1
     assert list(pd.read_csv(folder / "many/policies.csv")["kind"]) == ["negative missing", "right"]
     page = read_page(folder / "many")
     assert page.headline.startswith("1 of 2 pipelines follows u + w (c - u) (u: negative prompt, c: prompt")
@@ -206,13 +206,13 @@ def test_a_pipeline_gets_a_verdict_its_checks_and_a_report(folder: Path, capsys:
 
 @pytest.mark.slow
 def test_a_list_of_right_samplers_has_none_that_is_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("euler", "mine:right", "mine:Mine(size=1)", *FEW) == 0
+    assert run("euler mine:right mine:Mine(size=1)" + FEW) == 0
     assert "verdict: None of 3 samplers has a fault." in capsys.readouterr().out
 
 
 def test_a_fault_of_the_levels_is_said_where_the_limit_is_right(folder: Path) -> None:
     pytest.importorskip("diffusers")
-    assert run("diffusers:FlowMatchEulerDiscreteScheduler(shift=3)", "euler", *FEW) == 0
+    assert run("diffusers:FlowMatchEulerDiscreteScheduler(shift=3) euler" + FEW) == 0
     page = (folder / "runs/check-sampler/report.md").read_text()
     assert (
         "Right in the limit, with a fault in the noise levels (1): With few steps" in page
@@ -226,7 +226,7 @@ def test_a_list_of_samplers_is_a_table_and_one_wrong_sampler_is_exit_status_1(
     mine = {"name": "mine:right", "group": "Mine", "note": "Euler"}
     small = {"name": "mine:right(size=0.9)", "group": "Mine", "link": "https://example.org"}
     write_list(folder, "sampler", mine, small)
-    assert run("list.toml", "--out", "many", *FEW) == 1
+    assert run("list.toml --out many" + FEW) == 1
     out = capsys.readouterr().out
     assert "verdict: 1 of 2 samplers has a fault.\n" in out and "right(size=0.9): wrong limit: with more steps" in out
     assert read_json(folder / "many/run.json")["question"] == "Do these 2 samplers converge to the data?"
@@ -245,7 +245,7 @@ def test_a_list_of_steps_is_a_table_and_a_step_may_be_listed_again_with_another_
     again = {"name": "mine:step", "replay": "mine:step(forgotten=0.5)", "group": "As run", "note": "in X",
              "link": "https://example.org"}  # fmt: skip
     write_list(folder, "policy", {"name": "mine:step", "noise": "noise_level"}, {"name": "mine:no_root"}, again)
-    assert run("--policy", "list.toml", "--out", "many") == 1
+    assert run("--policy list.toml --out many") == 1
     out = capsys.readouterr().out
     verdict = "1 of 2 steps has a fault. As run: 1 of 1 steps has a fault."
     assert f"verdict: {capital(verdict)}\n" in out and "It lacks sqrt(t - t_next)." in out
@@ -271,7 +271,7 @@ def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(
 ) -> None:
     write_list(folder, "sampler", *({"name": f"mine:{name}"} for name in names.split()))
     with pytest.raises(error, match=message):
-        run("list.toml", *FEW)
+        run("list.toml" + FEW)
     captured = capsys.readouterr()
     assert "1 of 2 samplers has" in captured.out and "has only 2 of these 4 samplers" in captured.err
     made = folder / "runs/check-sampler"
@@ -284,7 +284,7 @@ def test_a_list_keeps_what_can_be_run_and_ends_at_an_interrupt(
 @pytest.mark.parametrize("name", ["interrupted", "raises"])
 def test_without_a_verdict_nothing_is_written(name: str, folder: Path) -> None:
     with pytest.raises((KeyboardInterrupt, ValueError)):
-        run(f"mine:{name}", *FEW, "--out", "none")
+        run(f"mine:{name} --out none" + FEW)
     assert not (folder / "none").exists()
 
 
@@ -292,13 +292,13 @@ def test_without_a_verdict_nothing_is_written(name: str, folder: Path) -> None:
 def test_what_is_not_measured_gets_a_verdict_and_a_page_without_a_table(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("mine:pairs", "--out", "one") == 1 and "0.1" not in capsys.readouterr().out
+    assert run("mine:pairs --out one") == 1 and "0.1" not in capsys.readouterr().out
     assert "Depends on its batch: " in (folder / "one/report.md").read_text()
-    assert run("mine:empty", *FEW, "--out", "empty") == 1
+    assert run("mine:empty --out empty" + FEW) == 1
     assert "verdict: Wrong limit: with 50 steps its samples are not finite." in capsys.readouterr().out
     rows = (folder / "empty/budgets.csv").read_text().splitlines()
     assert rows[1:] and all(",,," in row and "nan" not in row for row in rows[1:])
-    assert run("--policy", "mine:ode", "--out", "ode") == 0
+    assert run("--policy mine:ode --out ode") == 0
     assert read_page(folder / "ode").headline == "Yes. Nothing is wrong in what was checked, but log_prob was not."
 
 
@@ -306,67 +306,67 @@ def test_a_folder_of_others_is_left_alone_and_an_earlier_result_is_replaced(fold
     (folder / "theirs").mkdir()
     (folder / "theirs/verdicts.csv").write_text("mine")
     with pytest.raises(ValueError, match=r"it contains verdicts\.csv, which Sigmabench did not write; choose another"):
-        run("mine:raises", *FEW, "--out", "theirs")  # before any work
+        run("mine:raises --out theirs" + FEW)  # before any work
     assert (folder / "theirs/verdicts.csv").read_text() == "mine"
-    run("mine:right", *FEW, "--out", "ours")
+    run("mine:right --out ours" + FEW)
     (folder / "ours/best_sets.csv").write_text("left over")
-    run("flow-step:mine:flow", *FEW, "--out", "ours")
+    run("flow-step:mine:flow --out ours" + FEW)
     assert list(pd.read_csv(folder / "ours/verdicts.csv")["sampler"]) == ["flow-step:mine:flow"]
     assert not (folder / "ours/best_sets.csv").exists()
 
 
 @pytest.mark.slow
 def test_a_reference_finds_what_vanishes_with_more_steps(folder: Path) -> None:
-    assert run("flow-step:mine:flow", "--reference", "mine:right", *FEW) == 1
-    assert run("mine:right", "--reference", "mine:right(size=1.0)", *FEW) == 0
+    assert run("flow-step:mine:flow --reference mine:right" + FEW) == 1
+    assert run("mine:right --reference mine:right(size=1.0)" + FEW) == 0
 
 
 @pytest.mark.parametrize(
-    ("kind", "tables", "message"),
+    ("kind", "argument", "tables", "message"),
     [
-        ("policy", [{"name": "mine:step"}] * 2, "mine:step is listed twice"),
-        ("sampler", [{"name": "mine:right", "noise": "x"}], "unexpected keyword argument 'noise'"),
+        ("policy", "--policy", [{"name": "mine:step"}] * 2, "mine:step is listed twice"),
+        ("sampler", "", [{"name": "mine:right", "noise": "x"}], "unexpected keyword argument 'noise'"),
     ],
 )
 def test_a_list_with_a_wrong_field_is_refused_before_the_work(
-    kind: str, tables: Any, message: str, folder: Path
+    kind: str, argument: str, tables: Any, message: str, folder: Path
 ) -> None:
     write_list(folder, kind, *tables)
     with pytest.raises(ValueError, match=f"list.toml: .*{message}"):
-        run(*(["--policy"] if kind == "policy" else []), "list.toml")
+        run(f"{argument} list.toml")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((), "samplers: none is given"),
-        (("hoin",), r"sampler='hoin': it must be one of .*module:function"),
-        (("mine:absent",), "mine:absent: mine defines no 'absent'"),
-        (("mine:number",), "mine:number: number is a int, but it must be a function"),
-        (("mine:right(1)",), r"mine:right\(1\): its options must read like mine:right\(option"),
-        (("mine:raises", *FEW), "mine:raises: KeyError: 'sigma'"),
-        (("absent.toml",), "absent.toml: no list of "),
-        (("mine:step",), "mine:step: its argument t_next is that of .*; use check-sampler --policy mine:step"),
-        (("flow-step:mine:both",), "it returned tuple .* a step with a log-probability is checked by --policy"),
-        (("smalldiffusion:Absent",), "smalldiffusion has no schedule Absent"),
-        (("mine:right", "--order", "0"), "mine:right: order=0: it must be at least 1"),
-        (("mine:right", "--budgets", "50", "-1"), "mine:right: budgets=-1: it must be at least 1"),
-        (("--policy", "mine:raises"), "mine:raises: KeyError: 'sigma'"),
-        (("--policy", "mine:step", "--levels", "mine:raises"), "mine:step, raises: TypeError"),
-        (("euler", "--policy", "mine:step"), "samplers: it cannot be combined with --policy"),
-        (("euler", "--noise", "noise_level"), "noise: it needs --policy"),
-        (("euler", "--scales", "mine:levels"), "scales: it needs --guided"),
-        (("euler", "--accept", "rescale"), "accept: it needs --policy or --guided"),
-        (("--guided", "mine:guided", "--policy", "mine:step"), "guided: it cannot be combined with --policy"),
-        (("--guided", "mine:guided", "--accept", "mean"), "accept='mean': it must be one of rescale, cfg-zero"),
-        (("--guided", "mine:step"), "mine:step: "),
-    ],
-)
-def test_what_cannot_be_checked_is_one_line(arguments: tuple[str, ...], message: str, folder: Path) -> None:
-    if "smalldiffusion" in str(arguments):
+REFUSED = {  # arguments, and what the error says
+    "": "samplers: none is given",
+    "hoin": r"sampler='hoin': it must be one of .*module:function",
+    "mine:absent": "mine:absent: mine defines no 'absent'",
+    "mine:number": "mine:number: number is a int, but it must be a function",
+    "mine:right(1)": r"mine:right\(1\): its options must read like mine:right\(option",
+    "mine:raises --budgets 50 100 200": "mine:raises: KeyError: 'sigma'",
+    "absent.toml": "absent.toml: no list of ",
+    "mine:step": "mine:step: its argument t_next is that of .*; use check-sampler --policy mine:step",
+    "flow-step:mine:both": "it returned tuple .* a step with a log-probability is checked by --policy",
+    "smalldiffusion:Absent": "smalldiffusion has no schedule Absent",
+    "mine:right --order 0": "mine:right: order=0: it must be at least 1",
+    "mine:right --budgets 50 -1": "mine:right: budgets=-1: it must be at least 1",
+    "--policy mine:raises": "mine:raises: KeyError: 'sigma'",
+    "--policy mine:step --levels mine:raises": "mine:step, raises: TypeError",
+    "euler --policy mine:step": "samplers: it cannot be combined with --policy",
+    "euler --noise noise_level": "noise: it needs --policy",
+    "euler --scales mine:levels": "scales: it needs --guided",
+    "euler --accept rescale": "accept: it needs --policy or --guided",
+    "--guided mine:guided --policy mine:step": "guided: it cannot be combined with --policy",
+    "--guided mine:guided --accept mean": "accept='mean': it must be one of rescale, cfg-zero",
+    "--guided mine:step": "mine:step: ",
+}
+
+
+@pytest.mark.parametrize("arguments", REFUSED)
+def test_what_cannot_be_checked_is_one_line(arguments: str, folder: Path) -> None:
+    if "smalldiffusion" in arguments:
         pytest.importorskip("smalldiffusion", reason="smalldiffusion is not installed (extra `peers`)")
-    with pytest.raises(ValueError, match=message) as error:
-        run(*arguments)
+    with pytest.raises(ValueError, match=REFUSED[arguments]) as error:
+        run(arguments)
     assert "\n" not in str(error.value)
 
 
