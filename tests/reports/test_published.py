@@ -127,7 +127,7 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     means = runs.groupby(["section", "budget", "setting"], dropna=False).mean(numeric_only=True)
     known |= {f"{value:.3f}" for value in means["visible_noise"]} | {f"{value:.2f}" for value in means["recall"]}
     known |= {f"{value:.3g}" for value in means["seconds"] / means["n_samples"]}
-    known |= {rounded(value) for value in (*(1000 * means["mmd"]), *means["fd"])}
+    known |= {rounded(value) for value in (*(1000 * means["mmd"]), *means["fd"], *(1000 * runs["mmd"]))}
     known |= {f"{max(100 * value, 0):.3g}" for value in means.get("memorised", ())}
     known |= {f"{value:,.0f}" for key in ("images_seen", "n_samples", "n_reference") for value in runs[key]}
     known |= {str(day.day), str(day.year), f"{seconds / 60:.0f}", f"{seconds / 3600:.1f}"}
@@ -137,6 +137,8 @@ def test_every_number_of_the_first_screen_of_beta_is_in_its_tables(name: str) ->
     columns = [*("difference", "low", "high", "detectable", "new_network_low", "new_network_high")]
     known |= {rounded(1000 * value) for key in columns for value in contrasts[key].dropna()}
     known |= {f"{1 / value:.0f}" for value in contrasts.query("kind == 'control'")["p_value"]}
+    for least in contrasts.query("kind == 'all evaluations'")["value_a"]:  # against the lowest that was not chosen
+        known.add(rounded(1000 * (contrasts.query("kind == 'confirm' and budget == 66")["value_a"].iloc[0] - least)))
     known |= {f"{n:.0f}" for key in ("budget", "nfe_a", "nfe_b", "n_networks") for n in contrasts[key].dropna()}
     known.add(str(every.query("section == 'same-schedule'")["setting"].nunique()))
     if [*(PUBLISHED / name).glob("choices.csv*")]:
