@@ -60,7 +60,7 @@ def describe_plans() -> dict[str, str]:
     return {command: describe_plan(command) for command in commands}
 
 
-@pytest.mark.slow(8)
+@pytest.mark.slow(10)
 def test_plans_are_those_of_the_file() -> None:
     before, now = json.loads(FILE.read_text()), describe_plans()
     changed = [name for name in before | now if before.get(name) != now.get(name)]
