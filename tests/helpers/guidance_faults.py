@@ -115,7 +115,7 @@ def make(ask=two_calls, mix=combine, loop=euler, change=lambda w, k, level: w, s
     return pipeline
 
 
-def plain(number=lambda scale: scale, asks=1, null=None):
+def plain(number=lambda scale: scale, null=None):
     """A network that gets the scale as a number; or that is asked without condition too."""
 
     def pipeline(network, n_steps, noise, scale, prompt):
@@ -143,78 +143,58 @@ def three(network, x, level, u, c, k):
 
 
 RIGHT = {
-    "two calls": (make(), {}),
-    "shuffled rows": (make(shuffled), {}),
-    "lists": (make(lambda network, x, level, u, c, k: network([x, x], level, [u, c])), {}),
-    "c + (w - 1)(c - u)": (make(mix=lambda u, c, w, k: c + (w - 1) * (c - u)), {}),
-    "Heun": (make(joined, loop=heun), {}),
-    "x0": (make(loop=from_x0), {}),
-    "DPM++ 2M": (make(loop=partial(from_x0, multistep=True)), {}),
-    "ancestral": (make(loop=noisy), {}),
-    "all noise put back": (make(loop=partial(noisy, fresh=1.0)), {}),
-    "Adams": (make(loop=adams), {}),
-    "v": (make(loop=by_angle), {}),
-    "bfloat16": (make(loop=flow, cast=torch.bfloat16), {}),
-    "Heun, interval": (make(loop=heun, change=lambda w, k, level: w if 3 < level < 9 else 1), {"scales": between}),
-    "pooled": (make(ask_pooled), {}),
-    "distilled": (plain(), {}),
-    "distilled, times 1000": (plain(lambda scale: 1000 * scale), {}),
-    "no condition": (plain(null=lambda prompt: None), {}),
-    "zeros": (plain(null=torch.zeros_like), {}),
-    "three branches": (make(three, lambda a, b, w, k: a + w * b), {"accept": ["branches"]}),
-    **{name: (make(joined, loop=partial(by_scheduler, f"{name}Scheduler")), {})
+    "two calls": make(),
+    "shuffled rows": make(shuffled),
+    "lists": make(lambda network, x, level, u, c, k: network([x, x], level, [u, c])),
+    "c + (w - 1)(c - u)": make(mix=lambda u, c, w, k: c + (w - 1) * (c - u)),
+    "Heun": make(joined, loop=heun),
+    "x0": make(loop=from_x0),
+    "DPM++ 2M": make(loop=partial(from_x0, multistep=True)),
+    "ancestral": make(loop=noisy),
+    "all noise put back": make(loop=partial(noisy, fresh=1.0)),
+    "Adams": make(loop=adams),
+    "v": make(loop=by_angle),
+    "bfloat16": make(loop=flow, cast=torch.bfloat16),
+    "Heun, interval": make(loop=heun, change=lambda w, k, level: w if 3 < level < 9 else 1),
+    "pooled": make(ask_pooled),
+    "distilled": plain(),
+    "distilled, times 1000": plain(lambda scale: 1000 * scale),
+    "no condition": plain(null=lambda prompt: None),
+    "zeros": plain(null=torch.zeros_like),
+    "branches": make(three, lambda a, b, w, k: a + w * b),
+    **{name: make(joined, loop=partial(by_scheduler, f"{name}Scheduler"))
        for name in ("PNDM", "UniPCMultistep", "EulerAncestralDiscrete")},
 }  # fmt: skip
 
 
-def skipping(which, old=None):
+def skipping(which, kept, network, x, level, u, c, k):
     """Evaluations 3 to 9 reuse the answer of the negative, or of the prompt, of the 2nd."""
-    kept = {}
-
-    def ask(network, x, level, u, c, k):
-        for name, own in {"u": u, "c": c}.items():
-            if name != which or not 2 <= k <= 8:
-                kept[name] = network(x, level, own)
-        return kept["u"], kept["c"]
-
-    return ask
+    for name, own in {"u": u, "c": c}.items():
+        if name != which or not 2 <= k <= 8:
+            kept[name] = network(x, level, own)
+    return kept["u"], kept["c"]
 
 
-def late(first_only):
+def late(first_only, kept, network, x, level, u, c, k):
     """The negative's answer is that of the call before; or at first that of the request before."""
-    kept = {}
-
-    def ask(network, x, level, u, c, k):
-        now = network(x, level, u)
-        old = kept.get(len(x), now)
-        kept[len(x)] = now
-        return now if first_only and k else old, network(x, level, c)
-
-    return ask
+    now = network(x, level, u)
+    old = kept.get(len(x), now)
+    kept[len(x)] = now
+    return now if first_only and k else old, network(x, level, c)
 
 
-def forecast():
+def forecast(kept, network, x, level, u, c, k):
     """Each third answer of the negative is extrapolated."""
-    kept = []
-
-    def ask(network, x, level, u, c, k):
-        kept.append(2 * kept[-1] - kept[-2] if k % 3 == 2 else network(x, level, u))
-        return kept[-1], network(x, level, c)
-
-    return ask
+    kept.append(2 * kept[-1] - kept[-2] if k % 3 == 2 else network(x, level, u))
+    return kept[-1], network(x, level, c)
 
 
-def delta():
+def delta(kept, network, x, level, u, c, k):
     """Evaluations 4 to 6 reuse c - u."""
-    kept = {}
-
-    def ask(network, x, level, u, c, k):
-        answer = network(x, level, c)
-        if not 3 <= k <= 5:
-            kept["difference"] = answer - network(x, level, u)
-        return answer - kept["difference"], answer
-
-    return ask
+    answer = network(x, level, c)
+    if not 3 <= k <= 5:
+        kept["difference"] = answer - network(x, level, u)
+    return answer - kept["difference"], answer
 
 
 def keep_first(pipeline):
@@ -268,18 +248,15 @@ WRONG = {
     "branch-blind cache": (make(share_between), "negative missing"),
     "second stage at 1": (make(change=lambda w, k, level: w if k < 5 else 1), "negative missing"),
     "scale not passed on": (plain(lambda scale: None), "negative missing"),
-    "None": (
-        make(lambda network, x, level, u, c, k: (network(x, level, None), network(x, level, c))),
-        "negative ignored",
-    ),
+    "None": (alter(negative=lambda u: None), "negative ignored"),
     "zeros": (alter(negative=lambda u: 0 * u), "negative ignored"),
     "prompt dropped": (alter(prompt=lambda c: 0 * c), "prompt ignored"),
-    "cached negative": (make(skipping("u")), "answer reused"),
-    "cached prompt": (make(skipping("c")), "answer reused"),
-    "forecast": (make(forecast()), "answer reused"),
-    "cached difference": (make(delta()), "answer reused"),
-    "one late": (make(late(first_only=False)), "answer reused"),
-    "not reset": (make(late(first_only=True)), "state of the request before"),
+    "cached negative": (make(partial(skipping, "u", {})), "answer reused"),
+    "cached prompt": (make(partial(skipping, "c", {})), "answer reused"),
+    "forecast": (make(partial(forecast, [])), "answer reused"),
+    "cached difference": (make(partial(delta, {})), "answer reused"),
+    "one late": (make(partial(late, False, {})), "answer reused"),
+    "not reset": (make(partial(late, True, {})), "state of the request before"),
     "first prompt kept": (keep_first(make()), "prompt of the request before"),
     "prompts shifted": (alter(prompt=lambda c: c.roll(1, 0)), "prompt of another sample"),
     "one negative": (alter(negative=lambda u: u[:1].expand_as(u)), "negative of another sample"),
@@ -316,4 +293,4 @@ WRONG = {
     "clipped": (make(mix=lambda u, c, w, k: combine(u, c, w, k).clamp(-3, 3)), "not decided"),
     "projected": (make(mix=lambda u, c, w, k: c + (w - 1) * (c - u) * 0.5 - u / 4), "other weights"),
 }
-OPTIONS = {"interval": {"scales": between}}
+OPTIONS = {"interval": {"scales": between}, "Heun, interval": {"scales": between}, "branches": {"accept": ["branches"]}}

@@ -10,46 +10,44 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.published_policies import cps, dance_grpo, density, draw, euler_maruyama, finish, flow_grpo, kept, wide
+from bench.published_policies import cps, dance_grpo, density, draw, finish, flow_grpo, wide
 from experiments.conformance.policy.steps import uniform
 
 Step = Callable[..., Any]
 
 
-def changed(base, log_prob=None, std=None, mean=None):
-    """`base` with another log_prob, reported std or reported mean: functions of (x_next, mean, std, t, u)."""
+def changed(base, **changes):
+    """`base` with another log_prob, reported mean or reported std: functions of (x_next, mean, std, t, u)."""
 
     def step(x, t, u, v, generator=None, x_next=None, noise_level=0.5):
-        y, own, m, s = base(x, t, u, v, generator, x_next, noise_level)
-        log_p, mu, sd = (f and f(y.to(m.dtype), m, s, t, u) for f in (log_prob, mean, std))
-        return y, own if log_p is None else log_p, m if mu is None else mu, s if sd is None else sd
+        y, log_p, m, s = base(x, t, u, v, generator, x_next, noise_level)
+        new = {name: change(y.to(m.dtype), m, s, t, u) for name, change in changes.items()}
+        return y, *({"log_prob": log_p, "mean": m, "std": s} | new).values()
 
     return step
 
 
-def drawn(make):
-    """Flow-GRPO whose x_next is make(mean, std, x, u, generator)."""
+def called(base=flow_grpo, **changes):
+    """`base`, called with another v, generator, x_next or noise_level: functions of the own one, x and t."""
 
     def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-        _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
-        y = make(mean, std, x, u, generator).to(x.dtype) if x_next is None else x_next
-        return y, density(y, mean, std), mean, std
+        given = {"v": v, "generator": generator, "x_next": x_next, "noise_level": noise_level}
+        return base(x, t, u, **given | {name: change(given[name], x, t) for name, change in changes.items()})
 
     return step
 
 
-def called(change):
-    """Flow-GRPO's step, called with other arguments."""
+def drawn(draws=None, law=lambda x, m, s, t, u, v: (m, s), noise=0.7):
+    """Flow-GRPO whose x_next is draws(mean, std, x, generator), with the mean and std that `law` makes of its own."""
 
-    def step(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-        return change(x, t, u, v, generator, x_next, noise_level)
+    def step(x, t, u, v, generator=None, x_next=None, noise_level=noise):
+        _, _, *own = flow_grpo(x, t, u, v, None, x, noise_level)
+        mean, std = law(x, *own, t, u, v)
+        if draws and x_next is None:
+            x_next = draws(mean, std, x, generator).to(x.dtype)
+        return finish(x, mean, std, generator, x_next)
 
     return step
-
-
-def broken(low, high):
-    """Flow-GRPO that gives NaN where low < t < high."""
-    return called(lambda x, t, u, v, *rest: flow_grpo(x, t, u, v * math.nan if low < t < high else v, *rest))
 
 
 def held(y, m, s, t, u):
@@ -57,18 +55,8 @@ def held(y, m, s, t, u):
     return 0.5 * (t / (1 - t.clamp(max=0.99)) * (t - u)) ** 0.5
 
 
-def seeded(generator):
+def seeded(generator, *_):
     return torch.manual_seed(generator.initial_seed()) if isinstance(generator, torch.Generator) else generator
-
-
-def replaced(make, noise=0.7):
-    """Flow-GRPO with another law: make(x, mean, std, t, u, v) gives its mean and std."""
-
-    def step(x, t, u, v, generator=None, x_next=None, noise_level=noise):
-        _, _, mean, std = flow_grpo(x, t, u, v, None, x, noise_level)
-        return finish(x, *make(x, mean, std, t, u, v), generator, x_next)
-
-    return step
 
 
 def unrounded(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
@@ -81,11 +69,6 @@ def low(x, t, u, v, generator=None, x_next=None, noise_level=0.5):
     return finish(x, mean, u * math.sin(noise_level * math.pi / 2), generator, x_next)
 
 
-def in_place(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-    out = flow_grpo(x, t, u, v, generator, x_next, noise_level)
-    return (x.copy_(out[0]) if x_next is None else x_next), *out[1:]
-
-
 def antithetic(x, generator):
     half = torch.randn((len(x) + 1) // 2, *x.shape[1:], generator=generator)
     return torch.cat([half, -half])[: len(x)]
@@ -96,10 +79,7 @@ def uncompensated(x, mean, std, t, u, v):
     return y + (u - t) * w, std
 
 
-def twice(x, t, u, v, generator=None, x_next=None, noise_level=0.7):
-    _, _, m, s = flow_grpo(x, t, u, v, None, x, noise_level)
-    y = (m + 2**0.5 * s * draw(x, generator)).to(x.dtype) if x_next is None else x_next
-    return y, density(y, m, s), m, 2**0.5 * s
+TWICE = 2**0.5  # times the std
 
 
 def uneven(y, m, s):
@@ -108,20 +88,20 @@ def uneven(y, m, s):
 
 
 def log_prob(base, make):
-    return changed(base, lambda y, m, s, t, u: make(y, m, s))
+    return changed(base, log_prob=lambda y, m, s, t, u: make(y, m, s))
 
 
 STD = "log_prob: wrong std"
 ALONE, IGNORED = "depends on its batch", "ignores its generator"
 CONVERGENCE = {"convergence": True}
-TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
+TABLE: list[tuple[Any, ...]] = [
     ("Flow's std for CPS (UniRL#38)", "reported std", changed(cps, std=held)),
     ("reported mean lacks a term", "reported mean", changed(flow_grpo, mean=lambda y, m, s, t, u: m + 0.1 * s)),
     ("14 points replayed on 15 (verl-omni#279)", "replay", flow_grpo,
      {"n_steps": 13, "replay_levels": lambda n: uniform(n + 1)}),
     ("whole timesteps in the replay (Flow-Factory#61)", "replay", flow_grpo,
      {"levels": lambda n: uniform(n, 3.0), "replay_levels": lambda n: (uniform(n, 3.0) * 1000).round() / 1000}),
-    ("replay draws anew", "replay", called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g, None, a))),
+    ("replay draws anew", "replay", called(x_next=lambda *_: None)),
     ("normaliser dropped (verl-omni#209)", "log_prob: normaliser",
      log_prob(flow_grpo, lambda y, m, s: -((y - m) ** 2 / (2 * s**2)).flatten(1).mean(1))),
     ("CPS not divided by the variance (NeMo-RL#3408)", "log_prob: not divided by the variance",
@@ -129,54 +109,58 @@ TABLE: list[tuple[str, str, Step] | tuple[str, str, Step, dict[str, Any]]] = [
     ("std is at least 0.17 (Diffusion-Planner#50)", STD,
      log_prob(dance_grpo, lambda y, m, s: density(y, m, s.clamp(min=0.17)))),
     ("variance in place of std", STD, log_prob(dance_grpo, lambda y, m, s: density(y, m, s**2))),
-    ("drawn with twice the variance", STD, twice),
+    ("drawn with twice the variance", STD,
+     changed(drawn(lambda m, s, x, g: m + TWICE * s * draw(x, g)), std=lambda y, m, s, t, u: TWICE * s)),
     ("around another mean", "log_prob: wrong mean", log_prob(flow_grpo, lambda y, m, s: density(y, m + 0.3 * s, s))),
     ("one log_prob for the batch", "log_prob: shape", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).mean())),
     ("mean over channels, sum over pixels", "log_prob: factor",
      log_prob(flow_grpo, lambda y, m, s: 15 * density(y, m, s))),
     ("detached from the middle", "gradient",
-     changed(dance_grpo, lambda y, m, s, t, u: density(y, m if t > 0.5 else m.detach(), s))),
+     changed(dance_grpo, log_prob=lambda y, m, s, t, u: density(y, m if t > 0.5 else m.detach(), s))),
     ("gradient right on average", "gradient", log_prob(flow_grpo, uneven)),
     ("log_prob in float16", "log_prob: rounded", log_prob(flow_grpo, lambda y, m, s: density(y, m, s).half())),
     ("sign of log_prob", "log_prob: not Gaussian", log_prob(flow_grpo, lambda y, m, s: -density(y, m, s))),
     ("sets a seed if there is none", IGNORED,
-     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g or torch.manual_seed(0), x_next, a))),
-    ("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, u, g: m + (s * draw(x, g)).bfloat16())),
+     called(generator=lambda g, *_: g or torch.manual_seed(0))),
+    ("noise in bfloat16", "rounded noise", drawn(lambda m, s, x, g: m + (s * draw(x, g)).bfloat16())),
     ("noise image by image", "shape of the noise",
-     drawn(lambda m, s, x, u, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x]))),
+     drawn(lambda m, s, x, g: m + s * torch.stack([torch.randn(x.shape[1:], generator=g) for _ in x]))),
     ("under no_grad", "gradient", torch.no_grad()(changed(flow_grpo))),
-    ("NaN in the middle", "not finite at step 6, t = 0.5", broken(0.4, 0.55)),
-    ("NaN only with more than 20 steps", "not finite with 25 steps", broken(0, 0.05), CONVERGENCE),
+    ("NaN in the middle", "not finite at step 6, t = 0.5",
+     called(v=lambda v, x, t: v * math.nan if 0.4 < t < 0.55 else v)),
+    ("NaN only with more than 20 steps", "not finite with 25 steps",
+     called(v=lambda v, x, t: v * math.nan if 0 < t < 0.05 else v), CONVERGENCE),
     ("infinite noise at t = 1", "not finite at the first step, t = 1",
-     called(lambda x, t, u, v, g, x_next, a: euler_maruyama(x, t, u, v, a**2 * t / (1 - t), g, x_next))),
+     called(noise_level=lambda a, x, t: a if t < 1 else math.inf)),
     ("generator ignored (diffusers#13678)", IGNORED,
-     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, None, x_next, a))),
+     called(generator=lambda *_: None)),
     ("sets the global seed", "touches the global generator",
-     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, seeded(g), x_next, a))),
+     called(generator=seeded)),
     ("first generator for the whole batch (diffusers#6222)", IGNORED,
-     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v, g[0] if isinstance(g, list) else g, x_next, a))),
+     called(generator=lambda g, *_: g[0] if isinstance(g, list) else g)),
     ("scaled by the batch's maximum", ALONE,
-     called(lambda x, t, u, v, g, x_next, a: flow_grpo(x, t, u, v * (1 + 1e-3 * x.abs().amax()), g, x_next, a))),
+     called(v=lambda v, x, t: v * (1 + 1e-3 * x.abs().amax()))),
     ("log_prob centred over the batch", ALONE,
      log_prob(flow_grpo, lambda y, m, s: density(y, m, s) - density(y, m, s).mean())),
-    ("one noise for all images", "one noise for all", drawn(lambda m, s, x, u, g: m + s * draw(x[:1], g))),
-    ("antithetic pairs", "not a Gaussian step", drawn(lambda m, s, x, u, g: m + s * antithetic(x, g))),
+    ("one noise for all images", "one noise for all", drawn(lambda m, s, x, g: m + s * draw(x[:1], g))),
+    ("antithetic pairs", "not a Gaussian step", drawn(lambda m, s, x, g: m + s * antithetic(x, g))),
     ("one number for all pixels", "shape of the noise",
-     drawn(lambda m, s, x, u, g: m + s * torch.randn(len(x), 1, 1, 1, generator=g))),
-    ("clipped", "not a Gaussian step", drawn(lambda m, s, x, u, g: (m + s * draw(x, g)).clamp(-1, 1))),
+     drawn(lambda m, s, x, g: m + s * torch.randn(len(x), 1, 1, 1, generator=g))),
+    ("clipped", "not a Gaussian step", drawn(lambda m, s, x, g: (m + s * draw(x, g)).clamp(-1, 1))),
     ("noise from numpy", "other randomness",
-     drawn(lambda m, s, x, u, g: m + s * torch.from_numpy(np.random.default_rng().normal(size=x.shape)).float())),
-    ("changes x in place", "changes its input", in_place),
+     drawn(lambda m, s, x, g: m + s * torch.from_numpy(np.random.default_rng().normal(size=x.shape)).float())),
+    ("changes x in place", "changes its input", drawn(lambda m, s, x, g: x.copy_(m + s * draw(x, g)))),
     ("CPS: sine and cosine exchanged", "not the ODE at noise 0",
-     called(lambda x, t, u, v, g, x_next, a: kept(x, t, u, v, math.sin(a * math.pi / 2) ** 2, g, x_next))),
+     called(cps, noise_level=lambda a, *_: 1 - a)),
     ("log_prob before rounding (Flow-Factory#61)", "replay in bfloat16", unrounded),
     ("computed in bfloat16", "computed in bfloat16", low),
-    ("noise not compensated (zea#551)", "wrong limit", replaced(uncompensated), CONVERGENCE),
+    ("noise not compensated (zea#551)", "wrong limit", drawn(law=uncompensated), CONVERGENCE),
     ("std lacks sqrt(dt) everywhere", "wrong limit",  # its mean is that of the true std
-     replaced(lambda x, m, s, t, u, v: (m, s / (t - u) ** 0.5), noise=0.2), CONVERGENCE),
-    ("drift twice as large", "wrong limit", replaced(lambda x, m, s, t, u, v: (2 * m - wide(x, v)[0], s)), CONVERGENCE),
+     drawn(law=lambda x, m, s, t, u, v: (m, s / (t - u) ** 0.5), noise=0.2), CONVERGENCE),
+    ("drift twice as large", "wrong limit",
+     drawn(law=lambda x, m, s, t, u, v: (2 * m - wide(x, v)[0], s)), CONVERGENCE),
     ("noise after the last step", "noise left over",
-     replaced(lambda x, m, s, t, u, v: (m, s if u > 0 else 0 * s + 0.05)), CONVERGENCE),
+     drawn(law=lambda x, m, s, t, u, v: (m, s if u > 0 else 0 * s + 0.05)), CONVERGENCE),
 ]  # fmt: skip
 BUGS: dict[str, tuple[Step, str, dict[str, Any]]] = {
     name: (step, expected, {"noise": "noise_level", "convergence": False} | dict(*options))

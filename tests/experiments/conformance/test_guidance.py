@@ -22,8 +22,7 @@ PIPELINE = FOLDER / "examples" / "my_pipeline.py"
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("name", RIGHT)
 def test_right_pipelines_are_right(name: str) -> None:
-    pipeline, options = RIGHT[name]
-    verdict = check_guidance(pipeline, **options)
+    verdict = check_guidance(RIGHT[name], **OPTIONS.get(name, {}))
     assert verdict.right, verdict.sentence
 
 
@@ -51,9 +50,9 @@ def test_what_is_meant_so_is_accepted(name: str, word: str) -> None:
 def test_the_sentence_says_where_and_what() -> None:
     with pytest.raises(AssertionError, match="at evaluations 3 to 9 of 10 scale 5 acts as 1: only the prompt is asked"):
         assert_guided(WRONG["branch-blind cache"][0])
-    notes = [str(finding) for finding in check_guidance(RIGHT["zeros"][0]).findings]
+    notes = [str(finding) for finding in check_guidance(RIGHT["zeros"]).findings]
     assert notes == ["note: cost: scale 1 takes 20 evaluations, where 10 suffice."]
-    assert "16-bit" in str(check_guidance(RIGHT["bfloat16"][0]).findings[0])
+    assert "16-bit" in str(check_guidance(RIGHT["bfloat16"]).findings[0])
     assert check_guidance(make()).sentence == (
         "right: u + w (c - u) at every evaluation; 20 evaluations per sample, 10 at scale 1."
     )

@@ -122,7 +122,7 @@ def test_a_log_prob_of_no_noise_is_a_note_and_the_other_checks_run(step):
 @SLOW
 def test_noise_is_blamed_where_the_std_says_so():
     """Where the mean is wrong, the cause is the drift: CAUSES."""
-    verdict = check_policy(drawn(lambda m, s, x, u, g: m + 1.2 * s * torch.randn(x.shape, generator=g)))
+    verdict = check_policy(drawn(lambda m, s, x, g: m + 1.2 * s * torch.randn(x.shape, generator=g)))
     law = next(finding for finding in verdict.findings if finding.check == "law")
     assert law.name == "wrong limit" and law.text.endswith(" Too much noise.")
 
@@ -164,7 +164,7 @@ def test_a_vp_step_is_checked_by_the_function_of_the_documentation():
     ids=["two draws", "one of seven", "flat", "bfloat16"],
 )
 def test_noise_may_be_drawn_in_other_ways(noise):
-    verdict = check_policy(drawn(lambda m, s, x, u, g: m + s * noise(x, g)), noise="noise_level", convergence=False)
+    verdict = check_policy(drawn(lambda m, s, x, g: m + s * noise(x, g)), noise="noise_level", convergence=False)
     assert verdict.right, verdict.sentence
 
 
