@@ -132,7 +132,12 @@ def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: M
 
 
 def settings_to_explore(study: ExploringStudy, settings: Sequence[Setting]) -> list[Setting]:
-    """The settings without those that are chosen whatever they score, since nothing else is of their kind."""
+    """The settings without those that are chosen whatever they score, since nothing else is of their kind.
+
+    If explorers compare too, as in a grid, all of them.
+    """
+    if type(study).compare_explored is not ExploringStudy.compare_explored:
+        return [*settings]
     candidates = list_candidates(study, settings, {})
     alone = [] if study.within else _alone(candidates)
     defaults = [*{candidate.budget: candidate for candidate in reversed(candidates)}.values()]

@@ -14,6 +14,7 @@ from smoke import Finished, smoke
 from diffusion_core.noise.process_time import sd3
 from experiments.cli import parse
 from experiments.distances.distance import Distance, mean_of
+from experiments.run import choice
 from experiments.run.compare import Effect, Side
 from experiments.run.contrasts import Judge, effect_rows
 from experiments.run.effects import find_effects
@@ -110,6 +111,11 @@ def test_levels_reach_the_setting_and_what_is_not_varied_is_as_in_run() -> None:
     assert len(cell.schedule.sigmas()) == 33 and cell.schedule.sigmas()[0] == pytest.approx(20)
     assert cell.training == {"noise": sd3(3, data_std=Vary().data_std)}
     assert cell.levels == {"eta": "1", "schedule": "karras(rho=5, sigma_max=20)", "train_shift": "3"}
+
+
+def test_two_combinations_are_explored_too_since_their_effect_is_measured_there() -> None:
+    study = Vary(vary=("eta=0,1",))
+    assert choice.settings_to_explore(study, [*study.explore()]) == [*study.explore()]
 
 
 def test_samplers_are_compared_at_equal_cost() -> None:
