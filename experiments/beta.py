@@ -41,6 +41,7 @@ from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_s
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Presets, Study
 from experiments.schedules import SamplerNames, ScheduleNames
 from experiments.user.json_io import read_json
+from reports.schema import ANY_NOISE, SPENT, WITH, WITHOUT
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 STEPS = 66  # of the primary contrast's schedule
 LOWEST = 0.03  # its last level
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
-WITHOUT, WITH = "without fresh noise", "with fresh noise"  # kinds of settings
-SPENT = "all evaluations"  # kind of contrast: the best that takes them all against the best within them
-ANY_NOISE = "any visible noise"  # and: the lowest of each kind, also if it shows more visible noise than the default
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
 SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
 EXPLORE_ANEW = "none"  # as --choices: not what ships

@@ -23,8 +23,8 @@ from experiments.run.options import Names, names_option
 from experiments.run.setting import Schedule, Setting, make_setting, read_sampler
 from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Presets, read_formulas
 from experiments.user.parsing import SYNONYMS
+from reports.schema import AT_LARGEST
 
-AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
 SCHEDULES_HELP = (
     "Noise schedules that compete; the first is the default: {names}. With parameters: 'karras(rho=5, sigma_max=20)'."
 )

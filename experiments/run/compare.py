@@ -4,18 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from reports.schema import CHALLENGER as CHALLENGER
 from reports.schema import CONFIRM as CONFIRM
 from reports.schema import CONTROL as CONTROL
+from reports.schema import DEFAULT as DEFAULT
 from reports.schema import EXPLORE as EXPLORE
 from reports.schema import JUDGE, RETRAINED
+from reports.schema import PRIMARY as PRIMARY
 
 if TYPE_CHECKING:
     from experiments.distances.distance import Distance
 
 Row = dict[str, Any]
 Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
-PRIMARY = "primary"  # a section, and a kind of contrast, as CONTROL is
-DEFAULT, CHALLENGER = "default", "challenger"  # kinds of explored settings
 EXACTLY = ", all evaluations"  # ending of the kind of the best that takes all evaluations of the largest number
 RULE = (
     "the lowest mean MMD over explorers among the settings that show no more noise than the default; the lowest of all "

@@ -18,13 +18,23 @@ from reports.formats import (
 )
 from reports.page import Curves, Figure, Page, Row, Table
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONFIRM, CONTROL, JUDGE, NO_DIFFERENCE, NO_VERDICT, NOT_SIGNIFICANT, WORSE
+from reports.schema import (
+    ANY_NOISE,
+    BETTER,
+    CONFIRM,
+    CONTROL,
+    JUDGE,
+    NO_DIFFERENCE,
+    NO_VERDICT,
+    NOT_SIGNIFICANT,
+    PRIMARY,
+    SPENT,
+    WITH,
+    WITHOUT,
+    WORSE,
+)
 
-PRIMARY = "primary"  # kinds of contrasts
-SPENT = "all evaluations"
-ANY_NOISE = "any visible noise"
 PAIR = ["a", "nfe_a", "b", "nfe_b"]
-KINDS = ("without fresh noise", "with fresh noise")  # of settings
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, on the {schedule} schedule",
     CONFIRM: "The best with fresh noise against the best without",
@@ -112,7 +122,7 @@ def find_caveats(result: LoadedResult, row: pd.Series, rows: pd.DataFrame, sched
         caveats.append(NOT_COMPARED)
     elif is_missing(row["holds_for"]) and not contests["holds_for"].isna().any():
         caveats.append(f"Best against best holds for {contrast.name_networks(contests.iloc[0])} only.")
-    for _, spent in rows[(rows["kind"] == SPENT) & (rows["choice"] == KINDS[0])].iterrows():
+    for _, spent in rows[(rows["kind"] == SPENT) & (rows["choice"] == WITHOUT)].iterrows():
         contest = contests.sort_values("budget").iloc[-1]
         if spent["value_a"] < contest["value_b"]:  # what was chosen without noise was not the lowest without it
             change = scale_metric(JUDGE, contest["value_a"] - spent["value_a"])
@@ -237,7 +247,7 @@ def draw_curves(result: LoadedResult, every: pd.DataFrame, contests: pd.DataFram
     for _, contest in contests.iterrows():
         change, interval = difference(contest)
         columns[contest["budget"]] = (contest["verdict"], [ANSWERS[contest["verdict"]][1], change, interval])
-        for kind, side in zip(KINDS, "ba", strict=True):
+        for kind, side in zip((WITHOUT, WITH), "ba", strict=True):
             place = (contest[side], contest[f"nfe_{side}"])
             score = scores.loc[place, ["value", "low", "high"]]
             end = settings.format_scores(result, find_side(every, contest, side))

@@ -30,10 +30,8 @@ from reports.formats import (
 from reports.page import Code, Column, Curves, Figure, Page, Plot, Row, Table
 from reports.pages import sweep
 from reports.results import LoadedResult
-from reports.schema import BETTER, CONFIRM, JUDGE, NO_VERDICT
+from reports.schema import AT_LARGEST, BETTER, CONFIRM, JUDGE, NO_VERDICT
 
-AT_LARGEST = "fewer evaluations"  # kind of contrast: a chosen setting against the default with the most evaluations
-DEFAULT = "default"  # kind of setting
 NOT_CONFIRMED = "What was chosen was not confirmed."
 TITLES = {
     "schedules": "The chosen schedule and sampler against the default",

@@ -11,11 +11,12 @@ from smoke import smoke
 from studies import confirmed, contrasts, explored, pairs, plan
 
 from diffusion_core.samplers import Euler
-from experiments.beta import WITH, WITHOUT, Beta
+from experiments.beta import Beta
 from experiments.run.compare import PRIMARY, Side
 from experiments.run.networks import RECIPES, Trained
 from experiments.run.setting import Schedule
 from experiments.run.tables import make_sides
+from reports.schema import WITH, WITHOUT
 
 
 def preset(name: str, **options: Any) -> Beta:

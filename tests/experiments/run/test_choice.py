@@ -14,7 +14,7 @@ from run_acting import FORK
 from studies import explored
 
 from diffusion_core.samplers import Euler
-from experiments.beta import ANY_NOISE, SHIPPED, SPENT, WITH, WITHOUT, Beta
+from experiments.beta import SHIPPED, Beta
 from experiments.noise_levels import NoiseLevels
 from experiments.run import choice, choices_file, stages
 from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXACTLY, EXPLORE, Side
@@ -25,6 +25,7 @@ from experiments.run.setting import Schedule, Setting, make_setting
 from experiments.run.study import ExploringStudy
 from experiments.schedules import Schedules
 from experiments.tune import Tune
+from reports.schema import ANY_NOISE, SPENT, WITH, WITHOUT
 
 Hooks = list[Callable[[Run], object]]
 Values = Mapping[int, Mapping[str, Any]]  # by evaluations and label: MMD and visible noise; None if it failed
