@@ -146,6 +146,7 @@ class Beta(ExploringStudy):
 
     @property
     def schedule(self) -> Schedule:
+        """That of `fixed`, without its last step."""
         return self.fixed[0]
 
     @property

@@ -36,7 +36,7 @@ def published(section: str) -> np.ndarray:
     scales = np.where(rows["metric"].isin(["kd", "mmd"]), 1000, 1)
     values = rows[["difference", "low", "high"]].to_numpy() * scales[:, None]
     computed = [intervention()] if "above_or_below.csv" in section else []
-    computed += [lowest_by_last_level()] if "lowest scores are lower" in section else []
+    computed += [lowest_by_last_level()] if "lowest confirmed scores" in section else []
     return np.concatenate([values, *computed])
 
 
@@ -49,7 +49,8 @@ def over_networks(differences: pd.Series) -> list[float]:
 def lowest_by_last_level() -> np.ndarray:
     """(n, 3) last level 0.003 minus 0.03: the lowest confirmed MMD of each kind, on the same networks."""
     found = []
-    for low, high in (("beta-mnist-natural-0.003", "beta-mnist-natural-0.03"), ("beta-fashion", "beta-fashion-0.03")):
+    levels = [(f"beta-mnist-{features}-0.003", f"beta-mnist-{features}-0.03") for features in ("natural", "digits")]
+    for low, high in (*levels, ("beta-fashion", "beta-fashion-0.03")):
         for kind in ("without", "with"):
             sides = []
             for report in (low, high):
