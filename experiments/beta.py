@@ -23,7 +23,6 @@ from experiments.distances.feature_spaces import default_features
 from experiments.export.settings_file import schedule_from
 from experiments.run.compare import (
     CONFIRM,
-    CONTROL,
     EXACTLY,
     PRIMARY,
     Chosen,
@@ -33,7 +32,6 @@ from experiments.run.compare import (
     Place,
     Row,
     SidesBySection,
-    control,
     shared_seeds,
 )
 from experiments.run.options import option_help
@@ -202,7 +200,7 @@ class Beta(ExploringStudy):
         schedule, final = self.fixed
         for eta in (0.0, 1.0):
             yield Setting(f"eta {eta:g}", schedule, Euler(eta), PRIMARY, final_denoise=final)
-        yield Setting("eta 0", schedule, Euler(0.0), CONTROL, final_denoise=final, draw=1)
+        yield Setting("eta 0", schedule, Euler(0.0), PRIMARY, final_denoise=final).again(retrained=False)
         if self.only_primary:
             return
         few: dict[str, Any] = {"n": min(CURVE_SAMPLES, self.n_samples), "networks": 1}
@@ -275,9 +273,7 @@ class Beta(ExploringStudy):
         yield row | {"value": change.difference, "low": change.low, "high": change.high}
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """The primary contrast and its A/A control."""
+        """The primary contrast."""
         primary = of.get((PRIMARY, None), {})
         if len(primary) == 2:
             yield Contrast(PRIMARY, primary["eta 1"], primary["eta 0"])
-            for again in of.get((CONTROL, None), {}).values():
-                yield control(again, primary["eta 0"])

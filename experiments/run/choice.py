@@ -23,14 +23,13 @@ from experiments.run.compare import (
     Row,
     Side,
     SidesBySection,
-    control,
-    find_repeated,
+    controls,
 )
 from experiments.run.setting import Setting
 from experiments.run.study import ExploringStudy, Study
 from reports.schema import JUDGE
 
-OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; the control has 1, the explorers 0
+OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained here; explorers have 0, its control 3
 
 
 # --- the rule ---
@@ -227,26 +226,19 @@ def confirmed(study: ExploringStudy, chosen: Sequence[Chosen], with_control: boo
         settings.append(replace(setting, **size, draw=setting.draw + (0 if study.trains else OTHER_NOISE)))
     defaults = [choice for choice in chosen if choice.kind == DEFAULT]
     of_default = [s for s in settings if defaults and (s.label, s.budget) == defaults[-1].places[0]]
-    for setting in of_default if with_control else ():
-        again = {"retrained": True} if setting.training else {"draw": setting.draw + (1 if study.trains else -1)}
-        settings.append(replace(setting, section=CONTROL, budget=None, **again))
-    return settings
+    return [*settings, *(setting.again(bool(setting.training)) for setting in of_default if with_control)]
 
 
 def compare_all(study: Study, chosen: Sequence[Chosen], of: SidesBySection) -> Iterator[Comparison]:
-    """What `Study.compare` gives of the other sections, then what confirmers compare."""
-    apart = (EXPLORE, CONFIRM)
+    """What `Study.compare` gives of the other sections, what confirmers compare, and the A/A control."""
+    apart = (EXPLORE, CONFIRM, CONTROL)
     comparisons = list(study.compare({key: sides for key, sides in of.items() if key[0] not in apart}))
     if isinstance(study, ExploringStudy):
         comparisons += study.compare_explored(of)
-    yield from comparisons
     for duel in study.duels(chosen) if chosen else ():  # type: ignore[attr-defined]  # then it explores
         a, b = (of.get((CONFIRM, budget), {}).get(label) for label, budget in (duel.a, duel.b))
         if a and b:
-            yield Contrast(duel.kind, a, b, duel.budget, duel.choice, duel.advisable)
-    if not chosen or any(isinstance(c, Contrast) and c.kind == CONTROL for c in comparisons):
-        return
-    confirmed_sides = [side for (section, _), sides in of.items() if section == CONFIRM for side in sides.values()]
-    for again in of.get((CONTROL, None), {}).values():
-        if setting := find_repeated(again, confirmed_sides):
-            yield control(again, setting)
+            comparisons.append(Contrast(duel.kind, a, b, duel.budget, duel.choice, duel.advisable))
+    yield from comparisons
+    if not any(isinstance(comparison, Contrast) and comparison.kind == CONTROL for comparison in comparisons):
+        yield from controls(of)

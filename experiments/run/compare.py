@@ -217,9 +217,18 @@ def name_both(a: Any, b: Any) -> str:
     return f"{first} and {b.label!r} of {b.section!r}"
 
 
+def controls(of: SidesBySection) -> Iterator[Contrast]:
+    """The A/A controls that were run, each against the setting that it repeats."""
+    explored_last = sorted(of.items(), key=lambda item: item[0][0] == EXPLORE)
+    sides = [side for (section, _), named in explored_last if section != CONTROL for side in named.values()]
+    for again in of.get((CONTROL, None), {}).values():
+        if setting := find_repeated(again, sides):
+            yield control(again, setting)
+
+
 def find_repeated(again: Side, sides: Iterable[Side]) -> Side | None:
-    """The setting that a control repeats: of several, the one with its label. None if there is none."""
-    repeated = (side for side in sides if side.config == again.config)
+    """The setting that a control repeats, on its networks: of several, the one with its label. None without any."""
+    repeated = (side for side in sides if side.config == again.config and shared_seeds((again, side)))
     return min(repeated, key=lambda side: side.label != again.label, default=None)
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from diffusion_core.validation import RULES, one_of
 from experiments.console import plural
-from experiments.run.compare import CONTROL, Chosen, Comparison, Duel, SidesBySection, control, find_repeated
+from experiments.run.compare import Chosen, Comparison, Duel, SidesBySection
 from experiments.run.effects import Cell, find_effects
 from experiments.run.identity import canonical
 from experiments.run.setting import Setting
@@ -114,17 +114,13 @@ class Grid(ExploringStudy):
         """Without a confirmation the A/A test of the baseline is made on the networks of the grid."""
         if not self.confirm:
             first = self.combined[0]
-            again: dict[str, Any] = {"retrained": True} if self.trains and first.training else {"draw": 1}
-            yield replace(first, section=CONTROL, **again)
+            yield first.again(self.trains and bool(first.training))
 
     def compare_explored(self, of: SidesBySection) -> Iterator[Comparison]:
         sides = {label: side for label, side in of.get((EXPLORE, None), {}).items() if side.whole}
         yield from find_effects(
             self.shown, {cell: sides[label] for label, cell in self.cells.items() if label in sides}
         )
-        for again in () if self.confirm else of.get((CONTROL, None), {}).values():
-            if baseline := find_repeated(again, sides.values()):
-                yield control(again, baseline)
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """The score of each combination, with its interval."""

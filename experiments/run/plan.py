@@ -217,8 +217,7 @@ def collect_settings(study: Study) -> list[Setting]:
     _check_settings(settings)
     if type(study).compare is not Study.compare or len(settings) < 2 or CONTROL in (s.section for s in settings):
         return settings
-    trained = any(setting.training for setting in settings)
-    return [*settings, replace(settings[0], section=CONTROL, budget=None, draw=int(not trained), retrained=trained)]
+    return [*settings, settings[0].again(any(setting.training for setting in settings))]
 
 
 def check_folder(study: Study, out: Path, typed: bool) -> None:

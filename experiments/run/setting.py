@@ -12,6 +12,7 @@ from diffusion_core.schedules.sigma import Sigmas
 from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.run.identity import NOT_IDENTITY, registered
 from experiments.user import parsing
+from reports.schema import CONTROL
 
 RULE_OF_SCHEDULES = "it must be a subclass of Schedule whose sigmas() returns a tuple of floats, decreasing"
 
@@ -165,3 +166,8 @@ class Setting:
         for name in ("budget", "n", "networks"):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, 1)
+
+    def again(self, retrained: bool) -> "Setting":
+        """The A/A control of this setting: on networks that are trained again, or else with other noise."""
+        draw = self.draw + (not retrained)
+        return replace(self, section=CONTROL, budget=None, retrained=retrained, draw=draw)

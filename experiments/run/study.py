@@ -20,16 +20,13 @@ from diffusion_core.validation import check_fields, check_range, one_of
 from experiments.distances.feature_spaces import check_feature_space
 from experiments.run.compare import (
     CHALLENGER,
-    CONTROL,
     Chosen,
     Comparison,
     Duel,
     Place,
     SidesBySection,
     against_first,
-    control,
     duel_defaults,
-    find_repeated,
 )
 from experiments.run.options import name_option, option_help
 from experiments.run.setting import Setting
@@ -140,16 +137,12 @@ class Study:
         raise NotImplementedError
 
     def compare(self, of: SidesBySection) -> Iterator[Comparison]:
-        """In each section every setting against the first; the A/A control.
+        """In each section every setting against the first.
 
-        What explorers tried, and what confirmers compare, is not among these settings.
+        What explorers tried, what confirmers compare, and the A/A control are not among these settings.
         """
-        sections = [sides for (section, _), sides in of.items() if section != CONTROL]
-        for sides in sections:
+        for sides in of.values():
             yield from against_first("setting", [*sides.values()])
-        for again in of.get((CONTROL, None), {}).values():
-            if setting := find_repeated(again, (side for sides in sections for side in sides.values())):
-                yield control(again, setting)
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """Further tables of its report."""

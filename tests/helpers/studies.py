@@ -28,7 +28,8 @@ def sides(runs: Iterable[Run]) -> SidesBySection:
 
 def contrasts(study: Study, kind: str = "") -> list[Contrast]:
     """The contrasts of a study, or those of one kind."""
-    of_study = (comparison for comparison in study.compare(sides(plan(study))) if isinstance(comparison, Contrast))
+    compared = choice.compare_all(study, [], sides(plan(study)))
+    of_study = (comparison for comparison in compared if isinstance(comparison, Contrast))
     return [comparison for comparison in of_study if kind in ("", comparison.kind)]
 
 
