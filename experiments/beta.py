@@ -18,34 +18,32 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from diffusion_core.samplers.euler import Euler
-from diffusion_core.validation import check_range
+from experiments.candidates import Candidates
 from experiments.distances.feature_spaces import default_features
 from experiments.export.settings_file import schedule_from
 from experiments.run.compare import (
     CONFIRM,
-    EXACTLY,
     PRIMARY,
     Chosen,
     Comparison,
     Contrast,
     Duel,
-    Place,
     Row,
     SidesBySection,
+    duel_fewest,
     shared_seeds,
 )
 from experiments.run.options import option_help
-from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_setting
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, HiddenOption, Presets, Study
-from experiments.schedules import SamplerNames, ScheduleNames
+from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, HiddenOption, Presets, Study
 from experiments.user.json_io import read_json
-from reports.schema import ANY_NOISE, SPENT, WITH, WITHOUT
+from reports.schema import ANY_NOISE, WITH, WITHOUT
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
 STEPS = 66  # of the primary contrast's schedule
-LOWEST = 0.03  # its last level
+OF_LIST = ("schedules", "samplers", "etas", "last_levels", "sigma_max")
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
 SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
@@ -53,7 +51,7 @@ EXPLORE_ANEW = "none"  # as --choices: not what ships
 
 
 @dataclass(frozen=True)
-class Beta(ExploringStudy):
+class Beta(Candidates):
     """What the experiment varies: the noise that is put back, at equal alpha, on one schedule, and at equal cost."""
 
     question = "Does fresh noise in every step give better images?"
@@ -65,7 +63,6 @@ class Beta(ExploringStudy):
     page = "beta"
     within = True
     kinds = (WITHOUT, WITH)
-    of_exploration = (*ExploringStudy.of_exploration, "schedules", "samplers")
     presets: ClassVar[Presets] = {
         "smoke": {
             **SMOKE,
@@ -73,10 +70,12 @@ class Beta(ExploringStudy):
             "n_steps": 4,
             "alpha": 0.8,
             "betas": (0.0, 0.4),
-            "etas": (0.0, 1.0),
+            "curve_etas": (0.0, 1.0),
             "budgets": (8, 16),
-            "schedules": ("geometric", "linear(end=0)"),
-            "samplers": ("eta 0", "eta 1"),
+            "schedules": ("linear",),
+            "samplers": (),
+            "etas": (0.0, 1.0),
+            "last_levels": (0.03,),
         },
         "laptop": {
             "train_images": 50_000,
@@ -89,7 +88,7 @@ class Beta(ExploringStudy):
     examples: ClassVar[Mapping[str, str]] = {
         "": "the main comparison, in minutes",
         "--preset smoke": "does everything work here? 20 seconds",
-        "--etas 0 0.5 1 --seeds 10": "fewer values, narrower intervals",
+        "--seeds 10": "narrower intervals",
         "--only-primary --data mnist": "the comparison that was fixed beforehand, on 60,000 digits",
         "--network python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16": "your network, as tuned",
     }
@@ -101,32 +100,22 @@ class Beta(ExploringStudy):
     none: explore."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
     """Network evaluations per image within which the best settings compete. Curves have eta 0 and 1 at each."""
-    schedules: ScheduleNames = (
-        "geometric",
-        "geometric(end=0)",
-        "linear",
-        "linear(end=0)",
-        "karras(end=0)",
-        "vp(end=0)",
-    )
-    samplers: SamplerNames = ("eta 0", "dpm++2m", "res-2m", "eta 1", "dpm++2m-sde", "er-sde")
     only_primary: bool = False
     """Only eta 1 against eta 0, and the A/A test."""
     n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
     """Steps of the primary contrast's schedule. With --setting: one of its budgets."""
-    sigma_min: Annotated[float | None, option_help("SIGMA", f"{LOWEST}; with --setting its own")] = None
-    """Last level of the schedules. Lower it where features see the noise that is left, as those of photographs do."""
+    sigma_min: Annotated[float | None, option_help("SIGMA", "0.03; 0.003 where the features see noise")] = None
+    """Last level of the primary contrast and the curves; those that compete have --last-levels."""
     setting: Annotated[Path | None, option_help("FILE", "none: geometric from 30 to --sigma-min")] = None
     """settings.json of a tune run: compare on its recommended schedule, one step per evaluation of its budget."""
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)
     """Beta: fresh noise per noise level, at alpha = 0.1, the noise that a step removes. 0 is always added."""
-    etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)
-    """Values of eta, on one schedule. 0 and 1 are always added."""
+    curve_etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)
+    """Values of eta of the curve on one schedule. 0 and 1 are always added."""
     alpha: HiddenOption[float] = 0.1  # in section same-alpha
 
     def check(self) -> None:
         super().check()
-        check_range("budgets", min(self.budgets, default=1), 1)
         if self.setting and self.sigma_min is not None:
             raise ValueError("sigma_min, setting: the setting has its own schedule; give one of them")
 
@@ -140,7 +129,7 @@ class Beta(ExploringStudy):
         if self.setting:
             return schedule_from(self.setting, self.n_steps, self)
         n_steps = STEPS if self.n_steps is None else self.n_steps
-        return Schedule(n_steps=n_steps, sigma_min=LOWEST if self.sigma_min is None else self.sigma_min), False
+        return Schedule(n_steps=n_steps, sigma_min=self.lowest if self.sigma_min is None else self.sigma_min), False
 
     @property
     def schedule(self) -> Schedule:
@@ -153,12 +142,15 @@ class Beta(ExploringStudy):
         presets = [type(self)(**self.presets[name]) for name in ("laptop", "gpu")]
         named = self if self.features != default_features(self.data) else replace(self, features=None)
         differ = [{f.name for f in fields(Study) if getattr(named, f.name) != getattr(p, f.name)} for p in presets]
-        last = {"last level"} if self.schedule.sigma_min != LOWEST else set()
+        last = {"last level"} if self.schedule.sigma_min != self.lowest else set()
         words = [
             sorted({"sizes" if name in SIZES else name.replace("_", " ") for name in names | last}) for names in differ
         ]
-        fixed = not self.setting and replace(self.schedule, sigma_min=LOWEST) == presets[0].schedule
-        return {"fixed_beforehand": fixed, "differs_from_preset": min(words, key=len) if fixed else []}
+        fixed = (
+            not self.setting and replace(self.schedule, sigma_min=presets[0].schedule.sigma_min) == presets[0].schedule
+        )
+        changed = min(words, key=len) if fixed else []
+        return {**super().provenance, "fixed_beforehand": fixed, "differs_from_preset": changed}
 
     @property
     def notes(self) -> Sequence[str]:
@@ -167,11 +159,6 @@ class Beta(ExploringStudy):
         schedule, final = self.fixed
         steps = f"{schedule.n_steps} steps{' and one to 0' if final else ''}"
         return [f"the schedule is {schedule.name}, {steps}, from {self.setting}"]
-
-    @property
-    def ends(self) -> Schedule:
-        """The ends of the schedules that compete."""
-        return replace(Schedule(), sigma_max=self.schedule.sigma_max, sigma_min=self.schedule.sigma_min)
 
     @property
     def given_choices(self) -> Path | None:
@@ -188,7 +175,7 @@ class Beta(ExploringStudy):
         """The choices that ship for this question, if there are any."""
         path = SHIPPED / f"{self.data}.json"
         usual = Beta(data=self.data)
-        names = ("network", "recipe", "features", "feature_weights", "images", "sigma_min", "setting")
+        names = ("network", "recipe", "features", "feature_weights", "images", *OF_LIST)
         if any(getattr(self, name) != getattr(usual, name) for name in names) or not path.is_file():
             return None
         content = read_json(path)
@@ -207,7 +194,7 @@ class Beta(ExploringStudy):
         for beta in sorted({0.0, *self.betas}):
             rule = AlphaBetaSchedule(self.alpha, beta, sigma_min=schedule.sigma_min)
             yield Setting(f"beta {beta:g}", rule, rule.sampler, "same-alpha", **few)
-        for eta in sorted({0.0, 1.0, *self.etas}):
+        for eta in sorted({0.0, 1.0, *self.curve_etas}):
             yield Setting(f"eta {eta:g}", schedule, Euler(eta), "same-schedule", final_denoise=final, **few)
         for budget, eta in itertools.product(self.budgets, (0.0, 1.0)):
             shorter = replace(schedule, n_steps=max(budget - final, 1))  # one evaluation is too few for a step to 0 too
@@ -215,20 +202,13 @@ class Beta(ExploringStudy):
             yield Setting(f"eta {eta:g}", shorter, Euler(eta), "pareto", **how, **few)
 
     def explore(self) -> Iterator[Setting]:
-        for budget, *names in itertools.product(
-            () if self.only_primary else self.budgets, self.schedules, self.samplers
-        ):
-            yield make_setting(", ".join(names), budget, self.ends, self.data_std)
-
-    def find(self, place: Place) -> Setting | None:
-        label, budget = place
-        return None if budget is None else make_setting(label, budget, self.ends, self.data_std)
+        yield from () if self.only_primary else super().explore()
 
     def kind_of(self, setting: Setting) -> str:
         return self.kinds[setting.sampler.adds_noise(setting.schedule.sigmas())]
 
     def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
-        """Within each number of evaluations with noise against without; then whether to spend the largest number."""
+        """Within each number of evaluations with noise against without; then whether more of them are worth it."""
         best = {(choice.budget, choice.kind): choice.places[0] for choice in chosen if choice.advisable}
         lowest = {(choice.budget, choice.kind): choice.places[0] for choice in chosen}  # what shows more noise is last
         for budget in dict.fromkeys(choice.budget for choice in chosen):
@@ -239,10 +219,7 @@ class Beta(ExploringStudy):
             for kind, (a, b) in pairs.items():
                 if a and b and (kind == CONFIRM or pairs[CONFIRM] != (a, b)):
                     yield Duel(kind, budget, a, b, WITH)
-            for kind in self.kinds:
-                spent = best.get((budget, kind + EXACTLY))
-                if spent and spent != best.get((budget, kind), spent):
-                    yield Duel(SPENT, budget, spent, best[budget, kind], kind)
+        yield from duel_fewest(chosen)
 
     def extra_tables(self, results: "RunResults") -> "Tables":
         """Quality against evaluations: MMD of settings with its interval; and what fresh noise does to recall."""

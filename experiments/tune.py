@@ -4,7 +4,7 @@
     python -m experiments tune                         networks trained here; laptop: minutes on two CPU cores
     python -m experiments tune --preset smoke          about 20 seconds: does everything work here?
 
-The study of schedules.py with other settings, at exactly the number of evaluations. Six are confirmed against what you
+The list of candidates.py and single settings, at exactly the number of evaluations. Six are confirmed against what you
 use today, and the lowest of those that are better is exported.
 """
 
@@ -15,17 +15,18 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
+from diffusion_core.schedules import OWN_ENDS
 from diffusion_core.validation import check_range
-from experiments.run.compare import Chosen, Duel, Place, duel_defaults
+from experiments.candidates import Candidates, Point, join_call, split_call
+from experiments.run.compare import Chosen, Duel, duel_defaults
 from experiments.run.options import option_help
-from experiments.run.setting import Schedule, Setting, make_setting, read_setting
-from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, ExploringStudy, Notify, Presets
-from experiments.schedules import SamplerNames, ScheduleNames, Schedules
-from experiments.user.imports import is_pretrained
+from experiments.run.setting import Setting, read_setting
+from experiments.run.study import EXPLORE_GPU, EXPLORE_SMOKE, GPU, SMOKE, Notify, Presets
+from experiments.schedules import LAST_LEVELS_GONE
 
 if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
 Library = Literal["torch", "diffusers", "json"]
 UNITS = {"s": 1, "min": 60, "h": 3600}
 AGAIN = 10  # draws of noise per --search-seed
-USUAL_SCHEDULES = ("vp", "karras", "geometric", "cosine")  # vp: even steps in time, as in DDIM and DDPM
+USUAL = "vp"  # even steps in time, as in DDIM and DDPM
 DEFAULT_ETAS = (0.0, 1.0)  # DDIM and DDPM, or ODE and SDE of a flow: what is used without tuning
 
 
 @dataclass(frozen=True)
-class Tune(Schedules):
-    """What is tried, each at exactly the budget: schedules x samplers, and single settings."""
+class Tune(Candidates):
+    """What is tried, each at exactly the number of evaluations: the list, and single settings."""
 
     question = "Which sampler settings are best for this network, at each number of evaluations?"
     text = (
@@ -58,6 +59,7 @@ class Tune(Schedules):
             "budgets": (4,),
             "etas": (0.0, 1.0),
             "samplers": ("heun",),
+            "last_levels": (0.03,),
             "single": ("karras, euler-split(1, 0, 0.5)",),
         },
         "laptop": {"train_images": 50_000, "seeds": 5},
@@ -71,51 +73,34 @@ class Tune(Schedules):
         '--settings "karras(rho=5, sigma_max=20), heun(s_churn=1)" --export torch': "try this one too",
     }
 
-    schedules: ScheduleNames = USUAL_SCHEDULES
     budgets: tuple[int, ...] = (8, 16, 32)
     """Network evaluations per image. A sampler with two evaluations per step gets half as many steps."""
-    samplers: SamplerNames = ("heun", "dpm++2m")
-    etas: tuple[float, ...] = (0.0, 0.5, 1.0)
-    """Noise of the sampler euler. 0 (DDIM) and 1 (DDPM) are always added."""
-    sigma_max: float = 30.0
-    """First level of all schedules but ddpm's, in standard deviations of the data; lower if the network ends before."""
-    sigma_min: float = 0.03
-    """Last level; higher if the network ends before."""
     single: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
             name="settings", metavar="[TEXT [TEXT ...]]", help_behavior_hint="(default: those of docs/tune.md)"
         ),
     ] = (
-        *(f"{schedule}(end=0), {name}" for schedule in USUAL_SCHEDULES for name in ("ddim", "ddpm")),
-        "karras(end=0), dpm++2m",
-        "karras(end=0), res-2m",
-        "karras(end=0), er-sde",
-        "linear(end=0), res-2m",  # the lowest with 8 and with 16 evaluations on 5,000 digits
-        "linear(end=0), dpm++2m-sde",
         "karras, heun(s_churn=1, s_min=0.1, s_noise=1.003)",  # s_noise of Karras et al. 2022, Table 5
         "karras, euler-churn(s_churn=2, s_min=0.1)",
         "karras, euler-within(1, 0.1, 3)",
         "karras, euler-split(1, 0, 0.5)",
         "karras, restart",
     )
-    """Single settings besides, with noise in other forms or a last step to 0, as SCHEDULE, SAMPLER: 'karras(rho=5,
-    sigma_max=20, sigma_min=0.05), heun(s_churn=1)'. With end=0 the last evaluation is a step to sigma 0. Without a
-    value: none."""
-    default: Annotated[
-        str | None, option_help("TEXT", "DDIM on the first schedule; for a flow or DDPM's table, on its own levels")
-    ] = None
+    """Single settings besides, with noise in other forms, as SCHEDULE, SAMPLER: 'karras(rho=5, sigma_max=20,
+    sigma_min=0.05), heun(s_churn=1)'. With end=0 the last evaluation is a step to sigma 0. Without a value: none."""
+    default: Annotated[str | None, option_help("TEXT", "DDIM on vp; for a flow or DDPM's table, on its own levels")] = (
+        None
+    )
     """The setting that you use today, as SCHEDULE, SAMPLER. What is chosen is compared with it."""
     time: Annotated[str | None, option_help("TIME", "no limit")] = None
     """Time limit, such as 10min. After 60 % of it nothing is explored, after its end nothing is confirmed; the report
     lists what did not run."""
     search_seed: int = 0
     """Another seed searches and confirms on other images."""
+    gone: ClassVar[Mapping[str, str]] = {"sigma_min": LAST_LEVELS_GONE}
     export: Annotated[tuple[Library, ...] | None, option_help("LIBRARY [LIBRARY ...]", "all that apply")] = None
     """Code to write besides settings.json, which is json: torch, diffusers."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "etas", tuple(sorted({*self.etas, *DEFAULT_ETAS})))
 
     def check(self) -> None:
         super().check()
@@ -144,53 +129,46 @@ class Tune(Schedules):
         ]
 
     @cached_property
-    def _adapter(self) -> Any:
-        from diffusion_core.data.load import resolve
-        from experiments.run.networks import adapter_of
+    def points(self) -> Mapping[str, Point]:
+        """And single settings; and what you use today, which is the first: yours, or DDIM on the usual schedule."""
+        usual = tuple(map(_to_zero, self.adapter.default_schedules if self.adapter else ()))
+        first = (*usual, USUAL)[0]
+        texts = [*([self.default] if self.default else []), *(f"{first}, eta {eta:g}" for eta in DEFAULT_ETAS)]
+        texts += map(", ".join, itertools.product(usual, self.sampler_names))
+        points = [self._read(text) for text in texts]
+        points += [point for name, point in super().points.items()]
+        return {point.name: point for point in [*points, *map(self._read, self.single)]}
 
-        return adapter_of(self.network, resolve(self.data), self.label) if is_pretrained(self.network) else None
-
-    @cached_property
-    def span(self) -> tuple[float, float]:
-        """The lowest and the highest level that the network knows."""
-        return self._adapter.span if self._adapter else (0.0, math.inf)
-
-    @property
-    def ends(self) -> Schedule:
-        low, high = self.span
-        return Schedule(sigma_max=min(self.sigma_max, high), sigma_min=max(self.sigma_min, low))
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        """The settings that compete. The first is what you use today, or DDIM on the first or usual schedule."""
-        usual = tuple(map(_to_zero, self._adapter.default_schedules if self._adapter else ()))
-        first = (*usual, *self.schedules)[0]
-        defaults = [*([self.default] if self.default else []), *(f"{first}, eta {eta:g}" for eta in DEFAULT_ETAS)]
-        product = (", ".join(pair) for pair in itertools.product((*self.schedules, *usual), self.sampler_names))
-        single = [*defaults, *product, *self.single]
-        return tuple(dict.fromkeys(", ".join(read_setting("settings", text)) for text in single))
+    def _read(self, text: str) -> Point:
+        """The point that a text names."""
+        schedule, sampler = read_setting("settings", text)
+        name, options = split_call(schedule)
+        to_zero = "end=0" in options and name not in OWN_ENDS and "sigma_min" not in schedule
+        if not to_zero:
+            return self.point(schedule, self.lowest, False, sampler)
+        text = join_call(name, [option for option in options if option != "end=0"])
+        return self.point(text, self.from_levels[0], True, sampler)
 
     def explore(self) -> Iterator[Setting]:
+        """Those that are the same as an earlier one are impossible, and say so."""
+        for budget in self.budgets:
+            earlier: dict[Hashable, str] = {}  # what is run -> the setting that does it first
+            for name, point in self.points.items():
+                setting = self.make(point, budget)
+                what = (setting.schedule.sigmas(), setting.sampler, setting.final_denoise)
+                first = name if setting.impossible else earlier.setdefault(what, name)
+                yield setting if first == name else replace(setting, impossible=f"it is the same as “{first}”")
+
+    def make(self, point: Point, budget: int) -> Setting:
         """At exactly the number of evaluations. Churn raises no level above the highest that the network knows."""
         from experiments.run.setup_warnings import unknown_levels
 
-        for budget in self.budgets:
-            earlier: dict[Hashable, str] = {}  # what is run -> the setting that does it first
-            for label in self.labels:
-                setting = make_setting(label, budget, self.ends, self.data_std)
-                sigmas = setting.schedule.sigmas()
-                reason = "" if _takes(setting, budget) else f"no schedule takes exactly {budget} evaluations"
-                if not reason:
-                    solver = setting.sampler.below(self.span[1], sigmas)
-                    first = earlier.setdefault((sigmas, solver, setting.final_denoise), label)
-                    reason = unknown_levels(solver, sigmas, self.span)
-                    if not reason and first != label:
-                        reason = f"it is the same as “{first}”"
-                    setting = replace(setting, sampler=solver)
-                yield replace(setting, draw=self.search_seed * AGAIN, impossible=reason)
-
-    def find(self, place: Place) -> Setting | None:
-        return ExploringStudy.find(self, place)
+        setting = replace(super().make(point, budget), draw=self.search_seed * AGAIN)
+        if not _takes(setting, budget):
+            return replace(setting, impossible=f"no schedule takes exactly {budget} evaluations")
+        sigmas = setting.schedule.sigmas()
+        solver = setting.sampler.below(self.span[1], sigmas)
+        return replace(setting, sampler=solver, impossible=unknown_levels(solver, sigmas, self.span))
 
     def duels(self, chosen: Sequence[Chosen]) -> Iterator[Duel]:
         """The chosen ones against what is used today."""

@@ -50,6 +50,11 @@ def default_features(data: str) -> str:
     return "digits" if data.partition("@")[0] in DIGITS else "natural"
 
 
+def sees_noise(name: str) -> bool:
+    """Whether a feature space sees noise of 0.03, which people do not: all but `digits` may."""
+    return name != "digits"
+
+
 def unsuited_features(name: str, data: str) -> str:
     """A warning if a feature space is made for other images than those of this data set; else ""."""
     if name != "digits" or default_features(data) == "digits":

@@ -24,7 +24,7 @@ CONFIDENCE = 0.95  # the confidence of an interval
 MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
-NOISIER = 0.026  # data std: more visible noise than the default has, if squares differ by more than its square
+VISIBLE = 0.04  # data std: the limit of visible noise, the same for all settings and studies; nobody sees 0.03
 Pairs = Sequence[tuple[Distance, Distance]]  # of a and b, one of each network
 FIXED = "what each sample adds"  # how an interval is made
 SAMPLED = "what each sample adds, and each real one"
@@ -82,7 +82,7 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = Fal
     d = np.array([a.value - b.value for a, b in pairs])
     mean = float(d.mean())
     if n >= ENOUGH_NETWORKS and not over_images:
-        return estimate(mean, float(d.std(ddof=1)) / n**0.5, n - 1.0, f"t over {n} networks")
+        return estimate(mean, float(d.std(ddof=1)) / n**0.5, n - 1.0, f"mean over {n} networks")
     if paired:
         variances = np.array([(a - b).se ** 2 for a, b in pairs])
     else:
@@ -126,8 +126,8 @@ def networks_to_detect(difference: float, se: float, n: int, n_compared: int = 1
     return n + 1 + bisect.bisect_left(range(n + 1, most), True, key=has_power)
 
 
-def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the difference that one more network of this kind would show; None for one or two networks.
+def new_network_interval(differences: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """The interval of the difference that one more network of this kind would show; None for one or two networks.
 
     Student's prediction interval: mean +- t (n - 1 degrees of freedom) sqrt(1 + 1/n) standard deviations.
     """
@@ -135,7 +135,7 @@ def new_network_interval(differences: Sequence[float]) -> tuple[float, float] | 
     d = np.asarray(differences)
     if n < 3:
         return None
-    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
+    half = stdtrit(n - 1, (1 + confidence) / 2) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
     return float(d.mean() - half), float(d.mean() + half)
 
 
@@ -146,15 +146,30 @@ def verdict(deciding: Estimate) -> str:
     return BETTER if deciding.difference < 0 else WORSE
 
 
-def more_noise(levels: Sequence[tuple[float, float]], *, tested: bool = True) -> bool:
-    """Whether a shows more noise than b, from the visible noise of both on each network, in data standard deviations.
+def odd_network(differences: Sequence[float], smallest: float) -> int | None:
+    """The place of the network that differs more than the others explain, and by more than `smallest`; None if none.
 
-    Noise adds in squares. If it is `tested`, and there are several networks, the low end of Student's one-sided 95 %
-    interval of the mean difference of squares counts; otherwise the mean itself, an estimate.
+    It lies outside the prediction interval of the others, corrected for having been sought among all (Grubbs 1950,
+    Ann. Math. Statist. 21, 27): 5 % of comparisons of normal networks have one. Of fewer than five networks none has.
     """
-    d = np.array([a**2 - b**2 for a, b in levels])
+    n = len(differences)
+    at = int(np.abs(np.subtract(differences, np.median(differences))).argmax())
+    others = np.delete(differences, at).tolist()
+    if n < ENOUGH_NETWORKS or abs(differences[at] - float(np.median(others))) <= smallest:
+        return None
+    low, high = new_network_interval(others, 1 - (1 - CONFIDENCE) / n) or (-math.inf, math.inf)
+    return None if low <= differences[at] <= high else at
+
+
+def too_noisy(levels: Sequence[float], *, tested: bool = True) -> bool:
+    """Whether a setting shows more noise than `VISIBLE`, from its visible noise on each network.
+
+    If it is `tested`, and there are several networks, the low end of Student's one-sided 95 % interval of the mean
+    counts; otherwise the mean itself, an estimate.
+    """
+    d = np.array(levels)
     margin = stdtrit(len(d) - 1, CONFIDENCE) * d.std(ddof=1) / len(d) ** 0.5 if tested and len(d) > 1 else 0.0
-    return bool(d.mean() - margin > NOISIER**2)
+    return bool(d.mean() - margin > VISIBLE)
 
 
 def interval_method(distance: Distance) -> str:

@@ -14,7 +14,6 @@ from experiments.run.compare import (
     CONFIRM,
     CONTROL,
     DEFAULT,
-    EXACTLY,
     EXPLORE,
     Chosen,
     Comparison,
@@ -39,7 +38,7 @@ OTHER_NOISE = 2  # draw of the confirmation by a network that is not trained her
 class Candidate:
     """A candidate at one number of evaluations: its settings, and their sides on the explorers, if they ran.
 
-    `order`: its place in `explore()`. `noisier`: whether it shows more noise than the default.
+    `order`: its place in `explore()`. `noisy`: whether it shows more noise than the limit.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Candidate:
     sides: tuple[Side, ...]
     order: int
     draw: int
-    noisier: bool = False
+    noisy: bool = False
     is_training: bool = False  # then one explorer is no reason to exclude it: its confirmation decides
 
     @property
@@ -72,7 +71,8 @@ def choose(
     reasons: dict[tuple[str, int | None], list[str]] = {}
 
     def take(candidate: Candidate, budget: int | None, kind: str, reason: str, advisable: bool = True) -> None:
-        chosen.append(Chosen(budget, kind, candidate.name, candidate.budget, candidate.settings, advisable))
+        score = candidate.score if candidate.sides else None
+        chosen.append(Chosen(budget, kind, candidate.name, candidate.budget, candidate.settings, advisable, score))
         reasons.setdefault((candidate.name, candidate.budget), []).append(reason)
 
     budgets = dict.fromkeys(setting.budget for setting in settings)
@@ -88,25 +88,22 @@ def choose(
             within = f" within {budget} evaluations" if study.within else ""
             for candidate, reason, advisable in pick(pool, study.finalists):
                 take(candidate, budget, kind, reason + within, advisable or candidate.is_training)
-            if study.within and budget == list(budgets)[-1]:
-                for candidate, reason, advisable in pick([c for c in pool if c.budget == budget], 1)[:1]:
-                    take(candidate, budget, kind + EXACTLY, f"{reason} with exactly {budget}", advisable)
     return [*_rows(study, candidates, reasons)], chosen
 
 
 def pick(pool: Sequence[Candidate], n: int) -> list[tuple[Candidate, str, bool]]:
-    """The n lowest that show no more noise than the default; then the lowest of all, if it shows more.
+    """The n lowest whose visible noise is within the limit; then the lowest of all, if it shows more.
 
     Each with the reason in words, and whether it may be recommended.
     """
     ranked = sorted(pool, key=lambda candidate: (candidate.score, candidate.order))
-    quiet = [candidate for candidate in ranked if not candidate.noisier]
+    quiet = [candidate for candidate in ranked if not candidate.noisy]
     words = "lowest" if n == 1 else f"one of the {n} lowest"
     if ranked[:1] != quiet[:1]:
-        words += " without more visible noise than the default"
+        words += " within the limit of visible noise"
     picked = [(candidate, "the only one" if len(pool) == 1 else words, True) for candidate in quiet[:n]]
-    if ranked and ranked[0].noisier:
-        picked.append((ranked[0], "lowest, with more visible noise than the default", False))
+    if ranked and ranked[0].noisy:
+        picked.append((ranked[0], "lowest, above the limit of visible noise", False))
     return picked
 
 
@@ -116,16 +113,14 @@ def list_candidates(study: ExploringStudy, settings: Sequence[Setting], sides: M
     for setting in settings:
         by_name.setdefault((study.candidate_of(setting), setting.budget), []).append(setting)
     candidates = list[Candidate]()
-    defaults: dict[int | None, tuple[Side, ...]] = {}
     for order, ((name, budget), members) in enumerate(by_name.items()):
         ran = tuple(side for setting in members if (side := sides.get((setting.label, budget))) and side.whole)
         ran = ran if len(ran) == len(members) else ()
-        default = defaults.setdefault(budget, ran)
         labels = tuple(setting.label for setting in members)
-        noisier = _is_noisier(ran, default)
+        noisy = _is_noisy(ran)
         is_default = not study.within and all(candidate.budget != budget for candidate in candidates)
         kind = DEFAULT if is_default else study.kind_of(members[0])
-        of_setting = (members[0].draw, noisier, bool(members[0].training))
+        of_setting = (members[0].draw, noisy, bool(members[0].training))
         candidates.append(Candidate(name, kind, budget, labels, ran, order, *of_setting))
     return candidates
 
@@ -165,11 +160,11 @@ def _is_allowed(study: ExploringStudy, candidate: Candidate, budget: int | None)
     return candidate.budget == budget
 
 
-def _is_noisier(sides: Sequence[Side], defaults: Sequence[Side]) -> bool:
-    from experiments.distances.intervals import more_noise  # it needs numpy
+def _is_noisy(sides: Sequence[Side]) -> bool:
+    from experiments.distances.intervals import too_noisy  # it needs numpy
 
-    levels = [pair for side, default in zip(sides, defaults, strict=False) for pair in side.noise_levels(default)]
-    return bool(levels) and more_noise(levels, tested=False)
+    levels = [level for side in sides for level in side.noise_levels]
+    return bool(levels) and too_noisy(levels, tested=False)
 
 
 def _rows(
@@ -186,7 +181,7 @@ def _rows(
             if not candidate.sides and not why:  # it failed, or the time was up
                 continue
             row: Row = {"section": EXPLORE, "budget": budget, "kind": kind, "setting": candidate.name}
-            row |= {"chosen": bool(why), "reason": "; ".join(why), "barred": candidate.noisier}
+            row |= {"chosen": bool(why), "reason": "; ".join(why), "barred": candidate.noisy}
             yield row | (_measured(candidate) | {"rank": rank} if candidate.sides else {})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_core.data.load import resolve
-from experiments.run.compare import CONTROL, DEFAULT, EXACTLY, RULE, Chosen, Row
+from experiments.run.compare import CONTROL, DEFAULT, RULE, Chosen, Row
 from experiments.run.machine import code_version
 from experiments.run.study import ExploringStudy, check_seeds
 from experiments.user.json_io import read_json, write_json
@@ -36,13 +36,15 @@ def write_choices(
     content: Row = {"experiment": study.page, "rule": RULE} | {
         name: first.get(name) for name in ("data", "network", "images_seen", "features", "n_samples")
     }
-    content |= {"recipe": study.recipe if study.trains else None, "ends": ends_of(study)}
+    content |= {"recipe": study.recipe if study.trains else None}
     content |= {"seeds": [*study.explorers], "control": "", "scores": scores} | code_version()
     content |= {
         "chosen": [asdict(choice) for choice in chosen],
         "rows": [row for row in rows if row["chosen"] or row.get("rank") == 1],
     }
     content |= {"n_compared": len({(duel.a, duel.b) for duel in study.duels(chosen)})}
+    if points := getattr(study, "points", None):
+        content["points"] = [asdict(points[name]) for choice in chosen for name in choice.settings]
     write_json(path, content)
     return note
 
@@ -57,12 +59,6 @@ def mark_control(folder: Path, rows: Iterable[Row]) -> None:
     verdict = next((row["verdict"] for row in rows if row["kind"] == CONTROL and row.get("verdict")), "")
     if verdict and path.is_file():
         write_json(path, read_json(path) | {"control": verdict})
-
-
-def ends_of(study: ExploringStudy) -> list[float] | None:
-    """The first and the last level of its schedules, if it has such."""
-    ends = getattr(study, "ends", None)
-    return ends and [ends.sigma_max, ends.sigma_min]
 
 
 def read_choices(
@@ -93,9 +89,8 @@ def read_choices(
     for choice in chosen if study.kinds else ():
         for place in choice.places:
             setting = study.find(place)
-            kind = choice.kind.removesuffix(EXACTLY)
-            if setting and choice.kind != DEFAULT and study.kind_of(setting) != kind:
-                raise ValueError(f"{name}: {place[0]!r} is not {kind}")
+            if setting and choice.kind != DEFAULT and study.kind_of(setting) != choice.kind:
+                raise ValueError(f"{name}: {place[0]!r} is not {choice.kind}")
     notes = [f"chosen beforehand, on other {'networks' if study.trains else 'noise'}: {path.name}"]
     if study.trains and content["images_seen"] != study.train_images:
         notes.append(f"chosen on networks of {content['images_seen']:,} training images, not {study.train_images:,}")
@@ -114,11 +109,13 @@ def _check_marked(name: str, content: Mapping[str, Any], chosen: Sequence[Chosen
 
 def _check_origin(name: str, content: Mapping[str, Any], study: ExploringStudy, network: str, features: str) -> None:
     check_origin(name, content, network, resolve(study.data))
-    own: Row = {"experiment": study.page, "features": features, "ends": ends_of(study)}
+    own: Row = {"experiment": study.page, "features": features}
     own |= {"recipe": study.recipe} if study.trains else {}
     for what, value in own.items():
         if content[what] != value:
             raise ValueError(f"{name}: its {what} is {content[what]}, but this run has {value}")
+    if hasattr(study, "points") and "points" not in content:
+        raise ValueError(f"{name}: it is of an earlier version, whose names lack the last level; explore anew")
     if not study.trains:
         return
     if not content["seeds"]:

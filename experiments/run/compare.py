@@ -9,7 +9,7 @@ from reports.schema import CONFIRM as CONFIRM
 from reports.schema import CONTROL as CONTROL
 from reports.schema import DEFAULT as DEFAULT
 from reports.schema import EXPLORE as EXPLORE
-from reports.schema import JUDGE, RETRAINED
+from reports.schema import JUDGE, MORE, RETRAINED
 from reports.schema import PRIMARY as PRIMARY
 
 if TYPE_CHECKING:
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
-EXACTLY = ", all evaluations"  # ending of the kind of the best that takes all evaluations of the largest number
 RULE = (
-    "the lowest mean MMD over explorers among the settings that show no more noise than the default; the lowest of all "
-    "too, if it shows more"
+    "the lowest mean MMD over explorers among the settings whose visible noise is at most 0.04; the lowest of all too, "
+    "if it shows more"
 )
 ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 
@@ -58,12 +57,11 @@ class Side:
         """Whether all of its planned runs succeeded."""
         return 0 < len(self.rows) == self.planned
 
-    def noise_levels(self, other: "Side") -> list[tuple[float, float]]:
-        """The visible noise of both on each network, where it was measured."""
-        levels = [
-            [side.rows[seed].get("visible_noise") for side in (self, other)] for seed in shared_seeds((self, other))
-        ]
-        return [(a, b) for a, b in levels if a is not None and b is not None]
+    @property
+    def noise_levels(self) -> list[float]:
+        """Its visible noise on each network, where it was measured."""
+        levels = (row.get("visible_noise") for row in self.rows.values())
+        return [level for level in levels if level is not None]
 
 
 SidesBySection = Mapping[tuple[str, int | None], Mapping[str, Side]]  # (section, budget) -> label -> side
@@ -175,7 +173,8 @@ class Chosen:
 
     Args:
         settings: the labels of the candidate's settings, explored with `explored_at` evaluations.
-        advisable: False if it is confirmed only since its score is lowest, though it shows more noise than the default.
+        advisable: False if it is confirmed only since its score is lowest, though it shows more noise than the limit.
+        score: its mean MMD over explorers; None if none ran.
     """
 
     budget: int | None
@@ -184,6 +183,7 @@ class Chosen:
     explored_at: int | None
     settings: tuple[str, ...]
     advisable: bool = True
+    score: float | None = None
 
     @property
     def places(self) -> list[Place]:
@@ -209,6 +209,23 @@ def duel_defaults(chosen: Sequence[Chosen]) -> Iterator[Duel]:
         if choice.kind != DEFAULT and choice.budget in defaults:
             for a, b in zip(choice.places, defaults[choice.budget].places, strict=True):
                 yield Duel(CONFIRM, choice.budget, a, b, choice.kind, choice.advisable)
+
+
+def duel_fewest(chosen: Sequence[Chosen]) -> Iterator[Duel]:
+    """The lowest that may be advised of each number of evaluations against those of the fewest: is it worth that?"""
+    by_budget: dict[int, list[Chosen]] = {}
+    for choice in chosen:
+        if choice.budget is not None and choice.advisable and choice.kind != DEFAULT:
+            by_budget.setdefault(choice.budget, []).append(choice)
+    fewest, *larger = sorted(by_budget) or [0]
+    compared = set[Place]()
+    for budget in larger:
+        lowest = min(by_budget[budget], key=lambda choice: choice.score or 0.0)
+        (place,) = lowest.places
+        for choice in by_budget[fewest]:
+            if lowest.explored_at != choice.explored_at and place not in compared:
+                yield Duel(MORE, budget, place, choice.places[0], lowest.kind)
+        compared.add(place)
 
 
 def name_both(a: Any, b: Any) -> str:

@@ -20,8 +20,9 @@ from experiments.distances.intervals import (
     Estimate,
     estimate_pairs,
     holm,
-    more_noise,
     networks_to_detect,
+    odd_network,
+    too_noisy,
     verdict,
 )
 from experiments.distances.reference import QUALITY, no_images_reason
@@ -38,6 +39,7 @@ from experiments.run.compare import (
     shared_seeds,
 )
 from reports.schema import (
+    ANY_NOISE,
     BETTER,
     CONTROL_FAILED,
     CONTROL_PASSED,
@@ -47,6 +49,7 @@ from reports.schema import (
     JUDGE,
     METRICS,
     NO_VERDICT,
+    WORSE,
 )
 
 FEW_NETWORKS = f"settings with their own training are compared over {ENOUGH_NETWORKS} networks or more"
@@ -179,7 +182,25 @@ def contrast_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[R
             continue
         rows = [*_rows(comparison, *judge.verdicts[id(comparison)])]
         rows[-len(METRICS)] |= _noise(comparison) | {"recommended": id(comparison) in recommended}
+        if comparison.kind == ANY_NOISE:
+            within = (c for c in comparisons if c.kind == CONFIRM and c.budget == comparison.budget)  # type: ignore[union-attr]
+            rows[-len(METRICS)]["depends"] = any(depends_on_limit(comparison, one, judge) for one in within)
         yield from rows
+
+
+def depends_on_limit(of_all: Contrast, within: Comparison, judge: Judge) -> bool:
+    """Whether the answer changes with the limit of visible noise: opposite verdicts, or a clear change, by network."""
+    words = [verdict(judge.verdicts[id(one)][1]) for one in (of_all, within) if one.seeds]
+    if {*words} == {BETTER, WORSE}:
+        return True
+    seeds = [seed for seed in of_all.seeds if seed in within.seeds]
+    if len(seeds) < ENOUGH_NETWORKS:
+        return False
+    pairs = [[a.value - b.value for a, b in one.pairs(JUDGE)] for one in (of_all, within)]
+    by_seed = [dict(zip(one.seeds, values, strict=True)) for one, values in zip((of_all, within), pairs, strict=True)]
+    changes = np.array([by_seed[0][seed] - by_seed[1][seed] for seed in seeds])
+    se = float(changes.std(ddof=1)) / len(changes) ** 0.5
+    return intervals.estimate(float(changes.mean()), se, len(changes) - 1.0, "").clear
 
 
 def effect_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
@@ -198,7 +219,7 @@ def effect_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row
 def recommend(comparisons: Sequence[Comparison], judge: Judge) -> set[int]:
     """The `id` of the recommended contrast of each question that was confirmed.
 
-    It is the lowest score among those that are better than their opponent and do not show more noise.
+    It is the lowest score among those that are better than their opponent and within the limit of visible noise.
     """
     questions: dict[object, list[Contrast]] = {}
     for comparison in comparisons:
@@ -212,12 +233,12 @@ def recommend(comparisons: Sequence[Comparison], judge: Judge) -> set[int]:
 
 
 def _noise(contrast: Contrast) -> Row:
-    """The visible noise of both sides, and whether that of a is more; None where it was not measured."""
-    levels = contrast.a.noise_levels(contrast.b)
-    if len(levels) < len(contrast.seeds):
+    """The visible noise of both sides, and whether that of a is above the limit; None where it was not measured."""
+    levels = [side.noise_levels for side in contrast.sides]
+    if min(map(len, levels)) < len(contrast.seeds):
         return dict.fromkeys(("visible_noise_a", "visible_noise_b", "more_noise"))
-    a, b = np.mean(levels, axis=0)
-    return {"visible_noise_a": float(a), "visible_noise_b": float(b), "more_noise": more_noise(levels)}
+    a, b = (float(np.mean(of_side)) for of_side in levels)
+    return {"visible_noise_a": a, "visible_noise_b": b, "more_noise": too_noisy(levels[0])}
 
 
 def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:
@@ -246,12 +267,27 @@ def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:
         value_a = float(np.mean([a.value for a, _ in pairs]))
         value_b = float(np.mean([b.value for _, b in pairs]))
         row: Row = {"value_a": value_a, "value_b": value_b, "n_networks": len(seeds)}
+        if metric == JUDGE and not contrast.a.given and len(seeds) > 1:
+            row |= _by_network(seeds, [a.value - b.value for a, b in pairs], SMALLEST * min(value_a, value_b))
         row |= {"new_network_low": low, "new_network_high": high, "no_verdict": blocker or None, "verdict": word}
         if blocker:
             estimate = replace(estimate, clear=False)
         elif metric == JUDGE:
             row |= required_samples(estimate, SMALLEST * value_b, contrast)
         yield shared | _numbers(metric, estimate) | row
+
+
+def _by_network(seeds: Sequence[int | None], differences: Sequence[float], smallest: float) -> Row:
+    """On how many networks a is lower; the network that differs more than usual, if one does, and all without it."""
+    row: Row = {"n_lower": sum(d < 0 for d in differences)}
+    at = odd_network(differences, smallest)
+    if at is None:
+        return row
+    others = np.delete(differences, at)
+    se = float(others.std(ddof=1)) / len(others) ** 0.5
+    without = intervals.estimate(float(others.mean()), se, len(others) - 1.0, "")
+    row |= {"odd_seed": seeds[at], "odd_difference": without.difference}
+    return row | {"odd_low": without.low, "odd_high": without.high}
 
 
 def _verdict_of_control(estimate: Estimate) -> str:

@@ -22,7 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, NOISIER, POWER
+from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER, VISIBLE
 from experiments.entrypoint import program_name
 from experiments.run.compare import Row
 from experiments.run.images import FEW
@@ -143,7 +143,7 @@ def write(folder: Path, info: Mapping[str, Any]) -> Page:
     If `write_tables` kept the report, and the same code says the same besides TIMES, the folder stays as it is.
     `info`: what run.json says besides where the numbers come from: experiment, question, preset, notes, wall_seconds.
     """
-    rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "noisier": NOISIER}
+    rules = {"level": CONFIDENCE, "power": POWER, "enough_networks": ENOUGH_NETWORKS, "visible_noise": VISIBLE}
     content = {"schema": 2} | provenance() | dict(info) | {"statistics": rules}
     if (folder / "report.html").is_file() and not content["dirty"]:
         earlier = read_json(folder / "run.json") | {name: content[name] for name in TIMES & content.keys()}

@@ -94,10 +94,34 @@ def make_setting(text: str, budget: int, ends: Schedule, data_std: float) -> "Se
 
     `ends` has the first and the last level, unless the text has its own. Errors as in `read_setting`.
     """
-    schedule, label = read_setting("setting", text)
-    solver = read_sampler(label)
-    longest, final = read_schedule(schedule, budget, data_std, ends.sigma_max, ends.sigma_min)
-    return Setting(text, longest.within(budget - final, solver), solver, final_denoise=final, budget=budget)
+    point = Point(text, *read_setting("setting", text), ends.sigma_max, ends.sigma_min)
+    return point.at(budget, data_std)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A setting before its number of evaluations is known. Its name is made of it, and is never read back.
+
+    Args:
+        name: in tables and reports.
+        schedule, sampler: as typed.
+        sigma_max, sigma_min: the ends of the schedule, unless its text or its rule has its own.
+        to_zero: whether a last step goes from sigma_min to 0; or the text says so.
+    """
+
+    name: str
+    schedule: str
+    sampler: str
+    sigma_max: float
+    sigma_min: float
+    to_zero: bool = False
+
+    def at(self, budget: int, data_std: float) -> "Setting":
+        """On the longest schedule within this number of evaluations. ValueError for a text that cannot be read."""
+        solver = read_sampler(self.sampler)
+        longest, final = read_schedule(self.schedule, budget, data_std, self.sigma_max, self.sigma_min)
+        final = final or self.to_zero
+        return Setting(self.name, longest.within(budget - final, solver), solver, final_denoise=final, budget=budget)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ class Study:
     presets: ClassVar[Presets] = {"smoke": SMOKE, "laptop": {}, "gpu": GPU}
     minutes: ClassVar[str] = "minutes on two cores"  # of the preset laptop
     examples: ClassVar[Mapping[str, str]] = {}  # arguments to show -> what they do
+    gone: ClassVar[Mapping[str, str]] = {}  # options of earlier versions -> what to do instead
     of_training: ClassVar[Sequence[str]] = ("recipe", "train_images", "seeds")  # options of networks trained here
 
     data: Annotated[str, name_option(DATA_HELP, DATA_SETS)] = "mnist5k"
