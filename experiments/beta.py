@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from experiments.run.tables import RunResults, Tables
 
 STEPS = 66  # of the primary contrast's schedule
-OF_LIST = ("schedules", "samplers", "etas", "last_levels", "sigma_max")
 SIZES = ("train_images", "warmup_images", "seeds", "n_samples")
 CURVE_SAMPLES = 150  # images per setting of a curve, from one network
 SHIPPED = Path(__file__).parent / "choices"  # choices.json by data set, of runs of this command
@@ -175,7 +174,7 @@ class Beta(Candidates):
         """The choices that ship for this question, if there are any."""
         path = SHIPPED / f"{self.data}.json"
         usual = Beta(data=self.data)
-        names = ("network", "recipe", "features", "feature_weights", "images", *OF_LIST)
+        names = ("network", "recipe", "features", "feature_weights", "images")
         if any(getattr(self, name) != getattr(usual, name) for name in names) or not path.is_file():
             return None
         content = read_json(path)

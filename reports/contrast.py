@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import settings
+from reports import confirmed, settings
 from reports.formats import (
     SCALES,
     are_set,
@@ -16,6 +16,7 @@ from reports.formats import (
     is_missing,
     is_set,
     join,
+    lower_on,
     metric_name,
     number,
     ordinal,
@@ -67,6 +68,7 @@ def compose_page(
     lead, sentence = explain_failure(result) if failed else verdict
     shown = [before[0], after[0]]
     warnings, caveats = settings.find_caveats(result, shown)
+    caveats += [*confirmed.find_clean(result), *confirmed.describe_odd(result)]
     warnings += find_unusual_control(result) + find_disagreement(result, row) + find_other_order(result, row)
     pictures = settings.show_pictures(result, before, after)
     aside = ""
@@ -100,7 +102,7 @@ def format_change(result: LoadedResult, row: pd.Series, verb: str = "") -> str:
     values = f"from {before} to {after}" if link == "to" else f"{before} and {after}"
     fd = result.pooled(row, FD)
     also = "" if fd is None else f"{metric_name(FD, result.features)} {f' {link} '.join(_both(fd))}"
-    return f"{name} {values} (difference {'; '.join(filter(None, [change, interval, also]))})"
+    return f"{name} {values} (difference {'; '.join(filter(None, [change, interval, lower_on(row), also]))})"
 
 
 def _both(row: pd.Series) -> list[str]:
@@ -235,8 +237,7 @@ def describe_protocol(result: LoadedResult) -> str:
         texts.append("The main comparison, before any result")
         texts += [f"Changed since: {join(changed)}"] if changed else []
     rows = result.choices
-    confirmed = result.over_networks(kind=CONFIRM)
-    if len(rows) and len(confirmed):
+    if len(rows) and result.was_confirmed:
         explored = rows[rows["networks"].notna()]
         given = not result.table["section"].eq(EXPLORE).any()
         who = "this network"
@@ -248,7 +249,8 @@ def describe_protocol(result: LoadedResult) -> str:
         if len(barred):
             lowest = barred.loc[barred[JUDGE].idxmin()]
             score = f"{metric_name(JUDGE, result.features)} {scale_metric(JUDGE, lowest[JUDGE])}"
-            text = f"{len(barred)} of {len(explored)} settings show more visible noise than the default and were barred"
+            limit = "the default" if result.limit is None else number(result.limit, 2)
+            text = f"{len(barred)} of {len(explored)} settings show more visible noise than {limit} and were barred"
             texts.append(f"{text}; the lowest of them: {settings.name_with_evaluations(lowest)}, {score} (explored)")
     return ". ".join(map(capital, texts))
 

@@ -69,6 +69,12 @@ def difference(row: pd.Series, sign: int = 1, digits: int = 1) -> tuple[str, str
     return texts[0], "" if is_missing(row["low"]) else " to ".join(texts[1:][::sign])
 
 
+def lower_on(row: pd.Series) -> str:
+    """On how many networks a is lower, as "4 of 5 networks lower"; "" where it was not counted."""
+    count = row.get("n_lower")
+    return "" if is_missing(count) else f"{number(count, 0)} of {number(row['n_networks'], 0)} networks lower"
+
+
 def decimals(*rows: pd.Series, most: int = MOST_DECIMALS) -> int:
     """The fewest decimals, up to `most`, with which after - before = difference to a reader of all rows.
 

@@ -51,6 +51,12 @@ class LoadedResult:
         return "point" if self.features == "values" else "image"
 
     @property
+    def limit(self) -> float | None:
+        """The limit of visible noise, the same for all settings; None in results of the time before it."""
+        value = self.info.get("statistics", {}).get("visible_noise")
+        return None if value is None else float(value)
+
+    @property
     def fixed_beforehand(self) -> bool:
         """Whether the comparison of the verdict was fixed before any result; otherwise it is exploratory."""
         return bool(self.info.get("fixed_beforehand"))

@@ -45,8 +45,8 @@ TABLES: dict[str, tuple[str, ...]] = {
             n_samples n_reference value_a value_b difference se? low high level interval holds_for clear
             p_value? p_adjusted? family? n_compared? detectable? n_to_settle? networks_to_settle?
             new_network_low? new_network_high? no_verdict? verdict sigma? share? note?
-            choice? visible_noise_a? visible_noise_b? more_noise? recommended? n_lower? odd_seed? odd_difference?
-            odd_low? odd_high? depends?""",
+            choice? visible_noise_a? visible_noise_b? more_noise? recommended? noisy_b? n_lower? odd_seed?
+            odd_difference? odd_low? odd_high? depends?""",
         "best_sets.csv": """section budget setting metric value fd difference low high level in_set best
             n_settings n_networks n_samples n_reference? nfe data network trained_by images_seen features?
             interval holds_for p_adjusted? family? n_compared? no_verdict""",
@@ -80,7 +80,8 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
      pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
     factor_a level_a against_a factor_b level_b against_b""".split()
-FLAGS = "on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise chosen barred depends".split()
+FLAGS = """on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise noisy_b chosen
+    barred depends""".split()
 
 
 def say_near(high: float, shown: str) -> str:

@@ -10,6 +10,7 @@ from reports.formats import (
     duration,
     evaluations,
     join,
+    lower_on,
     metric_name,
     number,
     percent,
@@ -145,7 +146,8 @@ def show_pictures(result: LoadedResult, *sides: tuple[pd.Series, str, str]) -> l
 def format_comparison(row: pd.Series, *, against: bool = False, digits: int = 1) -> tuple[str, str]:
     """The difference of a setting, as text, and its verdict. `against`: the text says from what it differs."""
     text, interval = difference(row, digits=digits)
-    text += f" ({interval})" if interval else ""
+    inside = "; ".join(filter(None, [interval, lower_on(row)]))
+    text += f" ({inside})" if inside else ""
     text += f" from {row['b']}" if against else ""
     return text, verdict_words(row)
 

@@ -233,12 +233,12 @@ def recommend(comparisons: Sequence[Comparison], judge: Judge) -> set[int]:
 
 
 def _noise(contrast: Contrast) -> Row:
-    """The visible noise of both sides, and whether that of a is above the limit; None where it was not measured."""
+    """The visible noise of both sides, and whether it is above the limit; None where it was not measured."""
     levels = [side.noise_levels for side in contrast.sides]
     if min(map(len, levels)) < len(contrast.seeds):
-        return dict.fromkeys(("visible_noise_a", "visible_noise_b", "more_noise"))
+        return dict.fromkeys(("visible_noise_a", "visible_noise_b", "more_noise", "noisy_b"))
     a, b = (float(np.mean(of_side)) for of_side in levels)
-    return {"visible_noise_a": a, "visible_noise_b": b, "more_noise": too_noisy(levels[0])}
+    return {"visible_noise_a": a, "visible_noise_b": b, "more_noise": too_noisy(levels[0]), "noisy_b": too_noisy(levels[1])}
 
 
 def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:

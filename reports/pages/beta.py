@@ -2,13 +2,15 @@
 
 import pandas as pd
 
-from reports import contrast, settings, snippets
+from reports import confirmed, contrast, settings, snippets
 from reports.details import list_details
 from reports.formats import (
+    are_set,
     capital,
     difference,
     evaluations,
     is_missing,
+    is_set,
     join,
     number,
     ordinal,
@@ -24,6 +26,7 @@ from reports.schema import (
     CONFIRM,
     CONTROL,
     JUDGE,
+    MORE,
     NO_DIFFERENCE,
     NO_VERDICT,
     NOT_SIGNIFICANT,
@@ -38,7 +41,8 @@ PAIR = ["a", "nfe_a", "b", "nfe_b"]
 HEADINGS = {  # kind of contrast -> the heading of its lines
     PRIMARY: "Fresh noise, on the {schedule} schedule",
     CONFIRM: "The best with fresh noise against the best without",
-    ANY_NOISE: "The same, also of settings that show more visible noise than the default",
+    ANY_NOISE: "The same, whatever visible noise they show",
+    MORE: "More evaluations against the cheapest",
     SPENT: "The best that takes all {most} evaluations against the best within them",
 }
 ANSWERS = {  # verdict -> of the title, and in a figure
@@ -71,14 +75,14 @@ def page(result: LoadedResult) -> Page:
     if len(contests):
         main = contests.iloc[-1]
         sides = [find_side(every, main, side) for side in "ba"]
-        use = find_lowest(every, rows[rows["kind"].isin([CONFIRM, SPENT])])
+        use = choose_use(result, every, rows, contests)
     without, having = (
         (side, title, settings.name_with_evaluations(side))
         for side, title in zip(sides, ("Without", "With"), strict=True)
     )
     code = [] if use is None else snippets.show(snippets.write_sampling(use))
     return contrast.compose_page(
-        result, main, phrase_verdict(result, row, contests, before["schedule"]), without, having, doubts,
+        result, main, phrase_verdict(result, row, rows, contests, before["schedule"]), without, having, doubts,
         question=ask(result), advice="" if use is None else phrase_advice(result, use, every, rows),
         more_facts=[*describe_etas(every, row["verdict"]), *code],
         curves=draw_curves(result, every, contests), figures=draw_figure(result, rows, before["schedule"]),
@@ -111,7 +115,7 @@ def find_warnings(row: pd.Series) -> list[str]:
 def find_caveats(result: LoadedResult, row: pd.Series, rows: pd.DataFrame, schedule: str) -> list[str]:
     """What limits the answer on one schedule, and that on the best settings."""
     contests = rows[rows["kind"] == CONFIRM]
-    caveats = list[str]()
+    caveats = confirmed.find_noisy(result)
     if row["verdict"] in (BETTER, WORSE) and row["new_network_low"] < 0 < row["new_network_high"]:
         caveats.append(
             f"{capital(ordinal(row['n_networks'] + 1))} network may show no difference on the {schedule} schedule."
@@ -148,9 +152,29 @@ def find_lowest(every: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     return min((find_side(every, row, side) for _, row in rows.iterrows() for side in "ba"), key=lambda row: row[JUDGE])
 
 
-def phrase_verdict(result: LoadedResult, row: pd.Series, contests: pd.DataFrame, schedule: str) -> tuple[str, str]:
+def choose_use(
+    result: LoadedResult, every: pd.DataFrame, rows: pd.DataFrame, contests: pd.DataFrame
+) -> pd.Series | None:
+    """The cheapest confirmed setting that may be advised, or the lowest of those that are better than it."""
+    if result.limit is None:
+        return find_lowest(every, rows[rows["kind"].isin([CONFIRM, SPENT])])
+    for _, contest in contests[contests["verdict"] != NO_VERDICT].iterrows():
+        noisy = {"a": is_set(contest["more_noise"]), "b": is_set(contest["noisy_b"])}
+        order = sorted("ab", key=lambda side: contest[f"value_{side}"])
+        winner = {BETTER: "a", WORSE: "b"}.get(contest["verdict"], order[0])
+        sides = [side for side in (winner, *order) if not noisy[side]]
+        if sides:
+            cheapest = find_side(every, contest, sides[0])
+            dearer = confirmed.choose_dearer(confirmed.find_dearer(result, cheapest["setting"], cheapest["nfe"]))
+            return cheapest if dearer is None else find_side(every, dearer, "a")
+    return None
+
+
+def phrase_verdict(
+    result: LoadedResult, row: pd.Series, rows: pd.DataFrame, contests: pd.DataFrame, schedule: str
+) -> tuple[str, str]:
     """The finding by number of evaluations, and on one schedule."""
-    best = phrase_best(contests)
+    best = phrase_both(result, contests, rows[rows["kind"] == ANY_NOISE].sort_values("budget"))
     if row["verdict"] == NO_VERDICT:
         return "No verdict.", f"{capital(row['no_verdict'])}. {best}".strip()
     change = contrast.format_change(result, row)
@@ -161,12 +185,31 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, contests: pd.DataFrame,
     return f"{capital(answer)} {where} evaluations.", f"{change}."
 
 
-def phrase_best(contests: pd.DataFrame) -> str:
-    """Within how many evaluations which kind wins; "" if nothing was compared. Intervals where nothing is detected."""
+def phrase_both(result: LoadedResult, contests: pd.DataFrame, noisy: pd.DataFrame) -> str:
+    """The same within the limit of visible noise and without it, where that changes what is compared."""
+    if not len(noisy):
+        return phrase_best(contests)
+    if not len(contests):
+        return f"Whatever visible noise they show: {uncapital(phrase_best(noisy, always=True))}"
+    depends = "It depends on visible noise: among" if are_set(noisy["depends"]).any() else "Among"
+    limited, free = (uncapital(phrase_best(rows, always=True)) for rows in (contests, noisy))
+    limit = number(result.limit or 0, 2)
+    return f"{depends} settings that show at most {limit} of it, {limited.removesuffix('.')}; without this limit {free}"
+
+
+def uncapital(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def phrase_best(contests: pd.DataFrame, *, always: bool = False) -> str:
+    """Within how many evaluations which kind wins; "" if nothing was compared.
+
+    With intervals where nothing is detected, or `always`.
+    """
     texts = list[str]()
     for verdict, (answer, _) in ANSWERS.items():
         rows = contests[contests["verdict"] == verdict]
-        shown = verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
+        shown = always or verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
         names = list[str]()
         for _, group in rows.groupby(PAIR if shown else "verdict", sort=False):  # a pair may be the best within several
             names.append(join(number(budget, 0) for budget in group["budget"]))
@@ -187,13 +230,29 @@ def phrase_advice(result: LoadedResult, best: pd.Series, every: pd.DataFrame, ro
     if best["section"] == PRIMARY:
         return f"{use}, if you stay on the {best['schedule']} schedule."
     scores = settings.format_scores(result, best) + settings.format_worst(best)
+    if result.limit is not None:
+        texts = [f"{use}: {scores}.", phrase_price(result, best), *name_noisy(result, best, every, rows)]
+        return " ".join(filter(None, texts))
     texts = [f"{use}: the lowest score that was confirmed, {scores}."]
-    noisy = rows[rows["kind"] == ANY_NOISE]
-    if len(noisy) and (lowest := find_lowest(every, noisy))[JUDGE] < best[JUDGE]:
-        name, noise = settings.name_with_evaluations(lowest), settings.format_noise(lowest)
-        text = f"{name} scores lower, {settings.format_scores(result, lowest)}, but shows more visible noise ({noise})."
-        texts = [f"{use}: the lowest that shows no more visible noise than the default, {scores}.", text]
     return " ".join([*texts, *phrase_spent(rows[rows["kind"] == SPENT])])
+
+
+def phrase_price(result: LoadedResult, best: pd.Series) -> str:
+    """What more evaluations than the fewest change."""
+    rows = result.over_networks(kind=MORE)
+    used = rows[rows["a"].eq(best["setting"]) & rows["nfe_a"].eq(best["nfe"]) & rows["verdict"].eq(BETTER)]
+    cheapest = (best["setting"], best["nfe"]) if used.empty else (used["b"].iloc[0], used["nfe_b"].iloc[0])
+    return confirmed.phrase_price(confirmed.find_dearer(result, *cheapest))
+
+
+def name_noisy(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+    """The lowest of all, if it is not advised for its visible noise."""
+    noisy = rows[rows["kind"] == ANY_NOISE]
+    if not len(noisy) or (lowest := find_lowest(every, noisy))[JUDGE] >= best[JUDGE]:
+        return []
+    name, noise = settings.name_with_evaluations(lowest), settings.format_noise(lowest)
+    scores = settings.format_scores(result, lowest)
+    return [f"{name} scores lower, {scores}, but shows more visible noise ({noise}) than the limit."]
 
 
 def phrase_spent(rows: pd.DataFrame) -> list[str]:

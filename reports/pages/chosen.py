@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from reports import contrast, settings, snippets
+from reports import confirmed, contrast, settings, snippets
 from reports.details import list_details
 from reports.formats import (
     add_correction,
@@ -17,6 +17,7 @@ from reports.formats import (
     capital,
     decimals,
     difference,
+    evaluations,
     is_missing,
     is_set,
     join,
@@ -30,7 +31,7 @@ from reports.formats import (
 from reports.page import Code, Column, Curves, Figure, Page, Plot, Row, Table
 from reports.pages import sweep
 from reports.results import LoadedResult
-from reports.schema import AT_LARGEST, BETTER, CONFIRM, JUDGE, NO_VERDICT
+from reports.schema import AT_LARGEST, BETTER, CONFIRM, JUDGE, MORE, NO_VERDICT
 
 NOT_CONFIRMED = "What was chosen was not confirmed."
 TITLES = {
@@ -70,9 +71,9 @@ def page(result: LoadedResult) -> Page:
 def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
     """The contrast of the headline.
 
-    Of `schedules` and `tune` the recommended one of the fewest evaluations, if it is better than the default with the
-    most, that one. Of `noise_levels` that of the noise levels, with the sampler with which the baseline scores best.
-    Without anything recommended the largest number of evaluations.
+    Of `schedules` and `tune` the recommended one of the fewest evaluations, or a dearer one that is better than it. Of
+    `noise_levels` that of the noise levels, with the sampler with which the baseline scores best. Without anything
+    recommended the largest number of evaluations.
     """
     if result.info["experiment"] == "noise_levels":
         of_levels = rows["choice"].eq("train_noise")
@@ -81,6 +82,13 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
         recommended = best[are_set(best["recommended"])]
         return (recommended if len(recommended) else best).iloc[0]
     recommended = rows[are_set(rows["recommended"])].sort_values("budget")
+    if len(recommended) and len(result.over_networks(kind=MORE)):
+        cheapest = recommended.iloc[0]
+        dearer = confirmed.choose_dearer(confirmed.find_dearer(result, cheapest["a"], cheapest["nfe_a"]))
+        if dearer is None:
+            return cheapest
+        same = recommended[recommended["a"].eq(dearer["a"]) & recommended["nfe_a"].eq(dearer["nfe_a"])]
+        return same.iloc[0] if len(same) else cheapest
     beyond = result.over_networks(kind=AT_LARGEST)
     lower = set(beyond.loc[beyond["verdict"] == BETTER, "budget"])
     for candidates in (recommended[recommended["budget"].isin(lower)], recommended):
@@ -113,7 +121,7 @@ def phrase_verdict(result: LoadedResult, row: pd.Series, before: pd.Series, afte
     if is_set(row["recommended"]):
         return f"{where}{row['a']} is better than {row['b']}{_beyond(result, row)}.", f"{size}."
     if row["verdict"] == BETTER:
-        return capital(f"{where}keep {row['b']}: {_describe_noisier(row)}."), f"{size}."
+        return capital(f"{where}keep {row['b']}: {confirmed.describe_noise(result, row)}."), f"{size}."
     what = f"no change of {AXES.get(row['choice'], 'training')} is confirmed to help"
     text = f"{where}{what if _is_training(result) else 'no better setting is confirmed'}."
     text = text[:1].upper() + text[1:]
@@ -134,12 +142,18 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
         use = advise(result, before, after) if is_set(row["recommended"]) else f"keep {row['b']}"
         questions.setdefault(use, []).append(name_question(result, row))
     text = f"{capital('; '.join(f'{join(names)}, {use}' for use, names in questions.items()))}."
+    not_advised = [f"{confirmed.describe_noise(result, row)}." for _, row in noisier.iterrows()]
+    recommended = rows[rows["recommended"]].sort_values("budget")
+    if len(result.over_networks(kind=MORE)) and len(recommended):
+        dearer = confirmed.find_dearer(result, recommended["a"].iloc[0], recommended["nfe_a"].iloc[0])
+        use = f"Use {headline['a']} with {evaluations(headline['nfe_a'])} evaluations."
+        return " ".join(filter(None, [use, confirmed.phrase_price(dearer), *not_advised]))
     chosen = rows[rows["recommended"]]
     if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
         most = chosen.iloc[-1]
         scores = [f"{scale_metric(JUDGE, row['value_a'])} with {number(row['nfe_a'], 0)}" for row in (best, most)]
         text += f" More evaluations are not better here: {join(scores)} (not tested against each other)."
-    return " ".join([text, *(f"{_describe_noisier(row)}." for _, row in noisier.iterrows())])
+    return " ".join([text, *not_advised])
 
 
 def describe_worst(rows: pd.DataFrame, every: pd.DataFrame) -> list[tuple[str, str]]:
@@ -155,12 +169,6 @@ def _beyond(result: LoadedResult, row: pd.Series) -> str:
     beyond = result.over_networks(kind=AT_LARGEST)
     beyond = beyond[(beyond["budget"] == row["budget"]) & (beyond["a"] == row["a"]) & (beyond["verdict"] == BETTER)]
     return f", even with {number(beyond['nfe_b'].iloc[0], 0)}" if len(beyond) else ""
-
-
-def _describe_noisier(row: pd.Series) -> str:
-    """Why a setting that scores lower is not recommended."""
-    noisier, usual = (number(row[f"visible_noise_{side}"], 3) for side in "ab")
-    return f"{row['a']} scores lower, but leaves visible noise ({noisier}, not {usual})"
 
 
 def _is_training(result: LoadedResult) -> bool:
@@ -210,12 +218,14 @@ def draw_curves(result: LoadedResult, rows: pd.DataFrame, every: pd.DataFrame) -
 def draw_figure(result: LoadedResult) -> list[Figure]:
     """The confirmed differences, by question."""
     sections: dict[str, list[contrast.Labelled]] = {}
-    for kind in (CONFIRM, AT_LARGEST):
+    for kind in (CONFIRM, MORE, AT_LARGEST):
         for _, row in result.over_networks(kind=kind).iterrows():
             heading = capital(name_question(result, row))
             against = row["b"]
             if kind == AT_LARGEST:
                 heading = f"Against the default with {number(row['nfe_b'], 0)} evaluations"
+            if kind == MORE:
+                heading = f"Against what was chosen with {number(row['nfe_b'], 0)} evaluations"
             label = row["a"] if kind == CONFIRM else f"{row['a']}, {number(row['nfe_a'], 0)} evaluations"
             sections.setdefault(heading, []).append((row, label, against))
     for _, row in result.over_networks(kind="setting").iterrows():  # of a sweep that has such comparisons too

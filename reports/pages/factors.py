@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import contrast, settings
+from reports import confirmed, contrast, settings
 from reports.details import list_details
 from reports.formats import (
     difference,
@@ -126,7 +126,7 @@ def describe_best(result: LoadedResult, best: pd.Series | None) -> str:
     where = f"on {who}" if result.runs["trained_by"].eq("sigmabench").any() else "with other noise"
     size = contrast.format_change(result, best)
     if best["verdict"] == BETTER:
-        noise = ", but it shows more noise" if is_set(best["more_noise"]) else ""
+        noise = f"; {confirmed.describe_noise(result, best)}" if is_set(best["more_noise"]) else ""
         return f"Best combination, confirmed {where}: {best['a']}, {size}{noise}."
     reason = best["no_verdict"] if best["verdict"] == NO_VERDICT else f"{verdict_words(best)}, {size}"
     return f"The best combination, {best['a']}, against the baseline {where}: {reason}."

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports import contrast, settings
+from reports import confirmed, contrast, settings
 from reports.details import list_details
 from reports.formats import (
     add_correction,
@@ -14,6 +14,7 @@ from reports.formats import (
     is_missing,
     is_set,
     join,
+    number,
     plural,
 )
 from reports.page import Figure, Page, Row, Table
@@ -69,7 +70,7 @@ def page(result: LoadedResult) -> Page:
     before = (section.row(section.baseline), "Baseline", section.baseline)
     after = (section.row(nearest["a"]), "Lowest, not advised" if section.winner is None else "Use", nearest["a"])
     return contrast.compose_page(
-        result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(section)),
+        result, nearest, phrase_verdict(result, section), before, after, ((), _more_caveats(result, section)),
         advice="" if section.no_verdict else f"{advise(section)}.", also=" ".join(also),
         figures=draw_figure(result, sections), tables=tables, note=note,
         details=list_details(result, *TERMS),
@@ -129,7 +130,7 @@ def phrase_verdict(result: LoadedResult, section: Section) -> tuple[str, str]:
     words = {BETTER: "better, but not recommended", NO_DIFFERENCE: "no difference detected"}
     lead = f"{row['a']} against {section.baseline}: {words.get(row['verdict'], row['verdict'])}."
     if row["verdict"] == BETTER and is_set(row["more_noise"]):
-        return lead, f"It shows more noise, though {size}."
+        return lead, f"It leaves visible noise ({number(row['visible_noise_a'], 3)}), though {size}."
     return lead, f"{add_correction(contrast.format_change(result, row), row)}."
 
 
@@ -138,12 +139,12 @@ def advise(section: Section) -> str:
     return f"{'Keep' if section.winner is None else 'Use'} {section.use}"
 
 
-def _more_caveats(section: Section) -> list[str]:
+def _more_caveats(result: LoadedResult, section: Section) -> list[str]:
     """What was passed over for its visible noise; and that a gain was chosen among several."""
     texts = list[str]()
     better = section.contrasts[section.contrasts["verdict"] == BETTER]
     if section.winner is not None and better["a"].iloc[0] != section.winner["a"]:
-        texts.append(f"{better['a'].iloc[0]} scores lower, but shows more noise than {section.baseline}.")
+        texts.append(f"{confirmed.describe_noise(result, better.iloc[0])}.")
     if section.winner is not None and len(section.rows) > 2:
         choice = f"It is the best of {len(section.rows)} settings on the same networks"
         texts.append(f"{choice}, so its true gain is probably smaller. Its verdict is corrected for this choice.")

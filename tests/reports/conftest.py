@@ -70,6 +70,7 @@ def folder(tmp_path: Path) -> Make:
     def write(experiment: str, info: Any = NO, images: Sequence[str] = (), **tables: Rows) -> Path:
         (tmp_path / experiment / "images").mkdir(parents=True)
         content = {"schema": 2, "experiment": experiment, "question": "Which?", "command": "run it", **info}
+        content |= {"statistics": {"visible_noise": 0.04}} if "statistics" not in info else {}
         (tmp_path / experiment / "run.json").write_text(json.dumps(content), encoding="utf-8")
         for name, rows in tables.items():
             frame = pd.DataFrame(rows).reindex(columns=all_columns(TABLES[f"{name}.csv"]))
@@ -86,13 +87,13 @@ def beta(folder: Make) -> Make:
     """A result of `beta`: a against b, a difference in MMD and in FD (times 1000), the control, floors.
 
     `best`: by evaluations the difference of the best with fresh noise to the best without, which both take them.
-    `spent`: by kind of setting that of 66 evaluations to 8.
+    `more`: by evaluations that of the best with fresh noise to the best without it with 8.
     """
 
     def write(
         change: float = -8.0, verdict: str = "better", *, fd: float = -2.6, a: str = "eta 1", b: str = "eta 0",
         before: float = 12.0, control: float = 0.0, control_verdict: str = "passed", floor: Any = (500, 1.4),
-        failed: int = 0, info: Any = NO, best: Mapping[int, Any] = NO, spent: Mapping[str, Any] = NO,
+        failed: int = 0, info: Any = NO, best: Mapping[int, Any] = NO, more: Mapping[int, Any] = NO,
         quality: Sequence[Any] = (), **values: Any,
     ) -> Path:  # fmt: skip
         table = runs_of("primary", b, before) + runs_of("primary", a, before + change, eta=1)
@@ -112,10 +113,11 @@ def beta(folder: Make) -> Make:
                 choices += explored(f"{name.split()[0]} fresh noise", budget, name, mmd, chosen=True)
             table += runs_of("explore", "passed over", 20)
             choices += explored("with fresh noise", budget, "passed over", 20, rank=2)
-        for kind, (difference, said) in spent.items():
-            names = (f"{kind.split()[0]} {budget}" for budget in (66, 8))
-            cost = {"budget": 66, "nfe_a": 66, "nfe_b": 8, "choice": kind}
-            contrasts += compared("all evaluations", "confirm", *names, difference, said, **cost)
+        for budget, (difference, said) in more.items():
+            cost = {"budget": budget, "nfe_a": budget, "nfe_b": 8, "choice": "with fresh noise"}
+            contrasts += compared(
+                "more evaluations", "confirm", f"with {budget}", "without 8", difference, said, **cost
+            )
         images = ["real", *{row["samples_id"] for row in table if "samples_id" in row}]
         tables = {"table": table, "contrasts": contrasts, "floors": floors(*floor) if floor else []}
         info = {"fixed_beforehand": True, "options": {"only_primary": not best}, **info}
@@ -144,10 +146,10 @@ def chosen(folder: Make) -> Make:
                 "nfe_a": budget,
                 "nfe_b": budget,
                 "choice": "challenger",
-                "more_noise": noise > 0.026,
+                "more_noise": noise > 0.04,
             }
             columns |= {
-                "recommended": verdict == "better" and noise <= 0.026,
+                "recommended": verdict == "better" and noise <= 0.04,
                 "visible_noise_a": noise,
                 "visible_noise_b": 0.0,
             }
@@ -182,7 +184,13 @@ def sweep(folder: Make) -> Make:
             for name, (mmd, verdict, noise) in settings.items():
                 table += runs_of(group, name, mmd, visible_noise=noise, **budget)
                 if name != first:
-                    columns = {"before": before, "more_noise": noise > 0.026, **budget, **values}
+                    columns = {
+                        "before": before,
+                        "more_noise": noise > 0.04,
+                        "visible_noise_a": noise,
+                        "visible_noise_b": 0.0,
+                    }
+                    columns |= budget | values
                     contrasts += compared("setting", group, name, first, mmd - before, verdict, **columns)
         tables = {"table": table, "contrasts": contrasts, "floors": floors(fd=0.0)}
         return folder(experiment, info, [id_of(row["setting"]) for row in table[::5]], **tables)

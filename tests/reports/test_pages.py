@@ -84,40 +84,96 @@ def test_one_pair_that_is_the_best_within_several_numbers_is_said_once(beta: Mak
     assert read_page(directory).lead == says
 
 
-def test_beta_says_what_to_do_and_what_it_does_to_spend_all_evaluations_and_who_chose(beta: Make) -> None:
-    spent = {"without fresh noise": (10.8, "worse"), "with fresh noise": (-0.2, "no difference detected")}
-    page = read_page(beta(best={8: LOSES, 66: LOSES}, spent=spent, info={"differs_from_preset": ["sizes", "data"]}))
-    assert page.advice == (
-        "Use without 8 with 8 evaluations: the lowest score that was confirmed, MMD ×1000 12.0 (FD 12.0), 12.0 on "
-        "the worst of 5 networks. Without fresh noise, the best with 66 is worse than the best with 8 (10.8; 9.8 to "
-        "11.8). With fresh noise, the best with 66 against the best with 8: no difference detected (−0.2; −1.2 to 0.8)."
-    )
+@pytest.mark.parametrize(("more", "advice"), [
+    ({}, ""),
+    ({66: (-0.2, "no difference detected")},
+     " With 66, with 66 scores 0.2 lower: no difference detected (−1.2 to 0.8)."),
+    ({16: (-0.3, "no difference detected"), 66: (10.8, "worse")},
+     " With 16, with 16 scores 0.3 lower: no difference detected (−1.3 to 0.7)."),
+], ids=["none", "not better", "two"])  # fmt: skip
+def test_beta_advises_the_cheapest_and_says_what_more_evaluations_change(beta: Make, more: Any, advice: str) -> None:
+    page = read_page(beta(best={8: LOSES, 16: LOSES, 66: LOSES}, more=more, info={"differs_from_preset": ["sizes"]}))
+    cheapest = "Use without 8 with 8 evaluations: MMD ×1000 12.0 (FD 12.0), 12.0 on the worst of 5 networks."
+    assert page.advice == cheapest + advice
     assert dict(page.facts)["Fixed"] == (
-        "The main comparison, before any result. Changed since: sizes and data. 3 other networks chose among 6 "
-        "settings; then, with other noise, these compared"
+        "The main comparison, before any result. Changed since: sizes. 3 other networks chose among 9 settings; then, "
+        "with other noise, these compared"
     )
 
 
-def test_what_shows_more_noise_is_named_and_not_advised(beta: Make) -> None:
-    directory = beta(best={8: LOSES, 66: LOSES})
+def test_beta_advises_a_dearer_setting_only_if_it_is_better_and_within_the_limit(beta: Make) -> None:
+    directory = beta(best={8: LOSES, 16: TIED_BY, 66: TIED_BY}, more={16: (-3.0, "better"), 66: (-4.0, "better")})
+    use, price = read_page(directory).advice.split(": ", 1)
+    assert use == "Use with 66 with 66 evaluations"
+    assert price.endswith(" It is better than without 8 with 8, the cheapest that was confirmed (−4.0; −5.0 to −3.0).")
+    rows = pd.read_csv(directory / "contrasts.csv")
+    rows["more_noise"] = rows["a"].eq("with 66") & rows["kind"].eq("more evaluations")
+    rows.to_csv(directory / "contrasts.csv", index=False)
+    assert read_page(directory).advice.startswith("Use with 16 with 16 evaluations: ")
+
+
+def limited(directory: Path, depends: bool) -> Page:
+    """The page with a noisy setting that scores lowest within 66 evaluations, where noise then wins."""
     tables = {name: pd.read_csv(directory / f"{name}.csv") for name in ("table", "contrasts", "choices")}
-    tables["table"].loc[tables["table"]["setting"] == "without 66", "mmd"] = 0.013
-    tables["table"].loc[tables["table"]["run_id"] == "confirmwithout 80", "mmd"] = 0.014
+    tables["contrasts"] = tables["contrasts"].astype({"depends": object})
     noisy = tables["table"].query("setting == 'with 66'").assign(setting="noisy", mmd=0.001, visible_noise=0.1)
-    again = tables["contrasts"].query("a == 'with 66'").assign(kind="any visible noise", a="noisy")
+    again = tables["contrasts"].query("a == 'with 66'").assign(kind="any visible noise", a="noisy", verdict="better")
+    again = again.assign(difference=-0.011, low=-0.012, high=-0.01, depends=depends)
     barred = tables["choices"].assign(barred=lambda rows: rows["setting"] == "passed over")
     for name, more in {"table": [noisy], "contrasts": [again], "choices": []}.items():
         pd.concat([barred if name == "choices" else tables[name], *more]).to_csv(directory / f"{name}.csv", index=False)
-    page = read_page(directory)
-    assert page.advice.startswith(
-        "Use without 8 with 8 evaluations: the lowest that shows no more visible noise than the default, MMD ×1000 "
-        "12.4 (FD 12.0), 14.0 on the worst of 5 networks. noisy, 66 evaluations scores lower, MMD ×1000 1.0 (FD "
-        "19.6), but shows more visible noise (0.1"
+    return read_page(directory)
+
+
+@pytest.mark.parametrize("depends", [True, False])
+def test_the_answer_stands_within_the_limit_of_visible_noise_and_without_it(beta: Make, depends: bool) -> None:
+    page = limited(beta(best={8: LOSES, 66: LOSES}), depends)
+    assert page.lead == (
+        f"{'It depends on visible noise: among' if depends else 'Among'} settings that show at most 0.04 of it, no, "
+        "worse within 8 network evaluations (1.0; 0.0 to 2.0) and 66 (1.0; 0.0 to 2.0); without this limit yes, better "
+        "within 66 network evaluations (−11.0; −12.0 to −10.0)."
+    )
+    assert page.advice.endswith(
+        " noisy, 66 evaluations scores lower, MMD ×1000 1.0 (FD 13.0), but shows more visible noise (0.100) than the "
+        "limit."
     )
     assert dict(page.facts)["Fixed"].endswith(
-        "2 of 6 settings show more visible noise than the default and were barred; the lowest of them: passed over, 8 "
+        "2 of 6 settings show more visible noise than 0.04 and were barred; the lowest of them: passed over, 8 "
         "evaluations, MMD ×1000 20.0 (explored)"
     )
+
+
+def test_confirmers_may_see_the_limit_on_another_side_of_a_setting(beta: Make) -> None:
+    directory = beta(best={8: LOSES, 66: LOSES})
+    rows = pd.read_csv(directory / "contrasts.csv")
+    rows.loc[rows["kind"] == "confirm", ["visible_noise_a", "visible_noise_b"]] = 0.02, 0.05
+    rows["noisy_b"], rows["more_noise"] = rows["b"].str.startswith("without"), False
+    rows.to_csv(directory / "contrasts.csv", index=False)
+    choices = pd.read_csv(directory / "choices.csv")
+    choices.assign(barred=choices["setting"] == "with 8").to_csv(directory / "choices.csv", index=False)
+    page = read_page(directory)
+    assert "Explorers barred with 8, 8 evaluations for its visible noise; here it shows 0.020, within the limit." in (
+        page.caveats
+    )
+    assert (
+        "without 66, 66 evaluations shows more visible noise here (0.050) than the limit: not advised." in page.caveats
+    )
+    assert page.advice.startswith("Use with 8 with 8 evaluations"), "the winner is above the limit"
+
+
+@pytest.mark.parametrize(("score", "word"), [(45.0, "fails"), (17.0, "differs more than usual")])
+def test_a_network_that_differs_is_named_with_the_difference_without_it(beta: Make, score: float, word: str) -> None:
+    directory = beta(best={8: LOSES, 66: LOSES})
+    rows = pd.read_csv(directory / "contrasts.csv")
+    of_pair = rows["a"].eq("with 66") & rows["kind"].eq("confirm")
+    pooled = of_pair & rows["train_seed"].isna()
+    rows.loc[pooled, ["odd_seed", "odd_difference", "odd_low", "odd_high", "n_lower"]] = 3, -0.0001, -0.0018, 0.0017, 1
+    rows.loc[of_pair & rows["train_seed"].eq(3), "value_a"] = score / 1000
+    rows.assign(train_seed=rows["train_seed"].astype("Int64")).to_csv(directory / "contrasts.csv", index=False)
+    page = read_page(directory)
+    says = f"Network 3 {word} with with 66, 66 evaluations ({score:.1f}; others 19.6 to 19.6; visible noise 0.000)"
+    assert f"{says}: without it −0.1 (−1.8 to 1.7)." in page.caveats
+    assert any("1 of 5 networks lower" in cell for table in page.tables for row in table.rows for cell in row.cells)
 
 
 def test_the_first_screen_of_beta_has_two_lines_and_the_best_of_both_kinds(beta: Make) -> None:
@@ -288,7 +344,7 @@ def test_no_name_is_markup_and_a_failed_control_is_red_without_colours(beta: Mak
     assert len(rows) == 8 and {*rows} == {4, 8}  # pictures and settings
 
 
-BASE, BETTER, NOISY = (12.0, "", 0.0), (8.0, "better", 0.0), (6.0, "better", 0.0334)
+BASE, BETTER, NOISY = (12.0, "", 0.0), (8.0, "better", 0.0), (6.0, "better", 0.05)
 NOT, WORSE = (11.5, "no difference detected", 0.0), (14.0, "worse", 0.0)
 UNTESTED = "Whether an effect differs between sections is not tested; a grid does that (sweep --vary)."
 LOWEST = (
@@ -296,14 +352,15 @@ LOWEST = (
     "for this choice."
 )
 WON = "x is better than base."
+NOISIER = "scores lower, but leaves visible noise (0.050, at most 0.04 is advised)"
 FALLS = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)."
 
 
 @pytest.mark.parametrize(("settings", "use", "lead", "verdict", "caveats"), [
     ({"x": BETTER, "y": (9.0, "better", 0)}, "x", WON, FALLS, [LOWEST]),
-    ({"x": BETTER, "y": NOISY}, "x", WON, FALLS, ["y scores lower, but shows more noise than base.", LOWEST]),
+    ({"x": BETTER, "y": NOISY}, "x", WON, FALLS, [f"y {NOISIER}.", LOWEST]),
     ({"y": NOISY}, "base", "y against base: better, but not recommended.",
-     "It shows more noise, though MMD ×1000 falls from 12.0 to 6.0 (difference −6.0; −7.0 to −5.0).", []),
+     "It leaves visible noise (0.050), though MMD ×1000 falls from 12.0 to 6.0 (difference −6.0; −7.0 to −5.0).", []),
     ({"x": NOT, "y": WORSE}, "base", "x against base: no difference detected.",
      "MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5).", []),
     ({"x": (9.0, "not significant after correction", 0)}, "base",
@@ -371,7 +428,6 @@ GAIN, NOTHING = (-4.0, "better", {}), (-0.5, "no difference detected", {})
 LOUD = (-6.0, "better", {"visible_noise_a": 0.05})
 SIZE = "MMD ×1000 falls from 12.0 to 8.0 (difference −4.0; −5.0 to −3.0)"
 NEITHER = "x against base: MMD ×1000 12.0 and 11.5 (difference −0.5; −1.5 to 0.5)."
-NOISIER = "scores lower, but leaves visible noise (0.050, not 0.000)"
 
 
 @pytest.mark.parametrize(("duels", "values", "headline", "advice"), [
@@ -435,8 +491,28 @@ def numbers_in(directory: Path) -> set[str]:
     levels = contrasts[["visible_noise_a", "visible_noise_b"]].to_numpy().ravel()
     counts = contrasts[["budget", "nfe_a", "nfe_b", "n_networks", "n_compared"]].to_numpy().ravel()
     out = {f"{abs(1000 * value):.1f}" for value in scores} | {f"{value:.3f}" for value in levels}
-    out |= {f"{value:.0f}" for value in [*counts, *choices["networks"], len(choices)]}
+    out |= {"0.04"} | {f"{value:.0f}" for value in [*counts, *choices["networks"], len(choices)]}
     return out
+
+
+@pytest.mark.parametrize(("change", "verdict", "advice"), [
+    (-0.3, "no difference detected",
+     "Use x with 16 evaluations. With 66, y scores 0.3 lower: no difference detected (−1.3 to 0.7)."),
+    (0.3, "no difference detected",
+     "Use x with 16 evaluations. With 66, y scores 0.3 higher: no difference detected (−0.7 to 1.3)."),
+    (-3.0, "better", "Use y with 66 evaluations. It is better than x with 16, the cheapest that was confirmed (−3.0; "
+     "−4.0 to −2.0)."),
+])  # fmt: skip
+def test_the_cheapest_is_advised_unless_a_dearer_one_is_better(
+    chosen: Make, change: float, verdict: str, advice: str
+) -> None:
+    directory = chosen({(16, "x"): GAIN, (66, "y"): (-4.0 + change, "better", {})})
+    rows = pd.read_csv(directory / "contrasts.csv")
+    of_y = rows.query("a == 'y' and metric == 'mmd' and kind == 'confirm'")
+    values = {"value_b": 0.008, "difference": change / 1000, "low": (change - 1) / 1000, "high": (change + 1) / 1000}
+    more = of_y.assign(kind="more evaluations", b="x", nfe_b=16, verdict=verdict, recommended=False, **values)
+    pd.concat([rows, more]).to_csv(directory / "contrasts.csv", index=False)
+    assert read_page(directory).advice == advice
 
 
 def test_the_default_is_that_of_the_same_evaluations(chosen: Make) -> None:

@@ -86,7 +86,7 @@ def rows(beta: Make, sweep: Make, tmp_path: Path) -> Rows:
     (tmp_path / "deep").mkdir()
     beta(info={"wall_seconds": 600}).rename(tmp_path / "deep/one")
     beta(control=3.0, control_verdict="failed").rename(tmp_path / "two <b>")
-    sweep({"g": {"base": (12, "", 0), "y": (9, "better", 0), "x": (8, "better", 0.03)}}).rename(tmp_path / "three")
+    sweep({"g": {"base": (12, "", 0), "y": (9, "better", 0), "x": (8, "better", 0.05)}}).rename(tmp_path / "three")
     beta(info={"experiment": "gone", "question": "Why <b>?", "commit": "1a2b"}).rename(tmp_path / "four")
     beta().rename(tmp_path / "five")
     write_report(tmp_path / "deep/one")
@@ -112,7 +112,7 @@ def test_a_row_has_finding_link_thumbnail_time_and_date(rows: Rows) -> None:
 
 
 def test_a_row_has_its_caveats_or_the_reason_why_it_cannot_be_read(rows: Rows, tmp_path: Path) -> None:
-    assert "x scores lower, but shows more noise than base." in rows["three"]
+    assert "x scores lower, but leaves visible noise (" in rows["three"]
     assert "<a" not in rows["three"] and "y is better than base." in rows["three"]
     assert "The A/A test failed" in rows["two &lt;b&gt;"] and "(no report yet)" in rows["three"]
     assert "⚑ table.csv: missing columns: section, setting" in rows["five"]
