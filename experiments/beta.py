@@ -83,11 +83,10 @@ class Beta(Candidates):
         },  # a statement on such networks in general
         "gpu": {**GPU, **EXPLORE_GPU, "n_samples": 20_000, "confirm_samples": 10_000},
     }
-    minutes = "about 5 minutes on two cores; 15 more without shipped choices"
+    minutes = "5 minutes on two cores; 25 to explore"
     examples: ClassVar[Mapping[str, str]] = {
         "": "the main comparison, in minutes",
         "--preset smoke": "does everything work here? 20 seconds",
-        "--seeds 10": "narrower intervals",
         "--only-primary --data mnist": "the comparison that was fixed beforehand, on 60,000 digits",
         "--network python:my_model:eps --setting runs/tune-laptop/settings.json --n-steps 16": "your network, as tuned",
     }
@@ -98,19 +97,20 @@ class Beta(Candidates):
     """choices.json of an earlier run: what it chose is confirmed. Nothing is explored; its networks must be others.
     none: explore."""
     budgets: tuple[int, ...] = (8, 16, 32, 66)
-    """Network evaluations per image within which the best settings compete. Curves have eta 0 and 1 at each."""
+    """Network evaluations within which the best compete. Curves have eta 0 and 1 at each."""
     only_primary: bool = False
     """Only eta 1 against eta 0, and the A/A test."""
     n_steps: Annotated[int | None, option_help("N", f"{STEPS}; with --setting its largest budget")] = None
     """Steps of the primary contrast's schedule. With --setting: one of its budgets."""
     sigma_min: Annotated[float | None, option_help("SIGMA", "0.03; 0.003 where the features see noise")] = None
-    """Last level of the primary contrast and the curves; those that compete have --last-levels."""
+    """Last level of the primary contrast. And of the curves; the settings that compete have --last-levels."""
     setting: Annotated[Path | None, option_help("FILE", "none: geometric from 30 to --sigma-min")] = None
-    """settings.json of a tune run: compare on its recommended schedule, one step per evaluation of its budget."""
+    """settings.json of tune: compare on its schedule. With one step per evaluation of its budget."""
     betas: tuple[float, ...] = (0.0, 0.2, 0.3, 0.35)
-    """Beta: fresh noise per noise level, at alpha = 0.1, the noise that a step removes. 0 is always added."""
+    """Betas of the curve at alpha = 0.1. Beta is the fresh noise, alpha the noise that a step removes, both as a share
+    of sigma. 0 is always added."""
     curve_etas: tuple[float, ...] = (0.0, 0.5, 1.0, 1.4, 2.0)
-    """Values of eta of the curve on one schedule. 0 and 1 are always added."""
+    """Etas of the curve. On the schedule of the primary contrast; 0 and 1 are always added."""
     alpha: HiddenOption[float] = 0.1  # in section same-alpha
 
     def check(self) -> None:

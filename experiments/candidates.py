@@ -47,7 +47,7 @@ class Candidates(ExploringStudy):
     schedules: ScheduleNames = ("geometric", "karras", "linear", "vp")
     samplers: SamplerNames = ("heun", "dpm++2m", "res-2m", "dpm++2m-sde", "er-sde")
     etas: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0)
-    """Noise of the sampler euler, which competes too: 0 is DDIM (beta = 0), 1 is DDPM."""
+    """Noise of euler, which competes too. 0 is DDIM (beta = 0), 1 is DDPM."""
     last_levels: Annotated[
         tuple[float, ...] | None,
         option_help("SIGMA [SIGMA ...]", "0.03 0.3 1; of a ready network 0.03"),
@@ -55,7 +55,7 @@ class Candidates(ExploringStudy):
     """Levels from which a last step goes to 0. Schedules without that step compete too: they end at 0.03, or at 0.003
     where the features see noise."""
     sigma_max: float = 30.0
-    """First level of all schedules but ddpm's, in standard deviations of the data; lower if the network ends before."""
+    """First level of the schedules. In standard deviations of the data; lower if the network ends before."""
 
     def check(self) -> None:
         super().check()

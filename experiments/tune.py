@@ -164,8 +164,8 @@ class Tune(Candidates):
         from experiments.run.setup_warnings import unknown_levels
 
         setting = replace(super().make(point, budget), draw=self.search_seed * AGAIN)
-        if not _takes(setting, budget):
-            return replace(setting, impossible=f"no schedule takes exactly {budget} evaluations")
+        if reason := _why_not(setting, budget):
+            return replace(setting, impossible=reason)
         sigmas = setting.schedule.sigmas()
         solver = setting.sampler.below(self.span[1], sigmas)
         return replace(setting, sampler=solver, impossible=unknown_levels(solver, sigmas, self.span))
@@ -181,12 +181,13 @@ class Tune(Candidates):
         write_settings(folder, results, tables["contrasts.csv"], notify, self.export)
 
 
-def _takes(setting: Setting, budget: int) -> bool:
-    """Whether a setting takes exactly this number of evaluations."""
+def _why_not(setting: Setting, budget: int) -> str:
+    """Why a setting does not take exactly this number of evaluations; "" if it does."""
     try:
-        return setting.sampler.planned_nfe(setting.schedule.sigmas()) + setting.final_denoise == budget
-    except ValueError:  # it suits no schedule of this rule
-        return False
+        takes = setting.sampler.planned_nfe(setting.schedule.sigmas()) + setting.final_denoise
+    except ValueError as error:  # it suits no schedule of this rule
+        return f"no schedule takes exactly {budget} evaluations: {error}"
+    return "" if takes == budget else f"no schedule takes exactly {budget} evaluations"
 
 
 def _to_zero(schedule: str) -> str:

@@ -238,7 +238,12 @@ def _noise(contrast: Contrast) -> Row:
     if min(map(len, levels)) < len(contrast.seeds):
         return dict.fromkeys(("visible_noise_a", "visible_noise_b", "more_noise", "noisy_b"))
     a, b = (float(np.mean(of_side)) for of_side in levels)
-    return {"visible_noise_a": a, "visible_noise_b": b, "more_noise": too_noisy(levels[0]), "noisy_b": too_noisy(levels[1])}
+    return {
+        "visible_noise_a": a,
+        "visible_noise_b": b,
+        "more_noise": too_noisy(levels[0]),
+        "noisy_b": too_noisy(levels[1]),
+    }
 
 
 def _rows(contrast: Contrast, blocker: str, judged: Estimate) -> Iterator[Row]:

@@ -194,7 +194,7 @@ def phrase_both(result: LoadedResult, contests: pd.DataFrame, noisy: pd.DataFram
     depends = "It depends on visible noise: among" if are_set(noisy["depends"]).any() else "Among"
     limited, free = (uncapital(phrase_best(rows, always=True)) for rows in (contests, noisy))
     limit = number(result.limit or 0, 2)
-    return f"{depends} settings that show at most {limit} of it, {limited.removesuffix('.')}; without this limit {free}"
+    return f"{depends} settings whose visible noise is at most {limit}, {limited.removesuffix('.')}; without this limit {free}"
 
 
 def uncapital(text: str) -> str:
@@ -207,7 +207,8 @@ def phrase_best(contests: pd.DataFrame, *, always: bool = False) -> str:
     With intervals where nothing is detected, or `always`.
     """
     texts = list[str]()
-    for verdict, (answer, _) in ANSWERS.items():
+    for verdict, (answer, name) in ANSWERS.items():
+        answer = f"{name} within" if always else answer
         rows = contests[contests["verdict"] == verdict]
         shown = always or verdict in (NO_DIFFERENCE, NOT_SIGNIFICANT)
         names = list[str]()

@@ -42,8 +42,8 @@ EXPERIMENTS = {
         (["--workers", "0"], "error: workers=0: it must be at least 1"),
         (["--workers", "2", "--ray-address", "auto"], "error: workers, ray_address: give one of them"),
         (["--gpus-per-run", "0.5"], "error: gpus_per_run=0.5: it needs --ray-address"),
-        (["--etas", "inf"], "error: eta=inf: it must be finite"),
-        (["--etas", "0.5", "0.50000001"], "error: etas: 0.5 is given twice, or differs too little"),
+        (["--curve-etas", "inf"], "error: eta=inf: it must be finite"),
+        (["--curve-etas", "0.5", "0.50000001"], "error: curve_etas: 0.5 is given twice, or differs too little"),
         (["--data", ""], "error: --data: its value is empty; is a shell variable unset?"),
         (["--store", "s3://b/f"], "error: store='s3:/b/f': it must be a folder; copy one that lies elsewhere"),
         (["--out", "/dev/null/x"], "error: out='/dev/null/x': nothing can be written there: Not a directory"),
@@ -51,6 +51,10 @@ EXPERIMENTS = {
         (["--explore-networks", "0", "--choices", "none"], "error: explore_networks=0: then nothing chooses; it needs"),
     ],
     "schedules": [
+        (["--sigma-min", "0.1"], "error: sigma_min: it is gone; give --last-levels, or a schedule its own: 'karras("),
+        (["--last-levels", "0.3", "30"], "error: last_levels=30: it must be above 0 and below sigma_max=30"),
+        (["--last-levels", "0.3", "0.3"], "error: last_levels: 0.3 is given twice, or differs too little to be told"),
+        (["--last-levels", "0.3", "--schedules", "karras(sigma_min=1)"], "has sigma_min of its own; give one of them"),
         (["--etas", "99", "--samplers"], "error: eta=99.0: at sigma'/sigma = "),  # nothing can be run
     ],
     "noise_levels": [

@@ -74,7 +74,7 @@ def test_short_help_has_the_own_options_on_one_screen(
     assert len(lines) <= 51 and all(len(line) <= 80 for line in lines if "python" not in line)
     listed = {line.split()[0] for line in lines if line.startswith("  --")}
     own = {
-        "beta": "--etas",
+        "beta": "--curve-etas",
         "schedules": "--schedules",
         "noise_levels": "--train-noise",
         "run": "--sampler",
@@ -170,13 +170,25 @@ def test_an_interrupt_while_libraries_are_imported_ends_at_once_with_one_line(nu
 
 
 def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> None:
-    words = ["--etas", "0", "0.5", "--seeds=3", "--n-samples", "70", "--store", "s", "--preset", "smoke", "--dry-run"]
+    words = [
+        "--curve-etas",
+        "0",
+        "0.5",
+        "--seeds=3",
+        "--n-samples",
+        "70",
+        "--store",
+        "s",
+        "--preset",
+        "smoke",
+        "--dry-run",
+    ]
     study, options, _ = parse("beta", words, "x")
-    changed: dict[str, Any] = {"etas": (0.0, 0.5), "seeds": 3, "n_samples": 70}
+    changed: dict[str, Any] = {"curve_etas": (0.0, 0.5), "seeds": 3, "n_samples": 70}
     assert study == replace(preset("beta", "smoke"), **changed)
     parts = (options.store, options.preset, options.workers, options.dry_run)
     assert parts == (Path("s").absolute(), "smoke", None, True)
-    assert options.given == {"etas", "seeds", "n_samples", "store", "preset", "dry_run"}
+    assert options.given == {"curve_etas", "seeds", "n_samples", "store", "preset", "dry_run"}
     with pytest.raises(ValueError, match=r"^seeds=0: it must be between 1 and 1,000$"):
         parse("beta", ["--seeds", "0"], "x")
     own = written(tmp_path, FILE)
@@ -185,13 +197,13 @@ def test_options_of_all_groups_end_in_a_study_and_one_object(tmp_path: Path) -> 
 
 
 def test_options_come_from_a_file_and_what_is_typed_counts_more(tmp_path: Path) -> None:
-    file, words = tmp_path / "run.json", ["--preset", "smoke", "--etas", "0", "0.5", "--out", "kept", "--compile"]
+    file, words = tmp_path / "run.json", ["--preset", "smoke", "--curve-etas", "0", "0.5", "--out", "kept", "--compile"]
     study, options, _ = parse("beta", words, "x")
     file.write_text(json.dumps({"options": options.resolve(study), "seconds": 3}))
     again, same, _ = parse("beta", ["--config", str(file)], "x")
     assert again == study and replace(same, given=options.given, config=None) == options
-    changed, other, _ = parse("beta", [f"--config={file}", "--etas", "1", "--out", "new"], "x")
-    assert changed == replace(study, etas=(1.0,)) and other.out == Path("new").absolute() and other.compile
+    changed, other, _ = parse("beta", [f"--config={file}", "--curve-etas", "1", "--out", "new"], "x")
+    assert changed == replace(study, curve_etas=(1.0,)) and other.out == Path("new").absolute() and other.compile
     for text, words, message in (
         ('{"sedes": 3}', [], r"option='sedes': it must be one of .*; did you mean seeds\?$"),
         ('{"seeds": "3"}', [], r"^seeds='3': it must be a whole number"),

@@ -1,6 +1,7 @@
 """The experiment on schedules: equal budgets, its contrasts, its command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from smoke import smoke
 from studies import confirmed, explored, pairs
 
+from experiments.beta import Beta
 from experiments.schedules import Schedules
+from experiments.tune import Tune
 
 
 def preset(name: str, **options: Any) -> Schedules:
@@ -18,22 +21,61 @@ def preset(name: str, **options: Any) -> Schedules:
 LAPTOP = preset("laptop")
 
 
+def test_three_commands_explore_one_list() -> None:
+    names = [*LAPTOP.points]
+    assert len(names) == len({*names}) == 4 * 4 * 9 and names[0] == "geometric(sigma_min=0.03), eta 0"
+    assert [*Beta().points] == names and {*names} < {*Tune().points}
+    assert {(point.sigma_min, point.to_zero) for point in LAPTOP.points.values()} == {
+        (0.03, False), (0.03, True), (0.3, True), (1.0, True)
+    }  # fmt: skip
+    assert len([*LAPTOP.explore()]) == 576
+
+
 def test_every_setting_of_a_budget_costs_the_same() -> None:
     runs = [run for run in explored(LAPTOP) if not run.impossible]
     left = {(run.setting.label.split("), ")[-1], (run.setting.budget or 0) - run.nfe) for run in runs}
-    assert {name for name, evaluations in left if evaluations} == {"heun", "res-2s"}  # of two per step, before end=0
+    assert {name for name, evaluations in left if evaluations} == {"heun"}  # of two per step, before a step to 0
     assert {evaluations for _, evaluations in left} == {0, 1}
-    assert {run.setting.schedule.name for run in runs} == {"geometric", "karras", "linear"}
-    assert {(run.network.seed, run.n) for run in runs} == {(seed, 250) for seed in (101, 102, 103)}
+    assert {run.setting.schedule.name.partition("(")[0] for run in runs} == {"geometric", "karras", "linear", "vp"}
+    assert {(run.network.seed, run.n) for run in runs} == {(seed, 150) for seed in (101, 102, 103)}
+
+
+@pytest.mark.parametrize(("options", "names"), [
+    ({"last_levels": (0.1,)}, ["geometric(sigma_min=0.03)", "karras(sigma_min=0.03)", "karras(sigma_min=0.1, end=0)"]),
+    ({"last_levels": (0.03,)}, ["geometric", "karras", "karras(end=0)"]),  # all share it
+    ({"last_levels": (0.03,), "schedules": ("karras(rho=5)",)}, ["geometric", "karras(rho=5)", "karras(rho=5, end=0)"]),
+    ({"last_levels": (0.03,), "schedules": ("karras(end=0)",)}, ["geometric", "karras(end=0)"]),
+    ({"schedules": ("karras(sigma_min=0.05, end=0)",)}, ["geometric(sigma_min=0.03)", "karras(sigma_min=0.05, end=0)"]),
+    ({"schedules": ("flow(shift=3, end=0)",)}, ["geometric(sigma_min=0.03)", "flow(shift=3, end=0)"]),
+    ({"features": "natural", "last_levels": (0.03,)},  # which see noise of 0.03
+     ["geometric(sigma_min=0.003)", "karras(sigma_min=0.003)", "karras(sigma_min=0.03, end=0)"]),
+])  # fmt: skip
+def test_a_name_says_where_a_schedule_ends_unless_all_do_there(options: Any, names: list[str]) -> None:
+    study = Schedules(**{"schedules": ("karras",), "etas": (0.0,), "samplers": ()} | options)
+    assert [*study.points] == [f"{name}, eta 0" for name in names]
+    for setting in study.explore():
+        assert setting.final_denoise == ("end=0" in setting.label)
+        if "sigma_min" in setting.label:
+            assert setting.schedule.sigma_min == float(setting.label.split("sigma_min=")[1].split(",")[0].rstrip(")"))
 
 
 def test_a_last_step_to_0_is_one_evaluation_of_the_budget() -> None:
-    schedules = Schedules.presets["gpu"]["schedules"]
-    runs = explored(preset("laptop", schedules=schedules, budgets=(8,), etas=(0.0, 1.0), samplers=("heun", "dpm++2m")))
+    runs = explored(preset("laptop", budgets=(8,), etas=(0.0, 1.0), samplers=("heun", "dpm++2m")))
     ending = {run.setting.label: run for run in runs if run.setting.final_denoise}
-    assert {"vp(end=0), eta 1", "karras(end=0), heun"} <= ending.keys() and len(ending) == 2 * 4
+    assert len(ending) == 4 * 3 * 4
     assert {run.nfe for label, run in ending.items() if "heun" not in label} == {8}
-    assert ending["karras(end=0), eta 0"].sigmas[-1] == 0.03
+    assert ending["karras(sigma_min=0.3, end=0), eta 0"].sigmas[-1] == pytest.approx(0.3)
+
+
+def test_a_ready_network_is_asked_for_its_own_levels_and_one_last_level() -> None:
+    study = Schedules(network="python:a:b", etas=(0.0,), samplers=(), schedules=("karras",))
+    vars(study).update(span=(0.05, 12.0))
+    assert [*study.points] == ["geometric, eta 0", "karras, eta 0", "karras(end=0), eta 0"]
+    assert {(point.sigma_max, point.sigma_min) for point in study.points.values()} == {(12.0, 0.05)}
+    study = replace(study, last_levels=(0.01,))
+    vars(study).update(span=(0.05, 12.0))
+    with pytest.raises(ValueError, match=r"last_levels=0\.01: the network knows levels from 0.05 to 12"):
+        study.points  # noqa: B018
 
 
 def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_on() -> None:
@@ -44,11 +86,12 @@ def test_what_no_budget_fits_or_no_schedule_allows_is_listed_and_the_rest_goes_o
     assert [one.a.label for one in confirmed(study)] == ["geometric, heun", "geometric, eta 0, other noise"]
 
 
-def test_what_is_chosen_is_compared_with_the_default_of_the_same_and_of_the_most_evaluations() -> None:
+def test_what_is_chosen_meets_the_default_and_what_was_chosen_with_the_fewest_evaluations() -> None:
     compared = confirmed(LAPTOP)
-    default, first = "geometric, eta 0", "geometric, eta 0.5"
+    default, first = "geometric(sigma_min=0.03), eta 0", "geometric(sigma_min=0.03), eta 0.5"
     assert [(one.kind, one.budget, one.a.budget, one.a.label, one.b.budget, one.b.label) for one in compared] == [
         *(("confirm", budget, budget, first, budget, default) for budget in (8, 16, 32, 66)),
+        *(("more evaluations", budget, budget, first, 8, first) for budget in (16, 32, 66)),
         *(("fewer evaluations", budget, budget, first, 66, default) for budget in (8, 16, 32)),
         ("control", None, None, f"{default}, other noise", 66, default),
     ]

@@ -13,8 +13,9 @@ from experiments.distances.intervals import (
     estimate_one,
     estimate_pairs,
     holm,
-    more_noise,
     networks_to_detect,
+    odd_network,
+    too_noisy,
     verdict,
 )
 
@@ -53,20 +54,29 @@ def test_verdict(difference: float, clear: bool, word: str) -> None:
 
 
 @pytest.mark.parametrize(("levels", "estimated", "tested"), [
-    ([(0.025, 0)], False, False), ([(0.027, 0)], True, True),
-    ([(0.039, 0.03)], False, False), ([(0.04, 0.03)], True, True),  # levels differ by .01: noise adds in squares
-    ([(0.0328, 0), (0.0384, 0), (0.0433, 0)], True, True), ([(0.0298, 0), (0.0359, 0), (0.0411, 0)], True, False),
+    ([0.04], False, False), ([0.041], True, True), ([0.03, 0.049], False, False),
+    ([0.045, 0.05, 0.055], True, True), ([0.03, 0.045, 0.06], True, False),
 ])  # fmt: skip
-def test_more_noise_is_a_difference_of_squares_and_tested_over_networks(
-    levels: list[tuple[float, float]], estimated: bool, tested: bool
+def test_the_limit_of_visible_noise_is_fixed_and_tested_over_networks(
+    levels: list[float], estimated: bool, tested: bool
 ) -> None:
-    assert (more_noise(levels, tested=False), more_noise(levels)) == (estimated, tested)
+    assert (too_noisy(levels, tested=False), too_noisy(levels)) == (estimated, tested)
+
+
+def test_a_network_is_odd_if_the_others_do_not_explain_it() -> None:
+    usual = [1.0, 1.2, 0.9, 1.1, 1.05]
+    assert odd_network(usual, 0.0) is None and odd_network([*usual[:4], -8.0], 0.1) == 4
+    assert odd_network([*usual[:4], -8.0], 10.0) is None, "smaller than what matters"
+    assert odd_network([*usual[:3], -8.0], 0.1) is None, "four networks"
+    normal = np.random.default_rng(0).normal(size=(4_000, 5))
+    share = np.mean([odd_network(row.tolist(), 0.0) is not None for row in normal])
+    assert share == pytest.approx(0.05, abs=0.01), "of normal networks one of twenty comparisons has one"
 
 
 def test_five_networks_speak_of_networks_in_general_and_four_of_these() -> None:
     alike, different = [1.0, 1.1, 0.9, 1.0, 1.0], [1.0, 2.0, 0.0, 3.0, -1.0]
     general = estimate_pairs([make_pair(value, 0.5) for value in different])
-    assert (general.interval, general.holds_for, general.freedom) == ("t over 5 networks", None, 4)
+    assert (general.interval, general.holds_for, general.freedom) == ("mean over 5 networks", None, 4)
     assert general.se == pytest.approx(np.sqrt(2.5 / 5))
     few = estimate_pairs([make_pair(value, 0.5) for value in alike[:4]])
     assert (few.holds_for, few.interval) == (4, "what each sample adds") and few.se == pytest.approx(0.5 / 2)

@@ -88,13 +88,13 @@ def test_verdicts_on_all_others_come_from_the_intervals_of_the_set_of_the_best()
     ("values", "noise", "expected"),
     [
         ((0.3, 0.1, 0.0, 0.05), {}, "c"),
-        ((0.3, 0.1, 0.0, 0.05), {"c": 0.03}, "d"),
+        ((0.3, 0.1, 0.0, 0.05), {"c": 0.05}, "d"),
         ((0.3, 0.1, 0.0, 0.05), {"c": None}, "c"),  # it was not measured: points
         ((0.3, 0.299, 0.298, 0.7), {}, ""),
         ((0.3, 0.0, 0.7, 0.7), {}, ""),  # b is confirmed only since its score is lowest
     ],
 )
-def test_of_what_was_confirmed_the_lowest_of_those_that_are_better_and_show_no_more_noise_is_recommended(
+def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of_noise_is_recommended(
     values: tuple[float, ...], noise: dict[str, float | None], expected: str
 ) -> None:
     default, *others = (
@@ -110,7 +110,7 @@ def test_of_what_was_confirmed_the_lowest_of_those_that_are_better_and_show_no_m
     assert [a for a, row in confirmed.items() if row["recommended"]] == [*expected]
     assert {(row["family"], row["n_compared"], row["budget"]) for row in confirmed.values()} == {("confirm", 3, 8)}
     level = noise.get("c", 0.0)
-    assert confirmed["c"]["visible_noise_a"] == level and confirmed["c"]["more_noise"] == (level and level > 0.026)
+    assert confirmed["c"]["visible_noise_a"] == level and confirmed["c"]["more_noise"] == (level and level > 0.04)
 
 
 def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:
@@ -161,7 +161,7 @@ def test_a_control_is_over_images_if_its_networks_are_the_same_and_else_over_net
         "passed",
         "control",
     )
-    assert (retrained["interval"], retrained["verdict"]) == ("t over 5 networks", "unusual")
+    assert (retrained["interval"], retrained["verdict"]) == ("mean over 5 networks", "unusual")
     assert control_of([0.1, 0.101, 0.099, 0.1, 0.1], "again")["verdict"] == "failed"
     assert "5 networks" in control_of([0.1, 0.101], "again", networks=2)["no_verdict"]
 

@@ -9,7 +9,7 @@ from studies import explored, plan
 from experiments.beta import Beta
 from experiments.run.runs import Run, filter_runs
 
-STUDY = replace(Beta(**Beta.presets["smoke"]), seeds=3, etas=(0.0, 1.0, 9.0))
+STUDY = replace(Beta(**Beta.presets["smoke"]), seeds=3, curve_etas=(0.0, 1.0, 9.0))
 PLANNED = [*plan(STUDY), *explored(STUDY)]
 LABEL = next(run.setting.label for run in PLANNED if "," in run.setting.label)
 

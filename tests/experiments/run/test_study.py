@@ -154,7 +154,7 @@ def test_a_result_folder_has_tables_pictures_and_a_report(finished: tuple[Path, 
     info = json.loads((where / "out" / "run.json").read_text())
     assert info["notes"][0] == "said beforehand" and "singular" in info["notes"][1]
     assert any(note.startswith("data=") and "only 120 different images" in note for note in info["notes"])
-    assert info["statistics"] == {"level": 0.95, "power": 0.8, "enough_networks": 5, "noisier": 0.026}
+    assert info["statistics"] == {"level": 0.95, "power": 0.8, "enough_networks": 5, "visible_noise": 0.04}
     assert "Does noise help?" in result.report.read_text()
     floors = table(where, "floors")
     assert list(floors["metric"]) == ["mmd", "kd", "fd", "precision", "recall"] and set(floors["n_reference"]) == {80}
