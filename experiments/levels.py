@@ -9,7 +9,6 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
@@ -35,23 +34,19 @@ to 1/n before the shift; then 0 follows. Says what is wrong ("shift 3 is applied
 Schedules:
   my_file:Mine, "diffusers:NAME(...)", ...         what check-sampler takes; see its --help
   "karras(rho=7)", "flow(shift=3)", ...            a noise schedule, as it is typed in tune or printed here
-  log.txt, levels.json, table.csv                  a printed list: one number a line, one [list], or a named column, of
-                                                   sigmas, times, log SNR, ...; or pairs [a, s] of x = a x0 + s z
+  levels.txt                                       a list of numbers: sigmas, times, log SNR, ..., separated by spaces,
+                                                   commas or lines, in brackets or not
   scheduler_config.json                            a scheduler of diffusers
 
 Examples:
   levels "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)" --steps 4 8 28     # is its shift applied twice?
   levels my_file:Mine "diffusers:FlowMatchEulerDiscreteScheduler(shift=3)"       # do these two visit the same levels?
-  levels log.txt --expect "flow(shift=3, end=1/n)"                               # is it the schedule that I meant?
+  levels levels.txt --expect "flow(shift=3, end=1/n)"                            # is it the schedule that I meant?
   levels "karras(rho=7)" --train-noise "log-normal(-0.507, 1.2)"                 # how often did training see them?
 
 Exit status: 0 if nothing is wrong, 1 if something is or two schedules differ, 2 for invalid arguments."""
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf|infinity)", re.IGNORECASE)
-SCALAR = re.compile(r"[\w.]*(?:tensor|array|float\d*)\(([^][(),]*)(?:,[^][()]*)?\)")  # np.float64(0.5) in a list
-COLUMNS = (  # of a table or JSON, the first one that is there
-    "sigmas sigma t times time timesteps timestep log_snr logsnr log_sigma alpha_bar alphas_cumprod".split()
-)
-HOW = "Give one number a line, one [list], or columns with a header such as sigma or t"
+HOW = "give the numbers alone, separated by spaces, commas or lines, in brackets or not"
 LevelsByName = dict[str, "list[Levels]"]
 Row = dict[str, Any]
 
@@ -162,7 +157,7 @@ def read_list(path: Path, options: LevelsOptions) -> "Levels":
     from experiments.conformance.printed_levels import name_list
 
     try:
-        values, half_units = read_numbers(read_rows(path.read_text(encoding="utf-8"), options.reading))
+        values, half_units = read_numbers(path.read_text(encoding="utf-8"))
         n_steps = options.steps[0] if options.steps else 0
         return name_list(values, half_units, n_steps, options.expect, options.reading)
     except OSError as error:
@@ -171,73 +166,26 @@ def read_list(path: Path, options: LevelsOptions) -> "Levels":
         raise ValueError(f"{path}: {error}") from None
 
 
-def read_rows(text: str, reading: str) -> list[list[str]]:
-    """The printed numbers of each level: one, or two of pairs (a, s). ValueError that says what was found instead."""
-    table = _parse(text)
-    if isinstance(table, list) and table and all(isinstance(row, dict) for row in table):
-        table = {name: [row.get(name) for row in table] for name in table[0]}
-    if isinstance(table, dict):
-        columns = {name.lower(): column for name, column in table.items() if isinstance(column, list)}
-        named = [name for name in (reading.replace("-", "_"), *COLUMNS) if name in columns]
-        if not named and len(columns) != 1:
-            raise ValueError(f"it has {', '.join(table)}: which one? {HOW}")
-        table = columns[(named or [*columns])[0]]
-    rows = [[str(number) for number in (row if isinstance(row, list) else [row])] for row in table]
-    if len(rows) == 1 and len(rows[0]) > 2:
-        rows = [[number] for number in rows[0]]
-    for number in (number for row in rows for number in row):
-        if not NUMBER.fullmatch(number):
-            raise ValueError(f"{number[:40]!r} is not a number; {HOW}")
-    return rows
-
-
-def _parse(text: str) -> Any:
-    """A list or a table of printed numbers: JSON, one value of it a line, one bracket in other text, or columns."""
-    lines = [line.strip(" ,;\t") for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    for as_json in (text, f"[{','.join(lines)}]"):
-        with suppress(ValueError):
-            return json.loads(as_json, parse_float=str, parse_int=str, parse_constant=str)
-    brackets = re.findall(r"\[(?:[^][]|\[[^][]*\])+\]", SCALAR.sub(r"\1", text))
-    lists = [row for row in brackets if all(map(NUMBER.fullmatch, re.findall(r"[^][,\s]+", row)))]  # no [INFO]
-    if len(lists) == 1:
-        inner = re.findall(r"\[([^][]+)\]", lists[0][1:-1])
-        return [re.split(r"[,\s]+", row.strip(" ,\n")) for row in inner or [lists[0][1:-1]]]
-    rows = [re.split(r"[,;\s]+", line) for line in lines]
-    numeric = [all(NUMBER.fullmatch(number) for number in row) for row in rows]
-    widths = {len(row) for row in rows}
-    if len(rows) > 1 and len(widths) == 1 and not numeric[0] and all(numeric[1:]):
-        return dict(zip(rows[0], map(list, zip(*rows[1:], strict=True)), strict=True))
-    if lists or widths != {2} or not all(numeric):
-        count = len(re.findall(rf"(?<![\w.]){NUMBER.pattern}(?![\w.])", text))
-        places = f"{len(lists)} lists: which one?" if lists else f"{len(lines)} lines: which column?"
-        raise ValueError(f"{count} numbers in {places} {HOW}")
-    return rows
-
-
-def read_numbers(rows: list[list[str]]) -> "tuple[Array, Array]":
-    """The numbers (E,), or of pairs (2, E), and half a unit of their last digit. ValueError if they are no levels.
+def read_numbers(text: str) -> "tuple[Array, Array]":
+    """The numbers (E,) of a text, and half a unit of their last digit. ValueError for anything else in it.
 
     Programs leave out zeros at the end of a number, so decimals and digits are those of the longest number.
     """
     import numpy as np
 
-    numbers = [Decimal(number) for row in rows for number in row]
-    if len(rows) < 2 or {len(row) for row in rows} not in ({1}, {2}):
-        raise ValueError(f"{len(numbers)} numbers in {len(rows)} rows: which column? {HOW}")
+    words = re.split(r"[,\s]+", text.strip().removeprefix("[").removesuffix("]").strip(" ,\n"))
+    if other := next((word for word in words if not NUMBER.fullmatch(word)), None):
+        raise ValueError(f"{other[:40]!r} is not a number: {HOW}")
+    if len(words) < 2:
+        raise ValueError(f"{text.strip()[:40]!r}: two numbers or more are needed: {HOW}")
+    numbers = [Decimal(word) for word in words]
     for at, number in enumerate(numbers, 1):
         if not number.is_finite():
             raise ValueError(f"number {at} is {number}, which is no level")
     unit = min(int(number.as_tuple().exponent) for number in numbers)
     digits = max(len(number.as_tuple().digits) for number in numbers)
     units = [10.0 ** max(unit, number.adjusted() + 1 - digits) if unit < 0 else 0.0 for number in numbers]
-    values, half_units = (np.array(column, float).reshape(len(rows), -1).T for column in (numbers, units))
-    half_units /= 2
-    if len(values) == 1:
-        return values[0], half_units[0]
-    a, s = values
-    if all(np.abs(total - 1).max() > 1e-4 + 2 * half_units.max() for total in (a, a + s, a**2 + s**2)):
-        raise ValueError(f"{len(rows)} pairs with neither a + s = 1 nor a^2 + s^2 = 1: which column? {HOW}")
-    return values, half_units
+    return np.array(numbers, float), np.array(units) / 2
 
 
 def find_gap(first: "Sequence[Levels]", second: "Sequence[Levels]") -> str:

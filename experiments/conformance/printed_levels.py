@@ -79,14 +79,13 @@ READINGS: Sequence[tuple[str, Reading]] = (
     ("alpha-bar", Reading(lambda abar: -logit(abar) / 2, lambda x: expit(-2 * x), (0, 1), _rise)),
     *(("table", _read_table(betas, "table ends")) for betas in known_schedules.usual_tables()),
 )  # fmt: skip
-PAIRS = Reading(lambda pairs: np.log(pairs[1] / pairs[0]), math.exp, (0, math.inf), lambda pairs: True)
 
 
 def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = "", reading: str = "any") -> Levels:
     """The schedule of a printed list, in the reading that fits best; one that fits `expect` comes first.
 
     Args:
-        values: (E,) numbers, or (2, E): a and s of x = a x0 + s z.
+        values: (E,) numbers.
         half_units: half a unit of the last printed digit of each.
         n_steps: number of steps that were asked for; 0 for as many as there are levels.
         reading: "any", or the name of one.
@@ -94,9 +93,8 @@ def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = 
     Raises:
         ValueError: there is no such reading of these numbers.
     """
-    readings = [("pairs", PAIRS)] if values.ndim == 2 else READINGS
     tried = list[Levels]()
-    for name, row in readings:
+    for name, row in READINGS:
         if reading not in ("any", name) or values.min() < row.domain[0] or values.max() > row.domain[1]:
             continue
         if reading == name or row.suits(values):
@@ -111,8 +109,7 @@ def name_list(values: Array, half_units: Array, n_steps: int = 0, expect: str = 
 
 def _read_list(name: str, row: Reading, values: Array, half_units: Array, n_steps: int, expect: str) -> Levels:
     """The schedule of a list in one reading. ValueError if no number stands for a level above 0."""
-    outwards = np.array([[-1], [1]]) if values.ndim == 2 else 1
-    numbers = (np.clip(values + sign * outwards * half_units, *row.domain) for sign in (0, -1, 1))
+    numbers = (np.clip(values + sign * half_units, *row.domain) for sign in (0, -1, 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         listed = np.clip([row.log_sigma(each) for each in numbers], -30, 30)  # (3, E): log_sigma and its bounds
     listed[1:].sort(axis=0)

@@ -26,9 +26,8 @@ LOG = "8 levels from pure noise to 0.4286: flow(shift=3, end=1/n)"  # of log.txt
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path:
     monkeypatch.chdir(tmp_path)
     Path("own_levels.py").write_text(OWN)
-    Path("log.txt").write_text(
-        "step 0 tensor([1.0000, 0.9545, 0.9000, 0.8333, 0.7500, 0.6429, 0.5, 0.3, 0.], device='cuda:0')"
-    )
+    Path("log.txt").write_text("[1.0000, 0.9545, 0.9000, 0.8333,\n 0.7500 0.6429 0.5 0.3, 0.]\n")
+    Path("printed.txt").write_text("\n".join(f"step {at} sigma {1 - at / 20}" for at in range(20)))
     levels_of_log = [1, 0.9545, 0.9, 0.8333, 0.75, 0.6429, 0.5, 0.3, 0]
     for name, values in {
         "wrong": [*levels_of_log[:4], 0.77, *levels_of_log[5:]],
@@ -38,8 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: None) -> Path
         "tenths": [16, 8, 4, 2, 1, 0.5, 0],
     }.items():
         Path(f"{name}.txt").write_text("\n".join(map(str, values)))
-    Path("coarse.csv").write_text("step,t\n" + "\n".join(f"{at},{t:.2f}" for at, t in enumerate(levels_of_log)))
-    Path("pairs.json").write_text(json.dumps([[1 - t, t] for t in (1, 0.9, 0.75, 0.5, 0.0)]))
+    Path("coarse.txt").write_text(", ".join(f"{t:.2f}" for t in levels_of_log))
     return tmp_path
 
 
@@ -74,7 +72,6 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
         (["log.txt", "--expect", "flow(shift=5)"], 1, "Something is wrong. With 8 steps: shift is 3, not 5."),
         (["log.txt", "--steps", "9"], 1, "Something is wrong. With 9 steps: one step too few."),
         (["log.txt", "--reading", "sigma"], 1, "no known schedule; nearest: "),
-        (["pairs.json"], 0, "verdict: 4 levels from pure noise to 1: flow(shift=3, end=1/n). Nothing is wrong."),
         (["flow(shift=3)", "own_levels:sampler"], 0, "verdict: Yes. Both visit 28 levels from pure noise to 0.1111: "),
         (
             ["flow(shift=4)", "own_levels:sampler"],
@@ -82,7 +79,7 @@ def test_a_function_is_named_at_each_number_of_steps(capsys: pytest.CaptureFixtu
             "verdict: No. With 4 steps they differ first at step 2: sigma 12 and 9.",
         ),
         (["log.txt", "flow(shift=3, end=0)"], 0, f"verdict: Yes. Both visit {LOG}."),
-        (["log.txt", "coarse.csv"], 0, f"verdict: Yes. Both visit {LOG}"),
+        (["log.txt", "coarse.txt"], 0, f"verdict: Yes. Both visit {LOG}"),
         (["wrong.txt"], 1, "level 5 is 0.77, where flow(shift=3, end=1/n) has 0.75."),
         (["swapped.txt"], 1, "level 6 rises: 0.75 after 0.6429."),
         (["rising.txt"], 1, "the levels rise: it runs backwards, or is it 1 - t? Then say --reading 1-t."),
@@ -163,8 +160,12 @@ def test_levels_that_rise_in_between_have_their_own_share(capsys: pytest.Capture
     [
         (["a", "b", "c"], "schedules: name one, or two to compare"),
         (["absent.txt"], "absent.txt: it cannot be read"),
-        (["own_levels.py"], "own_levels.py: 0 numbers in 1 lines: which column"),
-        (["empty.txt"], "empty.txt: 0 numbers in 0 rows"),
+        (["own_levels.py"], "own_levels.py: 'x' is not a number: give the numbers alone"),
+        (["empty.txt"], "empty.txt: '': two numbers or more are needed: give"),
+        (
+            ["printed.txt"],
+            "printed.txt: 'step' is not a number: give the numbers alone, separated by spaces",
+        ),
         (["log.txt", "--expect", "flow(shft=3)"], "no schedule of 8 levels is spelt so"),
         (["log.txt", "--expect", "karas"], "did you mean karras"),
         (["log.txt", "--reading", "log-sigma", "--expect", "flow(shift=3"], "it must read like flow"),
