@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from experiments.distances.distance import Array, Distance
-from experiments.distances.intervals import ENOUGH_NETWORKS
+from experiments.distances.intervals import ENOUGH_NETWORKS, odd_network, too_noisy
 from experiments.run.choice import Candidate, pick
 from experiments.run.compare import Contrast, Row, Side, against_first
-from experiments.run.contrasts import Judge, best_set_rows
+from experiments.run.contrasts import Judge, best_set_rows, depends_on_limit
 from experiments.run.effects import find_effects
+from reports.schema import ANY_NOISE, CONFIRM, MORE
 
 N = 60  # images per network
 IMAGES = (1 / N) ** 0.5  # standard error of a difference over the images of one network
@@ -88,6 +89,8 @@ GAINS = {  # differences from the default in MMD x1000: quantiles 0, 10, 25, 50,
     66: (-9.8, -8.8, -5.5, -2.7, -1.0, 8.6),
 }
 OF_IMAGES, OF_NETWORKS = 2.5, 1.5  # standard deviations of such a difference: over 250 images, and over networks
+FAILURE = 10.0  # what a network that fails with a setting scores more
+SMALL = 0.7  # a tenth of the lowest published score
 
 
 GRID = {"a": "012", "b": "01", "c": "01"}
@@ -120,46 +123,69 @@ def effects(runs: int) -> Iterator[Sequence[Any]]:
 
 
 def protocol(runs: int) -> Iterator[Sequence[Any]]:
-    """Explore, choose, confirm, at four numbers of evaluations: 50 settings whose gains are a share of GAINS."""
-    yield ("explorers", "confirmers", "share of the gains", "wins with 8", "16", "32", "66 evaluations",
-           "any wrong verdict", "intervals hold", "lost against the best")  # fmt: skip
-    for (explorers, confirmers), share in product(((2, 5), (3, 6), (1, 1)), (0.0, 0.5, 1.0)):
-        rng = np.random.default_rng([explorers, confirmers, int(10 * share)])
-        results = [of_choice(rng, explorers, confirmers, share) for _ in range(runs)]
-        yield explorers, confirmers, share, *np.mean(results, axis=0)
+    """Explore, choose, confirm, at four numbers of evaluations: 50 settings whose gains are a share of GAINS.
+
+    Visible noise is even from 0.01 to 0.05 and has no part in the gains. `failing`: share of networks that fail with a
+    setting.
+    """
+    yield ("explorers", "confirmers", "share of the gains", "failing", "wins with 8", "16", "32", "66 evaluations",
+           "any wrong verdict", "intervals hold", "a network is named", "depends on visible noise",
+           "lost against the best")  # fmt: skip
+    cases = product(((2, 5), (3, 5), (3, 10), (1, 1)), (0.0, 0.5, 1.0), (0.0, 0.1))
+    for (explorers, confirmers), share, failing in cases:
+        if failing and confirmers == 1:  # then the network is what it is
+            continue
+        rng = np.random.default_rng([explorers, confirmers, int(10 * share), int(10 * failing)])
+        results = [of_choice(rng, explorers, confirmers, share, failing) for _ in range(runs)]
+        yield explorers, confirmers, share, failing, *np.mean(results, axis=0)
 
 
-def of_choice(rng: Rng, explorers: int, confirmers: int, share: float) -> list[float]:
-    """Per cent of wins at each number of evaluations, of wrong verdicts, of intervals that hold; and the regret."""
+def of_choice(rng: Rng, explorers: int, confirmers: int, share: float, failing: float) -> list[float]:
+    """The columns of a row, per cent: of one study."""
     contrasts = list[Contrast]()
-    true = list[float]()
-    regrets = list[float]()
+    true, regrets, depends = list[float](), list[float](), list[tuple[Contrast, Contrast]]()
+    cheapest = (Side("", "", None, 0, {}, {}), 0.0)
     for budget, quantiles in GAINS.items():
         gains = share * np.interp(np.linspace(0, 1, 50), (0, 0.1, 0.25, 0.5, 0.75, 1), quantiles)
         explored = made_sides(rng, gains, explorers, 250, budget)
-        pool = [Candidate(side.label, "", budget, (side.label,), (side,), at, 0) for at, side in enumerate(explored)]
-        chosen = pick(pool, 1)[0][0].order
-        default, side = made_sides(rng, np.array([0.0, gains[chosen]]), confirmers, 1500, budget)
-        contrasts.append(Contrast("confirm", side, default, budget))
-        true.append(gains[chosen])
-        regrets.append(gains[chosen] - gains.min())
+        levels = rng.uniform(0.01, 0.05, (1, 50)) + 0.004 * rng.standard_normal((explorers, 50))
+        pool = [
+            Candidate(side.label, "", budget, (side.label,), (side,), at, 0, too_noisy([*level], tested=False))
+            for at, (side, level) in enumerate(zip(explored, levels.T, strict=True))
+        ]
+        chosen = [candidate.order for candidate, *_ in pick(pool, 1)]
+        values = np.array([0.0, *gains[chosen]])
+        default, *sides = made_sides(rng, values, confirmers, 1500, budget, failing)
+        of_budget = [Contrast(kind, a, default, budget) for kind, a in zip((CONFIRM, ANY_NOISE), sides, strict=False)]
+        contrasts += of_budget
+        true += [*values[1:]]
+        depends += zip(of_budget[1:], of_budget, strict=False)
+        if contrasts[1:] and cheapest[0].rows:
+            contrasts.append(Contrast(MORE, sides[0], cheapest[0], budget))
+            true.append(values[1] - cheapest[1])
+        cheapest = cheapest if cheapest[0].rows else (sides[0], values[1])
+        regrets.append(gains[chosen[0]] - gains.min())
     judge = Judge.of(contrasts, [])
-    estimates = [judge.verdicts[id(contrast)][1] for contrast in contrasts]
+    estimates = [judge.verdicts[id(c)][1] for c in contrasts if c.kind == CONFIRM]
     wins = [100.0 * (estimate.clear and estimate.difference < 0) for estimate in estimates]
     held, wrong = errors(judge, contrasts, np.array(true))
-    return [*wins, 100.0 * wrong, 100 * held, float(np.mean(regrets))]
+    named = [odd_network([a.value - b.value for a, b in c.pairs("mmd")], SMALL) is not None for c in contrasts]
+    said = [depends_on_limit(of_all, within, judge) for of_all, within in depends]
+    shares = [100.0 * wrong, 100 * held, 100 * float(np.mean(named)), 100.0 * any(said)]
+    return [*wins, *shares, float(np.mean(regrets))]
 
 
-def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int) -> list[Side]:
+def made_sides(rng: Rng, true: Array, networks: int, n_images: int, budget: int, failing: float = 0.0) -> list[Side]:
     """Settings with these distances; networks and N units of images vary as in the published study.
 
-    One network stays the same, so that only images vary.
+    One network stays the same, so that only images vary. Networks that fail score FAILURE more.
     """
     sides = list[Side]()
     of_unit = OF_IMAGES * (N * 250 / n_images / 2) ** 0.5  # two such sides differ by OF_IMAGES with 250 images
     spread = OF_NETWORKS / 2**0.5 if networks > 1 else 0.0
     for number, value in enumerate(true):
         units = value + of_unit * rng.standard_normal((networks, N)) + spread * rng.standard_normal((networks, 1))
+        units += FAILURE * ((rng.random((networks, 1)) < failing) - failing)
         sides.append(make_side(number, units, "confirm", budget))
     return sides
 

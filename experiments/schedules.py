@@ -2,7 +2,7 @@
 
     python -m experiments schedules                      laptop: about 30 minutes on two CPU cores
     python -m experiments schedules --preset smoke       about 20 seconds: does everything work here?
-    python -m experiments schedules --schedules geometric "karras(rho=5)" --budgets 10 20 --etas 0 0.5 1 --samplers heun
+    python -m experiments schedules --schedules "karras(rho=5)" --last-levels 0.1 --budgets 10 20 --samplers heun
 
 Each setting gets the longest schedule that its number of network evaluations allows. Some networks try all settings and
 choose; others compare the chosen with the default, geometric with eta 0. tune.py is the same study

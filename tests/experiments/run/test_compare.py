@@ -113,6 +113,43 @@ def test_of_what_was_confirmed_the_lowest_that_is_better_and_within_the_limit_of
     assert confirmed["c"]["visible_noise_a"] == level and confirmed["c"]["more_noise"] == (level and level > 0.04)
 
 
+def measured(label: str, values: Sequence[float], section: str = "confirm") -> Side:
+    """A setting with these distances, one per network."""
+    by_network = [side(label, value, networks=1, section=section) for value in values]
+    rows = {seed: one.rows[0] | {"run_id": f"{label}{seed}"} for seed, one in enumerate(by_network)}
+    return replace(
+        by_network[0], planned=len(values), rows=rows, distances=dict(enumerate(one.distances[0] for one in by_network))
+    )
+
+
+@pytest.mark.parametrize(("within", "of_all", "depends"), [
+    ((-1.0, -1.1, -0.9, -1.0, -1.2), (1.0, 1.1, 0.9, 1.0, 1.2), True),  # better, and worse
+    ((0.1, -0.1, 0.2, -0.2, 0.0), (-0.9, -1.1, -0.8, -1.2, -1.0), True),  # their change is clear
+    ((0.1, -0.1, 0.2, -0.2, 0.0), (-2.0, 1.5, -1.0, 1.2, 0.0), False),  # neither is
+    ((-1.0, -1.1, -0.9, -1.0, -1.2), (-1.1, -1.0, -1.0, -0.9, -1.2), False),
+])  # fmt: skip
+def test_an_answer_depends_on_visible_noise_if_the_change_is_significant(
+    within: Sequence[float], of_all: Sequence[float], depends: bool
+) -> None:
+    b = measured("b", [5.0] * 5)
+    compared = [
+        Contrast(kind, measured(f"a{kind}", [5 + d for d in differences]), b, 8, "with")
+        for kind, differences in (("confirm", within), ("any visible noise", of_all))
+    ]
+    rows = pooled(contrast_rows([*compared], FLOORS))
+    assert rows["aany visible noise", "b"]["depends"] is depends and "depends" not in rows["aconfirm", "b"]
+
+
+def test_a_row_says_on_how_many_networks_a_is_lower_and_which_network_is_odd() -> None:
+    b = measured("b", [5.0, 5.1, 4.9, 5.0, 5.05])
+    usual, odd = measured("a", [4.0, 4.6, 3.5, 5.2, 4.1]), measured("c", [4.0, 4.2, 3.9, 4.1, 14.0])
+    row = pooled(contrast_rows([Contrast("confirm", usual, b)], FLOORS))["a", "b"]
+    assert row["n_lower"] == 4 and "odd_seed" not in row
+    row = pooled(contrast_rows([Contrast("confirm", odd, b)], FLOORS))["c", "b"]
+    assert (row["n_lower"], row["odd_seed"]) == (4, 4) and row["low"] < 0 < row["high"]
+    assert row["odd_high"] < 0 and row["odd_difference"] == pytest.approx(-0.95)
+
+
 def test_a_setting_with_a_failed_run_gets_no_verdict_and_leaves_the_others_theirs() -> None:
     sides = [side("a", 0.0), side("b", 0.9), side("c", 0.9, networks=1, planned=2)]
     rows = pooled(contrast_rows([*against_first("setting", sides)], FLOORS))
