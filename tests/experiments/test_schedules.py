@@ -123,9 +123,9 @@ def test_smoke_ends_in_a_report_with_a_typed_sampler_that_workers_find(
     few = ["--recipe", "plain", "--n-samples", "40", "--samplers", "heun", "typed_sampler:Own(eta=1)"]
     done = smoke(tmp_path, "schedules", *few, "--workers", "2")
     table = done.rows()
-    assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
+    assert (table["status"] == "ok").all() and set(table["nfe"]) == {3, 4}  # of Heun with a last step to 0
     assert set(table["sampler"]) == {"euler(eta=0)", "euler(eta=1)", "heun(s_churn=0)", "own(eta=1)"}
-    assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {2}
+    assert set(table.loc[table["sampler"] == "heun(s_churn=0)", "n_steps"]) == {1, 2}
     by_sampler = (
         table[table["section"] == "explore"]
         .set_index(["schedule", "train_seed", "sample_seed", "sampler"])

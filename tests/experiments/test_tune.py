@@ -137,7 +137,8 @@ def test_finalists_meet_what_is_used_today_on_other_images() -> None:
 def test_smoke_ends_in_a_report_that_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = smoke(tmp_path, "tune")
     table, choices, report = whole.rows(), whole.rows("choices"), whole.report
-    assert (table["status"] == "ok").all() and (table["nfe"] == 4).all()
+    ran = table[table["status"] != "infeasible"]  # Heun with a last step to 0
+    assert (ran["status"] == "ok").all() and (ran["nfe"] == 4).all()
     assert (
         "Far from real images: FD " in whole.stdout.partition("caveat: ")[2].splitlines()[0]
     )  # a network that is hardly trained
