@@ -212,7 +212,10 @@ def duel_defaults(chosen: Sequence[Chosen]) -> Iterator[Duel]:
 
 
 def duel_fewest(chosen: Sequence[Chosen]) -> Iterator[Duel]:
-    """The lowest that may be advised of each number of evaluations against those of the fewest: is it worth that?"""
+    """Of each number of evaluations the lowest that takes more than the fewest, against those of the fewest.
+
+    Only what may be advised: is it worth its price?
+    """
     by_budget: dict[int, list[Chosen]] = {}
     for choice in chosen:
         if choice.budget is not None and choice.advisable and choice.kind != DEFAULT:
@@ -220,12 +223,12 @@ def duel_fewest(chosen: Sequence[Chosen]) -> Iterator[Duel]:
     fewest, *larger = sorted(by_budget) or [0]
     compared = set[Place]()
     for budget in larger:
-        lowest = min(by_budget[budget], key=lambda choice: choice.score or 0.0)
-        (place,) = lowest.places
-        for choice in by_budget[fewest]:
-            if lowest.explored_at != choice.explored_at and place not in compared:
-                yield Duel(MORE, budget, place, choice.places[0], lowest.kind)
-        compared.add(place)
+        dearer = (choice for choice in by_budget[budget] if (choice.explored_at or 0) > fewest)
+        lowest = min(dearer, key=lambda choice: choice.score or 0.0, default=None)
+        if lowest and lowest.places[0] not in compared:
+            for choice in by_budget[fewest]:
+                yield Duel(MORE, budget, lowest.places[0], choice.places[0], lowest.kind)
+            compared.add(lowest.places[0])
 
 
 def name_both(a: Any, b: Any) -> str:

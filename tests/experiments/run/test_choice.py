@@ -112,11 +112,12 @@ def test_within_the_evaluations_fewer_compete_too_and_more_meet_the_fewest() -> 
     duels = [(duel.kind, duel.budget, duel.a, duel.b) for duel in EXPLORING.duels(picked)]
     assert duels == [
         (CONFIRM, 8, (A, 8), (D, 8)), (CONFIRM, 16, (A, 16), (D, 8)), (ANY_NOISE, 16, (C, 16), (D, 8)),
+        (MORE, 16, (A, 16), (D, 8)), (MORE, 16, (A, 16), (A, 8)),
     ]  # fmt: skip
-    cheaper = {8: WITHIN[8], 16: WITHIN[16] | {B: (0.15, 0), A: (0.1, 0)}}
+    cheaper = {8: WITHIN[8], 16: WITHIN[16] | {B: (0.15, 0), A: (0.17, 0)}, 32: {D: (0.4, 0), A: (0.4, 0)}}
     _, more, _ = choose(EXPLORING, cheaper)
     duels = [(duel.budget, duel.a, duel.b) for duel in EXPLORING.duels(more) if duel.kind == MORE]
-    assert duels == [(16, (A, 16), (D, 8)), (16, (A, 16), (A, 8))], "the lowest of both kinds"
+    assert duels == [(16, (B, 16), (D, 8)), (16, (B, 16), (A, 8))], "the lowest of both kinds, once"
     assert [row["setting"] for row in rows if row["barred"]] == [C]
     _, picked, _ = choose(EXPLORING, {8: {D: (0.2, 0), A: (0.5, 0.1)}})
     assert [duel.kind for duel in EXPLORING.duels(picked)] == [ANY_NOISE], "all with noise are barred"
@@ -171,7 +172,7 @@ def read(study: Beta) -> Any:
 
 def test_choices_are_written_and_read(written: Path) -> None:
     content = json.loads(written.read_text())
-    assert (content["seeds"], content["n_compared"]) == ([101, 102, 103], 3)
+    assert (content["seeds"], content["n_compared"]) == ([101, 102, 103], 4)
     assert {point["name"] for point in content["points"]} == {D, A, C}
     assert content.keys() >= {"commit", "dirty", "recipe", "rule", "scores"}
     rows, chosen, *notes = read(few(written))
