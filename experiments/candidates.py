@@ -102,7 +102,8 @@ class Candidates(ExploringStudy):
         """The levels from which a last step goes to 0. ValueError for one that the network does not know."""
         low, high = self.span
         if self.last_levels is None:
-            return (max(LOWEST, low),) if is_pretrained(self.network) else LAST_LEVELS
+            levels = (max(LOWEST, low),) if is_pretrained(self.network) else LAST_LEVELS
+            return tuple(level for level in levels if level < min(self.sigma_max, high))
         if unknown := [level for level in self.last_levels if not low <= level <= high]:
             raise ValueError(f"last_levels={unknown[0]:g}: the network knows levels from {low:g} to {high:g}")
         return self.last_levels
@@ -118,7 +119,7 @@ class Candidates(ExploringStudy):
     def endings(self, schedule: str) -> Iterator[tuple[str, float, bool]]:
         """Where a schedule ends: its text, its last level, and whether a step to 0 follows."""
         name, options = split_call(schedule)
-        if name in OWN_ENDS or any(option.startswith("sigma_min") for option in options):
+        if has_own_ends(schedule):
             yield schedule, self.lowest, False
             return
         if "end=0" not in options:
@@ -129,8 +130,7 @@ class Candidates(ExploringStudy):
     def point(self, schedule: str, sigma_min: float, to_zero: bool, sampler: str) -> Point:
         """A point with its full name, which has the last level unless all settings share it."""
         name, options = split_call(schedule)
-        own = name in OWN_ENDS or any(option.startswith("sigma_min") for option in options)
-        if not own and {self.lowest} != {*self.from_levels}:
+        if not has_own_ends(schedule) and {self.lowest} != {*self.from_levels}:
             options = [*options, f"sigma_min={sigma_min:g}"]
         text = f"{join_call(name, [*options, *(['end=0'] if to_zero else [])])}, {sampler}"
         return Point(text, schedule, sampler, min(self.sigma_max, self.span[1]), sigma_min, to_zero)
@@ -159,6 +159,12 @@ def split_call(text: str) -> tuple[str, list[str]]:
     """The name of a call and its options, as texts: karras and [rho=5, end=0]."""
     name, _, inside = text.strip().removesuffix(")").partition("(")
     return name.strip(), ["".join(option.split()) for option in COMMA.split(inside) if option.strip()]
+
+
+def has_own_ends(schedule: str) -> bool:
+    """Whether its rule sets its last level, or its text does."""
+    name, options = split_call(schedule)
+    return name in OWN_ENDS or any(option.startswith("sigma_min") for option in options)
 
 
 def join_call(name: str, options: Sequence[str]) -> str:

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import tyro
 
-from diffusion_core.schedules import OWN_ENDS
 from diffusion_core.validation import check_range
-from experiments.candidates import Candidates, Point, join_call, split_call
+from experiments.candidates import Candidates, Point, has_own_ends, join_call, split_call
 from experiments.run.compare import Chosen, Duel, duel_defaults
 from experiments.run.options import option_help
 from experiments.run.setting import Setting, read_setting
@@ -143,8 +142,7 @@ class Tune(Candidates):
         """The point that a text names."""
         schedule, sampler = read_setting("settings", text)
         name, options = split_call(schedule)
-        to_zero = "end=0" in options and name not in OWN_ENDS and "sigma_min" not in schedule
-        if not to_zero:
+        if "end=0" not in options or has_own_ends(schedule):
             return self.point(schedule, self.lowest, False, sampler)
         text = join_call(name, [option for option in options if option != "end=0"])
         return self.point(text, self.from_levels[0], True, sampler)

@@ -194,7 +194,8 @@ def phrase_both(result: LoadedResult, contests: pd.DataFrame, noisy: pd.DataFram
     depends = "It depends on visible noise: among" if are_set(noisy["depends"]).any() else "Among"
     limited, free = (uncapital(phrase_best(rows, always=True)) for rows in (contests, noisy))
     limit = number(result.limit or 0, 2)
-    return f"{depends} settings whose visible noise is at most {limit}, {limited.removesuffix('.')}; without this limit {free}"
+    within = f"{depends} settings whose visible noise is at most {limit}, {limited.removesuffix('.')}"
+    return f"{within}; without this limit {free}"
 
 
 def uncapital(text: str) -> str:

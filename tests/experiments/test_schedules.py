@@ -43,6 +43,7 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
 @pytest.mark.parametrize(("options", "names"), [
     ({"last_levels": (0.1,)}, ["geometric(sigma_min=0.03)", "karras(sigma_min=0.03)", "karras(sigma_min=0.1, end=0)"]),
     ({"last_levels": (0.03,)}, ["geometric", "karras", "karras(end=0)"]),  # all share it
+    ({"sigma_max": 0.3}, ["geometric", "karras", "karras(end=0)"]),  # the others are not below it
     ({"last_levels": (0.03,), "schedules": ("karras(rho=5)",)}, ["geometric", "karras(rho=5)", "karras(rho=5, end=0)"]),
     ({"last_levels": (0.03,), "schedules": ("karras(end=0)",)}, ["geometric", "karras(end=0)"]),
     ({"schedules": ("karras(sigma_min=0.05, end=0)",)}, ["geometric(sigma_min=0.03)", "karras(sigma_min=0.05, end=0)"]),
