@@ -105,7 +105,6 @@ RIGHT: dict[str, tuple[Print, Array, str]] = {
     "schnell": (python, np.array([1, 0.75, 0.5, 0.25, 0]), "flow(shift=1, end=1/n)"),
     "flow, times": (decimals(2, zero=False), 1000 * flow(20, 3), "flow(shift=3, end=1/n)"),
     "flow, whole times": (python, np.floor(1000 * flow(8, 3)).astype(int), "flow(shift=3, end=1/n)"),
-    "flow, shift 12": (ending, flow(8, 12), "flow(shift=12)"),
     "flow to 1/1000": (ending, flow(24, 3, 1e-3), "flow(shift=3, end=1/1000)"),
     "flow, stretched": (ending, 1 - (1 - flow(30, 3)) * 0.9 / (1 - flow(30, 3)[-1]), "flow(shift=3, end=1/n)"),
 }  # fmt: skip

@@ -28,7 +28,6 @@ def test_three_commands_explore_one_list() -> None:
     assert {(point.sigma_min, point.to_zero) for point in LAPTOP.points.values()} == {
         (0.03, False), (0.03, True), (0.3, True), (1.0, True)
     }  # fmt: skip
-    assert len([*LAPTOP.explore()]) == 576
 
 
 def test_every_setting_of_a_budget_costs_the_same() -> None:
@@ -45,7 +44,6 @@ def test_every_setting_of_a_budget_costs_the_same() -> None:
     ({"last_levels": (0.03,)}, ["geometric", "karras", "karras(end=0)"]),  # all share it
     ({"sigma_max": 0.3}, ["geometric", "karras", "karras(end=0)"]),  # the others are not below it
     ({"last_levels": (0.03,), "schedules": ("karras(rho=5)",)}, ["geometric", "karras(rho=5)", "karras(rho=5, end=0)"]),
-    ({"last_levels": (0.03,), "schedules": ("karras(end=0)",)}, ["geometric", "karras(end=0)"]),
     ({"schedules": ("karras(sigma_min=0.05, end=0)",)}, ["geometric(sigma_min=0.03)", "karras(sigma_min=0.05, end=0)"]),
     ({"schedules": ("flow(shift=3, end=0)",)}, ["geometric(sigma_min=0.03)", "flow(shift=3, end=0)"]),
     ({"features": "natural", "last_levels": (0.03,)},  # which see noise of 0.03
