@@ -24,14 +24,13 @@ def choose_dearer(rows: pd.DataFrame) -> pd.Series | None:
     return better.iloc[0] if len(better) else None
 
 
-def phrase_price(rows: pd.DataFrame) -> str:
+def phrase_price(rows: pd.DataFrame, used: pd.Series | None) -> str:
     """What more evaluations than the cheapest change, if the dearer ones of `find_dearer` are these.
 
-    "With 16, Y scores 0.3 lower: no difference detected (−2.1 to 1.6)."
+    "With 16, Y scores 0.3 lower: no difference detected (−2.1 to 1.6)." `used`: the one that is advised, if one is.
     """
     if not len(rows):
         return ""
-    used = choose_dearer(rows)
     row = rows.iloc[0] if used is None else used
     change, interval = difference(row)
     if used is not None:

@@ -244,7 +244,8 @@ def phrase_price(result: LoadedResult, best: pd.Series) -> str:
     rows = result.over_networks(kind=MORE)
     used = rows[rows["a"].eq(best["setting"]) & rows["nfe_a"].eq(best["nfe"]) & rows["verdict"].eq(BETTER)]
     cheapest = (best["setting"], best["nfe"]) if used.empty else (used["b"].iloc[0], used["nfe_b"].iloc[0])
-    return confirmed.phrase_price(confirmed.find_dearer(result, *cheapest))
+    dearer = confirmed.find_dearer(result, *cheapest)
+    return confirmed.phrase_price(dearer, confirmed.choose_dearer(dearer))
 
 
 def name_noisy(result: LoadedResult, best: pd.Series, every: pd.DataFrame, rows: pd.DataFrame) -> list[str]:

@@ -83,18 +83,22 @@ def choose_contrast(result: LoadedResult, rows: pd.DataFrame) -> pd.Series:
         return (recommended if len(recommended) else best).iloc[0]
     recommended = rows[are_set(rows["recommended"])].sort_values("budget")
     if len(recommended) and len(result.over_networks(kind=MORE)):
-        cheapest = recommended.iloc[0]
-        dearer = confirmed.choose_dearer(confirmed.find_dearer(result, cheapest["a"], cheapest["nfe_a"]))
-        if dearer is None:
-            return cheapest
-        same = recommended[recommended["a"].eq(dearer["a"]) & recommended["nfe_a"].eq(dearer["nfe_a"])]
-        return same.iloc[0] if len(same) else cheapest
+        _, used = find_price(result, recommended)
+        places = recommended[["a", "nfe_a"]]
+        return recommended[(places == (places if used is None else used[["a", "nfe_a"]])).all(axis=1)].iloc[0]
     beyond = result.over_networks(kind=AT_LARGEST)
     lower = set(beyond.loc[beyond["verdict"] == BETTER, "budget"])
     for candidates in (recommended[recommended["budget"].isin(lower)], recommended):
         if len(candidates):
             return candidates.iloc[0]
     return rows.sort_values(["budget", "value_a"], ascending=[False, True]).iloc[0]
+
+
+def find_price(result: LoadedResult, recommended: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series | None]:
+    """The dearer settings against the cheapest recommended one, and which of them is advised in its place."""
+    dearer = confirmed.find_dearer(result, recommended["a"].iloc[0], recommended["nfe_a"].iloc[0])
+    places = pd.MultiIndex.from_frame(recommended[["a", "nfe_a"]])
+    return dearer, confirmed.choose_dearer(dearer[pd.MultiIndex.from_frame(dearer[["a", "nfe_a"]]).isin(places)])
 
 
 def choose_by_question(rows: pd.DataFrame) -> pd.DataFrame:
@@ -145,9 +149,9 @@ def phrase_advice(result: LoadedResult, rows: pd.DataFrame, headline: pd.Series,
     not_advised = [f"{confirmed.describe_noise(result, row)}." for _, row in noisier.iterrows()]
     recommended = rows[rows["recommended"]].sort_values("budget")
     if len(result.over_networks(kind=MORE)) and len(recommended):
-        dearer = confirmed.find_dearer(result, recommended["a"].iloc[0], recommended["nfe_a"].iloc[0])
         use = f"Use {headline['a']} with {evaluations(headline['nfe_a'])} evaluations."
-        return " ".join(filter(None, [use, confirmed.phrase_price(dearer), *not_advised]))
+        price = confirmed.phrase_price(*find_price(result, recommended))
+        return " ".join(filter(None, [use, price, *not_advised]))
     chosen = rows[rows["recommended"]]
     if chosen["nfe_a"].nunique() > 1 and (best := chosen.loc[chosen["value_a"].idxmin()]).name != chosen.index[-1]:
         most = chosen.iloc[-1]

@@ -493,22 +493,22 @@ def numbers_in(directory: Path) -> set[str]:
     return out
 
 
-@pytest.mark.parametrize(("change", "verdict", "advice"), [
-    (-0.3, "no difference detected",
+@pytest.mark.parametrize(("change", "verdict", "recommended", "advice"), [
+    (-0.3, "no difference detected", True,
      "Use x with 16 evaluations. With 66, y scores 0.3 lower: no difference detected (−1.3 to 0.7)."),
-    (0.3, "no difference detected",
-     "Use x with 16 evaluations. With 66, y scores 0.3 higher: no difference detected (−0.7 to 1.3)."),
-    (-3.0, "better", "Use y with 66 evaluations. It is better than x with 16, the cheapest that was confirmed (−3.0; "
-     "−4.0 to −2.0)."),
+    (-3.0, "better", True, "Use y with 66 evaluations. It is better than x with 16, the cheapest that was confirmed "
+     "(−3.0; −4.0 to −2.0)."),
+    (-3.0, "better", False, "Use x with 16 evaluations. With 66, y scores 3.0 lower: better (−4.0 to −2.0)."),
 ])  # fmt: skip
 def test_the_cheapest_is_advised_unless_a_dearer_one_is_better(
-    chosen: Make, change: float, verdict: str, advice: str
+    chosen: Make, change: float, verdict: str, recommended: bool, advice: str
 ) -> None:
-    directory = chosen({(16, "x"): GAIN, (66, "y"): (-4.0 + change, "better", {})})
+    of_y = (-4.0 + change, "better", {}) if recommended else NOTHING
+    directory = chosen({(16, "x"): GAIN, (66, "y"): of_y})
     rows = pd.read_csv(directory / "contrasts.csv")
-    of_y = rows.query("a == 'y' and metric == 'mmd' and kind == 'confirm'")
+    more = rows.query("a == 'y' and metric == 'mmd' and kind == 'confirm'")
     values = {"value_b": 0.008, "difference": change / 1000, "low": (change - 1) / 1000, "high": (change + 1) / 1000}
-    more = of_y.assign(kind="more evaluations", b="x", nfe_b=16, verdict=verdict, recommended=False, **values)
+    more = more.assign(kind="more evaluations", b="x", nfe_b=16, verdict=verdict, recommended=False, **values)
     pd.concat([rows, more]).to_csv(directory / "contrasts.csv", index=False)
     assert read_page(directory).advice == advice
 
