@@ -36,6 +36,10 @@ OTHERS = {  # name -> module whose command(arguments, prog) returns the exit sta
         "experiments.compare_results",
         "Did your change help? Two results of one experiment: compare BEFORE AFTER",
     ),
+    "robustness": (
+        "experiments.robustness",
+        "Which fixed choice turns the answer? Of results that are there: robustness runs/*",
+    ),
     "store": ("experiments.store", "what the store of networks, samples and scores holds"),
     "report": ("reports.cli", "writes the report of a finished run again: report DIR"),
 }

@@ -35,13 +35,13 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 111_900,
+    MISSION: 115_400,
     "judges of other people's code": 46_930,
     "image sets": 26_830,
     "infrastructure": 17_640,
     "own models": 27_430,
-    "tokens of tests": 198_500,
-    "files outside tests": 191,
+    "tokens of tests": 199_850,
+    "files outside tests": 193,
     "words of docs": 27_900,
 }
 SLACK = 0.04  # a size that fell further below its limit: lower the limit

@@ -7,7 +7,7 @@ each image adds. `score` has one pair: the same function.
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,6 +137,21 @@ def new_network_interval(differences: Sequence[float], confidence: float = CONFI
         return None
     half = stdtrit(n - 1, (1 + confidence) / 2) * d.std(ddof=1) * np.sqrt(1 + 1 / n)
     return float(d.mean() - half), float(d.mean() + half)
+
+
+def estimate_change(before: Mapping[object, float], after: Mapping[object, float]) -> Estimate:
+    """after - before of an effect that two studies measured on networks, by training seed; over networks in general.
+
+    Paired where they share five seeds or more, otherwise by Welch (1947).
+    """
+    shared = [seed for seed in before if seed in after]
+    if len(shared) >= ENOUGH_NETWORKS:
+        d = np.array([after[seed] - before[seed] for seed in shared])
+        return estimate(float(d.mean()), float(d.std(ddof=1)) / len(d) ** 0.5, len(d) - 1.0, f"by network, {len(d)}")
+    a, b = (np.array([*values.values()]) for values in (after, before))
+    va, vb = (values.var(ddof=1) / len(values) for values in (a, b))
+    freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
+    return estimate(float(a.mean() - b.mean()), float(va + vb) ** 0.5, float(freedom), "other networks")
 
 
 def verdict(deciding: Estimate) -> str:
