@@ -122,9 +122,7 @@ def command(arguments: Sequence[str], prog: str) -> int:
         page = result_folder.write_finished(options.out, info, {"holds.csv": rows}, time.time() - began)
     result_folder.print_page(page, options.out / "report.html", f"{options.out}/report.html", False, Terminal())
     if not sys.stdout.isatty():
-        print(
-            json.dumps({"lines": len({row["line"] for row in rows}), "verdict": page.headline, "out": str(options.out)})
-        )
+        print(json.dumps({"lines": len({row["line"] for row in rows}), "verdict": page.headline}))
     return 0
 
 
@@ -186,6 +184,11 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
     rows = list[Row]()
     for number, ((question, factor, others), of_line) in enumerate(lines.items(), 1):
         tests = [(*test, next(corrected), next(corrected)) for test in changes[question, factor, others]]
+        levels = [answer.fixed[factor] for answer in of_line]
+        names = {
+            a.result: at if levels.count(at) == 1 else f"{at} ({a.result})"
+            for a, at in zip(of_line, levels, strict=True)
+        }
         signs = {answer.sign for answer in of_line}
         word = HOLDS if signs in ({1}, {-1}) else UNDECIDED
         word = TURNS if any(turn <= LEVEL for *_, turn in tests) else word
@@ -195,11 +198,11 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
             line |= {"change": estimate.difference, "change_low": estimate.low, "change_high": estimate.high}
             line |= {"change_p": p_value, "size": DEPENDS if p_value <= LEVEL else "", "change_how": estimate.interval}
             line["detectable"] = estimate.corrected("", p_value, len(p_values)).detectable
-            line["change_how"] += f", {after.fixed[factor]} minus {before.fixed[factor]}"
+            line["change_how"] += f", {names[after.result]} minus {names[before.result]}"
             line["unit"] = "ln ratio" if factor == "features" else JUDGE
         for answer in of_line:
             columns = ("a", "b", "difference", "low", "high", "p_value", "n_networks")
-            row = {name: answer.row[name] for name in columns} | line | {"at": answer.fixed[factor]}
+            row = {name: answer.row[name] for name in columns} | line | {"at": names[answer.result]}
             row |= {"n_lower": sum(a < b for a, b in answer.scores.values()), "seeds": " ".join(answer.scores)}
             rows.append(row | {"result": answer.result})
     return rows

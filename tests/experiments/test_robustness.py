@@ -69,7 +69,10 @@ def test_two_choices_at_once_have_no_line_and_results_of_one_cluster_are_named()
     assert lines == [] and "x: it differs from all others in two choices or more, so no cause can be named" in notes
     assert "networks from seed 1 on are shared by 2 results, one cluster: x, y" in notes
     several = [answer(str(n), -8 + NOISE, **{"training images": n}) for n in ("400,000", "25,000", "100,000")]
-    assert [row["at"] for row in tabulate(several, [])] == ["25,000", "100,000", "400,000"]
+    again = answer("again", -8 + NOISE, 11, **{"training images": "25,000"})
+    assert [row["at"] for row in tabulate([*several, again], [])] == [
+        "25,000 (25,000)", "25,000 (again)", "100,000", "400,000"
+    ]  # fmt: skip
 
 
 def test_a_distance_at_the_score_of_real_images_has_no_ratio() -> None:
