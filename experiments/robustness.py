@@ -192,7 +192,7 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
         signs = {answer.sign for answer in of_line}
         word = HOLDS if signs in ({1}, {-1}) else UNDECIDED
         word = TURNS if any(turn <= LEVEL for *_, turn in tests) else word
-        line: Row = {"line": str(number), "question": question, "factor": factor, "with": others, "effect": word}
+        line: Row = {"line": str(number), "question": question, "choice": factor, "with": others, "effect": word}
         if tests:
             before, after, estimate, _, p_value, _ = min(tests, key=lambda test: test[4])
             line |= {"change": estimate.difference, "change_low": estimate.low, "change_high": estimate.high}

@@ -66,7 +66,7 @@ TABLES: dict[str, tuple[str, ...]] = {
         "verdicts.csv": """sampler group kind sentence declared order left_over how limit_ratio limit_mean_error seconds
             note link on_purpose? levels? evaluations? level_faults?""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
-        "holds.csv": """line question factor at with result a b difference low high p_value n_lower n_networks seeds
+        "holds.csv": """line question choice at with result a b difference low high p_value n_lower n_networks seeds
             effect size change change_low change_high change_p change_how unit detectable""",
         "harms.csv": "a b check value low high limit verdict unit?",
         "metrics.csv": "metric a b mean low high largest pair",
@@ -83,7 +83,7 @@ TEXTS = """experiment section setting status error data run_id model_id samples_
     features features_id kind metric a b interval family verdict no_verdict group sentence how note link check unit
      pair schedule form faults nearest levels level_faults run_id_a run_id_b curve choice reason seeds
     factor_a level_a against_a factor_b level_b against_b
-    line question factor at with result effect size change_how unit""".split()
+    line question at with result effect size change_how""".split()
 FLAGS = """on_purpose final_denoise compiled shared_device clear in_set best recommended more_noise noisy_b chosen
     barred depends""".split()
 

@@ -46,8 +46,8 @@ def page(result: LoadedResult) -> Page:
 def phrase_verdict(lines: list[pd.DataFrame]) -> tuple[str, str]:
     """How many answers turn, hold, or are not decided; the choices that turn one."""
     words = [line["effect"].iloc[0] for line in lines]
-    turning = dict.fromkeys(line["factor"].iloc[0] for line in lines if line["effect"].iloc[0] == TURNS)
-    sized = dict.fromkeys(line["factor"].iloc[0] for line in lines if line["size"].iloc[0] == DEPENDS)
+    turning = dict.fromkeys(line["choice"].iloc[0] for line in lines if line["effect"].iloc[0] == TURNS)
+    sized = dict.fromkeys(line["choice"].iloc[0] for line in lines if line["size"].iloc[0] == DEPENDS)
     counts = join(f"{words.count(word)} {verb}" for word, verb in WORDS.items() if word in words)
     lead = (
         f"{capital(join(turning))} turn{'s' if len(turning) == 1 else ''} an answer." if turning else "None turns it."
@@ -66,7 +66,7 @@ def _make_table(rows: pd.DataFrame) -> Table:
             change = f"{_change(first)}, {first['change_how']}"
         size = f"; {first['size']}" if first["size"] else ""
         detect = f"; could detect {_scaled(first, 'detectable')}" if first["effect"] == UNDECIDED and not size else ""
-        cells.append(Row(first["factor"], [first["with"], levels, change, f"{first['effect']}{size}{detect}"]))
+        cells.append(Row(first["choice"], [first["with"], levels, change, f"{first['effect']}{size}{detect}"]))
     heads = (Column("With"), *COLUMNS[1:])
     return Table(capital(rows["question"].iloc[0]), heads, cells)
 
@@ -105,7 +105,7 @@ def _draw(questions: list[pd.DataFrame]) -> list[Figure]:
                 text, _, interval = _size(row).partition(" ")
                 drawn.append(Line(row["at"], bar, text, interval.strip("()"), word))
             words = "; ".join(filter(None, [first["effect"], first["size"]]))
-            title = f"{first['question']}, by {first['factor']}: {words}"
+            title = f"{first['question']}, by {first['choice']}: {words}"
             sections.append(FigureSection(capital(title), first["with"], drawn))
     label = "Difference in MMD ×1000, 95 % interval"
     note = f"{label} of each result. Filled dot: its interval excludes 0, uncorrected."

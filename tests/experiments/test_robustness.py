@@ -39,7 +39,7 @@ def words(*answers: Answer) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Factor, word and size of each line, and the notes."""
     notes = list[str]()
     rows = tabulate(answers, notes)
-    return [*dict.fromkeys((row["factor"], row["effect"], row.get("size", "")) for row in rows)], notes
+    return [*dict.fromkeys((row["choice"], row["effect"], row.get("size", "")) for row in rows)], notes
 
 
 NOISE = np.array([-0.6, 0.3, -0.1, 0.5, -0.1])
