@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
+from experiments.candidates import Candidates
 from experiments.console import Terminal
 from experiments.run.options import Folder
 from reports.schema import (
@@ -49,8 +50,9 @@ KINDS = {
     CONFIRM: "{what} within {budget:.0f}",
     ANY_NOISE: "{what} within {budget:.0f}, any visible noise",
 }
-FACTORS = ("data", "features", "network", "recipe", "training images", "last level")
-LEVEL = 0.05
+FACTORS = ("data", "features", "network", "recipe", "training images", "last level", "settings")
+LIST = ("schedules", "samplers", "etas", "last_levels", "sigma_max")  # options that say which settings compete
+ASKED = ("beta", "schedules")  # experiments that ask these questions; the finalists of tune are six answers to one
 Row = dict[str, Any]
 
 
@@ -84,8 +86,8 @@ class Answer:
 
     @property
     def sign(self) -> int:
-        """Of a significant effect; otherwise 0."""
-        return 0 if self.row["p_value"] > LEVEL else int(math.copysign(1, self.row["difference"]))
+        """Of an effect whose own interval excludes 0; otherwise 0."""
+        return (self.row["low"] > 0) - (self.row["high"] < 0)
 
     def effects(self, ratio: bool) -> dict[str, float] | None:
         """By training seed a - b, or ln(a / b); None if that needs a distance that is not above 0."""
@@ -105,16 +107,19 @@ def command(arguments: Sequence[str], prog: str) -> int:
     folders = dict.fromkeys(path for path in options.results if path.resolve() != options.out.resolve())
     if len(folders) < 2:
         raise ValueError(f"results: {len(folders)} of them; two or more are compared")
-    notes = list[str]()
+    notes, silent = list[str](), list[str]()
     answers = list[Answer]()
     for path in folders:
         try:
             found = [*read_answers(path.name, result_folder.read_result(path), notes)]
         except (FileNotFoundError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from None
-        new = [answer for answer in found if answer.key not in {other.key for other in answers}]
-        notes += [f"{path.name}: the same as another result; counted once"] if len(new) < len(found) else []
+        silent += [] if found else [path.name]
+        known = {answer.key for answer in answers}
+        new = [answer for answer in found if answer.key not in known]
+        notes += [f"counted once, the same as another result: {path.name}"] if len(new) < len(found) else []
         answers += new
+    notes += [f"without an answer to one of the questions: {', '.join(silent)}"] if silent else []
     rows = tabulate(answers, notes)
     info: Row = {"experiment": "robustness", "question": "Which fixed choice turns the answer?", "notes": notes}
     info["not_varied"] = [name for name in FACTORS if len({answer.fixed[name] for answer in answers}) == 1]
@@ -129,42 +134,56 @@ def command(arguments: Sequence[str], prog: str) -> int:
 def read_answers(name: str, result: "LoadedResult", notes: list[str]) -> Iterator[Answer]:
     """The answers of a result whose interval is over networks in general. Notes say why others are left out."""
     rows = result.over_networks()
-    asked = rows[rows["kind"].isin([*KINDS])]
-    if asked.empty:
-        notes.append(f"{name}: it asks none of these questions")
+    asked = rows[rows["kind"].isin([*KINDS]) & (rows["budget"].notna() | rows["kind"].eq(PRIMARY))]
+    asked = asked.drop_duplicates(["kind", "budget", "choice"])  # of a question the first may be advised
+    if asked.empty or result.info["experiment"] not in ASKED:
         return
     if (rows["verdict"].eq(CONTROL_FAILED) & rows["kind"].eq(CONTROL)).any():
-        notes.append(f"{name}: its A/A test failed; left out")
+        notes.append(f"left out, since its A/A test failed: {name}")
         return
-    fixed = read_fixed(result)
     for _, row in asked.iterrows():
+        fixed = read_fixed(result, row["kind"])
         single = result.match(row)
         single = single[single["train_seed"] != ""]
         what = "the chosen against the default" if row["choice"] == "challenger" else "best against best"
         question = KINDS[row["kind"]].format(fixed=f"{row['nfe_a']:.0f} evaluations", what=what, budget=row["budget"])
         question += " (older list)" if result.limit is None and row["kind"] != PRIMARY else ""
         if row["verdict"] == NO_VERDICT or row["holds_for"] > 0 or len(single) < 2:
-            notes.append(f"{name}, {question}: {row['no_verdict'] or 'fewer than five networks'}; it has no word")
+            notes.append(f"without a word, {row['no_verdict'] or 'fewer than five networks'}: {name}, {question}")
             continue
         scores = zip(single["value_a"], single["value_b"], strict=True)
         yield Answer(name, question, fixed, row, dict(zip(single["train_seed"], scores, strict=True)))
 
 
-def read_fixed(result: "LoadedResult") -> dict[str, str]:
-    """The fixed choices of a result, by factor. The last level is that of the fixed schedule, or of the default."""
+def read_fixed(result: "LoadedResult", kind: str) -> dict[str, str]:
+    """The fixed choices of a result, by factor, for a kind of question.
+
+    The last level is that of the fixed schedule, or of the default. The settings: that schedule, or the list.
+    """
     runs = result.runs
+    options = result.info.get("options", {})
     primary = runs[runs["section"] == PRIMARY]
-    lowest = (primary if len(primary) else runs)["sigma_min"].iloc[0]
+    first = (primary if len(primary) else runs).iloc[0]
+    settings = (
+        first["schedule"] if kind == PRIMARY else "older list" if result.limit is None else describe_list(options)
+    )
+    seen = runs["images_seen"].fillna(0).max()
     levels = [
-        runs["data"].iloc[0].partition("@")[0], result.features, runs["network"].iloc[0],
-        result.info.get("options", {}).get("recipe", ""), f"{runs['images_seen'].max():,.0f}", f"{lowest:g}",
+        first["data"].partition("@")[0], result.features, first["network"], options.get("recipe", ""), f"{seen:,.0f}",
+        f"{first['sigma_min']:g}", settings,
     ]  # fmt: skip
     return dict(zip(FACTORS, map(str, levels), strict=True))
 
 
+def describe_list(options: dict[str, Any]) -> str:
+    """Which settings competed: "the list", or what its options changed."""
+    usual, typed = ({name: json.dumps(of[name]) for name in LIST if name in of} for of in (vars(Candidates), options))
+    return "; ".join(f"{name} {text}" for name, text in typed.items() if text != usual[name]) or "the list"
+
+
 def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
     """Rows of holds.csv: for each question, factor and stratum one per level. Turns and changes are one Holm family."""
-    from experiments.distances.intervals import holm
+    from experiments.distances.intervals import CONFIDENCE, holm
 
     lines: dict[tuple[str, str, str], list[Answer]] = {}
     for answer in answers:
@@ -176,7 +195,7 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
     lines = {key: sort_levels(key[1], of_line) for key, of_line in in_order}
     inside = {answer.result for of_line in lines.values() for answer in of_line}
     apart = dict.fromkeys(answer.result for answer in answers if answer.result not in inside)
-    notes += [f"{name}: it differs from all others in two choices or more, so no cause can be named" for name in apart]
+    notes += [f"different from all others in two choices or more: {', '.join(apart)}"] if apart else []
     notes += describe_clusters(answers)
     changes = {key: list_changes(key[1], of_line) for key, of_line in lines.items()}
     p_values = [p for tests in changes.values() for _, _, estimate, turn in tests for p in (estimate.p_value, turn)]
@@ -191,12 +210,16 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
         }
         signs = {answer.sign for answer in of_line}
         word = HOLDS if signs in ({1}, {-1}) else UNDECIDED
-        word = TURNS if any(turn <= LEVEL for *_, turn in tests) else word
+        word = TURNS if any(turn <= 1 - CONFIDENCE for *_, turn in tests) else word
         line: Row = {"line": str(number), "question": question, "choice": factor, "with": others, "effect": word}
         if tests:
             before, after, estimate, _, p_value, _ = min(tests, key=lambda test: test[4])
             line |= {"change": estimate.difference, "change_low": estimate.low, "change_high": estimate.high}
-            line |= {"change_p": p_value, "size": DEPENDS if p_value <= LEVEL else "", "change_how": estimate.interval}
+            line |= {
+                "change_p": p_value,
+                "size": DEPENDS if p_value <= 1 - CONFIDENCE else "",
+                "change_how": estimate.interval,
+            }
             line["detectable"] = estimate.corrected("", p_value, len(p_values)).detectable
             line["change_how"] += f", {names[after.result]} minus {names[before.result]}"
             line["unit"] = "ln ratio" if factor == "features" else JUDGE

@@ -64,7 +64,7 @@ class Tune(Candidates):
         "laptop": {"train_images": 50_000, "seeds": 5},
         "gpu": {**GPU, **EXPLORE_GPU, "budgets": (8, 16, 32, 64)},
     }
-    minutes = "minutes on two cores"
+    minutes = "about 16 minutes on two cores"
     examples: ClassVar[Mapping[str, str]] = {
         "--network python:my_model:eps --budgets 8 16": "settings for your network, at 8 and 16 evaluations",
         "--preset smoke": "does everything work here? 20 seconds",

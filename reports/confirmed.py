@@ -52,28 +52,26 @@ def describe_noise(result: LoadedResult, row: pd.Series) -> str:
 
 def find_clean(result: LoadedResult) -> list[str]:
     """What explorers barred for its visible noise, and confirmers show to be within the limit."""
-    barred = result.choices[are_set(result.choices["barred"])]
-    places = {*zip(barred["setting"], barred["nfe"], strict=True)}
     return [
         f"Explorers barred {name} for its visible noise; here it shows {level}, within the limit."
-        for place, name, level, noisy in _list_noise(result)
-        if place in places and not noisy
-    ]
+        for name, level, barred, noisy in _list_noise(result) if barred and not noisy
+    ]  # fmt: skip
 
 
 def find_noisy(result: LoadedResult) -> list[str]:
     """What explorers chose as within the limit of visible noise, and confirmers show to be above it."""
-    barred = result.choices[are_set(result.choices["barred"])]
-    places = {*zip(barred["setting"], barred["nfe"], strict=True)}
     return [
         f"{name} shows more visible noise here ({level}) than the limit: not advised."
-        for place, name, level, noisy in _list_noise(result)
-        if noisy and place not in places
-    ]
+        for name, level, barred, noisy in _list_noise(result) if noisy and not barred
+    ]  # fmt: skip
 
 
-def _list_noise(result: LoadedResult) -> Iterator[tuple[tuple[str, float], str, str, bool]]:
-    """Each confirmed setting once: its place, its name, its visible noise, and whether that is above the limit."""
+def _list_noise(result: LoadedResult) -> Iterator[tuple[str, str, bool, bool]]:
+    """Each confirmed setting once: name, visible noise, whether explorers barred it, whether it is above the limit."""
+    if result.limit is None:
+        return
+    barred = result.choices[are_set(result.choices["barred"])]
+    places = {*zip(barred["setting"], barred["nfe"], strict=True)}
     rows = result.over_networks()
     rows = rows[rows["kind"].isin([CONFIRM, ANY_NOISE])]
     sides = [
@@ -81,8 +79,9 @@ def _list_noise(result: LoadedResult) -> Iterator[tuple[tuple[str, float], str, 
         for _, row in rows.iterrows() for side, noisy in (("a", "more_noise"), ("b", "noisy_b"))
         if not is_missing(row[noisy])
     ]  # fmt: skip
-    for label, nfe, level, noisy in dict.fromkeys(sides) if result.limit is not None else ():
-        yield (label, nfe), f"{label}, {evaluations(nfe)} evaluations", number(level, 3), is_set(noisy)
+    for label, nfe, level, noisy in dict.fromkeys(sides):
+        name = f"{label}, {evaluations(nfe)} evaluations"
+        yield name, number(level, 3), (label, nfe) in places, is_set(noisy)
 
 
 def describe_odd(result: LoadedResult) -> list[str]:

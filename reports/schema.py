@@ -24,6 +24,7 @@ MORE = "more evaluations"  # and: the chosen of more evaluations against the cho
 AT_LARGEST = "fewer evaluations"  # and: a chosen setting against the default with the most evaluations
 DEFAULT, CHALLENGER = "default", "challenger"  # kinds of explored settings
 WITHOUT, WITH = "without fresh noise", "with fresh noise"  # those of `beta`
+VISIBLE = 0.04  # data std: the limit of visible noise, the same for all settings and studies; nobody sees 0.03
 RETRAINED = "retrained"  # its section if its networks were trained once more
 CONTROL_PASSED, CONTROL_UNUSUAL, CONTROL_FAILED = "passed", "unusual", "failed"  # its verdicts
 EXPLORATION, EFFECTS = "exploration", "effects"  # families of comparisons, which share one correction

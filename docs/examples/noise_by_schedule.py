@@ -8,8 +8,8 @@ Twelve comparisons, planned before any result: eta 1 against eta 0 on each sched
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from experiments import Schedule, Study
-from experiments.run.setting import make_setting
+from experiments import Study
+from experiments.run.setting import Point
 
 SCHEDULES = ("geometric", "geometric(end=0)", "linear", "linear(end=0)", "karras(end=0)", "vp(end=0)")
 
@@ -27,5 +27,5 @@ class NoiseBySchedule(Study):
         for schedule in self.schedules:
             for budget in self.budgets:
                 for eta in (0, 1):
-                    setting = make_setting(f"{schedule}, eta {eta}", budget, Schedule(), self.data_std)
-                    yield replace(setting, section=schedule, label=f"eta {eta}")
+                    point = Point(f"eta {eta}", schedule, f"eta {eta}", sigma_max=30.0, sigma_min=0.03)
+                    yield replace(point.at(budget, self.data_std), section=schedule)

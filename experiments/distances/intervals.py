@@ -9,6 +9,7 @@ import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import (
@@ -18,13 +19,12 @@ from scipy.special import (
 )  # Student's distribution and its quantiles; scipy.stats takes long to import
 
 from experiments.distances.distance import Distance, jackknife_variance
-from reports.schema import BETTER, NO_DIFFERENCE, NOT_SIGNIFICANT, WORSE
+from reports.schema import BETTER, NO_DIFFERENCE, NOT_SIGNIFICANT, VISIBLE, WORSE
 
 CONFIDENCE = 0.95  # the confidence of an interval
 MIN_SAMPLES = 40  # images, for an interval
 POWER = 0.8  # of a test that could have detected a difference
 ENOUGH_NETWORKS = 5  # with fewer, an interval holds for these networks only
-VISIBLE = 0.04  # data std: the limit of visible noise, the same for all settings and studies; nobody sees 0.03
 Pairs = Sequence[tuple[Distance, Distance]]  # of a and b, one of each network
 FIXED = "what each sample adds"  # how an interval is made
 SAMPLED = "what each sample adds, and each real one"
@@ -79,10 +79,9 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = Fal
         of Welch (1947) and Satterthwaite (1946).
     """
     n = len(pairs)
-    d = np.array([a.value - b.value for a, b in pairs])
-    mean = float(d.mean())
+    d = [a.value - b.value for a, b in pairs]
     if n >= ENOUGH_NETWORKS and not over_images:
-        return estimate(mean, float(d.std(ddof=1)) / n**0.5, n - 1.0, f"mean over {n} networks")
+        return estimate_mean(d, f"mean over {n} networks")
     if paired:
         variances = np.array([(a - b).se ** 2 for a, b in pairs])
     else:
@@ -91,7 +90,14 @@ def estimate_pairs(pairs: Pairs, *, paired: bool = True, over_images: bool = Fal
     spread = float((variances**2 / freedoms).sum())
     degrees = float(variances.sum() ** 2 / spread) if spread > 0 else float(freedoms[0])
     se = float(np.sqrt(variances.sum())) / n
-    return replace(estimate(mean, se, degrees, interval_method(pairs[0][0])), holds_for=n)
+    return replace(estimate(float(np.mean(d)), se, degrees, interval_method(pairs[0][0])), holds_for=n)
+
+
+def estimate_mean(values: Sequence[float], method: str) -> Estimate:
+    """The mean of as many networks, two or more, for networks in general."""
+    return estimate(
+        float(np.mean(values)), float(np.std(values, ddof=1)) / len(values) ** 0.5, len(values) - 1.0, method
+    )
 
 
 def estimate(difference: float, se: float, freedom: float, method: str) -> Estimate:
@@ -139,15 +145,14 @@ def new_network_interval(differences: Sequence[float], confidence: float = CONFI
     return float(d.mean() - half), float(d.mean() + half)
 
 
-def estimate_change(before: Mapping[object, float], after: Mapping[object, float]) -> Estimate:
+def estimate_change(before: Mapping[Any, float], after: Mapping[Any, float]) -> Estimate:
     """after - before of an effect that two studies measured on networks, by training seed; over networks in general.
 
     Paired where they share five seeds or more, otherwise by Welch (1947).
     """
     shared = [seed for seed in before if seed in after]
     if len(shared) >= ENOUGH_NETWORKS:
-        d = np.array([after[seed] - before[seed] for seed in shared])
-        return estimate(float(d.mean()), float(d.std(ddof=1)) / len(d) ** 0.5, len(d) - 1.0, f"by network, {len(d)}")
+        return estimate_mean([after[seed] - before[seed] for seed in shared], f"by network, {len(shared)}")
     a, b = (np.array([*values.values()]) for values in (after, before))
     va, vb = (values.var(ddof=1) / len(values) for values in (a, b))
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))

@@ -9,7 +9,7 @@ from reports.schema import CONFIRM as CONFIRM
 from reports.schema import CONTROL as CONTROL
 from reports.schema import DEFAULT as DEFAULT
 from reports.schema import EXPLORE as EXPLORE
-from reports.schema import JUDGE, MORE, RETRAINED
+from reports.schema import JUDGE, MORE, RETRAINED, VISIBLE
 from reports.schema import PRIMARY as PRIMARY
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 Place = tuple[str, int | None]  # label and number of evaluations of an explored setting
 RULE = (
-    "the lowest mean MMD over explorers among the settings whose visible noise is at most 0.04; the lowest of all too, "
-    "if it shows more"
+    "the lowest mean MMD over explorers among the settings whose visible noise is at most "
+    f"{VISIBLE}; the lowest of all too, if it shows more"
 )
 ALONE = (PRIMARY, CONTROL)  # kinds of contrasts with an interval of their own
 

@@ -193,14 +193,13 @@ def depends_on_limit(of_all: Contrast, within: Comparison, judge: Judge) -> bool
     words = [verdict(judge.verdicts[id(one)][1]) for one in (of_all, within) if one.seeds]
     if {*words} == {BETTER, WORSE}:
         return True
-    seeds = [seed for seed in of_all.seeds if seed in within.seeds]
-    if len(seeds) < ENOUGH_NETWORKS:
+    if len({*of_all.seeds} & {*within.seeds}) < ENOUGH_NETWORKS:
         return False
-    pairs = [[a.value - b.value for a, b in one.pairs(JUDGE)] for one in (of_all, within)]
-    by_seed = [dict(zip(one.seeds, values, strict=True)) for one, values in zip((of_all, within), pairs, strict=True)]
-    changes = np.array([by_seed[0][seed] - by_seed[1][seed] for seed in seeds])
-    se = float(changes.std(ddof=1)) / len(changes) ** 0.5
-    return intervals.estimate(float(changes.mean()), se, len(changes) - 1.0, "").clear
+    before, after = (
+        {seed: a.value - b.value for seed, (a, b) in zip(one.seeds, one.pairs(JUDGE), strict=True)}
+        for one in (within, of_all)
+    )
+    return intervals.estimate_change(before, after).clear
 
 
 def effect_rows(comparisons: Sequence[Comparison], judge: Judge) -> Iterator[Row]:
@@ -288,9 +287,7 @@ def _by_network(seeds: Sequence[int | None], differences: Sequence[float], small
     at = odd_network(differences, smallest)
     if at is None:
         return row
-    others = np.delete(differences, at)
-    se = float(others.std(ddof=1)) / len(others) ** 0.5
-    without = intervals.estimate(float(others.mean()), se, len(others) - 1.0, "")
+    without = intervals.estimate_mean([*differences[:at], *differences[at + 1 :]], "")
     row |= {"odd_seed": seeds[at], "odd_difference": without.difference}
     return row | {"odd_low": without.low, "odd_high": without.high}
 

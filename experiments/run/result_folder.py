@@ -22,7 +22,7 @@ from PIL import Image
 from rich.console import Console
 from rich.text import Text
 
-from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER, VISIBLE
+from experiments.distances.intervals import CONFIDENCE, ENOUGH_NETWORKS, POWER
 from experiments.entrypoint import program_name
 from experiments.run.compare import Row
 from experiments.run.images import FEW
@@ -31,7 +31,7 @@ from experiments.user.json_io import read_json, write_bytes, write_json
 from reports.page import Page as Page  # also for those who write a result here
 from reports.render import read_page, write_report
 from reports.results import read as read_result  # noqa: F401  # and who read one here
-from reports.schema import FLAGS, TABLES, TEXTS, all_columns, read_bytes
+from reports.schema import FLAGS, TABLES, TEXTS, VISIBLE, all_columns, read_bytes
 
 MARK = ".sigmabench"  # an empty file that marks a result folder, so that its results may be replaced
 SINGLE = ("run.json", "settings.json", "report.html", "report.md")

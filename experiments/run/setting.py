@@ -89,15 +89,6 @@ def read_sampler(label: str) -> Sampler:
     return Euler(float(label[4:])) if re.fullmatch(r"eta [\d.]+", label) else parsing.parse_sampler(label)
 
 
-def make_setting(text: str, budget: int, ends: Schedule, data_std: float) -> "Setting":
-    """The setting that a text names, such as "karras(end=0), eta 1", on the longest schedule within `budget`.
-
-    `ends` has the first and the last level, unless the text has its own. Errors as in `read_setting`.
-    """
-    point = Point(text, *read_setting("setting", text), ends.sigma_max, ends.sigma_min)
-    return point.at(budget, data_std)
-
-
 @dataclass(frozen=True)
 class Point:
     """A setting before its number of evaluations is known. Its name is made of it, and is never read back.

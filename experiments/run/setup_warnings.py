@@ -25,11 +25,11 @@ from experiments.user.denoising_check import check_denoising
 from experiments.user.memory import halve_until_it_fits
 from experiments.user.network_io import check_batch, is_random
 from experiments.user.repeatable import N_INPUTS, check_noise, check_user_sampler, check_weighting
+from reports.schema import VISIBLE
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
 DROWNED = 3.0  # data standard deviations: noise alone then has 95 % of the std of noisy images
-VISIBLE = 0.2  # standard deviation of left-over noise that shows in an image
 RARE = 1e-6  # density of a noise level in training, relative to the highest density
 ROUNDING = 1e-4  # of a level, relative: names show six digits
 

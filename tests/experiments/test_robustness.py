@@ -11,12 +11,12 @@ import pytest
 from smoke import typed
 
 from experiments import robustness
-from experiments.distances.intervals import estimate
+from experiments.distances.intervals import estimate_mean
 from experiments.robustness import Answer, tabulate
 from reports.schema import CONFIRM, DEPENDS, HOLDS, PRIMARY, TURNS, UNDECIDED
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
-FIXED = dict(zip(robustness.FACTORS, ("d", "f", "small", "fast", "9", "0.03"), strict=True))
+FIXED = dict(zip(robustness.FACTORS, ("d", "f", "small", "fast", "9", "0.03", "the list"), strict=True))
 
 
 def answer(
@@ -25,14 +25,8 @@ def answer(
     """A result in which a - b is `effects`, one per network."""
     d = np.asarray(effects, float)
     scores = {str(first_seed + at): (before + x, before) for at, x in enumerate(d)}
-    found = estimate_columns(d)
-    row = {"kind": PRIMARY, "budget": math.nan, "a": "a", "b": "b", "n_networks": len(d), **found}
+    row = {"kind": PRIMARY, "budget": math.nan, "a": "a", "b": "b", "n_networks": len(d)} | vars(estimate_mean(d, ""))
     return Answer(name, "q", FIXED | fixed, pd.Series(row), scores)
-
-
-def estimate_columns(d: Any) -> dict[str, float]:
-    found = estimate(float(d.mean()), float(d.std(ddof=1)) / len(d) ** 0.5, len(d) - 1.0, "")
-    return {name: getattr(found, name) for name in ("difference", "low", "high", "p_value")}
 
 
 def words(*answers: Answer) -> tuple[list[tuple[str, str, str]], list[str]]:
@@ -66,13 +60,18 @@ def test_planted_results_get_the_right_word(seed: int, shared: bool) -> None:
 
 def test_two_choices_at_once_have_no_line_and_results_of_one_cluster_are_named() -> None:
     lines, notes = words(answer("x", -8 + NOISE), answer("y", 8 + NOISE, data="e", features="g"))
-    assert lines == [] and "x: it differs from all others in two choices or more, so no cause can be named" in notes
+    assert lines == [] and "different from all others in two choices or more: x, y" in notes
     assert "networks from seed 1 on are shared by 2 results, one cluster: x, y" in notes
     several = [answer(str(n), -8 + NOISE, **{"training images": n}) for n in ("400,000", "25,000", "100,000")]
     again = answer("again", -8 + NOISE, 11, **{"training images": "25,000"})
     assert [row["at"] for row in tabulate([*several, again], [])] == [
         "25,000 (25,000)", "25,000 (again)", "100,000", "400,000"
     ]  # fmt: skip
+
+
+def test_the_settings_that_competed_are_a_fixed_choice() -> None:
+    assert robustness.describe_list({"etas": [0.0, 0.5, 1.0, 2.0], "last_levels": None}) == "the list"
+    assert robustness.describe_list({"schedules": ["karras"]}) == 'schedules ["karras"]'
 
 
 def test_a_distance_at_the_score_of_real_images_has_no_ratio() -> None:
@@ -96,7 +95,7 @@ def test_without_a_change_hardly_any_table_has_one() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("drawn")
 def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path) -> None:
-    names = ("beta-fashion", "beta-fashion-0.03", "beta-laptop", "samplers")
+    names = ("beta-fashion", "beta-fashion-0.03", "beta-laptop", "noise_levels-laptop", "schedules")
     done = typed("robustness", *(str(PUBLISHED / name) for name in names), "--out", str(tmp_path / "out"))
     assert done.status == 0 and done.summary["lines"] == 5, done.stderr
     rows = pd.read_csv(tmp_path / "out" / "holds.csv")
@@ -111,8 +110,8 @@ def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path) ->
         single = of_kind[of_kind["train_seed"].notna()]
         assert row["difference"] == pooled and row["n_lower"] == (single["value_a"] < single["value_b"]).sum()
     notes = json.loads((tmp_path / "out" / "run.json").read_text())["notes"]
-    assert "samplers: it asks none of these questions" in notes
-    assert any(note.startswith("beta-laptop: it differs from all others in two") for note in notes)
+    assert "without an answer to one of the questions: noise_levels-laptop" in notes
+    assert "different from all others in two choices or more: beta-laptop, schedules" in notes
     report = (tmp_path / "out" / "report.md").read_text()
     assert "Not varied by any of these: network and recipe." in report and "one cluster" in report
 

@@ -21,7 +21,7 @@ from experiments.run.compare import CHALLENGER, CONFIRM, CONTROL, DEFAULT, EXPLO
 from experiments.run.experiment import StudyResult, _baselines_first, run_study
 from experiments.run.options import Options
 from experiments.run.runs import Run
-from experiments.run.setting import Schedule, Setting, make_setting
+from experiments.run.setting import Point, Schedule, Setting
 from experiments.run.study import ExploringStudy
 from experiments.schedules import Schedules
 from experiments.tune import Tune
@@ -46,9 +46,8 @@ def make_side(label: str, budget: int, mmd: float, noise: float | None) -> Side:
 
 def choose(study: ExploringStudy, values: Values) -> Any:
     """The rows of choices.csv, what is chosen, and the rows of the runs."""
-    points = getattr(study, "points", {})
     settings = [
-        points[label].at(budget, 0.5) if label in points else make_setting(label, budget, Schedule(), 0.5)
+        Point(label, *label.rsplit(", ", 1), sigma_max=30.0, sigma_min=0.03).at(budget, 0.5)
         for budget, labels in values.items() for label in labels
     ]  # fmt: skip
     sides = {

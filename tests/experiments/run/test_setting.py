@@ -16,7 +16,7 @@ from experiments.run.machine import Machine
 from experiments.run.networks import Exact, Pretrained, Trained
 from experiments.run.plan import _check_runs as check_plan
 from experiments.run.runs import Reference, Run
-from experiments.run.setting import AlphaBetaSchedule, Schedule, Setting, make_setting
+from experiments.run.setting import AlphaBetaSchedule, Point, Schedule, Setting
 from experiments.run.study import Study
 
 
@@ -159,11 +159,11 @@ def test_whether_a_sampler_adds_noise_is_tried() -> None:
     assert [sampler.adds_noise(sigmas) for sampler in samplers] == [False, True, False, True, True, False]
 
 
-def test_a_setting_is_made_from_the_name_that_tables_print() -> None:
-    setting = make_setting("karras(rho=5, end=0), eta 0.5", 8, Schedule(sigma_min=0.003), 0.5)
+def test_a_point_is_a_setting_on_the_longest_schedule() -> None:
+    setting = Point("a", "karras(rho=5, end=0)", "eta 0.5", 30.0, 0.003).at(8, 0.5)
     assert setting.schedule == Schedule("karras", 7, 30.0, 0.003, (("rho", 5.0),))
     assert (setting.sampler, setting.final_denoise, setting.budget) == (Euler(0.5), True, 8)
-    assert make_setting("linear, res-2s", 9, Schedule(), 0.5).schedule == Schedule("linear", 4)
+    assert Point("a", "linear", "res-2s", 30.0, 0.03).at(9, 0.5).schedule == Schedule("linear", 4)
 
 
 @pytest.mark.parametrize("levels", [(1.0,), (1.0, 9.0), (float("inf"), 1.0)])
