@@ -224,7 +224,7 @@ def tabulate(answers: Sequence[Answer], notes: list[str]) -> list[Row]:
             line["change_how"] += f", {names[after.result]} minus {names[before.result]}"
             line["unit"] = "ln ratio" if factor == "features" else JUDGE
         for answer in of_line:
-            columns = ("a", "b", "difference", "low", "high", "p_value", "n_networks")
+            columns = ("a", "b", "difference", "low", "high", "p_value", "n_networks", "verdict")
             row = {name: answer.row[name] for name in columns} | line | {"at": names[answer.result]}
             row |= {"n_lower": sum(a < b for a, b in answer.scores.values()), "seeds": " ".join(answer.scores)}
             rows.append(row | {"result": answer.result})

@@ -68,7 +68,7 @@ TABLES: dict[str, tuple[str, ...]] = {
             note link on_purpose? levels? evaluations? level_faults?""",
         "budgets.csv": "sampler n_steps data_std ratio mean_error ratio_se",
         "holds.csv": """line question choice at with result a b difference low high p_value n_lower n_networks seeds
-            effect size change change_low change_high change_p change_how unit detectable""",
+            verdict effect size change change_low change_high change_p change_how unit detectable""",
         "harms.csv": "a b check value low high limit verdict unit?",
         "metrics.csv": "metric a b mean low high largest pair",
         "worst_pairs.csv": "place pair share",

@@ -25,11 +25,11 @@ from experiments.user.denoising_check import check_denoising
 from experiments.user.memory import halve_until_it_fits
 from experiments.user.network_io import check_batch, is_random
 from experiments.user.repeatable import N_INPUTS, check_noise, check_user_sampler, check_weighting
-from reports.schema import VISIBLE
 
 FEW_IMAGES = 300  # number of distinct images
 MANY_REPEATS = 0.05  # share of images that are copies of others
 DROWNED = 3.0  # data standard deviations: noise alone then has 95 % of the std of noisy images
+LEFT = 0.2  # noise that a schedule leaves and nobody overlooks; pages measure it, and have a limit of their own
 RARE = 1e-6  # density of a noise level in training, relative to the highest density
 ROUNDING = 1e-4  # of a level, relative: names show six digits
 
@@ -195,7 +195,7 @@ def _schedule_warnings(run: Run) -> Iterator[str]:
     if sigmas[0] < DROWNED:
         consequence = "where images still show in the noise, but sampling begins with noise alone; begin it higher"
         yield f"a schedule begins at sigma {sigmas[0]:.3g}, {consequence}"
-    if sigmas[-1] > VISIBLE and not run.setting.final_denoise:
+    if sigmas[-1] > LEFT and not run.setting.final_denoise:
         consequence = "so this much noise stays in its samples; end it lower or denoise at its end (final_denoise)"
         yield f"a schedule ends at sigma {sigmas[-1]:.3g}, {consequence}"
     yield from run.setting.sampler.doubts(sigmas)

@@ -49,9 +49,8 @@ def phrase_verdict(lines: list[pd.DataFrame]) -> tuple[str, str]:
     turning = dict.fromkeys(line["choice"].iloc[0] for line in lines if line["effect"].iloc[0] == TURNS)
     sized = dict.fromkeys(line["choice"].iloc[0] for line in lines if line["size"].iloc[0] == DEPENDS)
     counts = join(f"{words.count(word)} {verb}" for word, verb in WORDS.items() if word in words)
-    lead = (
-        f"{capital(join(turning))} turn{'s' if len(turning) == 1 else ''} an answer." if turning else "None turns it."
-    )
+    lead = f"{capital(join(turning))} turn{'s' if len(turning) == 1 else ''} an answer." if turning else ""
+    lead = lead or "No turn is detected."
     size = f" Its size depends on {join(sized)}." if sized else ""
     return lead, f"Of {plural(len(lines), 'line')} {counts}.{size}"
 
@@ -100,15 +99,14 @@ def _draw(questions: list[pd.DataFrame]) -> list[Figure]:
             first = line.iloc[0]
             drawn = []
             for _, row in line.iterrows():
-                word = NO_DIFFERENCE if row["low"] <= 0 <= row["high"] else WORSE if row["difference"] > 0 else BETTER
-                bar = Bar.of(axis, [scale * row[name] for name in names], word, [])
+                bar = Bar.of(axis, [scale * row[name] for name in names], row["verdict"], [])
                 text, _, interval = _size(row).partition(" ")
-                drawn.append(Line(row["at"], bar, text, interval.strip("()"), word))
+                drawn.append(Line(row["at"], bar, text, interval.strip("()"), row["verdict"]))
             words = "; ".join(filter(None, [first["effect"], first["size"]]))
             title = f"{first['question']}, by {first['choice']}: {words}"
             sections.append(FigureSection(capital(title), first["with"], drawn))
     label = "Difference in MMD ×1000, 95 % interval"
-    note = f"{label} of each result. Filled dot: its interval excludes 0, uncorrected."
+    note = f"{label} of each result, with its verdict there, corrected for its own comparisons."
     legend = [(BETTER, BETTER), (WORSE, WORSE), ("not", NO_DIFFERENCE)]
     return [
         Figure("The answer at each level", note, sections, axis.place(0), ticks=axis.ticks, label=label, legend=legend)

@@ -25,7 +25,9 @@ def answer(
     """A result in which a - b is `effects`, one per network."""
     d = np.asarray(effects, float)
     scores = {str(first_seed + at): (before + x, before) for at, x in enumerate(d)}
-    row = {"kind": PRIMARY, "budget": math.nan, "a": "a", "b": "b", "n_networks": len(d)} | vars(estimate_mean(d, ""))
+    row = {"kind": PRIMARY, "budget": math.nan, "a": "a", "b": "b", "n_networks": len(d), "verdict": ""} | vars(
+        estimate_mean(d, "")
+    )
     return Answer(name, "q", FIXED | fixed, pd.Series(row), scores)
 
 

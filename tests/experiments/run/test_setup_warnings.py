@@ -139,14 +139,7 @@ def test_levels_that_the_network_does_not_know_are_said(monkeypatch: pytest.Monk
 
     def warned(sampler: Sampler, high: float = high) -> list[str]:
         return doubts(
-            [
-                run(
-                    schedule=Schedule("karras", 4, high, low),
-                    sampler=sampler,
-                    network=Pretrained(source="python:a:b"),
-                    final_denoise=True,
-                )
-            ]
+            [run(schedule=Schedule("karras", 4, high, low), sampler=sampler, network=Pretrained(source="python:a:b"))]
         )
 
     assert warned(Euler(0.0)) == warned(Heun(s_churn=1.0, s_max=high / 2)) == []
