@@ -21,6 +21,7 @@ from experiments.console import Terminal
 from experiments.run.options import Folder
 from reports.schema import (
     ANY_NOISE,
+    ASKED,
     CONFIRM,
     CONTROL,
     CONTROL_FAILED,
@@ -52,7 +53,6 @@ KINDS = {
 }
 FACTORS = ("data", "features", "network", "recipe", "training images", "last level", "settings")
 LIST = ("schedules", "samplers", "etas", "last_levels", "sigma_max")  # options that say which settings compete
-ASKED = ("beta", "schedules")  # experiments that ask these questions; the finalists of tune are six answers to one
 Row = dict[str, Any]
 
 

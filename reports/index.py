@@ -9,7 +9,7 @@ from reports.page import Column, Page, Row, Source, Table
 from reports.pages.chosen import choose_by_question
 from reports.render import PAGES, make_page, read_picture, write_template
 from reports.results import LoadedResult, read, read_info
-from reports.schema import CONFIRM, JUDGE
+from reports.schema import ASKED, CONFIRM, JUDGE
 
 MOST = 10  # rows of what to use
 SAMPLING = ("schedules", "tune")  # experiments that compare with a default, by number of evaluations
@@ -34,7 +34,7 @@ def write_index(folder: Path) -> Path:
     values = {
         "groups": by_question, "archived": archived, "count": len(rows) - len(archived),
         "source": describe_source(rows), "flagged": any(row["error"] or row["page"].warnings for row in rows),
-        "use": list_what_to_use(results),
+        "use": list_what_to_use(results), "depends": say_what_turns(rows),
     }  # fmt: skip
     return write_template(folder / "index.html", "index.html", values)
 
@@ -85,6 +85,19 @@ def list_what_to_use(results: Mapping[str, LoadedResult]) -> Table:
     return Table("What to use", [Column(head) for head in heads], [*(row for _, row in cells), *empty][:MOST])
 
 
+def say_what_turns(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the last `robustness` of these results found, and which are newer; empty of fewer than two to compare."""
+    asked = [row for row in rows if row["result"] and row["result"].info["experiment"] in ASKED]
+    if len(asked) < 2:
+        return {}
+    tables = [row for row in rows if row["result"] and row["result"].info["experiment"] == "robustness"]
+    if not tables:
+        return {"said": "", "newer": [], "run": True}
+    last = max(tables, key=lambda row: str(row["finished"]))
+    newer = [row["folder"] for row in asked if row["finished"] > last["finished"]]
+    return {"said": last["page"].headline, "link": last["link"], "newer": newer, "run": newer}
+
+
 def index_row(path: Path, root: Path) -> dict[str, Any]:
     """What the index shows of one result folder below `root`; archived if its command is gone."""
     folder = path.relative_to(root).as_posix()
@@ -93,6 +106,7 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
     error = thumbnail = ""
     archived = False
     result = None
+    finished = ""
     try:
         info = read_info(path / "run.json")
         if archived := info["experiment"] not in PAGES:
@@ -102,6 +116,7 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
         else:
             result = read(path)
             page = make_page(result)
+            finished = max([*result.table["finished_at"], info.get("finished_at", "")])
             for picture in page.pictures[-1:]:
                 thumbnail = read_picture(path / "images" / f"{picture.name}.png")[0]
     except (OSError, ValueError) as failure:
@@ -111,7 +126,7 @@ def index_row(path: Path, root: Path) -> dict[str, Any]:
     order = [*PAGES]
     return {
         "folder": folder, "link": link, "page": page, "result": result, "error": error,
-        "thumbnail": thumbnail, "archived": archived,
+        "thumbnail": thumbnail, "archived": archived, "finished": finished,
         "place": order.index(info["experiment"]) if not error and not archived else len(order),
         "version": info.get("versions", {}).get("sigmabench", ""),
     }  # fmt: skip

@@ -13,6 +13,7 @@ HOLDS, TURNS, DEPENDS = "holds", "turns", "size depends"  # what the levels of a
 LOSS = "loss"  # the metric of `losses`
 BETTER, WORSE, NO_DIFFERENCE, NO_VERDICT = "better", "worse", "no difference detected", "no verdict"  # a against b
 NOT_SIGNIFICANT = "not significant after correction"  # no difference detected, though the interval excludes 0
+ASKED = ("beta", "schedules")  # experiments whose questions `robustness` compares; those of tune are six answers to one
 HARMLESS, HARMFUL, UNDECIDED = "harmless", "harmful", "not decided"  # verdicts on a change
 CONTROL = "control"  # the section and the kind of contrast of the A/A test
 EXPLORE = "explore"  # the section of the settings that explorers try, from which they choose

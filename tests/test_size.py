@@ -35,12 +35,12 @@ ROOMS = {  # the paths that begin so; all others are the mission's
     ),
 }  # fmt: skip
 LIMITS = {
-    MISSION: 115_400,
+    MISSION: 115_700,
     "judges of other people's code": 46_930,
     "image sets": 26_830,
     "infrastructure": 17_640,
     "own models": 27_430,
-    "tokens of tests": 199_850,
+    "tokens of tests": 199_950,
     "files outside tests": 193,
     "words of docs": 27_900,
 }

@@ -22,6 +22,7 @@ COLUMNS = (
     Column("Answer", "verdicts"),
 )  # fmt: skip
 WORDS = {TURNS: "turn", UNDECIDED: "are not decided", HOLDS: "hold"}  # of several lines, in the order of the sentence
+OF_ONE = {TURNS: TURNS, UNDECIDED: "is not decided", HOLDS: HOLDS}
 
 
 def page(result: LoadedResult) -> Page:
@@ -48,7 +49,8 @@ def phrase_verdict(lines: list[pd.DataFrame]) -> tuple[str, str]:
     words = [line["effect"].iloc[0] for line in lines]
     turning = dict.fromkeys(line["choice"].iloc[0] for line in lines if line["effect"].iloc[0] == TURNS)
     sized = dict.fromkeys(line["choice"].iloc[0] for line in lines if line["size"].iloc[0] == DEPENDS)
-    counts = join(f"{words.count(word)} {verb}" for word, verb in WORDS.items() if word in words)
+    verbs = {word: OF_ONE[word] if words.count(word) == 1 else verb for word, verb in WORDS.items()}
+    counts = join(f"{words.count(word)} {verb}" for word, verb in verbs.items() if word in words)
     lead = f"{capital(join(turning))} turn{'s' if len(turning) == 1 else ''} an answer." if turning else ""
     lead = lead or "No turn is detected."
     size = f" Its size depends on {join(sized)}." if sized else ""

@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from smoke import typed
 from experiments import robustness
 from experiments.distances.intervals import estimate_mean
 from experiments.robustness import Answer, tabulate
+from reports.index import write_index
 from reports.schema import CONFIRM, DEPENDS, HOLDS, PRIMARY, TURNS, UNDECIDED
 
 PUBLISHED = Path(__file__).parents[2] / "reports" / "published"
@@ -116,6 +119,14 @@ def test_published_pages_give_the_numbers_of_their_own_tables(tmp_path: Path) ->
     assert "different from all others in two choices or more: beta-laptop, schedules" in notes
     report = (tmp_path / "out" / "report.md").read_text()
     assert "Not varied by any of these: network and recipe." in report and "one cluster" in report
+    for name in names:
+        shutil.copytree(PUBLISHED / name, tmp_path / name)
+    assert "beta-laptop. Type <code>" not in write_index(tmp_path).read_text()
+    table = (tmp_path / "beta-laptop" / "table.csv").read_text()
+    (tmp_path / "beta-laptop" / "table.csv").write_text(re.sub(r"20\d\d-\d\d-\d\dT", "2999-01-01T", table))
+    assert "hold. Its size" in (html := write_index(tmp_path).read_text()) and "Newer: beta-laptop. Type" in html
+    shutil.rmtree(tmp_path / "out")
+    assert "robustness</code> and the folders" in write_index(tmp_path).read_text()
 
 
 def test_one_result_is_refused(tmp_path: Path) -> None:
