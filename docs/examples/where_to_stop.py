@@ -1,0 +1,92 @@
+"""At which level should the last step to 0 begin? And is what it costs the sampler's error, or the network's?
+
+    python -m experiments sweep where_to_stop.py --train-images 100000
+    python -m experiments sweep where_to_stop.py --network python:where_to_stop:mixture --n-samples 2500
+
+In the second command an exact denoiser takes the network's place: that of a mixture of Gaussians fitted to mnist5k.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import ClassVar
+
+from torch import Tensor
+
+from diffusion_core import load
+from diffusion_core.exact.tied_mixture import TiedMixture
+from diffusion_core.samplers import RES2M, Euler, Sampler
+from diffusion_core.schedules import linear
+from experiments import Study
+from experiments.run.setting import Point, Schedule, Setting
+
+
+@dataclass(frozen=True)
+class LinearToZero(Schedule):
+    """Equal steps from sigma_max to sigma_min, and the step to 0 as one of the sampler's own."""
+
+    def sigmas(self):
+        return (*linear(self.n_steps - 1, self.sigma_max, self.sigma_min), 0.0)
+
+
+@dataclass(frozen=True)
+class ToldMore(RES2M):
+    """RES-2M whose network is told `told` wherever the level is below it: at the last evaluation, if there."""
+
+    told: float = 0.03
+
+    def run(self, eps, x, sigmas, noise) -> Iterator[Tensor]:
+        def eps_told(x: Tensor, sigma: float) -> Tensor:
+            level = max(sigma, self.told)
+            return eps(x, level) * (level / sigma)  # so that x - sigma eps is what the network says at `told`
+
+        return super().run(eps_told, x, sigmas, noise)
+
+
+@dataclass(frozen=True)
+class ArrivesFirstOrder(Sampler):
+    """RES-2M, but the step that arrives at the last level is of first order."""
+
+    def run(self, eps, x, sigmas, noise) -> Iterator[Tensor]:
+        for stepped in RES2M().run(eps, x, sigmas[:-2], noise):
+            x = stepped
+            yield x
+        yield from Euler(0.0).run(eps, x, sigmas[-3:], noise)
+
+
+WHY = {"res-2m": RES2M(), "its last evaluation is told 0.03": ToldMore(), "arrives by first order": ArrivesFirstOrder()}
+
+
+@cache
+def fitted() -> TiedMixture:
+    return TiedMixture.fit(load("mnist5k").standardised())
+
+
+def mixture(x: Tensor, sigma: Tensor) -> Tensor:
+    return fitted()(x, sigma)
+
+
+@dataclass(frozen=True)
+class WhereToStop(Study):
+    question = "At which level should the last step to 0 begin?"
+    presets: ClassVar = {**Study.presets, "laptop": {"seeds": 5, "first_seed": 501}}
+    last_levels: tuple[float, ...] = (0.03, 0.003, 0.1, 0.3, 1.0)
+    """The levels, in data standard deviations; all others are compared with the first."""
+    schedules: tuple[str, ...] = ("linear", "karras")
+    """Schedules, from 30 to the last level, then 0."""
+    samplers: tuple[str, ...] = ("eta 0", "eta 1", "res-2m", "dpm++2m", "dpm++2m-sde", "er-sde")
+    """Samplers, each on each schedule."""
+    budgets: tuple[int, ...] = (8, 32)
+    """Network evaluations per image."""
+
+    def settings(self) -> Iterator[Setting]:
+        for budget in self.budgets:
+            for schedule in self.schedules:
+                for sampler in self.samplers:
+                    for level in self.last_levels:
+                        point = Point(f"from {level:g}", schedule, sampler, 30.0, level, to_zero=True)
+                        setting = point.at(budget, self.data_std)
+                        yield replace(setting, section=f"{schedule}, {sampler}, {budget}")
+            low = LinearToZero(n_steps=budget, sigma_min=0.003)
+            for label, sampler in WHY.items():
+                yield Setting(label, low, sampler, f"why, linear from 0.003, {budget}", budget=budget)
